@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Turns schemas/<topic>/<Record>.avsc into C strings pj_schema_<topic with _>, declared in
+# "schemas.h" of the build tree, so that a schema is written down once.
+set(generated ${CMAKE_BINARY_DIR}/generated)
+file(MAKE_DIRECTORY ${generated})
+file(GLOB avsc_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} schemas/*/*.avsc)
+set(header "/* Generated from schemas/. */\n#ifndef PJ_SCHEMAS_H\n#define PJ_SCHEMAS_H\n")
+set(source "/* Generated from schemas/. */\n#include \"schemas.h\"\n")
+foreach(avsc IN LISTS avsc_files)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${avsc})
+    get_filename_component(topic ${avsc} DIRECTORY)
+    get_filename_component(topic ${topic} NAME)
+    string(MAKE_C_IDENTIFIER ${topic} symbol)
+    file(READ ${avsc} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(APPEND header "extern const char pj_schema_${symbol}[];\n")
+    string(APPEND source "const char pj_schema_${symbol}[] = {${bytes}0};\n")
+endforeach()
+string(APPEND header "#endif\n")
+file(CONFIGURE OUTPUT ${generated}/schemas.h CONTENT "${header}" @ONLY)
+file(CONFIGURE OUTPUT ${generated}/schemas.c CONTENT "${source}" @ONLY)
+set(PJ_EMBEDDED_SCHEMAS ${generated}/schemas.c)
+include_directories(${generated})

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Configuration from flags, environment and a file, by one table that also prints --help.
+ *
+ * An option named `batch-records` is the flag --batch-records, the variable
+ * PROJECTIONIST_BATCH_RECORDS and the line `batch-records = …` of the file given by --config (or
+ * PROJECTIONIST_CONFIG). Flag beats environment beats file beats default. Any variable may be
+ * given as NAME_FILE: its value is then the content of that file (secrets of Kubernetes).
+ *
+ * Pass-through: --kafka.KEY=VALUE, `kafka.KEY = VALUE`, PROJECTIONIST_KAFKA_KEY (lower case, `_`
+ * for `.`) go to librdkafka; --postgres.KEY, `postgres.KEY`, PROJECTIONIST_POSTGRES_KEY (lower
+ * case, `_` kept) to libpq. `kafka.bootstrap.servers` is one of these. A secret (an option of kind
+ * PJ_OPTION_SECRET, or a pass-through key that holds a password or secret) on a command line is
+ * refused, with the remedy.
+ */
+#ifndef PJ_BASE_CONFIG_H
+#define PJ_BASE_CONFIG_H
+
+#include "projectionist/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum pj_option_kind {
+    PJ_OPTION_STRING,   /* const char *  */
+    PJ_OPTION_SECRET,   /* const char *; never printed, never on a command line */
+    PJ_OPTION_BOOL,     /* bool; the flag takes no value, or =true/=false */
+    PJ_OPTION_INTEGER,  /* int64_t, within least..most */
+    PJ_OPTION_DURATION, /* int64_t milliseconds; "250ms", "30s", "5m", "2h"; within least..most */
+    PJ_OPTION_SIZE,     /* int64_t bytes; "512", "64KiB", "8MiB", "1GiB"; within least..most */
+    PJ_OPTION_CHOICE,   /* const char *, one of `choices` separated by | */
+};
+
+struct pj_option {
+    const char *name;     /* as a flag, without the dashes; NULL ends a table */
+    char letter;          /* a one-letter flag, or 0 */
+    enum pj_option_kind kind;
+    size_t offset;        /* of the value in the settings struct */
+    const char *fallback; /* as the user would write it; NULL: unset (NULL, false, 0) */
+    const char *argument; /* its name in the help, such as "URL"; NULL for a bool */
+    const char *help;     /* a sentence or two, no newline */
+    int64_t least, most;
+    const char *choices;
+};
+
+/* A pair of the pass-through. */
+struct pj_property {
+    char *key; /* without the `kafka.` or `postgres.` */
+    char *value;
+};
+
+struct pj_properties {
+    struct pj_property *items;
+    size_t count;
+};
+
+struct pj_config {
+    struct pj_properties kafka;
+    struct pj_properties postgres;
+    char **operands; /* what is left of argv, in order; borrowed from argv */
+    int operand_count;
+    bool help;    /* --help or -h was given: print and exit 0 */
+    bool version; /* --version was given */
+    void *owned;  /* private: the strings that the settings point to */
+};
+
+/*
+ * Reads all three sources into `settings` (by the table's offsets) and *config. argv[0] is passed
+ * over. With --help or --version the other checks are left out. On failure the error is of exit
+ * code PJ_EXIT_USAGE and nothing needs freeing. The strings live until pj_config_free.
+ */
+int pj_config_read(struct pj_config *config, const struct pj_option *options, void *settings,
+                   int argc, char **argv, struct pj_error *error) PJ_MUST_CHECK;
+void pj_config_free(struct pj_config *config);
+
+/* The value of a pass-through key, or NULL. */
+const char *pj_properties_get(const struct pj_properties *properties, const char *key);
+
+/* The table as the OPTIONS part of a help text, wrapped at `width` columns. */
+void pj_config_print_options(FILE *out, const struct pj_option *options, int width);
+
+/* How a text of a kind is read, for operands and files; the name goes into the error. */
+int pj_parse_integer(const char *name, const char *text, int64_t least, int64_t most,
+                     int64_t *value, struct pj_error *error) PJ_MUST_CHECK;
+int pj_parse_duration(const char *name, const char *text, int64_t least, int64_t most,
+                      int64_t *value_ms, struct pj_error *error) PJ_MUST_CHECK;
+int pj_parse_size(const char *name, const char *text, int64_t least, int64_t most, int64_t *value,
+                  struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Structured logs on stderr: one line an event, logfmt
+ * (`ts=… level=info program=event-recorder msg="batch committed" rows=512`) or JSON.
+ *
+ *     pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", 12), pj_f_str("topic", name));
+ *
+ * Thread-safe (one write(2) a line); values are escaped; a NULL string is written as null.
+ */
+#ifndef PJ_BASE_LOG_H
+#define PJ_BASE_LOG_H
+
+#include <stdint.h>
+
+enum pj_log_level { PJ_DEBUG, PJ_INFO, PJ_WARN, PJ_ERROR };
+
+enum pj_log_format { PJ_LOG_LOGFMT, PJ_LOG_JSON };
+
+struct pj_log_field {
+    const char *name; /* NULL ends the list */
+    enum { PJ_FIELD_STR, PJ_FIELD_INT, PJ_FIELD_DOUBLE, PJ_FIELD_BOOL } kind;
+    union {
+        const char *str;
+        int64_t integer;
+        double real;
+        int boolean;
+    };
+};
+
+static inline struct pj_log_field pj_f_str(const char *name, const char *value)
+{
+    return (struct pj_log_field){.name = name, .kind = PJ_FIELD_STR, .str = value};
+}
+
+static inline struct pj_log_field pj_f_int(const char *name, int64_t value)
+{
+    return (struct pj_log_field){.name = name, .kind = PJ_FIELD_INT, .integer = value};
+}
+
+static inline struct pj_log_field pj_f_double(const char *name, double value)
+{
+    return (struct pj_log_field){.name = name, .kind = PJ_FIELD_DOUBLE, .real = value};
+}
+
+static inline struct pj_log_field pj_f_bool(const char *name, int value)
+{
+    return (struct pj_log_field){.name = name, .kind = PJ_FIELD_BOOL, .boolean = value};
+}
+
+/* Once at start; `program` is kept, not copied. The default is info, logfmt, "projectionist". */
+void pj_log_configure(const char *program, enum pj_log_level level, enum pj_log_format format);
+
+void pj_log_write(enum pj_log_level level, const char *message, const struct pj_log_field *fields);
+
+#define pj_log(level, message, ...)                                                                \
+    pj_log_write((level), (message), (const struct pj_log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+
+#endif

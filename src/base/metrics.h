@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Metrics in the Prometheus text format, and the HTTP server that shows them with the two probes.
+ *
+ * A metric is registered once and updated lock-free from any thread; /metrics reads it from the
+ * server's own thread.
+ */
+#ifndef PJ_BASE_METRICS_H
+#define PJ_BASE_METRICS_H
+
+#include "projectionist/error.h"
+
+#include <stdint.h>
+
+struct pj_metrics;
+struct pj_metric;
+
+enum pj_metric_kind { PJ_COUNTER, PJ_GAUGE, PJ_HISTOGRAM };
+
+struct pj_metrics *pj_metrics_new(void);
+void pj_metrics_free(struct pj_metrics *metrics);
+
+/*
+ * Registers (or finds) the series `name{labels}`; labels in Prometheus syntax without the braces,
+ * such as `topic="safari.commands",partition="3"`, or NULL. Help and kind are those of the first
+ * call for the name. Histograms have latency buckets in seconds from 0.5 ms to 60 s. Owned by
+ * `metrics`; safe to call from any thread.
+ */
+struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind kind,
+                                 const char *name, const char *labels, const char *help);
+/* The label value escaped for use in `labels`; writes at most size bytes with the NUL. */
+void pj_metrics_escape(const char *value, char *out, size_t size);
+
+void pj_metric_add(struct pj_metric *metric, int64_t delta);  /* counter, gauge */
+void pj_metric_set(struct pj_metric *metric, int64_t value);  /* gauge */
+void pj_metric_observe_us(struct pj_metric *metric, int64_t microseconds); /* histogram */
+int64_t pj_metric_value(const struct pj_metric *metric); /* counter, gauge; histogram: its count */
+/* Takes a series out of /metrics (a partition that went to another replica) until it is added
+ * again. */
+void pj_metric_hide(struct pj_metric *metric);
+
+/* The whole text, malloc'ed. */
+char *pj_metrics_render(struct pj_metrics *metrics);
+
+/*
+ * Serves GET /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for all interfaces,
+ * port 0 for any free one) from a thread of its own; bounded connections, header sizes and
+ * time-outs. Other paths: 404; other methods: 405.
+ */
+struct pj_metrics_server;
+int pj_metrics_server_start(struct pj_metrics_server **server, struct pj_metrics *metrics,
+                            const char *address, struct pj_error *error) PJ_MUST_CHECK;
+void pj_metrics_server_stop(struct pj_metrics_server *server); /* NULL is allowed */
+int pj_metrics_server_port(const struct pj_metrics_server *server);
+void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *reason_or_null);
+/* The main loop calls this at every turn; /livez is 200 while the last call is at most `limit`
+ * (given at start, default 60 s) ago: a loop that hangs gets restarted, a server that is away does
+ * not make us unhealthy. */
+void pj_metrics_server_heartbeat(struct pj_metrics_server *server);
+
+#endif

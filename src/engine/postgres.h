@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A Postgres connection (libpq; no other file of the engine includes it).
+ *
+ * Statements are prepared once per connection, parameters and results are binary. Statements that
+ * need no answer are queued and travel together with the next one that does (a libpq pipeline), so
+ * a transaction costs a few round trips whatever its number of statements; one that fails stops
+ * those queued behind it, COMMIT included. Every wait is a poll(2) that first calls the idle hook,
+ * in which the engine decodes the next batch.
+ *
+ * Errors carry their SQLSTATE and the class that DESIGN §4 gives it. After PJ_RETRY with
+ * pj_postgres_broken() true the connection is gone; open another.
+ */
+#ifndef PJ_ENGINE_POSTGRES_H
+#define PJ_ENGINE_POSTGRES_H
+
+#include "base/config.h"
+#include "projectionist/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pj_postgres;
+
+struct pj_postgres_settings {
+    const char *dsn;                         /* a URI or key=value text; NULL: libpq's own rules */
+    const struct pj_properties *properties;  /* `postgres.*`, over the DSN; may be NULL */
+    const char *application_name;
+    int64_t connect_timeout_ms;              /* 0: 10 s */
+    int64_t lock_timeout_ms;                 /* 0: none */
+    int64_t idle_in_transaction_timeout_ms;  /* 0: none; ends the transaction of a frozen owner */
+};
+
+/*
+ * Called while waiting for the server, over and over until the answer is there. It does a bounded
+ * piece of work and returns true when it did some and has more; false lets the wait block until
+ * the server answers, `*fd` (-1: none) becomes readable, or 100 ms have passed.
+ */
+typedef bool pj_postgres_idle(void *context, int *fd);
+
+/* The types we bind; the numbers are Postgres's own (pg_type.oid), fixed for ever. */
+enum pj_oid {
+    PJ_OID_BOOL = 16,
+    PJ_OID_BYTEA = 17,
+    PJ_OID_INT8 = 20,
+    PJ_OID_INT4 = 23,
+    PJ_OID_TEXT = 25,
+    PJ_OID_FLOAT8 = 701,
+    PJ_OID_BOOL_ARRAY = 1000,
+    PJ_OID_BYTEA_ARRAY = 1001,
+    PJ_OID_INT4_ARRAY = 1007,
+    PJ_OID_TEXT_ARRAY = 1009,
+    PJ_OID_INT8_ARRAY = 1016,
+    PJ_OID_FLOAT8_ARRAY = 1022,
+    PJ_OID_TIMESTAMPTZ = 1184,
+    PJ_OID_TIMESTAMPTZ_ARRAY = 1185,
+    PJ_OID_NUMERIC = 1700,
+    PJ_OID_UUID = 2950,
+    PJ_OID_UUID_ARRAY = 2951,
+    PJ_OID_JSONB = 3802,
+    PJ_OID_JSONB_ARRAY = 3807,
+};
+
+struct pj_statement {
+    const char *name; /* unique per connection; kept by pointer */
+    const char *sql;
+    int parameter_count;
+    const uint32_t *types; /* enum pj_oid, one per parameter */
+};
+
+/* Binary, network byte order as the type wants it; data NULL is SQL NULL. Not copied: must live
+ * until the call that flushes returns. */
+struct pj_parameter {
+    const void *data;
+    int length;
+};
+
+struct pj_result;
+
+int pj_postgres_open(struct pj_postgres **postgres, const struct pj_postgres_settings *settings,
+                     struct pj_error *error) PJ_MUST_CHECK;
+void pj_postgres_close(struct pj_postgres *postgres); /* NULL is allowed; never blocks */
+void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, void *context);
+bool pj_postgres_broken(const struct pj_postgres *postgres);
+
+/* Queues; nothing is known of it until the next pj_postgres_run. */
+int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *statement,
+                      const struct pj_parameter *parameters, struct pj_error *error) PJ_MUST_CHECK;
+/* Sends what is queued and this one, waits for all; the first failure is the error. *result (may
+ * be NULL when not wanted) is this statement's, to be freed with pj_result_free. */
+int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *statement,
+                    const struct pj_parameter *parameters, struct pj_result **result,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+/* One or several statements as text, no parameters, no rows wanted (BEGIN, a migration file). */
+int pj_postgres_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
+    PJ_MUST_CHECK;
+/* One statement with text parameters ($1…, NULL is SQL NULL) and a text result; for commands that
+ * people run, not for the way of the data. */
+int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
+                      const char *const *parameters, struct pj_result **result,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
+int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK; /* queued */
+int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;
+/* Ends an open transaction, if the connection still stands; also clears what is queued. */
+void pj_postgres_rollback(struct pj_postgres *postgres);
+
+/*
+ * COPY … FROM STDIN (FORMAT binary): begin sends what is queued first; data is handed over in
+ * pieces of any size (it blocks only while the server is behind); end(NULL) finishes and gives the
+ * server's verdict, end(reason) aborts the COPY.
+ */
+int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
+    PJ_MUST_CHECK;
+int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t length,
+                          struct pj_error *error) PJ_MUST_CHECK;
+int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
+                         struct pj_error *error) PJ_MUST_CHECK;
+
+int pj_result_rows(const struct pj_result *result);
+int pj_result_affected(const struct pj_result *result); /* of INSERT, UPDATE, DELETE */
+/* NULL for SQL NULL; borrowed from the result. Text results end in NUL. */
+const char *pj_result_value(const struct pj_result *result, int row, int column, int *length);
+int64_t pj_result_int8(const struct pj_result *result, int row, int column); /* binary int8 */
+void pj_result_free(struct pj_result *result); /* NULL is allowed */
+
+/* The class of an SQLSTATE; unknown ones are fatal. */
+enum pj_error_class pj_postgres_class(const char *sqlstate);
+
+#endif
