@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A projection: how the events of some topics become rows of some tables.
+ *
+ * It is const data and a few pure functions; the engine does all I/O. The way of one batch:
+ *
+ *     decode      each record, by its writer's schema, into the values of `struct pj_source`'s
+ *                 fields
+ *     observe     says what one event means: facts about entities, rows to append
+ *     merge       the engine keeps, for each fact of an entity, the one that wins by its order
+ *     derive      says which rows follow from an entity's facts, and what they mean to entities
+ *                 of a later kind
+ *     write       the engine writes the rows that differ, the entities' facts and the offsets
+ *                 in one transaction
+ *
+ * The law (tables are a function of the set of events, whatever their order, repetition or split
+ * over processes) holds by construction: a fact is replaced only by one of a better order, ties
+ * are decided by content, so merging is commutative, associative and idempotent; and rows are a
+ * function of facts alone. So observe and derive must not read clocks, files, globals that change,
+ * or anything else but their arguments.
+ */
+#ifndef PROJECTIONIST_PROJECTION_H
+#define PROJECTIONIST_PROJECTION_H
+
+#include "projectionist/error.h"
+#include "projectionist/value.h"
+
+struct pj_observer;   /* collects what observe says of one event */
+struct pj_derivation; /* collects what derive says of one entity */
+struct pj_entity;     /* the facts of one entity */
+
+/* One event, decoded. Everything it points to lives until the batch is committed. */
+struct pj_event {
+    const struct pj_value *values; /* one per field of the source, in the order of its table */
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_ms; /* the record's Kafka timestamp, -1 where it has none */
+};
+
+/*
+ * A field to take out of the records of a topic. The path names fields of our schema with dots;
+ * where a union holds several records, the record's name is a step of its own
+ * ("body.CommandSubmitted.type"). Binding is by name, by our schema's aliases, then by the
+ * writer's; a field that the writer lacks has our schema's default (DESIGN §5).
+ */
+struct pj_field {
+    const char *path;
+    enum pj_type type;   /* a record, map or array bound as PJ_JSONB is rendered as JSON;
+                          * bound as PJ_BOOL it tells whether it is there */
+    bool required;       /* null makes the record a dead letter */
+    uint32_t most_chars; /* a longer text makes it one too; 0: no bound */
+};
+
+struct pj_source {
+    const char *topic;
+    const char *schema; /* our schema of the topic's records, JSON (pj_schema_… of schemas.h) */
+    const struct pj_field *fields;
+    size_t field_count;
+    /*
+     * What one event means. May call pj_keep and pj_append; returns 0, or -1 with *error of class
+     * PJ_POISON (use pj_error_set) to make the record a dead letter, in which case nothing that it
+     * said counts.
+     */
+    int (*observe)(const struct pj_event *event, struct pj_observer *observer,
+                   struct pj_error *error);
+};
+
+/*
+ * Where a fact stands among others of its kind. Compared from the first rank to the last, then by
+ * `tie` (the event's id), then by the values themselves.
+ */
+struct pj_order {
+    int64_t rank[4];
+    uint8_t tie[16];
+};
+
+enum pj_keep_rule {
+    PJ_GREATEST, /* the fact of the greatest order stays: what happened last */
+    PJ_LEAST,    /* the fact of the least order stays: what happened first */
+};
+
+enum { PJ_FACT_VALUES_MOST = 16 };
+
+struct pj_fact_kind {
+    const char *name; /* for people: psql, error messages */
+    enum pj_keep_rule keep;
+    const enum pj_type *types; /* of its values; new ones may be added at the end */
+    size_t value_count;
+};
+
+struct pj_fact {
+    uint16_t kind;      /* index into the entity kind's facts */
+    uint8_t subkey[16]; /* tells facts of one kind apart; zero where there is only one */
+    struct pj_order order;
+    const struct pj_value *values; /* value_count of its kind */
+};
+
+/*
+ * A kind of entity: what events are about. Its facts are the private state, kept in the table
+ * `projectionist.state_<projection>_<name>` (key uuid, facts bytea) that a migration makes.
+ */
+struct pj_entity_kind {
+    const char *name;
+    const struct pj_fact_kind *facts;
+    size_t fact_count;
+    /*
+     * The rows that follow from the facts. May call pj_row and pj_contribute. Called with the old
+     * and the new facts of every entity that changed; only differences are written. `entity` is
+     * never without facts.
+     */
+    void (*derive)(const struct pj_entity *entity, struct pj_derivation *derivation);
+};
+
+enum pj_table_kind {
+    PJ_ENTITY_TABLE, /* rows come from derive; inserted, updated and deleted */
+    PJ_APPEND_TABLE, /* rows come from observe; inserted once, a duplicate key is passed over */
+};
+
+struct pj_column {
+    const char *name;
+    enum pj_type type;
+    bool key;       /* part of the primary key; key columns come first */
+    bool elsewhere; /* derived by another entity kind, through a table that is a part of this one */
+};
+
+/*
+ * A row that must exist for a foreign key, made where it is not there yet: the SQL function
+ * `ensure` (keys uuid[], seen timestamptz[]) makes placeholder rows for the keys that have none
+ * and returns (settled uuid[], created bigint): keys it need not be asked for again, and how many
+ * rows it made.
+ */
+struct pj_parent {
+    int column;         /* of the child table: the foreign key, a PJ_UUID */
+    int seen_at;        /* of the child table: when the parent was first heard of */
+    const char *ensure; /* schema-qualified; NULL ends a list */
+};
+
+struct pj_table {
+    const char *name; /* unqualified: found by the connection's search_path */
+    enum pj_table_kind kind;
+    const struct pj_column *columns; /* at most 64 */
+    size_t column_count;
+    /*
+     * Not NULL: this is not a table of its own but some columns (marked `elsewhere` there) of that
+     * one, which another entity kind derives. Same key; a row that is no longer derived leaves
+     * NULL behind. A column with a unique index must be of such a part: old values are
+     * taken back before new ones are set.
+     */
+    const struct pj_table *part_of;
+    const struct pj_parent *parents; /* or NULL */
+};
+
+struct pj_projection {
+    const char *name;    /* of the program, of the default consumer group, in the tables */
+    const char *summary; /* one line for --help */
+    const struct pj_source *sources;
+    size_t source_count;
+    const struct pj_entity_kind *entities; /* in stages: one contributes only to later ones */
+    size_t entity_count;
+    const struct pj_table *const *tables; /* in the order in which they are written */
+    size_t table_count;
+};
+
+/* --- in observe ------------------------------------------------------------------------------ */
+
+/*
+ * Keeps the fact for the entity, unless a better one is known. `entity` and `fact` are indexes of
+ * the projection's tables; `subkey` may be NULL; values are value_count of the kind, copied.
+ */
+void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16], size_t fact,
+             const uint8_t subkey[16], const struct pj_order *order,
+             const struct pj_value *values);
+
+/* A row of an append table, all null: fill its columns. */
+struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);
+
+/* --- in derive ------------------------------------------------------------------------------- */
+
+const uint8_t *pj_entity_key(const struct pj_entity *entity);
+
+/* The fact, or NULL. `subkey` NULL: the only one of its kind. */
+const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact,
+                                     const uint8_t subkey[16]);
+
+/* All facts of a kind by subkey: *count of them, in a row. */
+const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count);
+
+/* A row of an entity table, all null: fill its columns, the key first of all. */
+struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table);
+
+/*
+ * Tells an entity of a later kind a fact: it replaces what was told before under the same subkey
+ * by this entity, and is taken back when it is no longer told. The subkey says who tells, so it
+ * must be unique to this entity (its key, as a rule).
+ */
+void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
+                   size_t fact, const uint8_t subkey[16], const struct pj_value *values);
+
+/* Memory that lives as long as the derivation's rows (for texts made by derive). */
+void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size);
+
+#endif

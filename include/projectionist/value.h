@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Values: what a decoded field, a fact and a column hold. A value does not own its text: that
+ * belongs to the batch (or is static) and lives until the batch is committed.
+ */
+#ifndef PROJECTIONIST_VALUE_H
+#define PROJECTIONIST_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum pj_type {
+    PJ_BOOL,
+    PJ_INT,         /* 32 bits */
+    PJ_BIGINT,      /* 64 bits */
+    PJ_DOUBLE,
+    PJ_TEXT,        /* UTF-8, no NUL byte */
+    PJ_UUID,
+    PJ_TIMESTAMPTZ, /* microseconds since 1970-01-01 UTC, in `integer` */
+    PJ_JSONB,       /* a JSON text */
+    PJ_NUMERIC,     /* a decimal number as text; of Avro's decimal, exact */
+    PJ_BYTEA,
+};
+
+struct pj_value {
+    bool present; /* false: SQL NULL, null in Avro, or a branch that was not taken */
+    union {
+        bool boolean;
+        int64_t integer;
+        double real;
+        uint8_t uuid[16];
+        struct {
+            const char *data; /* not NUL-terminated */
+            size_t length;
+        } text;
+    };
+};
+
+static inline struct pj_value pj_null(void)
+{
+    return (struct pj_value){.present = false};
+}
+
+static inline struct pj_value pj_bool(bool value)
+{
+    return (struct pj_value){.present = true, .boolean = value};
+}
+
+static inline struct pj_value pj_bigint(int64_t value)
+{
+    return (struct pj_value){.present = true, .integer = value};
+}
+
+static inline struct pj_value pj_timestamp(int64_t microseconds)
+{
+    return pj_bigint(microseconds);
+}
+
+static inline struct pj_value pj_text(const char *text) /* NULL gives null */
+{
+    struct pj_value value = {.present = text != NULL};
+    value.text.data = text;
+    value.text.length = text != NULL ? strlen(text) : 0;
+    return value;
+}
+
+static inline struct pj_value pj_uuid(const uint8_t uuid[16])
+{
+    struct pj_value value = {.present = true};
+    memcpy(value.uuid, uuid, 16);
+    return value;
+}
+
+static inline bool pj_text_is(const struct pj_value *value, const char *text)
+{
+    size_t length = strlen(text);
+    return value->present && value->text.length == length &&
+           memcmp(value->text.data, text, length) == 0;
+}
+
+/* The version 5 UUID of a name in Projectionist's own namespace: keys that replays give again. */
+void pj_uuid_of_name(const void *name, size_t length, uint8_t uuid[16]);
+
+/* <0, 0 or >0 for two values of one type; null sorts first. A total order, byte-wise for texts. */
+int pj_value_compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b);
+
+#endif
