@@ -24,12 +24,12 @@
 struct pj_postgres;
 
 struct pj_postgres_settings {
-    const char *dsn;                         /* a URI or key=value text; NULL: libpq's own rules */
-    const struct pj_properties *properties;  /* `postgres.*`, over the DSN; may be NULL */
+    const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
+    const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
-    int64_t connect_timeout_ms;              /* 0: 10 s */
-    int64_t lock_timeout_ms;                 /* 0: none */
-    int64_t idle_in_transaction_timeout_ms;  /* 0: none; ends the transaction of a frozen owner */
+    int64_t connect_timeout_ms;             /* 0: 10 s */
+    int64_t lock_timeout_ms;                /* 0: none */
+    int64_t idle_in_transaction_timeout_ms; /* 0: none; ends the transaction of a frozen owner */
 };
 
 /*
@@ -94,15 +94,16 @@ int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *sta
                     struct pj_error *error) PJ_MUST_CHECK;
 
 /* One or several statements as text, no parameters, no rows wanted (BEGIN, a migration file). */
-int pj_postgres_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
-    PJ_MUST_CHECK;
+int pj_postgres_script(struct pj_postgres *postgres, const char *sql,
+                       struct pj_error *error) PJ_MUST_CHECK;
 /* One statement with text parameters ($1…, NULL is SQL NULL) and a text result; for commands that
  * people run, not for the way of the data. */
 int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
                       const char *const *parameters, struct pj_result **result,
                       struct pj_error *error) PJ_MUST_CHECK;
 
-int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK; /* queued */
+int pj_postgres_begin(struct pj_postgres *postgres,
+                      struct pj_error *error) PJ_MUST_CHECK; /* queued */
 int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;
 /* Ends an open transaction, if the connection still stands; also clears what is queued. */
 void pj_postgres_rollback(struct pj_postgres *postgres);
@@ -112,8 +113,8 @@ void pj_postgres_rollback(struct pj_postgres *postgres);
  * pieces of any size (it blocks only while the server is behind); end(NULL) finishes and gives the
  * server's verdict, end(reason) aborts the COPY.
  */
-int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
-    PJ_MUST_CHECK;
+int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql,
+                           struct pj_error *error) PJ_MUST_CHECK;
 int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t length,
                           struct pj_error *error) PJ_MUST_CHECK;
 int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
@@ -124,7 +125,7 @@ int pj_result_affected(const struct pj_result *result); /* of INSERT, UPDATE, DE
 /* NULL for SQL NULL; borrowed from the result. Text results end in NUL. */
 const char *pj_result_value(const struct pj_result *result, int row, int column, int *length);
 int64_t pj_result_int8(const struct pj_result *result, int row, int column); /* binary int8 */
-void pj_result_free(struct pj_result *result); /* NULL is allowed */
+void pj_result_free(struct pj_result *result);                               /* NULL is allowed */
 
 /* The class of an SQLSTATE; unknown ones are fatal. */
 enum pj_error_class pj_postgres_class(const char *sqlstate);

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/postgres.h"
+
+#include "base/clock.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STATEMENTS_MOST = 256, PENDING_MOST = 256, WAIT_MS = 100 };
+
+struct pj_postgres {
+    PGconn *connection;
+    pj_postgres_idle *idle;
+    void *idle_context;
+    bool broken;
+    bool copying;
+    /* Prepared on this connection, by pointer. */
+    const struct pj_statement *prepared[STATEMENTS_MOST];
+    int prepared_count;
+    /* Sent in the pipeline, answers not read yet; a PREPARE has its statement, others NULL. */
+    const struct pj_statement *pending[PENDING_MOST];
+    int pending_count;
+};
+
+struct pj_result {
+    PGresult *result;
+};
+
+enum pj_error_class pj_postgres_class(const char *sqlstate)
+{
+    static const struct {
+        const char *prefix;
+        enum pj_error_class class;
+    } classes[] = {
+        {"PJ001", PJ_FENCED}, /* projectionist.advance_offsets */
+        {"55P03", PJ_RETRY},  /* lock_timeout */
+        {"25P03", PJ_RETRY},  /* idle_in_transaction_session_timeout */
+        {"25006", PJ_RETRY},  /* a standby, during a failover */
+        {"08", PJ_RETRY},     /* connection */
+        {"40", PJ_RETRY},     /* serialization, deadlock */
+        {"53", PJ_RETRY},     /* disk full, out of memory, too many connections */
+        {"57", PJ_RETRY},     /* shutdown, cancel, starting up */
+        {"22", PJ_POISON},    /* data */
+        {"23", PJ_POISON},    /* constraints */
+        {"54", PJ_POISON},    /* program limits: a value too large to index, JSON too deep */
+    };
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        if (strncmp(sqlstate, classes[i].prefix, strlen(classes[i].prefix)) == 0)
+            return classes[i].class;
+    }
+    return PJ_FATAL;
+}
+
+static int fail_broken(struct pj_postgres *postgres, struct pj_error *error)
+{
+    postgres->broken = true;
+    const char *message = PQerrorMessage(postgres->connection);
+    return pj_error_set(error, PJ_RETRY, "the connection to Postgres was lost: %s",
+                        message != NULL && *message ? message : "no answer");
+}
+
+static int fail_result(struct pj_postgres *postgres, const PGresult *result, struct pj_error *error)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+    const char *table = PQresultErrorField(result, PG_DIAG_TABLE_NAME);
+    if (sqlstate == NULL) {
+        /* Made by libpq itself: the connection is gone. */
+        return fail_broken(postgres, error);
+    }
+    enum pj_error_class class = pj_postgres_class(sqlstate);
+    /* Two transactions met at an entity that neither had seen: the loser reads the winner's facts
+     * when it tries again (DESIGN §2, claiming). */
+    if (strcmp(sqlstate, "23505") == 0 && table != NULL && strncmp(table, "state_", 6) == 0)
+        class = PJ_RETRY;
+    char first_context[120] = "";
+    if (context != NULL) {
+        snprintf(first_context, sizeof first_context, "%s", context);
+        first_context[strcspn(first_context, "\n")] = '\0';
+    }
+    pj_error_set(error, class, "Postgres: %s%s%s%s%s (SQLSTATE %s)",
+                 primary != NULL ? primary : "unknown error", detail != NULL ? ": " : "",
+                 detail != NULL ? detail : "", *first_context ? "; " : "", first_context, sqlstate);
+    if (class == PJ_FATAL)
+        error->exit_code = PJ_EXIT_DATABASE;
+    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+    if (PQstatus(postgres->connection) == CONNECTION_BAD)
+        postgres->broken = true;
+    return -1;
+}
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+/* With PQERRORS_VERBOSE a refusal reads "FATAL:  28P01: password …": the only place where libpq
+ * tells the SQLSTATE of a failed connection. */
+static int fail_connect(PGconn *connection, struct pj_error *error)
+{
+    const char *message = connection != NULL ? PQerrorMessage(connection) : "out of memory";
+    const char *severity = strstr(message, "FATAL:  ");
+    char sqlstate[6] = "";
+    if (severity != NULL && strlen(severity) > 14 && severity[13] == ':')
+        snprintf(sqlstate, sizeof sqlstate, "%.5s", severity + 8);
+    enum pj_error_class class = *sqlstate ? pj_postgres_class(sqlstate) : PJ_RETRY;
+    pj_error_set(error, class, "cannot connect to Postgres: %s", message);
+    if (class == PJ_FATAL) {
+        const char *reason = severity + 15;
+        pj_error_set(error, class, "cannot connect to Postgres: %.*s; check the postgres-dsn",
+                     (int)strcspn(reason, "\n"), reason);
+        error->exit_code = PJ_EXIT_DATABASE;
+    }
+    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+    return -1;
+}
+
+static PGconn *start_connection(const struct pj_postgres_settings *settings)
+{
+    const struct pj_properties *properties = settings->properties;
+    size_t count = properties != NULL ? properties->count : 0;
+    const char **keys = calloc(count + 16, sizeof *keys);
+    const char **values = calloc(count + 16, sizeof *values);
+    size_t n = 0;
+    /* What comes later wins: our defaults, the DSN, the operator's postgres.*. A peer that is gone
+     * without a word is noticed in tens of seconds, not hours. */
+    static const char *const defaults[][2] = {
+        {"keepalives_idle", "10"},     {"keepalives_interval", "5"}, {"keepalives_count", "3"},
+        {"tcp_user_timeout", "30000"}, {"client_encoding", "UTF8"},  {"options", "-c timezone=UTC"},
+    };
+    PGconn *connection = NULL;
+    if (keys == NULL || values == NULL)
+        goto out;
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++, n++) {
+        keys[n] = defaults[i][0];
+        values[n] = defaults[i][1];
+    }
+    keys[n] = "fallback_application_name";
+    values[n++] = settings->application_name;
+    if (settings->dsn != NULL) {
+        keys[n] = "dbname";
+        values[n++] = settings->dsn;
+    }
+    for (size_t i = 0; i < count; i++, n++) {
+        keys[n] = properties->items[i].key;
+        values[n] = properties->items[i].value;
+    }
+    connection = PQconnectStartParams(keys, values, 1);
+out:
+    free(keys);
+    free(values);
+    return connection;
+}
+
+static int finish_connection(PGconn *connection, int64_t timeout_ms, struct pj_error *error)
+{
+    int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
+    if (PQstatus(connection) == CONNECTION_BAD)
+        return fail_connect(connection, error);
+    PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (status != PGRES_POLLING_OK) {
+        if (status == PGRES_POLLING_FAILED)
+            return fail_connect(connection, error);
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        if (left <= 0)
+            return pj_error_set(error, PJ_RETRY, "Postgres did not answer within %lld ms",
+                                (long long)timeout_ms);
+        struct pollfd fd = {.fd = PQsocket(connection),
+                            .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        if (poll(&fd, 1, (int)left) > 0)
+            status = PQconnectPoll(connection);
+    }
+    PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
+    return 0;
+}
+
+static void drop_notice(void *context, const PGresult *result)
+{
+    (void)context;
+    (void)result;
+}
+
+int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings *settings,
+                     struct pj_error *error)
+{
+    struct pj_postgres *postgres = calloc(1, sizeof *postgres);
+    if (postgres == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    postgres->connection = start_connection(settings);
+    if (postgres->connection == NULL) {
+        pj_error_set(error, PJ_RETRY, "out of memory");
+        goto fail;
+    }
+    int64_t timeout = settings->connect_timeout_ms > 0 ? settings->connect_timeout_ms : 10000;
+    if (finish_connection(postgres->connection, timeout, error) != 0)
+        goto fail;
+    PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
+    char session[160];
+    snprintf(session, sizeof session,
+             "SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %lld",
+             (long long)settings->lock_timeout_ms,
+             (long long)settings->idle_in_transaction_timeout_ms);
+    if (PQsetnonblocking(postgres->connection, 1) != 0) {
+        fail_broken(postgres, error);
+        goto fail;
+    }
+    if (pj_postgres_script(postgres, session, error) != 0)
+        goto fail;
+    *out = postgres;
+    return 0;
+fail:
+    pj_postgres_close(postgres);
+    return -1;
+}
+
+void pj_postgres_close(struct pj_postgres *postgres)
+{
+    if (postgres == NULL)
+        return;
+    PQfinish(postgres->connection);
+    free(postgres);
+}
+
+void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, void *context)
+{
+    postgres->idle = idle;
+    postgres->idle_context = context;
+}
+
+bool pj_postgres_broken(const struct pj_postgres *postgres)
+{
+    return postgres->broken;
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+/* Until the socket is ready for `events`; the idle hook works meanwhile. */
+static void wait_for(struct pj_postgres *postgres, short events)
+{
+    for (;;) {
+        int idle_fd = -1;
+        bool more = postgres->idle != NULL && postgres->idle(postgres->idle_context, &idle_fd);
+        struct pollfd fds[2] = {{.fd = PQsocket(postgres->connection), .events = events},
+                                {.fd = idle_fd, .events = POLLIN}};
+        int ready = poll(fds, 2, more ? 0 : WAIT_MS);
+        if ((ready > 0 && fds[0].revents != 0) || (ready < 0 && errno != EINTR))
+            return;
+    }
+}
+
+static int flush(struct pj_postgres *postgres, struct pj_error *error)
+{
+    int left;
+    while ((left = PQflush(postgres->connection)) > 0) {
+        wait_for(postgres, POLLIN | POLLOUT);
+        if (PQconsumeInput(postgres->connection) == 0)
+            return fail_broken(postgres, error);
+    }
+    return left < 0 ? fail_broken(postgres, error) : 0;
+}
+
+/* The next result, or NULL between two statements' results. */
+static int next_result(struct pj_postgres *postgres, PGresult **result, struct pj_error *error)
+{
+    while (PQisBusy(postgres->connection)) {
+        wait_for(postgres, POLLIN);
+        if (PQconsumeInput(postgres->connection) == 0)
+            return fail_broken(postgres, error);
+    }
+    *result = PQgetResult(postgres->connection);
+    return 0;
+}
+
+/* --- the pipeline ---------------------------------------------------------------------------- */
+
+static bool is_prepared(const struct pj_postgres *postgres, const struct pj_statement *statement)
+{
+    for (int i = 0; i < postgres->prepared_count; i++) {
+        if (postgres->prepared[i] == statement)
+            return true;
+    }
+    return false;
+}
+
+static void forget_prepared(struct pj_postgres *postgres, const struct pj_statement *statement)
+{
+    for (int i = 0; i < postgres->prepared_count; i++) {
+        if (postgres->prepared[i] == statement)
+            postgres->prepared[i] = postgres->prepared[--postgres->prepared_count];
+    }
+}
+
+static int enter_pipeline(struct pj_postgres *postgres, struct pj_error *error)
+{
+    if (postgres->broken)
+        return fail_broken(postgres, error);
+    if (PQenterPipelineMode(postgres->connection) != 1)
+        return fail_broken(postgres, error);
+    return 0;
+}
+
+static int push(struct pj_postgres *postgres, const struct pj_statement *prepare,
+                struct pj_error *error)
+{
+    if (postgres->pending_count == PENDING_MOST)
+        return pj_error_set(error, PJ_FATAL, "more than %d statements in one pipeline",
+                            PENDING_MOST);
+    postgres->pending[postgres->pending_count++] = prepare;
+    return 0;
+}
+
+int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *statement,
+                      const struct pj_parameter *parameters, struct pj_error *error)
+{
+    if (enter_pipeline(postgres, error) != 0)
+        return -1;
+    if (!is_prepared(postgres, statement)) {
+        if (postgres->prepared_count == STATEMENTS_MOST)
+            return pj_error_set(error, PJ_FATAL, "more than %d prepared statements",
+                                STATEMENTS_MOST);
+        if (push(postgres, statement, error) != 0)
+            return -1;
+        if (PQsendPrepare(postgres->connection, statement->name, statement->sql,
+                          statement->parameter_count, statement->types) != 1)
+            return fail_broken(postgres, error);
+        postgres->prepared[postgres->prepared_count++] = statement;
+    }
+    const char *values[64];
+    int lengths[64];
+    int formats[64];
+    int count = statement->parameter_count;
+    if (count > 64)
+        return pj_error_set(error, PJ_FATAL, "statement %s has more than 64 parameters",
+                            statement->name);
+    for (int i = 0; i < count; i++) {
+        values[i] = parameters[i].data;
+        lengths[i] = parameters[i].length;
+        formats[i] = 1;
+    }
+    if (push(postgres, NULL, error) != 0)
+        return -1;
+    if (PQsendQueryPrepared(postgres->connection, statement->name, count, values, lengths, formats,
+                            1) != 1)
+        return fail_broken(postgres, error);
+    return 0;
+}
+
+/* Reads the answers of all that is pending and of the sync behind it; keeps the last statement's
+ * result and the first error. */
+static int collect(struct pj_postgres *postgres, PGresult **last, struct pj_error *error)
+{
+    int failed = 0;
+    int count = postgres->pending_count;
+    postgres->pending_count = 0;
+    *last = NULL;
+    for (int i = 0; i < count; i++) {
+        PGresult *result;
+        for (;;) {
+            if (next_result(postgres, &result, error) != 0)
+                return -1;
+            if (result == NULL)
+                break;
+            ExecStatusType status = PQresultStatus(result);
+            bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+            if (!good && postgres->pending[i] != NULL)
+                forget_prepared(postgres, postgres->pending[i]);
+            if (!good && status != PGRES_PIPELINE_ABORTED && !failed) {
+                failed = 1;
+                fail_result(postgres, result, error);
+            }
+            if (good && i == count - 1)
+                *last = result;
+            else
+                PQclear(result);
+            if (postgres->broken && failed)
+                return -1;
+        }
+    }
+    PGresult *sync;
+    if (next_result(postgres, &sync, error) != 0)
+        return -1;
+    bool synced = sync != NULL && PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    PQclear(sync);
+    if (!synced)
+        return failed ? -1 : fail_broken(postgres, error);
+    return failed ? -1 : 0;
+}
+
+int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *statement,
+                    const struct pj_parameter *parameters, struct pj_result **out,
+                    struct pj_error *error)
+{
+    if (out != NULL)
+        *out = NULL;
+    if (pj_postgres_queue(postgres, statement, parameters, error) != 0)
+        return -1;
+    if (PQpipelineSync(postgres->connection) != 1)
+        return fail_broken(postgres, error);
+    PGresult *last = NULL;
+    if (flush(postgres, error) != 0 || collect(postgres, &last, error) != 0) {
+        PQclear(last);
+        return -1;
+    }
+    if (out == NULL) {
+        PQclear(last);
+        return 0;
+    }
+    *out = malloc(sizeof **out);
+    if (*out == NULL) {
+        PQclear(last);
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    }
+    (*out)->result = last;
+    return 0;
+}
+
+/* Settles what is queued, so that the connection can leave the pipeline. */
+static int leave_pipeline(struct pj_postgres *postgres, struct pj_error *error)
+{
+    if (postgres->broken)
+        return fail_broken(postgres, error);
+    if (PQpipelineStatus(postgres->connection) == PQ_PIPELINE_OFF)
+        return 0;
+    int status = 0;
+    if (postgres->pending_count > 0) {
+        if (PQpipelineSync(postgres->connection) != 1)
+            return fail_broken(postgres, error);
+        PGresult *last = NULL;
+        status = flush(postgres, error);
+        if (status == 0)
+            status = collect(postgres, &last, error);
+        PQclear(last);
+        if (postgres->broken)
+            return -1;
+    }
+    if (PQexitPipelineMode(postgres->connection) != 1)
+        return fail_broken(postgres, error);
+    return status;
+}
+
+static const struct pj_statement begin_statement = {.name = "pj_begin", .sql = "BEGIN"};
+static const struct pj_statement commit_statement = {.name = "pj_commit", .sql = "COMMIT"};
+
+int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error)
+{
+    return pj_postgres_queue(postgres, &begin_statement, NULL, error);
+}
+
+int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error)
+{
+    return pj_postgres_run(postgres, &commit_statement, NULL, NULL, error);
+}
+
+void pj_postgres_rollback(struct pj_postgres *postgres)
+{
+    /* The transaction is lost whatever the server says now; a connection that cannot even roll
+     * back is not used again. */
+    struct pj_error error;
+    if (postgres->copying && pj_postgres_copy_end(postgres, "rolled back", &error) != 0 &&
+        postgres->broken)
+        return;
+    if (postgres->pending_count > 0)
+        (void)leave_pipeline(postgres, &error);
+    if (postgres->broken || PQtransactionStatus(postgres->connection) == PQTRANS_IDLE)
+        return;
+    if (pj_postgres_script(postgres, "ROLLBACK", &error) != 0)
+        postgres->broken = true;
+}
+
+/* --- text ------------------------------------------------------------------------------------ */
+
+/* All results up to the end; keeps the last good one, reports the first failure. */
+static int drain(struct pj_postgres *postgres, PGresult **last, struct pj_error *error)
+{
+    int failed = 0;
+    PGresult *result;
+    *last = NULL;
+    for (;;) {
+        if (next_result(postgres, &result, error) != 0)
+            return -1;
+        if (result == NULL)
+            break;
+        ExecStatusType status = PQresultStatus(result);
+        if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+            PQclear(*last);
+            *last = result;
+            continue;
+        }
+        if (!failed) {
+            failed = 1;
+            fail_result(postgres, result, error);
+        }
+        PQclear(result);
+        if (postgres->broken)
+            break;
+    }
+    return failed ? -1 : 0;
+}
+
+int pj_postgres_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
+{
+    if (leave_pipeline(postgres, error) != 0)
+        return -1;
+    if (PQsendQuery(postgres->connection, sql) != 1 || flush(postgres, error) != 0)
+        return fail_broken(postgres, error);
+    PGresult *last = NULL;
+    int status = drain(postgres, &last, error);
+    PQclear(last);
+    return status;
+}
+
+int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
+                      const char *const *parameters, struct pj_result **out, struct pj_error *error)
+{
+    *out = NULL;
+    if (leave_pipeline(postgres, error) != 0)
+        return -1;
+    if (PQsendQueryParams(postgres->connection, sql, count, NULL, parameters, NULL, NULL, 0) != 1 ||
+        flush(postgres, error) != 0)
+        return fail_broken(postgres, error);
+    PGresult *last = NULL;
+    if (drain(postgres, &last, error) != 0) {
+        PQclear(last);
+        return -1;
+    }
+    *out = malloc(sizeof **out);
+    if (*out == NULL) {
+        PQclear(last);
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    }
+    (*out)->result = last;
+    return 0;
+}
+
+/* --- COPY ------------------------------------------------------------------------------------ */
+
+int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
+{
+    if (leave_pipeline(postgres, error) != 0)
+        return -1;
+    if (PQsendQuery(postgres->connection, sql) != 1 || flush(postgres, error) != 0)
+        return fail_broken(postgres, error);
+    PGresult *result;
+    if (next_result(postgres, &result, error) != 0)
+        return -1;
+    if (PQresultStatus(result) == PGRES_COPY_IN) {
+        PQclear(result);
+        postgres->copying = true;
+        return 0;
+    }
+    int status = fail_result(postgres, result, error);
+    PQclear(result);
+    PGresult *last = NULL;
+    struct pj_error ignored;
+    if (!postgres->broken)
+        (void)drain(postgres, &last, &ignored);
+    PQclear(last);
+    return status;
+}
+
+int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t length,
+                          struct pj_error *error)
+{
+    int status;
+    while ((status = PQputCopyData(postgres->connection, data, (int)length)) == 0) {
+        wait_for(postgres, POLLOUT);
+        if (PQflush(postgres->connection) < 0)
+            return fail_broken(postgres, error);
+    }
+    if (status < 0)
+        return fail_broken(postgres, error);
+    /* Hand over what the socket takes now; the server parses while we encode the next piece. */
+    if (PQflush(postgres->connection) < 0)
+        return fail_broken(postgres, error);
+    return 0;
+}
+
+int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
+                         struct pj_error *error)
+{
+    postgres->copying = false;
+    int status;
+    while ((status = PQputCopyEnd(postgres->connection, abort_reason)) == 0)
+        wait_for(postgres, POLLOUT);
+    if (status < 0 || flush(postgres, error) != 0)
+        return fail_broken(postgres, error);
+    PGresult *last = NULL;
+    status = drain(postgres, &last, error);
+    PQclear(last);
+    return status;
+}
+
+/* --- results --------------------------------------------------------------------------------- */
+
+int pj_result_rows(const struct pj_result *result)
+{
+    return PQntuples(result->result);
+}
+
+int pj_result_affected(const struct pj_result *result)
+{
+    const char *text = PQcmdTuples(result->result);
+    return *text ? (int)strtol(text, NULL, 10) : 0;
+}
+
+const char *pj_result_value(const struct pj_result *result, int row, int column, int *length)
+{
+    if (PQgetisnull(result->result, row, column))
+        return NULL;
+    if (length != NULL)
+        *length = PQgetlength(result->result, row, column);
+    return PQgetvalue(result->result, row, column);
+}
+
+int64_t pj_result_int8(const struct pj_result *result, int row, int column)
+{
+    int length = 0;
+    const char *value = pj_result_value(result, row, column, &length);
+    uint64_t raw = 0;
+    if (value != NULL && length == 8)
+        memcpy(&raw, value, 8);
+    return (int64_t)be64toh(raw);
+}
+
+void pj_result_free(struct pj_result *result)
+{
+    if (result == NULL)
+        return;
+    PQclear(result->result);
+    free(result);
+}
