@@ -169,8 +169,7 @@ struct pj_projection {
  * the projection's tables; `subkey` may be NULL; values are value_count of the kind, copied.
  */
 void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16], size_t fact,
-             const uint8_t subkey[16], const struct pj_order *order,
-             const struct pj_value *values);
+             const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);
 
 /* A row of an append table, all null: fill its columns. */
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);

@@ -13,10 +13,10 @@
 
 enum pj_type {
     PJ_BOOL,
-    PJ_INT,         /* 32 bits */
-    PJ_BIGINT,      /* 64 bits */
+    PJ_INT,    /* 32 bits */
+    PJ_BIGINT, /* 64 bits */
     PJ_DOUBLE,
-    PJ_TEXT,        /* UTF-8, no NUL byte */
+    PJ_TEXT, /* UTF-8, no NUL byte */
     PJ_UUID,
     PJ_TIMESTAMPTZ, /* microseconds since 1970-01-01 UTC, in `integer` */
     PJ_JSONB,       /* a JSON text */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "projectionist/value.h"
+
+#include <uuid/uuid.h>
+
+/* Projectionist's own namespace: the version 5 UUID of "projectionist" in the DNS namespace. */
+static const uint8_t namespace[16] = {0xd4, 0xa9, 0xba, 0xb4, 0x74, 0xa0, 0x5d, 0xb8,
+                                      0x94, 0x55, 0xd1, 0xfb, 0x0f, 0x67, 0x0c, 0x97};
+
+void pj_uuid_of_name(const void *name, size_t length, uint8_t uuid[16])
+{
+    uuid_generate_sha1(uuid, namespace, name, length);
+}
+
+static int compare_texts(const struct pj_value *a, const struct pj_value *b)
+{
+    size_t shorter = a->text.length < b->text.length ? a->text.length : b->text.length;
+    int compared = shorter > 0 ? memcmp(a->text.data, b->text.data, shorter) : 0;
+    if (compared != 0 || a->text.length == b->text.length)
+        return compared;
+    return a->text.length < b->text.length ? -1 : 1;
+}
+
+int pj_value_compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b)
+{
+    if (!a->present || !b->present)
+        return (int)a->present - (int)b->present;
+    switch (type) {
+    case PJ_BOOL:
+        return (int)a->boolean - (int)b->boolean;
+    case PJ_INT:
+    case PJ_BIGINT:
+    case PJ_TIMESTAMPTZ:
+        return (a->integer > b->integer) - (a->integer < b->integer);
+    case PJ_DOUBLE:
+        /* By bits: NaN must not make the order depend on who asks. */
+        return memcmp(&a->real, &b->real, sizeof a->real);
+    case PJ_UUID:
+        return memcmp(a->uuid, b->uuid, 16);
+    case PJ_TEXT:
+    case PJ_JSONB:
+    case PJ_NUMERIC:
+    case PJ_BYTEA:
+        return compare_texts(a, b);
+    }
+    return 0;
+}

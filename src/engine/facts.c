@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/facts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <uuid/uuid.h>
+
+enum { FACTS_VERSION = 1 };
+
+enum value_tag {
+    TAG_NULL,
+    TAG_FALSE,
+    TAG_TRUE,
+    TAG_INTEGER,
+    TAG_DOUBLE,
+    TAG_UUID,
+    TAG_TEXT,
+};
+
+enum { FLAG_SUBKEY = 1, FLAG_TIE = 2 };
+
+static const uint8_t zero[16];
+
+/* --- order ----------------------------------------------------------------------------------- */
+
+static int compare_place(const struct pj_fact *a, uint16_t kind, const uint8_t subkey[16])
+{
+    if (a->kind != kind)
+        return a->kind < kind ? -1 : 1;
+    return memcmp(a->subkey, subkey, 16);
+}
+
+static int compare_facts(const struct pj_fact_kind *kind, const struct pj_fact *a,
+                         const struct pj_fact *b)
+{
+    for (int i = 0; i < 4; i++) {
+        if (a->order.rank[i] != b->order.rank[i])
+            return a->order.rank[i] < b->order.rank[i] ? -1 : 1;
+    }
+    int compared = memcmp(a->order.tie, b->order.tie, 16);
+    /* One id, two contents: the content decides, or the rows would depend on which came first. */
+    for (size_t i = 0; compared == 0 && i < kind->value_count; i++)
+        compared = pj_value_compare(kind->types[i], &a->values[i], &b->values[i]);
+    return compared;
+}
+
+/* Where the fact is, or belongs. */
+static size_t find(const struct pj_entity *entity, uint16_t kind, const uint8_t subkey[16],
+                   bool *found)
+{
+    size_t low = 0;
+    size_t high = entity->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int compared = compare_place(&entity->facts[middle], kind, subkey);
+        if (compared == 0) {
+            *found = true;
+            return middle;
+        }
+        if (compared < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *found = false;
+    return low;
+}
+
+/* --- merging --------------------------------------------------------------------------------- */
+
+static void insert_at(struct pj_entity *entity, size_t at, const struct pj_fact *fact,
+                      struct pj_arena *arena)
+{
+    if (entity->count == entity->capacity) {
+        size_t capacity = entity->capacity != 0 ? entity->capacity * 2 : 4;
+        struct pj_fact *facts = pj_arena_alloc(arena, capacity * sizeof *facts);
+        if (entity->count > 0)
+            memcpy(facts, entity->facts, entity->count * sizeof *facts);
+        entity->facts = facts;
+        entity->capacity = capacity;
+    }
+    memmove(&entity->facts[at + 1], &entity->facts[at],
+            (entity->count - at) * sizeof *entity->facts);
+    entity->facts[at] = *fact;
+    entity->count++;
+}
+
+bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
+                    struct pj_arena *arena)
+{
+    const struct pj_fact *fact = &change->fact;
+    const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];
+    bool found;
+    size_t at = find(entity, fact->kind, fact->subkey, &found);
+    if (change->removed) {
+        if (!found)
+            return false;
+        entity->count--;
+        memmove(&entity->facts[at], &entity->facts[at + 1],
+                (entity->count - at) * sizeof *entity->facts);
+        return true;
+    }
+    if (!found) {
+        insert_at(entity, at, fact, arena);
+        return true;
+    }
+    int compared = compare_facts(kind, fact, &entity->facts[at]);
+    bool better =
+        change->told ? compared != 0 : (kind->keep == PJ_GREATEST ? compared > 0 : compared < 0);
+    if (better)
+        entity->facts[at] = *fact;
+    return better;
+}
+
+struct pj_entity pj_facts_copy(const struct pj_entity *entity, struct pj_arena *arena)
+{
+    struct pj_entity copy = *entity;
+    copy.capacity = entity->count + 2;
+    copy.facts = pj_arena_alloc(arena, copy.capacity * sizeof *copy.facts);
+    if (entity->count > 0)
+        memcpy(copy.facts, entity->facts, entity->count * sizeof *copy.facts);
+    return copy;
+}
+
+/* --- the stored form ------------------------------------------------------------------------- */
+
+struct writer {
+    uint8_t *at;
+};
+
+static void put_varint(struct writer *writer, uint64_t value)
+{
+    while (value > 127) {
+        *writer->at++ = (uint8_t)(value | 128);
+        value >>= 7;
+    }
+    *writer->at++ = (uint8_t)value;
+}
+
+static void put_zigzag(struct writer *writer, int64_t value)
+{
+    put_varint(writer, ((uint64_t)value << 1) ^ (uint64_t)(value >> 63));
+}
+
+static void put_bytes(struct writer *writer, const void *data, size_t length)
+{
+    if (length > 0)
+        memcpy(writer->at, data, length);
+    writer->at += length;
+}
+
+static void put_value(struct writer *writer, enum pj_type type, const struct pj_value *value)
+{
+    if (!value->present) {
+        *writer->at++ = TAG_NULL;
+        return;
+    }
+    switch (type) {
+    case PJ_BOOL:
+        *writer->at++ = value->boolean ? TAG_TRUE : TAG_FALSE;
+        return;
+    case PJ_INT:
+    case PJ_BIGINT:
+    case PJ_TIMESTAMPTZ:
+        *writer->at++ = TAG_INTEGER;
+        put_zigzag(writer, value->integer);
+        return;
+    case PJ_DOUBLE:
+        *writer->at++ = TAG_DOUBLE;
+        put_bytes(writer, &value->real, sizeof value->real);
+        return;
+    case PJ_UUID:
+        *writer->at++ = TAG_UUID;
+        put_bytes(writer, value->uuid, 16);
+        return;
+    case PJ_TEXT:
+    case PJ_JSONB:
+    case PJ_NUMERIC:
+    case PJ_BYTEA:
+        *writer->at++ = TAG_TEXT;
+        put_varint(writer, value->text.length);
+        put_bytes(writer, value->text.data, value->text.length);
+        return;
+    }
+}
+
+static size_t bound(const struct pj_entity *entity)
+{
+    size_t size = 1 + 10;
+    for (size_t i = 0; i < entity->count; i++) {
+        const struct pj_fact *fact = &entity->facts[i];
+        const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];
+        size += 3 + 1 + 16 + 4 * 10 + 16 + 3;
+        for (size_t v = 0; v < kind->value_count; v++) {
+            size += 1 + 17;
+            enum pj_type type = kind->types[v];
+            bool is_text =
+                type == PJ_TEXT || type == PJ_JSONB || type == PJ_NUMERIC || type == PJ_BYTEA;
+            if (is_text && fact->values[v].present)
+                size += fact->values[v].text.length;
+        }
+    }
+    return size;
+}
+
+void pj_facts_encode(const struct pj_entity *entity, struct pj_arena *arena, const void **data,
+                     size_t *length)
+{
+    uint8_t *start = pj_arena_alloc(arena, bound(entity));
+    struct writer writer = {start};
+    *writer.at++ = FACTS_VERSION;
+    put_varint(&writer, entity->count);
+    for (size_t i = 0; i < entity->count; i++) {
+        const struct pj_fact *fact = &entity->facts[i];
+        const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];
+        bool subkey = memcmp(fact->subkey, zero, 16) != 0;
+        bool tie = memcmp(fact->order.tie, zero, 16) != 0;
+        put_varint(&writer, fact->kind);
+        *writer.at++ = (uint8_t)((subkey ? FLAG_SUBKEY : 0) | (tie ? FLAG_TIE : 0));
+        if (subkey)
+            put_bytes(&writer, fact->subkey, 16);
+        for (int r = 0; r < 4; r++)
+            put_zigzag(&writer, fact->order.rank[r]);
+        if (tie)
+            put_bytes(&writer, fact->order.tie, 16);
+        put_varint(&writer, kind->value_count);
+        for (size_t v = 0; v < kind->value_count; v++)
+            put_value(&writer, kind->types[v], &fact->values[v]);
+    }
+    *data = start;
+    *length = (size_t)(writer.at - start);
+}
+
+struct reader {
+    const uint8_t *at;
+    const uint8_t *end;
+    bool failed;
+};
+
+static const void *take(struct reader *reader, size_t length)
+{
+    if (reader->failed || (size_t)(reader->end - reader->at) < length) {
+        reader->failed = true;
+        return zero; /* at least 16 readable bytes: every fixed-size read is at most that */
+    }
+    const void *at = reader->at;
+    reader->at += length;
+    return at;
+}
+
+static uint64_t take_varint(struct reader *reader)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = *(const uint8_t *)take(reader, 1);
+        value |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128)
+            return value;
+    }
+    reader->failed = true;
+    return 0;
+}
+
+static int64_t take_zigzag(struct reader *reader)
+{
+    uint64_t value = take_varint(reader);
+    return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
+}
+
+static struct pj_value take_value(struct reader *reader)
+{
+    struct pj_value value = {.present = true};
+    uint8_t tag = *(const uint8_t *)take(reader, 1);
+    switch (tag) {
+    case TAG_NULL:
+        value.present = false;
+        break;
+    case TAG_FALSE:
+    case TAG_TRUE:
+        value.boolean = tag == TAG_TRUE;
+        break;
+    case TAG_INTEGER:
+        value.integer = take_zigzag(reader);
+        break;
+    case TAG_DOUBLE:
+        memcpy(&value.real, take(reader, sizeof value.real), sizeof value.real);
+        break;
+    case TAG_UUID:
+        memcpy(value.uuid, take(reader, 16), 16);
+        break;
+    case TAG_TEXT:
+        value.text.length = (size_t)take_varint(reader);
+        value.text.data = take(reader, value.text.length);
+        break;
+    default:
+        reader->failed = true;
+    }
+    return value;
+}
+
+static void take_fact(struct reader *reader, const struct pj_entity_kind *entity,
+                      struct pj_fact *fact, struct pj_arena *arena)
+{
+    uint64_t kind = take_varint(reader);
+    if (kind >= entity->fact_count) {
+        reader->failed = true;
+        return;
+    }
+    fact->kind = (uint16_t)kind;
+    uint8_t flags = *(const uint8_t *)take(reader, 1);
+    if (flags & FLAG_SUBKEY)
+        memcpy(fact->subkey, take(reader, 16), 16);
+    for (int r = 0; r < 4; r++)
+        fact->order.rank[r] = take_zigzag(reader);
+    if (flags & FLAG_TIE)
+        memcpy(fact->order.tie, take(reader, 16), 16);
+    size_t declared = entity->facts[kind].value_count;
+    uint64_t stored = take_varint(reader);
+    struct pj_value *values = pj_arena_alloc(arena, declared * sizeof *values);
+    if (stored > declared)
+        reader->failed = true;
+    for (size_t v = 0; v < stored && !reader->failed; v++)
+        values[v] = take_value(reader);
+    fact->values = values;
+}
+
+int pj_facts_decode(struct pj_entity *entity, const void *data, size_t length,
+                    struct pj_arena *arena, struct pj_error *error)
+{
+    struct reader reader = {.at = data, .end = (const uint8_t *)data + length};
+    uint8_t version = *(const uint8_t *)take(&reader, 1);
+    uint64_t count = take_varint(&reader);
+    /* A fact takes at least seven bytes, so a damaged count cannot ask for much memory. */
+    if (version == FACTS_VERSION && !reader.failed && count <= length / 7) {
+        entity->capacity = (size_t)count;
+        entity->facts = pj_arena_alloc(arena, (size_t)count * sizeof *entity->facts);
+        for (entity->count = 0; entity->count < count && !reader.failed; entity->count++)
+            take_fact(&reader, entity->kind, &entity->facts[entity->count], arena);
+        if (!reader.failed && reader.at == reader.end)
+            return 0;
+    }
+    char key[37];
+    uuid_unparse_lower(entity->key, key);
+    return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                          "the stored facts of %s %s are damaged or of a newer version; run this "
+                          "version's rebuild",
+                          entity->kind->name, key);
+}
+
+/* --- what derive reads ----------------------------------------------------------------------- */
+
+const uint8_t *pj_entity_key(const struct pj_entity *entity)
+{
+    return entity->key;
+}
+
+const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact,
+                                     const uint8_t subkey[16])
+{
+    bool found;
+    size_t at = find(entity, (uint16_t)fact, subkey != NULL ? subkey : zero, &found);
+    return found ? &entity->facts[at] : NULL;
+}
+
+const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count)
+{
+    bool found;
+    size_t first = find(entity, (uint16_t)fact, zero, &found);
+    size_t end = first;
+    while (end < entity->count && entity->facts[end].kind == fact)
+        end++;
+    *count = end - first;
+    return &entity->facts[first];
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The facts of an entity: how they merge and how they are stored. Pure: no I/O, no clock.
+ *
+ * A stored form is a byte string of its own (`facts bytea` of a state table): a version byte, then
+ * each fact with its kind, subkey, order and values, integers as zigzag varints. Values may be
+ * added at the end of a kind later; the missing ones read as null.
+ */
+#ifndef PJ_ENGINE_FACTS_H
+#define PJ_ENGINE_FACTS_H
+
+#include "base/arena.h"
+#include "projectionist/projection.h"
+
+struct pj_entity {
+    const struct pj_entity_kind *kind;
+    uint8_t key[16];
+    struct pj_fact *facts; /* sorted by kind, then subkey */
+    size_t count;
+    size_t capacity;
+};
+
+/* One thing said of an entity. */
+struct pj_change {
+    size_t entity; /* which kind */
+    uint8_t key[16];
+    bool told;    /* by another entity: replaces, whatever the order */
+    bool removed; /* taken back by the entity that told it */
+    struct pj_fact fact;
+};
+
+/* Applies one change; facts are copied into the arena, texts are borrowed. True if it made a
+ * difference. */
+bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
+                    struct pj_arena *arena);
+
+/* A copy that can be changed without touching the original's array. */
+struct pj_entity pj_facts_copy(const struct pj_entity *entity, struct pj_arena *arena);
+
+/* The stored form, in the arena. */
+void pj_facts_encode(const struct pj_entity *entity, struct pj_arena *arena, const void **data,
+                     size_t *length);
+
+/* Reads a stored form; texts point into `data`. Fails (fatal, naming the entity) when it is
+ * damaged or of a newer version. */
+int pj_facts_decode(struct pj_entity *entity, const void *data, size_t length,
+                    struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One batch, folded: from decoded events to the rows, facts and appended rows that must be
+ * written. Pure: the caller loads the stored facts between the steps, from Postgres or (in tests)
+ * from memory. Everything lives in the arena given at the start.
+ *
+ *     pj_fold_observe   for each event
+ *     for each stage (entity kind), in order:
+ *         pj_fold_stage      which entities are touched
+ *         (load their facts, pj_fold_load)
+ *         pj_fold_merge      merge, derive, tell later stages
+ *     pj_fold_finish    settle the rows
+ */
+#ifndef PJ_ENGINE_FOLD_H
+#define PJ_ENGINE_FOLD_H
+
+#include "engine/facts.h"
+
+/* An entity that the batch touches. */
+struct pj_touched {
+    uint8_t key[16];
+    struct pj_change **changes; /* in the order in which they were said */
+    size_t change_count;
+    bool existed;
+    bool changed;
+    struct pj_entity before; /* decoded facts; count 0 where it did not exist */
+    struct pj_entity after;
+    const void *stored; /* the new stored form, where changed */
+    size_t stored_length;
+};
+
+struct pj_stage {
+    struct pj_touched *touched; /* sorted by key, no key twice */
+    size_t count;
+};
+
+enum pj_row_operation { PJ_ROW_INSERT, PJ_ROW_UPDATE, PJ_ROW_DELETE };
+
+struct pj_row_change {
+    enum pj_row_operation operation;
+    uint64_t changed;              /* a bit per column, for updates */
+    const struct pj_value *before; /* NULL for inserts */
+    struct pj_value *values;       /* of the key columns only, for deletes */
+};
+
+struct pj_row_changes {
+    struct pj_row_change *items; /* sorted by key */
+    size_t count;
+    size_t capacity;
+};
+
+struct pj_appended {
+    struct pj_value **rows;
+    size_t count;
+    size_t capacity;
+};
+
+struct pj_fold;
+
+struct pj_fold *pj_fold_new(const struct pj_projection *projection, struct pj_arena *arena);
+
+/* Returns 0, or -1 with an error of class PJ_POISON: then the event said nothing. */
+int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
+                    const struct pj_event *event, struct pj_error *error) PJ_MUST_CHECK;
+
+const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
+/* The stored facts of a touched entity; texts point into `data`, which must outlive the fold. */
+int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
+                 size_t length, struct pj_error *error) PJ_MUST_CHECK;
+void pj_fold_merge(struct pj_fold *fold, size_t stage);
+void pj_fold_finish(struct pj_fold *fold);
+
+/* By the index of the projection's table list; valid after pj_fold_finish. */
+const struct pj_row_changes *pj_fold_rows(const struct pj_fold *fold, size_t table);
+const struct pj_appended *pj_fold_appended(const struct pj_fold *fold, size_t table);
+
+#endif
