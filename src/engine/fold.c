@@ -465,13 +465,34 @@ static void settle_part(struct pj_fold *fold, size_t part_index)
     parts->count = kept;
 }
 
+/* A row that one entity gives up and another takes over in the same batch is one update. */
+static void join_moves(const struct pj_table *table, struct pj_row_changes *rows)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        struct pj_row_change *change = &rows->items[i];
+        struct pj_row_change *last = kept > 0 ? &rows->items[kept - 1] : NULL;
+        if (last == NULL || compare_keys(table, last->values, change->values) != 0) {
+            rows->items[kept++] = *change;
+            continue;
+        }
+        const struct pj_value *before = last->before != NULL ? last->before : change->before;
+        struct pj_value *values = last->operation == PJ_ROW_DELETE ? change->values : last->values;
+        uint64_t changed = before != NULL ? changed_columns(table, before, values) : 0;
+        *last = (struct pj_row_change){PJ_ROW_UPDATE, changed, before, values};
+    }
+    rows->count = kept;
+}
+
 void pj_fold_finish(struct pj_fold *fold)
 {
     const struct pj_projection *projection = fold->projection;
     for (size_t t = 0; t < projection->table_count; t++) {
-        if (fold->rows[t].count > 1)
-            qsort_r(fold->rows[t].items, fold->rows[t].count, sizeof *fold->rows[t].items,
-                    compare_changes, (void *)projection->tables[t]);
+        struct pj_row_changes *rows = &fold->rows[t];
+        if (rows->count > 1)
+            qsort_r(rows->items, rows->count, sizeof *rows->items, compare_changes,
+                    (void *)projection->tables[t]);
+        join_moves(projection->tables[t], rows);
     }
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of != NULL)
