@@ -33,7 +33,7 @@ void pj_plan_free(struct pj_plan *plan); /* NULL is allowed */
  * Texts point into `body` or the arena. Errors are PJ_POISON and name the field.
  */
 int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
-                   struct pj_arena *arena, struct pj_value *values, struct pj_error *error)
-    PJ_MUST_CHECK;
+                   struct pj_arena *arena, struct pj_value *values,
+                   struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values in Postgres's binary formats: arrays for statements, tuples for COPY. */
+#ifndef PJ_ENGINE_BINARY_H
+#define PJ_ENGINE_BINARY_H
+
+#include "base/arena.h"
+#include "engine/postgres.h"
+#include "projectionist/projection.h"
+
+/* The SQL name of the type and of its array as parameters. A numeric travels as text: the SQL
+ * casts it. */
+const char *pj_binary_sql_type(enum pj_type type);
+uint32_t pj_binary_array_oid(enum pj_type type);
+
+/* One column of `rows` as an array of the type, in the arena. */
+struct pj_parameter pj_binary_array(struct pj_arena *arena, enum pj_type type,
+                                    const struct pj_value *const *rows, size_t count,
+                                    size_t column);
+
+/* One scalar. The same formats; null is SQL NULL. */
+struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
+                                     const struct pj_value *value);
+
+/* A piece of a binary COPY. */
+struct pj_copy_buffer {
+    char *data;
+    size_t length;
+    size_t capacity;
+};
+
+void pj_copy_start(struct pj_copy_buffer *buffer); /* empties it and puts the header */
+void pj_copy_row(struct pj_copy_buffer *buffer, const struct pj_table *table,
+                 const struct pj_value *row);
+void pj_copy_finish(struct pj_copy_buffer *buffer); /* the trailer */
+void pj_copy_free(struct pj_copy_buffer *buffer);
+
+/* False for a table with a numeric column, whose binary form is not written here. */
+bool pj_copy_possible(const struct pj_table *table);
+
+#endif

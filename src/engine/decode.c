@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/decode.h"
+
+#include "engine/avro_reader.h"
+#include "engine/plan.h"
+
+#include <stdlib.h>
+#include <uuid/uuid.h>
+
+/* Decoding: a plan walked over the bytes of one record. Making plans is in plan.c. */
+
+struct decoding {
+    struct pj_avro_reader reader;
+    const struct pj_plan *plan;
+    const struct pj_field *fields;
+    struct pj_arena *arena;
+    struct pj_value *values;
+    struct pj_error *error;
+};
+
+static int bad_field(struct decoding *decoding, size_t slot, const char *why)
+{
+    return pj_error_set(decoding->error, PJ_POISON, "%s %s", decoding->fields[slot].path, why);
+}
+
+static int check_length(struct decoding *decoding, size_t slot)
+{
+    const struct pj_field *field = &decoding->fields[slot];
+    const struct pj_value *value = &decoding->values[slot];
+    if (field->most_chars == 0 || value->text.length <= field->most_chars)
+        return 0;
+    size_t chars = 0;
+    for (size_t i = 0; i < value->text.length; i++)
+        chars += ((unsigned char)value->text.data[i] & 0xc0) != 0x80;
+    if (chars <= field->most_chars)
+        return 0;
+    return pj_error_set(decoding->error, PJ_POISON, "%s has %zu characters, at most %u fit",
+                        field->path, chars, field->most_chars);
+}
+
+static int store_text(struct decoding *decoding, size_t slot, const char *data, size_t length)
+{
+    struct pj_value *value = &decoding->values[slot];
+    enum pj_type type = decoding->fields[slot].type;
+    if (type == PJ_UUID) {
+        char text[37];
+        if (length != 36)
+            return bad_field(decoding, slot, "is not a UUID");
+        memcpy(text, data, 36);
+        text[36] = '\0';
+        if (uuid_parse(text, value->uuid) != 0)
+            return bad_field(decoding, slot, "is not a UUID");
+        value->present = true;
+        return 0;
+    }
+    value->present = true;
+    value->text.data = data;
+    value->text.length = length;
+    return type == PJ_TEXT ? check_length(decoding, slot) : 0;
+}
+
+static int store_time(struct decoding *decoding, const struct pj_plan_node *node, size_t slot,
+                      int64_t raw)
+{
+    struct pj_value *value = &decoding->values[slot];
+    int64_t micros = raw;
+    bool overflow = false;
+    switch (node->time_unit) {
+    case PJ_LOGICAL_DATE:
+        overflow = __builtin_mul_overflow(raw, INT64_C(86400000000), &micros);
+        break;
+    case PJ_LOGICAL_TIMESTAMP_MILLIS:
+        overflow = __builtin_mul_overflow(raw, INT64_C(1000), &micros);
+        break;
+    case PJ_LOGICAL_TIMESTAMP_NANOS:
+        micros = raw / 1000 - (raw % 1000 < 0 ? 1 : 0);
+        break;
+    default:
+        break;
+    }
+    /* timestamptz begins in 4714 BC; its end is beyond what 64 bits of microseconds hold. */
+    if (overflow || micros < -INT64_C(210866803200000000))
+        return bad_field(decoding, slot, "is a time that no timestamptz can hold");
+    value->present = true;
+    value->integer = micros;
+    return 0;
+}
+
+static int store_integer(struct decoding *decoding, const struct pj_plan_node *node, size_t slot,
+                         int64_t raw)
+{
+    struct pj_value *value = &decoding->values[slot];
+    switch (decoding->fields[slot].type) {
+    case PJ_TIMESTAMPTZ:
+        return store_time(decoding, node, slot, raw);
+    case PJ_DOUBLE:
+        value->real = (double)raw;
+        break;
+    case PJ_INT:
+        if (raw < INT32_MIN || raw > INT32_MAX)
+            return bad_field(decoding, slot, "does not fit 32 bits");
+        value->integer = raw;
+        break;
+    default:
+        value->integer = raw;
+    }
+    value->present = true;
+    return 0;
+}
+
+/* One leaf value for one slot; the reader is before the value and ends behind it. */
+static int store_leaf(struct decoding *decoding, const struct pj_plan_node *node, size_t slot)
+{
+    struct pj_avro_reader *reader = &decoding->reader;
+    const struct pj_avro_type *type = node->type;
+    struct pj_value *value = &decoding->values[slot];
+    const char *data;
+    size_t length;
+    int64_t integer;
+    switch (type->kind) {
+    case PJ_AVRO_INT:
+    case PJ_AVRO_LONG:
+        if ((type->kind == PJ_AVRO_INT ? pj_avro_read_int(reader, &integer)
+                                       : pj_avro_read_long(reader, &integer)) != 0)
+            return -1;
+        return store_integer(decoding, node, slot, integer);
+    case PJ_AVRO_FLOAT:
+    case PJ_AVRO_DOUBLE:
+        value->present = true;
+        return type->kind == PJ_AVRO_FLOAT ? pj_avro_read_float(reader, &value->real)
+                                           : pj_avro_read_double(reader, &value->real);
+    case PJ_AVRO_BOOLEAN:
+        value->present = true;
+        return pj_avro_read_boolean(reader, &value->boolean);
+    case PJ_AVRO_ENUM:
+        if (pj_avro_read_index(reader, type, &length) != 0)
+            return -1;
+        return store_text(decoding, slot, type->symbols[length], strlen(type->symbols[length]));
+    case PJ_AVRO_BYTES:
+    case PJ_AVRO_STRING:
+    case PJ_AVRO_FIXED:
+        if (pj_avro_read_text(reader, type, &data, &length) != 0)
+            return -1;
+        if (decoding->fields[slot].type == PJ_NUMERIC && type->logical == PJ_LOGICAL_DECIMAL) {
+            if (pj_avro_decimal_text(reader, data, length, type->scale, decoding->arena, &data) !=
+                0)
+                return -1;
+            length = strlen(data);
+        }
+        if (decoding->fields[slot].type == PJ_UUID && type->kind == PJ_AVRO_FIXED) {
+            *value = pj_uuid((const uint8_t *)data);
+            return 0;
+        }
+        return store_text(decoding, slot, data, length);
+    default:
+        return pj_avro_skip(reader, type);
+    }
+}
+
+/* The slots that want this very value, all but JSON and presence reading it as a leaf. */
+static int store(struct decoding *decoding, const struct pj_plan_node *node)
+{
+    struct pj_avro_reader *reader = &decoding->reader;
+    const uint8_t *start = reader->at;
+    for (size_t i = 0; i < node->slot_count; i++) {
+        size_t slot = node->slots[i];
+        struct pj_value *value = &decoding->values[slot];
+        enum pj_type type = decoding->fields[slot].type;
+        reader->at = start;
+        if (node->type->kind == PJ_AVRO_NULL) {
+            if (decoding->fields[slot].required)
+                return bad_field(decoding, slot, "is null");
+        } else if (type == PJ_BOOL && node->type->kind != PJ_AVRO_BOOLEAN) {
+            *value = pj_bool(true);
+        } else if (type == PJ_JSONB && node->type->kind != PJ_AVRO_STRING) {
+            value->present = true;
+            if (pj_avro_render(reader, node->type, decoding->arena, &value->text.data,
+                               &value->text.length) != 0)
+                return -1;
+        } else if (store_leaf(decoding, node, slot) != 0) {
+            return -1;
+        }
+    }
+    reader->at = start;
+    return 0;
+}
+
+static int decode(struct decoding *decoding, const struct pj_plan_node *node);
+
+static int decode_record(struct decoding *decoding, const struct pj_plan_node *node)
+{
+    if (node->missing != NULL)
+        return pj_error_set(decoding->error, PJ_POISON,
+                            "%s is missing in the writer's schema and has no default",
+                            node->missing);
+    for (size_t i = 0; i < node->type->count; i++) {
+        const struct pj_plan_node *child = node->children[i];
+        int status = child != NULL ? decode(decoding, child)
+                                   : pj_avro_skip(&decoding->reader, node->type->fields[i].type);
+        if (status != 0)
+            return -1;
+    }
+    for (size_t i = 0; i < node->default_count; i++)
+        decoding->values[node->defaults[i].slot] = node->defaults[i].value;
+    return 0;
+}
+
+static int decode_union(struct decoding *decoding, const struct pj_plan_node *node)
+{
+    size_t branch;
+    if (pj_avro_read_index(&decoding->reader, node->type, &branch) != 0)
+        return -1;
+    if (node->children[branch] != NULL)
+        return decode(decoding, node->children[branch]);
+    return pj_avro_skip(&decoding->reader, node->type->branches[branch]);
+}
+
+static int decode(struct decoding *decoding, const struct pj_plan_node *node)
+{
+    if (pj_avro_enter(&decoding->reader) != 0)
+        return -1;
+    if (node->refused != NULL)
+        return pj_error_set(decoding->error, PJ_POISON, "%s", node->refused);
+    int status;
+    if (node->slot_count > 0 && store(decoding, node) != 0)
+        return -1;
+    if (node->children == NULL)
+        status = pj_avro_skip(&decoding->reader, node->type);
+    else if (node->type->kind == PJ_AVRO_UNION)
+        status = decode_union(decoding, node);
+    else
+        status = decode_record(decoding, node);
+    pj_avro_leave(&decoding->reader);
+    return status;
+}
+
+int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
+                   struct pj_arena *arena, struct pj_value *values, struct pj_error *error)
+{
+    const struct pj_source *source = plan->decoder->source;
+    struct decoding decoding = {.plan = plan, .fields = source->fields, .arena = arena};
+    decoding.values = values;
+    decoding.error = error;
+    for (size_t i = 0; i < source->field_count; i++)
+        values[i].present = false;
+    pj_avro_reader_init(&decoding.reader, body, length, error);
+    if (decode(&decoding, plan->root) != 0)
+        return -1;
+    if (decoding.reader.at != decoding.reader.end)
+        return pj_error_set(error, PJ_POISON, "%td bytes are left over behind the Avro record",
+                            decoding.reader.end - decoding.reader.at);
+    return 0;
+}

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <uuid/uuid.h>
+
+struct planning {
+    struct pj_plan *plan;
+    const struct pj_source *source;
+    struct pj_arena *arena;
+};
+
+enum { PATH_MOST = 512 };
+
+/* --- which fields are wanted where ----------------------------------------------------------- */
+
+/* The path itself is a field's, or leads to one. */
+static bool wanted(const struct pj_source *source, const char *path)
+{
+    size_t length = strlen(path);
+    if (length == 0)
+        return true;
+    for (size_t i = 0; i < source->field_count; i++) {
+        const char *field = source->fields[i].path;
+        if (strncmp(field, path, length) == 0 && (field[length] == '\0' || field[length] == '.'))
+            return true;
+    }
+    return false;
+}
+
+static void step(char *out, const char *path, const char *name)
+{
+    snprintf(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name);
+}
+
+static bool names(const json_t *aliases, const char *name)
+{
+    size_t i;
+    json_t *alias;
+    json_array_foreach(aliases, i, alias)
+    {
+        const char *text = json_string_value(alias);
+        if (text != NULL && strcmp(pj_schema_short_name(text), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- pairing the writer's types with ours ---------------------------------------------------- */
+
+static bool is_record_union(const struct pj_avro_type *type)
+{
+    size_t records = 0;
+    for (size_t i = 0; type->kind == PJ_AVRO_UNION && i < type->count; i++)
+        records += type->branches[i]->kind == PJ_AVRO_RECORD;
+    return records > 1;
+}
+
+static bool same_name(const struct pj_avro_type *ours, const struct pj_avro_type *theirs)
+{
+    const char *our_name = pj_schema_short_name(ours->name);
+    const char *their_name = pj_schema_short_name(theirs->name);
+    return strcmp(our_name, their_name) == 0 || names(ours->aliases, their_name) ||
+           names(theirs->aliases, our_name);
+}
+
+/* Our branch for the writer's type; NULL where there is none. Leaves need not match here: whether
+ * they convert is asked of the field's own type. */
+static const struct pj_avro_type *our_branch(const struct pj_avro_type *ours,
+                                             const struct pj_avro_type *theirs)
+{
+    if (ours == NULL || ours->kind != PJ_AVRO_UNION)
+        return ours;
+    bool by_name = is_record_union(ours);
+    const struct pj_avro_type *any = NULL;
+    for (size_t i = 0; i < ours->count; i++) {
+        const struct pj_avro_type *branch = ours->branches[i];
+        if (theirs->kind == PJ_AVRO_RECORD && branch->kind == PJ_AVRO_RECORD &&
+            (!by_name || same_name(branch, theirs)))
+            return branch;
+        if (branch->kind == theirs->kind && theirs->kind != PJ_AVRO_RECORD)
+            return branch;
+        if (branch->kind != PJ_AVRO_NULL && branch->kind != PJ_AVRO_RECORD)
+            any = branch;
+    }
+    return theirs->kind == PJ_AVRO_RECORD || theirs->kind == PJ_AVRO_NULL ? NULL : any;
+}
+
+/* The writer's field for ours: by name, by our aliases, by the writer's. */
+static bool find_field(const struct pj_avro_type *writer, const struct pj_avro_field *ours,
+                       size_t *index)
+{
+    for (int way = 0; way < 3; way++) {
+        for (size_t i = 0; i < writer->count; i++) {
+            const struct pj_avro_field *theirs = &writer->fields[i];
+            bool found = way == 0   ? strcmp(theirs->name, ours->name) == 0
+                         : way == 1 ? names(ours->aliases, theirs->name)
+                                    : names(theirs->aliases, ours->name);
+            if (found) {
+                *index = i;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* --- defaults -------------------------------------------------------------------------------- */
+
+static bool default_value(struct planning *planning, const struct pj_avro_type *ours,
+                          const struct pj_field *field, const json_t *json, struct pj_value *value)
+{
+    *value = (struct pj_value){.present = true};
+    const char *text = json_string_value(json);
+    if (field->type == PJ_JSONB && (text == NULL || ours->kind != PJ_AVRO_STRING)) {
+        char *dumped = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (dumped == NULL)
+            return false;
+        *value = pj_text(pj_arena_string(planning->arena, dumped, strlen(dumped)));
+        free(dumped);
+        return true;
+    }
+    switch (field->type) {
+    case PJ_TEXT:
+    case PJ_JSONB:
+        *value = pj_text(text);
+        return text != NULL;
+    case PJ_UUID:
+        return text != NULL && uuid_parse(text, value->uuid) == 0;
+    case PJ_BOOL:
+        value->boolean = json_is_boolean(json) ? json_is_true(json) : true;
+        return true;
+    case PJ_INT:
+    case PJ_BIGINT:
+        value->integer = json_integer_value(json);
+        return json_is_integer(json);
+    case PJ_TIMESTAMPTZ:
+        value->integer = json_integer_value(json);
+        if (ours->logical == PJ_LOGICAL_TIMESTAMP_MILLIS)
+            value->integer *= 1000;
+        return json_is_integer(json);
+    case PJ_DOUBLE:
+        value->real = json_number_value(json);
+        return json_is_number(json);
+    case PJ_NUMERIC:
+    case PJ_BYTEA:
+        return false;
+    }
+    return false;
+}
+
+/* What the writer lacks at `path`: our default, for the fields there and below. */
+static void plan_default(struct planning *planning, struct pj_plan_node *node,
+                         const struct pj_avro_type *ours, const json_t *json, const char *path)
+{
+    const struct pj_avro_type *type = ours->kind == PJ_AVRO_UNION ? ours->branches[0] : ours;
+    for (size_t i = 0; i < planning->source->field_count; i++) {
+        const struct pj_field *field = &planning->source->fields[i];
+        if (strcmp(field->path, path) != 0)
+            continue;
+        if (json == NULL || json_is_null(json)) {
+            if (field->required)
+                node->missing = field->path;
+            continue;
+        }
+        struct pj_plan_default *filled = &node->defaults[node->default_count];
+        if (default_value(planning, type, field, json, &filled->value)) {
+            filled->slot = i;
+            node->default_count++;
+        } else {
+            node->missing = field->path;
+        }
+    }
+    for (size_t i = 0; type->kind == PJ_AVRO_RECORD && i < type->count; i++) {
+        const struct pj_avro_field *inner = &type->fields[i];
+        char below[PATH_MOST];
+        step(below, path, inner->name);
+        if (!wanted(planning->source, below) || json == NULL || !json_is_object(json))
+            continue;
+        const json_t *own = json_object_get(json, inner->name);
+        plan_default(planning, node, inner->type, own != NULL ? own : inner->default_json, below);
+    }
+}
+
+/* --- the tree -------------------------------------------------------------------------------- */
+
+static bool converts(enum pj_type to, const struct pj_avro_type *from)
+{
+    switch (from->kind) {
+    case PJ_AVRO_NULL:
+    case PJ_AVRO_UNION:
+        return true;
+    case PJ_AVRO_BOOLEAN:
+    case PJ_AVRO_RECORD:
+    case PJ_AVRO_ARRAY:
+    case PJ_AVRO_MAP:
+        return to == PJ_JSONB || to == PJ_BOOL;
+    case PJ_AVRO_INT:
+    case PJ_AVRO_LONG:
+        return to == PJ_INT || to == PJ_BIGINT || to == PJ_DOUBLE || to == PJ_TIMESTAMPTZ ||
+               to == PJ_JSONB;
+    case PJ_AVRO_FLOAT:
+    case PJ_AVRO_DOUBLE:
+        return to == PJ_DOUBLE || to == PJ_JSONB;
+    case PJ_AVRO_STRING:
+        return to == PJ_TEXT || to == PJ_UUID || to == PJ_JSONB;
+    case PJ_AVRO_ENUM:
+        return to == PJ_TEXT || to == PJ_JSONB;
+    case PJ_AVRO_BYTES:
+    case PJ_AVRO_FIXED:
+        if (from->logical == PJ_LOGICAL_DECIMAL)
+            return to == PJ_NUMERIC || to == PJ_JSONB;
+        return to == PJ_BYTEA || to == PJ_JSONB || (to == PJ_TEXT && from->kind == PJ_AVRO_BYTES) ||
+               (to == PJ_UUID && from->kind == PJ_AVRO_FIXED && from->size == 16);
+    }
+    return false;
+}
+
+static const char *kind_name(enum pj_avro_kind kind)
+{
+    static const char *const kinds[] = {"null",   "boolean", "int",    "long",   "float",
+                                        "double", "bytes",   "string", "record", "enum",
+                                        "array",  "map",     "union",  "fixed"};
+    return kinds[kind];
+}
+
+static void plan_slots(struct planning *planning, struct pj_plan_node *node, const char *path)
+{
+    const struct pj_source *source = planning->source;
+    if (node->slots == NULL)
+        node->slots = pj_arena_alloc(planning->arena, source->field_count * sizeof *node->slots);
+    /* A union hands its value to the branch, where it is stored. */
+    for (size_t i = 0; node->type->kind != PJ_AVRO_UNION && i < source->field_count; i++) {
+        if (strcmp(source->fields[i].path, path) != 0)
+            continue;
+        node->slots[node->slot_count++] = i;
+        if (!converts(source->fields[i].type, node->type))
+            node->refused =
+                pj_arena_printf(planning->arena, "%s is of the type %s in the writer's schema",
+                                path, kind_name(node->type->kind));
+    }
+}
+
+static struct pj_plan_node *plan_node(struct planning *planning, const struct pj_avro_type *writer,
+                                      const struct pj_avro_type *ours, const char *path);
+
+static void plan_record(struct planning *planning, struct pj_plan_node *node,
+                        const struct pj_avro_type *ours, const char *path)
+{
+    const struct pj_avro_type *writer = node->type;
+    node->children = pj_arena_alloc(planning->arena, writer->count * sizeof(void *));
+    node->defaults =
+        pj_arena_alloc(planning->arena, planning->source->field_count * sizeof *node->defaults);
+    for (size_t i = 0; i < ours->count; i++) {
+        const struct pj_avro_field *field = &ours->fields[i];
+        char below[PATH_MOST];
+        size_t index;
+        step(below, path, field->name);
+        if (!wanted(planning->source, below))
+            continue;
+        if (find_field(writer, field, &index))
+            node->children[index] =
+                plan_node(planning, writer->fields[index].type, field->type, below);
+        else
+            plan_default(planning, node, field->type, field->default_json, below);
+    }
+}
+
+static void plan_union(struct planning *planning, struct pj_plan_node *node,
+                       const struct pj_avro_type *ours, const char *path)
+{
+    const struct pj_avro_type *writer = node->type;
+    node->children = pj_arena_alloc(planning->arena, writer->count * sizeof(void *));
+    for (size_t i = 0; i < writer->count; i++)
+        node->children[i] = plan_node(planning, writer->branches[i], ours, path);
+}
+
+/* `ours` may be NULL or of another shape: then nothing below is ours, but the value itself may
+ * still be wanted (null, or a record as JSON). */
+static struct pj_plan_node *plan_node(struct planning *planning, const struct pj_avro_type *writer,
+                                      const struct pj_avro_type *ours, const char *path)
+{
+    struct pj_plan_node *node = pj_arena_alloc(planning->arena, sizeof *node);
+    node->type = writer;
+    plan_slots(planning, node, path);
+    if (writer->kind == PJ_AVRO_UNION) {
+        plan_union(planning, node, ours, path);
+        return node;
+    }
+    const struct pj_avro_type *branch = our_branch(ours, writer);
+    node->time_unit = writer->logical != PJ_LOGICAL_NONE ? writer->logical
+                      : branch != NULL                   ? branch->logical
+                                                         : PJ_LOGICAL_NONE;
+    if (writer->kind != PJ_AVRO_RECORD || branch == NULL || branch->kind != PJ_AVRO_RECORD)
+        return node;
+    if (!is_record_union(ours)) {
+        plan_record(planning, node, branch, path);
+        return node;
+    }
+    /* Which of several records it is, is a step of the path. */
+    char below[PATH_MOST];
+    step(below, path, pj_schema_short_name(branch->name));
+    plan_slots(planning, node, below);
+    plan_record(planning, node, branch, below);
+    return node;
+}
+
+int pj_plan_new(struct pj_plan **out, const struct pj_decoder *decoder, const char *writer_schema,
+                struct pj_error *error)
+{
+    struct pj_schema *writer;
+    if (pj_schema_parse(&writer, writer_schema, error) != 0)
+        return -1;
+    struct pj_arena *arena = pj_arena_new();
+    struct pj_plan *plan = pj_arena_alloc(arena, sizeof *plan);
+    plan->decoder = decoder;
+    plan->writer = writer;
+    plan->arena = arena;
+    struct planning planning = {plan, decoder->source, arena};
+    const struct pj_avro_type *theirs = pj_schema_root(writer);
+    if (theirs->kind != PJ_AVRO_RECORD) {
+        pj_error_set(error, PJ_POISON, "the writer's schema is of the type %s, not a record",
+                     kind_name(theirs->kind));
+        pj_plan_free(plan);
+        return -1;
+    }
+    plan->root = plan_node(&planning, theirs, pj_schema_root(decoder->schema), "");
+    *out = plan;
+    return 0;
+}
+
+void pj_plan_free(struct pj_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    pj_schema_free(plan->writer);
+    pj_arena_free(plan->arena);
+}
+
+/* --- the decoder ----------------------------------------------------------------------------- */
+
+/* Follows a field's path through our schema. */
+static bool path_exists(const struct pj_avro_type *type, const char *path)
+{
+    if (*path == '\0')
+        return true;
+    size_t length = strcspn(path, ".");
+    const char *rest = path[length] == '.' ? path + length + 1 : path + length;
+    if (type->kind == PJ_AVRO_UNION) {
+        bool by_name = is_record_union(type);
+        for (size_t i = 0; i < type->count; i++) {
+            const struct pj_avro_type *branch = type->branches[i];
+            if (branch->kind != PJ_AVRO_RECORD)
+                continue;
+            const char *name = pj_schema_short_name(branch->name);
+            if (!by_name)
+                return path_exists(branch, path);
+            if (strlen(name) == length && strncmp(name, path, length) == 0)
+                return path_exists(branch, rest);
+        }
+        return false;
+    }
+    for (size_t i = 0; type->kind == PJ_AVRO_RECORD && i < type->count; i++) {
+        const char *name = type->fields[i].name;
+        if (strlen(name) == length && strncmp(name, path, length) == 0)
+            return path_exists(type->fields[i].type, rest);
+    }
+    return false;
+}
+
+int pj_decoder_new(struct pj_decoder **out, const struct pj_source *source, struct pj_error *error)
+{
+    struct pj_decoder *decoder = calloc(1, sizeof *decoder);
+    if (decoder == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    decoder->source = source;
+    if (pj_schema_parse(&decoder->schema, source->schema, error) != 0) {
+        error->class = PJ_FATAL;
+        pj_decoder_free(decoder);
+        return -1;
+    }
+    for (size_t i = 0; i < source->field_count; i++) {
+        if (path_exists(pj_schema_root(decoder->schema), source->fields[i].path))
+            continue;
+        pj_error_set(error, PJ_FATAL, "the schema of %s has no field %s", source->topic,
+                     source->fields[i].path);
+        pj_decoder_free(decoder);
+        return -1;
+    }
+    *out = decoder;
+    return 0;
+}
+
+void pj_decoder_free(struct pj_decoder *decoder)
+{
+    if (decoder == NULL)
+        return;
+    pj_schema_free(decoder->schema);
+    free(decoder);
+}

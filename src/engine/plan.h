@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan of decoding one writer's schema: a tree that follows the writer's types as far as a
+ * wanted field lies below. Private to decode.c and plan.c.
+ */
+#ifndef PJ_ENGINE_PLAN_H
+#define PJ_ENGINE_PLAN_H
+
+#include "base/arena.h"
+#include "engine/decode.h"
+#include "engine/schema.h"
+
+struct pj_decoder {
+    const struct pj_source *source;
+    struct pj_schema *schema; /* ours: the reader's */
+};
+
+struct pj_plan_default {
+    size_t slot;
+    struct pj_value value;
+};
+
+struct pj_plan_node {
+    const struct pj_avro_type *type; /* the writer's */
+    enum pj_avro_logical time_unit;  /* of an int or long read as a time */
+    size_t *slots;                   /* the fields that want this very value */
+    size_t slot_count;
+    struct pj_plan_node **children;   /* per field or branch, NULL: pass over; or NULL */
+    struct pj_plan_default *defaults; /* of a record: what the writer lacks */
+    size_t default_count;
+    const char *missing; /* a field that it lacks and that has no default */
+    const char *refused; /* why a value of this type cannot be ours */
+};
+
+struct pj_plan {
+    const struct pj_decoder *decoder;
+    struct pj_schema *writer;
+    struct pj_arena *arena;
+    struct pj_plan_node *root;
+};
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/statements.h"
+
+#include "engine/binary.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* SQL being put together. */
+struct sql {
+    char text[8192];
+    size_t length;
+};
+
+static void add(struct sql *sql, const char *format, ...) PJ_PRINTF(2, 3);
+
+static void add(struct sql *sql, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(sql->text + sql->length, sizeof sql->text - sql->length, format, args);
+    va_end(args);
+    /* Declarations are const data of at most 64 columns: a statement that does not fit is a
+     * mistake that the first start shows. */
+    if (length < 0 || (size_t)length >= sizeof sql->text - sql->length)
+        __builtin_trap();
+    sql->length += (size_t)length;
+}
+
+static void add_table(struct sql *sql, const struct pj_statements *statements,
+                      const struct pj_table *table)
+{
+    if (statements->schema != NULL)
+        add(sql, "\"%s\".", statements->schema);
+    add(sql, "\"%s\"", table->name);
+}
+
+static bool chosen(const struct pj_table *table, size_t column, uint64_t columns)
+{
+    return table->columns[column].key || (columns >> column & 1) != 0;
+}
+
+static const char *comma(bool *any)
+{
+    const char *text = *any ? ", " : "";
+    *any = true;
+    return text;
+}
+
+static void add_names(struct sql *sql, const struct pj_table *table, uint64_t columns)
+{
+    bool any = false;
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (chosen(table, c, columns))
+            add(sql, "%s\"%s\"", comma(&any), table->columns[c].name);
+    }
+}
+
+/* unnest($1::uuid[], …) AS u("a", …): the rows of the arrays. */
+static void add_unnest(struct sql *sql, const struct pj_table *table, uint64_t columns)
+{
+    int parameter = 0;
+    bool any = false;
+    add(sql, "unnest(");
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (chosen(table, c, columns))
+            add(sql, "%s$%d::%s[]", comma(&any), ++parameter,
+                pj_binary_sql_type(table->columns[c].type));
+    }
+    add(sql, ") AS u(");
+    add_names(sql, table, columns);
+    add(sql, ")");
+}
+
+static void add_value(struct sql *sql, const struct pj_column *column)
+{
+    add(sql, "u.\"%s\"%s", column->name, column->type == PJ_NUMERIC ? "::numeric" : "");
+}
+
+static void add_key_match(struct sql *sql, const struct pj_table *table)
+{
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        add(sql, "%st.\"%s\" = u.\"%s\"", c > 0 ? " AND " : "", table->columns[c].name,
+            table->columns[c].name);
+}
+
+static uint64_t key_columns(const struct pj_table *table)
+{
+    uint64_t columns = 0;
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        columns |= 1ULL << c;
+    return columns;
+}
+
+static uint64_t all_columns(const struct pj_table *table)
+{
+    return table->column_count == 64 ? UINT64_MAX : (1ULL << table->column_count) - 1;
+}
+
+static struct pj_statement finish(struct pj_statements *statements, const struct sql *sql,
+                                  const struct pj_table *table, uint64_t columns, const char *verb)
+{
+    struct pj_arena *arena = statements->arena;
+    uint32_t *types = pj_arena_alloc(arena, 64 * sizeof *types);
+    int count = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (chosen(table, c, columns))
+            types[count++] = pj_binary_array_oid(table->columns[c].type);
+    }
+    return (struct pj_statement){
+        .name = pj_arena_printf(arena, "pj_%s_%s%s_%llx", verb, table->name,
+                                table->part_of != NULL ? "_part" : "", (unsigned long long)columns),
+        .sql = pj_arena_string(arena, sql->text, sql->length),
+        .parameter_count = count,
+        .types = types,
+    };
+}
+
+static struct pj_statement make_insert(struct pj_statements *statements,
+                                       const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    bool any = false;
+    add(&sql, "INSERT INTO ");
+    add_table(&sql, statements, table);
+    add(&sql, " AS t (");
+    add_names(&sql, table, all_columns(table));
+    add(&sql, ") SELECT ");
+    for (size_t c = 0; c < table->column_count; c++) {
+        add(&sql, "%s", comma(&any));
+        add_value(&sql, &table->columns[c]);
+    }
+    add(&sql, " FROM ");
+    add_unnest(&sql, table, all_columns(table));
+    add(&sql, " ON CONFLICT (");
+    add_names(&sql, table, key_columns(table));
+    if (table->kind == PJ_APPEND_TABLE || table->columns[table->column_count - 1].key) {
+        add(&sql, ") DO NOTHING");
+    } else {
+        add(&sql, ") DO UPDATE SET ");
+        any = false;
+        for (size_t c = 0; c < table->column_count; c++) {
+            if (!table->columns[c].key)
+                add(&sql, "%s\"%s\" = EXCLUDED.\"%s\"", comma(&any), table->columns[c].name,
+                    table->columns[c].name);
+        }
+    }
+    return finish(statements, &sql, table, all_columns(table), "insert");
+}
+
+static struct pj_statement make_remove(struct pj_statements *statements,
+                                       const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    uint64_t columns = key_columns(table);
+    add(&sql, "DELETE FROM ");
+    add_table(&sql, statements, table);
+    add(&sql, " t USING ");
+    add_unnest(&sql, table, columns);
+    add(&sql, " WHERE ");
+    add_key_match(&sql, table);
+    return finish(statements, &sql, table, columns, "remove");
+}
+
+static struct pj_statement make_update(struct pj_statements *statements,
+                                       const struct pj_table *table, uint64_t columns)
+{
+    struct sql sql = {.length = 0};
+    bool any = false;
+    add(&sql, "UPDATE ");
+    add_table(&sql, statements, table);
+    add(&sql, " t SET ");
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (table->columns[c].key || (columns >> c & 1) == 0)
+            continue;
+        add(&sql, "%s\"%s\" = ", comma(&any), table->columns[c].name);
+        add_value(&sql, &table->columns[c]);
+    }
+    add(&sql, " FROM ");
+    add_unnest(&sql, table, columns);
+    add(&sql, " WHERE ");
+    add_key_match(&sql, table);
+    return finish(statements, &sql, table, columns, "update");
+}
+
+static struct pj_statement make_release(struct pj_statements *statements,
+                                        const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    uint64_t columns = key_columns(table);
+    bool any = false;
+    add(&sql, "UPDATE ");
+    add_table(&sql, statements, table);
+    add(&sql, " t SET ");
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (!table->columns[c].key)
+            add(&sql, "%s\"%s\" = NULL", comma(&any), table->columns[c].name);
+    }
+    add(&sql, " FROM ");
+    add_unnest(&sql, table, columns);
+    add(&sql, " WHERE ");
+    add_key_match(&sql, table);
+    return finish(statements, &sql, table, columns, "release");
+}
+
+static const char *make_copy(struct pj_statements *statements, const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    add(&sql, "COPY ");
+    add_table(&sql, statements, table);
+    add(&sql, " (");
+    add_names(&sql, table, all_columns(table));
+    add(&sql, ") FROM STDIN (FORMAT binary)");
+    return pj_arena_string(statements->arena, sql.text, sql.length);
+}
+
+/* --- states ---------------------------------------------------------------------------------- */
+
+static const uint32_t keys_type[] = {PJ_OID_UUID_ARRAY};
+static const uint32_t keys_facts_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY};
+
+static struct pj_statement state_statement(struct pj_statements *statements, const char *entity,
+                                           const char *verb, const char *format,
+                                           const uint32_t *types, int count)
+{
+    const struct pj_projection *projection = statements->projection;
+    struct sql table = {.length = 0};
+    add(&table, "\"%s\".\"state_%s_%s\"",
+        statements->schema != NULL ? statements->schema : "projectionist", projection->name,
+        entity);
+    for (size_t i = 0; i < table.length; i++) {
+        if (table.text[i] == '-') /* command-projector's states are state_command_projector_… */
+            table.text[i] = '_';
+    }
+    const char *gap = strchr(format, '@');
+    return (struct pj_statement){
+        .name = pj_arena_printf(statements->arena, "pj_%s_state_%s", verb, entity),
+        .sql = pj_arena_printf(statements->arena, "%.*s%s%s", (int)(gap - format), format,
+                               table.text, gap + 1),
+        .parameter_count = count,
+        .types = types,
+    };
+}
+
+static void make_entity(struct pj_statements *statements, size_t index)
+{
+    const char *name = statements->projection->entities[index].name;
+    struct pj_entity_statements *entity = &statements->entities[index];
+    /* LockRows runs above the sort: locks are taken in the order of the keys. */
+    entity->load = state_statement(statements, name, "load",
+                                   "SELECT key, facts FROM @ WHERE key = ANY($1) ORDER BY key "
+                                   "FOR NO KEY UPDATE",
+                                   keys_type, 1);
+    /* No ON CONFLICT: a key that another transaction claimed meanwhile must fail this one. */
+    entity->insert = state_statement(statements, name, "insert",
+                                     "INSERT INTO @ (key, facts) "
+                                     "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
+                                     keys_facts_types, 2);
+    entity->update = state_statement(statements, name, "update",
+                                     "UPDATE @ t SET facts = u.facts FROM "
+                                     "unnest($1::uuid[], $2::bytea[]) AS u(key, facts) "
+                                     "WHERE t.key = u.key",
+                                     keys_facts_types, 2);
+}
+
+struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema)
+{
+    struct pj_arena *arena = pj_arena_new();
+    struct pj_statements *statements = pj_arena_alloc(arena, sizeof *statements);
+    statements->projection = projection;
+    statements->arena = arena;
+    statements->schema = schema != NULL ? pj_arena_string(arena, schema, strlen(schema)) : NULL;
+    statements->tables =
+        pj_arena_alloc(arena, projection->table_count * sizeof *statements->tables);
+    statements->entities =
+        pj_arena_alloc(arena, projection->entity_count * sizeof *statements->entities);
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_table *table = projection->tables[t];
+        statements->tables[t].insert = make_insert(statements, table);
+        statements->tables[t].remove = make_remove(statements, table);
+        if (table->part_of != NULL)
+            statements->tables[t].release = make_release(statements, table);
+        if (table->kind == PJ_APPEND_TABLE)
+            statements->tables[t].copy = make_copy(statements, table);
+    }
+    for (size_t e = 0; e < projection->entity_count; e++)
+        make_entity(statements, e);
+    return statements;
+}
+
+void pj_statements_free(struct pj_statements *statements)
+{
+    if (statements != NULL)
+        pj_arena_free(statements->arena);
+}
+
+const struct pj_statement *pj_statements_update(struct pj_statements *statements, size_t table,
+                                                uint64_t columns)
+{
+    struct pj_table_statements *of = &statements->tables[table];
+    for (struct pj_update *update = of->updates; update != NULL; update = update->next) {
+        if (update->columns == columns)
+            return &update->statement;
+    }
+    struct pj_update *update = pj_arena_alloc(statements->arena, sizeof *update);
+    update->columns = columns;
+    update->statement = make_update(statements, statements->projection->tables[table], columns);
+    update->next = of->updates;
+    of->updates = update;
+    return &update->statement;
+}

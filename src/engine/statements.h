@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The SQL of a projection, generated once from its const data: names come from declarations,
+ * never from events.
+ */
+#ifndef PJ_ENGINE_STATEMENTS_H
+#define PJ_ENGINE_STATEMENTS_H
+
+#include "base/arena.h"
+#include "engine/postgres.h"
+#include "projectionist/projection.h"
+
+/* Parameters of all: one array a column, in the table's order, unless said otherwise. */
+struct pj_table_statements {
+    struct pj_statement insert;  /* entity: upsert; append: duplicates are passed over */
+    struct pj_statement remove;  /* by the key columns */
+    struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
+    const char *copy;            /* COPY … FROM STDIN; append tables */
+    struct pj_update *updates;   /* by the set of columns, made as they are needed */
+};
+
+struct pj_update {
+    uint64_t columns;
+    struct pj_statement statement; /* the key columns, then the changed ones */
+    struct pj_update *next;
+};
+
+struct pj_entity_statements {
+    struct pj_statement load;   /* keys uuid[] → key, facts; locked in the order of the keys */
+    struct pj_statement insert; /* keys uuid[], facts bytea[] */
+    struct pj_statement update; /* the same */
+};
+
+struct pj_statements {
+    const struct pj_projection *projection;
+    struct pj_arena *arena; /* owns the SQL */
+    const char *schema;
+    struct pj_table_statements *tables;    /* per table */
+    struct pj_entity_statements *entities; /* per entity kind */
+};
+
+/* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
+ * search_path, states in `projectionist`. */
+struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema);
+void pj_statements_free(struct pj_statements *statements); /* NULL is allowed */
+
+const struct pj_statement *pj_statements_update(struct pj_statements *statements, size_t table,
+                                                uint64_t columns);
+
+#endif
