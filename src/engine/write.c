@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/write.h"
+
+#include "engine/binary.h"
+#include "engine/statements.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Below this a COPY costs a round trip more than it saves. */
+enum { COPY_LEAST = 256, COPY_PIECE = 64 * 1024 };
+
+/* Keys of parents that are known to be there: a cache that forgets by overwriting. */
+enum { SETTLED_SLOTS = 1 << 15 };
+
+struct ensure {
+    const char *function;
+    struct pj_statement statement;
+    struct ensure *next;
+};
+
+struct pj_writer {
+    const struct pj_projection *projection;
+    struct pj_statements *statements;
+    struct pj_copy_buffer buffer;
+    struct ensure *ensures;
+    uint8_t (*settled)[16];
+    bool no_copy; /* the next write passes over duplicates */
+};
+
+static const uint32_t ensure_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
+
+struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema)
+{
+    struct pj_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL)
+        abort();
+    writer->projection = projection;
+    writer->statements = pj_statements_new(projection, schema);
+    struct pj_arena *arena = writer->statements->arena;
+    writer->settled = pj_arena_alloc(arena, SETTLED_SLOTS * sizeof *writer->settled);
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_parent *parent = projection->tables[t]->parents;
+        for (; parent != NULL && parent->ensure != NULL; parent++) {
+            struct ensure *ensure = pj_arena_alloc(arena, sizeof *ensure);
+            ensure->function = parent->ensure;
+            ensure->statement = (struct pj_statement){
+                .name = pj_arena_printf(arena, "pj_%s", parent->ensure),
+                .sql = pj_arena_printf(arena, "SELECT settled, created FROM %s($1, $2)",
+                                       parent->ensure),
+                .parameter_count = 2,
+                .types = ensure_types,
+            };
+            ensure->next = writer->ensures;
+            writer->ensures = ensure;
+        }
+    }
+    return writer;
+}
+
+void pj_writer_free(struct pj_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    pj_copy_free(&writer->buffer);
+    pj_statements_free(writer->statements);
+    free(writer);
+}
+
+/* --- facts ----------------------------------------------------------------------------------- */
+
+/* A growing list of rows of two values (a key and something), for arrays of parameters. */
+struct pairs {
+    const struct pj_value **rows;
+    size_t count;
+};
+
+static struct pairs pairs_new(struct pj_arena *arena, size_t most)
+{
+    return (struct pairs){pj_arena_alloc(arena, most * sizeof(struct pj_value *)), 0};
+}
+
+static void pairs_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t key[16],
+                      struct pj_value second)
+{
+    struct pj_value row[2] = {pj_uuid(key), second};
+    pairs->rows[pairs->count++] = pj_arena_copy(arena, row, sizeof row);
+}
+
+static int load(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                size_t index, const struct pj_stage *stage, struct pj_arena *arena,
+                struct pj_error *error)
+{
+    struct pairs keys = pairs_new(arena, stage->count);
+    for (size_t i = 0; i < stage->count; i++)
+        pairs_add(&keys, arena, stage->touched[i].key, pj_null());
+    struct pj_parameter parameter = pj_binary_array(arena, PJ_UUID, keys.rows, keys.count, 0);
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &writer->statements->entities[index].load, &parameter, &result,
+                        error) != 0)
+        return -1;
+    int status = 0;
+    for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
+        int length;
+        const char *key = pj_result_value(result, row, 0, NULL);
+        const char *facts = pj_result_value(result, row, 1, &length);
+        const void *copy = pj_arena_copy(arena, facts, (size_t)length);
+        status = pj_fold_load(fold, index, (const uint8_t *)key, copy, (size_t)length, error);
+    }
+    pj_result_free(result);
+    return status;
+}
+
+static int save(struct pj_writer *writer, struct pj_postgres *postgres, size_t index,
+                const struct pj_stage *stage, struct pj_arena *arena, struct pj_error *error)
+{
+    const struct pj_entity_statements *statements = &writer->statements->entities[index];
+    struct pairs inserts = pairs_new(arena, stage->count);
+    struct pairs updates = pairs_new(arena, stage->count);
+    for (size_t i = 0; i < stage->count; i++) {
+        const struct pj_touched *touched = &stage->touched[i];
+        if (!touched->changed)
+            continue;
+        struct pj_value facts = {.present = true};
+        facts.text.data = touched->stored;
+        facts.text.length = touched->stored_length;
+        pairs_add(touched->existed ? &updates : &inserts, arena, touched->key, facts);
+    }
+    const struct pairs *both[] = {&updates, &inserts};
+    const struct pj_statement *which[] = {&statements->update, &statements->insert};
+    for (int i = 0; i < 2; i++) {
+        if (both[i]->count == 0)
+            continue;
+        struct pj_parameter parameters[2] = {
+            pj_binary_array(arena, PJ_UUID, both[i]->rows, both[i]->count, 0),
+            pj_binary_array(arena, PJ_BYTEA, both[i]->rows, both[i]->count, 1),
+        };
+        if (pj_postgres_queue(postgres, which[i], parameters, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int run_stages(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                      struct pj_arena *arena, struct pj_error *error)
+{
+    for (size_t index = 0; index < writer->projection->entity_count; index++) {
+        const struct pj_stage *stage = pj_fold_stage(fold, index);
+        if (stage->count == 0)
+            continue;
+        if (load(writer, postgres, fold, index, stage, arena, error) != 0)
+            return -1;
+        pj_fold_merge(fold, index);
+        if (save(writer, postgres, index, stage, arena, error) != 0)
+            return -1;
+    }
+    pj_fold_finish(fold);
+    return 0;
+}
+
+/* --- parents --------------------------------------------------------------------------------- */
+
+static size_t settled_slot(const uint8_t key[16])
+{
+    uint64_t bits;
+    memcpy(&bits, key + 8, sizeof bits);
+    bits ^= bits >> 29;
+    return (size_t)(bits * UINT64_C(0x9e3779b97f4a7c15) >> 49) % SETTLED_SLOTS;
+}
+
+static bool is_settled(const struct pj_writer *writer, const uint8_t key[16])
+{
+    return memcmp(writer->settled[settled_slot(key)], key, 16) == 0;
+}
+
+/* A one-dimensional uuid[] in binary: a header of twenty bytes, then lengths and values. */
+static void remember_settled(struct pj_writer *writer, const char *array, int length)
+{
+    for (int at = 20; at + 20 <= length; at += 20) {
+        const uint8_t *key = (const uint8_t *)array + at + 4;
+        memcpy(writer->settled[settled_slot(key)], key, 16);
+    }
+}
+
+static int ensure_parents(struct pj_writer *writer, struct pj_postgres *postgres,
+                          const struct pj_parent *parent, const struct pj_value *const *rows,
+                          size_t count, struct pj_arena *arena, struct pj_written *written,
+                          struct pj_error *error)
+{
+    struct pairs wanted = pairs_new(arena, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_value *key = &rows[i][parent->column];
+        if (key->present && !is_settled(writer, key->uuid))
+            pairs_add(&wanted, arena, key->uuid, rows[i][parent->seen_at]);
+    }
+    if (wanted.count == 0)
+        return 0;
+    struct ensure *ensure = writer->ensures;
+    while (ensure->function != parent->ensure)
+        ensure = ensure->next;
+    struct pj_parameter parameters[2] = {
+        pj_binary_array(arena, PJ_UUID, wanted.rows, wanted.count, 0),
+        pj_binary_array(arena, PJ_TIMESTAMPTZ, wanted.rows, wanted.count, 1),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &ensure->statement, parameters, &result, error) != 0)
+        return -1;
+    if (pj_result_rows(result) == 1) {
+        int length = 0;
+        const char *settled = pj_result_value(result, 0, 0, &length);
+        if (settled != NULL)
+            remember_settled(writer, settled, length);
+        written->placeholders += pj_result_int8(result, 0, 1);
+    }
+    pj_result_free(result);
+    return 0;
+}
+
+static int ensure_all(struct pj_writer *writer, struct pj_postgres *postgres,
+                      const struct pj_table *table, const struct pj_value *const *rows,
+                      size_t count, struct pj_arena *arena, struct pj_written *written,
+                      struct pj_error *error)
+{
+    const struct pj_parent *parent = table->parents;
+    for (; count > 0 && parent != NULL && parent->ensure != NULL; parent++) {
+        if (ensure_parents(writer, postgres, parent, rows, count, arena, written, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* Queues a statement over some columns of the rows: those of the mask and the key. */
+static int queue_rows(struct pj_postgres *postgres, const struct pj_statement *statement,
+                      const struct pj_table *table, uint64_t columns,
+                      const struct pj_value *const *rows, size_t count, struct pj_arena *arena,
+                      struct pj_error *error)
+{
+    struct pj_parameter parameters[64];
+    size_t parameter = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (table->columns[c].key || (columns >> c & 1) != 0)
+            parameters[parameter++] =
+                pj_binary_array(arena, table->columns[c].type, rows, count, c);
+    }
+    return pj_postgres_queue(postgres, statement, parameters, error);
+}
+
+struct sorted_rows {
+    const struct pj_value **inserts, **updates, **removes;
+    size_t insert_count, update_count, remove_count;
+    uint64_t changed;
+};
+
+static struct sorted_rows sort_out(const struct pj_row_changes *changes, struct pj_arena *arena)
+{
+    struct sorted_rows sorted = {0};
+    sorted.inserts = pj_arena_alloc(arena, changes->count * sizeof(void *));
+    sorted.updates = pj_arena_alloc(arena, changes->count * sizeof(void *));
+    sorted.removes = pj_arena_alloc(arena, changes->count * sizeof(void *));
+    for (size_t i = 0; i < changes->count; i++) {
+        const struct pj_row_change *change = &changes->items[i];
+        switch (change->operation) {
+        case PJ_ROW_INSERT:
+            sorted.inserts[sorted.insert_count++] = change->values;
+            break;
+        case PJ_ROW_UPDATE:
+            sorted.updates[sorted.update_count++] = change->values;
+            sorted.changed |= change->changed;
+            break;
+        case PJ_ROW_DELETE:
+            sorted.removes[sorted.remove_count++] = change->values;
+            break;
+        }
+    }
+    return sorted;
+}
+
+/* A table of its own: what goes, what changes, what comes. */
+static int write_entity_table(struct pj_writer *writer, struct pj_postgres *postgres,
+                              const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                              struct pj_written *written, struct pj_error *error)
+{
+    const struct pj_table *table = writer->projection->tables[index];
+    const struct pj_row_changes *changes = pj_fold_rows(fold, index);
+    const struct pj_table_statements *statements = &writer->statements->tables[index];
+    if (changes->count == 0)
+        return 0;
+    struct sorted_rows sorted = sort_out(changes, arena);
+    written->rows += (int64_t)changes->count;
+    if (ensure_all(writer, postgres, table, sorted.inserts, sorted.insert_count, arena, written,
+                   error) != 0 ||
+        ensure_all(writer, postgres, table, sorted.updates, sorted.update_count, arena, written,
+                   error) != 0)
+        return -1;
+    if (sorted.remove_count > 0 &&
+        queue_rows(postgres, &statements->remove, table, 0, sorted.removes, sorted.remove_count,
+                   arena, error) != 0)
+        return -1;
+    if (sorted.update_count > 0 &&
+        queue_rows(postgres, pj_statements_update(writer->statements, index, sorted.changed), table,
+                   sorted.changed, sorted.updates, sorted.update_count, arena, error) != 0)
+        return -1;
+    if (sorted.insert_count > 0 &&
+        queue_rows(postgres, &statements->insert, table, UINT64_MAX, sorted.inserts,
+                   sorted.insert_count, arena, error) != 0)
+        return -1;
+    return 0;
+}
+
+/* A part, first half: old values go, before any row can claim them under a unique index. */
+static int release_part(struct pj_writer *writer, struct pj_postgres *postgres,
+                        const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                        struct pj_written *written, struct pj_error *error)
+{
+    const struct pj_table *part = writer->projection->tables[index];
+    const struct pj_row_changes *changes = pj_fold_rows(fold, index);
+    const struct pj_value **rows = pj_arena_alloc(arena, changes->count * sizeof(void *));
+    size_t count = 0;
+    for (size_t i = 0; i < changes->count; i++) {
+        if (changes->items[i].operation != PJ_ROW_INSERT)
+            rows[count++] = changes->items[i].values;
+    }
+    written->rows += (int64_t)changes->count;
+    if (count == 0)
+        return 0;
+    return queue_rows(postgres, &writer->statements->tables[index].release, part, 0, rows, count,
+                      arena, error);
+}
+
+/* Second half: the new values. */
+static int set_part(struct pj_writer *writer, struct pj_postgres *postgres,
+                    const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                    struct pj_error *error)
+{
+    const struct pj_table *part = writer->projection->tables[index];
+    const struct pj_row_changes *changes = pj_fold_rows(fold, index);
+    const struct pj_value **rows = pj_arena_alloc(arena, changes->count * sizeof(void *));
+    size_t count = 0;
+    for (size_t i = 0; i < changes->count; i++) {
+        if (changes->items[i].operation != PJ_ROW_DELETE)
+            rows[count++] = changes->items[i].values;
+    }
+    if (count == 0)
+        return 0;
+    uint64_t columns = (1ULL << part->column_count) - 1;
+    return queue_rows(postgres, pj_statements_update(writer->statements, index, columns), part,
+                      columns, rows, count, arena, error);
+}
+
+static int copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, const char *sql,
+                     const struct pj_table *table, const struct pj_appended *appended,
+                     struct pj_error *error)
+{
+    struct pj_copy_buffer *buffer = &writer->buffer;
+    if (pj_postgres_copy_begin(postgres, sql, error) != 0)
+        return -1;
+    pj_copy_start(buffer);
+    for (size_t i = 0; i < appended->count; i++) {
+        pj_copy_row(buffer, table, appended->rows[i]);
+        if (buffer->length < COPY_PIECE)
+            continue;
+        if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
+            return -1;
+        buffer->length = 0;
+    }
+    pj_copy_finish(buffer);
+    if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
+        return -1;
+    return pj_postgres_copy_end(postgres, NULL, error);
+}
+
+static int write_append_table(struct pj_writer *writer, struct pj_postgres *postgres,
+                              const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                              struct pj_written *written, struct pj_error *error)
+{
+    const struct pj_table *table = writer->projection->tables[index];
+    const struct pj_appended *appended = pj_fold_appended(fold, index);
+    const struct pj_table_statements *statements = &writer->statements->tables[index];
+    const struct pj_value *const *rows = (const struct pj_value *const *)appended->rows;
+    if (appended->count == 0)
+        return 0;
+    written->rows += (int64_t)appended->count;
+    if (ensure_all(writer, postgres, table, rows, appended->count, arena, written, error) != 0)
+        return -1;
+    if (appended->count >= COPY_LEAST && !writer->no_copy && pj_copy_possible(table))
+        return copy_rows(writer, postgres, statements->copy, table, appended, error);
+    return queue_rows(postgres, &statements->insert, table, UINT64_MAX, rows, appended->count,
+                      arena, error);
+}
+
+typedef int write_table(struct pj_writer *writer, struct pj_postgres *postgres,
+                        const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                        struct pj_written *written, struct pj_error *error);
+
+static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
+                        const struct pj_fold *fold, struct pj_arena *arena,
+                        struct pj_written *written, struct pj_error *error)
+{
+    const struct pj_projection *projection = writer->projection;
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->part_of != NULL &&
+            release_part(writer, postgres, fold, t, arena, written, error) != 0)
+            return -1;
+    }
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_table *table = projection->tables[t];
+        write_table *write =
+            table->kind == PJ_APPEND_TABLE ? write_append_table : write_entity_table;
+        if (table->part_of == NULL && write(writer, postgres, fold, t, arena, written, error) != 0)
+            return -1;
+    }
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->part_of != NULL &&
+            set_part(writer, postgres, fold, t, arena, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                    struct pj_arena *arena, struct pj_written *written, struct pj_error *error)
+{
+    *written = (struct pj_written){0};
+    int status = run_stages(writer, postgres, fold, arena, error);
+    if (status == 0)
+        status = write_tables(writer, postgres, fold, arena, written, error);
+    writer->no_copy = false;
+    return status;
+}
+
+bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error)
+{
+    if (strcmp(error->sqlstate, "23505") == 0 && error->class == PJ_RETRY)
+        return true; /* another transaction claimed an entity: its facts are there now */
+    if (strcmp(error->sqlstate, "40001") == 0 || strcmp(error->sqlstate, "40P01") == 0)
+        return true; /* the other side of the conflict has gone on */
+    if (strcmp(error->sqlstate, "23503") == 0) {
+        /* A parent that was settled has been deleted since. */
+        memset(writer->settled, 0, SETTLED_SLOTS * sizeof *writer->settled);
+        return true;
+    }
+    writer->no_copy = strcmp(error->sqlstate, "23505") == 0;
+    return writer->no_copy;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A batch's fold against Postgres: loads the facts it touches and writes what follows. Everything
+ * happens in the transaction that the caller has begun and will commit.
+ */
+#ifndef PJ_ENGINE_WRITE_H
+#define PJ_ENGINE_WRITE_H
+
+#include "engine/fold.h"
+#include "engine/postgres.h"
+
+struct pj_writer;
+
+struct pj_written {
+    int64_t rows;         /* inserted, updated, deleted or appended (duplicates count) */
+    int64_t placeholders; /* rows made so that a foreign key holds */
+};
+
+/* `schema` as in pj_statements_new. */
+struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema);
+void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */
+
+/*
+ * Runs the stages of the fold and writes its rows. Parameters live in the arena; some statements
+ * may still be queued when it returns: the COMMIT takes them along. Errors are as of
+ * pj_postgres_run; after one the caller rolls back, and may try again as it is: a second try
+ * passes over duplicates where COPY stumbled on one, and asks again for parents it thought known.
+ */
+int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                    struct pj_arena *arena, struct pj_written *written,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+/* True when the error (of the last write) is one that the second try gets by. */
+bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error);
+
+#endif
