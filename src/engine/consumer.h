@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kafka's side of a consumer (librdkafka; no other file of the engine includes it): membership in
+ * the group, records, ends of partitions.
+ *
+ * Nothing here decides what a partition's next offset is: Postgres does (DESIGN §3). Rebalances
+ * are only noted when they come; the engine carries them out when no transaction is open.
+ */
+#ifndef PJ_ENGINE_CONSUMER_H
+#define PJ_ENGINE_CONSUMER_H
+
+#include "base/config.h"
+#include "projectionist/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pj_consumer;
+
+struct pj_consumer_settings {
+    const struct pj_properties *properties; /* `kafka.*` */
+    const char *group;
+    const char *client_id;
+    const char *const *topics;
+    size_t topic_count;
+};
+
+/* One partition of one topic; lives as long as the consumer, whoever owns it. */
+struct pj_partition {
+    size_t topic_index;
+    const char *topic;
+    int32_t number;
+    bool assigned;
+    uint32_t generation; /* grows with every assignment: what was fetched before is void */
+    int64_t epoch;       /* of our ownership, from Postgres */
+    int64_t next_offset; /* committed in Postgres */
+    int64_t low, high;   /* watermarks when last asked */
+    bool at_end;         /* the last thing fetched was the end … */
+    int64_t end_offset;  /* … which is here (behind records that are invisible, too) */
+    int64_t told_offset; /* what the Kafka group was told last */
+    void *user;          /* the engine's */
+};
+
+struct pj_record {
+    struct pj_partition *partition;
+    uint32_t generation;
+    int64_t offset;
+    int64_t timestamp_ms; /* -1: none */
+    const void *key;      /* NULL: none */
+    size_t key_length;
+    const void *value; /* NULL: a tombstone */
+    size_t value_length;
+    void *message; /* owns all of it */
+};
+
+enum pj_rebalance_kind { PJ_REBALANCE_NONE, PJ_REBALANCE_ASSIGN, PJ_REBALANCE_REVOKE };
+
+struct pj_rebalance {
+    enum pj_rebalance_kind kind;
+    struct pj_partition **partitions; /* sorted by topic and number */
+    size_t count;
+};
+
+int pj_consumer_open(struct pj_consumer **consumer, const struct pj_consumer_settings *settings,
+                     struct pj_error *error) PJ_MUST_CHECK;
+
+/* Readable when pj_consumer_poll may have something. */
+int pj_consumer_fd(const struct pj_consumer *consumer);
+
+/*
+ * What has been fetched, at most `most` records; never blocks. Records below a partition's next
+ * offset are dropped and counted. Fails only on what ends the process.
+ */
+int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, size_t most,
+                     size_t *count, struct pj_error *error) PJ_MUST_CHECK;
+void pj_record_release(struct pj_record *record);
+/* The record's headers as a JSON array of {name, value in hex}, malloc'ed; NULL where none. */
+char *pj_record_headers(const struct pj_record *record);
+
+/* Joins the group. */
+int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
+
+/* What the group asks for; kind NONE where nothing is. Borrowed until it is carried out. */
+const struct pj_rebalance *pj_consumer_rebalance(const struct pj_consumer *consumer);
+
+/* Asks the brokers for the low and high watermarks of the pending assignment's partitions; blocks
+ * up to `timeout_ms` each. PJ_RETRY when they do not answer. */
+int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms,
+                           struct pj_error *error) PJ_MUST_CHECK;
+
+/* Carries out the pending assignment: fetching begins at each partition's next_offset. */
+int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
+/* Carries out the pending revocation. */
+void pj_consumer_unassign(struct pj_consumer *consumer);
+/* Gives everything back and joins anew (after a fence, or an offset out of range). */
+int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
+/* True, once, when a fetch offset was out of range: what we own must be checked again. */
+bool pj_consumer_lost_position(struct pj_consumer *consumer);
+
+void pj_consumer_pause(struct pj_consumer *consumer);
+void pj_consumer_resume(struct pj_consumer *consumer);
+bool pj_consumer_paused(const struct pj_consumer *consumer);
+
+/* Tells the Kafka group the offsets that Postgres has, for tools that show lag. Never blocks. */
+void pj_consumer_tell_group(struct pj_consumer *consumer);
+
+/* All partitions ever owned; those assigned now have `assigned`. */
+struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *consumer,
+                                                   size_t *count);
+/* An assignment (even an empty one) has been carried out and none is pending. */
+bool pj_consumer_settled(const struct pj_consumer *consumer);
+/* The end of the partition as far as the last fetch told; -1 when unknown. */
+int64_t pj_consumer_known_end(const struct pj_consumer *consumer,
+                              const struct pj_partition *partition);
+/* Records that were below their partition's next offset. */
+int64_t pj_consumer_dropped(const struct pj_consumer *consumer);
+
+/* The cluster's id; PJ_RETRY when no broker answers in time. Borrowed. */
+int pj_consumer_cluster_id(struct pj_consumer *consumer, int64_t timeout_ms, const char **id,
+                           struct pj_error *error) PJ_MUST_CHECK;
+/* PJ_RETRY when no broker answers; otherwise *missing is a topic that is not there, or NULL. */
+int pj_consumer_missing_topic(struct pj_consumer *consumer, int64_t timeout_ms,
+                              const char **missing, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Leaves the group within the time, or without a word; then frees. NULL is allowed. */
+void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms);
+
+#endif
