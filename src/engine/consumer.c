@@ -34,6 +34,9 @@ struct pj_consumer {
     char *cluster_id;
     rd_kafka_message_t **messages; /* reused by every poll */
     size_t messages_capacity;
+    /* Records come in runs of one partition. */
+    const rd_kafka_topic_t *run_topic;
+    struct pj_partition *run_partition;
 };
 
 /* --- configuration --------------------------------------------------------------------------- */
@@ -316,11 +319,22 @@ static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *m
            pj_f_str("reason", rd_kafka_message_errstr(message)));
 }
 
+static struct pj_partition *partition_of(struct pj_consumer *consumer,
+                                         const rd_kafka_message_t *message)
+{
+    if (consumer->run_topic != message->rkt || consumer->run_partition == NULL ||
+        consumer->run_partition->number != message->partition) {
+        consumer->run_topic = message->rkt;
+        consumer->run_partition =
+            find_partition(consumer, rd_kafka_topic_name(message->rkt), message->partition);
+    }
+    return consumer->run_partition;
+}
+
 static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *message,
                         struct pj_record *record)
 {
-    struct pj_partition *partition =
-        find_partition(consumer, rd_kafka_topic_name(message->rkt), message->partition);
+    struct pj_partition *partition = partition_of(consumer, message);
     if (partition == NULL || !partition->assigned)
         return false;
     partition->at_end = false;

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/offsets.h"
+
+#include "engine/binary.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint32_t take_types[] = {PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT,
+                                      PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY};
+static const struct pj_statement take_statement = {
+    .name = "pj_take",
+    .sql = "SELECT next_offset, epoch, topic, partition "
+           "FROM projectionist.take_partitions($1, $2, $3, $4, $5, $6)",
+    .parameter_count = 6,
+    .types = take_types,
+};
+
+static const uint32_t advance_types[] = {
+    PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
+    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
+static const struct pj_statement advance_statement = {
+    .name = "pj_advance",
+    .sql = "SELECT projectionist.advance_offsets($1, $2, $3, $4, $5, $6, $7, $8)",
+    .parameter_count = 8,
+    .types = advance_types,
+};
+
+static const uint32_t outcome_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
+                                         PJ_OID_INT4_ARRAY};
+static const struct pj_statement outcome_statement = {
+    .name = "pj_outcome",
+    .sql = "SELECT o.next_offset, o.epoch, o.topic, o.partition "
+           "FROM projectionist.consumer_offsets o "
+           "JOIN unnest($3, $4) AS g(topic, partition) USING (topic, partition) "
+           "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "
+           "ORDER BY o.topic, o.partition FOR UPDATE OF o",
+    .parameter_count = 4,
+    .types = outcome_types,
+};
+
+static const uint32_t gap_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT,
+                                     PJ_OID_INT4, PJ_OID_INT8, PJ_OID_INT8};
+static const struct pj_statement gap_statement = {
+    .name = "pj_gap",
+    .sql = "WITH moved AS (UPDATE projectionist.consumer_offsets SET next_offset = $6, "
+           "updated_at = clock_timestamp() WHERE cluster_id = $1 AND consumer_group = $2 "
+           "AND topic = $3 AND partition = $4 AND next_offset = $5 RETURNING 1) "
+           "INSERT INTO projectionist.gaps "
+           "(cluster_id, consumer_group, topic, partition, from_offset, to_offset, reason) "
+           "SELECT $1, $2, $3, $4, $5, $6, 'removed by retention before it was read' FROM moved",
+    .parameter_count = 6,
+    .types = gap_types,
+};
+
+static const uint32_t letter_types[] = {PJ_OID_TEXT,  PJ_OID_TEXT, PJ_OID_TEXT,        PJ_OID_TEXT,
+                                        PJ_OID_INT4,  PJ_OID_INT8, PJ_OID_TIMESTAMPTZ, PJ_OID_BYTEA,
+                                        PJ_OID_BYTEA, PJ_OID_TEXT, PJ_OID_INT4,        PJ_OID_TEXT,
+                                        PJ_OID_TEXT,  PJ_OID_TEXT};
+static const struct pj_statement letter_statement = {
+    .name = "pj_dead_letter",
+    .sql = "INSERT INTO projectionist.dead_letters (cluster_id, consumer_group, projection, topic, "
+           "partition, record_offset, record_timestamp, key, value, headers, schema_id, "
+           "error_class, sqlstate, message) "
+           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14) "
+           "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO NOTHING",
+    .parameter_count = 14,
+    .types = letter_types,
+};
+
+static struct pj_parameter text_parameter(const char *text)
+{
+    return (struct pj_parameter){text, text != NULL ? (int)strlen(text) : 0};
+}
+
+enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, COLUMNS };
+
+/* One row of values per partition; columns become arrays. */
+static const struct pj_value **partition_rows(struct pj_arena *arena, size_t count)
+{
+    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
+    return rows;
+}
+
+static struct pj_value *partition_row(struct pj_arena *arena, const struct pj_partition *partition)
+{
+    struct pj_value *row = pj_arena_alloc(arena, COLUMNS * sizeof *row);
+    row[TOPIC] = pj_text(partition->topic);
+    row[NUMBER] = pj_bigint(partition->number);
+    return row;
+}
+
+static int32_t int4(const struct pj_result *result, int row, int column)
+{
+    uint32_t raw;
+    memcpy(&raw, pj_result_value(result, row, column, NULL), sizeof raw);
+    return (int32_t)be32toh(raw);
+}
+
+static bool names(const struct pj_result *result, int row, const struct pj_partition *partition)
+{
+    int length;
+    const char *topic = pj_result_value(result, row, 2, &length);
+    return strlen(partition->topic) == (size_t)length &&
+           memcmp(partition->topic, topic, (size_t)length) == 0 &&
+           int4(result, row, 3) == partition->number;
+}
+
+int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
+                    struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
+                    struct pj_error *error)
+{
+    const struct pj_value **rows = partition_rows(arena, count);
+    for (size_t i = 0; i < count; i++) {
+        struct pj_value *row = partition_row(arena, partitions[i]);
+        row[FIRST] = pj_bigint(partitions[i]->low);
+        rows[i] = row;
+    }
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+        text_parameter(identity->owner),
+        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
+        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
+        pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &take_statement, parameters, &result, error) != 0)
+        return -1;
+    size_t found = 0;
+    for (int row = 0; row < pj_result_rows(result); row++) {
+        for (size_t i = 0; i < count; i++) {
+            if (!names(result, row, partitions[i]))
+                continue;
+            partitions[i]->next_offset = pj_result_int8(result, row, 0);
+            partitions[i]->epoch = pj_result_int8(result, row, 1);
+            found++;
+        }
+    }
+    pj_result_free(result);
+    if (found != count)
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "projectionist.take_partitions answered for %zu of %zu partitions; "
+                              "run `projectionist migrate`",
+                              found, count);
+    return 0;
+}
+
+int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *identity,
+                       const struct pj_advance *advances, size_t count, struct pj_arena *arena,
+                       struct pj_error *error)
+{
+    const struct pj_value **rows = partition_rows(arena, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_partition *partition = advances[i].partition;
+        struct pj_value *row = partition_row(arena, partition);
+        row[FIRST] = pj_bigint(partition->epoch);
+        row[SECOND] = pj_bigint(partition->next_offset);
+        row[THIRD] = pj_bigint(advances[i].next_offset);
+        rows[i] = row;
+    }
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
+        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
+        pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
+        pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND),
+        pj_binary_array(arena, PJ_BIGINT, rows, count, THIRD),
+        pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, FOURTH),
+    };
+    return pj_postgres_queue(postgres, &advance_statement, parameters, error);
+}
+
+int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *identity,
+                       const struct pj_advance *advances, size_t count, struct pj_arena *arena,
+                       enum pj_commit_outcome *outcome, struct pj_error *error)
+{
+    const struct pj_value **rows = partition_rows(arena, count);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = partition_row(arena, advances[i].partition);
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
+        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &outcome_statement, parameters, &result, error) != 0)
+        return -1;
+    size_t committed = 0;
+    size_t unchanged = 0;
+    for (int row = 0; row < pj_result_rows(result); row++) {
+        for (size_t i = 0; i < count; i++) {
+            const struct pj_partition *partition = advances[i].partition;
+            if (!names(result, row, partition) ||
+                pj_result_int8(result, row, 1) != partition->epoch)
+                continue;
+            int64_t offset = pj_result_int8(result, row, 0);
+            committed += offset == advances[i].next_offset;
+            unchanged += offset == partition->next_offset;
+        }
+    }
+    pj_result_free(result);
+    *outcome = committed == count   ? PJ_COMMITTED
+               : unchanged == count ? PJ_NOT_COMMITTED
+                                    : PJ_TAKEN_OVER;
+    return 0;
+}
+
+int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity *identity,
+                          const struct pj_partition *partition, struct pj_arena *arena,
+                          struct pj_error *error)
+{
+    struct pj_value number = pj_bigint(partition->number);
+    struct pj_value from = pj_bigint(partition->next_offset);
+    struct pj_value to = pj_bigint(partition->low);
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),      text_parameter(identity->group),
+        text_parameter(partition->topic),          pj_binary_scalar(arena, PJ_INT, &number),
+        pj_binary_scalar(arena, PJ_BIGINT, &from), pj_binary_scalar(arena, PJ_BIGINT, &to),
+    };
+    return pj_postgres_queue(postgres, &gap_statement, parameters, error);
+}
+
+int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
+                           const struct pj_record *record, int32_t schema_id,
+                           const struct pj_error *reason, struct pj_arena *arena,
+                           struct pj_error *error)
+{
+    struct pj_value number = pj_bigint(record->partition->number);
+    struct pj_value offset = pj_bigint(record->offset);
+    struct pj_value timestamp = pj_timestamp(record->timestamp_ms * 1000);
+    struct pj_value schema = pj_bigint(schema_id);
+    timestamp.present = record->timestamp_ms >= 0;
+    schema.present = schema_id >= 0;
+    char *headers = pj_record_headers(record);
+    const char *headers_copy =
+        headers != NULL ? pj_arena_string(arena, headers, strlen(headers)) : NULL;
+    free(headers);
+    /* The reason may quote bytes of the record; in a text column they must be harmless. */
+    char *message = pj_arena_string(arena, reason->message, strlen(reason->message));
+    for (char *c = message; *c; c++) {
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+            *c = '?';
+    }
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+        text_parameter(identity->projection),
+        text_parameter(record->partition->topic),
+        pj_binary_scalar(arena, PJ_INT, &number),
+        pj_binary_scalar(arena, PJ_BIGINT, &offset),
+        pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &timestamp),
+        {record->key, (int)record->key_length},
+        {record->value, (int)record->value_length},
+        text_parameter(headers_copy),
+        pj_binary_scalar(arena, PJ_INT, &schema),
+        text_parameter(pj_error_class_name(reason->class)),
+        text_parameter(*reason->sqlstate ? reason->sqlstate : NULL),
+        text_parameter(message),
+    };
+    return pj_postgres_queue(postgres, &letter_statement, parameters, error);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Offsets and the fence (DESIGN §3): projectionist.consumer_offsets, through the two functions
+ * that a migration made, and the dead letters that travel in the same transaction.
+ */
+#ifndef PJ_ENGINE_OFFSETS_H
+#define PJ_ENGINE_OFFSETS_H
+
+#include "base/arena.h"
+#include "engine/consumer.h"
+#include "engine/postgres.h"
+#include "projectionist/value.h"
+
+/* Who is asking; borrowed. */
+struct pj_identity {
+    const char *cluster_id;
+    const char *group;
+    const char *owner; /* such as event-recorder@host:4711 */
+    const char *projection;
+};
+
+/* How far a batch brings a partition. */
+struct pj_advance {
+    struct pj_partition *partition;
+    int64_t next_offset; /* behind the batch */
+};
+
+/*
+ * Makes us the owner of the partitions, in a transaction of its own: waits for the transaction of
+ * the owner before, then fences it. Fills epoch and next_offset; where the group never had the
+ * partition, next_offset is its low watermark.
+ */
+int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
+                    struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+/* Queues the fence and the advance: the first statement of a batch. PJ_FENCED (from the run that
+ * follows) when the epoch or the offset is no longer ours. */
+int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *identity,
+                       const struct pj_advance *advances, size_t count, struct pj_arena *arena,
+                       struct pj_error *error) PJ_MUST_CHECK;
+
+enum pj_commit_outcome { PJ_COMMITTED, PJ_NOT_COMMITTED, PJ_TAKEN_OVER };
+
+/* After a connection was lost at COMMIT, on a new one: what happened? Waits for the old
+ * transaction to end. */
+int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *identity,
+                       const struct pj_advance *advances, size_t count, struct pj_arena *arena,
+                       enum pj_commit_outcome *outcome, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Queues the audit of a gap that the operator chose to go on without, and the move behind it. */
+int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity *identity,
+                          const struct pj_partition *partition, struct pj_arena *arena,
+                          struct pj_error *error) PJ_MUST_CHECK;
+
+/* Queues a dead letter: the record whole, with the reason. */
+int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
+                           const struct pj_record *record, int32_t schema_id,
+                           const struct pj_error *reason, struct pj_arena *arena,
+                           struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

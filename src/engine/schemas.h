@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plans of the writers' schemas, by registry id: made once, found in memory, else in
+ * projectionist.schemas, else at the registry (and then kept in both), so that a rebuild needs no
+ * registry.
+ */
+#ifndef PJ_ENGINE_SCHEMAS_H
+#define PJ_ENGINE_SCHEMAS_H
+
+#include "base/registry.h"
+#include "engine/decode.h"
+#include "engine/postgres.h"
+
+struct pj_schemas;
+
+/* `registry` and `registry_name` (its URL) may be NULL: then only what Postgres has is known. All
+ * are kept, not owned. */
+int pj_schemas_new(struct pj_schemas **schemas, const struct pj_projection *projection,
+                   struct pj_registry *registry, const char *registry_name,
+                   struct pj_error *error) PJ_MUST_CHECK;
+void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
+
+/*
+ * Decodes a Kafka value in the wire format (byte 0, schema id, Avro) into the values of the source.
+ * `postgres` NULL: only plans in memory are used, nothing blocks; an id that is not there is
+ * PJ_RETRY. Otherwise the id is looked up, outside of any transaction: PJ_RETRY while Postgres or
+ * the registry is away, PJ_POISON for bytes that are not the wire format, an id that the registry
+ * does not know, and records that do not decode.
+ */
+int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, size_t source,
+                      const void *data, size_t length, struct pj_arena *arena,
+                      struct pj_value *values, struct pj_error *error) PJ_MUST_CHECK;
+
+/* The schema id of a value in the wire format, or -1. */
+int32_t pj_schemas_wire_id(const void *data, size_t length);
+
+#endif
