@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `projectionist` command: what its subcommands share. A subcommand is one file that ends in
+ * one const struct pj_command, listed in commands.c.
+ */
+#ifndef PJ_CLI_H
+#define PJ_CLI_H
+
+#include "base/config.h"
+#include "base/registry.h"
+#include "engine/postgres.h"
+
+struct pj_command {
+    const char *name; /* one word or two, "topics create" */
+    const char *summary;
+    const char *description;         /* paragraphs, wrapped by hand at 76 columns */
+    const char *examples;            /* lines, as they would be typed */
+    const char *exit_status;         /* lines besides those that all have, or NULL */
+    const char *operands;            /* "PROJECTION", or NULL: then none is accepted */
+    const struct pj_option *options; /* what follows --help and --config */
+    size_t settings_size;            /* of the struct that the options fill */
+    /* Returns an enum pj_exit, or -1 with *error filled, which main prints. */
+    int (*run)(const struct pj_config *config, const void *settings, struct pj_error *error);
+};
+
+extern const struct pj_command pj_command_migrate;
+extern const struct pj_command pj_command_schemas_register;
+extern const struct pj_command pj_command_status;
+extern const struct pj_command pj_command_topics_create;
+
+extern const struct pj_command *const pj_commands[];
+extern const size_t pj_command_count;
+
+/* Help texts, on `out`. */
+void pj_help_overview(FILE *out);
+void pj_help_command(FILE *out, const struct pj_command *command);
+/* The commands that begin with the word; false where there are none. */
+bool pj_help_family(FILE *out, const char *word);
+/* The command whose name is nearest to what was typed, or NULL when none is near. */
+const char *pj_help_suggestion(const char *typed);
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+/* The settings of the servers; a command's settings struct begins with it. */
+struct pj_cli_servers {
+    const char *postgres_dsn;
+    const char *registry_url;
+    const char *registry_username;
+    const char *registry_password;
+    const char *registry_ca_file;
+    int64_t timeout_ms;
+};
+
+#define PJ_CLI_POSTGRES_OPTIONS                                                                    \
+    {                                                                                              \
+        .name = "postgres-dsn", .kind = PJ_OPTION_STRING,                                          \
+        .offset = offsetof(struct pj_cli_servers, postgres_dsn), .argument = "DSN",                \
+        .help =                                                                                    \
+            "The database, as a URI (postgresql://…) or as key=value pairs. With a password in " \
+            "it, give it as PROJECTIONIST_POSTGRES_DSN, not as a flag."                            \
+    }
+
+#define PJ_CLI_REGISTRY_OPTIONS                                                                    \
+    {.name = "schema-registry-url",                                                                \
+     .kind = PJ_OPTION_STRING,                                                                     \
+     .offset = offsetof(struct pj_cli_servers, registry_url),                                      \
+     .argument = "URL",                                                                            \
+     .help = "The schema registry's Confluent API."},                                              \
+        {.name = "schema-registry-username",                                                       \
+         .kind = PJ_OPTION_STRING,                                                                 \
+         .offset = offsetof(struct pj_cli_servers, registry_username),                             \
+         .argument = "NAME",                                                                       \
+         .help = "For basic authentication at the registry."},                                     \
+        {.name = "schema-registry-password",                                                       \
+         .kind = PJ_OPTION_SECRET,                                                                 \
+         .offset = offsetof(struct pj_cli_servers, registry_password),                             \
+         .argument = "PASSWORD",                                                                   \
+         .help = "For basic authentication at the registry."},                                     \
+    {                                                                                              \
+        .name = "schema-registry-ca-file", .kind = PJ_OPTION_STRING,                               \
+        .offset = offsetof(struct pj_cli_servers, registry_ca_file), .argument = "FILE",           \
+        .help = "Certificates to trust at the registry, instead of the system's."                  \
+    }
+
+#define PJ_CLI_TIMEOUT_OPTION                                                                      \
+    {                                                                                              \
+        .name = "timeout", .kind = PJ_OPTION_DURATION,                                             \
+        .offset = offsetof(struct pj_cli_servers, timeout_ms), .fallback = "10s",                  \
+        .argument = "TIME", .help = "How long to wait for a server's answer.", .least = 100,       \
+        .most = 3600000                                                                            \
+    }
+
+/* Both fail with PJ_EXIT_USAGE, naming flag and variable, where nothing says where the server is.
+ */
+int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *config,
+                    const struct pj_cli_servers *servers, struct pj_error *error) PJ_MUST_CHECK;
+int pj_cli_registry(struct pj_registry **registry, const struct pj_cli_servers *servers,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+/* A column of a text result that is never NULL, "" where it is; borrowed from the result. */
+const char *pj_cli_text(const struct pj_result *result, int row, int column);
+
+#endif

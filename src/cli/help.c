@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <string.h>
+
+enum { WIDTH = 80, NAME_MOST = 63 };
+
+static const char common_exit_status[] =
+    "  0  done\n"
+    "  1  the work could not be done\n"
+    "  2  a flag, variable or line of the file is wrong; nothing was done\n"
+    "  6  the database is not as it must be, or a right is missing\n"
+    "  7  a server could not be reached in time\n";
+
+static const char environment[] =
+    "  Any option is also a variable: --postgres-dsn is PROJECTIONIST_POSTGRES_DSN;\n"
+    "  and PROJECTIONIST_POSTGRES_DSN_FILE names a file that holds its value. A flag\n"
+    "  beats a variable, a variable beats the file given by --config.\n"
+    "\n"
+    "  --kafka.KEY=VALUE (PROJECTIONIST_KAFKA_KEY) goes to librdkafka, --postgres.KEY=\n"
+    "  VALUE (PROJECTIONIST_POSTGRES_KEY) to libpq; for example\n"
+    "  PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092.\n";
+
+static void print_list(FILE *out, const char *family)
+{
+    size_t length = family != NULL ? strlen(family) : 0;
+    for (size_t i = 0; i < pj_command_count; i++) {
+        const struct pj_command *command = pj_commands[i];
+        if (length > 0 &&
+            (strncmp(command->name, family, length) != 0 || command->name[length] != ' '))
+            continue;
+        fprintf(out, "  %-18s %s\n", command->name, command->summary);
+    }
+}
+
+void pj_help_overview(FILE *out)
+{
+    fputs("usage: projectionist COMMAND [OPTION]...\n"
+          "\n"
+          "Keeps Postgres tables that follow Kafka topics, exactly once: what a person runs\n"
+          "around the consumers.\n"
+          "\n"
+          "COMMANDS\n",
+          out);
+    print_list(out, NULL);
+    fprintf(out, "  %-18s %s\n", "help [COMMAND]", "print this, or all about a command");
+    fputs("\n"
+          "OPTIONS\n"
+          "  -h, --help         the same as help\n"
+          "      --version      print the version\n"
+          "\n"
+          "ENVIRONMENT\n",
+          out);
+    fputs(environment, out);
+    fputs("\n"
+          "EXIT STATUS\n",
+          out);
+    fputs(common_exit_status, out);
+    fputs("\n"
+          "EXAMPLES\n"
+          "  eval \"$(deploy/local/cluster env)\"   say where the servers are\n"
+          "  projectionist migrate                make the tables\n"
+          "  projectionist topics create          make the topics\n"
+          "  projectionist schemas register       make the events' schemas known\n"
+          "  projectionist status                 see how far the consumers are\n",
+          out);
+}
+
+void pj_help_command(FILE *out, const struct pj_command *command)
+{
+    fprintf(out, "usage: projectionist %s [OPTION]...%s%s\n\n", command->name,
+            command->operands != NULL ? " " : "",
+            command->operands != NULL ? command->operands : "");
+    fprintf(out, "NAME\n  projectionist %s - %s\n", command->name, command->summary);
+    fprintf(out, "\nDESCRIPTION\n%s\nOPTIONS\n", command->description);
+    pj_config_print_options(out, command->options, WIDTH);
+    fprintf(out, "\nENVIRONMENT\n%s\nEXIT STATUS\n%s", environment, common_exit_status);
+    if (command->exit_status != NULL)
+        fputs(command->exit_status, out);
+    fprintf(out, "\nEXAMPLES\n%s", command->examples);
+}
+
+bool pj_help_family(FILE *out, const char *word)
+{
+    size_t length = strlen(word);
+    bool found = false;
+    for (size_t i = 0; i < pj_command_count; i++)
+        found |=
+            strncmp(pj_commands[i]->name, word, length) == 0 && pj_commands[i]->name[length] == ' ';
+    if (!found)
+        return false;
+    fprintf(out, "usage: projectionist %s COMMAND [OPTION]...\n\nCOMMANDS\n", word);
+    print_list(out, word);
+    fprintf(out, "\nAll about one of them: projectionist help %s COMMAND\n", word);
+    return true;
+}
+
+/* How many letters must be added, removed or changed (Levenshtein); both at most NAME_MOST long. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[NAME_MOST + 1];
+    size_t length = strlen(b);
+    for (size_t j = 0; j <= length; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= length; j++) {
+            size_t above = row[j];
+            size_t least = above < row[j - 1] ? above : row[j - 1];
+            size_t changed = diagonal + (a[i - 1] != b[j - 1]);
+            row[j] = least + 1 < changed ? least + 1 : changed;
+            diagonal = above;
+        }
+    }
+    return row[length];
+}
+
+const char *pj_help_suggestion(const char *typed)
+{
+    const char *best = NULL;
+    size_t best_distance = 4; /* farther is no typing error */
+    if (strlen(typed) > NAME_MOST)
+        return NULL;
+    for (size_t i = 0; i < pj_command_count; i++) {
+        const char *name = pj_commands[i]->name;
+        char first[NAME_MOST + 1];
+        snprintf(first, sizeof first, "%.*s", (int)strcspn(name, " "), name);
+        size_t whole = distance(typed, name);
+        size_t part = distance(typed, first);
+        size_t nearest = whole < part ? whole : part;
+        if (nearest < best_distance && nearest < strlen(typed)) {
+            best_distance = nearest;
+            best = name;
+        }
+    }
+    return best;
+}

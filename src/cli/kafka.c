@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/kafka.h"
+
+#include "base/clock.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pj_kafka {
+    rd_kafka_t *client;
+    char *cluster_id;
+    int timeout_ms;
+    bool refused;         /* the brokers do not let us in: waiting does not help */
+    char last_error[256]; /* what librdkafka said last, for people */
+};
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static void keep_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    struct pj_kafka *kafka = opaque;
+    (void)client;
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
+        kafka->refused = true;
+    /* "All brokers are down" says less than the reason that came before it. */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *kafka->last_error == '\0')
+        snprintf(kafka->last_error, sizeof kafka->last_error, "%s", reason);
+}
+
+/* What librdkafka logs also comes to keep_error; a command prints one sentence. */
+static void drop_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    (void)client;
+    (void)level;
+    (void)facility;
+    (void)text;
+}
+
+static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
+{
+    char reason[256];
+    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
+    return 0;
+}
+
+int pj_kafka_open(struct pj_kafka **out, const struct pj_properties *properties, int64_t timeout_ms,
+                  struct pj_error *error)
+{
+    if (pj_properties_get(properties, "bootstrap.servers") == NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "no Kafka is named: give --kafka.bootstrap.servers or set "
+                              "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
+                              "\"$(deploy/local/cluster env)\")");
+    struct pj_kafka *kafka = calloc(1, sizeof *kafka);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char reason[256];
+    if (kafka == NULL) {
+        pj_error_set(error, PJ_RETRY, "out of memory");
+        goto fail;
+    }
+    kafka->timeout_ms = (int)timeout_ms;
+    rd_kafka_conf_set_opaque(conf, kafka);
+    rd_kafka_conf_set_error_cb(conf, keep_error);
+    rd_kafka_conf_set_log_cb(conf, drop_log);
+    /* Like the consumers: an open transaction's records do not count. */
+    if (set(conf, "client.id", "projectionist", error) != 0 ||
+        set(conf, "isolation.level", "read_committed", error) != 0)
+        goto fail;
+    for (size_t i = 0; i < properties->count; i++) {
+        if (set(conf, properties->items[i].key, properties->items[i].value, error) != 0)
+            goto fail;
+    }
+    kafka->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
+    if (kafka->client == NULL) {
+        pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s", reason);
+        goto fail;
+    }
+    *out = kafka;
+    return 0;
+fail:
+    rd_kafka_conf_destroy(conf);
+    free(kafka);
+    return -1;
+}
+
+void pj_kafka_close(struct pj_kafka *kafka)
+{
+    if (kafka == NULL)
+        return;
+    if (kafka->cluster_id != NULL)
+        rd_kafka_mem_free(kafka->client, kafka->cluster_id);
+    rd_kafka_destroy_flags(kafka->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free(kafka);
+}
+
+/* --- errors ---------------------------------------------------------------------------------- */
+
+static int fail(struct pj_kafka *kafka, const char *what, const char *reason,
+                struct pj_error *error)
+{
+    rd_kafka_poll(kafka->client, 0); /* delivers the errors that wait for keep_error */
+    if (kafka->refused && rd_kafka_version() < 0x02060100)
+        return pj_error_set(error, PJ_FATAL,
+                            "%s: %s (librdkafka %s cannot log in to Kafka 4 by SASL/SCRAM, "
+                            "whatever the password; PLAIN over TLS, mTLS or librdkafka 2.6.1 can)",
+                            what, kafka->last_error, rd_kafka_version_str());
+    if (kafka->refused)
+        return pj_error_set(error, PJ_FATAL, "%s: %s", what, kafka->last_error);
+    return pj_error_set(error, PJ_RETRY, "%s: %s%s%s", what, reason, *kafka->last_error ? "; " : "",
+                        kafka->last_error);
+}
+
+static int fail_code(struct pj_kafka *kafka, const char *what, rd_kafka_resp_err_t code,
+                     struct pj_error *error)
+{
+    return fail(kafka, what, rd_kafka_err2str(code), error);
+}
+
+int pj_kafka_cluster_id(struct pj_kafka *kafka, const char **id, struct pj_error *error)
+{
+    int64_t deadline = pj_clock_monotonic_ms() + kafka->timeout_ms;
+    while (kafka->cluster_id == NULL) {
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        if (left <= 0 || kafka->refused)
+            return fail(kafka, "cannot reach Kafka", "no broker answered in time", error);
+        /* In short pieces, so that a refusal is heard of between them. */
+        kafka->cluster_id = rd_kafka_clusterid(kafka->client, left < 200 ? (int)left : 200);
+        rd_kafka_poll(kafka->client, 0);
+    }
+    *id = kafka->cluster_id;
+    return 0;
+}
+
+static int fetch_metadata(struct pj_kafka *kafka, const struct rd_kafka_metadata **metadata,
+                          struct pj_error *error)
+{
+    const char *id;
+    if (pj_kafka_cluster_id(kafka, &id, error) != 0)
+        return -1;
+    /* All topics: to ask for one by name could make it, where brokers make topics by themselves. */
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(kafka->client, 1, NULL, metadata, kafka->timeout_ms);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fail_code(kafka, "cannot list Kafka's topics", code, error);
+    return 0;
+}
+
+static const struct rd_kafka_metadata_topic *find_topic(const struct rd_kafka_metadata *metadata,
+                                                        const char *name)
+{
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        if (strcmp(metadata->topics[i].topic, name) == 0 && metadata->topics[i].partition_cnt > 0)
+            return &metadata->topics[i];
+    }
+    return NULL;
+}
+
+/* --- admin requests -------------------------------------------------------------------------- */
+
+static rd_kafka_AdminOptions_t *admin_options(struct pj_kafka *kafka, rd_kafka_admin_op_t operation)
+{
+    char ignored[128];
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(kafka->client, operation);
+    rd_kafka_AdminOptions_set_request_timeout(options, kafka->timeout_ms, ignored, sizeof ignored);
+    return options;
+}
+
+/* The answer of the one request on the queue; freed with rd_kafka_event_destroy. */
+static int wait_answer(struct pj_kafka *kafka, rd_kafka_queue_t *queue, const char *what,
+                       rd_kafka_event_t **event, struct pj_error *error)
+{
+    *event = rd_kafka_queue_poll(queue, kafka->timeout_ms + 1000);
+    if (*event == NULL)
+        return fail(kafka, what, "no answer in time", error);
+    rd_kafka_resp_err_t code = rd_kafka_event_error(*event);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    fail(kafka, what, rd_kafka_event_error_string(*event), error);
+    rd_kafka_event_destroy(*event);
+    *event = NULL;
+    return -1;
+}
+
+static void keep_settings(struct pj_kafka_topic *topic, const rd_kafka_ConfigResource_t *resource)
+{
+    size_t count;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (value == NULL)
+            continue;
+        if (strcmp(name, "retention.ms") == 0)
+            snprintf(topic->retention_ms, sizeof topic->retention_ms, "%s", value);
+        else if (strcmp(name, "retention.bytes") == 0)
+            snprintf(topic->retention_bytes, sizeof topic->retention_bytes, "%s", value);
+        else if (strcmp(name, "cleanup.policy") == 0)
+            snprintf(topic->cleanup_policy, sizeof topic->cleanup_policy, "%s", value);
+    }
+}
+
+static int describe_settings(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
+                             struct pj_error *error)
+{
+    size_t asked = 0;
+    rd_kafka_ConfigResource_t **resources = calloc(count, sizeof(rd_kafka_ConfigResource_t *));
+    if (resources == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        if (topics[i].partitions > 0)
+            resources[asked++] =
+                rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i].name);
+    }
+    int status = 0;
+    if (asked > 0) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->client);
+        rd_kafka_AdminOptions_t *options = admin_options(kafka, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+        rd_kafka_event_t *event;
+        rd_kafka_DescribeConfigs(kafka->client, resources, asked, options, queue);
+        status = wait_answer(kafka, queue, "cannot read the topics' settings", &event, error);
+        if (status == 0) {
+            size_t answers;
+            const rd_kafka_ConfigResource_t **answer = rd_kafka_DescribeConfigs_result_resources(
+                rd_kafka_event_DescribeConfigs_result(event), &answers);
+            for (size_t i = 0; i < answers; i++) {
+                for (size_t j = 0; j < count; j++) {
+                    if (strcmp(rd_kafka_ConfigResource_name(answer[i]), topics[j].name) == 0)
+                        keep_settings(&topics[j], answer[i]);
+                }
+            }
+            rd_kafka_event_destroy(event);
+        }
+        rd_kafka_AdminOptions_destroy(options);
+        rd_kafka_queue_destroy(queue);
+    }
+    rd_kafka_ConfigResource_destroy_array(resources, asked);
+    free(resources);
+    return status;
+}
+
+int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
+                      struct pj_error *error)
+{
+    const struct rd_kafka_metadata *metadata;
+    if (fetch_metadata(kafka, &metadata, error) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, topics[i].name);
+        topics[i] = (struct pj_kafka_topic){.name = topics[i].name,
+                                            .partitions = topic ? topic->partition_cnt : 0};
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return describe_settings(kafka, topics, count, error);
+}
+
+/* --- making topics --------------------------------------------------------------------------- */
+
+static rd_kafka_NewTopic_t *new_topic(const struct pj_kafka_new_topics *topics, const char *name,
+                                      struct pj_error *error)
+{
+    char text[256];
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(
+        name, topics->partitions, topics->replication_factor, text, sizeof text);
+    if (topic == NULL) {
+        pj_error_fatal(error, PJ_EXIT_USAGE, "the topic %s cannot be made: %s", name, text);
+        return NULL;
+    }
+    /* The topics are the history that tables are rebuilt from: nothing is compacted away, whatever
+     * the brokers' defaults say. */
+    rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "delete");
+    rd_kafka_NewTopic_set_config(topic, "retention.bytes", "-1");
+    snprintf(text, sizeof text, "%lld", (long long)topics->retention_ms);
+    rd_kafka_NewTopic_set_config(topic, "retention.ms", text);
+    snprintf(text, sizeof text, "%lld", (long long)topics->max_message_bytes);
+    rd_kafka_NewTopic_set_config(topic, "max.message.bytes", text);
+    return topic;
+}
+
+static int check_created(rd_kafka_event_t *event, struct pj_error *error)
+{
+    size_t count;
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+            continue;
+        const char *reason = rd_kafka_topic_result_error_string(results[i]);
+        return pj_error_fatal(error, PJ_EXIT_FAILED, "Kafka did not make the topic %s: %s",
+                              rd_kafka_topic_result_name(results[i]),
+                              reason != NULL ? reason : rd_kafka_err2str(code));
+    }
+    return 0;
+}
+
+int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *topics,
+                    struct pj_error *error)
+{
+    char ignored[128];
+    size_t made = 0;
+    int status = -1;
+    rd_kafka_NewTopic_t **array = calloc(topics->count, sizeof(rd_kafka_NewTopic_t *));
+    if (array == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (; made < topics->count; made++) {
+        array[made] = new_topic(topics, topics->names[made], error);
+        if (array[made] == NULL)
+            goto out;
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->client);
+    rd_kafka_AdminOptions_t *options = admin_options(kafka, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_set_operation_timeout(options, kafka->timeout_ms, ignored,
+                                                sizeof ignored);
+    rd_kafka_AdminOptions_set_validate_only(options, topics->validate_only, ignored,
+                                            sizeof ignored);
+    rd_kafka_event_t *event;
+    rd_kafka_CreateTopics(kafka->client, array, made, options, queue);
+    status = wait_answer(kafka, queue, "cannot make topics", &event, error);
+    if (status == 0) {
+        status = check_created(event, error);
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+out:
+    rd_kafka_NewTopic_destroy_array(array, made);
+    free(array);
+    return status;
+}
+
+/* --- ranges ---------------------------------------------------------------------------------- */
+
+/* Partitions without a leader are left out: the answer for the others would wait for them. */
+static rd_kafka_topic_partition_list_t *queryable(const struct rd_kafka_metadata *metadata,
+                                                  struct pj_kafka_range *ranges, size_t count)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        struct pj_kafka_range *range = &ranges[i];
+        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, range->topic);
+        range->begin = range->end = -1;
+        range->exists =
+            topic != NULL && range->partition >= 0 && range->partition < topic->partition_cnt;
+        bool led = false;
+        for (int j = 0; range->exists && j < topic->partition_cnt; j++)
+            led |= topic->partitions[j].id == range->partition && topic->partitions[j].leader >= 0;
+        if (led && !rd_kafka_topic_partition_list_find(list, range->topic, range->partition))
+            rd_kafka_topic_partition_list_add(list, range->topic, range->partition);
+    }
+    return list;
+}
+
+/* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". */
+static int query(struct pj_kafka *kafka, rd_kafka_topic_partition_list_t *list, int64_t where,
+                 struct pj_kafka_range *ranges, size_t count, struct pj_error *error)
+{
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = where;
+    rd_kafka_resp_err_t code =
+        list->cnt > 0 ? rd_kafka_offsets_for_times(kafka->client, list, kafka->timeout_ms)
+                      : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fail_code(kafka, "cannot read where the topics end", code, error);
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *found =
+            rd_kafka_topic_partition_list_find(list, ranges[i].topic, ranges[i].partition);
+        int64_t offset =
+            found != NULL && found->err == RD_KAFKA_RESP_ERR_NO_ERROR && found->offset >= 0
+                ? found->offset
+                : -1;
+        if (where == RD_KAFKA_OFFSET_END)
+            ranges[i].end = offset;
+        else
+            ranges[i].begin = offset;
+    }
+    return 0;
+}
+
+int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
+                    struct pj_error *error)
+{
+    const struct rd_kafka_metadata *metadata;
+    if (fetch_metadata(kafka, &metadata, error) != 0)
+        return -1;
+    rd_kafka_topic_partition_list_t *list = queryable(metadata, ranges, count);
+    rd_kafka_metadata_destroy(metadata);
+    int status = query(kafka, list, RD_KAFKA_OFFSET_BEGINNING, ranges, count, error);
+    if (status == 0)
+        status = query(kafka, list, RD_KAFKA_OFFSET_END, ranges, count, error);
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a person asks of Kafka: which topics there are, where they begin and end, and to make them.
+ * (librdkafka; no other file of the command includes it.) Every call blocks for at most the
+ * time-out given at the start; errors of servers that are away have the class PJ_RETRY.
+ */
+#ifndef PJ_CLI_KAFKA_H
+#define PJ_CLI_KAFKA_H
+
+#include "base/config.h"
+#include "projectionist/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pj_kafka;
+
+/* `kafka.*` as the operator gave it. Fails with PJ_EXIT_USAGE on a property that librdkafka does
+ * not know, and where bootstrap.servers is not given. Does not connect yet. */
+int pj_kafka_open(struct pj_kafka **kafka, const struct pj_properties *properties,
+                  int64_t timeout_ms, struct pj_error *error) PJ_MUST_CHECK;
+void pj_kafka_close(struct pj_kafka *kafka); /* NULL is allowed */
+
+/* The cluster's id; lives as long as the connection. */
+int pj_kafka_cluster_id(struct pj_kafka *kafka, const char **id,
+                        struct pj_error *error) PJ_MUST_CHECK;
+
+struct pj_kafka_topic {
+    const char *name;
+    int partitions;        /* 0: there is no such topic */
+    char retention_ms[24]; /* as Kafka says it, "" where it did not say */
+    char retention_bytes[24];
+    char cleanup_policy[32];
+};
+
+/* Fills in all but the name of each. */
+int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
+struct pj_kafka_new_topics {
+    const char *const *names;
+    size_t count;
+    int partitions;
+    int replication_factor; /* -1: the brokers' default */
+    int64_t retention_ms;   /* -1: for ever */
+    int64_t max_message_bytes;
+    bool validate_only; /* the brokers check, and make nothing */
+};
+
+/* Makes the topics, or finds that others have just made them; the first refusal is the error. */
+int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *topics,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+struct pj_kafka_range {
+    const char *topic;
+    int32_t partition;
+    bool exists;   /* false: the brokers know no such topic or partition */
+    int64_t begin; /* the first offset there is, -1 where unknown */
+    int64_t end;   /* the one after the last committed record, -1 where unknown */
+};
+
+/* Fills in all but topic and partition of each, with one request a broker for all of them. */
+int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projectionist command: finds the subcommand, reads its options, prints its error. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The command that argv begins with; *words is how many of argv its name takes. */
+static const struct pj_command *find_command(int argc, char **argv, int *words)
+{
+    for (size_t i = 0; i < pj_command_count; i++) {
+        const char *name = pj_commands[i]->name;
+        size_t first = strcspn(name, " ");
+        if (strlen(argv[0]) != first || strncmp(argv[0], name, first) != 0)
+            continue;
+        if (name[first] == '\0' || (argc > 1 && strcmp(argv[1], name + first + 1) == 0)) {
+            *words = name[first] == '\0' ? 1 : 2;
+            return pj_commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown_command(int argc, char **argv)
+{
+    char typed[128];
+    const bool two = argc > 1 && argv[1][0] != '-';
+    snprintf(typed, sizeof typed, "%s%s%s", argv[0], two ? " " : "", two ? argv[1] : "");
+    const char *suggestion = pj_help_suggestion(typed);
+    if (suggestion == NULL)
+        suggestion = pj_help_suggestion(argv[0]);
+    fprintf(stderr, "projectionist: there is no command '%s'", typed);
+    if (suggestion != NULL)
+        fprintf(stderr, "; did you mean '%s'?\n", suggestion);
+    else
+        fputs("; 'projectionist help' lists them\n", stderr);
+    return PJ_EXIT_USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+    int words;
+    if (argc == 0) {
+        pj_help_overview(stdout);
+        return PJ_EXIT_OK;
+    }
+    const struct pj_command *command = find_command(argc, argv, &words);
+    if (command != NULL) {
+        pj_help_command(stdout, command);
+        return PJ_EXIT_OK;
+    }
+    if (argc == 1 && pj_help_family(stdout, argv[0]))
+        return PJ_EXIT_OK;
+    return unknown_command(argc, argv);
+}
+
+/* What a one-shot command cannot wait for is "unavailable". */
+static int exit_code(const struct pj_error *error)
+{
+    return error->class == PJ_RETRY && error->exit_code == 0 ? PJ_EXIT_UNAVAILABLE
+                                                             : pj_error_exit_code(error);
+}
+
+static int run(const struct pj_command *command, int argc, char **argv)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    struct pj_config config;
+    void *settings = calloc(1, command->settings_size);
+    int status = -1;
+    if (settings == NULL) {
+        pj_error_set(&error, PJ_RETRY, "out of memory");
+        goto out;
+    }
+    if (pj_config_read(&config, command->options, settings, argc, argv, &error) != 0)
+        goto out;
+    if (config.help || config.version) {
+        status = PJ_EXIT_OK;
+        if (config.help)
+            pj_help_command(stdout, command);
+        else
+            puts("projectionist " PJ_VERSION);
+    } else if (config.operand_count > 0 && command->operands == NULL) {
+        pj_error_fatal(&error, PJ_EXIT_USAGE,
+                       "'%s' is not expected; 'projectionist %s --help' says what is",
+                       config.operands[0], command->name);
+    } else {
+        status = command->run(&config, settings, &error);
+    }
+    pj_config_free(&config);
+out:
+    free(settings);
+    if (status < 0) {
+        fflush(stdout);
+        fprintf(stderr, "projectionist %s: %s\n", command->name, error.message);
+        status = exit_code(&error);
+    }
+    return status;
+}
+
+static int dispatch(int argc, char **argv)
+{
+    int words;
+    if (argc == 0) {
+        pj_help_overview(stderr);
+        return PJ_EXIT_USAGE;
+    }
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 ||
+        strcmp(argv[0], "help") == 0)
+        return help(argc - 1, argv + 1);
+    if (strcmp(argv[0], "--version") == 0) {
+        puts("projectionist " PJ_VERSION);
+        return PJ_EXIT_OK;
+    }
+    if (argv[0][0] == '-') {
+        fprintf(stderr,
+                "projectionist: the command comes first, then '%s'; 'projectionist help' "
+                "lists the commands\n",
+                argv[0]);
+        return PJ_EXIT_USAGE;
+    }
+    const struct pj_command *command = find_command(argc, argv, &words);
+    if (command != NULL)
+        return run(command, argc - words + 1, argv + words - 1);
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        return help(1, argv);
+    if (argc == 1 && pj_help_family(stderr, argv[0]))
+        return PJ_EXIT_USAGE;
+    return unknown_command(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    int status = dispatch(argc > 0 ? argc - 1 : 0, argv + 1);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "projectionist: cannot write the output: %s\n", strerror(errno));
+        return status != PJ_EXIT_OK ? status : PJ_EXIT_FAILED;
+    }
+    return status;
+}

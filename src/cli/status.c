@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * projectionist status: how far each consumer has read each partition. The truth about offsets is
+ * in Postgres, with the rows; where the topics end is Kafka's to say.
+ */
+#include "cli/status.h"
+
+#include "cli/cli.h"
+#include "cli/kafka.h"
+#include "projections/registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct settings {
+    struct pj_cli_servers servers;
+    const char *group;
+    bool json;
+};
+
+struct collector {
+    const struct settings *settings;
+    struct pj_postgres *postgres;
+    struct pj_kafka *kafka;
+    struct pj_error kafka_error;
+    struct pj_result *offsets; /* own the texts of the status */
+    struct pj_result *letters;
+    struct pj_status_partition *partitions;
+    struct pj_status status;
+};
+
+static const char offsets_sql[] =
+    "SELECT cluster_id, consumer_group, topic, partition, next_offset, epoch, owner,"
+    "  CASE WHEN next_offset > start_offset THEN"
+    "    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') END,"
+    "  floor(extract(epoch FROM clock_timestamp() - updated_at))::bigint,"
+    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+    "FROM projectionist.consumer_offsets "
+    "WHERE ($1::text IS NULL OR cluster_id = $1) AND ($2::text IS NULL OR consumer_group = $2) "
+    "ORDER BY 1, 2, 3, 4";
+enum { CLUSTER, GROUP, TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, LAST_COMMIT, AGE, STREAM_TIME };
+
+static const char letters_sql[] =
+    "SELECT cluster_id, consumer_group, count(*) FROM projectionist.dead_letters "
+    "WHERE status = 'open' GROUP BY 1, 2";
+
+/* --- collecting ------------------------------------------------------------------------------ */
+
+static int query(struct collector *collector, const char *sql, int count,
+                 const char *const *parameters, struct pj_result **result, struct pj_error *error)
+{
+    if (pj_postgres_query(collector->postgres, sql, count, parameters, result, error) == 0)
+        return 0;
+    if (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0)
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "the database has no table of offsets yet; 'projectionist migrate' "
+                              "makes it");
+    return -1;
+}
+
+static int64_t number(const struct pj_result *result, int row, int column)
+{
+    const char *text = pj_result_value(result, row, column, NULL);
+    return text != NULL ? strtoll(text, NULL, 10) : -1;
+}
+
+static void read_partition(const struct pj_result *result, int row,
+                           struct pj_status_partition *partition)
+{
+    *partition = (struct pj_status_partition){
+        .topic = pj_cli_text(result, row, TOPIC),
+        .partition = (int32_t)number(result, row, PARTITION),
+        .committed = number(result, row, NEXT_OFFSET),
+        .begin = -1,
+        .end = -1,
+        .lag = -1,
+        .epoch = number(result, row, EPOCH),
+        .owner = pj_result_value(result, row, OWNER, NULL),
+        .last_commit = pj_result_value(result, row, LAST_COMMIT, NULL),
+        .age_s = -1,
+        .stream_time = pj_result_value(result, row, STREAM_TIME, NULL),
+    };
+    if (partition->last_commit != NULL)
+        partition->age_s = number(result, row, AGE);
+}
+
+static void judge(struct pj_status_partition *partition, const struct pj_kafka_range *range)
+{
+    partition->begin = range->begin;
+    partition->end = range->end;
+    if (!range->exists) {
+        partition->problem = "no-topic";
+    } else if (range->end >= 0 && range->end < partition->committed) {
+        partition->problem = "beyond-end";
+    } else if (range->end >= 0) {
+        partition->lag = range->end - partition->committed;
+        if (range->begin > partition->committed)
+            partition->problem = "gap";
+    }
+}
+
+/* Where the topics end. Kafka being away is no error here: it is what there is to show. */
+static int ask_kafka(struct collector *collector, size_t count, struct pj_error *error)
+{
+    struct pj_status_partition *partitions = collector->partitions;
+    struct pj_kafka_range *ranges = calloc(count + 1, sizeof *ranges);
+    if (ranges == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        ranges[i] = (struct pj_kafka_range){.topic = partitions[i].topic,
+                                            .partition = partitions[i].partition};
+    if (pj_kafka_ranges(collector->kafka, ranges, count, &collector->kafka_error) != 0) {
+        collector->status.kafka_error = collector->kafka_error.message;
+    } else {
+        for (size_t i = 0; i < count; i++)
+            judge(&partitions[i], &ranges[i]);
+    }
+    free(ranges);
+    return 0;
+}
+
+static int64_t open_letters(const struct pj_result *letters, const char *cluster, const char *group)
+{
+    for (int row = 0; row < pj_result_rows(letters); row++) {
+        if (strcmp(pj_cli_text(letters, row, 0), cluster) == 0 &&
+            strcmp(pj_cli_text(letters, row, 1), group) == 0)
+            return number(letters, row, 2);
+    }
+    return 0;
+}
+
+static void sum_up(struct pj_status_consumer *consumer)
+{
+    consumer->age_s = -1;
+    for (size_t i = 0; i < consumer->count; i++) {
+        const struct pj_status_partition *partition = &consumer->partitions[i];
+        if (partition->lag < 0)
+            consumer->lag = -1;
+        else if (consumer->lag >= 0)
+            consumer->lag += partition->lag;
+        if (partition->age_s >= 0 && (consumer->age_s < 0 || partition->age_s < consumer->age_s))
+            consumer->age_s = partition->age_s;
+    }
+}
+
+static bool has_consumer(const struct pj_status *status, const char *group)
+{
+    for (size_t i = 0; i < status->count; i++) {
+        if (strcmp(status->consumers[i].group, group) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Rows come sorted by cluster and group; consumers that never ran come last. */
+static int gather(struct collector *collector, size_t rows, struct pj_error *error)
+{
+    struct pj_status *status = &collector->status;
+    const char *only = collector->settings->group;
+    status->consumers = calloc(rows + pj_projection_count + 1, sizeof *status->consumers);
+    if (status->consumers == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_status_consumer *last = NULL;
+    for (size_t i = 0; i < rows; i++) {
+        const char *cluster = pj_cli_text(collector->offsets, (int)i, CLUSTER);
+        const char *group = pj_cli_text(collector->offsets, (int)i, GROUP);
+        if (last == NULL || strcmp(last->cluster_id, cluster) != 0 ||
+            strcmp(last->group, group) != 0) {
+            last = &status->consumers[status->count++];
+            *last = (struct pj_status_consumer){
+                .cluster_id = cluster,
+                .group = group,
+                .partitions = &collector->partitions[i],
+                .open_dead_letters = open_letters(collector->letters, cluster, group)};
+        }
+        last->count++;
+    }
+    for (size_t i = 0; i < status->count; i++)
+        sum_up(&status->consumers[i]);
+    for (size_t i = 0; i < pj_projection_count; i++) {
+        const char *name = pj_projections[i]->name;
+        if (!has_consumer(status, name) && (only == NULL || strcmp(only, name) == 0))
+            status->consumers[status->count++] =
+                (struct pj_status_consumer){.group = name, .lag = -1, .age_s = -1};
+    }
+    return 0;
+}
+
+static int collect(struct collector *collector, const struct pj_config *config,
+                   struct pj_error *error)
+{
+    const struct settings *settings = collector->settings;
+    struct pj_status *status = &collector->status;
+    /* Opened first, so that it connects while Postgres answers. */
+    if (pj_kafka_open(&collector->kafka, &config->kafka, settings->servers.timeout_ms, error) != 0)
+        return -1;
+    if (pj_cli_postgres(&collector->postgres, config, &settings->servers, error) != 0)
+        return -1;
+    if (pj_kafka_cluster_id(collector->kafka, &status->cluster_id, &collector->kafka_error) != 0)
+        status->kafka_error = collector->kafka_error.message;
+    const char *parameters[] = {status->cluster_id, settings->group};
+    if (query(collector, offsets_sql, 2, parameters, &collector->offsets, error) != 0 ||
+        query(collector, letters_sql, 0, NULL, &collector->letters, error) != 0)
+        return -1;
+    size_t rows = (size_t)pj_result_rows(collector->offsets);
+    collector->partitions = calloc(rows + 1, sizeof *collector->partitions);
+    if (collector->partitions == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0; i < rows; i++)
+        read_partition(collector->offsets, (int)i, &collector->partitions[i]);
+    if (status->kafka_error == NULL && ask_kafka(collector, rows, error) != 0)
+        return -1;
+    if (gather(collector, rows, error) != 0)
+        return -1;
+    if (settings->group != NULL && status->count == 0)
+        return pj_error_set(error, PJ_FATAL,
+                            "no consumer group '%s' has read anything here; 'projectionist "
+                            "status' without --group lists those that have",
+                            settings->group);
+    return 0;
+}
+
+static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+{
+    struct collector collector = {.settings = opaque};
+    int result = collect(&collector, config, error);
+    if (result == 0) {
+        if (collector.settings->json)
+            pj_status_print_json(&collector.status);
+        else
+            pj_status_print_text(&collector.status);
+        if (collector.status.kafka_error != NULL) {
+            fflush(stdout);
+            fprintf(stderr, "warning: where the topics end is not known: %s\n",
+                    collector.status.kafka_error);
+            result = PJ_EXIT_UNAVAILABLE;
+        }
+    }
+    free(collector.status.consumers);
+    free(collector.partitions);
+    pj_result_free(collector.offsets);
+    pj_result_free(collector.letters);
+    pj_postgres_close(collector.postgres);
+    pj_kafka_close(collector.kafka);
+    return result;
+}
+
+static const struct pj_option options[] = {
+    PJ_CLI_POSTGRES_OPTIONS,
+    {.name = "group",
+     .letter = 'g',
+     .kind = PJ_OPTION_STRING,
+     .offset = offsetof(struct settings, group),
+     .argument = "NAME",
+     .help = "Only this consumer group; its name is by default that of the projection."},
+    {.name = "json",
+     .kind = PJ_OPTION_BOOL,
+     .offset = offsetof(struct settings, json),
+     .help = "Print one JSON object instead of tables for people; unknown numbers are null."},
+    PJ_CLI_TIMEOUT_OPTION,
+    {0},
+};
+
+const struct pj_command pj_command_status = {
+    .name = "status",
+    .summary = "show how far each consumer is",
+    .description =
+        "  Shows, for each consumer and partition, the first offset that is not in the\n"
+        "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and which\n"
+        "  process commits; then the totals of each consumer and its open dead letters.\n"
+        "\n"
+        "  The offsets are read from Postgres, where they are committed with the rows; the\n"
+        "  group offsets that Kafka's own tools show are a courtesy and may be older.\n"
+        "  Without Kafka, what Postgres knows is shown all the same.\n",
+    .examples = "  projectionist status\n"
+                "  projectionist status --group event-recorder\n"
+                "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",
+    .exit_status = "     (7 also when only Kafka is away, and what Postgres knows was shown)\n",
+    .options = options,
+    .settings_size = sizeof(struct settings),
+    .run = run,
+};

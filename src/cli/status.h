@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How far the consumers are: what status.c collects and status_print.c shows. */
+#ifndef PJ_CLI_STATUS_H
+#define PJ_CLI_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Numbers are -1 and texts NULL where unknown; texts are borrowed. */
+struct pj_status_partition {
+    const char *topic;
+    int32_t partition;
+    int64_t committed; /* the first offset that is not in the tables */
+    int64_t begin, end;
+    int64_t lag;
+    int64_t epoch;
+    const char *owner;
+    const char *last_commit; /* RFC 3339; NULL: nothing was committed yet */
+    int64_t age_s;           /* of the last commit */
+    const char *stream_time;
+    const char *problem; /* one word: "gap", "beyond-end", "no-topic"; NULL when all is well */
+};
+
+struct pj_status_consumer {
+    const char *cluster_id; /* NULL for one that never ran */
+    const char *group;
+    const struct pj_status_partition *partitions;
+    size_t count;
+    int64_t open_dead_letters;
+    int64_t lag; /* of all partitions */
+    int64_t age_s;
+};
+
+struct pj_status {
+    const char *cluster_id;  /* NULL when Kafka is away */
+    const char *kafka_error; /* why it is away, or NULL */
+    struct pj_status_consumer *consumers;
+    size_t count;
+};
+
+/* On stdout. */
+void pj_status_print_text(const struct pj_status *status);
+void pj_status_print_json(const struct pj_status *status);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/status.h"
+
+#include "cli/text_table.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- for people ------------------------------------------------------------------------------ */
+
+static const char *age_text(char text[PJ_NUMBER_TEXT], int64_t seconds)
+{
+    static const struct {
+        int64_t seconds;
+        const char *unit;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    if (seconds < 0)
+        return "never";
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        /* Two of a unit at least: "90 min ago" says more than "1 h ago". */
+        if (seconds >= 2 * units[i].seconds || units[i].seconds == 1) {
+            snprintf(text, PJ_NUMBER_TEXT, "%lld %s ago", (long long)(seconds / units[i].seconds),
+                     units[i].unit);
+            break;
+        }
+    }
+    return text;
+}
+
+static void add_number(struct pj_text_table *table, int64_t number)
+{
+    char text[PJ_NUMBER_TEXT];
+    pj_text_table_add(table, pj_number_text(text, number));
+}
+
+static void print_partitions(const struct pj_status *status)
+{
+    static const char *const titles[] = {"CONSUMER", "TOPIC",  ">PARTITION", ">COMMITTED", ">END",
+                                         ">LAG",     ">EPOCH", "OWNER",      "LAST COMMIT"};
+    char age[PJ_NUMBER_TEXT];
+    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    size_t rows = 0;
+    for (size_t i = 0; i < status->count; i++) {
+        const struct pj_status_consumer *consumer = &status->consumers[i];
+        for (size_t j = 0; j < consumer->count; j++, rows++) {
+            const struct pj_status_partition *partition = &consumer->partitions[j];
+            pj_text_table_add(table, consumer->group);
+            pj_text_table_add(table, partition->topic);
+            add_number(table, partition->partition);
+            add_number(table, partition->committed);
+            add_number(table, partition->end);
+            add_number(table, partition->lag);
+            add_number(table, partition->epoch);
+            pj_text_table_add(table, partition->owner != NULL ? partition->owner : "-");
+            pj_text_table_add(table, age_text(age, partition->age_s));
+        }
+    }
+    if (rows > 0) {
+        pj_text_table_print(table, stdout);
+        putchar('\n');
+    }
+    pj_text_table_free(table);
+}
+
+static void print_totals(const struct pj_status *status)
+{
+    static const char *const titles[] = {"CONSUMER",      ">PARTITIONS", ">LAG",
+                                         ">DEAD LETTERS", "LAST COMMIT", "CLUSTER"};
+    char age[PJ_NUMBER_TEXT];
+    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    for (size_t i = 0; i < status->count; i++) {
+        const struct pj_status_consumer *consumer = &status->consumers[i];
+        pj_text_table_add(table, consumer->group);
+        add_number(table, (int64_t)consumer->count);
+        add_number(table, consumer->lag);
+        add_number(table, consumer->open_dead_letters);
+        pj_text_table_add(table, age_text(age, consumer->age_s));
+        pj_text_table_add(table, consumer->cluster_id != NULL ? consumer->cluster_id : "-");
+    }
+    pj_text_table_print(table, stdout);
+    pj_text_table_free(table);
+}
+
+static void print_problem(const char *group, const struct pj_status_partition *partition)
+{
+    const char *topic = partition->topic;
+    int number = (int)partition->partition;
+    if (strcmp(partition->problem, "gap") == 0)
+        printf("%s: %s [%d] begins at %lld, so %lld records are gone that were not read; the "
+               "consumer stops there unless it is started with --accept-gap\n",
+               group, topic, number, (long long)partition->begin,
+               (long long)(partition->begin - partition->committed));
+    else if (strcmp(partition->problem, "beyond-end") == 0)
+        printf("%s: %s [%d] ends at %lld, before the committed offset: the topic was made anew; "
+               "'projectionist rebuild %s' follows it\n",
+               group, topic, number, (long long)partition->end, group);
+    else
+        printf("%s: %s [%d] does not exist in Kafka; 'projectionist topics create' makes topics\n",
+               group, topic, number);
+}
+
+void pj_status_print_text(const struct pj_status *status)
+{
+    print_partitions(status);
+    print_totals(status);
+    bool first = true;
+    for (size_t i = 0; i < status->count; i++) {
+        for (size_t j = 0; j < status->consumers[i].count; j++) {
+            const struct pj_status_partition *partition = &status->consumers[i].partitions[j];
+            if (partition->problem == NULL)
+                continue;
+            if (first)
+                puts("\nPROBLEMS");
+            first = false;
+            print_problem(status->consumers[i].group, partition);
+        }
+    }
+}
+
+/* --- for programs ---------------------------------------------------------------------------- */
+
+static json_t *known(int64_t number)
+{
+    return number >= 0 ? json_integer(number) : json_null();
+}
+
+static json_t *text(const char *text_or_null)
+{
+    return text_or_null != NULL ? json_string(text_or_null) : json_null();
+}
+
+static json_t *partition_json(const struct pj_status_partition *partition)
+{
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "topic",
+                     partition->topic, "partition", (int)partition->partition, "committed",
+                     known(partition->committed), "begin", known(partition->begin), "end",
+                     known(partition->end), "lag", known(partition->lag), "epoch",
+                     known(partition->epoch), "owner", text(partition->owner), "last_commit",
+                     text(partition->last_commit), "stream_time", text(partition->stream_time),
+                     "problem", text(partition->problem));
+}
+
+void pj_status_print_json(const struct pj_status *status)
+{
+    json_t *consumers = json_array();
+    for (size_t i = 0; i < status->count; i++) {
+        const struct pj_status_consumer *consumer = &status->consumers[i];
+        json_t *partitions = json_array();
+        for (size_t j = 0; j < consumer->count; j++)
+            json_array_append_new(partitions, partition_json(&consumer->partitions[j]));
+        json_array_append_new(
+            consumers,
+            json_pack("{s:s, s:o, s:o, s:I, s:o}", "group", consumer->group, "cluster_id",
+                      text(consumer->cluster_id), "lag", known(consumer->lag), "open_dead_letters",
+                      (json_int_t)consumer->open_dead_letters, "partitions", partitions));
+    }
+    json_t *document = json_pack("{s:o, s:o, s:o}", "cluster_id", text(status->cluster_id),
+                                 "kafka_error", text(status->kafka_error), "consumers", consumers);
+    json_dumpf(document, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(document);
+}

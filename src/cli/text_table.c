@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/text_table.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pj_text_table {
+    const char *const *titles;
+    size_t columns;
+    char **cells;
+    size_t count;
+    size_t capacity;
+};
+
+/* As in the arena: a command that cannot get a few KiB has nothing better to do than to end. */
+static void *must(void *memory)
+{
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+struct pj_text_table *pj_text_table_new(const char *const *titles, size_t columns)
+{
+    struct pj_text_table *table = must(calloc(1, sizeof *table));
+    table->titles = titles;
+    table->columns = columns;
+    return table;
+}
+
+void pj_text_table_free(struct pj_text_table *table)
+{
+    if (table == NULL)
+        return;
+    for (size_t i = 0; i < table->count; i++)
+        free(table->cells[i]);
+    free(table->cells);
+    free(table);
+}
+
+void pj_text_table_add(struct pj_text_table *table, const char *text)
+{
+    if (table->count == table->capacity) {
+        table->capacity = table->capacity > 0 ? table->capacity * 2 : 64;
+        table->cells = must(realloc(table->cells, table->capacity * sizeof *table->cells));
+    }
+    table->cells[table->count++] = must(strdup(text));
+}
+
+/* In characters: bytes that do not continue one of UTF-8. */
+static size_t width(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++)
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    return count;
+}
+
+static void print_row(const struct pj_text_table *table, const size_t *widths,
+                      const char *const *cells, FILE *out)
+{
+    for (size_t i = 0; i < table->columns; i++) {
+        bool right = table->titles[i][0] == '>';
+        const char *text = cells[i];
+        if (cells == table->titles && right)
+            text++;
+        int padding = (int)(widths[i] - width(text));
+        if (i > 0)
+            fputs("  ", out);
+        if (right)
+            fprintf(out, "%*s%s", padding, "", text);
+        else
+            fprintf(out, "%s%*s", text, i + 1 < table->columns ? padding : 0, "");
+    }
+    fputc('\n', out);
+}
+
+void pj_text_table_print(const struct pj_text_table *table, FILE *out)
+{
+    size_t *widths = must(calloc(table->columns, sizeof *widths));
+    for (size_t i = 0; i < table->columns; i++)
+        widths[i] = width(table->titles[i]) - (table->titles[i][0] == '>');
+    for (size_t i = 0; i < table->count; i++) {
+        size_t cell = width(table->cells[i]);
+        if (cell > widths[i % table->columns])
+            widths[i % table->columns] = cell;
+    }
+    print_row(table, widths, table->titles, out);
+    for (size_t i = 0; i + table->columns <= table->count; i += table->columns)
+        print_row(table, widths, (const char *const *)table->cells + i, out);
+    free(widths);
+}
+
+const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number)
+{
+    char digits[24];
+    if (number < 0) {
+        snprintf(text, PJ_NUMBER_TEXT, "?");
+        return text;
+    }
+    size_t length = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)number);
+    size_t out = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            text[out++] = ',';
+        text[out++] = digits[i];
+    }
+    text[out] = '\0';
+    return text;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A table of text for people: aligned columns, two spaces apart. */
+#ifndef PJ_CLI_TEXT_TABLE_H
+#define PJ_CLI_TEXT_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct pj_text_table;
+
+/* The titles are borrowed; one that begins with '>' has its column aligned to the right. */
+struct pj_text_table *pj_text_table_new(const char *const *titles, size_t columns);
+void pj_text_table_free(struct pj_text_table *table);
+
+/* The next cell, row by row; copied. Wide characters are counted as one column each. */
+void pj_text_table_add(struct pj_text_table *table, const char *text);
+void pj_text_table_print(const struct pj_text_table *table, FILE *out);
+
+/* "1,234,567"; -1 and less give "?". Returns its argument. */
+enum { PJ_NUMBER_TEXT = 32 };
+const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* projectionist topics create: makes the topics of schemas/ with what the projections need. */
+#include "cli/cli.h"
+#include "cli/kafka.h"
+
+#include "schemas.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct settings {
+    struct pj_cli_servers servers;
+    int64_t partitions;
+    int64_t replication_factor;
+    int64_t retention_ms;
+    int64_t max_message_bytes;
+    bool dry_run;
+};
+
+/* All topics must have the same number: what belongs to one command is then in partitions of the
+ * same number, and goes to the same process. */
+static int check_partitions(const struct pj_kafka_topic *topics, size_t count, int64_t wanted,
+                            struct pj_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (topics[i].partitions == 0 || topics[i].partitions == wanted)
+            continue;
+        return pj_error_fatal(error, PJ_EXIT_FAILED,
+                              "the topic %s has %d partitions, not %lld, and all topics must have "
+                              "the same number; nothing was made; give --partitions %d, or delete "
+                              "the topic if nothing in it is needed",
+                              topics[i].name, topics[i].partitions, (long long)wanted,
+                              topics[i].partitions);
+    }
+    return 0;
+}
+
+static void warn_of(const struct pj_kafka_topic *topic, const struct settings *settings)
+{
+    char wanted[24];
+    snprintf(wanted, sizeof wanted, "%lld", (long long)settings->retention_ms);
+    if (*topic->retention_ms && strcmp(topic->retention_ms, "-1") != 0 &&
+        strcmp(topic->retention_ms, wanted) != 0)
+        fprintf(stderr,
+                "warning: Kafka deletes the records of %s %s ms after their own time, and tables "
+                "cannot be rebuilt from what is gone; kafka-configs.sh --alter --topic %s "
+                "--add-config retention.ms=-1 keeps them\n",
+                topic->name, topic->retention_ms, topic->name);
+    if (*topic->retention_bytes && strcmp(topic->retention_bytes, "-1") != 0)
+        fprintf(stderr,
+                "warning: Kafka deletes the oldest records of %s beyond %s bytes a partition; "
+                "kafka-configs.sh --alter --topic %s --add-config retention.bytes=-1 keeps them\n",
+                topic->name, topic->retention_bytes, topic->name);
+    if (strstr(topic->cleanup_policy, "compact") != NULL)
+        fprintf(
+            stderr,
+            "warning: Kafka keeps only the last record of each key of %s, which loses history; "
+            "kafka-configs.sh --alter --topic %s --add-config cleanup.policy=delete keeps all\n",
+            topic->name, topic->name);
+}
+
+static int create_missing(struct pj_kafka *kafka, const struct pj_kafka_topic *topics, size_t count,
+                          const struct settings *settings, struct pj_error *error)
+{
+    const char **names = calloc(count, sizeof *names);
+    if (names == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_kafka_new_topics missing = {.names = names,
+                                          .partitions = (int)settings->partitions,
+                                          .replication_factor = (int)settings->replication_factor,
+                                          .retention_ms = settings->retention_ms,
+                                          .max_message_bytes = settings->max_message_bytes,
+                                          .validate_only = settings->dry_run};
+    for (size_t i = 0; i < count; i++) {
+        if (topics[i].partitions == 0)
+            names[missing.count++] = topics[i].name;
+    }
+    int status = missing.count > 0 ? pj_kafka_create(kafka, &missing, error) : 0;
+    free(names);
+    return status;
+}
+
+static void report(const struct pj_kafka_topic *topics, size_t count,
+                   const struct settings *settings)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (topics[i].partitions > 0)
+            printf("%s exists, %d partitions\n", topics[i].name, topics[i].partitions);
+        else
+            printf("%s %s, %lld partitions\n", topics[i].name,
+                   settings->dry_run ? "would be made" : "made", (long long)settings->partitions);
+    }
+    fflush(stdout);
+    for (size_t i = 0; i < count; i++)
+        warn_of(&topics[i], settings);
+}
+
+static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+{
+    const struct settings *settings = opaque;
+    struct pj_kafka *kafka = NULL;
+    int status = -1;
+    if (settings->replication_factor == 0)
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "--replication-factor must be at least 1, or -1 for the brokers' own");
+    if (settings->retention_ms == 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--retention-ms must be at least 1, or -1 to keep records for ever");
+    size_t count = pj_embedded_schema_count;
+    struct pj_kafka_topic *topics = calloc(count + 1, sizeof *topics);
+    if (topics == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        topics[i].name = pj_embedded_schemas[i].topic;
+    if (pj_kafka_open(&kafka, &config->kafka, settings->servers.timeout_ms, error) == 0 &&
+        pj_kafka_describe(kafka, topics, count, error) == 0 &&
+        check_partitions(topics, count, settings->partitions, error) == 0 &&
+        create_missing(kafka, topics, count, settings, error) == 0) {
+        report(topics, count, settings);
+        status = PJ_EXIT_OK;
+    }
+    pj_kafka_close(kafka);
+    free(topics);
+    return status;
+}
+
+static const struct pj_option options[] = {
+    {.name = "partitions",
+     .letter = 'p',
+     .kind = PJ_OPTION_INTEGER,
+     .offset = offsetof(struct settings, partitions),
+     .fallback = "12",
+     .argument = "N",
+     .help = "How many partitions each topic has; also the most processes that can share the "
+             "work of a consumer. Choose well: it cannot be changed later.",
+     .least = 1,
+     .most = 10000},
+    {.name = "replication-factor",
+     .kind = PJ_OPTION_INTEGER,
+     .offset = offsetof(struct settings, replication_factor),
+     .fallback = "-1",
+     .argument = "N",
+     .help = "On how many brokers each record is kept; -1 is the brokers' own setting.",
+     .least = -1,
+     .most = 100},
+    {.name = "retention-ms",
+     .kind = PJ_OPTION_INTEGER,
+     .offset = offsetof(struct settings, retention_ms),
+     .fallback = "-1",
+     .argument = "MS",
+     .help = "How long records are kept, by their own time; -1 is for ever, which rebuilding "
+             "tables needs.",
+     .least = -1,
+     .most = INT64_MAX},
+    {.name = "max-message-bytes",
+     .kind = PJ_OPTION_SIZE,
+     .offset = offsetof(struct settings, max_message_bytes),
+     .fallback = "4MiB",
+     .argument = "SIZE",
+     .help = "The largest batch of records that the brokers take.",
+     .least = 1024,
+     .most = 1 << 30},
+    {.name = "dry-run",
+     .letter = 'n',
+     .kind = PJ_OPTION_BOOL,
+     .offset = offsetof(struct settings, dry_run),
+     .help = "Let the brokers check all of it, and make nothing."},
+    PJ_CLI_TIMEOUT_OPTION,
+    {0},
+};
+
+const struct pj_command pj_command_topics_create = {
+    .name = "topics create",
+    .summary = "make the topics",
+    .description =
+        "  Makes those of the topics safari.commands, safari.sessions and safari.telemetry\n"
+        "  that are not there yet; existing ones are left as they are. All must have the\n"
+        "  same number of partitions: where one has another, nothing is made.\n"
+        "\n"
+        "  The topics are the history that tables are rebuilt from, so by default nothing\n"
+        "  in them is ever deleted. A warning names existing topics that do delete.\n",
+    .examples = "  projectionist topics create\n"
+                "  projectionist topics create --partitions 48 --replication-factor 3\n"
+                "  projectionist topics create --dry-run\n",
+    .options = options,
+    .settings_size = sizeof(struct settings),
+    .run = run,
+};
