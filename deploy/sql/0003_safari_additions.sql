@@ -3,6 +3,14 @@
 -- What our projections add to the Safari tables: nullable columns after the existing ones, so that
 -- whoever writes or reads the tables today can go on, and the private state of the projections.
 
+-- Tables are found and the view is made where the operator's search_path says, but never in our own schema, which is
+-- first in the path of a role that happens to have its name. (The file runs in one transaction.)
+SELECT set_config('search_path',
+    (SELECT coalesce(string_agg(quote_ident(s.name), ', ' ORDER BY s.place), '')
+     FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place)
+     WHERE s.name <> 'projectionist'),
+    true);
+
 -- --- safari_commands --------------------------------------------------------------------------
 
 ALTER TABLE safari_commands

@@ -107,12 +107,14 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     if (settings->retention_ms == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--retention-ms must be at least 1, or -1 to keep records for ever");
-    size_t count = pj_embedded_schema_count;
+    /* A topic of ours has a schema; one of a consumer that lives elsewhere is named. */
+    bool named = config->operand_count > 0;
+    size_t count = named ? (size_t)config->operand_count : pj_embedded_schema_count;
     struct pj_kafka_topic *topics = calloc(count + 1, sizeof *topics);
     if (topics == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (size_t i = 0; i < count; i++)
-        topics[i].name = pj_embedded_schemas[i].topic;
+        topics[i].name = named ? config->operands[i] : pj_embedded_schemas[i].topic;
     if (pj_kafka_open(&kafka, &config->kafka, settings->servers.timeout_ms, error) == 0 &&
         pj_kafka_describe(kafka, topics, count, error) == 0 &&
         check_partitions(topics, count, settings->partitions, error) == 0 &&
@@ -179,10 +181,13 @@ const struct pj_command pj_command_topics_create = {
         "  same number of partitions: where one has another, nothing is made.\n"
         "\n"
         "  The topics are the history that tables are rebuilt from, so by default nothing\n"
-        "  in them is ever deleted. A warning names existing topics that do delete.\n",
+        "  in them is ever deleted. A warning names existing topics that do delete.\n"
+        "\n"
+        "  With TOPIC, those are made instead, in the same way.\n",
     .examples = "  projectionist topics create\n"
                 "  projectionist topics create --partitions 48 --replication-factor 3\n"
                 "  projectionist topics create --dry-run\n",
+    .operands = "[TOPIC]...",
     .options = options,
     .settings_size = sizeof(struct settings),
     .run = run,
