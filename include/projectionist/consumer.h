@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A consumer is a process of its own: `int main(int argc, char **argv)` of it is
+ *
+ *     return pj_consumer_main(&my_projection, argc, argv);
+ */
+#ifndef PROJECTIONIST_CONSUMER_H
+#define PROJECTIONIST_CONSUMER_H
+
+#include "projectionist/projection.h"
+
+/*
+ * Runs the projection until it is told to stop (SIGTERM, SIGINT), is caught up where that was
+ * asked, or meets a fatal error. Configuration comes from flags, environment and a file; --help
+ * tells all. Returns an exit code of enum pj_exit. Writes logs to stderr. Not for use by threads.
+ */
+int pj_consumer_main(const struct pj_projection *projection, int argc, char **argv);
+
+#endif

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/engine.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    WAIT_MS = 100,           /* the longest wait without looking around */
+    BACK_OFF_FIRST_MS = 100, /* doubles with every failure … */
+    BACK_OFF_MOST_MS = 5000, /* … up to here */
+    KAFKA_TIMEOUT_MS = 5000,
+    TELL_GROUP_MS = 1000,
+    LAG_MS = 1000,
+    EMPTY_SETTLE_MS = 3000, /* an empty assignment may only be the first of two */
+};
+
+bool pj_engine_stopping(const struct pj_engine *engine)
+{
+    return *engine->stop > 0;
+}
+
+static void set_ready(struct pj_engine *engine, const char *reason)
+{
+    if (engine->server != NULL)
+        pj_metrics_server_set_ready(engine->server, reason);
+}
+
+static void heartbeat(struct pj_engine *engine)
+{
+    if (engine->server != NULL)
+        pj_metrics_server_heartbeat(engine->server);
+}
+
+/* --- Postgres -------------------------------------------------------------------------------- */
+
+/* While Postgres works on a batch, the next one is fetched and decoded. */
+static bool work_ahead(void *context, int *fd)
+{
+    struct pj_engine *engine = context;
+    heartbeat(engine);
+    if (pj_batch_full(engine, engine->next))
+        return false;
+    *fd = pj_consumer_fd(engine->consumer);
+    return pj_batch_fill(engine, engine->next);
+}
+
+/* The tables must have the columns that the projection writes: asked once, so that what is wrong
+ * is said at the start and not by the first event. */
+static int check_tables(struct pj_engine *engine, struct pj_error *error)
+{
+    for (size_t t = 0; t < engine->projection->table_count; t++) {
+        const struct pj_table *table = engine->projection->tables[t];
+        char sql[4096];
+        size_t length = (size_t)snprintf(sql, sizeof sql, "SELECT ");
+        for (size_t c = 0; c < table->column_count && length < sizeof sql; c++)
+            length += (size_t)snprintf(sql + length, sizeof sql - length, "%s\"%s\"",
+                                       c > 0 ? ", " : "", table->columns[c].name);
+        if (length < sizeof sql)
+            length += (size_t)snprintf(sql + length, sizeof sql - length, " FROM \"%s\" LIMIT 0",
+                                       table->name);
+        struct pj_result *result;
+        if (pj_postgres_query(engine->postgres, sql, 0, NULL, &result, error) == 0) {
+            pj_result_free(result);
+            continue;
+        }
+        if (error->class == PJ_FATAL) {
+            struct pj_error cause = *error;
+            pj_error_fatal(error, PJ_EXIT_DATABASE,
+                           "the table %s is not as %s needs it: %s; run `projectionist migrate`",
+                           table->name, engine->projection->name, cause.message);
+        }
+        return -1;
+    }
+    return 0;
+}
+
+int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
+{
+    if (engine->postgres != NULL && pj_postgres_broken(engine->postgres)) {
+        pj_postgres_close(engine->postgres);
+        engine->postgres = NULL;
+    }
+    if (engine->postgres != NULL)
+        return 0;
+    if (pj_postgres_open(&engine->postgres, &engine->postgres_settings, error) != 0)
+        return -1;
+    /* A plan made while a table was small would scan it whole when it is large. */
+    if (pj_postgres_script(engine->postgres, "SET plan_cache_mode = force_custom_plan", error) !=
+            0 ||
+        (!engine->tables_checked && check_tables(engine, error) != 0)) {
+        pj_postgres_close(engine->postgres);
+        engine->postgres = NULL;
+        return -1;
+    }
+    engine->tables_checked = true;
+    pj_postgres_on_idle(engine->postgres, work_ahead, engine);
+    return 0;
+}
+
+/* --- rebalances ------------------------------------------------------------------------------ */
+
+/* DESIGN §3: a low watermark above our offset is a loss; an end below it is another topic. */
+static int check_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
+                     struct pj_error *error)
+{
+    if (partition->next_offset > partition->high)
+        return pj_error_fatal(
+            error, PJ_EXIT_TOPIC_RECREATED,
+            "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was created anew; "
+            "rebuild the projection, or run under a new --group",
+            partition->topic, partition->number, (long long)partition->high,
+            (long long)partition->next_offset, engine->identity.group);
+    if (partition->low <= partition->next_offset)
+        return 0;
+    pj_log(engine->settings->accept_gap ? PJ_WARN : PJ_ERROR,
+           "records were removed by retention before they were read",
+           pj_f_str("topic", partition->topic), pj_f_int("partition", partition->number),
+           pj_f_int("from_offset", partition->next_offset), pj_f_int("to_offset", partition->low));
+    (*gaps)++;
+    if (!engine->settings->accept_gap)
+        return pj_error_fatal(
+            error, PJ_EXIT_GAP,
+            "%s [%d] lacks the offsets %lld to %lld, removed by retention before they were read; "
+            "rebuild from a recording that has them, or go on without with --accept-gap",
+            partition->topic, partition->number, (long long)partition->next_offset,
+            (long long)partition->low - 1);
+    if (pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
+                              error) != 0)
+        return -1;
+    partition->next_offset = partition->low;
+    return 0;
+}
+
+static int check_gaps(struct pj_engine *engine, const struct pj_rebalance *rebalance,
+                      struct pj_error *error)
+{
+    size_t gaps = 0;
+    int status = 0;
+    struct pj_error first;
+    for (size_t i = 0; i < rebalance->count; i++) {
+        /* All of them are named in the log before the first one stops us. */
+        struct pj_error this_error;
+        if (check_gap(engine, rebalance->partitions[i], &gaps, &this_error) != 0 && status == 0) {
+            first = this_error;
+            status = -1;
+        }
+    }
+    if (status != 0) {
+        pj_postgres_rollback(engine->postgres);
+        *error = first;
+        return -1;
+    }
+    return gaps > 0 ? pj_postgres_commit(engine->postgres, error) : 0;
+}
+
+static int take_assignment(struct pj_engine *engine, struct pj_error *error)
+{
+    const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
+    pj_arena_reset(engine->work);
+    if (rebalance->count > 0) {
+        if (pj_consumer_cluster_id(engine->consumer, KAFKA_TIMEOUT_MS, &engine->identity.cluster_id,
+                                   error) != 0 ||
+            pj_consumer_watermarks(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
+            pj_engine_connect(engine, error) != 0 ||
+            pj_offsets_take(engine->postgres, &engine->identity, rebalance->partitions,
+                            rebalance->count, engine->work, error) != 0 ||
+            check_gaps(engine, rebalance, error) != 0)
+            return -1;
+    }
+    pj_metric_add(engine->numbers.rebalances, 1);
+    pj_metric_add(engine->numbers.assigned, (int64_t)rebalance->count);
+    pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", (int64_t)rebalance->count));
+    engine->settled_since = pj_clock_monotonic_ms();
+    return pj_consumer_assign(engine->consumer, error);
+}
+
+static int rebalance(struct pj_engine *engine, struct pj_error *error)
+{
+    const struct pj_rebalance *pending = pj_consumer_rebalance(engine->consumer);
+    switch (pending->kind) {
+    case PJ_REBALANCE_NONE:
+        return 0;
+    case PJ_REBALANCE_REVOKE:
+        pj_log(PJ_INFO, "partitions revoked", pj_f_int("count", (int64_t)pending->count));
+        pj_metric_add(engine->numbers.assigned, -(int64_t)pending->count);
+        pj_consumer_unassign(engine->consumer);
+        return 0;
+    case PJ_REBALANCE_ASSIGN:
+        break;
+    }
+    if (pj_clock_monotonic_ms() < engine->assign_not_before)
+        return 0;
+    if (take_assignment(engine, error) == 0) {
+        engine->failures = 0;
+        set_ready(engine, NULL);
+        return 0;
+    }
+    if (error->class != PJ_RETRY)
+        return -1;
+    engine->failures++;
+    engine->assign_not_before = pj_clock_monotonic_ms() + BACK_OFF_FIRST_MS * engine->failures;
+    if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)
+        engine->failures = BACK_OFF_MOST_MS / BACK_OFF_FIRST_MS;
+    set_ready(engine, "taking over partitions: Postgres or Kafka does not answer");
+    pj_metric_add(engine->numbers.retries, 1);
+    pj_log(PJ_WARN, "cannot take over partitions yet", pj_f_str("reason", error->message));
+    return 0;
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+static void wait_for_kafka(struct pj_engine *engine, int64_t timeout_ms)
+{
+    struct pollfd fd = {.fd = pj_consumer_fd(engine->consumer), .events = POLLIN};
+    /* A signal ends the wait; so does whatever else is wrong, and the loop goes on. */
+    (void)poll(&fd, 1, (int)timeout_ms);
+}
+
+int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, struct pj_error *error)
+{
+    int shift = engine->failures < 6 ? engine->failures : 6;
+    int64_t wait = (int64_t)BACK_OFF_FIRST_MS << shift;
+    if (wait > BACK_OFF_MOST_MS)
+        wait = BACK_OFF_MOST_MS;
+    wait = wait / 2 + random() % (wait / 2 + 1); /* jitter: replicas must not come back as one */
+    engine->failures++;
+    set_ready(engine, "waiting for a server: see the log");
+    pj_metric_add(engine->numbers.retries, 1);
+    pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", why->message),
+           pj_f_int("milliseconds", wait), pj_f_int("failures", engine->failures));
+    pj_consumer_pause(engine->consumer);
+    int64_t deadline = pj_clock_monotonic_ms() + wait;
+    for (;;) {
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        if (left <= 0 || pj_engine_stopping(engine))
+            return 0;
+        heartbeat(engine);
+        pj_batch_fill(engine, engine->next);
+        if (engine->poll_failed) {
+            *error = engine->poll_error;
+            return -1;
+        }
+        /* What is revoked must be given back while we wait; new partitions need Postgres. */
+        if (pj_consumer_rebalance(engine->consumer)->kind == PJ_REBALANCE_REVOKE &&
+            rebalance(engine, error) != 0)
+            return -1;
+        wait_for_kafka(engine, left < WAIT_MS ? left : WAIT_MS);
+    }
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static void show_lag(struct pj_engine *engine)
+{
+    size_t count;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct pj_partition *partition = partitions[i];
+        if (!partition->assigned) {
+            if (partition->user != NULL)
+                pj_metric_hide(partition->user);
+            partition->user = NULL;
+            continue;
+        }
+        if (partition->user == NULL) {
+            char labels[300];
+            snprintf(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
+                     partition->number);
+            partition->user = pj_metrics_add(engine->metrics, PJ_GAUGE, "projectionist_lag_records",
+                                             labels, "Records behind the end of the partition.");
+        }
+        int64_t end = pj_consumer_known_end(engine->consumer, partition);
+        if (end < partition->high)
+            end = partition->high;
+        if (partition->at_end && end < partition->end_offset)
+            end = partition->end_offset;
+        pj_metric_set(partition->user,
+                      end > partition->next_offset ? end - partition->next_offset : 0);
+    }
+    int64_t dropped = pj_consumer_dropped(engine->consumer);
+    pj_metric_add(engine->numbers.dropped, dropped - pj_metric_value(engine->numbers.dropped));
+}
+
+/* What is due now and then, whatever the batches do. */
+static void chores(struct pj_engine *engine)
+{
+    int64_t now = pj_clock_monotonic_ms();
+    heartbeat(engine);
+    if (now - engine->told_group_at >= TELL_GROUP_MS) {
+        pj_consumer_tell_group(engine->consumer);
+        engine->told_group_at = now;
+    }
+    if (now - engine->lag_shown_at >= LAG_MS) {
+        show_lag(engine);
+        engine->lag_shown_at = now;
+    }
+}
+
+static bool caught_up(const struct pj_engine *engine)
+{
+    size_t count;
+    size_t assigned = 0;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    if (!pj_consumer_settled(engine->consumer) || engine->next->count > 0 || engine->doubt != NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_partition *partition = partitions[i];
+        assigned += partition->assigned;
+        if (partition->assigned &&
+            (!partition->at_end || partition->end_offset > partition->next_offset))
+            return false;
+    }
+    return assigned > 0 || pj_clock_monotonic_ms() - engine->settled_since > EMPTY_SETTLE_MS;
+}
+
+/* A topic that is not there yet may come; a run that is to end cannot wait for it. */
+static int look_for_topics(struct pj_engine *engine, struct pj_error *error)
+{
+    const char *missing;
+    if (engine->topics_seen)
+        return 0;
+    if (pj_consumer_missing_topic(engine->consumer, KAFKA_TIMEOUT_MS, &missing, error) != 0)
+        return pj_engine_back_off(engine, error, error);
+    if (missing == NULL) {
+        engine->topics_seen = true;
+        engine->failures = 0;
+        return pj_consumer_subscribe(engine->consumer, error);
+    }
+    pj_error_fatal(error, PJ_EXIT_FAILED,
+                   "the topic %s does not exist; create it with `projectionist topics create`",
+                   missing);
+    return engine->settings->until_caught_up ? -1 : pj_engine_back_off(engine, error, error);
+}
+
+/* One turn: what was fetched is committed; when nothing was, the ends, and a wait. */
+static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
+{
+    while (!pj_batch_full(engine, engine->next) && pj_batch_fill(engine, engine->next)) {
+    }
+    if (engine->poll_failed) {
+        *error = engine->poll_error;
+        return -1;
+    }
+    if (pj_consumer_lost_position(engine->consumer) &&
+        pj_consumer_rejoin(engine->consumer, error) != 0)
+        return -1;
+    if (rebalance(engine, error) != 0)
+        return -1;
+    chores(engine);
+    if (engine->next->count > 0) {
+        struct pj_batch *fetched = engine->next;
+        engine->next = engine->current;
+        engine->current = fetched;
+        return pj_engine_commit(engine, error);
+    }
+    if (pj_engine_advance_to_ends(engine, error) != 0)
+        return -1;
+    *done = engine->settings->until_caught_up && caught_up(engine);
+    if (!*done)
+        wait_for_kafka(engine, WAIT_MS);
+    return 0;
+}
+
+int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
+{
+    bool done = false;
+    set_ready(engine, "starting");
+    while (!done && !pj_engine_stopping(engine)) {
+        heartbeat(engine);
+        if (!engine->topics_seen) {
+            if (look_for_topics(engine, error) != 0)
+                return -1;
+            continue;
+        }
+        if (turn(engine, &done, error) != 0)
+            return -1;
+    }
+    set_ready(engine, "stopping");
+    pj_log(PJ_INFO, done ? "caught up" : "stopping");
+    pj_consumer_tell_group(engine->consumer);
+    return 0;
+}
+
+/* --- opening and closing --------------------------------------------------------------------- */
+
+static void add_numbers(struct pj_engine *engine)
+{
+    struct pj_metrics *metrics = engine->metrics;
+    struct pj_engine_metrics *numbers = &engine->numbers;
+    const struct {
+        struct pj_metric **metric;
+        enum pj_metric_kind kind;
+        const char *name;
+        const char *help;
+    } all[] = {
+        {&numbers->records, PJ_COUNTER, "projectionist_records_total",
+         "Records committed, dead letters included."},
+        {&numbers->rows, PJ_COUNTER, "projectionist_rows_total", "Rows written."},
+        {&numbers->batches, PJ_COUNTER, "projectionist_batches_total", "Transactions committed."},
+        {&numbers->batch_seconds, PJ_HISTOGRAM, "projectionist_batch_seconds",
+         "Time from the first fold of a batch to its commit."},
+        {&numbers->dead_letters, PJ_COUNTER, "projectionist_dead_letters_total",
+         "Records set aside because they cannot be applied."},
+        {&numbers->retries, PJ_COUNTER, "projectionist_retries_total",
+         "Waits because Postgres, Kafka or the registry did not answer."},
+        {&numbers->fenced, PJ_COUNTER, "projectionist_fenced_total",
+         "Batches given up because another owner had taken the partitions."},
+        {&numbers->placeholders, PJ_COUNTER, "projectionist_placeholders_total",
+         "Rows made only so that a foreign key holds."},
+        {&numbers->dropped, PJ_COUNTER, "projectionist_dropped_records_total",
+         "Records fetched again although they were committed, and passed over."},
+        {&numbers->rebalances, PJ_COUNTER, "projectionist_assignments_total",
+         "Assignments carried out."},
+        {&numbers->assigned, PJ_GAUGE, "projectionist_assigned_partitions", "Partitions owned."},
+        {&numbers->last_commit, PJ_GAUGE, "projectionist_last_commit_timestamp_seconds",
+         "When the last transaction was committed."},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);
+}
+
+static int open_registry(struct pj_engine *engine, struct pj_error *error)
+{
+    const struct pj_settings *settings = engine->settings;
+    const struct pj_registry_settings registry = {
+        .url = settings->registry_url,
+        .username = settings->registry_username,
+        .password = settings->registry_password,
+        .ca_file = settings->registry_ca_file,
+    };
+    if (settings->registry_url != NULL &&
+        pj_registry_open(&engine->registry, &registry, error) != 0)
+        return -1;
+    return pj_schemas_new(&engine->schemas, engine->projection, engine->registry,
+                          settings->registry_url, error);
+}
+
+static int open_consumer(struct pj_engine *engine, const struct pj_config *config,
+                         struct pj_error *error)
+{
+    const char *topics[64];
+    const struct pj_projection *projection = engine->projection;
+    for (size_t i = 0; i < projection->source_count && i < 64; i++)
+        topics[i] = projection->sources[i].topic;
+    const struct pj_consumer_settings consumer = {
+        .properties = &config->kafka,
+        .group = engine->identity.group,
+        .client_id = engine->identity.owner,
+        .topics = topics,
+        .topic_count = projection->source_count,
+    };
+    return pj_consumer_open(&engine->consumer, &consumer, error);
+}
+
+int pj_engine_open(struct pj_engine *engine, const struct pj_projection *projection,
+                   const struct pj_settings *settings, const struct pj_config *config,
+                   struct pj_error *error)
+{
+    engine->projection = projection;
+    engine->settings = settings;
+    engine->postgres_settings = (struct pj_postgres_settings){
+        .dsn = settings->postgres_dsn,
+        .properties = &config->postgres,
+        .application_name = engine->identity.owner,
+        .lock_timeout_ms = settings->lock_timeout_ms,
+        .idle_in_transaction_timeout_ms = settings->idle_in_transaction_timeout_ms,
+    };
+    engine->identity.projection = projection->name;
+    engine->writer = pj_writer_new(projection, NULL);
+    engine->work = pj_arena_new();
+    for (int i = 0; i < 2; i++)
+        engine->batches[i].arena = pj_arena_new();
+    engine->current = &engine->batches[0];
+    engine->next = &engine->batches[1];
+    add_numbers(engine);
+    return open_registry(engine, error) != 0 ? -1 : open_consumer(engine, config, error);
+}
+
+void pj_engine_close(struct pj_engine *engine)
+{
+    for (int i = 0; i < 2; i++)
+        pj_batch_free(&engine->batches[i]);
+    /* The transaction is over: a rollback, if it comes to that, is Postgres's to do. */
+    pj_postgres_close(engine->postgres);
+    pj_consumer_close(engine->consumer,
+                      engine->settings != NULL ? engine->settings->shutdown_timeout_ms : 0);
+    pj_schemas_free(engine->schemas);
+    pj_registry_close(engine->registry);
+    pj_writer_free(engine->writer);
+    pj_arena_free(engine->work);
+    free(engine->doubt);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine of one consumer: the loop that fetches, folds and commits. Private to the files
+ * engine.c (the loop, rebalances, waiting), batch.c (fetching and decoding ahead) and
+ * transaction.c (one batch against Postgres).
+ */
+#ifndef PJ_ENGINE_ENGINE_H
+#define PJ_ENGINE_ENGINE_H
+
+#include "base/arena.h"
+#include "base/metrics.h"
+#include "engine/consumer.h"
+#include "engine/offsets.h"
+#include "engine/postgres.h"
+#include "engine/schemas.h"
+#include "engine/settings.h"
+#include "engine/write.h"
+
+#include <signal.h>
+
+/* A record on its way through a batch. */
+struct pj_item {
+    struct pj_record record;
+    enum {
+        PJ_ITEM_FETCHED, /* its schema is not in memory yet */
+        PJ_ITEM_DECODED,
+        PJ_ITEM_REFUSED, /* a dead letter, for the reason */
+    } state;
+    struct pj_value *values;
+    const struct pj_error *reason;
+};
+
+struct pj_batch {
+    struct pj_item *items;
+    size_t count;
+    size_t capacity;
+    size_t bytes;
+    struct pj_arena *arena; /* values and texts of the items */
+};
+
+/* The numbers that /metrics shows. */
+struct pj_engine_metrics {
+    struct pj_metric *records, *rows, *batches, *batch_seconds, *dead_letters, *retries, *fenced;
+    struct pj_metric *placeholders, *dropped, *rebalances, *assigned, *last_commit;
+};
+
+struct pj_engine {
+    const struct pj_projection *projection;
+    const struct pj_settings *settings;
+    const struct pj_properties *kafka_properties;
+    struct pj_postgres_settings postgres_settings;
+    struct pj_postgres *postgres; /* NULL: to be opened */
+    bool tables_checked;
+    struct pj_consumer *consumer;
+    struct pj_registry *registry;
+    struct pj_schemas *schemas;
+    struct pj_writer *writer;
+    struct pj_identity identity;
+    struct pj_metrics *metrics;
+    struct pj_metrics_server *server; /* NULL: none */
+    struct pj_engine_metrics numbers;
+    volatile sig_atomic_t *stop; /* how often we were asked to stop */
+
+    struct pj_batch batches[2];
+    struct pj_batch *current; /* being committed */
+    struct pj_batch *next;    /* being fetched meanwhile */
+    struct pj_arena *work;    /* of one try of one transaction */
+
+    /* A commit whose answer was lost: settled before anything else is written. */
+    struct pj_advance *doubt;
+    size_t doubt_count;
+
+    int fences;                /* in a row, without a commit between them */
+    int failures;              /* tries in a row that failed for want of a server */
+    int64_t assign_not_before; /* a pending assignment is tried again from then on */
+    int64_t told_group_at;
+    int64_t lag_shown_at;
+    int64_t settled_since;
+    bool topics_seen;
+    bool poll_failed;
+    struct pj_error poll_error;
+};
+
+/* Opens all but the connections (those are made, and made again, as they are needed). */
+int pj_engine_open(struct pj_engine *engine, const struct pj_projection *projection,
+                   const struct pj_settings *settings, const struct pj_config *config,
+                   struct pj_error *error) PJ_MUST_CHECK;
+void pj_engine_close(struct pj_engine *engine);
+
+/* Runs until stopped or caught up (0) or a fatal error (-1). */
+int pj_engine_run(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+
+/* --- between the engine's files -------------------------------------------------------------- */
+
+/* Fetches what is there and decodes it; true when something came. Never blocks. */
+bool pj_batch_fill(struct pj_engine *engine, struct pj_batch *batch);
+bool pj_batch_full(const struct pj_engine *engine, const struct pj_batch *batch);
+void pj_batch_clear(struct pj_batch *batch);
+void pj_batch_free(struct pj_batch *batch);
+/* Still ours to write: not revoked since, not committed already. */
+bool pj_item_live(const struct pj_item *item);
+
+/* Commits the current batch, whatever it takes, but for a stop or a fatal error. */
+int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+/* Advances over what is invisible behind the last record of partitions that are at their end. */
+int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Opens Postgres where it is not open; checks the tables the first time. */
+int pj_engine_connect(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+/* Waits, longer with every failure, paused but polling; carries out revocations. */
+int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why,
+                       struct pj_error *error) PJ_MUST_CHECK;
+bool pj_engine_stopping(const struct pj_engine *engine);
+
+#endif
