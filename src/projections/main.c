@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program of every consumer; the build defines PJ_PROJECTION as its projection. */
+#include "projectionist/consumer.h"
+#include "projections/registry.h"
+
+int main(int argc, char **argv)
+{
+    return pj_consumer_main(&PJ_PROJECTION, argc, argv);
+}

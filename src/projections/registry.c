@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "projections/registry.h"
+
+const struct pj_projection *const pj_projections[] = {
+    &pj_command_projector,
+    &pj_event_recorder,
+};
+
+const size_t pj_projection_count = sizeof pj_projections / sizeof pj_projections[0];

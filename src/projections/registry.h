@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All projections of this build: one line here and in registry.c for a new one. */
+#ifndef PJ_PROJECTIONS_REGISTRY_H
+#define PJ_PROJECTIONS_REGISTRY_H
+
+#include "projectionist/projection.h"
+
+extern const struct pj_projection pj_command_projector;
+extern const struct pj_projection pj_event_recorder;
+
+extern const struct pj_projection *const pj_projections[];
+extern const size_t pj_projection_count;
+
+#endif

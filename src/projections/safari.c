@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "projections/safari.h"
+
+/* Lengths are those of the tables' columns: a longer text is refused before it reaches them. */
+
+const struct pj_field safari_command_fields[COMMAND_FIELDS] = {
+    [COMMAND_EVENT_ID] = {"event_id", PJ_UUID, .required = true},
+    [COMMAND_ID] = {"command_id", PJ_UUID, .required = true},
+    [COMMAND_CURSOR] = {"cursor", PJ_TEXT},
+    [COMMAND_EMITTED_AT] = {"emitted_at", PJ_TIMESTAMPTZ, .required = true},
+    [COMMAND_SUBMITTED] = {"body.CommandSubmitted", PJ_BOOL},
+    [COMMAND_TYPE] = {"body.CommandSubmitted.type", PJ_TEXT, .required = true, .most_chars = 100},
+    [COMMAND_PAYLOAD] = {"body.CommandSubmitted.payload", PJ_JSONB},
+    [COMMAND_IDEMPOTENCY_KEY] = {"body.CommandSubmitted.idempotency_key", PJ_TEXT,
+                                 .most_chars = 255},
+    [COMMAND_CORRELATION_ID] = {"body.CommandSubmitted.correlation_id", PJ_UUID},
+    [COMMAND_REQUESTED_AT] = {"body.CommandSubmitted.requested_at", PJ_TIMESTAMPTZ},
+    [COMMAND_REQUESTER_SERVICE] = {"body.CommandSubmitted.requester_service", PJ_TEXT},
+    [COMMAND_REQUESTER_INSTANCE] = {"body.CommandSubmitted.requester_instance", PJ_TEXT},
+    [COMMAND_TARGET] = {"body.CommandSubmitted.target", PJ_JSONB},
+    [COMMAND_TARGET_SESSION_ID] = {"body.CommandSubmitted.target.session_id", PJ_UUID},
+    [COMMAND_STATUS_CHANGED] = {"body.CommandStatusChanged", PJ_BOOL},
+    [COMMAND_STATUS] = {"body.CommandStatusChanged.status", PJ_TEXT, .required = true},
+    [COMMAND_RESULT] = {"body.CommandStatusChanged.result", PJ_JSONB},
+    [COMMAND_ERROR] = {"body.CommandStatusChanged.error", PJ_TEXT},
+};
+
+const struct pj_field safari_telemetry_fields[TELEMETRY_FIELDS] = {
+    [TELEMETRY_EVENT_ID] = {"event_id", PJ_UUID, .required = true},
+    [TELEMETRY_VERSION] = {"version", PJ_TEXT, .most_chars = 20},
+    [TELEMETRY_TYPE] = {"type", PJ_TEXT, .required = true, .most_chars = 100},
+    [TELEMETRY_SEVERITY] = {"severity", PJ_TEXT, .most_chars = 20},
+    [TELEMETRY_COMMAND_ID] = {"command_id", PJ_UUID},
+    [TELEMETRY_CORRELATION_ID] = {"correlation_id", PJ_UUID},
+    [TELEMETRY_TARGET] = {"target", PJ_JSONB},
+    [TELEMETRY_TARGET_SESSION_ID] = {"target.session_id", PJ_UUID},
+    [TELEMETRY_TARGET_PLATFORM] = {"target.platform", PJ_TEXT},
+    [TELEMETRY_PAYLOAD] = {"payload", PJ_JSONB},
+    [TELEMETRY_CURSOR] = {"cursor", PJ_TEXT, .most_chars = 100},
+    [TELEMETRY_EMITTED_AT] = {"emitted_at", PJ_TIMESTAMPTZ, .required = true},
+};
+
+const struct safari_status *safari_status_of(const struct pj_value *word)
+{
+    static const struct {
+        const char *word;
+        struct safari_status status;
+    } words[] = {
+        {"QUEUED", {"QUEUED", SAFARI_QUEUED}},
+        {"PENDING", {"QUEUED", SAFARI_QUEUED}},
+        {"RUNNING", {"RUNNING", SAFARI_RUNNING}},
+        {"POLLING", {"RUNNING", SAFARI_RUNNING}},
+        {"SUCCEEDED", {"SUCCEEDED", SAFARI_TERMINAL}},
+        {"FAILED", {"FAILED", SAFARI_TERMINAL}},
+        {"VERIFICATION_FAILED", {"FAILED", SAFARI_TERMINAL}},
+        {"CANCELLED", {"CANCELLED", SAFARI_TERMINAL}},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (pj_text_is(word, words[i].word))
+            return &words[i].status;
+    }
+    return NULL;
+}
+
+/* Digits up to `end`; at most 18, so that it fits. */
+static bool digits(const char *at, const char *end, int64_t *value)
+{
+    if (at == end || end - at > 18)
+        return false;
+    *value = 0;
+    for (; at < end; at++) {
+        if (*at < '0' || *at > '9')
+            return false;
+        *value = *value * 10 + (*at - '0');
+    }
+    return true;
+}
+
+/* `<epoch ms>-<counter>`; the counter is not zero-padded, so only numbers sort it. */
+static bool read_cursor(const struct pj_value *cursor, int64_t *ms, int64_t *counter)
+{
+    if (!cursor->present)
+        return false;
+    const char *text = cursor->text.data;
+    const char *end = text + cursor->text.length;
+    const char *dash = memchr(text, '-', cursor->text.length);
+    return dash != NULL && digits(text, dash, ms) && digits(dash + 1, end, counter);
+}
+
+static int64_t floor_ms(int64_t microseconds)
+{
+    return microseconds / 1000 - (microseconds % 1000 < 0 ? 1 : 0);
+}
+
+struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
+                                       const struct pj_value *emitted_at, enum safari_rank rank,
+                                       const struct pj_value *event_id)
+{
+    struct pj_order order = {
+        .rank = {floor_ms(emitted_at->integer), -1, emitted_at->integer, rank}};
+    int64_t ms;
+    int64_t counter;
+    if (read_cursor(cursor, &ms, &counter)) {
+        order.rank[0] = ms;
+        order.rank[1] = counter;
+    }
+    memcpy(order.tie, event_id->uuid, 16);
+    return order;
+}
+
+struct pj_order safari_time_order(const struct pj_value *at, const struct pj_value *event_id)
+{
+    struct pj_order order = {.rank = {at->integer}};
+    memcpy(order.tie, event_id->uuid, 16);
+    return order;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the Safari projections share: the fields of the three topics' records, and the rules about
+ * cursors and statuses that more than one table follows.
+ */
+#ifndef PJ_PROJECTIONS_SAFARI_H
+#define PJ_PROJECTIONS_SAFARI_H
+
+#include "projectionist/projection.h"
+
+/* --- safari.commands ------------------------------------------------------------------------- */
+
+enum safari_command_field {
+    COMMAND_EVENT_ID,
+    COMMAND_ID,
+    COMMAND_CURSOR,
+    COMMAND_EMITTED_AT,
+    COMMAND_SUBMITTED, /* bool: the body is CommandSubmitted … */
+    COMMAND_TYPE,
+    COMMAND_PAYLOAD,
+    COMMAND_IDEMPOTENCY_KEY,
+    COMMAND_CORRELATION_ID,
+    COMMAND_REQUESTED_AT,
+    COMMAND_REQUESTER_SERVICE,
+    COMMAND_REQUESTER_INSTANCE,
+    COMMAND_TARGET, /* JSON */
+    COMMAND_TARGET_SESSION_ID,
+    COMMAND_STATUS_CHANGED, /* bool: … or CommandStatusChanged */
+    COMMAND_STATUS,
+    COMMAND_RESULT,
+    COMMAND_ERROR,
+    COMMAND_FIELDS,
+};
+
+extern const struct pj_field safari_command_fields[COMMAND_FIELDS];
+
+#define SAFARI_COMMANDS(observe_function)                                                          \
+    {                                                                                              \
+        .topic = "safari.commands", .schema = pj_schema_safari_commands,                           \
+        .fields = safari_command_fields, .field_count = COMMAND_FIELDS,                            \
+        .observe = (observe_function),                                                             \
+    }
+
+/* --- safari.telemetry ------------------------------------------------------------------------ */
+
+enum safari_telemetry_field {
+    TELEMETRY_EVENT_ID,
+    TELEMETRY_VERSION,
+    TELEMETRY_TYPE,
+    TELEMETRY_SEVERITY,
+    TELEMETRY_COMMAND_ID,
+    TELEMETRY_CORRELATION_ID,
+    TELEMETRY_TARGET, /* JSON */
+    TELEMETRY_TARGET_SESSION_ID,
+    TELEMETRY_TARGET_PLATFORM,
+    TELEMETRY_PAYLOAD,
+    TELEMETRY_CURSOR,
+    TELEMETRY_EMITTED_AT,
+    TELEMETRY_FIELDS,
+};
+
+extern const struct pj_field safari_telemetry_fields[TELEMETRY_FIELDS];
+
+#define SAFARI_TELEMETRY(observe_function)                                                         \
+    {                                                                                              \
+        .topic = "safari.telemetry", .schema = pj_schema_safari_telemetry,                         \
+        .fields = safari_telemetry_fields, .field_count = TELEMETRY_FIELDS,                        \
+        .observe = (observe_function),                                                             \
+    }
+
+/* --- rules ----------------------------------------------------------------------------------- */
+
+enum safari_rank { SAFARI_QUEUED, SAFARI_RUNNING, SAFARI_TERMINAL };
+
+struct safari_status {
+    const char *name; /* as the tables hold it */
+    enum safari_rank rank;
+};
+
+/* The status of a word of either wire; NULL for an unknown word. */
+const struct safari_status *safari_status_of(const struct pj_value *word);
+
+/*
+ * Where a lifecycle event stands among those of its command: by (ms, counter) of its cursor, or by
+ * emitted_at where it has none; then emitted_at, then rank, then event id. One order for both
+ * kinds, so that a mixture has one winner too.
+ */
+struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
+                                       const struct pj_value *emitted_at, enum safari_rank rank,
+                                       const struct pj_value *event_id);
+
+/* By time, the earlier first; then by event id. */
+struct pj_order safari_time_order(const struct pj_value *at, const struct pj_value *event_id);
+
+#endif
