@@ -46,13 +46,17 @@ static int compute_checksum(struct pj_postgres *postgres, const char *sql, char 
     return 0;
 }
 
+/* Not by to_regclass(): that may answer from a cache as old as the transaction, which can be older
+ * than the wait for the lock. */
 static int has_list(struct pj_postgres *postgres, bool *has, struct pj_error *error)
 {
     struct pj_result *result;
-    if (pj_postgres_query(postgres, "SELECT to_regclass('projectionist.migrations') IS NOT NULL", 0,
-                          NULL, &result, error) != 0)
+    if (pj_postgres_query(postgres,
+                          "SELECT FROM pg_catalog.pg_tables "
+                          "WHERE schemaname = 'projectionist' AND tablename = 'migrations'",
+                          0, NULL, &result, error) != 0)
         return -1;
-    *has = strcmp(pj_cli_text(result, 0, 0), "t") == 0;
+    *has = pj_result_rows(result) > 0;
     pj_result_free(result);
     return 0;
 }
