@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    LINE_MOST = 8192,
+    /* What every line can still end with, however much was cut: closing quotes and the mark. */
+    TAIL = 64,
+};
+
+static struct {
+    const char *program;
+    enum pj_log_level level;
+    enum pj_log_format format;
+    bool colours;
+} settings = {.program = "projectionist", .level = PJ_INFO, .format = PJ_LOG_LOGFMT};
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *const level_colours[] = {"\033[2m", "\033[32m", "\033[33m", "\033[31m"};
+
+struct line {
+    char data[LINE_MOST];
+    size_t length;
+    bool started;   /* has a field */
+    bool truncated; /* set once; nothing but the tail is written after it */
+};
+
+void pj_log_configure(const char *program, enum pj_log_level level, enum pj_log_format format)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    settings.program = program;
+    settings.level = level;
+    settings.format = format;
+    settings.colours = format == PJ_LOG_LOGFMT && (no_color == NULL || *no_color == '\0') &&
+                       (term == NULL || strcmp(term, "dumb") != 0) && isatty(STDERR_FILENO);
+}
+
+/* All of it or, where it does not fit, nothing. */
+static bool put(struct line *line, const char *text, size_t length)
+{
+    if (line->truncated || length > LINE_MOST - TAIL - line->length) {
+        line->truncated = true;
+        return false;
+    }
+    memcpy(line->data + line->length, text, length);
+    line->length += length;
+    return true;
+}
+
+static void put_text(struct line *line, const char *text)
+{
+    put(line, text, strlen(text));
+}
+
+/* Into the room that put leaves. */
+static void put_tail(struct line *line, const char *text)
+{
+    size_t length = strlen(text);
+    if (length > LINE_MOST - line->length)
+        return;
+    memcpy(line->data + line->length, text, length);
+    line->length += length;
+}
+
+static bool continues(const char *text, size_t at)
+{
+    return ((unsigned char)text[at] & 0xc0) == 0x80;
+}
+
+/* The length of the UTF-8 character that text begins with, 0 where it is not well-formed. */
+static size_t character_length(const char *text)
+{
+    unsigned char first = (unsigned char)text[0];
+    unsigned char second = first != 0 ? (unsigned char)text[1] : 0;
+    if (first < 0x80)
+        return 1;
+    if (first < 0xc2 || first > 0xf4 || !continues(text, 1))
+        return 0;
+    if (first < 0xe0)
+        return 2;
+    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+        (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f) || !continues(text, 2))
+        return 0;
+    if (first < 0xf0)
+        return 3;
+    return continues(text, 3) ? 4 : 0;
+}
+
+/* The control characters of Unicode, also those that UTF-8 writes in two bytes. */
+static bool is_control(const char *text)
+{
+    unsigned char first = (unsigned char)text[0];
+    return first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)text[1] < 0xa0);
+}
+
+static unsigned int control_code(const char *text)
+{
+    unsigned char first = (unsigned char)text[0];
+    return first == 0xc2 ? (unsigned char)text[1] : first;
+}
+
+/* A quoted string as JSON writes it; logfmt's readers understand the same escapes. */
+static void put_quoted(struct line *line, const char *text)
+{
+    put_text(line, "\"");
+    if (line->truncated)
+        return;
+    while (*text != '\0' && !line->truncated) {
+        size_t length = character_length(text);
+        if (length == 0) {
+            put_text(line, "\xef\xbf\xbd"); /* U+FFFD */
+            length = 1;
+        } else if (*text == '"' || *text == '\\') {
+            char escaped[] = {'\\', *text};
+            put(line, escaped, 2);
+        } else if (*text == '\n') {
+            put_text(line, "\\n");
+        } else if (*text == '\r') {
+            put_text(line, "\\r");
+        } else if (*text == '\t') {
+            put_text(line, "\\t");
+        } else if (is_control(text)) {
+            char escaped[8];
+            snprintf(escaped, sizeof escaped, "\\u%04x", control_code(text));
+            put_text(line, escaped);
+        } else {
+            put(line, text, length);
+        }
+        text += length;
+    }
+    put_tail(line, line->truncated ? "\xe2\x80\xa6\"" : "\""); /* an ellipsis where it was cut */
+}
+
+/* Whether logfmt may write it without quotes. */
+static bool is_bare(const char *text)
+{
+    if (*text == '\0' || strcmp(text, "null") == 0)
+        return false;
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
+static void put_value(struct line *line, const char *text)
+{
+    if (text == NULL)
+        put_text(line, "null");
+    else if (settings.format == PJ_LOG_LOGFMT && is_bare(text) &&
+             strlen(text) <= LINE_MOST - TAIL - line->length)
+        put_text(line, text);
+    else
+        put_quoted(line, text);
+}
+
+/* The name and what stands around it; false where the rest of the line has no room for it. */
+static bool put_name(struct line *line, const char *name)
+{
+    /* The name, its punctuation and the beginning of a value. */
+    if (line->truncated || strlen(name) + 32 > LINE_MOST - TAIL - line->length) {
+        line->truncated = true;
+        return false;
+    }
+    const bool json = settings.format == PJ_LOG_JSON;
+    if (json)
+        put_text(line, line->started ? ",\"" : "{\"");
+    else if (line->started)
+        put_text(line, " ");
+    line->started = true;
+    for (; *name != '\0'; name++) {
+        unsigned char c = (unsigned char)*name;
+        put(line, c <= ' ' || c >= 0x7f || c == '=' || c == '"' || c == '\\' ? "_" : name, 1);
+    }
+    put_text(line, json ? "\":" : "=");
+    return !line->truncated;
+}
+
+static void put_double(struct line *line, double value)
+{
+    char text[32];
+    if (!isfinite(value)) {
+        /* JSON has no word for it. */
+        const char *word = isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+        put_text(line, settings.format == PJ_LOG_JSON ? "null" : word);
+        return;
+    }
+    snprintf(text, sizeof text, "%.15g", value);
+    if (strtod(text, NULL) < value || strtod(text, NULL) > value)
+        snprintf(text, sizeof text, "%.17g", value);
+    put_text(line, text);
+}
+
+static void put_field(struct line *line, const struct pj_log_field *field)
+{
+    char text[24];
+    if (!put_name(line, field->name))
+        return;
+    switch (field->kind) {
+    case PJ_FIELD_STR:
+        put_value(line, field->str);
+        return;
+    case PJ_FIELD_INT:
+        snprintf(text, sizeof text, "%" PRId64, field->integer);
+        put_text(line, text);
+        return;
+    case PJ_FIELD_DOUBLE:
+        put_double(line, field->real);
+        return;
+    case PJ_FIELD_BOOL:
+        put_text(line, field->boolean ? "true" : "false");
+        return;
+    }
+}
+
+static void put_time(struct line *line)
+{
+    int64_t now_ms = pj_clock_wall_ms();
+    time_t seconds = (time_t)(now_ms / 1000);
+    struct tm utc;
+    char text[80];
+    size_t length = 0;
+    if (gmtime_r(&seconds, &utc) != NULL)
+        length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + length, sizeof text - length, ".%03dZ", (int)(now_ms % 1000));
+    if (settings.colours)
+        put_text(line, "\033[2m");
+    if (put_name(line, "ts"))
+        put_value(line, text);
+    if (settings.colours)
+        put_text(line, "\033[0m");
+}
+
+static void put_level(struct line *line, enum pj_log_level level)
+{
+    if (!put_name(line, "level"))
+        return;
+    if (settings.colours)
+        put_text(line, level_colours[level]);
+    put_value(line, level_names[level]);
+    if (settings.colours)
+        put_text(line, "\033[0m");
+}
+
+static void write_line(const struct line *line)
+{
+    size_t written = 0;
+    while (written < line->length) {
+        ssize_t count = write(STDERR_FILENO, line->data + written, line->length - written);
+        if (count < 0 && errno != EINTR)
+            return; /* there is no place left to say so */
+        if (count > 0)
+            written += (size_t)count;
+    }
+}
+
+void pj_log_write(enum pj_log_level level, const char *message, const struct pj_log_field *fields)
+{
+    if (level < settings.level)
+        return;
+    int saved_errno = errno;
+    struct line line;
+    line.length = 0;
+    line.started = false;
+    line.truncated = false;
+    put_time(&line);
+    put_level(&line, level);
+    put_field(&line, &(struct pj_log_field){.name = "program", .str = settings.program});
+    put_field(&line, &(struct pj_log_field){.name = "msg", .str = message});
+    for (; fields->name != NULL; fields++)
+        put_field(&line, fields);
+    if (settings.format == PJ_LOG_JSON)
+        put_tail(&line, line.truncated ? ",\"truncated\":true}\n" : "}\n");
+    else
+        put_tail(&line, line.truncated ? " truncated=true\n" : "\n");
+    write_line(&line);
+    errno = saved_errno;
+}
