@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of safari_commands, each by its rows, and the law over a set that has them all. */
+#include "lib/law.h"
+#include "projections/registry.h"
+#include "projections/safari.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+static struct law law;
+static unsigned next_event;
+
+static void start(void)
+{
+    law = law_of(&pj_command_projector);
+    next_event = 1;
+}
+
+static void stop(void)
+{
+    law_free(&law);
+}
+
+TestSuite(command_projector, .init = start, .fini = stop);
+
+static struct pj_value *event(unsigned command, int64_t ms)
+{
+    struct pj_value *v = law_event(&law, 0, (int32_t)(command % 3));
+    v[COMMAND_EVENT_ID] = law_uuid(1000 + next_event++);
+    v[COMMAND_ID] = law_uuid(command);
+    v[COMMAND_EMITTED_AT] = law_time(ms);
+    return v;
+}
+
+static struct pj_value *submitted(unsigned command, int64_t ms, const char *key)
+{
+    struct pj_value *v = event(command, ms);
+    v[COMMAND_SUBMITTED] = pj_bool(true);
+    v[COMMAND_TYPE] = pj_text("sora.generate");
+    v[COMMAND_PAYLOAD] = pj_text("{\"prompt\":\"x\"}");
+    v[COMMAND_IDEMPOTENCY_KEY] = pj_text(key);
+    return v;
+}
+
+static struct pj_value *status(unsigned command, int64_t ms, const char *cursor, const char *word)
+{
+    struct pj_value *v = event(command, ms);
+    v[COMMAND_STATUS_CHANGED] = pj_bool(true);
+    v[COMMAND_STATUS] = pj_text(word);
+    v[COMMAND_CURSOR] = pj_text(cursor);
+    return v;
+}
+
+/* In every order: the rows contain the text. */
+static void expect(const char *text)
+{
+    char *rows = law_rows(&law, false);
+    char *at_once = law_rows(&law, true);
+    cr_assert_str_eq(rows, at_once, "one batch gives other rows");
+    cr_assert_not_null(strstr(rows, text), "%s\nis not in\n%s", text, rows);
+    free(rows);
+    free(at_once);
+    cr_assert(law_holds(&law, 300, 7));
+}
+
+static void refuse(const char *text)
+{
+    char *rows = law_rows(&law, false);
+    cr_assert_null(strstr(rows, text), "%s\nis in\n%s", text, rows);
+    free(rows);
+}
+
+Test(command_projector, a_whole_life)
+{
+    submitted(1, 1000, NULL);
+    status(1, 1000, "1000-1", "QUEUED");
+    status(1, 2000, "2000-2", "RUNNING");
+    struct pj_value *v = status(1, 3000, "3000-3", "SUCCEEDED");
+    v[COMMAND_RESULT] = pj_text("{\"video_path\":\"/v\"}");
+    expect("type=sora.generate|status=SUCCEEDED|payload={\"prompt\":\"x\"}|"
+           "result={\"video_path\":\"/v\"}|target=null|error_message=null|idempotency_key=null|"
+           "created_at=1000000|started_at=2000000|completed_at=3000000|");
+}
+
+Test(command_projector, the_counter_is_a_number)
+{
+    submitted(1, 1000, NULL);
+    status(1, 1000, "1000-99", "RUNNING");
+    status(1, 1000, "1000-100", "FAILED");
+    expect("status=FAILED");
+}
+
+Test(command_projector, executed_although_cancelled)
+{
+    submitted(1, 1000, NULL);
+    status(1, 1000, "1000-1", "QUEUED");
+    status(1, 1100, "1100-2", "CANCELLED");
+    status(1, 1200, "1200-3", "RUNNING");
+    status(1, 1300, "1300-4", "SUCCEEDED");
+    expect("status=SUCCEEDED");
+}
+
+Test(command_projector, running_after_cancelled_has_not_completed)
+{
+    status(1, 1100, "1100-2", "CANCELLED");
+    status(1, 1200, "1200-3", "RUNNING");
+    expect("status=RUNNING|payload=null|result=null|target=null|error_message=null|"
+           "idempotency_key=null|created_at=1100000|started_at=1200000|completed_at=null|");
+}
+
+Test(command_projector, without_cursors_time_then_rank_decides)
+{
+    status(1, 1000, NULL, "SUCCEEDED");
+    status(1, 1000, NULL, "RUNNING");
+    status(1, 1000, NULL, "QUEUED");
+    expect("status=SUCCEEDED");
+}
+
+Test(command_projector, a_mixture_has_one_winner)
+{
+    status(1, 1000, "1000-5", "RUNNING");
+    status(1, 1000, NULL, "FAILED");
+    status(1, 1000, "1000-3", "SUCCEEDED");
+    expect("status=RUNNING");
+}
+
+Test(command_projector, words_of_the_other_wire)
+{
+    status(1, 1000, NULL, "PENDING");
+    status(2, 1000, NULL, "POLLING");
+    struct pj_value *v = status(3, 1000, NULL, "VERIFICATION_FAILED");
+    v[COMMAND_ERROR] = pj_text("no proof");
+    expect("0001|type=unknown|status=QUEUED");
+    expect("0002|type=unknown|status=RUNNING");
+    expect("0003|type=unknown|status=FAILED|payload=null|result=null|target=null|"
+           "error_message=no proof");
+}
+
+Test(command_projector, unknown_words_say_nothing)
+{
+    status(1, 1000, NULL, "DANCING");
+    char *rows = law_rows(&law, false);
+    cr_assert_str_empty(rows);
+    free(rows);
+}
+
+Test(command_projector, sent_twice_the_earlier_counts)
+{
+    struct pj_value *v = submitted(1, 2000, NULL);
+    v[COMMAND_TYPE] = pj_text("late");
+    v = submitted(1, 1000, NULL);
+    v[COMMAND_TYPE] = pj_text("early");
+    expect("type=early");
+}
+
+Test(command_projector, requested_at_is_when_it_was_created)
+{
+    struct pj_value *v = submitted(1, 2000, NULL);
+    v[COMMAND_REQUESTED_AT] = law_time(1500);
+    expect("created_at=1500000");
+}
+
+Test(command_projector, the_older_command_keeps_the_key)
+{
+    submitted(1, 2000, "k");
+    submitted(2, 1000, "k");
+    submitted(3, 3000, "k");
+    expect("idempotency_conflicts|idempotency_key=k|"
+           "command_id=00000000-0000-4000-8000-000000000001|"
+           "kept_by=00000000-0000-4000-8000-000000000002\n");
+    expect("command_id=00000000-0000-4000-8000-000000000002|type=sora.generate|status=QUEUED|"
+           "payload={\"prompt\":\"x\"}|result=null|target=null|error_message=null|"
+           "idempotency_key=k|");
+    refuse("0002|kept_by=00000000-0000-4000-8000-000000000001");
+}
+
+Test(command_projector, of_two_as_old_the_smaller_id_keeps_it)
+{
+    submitted(2, 1000, "k");
+    submitted(1, 1000, "k");
+    expect("command_id=00000000-0000-4000-8000-000000000002|"
+           "kept_by=00000000-0000-4000-8000-000000000001");
+}
+
+Test(command_projector, a_key_goes_to_the_next_when_its_keeper_had_another)
+{
+    /* The earlier submission of command 1 has the key b, so a is command 2's. */
+    submitted(1, 2000, "a");
+    submitted(2, 3000, "a");
+    submitted(1, 1000, "b");
+    expect("0002|type=sora.generate|status=QUEUED|payload={\"prompt\":\"x\"}|result=null|"
+           "target=null|error_message=null|idempotency_key=a|");
+    refuse("idempotency_conflicts");
+}
+
+Test(command_projector, keys_swapped)
+{
+    submitted(1, 2000, "a");
+    submitted(2, 2000, "b");
+    submitted(1, 1000, "b");
+    submitted(2, 1000, "a");
+    expect("0001|type=sora.generate|status=QUEUED|payload={\"prompt\":\"x\"}|result=null|"
+           "target=null|error_message=null|idempotency_key=b|");
+}
+
+Test(command_projector, one_id_two_contents)
+{
+    struct pj_value *v = submitted(1, 1000, NULL);
+    struct pj_value id = v[COMMAND_EVENT_ID];
+    v = submitted(1, 1000, NULL);
+    v[COMMAND_EVENT_ID] = id;
+    v[COMMAND_TYPE] = pj_text("other");
+    expect("type=other");
+}
+
+Test(command_projector, the_law)
+{
+    static const char *const words[] = {"QUEUED",  "RUNNING",   "SUCCEEDED", "FAILED",
+                                        "PENDING", "CANCELLED", "POLLING",   "NONSENSE"};
+    static const char *const cursors[] = {"1000-1", "1000-9", "1000-10", "999-11",
+                                          "odd",    NULL,     "2000-1",  "1000-2"};
+    static const char *const keys[] = {"k", "l", NULL};
+    unsigned seed = 11;
+    for (int i = 0; i < 60; i++) {
+        unsigned command = 1 + (unsigned)rand_r(&seed) % 5;
+        int64_t ms = 999 + rand_r(&seed) % 3;
+        if (rand_r(&seed) % 4 == 0)
+            submitted(command, ms, keys[rand_r(&seed) % 3]);
+        else
+            status(command, ms, cursors[rand_r(&seed) % 8], words[rand_r(&seed) % 8]);
+    }
+    cr_assert(law_holds(&law, 1500, 1));
+}
