@@ -34,8 +34,8 @@ enum pj_option_kind {
 };
 
 struct pj_option {
-    const char *name;     /* as a flag, without the dashes; NULL ends a table */
-    char letter;          /* a one-letter flag, or 0 */
+    const char *name; /* as a flag, without the dashes; NULL ends a table */
+    char letter;      /* a one-letter flag, or 0 */
     enum pj_option_kind kind;
     size_t offset;        /* of the value in the settings struct */
     const char *fallback; /* as the user would write it; NULL: unset (NULL, false, 0) */
