@@ -119,6 +119,37 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
     return -1;
 }
 
+/* What libpq would refuse for good is told apart from a server that is away. */
+static int check_settings(const struct pj_postgres_settings *settings, struct pj_error *error)
+{
+    const struct pj_properties *properties = settings->properties;
+    const char *dsn = settings->dsn;
+    if (dsn != NULL && (strchr(dsn, '=') != NULL || strstr(dsn, "://") != NULL)) {
+        char *reason = NULL;
+        PQconninfoOption *parsed = PQconninfoParse(dsn, &reason);
+        if (parsed == NULL) {
+            pj_error_fatal(error, PJ_EXIT_USAGE, "the postgres-dsn cannot be read: %s",
+                           reason != NULL ? reason : "out of memory");
+            PQfreemem(reason);
+            return -1;
+        }
+        PQconninfoFree(parsed);
+    }
+    PQconninfoOption *known = PQconndefaults();
+    int status = 0;
+    for (size_t i = 0; known != NULL && properties != NULL && i < properties->count; i++) {
+        const PQconninfoOption *option = known;
+        while (option->keyword != NULL && strcmp(option->keyword, properties->items[i].key) != 0)
+            option++;
+        if (option->keyword == NULL)
+            status = pj_error_fatal(error, PJ_EXIT_USAGE,
+                                    "postgres.%s is no connection parameter of libpq",
+                                    properties->items[i].key);
+    }
+    PQconninfoFree(known);
+    return status;
+}
+
 static PGconn *start_connection(const struct pj_postgres_settings *settings)
 {
     const struct pj_properties *properties = settings->properties;
@@ -188,6 +219,8 @@ static void drop_notice(void *context, const PGresult *result)
 int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings *settings,
                      struct pj_error *error)
 {
+    if (check_settings(settings, error) != 0)
+        return -1;
     struct pj_postgres *postgres = calloc(1, sizeof *postgres);
     if (postgres == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
