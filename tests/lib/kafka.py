@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kafka at PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS: topics, records and offsets."""
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+TIMEOUT = 30  # seconds
+
+
+@dataclass(frozen=True)
+class Record:
+    """What produce takes and read gives. timestamp: milliseconds since 1970, None: now.
+    partition: None: the key chooses it. headers: (name, bytes or None) pairs."""
+
+    topic: str
+    key: bytes | str | None
+    value: bytes | None
+    timestamp: int | None = None
+    partition: int | None = None
+    headers: list = field(default_factory=list)
+    offset: int | None = None  # only where it was read
+
+
+def bootstrap_servers():
+    value = os.environ.get("PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS")
+    assert value, "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS is not set"
+    return value
+
+
+def admin():
+    """An AdminClient, for what is not here."""
+    return AdminClient({"bootstrap.servers": bootstrap_servers()})
+
+
+def create_topics(*names, partitions=12, config=None):
+    """Makes topics that keep their records for ever, and waits until they can be used."""
+    settings = {"retention.ms": "-1", **(config or {})}
+    client = admin()
+    wanted = [NewTopic(name, partitions, 1, config=settings) for name in names]
+    for future in client.create_topics(wanted, operation_timeout=TIMEOUT).values():
+        future.result(TIMEOUT)
+    _wait_for(lambda: all(_partition_count(client, name) == partitions for name in names),
+              f"topics {', '.join(names)} did not appear")
+
+
+def delete_topics(*names):
+    """Deletes topics, and waits until they are gone; those that are not there are no error."""
+    client = admin()
+    for future in client.delete_topics(list(names), operation_timeout=TIMEOUT).values():
+        try:
+            future.result(TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    _wait_for(lambda: not any(_partition_count(client, name) for name in names),
+              f"topics {', '.join(names)} did not go")
+
+
+def produce(records, **config):
+    """Produces records (Record, or tuples (topic, key, value, timestamp, partition)) in order, and
+    waits until the broker has them all. config is librdkafka's, with _ for the dots."""
+    failed = []
+
+    def delivered(error, message):
+        if error is not None:
+            failed.append(f"{message.topic()} {message.key()}: {error}")
+
+    producer = Producer({"bootstrap.servers": bootstrap_servers(), "enable.idempotence": True,
+                         "linger.ms": 5,
+                         **{name.replace("_", "."): value for name, value in config.items()}})
+    for item in records:
+        record = item if isinstance(item, Record) else Record(*item)
+        arguments = {"key": record.key, "value": record.value, "headers": record.headers,
+                     "on_delivery": delivered}
+        if record.timestamp is not None:
+            arguments["timestamp"] = record.timestamp
+        if record.partition is not None:
+            arguments["partition"] = record.partition
+        while True:
+            try:
+                producer.produce(record.topic, **arguments)
+                break
+            except BufferError:  # the queue is full: let some go
+                producer.poll(1)
+        producer.poll(0)
+    left = producer.flush(TIMEOUT)
+    assert not left, f"{left} records were not produced within {TIMEOUT} s"
+    assert not failed, f"{len(failed)} records were not produced, the first is {failed[0]}"
+
+
+def end_offsets(*topics):
+    """{(topic, partition): the offset after its last record}."""
+    return {place: high for place, (_, high) in _watermarks(topics).items()}
+
+
+def low_offsets(*topics):
+    """{(topic, partition): the offset of the first record that is still there}."""
+    return {place: low for place, (low, _) in _watermarks(topics).items()}
+
+
+def read(*topics):
+    """All records of the topics up to their present ends, in order within each partition."""
+    records = []
+    ends = {place: high for place, (low, high) in _watermarks(topics).items() if high > low}
+    consumer = _consumer()
+    try:
+        consumer.assign([TopicPartition(*place, 0) for place in ends])
+        deadline = time.monotonic() + TIMEOUT
+        while ends:
+            assert time.monotonic() < deadline, f"no end of {sorted(ends)} within {TIMEOUT} s"
+            message = consumer.poll(1)
+            if message is None:
+                continue
+            if message.error():
+                if message.error().code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(message.error())
+                ends.pop((message.topic(), message.partition()), None)
+                continue
+            records.append(Record(message.topic(), message.key(), message.value(),
+                                  message.timestamp()[1], message.partition(),
+                                  message.headers() or [], message.offset()))
+        return records
+    finally:
+        consumer.close()
+
+
+def _consumer():
+    return Consumer({"bootstrap.servers": bootstrap_servers(), "group.id": "projectionist-tests",
+                     "enable.auto.commit": False, "auto.offset.reset": "earliest",
+                     "enable.partition.eof": True, "isolation.level": "read_committed"})
+
+
+def _watermarks(topics):
+    client = admin()
+    consumer = _consumer()
+    try:
+        return {(topic, partition): consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=TIMEOUT)
+                for topic in topics for partition in range(_partition_count(client, topic))}
+    finally:
+        consumer.close()
+
+
+def _partition_count(client, topic):
+    metadata = client.list_topics(timeout=TIMEOUT).topics.get(topic)
+    return 0 if metadata is None or metadata.error else len(metadata.partitions)
+
+
+def _wait_for(condition, message):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, message
+        time.sleep(0.05)
