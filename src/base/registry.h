@@ -17,8 +17,8 @@ struct pj_registry_settings {
     const char *url;      /* such as http://127.0.0.1:8081; user:password@ is not allowed in it */
     const char *username; /* basic auth, or NULL */
     const char *password;
-    const char *ca_file;  /* TLS roots, or NULL for the system's */
-    int64_t timeout_ms;   /* of one request; 0: 5 s */
+    const char *ca_file; /* TLS roots, or NULL for the system's */
+    int64_t timeout_ms;  /* of one request; 0: 5 s */
 };
 
 /* Fails with PJ_EXIT_USAGE where the URL is not http or https. Copies the strings. */
