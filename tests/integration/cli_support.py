@@ -25,15 +25,15 @@ def environment(name):
 
 
 def start(*arguments, dsn=None, variables=None, without=(), **options):
-    """Starts the command with the servers of the environment, but for what is given here."""
-    values = {name: value for name, value in os.environ.items()
-              if not name.startswith(("PROJECTIONIST_", "PG"))}
+    """Starts the command in the whole environment, but for what is given here."""
+    values = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     servers = {name: environment(name) for name in SERVERS}
     if dsn:
         servers["POSTGRES_DSN"] = dsn
     servers.update(variables or {})
-    values.update({f"PROJECTIONIST_{name}": value for name, value in servers.items()
-                   if name not in without})
+    values.update({f"PROJECTIONIST_{name}": value for name, value in servers.items()})
+    for name in without:
+        del values[f"PROJECTIONIST_{name}"]
     options.setdefault("stdout", subprocess.PIPE)
     return subprocess.Popen([PROGRAM, *arguments], env=values, stderr=subprocess.PIPE, text=True,
                             stdin=subprocess.DEVNULL, cwd="/", **options)

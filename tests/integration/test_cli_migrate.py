@@ -302,7 +302,7 @@ def test_a_wrong_folder_is_exit_code_2(database, folder, change, sentence):
 def test_a_missing_right_names_it(database):
     """Somebody who may connect but make nothing."""
     role = database.split("cli_test_")[1].split()[0]
-    admin = environment("POSTGRES_ADMIN_DSN")
+    admin = environment("CLUSTER_ADMIN_DSN")
     with psycopg.connect(admin, autocommit=True) as connection:
         name = sql.Identifier(f"cli_reader_{role}")
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'reader'").format(name))
