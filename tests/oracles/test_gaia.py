@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Gaia recording says what the job log says. Needs PyPI once, and no servers."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import fastavro
+import gaia_expected
+import pytest
+from lib import avro
+
+JOBS = 400
+RECORDINGS = Path(gaia_expected.__file__).parent
+
+
+def gaia(*arguments):
+    return subprocess.run([RECORDINGS / "gaia", *arguments], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module", name="folder")
+def made_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings") / "gaia"
+    run = gaia("--output", folder, "--jobs", str(JOBS))
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""  # a progress bar is for terminals only
+    return folder
+
+
+def messages(folder, topic):
+    """[(message, event)] of a recording, as whoever replays it finds them."""
+    schemas = {}
+    found = []
+    with open(folder / f"{topic}.avro", "rb") as file:
+        for name, item in fastavro.reader(file, return_record_name=True,
+                                          return_record_name_override=True):
+            if name == "projectionist.RecordedSchema":
+                assert item["subject"] == f"{topic}-value"
+                schemas[item["id"]] = item["schema"]
+            else:
+                assert item["topic"] == topic
+                schema_id = int.from_bytes(item["value"][1:5], "big")
+                found.append((item, avro.decode(item["value"], schemas[schema_id])[1]))
+    assert [json.loads(text) for text in schemas.values()] == [json.loads(avro.schema_text(topic))]
+    return found
+
+
+def cursor(event):
+    return tuple(int(part) for part in event["cursor"].split("-"))
+
+
+def test_the_commands_are_the_jobs(folder):
+    rows = {}
+    for _, event in messages(folder, "safari.commands"):
+        name, body = event["body"]
+        at = event["emitted_at"]
+        if name == "CommandSubmitted":
+            rows[event["command_id"]] = ["none", at, None, None]
+            continue
+        row = rows[event["command_id"]]
+        row[0] = body["status"]
+        if body["status"] == "RUNNING":
+            row[2] = at
+        elif body["status"] != "QUEUED":
+            row[3] = at
+    assert {key: tuple(row) for key, row in rows.items()} == {
+        key: (status, *(None if at is None else int(at.timestamp()) * 1_000_000 for at in times))
+        for key, (status, *times) in gaia_expected.expected(JOBS).items()}
+
+
+def test_records_come_in_order_of_time_with_rising_cursors(folder):
+    for topic in ("safari.commands", "safari.telemetry"):
+        found = messages(folder, topic)
+        stamps = [item["timestamp"].timestamp() * 1000 for item, _ in found]
+        assert stamps == sorted(stamps)
+        assert stamps == [event["emitted_at"] / 1000 for _, event in found]
+        cursors = [cursor(event) for _, event in found if event["cursor"]]
+        assert cursors == sorted(set(cursors))
+        assert all(item["key"].decode() == event["command_id"] for item, event in found)
+
+
+def test_each_status_came_in_a_frame(folder):
+    changed = {event["event_id"]: event for _, event in messages(folder, "safari.commands")
+               if event["body"][0] == "CommandStatusChanged"}
+    frames = [event for _, event in messages(folder, "safari.telemetry")]
+    assert [frame["event_id"] for frame in frames] == list(changed)
+    for frame in frames:
+        event = changed[frame["event_id"]]
+        body = event["body"][1]
+        assert (frame["type"], frame["cursor"], frame["emitted_at"]) == (
+            "status.changed", event["cursor"], event["emitted_at"])
+        expected = {"command_id": event["command_id"], "status": body["status"]}
+        if body["result"] is not None:
+            expected["result"] = json.loads(body["result"])
+        if body["error"] is not None:
+            expected["error"] = body["error"]
+        assert json.loads(frame["payload"]) == expected
+
+
+def test_a_recording_is_made_once_and_always_the_same(folder, tmp_path):
+    again = gaia("--output", folder, "--jobs", str(JOBS))
+    assert (again.returncode, again.stdout) == (0, f"gaia: {folder} holds the recording already\n")
+    other = tmp_path / "other"
+    assert gaia("--output", other, "--jobs", "1").returncode == 0
+    assert len(messages(other, "safari.telemetry")) == 3
+    assert gaia("--output", other, "--jobs", str(JOBS)).returncode == 0
+    for path in folder.iterdir():
+        assert (other / path.name).read_bytes() == path.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    run = gaia("--output", tmp_path, "--jobs", "1")
+    assert run.returncode == 1
+    assert run.stderr == (f"gaia: {tmp_path} holds something else; delete it or choose another "
+                          "--output\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
