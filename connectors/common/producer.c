@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/producer.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    POLL_EVERY = 128,   /* sends; delivery reports pile up in between */
+    FULL_WAIT_MS = 100, /* for a place in the queue, before `stop` is looked at again */
+    METADATA_FIRST_MS = 500,
+};
+
+struct pj_producer_topic {
+    struct pj_producer_topic *next;
+    rd_kafka_topic_t *handle;
+};
+
+struct pj_producer {
+    rd_kafka_t *client;
+    char *servers;
+    bool scram;
+    int64_t stall_ms;
+    pj_producer_delivered *delivered;
+    void *context;
+    const volatile sig_atomic_t *stop;
+    pthread_mutex_t mutex; /* of all below */
+    struct pj_producer_topic *topics;
+    struct pj_producer_counts counts;
+    int64_t progress_ms; /* when something was last delivered, or began to be due */
+    bool has_failed;
+    struct pj_error first_failure;
+    bool is_broken; /* librdkafka says that this producer cannot go on */
+    struct pj_error fatal;
+    bool refused; /* the brokers do not let us in: waiting does not help */
+    char last_error[256];
+};
+
+/* --- what librdkafka tells us ---------------------------------------------------------------- */
+
+static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    (void)client;
+    /* What librdkafka calls an error it retries by itself; what it gives up comes to on_error. */
+    enum pj_log_level ours = level <= 4 ? PJ_WARN : level <= 6 ? PJ_INFO : PJ_DEBUG;
+    pj_log(ours, "librdkafka", pj_f_str("facility", facility), pj_f_str("text", text));
+}
+
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    struct pj_producer *producer = opaque;
+    char text[256];
+    pthread_mutex_lock(&producer->mutex);
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
+        producer->refused = true;
+    if (code == RD_KAFKA_RESP_ERR__FATAL && !producer->is_broken) {
+        rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client, text, sizeof text);
+        producer->is_broken = true;
+        pj_error_set(&producer->fatal, PJ_FATAL, "Kafka's producer cannot go on (%s): %s",
+                     rd_kafka_err2name(cause), text);
+    }
+    /* "All brokers are down" says less than the reason that came before it. */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *producer->last_error == '\0')
+        snprintf(producer->last_error, sizeof producer->last_error, "%s", reason);
+    pthread_mutex_unlock(&producer->mutex);
+}
+
+static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
+{
+    struct pj_producer *producer = opaque;
+    struct pj_error failure = {.class = PJ_FATAL};
+    bool failed = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+    (void)client;
+    if (failed)
+        pj_error_set(&failure, PJ_FATAL, "cannot publish to topic %s, partition %d: %s",
+                     rd_kafka_topic_name(message->rkt), (int)message->partition,
+                     rd_kafka_err2str(message->err));
+    pthread_mutex_lock(&producer->mutex);
+    if (failed) {
+        producer->counts.failed++;
+        if (!producer->has_failed)
+            producer->first_failure = failure;
+        producer->has_failed = true;
+    } else {
+        producer->counts.delivered++;
+        producer->progress_ms = pj_clock_monotonic_ms();
+    }
+    pthread_mutex_unlock(&producer->mutex);
+    if (producer->delivered != NULL)
+        producer->delivered(producer->context, message->_private, failed ? &failure : NULL);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
+{
+    char reason[256];
+    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
+    return 0;
+}
+
+static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *settings,
+                     struct pj_error *error)
+{
+    static const char *const defaults[][2] = {
+        {"enable.idempotence", "true"},
+        {"acks", "all"},
+        {"compression.type", "lz4"},
+        {"partitioner", "murmur2_random"},
+        {"queue.buffering.max.messages", "200000"},
+        {"queue.buffering.max.kbytes", "131072"},
+        /* How large a record may be is the topic's to say. */
+        {"message.max.bytes", "67108864"},
+        /* A message that is given up leaves a hole in the order. We do not give up message by
+         * message: stall_ms ends the whole. */
+        {"message.timeout.ms", "0"},
+    };
+    char linger[24];
+    snprintf(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
+    if (set(conf, "client.id", settings->client_id, error) != 0 ||
+        set(conf, "linger.ms", linger, error) != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
+        if (set(conf, defaults[i][0], defaults[i][1], error) != 0)
+            return -1;
+    }
+    for (size_t i = 0; i < settings->kafka->count; i++) {
+        if (set(conf, settings->kafka->items[i].key, settings->kafka->items[i].value, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int open_client(struct pj_producer *producer, const struct pj_producer_settings *settings,
+                       struct pj_error *error)
+{
+    char reason[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(conf, producer);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    if (configure(conf, settings, error) != 0) {
+        rd_kafka_conf_destroy(conf);
+        return -1;
+    }
+    producer->client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, reason, sizeof reason);
+    if (producer->client == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s",
+                              reason);
+    }
+    return 0;
+}
+
+int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings *settings,
+                     struct pj_error *error)
+{
+    const char *servers = pj_properties_get(settings->kafka, "bootstrap.servers");
+    if (servers == NULL || *servers == '\0')
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "no Kafka is named: give --kafka.bootstrap.servers or set "
+                              "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
+                              "\"$(deploy/local/cluster env)\")");
+    struct pj_producer *producer = calloc(1, sizeof *producer);
+    if (producer == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    const char *mechanism = pj_properties_get(settings->kafka, "sasl.mechanisms");
+    if (mechanism == NULL)
+        mechanism = pj_properties_get(settings->kafka, "sasl.mechanism");
+    pthread_mutex_init(&producer->mutex, NULL);
+    producer->scram = mechanism != NULL && strncmp(mechanism, "SCRAM", 5) == 0;
+    producer->stall_ms = settings->stall_ms;
+    producer->delivered = settings->delivered;
+    producer->context = settings->context;
+    producer->stop = settings->stop;
+    producer->servers = strdup(servers);
+    if (producer->servers == NULL) {
+        pj_error_set(error, PJ_FATAL, "out of memory");
+        goto fail;
+    }
+    if (open_client(producer, settings, error) != 0)
+        goto fail;
+    *out = producer;
+    return 0;
+fail:
+    pj_producer_close(producer);
+    return -1;
+}
+
+void pj_producer_close(struct pj_producer *producer)
+{
+    if (producer == NULL)
+        return;
+    if (producer->client != NULL) {
+        /* Without this, destroying would wait for brokers that may be away. */
+        rd_kafka_purge(producer->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_poll(producer->client, 0);
+    }
+    while (producer->topics != NULL) {
+        struct pj_producer_topic *topic = producer->topics;
+        producer->topics = topic->next;
+        rd_kafka_topic_destroy(topic->handle);
+        free(topic);
+    }
+    if (producer->client != NULL)
+        rd_kafka_destroy(producer->client);
+    pthread_mutex_destroy(&producer->mutex);
+    free(producer->servers);
+    free(producer);
+}
+
+/* --- topics ---------------------------------------------------------------------------------- */
+
+/* `what` and the reason that librdkafka gave last. */
+static int unavailable(struct pj_producer *producer, const char *what, struct pj_error *error)
+{
+    char reason[256];
+    pthread_mutex_lock(&producer->mutex);
+    bool refused = producer->refused;
+    snprintf(reason, sizeof reason, "%s", producer->last_error);
+    pthread_mutex_unlock(&producer->mutex);
+    if (refused && producer->scram && rd_kafka_version() < 0x02060100)
+        pj_error_set(error, PJ_FATAL,
+                     "%s: %s (librdkafka %s cannot log in to Kafka 4 by SASL/SCRAM, whatever the "
+                     "password; PLAIN over TLS, mTLS or librdkafka 2.6.1 can)",
+                     what, reason, rd_kafka_version_str());
+    else
+        pj_error_set(error, refused ? PJ_FATAL : PJ_RETRY, "%s%s%s", what, *reason ? ": " : "",
+                     reason);
+    error->exit_code = refused ? PJ_EXIT_FAILED : PJ_EXIT_UNAVAILABLE;
+    return -1;
+}
+
+static bool should_stop(const struct pj_producer *producer)
+{
+    return producer->stop != NULL && *producer->stop != 0;
+}
+
+static bool is_refused(struct pj_producer *producer)
+{
+    rd_kafka_poll(producer->client, 0); /* delivers what waits for on_error */
+    pthread_mutex_lock(&producer->mutex);
+    bool refused = producer->refused;
+    pthread_mutex_unlock(&producer->mutex);
+    return refused;
+}
+
+int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_info *topics,
+                         size_t count, int64_t timeout_ms, struct pj_error *error)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    char what[512];
+    int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
+    /* In pieces, so that a refusal or a signal is heard of in between. All topics are asked for:
+     * a broker may make a topic that is asked for by name. */
+    for (int64_t piece = METADATA_FIRST_MS;; piece *= 2) {
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        if (rd_kafka_metadata(producer->client, 1, NULL, &metadata,
+                              (int)(left < piece ? (left > 0 ? left : 0) : piece)) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR)
+            break;
+        if (left > piece && !is_refused(producer) && !should_stop(producer))
+            continue;
+        is_refused(producer);
+        snprintf(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
+        return unavailable(producer, what, error);
+    }
+    for (size_t i = 0; i < count; i++) {
+        topics[i].partitions = 0;
+        for (int j = 0; j < metadata->topic_cnt; j++) {
+            if (strcmp(metadata->topics[j].topic, topics[i].name) == 0)
+                topics[i].partitions = metadata->topics[j].partition_cnt;
+        }
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return 0;
+}
+
+int pj_producer_topic(struct pj_producer *producer, const char *name,
+                      struct pj_producer_topic **out, struct pj_error *error)
+{
+    int status = 0;
+    pthread_mutex_lock(&producer->mutex);
+    struct pj_producer_topic *topic = producer->topics;
+    while (topic != NULL && strcmp(rd_kafka_topic_name(topic->handle), name) != 0)
+        topic = topic->next;
+    if (topic == NULL && (topic = calloc(1, sizeof *topic)) != NULL) {
+        topic->handle = rd_kafka_topic_new(producer->client, name, NULL);
+        topic->next = producer->topics;
+        if (topic->handle != NULL)
+            producer->topics = topic;
+    }
+    if (topic == NULL || topic->handle == NULL) {
+        status =
+            pj_error_set(error, PJ_FATAL, "cannot use the topic '%s': %s", name,
+                         topic == NULL ? "out of memory" : rd_kafka_err2str(rd_kafka_last_error()));
+        free(topic);
+    } else {
+        *out = topic;
+    }
+    pthread_mutex_unlock(&producer->mutex);
+    return status;
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+static int64_t under_way(const struct pj_producer_counts *counts)
+{
+    return counts->sent - counts->delivered - counts->failed;
+}
+
+/* What has gone wrong so far that ends the work. */
+static int check(struct pj_producer *producer, struct pj_error *error)
+{
+    char what[512];
+    int status = 0;
+    pthread_mutex_lock(&producer->mutex);
+    int64_t quiet_ms = pj_clock_monotonic_ms() - producer->progress_ms;
+    bool stalls = producer->stall_ms > 0 && under_way(&producer->counts) > 0 &&
+                  quiet_ms >= producer->stall_ms;
+    if (producer->is_broken) {
+        *error = producer->fatal;
+        status = -1;
+    } else if (producer->has_failed && producer->delivered == NULL) {
+        *error = producer->first_failure;
+        status = -1;
+    }
+    bool refused = producer->refused && under_way(&producer->counts) > 0 && quiet_ms >= 5000;
+    pthread_mutex_unlock(&producer->mutex);
+    if (status != 0 || !(stalls || (refused && producer->stall_ms > 0)))
+        return status;
+    snprintf(what, sizeof what, "Kafka at %s has taken nothing for %lld s", producer->servers,
+             (long long)(quiet_ms / 1000));
+    return unavailable(producer, what, error);
+}
+
+static rd_kafka_headers_t *copy_headers(const struct pj_header *headers, size_t count)
+{
+    rd_kafka_headers_t *copy = rd_kafka_headers_new(count);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_header_add(copy, headers[i].name.data, (ssize_t)headers[i].name.length,
+                            headers[i].value.data, (ssize_t)headers[i].value.length);
+    return copy;
+}
+
+static rd_kafka_resp_err_t produce(struct pj_producer *producer,
+                                   const struct pj_producer_message *message)
+{
+    rd_kafka_headers_t *headers = NULL;
+    rd_kafka_vu_t arguments[8] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = message->topic->handle},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition},
+        {.vtype = RD_KAFKA_VTYPE_VALUE,
+         .u.mem = {(void *)(uintptr_t)message->value.data, message->value.length}},
+        {.vtype = RD_KAFKA_VTYPE_KEY,
+         .u.mem = {(void *)(uintptr_t)message->key.data, message->key.length}},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = message->timestamp_ms},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->opaque},
+    };
+    size_t count = 7;
+    if (message->header_count > 0) {
+        headers = copy_headers(message->headers, message->header_count);
+        arguments[count].vtype = RD_KAFKA_VTYPE_HEADERS;
+        arguments[count++].u.headers = headers;
+    }
+    rd_kafka_error_t *failure = rd_kafka_produceva(producer->client, arguments, count);
+    if (failure == NULL)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t code = rd_kafka_error_code(failure);
+    rd_kafka_error_destroy(failure);
+    if (headers != NULL)
+        rd_kafka_headers_destroy(headers); /* still ours */
+    return code;
+}
+
+/* Counted before it is queued: its delivery may be reported before produce returns. */
+static int64_t count_sent(struct pj_producer *producer, int64_t change)
+{
+    pthread_mutex_lock(&producer->mutex);
+    if (change > 0 && under_way(&producer->counts) == 0)
+        producer->progress_ms = pj_clock_monotonic_ms();
+    producer->counts.sent += change;
+    int64_t sent = producer->counts.sent;
+    pthread_mutex_unlock(&producer->mutex);
+    return sent;
+}
+
+int pj_producer_send(struct pj_producer *producer, const struct pj_producer_message *message,
+                     struct pj_error *error)
+{
+    int64_t sent = count_sent(producer, 1);
+    rd_kafka_resp_err_t code;
+    /* Before the message is queued: afterwards an error would say that it was not. */
+    if (sent % POLL_EVERY == 0 && pj_producer_poll(producer, 0, error) != 0)
+        goto fail;
+    while ((code = produce(producer, message)) == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+        rd_kafka_poll(producer->client, FULL_WAIT_MS);
+        if (check(producer, error) != 0)
+            goto fail;
+        if (should_stop(producer)) {
+            count_sent(producer, -1);
+            return 1;
+        }
+    }
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (check(producer, error) == 0) /* has the reason of a fatal error */
+            pj_error_set(error, PJ_FATAL, "cannot publish to topic %s: %s",
+                         rd_kafka_topic_name(message->topic->handle), rd_kafka_err2str(code));
+        goto fail;
+    }
+    return 0;
+fail:
+    count_sent(producer, -1);
+    return -1;
+}
+
+int pj_producer_poll(struct pj_producer *producer, int64_t wait_ms, struct pj_error *error)
+{
+    rd_kafka_poll(producer->client, (int)wait_ms);
+    return check(producer, error);
+}
+
+int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms, struct pj_error *error)
+{
+    int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
+    char what[512];
+    for (;;) {
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        /* Also sends at once what linger.ms would hold back. */
+        rd_kafka_flush(producer->client,
+                       (int)(left < FULL_WAIT_MS ? (left > 0 ? left : 0) : FULL_WAIT_MS));
+        struct pj_producer_counts counts = pj_producer_counts(producer);
+        if (check(producer, error) != 0)
+            return -1;
+        if (under_way(&counts) == 0)
+            break;
+        if (left > 0)
+            continue;
+        snprintf(what, sizeof what, "Kafka at %s has not taken %lld of the records in time",
+                 producer->servers, (long long)under_way(&counts));
+        return unavailable(producer, what, error);
+    }
+    pthread_mutex_lock(&producer->mutex);
+    int status = producer->has_failed ? -1 : 0;
+    if (status != 0)
+        *error = producer->first_failure;
+    pthread_mutex_unlock(&producer->mutex);
+    return status;
+}
+
+struct pj_producer_counts pj_producer_counts(struct pj_producer *producer)
+{
+    pthread_mutex_lock(&producer->mutex);
+    struct pj_producer_counts counts = producer->counts;
+    pthread_mutex_unlock(&producer->mutex);
+    return counts;
+}

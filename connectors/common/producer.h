@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An idempotent Kafka producer: what was delivered is in the topic once and in the order in which
+ * it was sent, and what was not is counted and named. (librdkafka; no other file of the connectors
+ * includes it.)
+ *
+ * Keys go to partitions as in Kafka's Java clients (murmur2), so that all producers agree. Sending
+ * copies, and blocks only while the queue is full. All functions may be called from any thread;
+ * `delivered` is called from within pj_producer_send, _poll and _flush.
+ */
+#ifndef PJ_CONNECTORS_PRODUCER_H
+#define PJ_CONNECTORS_PRODUCER_H
+
+#include "base/config.h"
+#include "common/wire.h"
+#include "projectionist/error.h"
+
+#include <signal.h>
+
+struct pj_producer;
+struct pj_producer_topic; /* belongs to its producer */
+
+/* `failed` NULL: the brokers have it, safely. Otherwise why they have not. */
+typedef void pj_producer_delivered(void *context, void *message, const struct pj_error *failed);
+
+struct pj_producer_settings {
+    const struct pj_properties *kafka; /* kafka.*: beats what is set here */
+    const char *client_id;
+    int64_t linger_ms; /* how long a batch waits to fill up */
+    int64_t stall_ms;  /* no delivery for so long while some are due is an error; 0: never */
+    pj_producer_delivered *delivered; /* or NULL */
+    void *context;                    /* of `delivered` */
+    /* Not NULL: a send that waits for the queue gives up when it is set (by a signal). */
+    const volatile sig_atomic_t *stop;
+};
+
+/* Fails with PJ_EXIT_USAGE where bootstrap.servers is missing or librdkafka knows no such
+ * property. Does not connect yet. */
+int pj_producer_open(struct pj_producer **producer, const struct pj_producer_settings *settings,
+                     struct pj_error *error) PJ_MUST_CHECK;
+
+/* Forgets what was not delivered: flush first. NULL is allowed. */
+void pj_producer_close(struct pj_producer *producer);
+
+struct pj_producer_topic_info {
+    const char *name; /* in */
+    int partitions;   /* out; 0: there is no such topic */
+};
+
+/* Asks the brokers; waits at most timeout_ms. PJ_RETRY (exit code PJ_EXIT_UNAVAILABLE) when none
+ * answers. Makes no topics. */
+int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_info *topics,
+                         size_t count, int64_t timeout_ms, struct pj_error *error) PJ_MUST_CHECK;
+
+/* A handle for sending; the same one for the same name. */
+int pj_producer_topic(struct pj_producer *producer, const char *name,
+                      struct pj_producer_topic **topic, struct pj_error *error) PJ_MUST_CHECK;
+
+struct pj_producer_message {
+    struct pj_producer_topic *topic;
+    int32_t partition; /* -1: by key; at random where there is none */
+    struct pj_bytes key;
+    struct pj_bytes value;
+    int64_t timestamp_ms; /* 0: now */
+    const struct pj_header *headers;
+    size_t header_count;
+    void *opaque; /* comes back in `delivered` */
+};
+
+/*
+ * Queues a copy. Returns -1 where it was not queued: it is too large, the producer is broken, the
+ * brokers stall, or an earlier message failed and nobody has a `delivered` to hear of it. Returns
+ * 1 where `stop` was set while the queue was full.
+ */
+int pj_producer_send(struct pj_producer *producer, const struct pj_producer_message *message,
+                     struct pj_error *error) PJ_MUST_CHECK;
+
+/* Serves librdkafka for at most wait_ms, less when something happens. Errors as of send. */
+int pj_producer_poll(struct pj_producer *producer, int64_t wait_ms,
+                     struct pj_error *error) PJ_MUST_CHECK;
+
+/* Waits until everything is delivered or has failed, at most timeout_ms. -1 where something failed,
+ * the first error, or is still under way. */
+int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
+struct pj_producer_counts {
+    int64_t sent; /* queued; delivered + failed + under way */
+    int64_t delivered;
+    int64_t failed;
+};
+
+struct pj_producer_counts pj_producer_counts(struct pj_producer *producer);
+
+#endif

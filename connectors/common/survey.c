@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/survey.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* More topics than this are no recording of ours; finding one is a walk over all. */
+enum { TOPICS_MOST = 4096, TOPIC_NAME_MOST = 249 };
+
+static bool is_text(struct pj_bytes bytes, const char *text)
+{
+    return strlen(text) == bytes.length && memcmp(bytes.data, text, bytes.length) == 0;
+}
+
+int pj_survey_find_topic(const struct pj_survey *survey, struct pj_bytes name)
+{
+    for (size_t i = 0; i < survey->topic_count; i++) {
+        if (is_text(name, survey->topics[i].name))
+            return (int)i;
+    }
+    return -1;
+}
+
+static bool is_topic_name(struct pj_bytes name)
+{
+    const char *text = name.data;
+    if (name.length == 0 || name.length > TOPIC_NAME_MOST)
+        return false;
+    for (size_t i = 0; i < name.length; i++) {
+        if (text[i] == '\0' || strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                      "0123456789._-",
+                                      text[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* Room for one more item at the end of an array whose size is a power of two, or 0. */
+static void *grow(void *items, size_t count, size_t size)
+{
+    if ((count & (count - 1)) != 0)
+        return items;
+    return reallocarray(items, count > 0 ? 2 * count : 1, size);
+}
+
+static int add_message(struct pj_survey *survey, const struct pj_recorded *message,
+                       struct pj_error *error)
+{
+    int found = pj_survey_find_topic(survey, message->topic);
+    if (found < 0) {
+        if (!is_topic_name(message->topic) || survey->topic_count == TOPICS_MOST)
+            return pj_error_set(error, PJ_FATAL, "its topic has a name that Kafka does not allow");
+        void *topics = grow(survey->topics, survey->topic_count, sizeof *survey->topics);
+        if (topics == NULL)
+            return pj_error_set(error, PJ_FATAL, "out of memory");
+        survey->topics = topics;
+        struct pj_survey_topic topic = {.name = strndup(message->topic.data, message->topic.length),
+                                        .partition_most = -1};
+        if (topic.name == NULL)
+            return pj_error_set(error, PJ_FATAL, "out of memory");
+        found = (int)survey->topic_count;
+        survey->topics[survey->topic_count++] = topic;
+    }
+    struct pj_survey_topic *topic = &survey->topics[found];
+    topic->messages++;
+    if (message->partition > topic->partition_most)
+        topic->partition_most = message->partition;
+    survey->messages++;
+    return 0;
+}
+
+static int add_schema(struct pj_survey *survey, size_t recording, const struct pj_recorded *item,
+                      struct pj_error *error)
+{
+    for (size_t i = 0; i < survey->schema_count; i++) {
+        const struct pj_survey_schema *known = &survey->schemas[i];
+        if (known->recording != recording || known->id != item->id)
+            continue;
+        if (!is_text(item->schema, known->schema))
+            return pj_error_set(error, PJ_FATAL, "it gives the schema id %d to a second schema",
+                                (int)item->id);
+        if (is_text(item->subject, known->subject))
+            return 0;
+    }
+    void *schemas = grow(survey->schemas, survey->schema_count, sizeof *survey->schemas);
+    if (schemas == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    survey->schemas = schemas;
+    struct pj_survey_schema *schema = &survey->schemas[survey->schema_count++];
+    *schema =
+        (struct pj_survey_schema){.recording = recording,
+                                  .id = item->id,
+                                  .subject = strndup(item->subject.data, item->subject.length),
+                                  .schema = strndup(item->schema.data, item->schema.length)};
+    if (schema->subject == NULL || schema->schema == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    if (strlen(schema->subject) != item->subject.length ||
+        strlen(schema->schema) != item->schema.length || item->subject.length == 0)
+        return pj_error_set(error, PJ_FATAL, "its subject or schema is no text");
+    return 0;
+}
+
+static int read_recording(struct pj_survey *survey, struct pj_recording *recording, size_t index,
+                          struct pj_error *error)
+{
+    struct pj_recorded item;
+    struct pj_error reason = {.class = PJ_FATAL};
+    int64_t number = 0;
+    int status;
+    pj_recording_rewind(recording);
+    while ((status = pj_recording_next(recording, &item, error)) == 1) {
+        number++;
+        if (item.kind == PJ_RECORDED_MESSAGE)
+            status = add_message(survey, &item, &reason);
+        else
+            status = add_schema(survey, index, &item, &reason);
+        if (status != 0)
+            return pj_error_set(error, PJ_FATAL, "record %lld of %s cannot be used: %s",
+                                (long long)number, pj_recording_path(recording), reason.message);
+    }
+    return status;
+}
+
+static int compare_schemas(const void *left, const void *right)
+{
+    const struct pj_survey_schema *a = left, *b = right;
+    if (a->recording != b->recording)
+        return a->recording < b->recording ? -1 : 1;
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+int pj_survey_take(struct pj_survey *survey, struct pj_recording *const *recordings, size_t count,
+                   struct pj_error *error)
+{
+    *survey = (struct pj_survey){0};
+    for (size_t i = 0; i < count; i++) {
+        if (read_recording(survey, recordings[i], i, error) != 0) {
+            pj_survey_free(survey);
+            return -1;
+        }
+    }
+    if (survey->schema_count > 0)
+        qsort(survey->schemas, survey->schema_count, sizeof *survey->schemas, compare_schemas);
+    return 0;
+}
+
+void pj_survey_free(struct pj_survey *survey)
+{
+    for (size_t i = 0; i < survey->topic_count; i++)
+        free(survey->topics[i].name);
+    for (size_t i = 0; i < survey->schema_count; i++) {
+        free(survey->schemas[i].subject);
+        free(survey->schemas[i].schema);
+    }
+    free(survey->topics);
+    free(survey->schemas);
+    free(survey->translated);
+    *survey = (struct pj_survey){0};
+}
+
+static const struct pj_survey_schema *find_schema(const struct pj_survey *survey, size_t recording,
+                                                  int32_t id)
+{
+    const struct pj_survey_schema wanted = {.recording = recording, .id = id};
+    if (survey->schema_count == 0)
+        return NULL;
+    return bsearch(&wanted, survey->schemas, survey->schema_count, sizeof wanted, compare_schemas);
+}
+
+int pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value,
+                        struct pj_error *error)
+{
+    int32_t id;
+    if (!pj_wire_schema_id(*value, &id))
+        return 0;
+    const struct pj_survey_schema *schema = find_schema(survey, recording, id);
+    if (schema == NULL)
+        return 0;
+    if (value->length > survey->translated_most) {
+        uint8_t *larger = realloc(survey->translated, 2 * value->length);
+        if (larger == NULL)
+            return pj_error_set(error, PJ_FATAL, "out of memory");
+        survey->translated = larger;
+        survey->translated_most = 2 * value->length;
+    }
+    memcpy(survey->translated, value->data, value->length);
+    pj_wire_put_header(survey->translated, schema->new_id);
+    value->data = survey->translated;
+    return 0;
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream-replay: publishes recordings as they happened. Options, help and the last line. */
+#include "base/log.h"
+#include "stream-replay/replay.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HELP_WIDTH = 80 };
+
+#define TOPIC_MAP "--topic-map"
+
+struct settings {
+    const char *rate;
+    const char *topic_map;
+    const char *registry_url;
+    const char *registry_username;
+    const char *registry_password;
+    const char *registry_ca_file;
+    int64_t limit;
+    int64_t timeout_ms;
+    bool json;
+    bool verbose;
+};
+
+#define AT(field) .offset = offsetof(struct settings, field)
+
+static const struct pj_option options[] = {
+    {.name = "rate",
+     .kind = PJ_OPTION_STRING,
+     AT(rate),
+     .fallback = "max",
+     .argument = "N",
+     .help = "Events a second over all topics, or max: as fast as the brokers take them."},
+    {.name = "topic-map",
+     .kind = PJ_OPTION_STRING,
+     AT(topic_map),
+     .argument = "OLD=NEW",
+     .help = "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
+             "than once, or several with commas between them."},
+    {.name = "limit",
+     .kind = PJ_OPTION_INTEGER,
+     AT(limit),
+     .fallback = "0",
+     .argument = "N",
+     .help = "Publish only the first N events; 0 for all.",
+     .least = 0,
+     .most = INT64_MAX},
+    {.name = "schema-registry-url",
+     .kind = PJ_OPTION_STRING,
+     AT(registry_url),
+     .argument = "URL",
+     .help = "The schema registry's Confluent API, where the recorded schemas are registered."},
+    {.name = "schema-registry-username",
+     .kind = PJ_OPTION_STRING,
+     AT(registry_username),
+     .argument = "NAME",
+     .help = "For basic authentication at the registry."},
+    {.name = "schema-registry-password",
+     .kind = PJ_OPTION_SECRET,
+     AT(registry_password),
+     .argument = "PASSWORD",
+     .help = "For basic authentication at the registry."},
+    {.name = "schema-registry-ca-file",
+     .kind = PJ_OPTION_STRING,
+     AT(registry_ca_file),
+     .argument = "FILE",
+     .help = "Certificates to trust at the registry, instead of the system's."},
+    {.name = "timeout",
+     .kind = PJ_OPTION_DURATION,
+     AT(timeout_ms),
+     .fallback = "30s",
+     .argument = "TIME",
+     .help = "Give up when a server has not answered, or has taken nothing, for so long.",
+     .least = 1000,
+     .most = 24 * 3600 * 1000},
+    {.name = "json",
+     .kind = PJ_OPTION_BOOL,
+     AT(json),
+     .help = "Print the last line as a JSON object."},
+    {.name = "verbose",
+     .letter = 'v',
+     .kind = PJ_OPTION_BOOL,
+     AT(verbose),
+     .help = "Log what librdkafka says, and print the progress every five seconds where stderr is "
+             "no terminal."},
+    {0},
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+static void print_help(void)
+{
+    fputs("usage: stream-replay [OPTION]... FILE...\n"
+          "\n"
+          "NAME\n"
+          "  stream-replay - publish recordings of Kafka topics as they happened\n"
+          "\n"
+          "DESCRIPTION\n"
+          "  Publishes the messages of recordings (Avro object container files of\n"
+          "  schemas/recording.avsc) with their keys, headers and timestamps. Several\n"
+          "  files are merged by timestamp; the order within a file is kept.\n"
+          "\n"
+          "  A message goes to its recorded partition, or where none is recorded, by its\n"
+          "  key as Kafka's Java clients choose (murmur2). The recorded schemas are\n"
+          "  registered under their subjects, and the ids in the messages rewritten to\n"
+          "  those of the registry; a value that is not of the Confluent wire format, or\n"
+          "  has an id that the recording does not know, is published untouched.\n"
+          "\n"
+          "  All files are read once before anything is published, so that a damaged\n"
+          "  recording publishes nothing. The topics must exist. Kafka deletes by the\n"
+          "  messages' own timestamps: a topic for an old recording needs retention.ms=-1,\n"
+          "  which 'projectionist topics create' sets.\n"
+          "\n"
+          "  On a terminal a bar shows the progress. The first SIGINT or SIGTERM stops\n"
+          "  sending, waits for what is under way and says how much was delivered; the\n"
+          "  second ends the program at once. The producer is idempotent: nothing is\n"
+          "  published twice by one run.\n"
+          "\n"
+          "OPTIONS\n",
+          stdout);
+    pj_config_print_options(stdout, options, HELP_WIDTH);
+    fputs("\n"
+          "ENVIRONMENT\n"
+          "  Any option is also a variable: --schema-registry-url is\n"
+          "  PROJECTIONIST_SCHEMA_REGISTRY_URL; and PROJECTIONIST_SCHEMA_REGISTRY_URL_FILE\n"
+          "  names a file that holds its value. A flag beats a variable, a variable beats\n"
+          "  the file given by --config.\n"
+          "\n"
+          "  --kafka.KEY=VALUE (PROJECTIONIST_KAFKA_KEY) goes to librdkafka; at least\n"
+          "  PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS must be given.\n"
+          "\n"
+          "EXIT STATUS\n"
+          "  0  all was delivered\n"
+          "  1  a recording cannot be read, a topic is missing, a message was refused, or a\n"
+          "     signal came first\n"
+          "  2  a flag, variable or line of the file is wrong; nothing was done\n"
+          "  7  a server could not be reached, or took nothing, in time\n"
+          "\n"
+          "EXAMPLES\n"
+          "  stream-replay .local/recordings/gaia/*.avro\n"
+          "  stream-replay --rate 500 day.avro\n"
+          "  stream-replay --topic-map safari.telemetry=trial.telemetry --limit 1000 day.avro\n",
+          stdout);
+}
+
+/*
+ * The table knows no option that is given more than once, so all --topic-map become the last one,
+ * with commas. Returns the new argv, or NULL; *joined must live as long as it.
+ */
+static char **join_topic_maps(int *argc, char **argv, char **joined)
+{
+    size_t length = sizeof TOPIC_MAP "=";
+    for (int i = 0; i < *argc; i++)
+        length += strlen(argv[i]) + 1;
+    char **out = calloc((size_t)*argc + 2, sizeof(char *));
+    char *text = calloc(1, length);
+    if (out == NULL || text == NULL) {
+        free(out);
+        free(text);
+        return NULL;
+    }
+    const size_t name = strlen(TOPIC_MAP);
+    char *end = stpcpy(text, TOPIC_MAP "=");
+    const char *empty = end;
+    int count = 0, i = 0;
+    for (; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        const char *map = NULL;
+        if (strcmp(argv[i], TOPIC_MAP) == 0 && i + 1 < *argc)
+            map = argv[++i];
+        else if (strncmp(argv[i], TOPIC_MAP "=", name + 1) == 0)
+            map = argv[i] + name + 1;
+        else
+            out[count++] = argv[i];
+        if (map != NULL)
+            end = stpcpy(end != empty ? stpcpy(end, ",") : end, map);
+    }
+    if (end != empty)
+        out[count++] = text;
+    while (i < *argc)
+        out[count++] = argv[i++];
+    *argc = count;
+    *joined = text;
+    return out;
+}
+
+static int parse_rate(const char *text, int64_t *rate, struct pj_error *error)
+{
+    *rate = 0;
+    if (strcmp(text, "max") == 0)
+        return 0;
+    if (pj_parse_integer("--rate", text, 1, 100000000, rate, error) != 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--rate takes events a second (1 to 100000000) or max, not '%s'",
+                              text);
+    return 0;
+}
+
+static void print_json(const struct pj_replay_result *result, const struct pj_error *failure)
+{
+    double rate = result->seconds > 0 ? (double)result->delivered / result->seconds : 0;
+    json_t *object =
+        json_pack("{s:I, s:I, s:I, s:f, s:f, s:b, s:s?}", "records", (json_int_t)result->delivered,
+                  "planned", (json_int_t)result->planned, "topics", (json_int_t)result->topics,
+                  "seconds", result->seconds, "rate", rate, "interrupted",
+                  result->interrupted ? 1 : 0, "error", failure != NULL ? failure->message : NULL);
+    if (object == NULL)
+        return;
+    json_dumpf(object, stdout, JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(object);
+}
+
+static void print_line(const struct pj_replay_result *result)
+{
+    double rate = result->seconds > 0 ? (double)result->delivered / result->seconds : 0;
+    printf("published %lld record%s to %zu topic%s in %.2f s (%.0f/s)\n",
+           (long long)result->delivered, result->delivered == 1 ? "" : "s", result->topics,
+           result->topics == 1 ? "" : "s", result->seconds, rate);
+}
+
+static int report(bool json, int status, const struct pj_replay_result *result,
+                  const struct pj_error *error)
+{
+    if (json)
+        print_json(result, status != 0 ? error : NULL);
+    else if (status == 0 && !result->interrupted)
+        print_line(result);
+    fflush(stdout);
+    if (status == 0 && !result->interrupted)
+        return PJ_EXIT_OK;
+    if (result->interrupted)
+        fprintf(stderr, "stream-replay: stopped by a signal: %lld of %lld records were delivered\n",
+                (long long)result->delivered, (long long)result->planned);
+    else if (result->delivered > 0)
+        fprintf(stderr, "stream-replay: %s; %lld of %lld records were delivered\n", error->message,
+                (long long)result->delivered, (long long)result->planned);
+    else
+        fprintf(stderr, "stream-replay: %s\n", error->message);
+    return result->interrupted ? PJ_EXIT_FAILED : pj_error_exit_code(error);
+}
+
+static int replay(const struct settings *settings, const struct pj_config *config)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    struct pj_replay_result result = {0};
+    struct pj_replay_settings run = {.paths = config->operands,
+                                     .path_count = (size_t)config->operand_count,
+                                     .kafka = &config->kafka,
+                                     .registry = {.url = settings->registry_url,
+                                                  .username = settings->registry_username,
+                                                  .password = settings->registry_password,
+                                                  .ca_file = settings->registry_ca_file},
+                                     .topic_map = settings->topic_map,
+                                     .limit = settings->limit,
+                                     .timeout_ms = settings->timeout_ms,
+                                     .plain_progress = settings->verbose,
+                                     .stop = &stop};
+    int status = -1;
+    if (config->operand_count == 0)
+        pj_error_fatal(&error, PJ_EXIT_USAGE,
+                       "no recording is named; 'stream-replay --help' says how");
+    else if (parse_rate(settings->rate, &run.rate, &error) == 0)
+        status = pj_replay_run(&run, &result, &error);
+    return report(settings->json, status, &result, &error);
+}
+
+int main(int argc, char **argv)
+{
+    /* The second signal finds the default again. */
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct settings settings = {0};
+    struct pj_config config;
+    struct pj_error error = {.class = PJ_FATAL};
+    char *joined = NULL;
+    int status;
+    char **arguments = join_topic_maps(&argc, argv, &joined);
+    if (arguments == NULL) {
+        fputs("stream-replay: out of memory\n", stderr);
+        return PJ_EXIT_FAILED;
+    }
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (pj_config_read(&config, options, &settings, argc, arguments, &error) != 0) {
+        fprintf(stderr, "stream-replay: %s\n", error.message);
+        status = pj_error_exit_code(&error);
+    } else {
+        status = PJ_EXIT_OK;
+        pj_log_configure("stream-replay", settings.verbose ? PJ_INFO : PJ_ERROR, PJ_LOG_LOGFMT);
+        if (config.help)
+            print_help();
+        else if (config.version)
+            puts("stream-replay " PJ_VERSION);
+        else
+            status = replay(&settings, &config);
+        pj_config_free(&config);
+    }
+    free(arguments);
+    free(joined);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "stream-replay: cannot write the output: %s\n", strerror(errno));
+        return status != PJ_EXIT_OK ? status : PJ_EXIT_FAILED;
+    }
+    return status;
+}

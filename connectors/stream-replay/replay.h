@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Publishes recordings; what stream-replay does once its options are read. */
+#ifndef PJ_STREAM_REPLAY_REPLAY_H
+#define PJ_STREAM_REPLAY_REPLAY_H
+
+#include "base/config.h"
+#include "base/registry.h"
+
+#include <signal.h>
+
+struct pj_replay_settings {
+    char *const *paths;
+    size_t path_count;
+    const struct pj_properties *kafka;
+    struct pj_registry_settings registry; /* url NULL: none is named */
+    const char *topic_map;                /* "old=new,old=new", or NULL */
+    int64_t rate;                         /* events a second over all; 0: as fast as possible */
+    int64_t limit;                        /* messages; 0: all */
+    int64_t timeout_ms;                   /* without any progress */
+    bool plain_progress;                  /* lines where stderr is no terminal */
+    const volatile sig_atomic_t *stop;    /* set by a signal */
+};
+
+struct pj_replay_result {
+    int64_t planned;   /* messages that were to be published */
+    int64_t delivered; /* that the brokers have */
+    size_t topics;
+    double seconds; /* of publishing, without the checks before */
+    bool interrupted;
+};
+
+/*
+ * Blocks until all is delivered, something fails or *stop is set. The result is filled in either
+ * case. A stop is no error.
+ */
+int pj_replay_run(const struct pj_replay_settings *settings, struct pj_replay_result *result,
+                  struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recordings: what avro-c writes is read back, and nothing that a file can hold does harm. */
+#include "common/merge.h"
+#include "common/survey.h"
+
+#include <avro.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char recording_schema[] =
+    "[{\"type\":\"record\",\"name\":\"RecordedSchema\",\"namespace\":\"projectionist\",\"fields\":["
+    "{\"name\":\"id\",\"type\":\"int\"},{\"name\":\"subject\",\"type\":\"string\"},"
+    "{\"name\":\"schema\",\"type\":\"string\"}]},"
+    "{\"type\":\"record\",\"name\":\"RecordedMessage\",\"namespace\":\"projectionist\",\"fields\":["
+    "{\"name\":\"topic\",\"type\":\"string\"},{\"name\":\"partition\",\"type\":[\"null\",\"int\"]},"
+    "{\"name\":\"key\",\"type\":[\"null\",\"bytes\"]},"
+    "{\"name\":\"timestamp\",\"type\":{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}},"
+    "{\"name\":\"headers\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\","
+    "\"name\":\"RecordedHeader\",\"fields\":[{\"name\":\"name\",\"type\":\"string\"},"
+    "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"]}]}}},"
+    "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"]}]}]";
+
+/* --- writing files --------------------------------------------------------------------------- */
+
+struct writer {
+    char path[64];
+    avro_file_writer_t file;
+    avro_value_iface_t *class;
+    avro_value_t item;
+};
+
+static void temporary_path(char path[64])
+{
+    snprintf(path, 64, "/tmp/pj_test_recording_XXXXXX");
+    int file = mkstemp(path);
+    cr_assert(file >= 0);
+    close(file);
+}
+
+static void writer_open(struct writer *writer, const char *codec)
+{
+    avro_schema_t schema;
+    cr_assert(
+        avro_schema_from_json_length(recording_schema, sizeof recording_schema - 1, &schema) == 0);
+    temporary_path(writer->path);
+    unlink(writer->path);
+    cr_assert(
+        avro_file_writer_create_with_codec(writer->path, schema, &writer->file, codec, 2000) == 0);
+    writer->class = avro_generic_class_from_schema(schema);
+    avro_generic_value_new(writer->class, &writer->item);
+    avro_schema_decref(schema);
+}
+
+static void writer_close(struct writer *writer)
+{
+    avro_value_decref(&writer->item);
+    avro_value_iface_decref(writer->class);
+    cr_assert(avro_file_writer_close(writer->file) == 0);
+}
+
+static void set_bytes(avro_value_t *record, const char *name, const void *data, size_t length)
+{
+    avro_value_t field, branch;
+    cr_assert(avro_value_get_by_name(record, name, &field, NULL) == 0);
+    cr_assert(avro_value_set_branch(&field, data != NULL, &branch) == 0);
+    if (data == NULL)
+        avro_value_set_null(&branch);
+    else
+        avro_value_set_bytes(&branch, (void *)(uintptr_t)data, length);
+}
+
+static void write_schema(struct writer *writer, int id, const char *subject, const char *schema)
+{
+    avro_value_t record, field;
+    avro_value_reset(&writer->item);
+    avro_value_set_branch(&writer->item, 0, &record);
+    avro_value_get_by_name(&record, "id", &field, NULL);
+    avro_value_set_int(&field, id);
+    avro_value_get_by_name(&record, "subject", &field, NULL);
+    avro_value_set_string(&field, subject);
+    avro_value_get_by_name(&record, "schema", &field, NULL);
+    avro_value_set_string(&field, schema);
+    cr_assert(avro_file_writer_append_value(writer->file, &writer->item) == 0);
+}
+
+/* A message with as many headers "h" = "0", "h" = null, "h" = "2", … as asked for. */
+static void write_message(struct writer *writer, const char *topic, int partition, const char *key,
+                          int64_t timestamp_ms, const void *value, size_t length, int headers)
+{
+    avro_value_t record, field, branch, header, name;
+    avro_value_reset(&writer->item);
+    avro_value_set_branch(&writer->item, 1, &record);
+    avro_value_get_by_name(&record, "topic", &field, NULL);
+    avro_value_set_string(&field, topic);
+    avro_value_get_by_name(&record, "partition", &field, NULL);
+    avro_value_set_branch(&field, partition >= 0, &branch);
+    if (partition >= 0)
+        avro_value_set_int(&branch, partition);
+    else
+        avro_value_set_null(&branch);
+    set_bytes(&record, "key", key, key != NULL ? strlen(key) : 0);
+    avro_value_get_by_name(&record, "timestamp", &field, NULL);
+    avro_value_set_long(&field, timestamp_ms);
+    avro_value_get_by_name(&record, "headers", &field, NULL);
+    for (int i = 0; i < headers; i++) {
+        char digit[2] = {(char)('0' + i), '\0'};
+        avro_value_append(&field, &header, NULL);
+        avro_value_get_by_name(&header, "name", &name, NULL);
+        avro_value_set_string(&name, "h");
+        set_bytes(&header, "value", i == 1 ? NULL : digit, 1);
+    }
+    set_bytes(&record, "value", value, length);
+    cr_assert(avro_file_writer_append_value(writer->file, &writer->item) == 0);
+}
+
+static void write_file(const char *path, const void *data, size_t length)
+{
+    FILE *file = fopen(path, "wb");
+    cr_assert(file != NULL && fwrite(data, 1, length, file) == length && fclose(file) == 0);
+}
+
+static size_t read_file(const char *path, uint8_t *data, size_t most)
+{
+    FILE *file = fopen(path, "rb");
+    cr_assert(file != NULL);
+    size_t length = fread(data, 1, most, file);
+    fclose(file);
+    cr_assert(length < most);
+    return length;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static bool is(struct pj_bytes bytes, const char *text)
+{
+    return bytes.data != NULL && bytes.length == strlen(text) &&
+           memcmp(bytes.data, text, bytes.length) == 0;
+}
+
+/* Reads to the end; returns how many items there were, or -1. */
+static int read_all(const char *path, struct pj_error *error)
+{
+    struct pj_recording *recording;
+    struct pj_recorded item;
+    int count = 0, status;
+    if (pj_recording_open(&recording, path, error) != 0)
+        return -1;
+    while ((status = pj_recording_next(recording, &item, error)) == 1)
+        count++;
+    pj_recording_close(recording);
+    return status == 0 ? count : -1;
+}
+
+static void round_trip(const char *codec)
+{
+    struct writer writer;
+    struct pj_error error = {0};
+    struct pj_recording *recording;
+    struct pj_recorded item;
+    writer_open(&writer, codec);
+    write_schema(&writer, 7, "t-value", "\"string\"");
+    write_message(&writer, "t", 3, "key", 1234567890123, "\0\0\0\0\7\2a", 7, 3);
+    write_message(&writer, "t", -1, NULL, -5, NULL, 0, 0);
+    write_message(&writer, "u", -1, "", 0, "", 0, 0);
+    writer_close(&writer);
+
+    cr_assert(pj_recording_open(&recording, writer.path, &error) == 0, "%s", error.message);
+    cr_assert_eq(pj_recording_items(recording), 4);
+    for (int pass = 0; pass < 2; pass++) {
+        cr_assert_eq(pj_recording_next(recording, &item, &error), 1);
+        cr_assert(item.kind == PJ_RECORDED_SCHEMA && item.id == 7);
+        cr_assert(is(item.subject, "t-value") && is(item.schema, "\"string\""));
+
+        cr_assert_eq(pj_recording_next(recording, &item, &error), 1);
+        cr_assert(item.kind == PJ_RECORDED_MESSAGE && item.partition == 3);
+        cr_assert(is(item.topic, "t") && is(item.key, "key"));
+        cr_assert_eq(item.timestamp_ms, 1234567890123);
+        cr_assert(item.value.length == 7 && memcmp(item.value.data, "\0\0\0\0\7\2a", 7) == 0);
+        cr_assert_eq(item.header_count, 3);
+        cr_assert(is(item.headers[0].name, "h") && is(item.headers[0].value, "0"));
+        cr_assert(item.headers[1].value.data == NULL);
+        cr_assert(is(item.headers[2].value, "2"));
+
+        cr_assert_eq(pj_recording_next(recording, &item, &error), 1);
+        cr_assert(item.partition == -1 && item.key.data == NULL && item.value.data == NULL);
+        cr_assert(item.timestamp_ms == -5 && item.header_count == 0);
+
+        cr_assert_eq(pj_recording_next(recording, &item, &error), 1);
+        cr_assert(is(item.topic, "u") && is(item.key, "") && is(item.value, ""));
+        cr_assert_eq(pj_recording_next(recording, &item, &error), 0);
+        pj_recording_rewind(recording);
+    }
+    pj_recording_close(recording);
+    unlink(writer.path);
+}
+
+Test(recording, reads_what_avro_c_writes)
+{
+    round_trip("null");
+    round_trip("deflate");
+}
+
+/* 300 messages in many blocks. */
+static void write_many(struct writer *writer, const char *codec)
+{
+    char value[64];
+    writer_open(writer, codec);
+    write_schema(writer, 1, "t-value", "\"string\"");
+    for (int i = 0; i < 300; i++) {
+        int length = snprintf(value, sizeof value, "value number %d", i);
+        write_message(writer, "t", -1, "k", i, value, (size_t)length, i % 3);
+    }
+    writer_close(writer);
+}
+
+Test(recording, refuses_a_truncated_file_wherever_it_ends)
+{
+    static uint8_t data[1 << 16];
+    struct writer writer;
+    write_many(&writer, "deflate");
+    size_t length = read_file(writer.path, data, sizeof data);
+    struct pj_error error = {0};
+    cr_assert_eq(read_all(writer.path, &error), 301, "%s", error.message);
+    int whole_blocks = 0, named = 0;
+    for (size_t cut = 0; cut < length; cut++) {
+        write_file(writer.path, data, cut);
+        int count = read_all(writer.path, &error);
+        /* Nothing tells a file that ends between two blocks from a whole one. */
+        if (count >= 0)
+            whole_blocks++;
+        else
+            cr_assert(strstr(error.message, writer.path) != NULL, "%s", error.message);
+        if (count < 0 && strstr(error.message, "after record ") != NULL)
+            named++;
+    }
+    cr_assert(whole_blocks > 1 && whole_blocks < 50, "%d", whole_blocks);
+    cr_assert(named > (int)length / 2, "%d", named);
+    unlink(writer.path);
+}
+
+Test(recording, survives_any_changed_byte)
+{
+    static uint8_t data[1 << 16], changed[1 << 16];
+    const uint8_t bytes[] = {0, 1, 0x7f, 0x80, 0xff};
+    const char *const codecs[] = {"null", "deflate"};
+    for (size_t c = 0; c < 2; c++) {
+        struct writer writer;
+        write_many(&writer, codecs[c]);
+        size_t length = read_file(writer.path, data, sizeof data);
+        size_t step = length > 4000 ? 7 : 1;
+        int refused = 0;
+        for (size_t i = 0; i < length; i += step) {
+            struct pj_error error = {0};
+            memcpy(changed, data, length);
+            changed[i] = bytes[i % sizeof bytes];
+            write_file(writer.path, changed, length);
+            int count = read_all(writer.path, &error);
+            refused += count < 0;
+            cr_assert(count >= 0 || strstr(error.message, writer.path) != NULL, "%s",
+                      error.message);
+        }
+        cr_assert(refused > 0);
+        unlink(writer.path);
+    }
+}
+
+static void refuses(const void *data, size_t length, const char *why)
+{
+    char path[64];
+    struct pj_error error = {0};
+    temporary_path(path);
+    write_file(path, data, length);
+    cr_assert_eq(read_all(path, &error), -1);
+    cr_assert(strstr(error.message, path) != NULL, "%s", error.message);
+    cr_assert(strstr(error.message, why) != NULL, "%s", error.message);
+    unlink(path);
+}
+
+#define REFUSES(text, why) refuses((text), sizeof(text) - 1, (why))
+
+Test(recording, refuses_garbage)
+{
+    REFUSES("", "not an Avro object container file");
+    REFUSES("This is no recording at all.", "not an Avro object container file");
+    REFUSES("Obj\1", "ends too early");
+    REFUSES("Obj\1\0", "no schema");
+    /* a key of 2^62 bytes; one of -3 bytes; 2^62 pairs */
+    REFUSES("Obj\1\2\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", "ends too early");
+    REFUSES("Obj\1\2\5x", "negative");
+    REFUSES("Obj\1\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", "ends too early");
+    REFUSES("Obj\1\2\26avro.schema\20\"string\"\0SSSSSSSSSSSSSSSS", "its items are not");
+    REFUSES("Obj\1\2\24avro.codec\14snappy\0", "codec is 'snappy'");
+}
+
+#define ANY_SCHEMA "Obj\1\2\26avro.schema\20\"string\"\0SSSSSSSSSSSSSSSS"
+
+Test(recording, refuses_hostile_blocks)
+{
+    /* a length of 2^60; a negative one; a negative count; a wrong marker; a number without end */
+    REFUSES(ANY_SCHEMA "\2\x80\x80\x80\x80\x80\x80\x80\x80\x20", "middle of a block");
+    REFUSES(ANY_SCHEMA "\2\5aSSSSSSSSSSSSSSSS", "begins with garbage");
+    REFUSES(ANY_SCHEMA "\1\2aSSSSSSSSSSSSSSSS", "begins with garbage");
+    REFUSES(ANY_SCHEMA "\2\2aSSSSSSSSSSSSSSSX", "does not end with the file's marker");
+    REFUSES(ANY_SCHEMA "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "middle of a block");
+}
+
+/* A file of our schema with one block of the given bytes, uncompressed. */
+static size_t make_file(uint8_t *out, uint8_t count, const void *block, uint8_t length)
+{
+    size_t schema = strlen(recording_schema), at = 0;
+    memcpy(out, "Obj\1\2\26avro.schema", 17);
+    at = 17;
+    for (uint64_t left = 2 * (uint64_t)schema; left > 0 || at == 17; left >>= 7)
+        out[at++] = (uint8_t)((left & 127) | (left > 127 ? 128 : 0));
+    memcpy(out + at, recording_schema, schema);
+    at += schema;
+    out[at++] = 0;
+    memset(out + at, 'S', 16);
+    at += 16;
+    out[at++] = (uint8_t)(2 * count);
+    out[at++] = (uint8_t)(2 * length);
+    memcpy(out + at, block, length);
+    at += length;
+    memset(out + at, 'S', 16);
+    return at + 16;
+}
+
+static void refuses_block(uint8_t count, const void *block, uint8_t length, const char *why)
+{
+    uint8_t file[2048];
+    refuses(file, make_file(file, count, block, length), why);
+}
+
+Test(recording, names_the_record_that_is_damaged)
+{
+    /* A good schema first: union branch 0, id 1, subject "s", schema "x". */
+#define GOOD "\0\2\2s\2x"
+    refuses_block(2, GOOD "\6", 7, "record 2 of ");
+    refuses_block(2, GOOD "\0\2\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 18, "record 2 of ");
+    refuses_block(2, GOOD "\0\2\5", 9, "negative");
+    refuses_block(2, GOOD "\2\2t\2\1", 11, "partition is negative");
+    refuses_block(2, GOOD, 6, "record 2 of ");
+    refuses_block(1, GOOD "\0\2\2s\2x", 12, "longer than its records");
+    /* headers: 2^62 of them in no bytes */
+    refuses_block(2, GOOD "\2\2t\0\0\0\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 21, "too early");
+}
+
+Test(recording, reads_fields_by_name)
+{
+    /* Another order, and a field that we do not know, of a type of its own. */
+    static const char other[] =
+        "[\"null\",{\"type\":\"record\",\"name\":\"projectionist.RecordedMessage\",\"fields\":["
+        "{\"name\":\"value\",\"type\":[\"bytes\",\"null\"]},"
+        "{\"name\":\"extra\",\"type\":{\"type\":\"map\",\"values\":\"double\"}},"
+        "{\"name\":\"headers\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\","
+        "\"name\":\"H\",\"fields\":[{\"name\":\"value\",\"type\":[\"null\",\"bytes\"]},"
+        "{\"name\":\"name\",\"type\":\"string\"}]}}},"
+        "{\"name\":\"timestamp\",\"type\":\"long\"},{\"name\":\"key\",\"type\":\"bytes\"},"
+        "{\"name\":\"partition\",\"type\":\"int\"},{\"name\":\"topic\",\"type\":\"string\"}]},"
+        "{\"type\":\"record\",\"name\":\"projectionist.RecordedSchema\",\"fields\":["
+        "{\"name\":\"schema\",\"type\":\"string\"},{\"name\":\"subject\",\"type\":\"string\"},"
+        "{\"name\":\"id\",\"type\":\"int\"}]}]";
+    static const char block[] = "\2"              /* the message */
+                                "\0\2v"           /* value */
+                                "\2\2a12345678\0" /* extra: {a: …} */
+                                "\2\2\2y\2n\0"    /* headers: n = y */
+                                "\20\2k\4\2t";    /* timestamp 8, key, partition 2, topic */
+    uint8_t file[2048];
+    char path[64];
+    size_t schema = strlen(other), at = 17;
+    memcpy(file, "Obj\1\2\26avro.schema", 17);
+    file[at++] = (uint8_t)((2 * schema & 127) | 128);
+    file[at++] = (uint8_t)(2 * schema >> 7);
+    cr_assert(2 * schema >> 7 < 128);
+    memcpy(file + at, other, schema);
+    at += schema;
+    file[at++] = 0;
+    memset(file + at, 'S', 16);
+    at += 16;
+    file[at++] = 2;
+    file[at++] = 2 * (sizeof block - 1);
+    memcpy(file + at, block, sizeof block - 1);
+    at += sizeof block - 1;
+    memset(file + at, 'S', 16);
+    temporary_path(path);
+    write_file(path, file, at + 16);
+
+    struct pj_error error = {0};
+    struct pj_recording *recording;
+    struct pj_recorded item;
+    cr_assert(pj_recording_open(&recording, path, &error) == 0, "%s", error.message);
+    cr_assert(pj_recording_next(recording, &item, &error) == 1, "%s", error.message);
+    cr_assert(is(item.value, "v") && is(item.key, "k") && is(item.topic, "t"));
+    cr_assert(item.partition == 2 && item.timestamp_ms == 8 && item.header_count == 1);
+    cr_assert(is(item.headers[0].name, "n") && is(item.headers[0].value, "y"));
+    cr_assert(pj_recording_next(recording, &item, &error) == 0);
+    pj_recording_close(recording);
+    unlink(path);
+}
+
+Test(recording, refuses_a_missing_file_and_a_folder)
+{
+    struct pj_error error = {0};
+    cr_assert_eq(read_all("/tmp/pj_test_no_such_recording", &error), -1);
+    cr_assert(error.exit_code == PJ_EXIT_USAGE);
+    cr_assert_eq(read_all("/tmp", &error), -1);
+    cr_assert(strstr(error.message, "not a regular file") != NULL, "%s", error.message);
+}
+
+/* --- the merge ------------------------------------------------------------------------------- */
+
+Test(merge, goes_by_timestamp_and_keeps_each_files_order)
+{
+    /* Equal timestamps go by the order of the files; the 2 after the 9 keeps its place. */
+    static const int64_t times[3][5] = {{1, 5, 5, 9, 2}, {1, 1, 5, 6, 20}, {-7, 0, 5, 30, 31}};
+    static const char expected[] = "c-7 c0 a1 b1 b1 a5 a5 b5 c5 b6 a9 a2 b20 c30 c31 ";
+    struct pj_error error = {0};
+    struct pj_recording *recordings[4];
+    struct writer writers[4];
+    char got[256] = "";
+    for (size_t i = 0; i < 4; i++) { /* the fourth has no messages */
+        writer_open(&writers[i], "deflate");
+        write_schema(&writers[i], 1, "s", "\"string\"");
+        for (size_t j = 0; j < 5 && i < 3; j++)
+            write_message(&writers[i], "t", -1, (const char *[]){"a", "b", "c"}[i], times[i][j], "",
+                          0, 0);
+        writer_close(&writers[i]);
+        cr_assert(pj_recording_open(&recordings[i], writers[i].path, &error) == 0);
+    }
+    struct pj_merge *merge;
+    const struct pj_recorded *message;
+    size_t index;
+    int status;
+    cr_assert(pj_merge_open(&merge, recordings, 4, &error) == 0);
+    while ((status = pj_merge_next(merge, &message, &index, &error)) == 1) {
+        size_t used = strlen(got);
+        snprintf(got + used, sizeof got - used, "%.*s%lld ", (int)message->key.length,
+                 (const char *)message->key.data, (long long)message->timestamp_ms);
+        cr_assert_eq((int)index, *(const char *)message->key.data - 'a');
+    }
+    cr_assert_eq(status, 0);
+    cr_assert_eq(pj_merge_next(merge, &message, &index, &error), 0);
+    cr_assert_str_eq(got, expected);
+    pj_merge_close(merge);
+    for (size_t i = 0; i < 4; i++) {
+        pj_recording_close(recordings[i]);
+        unlink(writers[i].path);
+    }
+}
+
+/* --- schemas' ids ---------------------------------------------------------------------------- */
+
+static struct pj_bytes translated(struct pj_survey *survey, size_t recording, const void *value,
+                                  size_t length)
+{
+    struct pj_error error = {0};
+    struct pj_bytes bytes = {value, length};
+    cr_assert(pj_survey_translate(survey, recording, &bytes, &error) == 0);
+    return bytes;
+}
+
+#define TRANSLATED(recording, value, expected)                                                     \
+    do {                                                                                           \
+        struct pj_bytes bytes = translated(&survey, (recording), (value), sizeof(value) - 1);      \
+        cr_assert(bytes.length == sizeof(expected) - 1 &&                                          \
+                  memcmp(bytes.data, (expected), bytes.length) == 0);                              \
+    } while (0)
+
+Test(survey, finds_topics_and_gives_values_their_new_ids)
+{
+    struct writer writers[2];
+    struct pj_recording *recordings[2];
+    struct pj_error error = {0};
+    struct pj_survey survey;
+    for (size_t i = 0; i < 2; i++) {
+        writer_open(&writers[i], "deflate");
+        write_schema(&writers[i], 1, "t-value", i == 0 ? "\"string\"" : "\"long\"");
+        write_schema(&writers[i], 1, "t-value", i == 0 ? "\"string\"" : "\"long\"");
+        write_message(&writers[i], "t", 4, NULL, 1, NULL, 0, 0);
+        write_schema(&writers[i], 70000, "u-value", "\"int\"");
+        write_message(&writers[i], "u", -1, NULL, 1, NULL, 0, 0);
+        writer_close(&writers[i]);
+        cr_assert(pj_recording_open(&recordings[i], writers[i].path, &error) == 0);
+    }
+    cr_assert(pj_survey_take(&survey, recordings, 2, &error) == 0, "%s", error.message);
+    cr_assert(survey.messages == 4 && survey.topic_count == 2 && survey.schema_count == 4);
+    cr_assert(survey.topics[0].partition_most == 4 && survey.topics[1].partition_most == -1);
+    for (size_t i = 0; i < 4; i++) {
+        const struct pj_survey_schema *schema = &survey.schemas[i];
+        survey.schemas[i].new_id =
+            schema->id == 1 ? 0x01020304 + (int32_t)schema->recording : 0x7fffffff;
+    }
+    TRANSLATED(0, "\0\0\0\0\1body", "\0\1\2\3\4body");
+    TRANSLATED(1, "\0\0\0\0\1", "\0\1\2\3\5");
+    TRANSLATED(1, "\0\0\1\x11\x70?", "\0\x7f\xff\xff\xff?");
+    /* untouched: an unknown id, another first byte, too short, no bytes */
+    TRANSLATED(0, "\0\0\0\0\2body", "\0\0\0\0\2body");
+    TRANSLATED(0, "\1\0\0\0\1body", "\1\0\0\0\1body");
+    TRANSLATED(0, "\0\0\0\0", "\0\0\0\0");
+    TRANSLATED(0, "", "");
+    cr_assert(translated(&survey, 0, NULL, 0).data == NULL);
+    pj_survey_free(&survey);
+    for (size_t i = 0; i < 2; i++) {
+        pj_recording_close(recordings[i]);
+        unlink(writers[i].path);
+    }
+}
+
+Test(survey, refuses_one_id_for_two_schemas)
+{
+    struct writer writer;
+    struct pj_recording *recording;
+    struct pj_survey survey;
+    struct pj_error error = {0};
+    writer_open(&writer, "deflate");
+    write_schema(&writer, 1, "t-value", "\"string\"");
+    write_schema(&writer, 1, "t-value", "\"long\"");
+    writer_close(&writer);
+    cr_assert(pj_recording_open(&recording, writer.path, &error) == 0);
+    cr_assert(pj_survey_take(&survey, &recording, 1, &error) == -1);
+    cr_assert(strstr(error.message, "record 2 of ") != NULL, "%s", error.message);
+    pj_recording_close(recording);
+    unlink(writer.path);
+}
+
+Test(survey, refuses_a_topic_that_kafka_does_not_allow)
+{
+    struct writer writer;
+    struct pj_recording *recording;
+    struct pj_survey survey;
+    struct pj_error error = {0};
+    writer_open(&writer, "deflate");
+    write_message(&writer, "no spaces", -1, NULL, 1, NULL, 0, 0);
+    writer_close(&writer);
+    cr_assert(pj_recording_open(&recording, writer.path, &error) == 0);
+    cr_assert(pj_survey_take(&survey, &recording, 1, &error) == -1);
+    cr_assert(strstr(error.message, "record 1 of ") != NULL, "%s", error.message);
+    pj_recording_close(recording);
+    unlink(writer.path);
+}
