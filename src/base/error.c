@@ -5,6 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Ends a message that did not fit with dots, not in the middle of a UTF-8 character. */
+static void mark_cut(char message[sizeof((struct pj_error *)0)->message])
+{
+    static const char dots[] = "...";
+    size_t end = sizeof((struct pj_error *)0)->message - sizeof dots;
+    while (end > 0 && ((unsigned char)message[end] & 0xc0) == 0x80)
+        end--;
+    memcpy(message + end, dots, sizeof dots);
+}
+
 static void fill(struct pj_error *error, enum pj_error_class class, int exit_code,
                  const char *format, va_list args)
 {
@@ -12,9 +22,12 @@ static void fill(struct pj_error *error, enum pj_error_class class, int exit_cod
     int length = vsnprintf(message, sizeof message, format, args);
     if (length < 0)
         message[0] = '\0';
-    /* Messages of libraries end in newlines; ours are one line of a log. */
+    if (length >= (int)sizeof message)
+        mark_cut(message);
+    /* Messages of libraries end in newlines, and what a user typed may hold anything; ours are one
+     * line of a log or of a terminal. */
     for (char *c = message; *c; c++) {
-        if (*c == '\n' || *c == '\r' || *c == '\t')
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';
     }
     size_t end = strlen(message);

@@ -10,6 +10,7 @@
 
 #include "projectionist/error.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct pj_metrics;
@@ -18,7 +19,7 @@ struct pj_metric;
 enum pj_metric_kind { PJ_COUNTER, PJ_GAUGE, PJ_HISTOGRAM };
 
 struct pj_metrics *pj_metrics_new(void);
-void pj_metrics_free(struct pj_metrics *metrics);
+void pj_metrics_free(struct pj_metrics *metrics); /* after the server has stopped */
 
 /*
  * Registers (or finds) the series `name{labels}`; labels in Prometheus syntax without the braces,
@@ -31,8 +32,8 @@ struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind
 /* The label value escaped for use in `labels`; writes at most size bytes with the NUL. */
 void pj_metrics_escape(const char *value, char *out, size_t size);
 
-void pj_metric_add(struct pj_metric *metric, int64_t delta);  /* counter, gauge */
-void pj_metric_set(struct pj_metric *metric, int64_t value);  /* gauge */
+void pj_metric_add(struct pj_metric *metric, int64_t delta);               /* counter, gauge */
+void pj_metric_set(struct pj_metric *metric, int64_t value);               /* gauge */
 void pj_metric_observe_us(struct pj_metric *metric, int64_t microseconds); /* histogram */
 int64_t pj_metric_value(const struct pj_metric *metric); /* counter, gauge; histogram: its count */
 /* Takes a series out of /metrics (a partition that went to another replica) until it is added
@@ -43,19 +44,21 @@ void pj_metric_hide(struct pj_metric *metric);
 char *pj_metrics_render(struct pj_metrics *metrics);
 
 /*
- * Serves GET /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for all interfaces,
- * port 0 for any free one) from a thread of its own; bounded connections, header sizes and
- * time-outs. Other paths: 404; other methods: 405.
+ * Serves GET (and HEAD) /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for all
+ * interfaces, port 0 for any free one) from a thread of its own; bounded connections, header sizes
+ * and time-outs. Other paths: 404; other methods: 405.
  */
 struct pj_metrics_server;
 int pj_metrics_server_start(struct pj_metrics_server **server, struct pj_metrics *metrics,
                             const char *address, struct pj_error *error) PJ_MUST_CHECK;
 void pj_metrics_server_stop(struct pj_metrics_server *server); /* NULL is allowed */
 int pj_metrics_server_port(const struct pj_metrics_server *server);
+/* /readyz is 503 "starting" until the first call, then 200 while the reason is NULL. */
 void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *reason_or_null);
-/* The main loop calls this at every turn; /livez is 200 while the last call is at most `limit`
- * (given at start, default 60 s) ago: a loop that hangs gets restarted, a server that is away does
- * not make us unhealthy. */
+/* The main loop calls this at every turn; /livez is 200 while the last call is at most the limit
+ * ago (60 s unless set): a loop that hangs gets restarted, a server that is away does not make us
+ * unhealthy. The start counts as a call. */
 void pj_metrics_server_heartbeat(struct pj_metrics_server *server);
+void pj_metrics_server_set_liveness_limit(struct pj_metrics_server *server, int64_t limit_ms);
 
 #endif

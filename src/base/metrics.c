@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The metrics themselves and their text; metrics_server.c shows them. */
+#include "base/metrics.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The upper bounds of a histogram, as `le` shows them; the last bucket has none. */
+static const struct {
+    int64_t microseconds;
+    const char *seconds;
+} bounds[] = {
+    {500, "0.0005"},  {1000, "0.001"},  {2500, "0.0025"}, {5000, "0.005"},
+    {10000, "0.01"},  {25000, "0.025"}, {50000, "0.05"},  {100000, "0.1"},
+    {250000, "0.25"}, {500000, "0.5"},  {1000000, "1"},   {2500000, "2.5"},
+    {5000000, "5"},   {10000000, "10"}, {30000000, "30"}, {60000000, "60"},
+};
+
+enum { BOUNDS = sizeof bounds / sizeof bounds[0] };
+
+struct pj_metric {
+    struct pj_metric *next; /* of its family */
+    char *labels;           /* "" where there are none */
+    atomic_bool hidden;
+    _Atomic int64_t value;   /* a histogram's sum, in microseconds */
+    _Atomic int64_t *counts; /* of a histogram, BOUNDS + 1; else NULL */
+};
+
+/* The series of one name, which share help and kind. */
+struct family {
+    struct family *next;
+    char *name;
+    char *help;
+    enum pj_metric_kind kind;
+    struct pj_metric *series;
+};
+
+struct pj_metrics {
+    pthread_mutex_t mutex; /* of the lists; values are atomic */
+    struct family *families;
+};
+
+static void *must(void *memory)
+{
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+struct pj_metrics *pj_metrics_new(void)
+{
+    struct pj_metrics *metrics = must(calloc(1, sizeof *metrics));
+    pthread_mutex_init(&metrics->mutex, NULL);
+    return metrics;
+}
+
+static void family_free(struct family *family)
+{
+    struct pj_metric *next;
+    for (struct pj_metric *metric = family->series; metric != NULL; metric = next) {
+        next = metric->next;
+        free(metric->labels);
+        free(metric->counts);
+        free(metric);
+    }
+    free(family->name);
+    free(family->help);
+    free(family);
+}
+
+void pj_metrics_free(struct pj_metrics *metrics)
+{
+    struct family *next;
+    if (metrics == NULL)
+        return;
+    for (struct family *family = metrics->families; family != NULL; family = next) {
+        next = family->next;
+        family_free(family);
+    }
+    pthread_mutex_destroy(&metrics->mutex);
+    free(metrics);
+}
+
+/* Lists keep the order of their first mention, so that two scrapes read alike. */
+static struct family *find_family(struct pj_metrics *metrics, enum pj_metric_kind kind,
+                                  const char *name, const char *help)
+{
+    struct family **link = &metrics->families;
+    while (*link != NULL && strcmp((*link)->name, name) != 0)
+        link = &(*link)->next;
+    if (*link == NULL) {
+        *link = must(calloc(1, sizeof **link));
+        (*link)->name = must(strdup(name));
+        (*link)->help = must(strdup(help != NULL ? help : ""));
+        (*link)->kind = kind;
+    }
+    return *link;
+}
+
+struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind kind,
+                                 const char *name, const char *labels, const char *help)
+{
+    if (labels == NULL)
+        labels = "";
+    pthread_mutex_lock(&metrics->mutex);
+    struct family *family = find_family(metrics, kind, name, help);
+    struct pj_metric **link = &family->series;
+    while (*link != NULL && strcmp((*link)->labels, labels) != 0)
+        link = &(*link)->next;
+    if (*link == NULL) {
+        *link = must(calloc(1, sizeof **link));
+        (*link)->labels = must(strdup(labels));
+        if (family->kind == PJ_HISTOGRAM)
+            (*link)->counts = must(calloc(BOUNDS + 1, sizeof *(*link)->counts));
+    }
+    struct pj_metric *metric = *link;
+    atomic_store(&metric->hidden, false);
+    pthread_mutex_unlock(&metrics->mutex);
+    return metric;
+}
+
+void pj_metrics_escape(const char *value, char *out, size_t size)
+{
+    size_t length = 0;
+    if (size == 0)
+        return;
+    for (; *value != '\0'; value++) {
+        const bool escaped = *value == '\\' || *value == '"' || *value == '\n';
+        if (length + escaped + 1 >= size)
+            break;
+        if (escaped)
+            out[length++] = '\\';
+        out[length++] = *value == '\n' ? 'n' : *value;
+    }
+    /* A character that was cut in the middle would make the whole page unreadable. */
+    while (*value != '\0' && length > 0 && ((unsigned char)*value & 0xc0) == 0x80) {
+        value--;
+        length--;
+    }
+    out[length] = '\0';
+}
+
+void pj_metric_add(struct pj_metric *metric, int64_t delta)
+{
+    atomic_fetch_add_explicit(&metric->value, delta, memory_order_relaxed);
+}
+
+void pj_metric_set(struct pj_metric *metric, int64_t value)
+{
+    atomic_store_explicit(&metric->value, value, memory_order_relaxed);
+}
+
+void pj_metric_observe_us(struct pj_metric *metric, int64_t microseconds)
+{
+    size_t bucket = 0;
+    if (metric->counts == NULL)
+        return;
+    if (microseconds < 0)
+        microseconds = 0;
+    while (bucket < BOUNDS && microseconds > bounds[bucket].microseconds)
+        bucket++;
+    atomic_fetch_add_explicit(&metric->counts[bucket], 1, memory_order_relaxed);
+    pj_metric_add(metric, microseconds);
+}
+
+int64_t pj_metric_value(const struct pj_metric *metric)
+{
+    if (metric->counts == NULL)
+        return atomic_load_explicit(&metric->value, memory_order_relaxed);
+    int64_t count = 0;
+    for (size_t i = 0; i <= BOUNDS; i++)
+        count += atomic_load_explicit(&metric->counts[i], memory_order_relaxed);
+    return count;
+}
+
+void pj_metric_hide(struct pj_metric *metric)
+{
+    atomic_store(&metric->hidden, true);
+}
+
+static void render_header(FILE *out, const struct family *family)
+{
+    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    fprintf(out, "# HELP %s ", family->name);
+    for (const char *c = family->help; *c != '\0'; c++) {
+        if (*c == '\\' || *c == '\n')
+            fputc('\\', out);
+        fputc(*c == '\n' ? 'n' : *c, out);
+    }
+    fprintf(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
+}
+
+static void render_histogram(FILE *out, const char *name, const struct pj_metric *metric)
+{
+    const char *labels = metric->labels;
+    const char *comma = *labels != '\0' ? "," : "";
+    const char *open = *labels != '\0' ? "{" : "";
+    const char *close = *labels != '\0' ? "}" : "";
+    int64_t sum = atomic_load_explicit(&metric->value, memory_order_relaxed);
+    int64_t count = 0;
+    for (size_t i = 0; i <= BOUNDS; i++) {
+        count += atomic_load_explicit(&metric->counts[i], memory_order_relaxed);
+        fprintf(out, "%s_bucket{%s%sle=\"%s\"} %" PRId64 "\n", name, labels, comma,
+                i < BOUNDS ? bounds[i].seconds : "+Inf", count);
+    }
+    fprintf(out, "%s_sum%s%s%s %" PRId64 ".%06" PRId64 "\n", name, open, labels, close,
+            sum / 1000000, sum % 1000000);
+    /* Of the same reading as the buckets, so that it equals the last one. */
+    fprintf(out, "%s_count%s%s%s %" PRId64 "\n", name, open, labels, close, count);
+}
+
+static void render_series(FILE *out, const struct family *family, const struct pj_metric *metric)
+{
+    if (family->kind == PJ_HISTOGRAM) {
+        render_histogram(out, family->name, metric);
+        return;
+    }
+    const bool plain = *metric->labels == '\0';
+    fprintf(out, "%s%s%s%s %" PRId64 "\n", family->name, plain ? "" : "{", metric->labels,
+            plain ? "" : "}", pj_metric_value(metric));
+}
+
+char *pj_metrics_render(struct pj_metrics *metrics)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = must(open_memstream(&text, &length));
+    pthread_mutex_lock(&metrics->mutex);
+    for (const struct family *family = metrics->families; family != NULL; family = family->next) {
+        bool headed = false;
+        for (const struct pj_metric *metric = family->series; metric != NULL;
+             metric = metric->next) {
+            if (atomic_load(&metric->hidden))
+                continue;
+            if (!headed)
+                render_header(out, family);
+            headed = true;
+            render_series(out, family, metric);
+        }
+    }
+    pthread_mutex_unlock(&metrics->mutex);
+    if (fclose(out) != 0)
+        abort();
+    return text;
+}

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/registry.h"
+
+#include <curl/curl.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TIMEOUT_MS = 5000,
+    CONNECT_TIMEOUT_MS = 3000,
+    ANSWER_MOST = 4 << 20,
+    REDIRECTS_MOST = 3,
+    UNKNOWN_SCHEMA = 40403,
+    REASON_MOST = 300,
+};
+
+#define MEDIA_TYPE "application/vnd.schemaregistry.v1+json"
+
+struct pj_registry {
+    CURL *curl; /* one handle, so that its connection is used again */
+    struct curl_slist *headers;
+    char *url; /* without a slash at its end */
+    char *username;
+    char *password;
+    char *ca_file;
+    int64_t timeout_ms;
+    bool tls;
+    char curl_message[CURL_ERROR_SIZE];
+};
+
+/* What came back; `json` is NULL where the body is not JSON. */
+struct answer {
+    char *body;
+    size_t length;
+    bool too_large;
+    long status;
+    json_t *json;
+};
+
+static CURLcode global_status;
+
+static void global_init(void)
+{
+    global_status = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static bool has_part(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK;
+    curl_free(text);
+    return found;
+}
+
+static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error *error)
+{
+    /* The text itself is not shown before it is known to hold no password. */
+    if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the schema registry's URL is not understood; give "
+                              "--schema-registry-url such as http://127.0.0.1:8081");
+    if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the schema registry's URL holds a user or a password; give "
+                              "--schema-registry-username and the variable "
+                              "PROJECTIONIST_SCHEMA_REGISTRY_PASSWORD instead");
+    if (has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the schema registry's URL %.200s has a ? or a #; leave out what "
+                              "follows the path",
+                              text);
+    char *scheme = NULL;
+    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
+        abort();
+    *tls = strcmp(scheme, "https") == 0;
+    bool known = *tls || strcmp(scheme, "http") == 0;
+    curl_free(scheme);
+    if (!known || !has_part(url, CURLUPART_HOST))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the schema registry's URL %.200s is neither http:// nor https://",
+                              text);
+    return 0;
+}
+
+static int check_url(const char *text, bool *tls, struct pj_error *error)
+{
+    CURLU *url = curl_url();
+    if (url == NULL)
+        abort();
+    int status = check_parts(url, text, tls, error);
+    curl_url_cleanup(url);
+    return status;
+}
+
+static char *copy(const char *text)
+{
+    char *copied = text != NULL ? strdup(text) : NULL;
+    if (text != NULL && copied == NULL)
+        abort();
+    return copied;
+}
+
+int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings *settings,
+                     struct pj_error *error)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    bool tls;
+    pthread_once(&once, global_init);
+    if (global_status != CURLE_OK)
+        return pj_error_fatal(error, PJ_EXIT_FAILED, "libcurl does not start: %s",
+                              curl_easy_strerror(global_status));
+    if (check_url(settings->url != NULL ? settings->url : "", &tls, error) != 0)
+        return -1;
+    struct pj_registry *registry = calloc(1, sizeof *registry);
+    if (registry == NULL)
+        abort();
+    registry->tls = tls;
+    registry->url = copy(settings->url);
+    registry->username = copy(settings->username);
+    registry->password = copy(settings->password);
+    registry->ca_file = copy(settings->ca_file);
+    registry->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
+    for (size_t end = strlen(registry->url); end > 0 && registry->url[end - 1] == '/';)
+        registry->url[--end] = '\0';
+    registry->headers = curl_slist_append(NULL, "Accept: " MEDIA_TYPE ", application/json");
+    registry->curl = curl_easy_init();
+    if (registry->headers == NULL || registry->curl == NULL ||
+        curl_slist_append(registry->headers, "Content-Type: " MEDIA_TYPE) == NULL)
+        abort();
+    *out = registry;
+    return 0;
+}
+
+void pj_registry_close(struct pj_registry *registry)
+{
+    if (registry == NULL)
+        return;
+    curl_easy_cleanup(registry->curl);
+    curl_slist_free_all(registry->headers);
+    free(registry->url);
+    free(registry->username);
+    free(registry->password);
+    free(registry->ca_file);
+    free(registry);
+}
+
+/* --- a request ------------------------------------------------------------------------------- */
+
+static size_t receive(char *data, size_t size, size_t count, void *context)
+{
+    struct answer *answer = context;
+    size_t length = size * count;
+    if (length > ANSWER_MOST - answer->length) {
+        answer->too_large = true;
+        return 0; /* libcurl gives the transfer up */
+    }
+    char *body = realloc(answer->body, answer->length + length + 1);
+    if (body == NULL)
+        return 0;
+    memcpy(body + answer->length, data, length);
+    answer->body = body;
+    answer->length += length;
+    return length;
+}
+
+static void set_up(struct pj_registry *registry, const char *method, const char *url,
+                   const char *body, struct answer *answer)
+{
+    CURL *curl = registry->curl;
+    long timeout_ms = (long)registry->timeout_ms;
+    /* A redirect must not carry the password out of TLS, nor into a file:// or the like. */
+    const char *redirects = registry->tls ? "https" : "http,https";
+    curl_easy_reset(curl); /* keeps the connection */
+    registry->curl_message[0] = '\0';
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, registry->curl_message);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, redirects);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTREDIR, (long)CURL_REDIR_POST_ALL);
+    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MOST);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "projectionist");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, registry->headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (registry->ca_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, registry->ca_file);
+    if (registry->username != NULL) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+        curl_easy_setopt(curl, CURLOPT_USERNAME, registry->username);
+        curl_easy_setopt(curl, CURLOPT_PASSWORD,
+                         registry->password != NULL ? registry->password : "");
+    }
+    if (body != NULL) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    }
+}
+
+/* A server that is away comes back; a certificate or a setting does not get better by itself. */
+static int transfer_error(const struct pj_registry *registry, const char *url, CURLcode code,
+                          const struct answer *answer, struct pj_error *error)
+{
+    const char *reason =
+        registry->curl_message[0] != '\0' ? registry->curl_message : curl_easy_strerror(code);
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+        return pj_error_set(error, PJ_FATAL,
+                            "the schema registry's certificate at %.200s is not trusted: %.200s; "
+                            "name its authority by --schema-registry-ca-file",
+                            url, reason);
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_TOO_MANY_REDIRECTS:
+        return pj_error_set(error, PJ_FATAL,
+                            "the schema registry cannot be asked at %.200s: %.200s; check "
+                            "--schema-registry-url",
+                            url, reason);
+    default:
+        break;
+    }
+    if (answer->too_large)
+        return pj_error_set(error, PJ_RETRY,
+                            "%.200s answers more than %d MiB, which no schema has; check "
+                            "--schema-registry-url",
+                            url, ANSWER_MOST >> 20);
+    return pj_error_set(error, PJ_RETRY,
+                        "the schema registry does not answer at %.200s: %.200s; is it running, and "
+                        "is --schema-registry-url right?",
+                        url, reason);
+}
+
+/* The registry's own words; registries differ in how they call them. */
+static const char *reason_of(const struct answer *answer)
+{
+    static const char *const names[] = {"message", "detail", "title", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *text = json_string_value(json_object_get(answer->json, names[i]));
+        if (text != NULL && *text != '\0')
+            return text;
+    }
+    return "it gives no reason";
+}
+
+static bool is_unknown_schema(const struct answer *answer)
+{
+    return answer->status == 404 &&
+           json_integer_value(json_object_get(answer->json, "error_code")) == UNKNOWN_SCHEMA;
+}
+
+static int refused(const struct pj_registry *registry, const char *url, const char *reason,
+                   long status, struct pj_error *error)
+{
+    const char *remedy = "check --schema-registry-username and the variable "
+                         "PROJECTIONIST_SCHEMA_REGISTRY_PASSWORD";
+    if (registry->username == NULL)
+        return pj_error_set(error, PJ_FATAL,
+                            "the schema registry refuses a request without a user at %.200s (HTTP "
+                            "%ld): %.200s; %s",
+                            url, status, reason, remedy);
+    return pj_error_set(error, PJ_FATAL,
+                        "the schema registry refuses the user '%.60s' at %.200s (HTTP %ld): "
+                        "%.200s; %s",
+                        registry->username, url, status, reason, remedy);
+}
+
+/* 0 for a 2xx with JSON in it, else the error and its class. */
+static int judge(const struct pj_registry *registry, const char *url, const struct answer *answer,
+                 struct pj_error *error)
+{
+    const long status = answer->status;
+    const char *reason = reason_of(answer);
+    if (status == 401 || status == 403)
+        return refused(registry, url, reason, status, error);
+    if (status >= 500 || status == 408 || status == 425 || status == 429)
+        return pj_error_set(error, PJ_RETRY,
+                            "the schema registry fails at %.200s (HTTP %ld): %.*s; see its log",
+                            url, status, REASON_MOST, reason);
+    /* A proxy before a registry that starts says 404 too, in HTML. */
+    if (answer->json == NULL)
+        return pj_error_set(error, PJ_RETRY,
+                            "%.200s does not answer as a schema registry (HTTP %ld, not JSON); "
+                            "check --schema-registry-url and its path",
+                            url, status);
+    if (is_unknown_schema(answer))
+        return pj_error_set(error, PJ_POISON, "the schema registry has no schema at %.200s: %.*s",
+                            url, REASON_MOST, reason);
+    if (status == 404)
+        return pj_error_set(error, PJ_FATAL,
+                            "nothing is found at %.200s: %.*s; check --schema-registry-url and its "
+                            "path, which is that of the registry's Confluent API",
+                            url, REASON_MOST, reason);
+    if (status < 200 || status > 299)
+        return pj_error_set(error, PJ_FATAL,
+                            "the schema registry refuses %.200s (HTTP %ld): %.*s; mend what it "
+                            "names",
+                            url, status, REASON_MOST, reason);
+    return 0;
+}
+
+/* Fills `answer`, also on failure; answer_free gives it back. */
+static int request(struct pj_registry *registry, const char *method, const char *url,
+                   const char *body, struct answer *answer, struct pj_error *error)
+{
+    memset(answer, 0, sizeof *answer);
+    set_up(registry, method, url, body, answer);
+    CURLcode code = curl_easy_perform(registry->curl);
+    if (code != CURLE_OK)
+        return transfer_error(registry, url, code, answer, error);
+    curl_easy_getinfo(registry->curl, CURLINFO_RESPONSE_CODE, &answer->status);
+    if (answer->length > 0)
+        answer->json = json_loadb(answer->body, answer->length, 0, NULL);
+    return judge(registry, url, answer, error);
+}
+
+static void answer_free(struct answer *answer)
+{
+    json_decref(answer->json);
+    free(answer->body);
+}
+
+/* The URL of a path, whose %s is the subject with what must be escaped. malloc'ed. */
+static char *url_of(struct pj_registry *registry, const char *before, const char *subject,
+                    const char *after)
+{
+    char *escaped = curl_easy_escape(registry->curl, subject, 0);
+    char *url = NULL;
+    if (escaped == NULL || asprintf(&url, "%s%s%s%s", registry->url, before, escaped, after) < 0)
+        abort();
+    curl_free(escaped);
+    return url;
+}
+
+/* Sends a JSON object, which it takes. */
+static int send_object(struct pj_registry *registry, const char *method, const char *url,
+                       json_t *object, struct answer *answer, struct pj_error *error)
+{
+    char *body = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    if (body == NULL) {
+        memset(answer, 0, sizeof *answer);
+        return pj_error_set(error, PJ_FATAL, "what is sent to %.200s is not UTF-8", url);
+    }
+    int status = request(registry, method, url, body, answer, error);
+    free(body);
+    return status;
+}
+
+/* --- the calls ------------------------------------------------------------------------------- */
+
+static int take_schema(int32_t id, const char *url, const struct answer *answer, char **schema,
+                       struct pj_error *error)
+{
+    const json_t *text = json_object_get(answer->json, "schema");
+    const json_t *type = json_object_get(answer->json, "schemaType");
+    const json_t *references = json_object_get(answer->json, "references");
+    if (type != NULL && !json_is_null(type) &&
+        (json_string_value(type) == NULL || strcmp(json_string_value(type), "AVRO") != 0))
+        return pj_error_set(error, PJ_POISON, "schema id %d is %.40s, not Avro (%.200s)", id,
+                            json_is_string(type) ? json_string_value(type) : "of a strange type",
+                            url);
+    if (json_array_size(references) > 0)
+        return pj_error_set(
+            error, PJ_POISON,
+            "schema id %d refers to other schemas, which is not supported; register "
+            "it as one schema (%.200s)",
+            id, url);
+    if (!json_is_string(text))
+        return pj_error_set(error, PJ_RETRY,
+                            "%.200s answers without a schema; check --schema-registry-url and its "
+                            "path",
+                            url);
+    *schema = copy(json_string_value(text));
+    return 0;
+}
+
+int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
+                       struct pj_error *error)
+{
+    struct answer answer;
+    char *url = NULL;
+    if (id < 0)
+        return pj_error_set(error, PJ_POISON, "schema id %d is below 0: no registry gives such ids",
+                            id);
+    if (asprintf(&url, "%s/schemas/ids/%d", registry->url, id) < 0)
+        abort();
+    int status = request(registry, "GET", url, NULL, &answer, error);
+    if (status == 0)
+        status = take_schema(id, url, &answer, schema, error);
+    answer_free(&answer);
+    free(url);
+    return status;
+}
+
+int pj_registry_register(struct pj_registry *registry, const char *subject, const char *schema,
+                         int32_t *id, struct pj_error *error)
+{
+    struct answer answer;
+    char *url = url_of(registry, "/subjects/", subject, "/versions");
+    int status =
+        send_object(registry, "POST", url, json_pack("{s:s}", "schema", schema), &answer, error);
+    if (status == 0) {
+        const json_t *given = json_object_get(answer.json, "id");
+        json_int_t number = json_integer_value(given);
+        if (json_is_integer(given) && number >= 0 && number <= INT32_MAX)
+            *id = (int32_t)number;
+        else
+            status = pj_error_set(error, PJ_RETRY,
+                                  "%.200s answers without an id; check --schema-registry-url and "
+                                  "its path",
+                                  url);
+    }
+    answer_free(&answer);
+    free(url);
+    return status;
+}
+
+int pj_registry_set_compatibility(struct pj_registry *registry, const char *subject,
+                                  const char *level, struct pj_error *error)
+{
+    struct answer answer;
+    char *url = url_of(registry, "/config/", subject, "");
+    int status = send_object(registry, "PUT", url, json_pack("{s:s}", "compatibility", level),
+                             &answer, error);
+    answer_free(&answer);
+    free(url);
+    return status;
+}
