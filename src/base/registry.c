@@ -26,7 +26,7 @@ struct pj_registry {
     char *password;
     char *ca_file;
     int64_t timeout_ms;
-    bool tls;
+    bool tls = false;
     char curl_message[CURL_ERROR_SIZE];
 };
 
@@ -108,7 +108,7 @@ int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings
                      struct pj_error *error)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    bool tls;
+    bool tls = false;
     pthread_once(&once, global_init);
     if (global_status != CURLE_OK)
         return pj_error_fatal(error, PJ_EXIT_FAILED, "libcurl does not start: %s",
