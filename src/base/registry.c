@@ -26,7 +26,7 @@ struct pj_registry {
     char *password;
     char *ca_file;
     int64_t timeout_ms;
-    bool tls = false;
+    bool tls;
     char curl_message[CURL_ERROR_SIZE];
 };
 
