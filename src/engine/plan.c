@@ -57,12 +57,31 @@ static bool is_record_union(const struct pj_avro_type *type)
     return records > 1;
 }
 
-static bool same_name(const struct pj_avro_type *ours, const struct pj_avro_type *theirs)
+/* How two things can be one, the surest way first. */
+enum { BY_NAME, BY_OUR_ALIAS, BY_THEIR_ALIAS, WAYS };
+
+static bool same(int way, const char *ours, const json_t *our_aliases, const char *theirs,
+                 const json_t *their_aliases)
 {
-    const char *our_name = pj_schema_short_name(ours->name);
-    const char *their_name = pj_schema_short_name(theirs->name);
-    return strcmp(our_name, their_name) == 0 || names(ours->aliases, their_name) ||
-           names(theirs->aliases, our_name);
+    return way == BY_NAME        ? strcmp(ours, theirs) == 0
+           : way == BY_OUR_ALIAS ? names(our_aliases, theirs)
+                                 : names(their_aliases, ours);
+}
+
+/* Our record, of several, for the writer's. */
+static const struct pj_avro_type *our_record(const struct pj_avro_type *ours,
+                                             const struct pj_avro_type *theirs)
+{
+    for (int way = BY_NAME; way < WAYS; way++) {
+        for (size_t i = 0; i < ours->count; i++) {
+            const struct pj_avro_type *branch = ours->branches[i];
+            if (branch->kind == PJ_AVRO_RECORD &&
+                same(way, pj_schema_short_name(branch->name), branch->aliases,
+                     pj_schema_short_name(theirs->name), theirs->aliases))
+                return branch;
+        }
+    }
+    return NULL;
 }
 
 /* Our branch for the writer's type; NULL where there is none. Leaves need not match here: whether
@@ -72,14 +91,12 @@ static const struct pj_avro_type *our_branch(const struct pj_avro_type *ours,
 {
     if (ours == NULL || ours->kind != PJ_AVRO_UNION)
         return ours;
-    bool by_name = is_record_union(ours);
+    if (theirs->kind == PJ_AVRO_RECORD && is_record_union(ours))
+        return our_record(ours, theirs);
     const struct pj_avro_type *any = NULL;
     for (size_t i = 0; i < ours->count; i++) {
         const struct pj_avro_type *branch = ours->branches[i];
-        if (theirs->kind == PJ_AVRO_RECORD && branch->kind == PJ_AVRO_RECORD &&
-            (!by_name || same_name(branch, theirs)))
-            return branch;
-        if (branch->kind == theirs->kind && theirs->kind != PJ_AVRO_RECORD)
+        if (branch->kind == theirs->kind)
             return branch;
         if (branch->kind != PJ_AVRO_NULL && branch->kind != PJ_AVRO_RECORD)
             any = branch;
@@ -87,20 +104,29 @@ static const struct pj_avro_type *our_branch(const struct pj_avro_type *ours,
     return theirs->kind == PJ_AVRO_RECORD || theirs->kind == PJ_AVRO_NULL ? NULL : any;
 }
 
-/* The writer's field for ours: by name, by our aliases, by the writer's. */
-static bool find_field(const struct pj_avro_type *writer, const struct pj_avro_field *ours,
-                       size_t *index)
+static bool has_field(const struct pj_avro_type *record, const char *name)
 {
-    for (int way = 0; way < 3; way++) {
-        for (size_t i = 0; i < writer->count; i++) {
-            const struct pj_avro_field *theirs = &writer->fields[i];
-            bool found = way == 0   ? strcmp(theirs->name, ours->name) == 0
-                         : way == 1 ? names(ours->aliases, theirs->name)
-                                    : names(theirs->aliases, ours->name);
-            if (found) {
-                *index = i;
-                return true;
-            }
+    for (size_t i = 0; i < record->count; i++) {
+        if (strcmp(record->fields[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The writer's field for ours. One that has the name of another of ours, or is bound already, is
+ * not taken by an alias. */
+static bool find_field(const struct pj_plan_node *node, const struct pj_avro_type *record,
+                       const struct pj_avro_field *ours, size_t *index)
+{
+    for (int way = BY_NAME; way < WAYS; way++) {
+        for (size_t i = 0; i < node->type->count; i++) {
+            const struct pj_avro_field *theirs = &node->type->fields[i];
+            if (!same(way, ours->name, ours->aliases, theirs->name, theirs->aliases))
+                continue;
+            if (way != BY_NAME && (node->children[i] != NULL || has_field(record, theirs->name)))
+                continue;
+            *index = i;
+            return true;
         }
     }
     return false;
@@ -259,7 +285,7 @@ static void plan_record(struct planning *planning, struct pj_plan_node *node,
         step(below, path, field->name);
         if (!wanted(planning->source, below))
             continue;
-        if (find_field(writer, field, &index))
+        if (find_field(node, ours, field, &index))
             node->children[index] =
                 plan_node(planning, writer->fields[index].type, field->type, below);
         else
