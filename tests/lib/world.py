@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A world for one test: a database of its own, topics made anew, and the consumers that work there.
+
+The names of the topics are fixed, so there is one world at a time.
+"""
+
+import contextlib
+import json
+import uuid
+from pathlib import Path
+
+import psycopg
+from psycopg import conninfo, sql
+
+from lib import consumers, database, events, kafka
+
+PROJECTOR = "command-projector"
+RECORDER = "event-recorder"
+
+
+@contextlib.contextmanager
+def new_database(migrated=True, template=None):
+    """A database that lives as long as the with; its DSN. A migrated one may be the template of
+    others, which costs less than to migrate them."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    dsn = conninfo.make_conninfo(database.dsn(), dbname=name)
+    with psycopg.connect(database.dsn(), autocommit=True) as server:
+        of = sql.SQL(" TEMPLATE {}").format(
+            sql.Identifier(conninfo.conninfo_to_dict(template)["dbname"])) if template else sql.SQL("")
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + of)
+    try:
+        if migrated and not template:
+            result = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": dsn})
+            assert result.returncode == 0, result.stderr
+        yield dsn
+    finally:
+        with psycopg.connect(database.dsn(), autocommit=True) as server:
+            server.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+
+
+def new_topics(partitions):
+    """Deletes the topics and makes them again, empty."""
+    kafka.delete_topics(*events.TOPICS)
+    kafka.create_topics(*events.TOPICS, partitions=partitions)
+
+
+class World:
+    """dsn, database (a connection to it), consumers, and schema_ids by topic."""
+
+    def __init__(self, dsn, connection, folder):
+        self.dsn = dsn
+        self.database = connection
+        self.consumers = consumers.Consumers(Path(folder), {"POSTGRES_DSN": dsn})
+        self.schema_ids = events.register_schemas()
+        self._groups = {}
+
+    def group(self, name):
+        """The group of this world's command-projector or event-recorder."""
+        return self._groups.setdefault(name, consumers.Consumers.new_group(name))
+
+    def record(self, event, partition=None):
+        return events.record(event, self.schema_ids, partition=partition)
+
+    def publish(self, happened, partition=None):
+        """Publishes events (or ready kafka.Records) in order."""
+        kafka.produce([item if isinstance(item, kafka.Record) else self.record(item, partition)
+                       for item in happened])
+
+    def start(self, name, *arguments, **variables):
+        """Starts a consumer in its group of this world; group=… names another."""
+        variables.setdefault("group", self.group(name))
+        return self.consumers.start(name, *arguments, **variables)
+
+    def catch_up(self, *names, **variables):
+        """Runs consumers, one after the other, until they have caught up; both where none is
+        named."""
+        for name in names or (PROJECTOR, RECORDER):
+            variables_of = {"group": self.group(name), **variables}
+            self.consumers.catch_up(name, **variables_of)
+
+    def rows(self, table, without=database.VOLATILE):
+        return database.table(self.database, table, without)
+
+    def count(self, table):
+        return database.count(self.database, table)
+
+    def value(self, query, parameters=None):
+        return database.value(self.database, query, parameters)
+
+    def letters(self, group=None):
+        """The dead letters, in order of their records."""
+        with self.database.cursor() as cursor:
+            return cursor.execute(
+                "SELECT * FROM projectionist.dead_letters WHERE consumer_group = "
+                "coalesce(%s, consumer_group) ORDER BY topic, partition, record_offset",
+                [group]).fetchall()
+
+    def offsets(self, group):
+        """{(topic, partition): next_offset}, as the database has them."""
+        return database.next_offsets(self.database, group)
+
+    def assert_caught_up(self, group, topic):
+        """Every partition's offset is its end."""
+        ends = {place: end for place, end in kafka.end_offsets(topic).items() if end > 0}
+        assert self.offsets(group) == ends
+
+    def wait_for_ends(self, group, topic, deadline=consumers.DEADLINE):
+        database.wait_for_offsets(self.database, group, kafka.end_offsets(topic), deadline)
+
+    def status(self):
+        """What `projectionist status --json` says: {group: consumer}."""
+        result = consumers.run("projectionist", "status", "--json",
+                               variables={"POSTGRES_DSN": self.dsn})
+        assert result.returncode == 0, result.stderr
+        answer = json.loads(result.stdout)
+        assert answer["kafka_error"] is None, answer
+        return {consumer["group"]: consumer for consumer in answer["consumers"]}
+
+    def close(self):
+        try:
+            self.consumers.end()
+        finally:
+            self.database.close()
+
+
+@contextlib.contextmanager
+def open_world(folder, partitions=3, template=None):
+    """A world that lives as long as the with. At its end its consumers must have ended well."""
+    with new_database(template=template) as dsn:
+        new_topics(partitions)
+        world = World(dsn, database.connect(dsn), folder)
+        try:
+            yield world
+        finally:
+            world.close()
