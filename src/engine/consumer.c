@@ -59,11 +59,11 @@ static const char *const fixed[][2] = {
 
 /* Memory at full load is bounded by the queue; the rest keeps latency low. */
 static const char *const defaults[][2] = {
-    {"isolation.level", "read_committed"},  {"partition.assignment.strategy", "cooperative-sticky"},
-    {"allow.auto.create.topics", "false"},  {"session.timeout.ms", "10000"},
-    {"heartbeat.interval.ms", "2000"},      {"fetch.wait.max.ms", "250"},
-    {"queued.min.messages", "50000"},       {"queued.max.messages.kbytes", "12288"},
-    {"fetch.message.max.bytes", "1048576"}, {"reconnect.backoff.max.ms", "2000"},
+    {"isolation.level", "read_committed"}, {"partition.assignment.strategy", "cooperative-sticky"},
+    {"allow.auto.create.topics", "false"}, {"session.timeout.ms", "10000"},
+    {"heartbeat.interval.ms", "2000"},     {"fetch.wait.max.ms", "250"},
+    {"queued.min.messages", "20000"},      {"queued.max.messages.kbytes", "4096"},
+    {"fetch.message.max.bytes", "131072"}, {"reconnect.backoff.max.ms", "2000"},
     {"log.connection.close", "false"},
 };
 
