@@ -4,6 +4,7 @@
 import contextlib
 import os
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def cli(*arguments, **options):
     return finish(start(*arguments, **options))
 
 
+def drop_database(connection, name):
+    """An autovacuum worker may be in it, which only a superuser could end: it leaves by itself."""
+    deadline = time.monotonic() + ADMIN_WAIT
+    while True:
+        try:
+            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+            return
+        except psycopg.errors.InsufficientPrivilege:
+            if time.monotonic() > deadline:
+                raise
+
+
 @contextlib.contextmanager
 def temporary_database():
     """An empty database, by its DSN."""
@@ -62,4 +75,4 @@ def temporary_database():
         try:
             yield conninfo.make_conninfo(server, dbname=name)
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+            drop_database(connection, name)
