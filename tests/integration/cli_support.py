@@ -12,7 +12,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("PROJECTIONIST_BIN", REPOSITORY / "build/dev/bin/projectionist")
+PROGRAM = Path(os.environ.get("PROJECTIONIST_BIN") or REPOSITORY / "build/dev/bin") / "projectionist"
 ADMIN_WAIT = 30  # seconds that a server may take to do what a test asks
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SCHEMA_REGISTRY_URL")
 

@@ -2,7 +2,7 @@
 """The projectionist command against real servers: help, configuration, topics, schemas, status.
 
 The servers are those of the environment (eval "$(deploy/local/cluster env)"), the program is
-PROJECTIONIST_BIN, by default that of the dev preset. Each module has a database of its own.
+in PROJECTIONIST_BIN, by default that of the dev preset. Each module has a database of its own.
 """
 
 import json
