@@ -44,6 +44,7 @@ static const struct {
     {"timestamp-nanos", PJ_LOGICAL_TIMESTAMP_NANOS, 1u << PJ_AVRO_LONG},
     {"local-timestamp-millis", PJ_LOGICAL_TIMESTAMP_MILLIS, 1u << PJ_AVRO_LONG},
     {"local-timestamp-micros", PJ_LOGICAL_TIMESTAMP_MICROS, 1u << PJ_AVRO_LONG},
+    {"local-timestamp-nanos", PJ_LOGICAL_TIMESTAMP_NANOS, 1u << PJ_AVRO_LONG},
     {"decimal", PJ_LOGICAL_DECIMAL, 1u << PJ_AVRO_BYTES | 1u << PJ_AVRO_FIXED},
 };
 
