@@ -85,6 +85,9 @@ struct outcome {
     struct pj_written written;
 };
 
+/* Told apart from others by its address, so it is not made anew for each transaction. */
+static const struct pj_statement settle_statement = {.name = "pj_settle", .sql = "SELECT"};
+
 static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, size_t from,
                               size_t to, struct outcome *outcome, struct pj_error *error)
 {
@@ -98,9 +101,7 @@ static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, 
             return -1;
         /* The pipeline is bounded: a flood of bad records is settled piece by piece. */
         if (++outcome->dead_letters % 64 == 0 &&
-            pj_postgres_run(engine->postgres,
-                            &(const struct pj_statement){.name = "pj_settle", .sql = "SELECT"},
-                            NULL, NULL, error) != 0)
+            pj_postgres_run(engine->postgres, &settle_statement, NULL, NULL, error) != 0)
             return -1;
     }
     return 0;
