@@ -301,3 +301,38 @@ def test_floods_of_both_kinds_mixed(world):
         consumer.wait_until(lambda: world.offsets(group) == {(COMMANDS, 0): published})
     assert len(world.letters()) == published - 4
     assert world.count("safari_commands") == 4
+
+
+# Refuses rows of one type as if the server had no connection left, while a row says so.
+BUSY = """
+CREATE TABLE busy (busy boolean);
+INSERT INTO busy VALUES (true);
+CREATE FUNCTION refuse_while_busy() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.type = 'busy' AND (SELECT busy FROM busy) THEN
+        RAISE EXCEPTION 'busy' USING ERRCODE = '53300';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER busy BEFORE INSERT ON safari_commands
+    FOR EACH ROW EXECUTE FUNCTION refuse_while_busy();
+"""
+
+
+def test_a_stop_amid_a_divided_batch_loses_nothing(world):
+    """The first half waits for the server when the stop comes: the second must not pass it."""
+    writer = Writer(world, COMMANDS)
+    world.database.execute(BUSY)
+    waiting = events.command_submitted(events.id_of("waiting"), type="busy")
+    world.publish([world.record(waiting, 0), writer.bad("", payload='"\\u0000"').record])
+    consumer = world.start(PROJECTOR)
+    consumer.wait_for_log("waiting for a server")
+    consumer.stop()
+    assert world.offsets(world.group(PROJECTOR)) == {}
+    assert world.letters() == []
+
+    world.database.execute("UPDATE busy SET busy = false")
+    world.catch_up(PROJECTOR)
+    assert [str(row["command_id"]) for row in world.rows("safari_commands")] == [
+        waiting["command_id"]]
+    assert [letter["record_offset"] for letter in world.letters()] == [1]
