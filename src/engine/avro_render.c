@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <uuid/uuid.h>
 
 /* A text that grows in an arena, up to a bound: names and symbols are of any length and cost a
  * record a byte or none, so a small record could claim all memory. */
@@ -251,6 +252,10 @@ static int render_text(struct pj_avro_reader *reader, const struct pj_avro_type 
         if (pj_avro_decimal_text(reader, data, length, type->scale, text->arena, &decimal) != 0)
             return -1;
         put_string(text, decimal);
+    } else if (type->logical == PJ_LOGICAL_UUID && type->kind == PJ_AVRO_FIXED) {
+        char uuid[37];
+        uuid_unparse_lower((const unsigned char *)data, uuid);
+        put_quoted(text, uuid, 36);
     } else if (type->kind == PJ_AVRO_STRING) {
         put_quoted(text, data, length);
     } else {
