@@ -31,7 +31,9 @@ static bool wanted(const struct pj_source *source, const char *path)
 
 static void step(char *out, const char *path, const char *name)
 {
-    snprintf(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name);
+    /* No projection has a path as long as this; cut, it could only be mistaken for another. */
+    if (snprintf(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name) >= PATH_MOST)
+        snprintf(out, PATH_MOST, "?");
 }
 
 static bool names(const json_t *aliases, const char *name)
