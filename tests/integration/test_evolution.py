@@ -476,3 +476,15 @@ def test_what_we_cannot_read_is_set_aside(world, client, free_subjects, tmp_path
     for letter, says in zip(letters, ["body is neither", "status is missing", "type long"]):
         assert says in letter["message"]
     assert [row["status"] for row in world.rows("safari_commands")] == ["QUEUED"] * 3
+
+
+def test_schemas_are_kept(world):
+    """What the registry gave is in Postgres: without the registry it is still known."""
+    world.publish(command_events("kept", "first"))
+    world.catch_up(PROJECTOR)
+    kept, = world.database.execute("SELECT * FROM projectionist.schemas").fetchall()
+    assert kept["schema_id"] == world.schema_ids[COMMANDS]
+    assert kept["registry"] == registry.url()
+    assert json.loads(kept["schema"])["name"] == "CommandEvent"
+    world.catch_up(PROJECTOR, group=world.consumers.new_group(), SCHEMA_REGISTRY_URL=None)
+    assert world.letters() == []
