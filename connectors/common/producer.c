@@ -76,9 +76,12 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     bool failed = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
     (void)client;
     if (failed)
-        pj_error_set(&failure, PJ_FATAL, "cannot publish to topic %s, partition %d: %s",
+        pj_error_set(&failure, PJ_FATAL, "cannot publish to topic %s, partition %d: %s%s",
                      rd_kafka_topic_name(message->rkt), (int)message->partition,
-                     rd_kafka_err2str(message->err));
+                     rd_kafka_err2str(message->err),
+                     message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+                         ? " (the topic's max.message.bytes says how large it may be)"
+                         : "");
     pthread_mutex_lock(&producer->mutex);
     if (failed) {
         producer->counts.failed++;

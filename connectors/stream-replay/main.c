@@ -129,14 +129,8 @@ static void print_help(void)
           stdout);
     pj_config_print_options(stdout, options, HELP_WIDTH);
     fputs("\n"
-          "ENVIRONMENT\n"
-          "  Any option is also a variable: --schema-registry-url is\n"
-          "  PROJECTIONIST_SCHEMA_REGISTRY_URL; and PROJECTIONIST_SCHEMA_REGISTRY_URL_FILE\n"
-          "  names a file that holds its value. A flag beats a variable, a variable beats\n"
-          "  the file given by --config.\n"
-          "\n"
-          "  --kafka.KEY=VALUE (PROJECTIONIST_KAFKA_KEY) goes to librdkafka; at least\n"
-          "  PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS must be given.\n"
+          "  Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, must be given; the\n"
+          "  registry's too, unless the recordings have no schemas.\n"
           "\n"
           "EXIT STATUS\n"
           "  0  all was delivered\n"

@@ -5,7 +5,10 @@
  * An option named `batch-records` is the flag --batch-records, the variable
  * PROJECTIONIST_BATCH_RECORDS and the line `batch-records = …` of the file given by --config (or
  * PROJECTIONIST_CONFIG). Flag beats environment beats file beats default. Any variable may be
- * given as NAME_FILE: its value is then the content of that file (secrets of Kubernetes).
+ * given as NAME_FILE: its value is then the content of that file (secrets of Kubernetes), at most
+ * 64 KiB, without its last newline. An empty variable counts as not set; a variable that nothing
+ * here knows is passed over, while an unknown flag or line of the file is an error. Flags are not
+ * abbreviated. A value in the file is the rest of its line; comments (#) have lines of their own.
  *
  * Pass-through: --kafka.KEY=VALUE, `kafka.KEY = VALUE`, PROJECTIONIST_KAFKA_KEY (lower case, `_`
  * for `.`) go to librdkafka; --postgres.KEY, `postgres.KEY`, PROJECTIONIST_POSTGRES_KEY (lower
@@ -41,7 +44,7 @@ struct pj_option {
     const char *fallback; /* as the user would write it; NULL: unset (NULL, false, 0) */
     const char *argument; /* its name in the help, such as "URL"; NULL for a bool */
     const char *help;     /* a sentence or two, no newline */
-    int64_t least, most;
+    int64_t least, most;  /* both 0: no bounds */
     const char *choices;
 };
 
@@ -69,7 +72,8 @@ struct pj_config {
 /*
  * Reads all three sources into `settings` (by the table's offsets) and *config. argv[0] is passed
  * over. With --help or --version the other checks are left out. On failure the error is of exit
- * code PJ_EXIT_USAGE and nothing needs freeing. The strings live until pj_config_free.
+ * code PJ_EXIT_USAGE, its message begins with the flag, the variable or "file:line" that is wrong,
+ * and nothing needs freeing. The strings live until pj_config_free. For one thread (getopt_long).
  */
 int pj_config_read(struct pj_config *config, const struct pj_option *options, void *settings,
                    int argc, char **argv, struct pj_error *error) PJ_MUST_CHECK;

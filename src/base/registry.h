@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A client of the schema registry's Confluent REST API (libcurl, jansson). Calls block for at most
- * the request time-out; transient faults are the caller's to retry (class PJ_RETRY).
+ * the request time-out; transient faults are the caller's to retry (class PJ_RETRY). A client is
+ * for one thread at a time.
  */
 #ifndef PJ_BASE_REGISTRY_H
 #define PJ_BASE_REGISTRY_H
@@ -29,7 +30,9 @@ void pj_registry_close(struct pj_registry *registry); /* NULL is allowed */
 /*
  * GET /schemas/ids/{id}: the schema's text, malloc'ed. Errors: PJ_POISON when the registry says
  * there is no such id (404, error_code 40403) or that it is not Avro or uses references; PJ_RETRY
- * when it is away, slow, overloaded or answers what is not JSON; PJ_FATAL on 401 and 403.
+ * when it is away, slow, overloaded or answers what is not JSON; PJ_FATAL on 401 and 403, on a
+ * certificate that is not trusted, and on a 404 of another kind in JSON: the URL's path is wrong
+ * then, which must not turn every record into a dead letter.
  */
 int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
                        struct pj_error *error) PJ_MUST_CHECK;

@@ -13,7 +13,7 @@
 struct pj_command {
     const char *name; /* one word or two, "topics create" */
     const char *summary;
-    const char *description;         /* paragraphs, wrapped by hand at 76 columns */
+    const char *description;         /* paragraphs, wrapped by hand at 80 columns */
     const char *examples;            /* lines, as they would be typed */
     const char *exit_status;         /* lines besides those that all have, or NULL */
     const char *operands;            /* "PROJECTION", or NULL: then none is accepted */

@@ -17,8 +17,8 @@ static const char environment[] =
     "  and PROJECTIONIST_POSTGRES_DSN_FILE names a file that holds its value. A flag\n"
     "  beats a variable, a variable beats the file given by --config.\n"
     "\n"
-    "  --kafka.KEY=VALUE (PROJECTIONIST_KAFKA_KEY) goes to librdkafka, --postgres.KEY=\n"
-    "  VALUE (PROJECTIONIST_POSTGRES_KEY) to libpq; for example\n"
+    "  --kafka.KEY=VALUE (PROJECTIONIST_KAFKA_KEY) goes to librdkafka,\n"
+    "  --postgres.KEY=VALUE (PROJECTIONIST_POSTGRES_KEY) to libpq; for example\n"
     "  PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092.\n";
 
 static void print_list(FILE *out, const char *family)
@@ -74,7 +74,7 @@ void pj_help_command(FILE *out, const struct pj_command *command)
     fprintf(out, "NAME\n  projectionist %s - %s\n", command->name, command->summary);
     fprintf(out, "\nDESCRIPTION\n%s\nOPTIONS\n", command->description);
     pj_config_print_options(out, command->options, WIDTH);
-    fprintf(out, "\nENVIRONMENT\n%s\nEXIT STATUS\n%s", environment, common_exit_status);
+    fprintf(out, "\nEXIT STATUS\n%s", common_exit_status);
     if (command->exit_status != NULL)
         fputs(command->exit_status, out);
     fprintf(out, "\nEXAMPLES\n%s", command->examples);

@@ -270,14 +270,14 @@ const struct pj_command pj_command_migrate = {
     .name = "migrate",
     .summary = "make or update the tables",
     .description =
-        "  Applies the numbered files of deploy/sql, which are built into the program, that\n"
-        "  the database has not had yet, each in a transaction of its own. Tables that are\n"
-        "  there already keep their rows. It can be run at any time, and by several at\n"
-        "  once: one waits for the other and then finds nothing to do.\n"
+        "  Applies the numbered files of deploy/sql, which are built into the program,\n"
+        "  that the database has not had yet, each in a transaction of its own. Tables\n"
+        "  that are there already keep their rows. It can be run at any time, and by\n"
+        "  several at once: one waits for the other and then finds nothing to do.\n"
         "\n"
         "  The list of what was applied is the table projectionist.migrations. It is an\n"
-        "  error when an applied file has changed since, or when the database is newer than\n"
-        "  this program.\n"
+        "  error when an applied file has changed since, or when the database is newer\n"
+        "  than this program.\n"
         "\n"
         "  The role needs the right to create schemas, extensions (uuid-ossp) and tables.\n",
     .examples = "  projectionist migrate\n"

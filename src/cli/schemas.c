@@ -61,13 +61,14 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_schemas_register = {
     .name = "schemas register",
-    .summary = "make the events' schemas known to the registry",
+    .summary = "make the schemas known to the registry",
     .description =
         "  Registers the schema of each topic, which is built into the program, as the\n"
-        "  newest version of the subject TOPIC-value, and prints the id that the registry\n"
-        "  gives it. A schema that is there already keeps its id. Before that the subject's\n"
-        "  compatibility is set to BACKWARD_TRANSITIVE, so that no later version can be\n"
-        "  unreadable with an earlier one; a warning says where the registry refuses.\n",
+        "  newest version of the subject TOPIC-value, and prints the id that the\n"
+        "  registry gives it. A schema that is there already keeps its id. Before that\n"
+        "  the subject's compatibility is set to BACKWARD_TRANSITIVE, so that each later\n"
+        "  version reads the records of all earlier ones; a warning says where the\n"
+        "  registry refuses.\n",
     .examples = "  projectionist schemas register\n"
                 "  projectionist schemas register --dry-run\n",
     .options = options,

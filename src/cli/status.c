@@ -266,11 +266,12 @@ const struct pj_command pj_command_status = {
     .summary = "show how far each consumer is",
     .description =
         "  Shows, for each consumer and partition, the first offset that is not in the\n"
-        "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and which\n"
-        "  process commits; then the totals of each consumer and its open dead letters.\n"
+        "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and\n"
+        "  which process commits; then the totals of each consumer and its open dead\n"
+        "  letters.\n"
         "\n"
-        "  The offsets are read from Postgres, where they are committed with the rows; the\n"
-        "  group offsets that Kafka's own tools show are a courtesy and may be older.\n"
+        "  The offsets are read from Postgres, where they are committed with the rows;\n"
+        "  the group offsets that Kafka's own tools show are a courtesy and may be older.\n"
         "  Without Kafka, what Postgres knows is shown all the same.\n",
     .examples = "  projectionist status\n"
                 "  projectionist status --group event-recorder\n"

@@ -176,12 +176,13 @@ const struct pj_command pj_command_topics_create = {
     .name = "topics create",
     .summary = "make the topics",
     .description =
-        "  Makes those of the topics safari.commands, safari.sessions and safari.telemetry\n"
-        "  that are not there yet; existing ones are left as they are. All must have the\n"
-        "  same number of partitions: where one has another, nothing is made.\n"
+        "  Makes those of the topics safari.commands, safari.sessions and\n"
+        "  safari.telemetry that are not there yet; existing ones are left as they are.\n"
+        "  All must have the same number of partitions: where one has another, nothing\n"
+        "  is made.\n"
         "\n"
-        "  The topics are the history that tables are rebuilt from, so by default nothing\n"
-        "  in them is ever deleted. A warning names existing topics that do delete.\n"
+        "  The topics are the history that tables are rebuilt from, so by default\n"
+        "  nothing in them is ever deleted. A warning names existing topics that delete.\n"
         "\n"
         "  With TOPIC, those are made instead, in the same way.\n",
     .examples = "  projectionist topics create\n"

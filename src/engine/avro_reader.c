@@ -173,6 +173,7 @@ static int skip_entered(struct pj_avro_reader *reader, const struct pj_avro_type
     case PJ_AVRO_BOOLEAN:
         return pj_avro_read_boolean(reader, &boolean);
     case PJ_AVRO_INT:
+        return pj_avro_read_int(reader, &integer);
     case PJ_AVRO_LONG:
         return pj_avro_read_long(reader, &integer);
     case PJ_AVRO_FLOAT:

@@ -6,17 +6,26 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <uuid/uuid.h>
 
-/* A text that grows in an arena. */
+/* A text that grows in an arena, up to a bound: names and symbols are of any length and cost a
+ * record a byte or none, so a small record could claim all memory. */
+enum { TEXT_LEAST = 1 << 16, TEXT_PER_BYTE = 256 };
+
 struct text {
     struct pj_arena *arena;
     char *data;
     size_t length;
     size_t capacity;
+    size_t most;
+    bool full;
 };
 
 static void put(struct text *text, const char *data, size_t length)
 {
+    text->full = text->full || length > text->most - text->length;
+    if (text->full)
+        return;
     if (text->length + length > text->capacity) {
         size_t capacity = (text->length + length) * 2 + 64;
         char *bigger = pj_arena_alloc(text->arena, capacity);
@@ -236,11 +245,17 @@ static int render_text(struct pj_avro_reader *reader, const struct pj_avro_type 
     size_t length;
     if (pj_avro_read_text(reader, type, &data, &length) != 0)
         return -1;
+    if (text->full)
+        return 0;
     if (type->logical == PJ_LOGICAL_DECIMAL) {
         const char *decimal;
         if (pj_avro_decimal_text(reader, data, length, type->scale, text->arena, &decimal) != 0)
             return -1;
         put_string(text, decimal);
+    } else if (type->logical == PJ_LOGICAL_UUID && type->kind == PJ_AVRO_FIXED) {
+        char uuid[37];
+        uuid_unparse_lower((const unsigned char *)data, uuid);
+        put_quoted(text, uuid, 36);
     } else if (type->kind == PJ_AVRO_STRING) {
         put_quoted(text, data, length);
     } else {
@@ -282,7 +297,8 @@ static int render_entered(struct pj_avro_reader *reader, const struct pj_avro_ty
         return 0;
     case PJ_AVRO_INT:
     case PJ_AVRO_LONG:
-        if (pj_avro_read_long(reader, &integer) != 0)
+        if ((type->kind == PJ_AVRO_INT ? pj_avro_read_int(reader, &integer)
+                                       : pj_avro_read_long(reader, &integer)) != 0)
             return -1;
         put_number(text, type, integer);
         return 0;
@@ -324,8 +340,12 @@ int pj_avro_render(struct pj_avro_reader *reader, const struct pj_avro_type *typ
                    struct pj_arena *arena, const char **json, size_t *length)
 {
     struct text text = {.arena = arena};
+    text.most = TEXT_LEAST + TEXT_PER_BYTE * (size_t)(reader->end - reader->at);
     if (render(reader, type, &text) != 0)
         return -1;
+    if (text.full)
+        return pj_error_set(reader->error, PJ_POISON,
+                            "an Avro value is more than %zu bytes long as JSON", text.most);
     *json = text.data;
     *length = text.length;
     return 0;

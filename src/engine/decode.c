@@ -59,30 +59,34 @@ static int store_text(struct decoding *decoding, size_t slot, const char *data, 
     return type == PJ_TEXT ? check_length(decoding, slot) : 0;
 }
 
-static int store_time(struct decoding *decoding, const struct pj_plan_node *node, size_t slot,
-                      int64_t raw)
+bool pj_plan_time(enum pj_avro_logical unit, int64_t raw, int64_t *micros)
 {
-    struct pj_value *value = &decoding->values[slot];
-    int64_t micros = raw;
     bool overflow = false;
-    switch (node->time_unit) {
+    *micros = raw;
+    switch (unit) {
     case PJ_LOGICAL_DATE:
-        overflow = __builtin_mul_overflow(raw, INT64_C(86400000000), &micros);
+        overflow = __builtin_mul_overflow(raw, INT64_C(86400000000), micros);
         break;
     case PJ_LOGICAL_TIMESTAMP_MILLIS:
-        overflow = __builtin_mul_overflow(raw, INT64_C(1000), &micros);
+        overflow = __builtin_mul_overflow(raw, INT64_C(1000), micros);
         break;
     case PJ_LOGICAL_TIMESTAMP_NANOS:
-        micros = raw / 1000 - (raw % 1000 < 0 ? 1 : 0);
+        *micros = raw / 1000 - (raw % 1000 < 0 ? 1 : 0);
         break;
     default:
         break;
     }
     /* timestamptz begins in 4714 BC; its end is beyond what 64 bits of microseconds hold. */
-    if (overflow || micros < -INT64_C(210866803200000000))
+    return !overflow && *micros >= -INT64_C(210866803200000000);
+}
+
+static int store_time(struct decoding *decoding, const struct pj_plan_node *node, size_t slot,
+                      int64_t raw)
+{
+    struct pj_value *value = &decoding->values[slot];
+    if (!pj_plan_time(node->time_unit, raw, &value->integer))
         return bad_field(decoding, slot, "is a time that no timestamptz can hold");
     value->present = true;
-    value->integer = micros;
     return 0;
 }
 

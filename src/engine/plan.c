@@ -31,7 +31,9 @@ static bool wanted(const struct pj_source *source, const char *path)
 
 static void step(char *out, const char *path, const char *name)
 {
-    snprintf(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name);
+    /* No projection has a path as long as this; cut, it could only be mistaken for another. */
+    if (snprintf(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name) >= PATH_MOST)
+        snprintf(out, PATH_MOST, "?");
 }
 
 static bool names(const json_t *aliases, const char *name)
@@ -162,10 +164,8 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
         value->integer = json_integer_value(json);
         return json_is_integer(json);
     case PJ_TIMESTAMPTZ:
-        value->integer = json_integer_value(json);
-        if (ours->logical == PJ_LOGICAL_TIMESTAMP_MILLIS)
-            value->integer *= 1000;
-        return json_is_integer(json);
+        return json_is_integer(json) &&
+               pj_plan_time(ours->logical, json_integer_value(json), &value->integer);
     case PJ_DOUBLE:
         value->real = json_number_value(json);
         return json_is_number(json);
@@ -177,16 +177,27 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
     return false;
 }
 
-/* What the writer lacks at `path`: our default, for the fields there and below. */
-static void plan_default(struct planning *planning, struct pj_plan_node *node,
-                         const struct pj_avro_type *ours, const json_t *json, const char *path)
+/* Is there a required field at or below the path? */
+static const struct pj_field *required_field(const struct planning *planning, const char *path)
 {
-    const struct pj_avro_type *type = ours->kind == PJ_AVRO_UNION ? ours->branches[0] : ours;
+    size_t length = strlen(path);
+    for (size_t i = 0; i < planning->source->field_count; i++) {
+        const struct pj_field *field = &planning->source->fields[i];
+        if (field->required && strncmp(field->path, path, length) == 0 &&
+            (field->path[length] == '\0' || field->path[length] == '.'))
+            return field;
+    }
+    return NULL;
+}
+
+static void default_slots(struct planning *planning, struct pj_plan_node *node,
+                          const struct pj_avro_type *type, const json_t *json, const char *path)
+{
     for (size_t i = 0; i < planning->source->field_count; i++) {
         const struct pj_field *field = &planning->source->fields[i];
         if (strcmp(field->path, path) != 0)
             continue;
-        if (json == NULL || json_is_null(json)) {
+        if (json_is_null(json)) {
             if (field->required)
                 node->missing = field->path;
             continue;
@@ -199,14 +210,37 @@ static void plan_default(struct planning *planning, struct pj_plan_node *node,
             node->missing = field->path;
         }
     }
-    for (size_t i = 0; type->kind == PJ_AVRO_RECORD && i < type->count; i++) {
+}
+
+/* What the writer lacks at `path`: our default, for the fields there and below. A default is of a
+ * union's first branch. */
+static void plan_default(struct planning *planning, struct pj_plan_node *node,
+                         const struct pj_avro_type *ours, const json_t *json, const char *path)
+{
+    if (json == NULL) {
+        const struct pj_field *required = required_field(planning, path);
+        if (required != NULL)
+            node->missing = required->path;
+        return;
+    }
+    const struct pj_avro_type *type = ours->kind == PJ_AVRO_UNION ? ours->branches[0] : ours;
+    char inside[PATH_MOST];
+    default_slots(planning, node, type, json, path);
+    if (type->kind != PJ_AVRO_RECORD || !json_is_object(json))
+        return;
+    if (is_record_union(ours)) {
+        step(inside, path, pj_schema_short_name(type->name));
+        default_slots(planning, node, type, json, inside);
+        path = inside;
+    }
+    for (size_t i = 0; i < type->count; i++) {
         const struct pj_avro_field *inner = &type->fields[i];
         char below[PATH_MOST];
         step(below, path, inner->name);
-        if (!wanted(planning->source, below) || json == NULL || !json_is_object(json))
-            continue;
         const json_t *own = json_object_get(json, inner->name);
-        plan_default(planning, node, inner->type, own != NULL ? own : inner->default_json, below);
+        if (wanted(planning->source, below))
+            plan_default(planning, node, inner->type, own != NULL ? own : inner->default_json,
+                         below);
     }
 }
 
@@ -269,6 +303,20 @@ static void plan_slots(struct planning *planning, struct pj_plan_node *node, con
     }
 }
 
+/* The writer has something else where our record is. */
+static void refuse_below(struct planning *planning, struct pj_plan_node *node, const char *path)
+{
+    const struct pj_field *required = required_field(planning, path);
+    if (required == NULL)
+        return;
+    if (node->type->kind == PJ_AVRO_NULL)
+        node->refused = pj_arena_printf(planning->arena, "%s is null", required->path);
+    else
+        node->refused =
+            pj_arena_printf(planning->arena, "%s is of the type %s in the writer's schema", path,
+                            kind_name(node->type->kind));
+}
+
 static struct pj_plan_node *plan_node(struct planning *planning, const struct pj_avro_type *writer,
                                       const struct pj_avro_type *ours, const char *path);
 
@@ -319,8 +367,12 @@ static struct pj_plan_node *plan_node(struct planning *planning, const struct pj
     node->time_unit = writer->logical != PJ_LOGICAL_NONE ? writer->logical
                       : branch != NULL                   ? branch->logical
                                                          : PJ_LOGICAL_NONE;
-    if (writer->kind != PJ_AVRO_RECORD || branch == NULL || branch->kind != PJ_AVRO_RECORD)
+    if (branch == NULL || branch->kind != PJ_AVRO_RECORD)
         return node;
+    if (writer->kind != PJ_AVRO_RECORD) {
+        refuse_below(planning, node, path);
+        return node;
+    }
     if (!is_record_union(ours)) {
         plan_record(planning, node, branch, path);
         return node;

@@ -39,4 +39,8 @@ struct pj_plan {
     struct pj_plan_node *root;
 };
 
+/* A time in the unit (PJ_LOGICAL_NONE: microseconds) as microseconds; false where no timestamptz
+ * holds it. */
+bool pj_plan_time(enum pj_avro_logical unit, int64_t raw, int64_t *micros);
+
 #endif

@@ -44,6 +44,7 @@ static const struct {
     {"timestamp-nanos", PJ_LOGICAL_TIMESTAMP_NANOS, 1u << PJ_AVRO_LONG},
     {"local-timestamp-millis", PJ_LOGICAL_TIMESTAMP_MILLIS, 1u << PJ_AVRO_LONG},
     {"local-timestamp-micros", PJ_LOGICAL_TIMESTAMP_MICROS, 1u << PJ_AVRO_LONG},
+    {"local-timestamp-nanos", PJ_LOGICAL_TIMESTAMP_NANOS, 1u << PJ_AVRO_LONG},
     {"decimal", PJ_LOGICAL_DECIMAL, 1u << PJ_AVRO_BYTES | 1u << PJ_AVRO_FIXED},
 };
 
@@ -190,11 +191,15 @@ static void parse_logical(const json_t *json, struct pj_avro_type *type)
         if (strcmp(logicals[i].name, name) == 0 && (logicals[i].kinds >> type->kind & 1) != 0)
             type->logical = logicals[i].logical;
     }
+    /* One that is invalid leaves the underlying type, as Avro says. */
+    if (type->logical == PJ_LOGICAL_UUID && type->kind == PJ_AVRO_FIXED && type->size != 16)
+        type->logical = PJ_LOGICAL_NONE;
     if (type->logical != PJ_LOGICAL_DECIMAL)
         return;
+    json_int_t precision = json_integer_value(json_object_get(json, "precision"));
     json_int_t scale = json_integer_value(json_object_get(json, "scale"));
-    if (scale < 0 || scale > 1000)
-        type->logical = PJ_LOGICAL_NONE; /* invalid: the underlying type, as Avro says */
+    if (precision < 1 || scale < 0 || scale > precision || scale > 1000)
+        type->logical = PJ_LOGICAL_NONE;
     else
         type->scale = (int)scale;
 }

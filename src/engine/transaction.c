@@ -100,6 +100,9 @@ struct outcome {
     struct pj_written written;
 };
 
+/* Told apart from others by its address, so it is not made anew for each transaction. */
+static const struct pj_statement settle_statement = {.name = "pj_settle", .sql = "SELECT"};
+
 static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, size_t from,
                               size_t to, struct outcome *outcome, struct pj_error *error)
 {
@@ -113,9 +116,7 @@ static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, 
             return -1;
         /* The pipeline is bounded: a flood of bad records is settled piece by piece. */
         if (++outcome->dead_letters % 64 == 0 &&
-            pj_postgres_run(engine->postgres,
-                            &(const struct pj_statement){.name = "pj_settle", .sql = "SELECT"},
-                            NULL, NULL, error) != 0)
+            pj_postgres_run(engine->postgres, &settle_statement, NULL, NULL, error) != 0)
             return -1;
     }
     return 0;
@@ -289,6 +290,15 @@ static void log_dead_letters(const struct pj_batch *batch)
                pj_f_int("count", count - LOGGED_MOST));
 }
 
+static bool any_live(const struct pj_batch *batch, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        if (pj_item_live(&batch->items[i]))
+            return true;
+    }
+    return false;
+}
+
 static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
                         struct pj_error *error)
 {
@@ -312,9 +322,12 @@ static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t
         case PJ_POISON:
             if (to - from > 1) {
                 size_t middle = from + (to - from) / 2;
-                return commit_range(engine, batch, from, middle, error) != 0
-                           ? -1
-                           : commit_range(engine, batch, middle, to, error);
+                if (commit_range(engine, batch, from, middle, error) != 0)
+                    return -1;
+                /* A stop came first: what is behind must not move the offsets past it. */
+                if (any_live(batch, from, middle))
+                    return 0;
+                return commit_range(engine, batch, middle, to, error);
             }
             if (batch->items[from].state == PJ_ITEM_REFUSED)
                 return pj_error_set(error, PJ_FATAL, "a dead letter cannot be written: %s",

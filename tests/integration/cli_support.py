@@ -4,6 +4,7 @@
 import contextlib
 import os
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("PROJECTIONIST_BIN", REPOSITORY / "build/dev/bin/projectionist")
+PROGRAM = Path(os.environ.get("PROJECTIONIST_BIN") or REPOSITORY / "build/dev/bin") / "projectionist"
 ADMIN_WAIT = 30  # seconds that a server may take to do what a test asks
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SCHEMA_REGISTRY_URL")
 
@@ -52,6 +53,18 @@ def cli(*arguments, **options):
     return finish(start(*arguments, **options))
 
 
+def drop_database(connection, name):
+    """An autovacuum worker may be in it, which only a superuser could end: it leaves by itself."""
+    deadline = time.monotonic() + ADMIN_WAIT
+    while True:
+        try:
+            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+            return
+        except psycopg.errors.InsufficientPrivilege:
+            if time.monotonic() > deadline:
+                raise
+
+
 @contextlib.contextmanager
 def temporary_database():
     """An empty database, by its DSN."""
@@ -62,4 +75,4 @@ def temporary_database():
         try:
             yield conninfo.make_conninfo(server, dbname=name)
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+            drop_database(connection, name)

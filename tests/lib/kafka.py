@@ -70,6 +70,7 @@ def produce(records, **config):
             failed.append(f"{message.topic()} {message.key()}: {error}")
 
     producer = Producer({"bootstrap.servers": bootstrap_servers(), "enable.idempotence": True,
+                         "partitioner": "murmur2_random",  # as Java's clients choose
                          "linger.ms": 5,
                          **{name.replace("_", "."): value for name, value in config.items()}})
     for item in records:

@@ -39,7 +39,8 @@ def expected(events):
 
 
 def dead_letters(events):
-    """The event_ids of the CommandEvents that the command projector cannot apply, sorted."""
+    """The event_ids of the CommandEvents that the command projector cannot apply, sorted, each
+    once; the table of dead letters has a row for each time that one was delivered."""
     commands, _ = _by_topic(events)
     return sorted(event["event_id"] for event in commands if not _applies(event))
 

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Gaia recording says what the job log says. Needs PyPI once, and no servers."""
 
+import importlib.util
 import json
 import subprocess
+from collections import Counter
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import fastavro
 import gaia_expected
+import gaia_log
 import pytest
 from lib import avro
 
@@ -67,6 +71,29 @@ def test_the_commands_are_the_jobs(folder):
     assert {key: tuple(row) for key, row in rows.items()} == {
         key: (status, *(None if at is None else int(at.timestamp()) * 1_000_000 for at in times))
         for key, (status, *times) in gaia_expected.expected(JOBS).items()}
+
+
+def test_the_whole_log_gives_the_events_of_its_jobs():
+    """Also the jobs that never ran, which come late in the log."""
+    loader = SourceFileLoader("gaia_script", str(RECORDINGS / "gaia"))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader("gaia_script", loader))
+    loader.exec_module(script)
+    found = script.read_events(script.read_jobs(gaia_log.lines(), gaia_log.JOBS))
+    words = Counter(event.word for event in found)
+    assert words == {"SUBMITTED": 51987, "QUEUED": 51987, "RUNNING": 51959, "SUCCEEDED": 41268,
+                     "FAILED": 10592, "CANCELLED": 127}
+    assert sum(words.values()) - words["SUBMITTED"] == 155933
+    rows = {}
+    for event in found:
+        times = rows.setdefault(gaia_log.command_id(event.job.number), {})
+        times[event.word] = event.milliseconds
+    want = {}
+    for key, (status, created, started, completed) in gaia_expected.expected().items():
+        want[key] = {"SUBMITTED": created, "QUEUED": created, status: completed}
+        if started is not None:
+            want[key]["RUNNING"] = started
+    assert rows == {key: {word: int(at.timestamp()) * 1000 for word, at in times.items()}
+                    for key, times in want.items()}
 
 
 def test_records_come_in_order_of_time_with_rising_cursors(folder):

@@ -47,13 +47,14 @@ def _download():
         wanted.write_text(f"evalys==4.0.7 --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")
         pip = subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-             "--no-deps", "--no-binary", ":all:", "--dest", folder, "--requirement", wanted],
+             "--no-deps", "--no-binary", "evalys", "--dest", folder, "--requirement", wanted],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         downloaded = Path(folder) / SDIST.name
         if pip.returncode != 0 or not downloaded.exists():
             lines = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
             reason = lines[-1] if lines else pip.stderr.strip() or "it gave no file"
-            raise LogError(f"pip cannot download evalys 4.0.7: {reason}")
+            raise LogError("pip cannot download evalys 4.0.7; check the network and pip's "
+                           f"settings: {reason}")
         os.replace(downloaded, SDIST)
 
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static const char recording_schema[] =
@@ -22,6 +23,19 @@ static const char recording_schema[] =
     "\"name\":\"RecordedHeader\",\"fields\":[{\"name\":\"name\",\"type\":\"string\"},"
     "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"]}]}}},"
     "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"]}]}]";
+
+/* Criterion ends its tests without the check at exit, so a leak must be looked for. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+static void check_leaks(void)
+{
+    cr_assert(__lsan_do_recoverable_leak_check() == 0, "memory leaked");
+}
+#else
+static void check_leaks(void)
+{
+}
+#endif
 
 /* --- writing files --------------------------------------------------------------------------- */
 
@@ -38,6 +52,15 @@ static void temporary_path(char path[64])
     int file = mkstemp(path);
     cr_assert(file >= 0);
     close(file);
+}
+
+/* A file that is only in memory: some tests make thousands. Close it by the descriptor returned. */
+static int memory_path(char path[64])
+{
+    int file = memfd_create("recording", MFD_CLOEXEC);
+    cr_assert(file >= 0);
+    snprintf(path, 64, "/proc/self/fd/%d", file);
+    return file;
 }
 
 static void writer_open(struct writer *writer, const char *codec)
@@ -201,6 +224,7 @@ Test(recording, reads_what_avro_c_writes)
 {
     round_trip("null");
     round_trip("deflate");
+    check_leaks();
 }
 
 /* 300 messages in many blocks. */
@@ -224,27 +248,32 @@ Test(recording, refuses_a_truncated_file_wherever_it_ends)
     size_t length = read_file(writer.path, data, sizeof data);
     struct pj_error error = {0};
     cr_assert_eq(read_all(writer.path, &error), 301, "%s", error.message);
-    int whole_blocks = 0, named = 0;
+    char path[64];
+    int file = memory_path(path), whole_blocks = 0, named = 0;
     for (size_t cut = 0; cut < length; cut++) {
-        write_file(writer.path, data, cut);
-        int count = read_all(writer.path, &error);
+        write_file(path, data, cut);
+        int count = read_all(path, &error);
         /* Nothing tells a file that ends between two blocks from a whole one. */
         if (count >= 0)
             whole_blocks++;
         else
-            cr_assert(strstr(error.message, writer.path) != NULL, "%s", error.message);
+            cr_assert(strstr(error.message, path) != NULL, "%s", error.message);
         if (count < 0 && strstr(error.message, "after record ") != NULL)
             named++;
     }
     cr_assert(whole_blocks > 1 && whole_blocks < 50, "%d", whole_blocks);
     cr_assert(named > (int)length / 2, "%d", named);
+    close(file);
     unlink(writer.path);
+    check_leaks();
 }
 
 Test(recording, survives_any_changed_byte)
 {
     static uint8_t data[1 << 16], changed[1 << 16];
     const uint8_t bytes[] = {0, 1, 0x7f, 0x80, 0xff};
+    char path[64];
+    int file = memory_path(path);
     const char *const codecs[] = {"null", "deflate"};
     for (size_t c = 0; c < 2; c++) {
         struct writer writer;
@@ -256,15 +285,16 @@ Test(recording, survives_any_changed_byte)
             struct pj_error error = {0};
             memcpy(changed, data, length);
             changed[i] = bytes[i % sizeof bytes];
-            write_file(writer.path, changed, length);
-            int count = read_all(writer.path, &error);
+            write_file(path, changed, length);
+            int count = read_all(path, &error);
             refused += count < 0;
-            cr_assert(count >= 0 || strstr(error.message, writer.path) != NULL, "%s",
-                      error.message);
+            cr_assert(count >= 0 || strstr(error.message, path) != NULL, "%s", error.message);
         }
         cr_assert(refused > 0);
         unlink(writer.path);
     }
+    close(file);
+    check_leaks();
 }
 
 static void refuses(const void *data, size_t length, const char *why)
@@ -293,6 +323,7 @@ Test(recording, refuses_garbage)
     REFUSES("Obj\1\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", "ends too early");
     REFUSES("Obj\1\2\26avro.schema\20\"string\"\0SSSSSSSSSSSSSSSS", "its items are not");
     REFUSES("Obj\1\2\24avro.codec\14snappy\0", "codec is 'snappy'");
+    check_leaks();
 }
 
 #define ANY_SCHEMA "Obj\1\2\26avro.schema\20\"string\"\0SSSSSSSSSSSSSSSS"
@@ -305,6 +336,7 @@ Test(recording, refuses_hostile_blocks)
     REFUSES(ANY_SCHEMA "\1\2aSSSSSSSSSSSSSSSS", "begins with garbage");
     REFUSES(ANY_SCHEMA "\2\2aSSSSSSSSSSSSSSSX", "does not end with the file's marker");
     REFUSES(ANY_SCHEMA "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "middle of a block");
+    check_leaks();
 }
 
 /* A file of our schema with one block of the given bytes, uncompressed. */
@@ -346,6 +378,7 @@ Test(recording, names_the_record_that_is_damaged)
     refuses_block(1, GOOD "\0\2\2s\2x", 12, "longer than its records");
     /* headers: 2^62 of them in no bytes */
     refuses_block(2, GOOD "\2\2t\0\0\0\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 21, "too early");
+    check_leaks();
 }
 
 Test(recording, reads_fields_by_name)
@@ -399,6 +432,7 @@ Test(recording, reads_fields_by_name)
     cr_assert(pj_recording_next(recording, &item, &error) == 0);
     pj_recording_close(recording);
     unlink(path);
+    check_leaks();
 }
 
 Test(recording, refuses_a_missing_file_and_a_folder)
@@ -408,6 +442,7 @@ Test(recording, refuses_a_missing_file_and_a_folder)
     cr_assert(error.exit_code == PJ_EXIT_USAGE);
     cr_assert_eq(read_all("/tmp", &error), -1);
     cr_assert(strstr(error.message, "not a regular file") != NULL, "%s", error.message);
+    check_leaks();
 }
 
 /* --- the merge ------------------------------------------------------------------------------- */
@@ -449,6 +484,7 @@ Test(merge, goes_by_timestamp_and_keeps_each_files_order)
         pj_recording_close(recordings[i]);
         unlink(writers[i].path);
     }
+    check_leaks();
 }
 
 /* --- schemas' ids ---------------------------------------------------------------------------- */
@@ -507,6 +543,7 @@ Test(survey, finds_topics_and_gives_values_their_new_ids)
         pj_recording_close(recordings[i]);
         unlink(writers[i].path);
     }
+    check_leaks();
 }
 
 Test(survey, refuses_one_id_for_two_schemas)
@@ -524,6 +561,7 @@ Test(survey, refuses_one_id_for_two_schemas)
     cr_assert(strstr(error.message, "record 2 of ") != NULL, "%s", error.message);
     pj_recording_close(recording);
     unlink(writer.path);
+    check_leaks();
 }
 
 Test(survey, refuses_a_topic_that_kafka_does_not_allow)
@@ -540,4 +578,5 @@ Test(survey, refuses_a_topic_that_kafka_does_not_allow)
     cr_assert(strstr(error.message, "record 1 of ") != NULL, "%s", error.message);
     pj_recording_close(recording);
     unlink(writer.path);
+    check_leaks();
 }

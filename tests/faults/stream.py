@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stream with all that makes a projection's life hard, always the same one for a seed."""
+
+import random
+import threading
+import time
+
+from confluent_kafka import Producer
+
+from lib import events, kafka
+
+DUPLICATES = 0.05  # this part of the events comes twice
+LATE = 0.05  # … and this part much later than it should
+ENDINGS = ("SUCCEEDED", "SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED")
+
+
+def of_commands(count, seed=1):
+    """About nine events for each of `count` commands, in the order in which they come: some twice,
+    some late, some of commands that were never submitted, some that claim another's key."""
+    chance = random.Random(seed)
+    timed = []
+    for number in range(count):
+        for event in _life(number, seed, chance):
+            at = event["emitted_at"]
+            if chance.random() < LATE:
+                at += chance.randrange(events.MINUTE)
+            timed.append((at, len(timed), event))
+            if chance.random() < DUPLICATES:
+                timed.append((at + chance.randrange(events.MINUTE), len(timed), event))
+    timed.sort(key=lambda item: item[:2])
+    return [event for _, _, event in timed]
+
+
+def _life(number, seed, chance):
+    command = events.id_of("faults", seed, number)
+    at = events.START + number * 20 * events.MILLISECOND
+    counter = number * 10
+    submitted = chance.random() < 0.95
+    if submitted:
+        # Every fiftieth claims the key of the one before.
+        key = f"key-{seed}-{number - (number % 50 == 49)}"
+        yield events.command_submitted(command, at, idempotency_key=key,
+                                       payload={"prompt": f"A storm, take {number}"})
+    known = submitted or chance.random() < 0.5
+    steps = ["QUEUED", "RUNNING", chance.choice(ENDINGS)]
+    if chance.random() < 0.05:
+        steps.insert(1, "CANCELLED")  # and executed all the same
+    for step, status in enumerate(steps):
+        event = events.status_changed(
+            command, status, at + (step + 1) * events.SECOND, counter=counter + step,
+            result={"video_path": f"/videos/{number}.mp4"} if status == "SUCCEEDED" else None,
+            error="the selector was not found" if status == "FAILED" else None)
+        if known:
+            yield event
+        yield events.frame_of(event)
+    yield events.telemetry("sora.prompt.submitted", at + events.SECOND, command_id=command,
+                           counter=counter + 8, payload={"prompt": f"A storm, take {number}"})
+    if number % 10 == 0:
+        yield events.telemetry("rate.limited", at, counter=counter + 9, severity="warn",
+                               payload={"number": number}, event_id=events.id_of(command, "free"))
+
+
+def expected(stream):
+    """What every undisturbed reader has at the end: {table: number of rows}."""
+    recorded = {event["event_id"]: event["command_id"] for event in stream
+                if events.topic_of(event) == events.TELEMETRY}
+    commands = {event["command_id"] for event in stream
+                if events.topic_of(event) == events.COMMANDS}
+    commands.update(command for command in recorded.values() if command)
+    return {"safari_commands": len(commands), "safari_events": len(recorded)}
+
+
+class Feed(threading.Thread):
+    """Produces records at a rate (records a second), while the test does something else."""
+
+    def __init__(self, records, rate):
+        super().__init__(daemon=True)
+        self._records = records
+        self._rate = rate
+        self._abandoned = threading.Event()
+        self._failure = None
+        self.sent = 0
+        self.start()
+
+    def run(self):
+        try:
+            self._produce()
+        except BaseException as failure:  # pylint: disable=broad-except
+            self._failure = failure
+
+    def _produce(self):
+        # Kafka may be away for a while in the middle of it.
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers(), "linger.ms": 5,
+                             "enable.idempotence": True, "message.timeout.ms": 120000})
+        started = time.monotonic()
+        for record in self._records:
+            while self.sent >= (time.monotonic() - started) * self._rate:
+                producer.poll(0)
+                if self._abandoned.wait(0.02):
+                    return
+            producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp,
+                             on_delivery=self._delivered)
+            self.sent += 1
+        producer.flush(120)
+
+    def _delivered(self, error, message):
+        if error is not None:
+            self._failure = RuntimeError(f"{message.topic()}: {error}")
+
+    def finish(self, deadline=180):
+        """Waits until all is produced."""
+        self.join(deadline)
+        assert not self.is_alive(), f"the stream was not produced within {deadline} s"
+        if self._failure:
+            raise self._failure
+
+    def abandon(self):
+        self._abandoned.set()
+        self.join(130)
