@@ -210,6 +210,9 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
 /* A row of an append table, all null: fill its columns. */
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);
 
+/* Memory that lives as long as the batch (for texts made by observe). */
+void *pj_observer_alloc(struct pj_observer *observer, size_t size);
+
 /* --- in derive ------------------------------------------------------------------------------- */
 
 const uint8_t *pj_entity_key(const struct pj_entity *entity);

@@ -142,6 +142,11 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
     push_change(fold, change);
 }
 
+void *pj_observer_alloc(struct pj_observer *observer, size_t size)
+{
+    return pj_arena_alloc(observer->fold->arena, size);
+}
+
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table)
 {
     struct pj_fold *fold = observer->fold;
