@@ -270,20 +270,48 @@ static int64_t take_zigzag(struct reader *reader)
     return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
 }
 
-static struct pj_value take_value(struct reader *reader)
+/* A tag that is not of the type would make a text of other bytes, and so a wild pointer. */
+static bool tag_fits(enum pj_type type, uint8_t tag)
+{
+    if (tag == TAG_NULL)
+        return true;
+    switch (type) {
+    case PJ_BOOL:
+        return tag == TAG_FALSE || tag == TAG_TRUE;
+    case PJ_INT:
+    case PJ_BIGINT:
+    case PJ_TIMESTAMPTZ:
+        return tag == TAG_INTEGER;
+    case PJ_DOUBLE:
+        return tag == TAG_DOUBLE;
+    case PJ_UUID:
+        return tag == TAG_UUID;
+    case PJ_TEXT:
+    case PJ_JSONB:
+    case PJ_NUMERIC:
+    case PJ_BYTEA:
+        return tag == TAG_TEXT;
+    }
+    return false;
+}
+
+static struct pj_value take_value(struct reader *reader, enum pj_type type)
 {
     struct pj_value value = {.present = true};
     uint8_t tag = *(const uint8_t *)take(reader, 1);
+    if (!tag_fits(type, tag)) {
+        reader->failed = true;
+        return pj_null();
+    }
     switch (tag) {
-    case TAG_NULL:
-        value.present = false;
-        break;
     case TAG_FALSE:
     case TAG_TRUE:
         value.boolean = tag == TAG_TRUE;
         break;
     case TAG_INTEGER:
         value.integer = take_zigzag(reader);
+        if (type == PJ_INT && (value.integer < INT32_MIN || value.integer > INT32_MAX))
+            reader->failed = true;
         break;
     case TAG_DOUBLE:
         memcpy(&value.real, take(reader, sizeof value.real), sizeof value.real);
@@ -296,7 +324,7 @@ static struct pj_value take_value(struct reader *reader)
         value.text.data = take(reader, value.text.length);
         break;
     default:
-        reader->failed = true;
+        value.present = false;
     }
     return value;
 }
@@ -323,7 +351,7 @@ static void take_fact(struct reader *reader, const struct pj_entity_kind *entity
     if (stored > declared)
         reader->failed = true;
     for (size_t v = 0; v < stored && !reader->failed; v++)
-        values[v] = take_value(reader);
+        values[v] = take_value(reader, entity->facts[kind].types[v]);
     fact->values = values;
 }
 
@@ -337,8 +365,12 @@ int pj_facts_decode(struct pj_entity *entity, const void *data, size_t length,
     if (version == FACTS_VERSION && !reader.failed && count <= length / 7) {
         entity->capacity = (size_t)count;
         entity->facts = pj_arena_alloc(arena, (size_t)count * sizeof *entity->facts);
-        for (entity->count = 0; entity->count < count && !reader.failed; entity->count++)
-            take_fact(&reader, entity->kind, &entity->facts[entity->count], arena);
+        for (entity->count = 0; entity->count < count && !reader.failed; entity->count++) {
+            struct pj_fact *fact = &entity->facts[entity->count];
+            take_fact(&reader, entity->kind, fact, arena);
+            if (entity->count > 0 && compare_place(fact - 1, fact->kind, fact->subkey) >= 0)
+                reader.failed = true; /* find() relies on their order */
+        }
         if (!reader.failed && reader.at == reader.end)
             return 0;
     }

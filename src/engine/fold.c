@@ -577,7 +577,8 @@ static void settle_part(struct pj_fold *fold, size_t part_index)
     parts->count = kept;
 }
 
-/* A row that one entity gives up and another takes over in the same batch is one update. */
+/* A row that one entity gives up and another takes over in the same batch is one update, or none
+ * where it stays as it is: an update of no column is no SQL. */
 static void join_moves(const struct pj_table *table, struct pj_row_changes *rows)
 {
     size_t kept = 0;
@@ -592,6 +593,8 @@ static void join_moves(const struct pj_table *table, struct pj_row_changes *rows
         struct pj_value *values = last->operation == PJ_ROW_DELETE ? change->values : last->values;
         uint64_t changed = before != NULL ? changed_columns(table, before, values) : 0;
         *last = (struct pj_row_change){PJ_ROW_UPDATE, changed, before, values};
+        if (changed == 0)
+            kept--;
     }
     rows->count = kept;
 }

@@ -9,9 +9,12 @@ struct planning {
     struct pj_plan *plan;
     const struct pj_source *source;
     struct pj_arena *arena;
+    size_t size; /* fields and branches planned so far */
 };
 
-enum { PATH_MOST = 512 };
+/* Unions of the same records multiply from level to level: a small schema can ask for a large
+ * plan. */
+enum { PATH_MOST = 512, SIZE_MOST = 1 << 15 };
 
 /* --- which fields are wanted where ----------------------------------------------------------- */
 
@@ -327,7 +330,7 @@ static void plan_record(struct planning *planning, struct pj_plan_node *node,
     node->children = pj_arena_alloc(planning->arena, writer->count * sizeof(void *));
     node->defaults =
         pj_arena_alloc(planning->arena, planning->source->field_count * sizeof *node->defaults);
-    for (size_t i = 0; i < ours->count; i++) {
+    for (size_t i = 0; i < ours->count && planning->size < SIZE_MOST; i++) {
         const struct pj_avro_field *field = &ours->fields[i];
         char below[PATH_MOST];
         size_t index;
@@ -347,7 +350,7 @@ static void plan_union(struct planning *planning, struct pj_plan_node *node,
 {
     const struct pj_avro_type *writer = node->type;
     node->children = pj_arena_alloc(planning->arena, writer->count * sizeof(void *));
-    for (size_t i = 0; i < writer->count; i++)
+    for (size_t i = 0; i < writer->count && planning->size < SIZE_MOST; i++)
         node->children[i] = plan_node(planning, writer->branches[i], ours, path);
 }
 
@@ -358,6 +361,7 @@ static struct pj_plan_node *plan_node(struct planning *planning, const struct pj
 {
     struct pj_plan_node *node = pj_arena_alloc(planning->arena, sizeof *node);
     node->type = writer;
+    planning->size += 1 + writer->count;
     plan_slots(planning, node, path);
     if (writer->kind == PJ_AVRO_UNION) {
         plan_union(planning, node, ours, path);
@@ -396,7 +400,7 @@ int pj_plan_new(struct pj_plan **out, const struct pj_decoder *decoder, const ch
     plan->decoder = decoder;
     plan->writer = writer;
     plan->arena = arena;
-    struct planning planning = {plan, decoder->source, arena};
+    struct planning planning = {plan, decoder->source, arena, 0};
     const struct pj_avro_type *theirs = pj_schema_root(writer);
     if (theirs->kind != PJ_AVRO_RECORD) {
         pj_error_set(error, PJ_POISON, "the writer's schema is of the type %s, not a record",
@@ -405,6 +409,11 @@ int pj_plan_new(struct pj_plan **out, const struct pj_decoder *decoder, const ch
         return -1;
     }
     plan->root = plan_node(&planning, theirs, pj_schema_root(decoder->schema), "");
+    if (planning.size >= SIZE_MOST) {
+        pj_error_set(error, PJ_POISON, "the writer's schema is too large to be read as ours");
+        pj_plan_free(plan);
+        return -1;
+    }
     *out = plan;
     return 0;
 }

@@ -385,8 +385,11 @@ static int try_ends(struct pj_engine *engine, struct pj_error *error)
 
 int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error)
 {
-    if (try_ends(engine, error) == 0)
+    if (try_ends(engine, error) == 0) {
+        /* After a wait that had no batch; nobody else would wake the partitions then. */
+        pj_consumer_resume(engine->consumer);
         return 0;
+    }
     if (error->class == PJ_RETRY)
         return pj_engine_back_off(engine, error, error);
     return error->class == PJ_FENCED ? fenced(engine, error) : -1;

@@ -121,12 +121,17 @@ class Consumer:
 
     # --- what it shows ---
 
-    def get(self, path):
-        """(status, text) of its HTTP server."""
+    @property
+    def port(self):
+        """Of its HTTP server."""
         if self._port is None:
             self._port = int(self.wait_for_log(r"metrics are served.* port=(\d+)")[1])
+        return self._port
+
+    def get(self, path):
+        """(status, text) of its HTTP server."""
         try:
-            url = f"http://127.0.0.1:{self._port}{path}"
+            url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=10) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:

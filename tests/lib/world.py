@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import psycopg
+from confluent_kafka import KafkaException
 from psycopg import conninfo, sql
 
 from lib import consumers, database, events, kafka
@@ -25,9 +26,9 @@ def new_database(migrated=True, template=None):
     name = f"test_{uuid.uuid4().hex[:12]}"
     dsn = conninfo.make_conninfo(database.dsn(), dbname=name)
     with psycopg.connect(database.dsn(), autocommit=True) as server:
-        of = sql.SQL(" TEMPLATE {}").format(
-            sql.Identifier(conninfo.conninfo_to_dict(template)["dbname"])) if template else sql.SQL("")
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + of)
+        original = conninfo.conninfo_to_dict(template)["dbname"] if template else "template1"
+        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(original)))
     try:
         if migrated and not template:
             result = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": dsn})
@@ -39,9 +40,16 @@ def new_database(migrated=True, template=None):
 
 
 def new_topics(partitions):
-    """Deletes the topics and makes them again, empty."""
+    """Deletes the topics and makes them again, empty; each partition has its leader then."""
+    def led():
+        try:
+            return len(kafka.end_offsets(*events.TOPICS)) == len(events.TOPICS) * partitions
+        except KafkaException:
+            return False
+
     kafka.delete_topics(*events.TOPICS)
     kafka.create_topics(*events.TOPICS, partitions=partitions)
+    database.wait_until(led, message="the topics have no leaders")
 
 
 class World:

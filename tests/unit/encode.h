@@ -88,7 +88,7 @@ static inline void fill_union(avro_value_t *value, const json_t *json)
     const char *key = json_object_iter_key(json_object_iter((json_t *)json));
     int branch = 0;
     if (key != NULL && key[0] == '@') {
-        branch = atoi(key + 1);
+        branch = (int)strtol(key + 1, NULL, 10);
         json = json_object_get(json, key);
     } else {
         while ((size_t)branch < count &&

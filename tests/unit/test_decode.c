@@ -495,3 +495,27 @@ Test(decode, bytes_left_over)
     decode_body();
     POISONED("1 bytes are left over");
 }
+
+/* A schema of a few kilobytes whose unions multiply, level by level, must not fill the memory. */
+Test(decode, unions_that_multiply, .timeout = 30)
+{
+    enum { BRANCHES = 600 };
+    char *strings = pj_arena_alloc(given.arena, BRANCHES * 16);
+    char *records = pj_arena_alloc(given.arena, BRANCHES * 16);
+    for (int i = 0; i < BRANCHES; i++) {
+        strcat(strings, ",'string'");
+        strcat(records, ",'I'");
+    }
+    const char *writer = record_of(pj_arena_printf(
+        given.arena,
+        "{'name':'r','type':[{'type':'record','name':'J','fields':[{'name':'s','type':[{'type':"
+        "'record','name':'I','fields':[{'name':'x','type':['null'%s]}]}%s]}]},'null'"
+        ",'J','J','J','J','J','J','J','J','J','J','J','J','J','J','J','J']}",
+        strings, records));
+    static const char ours[] =
+        "{'name':'r','type':{'type':'record','name':'J','fields':[{'name':'s','type':{'type':"
+        "'record','name':'I','fields':[{'name':'x','type':['null','string']}]}}]}}";
+    struct pj_field field = {"r.s.x", PJ_TEXT};
+    plan_for(record_of(ours), &field, 1, writer);
+    POISONED("too large");
+}
