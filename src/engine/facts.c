@@ -290,6 +290,7 @@ static bool tag_fits(enum pj_type type, uint8_t tag)
     case PJ_JSONB:
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         return tag == TAG_TEXT;
     }
     return false;

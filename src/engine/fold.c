@@ -518,6 +518,18 @@ void pj_fold_merge(struct pj_fold *fold, size_t stage_index)
     }
 }
 
+void pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index)
+{
+    struct pj_stage *stage = &fold->stages[stage_index];
+    for (size_t i = 0; i < stage->count; i++) {
+        fold->before.row_count = 0;
+        fold->before.told_count = 0;
+        derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time);
+        fold->after.told_count = 0;
+        diff_rows(fold);
+    }
+}
+
 /* --- finishing ------------------------------------------------------------------------------- */
 
 static int compare_changes(const void *a, const void *b, void *context)

@@ -87,6 +87,9 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
 int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error) PJ_MUST_CHECK;
 void pj_fold_merge(struct pj_fold *fold, size_t stage);
+/* For checks: derives the facts of the stage's entities (in `before`) as if there had been none,
+ * so that the fold's rows are the whole and not a difference. */
+void pj_fold_merge_whole(struct pj_fold *fold, size_t stage);
 void pj_fold_finish(struct pj_fold *fold);
 
 /* By the index of the projection's table list; valid after pj_fold_finish. */
