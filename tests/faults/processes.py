@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Consumers as processes: started, killed, frozen, stopped, and asked how they are."""
 
-import json
+import contextlib
 import os
 import re
 import signal
@@ -151,7 +151,8 @@ class Process:
 
 def until(condition, deadline=30, what="the condition did not come true", processes=()):
     """Calls condition until it returns something true, and returns that. Ends at once where one of
-    the processes has ended, or the deadline (seconds) is over."""
+    the processes has ended, or the deadline (seconds) is over. what: text, or a call that gives
+    it."""
     end = time.monotonic() + deadline
     while True:
         for process in processes:
@@ -162,7 +163,7 @@ def until(condition, deadline=30, what="the condition did not come true", proces
         if time.monotonic() >= end:
             tails = "\n".join(f"--- {process.log.name}\n{process.tail(15)}"
                               for process in processes)
-            pytest.fail(f"{what} within {deadline} s\n{tails}")
+            pytest.fail(f"{what() if callable(what) else what} within {deadline} s\n{tails}")
         time.sleep(INTERVAL)
 
 
@@ -174,8 +175,11 @@ def cluster(*arguments):
     return done.stdout
 
 
-def cluster_state():
-    """{part: "up" or something else}."""
-    done = subprocess.run([REPOSITORY / "deploy/local/cluster", "status", "--json"], text=True,
-                          capture_output=True, check=False, timeout=60)
-    return {row["part"]: row["state"] for row in json.loads(done.stdout or "[]")}
+@contextlib.contextmanager
+def away(part):
+    """Kills a server without a word, and starts it again at the end."""
+    cluster("kill", part)
+    try:
+        yield
+    finally:
+        cluster("start", part)

@@ -137,7 +137,8 @@ class World:
             except psycopg.OperationalError:
                 return False  # Postgres is coming back
             return True
-        self.until(caught_up, deadline, f"the ends were not reached (has, wanted): {last}")
+        self.until(caught_up, deadline, lambda: "the ends were not reached (has, wanted): " + str(
+            {place: pair for place, pair in last.items() if pair[0] != pair[1]}))
 
     def assert_as_if_undisturbed(self, stream=None):
         """Row for row what two consumers make of the same topics in peace; no dead letters."""

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to Postgres that are lost around a COMMIT, and one that goes silent."""
+
+import random
+import threading
+
+import pytest
+import stream as streams
+from lib.proxy import ANSWERED, ASKED, Proxy
+from world import PROGRAMS
+
+LEAST_CUTS = 8  # of each kind, for each consumer
+
+
+@pytest.fixture
+def proxies(world):
+    """One for each consumer, so that each loses answers of its own."""
+    with Proxy(world.dsn) as first, Proxy(world.dsn) as second:
+        yield dict(zip(PROGRAMS, (first, second)))
+
+
+def start(world, proxies, *arguments):
+    return {program: world.start(program, *arguments,
+                                 variables={"PROJECTIONIST_POSTGRES_DSN": proxy.dsn})
+            for program, proxy in proxies.items()}
+
+
+def test_lost_answers_to_commit(world, proxies):
+    """Whether it was committed is found out, and the batch goes on from there."""
+    stream = streams.of_commands(1500, seed=2)
+    chance = random.Random(2)
+    for proxy in proxies.values():
+        proxy.cut_commits(lambda when: chance.random() < 0.12)
+    consumers = start(world, proxies, "--batch-records", "50")
+    feed = world.feed(stream, 1500)
+
+    def enough():
+        return not feed.is_alive() and all(
+            count >= LEAST_CUTS for proxy in proxies.values() for count in proxy.cuts.values())
+    extra = 0
+    while not enough():
+        if not feed.is_alive():
+            # It went too fast: more of the same, until each has lost enough.
+            extra += 1
+            more = streams.of_commands(200, seed=200 + extra)
+            stream += more
+            feed = world.feed(more, 1500)
+        world.until(lambda: enough() or not feed.is_alive(), 60, "the stream did not end")
+    feed.finish()
+    for proxy in proxies.values():
+        proxy.cut_commits(None)
+    world.until_caught_up()
+    for program, consumer in consumers.items():
+        print(program, proxies[program].cuts)
+        committed = consumer.logged("settled a commit", "outcome=committed")
+        not_committed = consumer.logged("settled a commit", 'outcome="not committed"')
+        assert len(committed) >= LEAST_CUTS / 2 and len(not_committed) >= LEAST_CUTS / 2
+        assert len(committed) <= proxies[program].cuts[ANSWERED]
+        assert len(not_committed) <= proxies[program].cuts[ASKED]
+        assert not consumer.logged("fenced")
+    world.assert_as_if_undisturbed(stream)
+
+
+def test_connections_cut_anywhere(world, proxies):
+    stream = streams.of_commands(1000, seed=3)
+    chance = random.Random(3)
+    pause = threading.Event()
+    start(world, proxies, "--batch-records", "50")
+    feed = world.feed(stream, 1800)
+    while feed.is_alive():
+        pause.wait(chance.uniform(0.01, 0.2))
+        chance.choice(list(proxies.values())).cut_all()
+    feed.finish()
+    world.until_caught_up()
+    world.assert_as_if_undisturbed(stream)
+
+
+def test_a_silent_postgres_is_waited_for(world, proxies):
+    """Longer than a session of the group and than an idle transaction may last."""
+    stream = streams.of_commands(800, seed=4)
+    consumers = start(world, proxies, "--batch-records", "50")
+    world.until_working(*consumers.values())
+    feed = world.feed(stream, 1200)
+    world.until(lambda: all(proxy.commits[ANSWERED] > 3 for proxy in proxies.values()))
+    for proxy in proxies.values():
+        proxy.stall()
+    world.until(lambda: all(proxy.held.is_set() for proxy in proxies.values()))
+    threading.Event().wait(4.5)  # what is tested is that this time passes without harm
+    for consumer in consumers.values():
+        consumer.check()
+        assert consumer.alive()
+        assert not consumer.logged("partitions revoked")
+    for proxy in proxies.values():
+        proxy.resume()
+    feed.finish()
+    world.until_caught_up()
+    world.assert_as_if_undisturbed(stream)
+
+
+def test_a_stop_does_not_wait_for_a_silent_postgres(world, proxies):
+    stream = streams.of_commands(300, seed=5)
+    consumers = start(world, proxies, "--batch-records", "50", "--shutdown-timeout", "1s")
+    world.until_working(*consumers.values())
+    for proxy in proxies.values():
+        proxy.stall()
+    world.produce(stream)
+    world.until(lambda: all(proxy.held.is_set() for proxy in proxies.values()))
+    for consumer in consumers.values():
+        consumer.stop(deadline=8)
+    for program in PROGRAMS:
+        world.start(program)
+    world.until_caught_up()
+    world.assert_as_if_undisturbed(stream)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owners that freeze, are superseded, and thaw; and owners that are superseded behind their back."""
+
+import pytest
+import stream as streams
+from lib import events
+from lib.proxy import Proxy
+from world import PROGRAMS
+
+TOPIC = {"command-projector": events.COMMANDS, "event-recorder": events.TELEMETRY}
+
+
+def of_topic(stream, program):
+    return [event for event in stream if events.topic_of(event) == TOPIC[program]]
+
+
+def until_read_on(world, consumer, seed):
+    """The process takes part again: it commits records of a new stream."""
+    before = consumer.metric("projectionist_records_total")
+    more = streams.of_commands(100, seed=seed)
+    world.produce(more)
+    world.until(lambda: consumer.metric("projectionist_records_total") > before,
+                what=f"{consumer.log.name} does not read on")
+    return more
+
+
+def test_frozen_while_idle(world):
+    stream = streams.of_commands(150, seed=11)
+    old = {program: world.start(program) for program in PROGRAMS}
+    world.until_working(*old.values())
+    world.produce(stream)
+    world.until_caught_up()
+    for consumer in old.values():
+        consumer.freeze()
+    new = {program: world.start(program) for program in PROGRAMS}
+    more = streams.of_commands(150, seed=12)
+    world.produce(more)
+    world.until_caught_up()
+    for consumer in old.values():
+        assignments = len(consumer.logged("partitions assigned"))
+        consumer.thaw()
+        world.until_logged(consumer, "partitions assigned", count=assignments + 1)
+        more += until_read_on(world, consumer, seed=13)
+    world.until_caught_up()
+    assert all(consumer.running() for consumer in (*old.values(), *new.values()))
+    world.assert_as_if_undisturbed(stream + more)
+
+
+def held_up(program, connection, command):
+    """Holds the program up in the middle of a transaction, as soon as it sees the command."""
+    if program == "command-projector":
+        connection.execute("INSERT INTO projectionist.state_command_projector_command "
+                           "VALUES (%s, '')", [command])
+    else:
+        connection.execute("INSERT INTO safari_commands (command_id, type) VALUES (%s, 'unknown')",
+                           [command])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_frozen_inside_a_transaction(world, program):
+    """idle_in_transaction_session_timeout takes its locks from it, so that another can go on."""
+    stream = streams.of_commands(100, seed=21)
+    for other in PROGRAMS:
+        if other != program:
+            world.start(other)
+    old = world.start(program)
+    world.until_working(*world.processes)
+    world.produce(stream)
+    world.until_caught_up()
+    command = events.id_of("a command that is in the way")
+    event = events.status_changed(command, "RUNNING", events.START, counter=1)
+    more = of_topic([event, events.frame_of(event)], program)
+    with world.connect() as connection:
+        connection.execute("BEGIN")
+        held_up(program, connection, command)
+        world.produce(more)
+        world.until(lambda: blocked(world, old), what=f"{program} is not held up by our lock")
+        old.freeze()
+        connection.execute("ROLLBACK")
+    # Now its transaction is open, and it is not there to go on with it.
+    assert world.behind()
+    new = world.start(program)
+    world.until_caught_up()
+    assert new.metric("projectionist_records_total") == len(more)
+    assignments = len(old.logged("partitions assigned"))
+    old.thaw()
+    world.until_logged(old, "partitions assigned", count=assignments + 1)
+    more += until_read_on(world, old, seed=22)
+    world.until_caught_up()
+    assert old.logged("SQLSTATE 25P03") or old.logged("the connection to Postgres was lost")
+    world.assert_as_if_undisturbed(stream + more)
+
+
+def blocked(world, process):
+    """Whether one of its statements waits for a lock."""
+    with world.connect() as connection:
+        return connection.execute(
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND application_name LIKE %s", [f"%:{process.pid}"]).fetchone() is not None
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_frozen_with_statements_on_their_way(world, program):
+    """They reach Postgres when another owns the partitions, and must be refused."""
+    for other in PROGRAMS:
+        if other != program:
+            world.start(other)
+    stream = streams.of_commands(100, seed=31)
+    with Proxy(world.dsn) as proxy:
+        old = world.start(program, variables={"PROJECTIONIST_POSTGRES_DSN": proxy.dsn})
+        world.until_working(*world.processes)
+        proxy.stall("up")
+        world.produce(stream)
+        world.until(proxy.held.is_set, what="nothing was sent to Postgres")
+        old.freeze()
+        world.start(program)
+        world.until_caught_up()
+        assignments = len(old.logged("partitions assigned"))
+        proxy.resume()
+        old.thaw()
+        world.until_logged(old, "fenced")
+        world.until_logged(old, "partitions assigned", count=assignments + 1)
+        assert old.metric("projectionist_fenced_total") == 1
+        more = until_read_on(world, old, seed=32)
+        world.until_caught_up()
+        world.assert_as_if_undisturbed(stream + more)
+        assert old.running()
+        old.stop()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_one_partition_is_taken_behind_our_back(world, program):
+    """Only one of twelve is lost: the other eleven are given up with it, and none of their records
+    may be passed over."""
+    stream = streams.of_commands(2500, seed=41)
+    world.produce(stream)
+    for other in PROGRAMS:
+        if other != program:
+            world.start(other)
+    consumer = world.start(program, "--batch-records", "20")
+    for times in range(1, 4):
+        world.until_logged(consumer, "partitions assigned", count=times)
+        batches = consumer.metric("projectionist_batches_total")
+        world.until(lambda: consumer.metric("projectionist_batches_total") > batches + 3)
+        with world.connect() as connection:
+            connection.execute(
+                "UPDATE projectionist.consumer_offsets SET epoch = epoch + 1, owner = 'another' "
+                "WHERE consumer_group = %s AND partition = %s",
+                [world.group(program), times])
+        world.until_logged(consumer, "fenced", count=times)
+    world.until_caught_up()
+    world.assert_as_if_undisturbed(stream)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors of Postgres that pass: deadlocks, lock time-outs, a full disk, a deleted parent."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+import stream as streams
+from lib import database, events, kafka
+from psycopg import conninfo, sql
+from test_frozen import blocked
+
+LOCK = ("SELECT FROM projectionist.state_command_projector_command WHERE key = %s "
+        "FOR NO KEY UPDATE")
+
+
+def settle(world, count, seed):
+    """Consumers that have read some commands; (consumers, stream, their ids sorted)."""
+    stream = streams.of_commands(count, seed)
+    consumers = {"command-projector": world.start("command-projector", "--lock-timeout", "3s"),
+                 "event-recorder": world.start("event-recorder", "--lock-timeout", "3s")}
+    world.produce(stream)
+    world.until_caught_up()
+    commands = sorted({event["command_id"] for event in stream
+                       if events.topic_of(event) == events.COMMANDS})
+    return consumers, stream, commands
+
+
+def later(command, status="FAILED", at=events.START + events.HOUR):
+    return events.status_changed(command, status, at, counter=1)
+
+
+def test_a_deadlock_is_tried_again(world):
+    consumers, stream, commands = settle(world, 30, seed=71)
+    projector = consumers["command-projector"]
+    first, last = commands[0], commands[-1]
+    more = [later(first), later(last)]
+    with world.connect() as connection, connection.transaction():
+        connection.execute(LOCK, [last])
+        # In one partition and one batch of the producer, so that one transaction has both.
+        kafka.produce([events.record(event, world.schema_ids, partition=0) for event in more],
+                      linger_ms=200)
+        world.until(lambda: blocked(world, projector), what="it is not held up by our lock")
+        # It has the first and waits for the last; and with this each waits for the other. It has
+        # waited longer, so it is the one that finds the deadlock and gives way.
+        connection.execute(LOCK, [first])
+    world.until_caught_up()
+    assert projector.metric("projectionist_retries_total") == 0, "a deadlock needs no waiting"
+    with world.connect() as connection:
+        world.until(lambda: database.value(
+            connection, "SELECT deadlocks FROM pg_stat_database WHERE datname = "
+            "current_database()") == 1, what="there was no deadlock")
+    world.assert_as_if_undisturbed(stream + more)
+
+
+def test_a_lock_is_waited_for_again_and_again(world):
+    consumers, stream, commands = settle(world, 30, seed=72)
+    for consumer in consumers.values():
+        consumer.stop()
+    projector = world.start("command-projector", "--lock-timeout", "300ms")
+    world.start("event-recorder")
+    with world.connect() as connection, connection.transaction():
+        connection.execute(LOCK, [commands[0]])
+        more = [later(commands[0])]
+        world.produce(more)
+        world.until_logged(projector, "waiting for a server", "55P03", count=3)
+        assert projector.alive() and not projector.ready()
+    world.until_caught_up()
+    world.until(projector.ready)
+    world.assert_as_if_undisturbed(stream + more)
+
+
+@contextlib.contextmanager
+def small_disk(size):
+    """A folder of Postgres's user on a disk of so many MiB."""
+    folder = Path(tempfile.mkdtemp(prefix="projectionist-", dir="/var/tmp"))
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}M", "tmpfs", folder],
+        capture_output=True, check=False).returncode == 0
+    try:
+        if not mounted:
+            pytest.skip("a small disk needs the right to mount one")
+        shutil.chown(folder, "postgres", "postgres")
+        yield folder
+    finally:
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def on_disk(world, folder, table):
+    """Moves a table there for a while."""
+    admin = os.environ["PROJECTIONIST_CLUSTER_ADMIN_DSN"]
+    space = sql.Identifier(f"small_{world.id}")
+    name = sql.Identifier(table)
+    where = conninfo.make_conninfo(admin, dbname=world.id)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(
+            space, sql.Literal(str(folder))))
+        try:
+            connection.execute(sql.SQL("ALTER TABLE {} SET TABLESPACE {}").format(name, space))
+            yield
+        finally:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} SET TABLESPACE pg_default").format(name))
+            connection.execute(sql.SQL("DROP TABLESPACE {}").format(space))
+
+
+def test_a_full_disk_is_waited_for(world):
+    stream = streams.of_commands(1500, seed=73)
+    with small_disk(8) as folder, on_disk(world, folder, "safari_events"):
+        ballast = folder / "ballast"
+        free = shutil.disk_usage(folder).free
+        with open(ballast, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free - 512 * 1024)
+        world.start("command-projector")
+        recorder = world.start("event-recorder", "--batch-records", "500")
+        world.produce(stream)
+        world.until_logged(recorder, "waiting for a server", "53100", count=3)
+        assert recorder.alive() and not recorder.ready()
+        ballast.unlink()
+        world.until_caught_up()
+        world.until(recorder.ready)
+        recorder.stop()
+    world.assert_as_if_undisturbed(stream)
+
+
+def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
+    consumers, stream, _ = settle(world, 30, seed=74)
+    recorder = consumers["event-recorder"]
+    command = events.id_of("a command of its own")
+    life = [later(command, status, events.START + number * events.SECOND)
+            for number, status in enumerate(("QUEUED", "RUNNING"))]
+    # One after the other: the recorder must have seen that the command needs no placeholder.
+    world.produce(life)
+    world.until_caught_up()
+    for event in life:
+        world.produce([events.frame_of(event)])
+        world.until_caught_up()
+    placeholders = recorder.metric("projectionist_placeholders_total")
+    with world.connect() as connection:
+        assert connection.execute("DELETE FROM safari_commands WHERE command_id = %s",
+                                  [command]).rowcount == 1
+        frames = [events.telemetry("sora.polling.started", events.START + number, counter=number,
+                                   command_id=command) for number in range(300)]
+        world.produce(frames)
+        world.until_caught_up()
+        row = connection.execute("SELECT * FROM safari_commands WHERE command_id = %s",
+                                 [command]).fetchone()
+        assert row["placeholder"] and row["type"] == "unknown"
+        assert row["created_at"].timestamp() == events.START / events.SECOND
+        assert database.value(connection, "SELECT count(*) FROM safari_events "
+                              "WHERE command_id = %s", [command]) == len(frames)
+        assert database.count(connection, "projectionist.dead_letters") == 0
+    assert recorder.metric("projectionist_placeholders_total") == placeholders + 1
+    assert recorder.metric("projectionist_retries_total") == 0, "nobody had to be waited for"
+    assert len(recorder.logged("partitions assigned")) == 1
+    with world.connect() as connection:
+        # The two of before went with the command.
+        want = streams.expected(stream + frames)
+        assert database.count(connection, "safari_events") == want["safari_events"]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replicas that come and go in good order while a stream is read."""
+
+import random
+import threading
+
+import pytest
+import stream as streams
+from world import PROGRAMS
+
+SECONDS = 10
+NUMBERS = ("assignments", "dropped_records", "fenced", "retries")
+
+
+@pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])
+def test_replicas_come_and_go(world, strategy):
+    chance = random.Random(6)
+    stream = streams.of_commands(SECONDS * 120, seed=61)
+    variables = {"PROJECTIONIST_KAFKA_PARTITION_ASSIGNMENT_STRATEGY": strategy}
+    pause = threading.Event()
+    totals = dict.fromkeys(NUMBERS, 0)
+
+    def start(program):
+        return world.start(program, "--batch-records", "100", variables=variables)
+
+    def retire(consumer):
+        for name in NUMBERS:
+            totals[name] += consumer.metric(f"projectionist_{name}_total")
+        consumer.ask_to_stop()
+        leaving.append(consumer)
+
+    leaving = []
+    fleet = {(program, replica): start(program) for program in PROGRAMS for replica in range(3)}
+    world.until_working(*fleet.values())
+    feed = world.feed(stream, len(stream) / SECONDS)
+    while feed.is_alive():
+        pause.wait(chance.uniform(0.6, 1.2))
+        place = chance.choice(sorted(fleet))
+        retire(fleet[place])
+        fleet[place] = start(place[0])
+        world.until_logged(fleet[place], "metrics are served")
+    feed.finish()
+    for consumer in leaving:
+        consumer.wait()
+    world.until_caught_up()
+    for consumer in fleet.values():
+        retire(consumer)
+    for consumer in leaving:
+        consumer.wait()
+    print(strategy, f"{len(leaving)} stops", totals)
+    assert totals["assignments"] > len(leaving) / 2
+    world.assert_as_if_undisturbed(stream)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that go away in the middle of a stream, or are not there when a consumer starts."""
+
+import json
+
+import stream as streams
+from lib import avro, events, kafka, registry
+from processes import away
+from world import PROGRAMS
+
+STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
+
+
+def pids(consumers):
+    return [(consumer.pid, consumer.running()) for consumer in consumers]
+
+
+def until_ready(world, *consumers):
+    world.until(lambda: all(consumer.ready() for consumer in consumers), 60,
+                "they did not become ready")
+
+
+def test_postgres_goes_away(world):
+    stream = streams.of_commands(1000, seed=51)
+    consumers = world.start_all(1, "--batch-records", "100")
+    doomed = world.start_all(1, "--batch-records", "100")
+    until_ready(world, *consumers, *doomed)
+    before = pids(consumers)
+    feed = world.feed(stream, 1000)
+    world.until(lambda: feed.sent > 2000)
+    with away("postgres"):
+        world.until(lambda: not any(consumer.ready() for consumer in consumers + doomed),
+                    what="they still say that they are ready")
+        late = world.start_all(1)
+        for consumer in (*consumers, *doomed, *late):
+            world.until_logged(consumer, "Postgres")
+        for consumer in doomed:
+            consumer.stop(STOP_SECONDS)
+        assert all(consumer.alive() for consumer in consumers + late)
+    feed.finish()
+    world.until_caught_up()
+    until_ready(world, *consumers, *late)
+    assert pids(consumers) == before
+    world.assert_as_if_undisturbed(stream)
+
+
+def test_kafka_goes_away(world):
+    stream = streams.of_commands(1000, seed=52)
+    consumers = world.start_all(1, "--batch-records", "100")
+    until_ready(world, *consumers)
+    before = pids(consumers)
+    feed = world.feed(stream, 1000)
+    world.until(lambda: feed.sent > 2000)
+    with away("kafka"):
+        late = world.start_all(1)
+        doomed = world.start_all(1, "--shutdown-timeout", "2s")
+        for consumer in (*consumers, *late, *doomed):
+            world.until_logged(consumer, "level=warn")
+        for consumer in doomed:
+            consumer.stop(STOP_SECONDS + 5)
+        assert all(consumer.alive() for consumer in consumers + late)
+        assert not any(consumer.ready() for consumer in late)
+    feed.finish()
+    world.until_caught_up()
+    until_ready(world, *consumers, *late)
+    assert pids(consumers) == before
+    world.assert_as_if_undisturbed(stream)
+
+
+def evolved(topic, number):
+    """The topic's schema with one more field, and with that a new id."""
+    schema = json.loads(avro.schema_text(topic))
+    schema["fields"].append({"name": f"added_{number}", "type": ["null", "string"],
+                             "default": None})
+    return json.dumps(schema)
+
+
+def with_schema(event, ids):
+    topic = events.topic_of(event)
+    schema_id, schema = ids[topic]
+    return kafka.Record(topic, events.key_of(event).encode(),
+                        avro.encode(event, schema_id, schema), event["emitted_at"] // 1000)
+
+
+def test_the_registry_goes_away_and_a_new_schema_comes(world):
+    stream = streams.of_commands(200, seed=53)
+    consumers = world.start_all(1)
+    until_ready(world, *consumers)
+    before = pids(consumers)
+    world.produce(stream)
+    world.until_caught_up()
+    ids = {}
+    for topic in (events.COMMANDS, events.TELEMETRY):
+        # A new one each time, in a subject that other tests do not look at.
+        schema = evolved(topic, world.id)
+        ids[topic] = (registry.register(f"faults-{world.id}-{topic}", schema), schema)
+    more = streams.of_commands(200, seed=54)
+    with away("registry"):
+        # What is known goes on; what is new waits, and is no dead letter.
+        known = streams.of_commands(50, seed=55)
+        world.produce(known)
+        world.until_caught_up()
+        kafka.produce([with_schema(event, ids) for event in more])
+        world.until(lambda: not any(consumer.ready() for consumer in consumers),
+                    what="they still say that they are ready")
+        for consumer in consumers:
+            world.until_logged(consumer, "waiting for a server", "registry")
+            assert consumer.metric("projectionist_dead_letters_total") == 0
+    world.until_caught_up()
+    until_ready(world, *consumers)
+    assert pids(consumers) == before
+    world.assert_as_if_undisturbed(stream + known + more)
+
+
+def test_all_go_away_one_after_the_other(world):
+    """The same processes live through all of it."""
+    stream = streams.of_commands(1500, seed=56)
+    consumers = world.start_all(2, "--batch-records", "100")
+    until_ready(world, *consumers)
+    before = pids(consumers)
+    feed = world.feed(stream, 600)
+    for number, part in enumerate(("postgres", "registry", "kafka"), start=1):
+        world.until(lambda: feed.sent > 1500 * number)
+        with away(part):
+            world.until(lambda: feed.sent > 1500 * number + 1000 or not feed.is_alive())
+    feed.finish()
+    world.until_caught_up()
+    until_ready(world, *consumers)
+    assert pids(consumers) == before
+    world.assert_as_if_undisturbed(stream)
+    assert set(before) and len(before) == 2 * len(PROGRAMS)
