@@ -515,6 +515,9 @@ void pj_consumer_unassign(struct pj_consumer *consumer)
     struct pj_rebalance *rebalance = &consumer->rebalance;
     for (size_t i = 0; i < rebalance->count; i++)
         rebalance->partitions[i]->assigned = false;
+    /* librdkafka remembers a pause beyond the assignment: they would come back paused. */
+    if (consumer->paused)
+        rd_kafka_resume_partitions(consumer->kafka, consumer->rebalance_list);
     struct pj_error error;
     if (is_cooperative(consumer)) {
         rd_kafka_error_t *failed =
@@ -531,9 +534,13 @@ void pj_consumer_unassign(struct pj_consumer *consumer)
 
 int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error)
 {
-    /* The revocation comes through the poll, like any other; records of now are void. */
-    for (size_t i = 0; i < consumer->partition_count; i++)
+    /* The revocation comes through the poll, like any other. What was fetched is void, and so is
+     * what still comes until then: it lies behind records that are forgotten now. */
+    pj_consumer_resume(consumer);
+    for (size_t i = 0; i < consumer->partition_count; i++) {
         consumer->partitions[i]->generation++;
+        consumer->partitions[i]->assigned = false;
+    }
     consumer->settled = false;
     rd_kafka_unsubscribe(consumer->kafka);
     return pj_consumer_subscribe(consumer, error);

@@ -176,7 +176,7 @@ static int store(struct decoding *decoding, const struct pj_plan_node *node)
                 return bad_field(decoding, slot, "is null");
         } else if (type == PJ_BOOL && node->type->kind != PJ_AVRO_BOOLEAN) {
             *value = pj_bool(true);
-        } else if (type == PJ_JSONB && node->type->kind != PJ_AVRO_STRING) {
+        } else if (type == PJ_JSONB && !node->text) {
             value->present = true;
             if (pj_avro_render(reader, node->type, decoding->arena, &value->text.data,
                                &value->text.length) != 0)

@@ -26,7 +26,7 @@ bool pj_engine_stopping(const struct pj_engine *engine)
     return *engine->stop > 0;
 }
 
-static void set_ready(struct pj_engine *engine, const char *reason)
+void pj_engine_set_ready(struct pj_engine *engine, const char *reason)
 {
     if (engine->server != NULL)
         pj_metrics_server_set_ready(engine->server, reason);
@@ -201,7 +201,7 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
         return 0;
     if (take_assignment(engine, error) == 0) {
         engine->failures = 0;
-        set_ready(engine, NULL);
+        pj_engine_set_ready(engine, NULL);
         return 0;
     }
     if (error->class != PJ_RETRY)
@@ -210,9 +210,22 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     engine->assign_not_before = pj_clock_monotonic_ms() + BACK_OFF_FIRST_MS * engine->failures;
     if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)
         engine->failures = BACK_OFF_MOST_MS / BACK_OFF_FIRST_MS;
-    set_ready(engine, "taking over partitions: Postgres or Kafka does not answer");
+    pj_engine_set_ready(engine, "taking over partitions: Postgres or Kafka does not answer");
     pj_metric_add(engine->numbers.retries, 1);
     pj_log(PJ_WARN, "cannot take over partitions yet", pj_f_str("reason", error->message));
+    return 0;
+}
+
+/* What is revoked must be given back while we wait, and so must an assignment of nothing be taken,
+ * or the whole group waits with us. New partitions need Postgres. */
+static int rebalance_while_waiting(struct pj_engine *engine, struct pj_error *error)
+{
+    const struct pj_rebalance *pending = pj_consumer_rebalance(engine->consumer);
+    if (pending->kind == PJ_REBALANCE_REVOKE)
+        return rebalance(engine, error);
+    if (pending->kind == PJ_REBALANCE_ASSIGN && pending->count == 0 &&
+        take_assignment(engine, error) != 0 && error->class != PJ_RETRY)
+        return -1;
     return 0;
 }
 
@@ -233,7 +246,7 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
         wait = BACK_OFF_MOST_MS;
     wait = wait / 2 + random() % (wait / 2 + 1); /* jitter: replicas must not come back as one */
     engine->failures++;
-    set_ready(engine, "waiting for a server: see the log");
+    pj_engine_set_ready(engine, "waiting for a server: see the log");
     pj_metric_add(engine->numbers.retries, 1);
     pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", why->message),
            pj_f_int("milliseconds", wait), pj_f_int("failures", engine->failures));
@@ -249,9 +262,7 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
             *error = engine->poll_error;
             return -1;
         }
-        /* What is revoked must be given back while we wait; new partitions need Postgres. */
-        if (pj_consumer_rebalance(engine->consumer)->kind == PJ_REBALANCE_REVOKE &&
-            rebalance(engine, error) != 0)
+        if (rebalance_while_waiting(engine, error) != 0)
             return -1;
         wait_for_kafka(engine, left < WAIT_MS ? left : WAIT_MS);
     }
@@ -376,7 +387,7 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
 int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
 {
     bool done = false;
-    set_ready(engine, "starting");
+    pj_engine_set_ready(engine, "starting");
     while (!done && !pj_engine_stopping(engine)) {
         heartbeat(engine);
         if (!engine->topics_seen) {
@@ -387,7 +398,7 @@ int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
         if (turn(engine, &done, error) != 0)
             return -1;
     }
-    set_ready(engine, "stopping");
+    pj_engine_set_ready(engine, "stopping");
     pj_log(PJ_INFO, done ? "caught up" : "stopping");
     pj_consumer_tell_group(engine->consumer);
     return 0;

@@ -116,5 +116,7 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error) PJ_MUST_
 int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why,
                        struct pj_error *error) PJ_MUST_CHECK;
 bool pj_engine_stopping(const struct pj_engine *engine);
+/* What /readyz says: why not, or NULL for ready. */
+void pj_engine_set_ready(struct pj_engine *engine, const char *reason);
 
 #endif

@@ -371,6 +371,9 @@ static struct pj_plan_node *plan_node(struct planning *planning, const struct pj
     node->time_unit = writer->logical != PJ_LOGICAL_NONE ? writer->logical
                       : branch != NULL                   ? branch->logical
                                                          : PJ_LOGICAL_NONE;
+    node->text = writer->kind == PJ_AVRO_STRING ||
+                 (writer->kind == PJ_AVRO_BYTES && writer->logical == PJ_LOGICAL_NONE &&
+                  branch != NULL && branch->kind == PJ_AVRO_STRING);
     if (branch == NULL || branch->kind != PJ_AVRO_RECORD)
         return node;
     if (writer->kind != PJ_AVRO_RECORD) {

@@ -23,6 +23,7 @@ struct pj_plan_default {
 struct pj_plan_node {
     const struct pj_avro_type *type; /* the writer's */
     enum pj_avro_logical time_unit;  /* of an int or long read as a time */
+    bool text;                       /* a string, or bytes that our schema reads as one */
     size_t *slots;                   /* the fields that want this very value */
     size_t slot_count;
     struct pj_plan_node **children;   /* per field or branch, NULL: pass over; or NULL */

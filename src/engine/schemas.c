@@ -98,6 +98,7 @@ static struct entry *find(struct pj_schemas *schemas, int32_t id, size_t source)
     return NULL;
 }
 
+/* Without a registry's name any will do, as long as they agree what the id means. */
 static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
                          char **text, struct pj_error *error)
 {
@@ -106,8 +107,8 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
     const char *parameters[] = {schemas->registry_name, number};
     struct pj_result *result;
     if (pj_postgres_query(postgres,
-                          "SELECT schema FROM projectionist.schemas "
-                          "WHERE registry = $1 AND schema_id = $2::int",
+                          "SELECT DISTINCT schema FROM projectionist.schemas "
+                          "WHERE (registry = $1 OR $1 = '') AND schema_id = $2::int",
                           2, parameters, &result, error) != 0)
         return -1;
     *text = pj_result_rows(result) == 1 ? strdup(pj_result_value(result, 0, 0, NULL)) : NULL;

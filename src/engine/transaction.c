@@ -128,6 +128,8 @@ static void committed(struct pj_engine *engine, const struct pj_advance *advance
         if (advances[i].next_offset > advances[i].partition->next_offset)
             advances[i].partition->next_offset = advances[i].next_offset;
     }
+    if (engine->failures > 0)
+        pj_engine_set_ready(engine, NULL);
     engine->fences = 0;
     engine->failures = 0;
     engine->sweep_due = pj_writer_timed(engine->writer);
