@@ -58,6 +58,12 @@ struct pj_source {
     const struct pj_field *fields;
     size_t field_count;
     /*
+     * Which field is the event's time: the greatest one committed is the group's stream time. One
+     * that lies more than 24 h ahead of its record's Kafka timestamp does not count. Field 0 (an
+     * id, never a time) means none.
+     */
+    size_t event_time;
+    /*
      * What one event means. May call pj_keep and pj_append; returns 0, or -1 with *error of class
      * PJ_POISON (use pj_error_set) to make the record a dead letter, in which case nothing that it
      * said counts.
@@ -110,11 +116,24 @@ struct pj_entity_kind {
      * never without facts.
      */
     void (*derive)(const struct pj_entity *entity, struct pj_derivation *derivation);
+    /*
+     * Its rows also follow from stream time: derive may call pj_stream_time and pj_due. The state
+     * table has two more columns, due_at and derived_at (timestamptz).
+     */
+    bool timed;
 };
 
 enum pj_table_kind {
     PJ_ENTITY_TABLE, /* rows come from derive; inserted, updated and deleted */
     PJ_APPEND_TABLE, /* rows come from observe; inserted once, a duplicate key is passed over */
+    PJ_ROLLUP_TABLE, /* derive says what an entity counts for; differences are added to buckets */
+};
+
+enum pj_measure {
+    PJ_NOT_A_MEASURE,
+    PJ_SUM, /* of PJ_BIGINT; of PJ_COUNTS element by element */
+    PJ_MIN, /* nulls are passed over */
+    PJ_MAX,
 };
 
 struct pj_column {
@@ -122,6 +141,7 @@ struct pj_column {
     enum pj_type type;
     bool key;       /* part of the primary key; key columns come first */
     bool elsewhere; /* derived by another entity kind, through a table that is a part of this one */
+    enum pj_measure measure; /* of a rollup's columns, all but the key's */
 };
 
 /*
@@ -137,7 +157,8 @@ struct pj_parent {
 };
 
 struct pj_table {
-    const char *name; /* unqualified: found by the connection's search_path */
+    const char *name;
+    const char *schema; /* NULL: found by the connection's search_path */
     enum pj_table_kind kind;
     const struct pj_column *columns; /* at most 64 */
     size_t column_count;
@@ -149,6 +170,20 @@ struct pj_table {
      */
     const struct pj_table *part_of;
     const struct pj_parent *parents; /* or NULL */
+    /*
+     * Of a rollup: the SQL function (one array per key column) that settles buckets from which
+     * something was taken back: minima and maxima cannot be subtracted, and empty buckets go. It
+     * runs behind the addition, in the same transaction.
+     */
+    const char *settle;
+};
+
+/* A duration that the operator may set for this projection: the flag --<name>. Rows that are there
+ * already change only when their entities do, or by a rebuild. */
+struct pj_setting {
+    const char *name; /* NULL ends a list */
+    const char *fallback;
+    const char *help;
 };
 
 struct pj_projection {
@@ -160,6 +195,7 @@ struct pj_projection {
     size_t entity_count;
     const struct pj_table *const *tables; /* in the order in which they are written */
     size_t table_count;
+    const struct pj_setting *settings; /* or NULL; at most 8 */
 };
 
 /* --- in observe ------------------------------------------------------------------------------ */
@@ -174,6 +210,9 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
 /* A row of an append table, all null: fill its columns. */
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);
 
+/* Memory that lives as long as the batch (for texts made by observe). */
+void *pj_observer_alloc(struct pj_observer *observer, size_t size);
+
 /* --- in derive ------------------------------------------------------------------------------- */
 
 const uint8_t *pj_entity_key(const struct pj_entity *entity);
@@ -185,7 +224,8 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 /* All facts of a kind by subkey: *count of them, in a row. */
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count);
 
-/* A row of an entity table, all null: fill its columns, the key first of all. */
+/* A row of an entity table, all null: fill its columns, the key first of all. Of a rollup table:
+ * what this entity counts for in one bucket (sums, candidates for the extremes). */
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table);
 
 /*
@@ -195,6 +235,23 @@ struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table 
  */
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values);
+
+/*
+ * Tells an entity of a later kind a fact that stays: it is kept or not by its order, like one from
+ * observe, and never taken back. For what only grows (the last activity), so that the entity need
+ * not remember each who told.
+ */
+void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
+             const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);
+
+/* Of a timed kind: the stream time, in microseconds since 1970; INT64_MIN before the first event.
+ */
+int64_t pj_stream_time(const struct pj_derivation *derivation);
+/* Of a timed kind: derive again once stream time is later than this. */
+void pj_due(struct pj_derivation *derivation, int64_t at);
+
+/* The value of the projection's setting, in milliseconds. */
+int64_t pj_setting(const struct pj_derivation *derivation, size_t index);
 
 /* Memory that lives as long as the derivation's rows (for texts made by derive). */
 void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size);

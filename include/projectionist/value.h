@@ -22,6 +22,7 @@ enum pj_type {
     PJ_JSONB,       /* a JSON text */
     PJ_NUMERIC,     /* a decimal number as text; of Avro's decimal, exact */
     PJ_BYTEA,
+    PJ_COUNTS, /* bigint[]: `text` is an array of int64_t, its length in bytes; for measures */
 };
 
 struct pj_value {

@@ -41,6 +41,7 @@ int pj_value_compare(enum pj_type type, const struct pj_value *a, const struct p
     case PJ_JSONB:
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         return compare_texts(a, b);
     }
     return 0;

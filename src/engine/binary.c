@@ -23,6 +23,7 @@ static const struct {
     [PJ_JSONB] = {"jsonb", PJ_OID_JSONB, PJ_OID_JSONB_ARRAY},
     [PJ_NUMERIC] = {"text", PJ_OID_TEXT, PJ_OID_TEXT_ARRAY},
     [PJ_BYTEA] = {"bytea", PJ_OID_BYTEA, PJ_OID_BYTEA_ARRAY},
+    [PJ_COUNTS] = {"text", PJ_OID_TEXT, PJ_OID_TEXT_ARRAY},
 };
 
 const char *pj_binary_sql_type(enum pj_type type)
@@ -55,6 +56,7 @@ static size_t value_size(enum pj_type type, const struct pj_value *value)
     case PJ_TEXT:
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         return value->text.length;
     }
     return 0;
@@ -93,7 +95,8 @@ static char *put_value(char *at, enum pj_type type, const struct pj_value *value
     case PJ_BIGINT:
         return put64(at, (uint64_t)value->integer);
     case PJ_TIMESTAMPTZ:
-        return put64(at, (uint64_t)(value->integer - postgres_epoch));
+        return put64(at, value->integer == INT64_MIN ? (uint64_t)INT64_MIN
+                                                     : (uint64_t)(value->integer - postgres_epoch));
     case PJ_DOUBLE:
         memcpy(&bits, &value->real, sizeof bits);
         return put64(at, bits);
@@ -105,6 +108,7 @@ static char *put_value(char *at, enum pj_type type, const struct pj_value *value
     case PJ_TEXT:
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         return put_bytes(at, value->text.data, value->text.length);
     }
     return at;
@@ -147,6 +151,12 @@ struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
     char *data = pj_arena_alloc(arena, value_size(type, value));
     char *end = put_value(data, type, value);
     return (struct pj_parameter){data, (int)(end - data)};
+}
+
+int64_t pj_binary_time(int64_t postgres_microseconds)
+{
+    /* -infinity is INT64_MIN there and here. */
+    return postgres_microseconds == INT64_MIN ? INT64_MIN : postgres_microseconds + postgres_epoch;
 }
 
 /* --- COPY ------------------------------------------------------------------------------------ */

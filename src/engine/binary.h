@@ -7,8 +7,8 @@
 #include "engine/postgres.h"
 #include "projectionist/projection.h"
 
-/* The SQL name of the type and of its array as parameters. A numeric travels as text: the SQL
- * casts it. */
+/* The SQL name of the type and of its array as parameters. A numeric and counts travel as text
+ * (counts as an array literal): the SQL casts them. */
 const char *pj_binary_sql_type(enum pj_type type);
 uint32_t pj_binary_array_oid(enum pj_type type);
 
@@ -20,6 +20,9 @@ struct pj_parameter pj_binary_array(struct pj_arena *arena, enum pj_type type,
 /* One scalar. The same formats; null is SQL NULL. */
 struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
                                      const struct pj_value *value);
+
+/* Microseconds since 1970 of a binary timestamptz; infinity and null stay far in the past. */
+int64_t pj_binary_time(int64_t postgres_microseconds);
 
 /* A piece of a binary COPY. */
 struct pj_copy_buffer {

@@ -58,13 +58,15 @@ static int check_tables(struct pj_engine *engine, struct pj_error *error)
     for (size_t t = 0; t < engine->projection->table_count; t++) {
         const struct pj_table *table = engine->projection->tables[t];
         char sql[4096];
+        const char *schema = table->schema;
         size_t length = (size_t)snprintf(sql, sizeof sql, "SELECT ");
         for (size_t c = 0; c < table->column_count && length < sizeof sql; c++)
             length += (size_t)snprintf(sql + length, sizeof sql - length, "%s\"%s\"",
                                        c > 0 ? ", " : "", table->columns[c].name);
         if (length < sizeof sql)
-            length += (size_t)snprintf(sql + length, sizeof sql - length, " FROM \"%s\" LIMIT 0",
-                                       table->name);
+            length += (size_t)snprintf(sql + length, sizeof sql - length,
+                                       " FROM %s%s\"%s\" LIMIT 0", schema != NULL ? schema : "",
+                                       schema != NULL ? "." : "", table->name);
         struct pj_result *result;
         if (pj_postgres_query(engine->postgres, sql, 0, NULL, &result, error) == 0) {
             pj_result_free(result);
@@ -319,7 +321,8 @@ static bool caught_up(const struct pj_engine *engine)
     size_t count;
     size_t assigned = 0;
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
-    if (!pj_consumer_settled(engine->consumer) || engine->next->count > 0 || engine->doubt != NULL)
+    if (!pj_consumer_settled(engine->consumer) || engine->next->count > 0 ||
+        engine->doubt != NULL || engine->sweep_due)
         return false;
     for (size_t i = 0; i < count; i++) {
         const struct pj_partition *partition = partitions[i];
@@ -373,6 +376,8 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
     }
     if (pj_engine_advance_to_ends(engine, error) != 0)
         return -1;
+    if (engine->sweep_due && engine->identity.cluster_id != NULL)
+        return pj_engine_sweep(engine, error);
     *done = engine->settings->until_caught_up && caught_up(engine);
     if (!*done)
         wait_for_kafka(engine, WAIT_MS);

@@ -70,6 +70,8 @@ struct pj_engine {
     struct pj_advance *doubt;
     size_t doubt_count;
 
+    int64_t *setting_values;   /* of the projection's settings */
+    bool sweep_due;            /* stream time may have gone past entities that nothing touched */
     int fences;                /* in a row, without a commit between them */
     int failures;              /* tries in a row that failed for want of a server */
     int64_t assign_not_before; /* a pending assignment is tried again from then on */
@@ -104,6 +106,9 @@ bool pj_item_live(const struct pj_item *item);
 int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 /* Advances over what is invisible behind the last record of partitions that are at their end. */
 int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Derives the entities that stream time has gone past. */
+int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Opens Postgres where it is not open; checks the tables the first time. */
 int pj_engine_connect(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;

@@ -88,6 +88,8 @@ static void insert_at(struct pj_entity *entity, size_t at, const struct pj_fact 
 bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                     struct pj_arena *arena)
 {
+    if (change->wake)
+        return true;
     const struct pj_fact *fact = &change->fact;
     const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];
     bool found;
@@ -177,6 +179,7 @@ static void put_value(struct writer *writer, enum pj_type type, const struct pj_
     case PJ_JSONB:
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         *writer->at++ = TAG_TEXT;
         put_varint(writer, value->text.length);
         put_bytes(writer, value->text.data, value->text.length);
@@ -194,8 +197,8 @@ static size_t bound(const struct pj_entity *entity)
         for (size_t v = 0; v < kind->value_count; v++) {
             size += 1 + 17;
             enum pj_type type = kind->types[v];
-            bool is_text =
-                type == PJ_TEXT || type == PJ_JSONB || type == PJ_NUMERIC || type == PJ_BYTEA;
+            bool is_text = type == PJ_TEXT || type == PJ_JSONB || type == PJ_NUMERIC ||
+                           type == PJ_BYTEA || type == PJ_COUNTS;
             if (is_text && fact->values[v].present)
                 size += fact->values[v].text.length;
         }
@@ -287,6 +290,7 @@ static bool tag_fits(enum pj_type type, uint8_t tag)
     case PJ_JSONB:
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         return tag == TAG_TEXT;
     }
     return false;

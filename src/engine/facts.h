@@ -26,6 +26,7 @@ struct pj_change {
     uint8_t key[16];
     bool told;    /* by another entity: replaces, whatever the order */
     bool removed; /* taken back by the entity that told it */
+    bool wake;    /* nothing was said: only derive again */
     struct pj_fact fact;
 };
 

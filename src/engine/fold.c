@@ -10,6 +10,18 @@ struct emitted_row {
     struct pj_value *values;
 };
 
+/* What entities count for in a rollup, with the sign of before (-1) or after (+1). */
+struct piece {
+    const struct pj_value *values;
+    int sign;
+};
+
+struct pieces {
+    struct piece *items;
+    size_t count;
+    size_t capacity;
+};
+
 struct pj_derivation {
     struct pj_fold *fold;
     size_t stage;
@@ -17,6 +29,8 @@ struct pj_derivation {
     size_t row_count, row_capacity;
     struct pj_change *told;
     size_t told_count, told_capacity;
+    int64_t stream_time;
+    struct pj_value due;
 };
 
 struct pj_observer {
@@ -30,8 +44,12 @@ struct pj_fold {
     struct pj_change **changes; /* of all stages, in the order in which they were said */
     size_t change_count, change_capacity;
     struct pj_stage *stages;
-    struct pj_row_changes *rows;        /* per table */
-    struct pj_appended *appended;       /* per table */
+    struct pj_row_changes *rows;    /* per table */
+    struct pj_appended *appended;   /* per table */
+    struct pieces *pieces;          /* per table */
+    struct pj_additions *additions; /* per table */
+    const int64_t *settings;
+    int64_t stream_time;
     struct pj_derivation before, after; /* reused for every entity */
 };
 
@@ -48,7 +66,8 @@ static void *grown(struct pj_arena *arena, void *items, size_t count, size_t *ca
     return copy;
 }
 
-struct pj_fold *pj_fold_new(const struct pj_projection *projection, struct pj_arena *arena)
+struct pj_fold *pj_fold_new(const struct pj_projection *projection, const int64_t *settings,
+                            struct pj_arena *arena)
 {
     struct pj_fold *fold = pj_arena_alloc(arena, sizeof *fold);
     fold->projection = projection;
@@ -56,9 +75,13 @@ struct pj_fold *pj_fold_new(const struct pj_projection *projection, struct pj_ar
     fold->observer.fold = fold;
     fold->before.fold = fold;
     fold->after.fold = fold;
+    fold->settings = settings;
+    fold->stream_time = INT64_MIN;
     fold->stages = pj_arena_alloc(arena, projection->entity_count * sizeof *fold->stages);
     fold->rows = pj_arena_alloc(arena, projection->table_count * sizeof *fold->rows);
     fold->appended = pj_arena_alloc(arena, projection->table_count * sizeof *fold->appended);
+    fold->pieces = pj_arena_alloc(arena, projection->table_count * sizeof *fold->pieces);
+    fold->additions = pj_arena_alloc(arena, projection->table_count * sizeof *fold->additions);
     return fold;
 }
 
@@ -117,6 +140,11 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
     change->fact.order = *order;
     change->fact.values = copy_values(fold, kind, values);
     push_change(fold, change);
+}
+
+void *pj_observer_alloc(struct pj_observer *observer, size_t size)
+{
+    return pj_arena_alloc(observer->fold->arena, size);
 }
 
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table)
@@ -179,8 +207,27 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage_index)
     return stage;
 }
 
+void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds)
+{
+    fold->stream_time = microseconds;
+}
+
+int64_t pj_fold_stream_time(const struct pj_fold *fold)
+{
+    return fold->stream_time;
+}
+
+void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16])
+{
+    struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
+    change->entity = entity;
+    change->wake = true;
+    memcpy(change->key, key, 16);
+    push_change(fold, change);
+}
+
 int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16], const void *data,
-                 size_t length, struct pj_error *error)
+                 size_t length, int64_t derived_at, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
     size_t low = 0;
@@ -191,6 +238,7 @@ int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16]
         int compared = memcmp(touched->key, key, 16);
         if (compared == 0) {
             touched->existed = true;
+            touched->derived_at = derived_at;
             return pj_facts_decode(&touched->before, data, length, fold->arena, error);
         }
         if (compared < 0)
@@ -211,7 +259,7 @@ void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size)
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table)
 {
     struct pj_fold *fold = derivation->fold;
-    assert(table->kind == PJ_ENTITY_TABLE);
+    assert(table->kind != PJ_APPEND_TABLE);
     derivation->rows = grown(fold->arena, derivation->rows, derivation->row_count,
                              &derivation->row_capacity, sizeof *derivation->rows);
     struct emitted_row *row = &derivation->rows[derivation->row_count++];
@@ -235,6 +283,30 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
         memcpy(change->fact.subkey, subkey, 16);
     change->fact.values =
         copy_values(fold, &fold->projection->entities[entity].facts[fact], values);
+}
+
+void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
+             const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values)
+{
+    pj_contribute(derivation, entity, key, fact, subkey, values);
+    struct pj_change *change = &derivation->told[derivation->told_count - 1];
+    change->told = false;
+    change->fact.order = *order;
+}
+
+int64_t pj_stream_time(const struct pj_derivation *derivation)
+{
+    return derivation->stream_time;
+}
+
+void pj_due(struct pj_derivation *derivation, int64_t at)
+{
+    derivation->due = pj_timestamp(at);
+}
+
+int64_t pj_setting(const struct pj_derivation *derivation, size_t index)
+{
+    return derivation->fold->settings[index];
 }
 
 static int compare_keys(const struct pj_table *table, const struct pj_value *a,
@@ -268,9 +340,12 @@ static int compare_told(const void *a, const void *b)
     return compared != 0 ? compared : memcmp(x->fact.subkey, y->fact.subkey, 16);
 }
 
-static void derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage)
+static void derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
+                   int64_t stream_time)
 {
     derivation->stage = stage;
+    derivation->stream_time = stream_time;
+    derivation->due = pj_null();
     derivation->row_count = 0;
     derivation->told_count = 0;
     if (entity->count == 0)
@@ -303,6 +378,52 @@ static uint64_t changed_columns(const struct pj_table *table, const struct pj_va
     return changed;
 }
 
+static void push_piece(struct pj_fold *fold, const struct emitted_row *row, int sign)
+{
+    struct pieces *pieces = &fold->pieces[row->table];
+    pieces->items =
+        grown(fold->arena, pieces->items, pieces->count, &pieces->capacity, sizeof *pieces->items);
+    pieces->items[pieces->count++] = (struct piece){row->values, sign};
+}
+
+static bool is_rollup(const struct pj_fold *fold, const struct emitted_row *row)
+{
+    return fold->projection->tables[row->table]->kind == PJ_ROLLUP_TABLE;
+}
+
+static void row_gone(struct pj_fold *fold, const struct emitted_row *row)
+{
+    if (is_rollup(fold, row))
+        push_piece(fold, row, -1);
+    else
+        push_row(fold, row->table,
+                 (struct pj_row_change){PJ_ROW_DELETE, 0, row->values, row->values});
+}
+
+static void row_come(struct pj_fold *fold, const struct emitted_row *row)
+{
+    if (is_rollup(fold, row))
+        push_piece(fold, row, 1);
+    else
+        push_row(fold, row->table, (struct pj_row_change){PJ_ROW_INSERT, 0, NULL, row->values});
+}
+
+static void row_stayed(struct pj_fold *fold, const struct emitted_row *before,
+                       const struct emitted_row *after)
+{
+    uint64_t changed =
+        changed_columns(fold->projection->tables[after->table], before->values, after->values);
+    if (changed == 0)
+        return;
+    if (is_rollup(fold, after)) {
+        push_piece(fold, before, -1);
+        push_piece(fold, after, 1);
+    } else {
+        push_row(fold, after->table,
+                 (struct pj_row_change){PJ_ROW_UPDATE, changed, before->values, after->values});
+    }
+}
+
 /* Merges two sorted lists: what is only in the old one goes, what is only in the new one comes. */
 static void diff_rows(struct pj_fold *fold)
 {
@@ -318,32 +439,20 @@ static void diff_rows(struct pj_fold *fold)
             compared = -1;
         else
             compared = compare_emitted(&before->rows[b], &after->rows[a], (void *)fold->projection);
-        if (compared < 0) {
-            struct pj_value *values = before->rows[b].values;
-            push_row(fold, before->rows[b].table,
-                     (struct pj_row_change){PJ_ROW_DELETE, 0, values, values});
-            b++;
-        } else if (compared > 0) {
-            push_row(fold, after->rows[a].table,
-                     (struct pj_row_change){PJ_ROW_INSERT, 0, NULL, after->rows[a].values});
-            a++;
-        } else {
-            size_t table = after->rows[a].table;
-            uint64_t changed = changed_columns(fold->projection->tables[table],
-                                               before->rows[b].values, after->rows[a].values);
-            if (changed != 0)
-                push_row(fold, table,
-                         (struct pj_row_change){PJ_ROW_UPDATE, changed, before->rows[b].values,
-                                                after->rows[a].values});
-            b++;
-            a++;
-        }
+        if (compared < 0)
+            row_gone(fold, &before->rows[b++]);
+        else if (compared > 0)
+            row_come(fold, &after->rows[a++]);
+        else
+            row_stayed(fold, &before->rows[b++], &after->rows[a++]);
     }
 }
 
-static bool same_values(const struct pj_fact_kind *kind, const struct pj_fact *a,
-                        const struct pj_fact *b)
+static bool same_fact(const struct pj_fact_kind *kind, const struct pj_fact *a,
+                      const struct pj_fact *b)
 {
+    if (memcmp(&a->order, &b->order, sizeof a->order) != 0)
+        return false;
     for (size_t v = 0; v < kind->value_count; v++) {
         if (pj_value_compare(kind->types[v], &a->values[v], &b->values[v]) != 0)
             return false;
@@ -373,13 +482,15 @@ static void diff_told(struct pj_fold *fold)
         else
             compared = compare_told(&before->told[b], &after->told[a]);
         if (compared < 0) {
-            push_told(fold, &before->told[b++], true);
+            if (before->told[b].told)
+                push_told(fold, &before->told[b], true);
+            b++;
             continue;
         }
         const struct pj_change *told = &after->told[a++];
         const struct pj_fact_kind *kind =
             &fold->projection->entities[told->entity].facts[told->fact.kind];
-        if (compared > 0 || !same_values(kind, &before->told[b].fact, &told->fact))
+        if (compared > 0 || !same_fact(kind, &before->told[b].fact, &told->fact))
             push_told(fold, told, false);
         if (compared == 0)
             b++;
@@ -399,10 +510,23 @@ void pj_fold_merge(struct pj_fold *fold, size_t stage_index)
         if (!touched->changed)
             continue;
         pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
-        derive(&fold->before, &touched->before, stage_index);
-        derive(&fold->after, &touched->after, stage_index);
+        derive(&fold->before, &touched->before, stage_index, touched->derived_at);
+        derive(&fold->after, &touched->after, stage_index, fold->stream_time);
+        touched->due = fold->after.due;
         diff_rows(fold);
         diff_told(fold);
+    }
+}
+
+void pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index)
+{
+    struct pj_stage *stage = &fold->stages[stage_index];
+    for (size_t i = 0; i < stage->count; i++) {
+        fold->before.row_count = 0;
+        fold->before.told_count = 0;
+        derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time);
+        fold->after.told_count = 0;
+        diff_rows(fold);
     }
 }
 
@@ -487,6 +611,87 @@ static void join_moves(const struct pj_table *table, struct pj_row_changes *rows
     rows->count = kept;
 }
 
+/* --- rollups --------------------------------------------------------------------------------- */
+
+static int compare_pieces(const void *a, const void *b, void *context)
+{
+    return compare_keys(context, ((const struct piece *)a)->values,
+                        ((const struct piece *)b)->values);
+}
+
+static void add_counts(struct pj_fold *fold, struct pj_value *sum, const struct pj_value *value,
+                       int sign)
+{
+    int64_t *counts = pj_arena_alloc(fold->arena, value->text.length);
+    if (sum->present)
+        memcpy(counts, sum->text.data, value->text.length);
+    for (size_t i = 0; i < value->text.length / sizeof *counts; i++) {
+        int64_t count;
+        memcpy(&count, value->text.data + i * sizeof count, sizeof count);
+        counts[i] += sign * count;
+    }
+    sum->present = true;
+    sum->text.data = (const char *)counts;
+    sum->text.length = value->text.length;
+}
+
+static void add_piece(struct pj_fold *fold, const struct pj_column *column, struct pj_value *sum,
+                      const struct pj_value *value, int sign)
+{
+    int compared;
+    if (!value->present)
+        return;
+    switch (column->measure) {
+    case PJ_NOT_A_MEASURE:
+        return;
+    case PJ_SUM:
+        if (column->type == PJ_COUNTS) {
+            add_counts(fold, sum, value, sign);
+            return;
+        }
+        sum->integer = (sum->present ? sum->integer : 0) + sign * value->integer;
+        sum->present = true;
+        return;
+    case PJ_MIN:
+    case PJ_MAX:
+        compared = sum->present ? pj_value_compare(column->type, value, sum) : 0;
+        if (sign > 0 &&
+            (!sum->present || (column->measure == PJ_MIN ? compared < 0 : compared > 0)))
+            *sum = *value;
+        return;
+    }
+}
+
+/* The pieces of a bucket become one addition. */
+static void add_up(struct pj_fold *fold, size_t index)
+{
+    const struct pj_table *table = fold->projection->tables[index];
+    struct pieces *pieces = &fold->pieces[index];
+    struct pj_additions *additions = &fold->additions[index];
+    if (pieces->count > 1)
+        qsort_r(pieces->items, pieces->count, sizeof *pieces->items, compare_pieces, (void *)table);
+    additions->items = pj_arena_alloc(fold->arena, pieces->count * sizeof *additions->items);
+    for (size_t i = 0; i < pieces->count; i++) {
+        const struct piece *piece = &pieces->items[i];
+        struct pj_addition *last =
+            additions->count > 0 ? &additions->items[additions->count - 1] : NULL;
+        if (last == NULL || compare_keys(table, last->values, piece->values) != 0) {
+            last = &additions->items[additions->count++];
+            last->values = pj_arena_alloc(fold->arena, table->column_count * sizeof *last->values);
+            for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+                last->values[c] = piece->values[c];
+        }
+        last->taken_back = last->taken_back || piece->sign < 0;
+        for (size_t c = 0; c < table->column_count; c++)
+            add_piece(fold, &table->columns[c], &last->values[c], &piece->values[c], piece->sign);
+    }
+}
+
+const struct pj_additions *pj_fold_additions(const struct pj_fold *fold, size_t table)
+{
+    return &fold->additions[table];
+}
+
 void pj_fold_finish(struct pj_fold *fold)
 {
     const struct pj_projection *projection = fold->projection;
@@ -496,6 +701,7 @@ void pj_fold_finish(struct pj_fold *fold)
             qsort_r(rows->items, rows->count, sizeof *rows->items, compare_changes,
                     (void *)projection->tables[t]);
         join_moves(projection->tables[t], rows);
+        add_up(fold, t);
     }
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of != NULL)

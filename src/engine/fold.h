@@ -25,7 +25,9 @@ struct pj_touched {
     bool changed;
     struct pj_entity before; /* decoded facts; count 0 where it did not exist */
     struct pj_entity after;
-    const void *stored; /* the new stored form, where changed */
+    int64_t derived_at;  /* of a timed kind: the stream time of its rows as they are */
+    struct pj_value due; /* of a timed kind: when it must be derived again */
+    const void *stored;  /* the new stored form, where changed */
     size_t stored_length;
 };
 
@@ -55,9 +57,26 @@ struct pj_appended {
     size_t capacity;
 };
 
+/* What is to be added to one bucket of a rollup. */
+struct pj_addition {
+    struct pj_value *values; /* keys, sums of differences, candidates for extremes */
+    bool taken_back;         /* something was: the bucket must be settled */
+};
+
+struct pj_additions {
+    struct pj_addition *items; /* sorted by key */
+    size_t count;
+};
+
 struct pj_fold;
 
-struct pj_fold *pj_fold_new(const struct pj_projection *projection, struct pj_arena *arena);
+/* `settings`: the values of the projection's settings; NULL where it has none. */
+struct pj_fold *pj_fold_new(const struct pj_projection *projection, const int64_t *settings,
+                            struct pj_arena *arena);
+/* Before the first stage, of a projection with a timed kind. */
+void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds);
+/* Has an entity of a timed kind derived again. */
+void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 
 /* Returns 0, or -1 with an error of class PJ_POISON: then the event said nothing. */
 int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
@@ -66,12 +85,17 @@ int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
 const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
 /* The stored facts of a touched entity; texts point into `data`, which must outlive the fold. */
 int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
-                 size_t length, struct pj_error *error) PJ_MUST_CHECK;
+                 size_t length, int64_t derived_at, struct pj_error *error) PJ_MUST_CHECK;
 void pj_fold_merge(struct pj_fold *fold, size_t stage);
+/* For checks: derives the facts of the stage's entities (in `before`) as if there had been none,
+ * so that the fold's rows are the whole and not a difference. */
+void pj_fold_merge_whole(struct pj_fold *fold, size_t stage);
 void pj_fold_finish(struct pj_fold *fold);
 
 /* By the index of the projection's table list; valid after pj_fold_finish. */
 const struct pj_row_changes *pj_fold_rows(const struct pj_fold *fold, size_t table);
 const struct pj_appended *pj_fold_appended(const struct pj_fold *fold, size_t table);
+const struct pj_additions *pj_fold_additions(const struct pj_fold *fold, size_t table);
+int64_t pj_fold_stream_time(const struct pj_fold *fold);
 
 #endif

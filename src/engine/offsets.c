@@ -158,6 +158,8 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
         row[FIRST] = pj_bigint(partition->epoch);
         row[SECOND] = pj_bigint(partition->next_offset);
         row[THIRD] = pj_bigint(advances[i].next_offset);
+        if (advances[i].stream_time != INT64_MIN)
+            row[FOURTH] = pj_timestamp(advances[i].stream_time);
         rows[i] = row;
     }
     struct pj_parameter parameters[] = {
@@ -171,6 +173,32 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
         pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, FOURTH),
     };
     return pj_postgres_queue(postgres, &advance_statement, parameters, error);
+}
+
+static const uint32_t stream_time_types[] = {PJ_OID_TEXT, PJ_OID_TEXT};
+static const struct pj_statement stream_time_statement = {
+    .name = "pj_stream_time",
+    .sql = "SELECT max(stream_time) FROM projectionist.consumer_offsets "
+           "WHERE cluster_id = $1 AND consumer_group = $2",
+    .parameter_count = 2,
+    .types = stream_time_types,
+};
+
+int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identity *identity,
+                           int64_t *stream_time, struct pj_error *error)
+{
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &stream_time_statement, parameters, &result, error) != 0)
+        return -1;
+    *stream_time = INT64_MIN;
+    if (pj_result_rows(result) == 1 && pj_result_value(result, 0, 0, NULL) != NULL)
+        *stream_time = pj_binary_time(pj_result_int8(result, 0, 0));
+    pj_result_free(result);
+    return 0;
 }
 
 int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *identity,

@@ -23,6 +23,7 @@ struct pj_identity {
 struct pj_advance {
     struct pj_partition *partition;
     int64_t next_offset; /* behind the batch */
+    int64_t stream_time; /* the greatest event time in it; INT64_MIN: none */
 };
 
 /*
@@ -39,6 +40,11 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
 int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *identity,
                        const struct pj_advance *advances, size_t count, struct pj_arena *arena,
                        struct pj_error *error) PJ_MUST_CHECK;
+
+/* The greatest event time committed over all partitions of the group, this transaction's included;
+ * INT64_MIN before the first. */
+int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identity *identity,
+                           int64_t *stream_time, struct pj_error *error) PJ_MUST_CHECK;
 
 enum pj_commit_outcome { PJ_COMMITTED, PJ_NOT_COMMITTED, PJ_TAKEN_OVER };
 

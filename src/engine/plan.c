@@ -174,6 +174,7 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
         return json_is_number(json);
     case PJ_NUMERIC:
     case PJ_BYTEA:
+    case PJ_COUNTS:
         return false;
     }
     return false;

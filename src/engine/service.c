@@ -31,7 +31,7 @@ static void handle_signals(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-static void print_help(const struct pj_projection *projection)
+static void print_help(const struct pj_projection *projection, const struct pj_option *options)
 {
     printf("NAME\n    %s - %s\n\n", projection->name, projection->summary);
     printf("SYNOPSIS\n    %s [OPTION]...\n\n", projection->name);
@@ -49,7 +49,7 @@ static void print_help(const struct pj_projection *projection)
             printf(" %s", projection->tables[i]->name);
     }
     printf("\n\nOPTIONS\n");
-    pj_config_print_options(stdout, pj_consumer_options, 80);
+    pj_config_print_options(stdout, options, 80);
     printf("\nSIGNALS\n"
            "    SIGTERM, SIGINT: finish the batch, leave the group, end with 0. A second one ends\n"
            "    at once; nothing is lost by it.\n"
@@ -85,10 +85,11 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
 }
 
 static int run(const struct pj_projection *projection, const struct pj_settings *settings,
-               const struct pj_config *config, struct pj_error *error)
+               int64_t *setting_values, const struct pj_config *config, struct pj_error *error)
 {
     char owner[256];
-    struct pj_engine engine = {.stop = &stop_requests, .metrics = pj_metrics_new()};
+    struct pj_engine engine = {
+        .stop = &stop_requests, .metrics = pj_metrics_new(), .setting_values = setting_values};
     engine.identity.group = settings->group != NULL ? settings->group : projection->name;
     engine.identity.owner = owner_name(settings, owner, sizeof owner);
     int status = 0;
@@ -112,18 +113,51 @@ static int run(const struct pj_projection *projection, const struct pj_settings 
     return status;
 }
 
+enum { SETTINGS_MOST = 8, OPTIONS_MOST = 64 };
+
+struct all_settings {
+    struct pj_settings common;
+    int64_t own[SETTINGS_MOST];
+};
+
+/* The options of every consumer, then the projection's own. */
+static void list_options(const struct pj_projection *projection,
+                         struct pj_option options[OPTIONS_MOST])
+{
+    size_t count = 0;
+    while (pj_consumer_options[count].name != NULL)
+        count++;
+    memcpy(options, pj_consumer_options, count * sizeof *options);
+    const struct pj_setting *setting = projection->settings;
+    for (size_t i = 0; setting != NULL && setting[i].name != NULL && i < SETTINGS_MOST; i++)
+        options[count++] = (struct pj_option){
+            .name = setting[i].name,
+            .kind = PJ_OPTION_DURATION,
+            .offset = offsetof(struct all_settings, own) + i * sizeof(int64_t),
+            .fallback = setting[i].fallback,
+            .argument = "TIME",
+            .help = setting[i].help,
+            .least = 1,
+            .most = INT64_C(1000) * 86400 * 3650,
+        };
+    options[count] = (struct pj_option){0};
+}
+
 int pj_consumer_main(const struct pj_projection *projection, int argc, char **argv)
 {
-    struct pj_settings settings = {0};
+    struct pj_option options[OPTIONS_MOST];
+    struct all_settings all = {0};
+    const struct pj_settings *settings = &all.common;
+    list_options(projection, options);
     struct pj_config config;
     struct pj_error error;
     int status = 0;
-    if (pj_config_read(&config, pj_consumer_options, &settings, argc, argv, &error) != 0) {
+    if (pj_config_read(&config, options, &all, argc, argv, &error) != 0) {
         fprintf(stderr, "%s: %s\n", projection->name, error.message);
         return pj_error_exit_code(&error);
     }
     if (config.help) {
-        print_help(projection);
+        print_help(projection, options);
     } else if (config.version) {
         printf("%s %s\n", projection->name, PJ_VERSION);
     } else if (config.operand_count > 0) {
@@ -131,11 +165,11 @@ int pj_consumer_main(const struct pj_projection *projection, int argc, char **ar
                 projection->name, config.operands[0]);
         status = PJ_EXIT_USAGE;
     } else {
-        pj_log_configure(projection->name, log_level(settings.log_level),
-                         strcmp(settings.log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
+        pj_log_configure(projection->name, log_level(settings->log_level),
+                         strcmp(settings->log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
         handle_signals();
         srandom((unsigned)getpid());
-        if (run(projection, &settings, &config, &error) != 0) {
+        if (run(projection, settings, all.own, &config, &error) != 0) {
             status = pj_error_exit_code(&error);
             pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", status));
         }

@@ -31,8 +31,9 @@ static void add(struct sql *sql, const char *format, ...)
 static void add_table(struct sql *sql, const struct pj_statements *statements,
                       const struct pj_table *table)
 {
-    if (statements->schema != NULL)
-        add(sql, "\"%s\".", statements->schema);
+    const char *schema = statements->schema != NULL ? statements->schema : table->schema;
+    if (schema != NULL)
+        add(sql, "\"%s\".", schema);
     add(sql, "\"%s\"", table->name);
 }
 
@@ -75,7 +76,10 @@ static void add_unnest(struct sql *sql, const struct pj_table *table, uint64_t c
 
 static void add_value(struct sql *sql, const struct pj_column *column)
 {
-    add(sql, "u.\"%s\"%s", column->name, column->type == PJ_NUMERIC ? "::numeric" : "");
+    add(sql, "u.\"%s\"%s", column->name,
+        column->type == PJ_NUMERIC  ? "::numeric"
+        : column->type == PJ_COUNTS ? "::bigint[]"
+                                    : "");
 }
 
 static void add_key_match(struct sql *sql, const struct pj_table *table)
@@ -122,6 +126,30 @@ static struct pj_statement finish(struct pj_statements *statements, const struct
     };
 }
 
+/* How a bucket takes in a difference. */
+static void add_measure(struct sql *sql, const struct pj_column *column)
+{
+    const char *name = column->name;
+    switch (column->measure) {
+    case PJ_SUM:
+        if (column->type == PJ_COUNTS)
+            add(sql, "\"%s\" = projectionist.add_counts(t.\"%s\", EXCLUDED.\"%s\")", name, name,
+                name);
+        else
+            add(sql, "\"%s\" = t.\"%s\" + EXCLUDED.\"%s\"", name, name, name);
+        return;
+    case PJ_MIN:
+        add(sql, "\"%s\" = LEAST(t.\"%s\", EXCLUDED.\"%s\")", name, name, name);
+        return;
+    case PJ_MAX:
+        add(sql, "\"%s\" = GREATEST(t.\"%s\", EXCLUDED.\"%s\")", name, name, name);
+        return;
+    case PJ_NOT_A_MEASURE:
+        add(sql, "\"%s\" = EXCLUDED.\"%s\"", name, name);
+        return;
+    }
+}
+
 static struct pj_statement make_insert(struct pj_statements *statements,
                                        const struct pj_table *table)
 {
@@ -146,9 +174,10 @@ static struct pj_statement make_insert(struct pj_statements *statements,
         add(&sql, ") DO UPDATE SET ");
         any = false;
         for (size_t c = 0; c < table->column_count; c++) {
-            if (!table->columns[c].key)
-                add(&sql, "%s\"%s\" = EXCLUDED.\"%s\"", comma(&any), table->columns[c].name,
-                    table->columns[c].name);
+            if (table->columns[c].key)
+                continue;
+            add(&sql, "%s", comma(&any));
+            add_measure(&sql, &table->columns[c]);
         }
     }
     return finish(statements, &sql, table, all_columns(table), "insert");
@@ -209,6 +238,19 @@ static struct pj_statement make_release(struct pj_statements *statements,
     return finish(statements, &sql, table, columns, "release");
 }
 
+static struct pj_statement make_settle(struct pj_statements *statements,
+                                       const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    uint64_t columns = key_columns(table);
+    int parameter = 0;
+    add(&sql, "SELECT %s(", table->settle);
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        add(&sql, "%s$%d", c > 0 ? ", " : "", ++parameter);
+    add(&sql, ")");
+    return finish(statements, &sql, table, columns, "settle");
+}
+
 static const char *make_copy(struct pj_statements *statements, const struct pj_table *table)
 {
     struct sql sql = {.length = 0};
@@ -223,7 +265,9 @@ static const char *make_copy(struct pj_statements *statements, const struct pj_t
 /* --- states ---------------------------------------------------------------------------------- */
 
 static const uint32_t keys_type[] = {PJ_OID_UUID_ARRAY};
-static const uint32_t keys_facts_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY};
+static const uint32_t keys_facts_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY,
+                                            PJ_OID_TIMESTAMPTZ_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
+static const uint32_t stream_time_type[] = {PJ_OID_TIMESTAMPTZ};
 
 static struct pj_statement state_statement(struct pj_statements *statements, const char *entity,
                                            const char *verb, const char *format,
@@ -248,10 +292,37 @@ static struct pj_statement state_statement(struct pj_statements *statements, con
     };
 }
 
+static void make_timed_entity(struct pj_statements *statements, const char *name,
+                              struct pj_entity_statements *entity)
+{
+    entity->load = state_statement(statements, name, "load",
+                                   "SELECT key, facts, derived_at FROM @ WHERE key = ANY($1) "
+                                   "ORDER BY key FOR NO KEY UPDATE",
+                                   keys_type, 1);
+    entity->insert =
+        state_statement(statements, name, "insert",
+                        "INSERT INTO @ (key, facts, due_at, derived_at) SELECT * FROM "
+                        "unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[])",
+                        keys_facts_types, 4);
+    entity->update = state_statement(
+        statements, name, "update",
+        "UPDATE @ t SET facts = u.facts, due_at = u.due_at, derived_at = u.derived_at FROM "
+        "unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[]) "
+        "AS u(key, facts, due_at, derived_at) WHERE t.key = u.key",
+        keys_facts_types, 4);
+    entity->due = state_statement(statements, name, "due",
+                                  "SELECT key FROM @ WHERE due_at < $1 ORDER BY due_at LIMIT 1000",
+                                  stream_time_type, 1);
+}
+
 static void make_entity(struct pj_statements *statements, size_t index)
 {
     const char *name = statements->projection->entities[index].name;
     struct pj_entity_statements *entity = &statements->entities[index];
+    if (statements->projection->entities[index].timed) {
+        make_timed_entity(statements, name, entity);
+        return;
+    }
     /* LockRows runs above the sort: locks are taken in the order of the keys. */
     entity->load = state_statement(statements, name, "load",
                                    "SELECT key, facts FROM @ WHERE key = ANY($1) ORDER BY key "
@@ -288,6 +359,8 @@ struct pj_statements *pj_statements_new(const struct pj_projection *projection, 
             statements->tables[t].release = make_release(statements, table);
         if (table->kind == PJ_APPEND_TABLE)
             statements->tables[t].copy = make_copy(statements, table);
+        if (table->settle != NULL)
+            statements->tables[t].settle = make_settle(statements, table);
     }
     for (size_t e = 0; e < projection->entity_count; e++)
         make_entity(statements, e);

@@ -11,10 +11,14 @@
 #include "projectionist/projection.h"
 
 /* Parameters of all: one array a column, in the table's order, unless said otherwise. */
+enum { PJ_DUE_MOST = 1000 };
+
 struct pj_table_statements {
-    struct pj_statement insert;  /* entity: upsert; append: duplicates are passed over */
+    /* entity: upsert; append: duplicates are passed over; rollup: adds to the bucket */
+    struct pj_statement insert;
     struct pj_statement remove;  /* by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
+    struct pj_statement settle;  /* rollup: the key columns */
     const char *copy;            /* COPY … FROM STDIN; append tables */
     struct pj_update *updates;   /* by the set of columns, made as they are needed */
 };
@@ -26,9 +30,11 @@ struct pj_update {
 };
 
 struct pj_entity_statements {
-    struct pj_statement load;   /* keys uuid[] → key, facts; locked in the order of the keys */
-    struct pj_statement insert; /* keys uuid[], facts bytea[] */
+    /* keys uuid[] → key, facts (timed: and derived_at); locked in the order of the keys */
+    struct pj_statement load;
+    struct pj_statement insert; /* keys uuid[], facts bytea[]; timed: and due_at[], derived_at[] */
     struct pj_statement update; /* the same */
+    struct pj_statement due;    /* timed: stream time → keys that are due, at most PJ_DUE_MOST */
 };
 
 struct pj_statements {

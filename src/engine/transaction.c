@@ -9,20 +9,34 @@
 
 /* One batch against Postgres: the transaction, and what to do when it fails (DESIGN §4). */
 
-enum { AT_ONCE_MOST = 8, FENCES_MOST = 3, LOGGED_MOST = 10 };
+enum { AT_ONCE_MOST = 8, FENCES_MOST = 3, LOGGED_MOST = 10, AHEAD_MOST_MS = 24 * 3600 * 1000 };
 
 /* Sets of partitions in one batch are small: what the group gave to one member. */
 static void advance(struct pj_advance *advances, size_t *count, struct pj_partition *partition,
-                    int64_t next_offset)
+                    int64_t next_offset, int64_t stream_time)
 {
     for (size_t i = *count; i-- > 0;) {
-        if (advances[i].partition == partition) {
-            if (next_offset > advances[i].next_offset)
-                advances[i].next_offset = next_offset;
-            return;
-        }
+        struct pj_advance *known = &advances[i];
+        if (known->partition != partition)
+            continue;
+        if (next_offset > known->next_offset)
+            known->next_offset = next_offset;
+        if (stream_time > known->stream_time)
+            known->stream_time = stream_time;
+        return;
     }
-    advances[(*count)++] = (struct pj_advance){partition, next_offset};
+    advances[(*count)++] = (struct pj_advance){partition, next_offset, stream_time};
+}
+
+/* A clock that runs a day ahead must not expire what is alive. */
+static int64_t event_time(const struct pj_source *source, const struct pj_item *item)
+{
+    const struct pj_value *time = &item->values[source->event_time];
+    int64_t recorded_ms = item->record.timestamp_ms;
+    if (item->state != PJ_ITEM_DECODED || source->event_time == 0 || !time->present ||
+        (recorded_ms >= 0 && time->integer / 1000 > recorded_ms + AHEAD_MOST_MS))
+        return INT64_MIN;
+    return time->integer;
 }
 
 static int compare_advances(const void *a, const void *b)
@@ -82,6 +96,7 @@ static void observe(struct pj_engine *engine, struct pj_batch *batch, struct pj_
 struct outcome {
     size_t records;
     size_t dead_letters;
+    size_t due;
     struct pj_written written;
 };
 
@@ -117,6 +132,7 @@ static void committed(struct pj_engine *engine, const struct pj_advance *advance
         pj_engine_set_ready(engine, NULL);
     engine->fences = 0;
     engine->failures = 0;
+    engine->sweep_due = pj_writer_timed(engine->writer);
     pj_metric_add(engine->numbers.batches, 1);
     pj_metric_set(engine->numbers.last_commit, pj_clock_wall_ms() / 1000);
 }
@@ -162,22 +178,36 @@ static int settle_doubt(struct pj_engine *engine, struct pj_error *error)
     return 0;
 }
 
+/* Of a projection with a timed kind: stream time, this batch included, and who is due by it. */
+static int wake(struct pj_engine *engine, struct pj_fold *fold, size_t *due, struct pj_error *error)
+{
+    int64_t stream_time;
+    *due = 0;
+    if (!pj_writer_timed(engine->writer))
+        return 0;
+    if (pj_offsets_stream_time(engine->postgres, &engine->identity, &stream_time, error) != 0)
+        return -1;
+    return pj_writer_wake(engine->writer, engine->postgres, fold, stream_time, engine->work, due,
+                          error);
+}
+
 static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
                     struct pj_fold *fold, const struct pj_advance *advances, size_t count,
                     struct outcome *outcome, struct pj_error *error)
 {
     struct pj_postgres *postgres = engine->postgres;
     if (pj_postgres_begin(postgres, error) != 0 ||
-        pj_offsets_advance(postgres, &engine->identity, advances, count, engine->work, error) !=
-            0 ||
-        (fold != NULL && pj_writer_write(engine->writer, postgres, fold, engine->work,
-                                         &outcome->written, error) != 0) ||
+        (count > 0 && pj_offsets_advance(postgres, &engine->identity, advances, count, engine->work,
+                                         error) != 0) ||
+        (fold != NULL && (wake(engine, fold, &outcome->due, error) != 0 ||
+                          pj_writer_write(engine->writer, postgres, fold, engine->work,
+                                          &outcome->written, error) != 0)) ||
         (batch != NULL && write_dead_letters(engine, batch, from, to, outcome, error) != 0)) {
         pj_postgres_rollback(postgres);
         return -1;
     }
     if (pj_postgres_commit(postgres, error) != 0) {
-        if (pj_postgres_broken(postgres))
+        if (pj_postgres_broken(postgres) && count > 0)
             remember_doubt(engine, advances, count);
         pj_postgres_rollback(postgres);
         return -1;
@@ -199,7 +229,7 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
     pj_consumer_partitions(engine->consumer, &partitions);
     struct pj_advance *advances = pj_arena_alloc(engine->work, (partitions + 1) * sizeof *advances);
     size_t count = 0;
-    struct pj_fold *fold = pj_fold_new(engine->projection, engine->work);
+    struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
     for (size_t i = from; i < to; i++) {
         struct pj_item *item = &batch->items[i];
         if (!pj_item_live(item))
@@ -207,7 +237,9 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
         outcome.records++;
         if (item->state == PJ_ITEM_DECODED)
             observe(engine, batch, item, fold);
-        advance(advances, &count, item->record.partition, item->record.offset + 1);
+        advance(
+            advances, &count, item->record.partition, item->record.offset + 1,
+            event_time(&engine->projection->sources[item->record.partition->topic_index], item));
     }
     if (count == 0)
         return 0;
@@ -337,7 +369,7 @@ static int try_ends(struct pj_engine *engine, struct pj_error *error)
         struct pj_partition *partition = partitions[i];
         if (partition->assigned && partition->at_end &&
             partition->end_offset > partition->next_offset)
-            advances[count++] = (struct pj_advance){partition, partition->end_offset};
+            advances[count++] = (struct pj_advance){partition, partition->end_offset, INT64_MIN};
     }
     if (count == 0 && engine->doubt == NULL)
         return 0;
@@ -363,4 +395,34 @@ int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error)
     if (error->class == PJ_RETRY)
         return pj_engine_back_off(engine, error, error);
     return error->class == PJ_FENCED ? fenced(engine, error) : -1;
+}
+
+/* --- sweeping -------------------------------------------------------------------------------- */
+
+/*
+ * A transaction that touches an entity sees the stream time that was committed then; another
+ * replica may move it on while this one is not committed yet. So whoever commits looks again
+ * afterwards: the last of them sees everything. No fence is needed: rows follow from committed
+ * facts and committed stream time, whoever derives them.
+ */
+static int try_sweep(struct pj_engine *engine, struct outcome *outcome, struct pj_error *error)
+{
+    pj_arena_reset(engine->work);
+    if (pj_engine_connect(engine, error) != 0)
+        return -1;
+    struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
+    return transact(engine, NULL, 0, 0, fold, NULL, 0, outcome, error);
+}
+
+int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error)
+{
+    struct outcome outcome = {0};
+    if (try_sweep(engine, &outcome, error) == 0) {
+        engine->sweep_due = outcome.due > 0;
+        engine->failures = 0;
+        return 0;
+    }
+    if (error->class == PJ_RETRY && pj_writer_retry_at_once(engine->writer, error))
+        return 0;
+    return error->class == PJ_RETRY ? pj_engine_back_off(engine, error, error) : -1;
 }

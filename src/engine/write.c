@@ -4,7 +4,7 @@
 #include "engine/binary.h"
 #include "engine/statements.h"
 
-#include <endian.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +71,7 @@ void pj_writer_free(struct pj_writer *writer)
 /* --- facts ----------------------------------------------------------------------------------- */
 
 /* A growing list of rows of two values (a key and something), for arrays of parameters. */
-struct pairs {
+struct pairs { /* of two values, or of four for a timed kind */
     const struct pj_value **rows;
     size_t count;
 };
@@ -79,6 +79,13 @@ struct pairs {
 static struct pairs pairs_new(struct pj_arena *arena, size_t most)
 {
     return (struct pairs){pj_arena_alloc(arena, most * sizeof(struct pj_value *)), 0};
+}
+
+static void fours_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t key[16],
+                      struct pj_value second, struct pj_value third, struct pj_value fourth)
+{
+    struct pj_value row[4] = {pj_uuid(key), second, third, fourth};
+    pairs->rows[pairs->count++] = pj_arena_copy(arena, row, sizeof row);
 }
 
 static void pairs_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t key[16],
@@ -101,19 +108,23 @@ static int load(struct pj_writer *writer, struct pj_postgres *postgres, struct p
                         error) != 0)
         return -1;
     int status = 0;
+    bool timed = writer->projection->entities[index].timed;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
         int length;
+        int64_t derived_at = timed ? pj_binary_time(pj_result_int8(result, row, 2)) : 0;
         const char *key = pj_result_value(result, row, 0, NULL);
         const char *facts = pj_result_value(result, row, 1, &length);
         const void *copy = pj_arena_copy(arena, facts, (size_t)length);
-        status = pj_fold_load(fold, index, (const uint8_t *)key, copy, (size_t)length, error);
+        status = pj_fold_load(fold, index, (const uint8_t *)key, copy, (size_t)length, derived_at,
+                              error);
     }
     pj_result_free(result);
     return status;
 }
 
-static int save(struct pj_writer *writer, struct pj_postgres *postgres, size_t index,
-                const struct pj_stage *stage, struct pj_arena *arena, struct pj_error *error)
+static int save(struct pj_writer *writer, struct pj_postgres *postgres, const struct pj_fold *fold,
+                size_t index, const struct pj_stage *stage, struct pj_arena *arena,
+                struct pj_error *error)
 {
     const struct pj_entity_statements *statements = &writer->statements->entities[index];
     struct pairs inserts = pairs_new(arena, stage->count);
@@ -125,19 +136,52 @@ static int save(struct pj_writer *writer, struct pj_postgres *postgres, size_t i
         struct pj_value facts = {.present = true};
         facts.text.data = touched->stored;
         facts.text.length = touched->stored_length;
-        pairs_add(touched->existed ? &updates : &inserts, arena, touched->key, facts);
+        fours_add(touched->existed ? &updates : &inserts, arena, touched->key, facts, touched->due,
+                  pj_timestamp(pj_fold_stream_time(fold)));
     }
     const struct pairs *both[] = {&updates, &inserts};
     const struct pj_statement *which[] = {&statements->update, &statements->insert};
     for (int i = 0; i < 2; i++) {
         if (both[i]->count == 0)
             continue;
-        struct pj_parameter parameters[2] = {
+        struct pj_parameter parameters[4] = {
             pj_binary_array(arena, PJ_UUID, both[i]->rows, both[i]->count, 0),
             pj_binary_array(arena, PJ_BYTEA, both[i]->rows, both[i]->count, 1),
         };
+        for (size_t c = 2; c < 4 && writer->projection->entities[index].timed; c++)
+            parameters[c] =
+                pj_binary_array(arena, PJ_TIMESTAMPTZ, both[i]->rows, both[i]->count, c);
         if (pj_postgres_queue(postgres, which[i], parameters, error) != 0)
             return -1;
+    }
+    return 0;
+}
+
+bool pj_writer_timed(const struct pj_writer *writer)
+{
+    bool timed = false;
+    for (size_t e = 0; e < writer->projection->entity_count; e++)
+        timed = timed || writer->projection->entities[e].timed;
+    return timed;
+}
+
+int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                   int64_t stream_time, struct pj_arena *arena, size_t *due, struct pj_error *error)
+{
+    struct pj_value now = pj_timestamp(stream_time);
+    struct pj_parameter parameter = pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &now);
+    *due = 0;
+    pj_fold_set_stream_time(fold, stream_time);
+    for (size_t e = 0; e < writer->projection->entity_count; e++) {
+        struct pj_result *result;
+        if (!writer->projection->entities[e].timed)
+            continue;
+        if (pj_postgres_run(postgres, &writer->statements->entities[e].due, &parameter, &result,
+                            error) != 0)
+            return -1;
+        for (int row = 0; row < pj_result_rows(result); row++, (*due)++)
+            pj_fold_wake(fold, e, (const uint8_t *)pj_result_value(result, row, 0, NULL));
+        pj_result_free(result);
     }
     return 0;
 }
@@ -152,7 +196,7 @@ static int run_stages(struct pj_writer *writer, struct pj_postgres *postgres, st
         if (load(writer, postgres, fold, index, stage, arena, error) != 0)
             return -1;
         pj_fold_merge(fold, index);
-        if (save(writer, postgres, index, stage, arena, error) != 0)
+        if (save(writer, postgres, fold, index, stage, arena, error) != 0)
             return -1;
     }
     pj_fold_finish(fold);
@@ -391,6 +435,54 @@ static int write_append_table(struct pj_writer *writer, struct pj_postgres *post
                       arena, error);
 }
 
+/* An array literal: what a text parameter is cast from. */
+static struct pj_value counts_text(const struct pj_value *counts, struct pj_arena *arena)
+{
+    size_t count = counts->present ? counts->text.length / sizeof(int64_t) : 0;
+    char *text = pj_arena_alloc(arena, count * 21 + 3);
+    size_t length = 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t value;
+        memcpy(&value, counts->text.data + i * sizeof value, sizeof value);
+        length +=
+            (size_t)snprintf(text + length, 22, "%c%lld", i == 0 ? '{' : ',', (long long)value);
+    }
+    snprintf(text + length, 3, "%s", count == 0 ? "{}" : "}");
+    return counts->present ? pj_text(text) : pj_null();
+}
+
+/* Differences are added; then the buckets from which something was taken back are settled. */
+static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
+                        const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                        struct pj_written *written, struct pj_error *error)
+{
+    const struct pj_table *table = writer->projection->tables[index];
+    const struct pj_additions *additions = pj_fold_additions(fold, index);
+    const struct pj_value **rows = pj_arena_alloc(arena, additions->count * sizeof(void *));
+    const struct pj_value **settle = pj_arena_alloc(arena, additions->count * sizeof(void *));
+    size_t settled = 0;
+    if (additions->count == 0)
+        return 0;
+    for (size_t i = 0; i < additions->count; i++) {
+        struct pj_value *values = additions->items[i].values;
+        for (size_t c = 0; c < table->column_count; c++) {
+            if (table->columns[c].type == PJ_COUNTS)
+                values[c] = counts_text(&values[c], arena);
+        }
+        rows[i] = values;
+        if (additions->items[i].taken_back)
+            settle[settled++] = values;
+    }
+    written->rows += (int64_t)additions->count;
+    if (queue_rows(postgres, &writer->statements->tables[index].insert, table, UINT64_MAX, rows,
+                   additions->count, arena, error) != 0)
+        return -1;
+    if (settled == 0 || table->settle == NULL)
+        return 0;
+    return queue_rows(postgres, &writer->statements->tables[index].settle, table, 0, settle,
+                      settled, arena, error);
+}
+
 typedef int write_table(struct pj_writer *writer, struct pj_postgres *postgres,
                         const struct pj_fold *fold, size_t index, struct pj_arena *arena,
                         struct pj_written *written, struct pj_error *error);
@@ -407,8 +499,9 @@ static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
     }
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
-        write_table *write =
-            table->kind == PJ_APPEND_TABLE ? write_append_table : write_entity_table;
+        write_table *write = table->kind == PJ_APPEND_TABLE   ? write_append_table
+                             : table->kind == PJ_ROLLUP_TABLE ? write_rollup
+                                                              : write_entity_table;
         if (table->part_of == NULL && write(writer, postgres, fold, t, arena, written, error) != 0)
             return -1;
     }

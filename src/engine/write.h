@@ -20,6 +20,14 @@ struct pj_written {
 struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema);
 void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */
 
+/* Of a projection with a timed kind: tells the fold the stream time, which the caller has read in
+ * this transaction, and which entities are due by it; *due is how many, at most PJ_DUE_MOST. */
+int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                   int64_t stream_time, struct pj_arena *arena, size_t *due,
+                   struct pj_error *error) PJ_MUST_CHECK;
+/* Does the projection have a timed kind? */
+bool pj_writer_timed(const struct pj_writer *writer);
+
 /*
  * Runs the stages of the fold and writes its rows. Parameters live in the arena; some statements
  * may still be queued when it returns: the COMMIT takes them along. Errors are as of

@@ -76,6 +76,7 @@ static const struct pj_column conflict_columns[] = {
 
 static const struct pj_table conflicts = {
     .name = "idempotency_conflicts",
+    .schema = "projectionist",
     .kind = PJ_ENTITY_TABLE,
     .columns = conflict_columns,
     .column_count = 3,
@@ -163,16 +164,9 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         observe_submitted(v, observer);
         return 0;
     }
-    if (!v[COMMAND_STATUS_CHANGED].present)
-        return pj_error_set(error, PJ_POISON,
-                            "body is neither CommandSubmitted nor "
-                            "CommandStatusChanged");
-    const struct safari_status *status = safari_status_of(&v[COMMAND_STATUS]);
-    if (status == NULL)
-        return pj_error_set(
-            error, PJ_POISON, "status \"%.*s\" is not a known word",
-            (int)(v[COMMAND_STATUS].text.length < 64 ? v[COMMAND_STATUS].text.length : 64),
-            v[COMMAND_STATUS].text.data);
+    const struct safari_status *status;
+    if (safari_read_status(v, &status, error) != 0)
+        return -1;
     observe_status(v, status, observer);
     return 0;
 }

@@ -2,8 +2,8 @@
 #include "projections/registry.h"
 
 const struct pj_projection *const pj_projections[] = {
-    &pj_command_projector,
-    &pj_event_recorder,
+    &pj_command_projector, &pj_event_recorder,  &pj_video_catalog,
+    &pj_watermark_metrics, &pj_session_tracker,
 };
 
 const size_t pj_projection_count = sizeof pj_projections / sizeof pj_projections[0];

@@ -7,6 +7,9 @@
 
 extern const struct pj_projection pj_command_projector;
 extern const struct pj_projection pj_event_recorder;
+extern const struct pj_projection pj_video_catalog;
+extern const struct pj_projection pj_watermark_metrics;
+extern const struct pj_projection pj_session_tracker;
 
 extern const struct pj_projection *const pj_projections[];
 extern const size_t pj_projection_count;

@@ -19,6 +19,9 @@ const struct pj_field safari_command_fields[COMMAND_FIELDS] = {
     [COMMAND_REQUESTER_INSTANCE] = {"body.CommandSubmitted.requester_instance", PJ_TEXT},
     [COMMAND_TARGET] = {"body.CommandSubmitted.target", PJ_JSONB},
     [COMMAND_TARGET_SESSION_ID] = {"body.CommandSubmitted.target.session_id", PJ_UUID},
+    [COMMAND_TARGET_ACCOUNT_ID] = {"body.CommandSubmitted.target.account_id", PJ_UUID},
+    [COMMAND_TARGET_PLATFORM] = {"body.CommandSubmitted.target.platform", PJ_TEXT,
+                                 .most_chars = 50},
     [COMMAND_STATUS_CHANGED] = {"body.CommandStatusChanged", PJ_BOOL},
     [COMMAND_STATUS] = {"body.CommandStatusChanged.status", PJ_TEXT, .required = true},
     [COMMAND_RESULT] = {"body.CommandStatusChanged.result", PJ_JSONB},
@@ -34,10 +37,23 @@ const struct pj_field safari_telemetry_fields[TELEMETRY_FIELDS] = {
     [TELEMETRY_CORRELATION_ID] = {"correlation_id", PJ_UUID},
     [TELEMETRY_TARGET] = {"target", PJ_JSONB},
     [TELEMETRY_TARGET_SESSION_ID] = {"target.session_id", PJ_UUID},
-    [TELEMETRY_TARGET_PLATFORM] = {"target.platform", PJ_TEXT},
+    [TELEMETRY_TARGET_PLATFORM] = {"target.platform", PJ_TEXT, .most_chars = 50},
     [TELEMETRY_PAYLOAD] = {"payload", PJ_JSONB},
     [TELEMETRY_CURSOR] = {"cursor", PJ_TEXT, .most_chars = 100},
     [TELEMETRY_EMITTED_AT] = {"emitted_at", PJ_TIMESTAMPTZ, .required = true},
+};
+
+const struct pj_field safari_session_fields[SESSION_FIELDS] = {
+    [SESSION_EVENT_ID] = {"event_id", PJ_UUID, .required = true},
+    [SESSION_ID] = {"session_id", PJ_UUID, .required = true},
+    [SESSION_EMITTED_AT] = {"emitted_at", PJ_TIMESTAMPTZ, .required = true},
+    [SESSION_OPENED] = {"body.SessionOpened", PJ_BOOL},
+    [SESSION_PLATFORM] = {"body.SessionOpened.platform", PJ_TEXT, .required = true,
+                          .most_chars = 50},
+    [SESSION_ACCOUNT_ID] = {"body.SessionOpened.account_id", PJ_UUID},
+    [SESSION_BROWSER_PID] = {"body.SessionOpened.browser_pid", PJ_INT},
+    [SESSION_METADATA] = {"body.SessionOpened.metadata", PJ_JSONB},
+    [SESSION_CLOSED] = {"body.SessionClosed", PJ_BOOL},
 };
 
 const struct safari_status *safari_status_of(const struct pj_value *word)
@@ -113,4 +129,18 @@ struct pj_order safari_time_order(const struct pj_value *at, const struct pj_val
     struct pj_order order = {.rank = {at->integer}};
     memcpy(order.tie, event_id->uuid, 16);
     return order;
+}
+
+int safari_read_status(const struct pj_value *values, const struct safari_status **status,
+                       struct pj_error *error)
+{
+    const struct pj_value *word = &values[COMMAND_STATUS];
+    if (!values[COMMAND_STATUS_CHANGED].present)
+        return pj_error_set(error, PJ_POISON,
+                            "body is neither CommandSubmitted nor CommandStatusChanged");
+    *status = safari_status_of(word);
+    if (*status != NULL)
+        return 0;
+    return pj_error_set(error, PJ_POISON, "status \"%.*s\" is not a known word",
+                        (int)(word->text.length < 64 ? word->text.length : 64), word->text.data);
 }

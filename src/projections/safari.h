@@ -25,6 +25,8 @@ enum safari_command_field {
     COMMAND_REQUESTER_INSTANCE,
     COMMAND_TARGET, /* JSON */
     COMMAND_TARGET_SESSION_ID,
+    COMMAND_TARGET_ACCOUNT_ID,
+    COMMAND_TARGET_PLATFORM,
     COMMAND_STATUS_CHANGED, /* bool: … or CommandStatusChanged */
     COMMAND_STATUS,
     COMMAND_RESULT,
@@ -38,7 +40,7 @@ extern const struct pj_field safari_command_fields[COMMAND_FIELDS];
     {                                                                                              \
         .topic = "safari.commands", .schema = pj_schema_safari_commands,                           \
         .fields = safari_command_fields, .field_count = COMMAND_FIELDS,                            \
-        .observe = (observe_function),                                                             \
+        .event_time = COMMAND_EMITTED_AT, .observe = (observe_function),                           \
     }
 
 /* --- safari.telemetry ------------------------------------------------------------------------ */
@@ -65,7 +67,31 @@ extern const struct pj_field safari_telemetry_fields[TELEMETRY_FIELDS];
     {                                                                                              \
         .topic = "safari.telemetry", .schema = pj_schema_safari_telemetry,                         \
         .fields = safari_telemetry_fields, .field_count = TELEMETRY_FIELDS,                        \
-        .observe = (observe_function),                                                             \
+        .event_time = TELEMETRY_EMITTED_AT, .observe = (observe_function),                         \
+    }
+
+/* --- safari.sessions ------------------------------------------------------------------------- */
+
+enum safari_session_field {
+    SESSION_EVENT_ID,
+    SESSION_ID,
+    SESSION_EMITTED_AT,
+    SESSION_OPENED, /* bool */
+    SESSION_PLATFORM,
+    SESSION_ACCOUNT_ID,
+    SESSION_BROWSER_PID,
+    SESSION_METADATA,
+    SESSION_CLOSED, /* bool */
+    SESSION_FIELDS,
+};
+
+extern const struct pj_field safari_session_fields[SESSION_FIELDS];
+
+#define SAFARI_SESSIONS(observe_function)                                                          \
+    {                                                                                              \
+        .topic = "safari.sessions", .schema = pj_schema_safari_sessions,                           \
+        .fields = safari_session_fields, .field_count = SESSION_FIELDS,                            \
+        .event_time = SESSION_EMITTED_AT, .observe = (observe_function),                           \
     }
 
 /* --- rules ----------------------------------------------------------------------------------- */
@@ -88,6 +114,10 @@ const struct safari_status *safari_status_of(const struct pj_value *word);
 struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
                                        const struct pj_value *emitted_at, enum safari_rank rank,
                                        const struct pj_value *event_id);
+
+/* Fails, as a dead letter, where the body's status is no known word. */
+int safari_read_status(const struct pj_value *values, const struct safari_status **status,
+                       struct pj_error *error) PJ_MUST_CHECK;
 
 /* By time, the earlier first; then by event id. */
 struct pj_order safari_time_order(const struct pj_value *at, const struct pj_value *event_id);

@@ -13,6 +13,8 @@ struct state {
     uint8_t key[16];
     const void *data;
     size_t length;
+    int64_t derived_at;
+    struct pj_value due;
 };
 
 struct row {
@@ -22,6 +24,8 @@ struct row {
 
 struct memory {
     const struct pj_projection *projection;
+    const int64_t *settings;
+    int64_t stream_time;
     struct pj_arena *arena;
     struct state *states;
     size_t state_count;
@@ -40,6 +44,7 @@ static struct state *find_state(struct memory *memory, size_t entity, const uint
 
 static void save_state(struct memory *memory, size_t entity, const struct pj_touched *touched)
 {
+    /* as it is stored: the stream time of the rows, and when they are due */
     struct state *state = find_state(memory, entity, touched->key);
     assert((state != NULL) == touched->existed);
     if (state == NULL) {
@@ -49,6 +54,8 @@ static void save_state(struct memory *memory, size_t entity, const struct pj_tou
         state->entity = entity;
         memcpy(state->key, touched->key, 16);
     }
+    state->derived_at = memory->stream_time;
+    state->due = touched->due;
     state->data = touched->stored;
     state->length = touched->stored_length;
 }
@@ -145,10 +152,101 @@ static void write_rows(struct memory *memory, const struct pj_fold *fold, bool p
     }
 }
 
+/* Differences go into the bucket; then, where something was taken back, what the projection's
+ * settle function does: the extremes anew, from all that entities count for. */
+static void add_to_bucket(struct memory *memory, size_t t, const struct pj_addition *addition)
+{
+    const struct pj_table *table = memory->projection->tables[t];
+    struct row *row = find_row(memory, t, addition->values);
+    if (row == NULL) {
+        put_row(memory, t,
+                pj_arena_copy(memory->arena, addition->values,
+                              table->column_count * sizeof(struct pj_value)));
+        return;
+    }
+    for (size_t c = 0; c < table->column_count; c++) {
+        struct pj_value *sum = &row->values[c];
+        const struct pj_value *value = &addition->values[c];
+        if (table->columns[c].measure == PJ_SUM && table->columns[c].type == PJ_COUNTS) {
+            for (size_t i = 0; i < sum->text.length / 8; i++)
+                ((int64_t *)sum->text.data)[i] += ((const int64_t *)value->text.data)[i];
+        } else if (table->columns[c].measure == PJ_SUM) {
+            sum->integer += value->integer;
+        } else if (value->present && table->columns[c].measure != PJ_NOT_A_MEASURE) {
+            int compared = sum->present ? pj_value_compare(table->columns[c].type, value, sum) : 0;
+            if (!sum->present ||
+                (table->columns[c].measure == PJ_MIN ? compared < 0 : compared > 0))
+                *sum = *value;
+        }
+    }
+}
+
+/* The rollup of a table over all entities as they are, for the extremes of settled buckets. */
+static void settle(struct memory *memory, size_t t, const struct pj_value *key)
+{
+    const struct pj_table *table = memory->projection->tables[t];
+    struct row *row = find_row(memory, t, key);
+    struct pj_error error;
+    struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
+    pj_fold_set_stream_time(fold, memory->stream_time);
+    for (size_t i = 0; i < memory->state_count; i++)
+        pj_fold_wake(fold, memory->states[i].entity, memory->states[i].key);
+    for (size_t e = 0; e < memory->projection->entity_count; e++) {
+        const struct pj_stage *stage = pj_fold_stage(fold, e);
+        /* derived as if from nothing: what comes out is the whole */
+        for (size_t i = 0; i < stage->count; i++) {
+            struct state *state = find_state(memory, e, stage->touched[i].key);
+            struct pj_touched *touched = &stage->touched[i];
+            if (state != NULL && pj_facts_decode(&touched->before, state->data, state->length,
+                                                 memory->arena, &error) != 0)
+                abort();
+        }
+        pj_fold_merge_whole(fold, e);
+    }
+    pj_fold_finish(fold);
+    const struct pj_additions *whole = pj_fold_additions(fold, t);
+    bool any = false;
+    for (size_t i = 0; i < whole->count; i++) {
+        bool same = true;
+        for (size_t c = 0; table->columns[c].key; c++)
+            same = same && pj_value_compare(table->columns[c].type, &whole->items[i].values[c],
+                                            &key[c]) == 0;
+        for (size_t c = 0; same && c < table->column_count; c++) {
+            if (table->columns[c].measure == PJ_MIN || table->columns[c].measure == PJ_MAX)
+                row->values[c] = whole->items[i].values[c];
+        }
+        any = any || same;
+    }
+    if (!any)
+        *row = memory->rows[--memory->row_count];
+}
+
+static void write_rollups(struct memory *memory, const struct pj_fold *fold)
+{
+    for (size_t t = 0; t < memory->projection->table_count; t++) {
+        const struct pj_additions *additions = pj_fold_additions(fold, t);
+        for (size_t i = 0; i < additions->count; i++)
+            add_to_bucket(memory, t, &additions->items[i]);
+        for (size_t i = 0; i < additions->count; i++) {
+            if (additions->items[i].taken_back)
+                settle(memory, t, additions->items[i].values);
+        }
+    }
+}
+
+static void note_time(struct memory *memory, const struct law_event *event)
+{
+    const struct pj_source *source = &memory->projection->sources[event->source];
+    const struct pj_value *time = &event->values[source->event_time];
+    if (source->event_time != 0 && time->present && time->integer > memory->stream_time)
+        memory->stream_time = time->integer;
+}
+
+/* One transaction; without events, a sweep. */
 static void apply(struct memory *memory, const struct law_event *const *events, size_t count)
 {
     struct pj_error error;
-    struct pj_fold *fold = pj_fold_new(memory->projection, memory->arena);
+    struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
     for (size_t i = 0; i < count; i++) {
         const struct pj_source *source = &memory->projection->sources[events[i]->source];
         struct pj_event event = {
@@ -160,13 +258,20 @@ static void apply(struct memory *memory, const struct law_event *const *events, 
         /* A poison event says nothing, here as there. */
         if (pj_fold_observe(fold, source, &event, &error) != 0)
             continue;
+        note_time(memory, events[i]);
+    }
+    pj_fold_set_stream_time(fold, memory->stream_time);
+    for (size_t i = 0; i < memory->state_count; i++) {
+        const struct state *state = &memory->states[i];
+        if (state->due.present && state->due.integer < memory->stream_time)
+            pj_fold_wake(fold, state->entity, state->key);
     }
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
         const struct pj_stage *stage = pj_fold_stage(fold, e);
         for (size_t i = 0; i < stage->count; i++) {
             struct state *state = find_state(memory, e, stage->touched[i].key);
-            if (state != NULL &&
-                pj_fold_load(fold, e, state->key, state->data, state->length, &error) != 0) {
+            if (state != NULL && pj_fold_load(fold, e, state->key, state->data, state->length,
+                                              state->derived_at, &error) != 0) {
                 fprintf(stderr, "%s\n", error.message);
                 abort();
             }
@@ -180,6 +285,7 @@ static void apply(struct memory *memory, const struct law_event *const *events, 
     pj_fold_finish(fold);
     write_rows(memory, fold, false);
     write_rows(memory, fold, true);
+    write_rollups(memory, fold);
 }
 
 /* --- rows as text ---------------------------------------------------------------------------- */
@@ -212,6 +318,12 @@ static void print_value(FILE *out, enum pj_type type, const struct pj_value *val
     case PJ_NUMERIC:
     case PJ_BYTEA:
         fprintf(out, "%.*s", (int)value->text.length, value->text.data);
+        return;
+    case PJ_COUNTS:
+        for (size_t i = 0; i < value->text.length / sizeof(int64_t); i++) {
+            if (((const int64_t *)value->text.data)[i] != 0)
+                fprintf(out, "%zu:%lld,", i, (long long)((const int64_t *)value->text.data)[i]);
+        }
         return;
     }
 }
@@ -267,12 +379,16 @@ static void free_order(struct order *order)
 
 static char *rows_of(const struct law *law, const struct order *order)
 {
-    struct memory memory = {.projection = law->projection, .arena = pj_arena_new()};
+    struct memory memory = {.projection = law->projection,
+                            .settings = law->settings,
+                            .stream_time = INT64_MIN,
+                            .arena = pj_arena_new()};
     size_t at = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
         apply(&memory, order->events + at, order->batches[b]);
         at += order->batches[b];
     }
+    apply(&memory, NULL, 0);
     char *text = dump(&memory);
     pj_arena_free(memory.arena);
     free(memory.states);

@@ -28,6 +28,7 @@ struct law_event {
 
 struct law {
     const struct pj_projection *projection;
+    const int64_t *settings; /* of the projection, or NULL */
     struct pj_arena *arena;
     struct law_event *events;
     size_t count;

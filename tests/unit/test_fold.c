@@ -129,7 +129,7 @@ static struct pj_error error;
 
 static void begin(void)
 {
-    fold = pj_fold_new(&town, arena);
+    fold = pj_fold_new(&town, NULL, arena);
 }
 
 static void start(void)
@@ -180,9 +180,9 @@ static void load_states(size_t stage)
 {
     for (size_t i = 0; i < state_count[stage]; i++) {
         const void *data = pj_arena_copy(arena, states[stage][i].data, states[stage][i].length);
-        cr_assert_eq(
-            pj_fold_load(fold, stage, states[stage][i].key, data, states[stage][i].length, &error),
-            0, "%s", error.message);
+        cr_assert_eq(pj_fold_load(fold, stage, states[stage][i].key, data, states[stage][i].length,
+                                  0, &error),
+                     0, "%s", error.message);
     }
 }
 
@@ -483,7 +483,7 @@ Test(fold, a_damaged_state_is_an_error)
     titled(1, 2, "judge");
     pj_fold_stage(fold, 0);
     cr_assert_eq(
-        pj_fold_load(fold, 0, states[0][0].key, states[0][0].data, states[0][0].length, &error),
+        pj_fold_load(fold, 0, states[0][0].key, states[0][0].data, states[0][0].length, 0, &error),
         -1);
     cr_assert_eq(error.class, PJ_FATAL);
     cr_assert_not_null(strstr(error.message, "person"));

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "projections/production.h"
+
+#include <stdio.h>
+#include <uuid/uuid.h>
+
+enum { INDEX_MOST = 9999 };
+enum { S_TYPE, S_PAYLOAD, S_CREATED_AT };
+enum { T_STATUS, T_ENDED, T_RESULT, T_ERROR, T_AT };
+enum { DOWNLOADED_PATH, DOWNLOADED_SIZE };
+
+#define TYPES(...)                                                                                 \
+    (const enum pj_type[])                                                                         \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+const struct pj_fact_kind production_facts[PRODUCTION_FACTS] = {
+    [PRODUCTION_SUBMITTED] = {"submitted", PJ_LEAST, TYPES(PJ_TEXT, PJ_JSONB, PJ_TIMESTAMPTZ), 3},
+    [PRODUCTION_STATUS] = {"status", PJ_GREATEST,
+                           TYPES(PJ_TEXT, PJ_BOOL, PJ_JSONB, PJ_TEXT, PJ_TIMESTAMPTZ), 5},
+    [PRODUCTION_FIRST_LIFECYCLE] = {"first lifecycle event", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
+    [PRODUCTION_FIRST_TELEMETRY] = {"first telemetry", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
+    [PRODUCTION_PROMPT] = {"prompt submitted", PJ_GREATEST, TYPES(PJ_TEXT, PJ_BOOL), 2},
+    [PRODUCTION_READY] = {"video ready", PJ_GREATEST, TYPES(PJ_TEXT), 1},
+    [PRODUCTION_DOWNLOADED] = {"video downloaded", PJ_GREATEST, TYPES(PJ_TEXT, PJ_BIGINT), 2},
+    [PRODUCTION_ATTEMPTED] = {"removal attempted", PJ_LEAST, TYPES(PJ_TEXT, PJ_TIMESTAMPTZ), 2},
+    [PRODUCTION_CLEANED] = {"video cleaned", PJ_GREATEST,
+                            TYPES(PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_TIMESTAMPTZ, PJ_BOOL), 5},
+};
+
+/* --- JSON ------------------------------------------------------------------------------------ */
+
+/* NULL where it is null or no JSON object (observe has refused what is no JSON). */
+static json_t *parse(const struct pj_value *json)
+{
+    return json->present ? json_loadb(json->text.data, json->text.length, JSON_DECODE_ANY, NULL)
+                         : NULL;
+}
+
+/* A result may be of a command of any type, and so any JSON. */
+static int check_json(const struct pj_value *json, const char *what, bool object,
+                      struct pj_error *error)
+{
+    json_error_t reason;
+    if (!json->present)
+        return 0;
+    json_t *parsed = json_loadb(json->text.data, json->text.length, JSON_DECODE_ANY, &reason);
+    if (parsed == NULL)
+        return pj_error_set(error, PJ_POISON, "%s is not JSON that a table can hold: %s", what,
+                            reason.text);
+    bool fits = !object || json_is_object(parsed);
+    json_decref(parsed);
+    return fits ? 0 : pj_error_set(error, PJ_POISON, "%s is not a JSON object", what);
+}
+
+static const json_t *member(const json_t *object, const char *name, const char *other)
+{
+    const json_t *value = json_object_get(object, name);
+    return value == NULL && other != NULL ? json_object_get(object, other) : value;
+}
+
+static struct pj_value text_of(const json_t *value, char *(*alloc)(void *, size_t), void *context)
+{
+    struct pj_value text = pj_null();
+    if (!json_is_string(value))
+        return text;
+    size_t length = json_string_length(value);
+    char *copy = alloc(context, length + 1);
+    memcpy(copy, json_string_value(value), length);
+    text.present = true;
+    text.text.data = copy;
+    text.text.length = length;
+    return text;
+}
+
+static char *observer_alloc(void *observer, size_t size)
+{
+    return pj_observer_alloc(observer, size);
+}
+
+static char *derivation_alloc(void *derivation, size_t size)
+{
+    return pj_derivation_alloc(derivation, size);
+}
+
+struct pj_value production_text(const struct production *production, const json_t *object,
+                                const char *name, const char *other)
+{
+    return text_of(member(object, name, other), derivation_alloc, production->derivation);
+}
+
+struct pj_value production_number(const json_t *object, const char *name, const char *other)
+{
+    const json_t *value = member(object, name, other);
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return pj_null();
+    return pj_bigint(json_integer_value(value));
+}
+
+/* --- observing commands ---------------------------------------------------------------------- */
+
+static bool starts_with(const struct pj_value *text, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    return text->present && text->text.length >= length &&
+           memcmp(text->text.data, prefix, length) == 0;
+}
+
+static int observe_submitted(const struct pj_value *v, struct pj_observer *observer,
+                             struct pj_error *error)
+{
+    if (starts_with(&v[COMMAND_TYPE], "sora.") &&
+        check_json(&v[COMMAND_PAYLOAD], "payload", true, error) != 0)
+        return -1;
+    struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
+    struct pj_value submitted[] = {
+        v[COMMAND_TYPE],
+        v[COMMAND_PAYLOAD],
+        v[v[COMMAND_REQUESTED_AT].present ? COMMAND_REQUESTED_AT : COMMAND_EMITTED_AT],
+    };
+    /* Only what we make of it is kept: the payload of other commands can be anything. */
+    submitted[S_PAYLOAD].present =
+        submitted[S_PAYLOAD].present && starts_with(&v[COMMAND_TYPE], "sora.");
+    pj_keep(observer, 0, v[COMMAND_ID].uuid, PRODUCTION_SUBMITTED, NULL, &order, submitted);
+    return 0;
+}
+
+int production_observe_command(const struct pj_event *event, struct pj_observer *observer,
+                               struct pj_error *error)
+{
+    const struct pj_value *v = event->values;
+    const struct safari_status *status;
+    if (v[COMMAND_SUBMITTED].present)
+        return observe_submitted(v, observer, error);
+    if (safari_read_status(v, &status, error) != 0 ||
+        check_json(&v[COMMAND_RESULT], "result", false, error) != 0)
+        return -1;
+    struct pj_order order = safari_lifecycle_order(&v[COMMAND_CURSOR], &v[COMMAND_EMITTED_AT],
+                                                   status->rank, &v[COMMAND_EVENT_ID]);
+    struct pj_order time = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
+    struct pj_value values[] = {
+        pj_text(status->name), pj_bool(status->rank == SAFARI_TERMINAL),
+        v[COMMAND_RESULT],     v[COMMAND_ERROR],
+        v[COMMAND_EMITTED_AT],
+    };
+    const uint8_t *command = v[COMMAND_ID].uuid;
+    pj_keep(observer, 0, command, PRODUCTION_STATUS, NULL, &order, values);
+    pj_keep(observer, 0, command, PRODUCTION_FIRST_LIFECYCLE, NULL, &time, &v[COMMAND_EMITTED_AT]);
+    return 0;
+}
+
+/* --- observing telemetry --------------------------------------------------------------------- */
+
+/* What the handler of one type of frame works with. */
+struct frame {
+    const struct pj_value *values;
+    json_t *payload;
+    struct pj_observer *observer;
+    struct pj_order order; /* among the frames of the command */
+    uint8_t subkey[16];    /* of the index it is about */
+    bool numbered;         /* it said which */
+};
+
+static struct pj_value frame_text(const struct frame *frame, const char *name, const char *other)
+{
+    return text_of(member(frame->payload, name, other), observer_alloc, frame->observer);
+}
+
+static void keep(const struct frame *frame, enum production_fact fact,
+                 const struct pj_value *values)
+{
+    bool per_index = fact == PRODUCTION_PROMPT || fact == PRODUCTION_CLEANED;
+    pj_keep(frame->observer, 0, frame->values[TELEMETRY_COMMAND_ID].uuid, fact,
+            per_index ? frame->subkey : NULL, &frame->order, values);
+}
+
+static void on_prompt(const struct frame *frame)
+{
+    struct pj_value values[] = {frame_text(frame, "character", NULL), pj_bool(frame->numbered)};
+    keep(frame, PRODUCTION_PROMPT, values);
+}
+
+static void on_ready(const struct frame *frame)
+{
+    struct pj_value url = frame_text(frame, "video_url", "videoUrl");
+    keep(frame, PRODUCTION_READY, &url);
+}
+
+static void on_downloaded(const struct frame *frame)
+{
+    struct pj_value values[] = {frame_text(frame, "file_path", "filePath"),
+                                production_number(frame->payload, "file_size", "fileSize")};
+    keep(frame, PRODUCTION_DOWNLOADED, values);
+}
+
+static void on_attempted(const struct frame *frame)
+{
+    const char *action = json_string_value(json_object_get(frame->payload, "action"));
+    struct pj_value values[] = {frame_text(frame, "input_path", "inputPath"),
+                                frame->values[TELEMETRY_EMITTED_AT]};
+    if (action != NULL && strcmp(action, "WATERMARK_REMOVAL") == 0)
+        keep(frame, PRODUCTION_ATTEMPTED, values);
+}
+
+static void on_cleaned(const struct frame *frame)
+{
+    struct pj_value values[] = {
+        frame_text(frame, "input_path", "inputPath"),
+        frame_text(frame, "output_path", "outputPath"),
+        production_number(frame->payload, "file_size", "fileSize"),
+        frame->values[TELEMETRY_EMITTED_AT],
+        pj_bool(frame->numbered),
+    };
+    keep(frame, PRODUCTION_CLEANED, values);
+}
+
+static const struct {
+    const char *type;
+    void (*handle)(const struct frame *frame);
+} handlers[] = {
+    {"sora.prompt.submitted", on_prompt},     {"sora.video.ready", on_ready},
+    {"sora.video.downloaded", on_downloaded}, {"action.attempted", on_attempted},
+    {"sora.video.cleaned", on_cleaned},
+};
+
+/* Sorted like the numbers. */
+static void index_subkey(uint32_t index, uint8_t subkey[16])
+{
+    memset(subkey, 0, 16);
+    for (int i = 0; i < 4; i++)
+        subkey[15 - i] = (uint8_t)(index >> (8 * i));
+}
+
+static int read_index(struct frame *frame, struct pj_error *error)
+{
+    const json_t *index = member(frame->payload, "batch_index", "batchIndex");
+    frame->numbered = index != NULL && !json_is_null(index);
+    if (!frame->numbered)
+        return 0;
+    if (!json_is_integer(index) || json_integer_value(index) < 0 ||
+        json_integer_value(index) > INDEX_MOST)
+        return pj_error_set(error, PJ_POISON, "batch_index is not a number from 0 to %d",
+                            INDEX_MOST);
+    index_subkey((uint32_t)json_integer_value(index), frame->subkey);
+    return 0;
+}
+
+int production_observe_telemetry(const struct pj_event *event, struct pj_observer *observer,
+                                 struct pj_error *error)
+{
+    const struct pj_value *v = event->values;
+    if (!v[TELEMETRY_COMMAND_ID].present)
+        return 0;
+    struct pj_order time = safari_time_order(&v[TELEMETRY_EMITTED_AT], &v[TELEMETRY_EVENT_ID]);
+    pj_keep(observer, 0, v[TELEMETRY_COMMAND_ID].uuid, PRODUCTION_FIRST_TELEMETRY, NULL, &time,
+            &v[TELEMETRY_EMITTED_AT]);
+    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
+        if (!pj_text_is(&v[TELEMETRY_TYPE], handlers[i].type))
+            continue;
+        if (check_json(&v[TELEMETRY_PAYLOAD], "payload", true, error) != 0)
+            return -1;
+        struct frame frame = {
+            .values = v,
+            .payload = parse(&v[TELEMETRY_PAYLOAD]),
+            .observer = observer,
+            .order = safari_lifecycle_order(&v[TELEMETRY_CURSOR], &v[TELEMETRY_EMITTED_AT],
+                                            SAFARI_QUEUED, &v[TELEMETRY_EVENT_ID]),
+        };
+        int status = read_index(&frame, error);
+        if (status == 0)
+            handlers[i].handle(&frame);
+        json_decref(frame.payload);
+        return status;
+    }
+    return 0;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static enum production_kind kind_of(const struct pj_value *type)
+{
+    static const struct {
+        const char *type;
+        enum production_kind kind;
+    } kinds[] = {
+        {"sora.generate", PRODUCTION_GENERATE}, {"sora.generate.clean", PRODUCTION_GENERATE_CLEAN},
+        {"sora.batch", PRODUCTION_BATCH},       {"sora.batch.clean", PRODUCTION_BATCH_CLEAN},
+        {"sora.clean", PRODUCTION_CLEAN},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (pj_text_is(type, kinds[i].type))
+            return kinds[i].kind;
+    }
+    return PRODUCTION_OTHER;
+}
+
+static bool any_numbered(const struct pj_entity *entity, enum production_fact fact, int value)
+{
+    size_t count;
+    const struct pj_fact *facts = pj_entity_facts(entity, fact, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (facts[i].values[value].boolean)
+            return true;
+    }
+    return false;
+}
+
+void production_open(struct production *production, const struct pj_entity *entity,
+                     struct pj_derivation *derivation)
+{
+    const struct pj_fact *submitted = pj_entity_fact(entity, PRODUCTION_SUBMITTED, NULL);
+    const struct pj_fact *status = pj_entity_fact(entity, PRODUCTION_STATUS, NULL);
+    const struct pj_fact *lifecycle = pj_entity_fact(entity, PRODUCTION_FIRST_LIFECYCLE, NULL);
+    const struct pj_fact *telemetry = pj_entity_fact(entity, PRODUCTION_FIRST_TELEMETRY, NULL);
+    *production = (struct production){.entity = entity, .derivation = derivation};
+    production->kind = PRODUCTION_UNKNOWN;
+    if (submitted != NULL) {
+        production->kind = kind_of(&submitted->values[S_TYPE]);
+        production->payload = parse(&submitted->values[S_PAYLOAD]);
+        production->created_at = submitted->values[S_CREATED_AT];
+    } else if (lifecycle != NULL) {
+        production->created_at = lifecycle->values[0];
+    } else if (telemetry != NULL) {
+        production->created_at = telemetry->values[0];
+    }
+    if (status != NULL) {
+        const struct pj_value *t = status->values;
+        production->result = parse(&t[T_RESULT]);
+        production->results = json_object_get(production->result, "results");
+        production->ended = t[T_ENDED].boolean;
+        production->succeeded = pj_text_is(&t[T_STATUS], "SUCCEEDED");
+        production->status_order = status->order;
+        if (production->ended) {
+            production->ended_at = t[T_AT];
+            production->error = t[T_ERROR];
+        }
+    }
+    if (!json_is_array(production->results))
+        production->results = NULL;
+    production->batch =
+        production->kind == PRODUCTION_BATCH || production->kind == PRODUCTION_BATCH_CLEAN ||
+        (production->kind == PRODUCTION_UNKNOWN &&
+         (production->results != NULL || any_numbered(entity, PRODUCTION_PROMPT, PROMPT_NUMBERED) ||
+          any_numbered(entity, PRODUCTION_CLEANED, CLEANED_NUMBERED)));
+}
+
+void production_close(struct production *production)
+{
+    json_decref(production->payload);
+    json_decref(production->result);
+}
+
+static uint32_t index_of(const struct pj_fact *fact)
+{
+    uint32_t index = 0;
+    for (int i = 12; i < 16; i++)
+        index = index << 8 | fact->subkey[i];
+    return index;
+}
+
+const struct pj_fact *production_fact(const struct production *production,
+                                      enum production_fact fact, uint32_t index)
+{
+    uint8_t subkey[16];
+    index_subkey(index, subkey);
+    return pj_entity_fact(production->entity, fact, subkey);
+}
+
+const json_t *production_item_result(const struct production *production, uint32_t index)
+{
+    return json_array_get(production->results, index);
+}
+
+/* --- which videos there are ------------------------------------------------------------------ */
+
+static uint32_t most(const struct production *production, enum production_fact fact, uint32_t most)
+{
+    size_t count;
+    const struct pj_fact *facts = pj_entity_facts(production->entity, fact, &count);
+    return count > 0 && index_of(&facts[count - 1]) + 1 > most ? index_of(&facts[count - 1]) + 1
+                                                               : most;
+}
+
+/* One more than the greatest index that a batch knows anything of. */
+static uint32_t items(const struct production *production)
+{
+    const json_t *prompts = json_object_get(production->payload, "prompts");
+    uint32_t count = json_is_array(prompts) ? (uint32_t)json_array_size(prompts) : 0;
+    if (json_array_size(production->results) > count)
+        count = (uint32_t)json_array_size(production->results);
+    count = most(production, PRODUCTION_PROMPT, count);
+    count = most(production, PRODUCTION_CLEANED, count);
+    return count <= INDEX_MOST ? count : INDEX_MOST + 1;
+}
+uint32_t production_bound(const struct production *production)
+{
+    uint32_t count = items(production);
+    return count > 0 ? count : 1;
+}
+
+/* Without a submission there is a video where something was made of it: a lone "cleaned" may be a
+ * sora.clean's, which makes none. */
+static bool unknown_has_video(const struct production *production, uint32_t index)
+{
+    const struct pj_fact *cleaned = production_fact(production, PRODUCTION_CLEANED, index);
+    if (production_fact(production, PRODUCTION_PROMPT, index) != NULL ||
+        (cleaned != NULL && cleaned->values[CLEANED_NUMBERED].boolean) ||
+        production_item_result(production, index) != NULL)
+        return true;
+    const json_t *result = production->result;
+    return index == 0 &&
+           (pj_entity_fact(production->entity, PRODUCTION_DOWNLOADED, NULL) != NULL ||
+            pj_entity_fact(production->entity, PRODUCTION_READY, NULL) != NULL ||
+            (production_text(production, result, "video_path", "videoPath").present &&
+             !production_text(production, result, "input_path", "inputPath").present));
+}
+
+bool production_has_video(const struct production *production, uint32_t index)
+{
+    switch (production->kind) {
+    case PRODUCTION_GENERATE:
+    case PRODUCTION_GENERATE_CLEAN:
+        return index == 0;
+    case PRODUCTION_BATCH:
+    case PRODUCTION_BATCH_CLEAN:
+        return index < items(production);
+    case PRODUCTION_UNKNOWN:
+        return unknown_has_video(production, index);
+    case PRODUCTION_CLEAN:
+    case PRODUCTION_OTHER:
+        return false;
+    }
+    return false;
+}
+
+void production_videos(const struct production *production,
+                       void (*each)(const struct production *production, uint32_t index,
+                                    void *context),
+                       void *context)
+{
+    uint32_t count = production_bound(production);
+    for (uint32_t index = 0; index < count; index++) {
+        if (production_has_video(production, index))
+            each(production, index, context);
+    }
+}
+
+void production_video_id(const struct production *production, uint32_t index, uint8_t id[16])
+{
+    char name[16];
+    int length = snprintf(name, sizeof name, "%u", index);
+    uuid_generate_sha1(id, pj_entity_key(production->entity), name, (size_t)length);
+}
+
+void production_removal_id(const struct production *production, uint32_t index, uint8_t id[16])
+{
+    char name[32];
+    int length = snprintf(name, sizeof name, "removal/%u", index);
+    uuid_generate_sha1(id, pj_entity_key(production->entity), name, (size_t)length);
+}
+
+void production_path_key(const struct pj_value *path, uint8_t key[16])
+{
+    pj_uuid_of_name(path->text.data, path->text.length, key);
+}
+
+/* --- paths and sizes ------------------------------------------------------------------------- */
+
+static struct pj_value fact_value(const struct production *production, enum production_fact fact,
+                                  uint32_t index, int value)
+{
+    const struct pj_fact *found = production_fact(production, fact, index);
+    return found != NULL ? found->values[value] : pj_null();
+}
+
+struct pj_value production_raw_path(const struct production *production, uint32_t index)
+{
+    struct pj_value path = pj_null();
+    if (!production->batch && index == 0) {
+        path = fact_value(production, PRODUCTION_DOWNLOADED, 0, DOWNLOADED_PATH);
+        path = production_first(
+            path, production_text(production, production->result, "video_path", "videoPath"));
+    }
+    path = production_first(
+        path, production_text(production, production_item_result(production, index), "path", NULL));
+    return production_first(path,
+                            fact_value(production, PRODUCTION_CLEANED, index, CLEANED_INPUT_PATH));
+}
+
+struct pj_value production_raw_size(const struct production *production, uint32_t index)
+{
+    if (production->batch || index != 0)
+        return pj_null();
+    return production_first(fact_value(production, PRODUCTION_DOWNLOADED, 0, DOWNLOADED_SIZE),
+                            production_number(production->result, "file_size", "fileSize"));
+}
+
+struct pj_value production_clean_input(const struct production *production)
+{
+    struct pj_value path = production_first(
+        production_text(production, production->payload, "input_path", "inputPath"),
+        production_text(production, production->result, "input_path", "inputPath"));
+    const struct pj_fact *attempted =
+        pj_entity_fact(production->entity, PRODUCTION_ATTEMPTED, NULL);
+    if (!path.present && attempted != NULL)
+        path = attempted->values[ATTEMPTED_INPUT_PATH];
+    return production_first(path,
+                            fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_INPUT_PATH));
+}
+
+struct pj_value production_clean_output(const struct production *production)
+{
+    struct pj_value path = production_first(
+        production_text(production, production->result, "output_path", "outputPath"),
+        fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_OUTPUT_PATH));
+    return production_first(
+        path, production_text(production, production->payload, "output_path", "outputPath"));
+}
+
+struct pj_value production_clean_size(const struct production *production)
+{
+    return production_first(production_number(production->result, "file_size", "fileSize"),
+                            fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_FILE_SIZE));
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A production: what one command makes, as the video catalog and the watermark metrics both need
+ * it. Its facts are gathered here; what is said of its items (one of a generate, one per prompt of
+ * a batch) is read from them, whatever their order.
+ */
+#ifndef PJ_PROJECTIONS_PRODUCTION_H
+#define PJ_PROJECTIONS_PRODUCTION_H
+
+#include "projections/safari.h"
+
+#include <jansson.h>
+
+enum production_fact {
+    PRODUCTION_SUBMITTED,       /* the earliest submission */
+    PRODUCTION_STATUS,          /* the winning lifecycle event */
+    PRODUCTION_FIRST_LIFECYCLE, /* the earliest time of one */
+    PRODUCTION_FIRST_TELEMETRY, /* the earliest time of any frame */
+    PRODUCTION_PROMPT,          /* per index */
+    PRODUCTION_READY,
+    PRODUCTION_DOWNLOADED,
+    PRODUCTION_ATTEMPTED, /* a removal, the first time */
+    PRODUCTION_CLEANED,   /* per index */
+    PRODUCTION_FACTS,
+};
+
+extern const struct pj_fact_kind production_facts[PRODUCTION_FACTS];
+
+/* The observe functions for entity 0 of a projection, keyed by the command. */
+int production_observe_command(const struct pj_event *event, struct pj_observer *observer,
+                               struct pj_error *error);
+int production_observe_telemetry(const struct pj_event *event, struct pj_observer *observer,
+                                 struct pj_error *error);
+
+enum production_kind {
+    PRODUCTION_UNKNOWN, /* not submitted yet, as far as we know */
+    PRODUCTION_GENERATE,
+    PRODUCTION_GENERATE_CLEAN,
+    PRODUCTION_BATCH,
+    PRODUCTION_BATCH_CLEAN,
+    PRODUCTION_CLEAN,
+    PRODUCTION_OTHER,
+};
+
+struct production {
+    const struct pj_entity *entity;
+    struct pj_derivation *derivation;
+    enum production_kind kind;
+    bool batch;      /* items are numbered by the batch's prompts */
+    json_t *payload; /* NULL: none */
+    json_t *result;  /* of the winning status; NULL: none */
+    json_t *results; /* its results array; borrowed */
+    struct pj_value created_at;
+    bool ended, succeeded;
+    struct pj_value ended_at; /* where it ended */
+    struct pj_value error;    /* likewise */
+    struct pj_order status_order;
+};
+
+/* Reads the facts; to be closed again. */
+void production_open(struct production *production, const struct pj_entity *entity,
+                     struct pj_derivation *derivation);
+void production_close(struct production *production);
+
+/* Calls `each` for every video that the command makes, as far as is known, in order. */
+void production_videos(const struct production *production,
+                       void (*each)(const struct production *production, uint32_t index,
+                                    void *context),
+                       void *context);
+/* One more than the greatest index that anything is known of; at least 1. */
+uint32_t production_bound(const struct production *production);
+bool production_has_video(const struct production *production, uint32_t index);
+
+/* Ids that a replay gives again. */
+void production_video_id(const struct production *production, uint32_t index, uint8_t id[16]);
+void production_removal_id(const struct production *production, uint32_t index, uint8_t id[16]);
+/* The entity where videos and cleans of one path meet. */
+void production_path_key(const struct pj_value *path, uint8_t key[16]);
+
+/* A fact of an index, or NULL. */
+const struct pj_fact *production_fact(const struct production *production,
+                                      enum production_fact fact, uint32_t index);
+enum { CLEANED_INPUT_PATH, CLEANED_OUTPUT_PATH, CLEANED_FILE_SIZE, CLEANED_AT, CLEANED_NUMBERED };
+enum { ATTEMPTED_INPUT_PATH, ATTEMPTED_AT };
+enum { PROMPT_CHARACTER, PROMPT_NUMBERED };
+
+/* The raw video of an item, null where it is not known. */
+struct pj_value production_raw_path(const struct production *production, uint32_t index);
+struct pj_value production_raw_size(const struct production *production, uint32_t index);
+/* Of a sora.clean: what it reads, and what it wrote when it succeeded. */
+struct pj_value production_clean_input(const struct production *production);
+struct pj_value production_clean_output(const struct production *production);
+struct pj_value production_clean_size(const struct production *production);
+
+/* Members of JSON objects; null where the object, the member or its type is missing. `other` is
+ * the name on the other wire, or NULL. */
+struct pj_value production_text(const struct production *production, const json_t *object,
+                                const char *name, const char *other);
+struct pj_value production_number(const json_t *object, const char *name, const char *other);
+/* results[index], or NULL. */
+const json_t *production_item_result(const struct production *production, uint32_t index);
+
+/* The first that is not null. */
+static inline struct pj_value production_first(struct pj_value a, struct pj_value b)
+{
+    return a.present ? a : b;
+}
+
+#endif

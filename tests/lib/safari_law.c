@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/safari_law.h"
+
+#include <criterion/criterion.h>
+
+enum { COMMANDS, TELEMETRY, SESSIONS };
+
+static const int64_t session_timeout_ms = 30 * 60 * 1000;
+
+struct safari_law safari_law_start(const struct pj_projection *projection)
+{
+    struct safari_law s = {.law = law_of(projection), .next_event = 1};
+    s.law.settings = &session_timeout_ms;
+    return s;
+}
+
+static char *text(struct safari_law *s, const char *value)
+{
+    return value != NULL ? pj_arena_string(s->law.arena, value, strlen(value)) : NULL;
+}
+
+static struct pj_value *command_event(struct safari_law *s, unsigned command, int64_t ms)
+{
+    struct pj_value *v = law_event(&s->law, COMMANDS, (int32_t)(command % 3));
+    v[COMMAND_EVENT_ID] = law_uuid(1000 + s->next_event++);
+    v[COMMAND_ID] = law_uuid(command);
+    v[COMMAND_EMITTED_AT] = law_time(ms);
+    return v;
+}
+
+struct pj_value *safari_submitted(struct safari_law *s, unsigned command, int64_t ms,
+                                  const char *type, const char *payload)
+{
+    struct pj_value *v = command_event(s, command, ms);
+    v[COMMAND_SUBMITTED] = pj_bool(true);
+    v[COMMAND_TYPE] = pj_text(text(s, type));
+    v[COMMAND_PAYLOAD] = pj_text(text(s, payload));
+    return v;
+}
+
+struct pj_value *safari_status(struct safari_law *s, unsigned command, int64_t ms,
+                               const char *status, const char *result, const char *error)
+{
+    struct pj_value *v = command_event(s, command, ms);
+    v[COMMAND_STATUS_CHANGED] = pj_bool(true);
+    v[COMMAND_STATUS] = pj_text(text(s, status));
+    v[COMMAND_RESULT] = pj_text(text(s, result));
+    v[COMMAND_ERROR] = pj_text(text(s, error));
+    v[COMMAND_CURSOR] =
+        pj_text(pj_arena_printf(s->law.arena, "%lld-%u", (long long)ms, s->next_event));
+    return v;
+}
+
+struct pj_value *safari_telemetry(struct safari_law *s, unsigned command, int64_t ms,
+                                  const char *type, const char *payload)
+{
+    struct pj_value *v = law_event(&s->law, TELEMETRY, (int32_t)(command % 3));
+    v[TELEMETRY_EVENT_ID] = law_uuid(1000 + s->next_event++);
+    v[TELEMETRY_COMMAND_ID] = law_uuid(command);
+    v[TELEMETRY_EMITTED_AT] = law_time(ms);
+    v[TELEMETRY_TYPE] = pj_text(text(s, type));
+    v[TELEMETRY_PAYLOAD] = pj_text(text(s, payload));
+    return v;
+}
+
+static struct pj_value *session_event(struct safari_law *s, unsigned session, int64_t ms)
+{
+    struct pj_value *v = law_event(&s->law, SESSIONS, (int32_t)(session % 2));
+    v[SESSION_EVENT_ID] = law_uuid(1000 + s->next_event++);
+    v[SESSION_ID] = law_uuid(session);
+    v[SESSION_EMITTED_AT] = law_time(ms);
+    return v;
+}
+
+struct pj_value *safari_session_opened(struct safari_law *s, unsigned session, int64_t ms,
+                                       const char *platform)
+{
+    struct pj_value *v = session_event(s, session, ms);
+    v[SESSION_OPENED] = pj_bool(true);
+    v[SESSION_PLATFORM] = pj_text(text(s, platform));
+    return v;
+}
+
+struct pj_value *safari_session_closed(struct safari_law *s, unsigned session, int64_t ms)
+{
+    struct pj_value *v = session_event(s, session, ms);
+    v[SESSION_CLOSED] = pj_bool(true);
+    return v;
+}
+
+void safari_expect(const struct safari_law *s, const char *expected)
+{
+    char *rows = law_rows(&s->law, false);
+    char *at_once = law_rows(&s->law, true);
+    cr_assert_str_eq(rows, at_once, "one batch gives other rows");
+    cr_assert_not_null(strstr(rows, expected), "%s\nis not in\n%s", expected, rows);
+    free(rows);
+    free(at_once);
+    cr_assert(law_holds(&s->law, 100, 7));
+}
+
+/* --- the mixture ----------------------------------------------------------------------------- */
+
+static const char *pick(unsigned *seed, const char *const *texts, size_t count)
+{
+    return texts[(size_t)rand_r(seed) % count];
+}
+
+#define PICK(...)                                                                                  \
+    pick(seed, (const char *const[]){__VA_ARGS__},                                                 \
+         sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+static void mix_submitted(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
+{
+    const char *type = PICK("sora.generate", "sora.generate.clean", "sora.batch.clean",
+                            "sora.clean", "session.create", "session.close", "flow.run");
+    const char *payload =
+        PICK("{\"prompt\":\"p\",\"input_path\":\"/a\"}", "{\"prompts\":[\"x\",\"y\"]}",
+             "{\"input_path\":\"/b\",\"method\":\"ai\"}", "{}", "{\"platform\":\"x\"}",
+             "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}");
+    struct pj_value *v = safari_submitted(s, command, ms, type, payload);
+    if (rand_r(seed) % 2 == 0)
+        v[COMMAND_TARGET_SESSION_ID] = law_uuid(7 + (unsigned)rand_r(seed) % 2);
+}
+
+static void mix_status(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
+{
+    const char *result =
+        PICK("{\"video_path\":\"/a\",\"file_size\":3}", "{\"output_path\":\"/c\"}",
+             "{\"results\":[{\"path\":\"/a\",\"error\":\"e\"},{\"cleaned_path\":\"/d\"}]}",
+             "{\"clean_error\":\"e\",\"video_path\":\"/b\"}", NULL,
+             "{\"session_id\":\"00000000-0000-4000-8000-000000000008\"}");
+    const char *status =
+        PICK("QUEUED", "RUNNING", "SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED", "ODD");
+    struct pj_value *v = safari_status(s, command, ms, status, result, PICK("oh", NULL));
+    if (rand_r(seed) % 3 == 0)
+        v[COMMAND_CURSOR] = pj_null();
+}
+
+static void mix_telemetry(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
+{
+    const char *type = PICK("sora.prompt.submitted", "sora.video.ready", "sora.video.downloaded",
+                            "action.attempted", "sora.video.cleaned", "rate.limited");
+    const char *payload =
+        PICK("{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/a\"}", "{\"batch_index\":1}",
+             "{\"file_path\":\"/a\",\"file_size\":4,\"input_path\":\"/b\",\"output_path\":\"/d\"}",
+             "{\"batch_index\":0,\"input_path\":\"/a\",\"output_path\":\"/e\",\"file_size\":2}",
+             "{\"character\":\"c\",\"video_url\":\"u\"}");
+    struct pj_value *v = safari_telemetry(s, command, ms, type, payload);
+    if (rand_r(seed) % 4 == 0)
+        v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+}
+
+void safari_law_mixture(struct safari_law *s, int count, unsigned from)
+{
+    unsigned *seed = &from;
+    size_t sources = s->law.projection->source_count;
+    for (int i = 0; i < count; i++) {
+        unsigned command = 1 + (unsigned)rand_r(seed) % 4;
+        int64_t ms = (rand_r(seed) % 5) * INT64_C(900000) + rand_r(seed) % 3;
+        int kind = rand_r(seed) % 8;
+        if (kind < 2)
+            mix_submitted(s, command, ms, seed);
+        else if (kind < 4)
+            mix_status(s, command, ms, seed);
+        else if (kind < 7 || sources < 3)
+            mix_telemetry(s, command, ms, seed);
+        else if (rand_r(seed) % 4 == 0)
+            safari_session_closed(s, 7 + (unsigned)rand_r(seed) % 3, ms);
+        else
+            safari_session_opened(s, 7 + (unsigned)rand_r(seed) % 3, ms, "sora");
+    }
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Safari's events for the law harness, a line each. */
+#ifndef PJ_TESTS_SAFARI_LAW_H
+#define PJ_TESTS_SAFARI_LAW_H
+
+#include "lib/law.h"
+#include "projections/registry.h"
+#include "projections/safari.h"
+
+#include <stdlib.h>
+
+struct safari_law {
+    struct law law;
+    unsigned next_event;
+};
+
+/* Sources are taken in the projection's order: commands, telemetry, sessions. */
+struct safari_law safari_law_start(const struct pj_projection *projection);
+
+/* Each gives the values, for more to be filled in. Times are milliseconds; payload and result are
+ * JSON, or NULL. A status has the cursor `<ms>-<number of the event>`. */
+struct pj_value *safari_submitted(struct safari_law *s, unsigned command, int64_t ms,
+                                  const char *type, const char *payload);
+struct pj_value *safari_status(struct safari_law *s, unsigned command, int64_t ms,
+                               const char *status, const char *result, const char *error);
+struct pj_value *safari_telemetry(struct safari_law *s, unsigned command, int64_t ms,
+                                  const char *type, const char *payload);
+struct pj_value *safari_session_opened(struct safari_law *s, unsigned session, int64_t ms,
+                                       const char *platform);
+struct pj_value *safari_session_closed(struct safari_law *s, unsigned session, int64_t ms);
+
+/* Fails the test unless the text is in the rows, in every order of what has come so far. */
+void safari_expect(const struct safari_law *s, const char *text);
+
+/* That many events of all kinds about a few commands, paths and sessions. */
+void safari_law_mixture(struct safari_law *s, int count, unsigned seed);
+
+#endif

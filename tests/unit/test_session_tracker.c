@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of safari_sessions, by their rows in every order, and the law. */
+#include "lib/safari_law.h"
+
+#include <criterion/criterion.h>
+
+static struct safari_law s;
+
+enum { MINUTE = 60000 };
+
+static void start(void)
+{
+    s = safari_law_start(&pj_session_tracker);
+}
+
+static void stop(void)
+{
+    law_free(&s.law);
+}
+
+TestSuite(session_tracker, .init = start, .fini = stop);
+
+Test(session_tracker, opened_and_closed)
+{
+    safari_session_opened(&s, 7, 1000, "sora");
+    safari_expect(&s, "platform=sora|account_id=null|status=active|browser_pid=null|"
+                      "started_at=1000000|ended_at=null|metadata=null|created_at=1000000|"
+                      "last_activity_at=1000000\n");
+    safari_session_closed(&s, 7, 5000);
+    safari_expect(&s, "status=closed|browser_pid=null|started_at=1000000|ended_at=5000000|");
+}
+
+Test(session_tracker, known_by_activity_alone)
+{
+    struct pj_value *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
+    v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+    v[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
+    safari_expect(&s, "platform=x|account_id=null|status=active|browser_pid=null|"
+                      "started_at=2000000|");
+}
+
+Test(session_tracker, the_lifecycle_of_its_commands_is_activity)
+{
+    safari_session_opened(&s, 7, 1000, "sora");
+    safari_status(&s, 1, 9000, "RUNNING", NULL, NULL);
+    struct pj_value *v = safari_submitted(&s, 1, 2000, "flow.run", "{}");
+    v[COMMAND_TARGET_SESSION_ID] = law_uuid(7);
+    safari_expect(&s, "last_activity_at=9000000\n");
+}
+
+Test(session_tracker, it_expires_in_stream_time_and_comes_back)
+{
+    safari_session_opened(&s, 7, 0, "sora");
+    safari_telemetry(&s, 1, 30 * MINUTE, "tick", "{}");
+    safari_expect(&s, "status=active|");
+    safari_telemetry(&s, 1, 30 * MINUTE + 1, "tick", "{}");
+    safari_expect(&s, "status=expired|browser_pid=null|started_at=0|ended_at=1800000000|");
+    struct pj_value *v = safari_telemetry(&s, 1, 31 * MINUTE, "tick", "{}");
+    v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+    safari_expect(&s, "status=active|browser_pid=null|started_at=0|ended_at=null|");
+}
+
+Test(session_tracker, closed_stays_closed)
+{
+    safari_session_opened(&s, 7, 0, "sora");
+    safari_session_closed(&s, 7, 10);
+    safari_telemetry(&s, 1, 90 * MINUTE, "tick", "{}");
+    struct pj_value *v = safari_telemetry(&s, 1, 91 * MINUTE, "tick", "{}");
+    v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+    safari_expect(&s, "status=closed|browser_pid=null|started_at=0|ended_at=10000|");
+}
+
+Test(session_tracker, opened_and_closed_by_commands)
+{
+    safari_submitted(&s, 1, 1000, "session.create", "{\"platform\":\"tiktok\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED",
+                  "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}", NULL);
+    safari_expect(&s, "platform=tiktok|account_id=null|status=active|browser_pid=null|"
+                      "started_at=2000000|");
+    safari_submitted(&s, 2, 3000, "session.close",
+                     "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}");
+    safari_status(&s, 2, 4000, "SUCCEEDED", NULL, NULL);
+    safari_expect(&s, "status=closed|browser_pid=null|started_at=2000000|ended_at=4000000|");
+    safari_status(&s, 2, 5000, "FAILED", NULL, NULL);
+    safari_expect(&s, "status=active|");
+}
+
+Test(session_tracker, the_law)
+{
+    safari_law_mixture(&s, 80, 3);
+    cr_assert(law_holds(&s.law, 400, 1));
+}

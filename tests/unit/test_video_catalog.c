@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of safari_videos, each by its rows in every order, and the law over a mixture. */
+#include "lib/safari_law.h"
+
+#include <criterion/criterion.h>
+
+static struct safari_law s;
+
+static void start(void)
+{
+    s = safari_law_start(&pj_video_catalog);
+}
+
+static void stop(void)
+{
+    law_free(&s.law);
+}
+
+TestSuite(video_catalog, .init = start, .fini = stop);
+
+Test(video_catalog, a_clean_generate)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean",
+                     "{\"prompt\":\"a fox\",\"duration\":\"10s\",\"aspect_ratio\":\"16:9\"}");
+    safari_telemetry(&s, 1, 1100, "sora.prompt.submitted", "{\"character\":\"isaiah\"}");
+    safari_telemetry(&s, 1, 2000, "sora.video.downloaded",
+                     "{\"file_path\":\"/raw\",\"file_size\":10}");
+    safari_telemetry(&s, 1, 2100, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
+    safari_expect(&s, "prompt=a fox|character=isaiah|duration=10s|aspect_ratio=16:9|raw_path=/raw|"
+                      "raw_size_bytes=10|cleaned_path=null|cleaned_size_bytes=null|"
+                      "status=CLEANING|metadata=null|created_at=1000000|");
+    safari_telemetry(&s, 1, 3000, "sora.video.cleaned",
+                     "{\"input_path\":\"/raw\",\"output_path\":\"/clean\",\"file_size\":9}");
+    safari_expect(&s, "cleaned_path=/clean|cleaned_size_bytes=9|status=CLEANED|");
+}
+
+Test(video_catalog, succeeded_with_clean_error_is_downloaded)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean", "{\"prompt\":\"x\"}");
+    safari_telemetry(&s, 1, 2100, "action.attempted", "{\"action\":\"WATERMARK_REMOVAL\"}");
+    safari_status(&s, 1, 3000, "SUCCEEDED",
+                  "{\"video_path\":\"/raw\",\"file_size\":5,\"clean_error\":\"no gpu\"}", NULL);
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=5|cleaned_path=null|cleaned_size_bytes=null|"
+                      "status=DOWNLOADED|metadata={\"clean_error\":\"no gpu\"}|");
+}
+
+Test(video_catalog, failed_without_a_path)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_expect(&s, "status=GENERATING|");
+    safari_status(&s, 1, 3000, "FAILED", NULL, "blocked");
+    safari_expect(&s, "status=FAILED|metadata={\"error\":\"blocked\"}|");
+}
+
+Test(video_catalog, cancelled_and_executed_all_the_same)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 1100, "CANCELLED", NULL, NULL);
+    safari_expect(&s, "status=FAILED|");
+    safari_status(&s, 1, 1200, "RUNNING", NULL, NULL);
+    safari_expect(&s, "status=GENERATING|");
+    safari_status(&s, 1, 1300, "SUCCEEDED", "{\"video_path\":\"/raw\"}", NULL);
+    safari_expect(&s, "status=DOWNLOADED|");
+}
+
+Test(video_catalog, a_batch_counts_from_zero)
+{
+    safari_submitted(&s, 1, 1000, "sora.batch.clean",
+                     "{\"prompts\":[\"one\",\"two\",\"three\"],\"character\":\"c\"}");
+    safari_telemetry(&s, 1, 2000, "sora.video.cleaned",
+                     "{\"batch_index\":1,\"input_path\":\"/r1\",\"output_path\":\"/c1\"}");
+    safari_status(&s, 1, 3000, "SUCCEEDED",
+                  "{\"results\":[{\"success\":true,\"path\":\"/r0\",\"error\":\"no gpu\"},"
+                  "{\"success\":true,\"path\":\"/r1\",\"cleaned_path\":\"/c1\"},"
+                  "{\"success\":false,\"error\":\"blocked\"}]}",
+                  NULL);
+    safari_expect(&s, "prompt=one|character=c|duration=null|aspect_ratio=null|raw_path=/r0|"
+                      "raw_size_bytes=null|cleaned_path=null|cleaned_size_bytes=null|"
+                      "status=DOWNLOADED|metadata={\"batch_index\":0,\"error\":\"no gpu\"}|");
+    safari_expect(&s, "prompt=two|character=c|duration=null|aspect_ratio=null|raw_path=/r1|"
+                      "raw_size_bytes=null|cleaned_path=/c1|cleaned_size_bytes=null|"
+                      "status=CLEANED|metadata={\"batch_index\":1}|");
+    safari_expect(&s, "prompt=three|character=c|duration=null|aspect_ratio=null|raw_path=null|"
+                      "raw_size_bytes=null|cleaned_path=null|cleaned_size_bytes=null|"
+                      "status=FAILED|metadata={\"batch_index\":2,\"error\":\"blocked\"}|");
+}
+
+Test(video_catalog, a_clean_of_a_catalogued_path)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\"}", NULL);
+    safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_status(&s, 2, 4000, "SUCCEEDED", "{\"output_path\":\"/clean\",\"file_size\":7}", NULL);
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=/clean|"
+                      "cleaned_size_bytes=7|status=CLEANED|");
+    safari_status(&s, 2, 5000, "FAILED", NULL, "after all");
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=null|"
+                      "cleaned_size_bytes=null|status=DOWNLOADED|");
+}
+
+Test(video_catalog, of_two_cleans_the_later_counts)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\"}", NULL);
+    safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_status(&s, 2, 9000, "SUCCEEDED", "{\"output_path\":\"/late\"}", NULL);
+    safari_submitted(&s, 3, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_status(&s, 3, 8000, "SUCCEEDED", "{\"output_path\":\"/early\"}", NULL);
+    safari_expect(&s, "cleaned_path=/late|");
+}
+
+Test(video_catalog, a_clean_makes_no_video)
+{
+    safari_telemetry(&s, 2, 3500, "sora.video.cleaned",
+                     "{\"input_path\":\"/raw\",\"output_path\":\"/c\"}");
+    safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    char *rows = law_rows(&s.law, false);
+    cr_assert_str_empty(rows);
+    free(rows);
+}
+
+Test(video_catalog, what_is_no_json_says_nothing)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"\\u0000\"}");
+    safari_telemetry(&s, 1, 1000, "sora.video.downloaded", "{\"file_path\":");
+    char *rows = law_rows(&s.law, false);
+    cr_assert_str_empty(rows);
+    free(rows);
+}
+
+Test(video_catalog, the_law)
+{
+    safari_law_mixture(&s, 80, 5);
+    cr_assert(law_holds(&s.law, 400, 1));
+}

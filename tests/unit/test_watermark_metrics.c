@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of watermark_removals and its rollup, by their rows in every order, and the law. */
+#include "lib/safari_law.h"
+
+#include <criterion/criterion.h>
+
+static struct safari_law s;
+
+static void start(void)
+{
+    s = safari_law_start(&pj_watermark_metrics);
+}
+
+static void stop(void)
+{
+    law_free(&s.law);
+}
+
+TestSuite(watermark_metrics, .init = start, .fini = stop);
+
+static void generate_clean(unsigned command, int64_t ms)
+{
+    safari_submitted(&s, command, ms, "sora.generate.clean",
+                     "{\"prompt\":\"x\",\"method\":\"ai\"}");
+    safari_telemetry(&s, command, ms + 500, "sora.video.downloaded",
+                     "{\"file_path\":\"/raw\",\"file_size\":10}");
+    safari_telemetry(&s, command, ms + 1000, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
+}
+
+Test(watermark_metrics, attempted_then_cleaned)
+{
+    generate_clean(1, 1000);
+    safari_expect(&s, "input_path=/raw|output_path=null|input_size_bytes=10|output_size_bytes=null|"
+                      "method=ai|processing_time_ms=null|success=false|error_message=null|"
+                      "created_at=2000000|completed_at=null\n");
+    safari_expect(&s, "watermark_metrics|bucket_start=0|method=ai|attempts=1|succeeded=0|failed=0|"
+                      "input_bytes=10|output_bytes=0|processing_ms_sum=0|processing_ms_min=null|"
+                      "processing_ms_max=null|histogram=\n");
+    safari_telemetry(&s, 1, 2300, "sora.video.cleaned",
+                     "{\"input_path\":\"/raw\",\"output_path\":\"/c\",\"file_size\":8}");
+    safari_expect(&s, "output_path=/c|input_size_bytes=10|output_size_bytes=8|method=ai|"
+                      "processing_time_ms=300|success=true|error_message=null|created_at=2000000|"
+                      "completed_at=2300000\n");
+    safari_expect(&s, "attempts=1|succeeded=1|failed=0|input_bytes=10|output_bytes=8|"
+                      "processing_ms_sum=300|processing_ms_min=300|processing_ms_max=300|"
+                      "histogram=66:1,\n");
+}
+
+Test(watermark_metrics, a_failure_is_told_by_the_result)
+{
+    generate_clean(1, 1000);
+    safari_status(&s, 1, 5000, "SUCCEEDED", "{\"video_path\":\"/raw\",\"clean_error\":\"no gpu\"}",
+                  NULL);
+    safari_expect(&s, "processing_time_ms=3000|success=false|error_message=no gpu|"
+                      "created_at=2000000|completed_at=5000000\n");
+    safari_expect(&s, "attempts=1|succeeded=0|failed=1|");
+}
+
+Test(watermark_metrics, a_clean_joins_the_video_of_its_path)
+{
+    safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_expect(&s, "video_id=null|command_id=00000000-0000-4000-8000-000000000002|"
+                      "input_path=/raw|output_path=null|input_size_bytes=null|");
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\",\"file_size\":5}", NULL);
+    safari_expect(&s, "input_path=/raw|output_path=null|input_size_bytes=5|");
+    char *rows = law_rows(&s.law, false);
+    cr_assert_null(strstr(rows, "video_id=null"), "%s", rows);
+    free(rows);
+}
+
+Test(watermark_metrics, a_batch_has_one_for_each_that_was_tried)
+{
+    safari_submitted(&s, 1, 1000, "sora.batch.clean", "{\"prompts\":[\"a\",\"b\",\"c\"]}");
+    safari_telemetry(&s, 1, 2000, "sora.video.cleaned",
+                     "{\"batch_index\":1,\"input_path\":\"/r1\",\"output_path\":\"/c1\"}");
+    safari_status(&s, 1, 3000, "SUCCEEDED",
+                  "{\"results\":[{\"path\":\"/r0\",\"error\":\"no gpu\"},"
+                  "{\"path\":\"/r1\",\"cleaned_path\":\"/c1\"},{\"error\":\"blocked\"}]}",
+                  NULL);
+    safari_expect(&s, "input_path=/r0|output_path=null|input_size_bytes=null|"
+                      "output_size_bytes=null|method=lama|processing_time_ms=null|success=false|"
+                      "error_message=no gpu|created_at=1000000|completed_at=3000000\n");
+    safari_expect(&s, "input_path=/r1|output_path=/c1|input_size_bytes=null|"
+                      "output_size_bytes=null|method=lama|processing_time_ms=null|success=true|"
+                      "error_message=null|created_at=2000000|completed_at=2000000\n");
+    safari_expect(&s, "attempts=2|succeeded=1|failed=1|");
+}
+
+Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
+{
+    safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_telemetry(&s, 1, 3500000, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
+    safari_expect(&s, "watermark_metrics|bucket_start=0|method=lama|attempts=1|");
+    char *rows = law_rows(&s.law, false);
+    cr_assert_null(strstr(rows, "bucket_start=7200000000"), "%s", rows);
+    free(rows);
+}
+
+Test(watermark_metrics, the_law)
+{
+    safari_law_mixture(&s, 80, 9);
+    cr_assert(law_holds(&s.law, 200, 1));
+}
