@@ -40,11 +40,25 @@ static void heartbeat(struct pj_engine *engine)
 
 /* --- Postgres -------------------------------------------------------------------------------- */
 
+/* A stop waits for the batch, but not for a Postgres that says nothing any more. Whether it was
+ * committed then is for the next owner to see. */
+static void stop_waiting_in_time(struct pj_engine *engine)
+{
+    int64_t now = pj_clock_monotonic_ms();
+    if (!pj_engine_stopping(engine))
+        return;
+    if (engine->stop_seen_at == 0)
+        engine->stop_seen_at = now;
+    if (now - engine->stop_seen_at >= engine->settings->shutdown_timeout_ms)
+        pj_postgres_abandon(engine->postgres);
+}
+
 /* While Postgres works on a batch, the next one is fetched and decoded. */
 static bool work_ahead(void *context, int *fd)
 {
     struct pj_engine *engine = context;
     heartbeat(engine);
+    stop_waiting_in_time(engine);
     if (pj_batch_full(engine, engine->next))
         return false;
     *fd = pj_consumer_fd(engine->consumer);

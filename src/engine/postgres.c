@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { STATEMENTS_MOST = 256, PENDING_MOST = 256, WAIT_MS = 100 };
 
@@ -268,6 +269,12 @@ void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, v
 bool pj_postgres_broken(const struct pj_postgres *postgres)
 {
     return postgres->broken;
+}
+
+void pj_postgres_abandon(struct pj_postgres *postgres)
+{
+    /* The end of the stream wakes whoever waits for it, which a flag would not. */
+    shutdown(PQsocket(postgres->connection), SHUT_RDWR);
 }
 
 /* --- waiting --------------------------------------------------------------------------------- */

@@ -83,6 +83,8 @@ int pj_postgres_open(struct pj_postgres **postgres, const struct pj_postgres_set
 void pj_postgres_close(struct pj_postgres *postgres); /* NULL is allowed; never blocks */
 void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, void *context);
 bool pj_postgres_broken(const struct pj_postgres *postgres);
+/* Breaks the connection, from the idle hook too: what waits for an answer gets PJ_RETRY. */
+void pj_postgres_abandon(struct pj_postgres *postgres);
 
 /* Queues; nothing is known of it until the next pj_postgres_run. */
 int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *statement,

@@ -101,8 +101,9 @@ const struct pj_option pj_consumer_options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 600000,
-     .help = "How long to wait for the brokers when leaving the group. Keep it below the grace "
-             "period of whatever stops the process."},
+     .help = "How long a stop waits for Postgres to finish the batch, and after that for the "
+             "brokers when leaving the group. Keep the two together below the grace period of "
+             "whatever stops the process."},
     {.name = "log-level",
      .kind = PJ_OPTION_CHOICE,
      .offset = AT(log_level),
