@@ -326,8 +326,9 @@ static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t
                 size_t middle = from + (to - from) / 2;
                 if (commit_range(engine, batch, from, middle, error) != 0)
                     return -1;
-                /* A stop came first: what is behind must not move the offsets past it. */
-                if (any_live(batch, from, middle))
+                /* A stop does not wait for a flood to be divided. Where it came before the first
+                 * half was committed, the second must not move the offsets past it. */
+                if (pj_engine_stopping(engine) || any_live(batch, from, middle))
                     return 0;
                 return commit_range(engine, batch, middle, to, error);
             }
