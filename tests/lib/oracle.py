@@ -8,140 +8,138 @@ and parsed JSON, without the volatile columns, in the same order.
 expected(events) takes the event dicts of lib.events, in any order and any number of times.
 """
 
-import json
-import re
-import uuid
-from datetime import datetime, timedelta, timezone
+from lib import events as contract
+from lib import oracle_sessions, oracle_videos
+from lib.oracle_facts import (CATALOG, CONSUMERS, PROJECTOR, RANKS, RECORDER, WORDS,
+                              can_apply, is_command, is_frame, json_of, known_commands, moment,
+                              order, status_in, submission_in, time_of, uuid_of)
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-WORDS = {"QUEUED": "QUEUED", "PENDING": "QUEUED", "RUNNING": "RUNNING", "POLLING": "RUNNING",
-         "SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED", "VERIFICATION_FAILED": "FAILED",
-         "CANCELLED": "CANCELLED"}
-RANKS = {"QUEUED": 0, "RUNNING": 1}  # all others: 2
-CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+KEYS = {  # of each table, whose rows a difference names by it
+    "safari_commands": ("command_id",),
+    "safari_events": ("event_id",),
+    "projectionist.idempotency_conflicts": ("idempotency_key", "command_id"),
+    "safari_videos": ("video_id",),
+    "watermark_removals": ("removal_id",),
+    "watermark_metrics": ("bucket_start", "method"),
+    "safari_sessions": ("session_id",),
+}
 HOW_FAR_BACK = 10  # rows that a difference shows
 
 
-def expected(events):
-    """{table: rows} of safari_commands, safari_events and projectionist.idempotency_conflicts,
-    with both consumers done. Events with an unknown status word are dead letters of the command
-    projector and count for nothing there."""
-    commands, frames = _by_topic(events)
-    rows = {key: _command_row(key, said) for key, said in _alive(commands).items()}
+def expected(events, timestamps=None):
+    """{table: rows} of the tables in KEYS, with all five consumers done. What a consumer cannot
+    apply counts for nothing there. timestamps: {(topic, event_id): ms} of the records whose
+    timestamp is not their emitted_at."""
+    events = list(_once(events))
+    commands = _by_command(event for event in events if can_apply(PROJECTOR, event))
+    frames = [event for event in events if is_frame(event) and can_apply(RECORDER, event)]
+    rows = {key: _command_row(key, said) for key, said in commands.items()}
     conflicts = _settle_idempotency_keys(rows)
     for key, seen in _earliest_frames(frames).items():
         rows.setdefault(key, _placeholder_row(key, seen))
-    return {
-        "safari_commands": in_order(rows.values()),
-        "safari_events": in_order(_event_row(frame) for frame in frames),
-        "projectionist.idempotency_conflicts": in_order(conflicts),
+    known = known_commands(events, CATALOG)  # those that the aggregator of removals knows too
+    removals = oracle_videos.removals(known)
+    tables = {
+        "safari_commands": rows.values(),
+        "safari_events": map(_event_row, frames),
+        "projectionist.idempotency_conflicts": conflicts,
+        "safari_videos": oracle_videos.videos(known),
+        "watermark_removals": removals,
+        "watermark_metrics": oracle_videos.metrics(removals),
+        "safari_sessions": oracle_sessions.sessions(
+            events, lambda event: _timestamp(event, timestamps or {})),
     }
+    return {table: in_order(rows) for table, rows in tables.items()}
 
 
 def dead_letters(events):
-    """The event_ids of the CommandEvents that the command projector cannot apply, sorted, each
-    once; the table of dead letters has a row for each time that one was delivered."""
-    commands, _ = _by_topic(events)
-    return sorted(event["event_id"] for event in commands if not _applies(event))
+    """{consumer: the (topic, event_id) of what it cannot apply}; the table of dead letters has a
+    row for each time that one was delivered."""
+    return {consumer: {(contract.topic_of(event), event["event_id"]) for event in events
+                       if not can_apply(consumer, event)}
+            for consumer in CONSUMERS}
 
 
 def in_order(rows):
-    """Rows as lib.database.table sorts them."""
+    """Rows as lib.database.table sorts them, whatever the order of their columns."""
     return sorted(rows, key=lambda row: [str(row[column]) for column in row])
 
 
 def differences(have, want, key):
-    """What differs between two lists of rows, as text for an assertion; "" where nothing does."""
-    left = {row[key]: row for row in have}
-    right = {row[key]: row for row in want}
-    lines = []
-    for one in sorted(left.keys() | right.keys(), key=str):
-        a, b = left.get(one), right.get(one)
-        if a is None or b is None:
-            lines.append(f"{one}: {'missing' if a is None else 'should not be there'}")
-        elif a != b:
-            columns = [f"{name} is {a.get(name)!r}, should be {b.get(name)!r}"
-                       for name in b.keys() | a.keys() if a.get(name) != b.get(name)]
-            lines.append(f"{one}: {'; '.join(sorted(columns))}")
+    """What differs between two lists of rows, as text for an assertion; "" where nothing does.
+    key: the name of the column that names a row, or several."""
+    lines = [f"{_named(one)}: {_difference(a, b)}" for one, a, b in different(have, want, key)]
     rest = len(lines) - HOW_FAR_BACK
     return "\n".join(lines[:HOW_FAR_BACK] + ([f"and {rest} more"] if rest > 0 else []))
 
 
+def different(have, want, key):
+    """[(key, row or None, row or None)] of the rows that differ between two lists."""
+    columns = (key,) if isinstance(key, str) else key
+    left, right = ({tuple(row[column] for column in columns): row for row in rows}
+                   for rows in (have, want))
+    return [(one, left.get(one), right.get(one)) for one in sorted(left.keys() | right.keys(), key=str)
+            if left.get(one) != right.get(one)]
+
+
+def _named(key):
+    return ", ".join(map(str, key))
+
+
+def _difference(have, want):
+    if have is None or want is None:
+        return "missing" if have is None else "should not be there"
+    return "; ".join(f"{name} is {have.get(name)!r}, should be {want.get(name)!r}"
+                     for name in sorted(have.keys() | want.keys())
+                     if have.get(name) != want.get(name))
+
+
 # --- events ----------------------------------------------------------------------------------
 
-def time_of(microseconds):
-    """A column's value for a time."""
-    return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+def _once(events):
+    """Each event of a topic once."""
+    return {(contract.topic_of(event), event["event_id"]): event for event in events}.values()
 
 
-def _uuid(text):
-    return None if text is None else uuid.UUID(text)
-
-
-def _json(text):
-    return None if text is None else json.loads(text)
-
-
-def _by_topic(events):
-    """(CommandEvents, TelemetryEvents), each event_id once."""
-    commands, frames = {}, {}
-    for event in events:
-        if "session_id" in event:
-            continue
-        chosen = commands if "body" in event else frames
-        chosen.setdefault(event["event_id"], event)
-    return list(commands.values()), list(frames.values())
-
-
-def _applies(event):
-    name, body = event["body"]
-    return name == "CommandSubmitted" or body["status"] in WORDS
-
-
-def _alive(commands):
-    """{command_id: its events that can be applied}"""
+def _by_command(events):
+    """{command_id: its CommandEvents}"""
     found = {}
-    for event in commands:
-        if _applies(event):
-            found.setdefault(_uuid(event["command_id"]), []).append(event)
+    for event in filter(is_command, events):
+        found.setdefault(uuid_of(event["command_id"]), []).append(event)
     return found
 
 
-def lifecycle_order(event):
-    """What sorts the lifecycle events of a command; the greatest is its status."""
-    at = event["emitted_at"]
-    rank = RANKS.get(WORDS[event["body"][1]["status"]], 2)
-    cursor = CURSOR.fullmatch(event["cursor"] or "")
-    ms, counter = (int(cursor[1]), int(cursor[2])) if cursor else (at // 1000, -1)
-    return ms, counter, at, rank, event["event_id"]
+def _timestamp(event, timestamps):
+    at = timestamps.get((contract.topic_of(event), event["event_id"]))
+    return event["emitted_at"] // contract.MILLISECOND if at is None else at
 
 
 # --- safari_commands -------------------------------------------------------------------------
 
 def _command_row(key, said):
-    submissions = [event for event in said if event["body"][0] == "CommandSubmitted"]
-    lifecycle = [event for event in said if event["body"][0] == "CommandStatusChanged"]
+    submissions = [event for event in said if submission_in(event)]
+    lifecycle = [event for event in said if status_in(event)]
     row = _placeholder_row(key, min((event["emitted_at"] for event in said)))
     row["placeholder"] = None
     if submissions:
-        event = min(submissions, key=lambda event: (event["emitted_at"], event["event_id"]))
-        body = event["body"][1]
+        event = min(submissions, key=moment)
+        body = submission_in(event)
         requested = body["requested_at"]
-        row.update(type=body["type"], payload=_json(body["payload"]), target=body["target"],
+        row.update(type=body["type"], payload=json_of(body["payload"]), target=body["target"],
                    idempotency_key=body["idempotency_key"],
                    created_at=time_of(event["emitted_at"] if requested is None else requested),
-                   correlation_id=_uuid(body["correlation_id"]),
+                   correlation_id=uuid_of(body["correlation_id"]),
                    requester_service=body["requester_service"],
                    requester_instance=body["requester_instance"])
     if lifecycle:
-        last = max(lifecycle, key=lifecycle_order)
-        body = last["body"][1]
+        last = max(lifecycle, key=order)
+        body = status_in(last)
         row["status"] = WORDS[body["status"]]
         if row["status"] not in RANKS:
-            row.update(completed_at=time_of(last["emitted_at"]), result=_json(body["result"]),
+            row.update(completed_at=time_of(last["emitted_at"]), result=json_of(body["result"]),
                        error_message=body["error"])
         row["started_at"] = min((time_of(event["emitted_at"]) for event in lifecycle
-                                 if WORDS[event["body"][1]["status"]] == "RUNNING"), default=None)
+                                 if WORDS[status_in(event)["status"]] == "RUNNING"), default=None)
     return row
 
 
@@ -177,14 +175,14 @@ def _earliest_frames(frames):
     seen = {}
     for frame in frames:
         if frame["command_id"] is not None:
-            key = _uuid(frame["command_id"])
+            key = uuid_of(frame["command_id"])
             seen[key] = min(seen.get(key, frame["emitted_at"]), frame["emitted_at"])
     return seen
 
 
 def _event_row(frame):
-    return {"event_id": _uuid(frame["event_id"]), "command_id": _uuid(frame["command_id"]),
-            "correlation_id": _uuid(frame["correlation_id"]), "type": frame["type"],
-            "severity": frame["severity"], "payload": _json(frame["payload"]),
+    return {"event_id": uuid_of(frame["event_id"]), "command_id": uuid_of(frame["command_id"]),
+            "correlation_id": uuid_of(frame["correlation_id"]), "type": frame["type"],
+            "severity": frame["severity"], "payload": json_of(frame["payload"]),
             "cursor": frame["cursor"], "emitted_at": time_of(frame["emitted_at"]),
             "version": frame["version"], "target": frame["target"]}

@@ -4,72 +4,113 @@ and failures that really happen, as the events of the three topics.
 
     scenario = Scenario(seed=7, commands=500)
     scenario.events              each event once, in the order in which it happened
+    scenario.timestamps          of the records of those whose clock is wrong
     scenario.deliveries(seed=1)  the same set as producers may deliver it: repeated, late, early
+    scenario.records(ids)        the deliveries as lib.kafka records
+
+    for block in blocks(seed=7, count=1_000_000): ...  a long stream, scenario by scenario
 
 The same seed gives the same events; deliveries of one scenario with different seeds must give the
 same tables, which lib.oracle computes from scenario.events.
 """
 
+import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from lib import events
-from lib.events import HOUR, MILLISECOND, SECOND
+from lib.events import HOUR, MILLISECOND, MINUTE
+from lib.scenario_commands import Command
 
 
 @dataclass(frozen=True)
 class Rates:
     """How often each of these happens, from 0 (never) to 1 (always)."""
 
-    fails: float = 0.08
+    fails: float = 0.12  # anywhere on the way
     cancelled: float = 0.05  # while queued, and obeyed
     cancel_race: float = 0.05  # cancelled while queued, and executed all the same
     cancel_late: float = 0.03  # cancelled while running, and ended all the same
     clean_error: float = 0.15  # of generate.clean: only the removal fails
+    missing_file: float = 0.10  # of sora.clean
     prompt_fails: float = 0.15  # of each prompt of a batch
     batch_breaks: float = 0.10  # of batches: FAILED half-way, with partial results
     same_key: float = 0.05  # an idempotency key that another command has
-    never_submitted: float = 0.04  # nobody published the submission
-    submitted_twice: float = 0.04  # with different content
-    never_ended: float = 0.04  # still running at the end
-    only_frames: float = 0.02  # no record in safari.commands at all
-    wire_v2: float = 0.10  # no cursor, other words
+    same_path: float = 0.03  # a raw path that another video has
+    never_submitted: float = 0.06  # nobody published the submission
+    submitted_late: float = 0.05  # by a gateway whose clock is late
+    submitted_twice: float = 0.06  # with different content
+    never_ended: float = 0.06  # still running at the end
+    only_frames: float = 0.03  # no record in safari.commands at all
+    lost: float = 0.02  # of each status and each frame: it never came
+    said_again: float = 0.03  # of each frame: another one says something else
+    bare_result: float = 0.08  # a result without what the frames have said
+    odd_member: float = 0.02  # of each payload and result: a member of a wrong type
+    odd_cursor: float = 0.01  # a cursor in another form
+    wire_v2: float = 0.12  # no cursor, other words, other names
+    clock_ahead: float = 0.015  # minutes or a day
     new_word: float = 0.01  # a status that nobody knows yet: a dead letter
-    own_target: float = 0.03  # a frame that has a target and a correlation id of its own
+    bad_json: float = 0.002  # of each payload: a dead letter
+    bad_index: float = 0.01  # of each batch_index: a dead letter
+    own_target: float = 0.05  # a frame that has a target and a correlation id of its own
     no_command: float = 0.05  # a frame about no command, for each command
 
 
-TYPES = {  # and how common they are
-    "sora.generate": 20, "sora.generate.clean": 25, "sora.batch": 6, "sora.batch.clean": 8,
-    "sora.clean": 12, "sora.download": 4, "sora.poll": 4, "sora.usage": 5, "flow.run": 4,
-    "action.run": 4, "selector.sweep": 3, "session.create": 5, "session.close": 4,
-    "upload.tiktok": 1,
-}
 PLATFORMS = ("sora", "instagram", "tiktok", "threads", "x")
-SUBJECTS = ("a lighthouse in a storm", "zwei Dachse beim Kaffee", "富士山の夜明け",
-            "a robot that says \"no\" \\ twice", "🎈 over the sea")
-V2_WORDS = {"QUEUED": "PENDING", "RUNNING": "POLLING"}
+COMMANDS_A_SESSION = 20
+BLOCK = 4000  # commands of a long stream that are made up at once
+KEPT = 500  # of what commands may name again, in a long stream
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session, and from when to when it is mostly used."""
+
+    id: str
+    account: str
+    platform: str
+    opens: int
+    closes: int
+
+
+@dataclass
+class Pool:
+    """What later commands may name again."""
+
+    keys: list = field(default_factory=list)  # idempotency keys
+    raw_paths: list = field(default_factory=list)
+    sessions: list = field(default_factory=list)
+    counter: int = 0  # of the cursor
+    numbers: itertools.count = field(default_factory=itertools.count)
+
+    def forget(self):
+        for kept in (self.keys, self.raw_paths, self.sessions):
+            del kept[:-KEPT]
 
 
 class Scenario:
-    """See the module. start: microseconds since 1970; span: over which commands are sent."""
+    """See the module. start: microseconds since 1970; span: over which commands are sent; pool: of
+    the scenario before it in a long stream."""
 
-    def __init__(self, seed, commands=200, rates=Rates(), start=events.START, span=4 * HOUR):
+    def __init__(self, seed, commands=200, rates=Rates(), start=events.START, span=4 * HOUR,
+                 pool=None):
         self.seed = seed
         self.rates = rates
-        self._random = random.Random(f"scenario {seed}")
+        self.timestamps = {}  # {(topic, event_id): ms} where it is not that of emitted_at
+        self._random = random.Random(f"scenario {seed} {start}")
         self._steps = []  # (time, number, function of the cursor's counter that gives events)
-        self._keys = []  # idempotency keys that are in use
-        self._raw_paths = []  # of videos that a sora.clean may name
-        self._sessions = []
-        for number in range(max(1, commands // 20)):
-            self._add_session(number, start + self._random.randrange(span), span)
-        for number in range(commands):
+        self._pool = pool or Pool()
+        self._end = start + span
+        self.new_session(start, self.new_number())
+        for _ in range(max(3, commands // COMMANDS_A_SESSION)):
+            self._add_session(start + self._random.randrange(span))
+        for _ in range(commands):
             at = start + self._random.randrange(span // MILLISECOND) * MILLISECOND
-            _Command(self, number, at).play()
+            Command(self, self.new_number(), at).play()
             if self.chance(rates.no_command):
-                self._add_frame_without_command(number, at)
+                self._add_frame_without_command(self.new_number(), at)
         self.events = self._in_order()
+        del self._steps
 
     def deliveries(self, seed=0, repeated=0.1, moved=0.1, how_far=200):
         """The events as a list in another order: some come twice, some too late or too early."""
@@ -85,327 +126,144 @@ class Scenario:
 
     def records(self, schema_ids, seed=0, topics=None, **options):
         """The deliveries as lib.kafka records. topics: {topic of the contract: topic to use}."""
-        return [events.record(event, schema_ids,
-                              topic=(topics or {}).get(events.topic_of(event)))
-                for event in self.deliveries(seed, **options)]
+        return [self.record(event, schema_ids, topics) for event in self.deliveries(seed, **options)]
+
+    def record(self, event, schema_ids, topics=None):
+        """The lib.kafka record of an event."""
+        topic = events.topic_of(event)
+        made = events.record(event, schema_ids, topic=(topics or {}).get(topic))
+        timestamp = self.timestamps.get((topic, event["event_id"]))
+        return made if timestamp is None else replace(made, timestamp=timestamp)
 
     # --- for the commands --------------------------------------------------------------------
 
     def chance(self, rate):
         return self._random.random() < rate
 
-    def choose(self, options):
-        return self._random.choice(options)
+    def choose(self, options, weights=None):
+        return (self._random.choices(options, weights)[0] if weights
+                else options[int(self._random.random() * len(options))])
 
     def between(self, low, high):
-        return self._random.randint(low, high)
+        return low + int(self._random.random() * (high - low + 1))
 
-    def choose_type(self):
-        return self._random.choices(list(TYPES), list(TYPES.values()))[0]
+    def new_number(self):
+        return next(self._pool.numbers)
 
-    def happens(self, at, make):
-        """At that time make(counter) gives the events; the counter is for their cursor."""
-        self._steps.append((at, len(self._steps), make))
+    def happens(self, at, make, ahead=0):
+        """At that time make(counter) gives the events; the counter is for their cursor. ahead: by
+        how much the clock is that says when they were emitted."""
+        def with_timestamps(counter):
+            made = make(counter)
+            for event in made:
+                self.timestamps[events.topic_of(event), event["event_id"]] = at // MILLISECOND
+            return made
+
+        self._steps.append((at, len(self._steps), with_timestamps if ahead else make))
 
     def choose_idempotency_key(self, number):
         """None for half of all; sometimes one that another command has."""
         if self.chance(0.5):
             return None
-        if self._keys and self.chance(self.rates.same_key):
-            return self.choose(self._keys)
-        self._keys.append(f"key-{self.seed}-{number}")
-        return self._keys[-1]
+        if self._pool.keys and self.chance(self.rates.same_key):
+            return self.choose(self._pool.keys)
+        self._pool.keys.append(f"key-{self.seed}-{number}")
+        return self._pool.keys[-1]
 
-    def new_raw_path(self, path):
-        self._raw_paths.append(path)
-        return path
+    def new_raw_path(self, name):
+        if self._pool.raw_paths and self.chance(self.rates.same_path):
+            return self.choose(self._pool.raw_paths)
+        self._pool.raw_paths.append(f"/videos/{self.seed}/raw/{name}.mp4")
+        return self._pool.raw_paths[-1]
 
     def choose_input_path(self, number):
-        """Of a sora.clean: mostly that of a video in the catalogue."""
-        if self._raw_paths and self.chance(0.7):
-            return self.choose(self._raw_paths)
-        return f"/videos/elsewhere/{number}.mp4"
+        """Of a sora.clean: mostly that of a video in the catalogue, often one of the last."""
+        paths = self._pool.raw_paths
+        if paths and self.chance(0.8):
+            return self.choose(paths[-5:] if self.chance(0.6) else paths)
+        return f"/videos/{self.seed}/elsewhere/{number}.mp4"
 
-    def choose_target(self):
+    def choose_session(self, at):
+        """Mostly one that is used at that time."""
+        for _ in range(6):
+            session = self.choose(self._pool.sessions)
+            if session.opens <= at <= session.closes or self.chance(0.02):
+                break
+        return session
+
+    def choose_target(self, at):
         if self.chance(0.2):
             return None
-        session, account, platform = self.choose(self._sessions)
-        return events.target(session if self.chance(0.8) else None,
-                             account if self.chance(0.8) else None, platform)
+        session = self.choose_session(at)
+        return events.target(session.id if self.chance(0.8) else None,
+                             session.account if self.chance(0.8) else None,
+                             session.platform if self.chance(0.9) else None)
 
-    def _in_order(self):
-        found = []
-        counter = 0
-        for _, _, make in sorted(self._steps, key=lambda step: step[:2]):
-            counter += self.choose((1, 1, 1, 2))  # a gap in the counter is no loss
-            found += make(counter)
-        return found
+    def new_session(self, at, *name):
+        """A session that is used for a while from then on."""
+        closes = self.between(at, max(at, self._end))
+        self._pool.sessions.append(Session(
+            events.id_of(self.seed, "session", *name), events.id_of(self.seed, "account", *name),
+            self.choose(PLATFORMS), at, closes))
+        return self._pool.sessions[-1]
+
+    def session_opens(self, session, at, number):
+        opened = events.session_opened(
+            session.id, at, platform=session.platform,
+            account_id=session.account if self.chance(0.8) else None,
+            browser_pid=self.between(300, 99999) if self.chance(0.8) else None,
+            metadata={"number": number} if self.chance(0.8) else None)
+        self.happens(at, lambda counter: [opened])
+
+    def session_closes(self, session, at):
+        closed = events.session_closed(session.id, at, reason=self.choose((None, "done")))
+        self.happens(at, lambda counter: [closed])
 
     # --- what belongs to no command ----------------------------------------------------------
 
-    def _add_session(self, number, at, span):
-        session = events.id_of(self.seed, "session", number)
-        account = events.id_of(self.seed, "account", number)
-        platform = self.choose(PLATFORMS)
-        self._sessions.append((session, account, platform))
-        if self.chance(0.9):  # the others are known by their activity only
-            opened = events.session_opened(
-                session, at, platform=platform, account_id=account if self.chance(0.8) else None,
-                browser_pid=self.between(300, 99999), metadata={"number": number})
-            self.happens(at, lambda counter: [opened])
-        if self.chance(0.5):
-            later = at + self.between(0, span)
-            closed = events.session_closed(session, later, reason=self.choose((None, "done")))
-            self.happens(later, lambda counter: [closed])
+    def _add_session(self, at):
+        number = self.new_number()
+        if self.chance(0.05):  # a session of which nothing is known but its end
+            session = events.id_of(self.seed, "session", number)
+            closed = events.session_closed(session, at)
+            self.happens(at, lambda counter: [closed])
+            return
+        session = self.new_session(at, number)
+        if self.chance(0.8):  # the others are known by their activity only
+            self.session_opens(session, at, number)
+            if self.chance(0.1):
+                self.session_opens(session, at + self.between(-MINUTE, MINUTE), number)
+        if self.chance(0.3):
+            self.session_closes(session, session.closes)
+            if self.chance(0.2):
+                self.session_closes(session, session.closes + self.between(-MINUTE, MINUTE))
 
     def _add_frame_without_command(self, number, at):
         kind = self.choose(("rate.limited", "human.required", "artifact.captured", "brand.new"))
-        target = self.choose_target()
+        target = self.choose_target(at)
         self.happens(at, lambda counter: [events.telemetry(
             kind, at, counter=counter, severity="warn", payload={"number": number},
             target=target)])
 
+    def _in_order(self):
+        found = []
+        for _, _, make in sorted(self._steps, key=lambda step: step[:2]):
+            self._pool.counter += self.choose((1, 1, 1, 2))  # a gap in the counter is no loss
+            if self.chance(0.002):  # the service starts again, or has been running for ages
+                self._pool.counter = self.choose((1, 95, 995, 10**9, 10**17))
+            found += make(self._pool.counter)
+        return found
 
-class _Command:
-    """One command, from its submission to its end."""
 
-    def __init__(self, scenario, number, at):
-        self.scenario = scenario
-        self.rates = scenario.rates
-        self.number = number
-        self.at = at  # the time, which goes on as the command plays
-        self.id = events.id_of(scenario.seed, "command", number)
-        self.type = scenario.choose_type()
-        self.target = scenario.choose_target()
-        self.v2 = scenario.chance(self.rates.wire_v2)
-        self.published = not scenario.chance(self.rates.only_frames)
-        self.payload = {}
-
-    def play(self):
-        scenario = self.scenario
-        acts = {"sora.generate": self._generate, "sora.generate.clean": self._generate,
-                "sora.batch": self._batch, "sora.batch.clean": self._batch,
-                "sora.clean": self._clean, "sora.usage": self._usage,
-                "sora.poll": self._poll, "session.create": self._create_session,
-                "session.close": self._close_session}
-        act = acts.get(self.type, self._act)
-        steps = act()  # a generator: the first thing it gives is after the payload is known
-        next(steps)
-        self._submit()
-        self._status("QUEUED")
-        if scenario.chance(self.rates.cancelled):
-            self._pass(0, 2000)
-            self._status("CANCELLED")
-            return
-        if scenario.chance(self.rates.cancel_race):
-            self._pass(0, 50)
-            self._status("CANCELLED")
-        self._pass(0, 3)
-        self._status("RUNNING")
-        if scenario.chance(self.rates.new_word):
-            self._status("DREAMING")
-        if scenario.chance(self.rates.never_ended):
-            return
-        if scenario.chance(self.rates.fails):
-            self._pass(0, 60_000)
-            self._status("FAILED", error=scenario.choose(("no such element", "timed out")))
-            return
-        outcome = list(steps)[-1]
-        if scenario.chance(self.rates.cancel_late):
-            self._status("CANCELLED")
-            self._pass(0, 1000)
-        self._pass(0, 5)
-        self._status(**outcome)
-
-    # --- the types: each gives once when its payload is known, and at last how it ends --------
-
-    def _generate(self):
-        choose, clean = self.scenario.choose, self.type == "sora.generate.clean"
-        self.payload = {"prompt": f"{choose(SUBJECTS)}, {self.number}"}
-        for name, options in (("character", ("isaiah", None)),
-                              ("duration", ("5s", "10s", "15s", "20s", None)),
-                              ("aspect_ratio", ("16:9", "9:16", "1:1", None))):
-            value = choose(options)
-            if value is not None:
-                self.payload[name] = value
-        path = self.scenario.new_raw_path(f"/videos/raw/{self.number}.mp4")
-        yield
-        size = self.scenario.between(1, 2**33)
-        character = self.payload.get("character", "default")
-        prompt = {"prompt": self.payload["prompt"], "character": character}
-        if clean:
-            prompt["will_clean"] = True
-        self._frame("sora.prompt.submitted", prompt)
-        self._frame("sora.polling.started", {})
-        self._pass(1000, 300_000)
-        if not clean:
-            self._frame("sora.video.ready", {"video_url": f"https://videos.example/{self.number}"})
-        self._frame("sora.video.downloaded", {"file_path": path, "file_size": size})
-        result = {"video_path": path, "file_size": size,
-                  "duration_ms": self.scenario.between(1000, 300_000)}
-        if clean:
-            result.update(self._remove_watermark(path, size))
-        yield {"status": "SUCCEEDED", "result": result}
-
-    def _remove_watermark(self, path, size):
-        self._frame("action.attempted", {"action": "WATERMARK_REMOVAL", "input_path": path})
-        self._pass(100, 20_000)
-        if self.scenario.chance(self.rates.clean_error):
-            return {"clean_error": "the model is not there"}
-        cleaned = path.replace("/raw/", "/cleaned/")
-        self._frame("sora.video.cleaned",
-                    {"input_path": path, "output_path": cleaned, "file_size": size // 2})
-        return {"cleaned_path": cleaned, "cleaned_size": size // 2}
-
-    def _batch(self):
-        clean = self.type == "sora.batch.clean"
-        prompts = [f"{self.scenario.choose(SUBJECTS)} seen from very far away, take {i}"
-                   for i in range(self.scenario.between(1, 5))]
-        self.payload = {"prompts": prompts}
-        if self.scenario.chance(0.5):
-            self.payload["character"] = "isaiah"
-        yield
-        breaks = (self.scenario.between(0, len(prompts) - 1)
-                  if self.scenario.chance(self.rates.batch_breaks) else None)
-        results = []
-        for index, prompt in enumerate(prompts):
-            if index == breaks:
-                break
-            self._frame("sora.prompt.submitted", {
-                "prompt": prompt, "character": self.payload.get("character", "default"),
-                "will_clean": clean, "batch_index": index, "batch_total": len(prompts)})
-            self._frame("sora.polling.started", {})
-            self._pass(1000, 60_000)
-            results.append({"prompt": prompt[:50], **self._one_of_batch(index, clean)})
-        successful = sum(one["success"] for one in results)
-        result = {"total": len(prompts), "successful": successful,
-                  "failed": len(prompts) - successful, "results": results}
-        if breaks is None:
-            yield {"status": "SUCCEEDED", "result": result}
-        else:
-            yield {"status": "FAILED", "result": result, "error": "the browser has gone"}
-
-    def _one_of_batch(self, index, clean):
-        path = f"/videos/raw/{self.number}-{index}.mp4"
-        if self.scenario.chance(self.rates.prompt_fails):
-            return {"success": False, "error": "the prompt was refused"}
-        self.scenario.new_raw_path(path)
-        if not clean:
-            return {"success": True, "path": path}
-        if self.scenario.chance(self.rates.clean_error):
-            return {"success": True, "path": path, "error": "the model is not there"}
-        cleaned = path.replace("/raw/", "/cleaned/")
-        self._frame("sora.video.cleaned",
-                    {"input_path": path, "output_path": cleaned, "batch_index": index})
-        return {"success": True, "path": path, "cleaned_path": cleaned}
-
-    def _clean(self):
-        path = self.scenario.choose_input_path(self.number)
-        if not self.scenario.chance(0.05):
-            self.payload["input_path"] = path
-        if self.scenario.chance(0.3):
-            self.payload["method"] = "ai_inpainting"
-        yield
-        if "input_path" not in self.payload:
-            yield {"status": "FAILED", "error": "input_path is missing"}
-            return
-        if self.scenario.chance(0.1):
-            yield {"status": "FAILED", "error": f"there is no {path}"}
-            return
-        size = self.scenario.between(1, 2**33)
-        output = f"/videos/cleaned/by-{self.number}.mp4"
-        self._frame("action.attempted", {"action": "WATERMARK_REMOVAL", "input_path": path})
-        self._pass(100, 20_000)
-        self._frame("sora.video.cleaned",
-                    {"input_path": path, "output_path": output, "file_size": size})
-        yield {"status": "SUCCEEDED",
-               "result": {"input_path": path, "output_path": output, "file_size": size}}
-
-    def _usage(self):
-        yield
-        left = self.scenario.between(0, 30)
-        figures = {"video_gens_left": left, "free_count": left, "paid_count": 0,
-                   "next_available_date": None}
-        self._frame("sora.usage.checked", figures)
-        yield {"status": "SUCCEEDED", "result": figures}
-
-    def _poll(self):
-        yield
-        self._frame("sora.polling.started", {})
-        yield {"status": "SUCCEEDED", "result": {}}
-
-    def _create_session(self):
-        session = events.id_of(self.scenario.seed, "session of command", self.number)
-        self.target = events.target(platform=self.scenario.choose(PLATFORMS))
-        yield
-        yield {"status": "SUCCEEDED", "result": {"session_id": session}}
-
-    def _close_session(self):
-        if self.target is not None and self.target["session_id"] and self.scenario.chance(0.5):
-            self.payload["session_id"] = self.target["session_id"]
-            self.target = None
-        yield
-        yield {"status": "SUCCEEDED", "result": {}}
-
-    def _act(self):
-        self.payload = {"name": f"{self.type}-{self.number}"}
-        yield
-        self._frame("action.attempted", {"action": self.scenario.choose(("DOWNLOAD", "CLICK"))})
-        if self.scenario.chance(0.2):
-            self._frame("selector.missing", {"selector": "#go"}, severity="warn")
-        self._frame("action.verified", {"action": "CLICK"}, severity="debug")
-        yield {"status": "SUCCEEDED", "result": {}}
-
-    # --- what is sent ------------------------------------------------------------------------
-
-    def _pass(self, least, most):
-        """Time goes by, in milliseconds; often none at all, so that events share one."""
-        self.at += self.scenario.between(least, most) * MILLISECOND
-
-    def _submit(self):
-        scenario = self.scenario
-        if not self.published or scenario.chance(self.rates.never_submitted):
-            return
-        at = self.at + scenario.between(0, 999)  # our own clock has microseconds
-        event = events.command_submitted(
-            self.id, at, type=self.type, payload=self.payload,
-            idempotency_key=scenario.choose_idempotency_key(self.number),
-            correlation_id=(events.id_of(scenario.seed, "correlation", self.number // 3)
-                            if scenario.chance(0.5) else None),
-            requested_at=at - scenario.between(0, 3 * SECOND) if scenario.chance(0.5) else None,
-            requester_service=scenario.choose((None, "scheduler", "studio")),
-            requester_instance=scenario.choose((None, "a", "b")), target=self.target)
-        scenario.happens(self.at, lambda counter: [event])
-        if scenario.chance(self.rates.submitted_twice):
-            later = at + scenario.choose((0, 1, 5 * SECOND))
-            again = events.command_submitted(
-                self.id, later, type=self.type, payload={**self.payload, "again": True},
-                requester_service="retry", target=self.target)
-            scenario.happens(later, lambda counter: [again])
-
-    def _status(self, status, result=None, error=None):
-        """A lifecycle event, and the frame that it came in."""
-        at, v2, published = self.at, self.v2, self.published
-        if v2:
-            status = V2_WORDS.get(status, status)
-            if status == "FAILED" and self.scenario.chance(0.5):
-                status = "VERIFICATION_FAILED"
-
-        def make(counter):
-            event = events.status_changed(self.id, status, at, counter=None if v2 else counter,
-                                          result=result, error=error)
-            return [event, events.frame_of(event)] if published else [events.frame_of(event)]
-
-        self.scenario.happens(at, make)
-
-    def _frame(self, kind, payload, severity="info"):
-        """Any other frame."""
-        self._pass(0, 2)
-        at, v2 = self.at, self.v2
-        own = self.scenario.chance(self.rates.own_target)
-        target = self.target if own else None
-        correlation = events.id_of("frame's own", self.number) if own else None
-        self.scenario.happens(at, lambda counter: [events.telemetry(
-            kind, at, command_id=self.id, payload=payload, severity=severity,
-            counter=None if v2 else counter, version="2.0" if v2 else "1.0", target=target,
-            correlation_id=correlation)])
+def blocks(seed, count, rates=Rates(), start=events.START, span=4 * HOUR):
+    """Scenarios that have `count` events together, one after the other in time. Commands of each
+    may name what those of the ones before have made. Only one of them is in memory at a time."""
+    pool = Pool()
+    left = count
+    while left > 0:
+        block = Scenario(seed, min(BLOCK, left // 8 + 10), rates, start, span, pool)
+        del block.events[left:]
+        left -= len(block.events)
+        start += span
+        pool.forget()
+        yield block

@@ -6,7 +6,7 @@ import random
 import uuid
 
 import pytest
-from lib import avro, events, oracle, scenario
+from lib import avro, events, oracle, scenario, scenario_commands
 
 SEEDS = range(4)
 
@@ -14,6 +14,11 @@ SEEDS = range(4)
 @pytest.fixture(scope="module", name="big")
 def big_scenario():
     return scenario.Scenario(seed=1, commands=1500)
+
+
+@pytest.fixture(scope="module", name="tables")
+def tables_of_big_scenario(big):
+    return oracle.expected(big.events, big.timestamps)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -48,13 +53,21 @@ def test_every_type_and_every_race_is_there(big):
             "PENDING POLLING VERIFICATION_FAILED", "QUEUED RUNNING DREAMING SUCCEEDED"} <= lives
     submitted = [event["body"][1] for event in big.events
                  if "body" in event and event["body"][0] == "CommandSubmitted"]
-    assert {body["type"] for body in submitted} == set(scenario.TYPES)
+    assert {body["type"] for body in submitted} == set(scenario_commands.TYPES)
     frames = [event for event in big.events if events.topic_of(event) == events.TELEMETRY]
     milliseconds = [event["cursor"].partition("-")[0] for event in frames if event["cursor"]]
     assert len(milliseconds) - len(set(milliseconds)) > 100, "events should share milliseconds"
     text = json.dumps(big.events)
     for what in ("clean_error", "batch_index", '\\"success\\":false'):
         assert what in text, what
+
+
+def test_a_long_stream_has_the_size_that_is_asked_for():
+    whole = [event for block in scenario.blocks(seed=2, count=45_000) for event in block.events]
+    assert len(whole) == 45_000
+    assert len({(events.topic_of(event), event["event_id"]) for event in whole}) > 44_900
+    ends = [event["emitted_at"] for event in whole]
+    assert max(ends) - min(ends) > 2 * events.HOUR
 
 
 def test_deliveries_are_the_same_set_in_another_order(big):
@@ -66,14 +79,13 @@ def test_deliveries_are_the_same_set_in_another_order(big):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_oracle_does_not_depend_on_order_or_repetition(big, seed):
+def test_the_oracle_does_not_depend_on_order_or_repetition(big, tables, seed):
     shuffled = list(big.deliveries(seed))
     random.Random(seed).shuffle(shuffled)
-    assert oracle.expected(shuffled) == oracle.expected(big.events)
+    assert oracle.expected(shuffled, big.timestamps) == tables
 
 
-def test_the_oracle_knows_every_case(big):
-    tables = oracle.expected(big.events)
+def test_the_oracle_knows_every_case(big, tables):
     commands = {row["command_id"]: row for row in tables["safari_commands"]}
     assert {row["command_id"] for row in tables["safari_events"]} - {None} <= set(commands)
     assert {row["status"] for row in commands.values()} == {
@@ -83,7 +95,27 @@ def test_the_oracle_knows_every_case(big):
     assert tables["projectionist.idempotency_conflicts"]
     keys = [row["idempotency_key"] for row in commands.values() if row["idempotency_key"]]
     assert len(keys) == len(set(keys))
-    assert oracle.dead_letters(big.events)
+    letters = oracle.dead_letters(big.events)
+    assert all(letters.values()), letters
+    assert letters["video-catalog"] - letters["command-projector"] - letters["event-recorder"]
+
+
+def test_videos_removals_and_sessions_of_every_kind_are_there(tables):
+    assert {row["status"] for row in tables["safari_videos"]} == {
+        "GENERATING", "DOWNLOADED", "CLEANING", "CLEANED", "FAILED"}
+    assert {name for row in tables["safari_videos"] for name in row["metadata"] or ()} == {
+        "clean_error", "error", "duration_ms", "video_url", "batch_index"}
+    assert not [row for row in tables["safari_videos"]
+                if (row["status"] == "CLEANED") != (row["cleaned_path"] is not None)]
+    kinds = {(row["success"], row["completed_at"] is None, row["processing_time_ms"] is None,
+              row["video_id"] is None) for row in tables["watermark_removals"]}
+    assert {(True, False, False, False), (True, False, True, False), (False, False, True, False),
+            (False, True, True, False), (True, False, False, True)} <= kinds
+    assert {row["status"] for row in tables["safari_sessions"]} == {"active", "closed", "expired"}
+    assert any(row["platform"] == "unknown" for row in tables["safari_sessions"])
+    assert any(row["last_activity_at"] is None for row in tables["safari_sessions"])
+    assert any(row["status"] == "closed" and row["ended_at"] < row["last_activity_at"]
+               for row in tables["safari_sessions"] if row["last_activity_at"])
 
 
 # --- the rules, one by one, by hand ----------------------------------------------------------
@@ -141,7 +173,10 @@ def test_the_earlier_submission_counts():
 def test_an_unknown_word_is_a_dead_letter_that_changes_nothing():
     bad = status("DREAMING", counter=1)
     assert oracle.expected([bad])["safari_commands"] == []
-    assert oracle.dead_letters([bad, status("QUEUED")]) == [bad["event_id"]]
+    letters = oracle.dead_letters([bad, status("QUEUED")])
+    assert {name for name, found in letters.items()
+            if found == {(events.COMMANDS, bad["event_id"])}} == {
+                "command-projector", "video-catalog", "watermark-metrics", "session-tracker"}
     assert row_of(bad, events.frame_of(bad))["placeholder"] is True
 
 

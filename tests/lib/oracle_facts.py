@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of each command, from the set of events: what lib.oracle and its parts share.
+
+A consumer knows only of the events that it can apply; the others are its dead letters.
+"""
+
+import json
+import re
+import uuid
+from datetime import datetime, timedelta, timezone
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+WORDS = {"QUEUED": "QUEUED", "PENDING": "QUEUED", "RUNNING": "RUNNING", "POLLING": "RUNNING",
+         "SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED", "VERIFICATION_FAILED": "FAILED",
+         "CANCELLED": "CANCELLED"}
+RANKS = {"QUEUED": 0, "RUNNING": 1}  # all others: 2
+CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+CAMEL_CASE = {"video_path": "videoPath", "file_size": "fileSize", "cleaned_path": "cleanedPath",
+              "cleaned_size": "cleanedSize"}  # of wire v2
+GREATEST_BATCH_INDEX = 9999
+
+PROMPT = "sora.prompt.submitted"
+READY = "sora.video.ready"
+DOWNLOADED = "sora.video.downloaded"
+CLEANED = "sora.video.cleaned"
+ATTEMPTED = "action.attempted"
+NEEDED = {PROMPT, READY, DOWNLOADED, CLEANED, ATTEMPTED}  # of whose frames the payload counts
+
+PROJECTOR = "command-projector"
+RECORDER = "event-recorder"
+CATALOG = "video-catalog"
+METRICS = "watermark-metrics"
+TRACKER = "session-tracker"
+CONSUMERS = (PROJECTOR, RECORDER, CATALOG, METRICS, TRACKER)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+def time_of(microseconds):
+    """A column's value for a time."""
+    return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+
+
+def uuid_of(text):
+    return None if text is None else uuid.UUID(text)
+
+
+def uuid_in(value):
+    """A UUID where a member of some JSON is one, else None."""
+    try:
+        return uuid.UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def json_of(text):
+    return None if text is None else json.loads(text)
+
+
+def is_json(text):
+    """Whether a column of type jsonb takes it."""
+    def refuse(word):
+        raise ValueError(word)
+
+    try:
+        value = json.loads(text, parse_constant=refuse)
+        return "\\u0000" not in text or not _has_nul(value)
+    except ValueError:
+        return False
+
+
+def is_object(text):
+    return is_json(text) and isinstance(json.loads(text), dict)
+
+
+def _has_nul(value):
+    if isinstance(value, dict):
+        return any(map(_has_nul, value.keys())) or any(map(_has_nul, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
+
+
+def text_in(content, name):
+    """A member that is a string; what is missing or something else is None."""
+    value = _member(content, name)
+    return value if isinstance(value, str) else None
+
+
+def size_in(content, name):
+    """A member that is an integer and not negative."""
+    value = _member(content, name)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _member(content, name):
+    if name in content:
+        return content[name]
+    return content.get(CAMEL_CASE.get(name))
+
+
+def first(*values):
+    """The first that is not None."""
+    return next((value for value in values if value is not None), None)
+
+
+# --- events ----------------------------------------------------------------------------------
+
+def is_session(event):
+    return "session_id" in event
+
+
+def is_command(event):
+    return "body" in event and "session_id" not in event
+
+
+def is_frame(event):
+    return "body" not in event
+
+
+def submission_in(event):
+    """The body of a CommandSubmitted, else None."""
+    return event["body"][1] if is_command(event) and event["body"][0] == "CommandSubmitted" else None
+
+
+def status_in(event):
+    """The body of a CommandStatusChanged, else None."""
+    if is_command(event) and event["body"][0] == "CommandStatusChanged":
+        return event["body"][1]
+    return None
+
+
+def moment(event):
+    """What sorts events of one kind; ids only decide between equal times."""
+    return event["emitted_at"], event["event_id"]
+
+
+def order(event):
+    """What sorts the lifecycle events of a command, and its frames."""
+    at = event["emitted_at"]
+    status = status_in(event)
+    rank = 0 if status is None else RANKS.get(WORDS[status["status"]], 2)
+    cursor = CURSOR.fullmatch(event["cursor"] or "")
+    ms, counter = (int(cursor[1]), int(cursor[2])) if cursor else (at // 1000, -1)
+    return ms, counter, at, rank, event["event_id"]
+
+
+def can_apply(consumer, event):
+    """Whether the event is none of the consumer's dead letters; a topic that it does not read has
+    none of them."""
+    if is_session(event):
+        metadata = event["body"][1].get("metadata")
+        return consumer != TRACKER or metadata is None or is_json(metadata)
+    if is_frame(event):
+        return _can_apply_frame(consumer, event)
+    if consumer == RECORDER:
+        return True
+    submitted, status = submission_in(event), status_in(event)
+    if status is not None and status["status"] not in WORDS:
+        return False
+    if consumer == PROJECTOR:
+        text = submitted["payload"] if submitted else status["result"]
+        return text is None or is_json(text)
+    if submitted:
+        parsed = (submitted["type"] in ("session.create", "session.close")
+                  if consumer == TRACKER else submitted["type"].startswith("sora."))
+        return not parsed or is_object(submitted["payload"])
+    return consumer == TRACKER or status["result"] is None or is_object(status["result"])
+
+
+def _can_apply_frame(consumer, frame):
+    payload = frame["payload"]
+    if consumer == RECORDER:
+        return payload is None or is_json(payload)
+    if consumer not in (CATALOG, METRICS) or frame["type"] not in NEEDED or payload is None:
+        return True
+    if not is_object(payload):
+        return False
+    content = json.loads(payload)
+    return (frame["type"] not in (PROMPT, CLEANED) or "batch_index" not in content
+            or type(content["batch_index"]) is int
+            and 0 <= content["batch_index"] <= GREATEST_BATCH_INDEX)
+
+
+# --- what is known of a command ----------------------------------------------------------------
+
+class Command:
+    """One command, by what has been said of it (events that can be applied).
+
+    Of the submission: type (None without one), payload, target. Of the winning status: winner (the
+    event) and status; where that is terminal: ended_at, result and error. Of telemetry: prompts and
+    cleaned by index, ready, downloaded and attempted, each as the event and its payload.
+    """
+
+    def __init__(self, key, said):
+        self.id = uuid.UUID(key)
+        submissions = [event for event in said if submission_in(event)]
+        lifecycle = [event for event in said if status_in(event)]
+        self._frames = [event for event in said if is_frame(event)]
+        self._read_submission(submissions)
+        self._read_lifecycle(lifecycle)
+        self._read_frames()
+        if not submissions:
+            self.created_at = min(event["emitted_at"] for event in lifecycle or self._frames)
+
+    def _read_submission(self, submissions):
+        self.type, self.payload, self.target = None, {}, {}
+        if submissions:
+            event = min(submissions, key=moment)
+            body = submission_in(event)
+            self.type = body["type"]
+            self.payload = _content(body["payload"])
+            self.target = body["target"] or {}
+            self.created_at = first(body["requested_at"], event["emitted_at"])
+
+    def _read_lifecycle(self, lifecycle):
+        self.winner = max(lifecycle, key=order, default=None)
+        self.status, self.ended_at, self.result, self.error = None, None, {}, None
+        if self.winner:
+            body = status_in(self.winner)
+            self.status = WORDS[body["status"]]
+            if self.status not in RANKS:
+                self.ended_at = self.winner["emitted_at"]
+                self.result = _content(body["result"])
+                self.error = body["error"]
+
+    def _read_frames(self):
+        self.prompts, self.cleaned = {}, {}
+        self.ready = self.downloaded = self.attempted = None
+        self.has_batch_index = False
+        for frame in sorted((frame for frame in self._frames if frame["type"] in NEEDED), key=order):
+            content = _content(frame["payload"])
+            self.has_batch_index |= "batch_index" in content and frame["type"] != ATTEMPTED
+            index = content.get("batch_index", 0)
+            match frame["type"]:
+                case "sora.prompt.submitted":
+                    self.prompts[index] = frame, content
+                case "sora.video.ready":
+                    self.ready = frame, content
+                case "sora.video.downloaded":
+                    self.downloaded = frame, content
+                case "sora.video.cleaned":
+                    self.cleaned[index] = frame, content
+                case "action.attempted":
+                    if content.get("action") == "WATERMARK_REMOVAL":
+                        self.attempted = self.attempted or (frame, content)
+
+    @property
+    def has_ended(self):
+        return self.ended_at is not None
+
+    @property
+    def results(self):
+        """Of a batch: what its result says of each prompt; None where it says nothing."""
+        found = self.result.get("results")
+        return found if isinstance(found, list) else None
+
+    def result_of(self, index):
+        """What the result of a batch says of one prompt."""
+        results = self.results or []
+        found = results[index] if index < len(results) else {}
+        return found if isinstance(found, dict) else {}
+
+    def cleaned_fact(self, index):
+        """The payload of the video.cleaned of an index; empty without one."""
+        return self.cleaned[index][1] if index in self.cleaned else {}
+
+    def attempted_path(self):
+        """The input_path of the attempted removal."""
+        return text_in(self.attempted[1], "input_path") if self.attempted else None
+
+
+def _content(text):
+    """The members of some JSON; nothing where it is none or is no object (which is then of a kind
+    that does not count)."""
+    if text is None or not is_object(text):
+        return {}
+    return json.loads(text)
+
+
+def known_commands(events, consumer):
+    """{id: Command} of each command of which the consumer has an event that it can apply. What
+    frames say of commands is nothing to the session tracker."""
+    said = {}
+    for event in events:
+        known = is_command(event) or is_frame(event) and consumer != TRACKER
+        if known and event["command_id"] and can_apply(consumer, event):
+            said.setdefault(event["command_id"], []).append(event)
+    return {one.id: one for one in (Command(key, events) for key, events in said.items())}

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of safari_videos, watermark_removals and watermark_metrics that lib.oracle expects."""
+
+import uuid
+from datetime import timedelta
+
+from lib.oracle_facts import first, order, size_in, text_in, time_of
+
+ONE_VIDEO = ("sora.generate", "sora.generate.clean")
+BATCH = ("sora.batch", "sora.batch.clean")
+GREATEST_INTEGER = 2**31 - 1
+HISTOGRAM_BINS = 249
+
+
+# --- safari_videos ---------------------------------------------------------------------------
+
+def videos(commands):
+    """The rows of {id: Command}."""
+    cleans = _cleans_by_path(commands)
+    return [_video_row(command, index, batch, cleans)
+            for command in commands.values()
+            for indices, batch in [items(command)]
+            for index in indices]
+
+
+def items(command):
+    """(the indices of its videos, whether they are those of a batch)"""
+    if command.type in ONE_VIDEO:
+        return [0], False
+    results = command.results
+    if command.type in BATCH:
+        prompts = command.payload.get("prompts")
+        return list(range(max(
+            len(prompts) if isinstance(prompts, list) else 0, len(results or []),
+            *(index + 1 for index in [-1, *command.prompts, *command.cleaned])))), True
+    if command.type is not None:
+        return [], False
+    found = set(command.prompts)
+    if command.downloaded or command.ready:
+        found.add(0)
+    found.update(index for index, (_, content) in command.cleaned.items()
+                 if "batch_index" in content)
+    found.update(range(len(results or [])))
+    if text_in(command.result, "video_path") is not None and "input_path" not in command.result:
+        found.add(0)
+    return sorted(found), command.has_batch_index or results is not None
+
+
+def video_id(command, index):
+    return uuid.uuid5(command.id, str(index))
+
+
+def raw_path(command, index, batch):
+    """Where the video is, with its watermark."""
+    if batch:
+        said = text_in(command.result_of(index), "path")
+    else:
+        downloaded = command.downloaded[1] if command.downloaded else {}
+        said = first(text_in(downloaded, "file_path"), text_in(command.result, "video_path"))
+    return first(said, text_in(command.cleaned_fact(index), "input_path"))
+
+
+def raw_size(command, batch):
+    if batch:
+        return None
+    downloaded = command.downloaded[1] if command.downloaded else {}
+    return first(size_in(downloaded, "file_size"), size_in(command.result, "file_size"))
+
+
+def clean_input(command):
+    """The input_path of a sora.clean, without what was attempted."""
+    return first(text_in(command.payload, "input_path"), text_in(command.result, "input_path"),
+                 text_in(command.cleaned_fact(0), "input_path"))
+
+
+def _cleans_by_path(commands):
+    """{raw path: (path, size) that the last of its successful sora.clean commands made of it}"""
+    done = [command for command in commands.values()
+            if command.type == "sora.clean" and command.status == "SUCCEEDED"]
+    found = {}
+    for command in sorted(done, key=lambda command: order(command.winner)):
+        cleaned = command.cleaned_fact(0)
+        output = first(text_in(command.result, "output_path"), text_in(cleaned, "output_path"),
+                       text_in(command.payload, "output_path"))
+        if output is not None:
+            found[clean_input(command)] = output, first(size_in(command.result, "file_size"),
+                                                        size_in(cleaned, "file_size"))
+    found.pop(None, None)
+    return found
+
+
+def _cleaned(command, index, batch, raw, cleans):
+    """(path, size) without the watermark"""
+    if raw in cleans:
+        return cleans[raw]
+    fact = command.cleaned_fact(index)
+    size = None if batch else size_in(command.result, "cleaned_size")
+    path = text_in(fact, "output_path")
+    if path is not None:
+        return path, first(size_in(fact, "file_size"), size)
+    path = text_in(command.result_of(index) if batch else command.result, "cleaned_path")
+    return (None, None) if path is None else (path, size)
+
+
+def _video_row(command, index, batch, cleans):
+    payload = command.payload
+    raw = raw_path(command, index, batch)
+    cleaned, cleaned_size = _cleaned(command, index, batch, raw, cleans)
+    prompts = payload.get("prompts") if batch else [payload.get("prompt")]
+    prompt = prompts[index] if isinstance(prompts, list) and index < len(prompts) else None
+    asked = command.prompts[index][1] if index in command.prompts else {}
+    return {
+        "video_id": video_id(command, index), "command_id": command.id,
+        "prompt": prompt if isinstance(prompt, str) else None,
+        "character": first(text_in(payload, "character"), text_in(asked, "character")),
+        "duration": text_in(payload, "duration"),
+        "aspect_ratio": text_in(payload, "aspect_ratio"),
+        "raw_path": raw, "raw_size_bytes": raw_size(command, batch),
+        "cleaned_path": cleaned, "cleaned_size_bytes": cleaned_size, "thumbnail_path": None,
+        "status": _video_status(command, index, batch, raw, cleaned), "sora_draft_id": None,
+        "metadata": _metadata(command, index, batch), "created_at": time_of(command.created_at),
+    }
+
+
+def _video_status(command, index, batch, raw, cleaned):
+    if cleaned is not None:
+        return "CLEANED"
+    if raw is not None:
+        removing = command.attempted and not batch and not command.has_ended
+        return "CLEANING" if removing else "DOWNLOADED"
+    refused = batch and command.result_of(index).get("success") is False
+    return "FAILED" if command.has_ended or refused else "GENERATING"
+
+
+def _metadata(command, index, batch):
+    result = command.result
+    if batch:
+        found = {"batch_index": index,
+                 "error": first(text_in(command.result_of(index), "error"), command.error)}
+    else:
+        ready = command.ready[1] if command.ready else {}
+        duration = result.get("duration_ms")
+        found = {"clean_error": text_in(result, "clean_error"), "error": command.error,
+                 "duration_ms": duration if type(duration) is int else None,
+                 "video_url": text_in(ready, "video_url")}
+    return {name: value for name, value in found.items() if value is not None} or None
+
+
+# --- watermark_removals ----------------------------------------------------------------------
+
+def removals(commands):
+    """The rows of {id: Command}."""
+    catalog = _videos_by_path(commands)
+    found = [_removal_row(command, index, catalog)
+             for command in commands.values() for index in _removed_indices(command)]
+    return [row for row in found if row["input_path"] is not None]
+
+
+def _removed_indices(command):
+    match command.type:
+        case "sora.clean":
+            return [0]
+        case "sora.generate.clean":
+            told = (command.attempted or 0 in command.cleaned
+                    or text_in(command.result, "cleaned_path") is not None
+                    or text_in(command.result, "clean_error") is not None)
+            return [0] if told else []
+        case "sora.batch.clean":
+            return [index for index in items(command)[0] if _is_removed_in_batch(command, index)]
+        case None:
+            attempted = [0] if command.attempted and not items(command)[1] else []
+            return sorted({*attempted, *command.cleaned})
+        case _:
+            return []
+
+
+def _is_removed_in_batch(command, index):
+    one = command.result_of(index)
+    return (index in command.cleaned or text_in(one, "cleaned_path") is not None
+            or text_in(one, "path") is not None and text_in(one, "error") is not None)
+
+
+def _removal_input(command, index, batch):
+    cleaned = text_in(command.cleaned_fact(index), "input_path")
+    match command.type:
+        case "sora.clean":
+            return first(text_in(command.payload, "input_path"),
+                         text_in(command.result, "input_path"), command.attempted_path(), cleaned)
+        case "sora.generate.clean":
+            return first(command.attempted_path(), cleaned, raw_path(command, 0, False))
+        case "sora.batch.clean":
+            return first(cleaned, text_in(command.result_of(index), "path"))
+        case _:
+            attempted = command.attempted_path() if index == 0 and not batch else None
+            return first(attempted, cleaned)
+
+
+def _removal_output(command, index):
+    """(path, size)"""
+    cleaned = command.cleaned_fact(index)
+    path = text_in(cleaned, "output_path")
+    if path is not None:
+        return path, size_in(cleaned, "file_size")
+    match command.type:
+        case "sora.generate.clean":
+            return text_in(command.result, "cleaned_path"), size_in(command.result, "cleaned_size")
+        case "sora.batch.clean":
+            return text_in(command.result_of(index), "cleaned_path"), None
+        case "sora.clean" if command.status == "SUCCEEDED":
+            return text_in(command.result, "output_path"), size_in(command.result, "file_size")
+        case _:
+            return None, None
+
+
+def _removal_error(command, index):
+    own = None
+    if command.type == "sora.generate.clean":
+        own = text_in(command.result, "clean_error")
+    elif command.type == "sora.batch.clean":
+        own = text_in(command.result_of(index), "error")
+    return first(own, command.error)
+
+
+def _videos_by_path(commands):
+    """{raw path: (video_id, raw size) of the oldest video there}"""
+    found = {}
+    for command in commands.values():
+        indices, batch = items(command)
+        for index in indices:
+            path = raw_path(command, index, batch)
+            age = command.created_at, video_id(command, index)
+            if path is not None and (path not in found or age < found[path][0]):
+                found[path] = age, raw_size(command, batch)
+    return {path: (age[1], size) for path, (age, size) in found.items()}
+
+
+def _removal_row(command, index, catalog):
+    indices, batch = items(command)
+    path = _removal_input(command, index, batch)
+    if command.type == "sora.clean" or index not in indices:
+        video, size = catalog.get(path, (None, None))
+        if command.type is None:
+            size = None
+    else:
+        video, size = video_id(command, index), raw_size(command, batch)
+    output, output_size = _removal_output(command, index)
+    in_batch = batch or command.type == "sora.batch.clean"
+    attempted = command.attempted if index == 0 and not in_batch else None
+    cleaned = command.cleaned.get(index)
+    told = attempted or cleaned
+    created = told[0]["emitted_at"] if told else command.created_at
+    completed = command.ended_at
+    if output is not None and cleaned:
+        completed = cleaned[0]["emitted_at"]
+    processing = (completed - created) // 1000 if attempted and completed is not None else None
+    if processing is not None and not -GREATEST_INTEGER - 1 <= processing <= GREATEST_INTEGER:
+        processing = None
+    failed = output is None and completed is not None
+    return {
+        "removal_id": uuid.uuid5(command.id, f"removal/{index}"), "video_id": video,
+        "command_id": command.id, "input_path": path, "output_path": output,
+        "input_size_bytes": size, "output_size_bytes": output_size,
+        "method": first(text_in(command.payload, "method"), "lama"),
+        "processing_time_ms": processing, "success": output is not None,
+        "error_message": _removal_error(command, index) if failed else None,
+        "created_at": time_of(created), "completed_at": time_of(completed),
+    }
+
+
+# --- watermark_metrics -----------------------------------------------------------------------
+
+def metrics(rows):
+    """The rows that follow from those of watermark_removals."""
+    buckets = {}
+    for row in rows:
+        hour = row["created_at"] - timedelta(minutes=row["created_at"].minute,
+                                             seconds=row["created_at"].second,
+                                             microseconds=row["created_at"].microsecond)
+        buckets.setdefault((hour, row["method"]), []).append(row)
+    return [_bucket_row(hour, method, inside) for (hour, method), inside in buckets.items()]
+
+
+def _bucket_row(hour, method, rows):
+    times = [row["processing_time_ms"] for row in rows if row["processing_time_ms"] is not None]
+    histogram = [0] * HISTOGRAM_BINS
+    for ms in times:
+        histogram[histogram_bin(ms)] += 1
+    return {
+        "bucket_start": hour, "method": method, "attempts": len(rows),
+        "succeeded": sum(row["success"] for row in rows),
+        "failed": sum(row["completed_at"] is not None and not row["success"] for row in rows),
+        "input_bytes": sum(row["input_size_bytes"] or 0 for row in rows),
+        "output_bytes": sum(row["output_size_bytes"] or 0 for row in rows),
+        "processing_ms_sum": sum(times), "processing_ms_min": min(times, default=None),
+        "processing_ms_max": max(times, default=None), "histogram": histogram,
+    }
+
+
+def histogram_bin(ms):
+    """Eight bins for each power of two."""
+    if ms < 1:
+        return 0
+    octave = ms.bit_length() - 1
+    return 1 + 8 * octave + ((ms * 8) >> octave) - 8

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The oracle's rules for videos, removals and sessions, one by one, by hand."""
+
+import uuid
+
+from lib import events, oracle, oracle_videos
+from lib.events import HOUR, MINUTE, SECOND, START as T
+from lib.oracle_facts import time_of
+
+COMMAND, OTHER = events.id_of("by hand"), events.id_of("by another hand")
+SESSION, ACCOUNT = events.id_of("session"), events.id_of("account")
+RAW, CLEAN = "/videos/raw.mp4", "/videos/clean.mp4"
+
+
+def submitted(type, payload=None, command=COMMAND, at=T, **more):
+    return events.command_submitted(command, at, type=type, payload=payload or {}, **more)
+
+
+def status(word, at=T + 9 * SECOND, command=COMMAND, **more):
+    return events.status_changed(command, word, at, **more)
+
+
+def frame(type, at=T + SECOND, command=COMMAND, target=None, **payload):
+    return events.telemetry(type, at, command_id=command, payload=payload, target=target)
+
+
+def attempted(at=T + 2 * SECOND, path=RAW, **more):
+    return frame("action.attempted", at, action="WATERMARK_REMOVAL", input_path=path, **more)
+
+
+def rows(table, *said, timestamps=None):
+    return oracle.expected(said, timestamps)[table]
+
+
+def the(table, *said, **more):
+    row, = rows(table, *said, **more)
+    return row
+
+
+def values(row, *names):
+    return tuple(row[name] for name in names)
+
+
+# --- safari_videos ---------------------------------------------------------------------------
+
+def test_a_video_is_there_from_the_submission_on():
+    row = the("safari_videos", submitted("sora.generate", {
+        "prompt": "p", "duration": "5s", "aspect_ratio": "1:1"}, requested_at=T - 5))
+    assert values(row, "prompt", "duration", "aspect_ratio", "status", "metadata") == (
+        "p", "5s", "1:1", "GENERATING", None)
+    assert row["video_id"] == uuid.uuid5(uuid.UUID(COMMAND), "0")
+    assert row["created_at"] == time_of(T - 5)
+
+
+def test_success_with_a_clean_error_is_downloaded():
+    said = [submitted("sora.generate.clean", {"prompt": "p"}), attempted(),
+            frame("sora.video.downloaded", file_path=RAW, file_size=7)]
+    assert the("safari_videos", *said)["status"] == "CLEANING"
+    row = the("safari_videos", *said, status("SUCCEEDED", result={"clean_error": "e"}))
+    assert values(row, "status", "raw_path", "raw_size_bytes", "cleaned_path", "metadata") == (
+        "DOWNLOADED", RAW, 7, None, {"clean_error": "e"})
+
+
+def test_a_batch_has_a_video_for_each_prompt():
+    said = [submitted("sora.batch.clean", {"prompts": ["a", "b", "c"]}),
+            frame("sora.video.cleaned", input_path=RAW, output_path=CLEAN, batch_index=1),
+            status("FAILED", error="why", result={"results": [{"success": False, "error": "e"}]})]
+    found = {row["metadata"]["batch_index"]: row for row in rows("safari_videos", *said)}
+    assert [values(found[i], "prompt", "status", "cleaned_path") for i in range(3)] == [
+        ("a", "FAILED", None), ("b", "CLEANED", CLEAN), ("c", "FAILED", None)]
+    assert [found[i]["metadata"]["error"] for i in range(3)] == ["e", "why", "why"]
+
+
+def test_of_a_command_that_nobody_submitted_the_videos_are_those_that_frames_name():
+    assert rows("safari_videos", frame("sora.video.cleaned", input_path=RAW)) == []
+    assert rows("safari_videos", status("SUCCEEDED", result={
+        "video_path": RAW, "input_path": RAW})) == []
+    row = the("safari_videos", status("SUCCEEDED", result={"videoPath": RAW, "fileSize": 3}))
+    assert values(row, "raw_path", "raw_size_bytes", "status") == (RAW, 3, "DOWNLOADED")
+    row = the("safari_videos", frame("sora.prompt.submitted", batch_index=4, character="c"))
+    assert values(row, "character", "metadata") == ("c", {"batch_index": 4})
+
+
+def test_the_last_successful_clean_of_a_path_gives_the_cleaned_path():
+    said = [submitted("sora.generate"), frame("sora.video.downloaded", file_path=RAW)]
+    for number, word in enumerate(("SUCCEEDED", "SUCCEEDED", "FAILED")):
+        command = events.id_of("clean", number)
+        said += [submitted("sora.clean", {"input_path": RAW, "output_path": f"/{number}"}, command),
+                 status(word, T + number, command, result={"file_size": number})]
+    found = [row for row in rows("safari_videos", *said)]
+    assert [values(row, "status", "cleaned_path", "cleaned_size_bytes") for row in found] == [
+        ("CLEANED", "/1", 1)]
+    removals = rows("watermark_removals", *said)
+    assert {row["video_id"] for row in removals} == {found[0]["video_id"]}
+
+
+# --- watermark_removals ----------------------------------------------------------------------
+
+def test_a_removal_is_open_until_it_is_known_how_it_ended():
+    said = [submitted("sora.generate.clean"), attempted()]
+    names = "input_path", "success", "completed_at", "error_message", "processing_time_ms", "method"
+    assert values(the("watermark_removals", *said), *names) == (
+        RAW, False, None, None, None, "lama")
+    row = the("watermark_removals", *said, status("FAILED", error="why"))
+    assert values(row, *names) == (RAW, False, time_of(T + 9 * SECOND), "why", 7000, "lama")
+    row = the("watermark_removals", *said, status("FAILED", error="why"), frame(
+        "sora.video.cleaned", T + 3 * SECOND, output_path=CLEAN, file_size=4))
+    assert values(row, *names) == (RAW, True, time_of(T + 3 * SECOND), None, 1000, "lama")
+    assert values(row, "output_path", "output_size_bytes", "created_at") == (
+        CLEAN, 4, time_of(T + 2 * SECOND))
+
+
+def test_a_removal_without_a_path_is_no_row():
+    assert rows("watermark_removals", submitted("sora.clean"), status("FAILED")) == []
+    assert rows("watermark_removals", submitted("sora.generate.clean"),
+                status("SUCCEEDED", result={"clean_error": "e"})) == []
+    assert len(rows("watermark_removals", attempted())) == 1
+
+
+def test_of_a_batch_those_are_removals_that_were_cleaned_or_have_a_path_and_an_error():
+    results = [{"path": "/0"}, {"path": "/1", "error": "e"}, {"error": "e"},
+               {"path": "/3", "cleaned_path": "/3c"}]
+    said = [submitted("sora.batch.clean", {"prompts": list("abcd"), "method": "m"}), attempted(),
+            status("SUCCEEDED", result={"results": results})]
+    found = sorted(rows("watermark_removals", *said), key=lambda row: row["input_path"])
+    assert [values(row, "input_path", "output_path", "error_message", "method")
+            for row in found] == [("/1", None, "e", "m"), ("/3", "/3c", None, "m")]
+    assert found[0]["created_at"] == time_of(T)
+
+
+def test_the_oldest_video_of_a_path_is_that_of_a_removal():
+    said = [submitted("sora.clean", {"input_path": RAW})]
+    for number, at in enumerate((T + 5, T + 3, T + 4)):
+        command = events.id_of("video", number)
+        said += [submitted("sora.generate", None, command, at),
+                 frame("sora.video.downloaded", command=command, file_path=RAW, file_size=number)]
+    row = the("watermark_removals", *said)
+    assert values(row, "video_id", "input_size_bytes") == (
+        uuid.uuid5(uuid.UUID(events.id_of("video", 1)), "0"), 1)
+
+
+def test_metrics_count_each_removal_once():
+    said = [submitted("sora.clean", {"input_path": RAW}), attempted(),
+            attempted(T + 2 * SECOND, command=OTHER), status("SUCCEEDED"),
+            frame("sora.video.cleaned", T + 2 * SECOND + 1500, output_path=CLEAN, file_size=5)]
+    row = the("watermark_metrics", *said, *said)
+    assert values(row, "attempts", "succeeded", "failed", "output_bytes", "input_bytes",
+                  "processing_ms_sum", "processing_ms_min") == (2, 1, 0, 5, 0, 1, 1)
+    assert row["bucket_start"] == time_of(T // HOUR * HOUR)
+    assert (row["histogram"][1], sum(row["histogram"])) == (1, 1)
+
+
+def test_bins_are_eight_for_each_power_of_two():
+    assert [oracle_videos.histogram_bin(ms) for ms in (-5, 0, 1, 2, 3, 4, 5, 8, 9, 15, 16)] == [
+        0, 0, 1, 9, 13, 17, 19, 25, 26, 32, 33]
+    assert oracle_videos.histogram_bin(2**31 - 1) == oracle_videos.HISTOGRAM_BINS - 1
+
+
+# --- safari_sessions -------------------------------------------------------------------------
+
+def opened(at=T, **more):
+    return events.session_opened(SESSION, at, **more)
+
+
+def activity(at):
+    return frame("rate.limited", at, None, events.target(SESSION))
+
+
+def test_a_session_expires_by_stream_time_and_comes_back():
+    names = "status", "ended_at", "last_activity_at"
+    clock = frame("brand.new", T + 30 * MINUTE)
+    assert the("safari_sessions", opened(), clock)["status"] == "active"
+    later = frame("brand.new", T + 30 * MINUTE + 1)
+    row = the("safari_sessions", opened(), clock, later)
+    assert values(row, *names) == ("expired", time_of(T + 30 * MINUTE), time_of(T))
+    row = the("safari_sessions", opened(), later, activity(T + MINUTE))
+    assert values(row, *names) == ("active", None, time_of(T + MINUTE))
+
+
+def test_a_clock_that_is_a_day_ahead_moves_no_stream_time():
+    wrong = frame("brand.new", T + 25 * HOUR)
+    where = events.TELEMETRY, wrong["event_id"]
+    for stamp, word in ((T + HOUR, "expired"), (T + HOUR - 1000, "active")):
+        assert the("safari_sessions", opened(), wrong,
+                   timestamps={where: stamp // 1000})["status"] == word
+
+
+def test_a_session_that_is_closed_stays_closed():
+    closed = events.session_closed(SESSION, T + 5)
+    row = the("safari_sessions", opened(), closed, activity(T + 9))
+    assert values(row, "status", "ended_at", "last_activity_at") == (
+        "closed", time_of(T + 5), time_of(T + 9))
+    row = the("safari_sessions", closed)
+    assert values(row, "platform", "started_at", "last_activity_at") == (
+        "unknown", time_of(T + 5), None)
+
+
+def test_commands_open_and_close_sessions():
+    said = [submitted("session.create", {"platform": "x", "account_id": ACCOUNT}),
+            status("SUCCEEDED", T + 4, result={"session_id": SESSION})]
+    row = the("safari_sessions", *said)
+    assert values(row, "platform", "account_id", "started_at", "status") == (
+        "x", uuid.UUID(ACCOUNT), time_of(T + 4), "active")
+    said += [submitted("session.close", {"session_id": SESSION}, OTHER, T + 5),
+             status("SUCCEEDED", T + 7, OTHER)]
+    assert values(the("safari_sessions", *said), "status", "ended_at", "last_activity_at") == (
+        "closed", time_of(T + 7), time_of(T + 4))
+
+
+def test_lifecycles_are_activity_of_each_session_that_the_command_was_sent_to():
+    said = [submitted("flow.run", at=T + 1, target=events.target(SESSION, platform="tiktok")),
+            submitted("flow.run", at=T, target=None), status("RUNNING", T + 8)]
+    row = the("safari_sessions", *said)
+    assert values(row, "platform", "started_at", "last_activity_at") == (
+        "tiktok", time_of(T + 1), time_of(T + 8))
