@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/fold_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* --- deriving -------------------------------------------------------------------------------- */
+
+void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size)
+{
+    return pj_arena_alloc(derivation->fold->arena, size);
+}
+
+struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table)
+{
+    struct pj_fold *fold = derivation->fold;
+    assert(table->kind != PJ_APPEND_TABLE);
+    derivation->rows = pj_fold_grown(fold->arena, derivation->rows, derivation->row_count,
+                                     &derivation->row_capacity, sizeof *derivation->rows);
+    struct emitted_row *row = &derivation->rows[derivation->row_count++];
+    row->table = pj_fold_table_index(fold->projection, table);
+    row->values = pj_arena_alloc(fold->arena, table->column_count * sizeof *row->values);
+    return row->values;
+}
+
+void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
+                   size_t fact, const uint8_t subkey[16], const struct pj_value *values)
+{
+    struct pj_fold *fold = derivation->fold;
+    assert(entity > derivation->stage && "a stage tells only later ones");
+    derivation->told = pj_fold_grown(fold->arena, derivation->told, derivation->told_count,
+                                     &derivation->told_capacity, sizeof *derivation->told);
+    struct pj_change *change = &derivation->told[derivation->told_count++];
+    *change = (struct pj_change){.entity = entity, .told = true};
+    memcpy(change->key, key, 16);
+    change->fact.kind = (uint16_t)fact;
+    if (subkey != NULL)
+        memcpy(change->fact.subkey, subkey, 16);
+    change->fact.values =
+        pj_fold_copy_values(fold, &fold->projection->entities[entity].facts[fact], values);
+}
+
+void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
+             const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values)
+{
+    pj_contribute(derivation, entity, key, fact, subkey, values);
+    struct pj_change *change = &derivation->told[derivation->told_count - 1];
+    change->told = false;
+    change->fact.order = *order;
+}
+
+int64_t pj_stream_time(const struct pj_derivation *derivation)
+{
+    return derivation->stream_time;
+}
+
+void pj_due(struct pj_derivation *derivation, int64_t at)
+{
+    derivation->due = pj_timestamp(at);
+}
+
+int64_t pj_setting(const struct pj_derivation *derivation, size_t index)
+{
+    return derivation->fold->settings[index];
+}
+
+static int compare_emitted(const void *a, const void *b, void *context)
+{
+    const struct emitted_row *x = a;
+    const struct emitted_row *y = b;
+    const struct pj_projection *projection = context;
+    if (x->table != y->table)
+        return x->table < y->table ? -1 : 1;
+    return pj_fold_compare_keys(projection->tables[x->table], x->values, y->values);
+}
+
+static int compare_told(const void *a, const void *b)
+{
+    const struct pj_change *x = a;
+    const struct pj_change *y = b;
+    if (x->entity != y->entity)
+        return x->entity < y->entity ? -1 : 1;
+    int compared = memcmp(x->key, y->key, 16);
+    if (compared == 0 && x->fact.kind != y->fact.kind)
+        compared = x->fact.kind < y->fact.kind ? -1 : 1;
+    return compared != 0 ? compared : memcmp(x->fact.subkey, y->fact.subkey, 16);
+}
+
+static void derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
+                   int64_t stream_time)
+{
+    derivation->stage = stage;
+    derivation->stream_time = stream_time;
+    derivation->due = pj_null();
+    derivation->row_count = 0;
+    derivation->told_count = 0;
+    if (entity->count == 0)
+        return;
+    entity->kind->derive(entity, derivation);
+    if (derivation->row_count > 1)
+        qsort_r(derivation->rows, derivation->row_count, sizeof *derivation->rows, compare_emitted,
+                (void *)derivation->fold->projection);
+    if (derivation->told_count > 1)
+        qsort(derivation->told, derivation->told_count, sizeof *derivation->told, compare_told);
+}
+
+static void push_row(struct pj_fold *fold, size_t table, struct pj_row_change change)
+{
+    struct pj_row_changes *rows = &fold->rows[table];
+    rows->items =
+        pj_fold_grown(fold->arena, rows->items, rows->count, &rows->capacity, sizeof *rows->items);
+    rows->items[rows->count++] = change;
+}
+
+uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
+                                 const struct pj_value *after)
+{
+    uint64_t changed = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        const struct pj_column *column = &table->columns[c];
+        if (!column->elsewhere && pj_value_compare(column->type, &before[c], &after[c]) != 0)
+            changed |= 1ULL << c;
+    }
+    return changed;
+}
+
+static void push_piece(struct pj_fold *fold, const struct emitted_row *row, int sign)
+{
+    struct pieces *pieces = &fold->pieces[row->table];
+    pieces->items = pj_fold_grown(fold->arena, pieces->items, pieces->count, &pieces->capacity,
+                                  sizeof *pieces->items);
+    pieces->items[pieces->count++] = (struct piece){row->values, sign};
+}
+
+static bool is_rollup(const struct pj_fold *fold, const struct emitted_row *row)
+{
+    return fold->projection->tables[row->table]->kind == PJ_ROLLUP_TABLE;
+}
+
+static void row_gone(struct pj_fold *fold, const struct emitted_row *row)
+{
+    if (is_rollup(fold, row))
+        push_piece(fold, row, -1);
+    else
+        push_row(fold, row->table,
+                 (struct pj_row_change){PJ_ROW_DELETE, 0, row->values, row->values});
+}
+
+static void row_come(struct pj_fold *fold, const struct emitted_row *row)
+{
+    if (is_rollup(fold, row))
+        push_piece(fold, row, 1);
+    else
+        push_row(fold, row->table, (struct pj_row_change){PJ_ROW_INSERT, 0, NULL, row->values});
+}
+
+static void row_stayed(struct pj_fold *fold, const struct emitted_row *before,
+                       const struct emitted_row *after)
+{
+    uint64_t changed = pj_fold_changed_columns(fold->projection->tables[after->table],
+                                               before->values, after->values);
+    if (changed == 0)
+        return;
+    if (is_rollup(fold, after)) {
+        push_piece(fold, before, -1);
+        push_piece(fold, after, 1);
+    } else {
+        push_row(fold, after->table,
+                 (struct pj_row_change){PJ_ROW_UPDATE, changed, before->values, after->values});
+    }
+}
+
+/* Merges two sorted lists: what is only in the old one goes, what is only in the new one comes. */
+static void diff_rows(struct pj_fold *fold)
+{
+    const struct pj_derivation *before = &fold->before;
+    const struct pj_derivation *after = &fold->after;
+    size_t b = 0;
+    size_t a = 0;
+    while (b < before->row_count || a < after->row_count) {
+        int compared;
+        if (b == before->row_count)
+            compared = 1;
+        else if (a == after->row_count)
+            compared = -1;
+        else
+            compared = compare_emitted(&before->rows[b], &after->rows[a], (void *)fold->projection);
+        if (compared < 0)
+            row_gone(fold, &before->rows[b++]);
+        else if (compared > 0)
+            row_come(fold, &after->rows[a++]);
+        else
+            row_stayed(fold, &before->rows[b++], &after->rows[a++]);
+    }
+}
+
+static bool same_fact(const struct pj_fact_kind *kind, const struct pj_fact *a,
+                      const struct pj_fact *b)
+{
+    if (memcmp(&a->order, &b->order, sizeof a->order) != 0)
+        return false;
+    for (size_t v = 0; v < kind->value_count; v++) {
+        if (pj_value_compare(kind->types[v], &a->values[v], &b->values[v]) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void push_told(struct pj_fold *fold, const struct pj_change *told, bool removed)
+{
+    struct pj_change *change = pj_arena_copy(fold->arena, told, sizeof *told);
+    change->removed = removed;
+    pj_fold_push_change(fold, change);
+}
+
+static void diff_told(struct pj_fold *fold)
+{
+    const struct pj_derivation *before = &fold->before;
+    const struct pj_derivation *after = &fold->after;
+    size_t b = 0;
+    size_t a = 0;
+    while (b < before->told_count || a < after->told_count) {
+        int compared;
+        if (b == before->told_count)
+            compared = 1;
+        else if (a == after->told_count)
+            compared = -1;
+        else
+            compared = compare_told(&before->told[b], &after->told[a]);
+        if (compared < 0) {
+            if (before->told[b].told)
+                push_told(fold, &before->told[b], true);
+            b++;
+            continue;
+        }
+        const struct pj_change *told = &after->told[a++];
+        const struct pj_fact_kind *kind =
+            &fold->projection->entities[told->entity].facts[told->fact.kind];
+        if (compared > 0 || !same_fact(kind, &before->told[b].fact, &told->fact))
+            push_told(fold, told, false);
+        if (compared == 0)
+            b++;
+    }
+}
+
+void pj_fold_merge(struct pj_fold *fold, size_t stage_index)
+{
+    struct pj_stage *stage = &fold->stages[stage_index];
+    for (size_t i = 0; i < stage->count; i++) {
+        struct pj_touched *touched = &stage->touched[i];
+        touched->after = pj_facts_copy(&touched->before, fold->arena);
+        for (size_t c = 0; c < touched->change_count; c++) {
+            if (pj_facts_apply(&touched->after, touched->changes[c], fold->arena))
+                touched->changed = true;
+        }
+        if (!touched->changed)
+            continue;
+        pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
+        derive(&fold->before, &touched->before, stage_index, touched->derived_at);
+        derive(&fold->after, &touched->after, stage_index, fold->stream_time);
+        touched->due = fold->after.due;
+        diff_rows(fold);
+        diff_told(fold);
+    }
+}
+
+void pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index)
+{
+    struct pj_stage *stage = &fold->stages[stage_index];
+    for (size_t i = 0; i < stage->count; i++) {
+        fold->before.row_count = 0;
+        fold->before.told_count = 0;
+        derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time);
+        fold->after.told_count = 0;
+        diff_rows(fold);
+    }
+}

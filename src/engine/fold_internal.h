@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the fold share: fold.c (observing, stages), derive.c (from facts to rows and
+ * what changed), rows.c (settling them).
+ */
+#ifndef PJ_ENGINE_FOLD_INTERNAL_H
+#define PJ_ENGINE_FOLD_INTERNAL_H
+
+#include "engine/fold.h"
+
+/* What derive emits of one entity, before or after. */
+struct emitted_row {
+    size_t table;
+    struct pj_value *values;
+};
+
+/* What entities count for in a rollup, with the sign of before (-1) or after (+1). */
+struct piece {
+    const struct pj_value *values;
+    int sign;
+};
+
+struct pieces {
+    struct piece *items;
+    size_t count;
+    size_t capacity;
+};
+
+struct pj_derivation {
+    struct pj_fold *fold;
+    size_t stage;
+    struct emitted_row *rows;
+    size_t row_count, row_capacity;
+    struct pj_change *told;
+    size_t told_count, told_capacity;
+    int64_t stream_time;
+    struct pj_value due;
+};
+
+struct pj_observer {
+    struct pj_fold *fold;
+};
+
+struct pj_fold {
+    const struct pj_projection *projection;
+    struct pj_arena *arena;
+    struct pj_observer observer;
+    struct pj_change **changes; /* of all stages, in the order in which they were said */
+    size_t change_count, change_capacity;
+    struct pj_stage *stages;
+    struct pj_row_changes *rows;    /* per table */
+    struct pj_appended *appended;   /* per table */
+    struct pieces *pieces;          /* per table */
+    struct pj_additions *additions; /* per table */
+    const int64_t *settings;
+    int64_t stream_time;
+    struct pj_derivation before, after; /* reused for every entity */
+};
+
+/* A bigger array in the arena, where this one is full. */
+void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,
+                    size_t size);
+size_t pj_fold_table_index(const struct pj_projection *projection, const struct pj_table *table);
+int pj_fold_compare_keys(const struct pj_table *table, const struct pj_value *a,
+                         const struct pj_value *b);
+uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
+                                 const struct pj_value *after);
+void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change);
+const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, const struct pj_fact_kind *kind,
+                                           const struct pj_value *values);
+
+#endif

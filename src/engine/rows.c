@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/fold_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* --- finishing ------------------------------------------------------------------------------- */
+
+static int compare_changes(const void *a, const void *b, void *context)
+{
+    const struct pj_row_change *x = a;
+    const struct pj_row_change *y = b;
+    return pj_fold_compare_keys(context, x->values, y->values);
+}
+
+static struct pj_row_change *find_change(const struct pj_table *table, struct pj_row_changes *rows,
+                                         const struct pj_value *key)
+{
+    size_t low = 0;
+    size_t high = rows->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int compared = pj_fold_compare_keys(table, rows->items[middle].values, key);
+        if (compared == 0)
+            return &rows->items[middle];
+        if (compared < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static size_t column_index(const struct pj_table *table, const char *name)
+{
+    size_t index = 0;
+    while (index < table->column_count && strcmp(table->columns[index].name, name) != 0)
+        index++;
+    assert(index < table->column_count && "a part names a column that its table has not");
+    return index;
+}
+
+/* A part's columns of a row that is new in this batch travel with that row's INSERT; a row that
+ * goes takes its parts along. What is left in the part's list is written by an UPDATE of its own.
+ */
+static void settle_part(struct pj_fold *fold, size_t part_index)
+{
+    const struct pj_table *part = fold->projection->tables[part_index];
+    const struct pj_table *whole = part->part_of;
+    struct pj_row_changes *parts = &fold->rows[part_index];
+    struct pj_row_changes *wholes = &fold->rows[pj_fold_table_index(fold->projection, whole)];
+    size_t kept = 0;
+    for (size_t i = 0; i < parts->count; i++) {
+        struct pj_row_change *change = &parts->items[i];
+        struct pj_row_change *row = find_change(whole, wholes, change->values);
+        if (row != NULL && row->operation == PJ_ROW_INSERT && change->operation == PJ_ROW_INSERT) {
+            for (size_t c = 0; c < part->column_count; c++)
+                row->values[column_index(whole, part->columns[c].name)] = change->values[c];
+        } else if (row == NULL || row->operation != PJ_ROW_DELETE) {
+            parts->items[kept++] = *change;
+        }
+    }
+    parts->count = kept;
+}
+
+/* A row that one entity gives up and another takes over in the same batch is one update, or none
+ * where it stays as it is: an update of no column is no SQL. */
+static void join_moves(const struct pj_table *table, struct pj_row_changes *rows)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        struct pj_row_change *change = &rows->items[i];
+        struct pj_row_change *last = kept > 0 ? &rows->items[kept - 1] : NULL;
+        if (last == NULL || pj_fold_compare_keys(table, last->values, change->values) != 0) {
+            rows->items[kept++] = *change;
+            continue;
+        }
+        const struct pj_value *before = last->before != NULL ? last->before : change->before;
+        struct pj_value *values = last->operation == PJ_ROW_DELETE ? change->values : last->values;
+        uint64_t changed = before != NULL ? pj_fold_changed_columns(table, before, values) : 0;
+        *last = (struct pj_row_change){PJ_ROW_UPDATE, changed, before, values};
+        if (changed == 0)
+            kept--;
+    }
+    rows->count = kept;
+}
+
+/* --- rollups --------------------------------------------------------------------------------- */
+
+static int compare_pieces(const void *a, const void *b, void *context)
+{
+    return pj_fold_compare_keys(context, ((const struct piece *)a)->values,
+                                ((const struct piece *)b)->values);
+}
+
+static void add_counts(struct pj_fold *fold, struct pj_value *sum, const struct pj_value *value,
+                       int sign)
+{
+    int64_t *counts = pj_arena_alloc(fold->arena, value->text.length);
+    if (sum->present)
+        memcpy(counts, sum->text.data, value->text.length);
+    for (size_t i = 0; i < value->text.length / sizeof *counts; i++) {
+        int64_t count;
+        memcpy(&count, value->text.data + i * sizeof count, sizeof count);
+        counts[i] += sign * count;
+    }
+    sum->present = true;
+    sum->text.data = (const char *)counts;
+    sum->text.length = value->text.length;
+}
+
+static void add_piece(struct pj_fold *fold, const struct pj_column *column, struct pj_value *sum,
+                      const struct pj_value *value, int sign)
+{
+    int compared;
+    if (!value->present)
+        return;
+    switch (column->measure) {
+    case PJ_NOT_A_MEASURE:
+        return;
+    case PJ_SUM:
+        if (column->type == PJ_COUNTS) {
+            add_counts(fold, sum, value, sign);
+            return;
+        }
+        sum->integer = (sum->present ? sum->integer : 0) + sign * value->integer;
+        sum->present = true;
+        return;
+    case PJ_MIN:
+    case PJ_MAX:
+        compared = sum->present ? pj_value_compare(column->type, value, sum) : 0;
+        if (sign > 0 &&
+            (!sum->present || (column->measure == PJ_MIN ? compared < 0 : compared > 0)))
+            *sum = *value;
+        return;
+    }
+}
+
+/* The pieces of a bucket become one addition. */
+static void add_up(struct pj_fold *fold, size_t index)
+{
+    const struct pj_table *table = fold->projection->tables[index];
+    struct pieces *pieces = &fold->pieces[index];
+    struct pj_additions *additions = &fold->additions[index];
+    if (pieces->count > 1)
+        qsort_r(pieces->items, pieces->count, sizeof *pieces->items, compare_pieces, (void *)table);
+    additions->items = pj_arena_alloc(fold->arena, pieces->count * sizeof *additions->items);
+    for (size_t i = 0; i < pieces->count; i++) {
+        const struct piece *piece = &pieces->items[i];
+        struct pj_addition *last =
+            additions->count > 0 ? &additions->items[additions->count - 1] : NULL;
+        if (last == NULL || pj_fold_compare_keys(table, last->values, piece->values) != 0) {
+            last = &additions->items[additions->count++];
+            last->values = pj_arena_alloc(fold->arena, table->column_count * sizeof *last->values);
+            for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+                last->values[c] = piece->values[c];
+        }
+        last->taken_back = last->taken_back || piece->sign < 0;
+        for (size_t c = 0; c < table->column_count; c++)
+            add_piece(fold, &table->columns[c], &last->values[c], &piece->values[c], piece->sign);
+    }
+}
+
+const struct pj_additions *pj_fold_additions(const struct pj_fold *fold, size_t table)
+{
+    return &fold->additions[table];
+}
+
+void pj_fold_finish(struct pj_fold *fold)
+{
+    const struct pj_projection *projection = fold->projection;
+    for (size_t t = 0; t < projection->table_count; t++) {
+        struct pj_row_changes *rows = &fold->rows[t];
+        if (rows->count > 1)
+            qsort_r(rows->items, rows->count, sizeof *rows->items, compare_changes,
+                    (void *)projection->tables[t]);
+        join_moves(projection->tables[t], rows);
+        add_up(fold, t);
+    }
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->part_of != NULL)
+            settle_part(fold, t);
+    }
+}
+
+const struct pj_row_changes *pj_fold_rows(const struct pj_fold *fold, size_t table)
+{
+    return &fold->rows[table];
+}
+
+const struct pj_appended *pj_fold_appended(const struct pj_fold *fold, size_t table)
+{
+    return &fold->appended[table];
+}
