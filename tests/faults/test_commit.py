@@ -9,7 +9,8 @@ import stream as streams
 from lib.proxy import ANSWERED, ASKED, Proxy
 from world import PROGRAMS
 
-LEAST_CUTS = 8  # of each kind, for each consumer
+CUT_EVERY = 5  # commits, alternately before they reach Postgres and after
+LEAST_CUTS = 8  # of both kinds, for each consumer
 
 
 @pytest.fixture
@@ -25,28 +26,21 @@ def start(world, proxies, *arguments):
             for program, proxy in proxies.items()}
 
 
+def now_and_then(proxy):
+    """Which commits to cut: every CUT_EVERY-th before, and every CUT_EVERY-th after it happened."""
+    phase = {ASKED: 0, ANSWERED: CUT_EVERY // 2}
+    return lambda when: proxy.commits[when] % CUT_EVERY == phase[when]
+
+
 def test_lost_answers_to_commit(world, proxies):
     """Whether it was committed is found out, and the batch goes on from there."""
-    stream = streams.of_commands(1500, seed=2)
-    chance = random.Random(2)
+    stream = streams.of_commands(800, seed=2)
+    world.produce(stream)
     for proxy in proxies.values():
-        proxy.cut_commits(lambda when: chance.random() < 0.12)
-    consumers = start(world, proxies, "--batch-records", "50")
-    feed = world.feed(stream, 1500)
-
-    def enough():
-        return not feed.is_alive() and all(
-            count >= LEAST_CUTS for proxy in proxies.values() for count in proxy.cuts.values())
-    extra = 0
-    while not enough():
-        if not feed.is_alive():
-            # It went too fast: more of the same, until each has lost enough.
-            extra += 1
-            more = streams.of_commands(200, seed=200 + extra)
-            stream += more
-            feed = world.feed(more, 1500)
-        world.until(lambda: enough() or not feed.is_alive(), 60, "the stream did not end")
-    feed.finish()
+        proxy.cut_commits(now_and_then(proxy))
+    consumers = start(world, proxies, "--batch-records", "20")
+    world.until(lambda: all(min(proxy.cuts.values()) >= LEAST_CUTS for proxy in proxies.values()),
+                60, lambda: f"too little was cut: {[proxy.cuts for proxy in proxies.values()]}")
     for proxy in proxies.values():
         proxy.cut_commits(None)
     world.until_caught_up()
@@ -54,9 +48,8 @@ def test_lost_answers_to_commit(world, proxies):
         print(program, proxies[program].cuts)
         committed = consumer.logged("settled a commit", "outcome=committed")
         not_committed = consumer.logged("settled a commit", 'outcome="not committed"')
-        assert len(committed) >= LEAST_CUTS / 2 and len(not_committed) >= LEAST_CUTS / 2
-        assert len(committed) <= proxies[program].cuts[ANSWERED]
-        assert len(not_committed) <= proxies[program].cuts[ASKED]
+        assert LEAST_CUTS <= len(committed) == proxies[program].cuts[ANSWERED]
+        assert LEAST_CUTS <= len(not_committed) == proxies[program].cuts[ASKED]
         assert not consumer.logged("fenced")
     world.assert_as_if_undisturbed(stream)
 

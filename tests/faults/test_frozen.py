@@ -46,14 +46,14 @@ def test_frozen_while_idle(world):
     world.assert_as_if_undisturbed(stream + more)
 
 
-def held_up(program, connection, command):
-    """Holds the program up in the middle of a transaction, as soon as it sees the command."""
-    if program == "command-projector":
-        connection.execute("INSERT INTO projectionist.state_command_projector_command "
-                           "VALUES (%s, '')", [command])
-    else:
+def hold_up(program, connection, known, unknown):
+    """Holds the program up in the middle of a transaction, as soon as it sees these commands."""
+    if program == "command-projector":  # which locks and reads what it knows before it writes
+        connection.execute("SELECT FROM projectionist.state_command_projector_command "
+                           "WHERE key = %s FOR NO KEY UPDATE", [known])
+    else:  # which makes sure of the parents first
         connection.execute("INSERT INTO safari_commands (command_id, type) VALUES (%s, 'unknown')",
-                           [command])
+                           [unknown])
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -67,12 +67,15 @@ def test_frozen_inside_a_transaction(world, program):
     world.until_working(*world.processes)
     world.produce(stream)
     world.until_caught_up()
-    command = events.id_of("a command that is in the way")
-    event = events.status_changed(command, "RUNNING", events.START, counter=1)
-    more = of_topic([event, events.frame_of(event)], program)
+    known = next(event["command_id"] for event in stream
+                 if events.topic_of(event) == events.COMMANDS)
+    unknown = events.id_of("a command that nobody knows")
+    more = of_topic([
+        events.status_changed(known, "RUNNING", events.START, counter=1),
+        events.telemetry("action.attempted", events.START, command_id=unknown)], program)
     with world.connect() as connection:
         connection.execute("BEGIN")
-        held_up(program, connection, command)
+        hold_up(program, connection, known, unknown)
         world.produce(more)
         world.until(lambda: blocked(world, old), what=f"{program} is not held up by our lock")
         old.freeze()

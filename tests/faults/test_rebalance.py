@@ -8,7 +8,7 @@ import pytest
 import stream as streams
 from world import PROGRAMS
 
-SECONDS = 10
+SECONDS = 7
 NUMBERS = ("assignments", "dropped_records", "fenced", "retries")
 
 

@@ -140,7 +140,7 @@ class World:
         self.until(caught_up, deadline, lambda: "the ends were not reached (has, wanted): " + str(
             {place: pair for place, pair in last.items() if pair[0] != pair[1]}))
 
-    def assert_as_if_undisturbed(self, stream=None):
+    def assert_as_if_undisturbed(self, stream):
         """Row for row what two consumers make of the same topics in peace; no dead letters."""
         for number, program in enumerate(PROGRAMS):
             process = self.start(program, "--until-caught-up",
@@ -150,15 +150,17 @@ class World:
         with self.connect() as ours, database.connect(self._reference) as reference:
             assert not self.behind()
             for table in TABLES:
-                have, want = database.table(ours, table), database.table(reference, table)
-                different = [(a, b) for a, b in zip(have, want) if a != b]
-                assert len(have) == len(want) and not different, (
-                    f"{table} has {len(have)} rows, {len(want)} in peace; {len(different)} "
-                    f"differ, the first: {different[:1]}")
+                have = [str(row) for row in database.table(ours, table)]
+                want = [str(row) for row in database.table(reference, table)]
+                missing, extra = set(want) - set(have), set(have) - set(want)
+                assert have == want, (
+                    f"{table} has {len(have)} rows, {len(want)} in peace; {len(missing)} are not "
+                    f"there, such as {sorted(missing)[:1]}, and {len(extra)} are there instead, "
+                    f"such as {sorted(extra)[:1]}")
             assert database.count(ours, "projectionist.dead_letters") == 0
             assert database.count(ours, "projectionist.gaps") == 0
-            for table, count in streams.expected(stream or []).items() if stream else ():
-                assert database.count(ours, table) == count
+            for table, rows in streams.expected(stream).items():
+                assert database.count(ours, table) == rows
 
     # The end
 
