@@ -24,6 +24,8 @@ struct pj_command {
 };
 
 extern const struct pj_command pj_command_migrate;
+extern const struct pj_command pj_command_offsets_set;
+extern const struct pj_command pj_command_offsets_show;
 extern const struct pj_command pj_command_schemas_register;
 extern const struct pj_command pj_command_status;
 extern const struct pj_command pj_command_topics_create;

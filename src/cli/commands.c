@@ -4,6 +4,8 @@
 const struct pj_command *const pj_commands[] = {
     &pj_command_status,
     &pj_command_migrate,
+    &pj_command_offsets_show,
+    &pj_command_offsets_set,
     &pj_command_topics_create,
     &pj_command_schemas_register,
 };

@@ -29,7 +29,7 @@ static void print_list(FILE *out, const char *family)
         if (length > 0 &&
             (strncmp(command->name, family, length) != 0 || command->name[length] != ' '))
             continue;
-        fprintf(out, "  %-18s %s\n", command->name, command->summary);
+        fprintf(out, "  %-20s %s\n", command->name, command->summary);
     }
 }
 
@@ -43,7 +43,7 @@ void pj_help_overview(FILE *out)
           "COMMANDS\n",
           out);
     print_list(out, NULL);
-    fprintf(out, "  %-18s %s\n", "help [COMMAND]", "print this, or all about a command");
+    fprintf(out, "  %-20s %s\n", "help [COMMAND]", "print this, or all about a command");
     fputs("\n"
           "OPTIONS\n"
           "  -h, --help         the same as help\n"

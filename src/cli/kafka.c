@@ -393,3 +393,25 @@ int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }
+
+int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,
+                        int64_t time_ms, int64_t *offsets, struct pj_error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, ranges[i].topic, ranges[i].partition)->offset =
+            time_ms;
+    rd_kafka_resp_err_t code =
+        count > 0 ? rd_kafka_offsets_for_times(kafka->client, list, kafka->timeout_ms)
+                  : RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *found = &list->elems[i];
+        offsets[i] = found->err != RD_KAFKA_RESP_ERR_NO_ERROR ? -1
+                     : found->offset >= 0                     ? found->offset
+                                                              : ranges[i].end;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fail_code(kafka, "cannot find offsets by time", code, error);
+    return 0;
+}

@@ -64,4 +64,9 @@ struct pj_kafka_range {
 int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
                     struct pj_error *error) PJ_MUST_CHECK;
 
+/* The first offset of each whose record's Kafka timestamp is not before the time; the partition's
+ * end where there is none, -1 where unknown. Topics and partitions must exist. */
+int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,
+                        int64_t time_ms, int64_t *offsets, struct pj_error *error) PJ_MUST_CHECK;
+
 #endif
