@@ -119,6 +119,7 @@ def _video_row(command, index, batch, cleans):
         "cleaned_path": cleaned, "cleaned_size_bytes": cleaned_size, "thumbnail_path": None,
         "status": _video_status(command, index, batch, raw, cleaned), "sora_draft_id": None,
         "metadata": _metadata(command, index, batch), "created_at": time_of(command.created_at),
+        "placeholder": None,  # as a row is only until its video is known
     }
 
 
@@ -239,8 +240,6 @@ def _removal_row(command, index, catalog):
     path = _removal_input(command, index, batch)
     if command.type == "sora.clean" or index not in indices:
         video, size = catalog.get(path, (None, None))
-        if command.type is None:
-            size = None
     else:
         video, size = video_id(command, index), raw_size(command, batch)
     output, output_size = _removal_output(command, index)
