@@ -53,8 +53,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             FROM unnest(p_a, p_b) WITH ORDINALITY AS g (a, b, i))
     END
 $$;
+COMMENT ON FUNCTION projectionist.add_counts IS 'Adds two histograms element by element';
 CREATE OR REPLACE AGGREGATE projectionist.sum_counts(BIGINT[]) (
     SFUNC = projectionist.add_counts, STYPE = BIGINT[], PARALLEL = SAFE);
+COMMENT ON AGGREGATE projectionist.sum_counts(BIGINT[]) IS 'Adds histograms element by element';
 
 -- The bin of a time: one for what is under 1 ms, then eight for each doubling, so that a bin is at
 -- most an eighth wider than its lower bound.
@@ -70,6 +72,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_bin = 0 THEN 1
         ELSE (9 + (p_bin - 1) % 8)::NUMERIC / 8 * 2 ^ ((p_bin - 1) / 8)::NUMERIC END
 $$;
+
+COMMENT ON FUNCTION projectionist.histogram_bin IS 'The bin, from 0, that a time in ms falls in';
+COMMENT ON FUNCTION projectionist.histogram_upper_bound IS
+    'The time in ms that all of a bin are under';
 
 -- The time that a share of all is under: the upper bound of the bin it falls in, within the
 -- extremes, which are exact.
@@ -131,6 +137,9 @@ LANGUAGE sql AS $$
     ) AS r
     WHERE m.bucket_start = r.bucket_start AND m.method = r.method;
 $$;
+
+COMMENT ON FUNCTION projectionist.settle_watermark_metrics IS
+    'Computes extremes anew, and removes empty buckets, where removals were taken back';
 
 CREATE OR REPLACE VIEW watermark_metrics_hourly AS
 SELECT m.bucket_start, m.method, m.attempts, m.succeeded, m.failed,
