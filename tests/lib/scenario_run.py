@@ -107,7 +107,7 @@ def run_with_kills(world, records, seed, replicas=3, rate=2500, consumers=tuple(
     for consumer in fleet.values():
         consumer.wait_until_ready()
     done = threading.Event()
-    publisher = threading.Thread(target=_publish, args=(world, records, rate, done), daemon=True)
+    publisher = threading.Thread(target=_publish, args=(records, rate, done), daemon=True)
     publisher.start()
     kills = 0
     while not done.wait(chance.uniform(0.3, 1.2)):
@@ -120,14 +120,18 @@ def run_with_kills(world, records, seed, replicas=3, rate=2500, consumers=tuple(
     return kills
 
 
-def _publish(world, records, rate, done):
+def _publish(records, rate, done):
     """In portions, so that they come over a while."""
-    portion = rate // 10
     pause = threading.Event()  # never set: it only tells the time between two portions
+
+    def paced():
+        for number, record in enumerate(records):
+            if number % (rate // 10) == 0:
+                pause.wait(0.1)
+            yield record
+
     try:
-        for first in range(0, len(records), portion):
-            world.publish(records[first:first + portion])
-            pause.wait(0.1)
+        kafka.produce(paced())
     finally:
         done.set()
 
