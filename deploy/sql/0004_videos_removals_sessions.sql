@@ -53,8 +53,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             FROM unnest(p_a, p_b) WITH ORDINALITY AS g (a, b, i))
     END
 $$;
+COMMENT ON FUNCTION projectionist.add_counts IS 'Adds two histograms element by element';
 CREATE OR REPLACE AGGREGATE projectionist.sum_counts(BIGINT[]) (
     SFUNC = projectionist.add_counts, STYPE = BIGINT[], PARALLEL = SAFE);
+COMMENT ON AGGREGATE projectionist.sum_counts(BIGINT[]) IS 'Adds histograms element by element';
 
 -- The bin of a time: one for what is under 1 ms, then eight for each doubling, so that a bin is at
 -- most an eighth wider than its lower bound.
@@ -70,6 +72,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_bin = 0 THEN 1
         ELSE (9 + (p_bin - 1) % 8)::NUMERIC / 8 * 2 ^ ((p_bin - 1) / 8)::NUMERIC END
 $$;
+
+COMMENT ON FUNCTION projectionist.histogram_bin IS 'The bin, from 0, that a time in ms falls in';
+COMMENT ON FUNCTION projectionist.histogram_upper_bound IS
+    'The time in ms that all of a bin are under';
 
 -- The time that a share of all is under: the upper bound of the bin it falls in, within the
 -- extremes, which are exact.
@@ -110,12 +116,11 @@ COMMENT ON COLUMN watermark_metrics.failed IS 'Removals that ended without succe
 COMMENT ON COLUMN watermark_metrics.histogram IS
     'Counts of processing times; see projectionist.histogram_quantile';
 
-CREATE INDEX IF NOT EXISTS idx_watermark_removals_created_at ON watermark_removals (created_at);
-
--- Extremes cannot be taken back, so a bucket from which a removal went is computed anew; the
--- caller's addition has locked it. A bucket without removals goes.
+-- A bucket that the last removal left goes. Extremes cannot be taken back: where a timed removal
+-- changed, which is rare, they are computed anew from the removals; the caller's addition has
+-- locked the bucket, and whoever adds to it later brings its own.
 CREATE OR REPLACE FUNCTION projectionist.settle_watermark_metrics(
-    p_buckets TIMESTAMPTZ[], p_methods TEXT[]) RETURNS void
+    p_buckets TIMESTAMPTZ[], p_methods TEXT[], p_extremes BOOLEAN[]) RETURNS void
 LANGUAGE sql AS $$
     DELETE FROM watermark_metrics AS m
     USING unnest(p_buckets, p_methods) AS g (bucket_start, method)
@@ -124,13 +129,16 @@ LANGUAGE sql AS $$
     FROM (
         SELECT g.bucket_start, g.method, min(w.processing_time_ms) AS least,
             max(w.processing_time_ms) AS greatest
-        FROM unnest(p_buckets, p_methods) AS g (bucket_start, method)
+        FROM unnest(p_buckets, p_methods, p_extremes) AS g (bucket_start, method, extreme)
         LEFT JOIN watermark_removals AS w ON w.created_at >= g.bucket_start
             AND w.created_at < g.bucket_start + interval '1 hour' AND w.method = g.method
+        WHERE g.extreme
         GROUP BY g.bucket_start, g.method
     ) AS r
     WHERE m.bucket_start = r.bucket_start AND m.method = r.method;
 $$;
+COMMENT ON FUNCTION projectionist.settle_watermark_metrics IS
+    'Computes extremes anew, and removes empty buckets, where removals were taken back';
 
 CREATE OR REPLACE VIEW watermark_metrics_hourly AS
 SELECT m.bucket_start, m.method, m.attempts, m.succeeded, m.failed,

@@ -171,9 +171,10 @@ struct pj_table {
     const struct pj_table *part_of;
     const struct pj_parent *parents; /* or NULL */
     /*
-     * Of a rollup: the SQL function (one array per key column) that settles buckets from which
-     * something was taken back: minima and maxima cannot be subtracted, and empty buckets go. It
-     * runs behind the addition, in the same transaction.
+     * Of a rollup: the SQL function that settles buckets from which something was taken back. Its
+     * parameters are one array per key column, and a boolean[] that says where an extreme went:
+     * minima and maxima cannot be subtracted. Buckets that are empty go. It runs behind the
+     * addition, in the same transaction.
      */
     const char *settle;
 };

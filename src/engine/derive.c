@@ -124,12 +124,33 @@ uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_v
     return changed;
 }
 
-static void push_piece(struct pj_fold *fold, const struct emitted_row *row, int sign)
+/* Does an extreme of the old values not stand in the new ones (NULL: there are none)? */
+static bool loses_extreme(const struct pj_table *table, const struct pj_value *before,
+                          const struct pj_value *after)
+{
+    for (size_t c = 0; c < table->column_count; c++) {
+        const struct pj_column *column = &table->columns[c];
+        if ((column->measure == PJ_MIN || column->measure == PJ_MAX) && before[c].present &&
+            (after == NULL || pj_value_compare(column->type, &before[c], &after[c]) != 0))
+            return true;
+    }
+    return false;
+}
+
+/* `after`: what the entity counts for in the same bucket from now on, or NULL. */
+static void push_piece(struct pj_fold *fold, const struct emitted_row *row, int sign,
+                       const struct pj_value *after)
 {
     struct pieces *pieces = &fold->pieces[row->table];
+    const struct pj_table *table = fold->projection->tables[row->table];
     pieces->items = pj_fold_grown(fold->arena, pieces->items, pieces->count, &pieces->capacity,
                                   sizeof *pieces->items);
-    pieces->items[pieces->count++] = (struct piece){row->values, sign};
+    pieces->items[pieces->count++] = (struct piece){
+        .values = row->values,
+        .sign = sign,
+        .leaves = sign < 0 && after == NULL,
+        .extreme = sign < 0 && loses_extreme(table, row->values, after),
+    };
 }
 
 static bool is_rollup(const struct pj_fold *fold, const struct emitted_row *row)
@@ -140,7 +161,7 @@ static bool is_rollup(const struct pj_fold *fold, const struct emitted_row *row)
 static void row_gone(struct pj_fold *fold, const struct emitted_row *row)
 {
     if (is_rollup(fold, row))
-        push_piece(fold, row, -1);
+        push_piece(fold, row, -1, NULL);
     else
         push_row(fold, row->table,
                  (struct pj_row_change){PJ_ROW_DELETE, 0, row->values, row->values});
@@ -149,7 +170,7 @@ static void row_gone(struct pj_fold *fold, const struct emitted_row *row)
 static void row_come(struct pj_fold *fold, const struct emitted_row *row)
 {
     if (is_rollup(fold, row))
-        push_piece(fold, row, 1);
+        push_piece(fold, row, 1, NULL);
     else
         push_row(fold, row->table, (struct pj_row_change){PJ_ROW_INSERT, 0, NULL, row->values});
 }
@@ -162,8 +183,8 @@ static void row_stayed(struct pj_fold *fold, const struct emitted_row *before,
     if (changed == 0)
         return;
     if (is_rollup(fold, after)) {
-        push_piece(fold, before, -1);
-        push_piece(fold, after, 1);
+        push_piece(fold, before, -1, after->values);
+        push_piece(fold, after, 1, NULL);
     } else {
         push_row(fold, after->table,
                  (struct pj_row_change){PJ_ROW_UPDATE, changed, before->values, after->values});

@@ -75,7 +75,7 @@ struct pj_engine {
     int fences;                /* in a row, without a commit between them */
     int failures;              /* tries in a row that failed for want of a server */
     int64_t assign_not_before; /* a pending assignment is tried again from then on */
-    int64_t stop_seen_at; /* 0: not asked to stop */
+    int64_t stop_seen_at;      /* 0: not asked to stop */
     int64_t told_group_at;
     int64_t lag_shown_at;
     int64_t settled_since;

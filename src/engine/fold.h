@@ -60,7 +60,8 @@ struct pj_appended {
 /* What is to be added to one bucket of a rollup. */
 struct pj_addition {
     struct pj_value *values; /* keys, sums of differences, candidates for extremes */
-    bool taken_back;         /* something was: the bucket must be settled */
+    bool left;               /* something left it: it may be empty */
+    bool extreme;            /* an extreme was taken back, which cannot be subtracted */
 };
 
 struct pj_additions {

@@ -18,6 +18,8 @@ struct emitted_row {
 struct piece {
     const struct pj_value *values;
     int sign;
+    bool leaves;  /* nothing of the entity stays in the bucket */
+    bool extreme; /* an extreme goes with it */
 };
 
 struct pieces {

@@ -155,7 +155,8 @@ static void add_up(struct pj_fold *fold, size_t index)
             for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
                 last->values[c] = piece->values[c];
         }
-        last->taken_back = last->taken_back || piece->sign < 0;
+        last->left = last->left || piece->leaves;
+        last->extreme = last->extreme || piece->extreme;
         for (size_t c = 0; c < table->column_count; c++)
             add_piece(fold, &table->columns[c], &last->values[c], &piece->values[c], piece->sign);
     }

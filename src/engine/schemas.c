@@ -2,6 +2,7 @@
 #include "engine/schemas.h"
 
 #include "base/clock.h"
+#include "engine/check.h"
 
 #include <endian.h>
 #include <stdio.h>
@@ -206,6 +207,10 @@ int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, 
         *error = entry->refused;
         return -1;
     }
-    return pj_plan_decode(entry->plan, (const char *)data + HEADER, length - HEADER, arena, values,
-                          error);
+    if (pj_plan_decode(entry->plan, (const char *)data + HEADER, length - HEADER, arena, values,
+                       error) != 0)
+        return -1;
+    /* What is appended meets Postgres as it is; what is folded may never get there. */
+    return pj_check_values(&schemas->projection->sources[source], values,
+                           schemas->projection->entity_count > 0, error);
 }

@@ -247,8 +247,10 @@ static struct pj_statement make_settle(struct pj_statements *statements,
     add(&sql, "SELECT %s(", table->settle);
     for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
         add(&sql, "%s$%d", c > 0 ? ", " : "", ++parameter);
-    add(&sql, ")");
-    return finish(statements, &sql, table, columns, "settle");
+    add(&sql, ", $%d)", ++parameter);
+    struct pj_statement settle = finish(statements, &sql, table, columns, "settle");
+    ((uint32_t *)settle.types)[settle.parameter_count++] = PJ_OID_BOOL_ARRAY;
+    return settle;
 }
 
 static const char *make_copy(struct pj_statements *statements, const struct pj_table *table)

@@ -18,7 +18,7 @@ struct pj_table_statements {
     struct pj_statement insert;
     struct pj_statement remove;  /* by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
-    struct pj_statement settle;  /* rollup: the key columns */
+    struct pj_statement settle;  /* rollup: the key columns, and a bool: an extreme went */
     const char *copy;            /* COPY … FROM STDIN; append tables */
     struct pj_update *updates;   /* by the set of columns, made as they are needed */
 };

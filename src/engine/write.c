@@ -451,6 +451,18 @@ static struct pj_value counts_text(const struct pj_value *counts, struct pj_aren
     return counts->present ? pj_text(text) : pj_null();
 }
 
+/* The keys of a bucket, and whether an extreme went. */
+static const struct pj_value *with_flag(const struct pj_table *table,
+                                        const struct pj_addition *addition, struct pj_arena *arena)
+{
+    struct pj_value *row = pj_arena_alloc(arena, (table->column_count + 1) * sizeof *row);
+    size_t keys = 0;
+    for (; keys < table->column_count && table->columns[keys].key; keys++)
+        row[keys] = addition->values[keys];
+    row[keys] = pj_bool(addition->extreme);
+    return row;
+}
+
 /* Differences are added; then the buckets from which something was taken back are settled. */
 static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
                         const struct pj_fold *fold, size_t index, struct pj_arena *arena,
@@ -459,8 +471,7 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
     const struct pj_table *table = writer->projection->tables[index];
     const struct pj_additions *additions = pj_fold_additions(fold, index);
     const struct pj_value **rows = pj_arena_alloc(arena, additions->count * sizeof(void *));
-    const struct pj_value **settle = pj_arena_alloc(arena, additions->count * sizeof(void *));
-    size_t settled = 0;
+    struct pairs settle = pairs_new(arena, additions->count);
     if (additions->count == 0)
         return 0;
     for (size_t i = 0; i < additions->count; i++) {
@@ -470,17 +481,23 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
                 values[c] = counts_text(&values[c], arena);
         }
         rows[i] = values;
-        if (additions->items[i].taken_back)
-            settle[settled++] = values;
+        if (additions->items[i].left || additions->items[i].extreme)
+            settle.rows[settle.count++] = with_flag(table, &additions->items[i], arena);
     }
     written->rows += (int64_t)additions->count;
     if (queue_rows(postgres, &writer->statements->tables[index].insert, table, UINT64_MAX, rows,
                    additions->count, arena, error) != 0)
         return -1;
-    if (settled == 0 || table->settle == NULL)
+    if (settle.count == 0 || table->settle == NULL)
         return 0;
-    return queue_rows(postgres, &writer->statements->tables[index].settle, table, 0, settle,
-                      settled, arena, error);
+    struct pj_parameter parameters[64];
+    size_t keys = 0;
+    for (; keys < table->column_count && table->columns[keys].key; keys++)
+        parameters[keys] =
+            pj_binary_array(arena, table->columns[keys].type, settle.rows, settle.count, keys);
+    parameters[keys] = pj_binary_array(arena, PJ_BOOL, settle.rows, settle.count, keys);
+    return pj_postgres_queue(postgres, &writer->statements->tables[index].settle, parameters,
+                             error);
 }
 
 typedef int write_table(struct pj_writer *writer, struct pj_postgres *postgres,

@@ -70,7 +70,10 @@ DESCRIPTIONS = {
 
 ADDED_COLUMNS = {("safari_commands", "correlation_id"), ("safari_commands", "requester_service"),
                  ("safari_commands", "requester_instance"), ("safari_commands", "placeholder"),
-                 ("safari_events", "version"), ("safari_events", "target")}
+                 ("safari_events", "version"), ("safari_events", "target"),
+                 ("safari_videos", "placeholder"), ("safari_sessions", "last_activity_at")}
+# What is new altogether.
+ADDED = re.compile(r"^(safari_events_enriched|watermark_metrics.*)$")
 
 
 def describe(dsn):
@@ -82,8 +85,7 @@ def without_additions(description):
     added = [row for row in description["columns"] if (row[0], row[2]) in ADDED_COLUMNS]
     assert len(added) == len(ADDED_COLUMNS)
     assert all(row[5] == "YES" and row[6] is None for row in added)
-    view = "safari_events_enriched"
-    return {what: {row for row in found if row[0] != view and row not in added}
+    return {what: {row for row in found if not ADDED.match(row[0]) and row not in added}
             for what, found in description.items()}
 
 

@@ -228,7 +228,7 @@ static void write_rollups(struct memory *memory, const struct pj_fold *fold)
         for (size_t i = 0; i < additions->count; i++)
             add_to_bucket(memory, t, &additions->items[i]);
         for (size_t i = 0; i < additions->count; i++) {
-            if (additions->items[i].taken_back)
+            if (additions->items[i].left || additions->items[i].extreme)
                 settle(memory, t, additions->items[i].values);
         }
     }

@@ -52,12 +52,12 @@ def video_id(command, index):
 
 def raw_path(command, index, batch):
     """Where the video is, with its watermark."""
-    if batch:
-        said = text_in(command.result_of(index), "path")
-    else:
+    said = None
+    if not batch:
         downloaded = command.downloaded[1] if command.downloaded else {}
         said = first(text_in(downloaded, "file_path"), text_in(command.result, "video_path"))
-    return first(said, text_in(command.cleaned_fact(index), "input_path"))
+    return first(said, text_in(command.result_of(index), "path"),
+                 text_in(command.cleaned_fact(index), "input_path"))
 
 
 def raw_size(command, batch):
@@ -98,8 +98,10 @@ def _cleaned(command, index, batch, raw, cleans):
     path = text_in(fact, "output_path")
     if path is not None:
         return path, first(size_in(fact, "file_size"), size)
-    path = text_in(command.result_of(index) if batch else command.result, "cleaned_path")
-    return (None, None) if path is None else (path, size)
+    path = None if batch else text_in(command.result, "cleaned_path")
+    if path is not None:
+        return path, size
+    return text_in(command.result_of(index), "cleaned_path"), None
 
 
 def _video_row(command, index, batch, cleans):
@@ -119,6 +121,7 @@ def _video_row(command, index, batch, cleans):
         "cleaned_path": cleaned, "cleaned_size_bytes": cleaned_size, "thumbnail_path": None,
         "status": _video_status(command, index, batch, raw, cleaned), "sora_draft_id": None,
         "metadata": _metadata(command, index, batch), "created_at": time_of(command.created_at),
+        "placeholder": None,  # as a row is only until its video is known
     }
 
 
@@ -128,21 +131,21 @@ def _video_status(command, index, batch, raw, cleaned):
     if raw is not None:
         removing = command.attempted and not batch and not command.has_ended
         return "CLEANING" if removing else "DOWNLOADED"
-    refused = batch and command.result_of(index).get("success") is False
+    refused = command.result_of(index).get("success") is False
     return "FAILED" if command.has_ended or refused else "GENERATING"
 
 
 def _metadata(command, index, batch):
     result = command.result
+    found = {"error": first(text_in(command.result_of(index), "error"), command.error)}
     if batch:
-        found = {"batch_index": index,
-                 "error": first(text_in(command.result_of(index), "error"), command.error)}
+        found["batch_index"] = index
     else:
         ready = command.ready[1] if command.ready else {}
         duration = result.get("duration_ms")
-        found = {"clean_error": text_in(result, "clean_error"), "error": command.error,
-                 "duration_ms": duration if type(duration) is int else None,
-                 "video_url": text_in(ready, "video_url")}
+        found |= {"clean_error": text_in(result, "clean_error"),
+                  "duration_ms": duration if type(duration) is int else None,
+                  "video_url": text_in(ready, "video_url")}
     return {name: value for name, value in found.items() if value is not None} or None
 
 
@@ -201,15 +204,17 @@ def _removal_output(command, index):
     path = text_in(cleaned, "output_path")
     if path is not None:
         return path, size_in(cleaned, "file_size")
+    path = size = None
     match command.type:
         case "sora.generate.clean":
-            return text_in(command.result, "cleaned_path"), size_in(command.result, "cleaned_size")
+            path = text_in(command.result, "cleaned_path")
+            size = size_in(command.result, "cleaned_size")
         case "sora.batch.clean":
-            return text_in(command.result_of(index), "cleaned_path"), None
+            path = text_in(command.result_of(index), "cleaned_path")
         case "sora.clean" if command.status == "SUCCEEDED":
-            return text_in(command.result, "output_path"), size_in(command.result, "file_size")
-        case _:
-            return None, None
+            path = text_in(command.result, "output_path")
+            size = size_in(command.result, "file_size")
+    return (None, None) if path is None else (path, size)
 
 
 def _removal_error(command, index):
@@ -239,8 +244,6 @@ def _removal_row(command, index, catalog):
     path = _removal_input(command, index, batch)
     if command.type == "sora.clean" or index not in indices:
         video, size = catalog.get(path, (None, None))
-        if command.type is None:
-            size = None
     else:
         video, size = video_id(command, index), raw_size(command, batch)
     output, output_size = _removal_output(command, index)

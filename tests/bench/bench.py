@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures in rounds and prints the figures; tests/bench/run sets the stage and has the help."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import servers  # noqa: E402
+import stream  # noqa: E402
+from lib import consumers, events, kafka  # noqa: E402
+from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
+from servers import BenchError, say  # noqa: E402
+
+WHAT = ("copy", "recorder", "placeholders", "projector", "latency")
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/run", add_help=False, epilog="",
+        usage="tests/bench/run [--events N] [--rounds N] [--only WHAT]... [--json] [--keep] "
+              "[-- FLAG...]; see --help")
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=WHAT)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep", action="store_true")
+    flags = []
+    if "--" in arguments:
+        place = arguments.index("--")
+        arguments, flags = arguments[:place], arguments[place + 1:]
+    options = parser.parse_args(arguments)
+    if options.events < 4 or options.events % stream.PER_COMMAND:
+        parser.error(f"--events must be a multiple of {stream.PER_COMMAND}")
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    options.flags = flags
+    return options
+
+
+# --- the stage -------------------------------------------------------------------------------
+
+def program(*words):
+    result = consumers.run("projectionist", *words)
+    if result.returncode != 0:
+        raise BenchError(f"projectionist {' '.join(words)} failed: {result.stderr.strip()}")
+
+
+def published(count):
+    """Whether an earlier run with --keep left the same stream."""
+    try:
+        ends = [sum(kafka.end_offsets(topic).values())
+                for topic in (events.COMMANDS, events.TELEMETRY)]
+    except kafka.KafkaException:
+        return False
+    return ends == [count, count]
+
+
+def set_the_stage(count):
+    program("migrate")
+    if published(count):
+        return
+    kafka.delete_topics(*events.TOPICS)
+    kafka.create_topics(*events.TOPICS)
+    say(f"publishing twice {count:,} events")
+    size = stream.publish(count)
+    say(f"a telemetry record has {size:.0f} bytes")
+
+
+# --- measuring -------------------------------------------------------------------------------
+
+def measures(bench, wanted):
+    """[(name, function)] of a round."""
+    every = {
+        "copy": [("copy", bench.copy),
+                 ("copy_large", lambda: bench.copy(LARGE_PIECE_ROWS)),
+                 ("copy_placeholders", lambda: bench.copy(placeholders=True))],
+        "recorder": [("recorder", bench.recorder)],
+        "placeholders": [("recorder_placeholders", lambda: bench.recorder(False))],
+        "projector": [("projector", bench.projector)],
+    }
+    return [pair for name in every if name in wanted for pair in every[name]]
+
+
+def measure(bench, wanted, rounds):
+    """{name: [figures of each round]}"""
+    results = {}
+    say("warming up")
+    bench.warm_up()
+    pairs = measures(bench, wanted)
+    for number in range(rounds):
+        # Each round begins with another one, so that none has the same before it every time.
+        for name, run in pairs[number % max(len(pairs), 1):] + pairs[:number % max(len(pairs), 1)]:
+            figures = run()
+            results.setdefault(name, []).append(figures)
+            say(f"round {number + 1}: {name} {figures['rate']:,.0f} a second "
+                f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
+    for number in range(rounds if "latency" in wanted else 0):
+        figures = bench.latency()
+        results.setdefault("latency", []).append(figures)
+        say(f"round {number + 1}: latency p50 {figures['p50']:.1f} ms, p99 {figures['p99']:.1f} ms")
+    return results
+
+
+# --- the report ------------------------------------------------------------------------------
+
+def spread(values):
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def ratio(results, name, base):
+    return spread([ours["rate"] / theirs["rate"]
+                   for ours, theirs in zip(results[name], results[base])])
+
+
+def summarize(results):
+    """[(key, label, format, spread)]"""
+    lines = []
+
+    def add(key, label, form, values):
+        lines.append((key, label, form, values if isinstance(values, dict) else spread(values)))
+
+    titles = {
+        "copy": f"raw COPY, {PIECE_ROWS:,} rows a transaction",
+        "copy_large": f"raw COPY, {LARGE_PIECE_ROWS:,} rows a transaction",
+        "recorder": "event-recorder",
+        "copy_placeholders": f"raw COPY of placeholders and events, {PIECE_ROWS:,} events",
+        "recorder_placeholders": "event-recorder, commands not there yet",
+        "projector": "command-projector",
+    }
+    for name in (name for name in titles if name in results):
+        add(f"{name}.rate", f"{titles[name]}: rows/s" if name != "projector"
+            else f"{titles[name]}: events/s", ",.0f", [run["rate"] for run in results[name]])
+    for name, base in (("recorder", "copy"), ("recorder", "copy_large"),
+                       ("recorder_placeholders", "copy_placeholders"),
+                       ("recorder_placeholders", "copy")):
+        if name in results and base in results:
+            add(f"{name}/{base}", f"ratio: {titles[name]} / {titles[base]}", ".2f",
+                ratio(results, name, base))
+    for name in ("recorder", "recorder_placeholders", "projector"):
+        for key, label, form in (("peak", "peak resident memory, MiB", ".1f"),
+                                 ("to_first_commit", "process start to first commit, s", ".2f"),
+                                 ("rate_with_start", "rate from process start on", ",.0f")):
+            if name in results:
+                add(f"{name}.{key}", f"{titles[name]}: {label}", form,
+                    [run[key] for run in results[name]])
+    for key in ("p50", "p99", "most"):
+        if "latency" in results:
+            add(f"latency.{key}", f"latency at 500 events/s, {key}, ms", ".1f",
+                [run[key] for run in results["latency"]])
+    for name in (name for name in titles if name in results):
+        for who in ("consumer", "postgres", "kafka"):
+            if who == "postgres" or not name.startswith("copy"):
+                add(f"{name}.cpu.{who}", f"{titles[name]}: CPU s of {who}", ".1f",
+                    [run["cpu"][who] for run in results[name]])
+    add("others_share", "other processes, share of the machine", ".0%",
+        [run["cpu"]["others_share"] for runs in results.values() for run in runs])
+    return lines
+
+
+def machine():
+    model = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+                  if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "-C", servers.REPOSITORY, "rev-parse", "--short", "HEAD"],
+                            capture_output=True, text=True, check=False).stdout.strip()
+    return {"processor": model, "cores": os.cpu_count(), "commit": commit or None}
+
+
+def print_table(options, about, lines):
+    print(f"{options.events:,} events, {options.rounds} rounds, {about['cores']} cores "
+          f"({about['processor']}), flags: {' '.join(options.flags) or 'none'}\n")
+    cells = [(label, *(format(values[key], form) for key in ("median", "least", "most")))
+             for _, label, form, values in lines]
+    widths = [max(len(row[i]) for row in [*cells, ("", "MEDIAN", "LEAST", "MOST")])
+              for i in range(4)]
+    for row in [("", "MEDIAN", "LEAST", "MOST"), *cells]:
+        print("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width
+                                                     in zip(row[1:], widths[1:]))]).rstrip())
+
+
+def report(options, results):
+    about = machine()
+    lines = summarize(results)
+    if options.json:
+        print(json.dumps({"events": options.events, "rounds": options.rounds,
+                          "flags": options.flags, "machine": about,
+                          "figures": {key: values for key, _, _, values in lines},
+                          "runs": results}, indent=2))
+    else:
+        print_table(options, about, lines)
+
+
+def main():
+    options = parse(sys.argv[1:])
+    folder = servers.REPOSITORY / ".local" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.log"):
+        old.unlink()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        servers.cluster_up()
+        set_the_stage(options.events)
+        bench = Bench(options.events, options.flags, folder)
+        report(options, measure(bench, options.only or WHAT, options.rounds))
+        return 0
+    except (BenchError, AssertionError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if not options.keep:
+            servers.cluster_down()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: each method of Bench is one run and gives its figures as a dict."""
+
+import bisect
+import contextlib
+import datetime
+import itertools
+import threading
+import time
+import uuid
+
+import psycopg
+from confluent_kafka import Producer
+
+import servers
+import stream
+from lib import database, events, kafka
+from servers import BenchError, Clock, Program
+
+STALL_SECONDS = 120
+PIECE_ROWS = 5000  # the recorder's default batch
+LARGE_PIECE_ROWS = 20000
+LATENCY_EVENTS = 10_000
+LATENCY_RATE = 500  # a second
+EVENT_COLUMNS = ("event_id, command_id, correlation_id, type, severity, payload, cursor, "
+                 "emitted_at, version, target")
+PARENT_COLUMNS = "command_id, type, status, created_at, placeholder"
+PARENTS_SQL = """
+    SELECT command_id, 'unknown', 'QUEUED', min(emitted_at), true
+    FROM safari_events WHERE command_id IS NOT NULL GROUP BY command_id
+"""
+# From the start of the first transaction that wrote rows to the last commit. stored_at is the time
+# at which the transaction of a row began.
+WINDOW_SQL = """
+    SELECT extract(epoch FROM min(began))::float8, extract(epoch FROM min(committed))::float8,
+        extract(epoch FROM max(committed))::float8
+    FROM (SELECT min(stored_at) AS began, pg_xact_commit_timestamp(xmin) AS committed
+          FROM safari_events GROUP BY xmin) AS t
+"""
+CONTENT_SQL = f"""
+    SELECT count(*), sum(hashtextextended(t::text, 0)::numeric)
+    FROM (SELECT {EVENT_COLUMNS} FROM safari_events) AS t
+"""
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+
+
+class Bench:
+    def __init__(self, count, flags, folder):
+        self.count = count
+        self.commands = count // stream.PER_COMMAND
+        self.flags = flags
+        self.folder = folder
+        self.db = psycopg.connect(database.dsn(), autocommit=True)
+        self.admin = servers.admin()  # a checkpoint is for superusers
+        self.numbers = itertools.count(1)
+        self.known_commands = None  # the rows that the projector makes, in COPY's binary format
+        self.rows = None            # those of safari_events
+        self.placeholders = None    # {command_id: row}
+        self.content = None         # of safari_events, as every run must leave it
+
+    # --- before and after a run ---
+
+    def truncate(self, known_commands):
+        """The same tables before every run: empty, but for the commands where they are known."""
+        self.db.execute("TRUNCATE safari_commands, projectionist.state_command_projector_command, "
+                        "projectionist.state_command_projector_idempotency_key CASCADE")
+        if known_commands:
+            self.load("COPY safari_commands FROM STDIN (FORMAT binary)", self.known_commands)
+        self.db.execute("VACUUM (FREEZE, ANALYZE) safari_commands")
+        self.admin.execute("CHECKPOINT")
+
+    def load(self, sql, rows):
+        with self.db.cursor().copy(sql) as copy:
+            copy.write(HEADER + b"".join(rows) + TRAILER)
+
+    def unload(self, query):
+        """The rows of a query in COPY's binary format: the server sends a row at a time."""
+        with self.db.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
+            rows = [bytes(block) for block in copy]
+        rows[0] = rows[0].removeprefix(HEADER)
+        return [row for row in rows if row not in (b"", TRAILER)]
+
+    def check(self):
+        """Faster and wrong would be worth nothing."""
+        content = self.db.execute(CONTENT_SQL).fetchone()
+        if content[0] != self.count or content != (self.content or content):
+            raise BenchError(f"safari_events should hold {self.count:,} rows, each as in the first "
+                             f"run; it holds {content[0]:,}, the sums are {content[1]} and "
+                             f"{self.content}")
+        self.content = content
+
+    # --- a raw COPY ---
+
+    def pieces(self, size, placeholders=False):
+        """[(rows of new placeholders, rows of events)], one pair a transaction."""
+        seen = set()
+        result = []
+        for at in range(0, len(self.rows), size):
+            rows = self.rows[at:at + size]
+            # Two bytes count the columns; event_id and command_id are four of length and sixteen.
+            parents = dict.fromkeys(row[26:42] for row in rows) if placeholders else {}
+            new = [self.placeholders[key] for key in parents if key not in seen]
+            seen.update(parents)
+            result.append([HEADER + b"".join(part) + TRAILER for part in (new, rows)])
+        return result
+
+    def copy(self, size=PIECE_ROWS, placeholders=False):
+        pieces = self.pieces(size, placeholders)
+        self.truncate(known_commands=not placeholders)
+        clock = Clock()
+        with psycopg.connect(database.dsn()) as connection:
+            cursor = connection.cursor()
+            for parents, rows in pieces:
+                if placeholders:
+                    with cursor.copy(f"COPY safari_commands ({PARENT_COLUMNS}) FROM STDIN "
+                                     "(FORMAT binary)") as copy:
+                        copy.write(parents)
+                with cursor.copy(f"COPY safari_events ({EVENT_COLUMNS}) FROM STDIN "
+                                 "(FORMAT binary)") as copy:
+                    copy.write(rows)
+                connection.commit()
+            cpu = clock.read()
+        self.check()
+        return self.figures(cpu)
+
+    def figures(self, cpu, started_at=None):
+        began, first, last = self.db.execute(WINDOW_SQL).fetchone()
+        figures = {"rate": self.count / (last - began), "seconds": last - began, "cpu": cpu}
+        if started_at is not None:
+            figures["to_first_commit"] = first - started_at
+            figures["rate_with_start"] = self.count / (last - started_at)
+        return figures
+
+    # --- the consumers ---
+
+    @contextlib.contextmanager
+    def program(self, name):
+        group = f"bench-{next(self.numbers):02}-{name}-{uuid.uuid4().hex[:8]}"
+        program = Program(name, group, self.flags, self.folder)
+        try:
+            yield program
+        except BaseException:
+            program.process.kill()
+            program.process.wait()
+            raise
+        program.stop()
+
+    def committed(self, program):
+        return self.db.execute("SELECT coalesce(sum(next_offset), 0) FROM projectionist."
+                               "consumer_offsets WHERE consumer_group = %s",
+                               [program.group]).fetchone()[0]
+
+    def wait_until_committed(self, program, count):
+        before, moved_at = 0, time.monotonic()
+        while before < count:
+            time.sleep(0.05)
+            program.check()
+            done = self.committed(program)
+            if done != before:
+                before, moved_at = done, time.monotonic()
+            elif time.monotonic() - moved_at > STALL_SECONDS:
+                raise BenchError(f"{program.name} has not moved for {STALL_SECONDS} s; its log is "
+                                 f"{program.log_path}")
+
+    def consume(self, name):
+        """Runs a consumer over the whole stream; (program, processor time, peak)."""
+        clock = Clock()
+        with self.program(name) as program:
+            self.wait_until_committed(program, self.count)
+            cpu = clock.read(program.seconds())
+            peak = program.peak()
+        return program, cpu, peak
+
+    def recorder(self, known_commands=True):
+        self.truncate(known_commands)
+        program, cpu, peak = self.consume("event-recorder")
+        self.check()
+        made = database.count(self.db, "safari_commands")
+        if made != self.commands:
+            raise BenchError(f"safari_commands should hold {self.commands:,} rows, not {made:,}")
+        return {**self.figures(cpu, program.started_at), "peak": peak,
+                "batches": len(program.batches())}
+
+    def projector(self):
+        self.truncate(known_commands=False)
+        program, cpu, peak = self.consume("command-projector")
+        done = self.db.execute("SELECT count(*) FROM safari_commands WHERE status = 'SUCCEEDED' "
+                               "AND type = 'sora.generate'").fetchone()[0]
+        if done != self.commands:
+            raise BenchError(f"{self.commands:,} commands should have succeeded, not {done:,}")
+        # Its rows change with every batch, so the times are those of its log: when each batch was
+        # committed, and how long that took.
+        batches = program.batches()
+        ends = [datetime.datetime.fromisoformat(batch["ts"].replace("Z", "+00:00")).timestamp()
+                for batch in batches]
+        seconds = ends[-1] - ends[0] + batches[0]["microseconds"] / 1e6
+        return {"rate": self.count / seconds, "seconds": seconds, "cpu": cpu, "peak": peak,
+                "to_first_commit": ends[0] - program.started_at, "batches": len(batches),
+                "rate_with_start": self.count / (ends[-1] - program.started_at)}
+
+    # --- the first round: what the others compare with ---
+
+    def warm_up(self):
+        self.projector()
+        self.known_commands = self.unload("SELECT * FROM safari_commands")
+        self.recorder()
+        self.rows = self.unload(f"SELECT {EVENT_COLUMNS} FROM safari_events ORDER BY ctid")
+        self.placeholders = {row[6:22]: row for row in self.unload(PARENTS_SQL)}
+        self.copy()
+
+    # --- latency ---
+
+    def latency(self):
+        """Milliseconds from before an event is given to the producer to when a query sees its row:
+        the offsets that are asked for become visible in the same commit."""
+        self.truncate(known_commands=True)
+        schema_ids = events.register_schemas()
+        offsets_before = sum(kafka.end_offsets(events.TELEMETRY).values())
+        with self.program("event-recorder") as program:
+            self.wait_until_committed(program, offsets_before)
+            watch = Watch(program.group)
+            clock = Clock()
+            consumed = program.seconds()
+            sent = send_at_rate(schema_ids)
+            self.wait_until_committed(program, offsets_before + len(sent))
+            cpu = clock.read(program.seconds() - consumed)
+            seen = watch.end()
+        waits = sorted(1000 * (first_seen(seen, partition, offset) - at)
+                       for at, partition, offset in sent)
+        return {"p50": quantile(waits, 0.50), "p99": quantile(waits, 0.99), "most": waits[-1],
+                "cpu": cpu}
+
+
+def quantile(ordered, share):
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def send_at_rate(schema_ids):
+    """Events of known commands, each with its own time; [(sent at, partition, offset)]."""
+    sent = []
+
+    def delivered(at):
+        def note(error, message):
+            if error is not None:
+                raise BenchError(f"an event was not produced: {error}")
+            sent.append((at, message.partition(), message.offset()))
+        return note
+
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers(), "linger.ms": 0,
+                         "partitioner": "murmur2_random"})
+    began = time.time()
+    for number, event in enumerate(stream.telemetry(LATENCY_EVENTS)):
+        due = began + number / LATENCY_RATE
+        while (left := due - time.time()) > 0:
+            producer.poll(min(left, 0.002))
+        at = time.time()
+        event |= {"event_id": str(uuid.uuid4()), "emitted_at": int(at * 1e6)}
+        item = stream.record(event, schema_ids)
+        producer.produce(item.topic, item.value, item.key, on_delivery=delivered(at))
+    if producer.flush(30) > 0 or len(sent) != LATENCY_EVENTS:
+        raise BenchError("Kafka did not take the events of the latency run")
+    return sent
+
+
+class Watch:
+    """Asks for a group's offsets all the time, from a thread of its own."""
+
+    def __init__(self, group):
+        self.group = group
+        self.seen = {}  # {partition: ([next_offset], [time at which it was seen])}
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        with psycopg.connect(database.dsn(), autocommit=True) as connection:
+            while not self.over.wait(0.001):
+                rows = connection.execute(
+                    "SELECT partition, next_offset FROM projectionist.consumer_offsets WHERE "
+                    "consumer_group = %s", [self.group], prepare=True).fetchall()
+                now = time.time()
+                for partition, offset in rows:
+                    offsets, times = self.seen.setdefault(partition, ([], []))
+                    if not offsets or offsets[-1] < offset:
+                        offsets.append(offset)
+                        times.append(now)
+
+    def end(self):
+        time.sleep(0.1)  # one more look
+        self.over.set()
+        self.thread.join()
+        return self.seen
+
+
+def first_seen(seen, partition, offset):
+    offsets, times = seen[partition]
+    return times[bisect.bisect_right(offsets, offset)]
