@@ -164,11 +164,13 @@ static void print_decoded(const json_t *decoded)
     char *text = json_dumps(decoded, JSON_INDENT(2) | JSON_ENCODE_ANY);
     bool plain = text != NULL;
     for (const unsigned char *c = (const unsigned char *)text; plain && *c; c++)
-        plain = *c != 0x7f && !(*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f);
+        plain = *c != 0xc2 || c[1] < 0x80 || c[1] > 0x9f;
     if (plain)
         puts(text);
     else
         json_dumpf(decoded, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    if (!plain)
+        putchar('\n');
     free(text);
 }
 
