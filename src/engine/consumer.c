@@ -26,6 +26,8 @@ struct pj_consumer {
     struct pj_rebalance rebalance;
     rd_kafka_topic_partition_list_t *rebalance_list;
     bool settled;
+    bool subscribed;     /* ever */
+    bool group_answered; /* ever: it told us of an assignment */
     bool paused;
     bool lost_position;
     bool fatal;
@@ -196,6 +198,7 @@ static void on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
     (void)kafka;
     struct pj_consumer *consumer = opaque;
     forget_rebalance(consumer);
+    consumer->group_answered = true;
     struct pj_rebalance *rebalance = &consumer->rebalance;
     rebalance->kind =
         code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? PJ_REBALANCE_ASSIGN : PJ_REBALANCE_REVOKE;
@@ -289,6 +292,7 @@ int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error)
     rd_kafka_topic_partition_list_destroy(list);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return pj_error_set(error, PJ_FATAL, "cannot subscribe: %s", rd_kafka_err2str(code));
+    consumer->subscribed = true;
     return 0;
 }
 
@@ -458,7 +462,8 @@ int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms, str
 
 static bool is_cooperative(const struct pj_consumer *consumer)
 {
-    return strcmp(rd_kafka_rebalance_protocol(consumer->kafka), "COOPERATIVE") == 0;
+    const char *protocol = rd_kafka_rebalance_protocol(consumer->kafka);
+    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0; /* NULL: already closed */
 }
 
 static int check(rd_kafka_error_t *failed, const char *what, struct pj_error *error)
@@ -693,6 +698,13 @@ static void leave_group(struct pj_consumer *consumer, int64_t timeout_ms)
     }
 }
 
+/* Before 2.3 librdkafka aborts when it is destroyed between joining a group with cooperative-sticky
+ * and the group's first answer (its issue 4312). The group is left already and the process ends. */
+static bool may_destroy(const struct pj_consumer *consumer)
+{
+    return rd_kafka_version() >= 0x02030000 || !consumer->subscribed || consumer->group_answered;
+}
+
 void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
 {
     if (consumer == NULL)
@@ -710,9 +722,9 @@ void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
     if (consumer->kafka != NULL) {
         /* Without the close librdkafka would wait for brokers that are away: the process is ending
          * and the session time-out will tell the group. */
-        if (left)
+        if (left && may_destroy(consumer))
             rd_kafka_destroy(consumer->kafka);
-        else
+        else if (may_destroy(consumer))
             rd_kafka_destroy_flags(consumer->kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
     if (consumer->event_fd >= 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program of every consumer; the build defines PJ_PROJECTION as its projection. */
 #include "projectionist/consumer.h"
-#include "projections/registry.h"
+
+extern const struct pj_projection PJ_PROJECTION;
 
 int main(int argc, char **argv)
 {

@@ -9,10 +9,11 @@ import stream as streams
 from world import PROGRAMS
 
 SECONDS = 7
+STRATEGIES = ("cooperative-sticky", "range")
 NUMBERS = ("assignments", "dropped_records", "fenced", "retries")
 
 
-@pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_replicas_come_and_go(world, strategy):
     chance = random.Random(6)
     stream = streams.of_commands(SECONDS * 120, seed=61)
@@ -50,3 +51,19 @@ def test_replicas_come_and_go(world, strategy):
     print(strategy, f"{len(leaving)} stops", totals)
     assert totals["assignments"] > len(leaving) / 2
     world.assert_as_if_undisturbed(stream)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_stopped_while_joining(world, strategy):
+    """Before the group has answered; librdkafka before 2.3 aborts there if one lets it."""
+    chance = random.Random(7)
+    variables = {"PROJECTIONIST_KAFKA_PARTITION_ASSIGNMENT_STRATEGY": strategy}
+    pause = threading.Event()
+    for _ in range(4):
+        joining = [world.start("event-recorder", variables=variables) for _ in range(6)]
+        for consumer in joining:
+            world.until_logged(consumer, "msg=started")
+            pause.wait(chance.uniform(0, 0.06))
+            consumer.ask_to_stop()
+        for consumer in joining:
+            consumer.wait()

@@ -153,7 +153,8 @@ static void write_rows(struct memory *memory, const struct pj_fold *fold, bool p
 }
 
 /* Differences go into the bucket; then, where something was taken back, what the projection's
- * settle function does: the extremes anew, from all that entities count for. */
+ * settle function should do: the extremes anew, from all that entities count for. Without one,
+ * buckets that everything has left stay, and break the law. */
 static void add_to_bucket(struct memory *memory, size_t t, const struct pj_addition *addition)
 {
     const struct pj_table *table = memory->projection->tables[t];
@@ -223,11 +224,12 @@ static void settle(struct memory *memory, size_t t, const struct pj_value *key)
 
 static void write_rollups(struct memory *memory, const struct pj_fold *fold)
 {
+    const struct pj_table *const *tables = memory->projection->tables;
     for (size_t t = 0; t < memory->projection->table_count; t++) {
         const struct pj_additions *additions = pj_fold_additions(fold, t);
         for (size_t i = 0; i < additions->count; i++)
             add_to_bucket(memory, t, &additions->items[i]);
-        for (size_t i = 0; i < additions->count; i++) {
+        for (size_t i = 0; i < additions->count && tables[t]->settle != NULL; i++) {
             if (additions->items[i].left || additions->items[i].extreme)
                 settle(memory, t, additions->items[i].values);
         }

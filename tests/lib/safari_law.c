@@ -119,6 +119,7 @@ static void mix_submitted(struct safari_law *s, unsigned command, int64_t ms, un
              "{\"input_path\":\"/b\",\"method\":\"ai\"}", "{}", "{\"platform\":\"x\"}",
              "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}");
     struct pj_value *v = safari_submitted(s, command, ms, type, payload);
+    v[COMMAND_TARGET_PLATFORM] = pj_text(ms % 2 == 0 ? "sora" : "flow");
     if (rand_r(seed) % 2 == 0)
         v[COMMAND_TARGET_SESSION_ID] = law_uuid(7 + (unsigned)rand_r(seed) % 2);
 }
@@ -158,7 +159,7 @@ void safari_law_mixture(struct safari_law *s, int count, unsigned from)
     for (int i = 0; i < count; i++) {
         unsigned command = 1 + (unsigned)rand_r(seed) % 4;
         int64_t ms = (rand_r(seed) % 5) * INT64_C(900000) + rand_r(seed) % 3;
-        int kind = rand_r(seed) % 8;
+        int kind = rand_r(seed) % (sources > 1 ? 8 : 4);
         if (kind < 2)
             mix_submitted(s, command, ms, seed);
         else if (kind < 4)

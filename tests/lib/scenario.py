@@ -58,6 +58,8 @@ class Rates:
 
 PLATFORMS = ("sora", "instagram", "tiktok", "threads", "x")
 COMMANDS_A_SESSION = 20
+SPAN = 4 * HOUR
+START = events.START - SPAN - 2 * HOUR  # Kafka takes no records of the future
 BLOCK = 4000  # commands of a long stream that are made up at once
 KEPT = 500  # of what commands may name again, in a long stream
 
@@ -92,8 +94,7 @@ class Scenario:
     """See the module. start: microseconds since 1970; span: over which commands are sent; pool: of
     the scenario before it in a long stream."""
 
-    def __init__(self, seed, commands=200, rates=Rates(), start=events.START, span=4 * HOUR,
-                 pool=None):
+    def __init__(self, seed, commands=200, rates=Rates(), start=START, span=SPAN, pool=None):
         self.seed = seed
         self.rates = rates
         self.timestamps = {}  # {(topic, event_id): ms} where it is not that of emitted_at
@@ -255,15 +256,16 @@ class Scenario:
         return found
 
 
-def blocks(seed, count, rates=Rates(), start=events.START, span=4 * HOUR):
+def blocks(seed, count, rates=Rates()):
     """Scenarios that have `count` events together, one after the other in time. Commands of each
     may name what those of the ones before have made. Only one of them is in memory at a time."""
     pool = Pool()
     left = count
+    start = START - count // (5 * BLOCK) * SPAN
     while left > 0:
-        block = Scenario(seed, min(BLOCK, left // 8 + 10), rates, start, span, pool)
+        block = Scenario(seed, min(BLOCK, left // 8 + 10), rates, start, pool=pool)
         del block.events[left:]
         left -= len(block.events)
-        start += span
+        start += SPAN
         pool.forget()
         yield block

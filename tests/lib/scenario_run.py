@@ -98,29 +98,32 @@ def run_in_peace(world, records, consumers=tuple(TOPICS_OF), at_once=True):
         consumer.wait(0, 180)
 
 
-def run_with_kills(world, records, seed, replicas=3, rate=2500, consumers=tuple(TOPICS_OF)):
-    """Publishes while replicas are killed and replaced; how many were. All have caught up then, and
-    still run."""
+def run_with_kills(world, records, seed, replicas=3, rate=2500, between=(0.3, 1.2),
+                   deadline=180, consumers=tuple(TOPICS_OF)):
+    """Publishes `rate` records a second while replicas are killed and replaced, with seconds
+    `between` two kills; how many were. All have caught up then, and still run."""
     chance = random.Random(f"kills {seed}")
     fleet = {(name, number): world.start(name, "--batch-records", "300", **QUICK)
              for name in consumers for number in range(replicas)}
     for consumer in fleet.values():
         consumer.wait_until_ready()
     done = threading.Event()
-    publisher = threading.Thread(target=_publish, args=(records, rate, done), daemon=True)
+    failures = []
+    publisher = threading.Thread(target=_publish, args=(records, rate, done, failures), daemon=True)
     publisher.start()
     kills = 0
-    while not done.wait(chance.uniform(0.3, 1.2)):
+    while not done.wait(chance.uniform(*between)):
         victim = chance.choice(sorted(fleet))
         fleet[victim].kill()
         fleet[victim] = world.start(victim[0], "--batch-records", "300", **QUICK)
         kills += 1
     publisher.join()
-    wait_for_ends(world, consumers)
+    assert not failures, failures
+    wait_for_ends(world, consumers, deadline)
     return kills
 
 
-def _publish(records, rate, done):
+def _publish(records, rate, done, failures):
     """In portions, so that they come over a while."""
     pause = threading.Event()  # never set: it only tells the time between two portions
 
@@ -132,6 +135,8 @@ def _publish(records, rate, done):
 
     try:
         kafka.produce(paced())
+    except BaseException as failure:  # pylint: disable=broad-except
+        failures.append(failure)
     finally:
         done.set()
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * platform-activity: how many commands each platform was sent on each day and how they ended, in
+ * platform_activity, and the last one, in platform_last_command.
+ *
+ * It is no part of the product: it is the example of CONTRIBUTING's five steps, and shows that they
+ * are enough. A command counts on the day and for the platform of its earliest submission; the last
+ * command of a platform is kept by the platform itself, so that it need not remember all of them.
+ */
+#include "projections/safari.h"
+#include "schemas.h"
+
+/* --- tables ---------------------------------------------------------------------------------- */
+
+enum { A_PLATFORM, A_DAY, A_SUBMITTED, A_SUCCEEDED, A_FAILED, A_COLUMNS };
+
+static const struct pj_column activity_columns[A_COLUMNS] = {
+    [A_PLATFORM] = {"platform", PJ_TEXT, .key = true},
+    [A_DAY] = {"day", PJ_TIMESTAMPTZ, .key = true},
+    [A_SUBMITTED] = {"submitted", PJ_BIGINT, .measure = PJ_SUM},
+    [A_SUCCEEDED] = {"succeeded", PJ_BIGINT, .measure = PJ_SUM},
+    [A_FAILED] = {"failed", PJ_BIGINT, .measure = PJ_SUM},
+};
+
+static const struct pj_table activity = {
+    .name = "platform_activity",
+    .kind = PJ_ROLLUP_TABLE,
+    .columns = activity_columns,
+    .column_count = A_COLUMNS,
+    .settle = "projectionist.settle_platform_activity",
+};
+
+enum { L_PLATFORM, L_COMMAND_ID, L_TYPE, L_SUBMITTED_AT, L_COLUMNS };
+
+static const struct pj_column last_columns[L_COLUMNS] = {
+    [L_PLATFORM] = {"platform", PJ_TEXT, .key = true},
+    [L_COMMAND_ID] = {"command_id", PJ_UUID},
+    [L_TYPE] = {"type", PJ_TEXT},
+    [L_SUBMITTED_AT] = {"submitted_at", PJ_TIMESTAMPTZ},
+};
+
+static const struct pj_table last_command = {
+    .name = "platform_last_command",
+    .kind = PJ_ENTITY_TABLE,
+    .columns = last_columns,
+    .column_count = L_COLUMNS,
+};
+
+/* --- facts ----------------------------------------------------------------------------------- */
+
+enum { COMMAND, PLATFORM, ENTITIES };
+
+enum { SUBMITTED, LAST_STATUS, COMMAND_FACTS };
+enum { S_PLATFORM, S_AT, S_VALUES };
+
+static const struct pj_fact_kind command_facts[COMMAND_FACTS] = {
+    [SUBMITTED] = {"submitted", PJ_LEAST, (const enum pj_type[]){PJ_TEXT, PJ_TIMESTAMPTZ},
+                   S_VALUES},
+    [LAST_STATUS] = {"last status", PJ_GREATEST, (const enum pj_type[]){PJ_TEXT}, 1},
+};
+
+enum { LAST_COMMAND, PLATFORM_FACTS };
+
+static const struct pj_fact_kind platform_facts[PLATFORM_FACTS] = {
+    [LAST_COMMAND] = {"last command", PJ_GREATEST,
+                      (const enum pj_type[]){PJ_TEXT, PJ_UUID, PJ_TEXT, PJ_TIMESTAMPTZ}, L_COLUMNS},
+};
+
+/* --- what an event means --------------------------------------------------------------------- */
+
+static void observe_submitted(const struct pj_value *v, struct pj_observer *observer)
+{
+    struct pj_order time = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
+    const struct pj_value *platform = &v[COMMAND_TARGET_PLATFORM];
+    struct pj_value submitted[S_VALUES] = {
+        [S_PLATFORM] = *platform,
+        [S_AT] = v[COMMAND_EMITTED_AT],
+    };
+    pj_keep(observer, COMMAND, v[COMMAND_ID].uuid, SUBMITTED, NULL, &time, submitted);
+    if (!platform->present)
+        return;
+    uint8_t key[16];
+    pj_uuid_of_name(platform->text.data, platform->text.length, key);
+    struct pj_value last[L_COLUMNS] = {
+        [L_PLATFORM] = *platform,
+        [L_COMMAND_ID] = v[COMMAND_ID],
+        [L_TYPE] = v[COMMAND_TYPE],
+        [L_SUBMITTED_AT] = v[COMMAND_EMITTED_AT],
+    };
+    pj_keep(observer, PLATFORM, key, LAST_COMMAND, NULL, &time, last);
+}
+
+static int observe(const struct pj_event *event, struct pj_observer *observer,
+                   struct pj_error *error)
+{
+    const struct pj_value *v = event->values;
+    if (v[COMMAND_SUBMITTED].present) {
+        observe_submitted(v, observer);
+        return 0;
+    }
+    const struct safari_status *status;
+    if (safari_read_status(v, &status, error) != 0)
+        return -1;
+    struct pj_order order = safari_lifecycle_order(&v[COMMAND_CURSOR], &v[COMMAND_EMITTED_AT],
+                                                   status->rank, &v[COMMAND_EVENT_ID]);
+    struct pj_value name = pj_text(status->name);
+    pj_keep(observer, COMMAND, v[COMMAND_ID].uuid, LAST_STATUS, NULL, &order, &name);
+    return 0;
+}
+
+/* --- what follows from the facts ------------------------------------------------------------- */
+
+static struct pj_value midnight(const struct pj_value *at)
+{
+    const int64_t day = INT64_C(86400000000);
+    int64_t since = at->integer % day;
+    return pj_timestamp(at->integer - (since < 0 ? since + day : since));
+}
+
+/* What one command counts for: the engine adds and takes back the difference when it changes. */
+static void derive_command(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    const struct pj_fact *submitted = pj_entity_fact(entity, SUBMITTED, NULL);
+    const struct pj_fact *last = pj_entity_fact(entity, LAST_STATUS, NULL);
+    if (submitted == NULL || !submitted->values[S_PLATFORM].present)
+        return;
+    struct pj_value *row = pj_row(derivation, &activity);
+    row[A_PLATFORM] = submitted->values[S_PLATFORM];
+    row[A_DAY] = midnight(&submitted->values[S_AT]);
+    row[A_SUBMITTED] = pj_bigint(1);
+    row[A_SUCCEEDED] = pj_bigint(last != NULL && pj_text_is(&last->values[0], "SUCCEEDED"));
+    row[A_FAILED] = pj_bigint(last != NULL && pj_text_is(&last->values[0], "FAILED"));
+}
+
+static void derive_platform(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    const struct pj_fact *last = pj_entity_fact(entity, LAST_COMMAND, NULL);
+    struct pj_value *row = pj_row(derivation, &last_command);
+    memcpy(row, last->values, L_COLUMNS * sizeof *row);
+}
+
+/* --- the projection -------------------------------------------------------------------------- */
+
+static const struct pj_source sources[] = {SAFARI_COMMANDS(observe)};
+
+static const struct pj_entity_kind entities[ENTITIES] = {
+    [COMMAND] = {"command", command_facts, COMMAND_FACTS, derive_command},
+    [PLATFORM] = {"platform", platform_facts, PLATFORM_FACTS, derive_platform},
+};
+
+static const struct pj_table *const tables[] = {&activity, &last_command};
+
+const struct pj_projection pj_platform_activity = {
+    .name = "platform-activity",
+    .summary = "keep platform_activity: commands by platform and day, and each platform's last one",
+    .sources = sources,
+    .source_count = 1,
+    .entities = entities,
+    .entity_count = ENTITIES,
+    .tables = tables,
+    .table_count = 2,
+};
