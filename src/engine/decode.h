@@ -36,4 +36,12 @@ int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
                    struct pj_arena *arena, struct pj_value *values,
                    struct pj_error *error) PJ_MUST_CHECK;
 
+/*
+ * For people: one whole Avro body by its writer's schema alone, as JSON text in the arena (the
+ * forms are those of pj_avro_render). Errors are PJ_POISON.
+ */
+int pj_avro_to_json(const char *writer_schema, const void *body, size_t length,
+                    struct pj_arena *arena, const char **json, size_t *json_length,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
 #endif
