@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Avro records into values, by the schema of whoever wrote them (DESIGN §5).
+ * Avro records into values, by the schema of whoever wrote them.
  *
  * A decoder holds what a source wants of our schema. For each writer's schema it makes a plan,
  * once: which of the writer's fields go to which values, what is passed over, which defaults fill

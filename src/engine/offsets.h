@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Offsets and the fence (DESIGN §3): projectionist.consumer_offsets, through the two functions
+ * Offsets and the fence: projectionist.consumer_offsets, through the two functions
  * that a migration made, and the dead letters that travel in the same transaction.
  */
 #ifndef PJ_ENGINE_OFFSETS_H

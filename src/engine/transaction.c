@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One batch against Postgres: the transaction, and what to do when it fails (DESIGN §4). */
+/* One batch against Postgres: the transaction, and what to do when it fails. */
 
 enum { AT_ONCE_MOST = 8, FENCES_MOST = 3, LOGGED_MOST = 10 };
 
