@@ -243,10 +243,7 @@ def test_replayed_beside_running_consumers_is_as_if_in_time(world):
     for consumer in started:
         consumer.wait_until_ready()
     refused = len(letters(world)) - late
-    process = subprocess.Popen(
-        [consumers.program("projectionist"), "dead-letters", "replay", "--all", "--yes", "--json"],
-        env=consumers.environment({"POSTGRES_DSN": world.dsn}), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_replay(world)
     world.publish(second)
     out, err = process.communicate(timeout=180)
     assert process.returncode == FAILED, err  # for those that no schema helps
@@ -288,44 +285,76 @@ def test_without_the_consumers_and_with_discards(world):
     check_tables(world, stream)
 
 
-def test_each_exactly_once_whenever_it_is_killed(world, template):
+REPLAYED_LATER = ("watermark-metrics", PROJECTOR)
+
+
+def only_late(world):
+    """A stream of which two consumers have only letters, which could be replayed now."""
     schemas = LateSchemas()
     stream = scenario_run.Stream([scenario.Scenario(9, 40)], world.schema_ids, 9, garbage=False)
-    names = ("watermark-metrics", PROJECTOR)
-    records = [schemas.late(record) for record in stream.records]
-    scenario_run.run_in_peace(world, records, names)
-    count = len(letters(world))
-    assert count > 300 and world.count("safari_commands") == 0
+    scenario_run.run_in_peace(world, [schemas.late(record) for record in stream.records],
+                              REPLAYED_LATER)
+    assert len(letters(world)) > 300 and world.count("safari_commands") == 0
     schemas.register()
+    return stream
 
-    for kill in range(1, 4):
-        process = subprocess.Popen(
-            [consumers.program("projectionist"), "dead-letters", "replay", "--all", "--yes"],
-            env=consumers.environment({"POSTGRES_DSN": world.dsn}), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        database.wait_until(
-            lambda kill=kill: statuses(world).get("replayed", 0) >= kill * count // 5)
-        process.kill()
-        process.wait()
-        assert statuses(world)["open"] > 0, "it was done before it was killed"
-    # Two at once, to the end.
-    processes = [subprocess.Popen(
+
+def start_replay(world):
+    return subprocess.Popen(
         [consumers.program("projectionist"), "dead-letters", "replay", "--all", "--yes", "--json"],
         env=consumers.environment({"POSTGRES_DSN": world.dsn}), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    results = [process.communicate(timeout=120) for process in processes]
-    replayed = Counter(number for out, _ in results for number in json.loads(out)["replayed"])
-    assert set(replayed.values()) == {1}, "one was replayed by both"
-    poison = sum(sum(stream.dead_letters(name).values()) for name in names)
-    assert statuses(world).get("open", 0) == poison
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+
+def wait_for_share(world, fifths, count):
+    """Waits until so many fifths of the letters are replayed, and not all."""
+    database.wait_until(lambda: statuses(world).get("replayed", 0) >= fifths * count // 5)
+
+
+def check_as_undisturbed(world, stream, template):
+    poison = sum(sum(stream.dead_letters(name).values()) for name in REPLAYED_LATER)
+    assert statuses(world).get("open", 0) == poison
     with new_database(template=template) as dsn:
-        for name in names:
+        for name in REPLAYED_LATER:
             world.consumers.catch_up(name, POSTGRES_DSN=dsn, group=consumers.Consumers.new_group())
         with database.connect(dsn) as undisturbed:
             for table in ("safari_commands", "watermark_removals", "watermark_metrics"):
                 rows = database.table(undisturbed, table)
                 assert rows and world.rows(table) == rows, table
+
+
+def test_each_exactly_once_whenever_it_is_killed(world, template):
+    stream = only_late(world)
+    count = len(letters(world))
+    for kill in range(1, 4):
+        process = start_replay(world)
+        wait_for_share(world, kill, count)
+        process.kill()
+        process.communicate()
+        assert statuses(world)["open"] > 0, "it was done before it was killed"
+    # Two at once, to the end.
+    results = [process.communicate(timeout=120)
+               for process in [start_replay(world), start_replay(world)]]
+    replayed = Counter(number for out, _ in results for number in json.loads(out)["replayed"])
+    assert set(replayed.values()) == {1}, "one was replayed by both"
+    check_as_undisturbed(world, stream, template)
+
+
+def test_it_goes_on_where_its_connection_was_cut(world, template):
+    stream = only_late(world)
+    count = len(letters(world))
+    process = start_replay(world)
+    for cut in range(1, 5):
+        wait_for_share(world, cut, count)
+        ended = world.value(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = "
+            "current_database() AND application_name = 'projectionist'")
+        assert ended > 0, "it was done before"
+    out, err = process.communicate(timeout=120)
+    refused = len(json.loads(out)["refused"])
+    assert process.returncode == (FAILED if refused else 0), err
+    assert len(json.loads(out)["replayed"]) + refused == count
+    check_as_undisturbed(world, stream, template)
 
 
 @pytest.mark.parametrize("arguments, status", [
@@ -421,3 +450,10 @@ def test_a_registry_that_is_away_is_waited_for_and_then_given_up(world):
     assert statuses(world) == {"open": 3}
     assert "replayed 3" in run(world, "replay", "--all", "--yes").stdout
     assert world.count("safari_commands") == 3
+
+
+@pytest.mark.parametrize("command", ["list", "show", "replay", "discard"])
+def test_the_help_fits_a_terminal(command):
+    result = consumers.run("projectionist", "help", "dead-letters", command)
+    assert result.returncode == 0 and "EXAMPLES" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
