@@ -112,8 +112,8 @@ const struct pj_command pj_command_dead_letters_discard = {
     .description =
         "  Marks open dead letters as discarded, in one transaction, after asking: they\n"
         "  are no longer listed or counted as open. They stay in the table, whole, but\n"
-        "  cannot be replayed any more. The record itself stays in its topic; a rebuild\n"
-        "  meets it again.\n",
+        "  cannot be replayed any more. The record itself stays in its topic; a new\n"
+        "  group meets it again.\n",
     .examples = "  projectionist dead-letters discard 17 18\n"
                 "  projectionist dead-letters discard --all --reason 'wire format' --yes\n",
     .operands = "ID...|--all",

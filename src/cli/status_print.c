@@ -93,7 +93,7 @@ static void print_problem(const char *group, const struct pj_status_partition *p
                (long long)(partition->begin - partition->committed));
     else if (strcmp(partition->problem, "beyond-end") == 0)
         printf("%s: %s [%d] ends at %lld, before the committed offset: the topic was made anew; "
-               "'projectionist rebuild %s' follows it\n",
+               "'projectionist offsets set %s --to earliest' follows it\n",
                group, topic, number, (long long)partition->end, group);
     else
         printf("%s: %s [%d] does not exist in Kafka; 'projectionist topics create' makes topics\n",

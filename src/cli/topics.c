@@ -151,8 +151,8 @@ static const struct pj_option options[] = {
      .offset = offsetof(struct settings, retention_ms),
      .fallback = "-1",
      .argument = "MS",
-     .help = "How long records are kept, by their own time; -1 is for ever, which rebuilding "
-             "tables needs.",
+     .help = "How long records are kept, by their own time; -1 is for ever, which making "
+             "tables again needs.",
      .least = -1,
      .most = INT64_MAX},
     {.name = "max-message-bytes",

@@ -130,7 +130,7 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
         return pj_error_fatal(
             error, PJ_EXIT_TOPIC_RECREATED,
             "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was created anew; "
-            "rebuild the projection, or run under a new --group",
+            "`projectionist offsets set` or a new --group begins where it begins",
             partition->topic, partition->number, (long long)partition->high,
             (long long)partition->next_offset, engine->identity.group);
     if (partition->low <= partition->next_offset)
@@ -144,7 +144,7 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
         return pj_error_fatal(
             error, PJ_EXIT_GAP,
             "%s [%d] lacks the offsets %lld to %lld, removed by retention before they were read; "
-            "rebuild from a recording that has them, or go on without with --accept-gap",
+            "go on without them with --accept-gap, and publish them again if a recording has them",
             partition->topic, partition->number, (long long)partition->next_offset,
             (long long)partition->low - 1);
     if (pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,

@@ -378,8 +378,8 @@ int pj_facts_decode(struct pj_entity *entity, const void *data, size_t length,
     char key[37];
     uuid_unparse_lower(entity->key, key);
     return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                          "the stored facts of %s %s are damaged or of a newer version; run this "
-                          "version's rebuild",
+                          "the stored facts of %s %s are damaged or of a newer version; run the "
+                          "version that wrote them, or restore them from a backup",
                           entity->kind->name, key);
 }
 
