@@ -3,6 +3,9 @@
  * A consumer is a process of its own: `int main(int argc, char **argv)` of it is
  *
  *     return pj_consumer_main(&my_projection, argc, argv);
+ *
+ * Programs of other repositories link the installed library: projectionist::projectionist of
+ * CMake's find_package(projectionist), or pkg-config's projectionist.
  */
 #ifndef PROJECTIONIST_CONSUMER_H
 #define PROJECTIONIST_CONSUMER_H

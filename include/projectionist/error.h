@@ -3,7 +3,7 @@
  * Errors: one struct that is passed down and filled where a thing goes wrong.
  *
  * A fallible function returns 0, or -1 with *error filled. The class says what the caller at the
- * top does about it (DESIGN §4); a class that nobody set is fatal, so an unknown error stops the
+ * top does about it; a class that nobody set is fatal, so an unknown error stops the
  * process instead of being retried for ever or swallowed.
  */
 #ifndef PROJECTIONIST_ERROR_H

@@ -18,6 +18,8 @@
  * are decided by content, so merging is commutative, associative and idempotent; and rows are a
  * function of facts alone. So observe and derive must not read clocks, files, globals that change,
  * or anything else but their arguments.
+ *
+ * CONTRIBUTING has the steps of adding one; tests/sixth/platform_activity.c is one to copy.
  */
 #ifndef PROJECTIONIST_PROJECTION_H
 #define PROJECTIONIST_PROJECTION_H
@@ -31,7 +33,7 @@ struct pj_entity;     /* the facts of one entity */
 
 /* One event, decoded. Everything it points to lives until the batch is committed. */
 struct pj_event {
-    const struct pj_value *values; /* one per field of the source, in the order of its table */
+    const struct pj_value *values; /* one per field of the source, in the order of its fields */
     const char *topic;
     int32_t partition;
     int64_t offset;
@@ -42,19 +44,22 @@ struct pj_event {
  * A field to take out of the records of a topic. The path names fields of our schema with dots;
  * where a union holds several records, the record's name is a step of its own
  * ("body.CommandSubmitted.type"). Binding is by name, by our schema's aliases, then by the
- * writer's; a field that the writer lacks has our schema's default (DESIGN §5).
+ * writer's; a field that the writer lacks has our schema's default. What lies in a branch of a
+ * union that was not taken is null, whatever it requires.
  */
 struct pj_field {
     const char *path;
     enum pj_type type;   /* a record, map or array bound as PJ_JSONB is rendered as JSON;
-                          * bound as PJ_BOOL it tells whether it is there */
-    bool required;       /* null makes the record a dead letter */
+                          * bound as PJ_BOOL it is true where it is there, else null */
+    bool required;       /* null makes the record a dead letter; in a branch, if that was taken */
     uint32_t most_chars; /* a longer text makes it one too; 0: no bound */
 };
 
 struct pj_source {
     const char *topic;
-    const char *schema; /* our schema of the topic's records, JSON (pj_schema_… of schemas.h) */
+    /* Our schema of the topic's records, as JSON: what we read them as, whatever they were written
+     * with. In this repository it is pj_schema_<topic> of the generated "schemas.h". */
+    const char *schema;
     const struct pj_field *fields;
     size_t field_count;
     /*
@@ -184,7 +189,8 @@ struct pj_table {
      * Of a rollup: the SQL function that settles buckets from which something was taken back. Its
      * parameters are one array per key column, and a boolean[] that says where an extreme went:
      * minima and maxima cannot be subtracted. Buckets that are empty go. It runs behind the
-     * addition, in the same transaction.
+     * addition, in the same transaction. NULL leaves empty buckets behind, which breaks the law
+     * unless what an entity counts for never moves to another bucket.
      */
     const char *settle;
 };
@@ -212,8 +218,10 @@ struct pj_projection {
 /* --- in observe ------------------------------------------------------------------------------ */
 
 /*
- * Keeps the fact for the entity, unless a better one is known. `entity` and `fact` are indexes of
- * the projection's tables; `subkey` may be NULL; values are value_count of the kind, copied.
+ * Keeps the fact for the entity, unless a better one is known. `entity` is an index of the
+ * projection's entities, of whatever stage, `fact` one of that kind's facts; `subkey` may be NULL;
+ * values are value_count of the kind, copied. An entity that has no UUID of its own (a platform, a
+ * path) has that of its name: pj_uuid_of_name.
  */
 void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);
@@ -236,7 +244,8 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count);
 
 /* A row of an entity table, all null: fill its columns, the key first of all. Of a rollup table:
- * what this entity counts for in one bucket (sums, candidates for the extremes). */
+ * what this entity counts for in one bucket (sums, candidates for the extremes), as a whole: the
+ * engine adds the difference to what it counted for before. */
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table);
 
 /*
@@ -250,7 +259,9 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
 /*
  * Tells an entity of a later kind a fact that stays: it is kept or not by its order, like one from
  * observe, and never taken back. For what only grows (the last activity), so that the entity need
- * not remember each who told.
+ * not remember each who told. It must hold whatever else comes to be known of who tells: what a
+ * later event may change (the platform of a command that is told anew) breaks the law here; use
+ * pj_contribute, or pj_keep in observe.
  */
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);

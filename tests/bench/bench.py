@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import servers  # noqa: E402
 import stream  # noqa: E402
-from lib import consumers, events, kafka  # noqa: E402
+from lib import events, kafka, world  # noqa: E402
 from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
 from servers import BenchError, say  # noqa: E402
 
@@ -47,12 +47,6 @@ def parse(arguments):
 
 # --- the stage -------------------------------------------------------------------------------
 
-def program(*words):
-    result = consumers.run("projectionist", *words)
-    if result.returncode != 0:
-        raise BenchError(f"projectionist {' '.join(words)} failed: {result.stderr.strip()}")
-
-
 def published(count):
     """Whether an earlier run with --keep left the same stream."""
     try:
@@ -64,7 +58,6 @@ def published(count):
 
 
 def set_the_stage(count):
-    program("migrate")
     if published(count):
         return
     kafka.delete_topics(*events.TOPICS)
@@ -78,15 +71,14 @@ def set_the_stage(count):
 
 def measures(bench, wanted):
     """[(name, function)] of a round."""
-    every = {
-        "copy": [("copy", bench.copy),
-                 ("copy_large", lambda: bench.copy(LARGE_PIECE_ROWS)),
-                 ("copy_placeholders", lambda: bench.copy(placeholders=True))],
-        "recorder": [("recorder", bench.recorder)],
-        "placeholders": [("recorder_placeholders", lambda: bench.recorder(False))],
-        "projector": [("projector", bench.projector)],
-    }
-    return [pair for name in every if name in wanted for pair in every[name]]
+    # What is compared is side by side: the machine changes less from one to the next.
+    every = (("copy_large", "copy", lambda: bench.copy(LARGE_PIECE_ROWS)),
+             ("recorder", "recorder", bench.recorder),
+             ("copy", "copy", bench.copy),
+             ("projector", "projector", bench.projector),
+             ("copy_placeholders", "copy", lambda: bench.copy(placeholders=True)),
+             ("recorder_placeholders", "placeholders", lambda: bench.recorder(False)))
+    return [(name, run) for name, part, run in every if part in wanted]
 
 
 def measure(bench, wanted, rounds):
@@ -96,8 +88,8 @@ def measure(bench, wanted, rounds):
     bench.warm_up()
     pairs = measures(bench, wanted)
     for number in range(rounds):
-        # Each round begins with another one, so that none has the same before it every time.
-        for name, run in pairs[number % max(len(pairs), 1):] + pairs[:number % max(len(pairs), 1)]:
+        # Every other round backwards, so that none has the same before it every time.
+        for name, run in pairs if number % 2 == 0 else reversed(pairs):
             figures = run()
             results.setdefault(name, []).append(figures)
             say(f"round {number + 1}: {name} {figures['rate']:,.0f} a second "
@@ -115,9 +107,9 @@ def spread(values):
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
-def ratio(results, name, base):
-    return spread([ours["rate"] / theirs["rate"]
-                   for ours, theirs in zip(results[name], results[base])])
+def ratio(ours, theirs, value):
+    """Round by round."""
+    return spread([value(our) / value(their) for our, their in zip(ours, theirs)])
 
 
 def summarize(results):
@@ -139,11 +131,12 @@ def summarize(results):
         add(f"{name}.rate", f"{titles[name]}: rows/s" if name != "projector"
             else f"{titles[name]}: events/s", ",.0f", [run["rate"] for run in results[name]])
     for name, base in (("recorder", "copy"), ("recorder", "copy_large"),
-                       ("recorder_placeholders", "copy_placeholders"),
-                       ("recorder_placeholders", "copy")):
+                       ("recorder_placeholders", "copy_placeholders")):
         if name in results and base in results:
-            add(f"{name}/{base}", f"ratio: {titles[name]} / {titles[base]}", ".2f",
-                ratio(results, name, base))
+            for key, unit, value in (("rate", "rows/s", lambda run: run["rate"]),
+                                     ("cpu", "Postgres's CPU", lambda run: run["cpu"]["postgres"])):
+                add(f"{name}/{base}.{key}", f"ratio of {unit}: {titles[name]} / {titles[base]}",
+                    ".2f", ratio(results[name], results[base], value))
     for name in ("recorder", "recorder_placeholders", "projector"):
         for key, label, form in (("peak", "peak resident memory, MiB", ".1f"),
                                  ("to_first_commit", "process start to first commit, s", ".2f"),
@@ -207,8 +200,9 @@ def main():
     try:
         servers.cluster_up()
         set_the_stage(options.events)
-        bench = Bench(options.events, options.flags, folder)
-        report(options, measure(bench, options.only or WHAT, options.rounds))
+        with world.new_database() as dsn:
+            bench = Bench(dsn, options.events, options.flags, folder)
+            report(options, measure(bench, options.only or WHAT, options.rounds))
         return 0
     except (BenchError, AssertionError) as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -46,12 +46,13 @@ TRAILER = b"\xff\xff"
 
 
 class Bench:
-    def __init__(self, count, flags, folder):
+    def __init__(self, dsn, count, flags, folder):
+        self.dsn = dsn
         self.count = count
         self.commands = count // stream.PER_COMMAND
         self.flags = flags
         self.folder = folder
-        self.db = psycopg.connect(database.dsn(), autocommit=True)
+        self.db = psycopg.connect(dsn, autocommit=True)
         self.admin = servers.admin()  # a checkpoint is for superusers
         self.numbers = itertools.count(1)
         self.known_commands = None  # the rows that the projector makes, in COPY's binary format
@@ -109,7 +110,7 @@ class Bench:
         pieces = self.pieces(size, placeholders)
         self.truncate(known_commands=not placeholders)
         clock = Clock()
-        with psycopg.connect(database.dsn()) as connection:
+        with psycopg.connect(self.dsn) as connection:
             cursor = connection.cursor()
             for parents, rows in pieces:
                 if placeholders:
@@ -137,7 +138,7 @@ class Bench:
     @contextlib.contextmanager
     def program(self, name):
         group = f"bench-{next(self.numbers):02}-{name}-{uuid.uuid4().hex[:8]}"
-        program = Program(name, group, self.flags, self.folder)
+        program = Program(name, group, self.dsn, self.flags, self.folder)
         try:
             yield program
         except BaseException:
@@ -219,7 +220,7 @@ class Bench:
         offsets_before = sum(kafka.end_offsets(events.TELEMETRY).values())
         with self.program("event-recorder") as program:
             self.wait_until_committed(program, offsets_before)
-            watch = Watch(program.group)
+            watch = Watch(self.dsn, program.group)
             clock = Clock()
             consumed = program.seconds()
             sent = send_at_rate(schema_ids)
@@ -266,7 +267,8 @@ def send_at_rate(schema_ids):
 class Watch:
     """Asks for a group's offsets all the time, from a thread of its own."""
 
-    def __init__(self, group):
+    def __init__(self, dsn, group):
+        self.dsn = dsn
         self.group = group
         self.seen = {}  # {partition: ([next_offset], [time at which it was seen])}
         self.over = threading.Event()
@@ -274,7 +276,7 @@ class Watch:
         self.thread.start()
 
     def _run(self):
-        with psycopg.connect(database.dsn(), autocommit=True) as connection:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
             while not self.over.wait(0.001):
                 rows = connection.execute(
                     "SELECT partition, next_offset FROM projectionist.consumer_offsets WHERE "

@@ -126,7 +126,7 @@ class Clock:
 class Program:
     """A consumer that runs until it is stopped."""
 
-    def __init__(self, name, group, flags, folder):
+    def __init__(self, name, group, dsn, flags, folder):
         self.name = name
         self.group = group
         self.log_path = folder / f"{group}.log"
@@ -135,7 +135,8 @@ class Program:
         with open(self.log_path, "wb") as log:
             self.started_at = time.time()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, cwd="/", env=consumers.environment())
+                                            stderr=log, cwd="/",
+                                            env=consumers.environment({"POSTGRES_DSN": dsn}))
 
     def check(self):
         if self.process.poll() is not None:

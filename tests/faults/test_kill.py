@@ -12,7 +12,7 @@ import threading
 import stream as streams
 from world import PROGRAMS
 
-SECONDS = int(os.environ.get("PROJECTIONIST_SOAK_SECONDS", "20"))
+SECONDS = int(os.environ.get("PROJECTIONIST_SOAK_SECONDS", "15"))
 SEED = int(os.environ.get("PROJECTIONIST_SOAK_SEED", "1"))
 COMMANDS_A_SECOND = 120  # nine events each
 REPLICAS = 3

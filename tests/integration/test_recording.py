@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole recording, 51,987 real lifecycles, through both consumers, once and once more."""
+"""A whole recording, 51,987 real lifecycles, in their sessions, through three consumers, once and
+once more."""
 
 import collections
 import json
@@ -16,6 +17,13 @@ from lib.world import PROJECTOR, RECORDER, open_world
 
 COMMANDS = gaia_log.JOBS
 EVENTS = 155_933
+SESSIONS = 3_854
+SESSION_EVENTS = 6_424
+RECORDS = COMMANDS + 2 * EVENTS + SESSION_EVENTS
+TRACKER = "session-tracker"
+CONSUMERS = (PROJECTOR, RECORDER, TRACKER)
+KEYS = {"safari_commands": "command_id", "safari_events": "event_id",
+        "safari_sessions": "session_id"}
 SAMPLE = 97  # every how many events one is looked at whole
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -35,17 +43,24 @@ def replay(recording):
 
 
 def catch_up_together(world):
-    """Both consumers at the same time: they meet at the commands."""
-    both = [world.start(name, "--until-caught-up") for name in (PROJECTOR, RECORDER)]
-    for consumer in both:
+    """All consumers at the same time: two of them meet at the commands."""
+    started = [world.start(name, "--until-caught-up") for name in CONSUMERS]
+    for consumer in started:
         consumer.wait(0, deadline=180)
+
+
+def assert_caught_up(world):
+    """The projector and the recorder; the tracker, which reads all topics, by its status."""
+    world.assert_caught_up(world.group(PROJECTOR), events.COMMANDS)
+    world.assert_caught_up(world.group(RECORDER), events.TELEMETRY)
+    assert world.status()[world.group(TRACKER)]["lag"] == 0
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, template, recording):
     """The tables after the recording."""
     with open_world(tmp_path_factory.mktemp("recording"), 4, template) as opened:
-        assert replay(recording) == COMMANDS + 2 * EVENTS
+        assert replay(recording) == RECORDS
         catch_up_together(opened)
         yield opened
 
@@ -60,7 +75,7 @@ def frames(recording):
 
 def versions(world, table):
     """{key: (xmin, ctid)}: changes with every row that is written, even where it stays the same."""
-    key = {"safari_commands": "command_id", "safari_events": "event_id"}[table]
+    key = KEYS[table]
     with world.database.cursor() as cursor:
         cursor.execute(f"SELECT {key} AS key, xmin::text, ctid::text FROM {table}")
         return {row["key"]: (row["xmin"], row["ctid"]) for row in cursor}
@@ -73,6 +88,15 @@ def test_every_command_is_as_the_log_says(world):
         rows = {row.pop("command_id"): tuple(row.values()) for row in cursor}
     assert len(rows) == COMMANDS
     assert rows == gaia_expected.expected()
+
+
+def test_every_session_is_as_the_log_says(world):
+    with world.database.cursor() as cursor:
+        cursor.execute("SELECT session_id::text, (metadata->>'user')::int AS user, status, "
+                       "started_at, ended_at, last_activity_at FROM safari_sessions")
+        rows = {row.pop("session_id"): tuple(row.values()) for row in cursor}
+    assert len(rows) == SESSIONS
+    assert rows == gaia_expected.expected_sessions()
 
 
 def test_no_command_is_a_placeholder(world):
@@ -109,25 +133,24 @@ def test_events_are_whole(world, frames):
 
 def test_nothing_is_left_over(world):
     assert world.letters() == []
-    for group, topic in ((PROJECTOR, events.COMMANDS), (RECORDER, events.TELEMETRY)):
-        world.assert_caught_up(world.group(group), topic)
+    assert_caught_up(world)
+    for group in CONSUMERS:
         status = world.status()[world.group(group)]
         assert status["lag"] == 0
         assert {part["lag"] for part in status["partitions"]} == {0}
 
 
 def test_another_run_changes_nothing(world):
-    before = [versions(world, table) for table in ("safari_commands", "safari_events")]
-    world.catch_up()
-    assert [versions(world, table) for table in ("safari_commands", "safari_events")] == before
+    before = [versions(world, table) for table in KEYS]
+    world.catch_up(*CONSUMERS)
+    assert [versions(world, table) for table in KEYS] == before
 
 
 def test_the_recording_once_more_changes_nothing(world, recording):
     """Every record is a duplicate now, under a new offset."""
-    before = [versions(world, table) for table in ("safari_commands", "safari_events")]
-    assert replay(recording) == COMMANDS + 2 * EVENTS
+    before = [versions(world, table) for table in KEYS]
+    assert replay(recording) == RECORDS
     catch_up_together(world)
-    world.assert_caught_up(world.group(PROJECTOR), events.COMMANDS)
-    world.assert_caught_up(world.group(RECORDER), events.TELEMETRY)
-    assert [versions(world, table) for table in ("safari_commands", "safari_events")] == before
+    assert_caught_up(world)
+    assert [versions(world, table) for table in KEYS] == before
     assert world.letters() == []

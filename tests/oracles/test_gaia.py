@@ -32,6 +32,13 @@ def made_folder(tmp_path_factory):
     return folder
 
 
+def script_itself():
+    loader = SourceFileLoader("gaia_script", str(RECORDINGS / "gaia"))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader("gaia_script", loader))
+    loader.exec_module(script)
+    return script
+
+
 def messages(folder, topic):
     """[(message, event)] of a recording, as whoever replays it finds them."""
     schemas = {}
@@ -54,6 +61,10 @@ def cursor(event):
     return tuple(int(part) for part in event["cursor"].split("-"))
 
 
+def microseconds(at):
+    return int(at.timestamp()) * 1_000_000
+
+
 def test_the_commands_are_the_jobs(folder):
     rows = {}
     for _, event in messages(folder, "safari.commands"):
@@ -69,15 +80,13 @@ def test_the_commands_are_the_jobs(folder):
         elif body["status"] != "QUEUED":
             row[3] = at
     assert {key: tuple(row) for key, row in rows.items()} == {
-        key: (status, *(None if at is None else int(at.timestamp()) * 1_000_000 for at in times))
+        key: (status, *(None if at is None else microseconds(at) for at in times))
         for key, (status, *times) in gaia_expected.expected(JOBS).items()}
 
 
 def test_the_whole_log_gives_the_events_of_its_jobs():
     """Also the jobs that never ran, which come late in the log."""
-    loader = SourceFileLoader("gaia_script", str(RECORDINGS / "gaia"))
-    script = importlib.util.module_from_spec(importlib.util.spec_from_loader("gaia_script", loader))
-    loader.exec_module(script)
+    script = script_itself()
     found = script.read_events(script.read_jobs(gaia_log.lines(), gaia_log.JOBS))
     words = Counter(event.word for event in found)
     assert words == {"SUBMITTED": 51987, "QUEUED": 51987, "RUNNING": 51959, "SUCCEEDED": 41268,
@@ -97,14 +106,16 @@ def test_the_whole_log_gives_the_events_of_its_jobs():
 
 
 def test_records_come_in_order_of_time_with_rising_cursors(folder):
-    for topic in ("safari.commands", "safari.telemetry"):
+    for topic, key in (("safari.commands", "command_id"), ("safari.telemetry", "command_id"),
+                       ("safari.sessions", "session_id")):
         found = messages(folder, topic)
         stamps = [item["timestamp"].timestamp() * 1000 for item, _ in found]
         assert stamps == sorted(stamps)
         assert stamps == [event["emitted_at"] / 1000 for _, event in found]
-        cursors = [cursor(event) for _, event in found if event["cursor"]]
+        cursors = [cursor(event) for _, event in found if event.get("cursor")]
         assert cursors == sorted(set(cursors))
-        assert all(item["key"].decode() == event["command_id"] for item, event in found)
+        assert all(item["key"].decode() == event[key] for item, event in found)
+        assert len({event["event_id"] for _, event in found}) == len(found)
 
 
 def test_each_status_came_in_a_frame(folder):
@@ -123,6 +134,51 @@ def test_each_status_came_in_a_frame(folder):
         if body["error"] is not None:
             expected["error"] = body["error"]
         assert json.loads(frame["payload"]) == expected
+
+
+def test_sessions_are_those_of_the_users(folder):
+    """Each is opened once and closed at most once, and every command was sent to one of them."""
+    want = gaia_expected.expected_sessions(JOBS)
+    opened, closed = {}, {}
+    for _, event in messages(folder, "safari.sessions"):
+        name, body = event["body"]
+        where = opened if name == "SessionOpened" else closed
+        assert event["session_id"] not in where
+        where[event["session_id"]] = body, event["emitted_at"]
+    assert {key: (json.loads(body["metadata"])["user"], at) for key, (body, at) in opened.items()} \
+        == {key: (row[0], microseconds(row[2])) for key, row in want.items()}
+    assert {key: (body["reason"], at) for key, (body, at) in closed.items()} == {
+        key: ("done", microseconds(row[3])) for key, row in want.items() if row[1] == "closed"}
+    sent_to = {}
+    for _, event in messages(folder, "safari.commands"):
+        name, body = event["body"]
+        if name == "CommandSubmitted":
+            target = body["target"]
+            opening, since = opened[target["session_id"]]
+            assert event["emitted_at"] >= since
+            assert target["account_id"] == opening["account_id"]
+            assert target["platform"] == opening["platform"] == "sora"
+            sent_to.setdefault(target["session_id"], []).append(event["command_id"])
+    assert list(sent_to.values()) == [
+        [gaia_log.command_id(number) for number in numbers]
+        for _, numbers in gaia_expected.sessions_of_jobs(JOBS).values()]
+
+
+def test_the_whole_log_gives_the_sessions_of_its_users():
+    script = script_itself()
+    found = script.read_session_events(script.read_jobs(gaia_log.lines(), gaia_log.JOBS))
+    assert Counter(event.word for event in found) == {"OPENED": 3854, "CLOSED": 2570}
+    assert len({event.job.user for event in found}) == 84
+    # A user's sessions do not overlap: each that is closed is so before the next one opens.
+    ends = {(event.job.user, event.job.number): event.milliseconds
+            for event in found if event.word == "CLOSED"}
+    before = {}
+    for event in found:
+        if event.word == "OPENED":
+            assert ends.get((event.job.user, before.get(event.job.user)), 0) < event.milliseconds
+            before[event.job.user] = event.job.number
+    assert Counter(row[1] for row in gaia_expected.expected_sessions().values()) == {
+        "closed": 2570, "expired": 1282, "active": 2}
 
 
 def test_a_recording_is_made_once_and_always_the_same(folder, tmp_path):

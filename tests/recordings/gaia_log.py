@@ -39,6 +39,11 @@ def command_id(job):
     return str(uuid.uuid5(NAMESPACE, f"job {job}"))
 
 
+def session_id(job):
+    """The session that was opened for a job, by the job's number."""
+    return str(uuid.uuid5(NAMESPACE, f"session of job {job}"))
+
+
 def _download():
     """The source distribution through pip, which checks its hash before it looks inside."""
     SDIST.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The projection of tests/sixth, added as CONTRIBUTING says: two replicas of it, one of which is
+killed, keep its tables, and the product and its five projections do not mind."""
+
+from collections import Counter
+from datetime import datetime, timezone
+from uuid import UUID
+
+import pytest
+from lib import consumers, database, events
+from lib.events import COMMANDS, HOUR, MINUTE
+
+SIXTH = "platform-activity"
+OTHERS = {
+    "command-projector": ["safari_commands"],
+    "event-recorder": ["safari_events"],
+    "video-catalog": ["safari_videos"],
+    "watermark-metrics": ["watermark_removals", "watermark_metrics"],
+    "session-tracker": ["safari_sessions"],
+}
+MIGRATION = consumers.REPOSITORY / "tests/sixth/9000_platform_activity.sql"
+QUICK = {  # so that a killed replica is missed within seconds
+    "KAFKA_SESSION_TIMEOUT_MS": "3000",
+    "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
+    "BATCH_RECORDS": "20",
+}
+ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "RUNNING")
+PLATFORMS = ("sora", "flow", None)
+BEGIN = events.START - 7 * 24 * HOUR  # brokers refuse what is long to come
+
+
+def life(number):
+    """A command: submitted half an hour after the one before, and, by its number, how it ended.
+    Every fifth is told twice."""
+    command = events.id_of("sixth", number)
+    at = BEGIN + number * HOUR // 2
+    told = [
+        events.command_submitted(command, at, target=events.target(
+            platform=PLATFORMS[number % len(PLATFORMS)])),
+        events.status_changed(command, "RUNNING", at + MINUTE, counter=2 * number),
+        events.status_changed(command, ENDS[number % len(ENDS)], at + 2 * MINUTE,
+                              counter=2 * number + 1),
+    ]
+    return told * (2 if number % 5 == 0 else 1)
+
+
+def lives(*numbers):
+    return [event for number in range(*numbers) for event in life(number)]
+
+
+def time_of(microseconds):
+    return datetime.fromtimestamp(microseconds / 1_000_000, timezone.utc)
+
+
+def expected_activity(count):
+    """The rows of platform_activity after the first `count` commands."""
+    buckets = {}
+    for number in range(count):
+        platform = PLATFORMS[number % len(PLATFORMS)]
+        if platform is None:
+            continue
+        day = time_of(BEGIN + number * HOUR // 2).replace(hour=0, minute=0, second=0,
+                                                          microsecond=0)
+        buckets.setdefault((platform, day), Counter()).update(
+            ["submitted", ENDS[number % len(ENDS)]])
+    rows = [{"platform": platform, "day": day, "submitted": bucket["submitted"],
+             "succeeded": bucket["SUCCEEDED"], "failed": bucket["FAILED"]}
+            for (platform, day), bucket in buckets.items()]
+    return sorted(rows, key=lambda row: [str(value) for value in row.values()])
+
+
+def expected_last(count):
+    last = {PLATFORMS[number % len(PLATFORMS)]: number for number in range(count)}
+    return [{"platform": platform, "command_id": UUID(events.id_of("sixth", last[platform])),
+             "type": "sora.generate", "submitted_at": time_of(BEGIN + last[platform] * HOUR // 2)}
+            for platform in sorted(filter(None, last))]
+
+
+def assert_rows(world, count):
+    assert world.rows("platform_activity") == expected_activity(count)
+    assert world.rows("platform_last_command") == expected_last(count)
+
+
+@pytest.mark.partitions(4)
+def test_a_sixth_projection(world):
+    half, count = 150, 300
+    world.publish(lives(half))
+    world.catch_up(*OTHERS)
+    tables = [table for tables in OTHERS.values() for table in tables]
+    before = {table: world.rows(table) for table in tables}
+    assert before["safari_commands"] and before["safari_videos"]
+
+    world.database.execute(MIGRATION.read_text())
+    replicas = [world.start(SIXTH, **QUICK) for _ in range(2)]
+    for replica in replicas:
+        replica.wait_until(lambda: replica.metric("projectionist_assigned_partitions") == 2)
+    killed, left = replicas
+    world.publish(lives(half, count))
+    database.wait_until(lambda: world.value(
+        "SELECT count(*) FROM projectionist.consumer_offsets WHERE owner = %s AND next_offset > 0",
+        [killed.owner]), message="the replica that is to be killed has done nothing")
+    killed.kill()
+    world.wait_for_ends(world.group(SIXTH), COMMANDS)
+    assert_rows(world, count)
+
+    # What was told again counts once.
+    world.publish(lives(0, count, 7))
+    world.wait_for_ends(world.group(SIXTH), COMMANDS)
+    assert_rows(world, count)
+    left.stop()
+
+    assert {table: world.rows(table) for table in tables} == before, "it wrote what is not its own"
+    world.catch_up(*OTHERS)
+    assert world.count("safari_commands") == count
+    assert world.letters() == []
+    status = world.status()
+    lags = {name: status[world.group(name)]["lag"] for name in (SIXTH, *OTHERS)}
+    assert set(lags.values()) == {0}, lags
+    again = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": world.dsn})
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_bucket_that_everything_has_left_goes(world):
+    """The earliest submission counts, also where it is told last."""
+    world.database.execute(MIGRATION.read_text())
+    command = events.id_of("sixth", "moves")
+    for day, platform in ((1, "flow"), (0, "sora")):
+        world.publish([events.command_submitted(command, BEGIN + day * 24 * HOUR,
+                                                target=events.target(platform=platform))])
+        world.catch_up(SIXTH)
+        buckets = [(row["platform"], row["submitted"]) for row in world.rows("platform_activity")]
+        assert buckets == [(platform, 1)]
+    assert world.count("platform_last_command") == 2
+
+
+def test_without_its_migration_it_says_so(world):
+    world.publish(lives(1))
+    started = world.start(SIXTH)
+    started.wait(6)
+    assert "platform_activity" in started.log
