@@ -23,6 +23,10 @@ struct pj_command {
     int (*run)(const struct pj_config *config, const void *settings, struct pj_error *error);
 };
 
+extern const struct pj_command pj_command_dead_letters_discard;
+extern const struct pj_command pj_command_dead_letters_list;
+extern const struct pj_command pj_command_dead_letters_replay;
+extern const struct pj_command pj_command_dead_letters_show;
 extern const struct pj_command pj_command_migrate;
 extern const struct pj_command pj_command_offsets_set;
 extern const struct pj_command pj_command_offsets_show;

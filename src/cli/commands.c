@@ -2,8 +2,16 @@
 #include "cli/cli.h"
 
 const struct pj_command *const pj_commands[] = {
-    &pj_command_status,      &pj_command_migrate,       &pj_command_offsets_show,
-    &pj_command_offsets_set, &pj_command_topics_create, &pj_command_schemas_register,
+    &pj_command_status,
+    &pj_command_migrate,
+    &pj_command_dead_letters_list,
+    &pj_command_dead_letters_show,
+    &pj_command_dead_letters_replay,
+    &pj_command_dead_letters_discard,
+    &pj_command_offsets_show,
+    &pj_command_offsets_set,
+    &pj_command_topics_create,
+    &pj_command_schemas_register,
 };
 
 const size_t pj_command_count = sizeof pj_commands / sizeof pj_commands[0];

@@ -3,7 +3,7 @@
  * Kafka's side of a consumer (librdkafka; no other file of the engine includes it): membership in
  * the group, records, ends of partitions.
  *
- * Nothing here decides what a partition's next offset is: Postgres does (DESIGN §3). Rebalances
+ * Nothing here decides what a partition's next offset is: Postgres does. Rebalances
  * are only noted when they come; the engine carries them out when no transaction is open.
  */
 #ifndef PJ_ENGINE_CONSUMER_H

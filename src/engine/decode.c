@@ -255,3 +255,20 @@ int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
                             decoding.reader.end - decoding.reader.at);
     return 0;
 }
+
+int pj_avro_to_json(const char *writer_schema, const void *body, size_t length,
+                    struct pj_arena *arena, const char **json, size_t *json_length,
+                    struct pj_error *error)
+{
+    struct pj_schema *schema;
+    struct pj_avro_reader reader;
+    if (pj_schema_parse(&schema, writer_schema, error) != 0)
+        return -1;
+    pj_avro_reader_init(&reader, body, length, error);
+    int status = pj_avro_render(&reader, pj_schema_root(schema), arena, json, json_length);
+    if (status == 0 && reader.at != reader.end)
+        status = pj_error_set(error, PJ_POISON, "%td bytes are left over behind the Avro record",
+                              reader.end - reader.at);
+    pj_schema_free(schema);
+    return status;
+}

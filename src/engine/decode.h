@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Avro records into values, by the schema of whoever wrote them (DESIGN §5).
+ * Avro records into values, by the schema of whoever wrote them.
  *
  * A decoder holds what a source wants of our schema. For each writer's schema it makes a plan,
  * once: which of the writer's fields go to which values, what is passed over, which defaults fill
@@ -35,5 +35,13 @@ void pj_plan_free(struct pj_plan *plan); /* NULL is allowed */
 int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
                    struct pj_arena *arena, struct pj_value *values,
                    struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * For people: one whole Avro body by its writer's schema alone, as JSON text in the arena (the
+ * forms are those of pj_avro_render). Errors are PJ_POISON.
+ */
+int pj_avro_to_json(const char *writer_schema, const void *body, size_t length,
+                    struct pj_arena *arena, const char **json, size_t *json_length,
+                    struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

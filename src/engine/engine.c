@@ -122,7 +122,7 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
 
 /* --- rebalances ------------------------------------------------------------------------------ */
 
-/* DESIGN §3: a low watermark above our offset is a loss; an end below it is another topic. */
+/* A low watermark above our offset is a loss; an end below it is another topic. */
 static int check_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
                      struct pj_error *error)
 {

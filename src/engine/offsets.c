@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { AHEAD_MOST_MS = 24 * 3600 * 1000 };
+
 static const uint32_t take_types[] = {PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT,
                                       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY};
 static const struct pj_statement take_statement = {
@@ -252,6 +254,27 @@ int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity
     return pj_postgres_queue(postgres, &gap_statement, parameters, error);
 }
 
+/* A clock that runs a day ahead must not expire what is alive. */
+int64_t pj_offsets_event_time(const struct pj_source *source, const struct pj_value *values,
+                              int64_t timestamp_ms)
+{
+    const struct pj_value *time = &values[source->event_time];
+    if (source->event_time == 0 || !time->present ||
+        (timestamp_ms >= 0 && time->integer / 1000 > timestamp_ms + AHEAD_MOST_MS))
+        return INT64_MIN;
+    return time->integer;
+}
+
+const char *pj_offsets_reason_text(struct pj_arena *arena, const struct pj_error *reason)
+{
+    char *message = pj_arena_string(arena, reason->message, strlen(reason->message));
+    for (char *c = message; *c; c++) {
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+            *c = '?';
+    }
+    return message;
+}
+
 int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
                            const struct pj_record *record, int32_t schema_id,
                            const struct pj_error *reason, struct pj_arena *arena,
@@ -267,12 +290,6 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
     const char *headers_copy =
         headers != NULL ? pj_arena_string(arena, headers, strlen(headers)) : NULL;
     free(headers);
-    /* The reason may quote bytes of the record; in a text column they must be harmless. */
-    char *message = pj_arena_string(arena, reason->message, strlen(reason->message));
-    for (char *c = message; *c; c++) {
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-            *c = '?';
-    }
     struct pj_parameter parameters[] = {
         text_parameter(identity->cluster_id),
         text_parameter(identity->group),
@@ -287,7 +304,7 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
         pj_binary_scalar(arena, PJ_INT, &schema),
         text_parameter(pj_error_class_name(reason->class)),
         text_parameter(*reason->sqlstate ? reason->sqlstate : NULL),
-        text_parameter(message),
+        text_parameter(pj_offsets_reason_text(arena, reason)),
     };
     return pj_postgres_queue(postgres, &letter_statement, parameters, error);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Offsets and the fence (DESIGN §3): projectionist.consumer_offsets, through the two functions
+ * Offsets and the fence: projectionist.consumer_offsets, through the two functions
  * that a migration made, and the dead letters that travel in the same transaction.
  */
 #ifndef PJ_ENGINE_OFFSETS_H
@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "engine/consumer.h"
 #include "engine/postgres.h"
-#include "projectionist/value.h"
+#include "projectionist/projection.h"
 
 /* Who is asking; borrowed. */
 struct pj_identity {
@@ -58,6 +58,15 @@ int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *i
 int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity *identity,
                           const struct pj_partition *partition, struct pj_arena *arena,
                           struct pj_error *error) PJ_MUST_CHECK;
+
+/* The time that a decoded record counts with for stream time: INT64_MIN where it has none, or one
+ * that lies more than 24 h ahead of its Kafka timestamp (-1: none). */
+int64_t pj_offsets_event_time(const struct pj_source *source, const struct pj_value *values,
+                              int64_t timestamp_ms);
+
+/* The reason's message as a dead letter keeps it: it may quote bytes of the record, and those must
+ * be harmless in a text column and on a terminal. */
+const char *pj_offsets_reason_text(struct pj_arena *arena, const struct pj_error *reason);
 
 /* Queues a dead letter: the record whole, with the reason. */
 int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,

@@ -78,7 +78,7 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
     }
     enum pj_error_class class = pj_postgres_class(sqlstate);
     /* Two transactions met at an entity that neither had seen: the loser reads the winner's facts
-     * when it tries again (DESIGN §2, claiming). */
+     * when it tries again. */
     if (strcmp(sqlstate, "23505") == 0 && table != NULL && strncmp(table, "state_", 6) == 0)
         class = PJ_RETRY;
     char first_context[120] = "";

@@ -8,7 +8,7 @@
  * those queued behind it, COMMIT included. Every wait is a poll(2) that first calls the idle hook,
  * in which the engine decodes the next batch.
  *
- * Errors carry their SQLSTATE and the class that DESIGN §4 gives it. After PJ_RETRY with
+ * Errors carry their SQLSTATE and their class (error.h). After PJ_RETRY with
  * pj_postgres_broken() true the connection is gone; open another.
  */
 #ifndef PJ_ENGINE_POSTGRES_H

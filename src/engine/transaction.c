@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One batch against Postgres: the transaction, and what to do when it fails (DESIGN §4). */
+/* One batch against Postgres: the transaction, and what to do when it fails. */
 
-enum { AT_ONCE_MOST = 8, FENCES_MOST = 3, LOGGED_MOST = 10, AHEAD_MOST_MS = 24 * 3600 * 1000 };
+enum { AT_ONCE_MOST = 8, FENCES_MOST = 3, LOGGED_MOST = 10 };
 
 /* Sets of partitions in one batch are small: what the group gave to one member. */
 static void advance(struct pj_advance *advances, size_t *count, struct pj_partition *partition,
@@ -26,17 +26,6 @@ static void advance(struct pj_advance *advances, size_t *count, struct pj_partit
         return;
     }
     advances[(*count)++] = (struct pj_advance){partition, next_offset, stream_time};
-}
-
-/* A clock that runs a day ahead must not expire what is alive. */
-static int64_t event_time(const struct pj_source *source, const struct pj_item *item)
-{
-    const struct pj_value *time = &item->values[source->event_time];
-    int64_t recorded_ms = item->record.timestamp_ms;
-    if (item->state != PJ_ITEM_DECODED || source->event_time == 0 || !time->present ||
-        (recorded_ms >= 0 && time->integer / 1000 > recorded_ms + AHEAD_MOST_MS))
-        return INT64_MIN;
-    return time->integer;
 }
 
 static int compare_advances(const void *a, const void *b)
@@ -237,9 +226,13 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
         outcome.records++;
         if (item->state == PJ_ITEM_DECODED)
             observe(engine, batch, item, fold);
-        advance(
-            advances, &count, item->record.partition, item->record.offset + 1,
-            event_time(&engine->projection->sources[item->record.partition->topic_index], item));
+        const struct pj_record *record = &item->record;
+        const struct pj_source *source =
+            &engine->projection->sources[record->partition->topic_index];
+        advance(advances, &count, record->partition, record->offset + 1,
+                item->state == PJ_ITEM_DECODED
+                    ? pj_offsets_event_time(source, item->values, record->timestamp_ms)
+                    : INT64_MIN);
     }
     if (count == 0)
         return 0;

@@ -32,6 +32,11 @@ CATALOG = "video-catalog"
 METRICS = "watermark-metrics"
 TRACKER = "session-tracker"
 CONSUMERS = (PROJECTOR, RECORDER, CATALOG, METRICS, TRACKER)
+READERS = {  # of the topics, by (is_session, is_frame) of their events
+    (False, False): {PROJECTOR, CATALOG, METRICS, TRACKER},
+    (False, True): {RECORDER, CATALOG, METRICS, TRACKER},
+    (True, False): {TRACKER},
+}
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -147,36 +152,40 @@ def order(event):
 
 def can_apply(consumer, event):
     """Whether the event is none of the consumer's dead letters; a topic that it does not read has
-    none of them."""
-    if is_session(event):
-        metadata = event["body"][1].get("metadata")
-        return consumer != TRACKER or metadata is None or is_json(metadata)
+    none of them. What jsonb cannot hold is one everywhere."""
+    if consumer not in READERS[is_session(event), is_frame(event)]:
+        return True
+    if not all(is_json(text) for text in _json_texts(event) if text is not None):
+        return False
     if is_frame(event):
-        return _can_apply_frame(consumer, event)
-    if consumer == RECORDER:
-        return True
+        return consumer not in (CATALOG, METRICS) or _is_good_fact(event)
     submitted, status = submission_in(event), status_in(event)
-    if status is not None and status["status"] not in WORDS:
-        return False
-    if consumer == PROJECTOR:
-        text = submitted["payload"] if submitted else status["result"]
-        return text is None or is_json(text)
     if submitted:
-        parsed = (submitted["type"] in ("session.create", "session.close")
-                  if consumer == TRACKER else submitted["type"].startswith("sora."))
-        return not parsed or is_object(submitted["payload"])
-    return consumer == TRACKER or status["result"] is None or is_object(status["result"])
+        return not _is_parsed(consumer, submitted["type"]) or is_object(submitted["payload"])
+    if status:
+        parsed = consumer in (CATALOG, METRICS) and status["result"] is not None
+        return status["status"] in WORDS and (not parsed or is_object(status["result"]))
+    return True
 
 
-def _can_apply_frame(consumer, frame):
-    payload = frame["payload"]
-    if consumer == RECORDER:
-        return payload is None or is_json(payload)
-    if consumer not in (CATALOG, METRICS) or frame["type"] not in NEEDED or payload is None:
+def _json_texts(event):
+    content = event if is_frame(event) else event["body"][1]
+    return [content.get(name) for name in ("payload", "result", "metadata")]
+
+
+def _is_parsed(consumer, command_type):
+    """Whether the consumer wants the members of such a command's payload."""
+    if consumer == TRACKER:
+        return command_type in ("session.create", "session.close")
+    return consumer in (CATALOG, METRICS) and command_type.startswith("sora.")
+
+
+def _is_good_fact(frame):
+    if frame["type"] not in NEEDED or frame["payload"] is None:
         return True
-    if not is_object(payload):
+    if not is_object(frame["payload"]):
         return False
-    content = json.loads(payload)
+    content = json.loads(frame["payload"])
     return (frame["type"] not in (PROMPT, CLEANED) or "batch_index" not in content
             or type(content["batch_index"]) is int
             and 0 <= content["batch_index"] <= GREATEST_BATCH_INDEX)

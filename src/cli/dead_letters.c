@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/dead_letters.h"
+
+#include "cli/time_text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int64_t pj_letter_number(const struct pj_result *result, int row, int column)
+{
+    return strtoll(pj_cli_text(result, row, column), NULL, 10);
+}
+
+/* --- parameters ------------------------------------------------------------------------------ */
+
+enum { NUMBER_TEXT = 24 };
+
+/* "{1,2,3}", malloc'ed. */
+static int id_array(char *const *ids, int count, char **array, struct pj_error *error)
+{
+    size_t length = 0;
+    *array = malloc((size_t)count * NUMBER_TEXT + 3);
+    if (*array == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (int i = 0; i < count; i++) {
+        int64_t id;
+        if (pj_parse_integer("the id of a dead letter", ids[i], 1, INT64_MAX, &id, error) != 0) {
+            free(*array);
+            *array = NULL;
+            return -1;
+        }
+        length += (size_t)snprintf(*array + length, NUMBER_TEXT, "%c%lld", i == 0 ? '{' : ',',
+                                   (long long)id);
+    }
+    snprintf(*array + length, 3, "}");
+    return 0;
+}
+
+static int time_parameter(const char *option, const char *text, char number[NUMBER_TEXT],
+                          const char **parameter, struct pj_error *error)
+{
+    int64_t microseconds;
+    *parameter = NULL;
+    if (text == NULL)
+        return 0;
+    if (pj_time_parse(option, text, &microseconds, error) != 0)
+        return -1;
+    snprintf(number, NUMBER_TEXT, "%lld", (long long)microseconds);
+    *parameter = number;
+    return 0;
+}
+
+int pj_letter_query(struct pj_postgres *postgres, const char *sql,
+                    const struct pj_letter_filter *filter, char *const *ids, int id_count,
+                    struct pj_result **result, struct pj_error *error)
+{
+    char since[NUMBER_TEXT];
+    char until[NUMBER_TEXT];
+    char limit[NUMBER_TEXT];
+    char *array = NULL;
+    const char *parameters[PJ_LETTER_PARAMETERS] = {
+        filter->projection, filter->group, filter->reason,
+        filter->status != NULL ? filter->status : "open"};
+    if (time_parameter("--since", filter->since, since, &parameters[4], error) != 0 ||
+        time_parameter("--until", filter->until, until, &parameters[5], error) != 0 ||
+        (id_count > 0 && id_array(ids, id_count, &array, error) != 0))
+        return -1;
+    snprintf(limit, sizeof limit, "%lld", (long long)filter->limit);
+    parameters[6] = filter->key;
+    parameters[7] = array;
+    parameters[8] = filter->limit > 0 ? limit : NULL;
+    int status = pj_postgres_query(postgres, sql, PJ_LETTER_PARAMETERS, parameters, result, error);
+    free(array);
+    if (status == 0)
+        return 0;
+    if (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0)
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "the database has no table of dead letters yet; 'projectionist "
+                              "migrate' makes it");
+    struct pj_error cause = *error;
+    if (strncmp(cause.sqlstate, "22", 2) == 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "a filter cannot be understood: %.600s",
+                              cause.message);
+    return -1;
+}
+
+/* --- choosing -------------------------------------------------------------------------------- */
+
+/* Every id that was named: one that does not exist is a slip of the pen, one that is resolved may
+ * be a repetition. */
+static int check_ids(struct pj_postgres *postgres, const struct pj_config *config,
+                     struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT id, status, to_char(resolved_at AT TIME ZONE 'UTC', "
+        "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM projectionist.dead_letters WHERE " PJ_LETTER_WHERE
+        " ORDER BY id" PJ_LETTER_LIMIT_SQL;
+    const struct pj_letter_filter everything = {.status = "all"};
+    struct pj_result *result;
+    if (pj_letter_query(postgres, sql, &everything, config->operands, config->operand_count,
+                        &result, error) != 0)
+        return -1;
+    int status = 0;
+    for (int i = 0; i < config->operand_count && status == 0; i++) {
+        int64_t id = strtoll(config->operands[i], NULL, 10);
+        int row = 0;
+        while (row < pj_result_rows(result) && pj_letter_number(result, row, 0) != id)
+            row++;
+        if (row == pj_result_rows(result))
+            status = pj_error_set(error, PJ_FATAL, "there is no dead letter %lld; nothing was done",
+                                  (long long)id);
+        else if (strcmp(pj_cli_text(result, row, 1), "open") != 0)
+            fprintf(stderr, "dead letter %lld was %s at %s already\n", (long long)id,
+                    pj_cli_text(result, row, 1), pj_cli_text(result, row, 2));
+    }
+    pj_result_free(result);
+    return status;
+}
+
+int pj_letter_choose(struct pj_postgres *postgres, const struct pj_config *config,
+                     const struct pj_letter_filter *filter, bool all, struct pj_result **result,
+                     struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT id, projection, consumer_group, topic, partition, record_offset, message "
+        "FROM projectionist.dead_letters WHERE " PJ_LETTER_WHERE " ORDER BY id" PJ_LETTER_LIMIT_SQL;
+    if (all && config->operand_count > 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "give either ids or --all, not both");
+    if (!all && config->operand_count == 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "which dead letters? give their ids, or --all with or without "
+                              "filters; 'projectionist dead-letters list' shows them");
+    if (!all && check_ids(postgres, config, error) != 0)
+        return -1;
+    return pj_letter_query(postgres, sql, filter, config->operands, config->operand_count, result,
+                           error);
+}

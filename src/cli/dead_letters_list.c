@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* projectionist dead-letters list: what could not be applied, and why, and how often. */
+#include "cli/dead_letters.h"
+#include "cli/text_table.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define PJ_LETTER_LIMIT "100"
+
+struct settings {
+    struct pj_cli_servers servers;
+    struct pj_letter_filter filter;
+    bool json;
+};
+
+static const char letters_sql[] =
+    "SELECT id, to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), "
+    "consumer_group, projection, topic, partition, record_offset, status, sqlstate, message "
+    "FROM projectionist.dead_letters WHERE " PJ_LETTER_WHERE " ORDER BY id" PJ_LETTER_LIMIT_SQL;
+enum { ID, FAILED_AT, GROUP, PROJECTION, TOPIC, PARTITION, OFFSET, STATUS, SQLSTATE, MESSAGE };
+
+static const char totals_sql[] =
+    "SELECT " PJ_LETTER_LIKE_REASON ", count(*), sum(count(*)) OVER () "
+    "FROM projectionist.dead_letters WHERE " PJ_LETTER_WHERE
+    " AND $9::bigint IS NULL GROUP BY 1 ORDER BY 2 DESC, 1";
+
+/* Reasons are plain ASCII; on a line of a table they end where it does. */
+enum { REASON_MOST = 72, REASON_TEXT = 80 };
+static const char *cut(char text[REASON_TEXT], const char *reason)
+{
+    if (strlen(reason) <= REASON_MOST)
+        return reason;
+    snprintf(text, REASON_TEXT, "%.*s...", REASON_MOST - 3, reason);
+    return text;
+}
+
+static void print_text(const struct pj_result *letters, const struct pj_result *totals)
+{
+    static const char *const titles[] = {">ID",    "FAILED AT", "CONSUMER",
+                                         "RECORD", "STATUS",    "REASON"};
+    static const char *const total_titles[] = {">LETTERS", "REASON"};
+    char text[512];
+    char reason[REASON_TEXT];
+    if (pj_result_rows(letters) == 0) {
+        puts("no dead letters");
+        return;
+    }
+    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    for (int row = 0; row < pj_result_rows(letters); row++) {
+        pj_text_table_add(table, pj_cli_text(letters, row, ID));
+        pj_text_table_add(table, pj_cli_text(letters, row, FAILED_AT));
+        pj_text_table_add(table, pj_cli_text(letters, row, GROUP));
+        snprintf(text, sizeof text, "%s[%s]@%s", pj_cli_text(letters, row, TOPIC),
+                 pj_cli_text(letters, row, PARTITION), pj_cli_text(letters, row, OFFSET));
+        pj_text_table_add(table, text);
+        pj_text_table_add(table, pj_cli_text(letters, row, STATUS));
+        pj_text_table_add(table, cut(reason, pj_cli_text(letters, row, MESSAGE)));
+    }
+    pj_text_table_print(table, stdout);
+    pj_text_table_free(table);
+    putchar('\n');
+    table = pj_text_table_new(total_titles, sizeof total_titles / sizeof total_titles[0]);
+    for (int row = 0; row < pj_result_rows(totals); row++) {
+        pj_text_table_add(table, pj_number_text(text, pj_letter_number(totals, row, 1)));
+        pj_text_table_add(table, cut(reason, pj_cli_text(totals, row, 0)));
+    }
+    pj_text_table_print(table, stdout);
+    pj_text_table_free(table);
+    int64_t all = pj_letter_number(totals, 0, 2);
+    if (all > pj_result_rows(letters))
+        printf("\n%lld more are not listed; --limit 0 lists all\n",
+               (long long)(all - pj_result_rows(letters)));
+}
+
+static void print_json(const struct pj_result *letters, const struct pj_result *totals)
+{
+    json_t *array = json_array();
+    json_t *reasons = json_array();
+    int64_t all = 0;
+    for (int row = 0; row < pj_result_rows(letters); row++)
+        json_array_append_new(
+            array, json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s?, s:s}", "id",
+                             (json_int_t)pj_letter_number(letters, row, ID), "failed_at",
+                             pj_cli_text(letters, row, FAILED_AT), "group",
+                             pj_cli_text(letters, row, GROUP), "projection",
+                             pj_cli_text(letters, row, PROJECTION), "topic",
+                             pj_cli_text(letters, row, TOPIC), "partition",
+                             (json_int_t)pj_letter_number(letters, row, PARTITION), "offset",
+                             (json_int_t)pj_letter_number(letters, row, OFFSET), "status",
+                             pj_cli_text(letters, row, STATUS), "sqlstate",
+                             pj_result_value(letters, row, SQLSTATE, NULL), "reason",
+                             pj_cli_text(letters, row, MESSAGE)));
+    for (int row = 0; row < pj_result_rows(totals); row++) {
+        all += pj_letter_number(totals, row, 1);
+        json_array_append_new(reasons,
+                              json_pack("{s:s, s:I}", "reason", pj_cli_text(totals, row, 0),
+                                        "letters", (json_int_t)pj_letter_number(totals, row, 1)));
+    }
+    json_t *document = json_pack("{s:I, s:o, s:o}", "total", (json_int_t)all, "letters", array,
+                                 "reasons", reasons);
+    json_dumpf(document, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(document);
+}
+
+static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+{
+    const struct settings *settings = opaque;
+    struct pj_letter_filter unlimited = settings->filter;
+    struct pj_postgres *postgres = NULL;
+    struct pj_result *letters = NULL;
+    struct pj_result *totals = NULL;
+    int status = -1;
+    unlimited.limit = 0;
+    if (pj_cli_postgres(&postgres, config, &settings->servers, error) == 0 &&
+        pj_letter_query(postgres, letters_sql, &settings->filter, NULL, 0, &letters, error) == 0 &&
+        pj_letter_query(postgres, totals_sql, &unlimited, NULL, 0, &totals, error) == 0) {
+        if (settings->json)
+            print_json(letters, totals);
+        else
+            print_text(letters, totals);
+        status = PJ_EXIT_OK;
+    }
+    pj_result_free(letters);
+    pj_result_free(totals);
+    pj_postgres_close(postgres);
+    return status;
+}
+
+static const struct pj_option options[] = {
+    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_LETTER_FILTER_OPTIONS(struct settings),
+    {.name = "status",
+     .letter = 's',
+     .kind = PJ_OPTION_CHOICE,
+     .offset = offsetof(struct settings, filter.status),
+     .fallback = "open",
+     .argument = "STATUS",
+     .choices = "open|replayed|discarded|all",
+     .help = "Only letters that are in this state."},
+    {.name = "json",
+     .kind = PJ_OPTION_BOOL,
+     .offset = offsetof(struct settings, json),
+     .help = "Print one JSON object instead of tables for people."},
+    PJ_CLI_TIMEOUT_OPTION,
+    {0},
+};
+
+const struct pj_command pj_command_dead_letters_list = {
+    .name = "dead-letters list",
+    .summary = "list records that could not be applied",
+    .description = "  Lists the dead letters: records that a consumer set aside because they can\n"
+                   "  never be applied as they are, with the reason; then how often each reason\n"
+                   "  occurs among all that the filters let through (N stands for a number).\n",
+    .examples = "  projectionist dead-letters list\n"
+                "  projectionist dead-letters list --reason 'schema id' --group event-recorder\n"
+                "  projectionist dead-letters list --status all --since 2026-11-21T00:00:00Z\n"
+                "  projectionist dead-letters list --json | jq '.reasons'\n",
+    .options = options,
+    .settings_size = sizeof(struct settings),
+    .run = run,
+};
