@@ -9,7 +9,7 @@ expected(events) takes the event dicts of lib.events, in any order and any numbe
 """
 
 from lib import events as contract
-from lib import oracle_sessions, oracle_videos
+from lib import oracle_metrics, oracle_sessions, oracle_videos
 from lib.oracle_facts import (CATALOG, CONSUMERS, PROJECTOR, RANKS, RECORDER, WORDS,
                               can_apply, is_command, is_frame, json_of, known_commands, moment,
                               order, status_in, submission_in, time_of, uuid_of)
@@ -45,7 +45,7 @@ def expected(events, timestamps=None):
         "projectionist.idempotency_conflicts": conflicts,
         "safari_videos": oracle_videos.videos(known),
         "watermark_removals": removals,
-        "watermark_metrics": oracle_videos.metrics(removals),
+        "watermark_metrics": oracle_metrics.metrics(removals),
         "safari_sessions": oracle_sessions.sessions(
             events, lambda event: _timestamp(event, timestamps or {})),
     }
@@ -78,7 +78,8 @@ def different(have, want, key):
     columns = (key,) if isinstance(key, str) else key
     left, right = ({tuple(row[column] for column in columns): row for row in rows}
                    for rows in (have, want))
-    return [(one, left.get(one), right.get(one)) for one in sorted(left.keys() | right.keys(), key=str)
+    keys = sorted(left.keys() | right.keys(), key=str)
+    return [(one, left.get(one), right.get(one)) for one in keys
             if left.get(one) != right.get(one)]
 
 

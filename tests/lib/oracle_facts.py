@@ -125,7 +125,9 @@ def is_frame(event):
 
 def submission_in(event):
     """The body of a CommandSubmitted, else None."""
-    return event["body"][1] if is_command(event) and event["body"][0] == "CommandSubmitted" else None
+    if is_command(event) and event["body"][0] == "CommandSubmitted":
+        return event["body"][1]
+    return None
 
 
 def status_in(event):
@@ -237,7 +239,8 @@ class Command:
         self.prompts, self.cleaned = {}, {}
         self.ready = self.downloaded = self.attempted = None
         self.has_batch_index = False
-        for frame in sorted((frame for frame in self._frames if frame["type"] in NEEDED), key=order):
+        needed = [frame for frame in self._frames if frame["type"] in NEEDED]
+        for frame in sorted(needed, key=order):
             content = _content(frame["payload"])
             self.has_batch_index |= "batch_index" in content and frame["type"] != ATTEMPTED
             index = content.get("batch_index", 0)

@@ -127,7 +127,8 @@ class Scenario:
 
     def records(self, schema_ids, seed=0, topics=None, **options):
         """The deliveries as lib.kafka records. topics: {topic of the contract: topic to use}."""
-        return [self.record(event, schema_ids, topics) for event in self.deliveries(seed, **options)]
+        return [self.record(event, schema_ids, topics)
+                for event in self.deliveries(seed, **options)]
 
     def record(self, event, schema_ids, topics=None):
         """The lib.kafka record of an event."""

@@ -141,7 +141,7 @@ class Command:
         return {"cleaned_path": cleaned, "cleaned_size": size // 2}
 
     def _attempt(self, path):
-        """A removal is attempted; it takes milliseconds, or ages by a clock that is set meanwhile."""
+        """A removal is attempted; it takes milliseconds, or ages by a clock that is set."""
         self._frame("action.attempted", {"action": "WATERMARK_REMOVAL", "input_path": path})
         longest = self.scenario.choose((0, 10, 20_000, 20_000, 20_000))
         self._pass(0, longest)

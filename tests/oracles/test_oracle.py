@@ -3,7 +3,7 @@
 
 import uuid
 
-from lib import events, oracle, oracle_videos
+from lib import events, oracle, oracle_metrics
 from lib.events import HOUR, MINUTE, SECOND, START as T
 from lib.oracle_facts import time_of
 
@@ -151,9 +151,9 @@ def test_metrics_count_each_removal_once():
 
 
 def test_bins_are_eight_for_each_power_of_two():
-    assert [oracle_videos.histogram_bin(ms) for ms in (-5, 0, 1, 2, 3, 4, 5, 8, 9, 15, 16)] == [
+    assert [oracle_metrics.histogram_bin(ms) for ms in (-5, 0, 1, 2, 3, 4, 5, 8, 9, 15, 16)] == [
         0, 0, 1, 9, 13, 17, 19, 25, 26, 32, 33]
-    assert oracle_videos.histogram_bin(2**31 - 1) == oracle_videos.HISTOGRAM_BINS - 1
+    assert oracle_metrics.histogram_bin(2**31 - 1) == oracle_metrics.HISTOGRAM_BINS - 1
 
 
 # --- safari_sessions -------------------------------------------------------------------------
