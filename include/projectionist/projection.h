@@ -159,6 +159,11 @@ struct pj_parent {
     int column;         /* of the child table: the foreign key, a PJ_UUID */
     int seen_at;        /* of the child table: when the parent was first heard of */
     const char *ensure; /* schema-qualified; NULL ends a list */
+    /*
+     * Or NULL: the SQL function (keys uuid[]) that takes placeholders away which nothing refers to
+     * any more. It is told of the keys that rows refer to no longer, behind the rows' writes.
+     */
+    const char *release;
 };
 
 struct pj_table {
@@ -175,6 +180,11 @@ struct pj_table {
      */
     const struct pj_table *part_of;
     const struct pj_parent *parents; /* or NULL */
+    /*
+     * Or NULL: the SQL function (one array per key column) that takes rows away, in place of a
+     * DELETE: where rows of another projection refer to them, which has not heard of it yet.
+     */
+    const char *remove;
     /*
      * Of a rollup: the SQL function that settles buckets from which something was taken back. Its
      * parameters are one array per key column, and a boolean[] that says where an extreme went:

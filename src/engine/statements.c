@@ -183,11 +183,26 @@ static struct pj_statement make_insert(struct pj_statements *statements,
     return finish(statements, &sql, table, all_columns(table), "insert");
 }
 
+/* "SELECT function($1, $2": an array per key column; their number. */
+static int add_call(struct sql *sql, const struct pj_table *table, const char *function)
+{
+    int parameter = 0;
+    add(sql, "SELECT %s(", function);
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        add(sql, "%s$%d", c > 0 ? ", " : "", ++parameter);
+    return parameter;
+}
+
 static struct pj_statement make_remove(struct pj_statements *statements,
                                        const struct pj_table *table)
 {
     struct sql sql = {.length = 0};
     uint64_t columns = key_columns(table);
+    if (table->remove != NULL) {
+        add_call(&sql, table, table->remove);
+        add(&sql, ")");
+        return finish(statements, &sql, table, columns, "remove");
+    }
     add(&sql, "DELETE FROM ");
     add_table(&sql, statements, table);
     add(&sql, " t USING ");
@@ -243,10 +258,7 @@ static struct pj_statement make_settle(struct pj_statements *statements,
 {
     struct sql sql = {.length = 0};
     uint64_t columns = key_columns(table);
-    int parameter = 0;
-    add(&sql, "SELECT %s(", table->settle);
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        add(&sql, "%s$%d", c > 0 ? ", " : "", ++parameter);
+    int parameter = add_call(&sql, table, table->settle);
     add(&sql, ", $%d)", ++parameter);
     struct pj_statement settle = finish(statements, &sql, table, columns, "settle");
     ((uint32_t *)settle.types)[settle.parameter_count++] = PJ_OID_BOOL_ARRAY;

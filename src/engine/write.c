@@ -17,6 +17,7 @@ enum { SETTLED_SLOTS = 1 << 15 };
 struct ensure {
     const char *function;
     struct pj_statement statement;
+    struct pj_statement release; /* name NULL: none */
     struct ensure *next;
 };
 
@@ -52,6 +53,13 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
                 .parameter_count = 2,
                 .types = ensure_types,
             };
+            if (parent->release != NULL)
+                ensure->release = (struct pj_statement){
+                    .name = pj_arena_printf(arena, "pj_%s", parent->release),
+                    .sql = pj_arena_printf(arena, "SELECT %s($1)", parent->release),
+                    .parameter_count = 1,
+                    .types = ensure_types,
+                };
             ensure->next = writer->ensures;
             writer->ensures = ensure;
         }
@@ -227,6 +235,14 @@ static void remember_settled(struct pj_writer *writer, const char *array, int le
     }
 }
 
+static struct ensure *find_ensure(const struct pj_writer *writer, const struct pj_parent *parent)
+{
+    struct ensure *ensure = writer->ensures;
+    while (ensure->function != parent->ensure)
+        ensure = ensure->next;
+    return ensure;
+}
+
 static int ensure_parents(struct pj_writer *writer, struct pj_postgres *postgres,
                           const struct pj_parent *parent, const struct pj_value *const *rows,
                           size_t count, struct pj_arena *arena, struct pj_written *written,
@@ -240,9 +256,7 @@ static int ensure_parents(struct pj_writer *writer, struct pj_postgres *postgres
     }
     if (wanted.count == 0)
         return 0;
-    struct ensure *ensure = writer->ensures;
-    while (ensure->function != parent->ensure)
-        ensure = ensure->next;
+    const struct ensure *ensure = find_ensure(writer, parent);
     struct pj_parameter parameters[2] = {
         pj_binary_array(arena, PJ_UUID, wanted.rows, wanted.count, 0),
         pj_binary_array(arena, PJ_TIMESTAMPTZ, wanted.rows, wanted.count, 1),
@@ -272,6 +286,26 @@ static int ensure_all(struct pj_writer *writer, struct pj_postgres *postgres,
             return -1;
     }
     return 0;
+}
+
+/* Behind the writes of a table's rows: the parents that they refer to no longer. */
+static int release_parents(struct pj_writer *writer, struct pj_postgres *postgres,
+                           const struct pj_parent *parent, const struct pj_row_changes *changes,
+                           struct pj_arena *arena, struct pj_error *error)
+{
+    struct pairs left = pairs_new(arena, changes->count);
+    for (size_t i = 0; i < changes->count; i++) {
+        const struct pj_row_change *change = &changes->items[i];
+        bool gone =
+            change->operation == PJ_ROW_DELETE ||
+            (change->operation == PJ_ROW_UPDATE && (change->changed >> parent->column & 1) != 0);
+        if (gone && change->before[parent->column].present)
+            pairs_add(&left, arena, change->before[parent->column].uuid, pj_null());
+    }
+    if (left.count == 0)
+        return 0;
+    struct pj_parameter parameter = pj_binary_array(arena, PJ_UUID, left.rows, left.count, 0);
+    return pj_postgres_queue(postgres, &find_ensure(writer, parent)->release, &parameter, error);
 }
 
 /* --- rows ------------------------------------------------------------------------------------ */
@@ -351,6 +385,12 @@ static int write_entity_table(struct pj_writer *writer, struct pj_postgres *post
         queue_rows(postgres, &statements->insert, table, UINT64_MAX, sorted.inserts,
                    sorted.insert_count, arena, error) != 0)
         return -1;
+    const struct pj_parent *parent = table->parents;
+    for (; parent != NULL && parent->ensure != NULL; parent++) {
+        if (parent->release != NULL &&
+            release_parents(writer, postgres, parent, changes, arena, error) != 0)
+            return -1;
+    }
     return 0;
 }
 

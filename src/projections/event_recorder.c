@@ -40,7 +40,7 @@ static const struct pj_table events = {
     .column_count = E_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {E_COMMAND_ID, E_EMITTED_AT, "projectionist.ensure_commands"},
+            {E_COMMAND_ID, E_EMITTED_AT, "projectionist.ensure_commands", NULL},
             {0},
         },
 };

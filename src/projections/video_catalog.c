@@ -55,9 +55,10 @@ static const struct pj_table videos = {
     .column_count = V_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {V_COMMAND_ID, V_CREATED_AT, "projectionist.ensure_commands"},
+            {V_COMMAND_ID, V_CREATED_AT, "projectionist.ensure_commands", NULL},
             {0},
         },
+    .remove = "projectionist.remove_videos",
 };
 
 /* --- facts ----------------------------------------------------------------------------------- */

@@ -52,8 +52,9 @@ static const struct pj_table removals = {
     .column_count = W_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {W_COMMAND_ID, W_CREATED_AT, "projectionist.ensure_commands"},
-            {W_VIDEO_ID, W_CREATED_AT, "projectionist.ensure_videos"},
+            {W_COMMAND_ID, W_CREATED_AT, "projectionist.ensure_commands", NULL},
+            {W_VIDEO_ID, W_CREATED_AT, "projectionist.ensure_videos",
+             "projectionist.release_videos"},
             {0},
         },
 };

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Removals refer to videos that another consumer makes and takes away again, sooner or later than
+the removals learn of it."""
+
+import pytest
+
+from lib import events, oracle, scenario_run
+from lib.events import SECOND, START
+
+pytestmark = pytest.mark.partitions(1)
+
+CATALOG, METRICS = oracle.CATALOG, "watermark-metrics"
+CLEAN, DOWNLOAD = events.id_of("clean"), events.id_of("download")
+PATH = "/videos/raw.mp4"
+
+# Nobody has submitted the command of the second yet, so it is a video, which the first has cleaned.
+KNOWN = [events.command_submitted(CLEAN, type="sora.clean", payload={"input_path": PATH}),
+         events.telemetry("sora.video.downloaded", START + SECOND, command_id=DOWNLOAD,
+                          payload={"file_path": PATH, "file_size": 7}, counter=1)]
+
+
+def submitted(type, seconds):
+    return events.command_submitted(DOWNLOAD, START + seconds * SECOND, type=type)
+
+
+def check(world, happened):
+    """All consumers have caught up: the tables are what the events say."""
+    world.catch_up(*scenario_run.TOPICS_OF)
+    have, want = scenario_run.tables_of(world), oracle.expected(happened)
+    for table in want:
+        problems = scenario_run.report(table, have[table], want[table], happened)
+        assert not problems, problems
+    assert world.letters() == []
+
+
+@pytest.mark.parametrize("first", [METRICS, CATALOG])
+def test_a_video_that_was_none_leaves_nothing(world, first):
+    """Both orders: the placeholder is made before and after the catalog knew the video."""
+    told = submitted("sora.download", 2)
+    world.publish(KNOWN)
+    world.catch_up(first)
+    world.publish([told])
+    world.catch_up(first)
+    check(world, [*KNOWN, told])
+
+
+def test_a_placeholder_that_another_removal_needs_stays(world):
+    other = events.command_submitted(events.id_of("another"), type="sora.clean",
+                                     payload={"input_path": PATH})
+    moved = events.telemetry("sora.video.downloaded", START + 2 * SECOND, command_id=DOWNLOAD,
+                             payload={"file_path": "/elsewhere.mp4", "file_size": 7}, counter=2)
+    elsewhere = events.command_submitted(events.id_of("third"), type="sora.clean",
+                                         payload={"input_path": "/elsewhere.mp4"})
+    happened = [*KNOWN, other, moved, elsewhere]
+    for count in range(2, len(happened) + 1):
+        world.publish(happened[count - 1:count] if count > 2 else KNOWN)
+        world.catch_up(METRICS)
+    check(world, happened)
+
+
+def test_a_video_that_went_and_came_back_has_its_removals(world):
+    """The catalog takes it away and makes it again while the removals know of neither."""
+    late, early = submitted("sora.download", 5), submitted("sora.generate", 4)
+    world.publish(KNOWN)
+    check(world, KNOWN)
+    world.publish([late])
+    world.catch_up(CATALOG)
+    world.publish([early])
+    check(world, [*KNOWN, late, early])
