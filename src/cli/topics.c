@@ -3,8 +3,10 @@
 #include "cli/cli.h"
 #include "cli/kafka.h"
 
+#include "base/clock.h"
 #include "schemas.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +61,32 @@ static void warn_of(const struct pj_kafka_topic *topic, const struct settings *s
             topic->name, topic->name);
 }
 
+/* A topic is made once the brokers that are asked for it know it, which may be a moment later. */
+static int wait_until_known(struct pj_kafka *kafka, const char *const *names, size_t count,
+                            int64_t timeout_ms, struct pj_error *error)
+{
+    int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
+    struct pj_kafka_topic *topics = calloc(count, sizeof *topics);
+    if (topics == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    int status = 0;
+    for (size_t known = 0; status == 0 && known < count;) {
+        known = 0;
+        for (size_t i = 0; i < count; i++)
+            topics[i] = (struct pj_kafka_topic){.name = names[i]};
+        status = pj_kafka_describe(kafka, topics, count, error);
+        for (size_t i = 0; status == 0 && i < count; i++)
+            known += topics[i].partitions > 0;
+        if (status == 0 && known < count && pj_clock_monotonic_ms() > deadline)
+            status =
+                pj_error_set(error, PJ_RETRY, "Kafka made the topics, but does not show them yet");
+        if (status == 0 && known < count)
+            poll(NULL, 0, 20);
+    }
+    free(topics);
+    return status;
+}
+
 static int create_missing(struct pj_kafka *kafka, const struct pj_kafka_topic *topics, size_t count,
                           const struct settings *settings, struct pj_error *error)
 {
@@ -76,6 +104,8 @@ static int create_missing(struct pj_kafka *kafka, const struct pj_kafka_topic *t
             names[missing.count++] = topics[i].name;
     }
     int status = missing.count > 0 ? pj_kafka_create(kafka, &missing, error) : 0;
+    if (status == 0 && missing.count > 0 && !settings->dry_run)
+        status = wait_until_known(kafka, names, missing.count, settings->servers.timeout_ms, error);
     free(names);
     return status;
 }
