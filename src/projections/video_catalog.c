@@ -191,12 +191,17 @@ static void derive_video_of(const struct production *production, uint32_t index,
         base[B_CLEANED_PATH] = cleaned->values[CLEANED_OUTPUT_PATH];
         base[B_CLEANED_SIZE] = cleaned->values[CLEANED_FILE_SIZE];
     }
-    const json_t *told = production->batch ? item : production->result;
-    base[B_CLEANED_PATH] = production_first(
-        base[B_CLEANED_PATH], production_text(production, told, "cleaned_path", "cleanedPath"));
+    if (!production->batch)
+        base[B_CLEANED_PATH] =
+            production_first(base[B_CLEANED_PATH], production_text(production, production->result,
+                                                                   "cleaned_path", "cleanedPath"));
     if (!production->batch && base[B_CLEANED_PATH].present)
-        base[B_CLEANED_SIZE] = production_first(
-            base[B_CLEANED_SIZE], production_number(told, "cleaned_size", "cleanedSize"));
+        base[B_CLEANED_SIZE] =
+            production_first(base[B_CLEANED_SIZE],
+                             production_number(production->result, "cleaned_size", "cleanedSize"));
+    /* As with the raw path: a result that lists items may belong to a command of any type. */
+    base[B_CLEANED_PATH] = production_first(
+        base[B_CLEANED_PATH], production_text(production, item, "cleaned_path", "cleanedPath"));
     uint8_t id[16];
     production_video_id(production, index, id);
     pj_contribute(production->derivation, VIDEO, id, VIDEO_BASE, NULL, base);

@@ -86,6 +86,15 @@ Test(video_catalog, a_batch_counts_from_zero)
                       "status=FAILED|metadata={\"batch_index\":2,\"error\":\"blocked\"}|");
 }
 
+Test(video_catalog, a_list_of_results_counts_for_one_video_too)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 3000, "SUCCEEDED",
+                  "{\"results\":[{\"path\":\"/r\",\"cleaned_path\":\"/c\"}]}", NULL);
+    safari_expect(&s, "raw_path=/r|raw_size_bytes=null|cleaned_path=/c|cleaned_size_bytes=null|"
+                      "status=CLEANED|");
+}
+
 Test(video_catalog, a_clean_of_a_catalogued_path)
 {
     safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
