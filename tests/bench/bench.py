@@ -7,7 +7,6 @@ import os
 import platform
 import signal
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -161,14 +160,16 @@ def summarize(results):
 def machine():
     model = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
                   if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "-C", servers.REPOSITORY, "rev-parse", "--short", "HEAD"],
-                            capture_output=True, text=True, check=False).stdout.strip()
-    return {"processor": model, "cores": os.cpu_count(), "commit": commit or None}
+    # Named by tests/bench/run, and only of programs that it built.
+    built = os.environ.get("PROJECTIONIST_BENCH_BUILT")
+    return {"processor": model, "cores": os.cpu_count(), "programs": os.environ["PROJECTIONIST_BIN"],
+            "commit": built or None}
 
 
 def print_table(options, about, lines):
     print(f"{options.events:,} events, {options.rounds} rounds, {about['cores']} cores "
-          f"({about['processor']}), flags: {' '.join(options.flags) or 'none'}\n")
+          f"({about['processor']}), programs of "
+          f"{about['commit'] or about['programs']}, flags: {' '.join(options.flags) or 'none'}\n")
     cells = [(label, *(format(values[key], form) for key in ("median", "least", "most")))
              for _, label, form, values in lines]
     widths = [max(len(row[i]) for row in [*cells, ("", "MEDIAN", "LEAST", "MOST")])
