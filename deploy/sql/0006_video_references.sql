@@ -9,7 +9,8 @@
 CREATE OR REPLACE FUNCTION projectionist.release_videos(p_keys UUID[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM FROM safari_videos AS v WHERE v.video_id = ANY (p_keys) AND v.placeholder
+    -- Those that are no placeholders, too: one may just be becoming one again.
+    PERFORM FROM safari_videos AS v WHERE v.video_id = ANY (p_keys)
         ORDER BY v.video_id FOR UPDATE;
     DELETE FROM safari_videos AS v WHERE v.video_id = ANY (p_keys) AND v.placeholder
         AND NOT EXISTS (SELECT FROM watermark_removals AS w WHERE w.video_id = v.video_id);
