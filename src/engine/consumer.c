@@ -80,6 +80,10 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_consumer_settings *s
     }
     /* From 2.2 on; before, the pause after a full queue cannot be set. */
     rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "20", reason, sizeof reason);
+    /* There it is a second, unless something else wakes the broker's thread (measured). */
+    if (rd_kafka_version() < 0x02020000 &&
+        set(conf, "topic.metadata.refresh.interval.ms", "100", error) != 0)
+        return -1;
     for (size_t i = 0; i < properties->count; i++) {
         const struct pj_property *property = &properties->items[i];
         for (size_t f = 0; f < sizeof fixed / sizeof fixed[0]; f++) {

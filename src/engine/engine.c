@@ -107,9 +107,9 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
         return 0;
     if (pj_postgres_open(&engine->postgres, &engine->postgres_settings, error) != 0)
         return -1;
-    /* A plan made while a table was small would scan it whole when it is large. */
-    if (pj_postgres_script(engine->postgres, "SET plan_cache_mode = force_custom_plan", error) !=
-            0 ||
+    /* A plan made while a table was small would scan it whole when it is large. (Plans made anew
+     * each time would be so for every row that a foreign key checks, too.) */
+    if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off", error) != 0 ||
         (!engine->tables_checked && check_tables(engine, error) != 0)) {
         pj_postgres_close(engine->postgres);
         engine->postgres = NULL;
