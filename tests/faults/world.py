@@ -34,8 +34,7 @@ class NewDatabase:
 
     def __exit__(self, *_):
         with database.connect() as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)")
-                               .format(sql.Identifier(self.name)))
+            database.drop(connection, self.name)
 
 
 def dsn(name):

@@ -4,12 +4,13 @@
 import contextlib
 import os
 import subprocess
-import time
 import uuid
 from pathlib import Path
 
 import psycopg
 from psycopg import conninfo, sql
+
+from lib import database
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("PROJECTIONIST_BIN") or REPOSITORY / "build/dev/bin") / "projectionist"
@@ -53,18 +54,6 @@ def cli(*arguments, **options):
     return finish(start(*arguments, **options))
 
 
-def drop_database(connection, name):
-    """An autovacuum worker may be in it, which only a superuser could end: it leaves by itself."""
-    deadline = time.monotonic() + ADMIN_WAIT
-    while True:
-        try:
-            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
-            return
-        except psycopg.errors.InsufficientPrivilege:
-            if time.monotonic() > deadline:
-                raise
-
-
 @contextlib.contextmanager
 def temporary_database():
     """An empty database, by its DSN."""
@@ -75,4 +64,4 @@ def temporary_database():
         try:
             yield conninfo.make_conninfo(server, dbname=name)
         finally:
-            drop_database(connection, name)
+            database.drop(connection, name)

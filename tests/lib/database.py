@@ -57,6 +57,20 @@ def next_offsets(connection, group):
         return {(topic, partition): offset for topic, partition, offset in cursor}
 
 
+def drop(connection, name):
+    """Drops a database, with whoever is in it. An autovacuum worker may be, which only a superuser
+    could end: it leaves by itself."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+            return
+        except psycopg.errors.InsufficientPrivilege:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(INTERVAL)
+
+
 def wait_until(condition, deadline=DEADLINE, message="the condition did not come true"):
     """Calls condition until what it returns is true, and returns that. An AssertionError or a lost
     connection in it counts as "not yet"; past the deadline (seconds) the last one is raised."""

@@ -36,7 +36,7 @@ def new_database(migrated=True, template=None):
         yield dsn
     finally:
         with psycopg.connect(database.dsn(), autocommit=True) as server:
-            server.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+            database.drop(server, name)
 
 
 def new_topics(partitions):
