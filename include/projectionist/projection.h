@@ -193,6 +193,11 @@ struct pj_table {
      * unless what an entity counts for never moves to another bucket.
      */
     const char *settle;
+    /*
+     * Or 0: the column (a PJ_BOOL that the projection leaves NULL) that is true in rows which others
+     * made so that foreign keys hold. Such a row is not this projection's: a rebuild leaves it.
+     */
+    size_t placeholder;
 };
 
 /* A duration that the operator may set for this projection: the flag --<name>. Rows that are there

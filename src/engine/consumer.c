@@ -174,6 +174,8 @@ static struct pj_partition *find_partition(struct pj_consumer *consumer, const c
     partition->topic = consumer->topics[topic_index];
     partition->number = number;
     partition->told_offset = -1;
+    partition->start_offset = -1;
+    partition->stop_offset = -1;
     consumer->partitions[consumer->partition_count++] = partition;
     return partition;
 }
@@ -195,29 +197,61 @@ static void forget_rebalance(struct pj_consumer *consumer)
     consumer->rebalance_list = NULL;
 }
 
+/* An assignment or a revocation to be carried out, of at most so many partitions. */
+static void begin_rebalance(struct pj_consumer *consumer, enum pj_rebalance_kind kind, size_t most)
+{
+    forget_rebalance(consumer);
+    consumer->rebalance.kind = kind;
+    consumer->rebalance.partitions = calloc(most + 1, sizeof *consumer->rebalance.partitions);
+    if (consumer->rebalance.partitions == NULL)
+        abort();
+}
+
+static void add_to_rebalance(struct pj_rebalance *rebalance, struct pj_partition *partition)
+{
+    if (partition != NULL)
+        rebalance->partitions[rebalance->count++] = partition;
+}
+
+static void sort_rebalance(struct pj_rebalance *rebalance)
+{
+    qsort(rebalance->partitions, rebalance->count, sizeof *rebalance->partitions,
+          compare_partitions);
+}
+
 /* Only noted: librdkafka waits until assign or unassign is called, which may be later. */
 static void on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     (void)kafka;
     struct pj_consumer *consumer = opaque;
-    forget_rebalance(consumer);
+    bool assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    begin_rebalance(consumer, assign ? PJ_REBALANCE_ASSIGN : PJ_REBALANCE_REVOKE,
+                    (size_t)list->cnt);
     consumer->group_answered = true;
-    struct pj_rebalance *rebalance = &consumer->rebalance;
-    rebalance->kind =
-        code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? PJ_REBALANCE_ASSIGN : PJ_REBALANCE_REVOKE;
-    rebalance->partitions = calloc((size_t)list->cnt + 1, sizeof *rebalance->partitions);
     consumer->rebalance_list = rd_kafka_topic_partition_list_copy(list);
-    if (rebalance->partitions == NULL)
-        abort();
-    for (int i = 0; i < list->cnt; i++) {
+    for (int i = 0; i < list->cnt; i++)
+        add_to_rebalance(&consumer->rebalance, find_partition(consumer, list->elems[i].topic,
+                                                              list->elems[i].partition));
+    sort_rebalance(&consumer->rebalance);
+}
+
+void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *stretches,
+                         size_t count)
+{
+    for (size_t i = 0; i < consumer->partition_count; i++)
+        consumer->partitions[i]->assigned = false;
+    begin_rebalance(consumer, PJ_REBALANCE_ASSIGN, count);
+    for (size_t i = 0; i < count; i++) {
         struct pj_partition *partition =
-            find_partition(consumer, list->elems[i].topic, list->elems[i].partition);
-        if (partition != NULL)
-            rebalance->partitions[rebalance->count++] = partition;
+            find_partition(consumer, stretches[i].topic, stretches[i].partition);
+        if (partition == NULL)
+            continue;
+        partition->start_offset = stretches[i].begin;
+        partition->stop_offset = stretches[i].end;
+        add_to_rebalance(&consumer->rebalance, partition);
     }
-    qsort(rebalance->partitions, rebalance->count, sizeof *rebalance->partitions,
-          compare_partitions);
+    sort_rebalance(&consumer->rebalance);
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -302,6 +336,29 @@ int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error)
 
 /* --- polling --------------------------------------------------------------------------------- */
 
+static void reach_end(struct pj_partition *partition, int64_t offset)
+{
+    bool stops = partition->stop_offset >= 0 && partition->stop_offset < offset;
+    partition->at_end = true;
+    partition->end_offset = stops ? partition->stop_offset : offset;
+}
+
+/* The rest of the partition is not asked for: it need not be fetched either. */
+static void stop_partition(struct pj_consumer *consumer, struct pj_partition *partition)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
+    rd_kafka_pause_partitions(consumer->kafka, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    reach_end(partition, partition->stop_offset);
+}
+
+static bool is_stopped(const struct pj_partition *partition)
+{
+    return partition->stop_offset >= 0 && partition->at_end &&
+           partition->end_offset == partition->stop_offset;
+}
+
 /* A message that is an event, not a record. */
 static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *message)
 {
@@ -310,10 +367,8 @@ static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *m
         topic != NULL ? find_partition(consumer, topic, message->partition) : NULL;
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        if (partition != NULL && partition->assigned) {
-            partition->at_end = true;
-            partition->end_offset = message->offset;
-        }
+        if (partition != NULL && partition->assigned)
+            reach_end(partition, message->offset);
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
@@ -345,6 +400,12 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
     struct pj_partition *partition = partition_of(consumer, message);
     if (partition == NULL || !partition->assigned)
         return false;
+    if (is_stopped(partition))
+        return false;
+    if (partition->stop_offset >= 0 && message->offset >= partition->stop_offset) {
+        stop_partition(consumer, partition);
+        return false;
+    }
     partition->at_end = false;
     if (message->offset < partition->next_offset) {
         consumer->dropped++;
@@ -501,6 +562,9 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
                      : pj_error_set(error, PJ_RETRY, "cannot assign partitions: %s",
                                     rd_kafka_err2str(code));
     }
+    /* librdkafka remembers a pause beyond the assignment. */
+    if (status == 0)
+        rd_kafka_resume_partitions(consumer->kafka, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (status != 0)
         return -1;
@@ -569,7 +633,7 @@ static rd_kafka_topic_partition_list_t *assigned_list(const struct pj_consumer *
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (size_t i = 0; i < consumer->partition_count; i++) {
         const struct pj_partition *partition = consumer->partitions[i];
-        if (partition->assigned)
+        if (partition->assigned && !is_stopped(partition))
             rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
     }
     return list;

@@ -26,6 +26,14 @@ struct pj_consumer_settings {
     size_t topic_count;
 };
 
+/* Offsets of one partition: from `begin` up to, not with, `end`. */
+struct pj_stretch {
+    const char *topic;
+    int32_t partition;
+    int64_t begin;
+    int64_t end;
+};
+
 /* One partition of one topic; lives as long as the consumer, whoever owns it. */
 struct pj_partition {
     size_t topic_index;
@@ -36,6 +44,8 @@ struct pj_partition {
     int64_t epoch;       /* of our ownership, from Postgres */
     int64_t next_offset; /* committed in Postgres */
     int64_t low, high;   /* watermarks when last asked */
+    int64_t start_offset; /* where a group that is new there begins; -1: at `low` */
+    int64_t stop_offset;  /* counts as the end; -1: there is none but the real one */
     bool at_end;         /* the last thing fetched was the end … */
     int64_t end_offset;  /* … which is here (behind records that are invisible, too) */
     int64_t told_offset; /* what the Kafka group was told last */
@@ -80,6 +90,14 @@ char *pj_record_headers(const struct pj_record *record);
 
 /* Joins the group. */
 int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * Without a group: asks for these stretches, as a group would ask for partitions (a pending
+ * assignment, in place of all that is assigned). What lies behind a stretch's end is not fetched;
+ * a partition that is there counts as being at its end. Topics must be of the consumer's.
+ */
+void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *stretches,
+                         size_t count);
 
 /* What the group asks for; kind NONE where nothing is. Borrowed until it is carried out. */
 const struct pj_rebalance *pj_consumer_rebalance(const struct pj_consumer *consumer);

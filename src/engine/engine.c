@@ -38,6 +38,16 @@ static void heartbeat(struct pj_engine *engine)
         pj_metrics_server_heartbeat(engine->server);
 }
 
+int pj_stretch_compare(const void *a, const void *b)
+{
+    const struct pj_stretch *x = a;
+    const struct pj_stretch *y = b;
+    int compared = strcmp(x->topic, y->topic);
+    if (compared == 0)
+        compared = (x->partition > y->partition) - (x->partition < y->partition);
+    return compared != 0 ? compared : (x->begin > y->begin) - (x->begin < y->begin);
+}
+
 /* --- Postgres -------------------------------------------------------------------------------- */
 
 /* A stop waits for the batch, but not for a Postgres that says nothing any more. Whether it was
@@ -97,6 +107,22 @@ static int check_tables(struct pj_engine *engine, struct pj_error *error)
     return 0;
 }
 
+/* SQL functions that the projection names find the shadow's tables this way. What a crash of
+ * Postgres takes from the shadow is made anew, so nothing waits for its disk. */
+static int use_shadow(struct pj_engine *engine, struct pj_error *error)
+{
+    struct pj_result *result;
+    const char *parameters[] = {engine->shadow->schema};
+    if (pj_postgres_query(engine->postgres,
+                          "SELECT set_config('search_path', quote_ident($1) || ', ' || "
+                          "current_setting('search_path'), false), "
+                          "set_config('synchronous_commit', 'off', false)",
+                          1, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
 int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
 {
     if (engine->postgres != NULL && pj_postgres_broken(engine->postgres)) {
@@ -107,6 +133,11 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
         return 0;
     if (pj_postgres_open(&engine->postgres, &engine->postgres_settings, error) != 0)
         return -1;
+    if (engine->shadow != NULL && use_shadow(engine, error) != 0) {
+        pj_postgres_close(engine->postgres);
+        engine->postgres = NULL;
+        return -1;
+    }
     /* A plan made while a table was small would scan it whole when it is large. (Plans made anew
      * each time would be so for every row that a foreign key checks, too.) */
     if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off", error) != 0 ||
@@ -140,6 +171,12 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
            pj_f_str("topic", partition->topic), pj_f_int("partition", partition->number),
            pj_f_int("from_offset", partition->next_offset), pj_f_int("to_offset", partition->low));
     (*gaps)++;
+    if (engine->shadow != NULL)
+        return pj_error_fatal(error, PJ_EXIT_GAP,
+                              "retention removed the offsets %lld to %lld of %s [%d] while they "
+                              "were being read; begin anew, with --keep-older",
+                              (long long)partition->next_offset, (long long)partition->low - 1,
+                              partition->topic, partition->number);
     if (!engine->settings->accept_gap)
         return pj_error_fatal(
             error, PJ_EXIT_GAP,
@@ -320,6 +357,10 @@ static void chores(struct pj_engine *engine)
 {
     int64_t now = pj_clock_monotonic_ms();
     heartbeat(engine);
+    if (engine->shadow != NULL) {
+        engine->shadow->progress(engine->shadow->context, engine);
+        return;
+    }
     if (now - engine->told_group_at >= TELL_GROUP_MS) {
         pj_consumer_tell_group(engine->consumer);
         engine->told_group_at = now;
@@ -341,6 +382,8 @@ static bool caught_up(const struct pj_engine *engine)
     for (size_t i = 0; i < count; i++) {
         const struct pj_partition *partition = partitions[i];
         assigned += partition->assigned;
+        if (partition->stop_offset >= 0 && partition->next_offset >= partition->stop_offset)
+            continue;
         if (partition->assigned &&
             (!partition->at_end || partition->end_offset > partition->next_offset))
             return false;
@@ -359,12 +402,26 @@ static int look_for_topics(struct pj_engine *engine, struct pj_error *error)
     if (missing == NULL) {
         engine->topics_seen = true;
         engine->failures = 0;
-        return pj_consumer_subscribe(engine->consumer, error);
+        if (engine->shadow == NULL)
+            return pj_consumer_subscribe(engine->consumer, error);
+        pj_consumer_request(engine->consumer, engine->shadow->stretches,
+                            engine->shadow->stretch_count);
+        return 0;
     }
     pj_error_fatal(error, PJ_EXIT_FAILED,
                    "the topic %s does not exist; create it with `projectionist topics create`",
                    missing);
     return engine->settings->until_caught_up ? -1 : pj_engine_back_off(engine, error, error);
+}
+
+static int join_anew(struct pj_engine *engine, struct pj_error *error)
+{
+    if (engine->shadow == NULL)
+        return pj_consumer_rejoin(engine->consumer, error);
+    return pj_error_fatal(error, PJ_EXIT_GAP,
+                          "retention removed records of %s's topics while they were being read; "
+                          "begin anew, with --keep-older",
+                          engine->projection->name);
 }
 
 /* One turn: what was fetched is committed; when nothing was, the ends, and a wait. */
@@ -376,8 +433,7 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
         *error = engine->poll_error;
         return -1;
     }
-    if (pj_consumer_lost_position(engine->consumer) &&
-        pj_consumer_rejoin(engine->consumer, error) != 0)
+    if (pj_consumer_lost_position(engine->consumer) && join_anew(engine, error) != 0)
         return -1;
     if (rebalance(engine, error) != 0)
         return -1;
@@ -392,6 +448,8 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
         return -1;
     if (engine->sweep_due && engine->identity.cluster_id != NULL)
         return pj_engine_sweep(engine, error);
+    if (pj_engine_check_ownership(engine, error) != 0)
+        return -1;
     *done = engine->settings->until_caught_up && caught_up(engine);
     if (!*done)
         wait_for_kafka(engine, WAIT_MS);
@@ -414,7 +472,8 @@ int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
     }
     pj_engine_set_ready(engine, "stopping");
     pj_log(PJ_INFO, done ? "caught up" : "stopping");
-    pj_consumer_tell_group(engine->consumer);
+    if (engine->shadow == NULL)
+        pj_consumer_tell_group(engine->consumer);
     return 0;
 }
 
@@ -503,7 +562,8 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         .idle_in_transaction_timeout_ms = settings->idle_in_transaction_timeout_ms,
     };
     engine->identity.projection = projection->name;
-    engine->writer = pj_writer_new(projection, NULL);
+    engine->writer =
+        pj_writer_new(projection, engine->shadow != NULL ? engine->shadow->schema : NULL);
     engine->work = pj_arena_new();
     for (int i = 0; i < 2; i++)
         engine->batches[i].arena = pj_arena_new();

@@ -38,6 +38,27 @@ struct pj_batch {
     struct pj_arena *arena; /* values and texts of the items */
 };
 
+struct pj_engine;
+
+/*
+ * A run that fills shadow tables up to given ends, without a group, instead of serving one. All is
+ * the caller's. Records that somebody discarded as dead letters are passed over, as they are in the
+ * live tables.
+ */
+struct pj_shadow {
+    const char *schema; /* of the shadow tables */
+    const struct pj_stretch *stretches;
+    size_t stretch_count;
+    const struct pj_stretch *discarded; /* of one record each; sorted by pj_stretch_compare */
+    size_t discarded_count;
+    /* Called now and then. */
+    void (*progress)(void *context, const struct pj_engine *engine);
+    void *context;
+};
+
+/* By topic, partition and beginning; of qsort's kind. */
+int pj_stretch_compare(const void *a, const void *b);
+
 /* The numbers that /metrics shows. */
 struct pj_engine_metrics {
     struct pj_metric *records, *rows, *batches, *batch_seconds, *dead_letters, *retries, *fenced;
@@ -56,6 +77,7 @@ struct pj_engine {
     struct pj_schemas *schemas;
     struct pj_writer *writer;
     struct pj_identity identity;
+    const struct pj_shadow *shadow; /* NULL: a consumer */
     struct pj_metrics *metrics;
     struct pj_metrics_server *server; /* NULL: none */
     struct pj_engine_metrics numbers;
@@ -77,6 +99,7 @@ struct pj_engine {
     int64_t assign_not_before; /* a pending assignment is tried again from then on */
     int64_t stop_seen_at;      /* 0: not asked to stop */
     int64_t told_group_at;
+    int64_t checked_at; /* when a consumer without records looked whether it still owns anything */
     int64_t lag_shown_at;
     int64_t settled_since;
     bool topics_seen;
@@ -107,6 +130,12 @@ bool pj_item_live(const struct pj_item *item);
 int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 /* Advances over what is invisible behind the last record of partitions that are at their end. */
 int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Writes what the fold says, in a transaction that moves no offsets. One try. */
+int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold,
+                    struct pj_error *error) PJ_MUST_CHECK;
+/* Without records no commit would tell that another owner has taken over: asks, now and then. */
+int pj_engine_check_ownership(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Derives the entities that stream time has gone past. */
 int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;

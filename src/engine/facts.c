@@ -44,6 +44,11 @@ static int compare_facts(const struct pj_fact_kind *kind, const struct pj_fact *
     return compared;
 }
 
+static bool same_order(const struct pj_fact *a, const struct pj_fact *b)
+{
+    return memcmp(&a->order, &b->order, sizeof a->order) == 0;
+}
+
 /* Where the fact is, or belongs. */
 static size_t find(const struct pj_entity *entity, uint16_t kind, const uint8_t subkey[16],
                    bool *found)
@@ -106,6 +111,8 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
         insert_at(entity, at, fact, arena);
         return true;
     }
+    if (change->older && same_order(fact, &entity->facts[at]))
+        return false;
     int compared = compare_facts(kind, fact, &entity->facts[at]);
     bool better =
         change->told ? compared != 0 : (kind->keep == PJ_GREATEST ? compared > 0 : compared < 0);

@@ -27,6 +27,7 @@ struct pj_change {
     bool told;    /* by another entity: replaces, whatever the order */
     bool removed; /* taken back by the entity that told it */
     bool wake;    /* nothing was said: only derive again */
+    bool older;   /* gives way to what is there, under the same order */
     struct pj_fact fact;
 };
 

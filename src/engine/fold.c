@@ -186,6 +186,17 @@ void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16])
     pj_fold_push_change(fold, change);
 }
 
+void pj_fold_tell_older(struct pj_fold *fold, size_t entity, const uint8_t key[16],
+                        const struct pj_fact *fact)
+{
+    struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
+    change->entity = entity;
+    change->older = true;
+    change->fact = *fact;
+    memcpy(change->key, key, 16);
+    pj_fold_push_change(fold, change);
+}
+
 int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error)
 {

@@ -79,6 +79,11 @@ void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds);
 /* Has an entity of a timed kind derived again. */
 void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 
+/* A fact that was stored elsewhere, as if it were observed now; one that is known under the same
+ * order stands. The fact's values and texts must outlive the fold. */
+void pj_fold_tell_older(struct pj_fold *fold, size_t entity, const uint8_t key[16],
+                        const struct pj_fact *fact);
+
 /* Returns 0, or -1 with an error of class PJ_POISON: then the event said nothing. */
 int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
                     const struct pj_event *event, struct pj_error *error) PJ_MUST_CHECK;

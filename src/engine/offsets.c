@@ -60,13 +60,20 @@ static const uint32_t letter_types[] = {PJ_OID_TEXT,  PJ_OID_TEXT, PJ_OID_TEXT, 
                                         PJ_OID_INT4,  PJ_OID_INT8, PJ_OID_TIMESTAMPTZ, PJ_OID_BYTEA,
                                         PJ_OID_BYTEA, PJ_OID_TEXT, PJ_OID_INT4,        PJ_OID_TEXT,
                                         PJ_OID_TEXT,  PJ_OID_TEXT};
+#define LETTER_SQL(table)                                                                          \
+    "INSERT INTO " table " (cluster_id, consumer_group, projection, topic, partition, "            \
+    "record_offset, record_timestamp, key, value, headers, schema_id, error_class, sqlstate, "     \
+    "message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14) "        \
+    "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO NOTHING"
 static const struct pj_statement letter_statement = {
     .name = "pj_dead_letter",
-    .sql = "INSERT INTO projectionist.dead_letters (cluster_id, consumer_group, projection, topic, "
-           "partition, record_offset, record_timestamp, key, value, headers, schema_id, "
-           "error_class, sqlstate, message) "
-           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14) "
-           "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO NOTHING",
+    .sql = LETTER_SQL("projectionist.dead_letters"),
+    .parameter_count = 14,
+    .types = letter_types,
+};
+static const struct pj_statement shadow_letter_statement = {
+    .name = "pj_shadow_dead_letter",
+    .sql = LETTER_SQL("dead_letters"),
     .parameter_count = 14,
     .types = letter_types,
 };
@@ -116,7 +123,8 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
     const struct pj_value **rows = partition_rows(arena, count);
     for (size_t i = 0; i < count; i++) {
         struct pj_value *row = partition_row(arena, partitions[i]);
-        row[FIRST] = pj_bigint(partitions[i]->low);
+        row[FIRST] = pj_bigint(partitions[i]->start_offset >= 0 ? partitions[i]->start_offset
+                                                                : partitions[i]->low);
         rows[i] = row;
     }
     struct pj_parameter parameters[] = {
@@ -203,6 +211,50 @@ int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identit
     return 0;
 }
 
+static const uint32_t check_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
+                                       PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY};
+static const struct pj_statement check_statement = {
+    .name = "pj_check",
+    .sql = "SELECT g.topic || ' [' || g.partition || '] (' || coalesce(o.owner, 'nobody') || ')' "
+           "FROM unnest($3, $4, $5) AS g(topic, partition, epoch) "
+           "LEFT JOIN projectionist.consumer_offsets o ON o.cluster_id = $1 "
+           "AND o.consumer_group = $2 AND o.topic = g.topic AND o.partition = g.partition "
+           "WHERE o.epoch IS DISTINCT FROM g.epoch LIMIT 1",
+    .parameter_count = 5,
+    .types = check_types,
+};
+
+int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *identity,
+                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
+                     struct pj_error *error)
+{
+    const struct pj_value **rows = partition_rows(arena, count);
+    for (size_t i = 0; i < count; i++) {
+        struct pj_value *row = partition_row(arena, partitions[i]);
+        row[FIRST] = pj_bigint(partitions[i]->epoch);
+        rows[i] = row;
+    }
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
+        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
+        pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &check_statement, parameters, &result, error) != 0)
+        return -1;
+    int status = 0;
+    if (pj_result_rows(result) > 0) {
+        int length;
+        const char *name = pj_result_value(result, 0, 0, &length);
+        status = pj_error_set(error, PJ_FENCED, "another owner has taken partition %.*s", length,
+                              name);
+    }
+    pj_result_free(result);
+    return status;
+}
+
 int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *identity,
                        const struct pj_advance *advances, size_t count, struct pj_arena *arena,
                        enum pj_commit_outcome *outcome, struct pj_error *error)
@@ -286,13 +338,14 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
     struct pj_value schema = pj_bigint(schema_id);
     timestamp.present = record->timestamp_ms >= 0;
     schema.present = schema_id >= 0;
+    bool rebuilt = identity->rebuilt_group != NULL;
     char *headers = pj_record_headers(record);
     const char *headers_copy =
         headers != NULL ? pj_arena_string(arena, headers, strlen(headers)) : NULL;
     free(headers);
     struct pj_parameter parameters[] = {
         text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
+        text_parameter(rebuilt ? identity->rebuilt_group : identity->group),
         text_parameter(identity->projection),
         text_parameter(record->partition->topic),
         pj_binary_scalar(arena, PJ_INT, &number),
@@ -306,5 +359,6 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
         text_parameter(*reason->sqlstate ? reason->sqlstate : NULL),
         text_parameter(pj_offsets_reason_text(arena, reason)),
     };
-    return pj_postgres_queue(postgres, &letter_statement, parameters, error);
+    return pj_postgres_queue(postgres, rebuilt ? &shadow_letter_statement : &letter_statement,
+                             parameters, error);
 }

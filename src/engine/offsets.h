@@ -17,6 +17,9 @@ struct pj_identity {
     const char *group;
     const char *owner; /* such as event-recorder@host:4711 */
     const char *projection;
+    /* Of a rebuild: the group whose tables are rebuilt. Dead letters are its own then, and go to the
+     * table `dead_letters` of the search_path: the shadow's. Otherwise NULL. */
+    const char *rebuilt_group;
 };
 
 /* How far a batch brings a partition. */
@@ -29,7 +32,7 @@ struct pj_advance {
 /*
  * Makes us the owner of the partitions, in a transaction of its own: waits for the transaction of
  * the owner before, then fences it. Fills epoch and next_offset; where the group never had the
- * partition, next_offset is its low watermark.
+ * partition, next_offset is its start_offset, else its low watermark.
  */
 int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
@@ -45,6 +48,11 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
  * INT64_MIN before the first. */
 int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identity *identity,
                            int64_t *stream_time, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Are all of the partitions still ours? PJ_FENCED when one has another epoch. */
+int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *identity,
+                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
+                     struct pj_error *error) PJ_MUST_CHECK;
 
 enum pj_commit_outcome { PJ_COMMITTED, PJ_NOT_COMMITTED, PJ_TAKEN_OVER };
 

@@ -198,7 +198,8 @@ static struct pj_statement make_remove(struct pj_statements *statements,
 {
     struct sql sql = {.length = 0};
     uint64_t columns = key_columns(table);
-    if (table->remove != NULL) {
+    /* In a shadow nothing refers to a row. */
+    if (table->remove != NULL && statements->schema == NULL) {
         add_call(&sql, table, table->remove);
         add(&sql, ")");
         return finish(statements, &sql, table, columns, "remove");

@@ -204,6 +204,16 @@ static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t fro
     return 0;
 }
 
+static bool is_discarded(const struct pj_engine *engine, const struct pj_record *record)
+{
+    const struct pj_shadow *shadow = engine->shadow;
+    struct pj_stretch place = {record->partition->topic, record->partition->number, record->offset,
+                               record->offset + 1};
+    return shadow != NULL && shadow->discarded_count > 0 &&
+           bsearch(&place, shadow->discarded, shadow->discarded_count, sizeof place,
+                   pj_stretch_compare) != NULL;
+}
+
 /* One try of the records [from, to) that are still ours. */
 static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
                      struct pj_error *error)
@@ -224,15 +234,16 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
         if (!pj_item_live(item))
             continue;
         outcome.records++;
-        if (item->state == PJ_ITEM_DECODED)
-            observe(engine, batch, item, fold);
         const struct pj_record *record = &item->record;
+        bool counts = item->state == PJ_ITEM_DECODED && !is_discarded(engine, record);
+        if (counts)
+            observe(engine, batch, item, fold);
+        counts = counts && item->state == PJ_ITEM_DECODED;
         const struct pj_source *source =
             &engine->projection->sources[record->partition->topic_index];
         advance(advances, &count, record->partition, record->offset + 1,
-                item->state == PJ_ITEM_DECODED
-                    ? pj_offsets_event_time(source, item->values, record->timestamp_ms)
-                    : INT64_MIN);
+                counts ? pj_offsets_event_time(source, item->values, record->timestamp_ms)
+                       : INT64_MIN);
     }
     if (count == 0)
         return 0;
@@ -256,6 +267,10 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
 
 static int fenced(struct pj_engine *engine, struct pj_error *error)
 {
+    if (engine->shadow != NULL)
+        return pj_error_fatal(error, PJ_EXIT_FENCED,
+                              "another process works on the same rebuild of %s: %s",
+                              engine->projection->name, error->message);
     pj_metric_add(engine->numbers.fenced, 1);
     pj_log(PJ_WARN, "fenced: the batch is forgotten, joining the group anew",
            pj_f_str("reason", error->message));
@@ -391,6 +406,45 @@ int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error)
     return error->class == PJ_FENCED ? fenced(engine, error) : -1;
 }
 
+/* --- ownership ------------------------------------------------------------------------------- */
+
+enum { CHECK_MS = 1000, HELD_MS = 60000 };
+
+static int try_check(struct pj_engine *engine, struct pj_error *error)
+{
+    size_t known;
+    size_t count = 0;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &known);
+    pj_arena_reset(engine->work);
+    struct pj_partition **ours = pj_arena_alloc(engine->work, (known + 1) * sizeof(void *));
+    for (size_t i = 0; i < known; i++) {
+        if (partitions[i]->assigned)
+            ours[count++] = partitions[i];
+    }
+    if (count == 0)
+        return 0;
+    if (pj_engine_connect(engine, error) != 0)
+        return -1;
+    return pj_offsets_check(engine->postgres, &engine->identity, ours, count, engine->work, error);
+}
+
+int pj_engine_check_ownership(struct pj_engine *engine, struct pj_error *error)
+{
+    int64_t now = pj_clock_monotonic_ms();
+    if (now - engine->checked_at < CHECK_MS)
+        return 0;
+    engine->checked_at = now;
+    if (try_check(engine, error) == 0) {
+        /* Whoever took the partitions before has done with them. */
+        if (now - engine->settled_since > HELD_MS)
+            engine->fences = 0;
+        return 0;
+    }
+    if (error->class == PJ_RETRY)
+        return pj_engine_back_off(engine, error, error);
+    return error->class == PJ_FENCED ? fenced(engine, error) : -1;
+}
+
 /* --- sweeping -------------------------------------------------------------------------------- */
 
 /*
@@ -406,6 +460,12 @@ static int try_sweep(struct pj_engine *engine, struct outcome *outcome, struct p
         return -1;
     struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
     return transact(engine, NULL, 0, 0, fold, NULL, 0, outcome, error);
+}
+
+int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold, struct pj_error *error)
+{
+    struct outcome outcome = {0};
+    return transact(engine, NULL, 0, 0, fold, NULL, 0, &outcome, error);
 }
 
 int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error)

@@ -41,7 +41,8 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
     writer->statements = pj_statements_new(projection, schema);
     struct pj_arena *arena = writer->statements->arena;
     writer->settled = pj_arena_alloc(arena, SETTLED_SLOTS * sizeof *writer->settled);
-    for (size_t t = 0; t < projection->table_count; t++) {
+    /* A shadow has no foreign keys, so nothing is a parent there. */
+    for (size_t t = 0; schema == NULL && t < projection->table_count; t++) {
         const struct pj_parent *parent = projection->tables[t]->parents;
         for (; parent != NULL && parent->ensure != NULL; parent++) {
             struct ensure *ensure = pj_arena_alloc(arena, sizeof *ensure);
@@ -280,7 +281,7 @@ static int ensure_all(struct pj_writer *writer, struct pj_postgres *postgres,
                       size_t count, struct pj_arena *arena, struct pj_written *written,
                       struct pj_error *error)
 {
-    const struct pj_parent *parent = table->parents;
+    const struct pj_parent *parent = writer->ensures != NULL ? table->parents : NULL;
     for (; count > 0 && parent != NULL && parent->ensure != NULL; parent++) {
         if (ensure_parents(writer, postgres, parent, rows, count, arena, written, error) != 0)
             return -1;
@@ -385,7 +386,7 @@ static int write_entity_table(struct pj_writer *writer, struct pj_postgres *post
         queue_rows(postgres, &statements->insert, table, UINT64_MAX, sorted.inserts,
                    sorted.insert_count, arena, error) != 0)
         return -1;
-    const struct pj_parent *parent = table->parents;
+    const struct pj_parent *parent = writer->ensures != NULL ? table->parents : NULL;
     for (; parent != NULL && parent->ensure != NULL; parent++) {
         if (parent->release != NULL &&
             release_parents(writer, postgres, parent, changes, arena, error) != 0)

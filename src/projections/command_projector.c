@@ -53,6 +53,8 @@ static const struct pj_table commands = {
     .kind = PJ_ENTITY_TABLE,
     .columns = command_columns,
     .column_count = C_COLUMNS,
+    .remove = "projectionist.remove_commands",
+    .placeholder = C_PLACEHOLDER,
 };
 
 static const struct pj_column key_columns[] = {

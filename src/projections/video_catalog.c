@@ -59,6 +59,7 @@ static const struct pj_table videos = {
             {0},
         },
     .remove = "projectionist.remove_videos",
+    .placeholder = V_PLACEHOLDER,
 };
 
 /* --- facts ----------------------------------------------------------------------------------- */

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/difference.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COLUMNS_MOST = 64 };
+
+/* A pair of tables to compare: one of the projection's, or the states of one entity kind. */
+struct pair {
+    size_t index;                 /* names its temporary table */
+    const struct pj_table *table; /* NULL: states */
+    char live[160], shadow[160];  /* as SQL names them */
+    const char *columns[COLUMNS_MOST];
+    size_t column_count;
+    size_t key_count;
+    size_t compared_count; /* those behind it are only copied */
+};
+
+/* --- putting SQL together -------------------------------------------------------------------- */
+
+struct sql {
+    FILE *out;
+    char *text;
+    size_t length;
+};
+
+static void sql_open(struct sql *sql)
+{
+    *sql = (struct sql){0};
+    sql->out = open_memstream(&sql->text, &sql->length);
+    if (sql->out == NULL)
+        abort();
+}
+
+static void sql_close(struct sql *sql)
+{
+    if (fclose(sql->out) != 0)
+        abort();
+}
+
+static void add(struct sql *sql, const char *format, ...) PJ_PRINTF(2, 3);
+
+static void add(struct sql *sql, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (vfprintf(sql->out, format, args) < 0)
+        abort();
+    va_end(args);
+}
+
+static int script(struct pj_postgres *postgres, struct sql *sql, struct pj_error *error)
+{
+    sql_close(sql);
+    int status = pj_postgres_script(postgres, sql->text, error);
+    free(sql->text);
+    return status;
+}
+
+static int query(struct pj_postgres *postgres, struct sql *sql, struct pj_result **result,
+                 struct pj_error *error)
+{
+    sql_close(sql);
+    int status = pj_postgres_query(postgres, sql->text, 0, NULL, result, error);
+    free(sql->text);
+    return status;
+}
+
+/* a."k" = b."k" AND … */
+static void add_match(struct sql *sql, const struct pair *pair, const char *a, const char *b)
+{
+    for (size_t c = 0; c < pair->key_count; c++)
+        add(sql, "%s%s.\"%s\" = %s.\"%s\"", c > 0 ? " AND " : "", a, pair->columns[c], b,
+            pair->columns[c]);
+}
+
+/* prefix"a", prefix"b", … */
+static void add_columns(struct sql *sql, const struct pair *pair, const char *prefix, size_t from,
+                        size_t to)
+{
+    for (size_t c = from; c < to; c++)
+        add(sql, "%s%s\"%s\"", c > from ? ", " : "", prefix, pair->columns[c]);
+}
+
+/* --- pairs ----------------------------------------------------------------------------------- */
+
+static void table_pair(struct pair *pair, const struct pj_table *table, const char *shadow)
+{
+    const char *schema = table->schema;
+    pair->table = table;
+    snprintf(pair->live, sizeof pair->live, "%s%s%s\"%s\"", schema != NULL ? "\"" : "",
+             schema != NULL ? schema : "", schema != NULL ? "\"." : "", table->name);
+    snprintf(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, table->name);
+    for (size_t c = 0; c < table->column_count; c++) {
+        pair->columns[pair->column_count++] = table->columns[c].name;
+        pair->key_count += table->columns[c].key;
+    }
+    pair->compared_count = pair->column_count;
+}
+
+static void state_pair(struct pair *pair, const struct pj_projection *projection,
+                       const struct pj_entity_kind *entity, const char *shadow)
+{
+    char name[128];
+    snprintf(name, sizeof name, "state_%s_%s", projection->name, entity->name);
+    for (char *c = name; *c; c++) {
+        if (*c == '-')
+            *c = '_';
+    }
+    snprintf(pair->live, sizeof pair->live, "\"projectionist\".\"%s\"", name);
+    snprintf(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, name);
+    pair->columns[0] = "key";
+    pair->columns[1] = "facts";
+    /* When it was derived depends on when it was read; what was derived does not. */
+    pair->columns[2] = "due_at";
+    pair->columns[3] = "derived_at";
+    pair->column_count = entity->timed ? 4 : 2;
+    pair->key_count = 1;
+    pair->compared_count = 2;
+}
+
+static struct pair *list_pairs(const struct pj_projection *projection, const char *shadow,
+                               size_t *count)
+{
+    struct pair *pairs = calloc(projection->table_count + projection->entity_count, sizeof *pairs);
+    if (pairs == NULL)
+        abort();
+    *count = 0;
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->part_of == NULL)
+            table_pair(&pairs[(*count)++], projection->tables[t], shadow);
+    }
+    for (size_t e = 0; e < projection->entity_count; e++)
+        state_pair(&pairs[(*count)++], projection, &projection->entities[e], shadow);
+    for (size_t i = 0; i < *count; i++)
+        pairs[i].index = i;
+    return pairs;
+}
+
+/* --- finding --------------------------------------------------------------------------------- */
+
+static const char *placeholder_of(const struct pair *pair)
+{
+    return pair->table != NULL && pair->table->placeholder != 0
+               ? pair->table->columns[pair->table->placeholder].name
+               : NULL;
+}
+
+/* Which live rows that the shadow lacks are a difference. */
+static void add_extra_condition(struct sql *sql, const struct pair *pair, bool keep_older)
+{
+    const char *placeholder = placeholder_of(pair);
+    if (keep_older && pair->table != NULL && pair->table->kind == PJ_APPEND_TABLE)
+        add(sql, "false");
+    else if (placeholder != NULL)
+        add(sql, "l.\"%s\" IS NOT TRUE", placeholder);
+    else
+        add(sql, "true");
+}
+
+static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool keep_older,
+                     struct pj_error *error)
+{
+    struct sql sql;
+    const char *key = pair->columns[0];
+    sql_open(&sql);
+    add(&sql, "CREATE TEMP TABLE pj_difference_%zu ON COMMIT DROP AS SELECT ", pair->index);
+    for (size_t c = 0; c < pair->key_count; c++)
+        add(&sql, "coalesce(s.\"%s\", l.\"%s\") AS \"%s\", ", pair->columns[c], pair->columns[c],
+            pair->columns[c]);
+    add(&sql,
+        "CASE WHEN l.\"%s\" IS NULL THEN 'missing' WHEN s.\"%s\" IS NULL THEN 'extra' "
+        "ELSE 'changed' END AS pj_kind, 0::bigint",
+        key, key);
+    for (size_t c = pair->key_count; c < pair->compared_count; c++)
+        add(&sql, " | (s.\"%s\" IS DISTINCT FROM l.\"%s\")::int::bigint << %zu", pair->columns[c],
+            pair->columns[c], c);
+    add(&sql, " AS pj_columns FROM %s AS s FULL JOIN %s AS l ON ", pair->shadow, pair->live);
+    add_match(&sql, pair, "s", "l");
+    add(&sql, " WHERE CASE WHEN s.\"%s\" IS NULL THEN ", key);
+    add_extra_condition(&sql, pair, keep_older);
+    add(&sql, " WHEN l.\"%s\" IS NULL THEN true ELSE false", key);
+    for (size_t c = pair->key_count; c < pair->compared_count; c++)
+        add(&sql, " OR s.\"%s\" IS DISTINCT FROM l.\"%s\"", pair->columns[c], pair->columns[c]);
+    add(&sql, " END; ANALYZE pj_difference_%zu", pair->index);
+    return script(postgres, &sql, error);
+}
+
+static int64_t number(const struct pj_result *result, int row, int column)
+{
+    const char *text = pj_result_value(result, row, column, NULL);
+    return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
+static int count_pair(struct pj_postgres *postgres, const struct pair *pair,
+                      struct pj_difference_table *table, struct pj_error *error)
+{
+    struct sql sql;
+    struct pj_result *result;
+    sql_open(&sql);
+    add(&sql,
+        "SELECT (SELECT count(*) FROM %s), count(*) FILTER (WHERE pj_kind = 'missing'), "
+        "count(*) FILTER (WHERE pj_kind = 'extra'), count(*) FILTER (WHERE pj_kind = 'changed')",
+        pair->shadow);
+    for (size_t c = pair->key_count; c < pair->compared_count; c++)
+        add(&sql, ", count(*) FILTER (WHERE pj_kind = 'changed' AND pj_columns >> %zu & 1 = 1)", c);
+    add(&sql, " FROM pj_difference_%zu", pair->index);
+    if (query(postgres, &sql, &result, error) != 0)
+        return -1;
+    table->rows = number(result, 0, 0);
+    table->missing = number(result, 0, 1);
+    table->extra = number(result, 0, 2);
+    table->changed = number(result, 0, 3);
+    for (size_t c = pair->key_count; c < pair->compared_count; c++) {
+        int64_t differing = number(result, 0, (int)(4 + c - pair->key_count));
+        if (differing > 0)
+            json_object_set_new(table->columns, pair->columns[c], json_integer(differing));
+    }
+    pj_result_free(result);
+    return 0;
+}
+
+/* --- samples --------------------------------------------------------------------------------- */
+
+/* The columns of the mask, of a row that is JSON (or no row: NULL). */
+static json_t *chosen(const struct pair *pair, const char *text, uint64_t mask)
+{
+    json_t *row = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    if (row == NULL)
+        return json_null();
+    json_t *object = json_object();
+    for (size_t c = 0; c < pair->compared_count; c++) {
+        json_t *value = json_object_get(row, pair->columns[c]);
+        if ((mask >> c & 1) != 0 && value != NULL)
+            json_object_set(object, pair->columns[c], value);
+    }
+    json_decref(row);
+    return object;
+}
+
+static json_t *sample(const struct pair *pair, const struct pj_result *result, int row)
+{
+    uint64_t keys = (1ULL << pair->key_count) - 1;
+    uint64_t mask = (uint64_t)number(result, row, 1);
+    const char *live = pj_result_value(result, row, 2, NULL);
+    const char *shadow = pj_result_value(result, row, 3, NULL);
+    if (live == NULL || shadow == NULL)
+        mask = UINT64_MAX & ~keys;
+    return json_pack("{s:s, s:o, s:o, s:o}", "kind", pj_result_value(result, row, 0, NULL), "key",
+                     chosen(pair, shadow != NULL ? shadow : live, keys), "is",
+                     chosen(pair, live, mask), "should_be", chosen(pair, shadow, mask));
+}
+
+static int take_samples(struct pj_postgres *postgres, const struct pair *pair, int most,
+                        struct pj_difference_table *table, struct pj_error *error)
+{
+    struct sql sql;
+    struct pj_result *result;
+    if (most == 0 || table->missing + table->extra + table->changed == 0)
+        return 0;
+    sql_open(&sql);
+    add(&sql, "SELECT d.pj_kind, d.pj_columns");
+    for (int side = 0; side < 2; side++) {
+        const char *name = side == 0 ? "l" : "s";
+        add(&sql, ", CASE WHEN %s.\"%s\" IS NOT NULL THEN ", name, pair->columns[0]);
+        if (pair->table != NULL)
+            add(&sql, "to_jsonb(%s)", name);
+        else /* facts are bytes that mean nothing to a person; that they differ does */
+            add(&sql, "jsonb_build_object('key', %s.key, 'facts', md5(%s.facts))", name, name);
+        add(&sql, " END");
+    }
+    add(&sql, " FROM pj_difference_%zu AS d LEFT JOIN %s AS l ON ", pair->index, pair->live);
+    add_match(&sql, pair, "l", "d");
+    add(&sql, " LEFT JOIN %s AS s ON ", pair->shadow);
+    add_match(&sql, pair, "s", "d");
+    add(&sql, " ORDER BY ");
+    add_columns(&sql, pair, "d.", 0, pair->key_count);
+    add(&sql, " LIMIT %d", most);
+    if (query(postgres, &sql, &result, error) != 0)
+        return -1;
+    for (int i = 0; i < pj_result_rows(result); i++)
+        json_array_append_new(table->samples, sample(pair, result, i));
+    pj_result_free(result);
+    return 0;
+}
+
+/* A name as a person writes it: without the quotes that SQL is given. */
+static char *plain_name(const char *name)
+{
+    char *plain = strdup(name);
+    size_t length = 0;
+    if (plain == NULL)
+        abort();
+    for (const char *c = name; *c; c++) {
+        if (*c != '"')
+            plain[length++] = *c;
+    }
+    plain[length] = '\0';
+    return plain;
+}
+
+int pj_difference_find(struct pj_difference *difference, struct pj_postgres *postgres,
+                       const struct pj_difference_settings *settings, struct pj_error *error)
+{
+    size_t count;
+    struct pair *pairs = list_pairs(settings->projection, settings->shadow, &count);
+    *difference = (struct pj_difference){0};
+    difference->tables = calloc(count + 1, sizeof *difference->tables);
+    if (difference->tables == NULL)
+        abort();
+    int status = pj_postgres_script(postgres, "SET LOCAL work_mem = '64MB'", error);
+    for (size_t i = 0; i < count && status == 0; i++) {
+        struct pj_difference_table *table = &difference->tables[difference->count++];
+        table->name = plain_name(pairs[i].live);
+        table->columns = json_object();
+        table->samples = json_array();
+        if (find_pair(postgres, &pairs[i], settings->keep_older, error) != 0 ||
+            count_pair(postgres, &pairs[i], table, error) != 0 ||
+            take_samples(postgres, &pairs[i], settings->samples, table, error) != 0)
+            status = -1;
+        difference->total += table->missing + table->extra + table->changed;
+    }
+    free(pairs);
+    if (status != 0)
+        pj_difference_free(difference);
+    return status;
+}
+
+void pj_difference_free(struct pj_difference *difference)
+{
+    for (size_t i = 0; i < difference->count; i++) {
+        free(difference->tables[i].name);
+        json_decref(difference->tables[i].columns);
+        json_decref(difference->tables[i].samples);
+    }
+    free(difference->tables);
+    *difference = (struct pj_difference){0};
+}
+
+json_t *pj_difference_json(const struct pj_difference *difference)
+{
+    json_t *tables = json_object();
+    for (size_t i = 0; i < difference->count; i++) {
+        const struct pj_difference_table *table = &difference->tables[i];
+        json_object_set_new(
+            tables, table->name,
+            json_pack("{s:I, s:I, s:I, s:I, s:O}", "rows", (json_int_t)table->rows, "missing",
+                      (json_int_t)table->missing, "extra", (json_int_t)table->extra, "changed",
+                      (json_int_t)table->changed, "columns", table->columns));
+    }
+    return tables;
+}
+
+/* --- applying -------------------------------------------------------------------------------- */
+
+int pj_difference_lock(struct pj_postgres *postgres, const struct pj_projection *projection,
+                       struct pj_error *error)
+{
+    size_t count;
+    struct sql sql;
+    struct pair *pairs = list_pairs(projection, "", &count);
+    sql_open(&sql);
+    add(&sql, "LOCK TABLE ");
+    for (size_t i = 0; i < count; i++)
+        add(&sql, "%s%s", i > 0 ? ", " : "", pairs[i].live);
+    add(&sql, " IN SHARE ROW EXCLUSIVE MODE");
+    free(pairs);
+    return script(postgres, &sql, error);
+}
+
+static void add_remove(struct sql *sql, const struct pair *pair)
+{
+    if (pair->table != NULL && pair->table->remove != NULL) {
+        add(sql, "SELECT %s(", pair->table->remove);
+        for (size_t c = 0; c < pair->key_count; c++)
+            add(sql, "%sarray_agg(\"%s\")", c > 0 ? ", " : "", pair->columns[c]);
+        add(sql, ") FROM pj_difference_%zu WHERE pj_kind = 'extra' HAVING count(*) > 0; ",
+            pair->index);
+        return;
+    }
+    add(sql, "DELETE FROM %s AS l USING pj_difference_%zu AS d WHERE d.pj_kind = 'extra' AND ",
+        pair->live, pair->index);
+    add_match(sql, pair, "l", "d");
+    add(sql, "; ");
+}
+
+/* Columns under a unique index belong to a part: old values go before new ones are set. */
+static void add_part_releases(struct sql *sql, const struct pj_projection *projection,
+                              const struct pair *pair)
+{
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_table *part = projection->tables[t];
+        bool any = false;
+        if (pair->table == NULL || part->part_of != pair->table)
+            continue;
+        add(sql, "UPDATE %s AS l SET ", pair->live);
+        for (size_t c = 0; c < part->column_count; c++) {
+            if (part->columns[c].key)
+                continue;
+            add(sql, "%s\"%s\" = NULL", any ? ", " : "", part->columns[c].name);
+            any = true;
+        }
+        add(sql, " FROM pj_difference_%zu AS d WHERE d.pj_kind = 'changed' AND ", pair->index);
+        add_match(sql, pair, "l", "d");
+        add(sql, "; ");
+    }
+}
+
+/* What rows will refer to. */
+static void add_ensures(struct sql *sql, const struct pair *pair)
+{
+    const struct pj_parent *parent = pair->table != NULL ? pair->table->parents : NULL;
+    for (; parent != NULL && parent->ensure != NULL; parent++) {
+        const char *column = pair->table->columns[parent->column].name;
+        add(sql,
+            "SELECT %s(array_agg(s.\"%s\"), array_agg(s.\"%s\")) FROM %s AS s "
+            "JOIN pj_difference_%zu AS d ON ",
+            parent->ensure, column, pair->table->columns[parent->seen_at].name, pair->shadow,
+            pair->index);
+        add_match(sql, pair, "s", "d");
+        add(sql, " WHERE s.\"%s\" IS NOT NULL HAVING count(*) > 0; ", column);
+    }
+}
+
+/* What rows no longer refer to: noted before they change, released afterwards. */
+static void add_lefts(struct sql *sql, const struct pair *pair, bool note)
+{
+    const struct pj_parent *parent = pair->table != NULL ? pair->table->parents : NULL;
+    for (size_t p = 0; parent != NULL && parent[p].ensure != NULL; p++) {
+        if (parent[p].release == NULL)
+            continue;
+        if (!note) {
+            add(sql, "SELECT %s(array_agg(key)) FROM pj_left_%zu_%zu HAVING count(*) > 0; ",
+                parent[p].release, pair->index, p);
+            continue;
+        }
+        const char *column = pair->table->columns[parent[p].column].name;
+        add(sql,
+            "CREATE TEMP TABLE pj_left_%zu_%zu ON COMMIT DROP AS SELECT DISTINCT l.\"%s\" AS key "
+            "FROM %s AS l JOIN pj_difference_%zu AS d ON ",
+            pair->index, p, column, pair->live, pair->index);
+        add_match(sql, pair, "l", "d");
+        add(sql,
+            " WHERE l.\"%s\" IS NOT NULL AND (d.pj_kind = 'extra' OR d.pj_columns >> %d & 1 = 1); ",
+            column, parent[p].column);
+    }
+}
+
+static void add_update(struct sql *sql, const struct pair *pair)
+{
+    if (pair->column_count == pair->key_count)
+        return;
+    add(sql, "UPDATE %s AS l SET ", pair->live);
+    for (size_t c = pair->key_count; c < pair->column_count; c++)
+        add(sql, "%s\"%s\" = s.\"%s\"", c > pair->key_count ? ", " : "", pair->columns[c],
+            pair->columns[c]);
+    add(sql, " FROM %s AS s, pj_difference_%zu AS d WHERE d.pj_kind = 'changed' AND ", pair->shadow,
+        pair->index);
+    add_match(sql, pair, "s", "d");
+    add(sql, " AND ");
+    add_match(sql, pair, "l", "d");
+    add(sql, "; ");
+}
+
+static void add_insert(struct sql *sql, const struct pair *pair)
+{
+    add(sql, "INSERT INTO %s (", pair->live);
+    add_columns(sql, pair, "", 0, pair->column_count);
+    add(sql, ") SELECT ");
+    add_columns(sql, pair, "s.", 0, pair->column_count);
+    add(sql, " FROM %s AS s JOIN pj_difference_%zu AS d ON ", pair->shadow, pair->index);
+    add_match(sql, pair, "s", "d");
+    add(sql, " WHERE d.pj_kind = 'missing'; ");
+}
+
+/* A timed kind's rows are as of when it was derived: the shadow's rows, the shadow's time. */
+static void add_derived_at(struct sql *sql, const struct pair *pair)
+{
+    if (pair->compared_count == pair->column_count)
+        return;
+    add(sql,
+        "UPDATE %s AS l SET due_at = s.due_at, derived_at = s.derived_at FROM %s AS s "
+        "WHERE l.key = s.key AND (l.due_at, l.derived_at) IS DISTINCT FROM "
+        "(s.due_at, s.derived_at); ",
+        pair->live, pair->shadow);
+}
+
+int pj_difference_apply(struct pj_postgres *postgres,
+                        const struct pj_difference_settings *settings, struct pj_error *error)
+{
+    size_t count;
+    struct pair *pairs = list_pairs(settings->projection, settings->shadow, &count);
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        const struct pair *pair = &pairs[i];
+        struct sql sql;
+        sql_open(&sql);
+        add_lefts(&sql, pair, true);
+        add_remove(&sql, pair);
+        add_part_releases(&sql, settings->projection, pair);
+        add_ensures(&sql, pair);
+        add_update(&sql, pair);
+        add_insert(&sql, pair);
+        add_derived_at(&sql, pair);
+        add_lefts(&sql, pair, false);
+        status = script(postgres, &sql, error);
+    }
+    free(pairs);
+    return status;
+}

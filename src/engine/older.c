@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * History that is gone: what its records said is in the live facts. They are told to the shadow as
+ * if they had been observed, entity by entity; rows follow from both as they always do. What other
+ * entities contributed is left out: they contribute it again.
+ */
+#include "engine/binary.h"
+#include "engine/rebuild_internal.h"
+
+#include <string.h>
+
+enum { PAGE = 2000, AT_ONCE_MOST = 8 };
+
+static const uint32_t page_types[] = {PJ_OID_UUID};
+
+/* Told by pj_contribute: it has no order of its own. */
+static bool is_contributed(const struct pj_fact *fact)
+{
+    static const struct pj_order none;
+    return memcmp(&fact->order, &none, sizeof none) == 0;
+}
+
+static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const struct pj_result *page,
+                      struct pj_fold *fold, struct pj_arena *arena, struct pj_error *error)
+{
+    const struct pj_entity_kind *kind = &rebuild->settings->projection->entities[index];
+    for (int row = 0; row < pj_result_rows(page); row++) {
+        struct pj_entity entity = {.kind = kind};
+        int length;
+        const char *facts = pj_result_value(page, row, 1, &length);
+        memcpy(entity.key, pj_result_value(page, row, 0, NULL), 16);
+        const void *copy = pj_arena_copy(arena, facts, (size_t)length);
+        if (pj_facts_decode(&entity, copy, (size_t)length, arena, error) != 0)
+            return -1;
+        for (size_t f = 0; f < entity.count; f++) {
+            if (!is_contributed(&entity.facts[f]))
+                pj_fold_tell_older(fold, index, entity.key, &entity.facts[f]);
+        }
+    }
+    return 0;
+}
+
+/* One page, in a transaction of the shadow's; a conflict with nobody is possible there. */
+static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_statement *statement,
+                     uint8_t last[16], int *rows, struct pj_error *error)
+{
+    struct pj_engine *engine = &rebuild->engine;
+    struct pj_result *page;
+    pj_arena_reset(engine->work);
+    struct pj_value after = pj_uuid(last);
+    struct pj_parameter parameter = pj_binary_scalar(engine->work, PJ_UUID, &after);
+    if (pj_engine_connect(engine, error) != 0 ||
+        pj_postgres_run(engine->postgres, statement, &parameter, &page, error) != 0)
+        return -1;
+    struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
+    *rows = pj_result_rows(page);
+    int status = tell_facts(rebuild, index, page, fold, engine->work, error);
+    if (status == 0 && *rows > 0)
+        memcpy(last, pj_result_value(page, *rows - 1, 0, NULL), 16);
+    pj_result_free(page);
+    return status == 0 ? pj_engine_write(engine, fold, error) : -1;
+}
+
+static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
+{
+    const struct pj_projection *projection = rebuild->settings->projection;
+    struct pj_engine *engine = &rebuild->engine;
+    char *name = pj_arena_printf(rebuild->arena, "state_%s_%s", projection->name,
+                                 projection->entities[index].name);
+    for (char *c = name; *c; c++) {
+        if (*c == '-')
+            *c = '_';
+    }
+    const struct pj_statement statement = {
+        .name = pj_arena_printf(rebuild->arena, "pj_older_%zu", index),
+        .sql = pj_arena_printf(rebuild->arena,
+                               "SELECT key, facts FROM projectionist.\"%s\" WHERE key > $1 "
+                               "ORDER BY key LIMIT %d",
+                               name, PAGE),
+        .parameter_count = 1,
+        .types = page_types,
+    };
+    const struct pj_statement *kept = pj_arena_copy(rebuild->arena, &statement, sizeof statement);
+    uint8_t last[16] = {0};
+    int rows = PAGE;
+    int again = 0;
+    while (rows == PAGE) {
+        uint8_t before[16];
+        memcpy(before, last, sizeof before);
+        if (pj_engine_stopping(engine))
+            return PJ_REBUILD_STOPPED;
+        if (keep_page(rebuild, index, kept, last, &rows, error) == 0)
+            continue;
+        memcpy(last, before, sizeof last);
+        rows = PAGE;
+        if (error->class != PJ_RETRY || again++ == AT_ONCE_MOST)
+            return -1;
+        if (pj_engine_back_off(engine, error, error) != 0)
+            return -1;
+    }
+    return PJ_REBUILD_FILLED;
+}
+
+/* The greatest event time was in a record that may be gone. */
+static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group};
+    struct pj_result *result;
+    if (pj_postgres_query(rebuild->control,
+                          "UPDATE projectionist.consumer_offsets AS s "
+                          "SET stream_time = greatest(s.stream_time, o.stream_time) "
+                          "FROM projectionist.consumer_offsets AS o "
+                          "WHERE s.cluster_id = $1 AND s.consumer_group = $3 AND o.cluster_id = $1 "
+                          "AND o.consumer_group = $2 AND o.topic = s.topic "
+                          "AND o.partition = s.partition",
+                          3, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
+int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    if (keep_stream_time(rebuild, error) != 0)
+        return -1;
+    for (size_t e = 0; e < rebuild->settings->projection->entity_count; e++) {
+        int status = keep_kind(rebuild, e, error);
+        if (status != PJ_REBUILD_FILLED)
+            return status;
+    }
+    return PJ_REBUILD_FILLED;
+}

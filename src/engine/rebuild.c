@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/rebuild.h"
+
+#include "base/clock.h"
+#include "engine/rebuild_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IDLE_IN_TRANSACTION_MS = 60000, TRIES_MOST = 20, TRY_AGAIN_MS = 250, ROUNDS_MOST = 4, CLOSE_MS = 2000 };
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    if (rebuild->control != NULL && !pj_postgres_broken(rebuild->control))
+        return 0;
+    pj_postgres_close(rebuild->control);
+    rebuild->control = NULL;
+    if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
+        return -1;
+    /* Goes with the connection, and so with the process. */
+    const char *parameters[] = {rebuild->schema};
+    struct pj_result *result;
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT pg_try_advisory_lock(hashtext('projectionist'), hashtext($1))", 1,
+                          parameters, &result, error) != 0)
+        return -1;
+    bool ours = strcmp(pj_result_value(result, 0, 0, NULL), "t") == 0;
+    pj_result_free(result);
+    if (ours)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_FENCED, "another process %s %s at the moment",
+                          rebuild->settings->verify ? "verifies" : "rebuilds",
+                          rebuild->settings->projection->name);
+}
+
+static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    struct pj_result *rows;
+    if (pj_rebuild_read_live(rebuild, false, &rows, error) != 0) {
+        if (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0 ||
+            strcmp(error->sqlstate, "42703") == 0)
+            pj_error_fatal(error, PJ_EXIT_DATABASE,
+                           "the database has not what a rebuild needs; run 'projectionist "
+                           "migrate'");
+        return -1;
+    }
+    rebuild->live_count = (size_t)pj_result_rows(rows);
+    rebuild->live = calloc(rebuild->live_count + 1, sizeof *rebuild->live);
+    if (rebuild->live == NULL)
+        abort();
+    for (size_t i = 0; i < rebuild->live_count; i++) {
+        const char *topic = pj_result_value(rows, (int)i, 0, NULL);
+        rebuild->live[i] = (struct pj_live_offset){
+            .topic = pj_arena_string(rebuild->arena, topic, strlen(topic)),
+            .partition = (int32_t)pj_rebuild_number(rows, (int)i, 1),
+            .next_offset = pj_rebuild_number(rows, (int)i, 2),
+            .start_offset = pj_rebuild_number(rows, (int)i, 3),
+        };
+    }
+    pj_result_free(rows);
+    return 0;
+}
+
+static struct pj_stretch *read_stretches(struct pj_rebuild *rebuild, const char *sql, size_t *count,
+                                         struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    struct pj_result *rows;
+    if (pj_postgres_query(rebuild->control, sql, 2, parameters, &rows, error) != 0)
+        return NULL;
+    *count = (size_t)pj_result_rows(rows);
+    struct pj_stretch *stretches =
+        pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *stretches);
+    for (size_t i = 0; i < *count; i++) {
+        const char *topic = pj_result_value(rows, (int)i, 0, NULL);
+        stretches[i] = (struct pj_stretch){
+            .topic = pj_arena_string(rebuild->arena, topic, strlen(topic)),
+            .partition = (int32_t)pj_rebuild_number(rows, (int)i, 1),
+            .begin = pj_rebuild_number(rows, (int)i, 2),
+            .end = pj_rebuild_number(rows, (int)i, 3),
+        };
+    }
+    pj_result_free(rows);
+    if (*count > 1)
+        qsort(stretches, *count, sizeof *stretches, pj_stretch_compare);
+    return stretches;
+}
+
+static int read_gaps(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    rebuild->gaps = read_stretches(rebuild,
+                                   "SELECT topic, partition, from_offset, to_offset "
+                                   "FROM projectionist.gaps "
+                                   "WHERE cluster_id = $1 AND consumer_group = $2",
+                                   &rebuild->gap_count, error);
+    rebuild->discarded =
+        rebuild->gaps == NULL
+            ? NULL
+            : read_stretches(rebuild,
+                             "SELECT topic, partition, record_offset, record_offset + 1 "
+                             "FROM projectionist.dead_letters WHERE cluster_id = $1 "
+                             "AND consumer_group = $2 AND status = 'discarded'",
+                             &rebuild->discarded_count, error);
+    return rebuild->discarded != NULL ? 0 : -1;
+}
+
+static void name_schema(struct pj_rebuild *rebuild)
+{
+    /* A group of its own name may have tables of its own in another database only, but a verify
+     * must not get in the way of a rebuild. */
+    snprintf(rebuild->schema, sizeof rebuild->schema, "projectionist_%s_%s",
+             rebuild->settings->verify ? "verify" : "rebuild", rebuild->settings->projection->name);
+    for (char *c = rebuild->schema; *c; c++) {
+        if (*c == '-')
+            *c = '_';
+    }
+}
+
+int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *settings,
+                    struct pj_error *error)
+{
+    struct pj_rebuild *rebuild = calloc(1, sizeof *rebuild);
+    if (rebuild == NULL)
+        abort();
+    rebuild->settings = settings;
+    rebuild->arena = pj_arena_new();
+    rebuild->started_ms = pj_clock_wall_ms();
+    name_schema(rebuild);
+    snprintf(rebuild->shadow_group, sizeof rebuild->shadow_group, "%s/%s", settings->group,
+             settings->verify ? "verify" : "rebuild");
+    rebuild->control_settings = (struct pj_postgres_settings){
+        .dsn = settings->consumer->postgres_dsn,
+        .properties = &settings->config->postgres,
+        .application_name = settings->verify ? "projectionist verify" : "projectionist rebuild",
+        .lock_timeout_ms = settings->consumer->lock_timeout_ms,
+        .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
+    };
+    if (pj_rebuild_connect(rebuild, error) == 0 && read_live(rebuild, error) == 0 &&
+        read_gaps(rebuild, error) == 0) {
+        *out = rebuild;
+        return 0;
+    }
+    pj_rebuild_close(rebuild, false);
+    return -1;
+}
+
+void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
+{
+    if (rebuild == NULL)
+        return;
+    struct pj_error ignored;
+    if (rebuild->engine_open)
+        pj_engine_close(&rebuild->engine);
+    pj_metrics_free(rebuild->engine.metrics);
+    /* What is left behind costs room on the disk, and the next attempt finds it. */
+    if (drop && rebuild->control != NULL && pj_rebuild_connect(rebuild, &ignored) == 0)
+        (void)!pj_rebuild_drop_shadow(rebuild, &ignored);
+    pj_postgres_close(rebuild->control);
+    pj_arena_free(rebuild->arena);
+    free(rebuild->live);
+    free(rebuild->stretches);
+    free(rebuild);
+}
+
+const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, size_t *count)
+{
+    *count = rebuild->live_count;
+    return rebuild->live;
+}
+
+const struct pj_stretch *pj_rebuild_stretches(const struct pj_rebuild *rebuild, size_t *count)
+{
+    *count = rebuild->stretch_count;
+    return rebuild->stretches;
+}
+
+/* --- planning -------------------------------------------------------------------------------- */
+
+/* What of [from, to) is not in an accepted gap; gaps are sorted. */
+static void add_unread(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
+                       int64_t to, struct pj_stretch *unread, size_t *count)
+{
+    int64_t from = live->start_offset;
+    for (size_t g = 0; g <= rebuild->gap_count && from < to; g++) {
+        const struct pj_stretch *gap = g < rebuild->gap_count ? &rebuild->gaps[g] : NULL;
+        if (gap != NULL &&
+            (strcmp(gap->topic, live->topic) != 0 || gap->partition != live->partition ||
+             gap->end <= from))
+            continue;
+        int64_t end = gap != NULL && gap->begin < to ? gap->begin : to;
+        if (end > from)
+            unread[(*count)++] = (struct pj_stretch){live->topic, live->partition, from, end};
+        from = gap != NULL && gap->end > end ? gap->end : end;
+    }
+}
+
+struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
+                                     const struct pj_stretch *stretches, size_t count,
+                                     size_t *unread_count)
+{
+    *unread_count = 0;
+    struct pj_stretch *unread =
+        calloc(rebuild->live_count + rebuild->gap_count + 1, sizeof *unread);
+    if (unread == NULL)
+        abort();
+    for (size_t i = 0; i < rebuild->live_count; i++) {
+        const struct pj_live_offset *live = &rebuild->live[i];
+        int64_t begin = live->next_offset; /* a partition that is not read at all */
+        for (size_t s = 0; s < count; s++) {
+            if (strcmp(stretches[s].topic, live->topic) == 0 &&
+                stretches[s].partition == live->partition && stretches[s].begin < begin)
+                begin = stretches[s].begin;
+        }
+        add_unread(rebuild, live, begin, unread, unread_count);
+    }
+    if (*unread_count > 0)
+        return unread;
+    free(unread);
+    return NULL;
+}
+
+/* --- filling --------------------------------------------------------------------------------- */
+
+static void show_progress(void *context, const struct pj_engine *engine)
+{
+    struct pj_rebuild *rebuild = context;
+    int64_t done = 0;
+    int64_t total = 0;
+    size_t count;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    for (size_t s = 0; s < rebuild->stretch_count; s++) {
+        const struct pj_stretch *stretch = &rebuild->stretches[s];
+        total += stretch->end - stretch->begin;
+        for (size_t p = 0; p < count; p++) {
+            const struct pj_partition *partition = partitions[p];
+            if (partition->number == stretch->partition && partition->next_offset > 0 &&
+                strcmp(partition->topic, stretch->topic) == 0)
+                done += partition->next_offset - stretch->begin;
+        }
+    }
+    rebuild->settings->progress(rebuild->settings->context, done, total);
+}
+
+/* The stretches that are not read to their ends yet. */
+static size_t list_due(struct pj_rebuild *rebuild)
+{
+    size_t known = 0;
+    size_t due = 0;
+    struct pj_partition *const *partitions = NULL;
+    if (rebuild->engine.topics_seen)
+        partitions = pj_consumer_partitions(rebuild->engine.consumer, &known);
+    rebuild->due = pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof *rebuild->due);
+    for (size_t s = 0; s < rebuild->stretch_count; s++) {
+        const struct pj_stretch *stretch = &rebuild->stretches[s];
+        bool reached = false;
+        for (size_t p = 0; p < known; p++)
+            reached = reached || (partitions[p]->number == stretch->partition &&
+                                  partitions[p]->epoch > 0 &&
+                                  partitions[p]->next_offset >= stretch->end &&
+                                  strcmp(partitions[p]->topic, stretch->topic) == 0);
+        if (!reached)
+            rebuild->due[due++] = *stretch;
+    }
+    return due;
+}
+
+static int open_engine(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    struct pj_engine *engine = &rebuild->engine;
+    if (rebuild->engine_open)
+        return 0;
+    rebuild->consumer_settings = *settings->consumer;
+    rebuild->consumer_settings.until_caught_up = true;
+    rebuild->consumer_settings.shutdown_timeout_ms = CLOSE_MS;
+    *engine = (struct pj_engine){
+        .stop = settings->stop,
+        .metrics = pj_metrics_new(),
+        .setting_values = (int64_t *)settings->setting_values,
+        .shadow = &rebuild->shadow,
+        .identity =
+            {
+                .group = rebuild->shadow_group,
+                .owner = rebuild->control_settings.application_name,
+                .rebuilt_group = settings->group,
+            },
+    };
+    rebuild->shadow = (struct pj_shadow){
+        .schema = rebuild->schema,
+        .discarded = rebuild->discarded,
+        .discarded_count = rebuild->discarded_count,
+        .progress = show_progress,
+        .context = rebuild,
+    };
+    rebuild->engine_open = true;
+    return pj_engine_open(engine, settings->projection, &rebuild->consumer_settings,
+                          settings->config, error);
+}
+
+int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    if (open_engine(rebuild, error) != 0)
+        return -1;
+    struct pj_engine *engine = &rebuild->engine;
+    rebuild->shadow.stretch_count = list_due(rebuild);
+    rebuild->shadow.stretches = rebuild->due;
+    if (engine->topics_seen)
+        pj_consumer_request(engine->consumer, rebuild->due, rebuild->shadow.stretch_count);
+    if (rebuild->shadow.stretch_count > 0 && pj_engine_run(engine, error) != 0)
+        return -1;
+    if (pj_engine_stopping(engine))
+        return PJ_REBUILD_STOPPED;
+    if (!rebuild->settings->keep_older || rebuild->older_kept)
+        return PJ_REBUILD_FILLED;
+    rebuild->older_kept = true;
+    return pj_rebuild_keep_older(rebuild, error);
+}
+
+/* --- at one moment --------------------------------------------------------------------------- */
+
+/* Where the live group has gone past a stretch's end, the stretch grows. A partition that only the
+ * live group knows (a topic that grew) begins where that began. */
+static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error)
+{
+    struct pj_result *rows;
+    *grew = false;
+    if (pj_rebuild_read_live(rebuild, true, &rows, error) != 0)
+        return -1;
+    int status = 0;
+    for (int row = 0; row < pj_result_rows(rows) && status == 0; row++) {
+        const char *topic = pj_result_value(rows, row, 0, NULL);
+        int32_t partition = (int32_t)pj_rebuild_number(rows, row, 1);
+        int64_t next = pj_rebuild_number(rows, row, 2);
+        struct pj_stretch *stretch = pj_rebuild_stretch(rebuild, topic, partition,
+                                                        pj_rebuild_number(rows, row, 3));
+        if (next > stretch->end && rebuild->settings->follow) {
+            stretch->end = next;
+            *grew = true;
+        } else if (next < stretch->end && rebuild->settings->verify) {
+            status = pj_error_fatal(error, PJ_EXIT_FAILED,
+                                    "the offset of %s [%d] was set back to %lld meanwhile; try "
+                                    "again",
+                                    topic, (int)partition, (long long)next);
+        }
+    }
+    pj_result_free(rows);
+    return status;
+}
+
+/*
+ * In an open transaction: nobody writes the live tables any more, and the shadow is as far as they
+ * are. Offsets first, in the order in which every commit locks them.
+ */
+static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    bool grew;
+    struct pj_result *rows;
+    if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
+        pj_rebuild_read_live(rebuild, true, &rows, error) != 0)
+        return -1;
+    pj_result_free(rows);
+    if (pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0 ||
+        follow(rebuild, &grew, error) != 0)
+        return -1;
+    return grew ? pj_rebuild_fill(rebuild, error) : PJ_REBUILD_FILLED;
+}
+
+/* Most of what came meanwhile is read before anybody has to wait. */
+static int catch_up(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    bool grew = true;
+    int status = PJ_REBUILD_FILLED;
+    for (int round = 0; round < ROUNDS_MOST && grew && status == PJ_REBUILD_FILLED; round++) {
+        if (follow(rebuild, &grew, error) != 0)
+            return -1;
+        if (grew)
+            status = pj_rebuild_fill(rebuild, error);
+    }
+    return status;
+}
+
+static void find_settings(const struct pj_rebuild *rebuild, struct pj_difference_settings *find)
+{
+    *find = (struct pj_difference_settings){
+        .projection = rebuild->settings->projection,
+        .shadow = rebuild->schema,
+        .keep_older = rebuild->settings->keep_older,
+        .samples = rebuild->settings->samples,
+    };
+}
+
+/* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */
+static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                       struct pj_error *error)
+{
+    struct pj_difference_settings find;
+    struct pj_postgres *snapshot = NULL;
+    find_settings(rebuild, &find);
+    int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_postgres_open(&snapshot, &rebuild->control_settings, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
+                                    error);
+    pj_postgres_rollback(rebuild->control);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_difference_find(difference, snapshot, &find, error);
+    if (snapshot != NULL)
+        pj_postgres_rollback(snapshot);
+    pj_postgres_close(snapshot);
+    return status;
+}
+
+static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error)
+{
+    struct pj_difference_settings find;
+    find_settings(rebuild, &find);
+    int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_difference_find(difference, rebuild->control, &find, error);
+    if (status != PJ_REBUILD_FILLED) {
+        pj_postgres_rollback(rebuild->control);
+        return status;
+    }
+    if (pj_difference_apply(rebuild->control, &find, error) == 0 &&
+        pj_rebuild_move_offsets(rebuild, error) == 0 &&
+        pj_rebuild_settle_letters(rebuild, error) == 0 &&
+        pj_rebuild_write_down(rebuild, difference, error) == 0) {
+        rebuild->in_doubt = true;
+        if (pj_postgres_script(rebuild->control, "COMMIT", error) == 0)
+            return PJ_REBUILD_FILLED;
+        rebuild->in_doubt = pj_postgres_broken(rebuild->control);
+    }
+    pj_postgres_rollback(rebuild->control);
+    pj_difference_free(difference);
+    return -1;
+}
+
+/* A commit whose answer was lost did happen, if what it wrote down is there. */
+static int settle_doubt(struct pj_rebuild *rebuild, bool *swapped, struct pj_error *error)
+{
+    struct pj_result *result;
+    *swapped = false;
+    if (!rebuild->in_doubt)
+        return 0;
+    const char *parameters[] = {rebuild->id};
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT 1 FROM projectionist.rebuilds WHERE id = $1::bigint", 1,
+                          parameters, &result, error) != 0)
+        return -1;
+    *swapped = pj_result_rows(result) == 1;
+    pj_result_free(result);
+    rebuild->in_doubt = false;
+    return 0;
+}
+
+typedef int attempt(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error);
+
+/* Conflicts with the live consumers, and servers that come back, are tried again. */
+static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
+                     struct pj_difference *difference, struct pj_error *error)
+{
+    for (int tries = 1;; tries++) {
+        bool swapped = false;
+        int status = pj_rebuild_connect(rebuild, error);
+        if (status == 0)
+            status = settle_doubt(rebuild, &swapped, error);
+        if (swapped)
+            return PJ_REBUILD_FILLED;
+        if (status == 0 && tries == 1)
+            status = catch_up(rebuild, error);
+        if (status == 0)
+            status = try_once(rebuild, difference, error);
+        if (status >= 0 || error->class != PJ_RETRY || tries == TRIES_MOST)
+            return status;
+        nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);
+    }
+}
+
+int pj_rebuild_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                       struct pj_error *error)
+{
+    int status = try_often(rebuild, try_compare, difference, error);
+    if (status != PJ_REBUILD_FILLED || !rebuild->settings->verify)
+        return status;
+    return pj_rebuild_write_down(rebuild, difference, error);
+}
+
+int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error)
+{
+    return try_often(rebuild, try_swap, difference, error);
+}

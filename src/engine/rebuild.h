@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rebuilding a projection's tables beside the live ones, and proving that they are equal.
+ *
+ *     open      one at a time per projection; reads how far the live group is
+ *     plan      which offsets are read; makes the shadow tables, or finds those of an attempt that
+ *               was interrupted
+ *     fill      the engine itself, without a group, from there to the ends
+ *     compare   what differs, at one moment: live consumers wait only for the last few records
+ *     swap      the same, and the difference is written, with the offsets, in one transaction
+ *
+ * Everything blocks. After a kill at any place the live tables are as they were, or, once the
+ * swap's transaction is committed, as they should be.
+ */
+#ifndef PJ_ENGINE_REBUILD_H
+#define PJ_ENGINE_REBUILD_H
+
+#include "engine/consumer.h"
+#include "engine/difference.h"
+#include "engine/settings.h"
+
+#include <signal.h>
+
+struct pj_rebuild;
+
+/* All is kept, not copied. */
+struct pj_rebuild_settings {
+    const struct pj_projection *projection;
+    const int64_t *setting_values;      /* of the projection's settings, in their order */
+    const struct pj_settings *consumer; /* servers, batches, time-outs */
+    const struct pj_config *config;     /* kafka.*, postgres.* */
+    const char *cluster_id;
+    const char *group; /* whose tables they are */
+    bool verify;       /* never swaps: reads as far as the live group, and keeps no attempt */
+    bool follow;       /* goes on to where the live group is by then; else to the planned ends */
+    bool keep_older;   /* facts of records that are not read stay */
+    int samples;
+    volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
+    /* Records read so far and in all; called now and then. */
+    void (*progress)(void *context, int64_t done, int64_t total);
+    void *context;
+};
+
+/* How far the live group is in one partition. */
+struct pj_live_offset {
+    const char *topic;
+    int32_t partition;
+    int64_t start_offset; /* the first that it ever read */
+    int64_t next_offset;
+};
+
+/* Fails (PJ_EXIT_FENCED) while another process rebuilds or verifies the same projection. */
+int pj_rebuild_open(struct pj_rebuild **rebuild, const struct pj_rebuild_settings *settings,
+                    struct pj_error *error) PJ_MUST_CHECK;
+/* `drop`: the shadow tables go, too. NULL is allowed. */
+void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop);
+
+/* As read at the opening; borrowed. */
+const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, size_t *count);
+
+/*
+ * What the live group has read and the stretches leave out at their beginnings, as malloc'ed
+ * stretches: rows may follow from it that nothing else explains. Gaps that were accepted were never
+ * read, so they are not among them. NULL where there is none.
+ */
+struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
+                                     const struct pj_stretch *stretches, size_t count,
+                                     size_t *unread_count);
+
+/*
+ * Takes the stretches, sorted by pj_stretch_compare. `origin` says in words where they begin: an
+ * interrupted attempt of the same origin, program and settings is taken up, with its own stretches
+ * (*resumed).
+ */
+int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_stretch *stretches, size_t count,
+                    const char *origin, bool *resumed, struct pj_error *error) PJ_MUST_CHECK;
+
+enum { PJ_REBUILD_FILLED = 0, PJ_REBUILD_STOPPED = 1 };
+
+/* Returns PJ_REBUILD_FILLED, PJ_REBUILD_STOPPED or -1. Waits for servers that are away. */
+int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Both return as fill does; *difference is the caller's to free. */
+int pj_rebuild_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                       struct pj_error *error) PJ_MUST_CHECK;
+int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+/* The stretches, with the ends that were reached. Borrowed. */
+const struct pj_stretch *pj_rebuild_stretches(const struct pj_rebuild *rebuild, size_t *count);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of a rebuild share: rebuild.c (the way from opening to the swap), shadow.c (the
+ * shadow tables, and what is written beside the rows), older.c (facts of records that are gone).
+ */
+#ifndef PJ_ENGINE_REBUILD_INTERNAL_H
+#define PJ_ENGINE_REBUILD_INTERNAL_H
+
+#include "engine/engine.h"
+#include "engine/rebuild.h"
+
+struct pj_rebuild {
+    const struct pj_rebuild_settings *settings;
+    struct pj_arena *arena; /* of all that lives as long as this */
+    struct pj_postgres_settings control_settings;
+    struct pj_postgres *control; /* not the engine's: locks, compares and writes the live tables */
+    char schema[64];
+    char shadow_group[160];
+    char id[24]; /* in projectionist.rebuilds */
+    int64_t started_ms;
+    struct pj_live_offset *live;
+    size_t live_count;
+    struct pj_stretch *gaps; /* accepted */
+    size_t gap_count;
+    struct pj_stretch *discarded;
+    size_t discarded_count;
+    struct pj_stretch *stretches; /* sorted */
+    size_t stretch_count;
+    struct pj_stretch *due; /* those of them that the engine is to read on */
+    struct pj_shadow shadow;
+    struct pj_settings consumer_settings;
+    struct pj_engine engine;
+    bool engine_open;
+    bool older_kept;
+    bool in_doubt; /* the swap's COMMIT had no answer */
+};
+
+/* Opens the control connection where it is not open, and locks the projection's rebuilds. */
+int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* topic, partition, next_offset, start_offset of the live group, in the order in which commits lock
+ * them; `lock`: until the end of the transaction. */
+int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
+                         struct pj_error *error) PJ_MUST_CHECK;
+int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column);
+
+/* The stretch of the partition; where there is none, a new one that is empty at `begin`. */
+struct pj_stretch *pj_rebuild_stretch(struct pj_rebuild *rebuild, const char *topic,
+                                      int32_t partition, int64_t begin);
+
+int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* In the swap's transaction: the live group goes on where the shadow ends, in a new epoch, which
+ * fences whoever works for it. */
+int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+/* Letters whose records are applied now are resolved; those that are refused are open. */
+int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
+                          struct pj_error *error) PJ_MUST_CHECK;
+
+/* Merges the live facts into the shadow's; where both know the same, the shadow's stands. Returns as
+ * pj_rebuild_fill. */
+int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shadow tables of a rebuild, and what a swap writes beside the rows. */
+#include "engine/rebuild_internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uuid/uuid.h>
+
+int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column)
+{
+    const char *text = pj_result_value(rows, row, column, NULL);
+    return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
+int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
+                         struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    const char *sql = "SELECT topic, partition, next_offset, start_offset "
+                      "FROM projectionist.consumer_offsets "
+                      "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
+    const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
+    return pj_postgres_query(rebuild->control, lock ? locking : sql, 2, parameters, rows, error);
+}
+
+struct pj_stretch *pj_rebuild_stretch(struct pj_rebuild *rebuild, const char *topic,
+                                      int32_t partition, int64_t begin)
+{
+    for (size_t i = 0; i < rebuild->stretch_count; i++) {
+        struct pj_stretch *stretch = &rebuild->stretches[i];
+        if (stretch->partition == partition && strcmp(stretch->topic, topic) == 0)
+            return stretch;
+    }
+    rebuild->stretches =
+        reallocarray(rebuild->stretches, rebuild->stretch_count + 1, sizeof *rebuild->stretches);
+    if (rebuild->stretches == NULL)
+        abort();
+    struct pj_stretch *stretch = &rebuild->stretches[rebuild->stretch_count++];
+    *stretch = (struct pj_stretch){pj_arena_string(rebuild->arena, topic, strlen(topic)), partition,
+                                   begin, begin};
+    return stretch;
+}
+
+/* --- making and finding the tables ----------------------------------------------------------- */
+
+/*
+ * What rows follow from besides records: the program, its settings, where it begins to read. An
+ * attempt of another signature is of no use.
+ */
+static int sign(const struct pj_rebuild *rebuild, const char *origin, char *signature, size_t size,
+                struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (file < 0 || fstat(file, &status) != 0)
+        return pj_error_set(error, PJ_FATAL, "the program cannot read itself: %m");
+    void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+    close(file);
+    if (bytes == MAP_FAILED)
+        return pj_error_set(error, PJ_FATAL, "the program cannot read itself: %m");
+    static const uuid_t nothing;
+    uuid_t digest;
+    char text[37];
+    uuid_generate_sha1(digest, nothing, bytes, (size_t)status.st_size);
+    munmap(bytes, (size_t)status.st_size);
+    uuid_unparse(digest, text);
+    int length = snprintf(signature, size, "%s %s %s %s", text, settings->cluster_id,
+                          settings->keep_older ? "keep-older" : "all", origin);
+    const struct pj_setting *setting = settings->projection->settings;
+    for (size_t i = 0; setting != NULL && setting[i].name != NULL && (size_t)length < size; i++)
+        length += snprintf(signature + length, size - (size_t)length, " %s=%lld", setting[i].name,
+                           (long long)settings->setting_values[i]);
+    return 0;
+}
+
+static void add_table(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
+{
+    const char *schema = table->schema;
+    fprintf(sql,
+            "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE %s%s%s\"%s\" INCLUDING DEFAULTS INCLUDING "
+            "CONSTRAINTS INCLUDING GENERATED INCLUDING IDENTITY, PRIMARY KEY (",
+            rebuild->schema, table->name, schema != NULL ? "\"" : "", schema != NULL ? schema : "",
+            schema != NULL ? "\"." : "", table->name);
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        fprintf(sql, "%s\"%s\"", c > 0 ? ", " : "", table->columns[c].name);
+    fprintf(sql, ")) WITH (autovacuum_enabled = false, fillfactor = %d); ",
+            table->kind == PJ_APPEND_TABLE ? 100 : 80);
+}
+
+static void add_state(FILE *sql, const struct pj_rebuild *rebuild,
+                      const struct pj_entity_kind *entity)
+{
+    char name[128];
+    snprintf(name, sizeof name, "state_%s_%s", rebuild->settings->projection->name, entity->name);
+    for (char *c = name; *c; c++) {
+        if (*c == '-')
+            *c = '_';
+    }
+    fprintf(sql,
+            "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE projectionist.\"%s\", PRIMARY KEY (key)) "
+            "WITH (autovacuum_enabled = false, fillfactor = 80); ",
+            rebuild->schema, name, name);
+    if (entity->timed)
+        fprintf(sql, "CREATE INDEX ON \"%s\".\"%s\" (due_at) WHERE due_at IS NOT NULL; ",
+                rebuild->schema, name);
+}
+
+/* A crash of Postgres empties what is not logged, and with it the list of stretches: then there is
+ * no attempt to take up. */
+static char *creation(const struct pj_rebuild *rebuild)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *sql = open_memstream(&text, &length);
+    const struct pj_projection *projection = rebuild->settings->projection;
+    if (sql == NULL)
+        abort();
+    fprintf(sql, "CREATE SCHEMA \"%s\"; ", rebuild->schema);
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->part_of == NULL)
+            add_table(sql, rebuild, projection->tables[t]);
+    }
+    for (size_t e = 0; e < projection->entity_count; e++)
+        add_state(sql, rebuild, &projection->entities[e]);
+    fprintf(sql,
+            "CREATE UNLOGGED TABLE \"%s\".dead_letters (LIKE projectionist.dead_letters "
+            "INCLUDING DEFAULTS INCLUDING IDENTITY, "
+            "UNIQUE (cluster_id, consumer_group, topic, partition, record_offset)); "
+            "CREATE UNLOGGED TABLE \"%s\".stretches (signature text, started_at timestamptz, "
+            "topic text, partition integer, begin_offset bigint, end_offset bigint)",
+            rebuild->schema, rebuild->schema);
+    if (fclose(sql) != 0)
+        abort();
+    return text;
+}
+
+int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->shadow_group};
+    struct pj_result *result;
+    char sql[160];
+    snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS \"%s\" CASCADE", rebuild->schema);
+    if (pj_postgres_script(rebuild->control, sql, error) != 0 ||
+        pj_postgres_query(rebuild->control,
+                          "DELETE FROM projectionist.consumer_offsets WHERE consumer_group = $1", 1,
+                          parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
+static int create_shadow(struct pj_rebuild *rebuild, const char *signature, struct pj_error *error)
+{
+    int status = -1;
+    char *sql = creation(rebuild);
+    if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
+        pj_rebuild_drop_shadow(rebuild, error) != 0 ||
+        pj_postgres_script(rebuild->control, sql, error) != 0)
+        goto out;
+    for (size_t i = 0; i < rebuild->stretch_count; i++) {
+        const struct pj_stretch *stretch = &rebuild->stretches[i];
+        char numbers[3][24];
+        char insert[160];
+        struct pj_result *result;
+        snprintf(numbers[0], sizeof numbers[0], "%d", (int)stretch->partition);
+        snprintf(numbers[1], sizeof numbers[1], "%lld", (long long)stretch->begin);
+        snprintf(numbers[2], sizeof numbers[2], "%lld", (long long)stretch->end);
+        const char *parameters[] = {signature, stretch->topic, numbers[0], numbers[1], numbers[2]};
+        snprintf(insert, sizeof insert,
+                 "INSERT INTO \"%s\".stretches VALUES ($1, now(), $2, $3::int, $4::bigint, "
+                 "$5::bigint)",
+                 rebuild->schema);
+        if (pj_postgres_query(rebuild->control, insert, 5, parameters, &result, error) != 0)
+            goto out;
+        pj_result_free(result);
+    }
+    status = pj_postgres_script(rebuild->control, "COMMIT", error);
+out:
+    if (status != 0)
+        pj_postgres_rollback(rebuild->control);
+    free(sql);
+    return status;
+}
+
+/* The stretches of an attempt with this signature take the place of those that were planned. */
+static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool *found,
+                        struct pj_error *error)
+{
+    struct pj_result *rows;
+    char sql[256];
+    const char *parameters[] = {signature};
+    *found = false;
+    snprintf(sql, sizeof sql, "SELECT to_regclass('\"%s\".stretches') IS NOT NULL",
+             rebuild->schema);
+    if (pj_postgres_query(rebuild->control, sql, 0, NULL, &rows, error) != 0)
+        return -1;
+    bool exists = strcmp(pj_result_value(rows, 0, 0, NULL), "t") == 0;
+    pj_result_free(rows);
+    if (!exists)
+        return 0;
+    snprintf(sql, sizeof sql,
+             "SELECT topic, partition, begin_offset, end_offset, "
+             "(extract(epoch FROM started_at) * 1000)::bigint FROM \"%s\".stretches "
+             "WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
+             rebuild->schema);
+    if (pj_postgres_query(rebuild->control, sql, 1, parameters, &rows, error) != 0)
+        return -1;
+    *found = pj_result_rows(rows) > 0;
+    if (*found)
+        rebuild->stretch_count = 0;
+    for (int row = 0; row < pj_result_rows(rows); row++) {
+        pj_rebuild_stretch(rebuild, pj_result_value(rows, row, 0, NULL),
+                           (int32_t)pj_rebuild_number(rows, row, 1),
+                           pj_rebuild_number(rows, row, 2))
+            ->end = pj_rebuild_number(rows, row, 3);
+        rebuild->started_ms = pj_rebuild_number(rows, row, 4);
+    }
+    pj_result_free(rows);
+    return 0;
+}
+
+int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_stretch *stretches, size_t count,
+                    const char *origin, bool *resumed, struct pj_error *error)
+{
+    char signature[1024];
+    *resumed = false;
+    for (size_t i = 0; i < count; i++)
+        pj_rebuild_stretch(rebuild, stretches[i].topic, stretches[i].partition, stretches[i].begin)
+            ->end = stretches[i].end;
+    if (sign(rebuild, origin, signature, sizeof signature, error) != 0)
+        return -1;
+    if (!rebuild->settings->verify && find_attempt(rebuild, signature, resumed, error) != 0)
+        return -1;
+    if (*resumed || create_shadow(rebuild, signature, error) == 0)
+        return 0;
+    if (strcmp(error->sqlstate, "42501") == 0)
+        pj_error_fatal(error, PJ_EXIT_DATABASE,
+                       "the role may not make the schema %s for the tables beside the live ones; "
+                       "grant it CREATE on the database",
+                       rebuild->schema);
+    return -1;
+}
+
+/* --- what a swap writes beside the rows ------------------------------------------------------ */
+
+static int run(struct pj_rebuild *rebuild, const char *sql, int count,
+               const char *const *parameters, struct pj_error *error)
+{
+    struct pj_result *result;
+    if (pj_postgres_query(rebuild->control, sql, count, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
+/* Those that are where they are belong to a new owner, too: nothing that was folded before the swap
+ * may be committed behind it. */
+int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group};
+    return run(rebuild,
+               "WITH shadow AS (SELECT * FROM projectionist.consumer_offsets "
+               "WHERE cluster_id = $1 AND consumer_group = $3 ORDER BY topic, partition) "
+               "SELECT projectionist.set_offsets($1, $2, array_agg(topic), array_agg(partition), "
+               "array_agg(next_offset), 'rebuild') FROM shadow HAVING count(*) > 0",
+               3, parameters, error) != 0 ||
+                   run(rebuild,
+                       "UPDATE projectionist.consumer_offsets AS o SET stream_time = s.stream_time "
+                       "FROM projectionist.consumer_offsets AS s "
+                       "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND s.cluster_id = $1 "
+                       "AND s.consumer_group = $3 AND s.topic = o.topic "
+                       "AND s.partition = o.partition",
+                       3, parameters, error) != 0
+               ? -1
+               : 0;
+}
+
+#define LETTER_COLUMNS                                                                             \
+    "cluster_id, consumer_group, projection, topic, partition, record_offset, record_timestamp, "  \
+    "key, value, headers, schema_id, error_class, sqlstate, message, failed_at"
+
+int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group};
+    const char *resolve = pj_arena_printf(
+        rebuild->arena,
+        "UPDATE projectionist.dead_letters AS l "
+        "SET status = 'replayed', resolved_at = clock_timestamp() "
+        "FROM projectionist.consumer_offsets AS s "
+        "WHERE l.cluster_id = $1 AND l.consumer_group = $2 AND l.status = 'open' "
+        "AND s.cluster_id = $1 AND s.consumer_group = $3 AND s.topic = l.topic "
+        "AND s.partition = l.partition AND l.record_offset >= s.start_offset "
+        "AND l.record_offset < s.next_offset AND NOT EXISTS (SELECT FROM \"%s\".dead_letters AS d "
+        "WHERE d.topic = l.topic AND d.partition = l.partition "
+        "AND d.record_offset = l.record_offset)",
+        rebuild->schema);
+    const char *open = pj_arena_printf(
+        rebuild->arena,
+        "INSERT INTO projectionist.dead_letters AS l (" LETTER_COLUMNS ") "
+        "SELECT " LETTER_COLUMNS " FROM \"%s\".dead_letters "
+        "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO UPDATE "
+        "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
+        "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",
+        rebuild->schema);
+    return run(rebuild, resolve, 3, parameters, error) != 0 ||
+                   run(rebuild, open, 0, NULL, error) != 0
+               ? -1
+               : 0;
+}
+
+static char *stretches_json(const struct pj_rebuild *rebuild)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < rebuild->stretch_count; i++) {
+        const struct pj_stretch *stretch = &rebuild->stretches[i];
+        char name[300];
+        snprintf(name, sizeof name, "%s/%d", stretch->topic, (int)stretch->partition);
+        json_object_set_new(object, name,
+                            json_pack("[I, I]", (json_int_t)stretch->begin,
+                                      (json_int_t)stretch->end));
+    }
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}
+
+int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
+                          struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    char started[24];
+    char total[24];
+    json_t *tables = pj_difference_json(difference);
+    char *differences = json_dumps(tables, JSON_COMPACT);
+    char *stretches = stretches_json(rebuild);
+    json_decref(tables);
+    snprintf(started, sizeof started, "%lld", (long long)rebuild->started_ms);
+    snprintf(total, sizeof total, "%lld", (long long)difference->total);
+    const char *parameters[] = {
+        settings->verify ? "verify" : "rebuild",
+        settings->projection->name,
+        settings->cluster_id,
+        settings->group,
+        started,
+        total,
+        differences,
+        stretches,
+        settings->keep_older ? "true" : "false",
+    };
+    struct pj_result *result;
+    int status = pj_postgres_query(
+        rebuild->control,
+        "INSERT INTO projectionist.rebuilds (kind, projection, cluster_id, consumer_group, "
+        "started_at, differing_rows, differences, stretches, kept_older) VALUES ($1, $2, $3, $4, "
+        "'epoch'::timestamptz + $5::bigint * interval '1 millisecond', $6::bigint, $7::jsonb, "
+        "$8::jsonb, $9::boolean) RETURNING id",
+        9, parameters, &result, error);
+    free(differences);
+    free(stretches);
+    if (status != 0)
+        return -1;
+    snprintf(rebuild->id, sizeof rebuild->id, "%s", pj_result_value(result, 0, 0, NULL));
+    pj_result_free(result);
+    return 0;
+}
