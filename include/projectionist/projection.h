@@ -194,8 +194,9 @@ struct pj_table {
      */
     const char *settle;
     /*
-     * Or 0: the column (a PJ_BOOL that the projection leaves NULL) that is true in rows which others
-     * made so that foreign keys hold. Such a row is not this projection's: a rebuild leaves it.
+     * Or 0: the column (a PJ_BOOL that the projection leaves NULL) that is true in rows which
+     * others made so that foreign keys hold. Such a row is not this projection's: a rebuild leaves
+     * it.
      */
     size_t placeholder;
 };

@@ -30,9 +30,11 @@ extern const struct pj_command pj_command_dead_letters_show;
 extern const struct pj_command pj_command_migrate;
 extern const struct pj_command pj_command_offsets_set;
 extern const struct pj_command pj_command_offsets_show;
+extern const struct pj_command pj_command_rebuild;
 extern const struct pj_command pj_command_schemas_register;
 extern const struct pj_command pj_command_status;
 extern const struct pj_command pj_command_topics_create;
+extern const struct pj_command pj_command_verify;
 
 extern const struct pj_command *const pj_commands[];
 extern const size_t pj_command_count;

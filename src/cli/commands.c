@@ -8,6 +8,8 @@ const struct pj_command *const pj_commands[] = {
     &pj_command_dead_letters_show,
     &pj_command_dead_letters_replay,
     &pj_command_dead_letters_discard,
+    &pj_command_verify,
+    &pj_command_rebuild,
     &pj_command_offsets_show,
     &pj_command_offsets_set,
     &pj_command_topics_create,

@@ -41,6 +41,16 @@ struct pj_consumer {
     struct pj_partition *run_partition;
 };
 
+int pj_stretch_compare(const void *a, const void *b)
+{
+    const struct pj_stretch *x = a;
+    const struct pj_stretch *y = b;
+    int compared = strcmp(x->topic, y->topic);
+    if (compared == 0)
+        compared = (x->partition > y->partition) - (x->partition < y->partition);
+    return compared != 0 ? compared : (x->begin > y->begin) - (x->begin < y->begin);
+}
+
 /* --- configuration --------------------------------------------------------------------------- */
 
 static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
@@ -231,8 +241,8 @@ static void on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
     consumer->group_answered = true;
     consumer->rebalance_list = rd_kafka_topic_partition_list_copy(list);
     for (int i = 0; i < list->cnt; i++)
-        add_to_rebalance(&consumer->rebalance, find_partition(consumer, list->elems[i].topic,
-                                                              list->elems[i].partition));
+        add_to_rebalance(&consumer->rebalance,
+                         find_partition(consumer, list->elems[i].topic, list->elems[i].partition));
     sort_rebalance(&consumer->rebalance);
 }
 

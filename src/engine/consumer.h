@@ -34,22 +34,25 @@ struct pj_stretch {
     int64_t end;
 };
 
+/* By topic, partition and beginning; of qsort's kind. */
+int pj_stretch_compare(const void *a, const void *b);
+
 /* One partition of one topic; lives as long as the consumer, whoever owns it. */
 struct pj_partition {
     size_t topic_index;
     const char *topic;
     int32_t number;
     bool assigned;
-    uint32_t generation; /* grows with every assignment: what was fetched before is void */
-    int64_t epoch;       /* of our ownership, from Postgres */
-    int64_t next_offset; /* committed in Postgres */
-    int64_t low, high;   /* watermarks when last asked */
+    uint32_t generation;  /* grows with every assignment: what was fetched before is void */
+    int64_t epoch;        /* of our ownership, from Postgres */
+    int64_t next_offset;  /* committed in Postgres */
+    int64_t low, high;    /* watermarks when last asked */
     int64_t start_offset; /* where a group that is new there begins; -1: at `low` */
     int64_t stop_offset;  /* counts as the end; -1: there is none but the real one */
-    bool at_end;         /* the last thing fetched was the end … */
-    int64_t end_offset;  /* … which is here (behind records that are invisible, too) */
-    int64_t told_offset; /* what the Kafka group was told last */
-    void *user;          /* the engine's */
+    bool at_end;          /* the last thing fetched was the end … */
+    int64_t end_offset;   /* … which is here (behind records that are invisible, too) */
+    int64_t told_offset;  /* what the Kafka group was told last */
+    void *user;           /* the engine's */
 };
 
 struct pj_record {

@@ -345,11 +345,11 @@ json_t *pj_difference_json(const struct pj_difference *difference)
     json_t *tables = json_object();
     for (size_t i = 0; i < difference->count; i++) {
         const struct pj_difference_table *table = &difference->tables[i];
-        json_object_set_new(
-            tables, table->name,
-            json_pack("{s:I, s:I, s:I, s:I, s:O}", "rows", (json_int_t)table->rows, "missing",
-                      (json_int_t)table->missing, "extra", (json_int_t)table->extra, "changed",
-                      (json_int_t)table->changed, "columns", table->columns));
+        json_object_set_new(tables, table->name,
+                            json_pack("{s:I, s:I, s:I, s:I, s:O}", "rows", (json_int_t)table->rows,
+                                      "missing", (json_int_t)table->missing, "extra",
+                                      (json_int_t)table->extra, "changed",
+                                      (json_int_t)table->changed, "columns", table->columns));
     }
     return tables;
 }
@@ -488,8 +488,8 @@ static void add_derived_at(struct sql *sql, const struct pair *pair)
         pair->live, pair->shadow);
 }
 
-int pj_difference_apply(struct pj_postgres *postgres,
-                        const struct pj_difference_settings *settings, struct pj_error *error)
+int pj_difference_apply(struct pj_postgres *postgres, const struct pj_difference_settings *settings,
+                        struct pj_error *error)
 {
     size_t count;
     struct pair *pairs = list_pairs(settings->projection, settings->shadow, &count);

@@ -16,7 +16,8 @@
 struct pj_difference_settings {
     const struct pj_projection *projection;
     const char *shadow; /* the schema */
-    /* Appended rows that the shadow lacks are no difference (history that is gone explains them). */
+    /* Appended rows that the shadow lacks are no difference (history that is gone explains them).
+     */
     bool keep_older;
     int samples; /* at most so many a table */
 };
@@ -55,8 +56,7 @@ json_t *pj_difference_json(const struct pj_difference *difference);
  * every step: parents are made before rows refer to them, and what others refer to is not deleted.
  * Nobody else may write these tables meanwhile (see pj_difference_lock).
  */
-int pj_difference_apply(struct pj_postgres *postgres,
-                        const struct pj_difference_settings *settings,
+int pj_difference_apply(struct pj_postgres *postgres, const struct pj_difference_settings *settings,
                         struct pj_error *error) PJ_MUST_CHECK;
 
 /* Keeps all others from writing the live tables and states until the transaction ends; they can be

@@ -38,16 +38,6 @@ static void heartbeat(struct pj_engine *engine)
         pj_metrics_server_heartbeat(engine->server);
 }
 
-int pj_stretch_compare(const void *a, const void *b)
-{
-    const struct pj_stretch *x = a;
-    const struct pj_stretch *y = b;
-    int compared = strcmp(x->topic, y->topic);
-    if (compared == 0)
-        compared = (x->partition > y->partition) - (x->partition < y->partition);
-    return compared != 0 ? compared : (x->begin > y->begin) - (x->begin < y->begin);
-}
-
 /* --- Postgres -------------------------------------------------------------------------------- */
 
 /* A stop waits for the batch, but not for a Postgres that says nothing any more. Whether it was

@@ -56,9 +56,6 @@ struct pj_shadow {
     void *context;
 };
 
-/* By topic, partition and beginning; of qsort's kind. */
-int pj_stretch_compare(const void *a, const void *b);
-
 /* The numbers that /metrics shows. */
 struct pj_engine_metrics {
     struct pj_metric *records, *rows, *batches, *batch_seconds, *dead_letters, *retries, *fenced;

@@ -248,8 +248,8 @@ int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *ide
     if (pj_result_rows(result) > 0) {
         int length;
         const char *name = pj_result_value(result, 0, 0, &length);
-        status = pj_error_set(error, PJ_FENCED, "another owner has taken partition %.*s", length,
-                              name);
+        status =
+            pj_error_set(error, PJ_FENCED, "another owner has taken partition %.*s", length, name);
     }
     pj_result_free(result);
     return status;

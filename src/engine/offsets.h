@@ -17,8 +17,8 @@ struct pj_identity {
     const char *group;
     const char *owner; /* such as event-recorder@host:4711 */
     const char *projection;
-    /* Of a rebuild: the group whose tables are rebuilt. Dead letters are its own then, and go to the
-     * table `dead_letters` of the search_path: the shadow's. Otherwise NULL. */
+    /* Of a rebuild: the group whose tables are rebuilt. Dead letters are its own then, and go to
+     * the table `dead_letters` of the search_path: the shadow's. Otherwise NULL. */
     const char *rebuilt_group;
 };
 

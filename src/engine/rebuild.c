@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE_IN_TRANSACTION_MS = 60000, TRIES_MOST = 20, TRY_AGAIN_MS = 250, ROUNDS_MOST = 4, CLOSE_MS = 2000 };
+enum {
+    IDLE_IN_TRANSACTION_MS = 60000,
+    TRIES_MOST = 20,
+    TRY_AGAIN_MS = 250,
+    ROUNDS_MOST = 4,
+    CLOSE_MS = 2000
+};
 
 /* --- opening --------------------------------------------------------------------------------- */
 
@@ -72,8 +78,7 @@ static struct pj_stretch *read_stretches(struct pj_rebuild *rebuild, const char 
     if (pj_postgres_query(rebuild->control, sql, 2, parameters, &rows, error) != 0)
         return NULL;
     *count = (size_t)pj_result_rows(rows);
-    struct pj_stretch *stretches =
-        pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *stretches);
+    struct pj_stretch *stretches = pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *stretches);
     for (size_t i = 0; i < *count; i++) {
         const char *topic = pj_result_value(rows, (int)i, 0, NULL);
         stretches[i] = (struct pj_stretch){
@@ -186,9 +191,8 @@ static void add_unread(const struct pj_rebuild *rebuild, const struct pj_live_of
     int64_t from = live->start_offset;
     for (size_t g = 0; g <= rebuild->gap_count && from < to; g++) {
         const struct pj_stretch *gap = g < rebuild->gap_count ? &rebuild->gaps[g] : NULL;
-        if (gap != NULL &&
-            (strcmp(gap->topic, live->topic) != 0 || gap->partition != live->partition ||
-             gap->end <= from))
+        if (gap != NULL && (strcmp(gap->topic, live->topic) != 0 ||
+                            gap->partition != live->partition || gap->end <= from))
             continue;
         int64_t end = gap != NULL && gap->begin < to ? gap->begin : to;
         if (end > from)
@@ -257,10 +261,10 @@ static size_t list_due(struct pj_rebuild *rebuild)
         const struct pj_stretch *stretch = &rebuild->stretches[s];
         bool reached = false;
         for (size_t p = 0; p < known; p++)
-            reached = reached || (partitions[p]->number == stretch->partition &&
-                                  partitions[p]->epoch > 0 &&
-                                  partitions[p]->next_offset >= stretch->end &&
-                                  strcmp(partitions[p]->topic, stretch->topic) == 0);
+            reached = reached ||
+                      (partitions[p]->number == stretch->partition && partitions[p]->epoch > 0 &&
+                       partitions[p]->next_offset >= stretch->end &&
+                       strcmp(partitions[p]->topic, stretch->topic) == 0);
         if (!reached)
             rebuild->due[due++] = *stretch;
     }
@@ -334,8 +338,8 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
         const char *topic = pj_result_value(rows, row, 0, NULL);
         int32_t partition = (int32_t)pj_rebuild_number(rows, row, 1);
         int64_t next = pj_rebuild_number(rows, row, 2);
-        struct pj_stretch *stretch = pj_rebuild_stretch(rebuild, topic, partition,
-                                                        pj_rebuild_number(rows, row, 3));
+        struct pj_stretch *stretch =
+            pj_rebuild_stretch(rebuild, topic, partition, pj_rebuild_number(rows, row, 3));
         if (next > stretch->end && rebuild->settings->follow) {
             stretch->end = next;
             *grew = true;
@@ -403,8 +407,8 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
     if (status == PJ_REBUILD_FILLED)
         status = pj_postgres_open(&snapshot, &rebuild->control_settings, error);
     if (status == PJ_REBUILD_FILLED)
-        status = pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
-                                    error);
+        status =
+            pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);
     pj_postgres_rollback(rebuild->control);
     if (status == PJ_REBUILD_FILLED)
         status = pj_difference_find(difference, snapshot, &find, error);

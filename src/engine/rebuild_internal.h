@@ -58,8 +58,8 @@ int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error
 int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
                           struct pj_error *error) PJ_MUST_CHECK;
 
-/* Merges the live facts into the shadow's; where both know the same, the shadow's stands. Returns as
- * pj_rebuild_fill. */
+/* Merges the live facts into the shadow's; where both know the same, the shadow's stands. Returns
+ * as pj_rebuild_fill. */
 int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -323,9 +323,9 @@ static char *stretches_json(const struct pj_rebuild *rebuild)
         const struct pj_stretch *stretch = &rebuild->stretches[i];
         char name[300];
         snprintf(name, sizeof name, "%s/%d", stretch->topic, (int)stretch->partition);
-        json_object_set_new(object, name,
-                            json_pack("[I, I]", (json_int_t)stretch->begin,
-                                      (json_int_t)stretch->end));
+        json_object_set_new(
+            object, name,
+            json_pack("[I, I]", (json_int_t)stretch->begin, (json_int_t)stretch->end));
     }
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);

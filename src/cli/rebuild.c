@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* projectionist rebuild: makes tables again from their topics, beside running consumers. */
+#include "cli/rebuild.h"
+
+#include "cli/confirm.h"
+#include "cli/text_table.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static void tell_interrupted(const struct pj_rebuild_run *run)
+{
+    fprintf(stderr,
+            "%s: interrupted; the live tables are as they were, and the same command goes on from "
+            "here\n",
+            run->projection->name);
+}
+
+/* Shows what the swap would write, and asks. */
+static int ask(struct pj_rebuild_run *run, struct pj_error *error)
+{
+    const struct pj_rebuild_options *options = run->options;
+    int status = pj_rebuild_compare(run->rebuild, &run->difference, error);
+    if (status != PJ_REBUILD_FILLED)
+        return status;
+    if (options->json)
+        pj_rebuild_show_json(run, "dry-run");
+    else
+        pj_rebuild_show(run);
+    if (options->dry_run)
+        return PJ_REBUILD_FILLED;
+    pj_difference_free(&run->difference);
+    return pj_cli_confirm("Write them, and move the offsets", false, error);
+}
+
+static void tell_swapped(const struct pj_rebuild_run *run)
+{
+    char text[PJ_NUMBER_TEXT];
+    if (run->options->json) {
+        pj_rebuild_show_json(run, "rebuilt");
+        return;
+    }
+    pj_rebuild_show(run);
+    printf("%s: rebuilt, %s rows written; its consumers join anew and go on behind it\n",
+           run->projection->name, pj_number_text(text, run->difference.total));
+    fflush(stdout);
+}
+
+static int rebuild(struct pj_rebuild_run *run, struct pj_error *error)
+{
+    const struct pj_rebuild_options *options = run->options;
+    int status = pj_rebuild_prepare(run, error);
+    if (status == PJ_REBUILD_FILLED && (options->dry_run || !options->yes))
+        status = ask(run, error);
+    if (status == PJ_REBUILD_FILLED && !options->dry_run) {
+        status = pj_rebuild_swap(run->rebuild, &run->difference, error);
+        if (status == PJ_REBUILD_FILLED)
+            tell_swapped(run);
+    }
+    if (status == PJ_REBUILD_STOPPED)
+        tell_interrupted(run);
+    return status == PJ_REBUILD_FILLED ? PJ_EXIT_OK : status;
+}
+
+static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+{
+    const struct pj_rebuild_options *options = opaque;
+    if (options->keep_older && options->drop_older)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--keep-older and --drop-older exclude each other");
+    /* Not after hours of work. */
+    if (!options->yes && !options->dry_run && isatty(STDIN_FILENO) != 1)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "there is no terminal to ask at; look with --dry-run, then give "
+                              "--yes");
+    return pj_rebuild_each(config, options, false, rebuild, error);
+}
+
+static const struct pj_option options[] = {
+    {.name = "from",
+     .kind = PJ_OPTION_STRING,
+     .offset = offsetof(struct pj_rebuild_options, from),
+     .argument = "WHERE",
+     .help = "Where reading begins: earliest (the default), an offset for all partitions, offsets "
+             "for some (TOPIC/PARTITION=OFFSET,…; the others from their beginnings), or a time in "
+             "RFC 3339: then the first record whose Kafka timestamp is not before it."},
+    {.name = "to",
+     .kind = PJ_OPTION_STRING,
+     .offset = offsetof(struct pj_rebuild_options, to),
+     .argument = "WHERE",
+     .help = "Where it ends: now (the default: wherever the consumers are by the end), or as for "
+             "--from. With another end the offsets are set back to it, and a consumer that runs "
+             "goes on from there."},
+    {.name = "drop-older",
+     .kind = PJ_OPTION_BOOL,
+     .offset = offsetof(struct pj_rebuild_options, drop_older),
+     .help = "Rows go that follow only from records which are not read."},
+    {.name = "dry-run",
+     .letter = 'n',
+     .kind = PJ_OPTION_BOOL,
+     .offset = offsetof(struct pj_rebuild_options, dry_run),
+     .help = "Stop before anything is written, and show what would be."},
+    {.name = "yes",
+     .letter = 'y',
+     .kind = PJ_OPTION_BOOL,
+     .offset = offsetof(struct pj_rebuild_options, yes),
+     .help = "Do not ask; needed where standard input is no terminal."},
+    PJ_REBUILD_OPTIONS,
+    {0},
+};
+
+const struct pj_command pj_command_rebuild = {
+    .name = "rebuild",
+    .summary = "make tables again from their topics, beside running consumers",
+    .description =
+        "  Reads the topics of a projection into tables beside the live ones, by the\n"
+        "  program as it is now; then, in one transaction, writes the rows that differ and\n"
+        "  the offsets. Readers see the old rows, then the new ones. Consumers go on\n"
+        "  meanwhile; they are fenced by the transaction, join anew and go on behind it.\n"
+        "\n"
+        "  Interrupted at any place, it leaves the live tables as they were, and the same\n"
+        "  command by the same program goes on where it was. Offsets of each partition are\n"
+        "  in 'projectionist status' meanwhile, as the group GROUP/rebuild. Dead letters\n"
+        "  whose records can be applied now are resolved by it.\n"
+        "\n"
+        "  It needs room for a second copy of the tables, and the right to make a schema.\n",
+    .examples = "  projectionist rebuild video-catalog --dry-run\n"
+                "  projectionist rebuild video-catalog\n"
+                "  projectionist rebuild all --yes\n",
+    .exit_status =
+        "     (3: retention has removed records that rows follow from; 130: interrupted)\n",
+    .operands = "PROJECTION|all",
+    .options = options,
+    .settings_size = sizeof(struct pj_rebuild_options),
+    .run = run,
+};

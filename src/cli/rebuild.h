@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What `rebuild` and `verify` share: filling shadow tables with a progress bar, and showing how the
+ * live tables differ. rebuild_plan.c says which offsets are read, rebuild_show.c prints.
+ */
+#ifndef PJ_CLI_REBUILD_H
+#define PJ_CLI_REBUILD_H
+
+#include "cli/cli.h"
+#include "cli/kafka.h"
+#include "engine/rebuild.h"
+
+/* A command's settings. */
+struct pj_rebuild_options {
+    struct pj_cli_servers servers;
+    const char *group;
+    const char *from;
+    const char *to;
+    int64_t session_timeout_ms;
+    int64_t batch_records;
+    int64_t samples;
+    bool keep_older;
+    bool drop_older;
+    bool dry_run;
+    bool yes;
+    bool json;
+};
+
+#define PJ_REBUILD_OPTIONS                                                                         \
+    PJ_CLI_POSTGRES_OPTIONS, PJ_CLI_REGISTRY_OPTIONS,                                              \
+        {.name = "group",                                                                          \
+         .letter = 'g',                                                                            \
+         .kind = PJ_OPTION_STRING,                                                                 \
+         .offset = offsetof(struct pj_rebuild_options, group),                                     \
+         .argument = "NAME",                                                                       \
+         .help = "The consumer group that keeps the tables; the default is the projection's "      \
+                 "name."},                                                                         \
+        {.name = "keep-older",                                                                     \
+         .kind = PJ_OPTION_BOOL,                                                                   \
+         .offset = offsetof(struct pj_rebuild_options, keep_older),                                \
+         .help = "Rows stay that follow from records which are not read: retention has removed "   \
+                 "them. Without it that is an error, which names their offsets."},                 \
+        {.name = "session-timeout",                                                                \
+         .kind = PJ_OPTION_DURATION,                                                               \
+         .offset = offsetof(struct pj_rebuild_options, session_timeout_ms),                        \
+         .fallback = "30m",                                                                        \
+         .argument = "TIME",                                                                       \
+         .help = "As the session-tracker has it.",                                                 \
+         .least = 1,                                                                               \
+         .most = INT64_C(1000) * 86400 * 3650},                                                    \
+        {.name = "batch-records",                                                                  \
+         .kind = PJ_OPTION_INTEGER,                                                                \
+         .offset = offsetof(struct pj_rebuild_options, batch_records),                             \
+         .fallback = "20000",                                                                      \
+         .argument = "N",                                                                          \
+         .least = 1,                                                                               \
+         .most = 1000000,                                                                          \
+         .help = "The most records in one transaction of the shadow tables."},                     \
+        {.name = "samples",                                                                        \
+         .kind = PJ_OPTION_INTEGER,                                                                \
+         .offset = offsetof(struct pj_rebuild_options, samples),                                   \
+         .fallback = "5",                                                                          \
+         .argument = "N",                                                                          \
+         .least = 0,                                                                               \
+         .most = 10000,                                                                            \
+         .help = "How many differing rows of each table are shown."},                              \
+        {.name = "json",                                                                           \
+         .kind = PJ_OPTION_BOOL,                                                                   \
+         .offset = offsetof(struct pj_rebuild_options, json),                                      \
+         .help = "Print one JSON object instead of text for people."},                             \
+        PJ_CLI_TIMEOUT_OPTION
+
+/* One projection on its way. */
+struct pj_rebuild_run {
+    const struct pj_rebuild_options *options;
+    const struct pj_config *config;
+    const struct pj_projection *projection;
+    bool verify;
+    struct pj_kafka *kafka;
+    const char *cluster_id;
+    struct pj_settings consumer;
+    int64_t setting_values[8];
+    struct pj_rebuild_settings settings;
+    struct pj_rebuild *rebuild;
+    struct pj_progress *progress;
+    struct pj_difference difference;
+};
+
+/*
+ * The projections that the operand names, one after the other (`all`: all of this program, in the
+ * order in which their foreign keys refer to one another), each by `each`, which returns an exit
+ * code or -1 with *error. Ends with the first that fails; otherwise with the greatest exit code.
+ */
+int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
+                    bool verify, int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
+                    struct pj_error *error);
+
+/* Opens, plans and fills, with progress on stderr. Returns as pj_rebuild_fill. */
+int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
+
+/* The stretches to read, malloc'ed and sorted; their topics are the projection's texts. Refuses
+ * (PJ_EXIT_GAP, with the offsets on stderr) what leaves history out, unless it is allowed to. */
+int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **stretches,
+                            size_t *count, struct pj_error *error) PJ_MUST_CHECK;
+
+/* The difference for people, on stdout. */
+void pj_rebuild_show(const struct pj_rebuild_run *run);
+/* The same as JSON, with samples; `outcome` is a word. */
+void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which offsets a rebuild reads: --from and --to, partition by partition. */
+#include "cli/rebuild.h"
+#include "cli/time_text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- partitions ------------------------------------------------------------------------------ */
+
+static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_range **ranges,
+                           size_t *count, struct pj_error *error)
+{
+    const struct pj_projection *projection = run->projection;
+    struct pj_kafka_topic *topics = calloc(projection->source_count, sizeof *topics);
+    size_t partitions = 0;
+    if (topics == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0; i < projection->source_count; i++)
+        topics[i].name = projection->sources[i].topic;
+    int status = pj_kafka_describe(run->kafka, topics, projection->source_count, error);
+    for (size_t i = 0; i < projection->source_count && status == 0; i++) {
+        if (topics[i].partitions == 0)
+            status = pj_error_fatal(error, PJ_EXIT_FAILED,
+                                    "the topic %s does not exist in Kafka; 'projectionist topics "
+                                    "create' makes topics",
+                                    topics[i].name);
+        partitions += (size_t)topics[i].partitions;
+    }
+    *ranges = status == 0 ? calloc(partitions + 1, sizeof **ranges) : NULL;
+    *count = 0;
+    for (size_t i = 0; i < projection->source_count && *ranges != NULL; i++) {
+        for (int p = 0; p < topics[i].partitions; p++)
+            (*ranges)[(*count)++] =
+                (struct pj_kafka_range){.topic = projection->sources[i].topic, .partition = p};
+    }
+    free(topics);
+    if (status == 0)
+        status = pj_kafka_ranges(run->kafka, *ranges, *count, error);
+    for (size_t i = 0; i < *count && status == 0; i++) {
+        if ((*ranges)[i].begin < 0 || (*ranges)[i].end < 0)
+            status = pj_error_set(error, PJ_RETRY,
+                                  "where %s [%d] begins and ends is not known: it has no leader",
+                                  (*ranges)[i].topic, (int)(*ranges)[i].partition);
+    }
+    return status;
+}
+
+/* --- --from and --to ------------------------------------------------------------------------- */
+
+static int by_time(struct pj_rebuild_run *run, const char *option, const char *text,
+                   const struct pj_kafka_range *ranges, size_t count, int64_t *offsets,
+                   struct pj_error *error)
+{
+    int64_t microseconds;
+    if (pj_time_parse(option, text, &microseconds, error) != 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%s '%s' is none of %s, an offset, TOPIC/PARTITION=OFFSET,… and a "
+                              "time such as 2026-11-21T05:06:34Z",
+                              option, text, strcmp(option, "--to") == 0 ? "now" : "earliest");
+    if (microseconds < 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "%s '%s' lies before 1970", option, text);
+    if (pj_kafka_offsets_at(run->kafka, ranges, count, (microseconds + 999) / 1000, offsets,
+                            error) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (offsets[i] < 0)
+            return pj_error_set(error, PJ_RETRY, "%s [%d] cannot be searched by time now",
+                                ranges[i].topic, (int)ranges[i].partition);
+    }
+    return 0;
+}
+
+/* One "TOPIC/PARTITION=OFFSET". */
+static int set_place(const char *option, char *place, const struct pj_kafka_range *ranges,
+                     size_t count, int64_t *offsets, struct pj_error *error)
+{
+    char *equals = strchr(place, '=');
+    char *slash = strrchr(place, '/');
+    int64_t partition;
+    int64_t offset;
+    if (equals == NULL || slash == NULL || slash > equals)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "%s '%s' is not TOPIC/PARTITION=OFFSET", option,
+                              place);
+    *equals = '\0';
+    *slash = '\0';
+    if (pj_parse_integer(option, slash + 1, 0, INT32_MAX, &partition, error) != 0 ||
+        pj_parse_integer(option, equals + 1, 0, INT64_MAX, &offset, error) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (ranges[i].partition == partition && strcmp(ranges[i].topic, place) == 0) {
+            offsets[i] = offset;
+            return 0;
+        }
+    }
+    return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: the projection reads no %s/%lld", option,
+                          place, (long long)partition);
+}
+
+static int by_places(const char *option, const char *text, const struct pj_kafka_range *ranges,
+                     size_t count, int64_t *offsets, struct pj_error *error)
+{
+    char *copy = strdup(text);
+    char *rest = NULL;
+    int status = copy != NULL ? 0 : pj_error_set(error, PJ_RETRY, "out of memory");
+    for (char *place = status == 0 ? strtok_r(copy, ",", &rest) : NULL;
+         place != NULL && status == 0; place = strtok_r(NULL, ",", &rest))
+        status = set_place(option, place, ranges, count, offsets, error);
+    free(copy);
+    return status;
+}
+
+/* Fills the offsets, which are those of the default (NULL or `word`) at first. */
+static int find_offsets(struct pj_rebuild_run *run, const char *option, const char *word,
+                        const char *text, const struct pj_kafka_range *ranges, size_t count,
+                        int64_t *offsets, struct pj_error *error)
+{
+    int64_t offset;
+    if (text == NULL || strcmp(text, word) == 0)
+        return 0;
+    if (strchr(text, '=') != NULL)
+        return by_places(option, text, ranges, count, offsets, error);
+    if (*text == '\0' || strspn(text, "0123456789") != strlen(text))
+        return by_time(run, option, text, ranges, count, offsets, error);
+    if (pj_parse_integer(option, text, 0, INT64_MAX, &offset, error) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        offsets[i] = offset;
+    return 0;
+}
+
+static int check_stretch(const struct pj_kafka_range *range, const struct pj_stretch *stretch,
+                         struct pj_error *error)
+{
+    if (stretch->begin < range->begin || stretch->end > range->end)
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "--%s %lld lies outside of %s [%d], which reaches from %lld to %lld",
+            stretch->begin < range->begin ? "from" : "to",
+            (long long)(stretch->begin < range->begin ? stretch->begin : stretch->end),
+            range->topic, (int)range->partition, (long long)range->begin, (long long)range->end);
+    if (stretch->begin > stretch->end)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--from lies behind --to in %s [%d]",
+                              range->topic, (int)range->partition);
+    return 0;
+}
+
+static int chosen_stretches(struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                            size_t count, struct pj_stretch *stretches, struct pj_error *error)
+{
+    int64_t *begins = calloc(count + 1, sizeof *begins);
+    int64_t *ends = calloc(count + 1, sizeof *ends);
+    if (begins == NULL || ends == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        begins[i] = ranges[i].begin;
+        ends[i] = ranges[i].end;
+    }
+    int status =
+        find_offsets(run, "--from", "earliest", run->options->from, ranges, count, begins, error);
+    if (status == 0)
+        status = find_offsets(run, "--to", "now", run->options->to, ranges, count, ends, error);
+    for (size_t i = 0; i < count && status == 0; i++) {
+        stretches[i] =
+            (struct pj_stretch){ranges[i].topic, ranges[i].partition, begins[i], ends[i]};
+        status = check_stretch(&ranges[i], &stretches[i], error);
+    }
+    free(begins);
+    free(ends);
+    return status;
+}
+
+/* --- verify ---------------------------------------------------------------------------------- */
+
+/* As far as the live group has read, and no partition that it has not. */
+static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                          size_t range_count, struct pj_stretch *stretches, size_t *count,
+                          struct pj_error *error)
+{
+    size_t live_count;
+    const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
+    *count = 0;
+    if (live_count == 0)
+        return pj_error_fatal(error, PJ_EXIT_FAILED,
+                              "the group %s has read nothing from this Kafka; 'projectionist "
+                              "status' lists the groups",
+                              run->settings.group);
+    for (size_t i = 0; i < range_count; i++) {
+        for (size_t l = 0; l < live_count; l++) {
+            if (live[l].partition != ranges[i].partition ||
+                strcmp(live[l].topic, ranges[i].topic) != 0)
+                continue;
+            if (live[l].next_offset > ranges[i].end)
+                return pj_error_fatal(
+                    error, PJ_EXIT_TOPIC_RECREATED,
+                    "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
+                    "created anew, so it cannot explain the rows",
+                    ranges[i].topic, (int)ranges[i].partition, (long long)ranges[i].end,
+                    (long long)live[l].next_offset, run->settings.group);
+            int64_t begin =
+                ranges[i].begin < live[l].next_offset ? ranges[i].begin : live[l].next_offset;
+            stretches[(*count)++] = (struct pj_stretch){ranges[i].topic, ranges[i].partition, begin,
+                                                        live[l].next_offset};
+        }
+    }
+    return 0;
+}
+
+/* --- history --------------------------------------------------------------------------------- */
+
+static int check_history(const struct pj_rebuild_run *run, const struct pj_stretch *stretches,
+                         size_t count, struct pj_error *error)
+{
+    size_t unread_count;
+    const struct pj_rebuild_options *options = run->options;
+    struct pj_stretch *unread = pj_rebuild_unread(run->rebuild, stretches, count, &unread_count);
+    if (unread == NULL)
+        return 0;
+    if (options->keep_older || options->drop_older) {
+        free(unread);
+        return 0;
+    }
+    for (size_t i = 0; i < unread_count; i++)
+        fprintf(stderr, "%s [%d]: offsets %lld to %lld were read by %s and %s\n", unread[i].topic,
+                (int)unread[i].partition, (long long)unread[i].begin, (long long)unread[i].end - 1,
+                run->settings.group,
+                options->from != NULL ? "are left out" : "are no longer in the topic");
+    free(unread);
+    return pj_error_fatal(error, PJ_EXIT_GAP,
+                          "the records of %zu stretches that rows may follow from are not there to "
+                          "be read; --keep-older keeps what followed from them%s",
+                          unread_count, run->verify ? "" : ", --drop-older lets it go");
+}
+
+int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out, size_t *count,
+                            struct pj_error *error)
+{
+    struct pj_kafka_range *ranges = NULL;
+    *out = NULL;
+    int status = list_partitions(run, &ranges, count, error);
+    struct pj_stretch *stretches = calloc(*count + 1, sizeof *stretches);
+    if (stretches == NULL)
+        abort();
+    if (status == 0)
+        status = run->verify ? live_stretches(run, ranges, *count, stretches, count, error)
+                             : chosen_stretches(run, ranges, *count, stretches, error);
+    free(ranges);
+    if (status == 0) {
+        qsort(stretches, *count, sizeof *stretches, pj_stretch_compare);
+        status = check_history(run, stretches, *count, error);
+    }
+    if (status != 0) {
+        free(stretches);
+        return -1;
+    }
+    *out = stretches;
+    return 0;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/rebuild.h"
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "projections/registry.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000, BATCH_BYTES = 32 << 20 };
+enum { SETTINGS_MOST = 8, INTERRUPTED = 130 };
+
+static volatile sig_atomic_t stop_requests;
+
+static void on_stop(int signal_number)
+{
+    if (++stop_requests > 1)
+        _exit(128 + signal_number);
+}
+
+static void handle_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+/* --- settings -------------------------------------------------------------------------------- */
+
+/* Rows must come out as the consumer's own would: its settings are options of this command, too. */
+static int take_settings(struct pj_rebuild_run *run, struct pj_error *error)
+{
+    const struct pj_setting *setting = run->projection->settings;
+    for (size_t i = 0; setting != NULL && setting[i].name != NULL && i < SETTINGS_MOST; i++) {
+        if (strcmp(setting[i].name, "session-timeout") != 0)
+            return pj_error_set(error, PJ_FATAL, "--%s of %s is not known to this command",
+                                setting[i].name, run->projection->name);
+        run->setting_values[i] = run->options->session_timeout_ms;
+    }
+    return 0;
+}
+
+static void show_progress(void *context, int64_t done, int64_t total)
+{
+    struct pj_rebuild_run *run = context;
+    pj_progress_set_total(run->progress, total);
+    pj_progress_update(run->progress, done);
+}
+
+static void fill_settings(struct pj_rebuild_run *run)
+{
+    const struct pj_rebuild_options *options = run->options;
+    run->consumer = (struct pj_settings){
+        .postgres_dsn = options->servers.postgres_dsn,
+        .registry_url = options->servers.registry_url,
+        .registry_username = options->servers.registry_username,
+        .registry_password = options->servers.registry_password,
+        .registry_ca_file = options->servers.registry_ca_file,
+        .batch_records = options->batch_records,
+        .batch_bytes = BATCH_BYTES,
+        .lock_timeout_ms = LOCK_TIMEOUT_MS,
+        .idle_in_transaction_timeout_ms = IDLE_TIMEOUT_MS,
+    };
+    if (run->consumer.registry_url != NULL && *run->consumer.registry_url == '\0')
+        run->consumer.registry_url = NULL;
+    run->settings = (struct pj_rebuild_settings){
+        .projection = run->projection,
+        .setting_values = run->setting_values,
+        .consumer = &run->consumer,
+        .config = run->config,
+        .cluster_id = run->cluster_id,
+        .group = options->group != NULL ? options->group : run->projection->name,
+        .verify = run->verify,
+        .follow = run->verify || options->to == NULL || strcmp(options->to, "now") == 0,
+        .keep_older = options->keep_older,
+        .samples = (int)options->samples,
+        .stop = &stop_requests,
+        .progress = show_progress,
+        .context = run,
+    };
+}
+
+/* --- preparing ------------------------------------------------------------------------------- */
+
+static int plan(struct pj_rebuild_run *run, struct pj_error *error)
+{
+    struct pj_stretch *stretches;
+    size_t count;
+    bool resumed;
+    char origin[512];
+    if (pj_rebuild_stretch_list(run, &stretches, &count, error) != 0)
+        return -1;
+    snprintf(origin, sizeof origin, "from %s to %s",
+             run->options->from != NULL ? run->options->from : "earliest",
+             run->options->to != NULL ? run->options->to : "now");
+    int status = pj_rebuild_plan(run->rebuild, stretches, count, origin, &resumed, error);
+    free(stretches);
+    if (status == 0 && resumed)
+        fprintf(stderr, "%s: going on with an attempt that was interrupted\n",
+                run->projection->name);
+    return status;
+}
+
+int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
+{
+    char label[128];
+    snprintf(label, sizeof label, "%s %s", run->verify ? "verifying" : "rebuilding",
+             run->projection->name);
+    struct pj_progress_settings progress = {
+        .out = stderr, .label = label, .unit = "records", .plain_lines = true};
+    fill_settings(run);
+    if (take_settings(run, error) != 0 ||
+        pj_rebuild_open(&run->rebuild, &run->settings, error) != 0 || plan(run, error) != 0)
+        return -1;
+    run->progress = pj_progress_new(&progress);
+    int status = pj_rebuild_fill(run->rebuild, error);
+    pj_progress_free(run->progress);
+    run->progress = NULL;
+    return status;
+}
+
+/* --- one after the other --------------------------------------------------------------------- */
+
+static int run_one(const struct pj_config *config, const struct pj_rebuild_options *options,
+                   bool verify, const struct pj_projection *projection, struct pj_kafka *kafka,
+                   const char *cluster_id,
+                   int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
+                   struct pj_error *error)
+{
+    struct pj_rebuild_run run = {
+        .options = options,
+        .config = config,
+        .projection = projection,
+        .verify = verify,
+        .kafka = kafka,
+        .cluster_id = cluster_id,
+    };
+    int status = each(&run, error);
+    if (status < 0) {
+        struct pj_error cause = *error;
+        pj_error_set(error, cause.class, "%s: %s", projection->name, cause.message);
+        error->exit_code = cause.exit_code;
+    }
+    pj_difference_free(&run.difference);
+    /* An attempt at a rebuild that failed or was interrupted is there to be gone on with. */
+    pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK);
+    if (status >= 0 && stop_requests > 0)
+        return INTERRUPTED;
+    return status;
+}
+
+static int check_operand(const struct pj_config *config, const struct pj_rebuild_options *options,
+                         struct pj_error *error)
+{
+    if (config->operand_count != 1)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "name one PROJECTION, such as video-catalog, "
+                              "or all");
+    if (strcmp(config->operands[0], "all") == 0)
+        return options->group == NULL
+                   ? 0
+                   : pj_error_fatal(error, PJ_EXIT_USAGE,
+                                    "--group goes with one PROJECTION, not with all");
+    for (size_t i = 0; i < pj_projection_count; i++) {
+        if (strcmp(pj_projections[i]->name, config->operands[0]) == 0)
+            return 0;
+    }
+    return pj_error_fatal(error, PJ_EXIT_USAGE,
+                          "'%s' is no projection of this program; 'projectionist %s' has the list",
+                          config->operands[0], "rebuild --help");
+}
+
+int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
+                    bool verify, int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
+                    struct pj_error *error)
+{
+    struct pj_kafka *kafka = NULL;
+    struct pj_postgres *postgres = NULL;
+    const char *cluster_id;
+    int worst = PJ_EXIT_OK;
+    if (check_operand(config, options, error) != 0)
+        return -1;
+    handle_signals();
+    pj_log_configure("projectionist", PJ_WARN, PJ_LOG_LOGFMT);
+    /* Whether the servers are there is said at once; later they are waited for. */
+    if (pj_cli_postgres(&postgres, config, &options->servers, error) != 0 ||
+        pj_kafka_open(&kafka, &config->kafka, options->servers.timeout_ms, error) != 0 ||
+        pj_kafka_cluster_id(kafka, &cluster_id, error) != 0) {
+        pj_postgres_close(postgres);
+        pj_kafka_close(kafka);
+        return -1;
+    }
+    pj_postgres_close(postgres);
+    for (size_t i = 0; i < pj_projection_count && worst >= 0 && stop_requests == 0; i++) {
+        const struct pj_projection *projection = pj_projections[i];
+        if (strcmp(config->operands[0], "all") != 0 &&
+            strcmp(config->operands[0], projection->name) != 0)
+            continue;
+        int status = run_one(config, options, verify, projection, kafka, cluster_id, each, error);
+        worst = status < 0 || status > worst ? status : worst;
+    }
+    pj_kafka_close(kafka);
+    return worst;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/rebuild.h"
+#include "cli/text_table.h"
+
+#include <string.h>
+
+enum { VALUE_MOST = 60 };
+
+/* "status 1,200, result 34" */
+static void add_columns(struct pj_text_table *table, const json_t *columns)
+{
+    char text[400] = "";
+    size_t length = 0;
+    const char *name;
+    json_t *count;
+    json_object_foreach((json_t *)columns, name, count)
+    {
+        char number[PJ_NUMBER_TEXT];
+        int more = snprintf(text + length, sizeof text - length, "%s%s %s", length > 0 ? ", " : "",
+                            name, pj_number_text(number, json_integer_value(count)));
+        length += (size_t)more;
+        if (length >= sizeof text)
+            break;
+    }
+    pj_text_table_add(table, text);
+}
+
+static void show_tables(const struct pj_difference *difference)
+{
+    static const char *const titles[] = {"TABLE",  ">ROWS",    ">MISSING",
+                                         ">EXTRA", ">CHANGED", "COLUMNS"};
+    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    for (size_t i = 0; i < difference->count; i++) {
+        const struct pj_difference_table *of = &difference->tables[i];
+        char text[PJ_NUMBER_TEXT];
+        pj_text_table_add(table, of->name);
+        pj_text_table_add(table, pj_number_text(text, of->rows));
+        pj_text_table_add(table, pj_number_text(text, of->missing));
+        pj_text_table_add(table, pj_number_text(text, of->extra));
+        pj_text_table_add(table, pj_number_text(text, of->changed));
+        add_columns(table, of->columns);
+    }
+    pj_text_table_print(table, stdout);
+    pj_text_table_free(table);
+}
+
+/* --- samples --------------------------------------------------------------------------------- */
+
+static void print_value(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (text == NULL)
+        return;
+    if (strlen(text) > VALUE_MOST)
+        printf("%.*s…", VALUE_MOST, text);
+    else
+        fputs(text, stdout);
+    free(text);
+}
+
+static void print_sample(const char *table, const json_t *sample)
+{
+    const char *kind = json_string_value(json_object_get(sample, "kind"));
+    json_t *is = json_object_get(sample, "is");
+    json_t *should_be = json_object_get(sample, "should_be");
+    const char *name;
+    json_t *value;
+    const char *between = "";
+    printf("%s", table);
+    json_object_foreach(json_object_get(sample, "key"), name, value)
+    {
+        printf(" %s=", name);
+        if (json_is_string(value))
+            fputs(json_string_value(value), stdout);
+        else
+            print_value(value);
+    }
+    fputs(strcmp(kind, "missing") == 0 ? " is missing"
+          : strcmp(kind, "extra") == 0 ? " should not be there"
+                                       : ": ",
+          stdout);
+    if (strcmp(kind, "changed") == 0) {
+        json_object_foreach(is, name, value)
+        {
+            printf("%s%s is ", between, name);
+            print_value(value);
+            fputs(", should be ", stdout);
+            print_value(json_object_get(should_be, name));
+            between = "; ";
+        }
+    }
+    putchar('\n');
+}
+
+static int64_t records(const struct pj_rebuild_run *run)
+{
+    size_t count;
+    int64_t total = 0;
+    const struct pj_stretch *stretches = pj_rebuild_stretches(run->rebuild, &count);
+    for (size_t i = 0; i < count; i++)
+        total += stretches[i].end - stretches[i].begin;
+    return total;
+}
+
+void pj_rebuild_show(const struct pj_rebuild_run *run)
+{
+    char text[PJ_NUMBER_TEXT];
+    size_t count;
+    pj_rebuild_stretches(run->rebuild, &count);
+    printf("%s: %s offsets of %zu partitions\n", run->projection->name,
+           pj_number_text(text, records(run)), count);
+    show_tables(&run->difference);
+    for (size_t t = 0; t < run->difference.count; t++) {
+        const struct pj_difference_table *table = &run->difference.tables[t];
+        size_t index;
+        json_t *sample;
+        json_array_foreach(table->samples, index, sample) print_sample(table->name, sample);
+        int64_t differing = table->missing + table->extra + table->changed;
+        if (json_array_size(table->samples) > 0 &&
+            differing > (int64_t)json_array_size(table->samples))
+            printf("%s: and %s more\n", table->name,
+                   pj_number_text(text, differing - (int64_t)json_array_size(table->samples)));
+    }
+    if (run->difference.total == 0)
+        puts("no row differs from what the topics say");
+    else
+        printf("%s rows differ from what the topics say\n",
+               pj_number_text(text, run->difference.total));
+    fflush(stdout);
+}
+
+void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
+{
+    json_t *tables = pj_difference_json(&run->difference);
+    json_t *read = json_array();
+    size_t count;
+    const struct pj_stretch *stretches = pj_rebuild_stretches(run->rebuild, &count);
+    for (size_t t = 0; t < run->difference.count; t++)
+        json_object_set(json_object_get(tables, run->difference.tables[t].name), "samples",
+                        run->difference.tables[t].samples);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(read, json_pack("{s:s, s:i, s:I, s:I}", "topic", stretches[i].topic,
+                                              "partition", (int)stretches[i].partition, "begin",
+                                              (json_int_t)stretches[i].begin, "end",
+                                              (json_int_t)stretches[i].end));
+    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "projection",
+                                 run->projection->name, "group", run->settings.group, "cluster_id",
+                                 run->cluster_id, "outcome", outcome, "differing_rows",
+                                 (json_int_t)run->difference.total, "tables", tables, "read", read);
+    json_dumpf(document, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
+    json_decref(document);
+}
