@@ -176,7 +176,7 @@ static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool
         "ELSE 'changed' END AS pj_kind, 0::bigint",
         key, key);
     for (size_t c = pair->key_count; c < pair->compared_count; c++)
-        add(&sql, " | (s.\"%s\" IS DISTINCT FROM l.\"%s\")::int::bigint << %zu", pair->columns[c],
+        add(&sql, " | ((s.\"%s\" IS DISTINCT FROM l.\"%s\")::int::bigint << %zu)", pair->columns[c],
             pair->columns[c], c);
     add(&sql, " AS pj_columns FROM %s AS s FULL JOIN %s AS l ON ", pair->shadow, pair->live);
     add_match(&sql, pair, "s", "l");
@@ -225,10 +225,17 @@ static int count_pair(struct pj_postgres *postgres, const struct pair *pair,
 
 /* --- samples --------------------------------------------------------------------------------- */
 
-/* The columns of the mask, of a row that is JSON (or no row: NULL). */
-static json_t *chosen(const struct pair *pair, const char *text, uint64_t mask)
+/*
+ * The columns of the mask, of the row in this column of the result (or no row: NULL). Numbers of
+ * jsonb may be greater than any that JSON libraries know: the column behind it has them as texts.
+ */
+static json_t *chosen(const struct pair *pair, const struct pj_result *result, int number,
+                      int column, uint64_t mask)
 {
+    const char *text = pj_result_value(result, number, column, NULL);
     json_t *row = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    if (text != NULL && row == NULL)
+        row = json_loads(pj_result_value(result, number, column + 1, NULL), 0, NULL);
     if (row == NULL)
         return json_null();
     json_t *object = json_object();
@@ -241,17 +248,46 @@ static json_t *chosen(const struct pair *pair, const char *text, uint64_t mask)
     return object;
 }
 
+/* Columns of the result; with what is behind them. */
+enum { LIVE = 2, SHADOW = 4 };
+
 static json_t *sample(const struct pair *pair, const struct pj_result *result, int row)
 {
     uint64_t keys = (1ULL << pair->key_count) - 1;
     uint64_t mask = (uint64_t)number(result, row, 1);
-    const char *live = pj_result_value(result, row, 2, NULL);
-    const char *shadow = pj_result_value(result, row, 3, NULL);
-    if (live == NULL || shadow == NULL)
+    bool live = pj_result_value(result, row, LIVE, NULL) != NULL;
+    bool shadow = pj_result_value(result, row, SHADOW, NULL) != NULL;
+    if (!live || !shadow)
         mask = UINT64_MAX & ~keys;
     return json_pack("{s:s, s:o, s:o, s:o}", "kind", pj_result_value(result, row, 0, NULL), "key",
-                     chosen(pair, shadow != NULL ? shadow : live, keys), "is",
-                     chosen(pair, live, mask), "should_be", chosen(pair, shadow, mask));
+                     chosen(pair, result, row, shadow ? SHADOW : LIVE, keys), "is",
+                     chosen(pair, result, row, LIVE, mask), "should_be",
+                     chosen(pair, result, row, SHADOW, mask));
+}
+
+/* The row as JSON, and again with what is JSON in it as texts. */
+static void add_row(struct sql *sql, const struct pair *pair, const char *name)
+{
+    const char *key = pair->columns[0];
+    if (pair->table == NULL) {
+        /* Facts are bytes that mean nothing to a person; that they differ does. */
+        for (int time = 0; time < 2; time++)
+            add(sql,
+                ", CASE WHEN %s.key IS NOT NULL THEN "
+                "jsonb_build_object('key', %s.key, 'facts', md5(%s.facts)) END",
+                name, name, name);
+        return;
+    }
+    add(sql,
+        ", CASE WHEN %s.\"%s\" IS NOT NULL THEN to_jsonb(%s) END, "
+        "CASE WHEN %s.\"%s\" IS NOT NULL THEN to_jsonb(%s)",
+        name, key, name, name, key, name);
+    for (size_t c = 0; c < pair->table->column_count; c++) {
+        if (pair->table->columns[c].type == PJ_JSONB)
+            add(sql, " || jsonb_build_object('%s', %s.\"%s\"::text)", pair->columns[c], name,
+                pair->columns[c]);
+    }
+    add(sql, " END");
 }
 
 static int take_samples(struct pj_postgres *postgres, const struct pair *pair, int most,
@@ -263,15 +299,8 @@ static int take_samples(struct pj_postgres *postgres, const struct pair *pair, i
         return 0;
     sql_open(&sql);
     add(&sql, "SELECT d.pj_kind, d.pj_columns");
-    for (int side = 0; side < 2; side++) {
-        const char *name = side == 0 ? "l" : "s";
-        add(&sql, ", CASE WHEN %s.\"%s\" IS NOT NULL THEN ", name, pair->columns[0]);
-        if (pair->table != NULL)
-            add(&sql, "to_jsonb(%s)", name);
-        else /* facts are bytes that mean nothing to a person; that they differ does */
-            add(&sql, "jsonb_build_object('key', %s.key, 'facts', md5(%s.facts))", name, name);
-        add(&sql, " END");
-    }
+    add_row(&sql, pair, "l");
+    add_row(&sql, pair, "s");
     add(&sql, " FROM pj_difference_%zu AS d LEFT JOIN %s AS l ON ", pair->index, pair->live);
     add_match(&sql, pair, "l", "d");
     add(&sql, " LEFT JOIN %s AS s ON ", pair->shadow);

@@ -1,33 +1,292 @@
 # SPDX-License-Identifier: Apache-2.0
 """projectionist verify: the tables are what the topics say, or which rows are not."""
 
-import json
+import threading
 
+import psycopg
 import pytest
 
-from lib import consumers, scenario, scenario_run
+from lib import avro, consumers, database, kafka, rebuilding, scenario, scenario_run
+from lib.events import TELEMETRY
+from lib.rebuilding import DIFFERENT, EQUAL, TABLES, UNKNOWN, Damage, tables, traces, verify
+from lib.world import open_copy, open_world
 
-EQUAL, DIFFERENT, UNKNOWN = 0, 1, 2
 CONSUMERS = tuple(scenario_run.TOPICS_OF)
+STATES = ("command_projector_command", "command_projector_idempotency_key",
+          "video_catalog_path", "watermark_metrics_removal", "session_tracker_session")
 
 
-def verify(world, consumer, *arguments, code=EQUAL):
-    result = consumers.run("projectionist", "verify", consumer, "--group", world.group(consumer),
-                           "--json", *arguments, variables={"POSTGRES_DSN": world.dsn})
-    assert result.returncode == code, result.stdout + result.stderr
-    return json.loads(result.stdout) if result.stdout else result.stderr
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, template):
+    """Tables of a scenario with everything in it, dead letters and placeholders included."""
+    with open_world(tmp_path_factory.mktemp("filled"), 2, template) as world:
+        world.use_default_groups()
+        stream = scenario_run.Stream([scenario.Scenario(seed=5, commands=150)], world.schema_ids,
+                                     seed=5)
+        scenario_run.run_in_peace(world, stream.records)
+        world.database.close()
+        yield world
 
 
 @pytest.fixture
-def filled(world):
-    """Tables of a scenario with everything in it, dead letters included."""
-    stream = scenario_run.Stream([scenario.Scenario(seed=5, commands=150)], world.schema_ids, seed=5)
-    scenario_run.run_in_peace(world, stream.records)
-    return stream
+def world(filled, tmp_path):
+    with open_copy(filled, tmp_path) as copy:
+        yield copy
 
 
-@pytest.mark.parametrize("consumer", CONSUMERS)
-def test_tables_that_are_right(world, filled, consumer):
-    report = verify(world, consumer)
-    assert report["outcome"] == "equal"
-    assert sum(table["rows"] for table in report["tables"].values()) > 0
+def of_table(report, table):
+    return report["tables"]["projectionist." + table if "state_" in table else table]
+
+
+def counts(of):
+    return {name: of[name] for name in ("missing", "extra", "changed")}
+
+
+# --- what is equal ---------------------------------------------------------------------------
+
+
+def test_tables_that_are_right(world):
+    """All five, and verify leaves nothing of itself behind."""
+    placeholders = world.value("SELECT count(*) FROM safari_commands WHERE placeholder")
+    assert placeholders > 0 and world.count("projectionist.dead_letters") > 10
+    before = tables(world, with_books=True, without=())
+    result = consumers.run("projectionist", "verify", "all", variables=world.consumers.variables)
+    assert result.returncode == EQUAL, result.stdout + result.stderr
+    assert result.stdout.count("no row differs from what the topics say") == len(CONSUMERS)
+    after = tables(world, with_books=True, without=())
+    assert rebuilding.differing(after, before) == ["projectionist.rebuilds"]
+    assert traces(world) == []
+
+    rows = world.rows("projectionist.rebuilds")
+    assert {(row["kind"], row["consumer_group"], row["differing_rows"], row["kept_older"])
+            for row in rows} == {("verify", name, 0, False) for name in CONSUMERS}
+    for row in rows:
+        offsets = rebuilding.offsets(world, row["projection"])
+        assert {place: stretch[1] for place, stretch in row["stretches"].items() if stretch[1]
+                } == {f"{topic}/{number}": end for (topic, number), end in offsets.items()}
+        for table, found in row["differences"].items():
+            of_others = placeholders if table == "safari_commands" else 0
+            assert found["rows"] == world.count(table) - of_others, table
+            assert {**found, "rows": 0} == {"rows": 0, "missing": 0, "extra": 0, "changed": 0,
+                                            "columns": {}}
+
+
+def test_placeholders_are_not_its_own(world):
+    """Rows that others made for their foreign keys; the same rows would be wrong as its own."""
+    world.database.execute(
+        "SELECT projectionist.ensure_commands('{11111111-1111-1111-1111-111111111111}', '{now}'), "
+        "projectionist.ensure_videos('{22222222-2222-2222-2222-222222222222}', '{now}')")
+    verify(world, "command-projector")
+    verify(world, "video-catalog")
+    world.database.execute("UPDATE safari_commands SET placeholder = NULL "
+                           "WHERE command_id = '11111111-1111-1111-1111-111111111111'")
+    report = verify(world, "command-projector", code=DIFFERENT)
+    sample, = of_table(report, "safari_commands")["samples"]
+    assert sample["kind"] == "extra"
+    assert sample["key"] == {"command_id": "11111111-1111-1111-1111-111111111111"}
+    # What should be a row of its own must not be a placeholder.
+    world.database.execute("UPDATE safari_videos SET placeholder = true WHERE video_id = "
+                           "(SELECT video_id FROM safari_videos WHERE placeholder IS NULL LIMIT 1)")
+    assert of_table(verify(world, "video-catalog", code=DIFFERENT), "safari_videos")["columns"] == {
+        "placeholder": 1}
+
+
+def test_live_consumers_go_on_meanwhile(world):
+    """Both sides are compared at the same offsets, however fast they move."""
+    running = [world.start(name, "--batch-records", "200") for name in CONSUMERS]
+    for consumer in running:
+        consumer.wait_until_ready()
+    more = scenario.Scenario(seed=6, commands=400).records(world.schema_ids)
+    verified = threading.Event()
+    published = []
+
+    def publish():
+        while more and not verified.wait(0.1):
+            world.publish(more[:60])
+            del more[:60]
+            published.append(60)
+
+    publisher = threading.Thread(target=publish, daemon=True)
+    publisher.start()
+    while_busy = 0
+    for name in CONSUMERS:
+        before, already = sum(rebuilding.offsets(world, name).values()), len(published)
+        report = verify(world, name)
+        assert sum(place["end"] for place in report["read"]) >= before
+        while_busy += len(published) > already
+    verified.set()
+    publisher.join(60)
+    assert while_busy >= 2, "nothing was published meanwhile"
+    scenario_run.wait_for_ends(world)
+    assert not [consumer for consumer in running if "fenced" in consumer.log]
+    assert traces(world) == []
+
+
+# --- what is not -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_changed_behind_our_back(world, table):
+    damage = Damage(world, table)
+    before = tables(world, with_books=True, without=())
+    report = verify(world, damage.consumer, "--samples", "50", code=DIFFERENT)
+    assert report["outcome"] == "different" and report["differing_rows"] == 3
+    found = of_table(report, table)
+    assert counts(found) == {"missing": 1, "extra": 1, "changed": 1}
+    assert found["columns"] == {damage.column: 1}
+    assert found["rows"] > 1
+    samples = {sample["kind"]: sample for sample in found["samples"]}
+    assert set(samples) == {"missing", "extra", "changed"}
+    for kind, sample in samples.items():
+        key, is_there, should_be = getattr(damage, kind)
+        assert sample["key"] == key, kind
+        for side, wanted in (("is", is_there), ("should_be", should_be)):
+            shown = sample[side]
+            assert (shown is None) is (wanted is None), (kind, side)
+            if wanted is not None:
+                assert shown and shown == {name: wanted[name] for name in shown}, (kind, side)
+        assert kind != "changed" or list(sample["is"]) == list(sample["should_be"]) == [
+            damage.column]
+    others = [counts(of) for name, of in report["tables"].items() if name != table]
+    assert all(set(of.values()) == {0} for of in others), "it named another table, too"
+    assert rebuilding.differing(tables(world, with_books=True, without=()), before) == [
+        "projectionist.rebuilds"]
+    assert world.value("SELECT differing_rows FROM projectionist.last_rebuilds "
+                       "WHERE kind = 'verify'") == 3
+
+
+def test_a_person_reads_which_rows_differ(world):
+    damage = Damage(world, "safari_sessions")
+    world.database.execute("UPDATE safari_sessions SET browser_pid = -1 WHERE session_id <> %s",
+                           [damage.extra[0]["session_id"]])
+    result = rebuilding.run(world, "verify", "session-tracker", "--samples", "2", code=DIFFERENT)
+    key, is_there, should_be = damage.changed
+    line, = [line for line in result.stdout.splitlines() if key["session_id"] in line]
+    assert line.startswith(f"safari_sessions session_id={key['session_id']}: ")
+    assert f'status is "{is_there["status"]}", should be "{should_be["status"]}"; ' in line
+    assert "browser_pid is -1, should be " in line
+    rows = world.count("safari_sessions")
+    assert f"safari_sessions: and {rows + 1 - 2} more" in result.stdout
+    assert f"{rows + 1} rows differ from what the topics say" in result.stdout
+    assert f"browser_pid {rows - 1}" in result.stdout, "no column is named"
+    world.database.execute("DELETE FROM safari_sessions")
+    result = rebuilding.run(world, "verify", "session-tracker", "--samples", "1", code=DIFFERENT)
+    assert "is missing" in result.stdout
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_private_state_counts(world, state):
+    """Rows to come follow from it."""
+    table = f"projectionist.state_{state}"
+    consumer = next(name for name in CONSUMERS if state.startswith(name.replace("-", "_")))
+    first, second = [row["key"] for row in world.database.execute(
+        f"SELECT key FROM {table} ORDER BY key LIMIT 2")]
+    other = f"(SELECT facts FROM {table} WHERE key = '{second}')"
+    world.database.execute(f"UPDATE {table} SET facts = {other} WHERE key = '{first}'")
+    world.database.execute(f"DELETE FROM {table} WHERE key = '{second}'")
+    found = of_table(verify(world, consumer, code=DIFFERENT), f"state_{state}")
+    assert counts(found) == {"missing": 1, "extra": 0, "changed": 1}
+    assert found["columns"] == {"facts": 1}
+    changed, missing = found["samples"]
+    assert changed["key"] == {"key": str(first)} and missing["key"] == {"key": str(second)}
+    assert changed["is"] == missing["should_be"] != changed["should_be"]
+
+
+def test_numbers_and_texts_that_are_odd(world):
+    """A sample names its key, whatever is in the row."""
+    odd = '{"huge": 1e400, "long": 123456789012345678901234567890, "text": "\\u2014 \\ud83c\\udf0a"}'
+    key = world.value("SELECT event_id FROM safari_events ORDER BY event_id LIMIT 1")
+    world.database.execute("UPDATE safari_events SET payload = %s WHERE event_id = %s", [odd, key])
+    report = verify(world, "event-recorder", code=DIFFERENT)
+    sample, = of_table(report, "safari_events")["samples"]
+    assert sample["key"] == {"event_id": str(key)}
+    assert sample["is"] is not None and sample["should_be"] is not None
+    result = rebuilding.run(world, "verify", "event-recorder", code=DIFFERENT)
+    assert f"safari_events event_id={key}: payload is " in result.stdout
+
+
+# --- dead letters ----------------------------------------------------------------------------
+
+
+def frames_that_came_once():
+    """Their records, by event id."""
+    records = {}
+    for record in kafka.read(TELEMETRY):
+        if record.value[:1] == b"\0" and len(record.value) > 40:
+            _, event = avro.decode(record.value, avro.schema_text(TELEMETRY))
+            records.setdefault(event["event_id"], []).append(record)
+    return {event: found[0] for event, found in records.items() if len(found) == 1}
+
+
+def test_letters_that_can_be_applied_now_are_a_difference(world):
+    """Unless somebody gave them up."""
+    records = frames_that_came_once()
+    known = {str(row["event_id"]) for row in world.rows("safari_events")}
+    event, record = next(item for item in records.items() if item[0] in known)
+    world.database.execute("DELETE FROM safari_events WHERE event_id = %s", [event])
+    world.database.execute(
+        "INSERT INTO projectionist.dead_letters (cluster_id, consumer_group, projection, topic, "
+        "partition, record_offset, error_class, message) SELECT cluster_id, consumer_group, "
+        "'event-recorder', topic, partition, %s, 'data', 'refused then' "
+        "FROM projectionist.consumer_offsets "
+        "WHERE consumer_group = %s AND topic = %s AND partition = %s",
+        [record.offset, world.group("event-recorder"), TELEMETRY, record.partition])
+
+    for status, outcome in (("open", DIFFERENT), ("discarded", EQUAL), ("replayed", DIFFERENT)):
+        world.database.execute("UPDATE projectionist.dead_letters SET status = %s "
+                               "WHERE message = 'refused then'", [status])
+        report = verify(world, "event-recorder", code=outcome)
+        assert [(sample["kind"], sample["key"])
+                for sample in of_table(report, "safari_events")["samples"]
+                ] == [("missing", {"event_id": event})] * (outcome == DIFFERENT), status
+        assert world.value("SELECT status FROM projectionist.dead_letters "
+                           "WHERE message = 'refused then'") == status
+
+
+# --- when it cannot tell ---------------------------------------------------------------------
+
+
+def unknown(world, *arguments, says, **variables):
+    result = consumers.run("projectionist", "verify", *arguments,
+                           variables={**world.consumers.variables, **variables})
+    assert result.returncode == UNKNOWN, result.stdout + result.stderr
+    assert result.stderr.startswith("projectionist verify: ") and says in result.stderr, result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stdout == ""
+
+
+def test_what_is_away_or_unknown(world):
+    nowhere = "127.0.0.1:9"
+    unknown(world, "all", "--timeout", "2s", says=nowhere, KAFKA_BOOTSTRAP_SERVERS=nowhere)
+    unknown(world, "all", says="ostgres", POSTGRES_DSN="postgresql://x@127.0.0.1:9/x")
+    unknown(world, "no-such", says="'no-such' is no projection of this program")
+    unknown(world, says="name one PROJECTION")
+    unknown(world, "all", "--group", "g", says="--group goes with one PROJECTION")
+    unknown(world, "video-catalog", "--group", "no-such", says="no-such has read nothing")
+    assert world.count("projectionist.rebuilds") == 0 and traces(world) == []
+
+
+def test_only_one_at_a_time(world):
+    """Of each projection; a verify and a rebuild are in each other's way no less."""
+    with psycopg.connect(world.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('projectionist'), "
+                      "hashtext('projectionist_verify_event_recorder'))")
+        unknown(world, "event-recorder",
+                says="another process verifies event-recorder at the moment")
+        verify(world, "video-catalog")
+    verify(world, "event-recorder")
+
+
+def test_nobody_who_writes_is_waited_for_too_long(world):
+    """A transaction that stays open is outwaited, and then verify knows."""
+    waiting = threading.Event()
+    with psycopg.connect(world.dsn) as writer:
+        writer.execute("UPDATE safari_events SET severity = severity WHERE event_id = "
+                       "(SELECT event_id FROM safari_events LIMIT 1)")
+        process = rebuilding.start(world, "verify", "event-recorder")
+        database.wait_until(lambda: world.value(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'"))
+        assert process.running and not waiting.is_set()
+        writer.rollback()
+    process.wait(EQUAL)
+    assert traces(world) == []

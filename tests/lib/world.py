@@ -13,7 +13,7 @@ import psycopg
 from confluent_kafka import KafkaException
 from psycopg import conninfo, sql
 
-from lib import consumers, database, events, kafka
+from lib import consumers, database, events, kafka, scenario_run
 
 PROJECTOR = "command-projector"
 RECORDER = "event-recorder"
@@ -55,16 +55,20 @@ def new_topics(partitions):
 class World:
     """dsn, database (a connection to it), consumers, and schema_ids by topic."""
 
-    def __init__(self, dsn, connection, folder):
+    def __init__(self, dsn, connection, folder, original=None):
         self.dsn = dsn
         self.database = connection
         self.consumers = consumers.Consumers(Path(folder), {"POSTGRES_DSN": dsn})
-        self.schema_ids = events.register_schemas()
-        self._groups = {}
+        self.schema_ids = original.schema_ids if original else events.register_schemas()
+        self._groups = dict(original._groups) if original else {}
 
     def group(self, name):
         """The group of this world's command-projector or event-recorder."""
         return self._groups.setdefault(name, consumers.Consumers.new_group(name))
+
+    def use_default_groups(self):
+        """Its consumers are in the groups that they have by themselves, as `all` expects."""
+        self._groups = {name: name for name in scenario_run.TOPICS_OF}
 
     def record(self, event, partition=None):
         return events.record(event, self.schema_ids, partition=partition)
@@ -129,6 +133,18 @@ class World:
             self.consumers.end()
         finally:
             self.database.close()
+
+
+@contextlib.contextmanager
+def open_copy(world, folder):
+    """A world with a copy of that one's database, on its topics and in its groups. Nobody may be
+    connected to that database."""
+    with new_database(template=world.dsn) as dsn:
+        copy = World(dsn, database.connect(dsn), folder, world)
+        try:
+            yield copy
+        finally:
+            copy.close()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""projectionist rebuild and verify in a world: to run them, to break tables behind the consumers'
+backs, and to tell what tables hold."""
+
+import json
+import uuid
+
+from lib import consumers, database
+
+EQUAL, DIFFERENT, UNKNOWN = 0, 1, 2  # verify's exit codes
+FAILED, USAGE, GAP, RECREATED, FENCED = 1, 2, 3, 4, 5
+INTERRUPTED = 130
+# For each table: its consumer, its key, a column, and another value for it.
+TABLES = {
+    "safari_commands": ("command-projector", ("command_id",), "target", """'{"wrong": 1}'"""),
+    "projectionist.idempotency_conflicts": ("command-projector", ("idempotency_key", "command_id"),
+                                            "kept_by", "gen_random_uuid()"),
+    "safari_events": ("event-recorder", ("event_id",), "emitted_at", "emitted_at - interval '1 us'"),
+    "safari_videos": ("video-catalog", ("video_id",), "prompt", "'a \"wrong\" prompt'"),
+    "watermark_removals": ("watermark-metrics", ("removal_id",), "input_size_bytes", "-7"),
+    "watermark_metrics": ("watermark-metrics", ("bucket_start", "method"), "attempts",
+                          "attempts + 1"),
+    "safari_sessions": ("session-tracker", ("session_id",), "status", "'asleep'"),
+}
+# Of the same rows whoever derives them when: not when that was, nor what it was read by.
+WHEN = (*database.VOLATILE, "due_at", "derived_at")
+BOOKS = ("consumer_offsets", "offset_changes", "dead_letters", "rebuilds", "schemas", "migrations")
+
+
+def verify(world, consumer, *arguments, code=EQUAL, **variables):
+    """What it says as JSON, or where it could not tell, on stderr."""
+    result = run(world, "verify", consumer, "--json", *arguments, code=code, **variables)
+    return json.loads(result.stdout) if code != UNKNOWN else result.stderr
+
+
+def rebuild(world, consumer, *arguments, code=0, **variables):
+    """What it says as JSON, or where it failed, on stderr. It is not asked, unless for a dry run."""
+    sure = () if {"--dry-run", "-n"} & set(arguments) else ("--yes",)
+    result = run(world, "rebuild", consumer, "--json", *sure, *arguments, code=code, **variables)
+    return json.loads(result.stdout) if code == 0 else result.stderr
+
+
+def run(world, command, consumer, *arguments, code=0, **variables):
+    result = consumers.run("projectionist", command, *named(world, consumer), *arguments,
+                           variables={**world.consumers.variables, **variables})
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def start(world, command, consumer, *arguments, **variables):
+    """In the background; its log has both its outputs."""
+    return world.consumers.start("projectionist", command, *named(world, consumer), *arguments,
+                                 **variables)
+
+
+def named(world, consumer):
+    return (consumer,) if consumer == "all" else (consumer, "--group", world.group(consumer))
+
+
+# --- what there is ---------------------------------------------------------------------------
+
+def tables(world, *, with_books=False, without=WHEN):
+    """{table: rows} of all there is; the books (offsets, letters, audits) only where asked for."""
+    names = [row["name"] for row in world.database.execute(
+        "SELECT CASE WHEN schemaname = 'public' THEN '' ELSE schemaname || '.' END || tablename "
+        "AS name FROM pg_tables WHERE schemaname IN ('public', 'projectionist') "
+        "AND (%s OR tablename <> ALL (%s)) ORDER BY 1", [with_books, list(BOOKS)])]
+    return {name: world.rows(name, without) for name in names}
+
+
+def differing(have, want):
+    """The names of the tables that are not the same."""
+    return [name for name in want if have[name] != want[name]]
+
+
+def traces(world):
+    """What an attempt leaves behind: schemas and groups."""
+    return [row["name"] for row in world.database.execute(
+        "SELECT nspname AS name FROM pg_namespace WHERE nspname LIKE 'projectionist\\_%' "
+        "UNION SELECT consumer_group FROM projectionist.consumer_offsets "
+        "WHERE consumer_group ~ '/(verify|rebuild)$' ORDER BY 1")]
+
+
+def offsets(world, consumer):
+    return world.offsets(world.group(consumer))
+
+
+# --- to break it -----------------------------------------------------------------------------
+
+class Damage:
+    """One row of a table is changed, one is taken away and one is added. Which, and what a
+    comparison says of them, is in changed, missing and extra: (key, is, should be)."""
+
+    def __init__(self, world, table):
+        self.consumer, self._keys, self.column, wrong = TABLES[table]
+        self._world, self._table = world, table
+        condition = self._own()
+        first, second = self._rows(f"{condition} ORDER BY {', '.join(self._keys)} LIMIT 2")
+        self._execute(f"UPDATE {table} SET {self.column} = {wrong} WHERE {self._match(first)}")
+        now, = self._rows(self._match(first))
+        assert now[self.column] != first[self.column]
+        self.changed = (self._key(first), {self.column: now[self.column]},
+                        {self.column: first[self.column]})
+        self._execute(f"DELETE FROM {table} WHERE {self._match(second)}")
+        self.missing = (self._key(second), None, second)
+        extra = {**first, **self._new_key()}
+        for unique in ("idempotency_key", "placeholder"):
+            if unique in extra and unique not in self._keys:
+                extra[unique] = None
+        self._world.database.execute(
+            f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, %s)",
+            [json.dumps(extra)])
+        extra, = self._rows(self._match(extra))
+        self.extra = (self._key(extra), extra, None)
+
+    def _own(self):
+        """Not of placeholders: they are not the consumer's."""
+        return {
+            "safari_commands": "placeholder IS NULL",
+            "safari_videos": "placeholder IS NULL AND prompt IS NOT NULL",
+        }.get(self._table, "true")
+
+    def _new_key(self):
+        name = self._keys[0]
+        return {name: "2001-02-03T04:00:00+00:00" if name == "bucket_start" else
+                "another" if name == "idempotency_key" else str(uuid.uuid4())}
+
+    def _rows(self, condition):
+        return [row["row"] for row in self._execute(
+            f"SELECT to_jsonb(t) AS row FROM {self._table} AS t WHERE {condition}")]
+
+    def _match(self, row):
+        return " AND ".join(f"{name} = '{row[name]}'" for name in self._keys)
+
+    def _key(self, row):
+        return {name: row[name] for name in self._keys}
+
+    def _execute(self, query):
+        return self._world.database.execute(query)
