@@ -81,6 +81,9 @@ static inline bool pj_text_is(const struct pj_value *value, const char *text)
            memcmp(value->text.data, text, length) == 0;
 }
 
+/* The 36 characters of RFC 9562, in either case; false (and uuid untouched) for anything else. */
+bool pj_uuid_parse(const char *text, size_t length, uint8_t uuid[16]);
+
 /* The version 5 UUID of a name in Projectionist's own namespace: keys that replays give again. */
 void pj_uuid_of_name(const void *name, size_t length, uint8_t uuid[16]);
 

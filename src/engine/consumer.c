@@ -79,6 +79,13 @@ static const char *const defaults[][2] = {
     {"log.connection.close", "false"},
 };
 
+/* For bulk: Postgres must never wait for Kafka. */
+static const char *const bulk_defaults[][2] = {
+    {"queued.min.messages", "100000"},
+    {"queued.max.messages.kbytes", "32768"},
+    {"fetch.message.max.bytes", "1048576"},
+};
+
 static int configure(rd_kafka_conf_t *conf, const struct pj_consumer_settings *settings,
                      struct pj_error *error)
 {
@@ -86,6 +93,10 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_consumer_settings *s
     char reason[256];
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
         if (set(conf, defaults[i][0], defaults[i][1], error) != 0)
+            return -1;
+    }
+    for (size_t i = 0; settings->bulk && i < sizeof bulk_defaults / sizeof bulk_defaults[0]; i++) {
+        if (set(conf, bulk_defaults[i][0], bulk_defaults[i][1], error) != 0)
             return -1;
     }
     /* From 2.2 on; before, the pause after a full queue cannot be set. */

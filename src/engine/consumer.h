@@ -24,6 +24,7 @@ struct pj_consumer_settings {
     const char *client_id;
     const char *const *topics;
     size_t topic_count;
+    bool bulk; /* much is fetched ahead: for a run that reads from end to end */
 };
 
 /* Offsets of one partition: from `begin` up to, not with, `end`. */

@@ -5,7 +5,6 @@
 #include "engine/plan.h"
 
 #include <stdlib.h>
-#include <uuid/uuid.h>
 
 /* Decoding: a plan walked over the bytes of one record. Making plans is in plan.c. */
 
@@ -43,12 +42,7 @@ static int store_text(struct decoding *decoding, size_t slot, const char *data, 
     struct pj_value *value = &decoding->values[slot];
     enum pj_type type = decoding->fields[slot].type;
     if (type == PJ_UUID) {
-        char text[37];
-        if (length != 36)
-            return bad_field(decoding, slot, "is not a UUID");
-        memcpy(text, data, 36);
-        text[36] = '\0';
-        if (uuid_parse(text, value->uuid) != 0)
+        if (!pj_uuid_parse(data, length, value->uuid))
             return bad_field(decoding, slot, "is not a UUID");
         value->present = true;
         return 0;

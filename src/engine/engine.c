@@ -534,6 +534,7 @@ static int open_consumer(struct pj_engine *engine, const struct pj_config *confi
         .client_id = engine->identity.owner,
         .topics = topics,
         .topic_count = projection->source_count,
+        .bulk = engine->shadow != NULL,
     };
     return pj_consumer_open(&engine->consumer, &consumer, error);
 }

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uuid/uuid.h>
 
 struct planning {
     struct pj_plan *plan;
@@ -158,7 +157,7 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
         *value = pj_text(text);
         return text != NULL;
     case PJ_UUID:
-        return text != NULL && uuid_parse(text, value->uuid) == 0;
+        return text != NULL && pj_uuid_parse(text, strlen(text), value->uuid);
     case PJ_BOOL:
         value->boolean = json_is_boolean(json) ? json_is_true(json) : true;
         return true;

@@ -284,6 +284,15 @@ static const uint32_t keys_facts_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRA
                                             PJ_OID_TIMESTAMPTZ_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
 static const uint32_t stream_time_type[] = {PJ_OID_TIMESTAMPTZ};
 
+static const struct pj_column state_columns[] = {
+    {"key", PJ_UUID, .key = true},
+    {"facts", PJ_BYTEA},
+    {"due_at", PJ_TIMESTAMPTZ},
+    {"derived_at", PJ_TIMESTAMPTZ},
+};
+const struct pj_table pj_state_table = {.columns = state_columns, .column_count = 2};
+const struct pj_table pj_timed_state_table = {.columns = state_columns, .column_count = 4};
+
 static struct pj_statement state_statement(struct pj_statements *statements, const char *entity,
                                            const char *verb, const char *format,
                                            const uint32_t *types, int count)
@@ -330,6 +339,17 @@ static void make_timed_entity(struct pj_statements *statements, const char *name
                                   stream_time_type, 1);
 }
 
+static const char *make_state_copy(struct pj_statements *statements,
+                                   const struct pj_entity_kind *entity)
+{
+    return state_statement(
+               statements, entity->name, "copy",
+               entity->timed ? "COPY @ (key, facts, due_at, derived_at) FROM STDIN (FORMAT binary)"
+                             : "COPY @ (key, facts) FROM STDIN (FORMAT binary)",
+               NULL, 0)
+        .sql;
+}
+
 static void make_entity(struct pj_statements *statements, size_t index)
 {
     const char *name = statements->projection->entities[index].name;
@@ -338,11 +358,14 @@ static void make_entity(struct pj_statements *statements, size_t index)
         make_timed_entity(statements, name, entity);
         return;
     }
-    /* LockRows runs above the sort: locks are taken in the order of the keys. */
-    entity->load = state_statement(statements, name, "load",
-                                   "SELECT key, facts FROM @ WHERE key = ANY($1) ORDER BY key "
-                                   "FOR NO KEY UPDATE",
-                                   keys_type, 1);
+    /* LockRows runs above the sort: locks are taken in the order of the keys. In a shadow there is
+     * nobody to lock out. */
+    entity->load = state_statement(
+        statements, name, "load",
+        statements->schema != NULL
+            ? "SELECT key, facts FROM @ WHERE key = ANY($1)"
+            : "SELECT key, facts FROM @ WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
+        keys_type, 1);
     /* No ON CONFLICT: a key that another transaction claimed meanwhile must fail this one. */
     entity->insert = state_statement(statements, name, "insert",
                                      "INSERT INTO @ (key, facts) "
@@ -372,13 +395,16 @@ struct pj_statements *pj_statements_new(const struct pj_projection *projection, 
         statements->tables[t].remove = make_remove(statements, table);
         if (table->part_of != NULL)
             statements->tables[t].release = make_release(statements, table);
-        if (table->kind == PJ_APPEND_TABLE)
+        if (table->kind == PJ_APPEND_TABLE || (schema != NULL && table->kind == PJ_ENTITY_TABLE))
             statements->tables[t].copy = make_copy(statements, table);
         if (table->settle != NULL)
             statements->tables[t].settle = make_settle(statements, table);
     }
-    for (size_t e = 0; e < projection->entity_count; e++)
+    for (size_t e = 0; e < projection->entity_count; e++) {
         make_entity(statements, e);
+        if (schema != NULL)
+            statements->entities[e].copy = make_state_copy(statements, &projection->entities[e]);
+    }
     return statements;
 }
 

@@ -19,8 +19,8 @@ struct pj_table_statements {
     struct pj_statement remove;  /* by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
     struct pj_statement settle;  /* rollup: the key columns, and a bool: an extreme went */
-    const char *copy;            /* COPY … FROM STDIN; append tables */
-    struct pj_update *updates;   /* by the set of columns, made as they are needed */
+    const char *copy; /* COPY … FROM STDIN; append tables, and entity tables of a shadow */
+    struct pj_update *updates; /* by the set of columns, made as they are needed */
 };
 
 struct pj_update {
@@ -35,6 +35,7 @@ struct pj_entity_statements {
     struct pj_statement insert; /* keys uuid[], facts bytea[]; timed: and due_at[], derived_at[] */
     struct pj_statement update; /* the same */
     struct pj_statement due;    /* timed: stream time → keys that are due, at most PJ_DUE_MOST */
+    const char *copy;           /* as insert; of a shadow, where no other process claims a key */
 };
 
 struct pj_statements {
@@ -44,6 +45,10 @@ struct pj_statements {
     struct pj_table_statements *tables;    /* per table */
     struct pj_entity_statements *entities; /* per entity kind */
 };
+
+/* The columns of a state table: key, facts; of a timed kind also due_at, derived_at. */
+extern const struct pj_table pj_state_table;
+extern const struct pj_table pj_timed_state_table;
 
 /* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
  * search_path, states in `projectionist`. */

@@ -77,6 +77,36 @@ void pj_writer_free(struct pj_writer *writer)
     free(writer);
 }
 
+/* --- copying -------------------------------------------------------------------------------- */
+
+static bool copy_pays(const struct pj_writer *writer, const char *sql, const struct pj_table *table,
+                      size_t count)
+{
+    return sql != NULL && count >= COPY_LEAST && !writer->no_copy && pj_copy_possible(table);
+}
+
+static int copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, const char *sql,
+                     const struct pj_table *table, const struct pj_value *const *rows, size_t count,
+                     struct pj_error *error)
+{
+    struct pj_copy_buffer *buffer = &writer->buffer;
+    if (pj_postgres_copy_begin(postgres, sql, error) != 0)
+        return -1;
+    pj_copy_start(buffer);
+    for (size_t i = 0; i < count; i++) {
+        pj_copy_row(buffer, table, rows[i]);
+        if (buffer->length < COPY_PIECE)
+            continue;
+        if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
+            return -1;
+        buffer->length = 0;
+    }
+    pj_copy_finish(buffer);
+    if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
+        return -1;
+    return pj_postgres_copy_end(postgres, NULL, error);
+}
+
 /* --- facts ----------------------------------------------------------------------------------- */
 
 /* A growing list of rows of two values (a key and something), for arrays of parameters. */
@@ -150,9 +180,17 @@ static int save(struct pj_writer *writer, struct pj_postgres *postgres, const st
     }
     const struct pairs *both[] = {&updates, &inserts};
     const struct pj_statement *which[] = {&statements->update, &statements->insert};
+    const struct pj_table *table =
+        writer->projection->entities[index].timed ? &pj_timed_state_table : &pj_state_table;
     for (int i = 0; i < 2; i++) {
         if (both[i]->count == 0)
             continue;
+        if (both[i] == &inserts && copy_pays(writer, statements->copy, table, inserts.count)) {
+            if (copy_rows(writer, postgres, statements->copy, table, inserts.rows, inserts.count,
+                          error) != 0)
+                return -1;
+            continue;
+        }
         struct pj_parameter parameters[4] = {
             pj_binary_array(arena, PJ_UUID, both[i]->rows, both[i]->count, 0),
             pj_binary_array(arena, PJ_BYTEA, both[i]->rows, both[i]->count, 1),
@@ -382,9 +420,13 @@ static int write_entity_table(struct pj_writer *writer, struct pj_postgres *post
         queue_rows(postgres, pj_statements_update(writer->statements, index, sorted.changed), table,
                    sorted.changed, sorted.updates, sorted.update_count, arena, error) != 0)
         return -1;
-    if (sorted.insert_count > 0 &&
-        queue_rows(postgres, &statements->insert, table, UINT64_MAX, sorted.inserts,
-                   sorted.insert_count, arena, error) != 0)
+    if (copy_pays(writer, statements->copy, table, sorted.insert_count)) {
+        if (copy_rows(writer, postgres, statements->copy, table, sorted.inserts,
+                      sorted.insert_count, error) != 0)
+            return -1;
+    } else if (sorted.insert_count > 0 &&
+               queue_rows(postgres, &statements->insert, table, UINT64_MAX, sorted.inserts,
+                          sorted.insert_count, arena, error) != 0)
         return -1;
     const struct pj_parent *parent = writer->ensures != NULL ? table->parents : NULL;
     for (; parent != NULL && parent->ensure != NULL; parent++) {
@@ -435,28 +477,6 @@ static int set_part(struct pj_writer *writer, struct pj_postgres *postgres,
                       columns, rows, count, arena, error);
 }
 
-static int copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, const char *sql,
-                     const struct pj_table *table, const struct pj_appended *appended,
-                     struct pj_error *error)
-{
-    struct pj_copy_buffer *buffer = &writer->buffer;
-    if (pj_postgres_copy_begin(postgres, sql, error) != 0)
-        return -1;
-    pj_copy_start(buffer);
-    for (size_t i = 0; i < appended->count; i++) {
-        pj_copy_row(buffer, table, appended->rows[i]);
-        if (buffer->length < COPY_PIECE)
-            continue;
-        if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
-            return -1;
-        buffer->length = 0;
-    }
-    pj_copy_finish(buffer);
-    if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
-        return -1;
-    return pj_postgres_copy_end(postgres, NULL, error);
-}
-
 static int write_append_table(struct pj_writer *writer, struct pj_postgres *postgres,
                               const struct pj_fold *fold, size_t index, struct pj_arena *arena,
                               struct pj_written *written, struct pj_error *error)
@@ -470,8 +490,8 @@ static int write_append_table(struct pj_writer *writer, struct pj_postgres *post
     written->rows += (int64_t)appended->count;
     if (ensure_all(writer, postgres, table, rows, appended->count, arena, written, error) != 0)
         return -1;
-    if (appended->count >= COPY_LEAST && !writer->no_copy && pj_copy_possible(table))
-        return copy_rows(writer, postgres, statements->copy, table, appended, error);
+    if (copy_pays(writer, statements->copy, table, appended->count))
+        return copy_rows(writer, postgres, statements->copy, table, rows, appended->count, error);
     return queue_rows(postgres, &statements->insert, table, UINT64_MAX, rows, appended->count,
                       arena, error);
 }

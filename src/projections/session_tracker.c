@@ -11,7 +11,6 @@
 #include "schemas.h"
 
 #include <jansson.h>
-#include <uuid/uuid.h>
 
 /* --- the table ------------------------------------------------------------------------------- */
 
@@ -218,7 +217,7 @@ static struct pj_value uuid_member(const json_t *object, const char *name)
 {
     uint8_t uuid[16];
     const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL && uuid_parse(text, uuid) == 0 ? pj_uuid(uuid) : pj_null();
+    return text != NULL && pj_uuid_parse(text, strlen(text), uuid) ? pj_uuid(uuid) : pj_null();
 }
 
 static struct pj_value text_member(const json_t *object, const char *name,

@@ -18,7 +18,7 @@ from lib import events, kafka, world  # noqa: E402
 from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
 from servers import BenchError, say  # noqa: E402
 
-WHAT = ("copy", "recorder", "placeholders", "projector", "latency")
+WHAT = ("copy", "recorder", "placeholders", "projector", "rebuild", "latency")
 
 
 def parse(arguments):
@@ -76,7 +76,11 @@ def measures(bench, wanted):
              ("copy", "copy", bench.copy),
              ("projector", "projector", bench.projector),
              ("copy_placeholders", "copy", lambda: bench.copy(placeholders=True)),
-             ("recorder_placeholders", "placeholders", lambda: bench.recorder(False)))
+             ("recorder_placeholders", "placeholders", lambda: bench.recorder(False)),
+             ("recorder_rebuilt", "rebuild",
+              lambda: bench.rebuilt("event-recorder", bench.recorder)),
+             ("projector_rebuilt", "rebuild",
+              lambda: bench.rebuilt("command-projector", bench.projector)))
     return [(name, run) for name, part, run in every if part in wanted]
 
 
@@ -125,10 +129,12 @@ def summarize(results):
         "copy_placeholders": f"raw COPY of placeholders and events, {PIECE_ROWS:,} events",
         "recorder_placeholders": "event-recorder, commands not there yet",
         "projector": "command-projector",
+        "recorder_rebuilt": "rebuild of event-recorder",
+        "projector_rebuilt": "rebuild of command-projector",
     }
     for name in (name for name in titles if name in results):
         add(f"{name}.rate", f"{titles[name]}: rows/s" if name != "projector"
-            else f"{titles[name]}: events/s", ",.0f", [run["rate"] for run in results[name]])
+            and not name.endswith("rebuilt") else f"{titles[name]}: events/s", ",.0f", [run["rate"] for run in results[name]])
     for name, base in (("recorder", "copy"), ("recorder", "copy_large"),
                        ("recorder_placeholders", "copy_placeholders")):
         if name in results and base in results:
@@ -143,13 +149,19 @@ def summarize(results):
             if name in results:
                 add(f"{name}.{key}", f"{titles[name]}: {label}", form,
                     [run[key] for run in results[name]])
+    for name in ("recorder_rebuilt", "projector_rebuilt"):
+        if name in results:
+            add(f"{name}/live", f"ratio of events/s: {titles[name]} / live, both with their starts",
+                ".2f", [run["rate"] / run["live_rate"] for run in results[name]])
+            add(f"{name}.peak", f"{titles[name]}: peak resident memory, MiB", ".1f",
+                [run["peak"] for run in results[name]])
     for key in ("p50", "p99", "most"):
         if "latency" in results:
             add(f"latency.{key}", f"latency at 500 events/s, {key}, ms", ".1f",
                 [run[key] for run in results["latency"]])
     for name in (name for name in titles if name in results):
         for who in ("consumer", "postgres", "kafka"):
-            if who == "postgres" or not name.startswith("copy"):
+            if not name.endswith("rebuilt") and (who == "postgres" or not name.startswith("copy")):
                 add(f"{name}.cpu.{who}", f"{titles[name]}: CPU s of {who}", ".1f",
                     [run["cpu"][who] for run in results[name]])
     add("others_share", "other processes, share of the machine", ".0%",

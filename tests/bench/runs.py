@@ -58,6 +58,7 @@ class Bench:
         self.known_commands = None  # the rows that the projector makes, in COPY's binary format
         self.rows = None            # those of safari_events
         self.placeholders = None    # {command_id: row}
+        self.last_group = None      # of the consumer that ran last
         self.content = None         # of safari_events, as every run must leave it
 
     # --- before and after a run ---
@@ -171,6 +172,7 @@ class Bench:
             self.wait_until_committed(program, self.count)
             cpu = clock.read(program.seconds())
             peak = program.peak()
+        self.last_group = program.group
         return program, cpu, peak
 
     def recorder(self, known_commands=True):
@@ -199,6 +201,19 @@ class Bench:
         return {"rate": self.count / seconds, "seconds": seconds, "cpu": cpu, "peak": peak,
                 "to_first_commit": ends[0] - program.started_at, "batches": len(batches),
                 "rate_with_start": self.count / (ends[-1] - program.started_at)}
+
+    # --- a rebuild ---
+
+    def rebuilt(self, name, run):
+        """A live run over the whole stream, then a rebuild of what it made, which must find it
+        right; rates are of the whole: from the start of the process on."""
+        live = run()
+        seconds, peak, report = servers.rebuild(name, self.last_group, self.dsn, self.folder)
+        if report["differing_rows"] != 0:
+            raise BenchError(f"the rebuild of {name} found {report['differing_rows']:,} rows that "
+                             "differ")
+        return {"rate": self.count / seconds, "seconds": seconds, "peak": peak, "cpu": live["cpu"],
+                "live_rate": live["rate_with_start"]}
 
     # --- the first round: what the others compare with ---
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The private cluster, our programs, and the processor time and memory that they take."""
 
+import contextlib
 import json
 import os
 import re
@@ -123,6 +124,36 @@ class Clock:
 
 # --- our programs ----------------------------------------------------------------------------
 
+def peak_of(pid):
+    """The most memory that was resident at any moment so far, in MiB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) / 1024
+
+
+def rebuild(projection, group, dsn, folder):
+    """Rebuilds beside the live tables; (seconds, peak in MiB, what it says)."""
+    log_path = folder / f"{group}-rebuild.log"
+    command = [consumers.program("projectionist"), "rebuild", projection, "--group", group, "--yes",
+               "--json"]
+    with open(log_path, "wb") as log:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=log, cwd="/",
+                                   env=consumers.environment({"POSTGRES_DSN": dsn}))
+        peak = 0.0
+        while process.poll() is None:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, TypeError):
+                peak = max(peak, peak_of(process.pid))
+            time.sleep(0.05)
+        seconds = time.monotonic() - started
+        answer = process.stdout.read()
+        process.stdout.close()
+    if process.returncode != 0:
+        raise BenchError(f"the rebuild of {projection} ended with {process.returncode}; its log is "
+                         f"{log_path}")
+    return seconds, peak, json.loads(answer)
+
+
 class Program:
     """A consumer that runs until it is stopped."""
 
@@ -148,9 +179,7 @@ class Program:
         return _stat(self.process.pid)[1]
 
     def peak(self):
-        """The most memory that was resident at any moment so far, in MiB."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) / 1024
+        return peak_of(self.process.pid)
 
     def batches(self):
         """What it logged about each batch."""
