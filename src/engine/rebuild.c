@@ -26,9 +26,18 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
     rebuild->control = NULL;
     if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
         return -1;
-    /* Goes with the connection, and so with the process. */
+    /*
+     * Goes with the connection, and so with the process: soon, even where that waits for a lock or
+     * compares tables. (Before Postgres 14 it ends when it has its answer.)
+     */
     const char *parameters[] = {rebuild->schema};
     struct pj_result *result;
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT set_config(name, '1000', false) FROM pg_settings "
+                          "WHERE name = 'client_connection_check_interval'",
+                          0, NULL, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
     if (pj_postgres_query(rebuild->control,
                           "SELECT pg_try_advisory_lock(hashtext('projectionist'), hashtext($1))", 1,
                           parameters, &result, error) != 0)
@@ -440,7 +449,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
         rebuild->in_doubt = pj_postgres_broken(rebuild->control);
     }
     pj_postgres_rollback(rebuild->control);
-    pj_difference_free(difference);
+    if (!rebuild->in_doubt) /* else it may turn out to be what was written */
+        pj_difference_free(difference);
     return -1;
 }
 
@@ -478,8 +488,10 @@ static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
             return PJ_REBUILD_FILLED;
         if (status == 0 && tries == 1)
             status = catch_up(rebuild, error);
-        if (status == 0)
+        if (status == 0) {
+            pj_difference_free(difference);
             status = try_once(rebuild, difference, error);
+        }
         if (status >= 0 || error->class != PJ_RETRY || tries == TRIES_MOST)
             return status;
         nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);
