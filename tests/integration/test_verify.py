@@ -6,8 +6,7 @@ import threading
 import psycopg
 import pytest
 
-from lib import avro, consumers, database, kafka, rebuilding, scenario, scenario_run
-from lib.events import TELEMETRY
+from lib import consumers, database, rebuilding, scenario, scenario_run
 from lib.rebuilding import DIFFERENT, EQUAL, TABLES, UNKNOWN, Damage, tables, traces, verify
 from lib.world import open_copy, open_world
 
@@ -208,39 +207,23 @@ def test_numbers_and_texts_that_are_odd(world):
 # --- dead letters ----------------------------------------------------------------------------
 
 
-def frames_that_came_once():
-    """Their records, by event id."""
-    records = {}
-    for record in kafka.read(TELEMETRY):
-        if record.value[:1] == b"\0" and len(record.value) > 40:
-            _, event = avro.decode(record.value, avro.schema_text(TELEMETRY))
-            records.setdefault(event["event_id"], []).append(record)
-    return {event: found[0] for event, found in records.items() if len(found) == 1}
-
-
 def test_letters_that_can_be_applied_now_are_a_difference(world):
     """Unless somebody gave them up."""
-    records = frames_that_came_once()
     known = {str(row["event_id"]) for row in world.rows("safari_events")}
-    event, record = next(item for item in records.items() if item[0] in known)
+    event, record = next(item for item in rebuilding.frames_that_came_once().items()
+                         if item[0] in known)
     world.database.execute("DELETE FROM safari_events WHERE event_id = %s", [event])
-    world.database.execute(
-        "INSERT INTO projectionist.dead_letters (cluster_id, consumer_group, projection, topic, "
-        "partition, record_offset, error_class, message) SELECT cluster_id, consumer_group, "
-        "'event-recorder', topic, partition, %s, 'data', 'refused then' "
-        "FROM projectionist.consumer_offsets "
-        "WHERE consumer_group = %s AND topic = %s AND partition = %s",
-        [record.offset, world.group("event-recorder"), TELEMETRY, record.partition])
+    letter = rebuilding.add_letter(world, "event-recorder", record)
 
     for status, outcome in (("open", DIFFERENT), ("discarded", EQUAL), ("replayed", DIFFERENT)):
         world.database.execute("UPDATE projectionist.dead_letters SET status = %s "
-                               "WHERE message = 'refused then'", [status])
+                               "WHERE id = %s", [status, letter])
         report = verify(world, "event-recorder", code=outcome)
         assert [(sample["kind"], sample["key"])
                 for sample in of_table(report, "safari_events")["samples"]
                 ] == [("missing", {"event_id": event})] * (outcome == DIFFERENT), status
-        assert world.value("SELECT status FROM projectionist.dead_letters "
-                           "WHERE message = 'refused then'") == status
+        assert world.value("SELECT status FROM projectionist.dead_letters WHERE id = %s",
+                           [letter]) == status
 
 
 # --- when it cannot tell ---------------------------------------------------------------------

@@ -5,7 +5,8 @@ backs, and to tell what tables hold."""
 import json
 import uuid
 
-from lib import consumers, database
+from lib import avro, consumers, database, kafka
+from lib.events import TELEMETRY
 
 EQUAL, DIFFERENT, UNKNOWN = 0, 1, 2  # verify's exit codes
 FAILED, USAGE, GAP, RECREATED, FENCED = 1, 2, 3, 4, 5
@@ -83,6 +84,29 @@ def traces(world):
 
 def offsets(world, consumer):
     return world.offsets(world.group(consumer))
+
+
+def frames_that_came_once():
+    """The records of safari.telemetry whose events came only once, by event id."""
+    records = {}
+    for record in kafka.read(TELEMETRY):
+        if record.value[:1] == b"\0" and len(record.value) > 40:
+            _, event = avro.decode(record.value, avro.schema_text(TELEMETRY))
+            records.setdefault(event["event_id"], []).append(record)
+    return {event: found[0] for event, found in records.items() if len(found) == 1}
+
+
+def add_letter(world, consumer, record, status="open"):
+    """A dead letter of a record, which could be applied now; its id."""
+    return world.value(
+        "INSERT INTO projectionist.dead_letters (cluster_id, consumer_group, projection, topic, "
+        "partition, record_offset, key, value, error_class, message, status, resolved_at) "
+        "SELECT cluster_id, consumer_group, %s, topic, partition, %s, %s, %s, 'data', "
+        "'refused then', %s, CASE WHEN %s <> 'open' THEN now() END "
+        "FROM projectionist.consumer_offsets "
+        "WHERE consumer_group = %s AND topic = %s AND partition = %s RETURNING id",
+        [consumer, record.offset, record.key, record.value, status, status, world.group(consumer),
+         record.topic, record.partition])
 
 
 # --- to break it -----------------------------------------------------------------------------
