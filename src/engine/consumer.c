@@ -364,16 +364,6 @@ static void reach_end(struct pj_partition *partition, int64_t offset)
     partition->end_offset = stops ? partition->stop_offset : offset;
 }
 
-/* The rest of the partition is not asked for: it need not be fetched either. */
-static void stop_partition(struct pj_consumer *consumer, struct pj_partition *partition)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
-    rd_kafka_pause_partitions(consumer->kafka, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    reach_end(partition, partition->stop_offset);
-}
-
 static bool is_stopped(const struct pj_partition *partition)
 {
     return partition->stop_offset >= 0 && partition->at_end &&
@@ -424,7 +414,9 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
     if (is_stopped(partition))
         return false;
     if (partition->stop_offset >= 0 && message->offset >= partition->stop_offset) {
-        stop_partition(consumer, partition);
+        /* What lies behind is fetched in vain. A pause would save that, but a partition that was
+         * paused may not be fetched again after another assignment (librdkafka 2.0.2, seen). */
+        reach_end(partition, partition->stop_offset);
         return false;
     }
     partition->at_end = false;
@@ -654,7 +646,7 @@ static rd_kafka_topic_partition_list_t *assigned_list(const struct pj_consumer *
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (size_t i = 0; i < consumer->partition_count; i++) {
         const struct pj_partition *partition = consumer->partitions[i];
-        if (partition->assigned && !is_stopped(partition))
+        if (partition->assigned)
             rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
     }
     return list;

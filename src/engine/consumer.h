@@ -97,8 +97,8 @@ int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) 
 
 /*
  * Without a group: asks for these stretches, as a group would ask for partitions (a pending
- * assignment, in place of all that is assigned). What lies behind a stretch's end is not fetched;
- * a partition that is there counts as being at its end. Topics must be of the consumer's.
+ * assignment, in place of all that is assigned). What lies behind a stretch's end is
+ * dropped; a partition that is there counts as being at its end. Topics must be of the consumer's.
  */
 void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *stretches,
                          size_t count);

@@ -161,6 +161,16 @@ static void add_extra_condition(struct sql *sql, const struct pair *pair, bool k
         add(sql, "true");
 }
 
+/* An entity from which all was taken back has a state without facts; one that never was has none.
+ * That is the same. */
+static void add_rows(struct sql *sql, const struct pair *pair, const char *table, const char *name)
+{
+    if (pair->table != NULL)
+        add(sql, "%s AS %s", table, name);
+    else
+        add(sql, "(SELECT * FROM %s WHERE facts <> '\\x0100') AS %s", table, name);
+}
+
 static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool keep_older,
                      struct pj_error *error)
 {
@@ -178,7 +188,11 @@ static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool
     for (size_t c = pair->key_count; c < pair->compared_count; c++)
         add(&sql, " | ((s.\"%s\" IS DISTINCT FROM l.\"%s\")::int::bigint << %zu)", pair->columns[c],
             pair->columns[c], c);
-    add(&sql, " AS pj_columns FROM %s AS s FULL JOIN %s AS l ON ", pair->shadow, pair->live);
+    add(&sql, " AS pj_columns FROM ");
+    add_rows(&sql, pair, pair->shadow, "s");
+    add(&sql, " FULL JOIN ");
+    add_rows(&sql, pair, pair->live, "l");
+    add(&sql, " ON ");
     add_match(&sql, pair, "s", "l");
     add(&sql, " WHERE CASE WHEN s.\"%s\" IS NULL THEN ", key);
     add_extra_condition(&sql, pair, keep_older);
@@ -201,10 +215,11 @@ static int count_pair(struct pj_postgres *postgres, const struct pair *pair,
     struct sql sql;
     struct pj_result *result;
     sql_open(&sql);
+    add(&sql, "SELECT (SELECT count(*) FROM ");
+    add_rows(&sql, pair, pair->shadow, "s");
     add(&sql,
-        "SELECT (SELECT count(*) FROM %s), count(*) FILTER (WHERE pj_kind = 'missing'), "
-        "count(*) FILTER (WHERE pj_kind = 'extra'), count(*) FILTER (WHERE pj_kind = 'changed')",
-        pair->shadow);
+        "), count(*) FILTER (WHERE pj_kind = 'missing'), "
+        "count(*) FILTER (WHERE pj_kind = 'extra'), count(*) FILTER (WHERE pj_kind = 'changed')");
     for (size_t c = pair->key_count; c < pair->compared_count; c++)
         add(&sql, ", count(*) FILTER (WHERE pj_kind = 'changed' AND pj_columns >> %zu & 1 = 1)", c);
     add(&sql, " FROM pj_difference_%zu", pair->index);
@@ -502,7 +517,14 @@ static void add_insert(struct sql *sql, const struct pair *pair)
     add_columns(sql, pair, "s.", 0, pair->column_count);
     add(sql, " FROM %s AS s JOIN pj_difference_%zu AS d ON ", pair->shadow, pair->index);
     add_match(sql, pair, "s", "d");
-    add(sql, " WHERE d.pj_kind = 'missing'; ");
+    add(sql, " WHERE d.pj_kind = 'missing'");
+    if (pair->table == NULL) { /* over a state without facts */
+        add(sql, " ON CONFLICT (key) DO UPDATE SET ");
+        for (size_t c = pair->key_count; c < pair->column_count; c++)
+            add(sql, "%s\"%s\" = excluded.\"%s\"", c > pair->key_count ? ", " : "",
+                pair->columns[c], pair->columns[c]);
+    }
+    add(sql, "; ");
 }
 
 /* A timed kind's rows are as of when it was derived: the shadow's rows, the shadow's time. */

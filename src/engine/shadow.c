@@ -272,7 +272,9 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
                "array_agg(next_offset), 'rebuild') FROM shadow HAVING count(*) > 0",
                3, parameters, error) != 0 ||
                    run(rebuild,
-                       "UPDATE projectionist.consumer_offsets AS o SET stream_time = s.stream_time "
+                       "UPDATE projectionist.consumer_offsets AS o SET stream_time = "
+                       "s.stream_time, "
+                       "owner = s.owner "
                        "FROM projectionist.consumer_offsets AS s "
                        "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND s.cluster_id = $1 "
                        "AND s.consumer_group = $3 AND s.topic = o.topic "

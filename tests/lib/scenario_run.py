@@ -109,7 +109,7 @@ def run_with_kills(world, records, seed, replicas=3, rate=2500, between=(0.3, 1.
         consumer.wait_until_ready()
     done = threading.Event()
     failures = []
-    publisher = threading.Thread(target=_publish, args=(records, rate, done, failures), daemon=True)
+    publisher = threading.Thread(target=publish_paced, args=(records, rate, done, failures), daemon=True)
     publisher.start()
     kills = 0
     while not done.wait(chance.uniform(*between)):
@@ -123,7 +123,7 @@ def run_with_kills(world, records, seed, replicas=3, rate=2500, between=(0.3, 1.
     return kills
 
 
-def _publish(records, rate, done, failures):
+def publish_paced(records, rate, done, failures):
     """In portions, so that they come over a while."""
     pause = threading.Event()  # never set: it only tells the time between two portions
 
