@@ -405,6 +405,27 @@ static void find_settings(const struct pj_rebuild *rebuild, struct pj_difference
     };
 }
 
+/*
+ * On the connection that compares, in its transaction: the shadow is what was read. When Postgres
+ * comes back from a crash it empties what is not logged, while the offsets in the books stay.
+ */
+static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                        struct pj_error *error)
+{
+    struct pj_result *result;
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT FROM \"%s\".stretches LIMIT 1", rebuild->schema);
+    if (pj_postgres_query(postgres, sql, 0, NULL, &result, error) != 0)
+        return -1;
+    bool whole = pj_result_rows(result) == 1;
+    pj_result_free(result);
+    if (whole)
+        return PJ_REBUILD_FILLED;
+    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
+                          "Postgres came back from a crash, which emptied the tables beside the "
+                          "live ones; nothing was changed, and the same command begins anew");
+}
+
 /* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */
 static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
                        struct pj_error *error)
@@ -420,6 +441,8 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
             pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);
     pj_postgres_rollback(rebuild->control);
     if (status == PJ_REBUILD_FILLED)
+        status = check_shadow(rebuild, snapshot, error);
+    if (status == PJ_REBUILD_FILLED)
         status = pj_difference_find(difference, snapshot, &find, error);
     if (snapshot != NULL)
         pj_postgres_rollback(snapshot);
@@ -433,6 +456,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
     struct pj_difference_settings find;
     find_settings(rebuild, &find);
     int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = check_shadow(rebuild, rebuild->control, error);
     if (status == PJ_REBUILD_FILLED)
         status = pj_difference_find(difference, rebuild->control, &find, error);
     if (status != PJ_REBUILD_FILLED) {
