@@ -248,6 +248,37 @@ static int check_ends(const struct pj_rebuild_run *run, const struct pj_kafka_ra
     return 0;
 }
 
+/* Nothing that the group has yet to read is passed over: who accepts that says so elsewhere. */
+static int check_begins(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                        const struct pj_stretch *stretches, size_t range_count,
+                        struct pj_error *error)
+{
+    size_t live_count;
+    const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
+    for (size_t i = 0; i < range_count; i++) {
+        for (size_t l = 0; l < live_count; l++) {
+            if (live[l].partition != ranges[i].partition ||
+                strcmp(live[l].topic, ranges[i].topic) != 0)
+                continue;
+            if (ranges[i].begin > live[l].next_offset)
+                return pj_error_fatal(
+                    error, PJ_EXIT_GAP,
+                    "%s [%d] lacks the offsets %lld to %lld, removed by retention before group %s "
+                    "read them; run %s with --accept-gap first",
+                    ranges[i].topic, (int)ranges[i].partition, (long long)live[l].next_offset,
+                    (long long)ranges[i].begin - 1, run->settings.group, run->projection->name);
+            if (!run->verify && stretches[i].begin > live[l].next_offset)
+                return pj_error_fatal(
+                    error, PJ_EXIT_USAGE,
+                    "--from %lld lies behind the offset %lld of group %s in %s [%d]: the records "
+                    "between them would never be read",
+                    (long long)stretches[i].begin, (long long)live[l].next_offset,
+                    run->settings.group, ranges[i].topic, (int)ranges[i].partition);
+        }
+    }
+    return 0;
+}
+
 int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out, size_t *count,
                             struct pj_error *error)
 {
@@ -259,9 +290,12 @@ int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out,
         abort();
     if (status == 0)
         status = check_ends(run, ranges, *count, error);
+    size_t range_count = *count;
     if (status == 0)
-        status = run->verify ? live_stretches(run, ranges, *count, stretches, count, error)
-                             : chosen_stretches(run, ranges, *count, stretches, error);
+        status = run->verify ? live_stretches(run, ranges, range_count, stretches, count, error)
+                             : chosen_stretches(run, ranges, range_count, stretches, error);
+    if (status == 0)
+        status = check_begins(run, ranges, stretches, range_count, error);
     free(ranges);
     if (status == 0) {
         qsort(stretches, *count, sizeof *stretches, pj_stretch_compare);

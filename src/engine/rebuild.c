@@ -13,7 +13,8 @@ enum {
     TRIES_MOST = 20,
     TRY_AGAIN_MS = 250,
     ROUNDS_MOST = 4,
-    CLOSE_MS = 2000
+    CLOSE_MS = 2000,
+    DROPS_MOST = 2
 };
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -169,9 +170,13 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     if (rebuild->engine_open)
         pj_engine_close(&rebuild->engine);
     pj_metrics_free(rebuild->engine.metrics);
-    /* What is left behind costs room on the disk, and the next attempt finds it. */
-    if (drop && rebuild->control != NULL && pj_rebuild_connect(rebuild, &ignored) == 0)
-        (void)!pj_rebuild_drop_shadow(rebuild, &ignored);
+    /* What is left behind costs room on the disk, and the next attempt finds it. That a connection
+     * is lost shows when it is used. */
+    for (int tries = 0; drop && rebuild->control != NULL && tries < DROPS_MOST; tries++) {
+        if (pj_rebuild_connect(rebuild, &ignored) == 0 &&
+            pj_rebuild_drop_shadow(rebuild, &ignored) == 0)
+            break;
+    }
     pj_postgres_close(rebuild->control);
     pj_arena_free(rebuild->arena);
     free(rebuild->live);

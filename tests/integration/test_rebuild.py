@@ -128,9 +128,7 @@ def test_first_load(filled, template, tmp_path):
             assert fresh.value("SELECT max(id) FROM projectionist.dead_letters") == ids, (
                 "records were read again")
             assert_right(fresh)
-            result = consumers.run("projectionist", "verify", "all",
-                                   variables=fresh.consumers.variables)
-            assert result.returncode == 0, result.stdout + result.stderr
+            verify(fresh, TRACKER)
         finally:
             fresh.close()
 

@@ -7,7 +7,8 @@ import pytest
 
 from lib import consumers, events, kafka, rebuilding
 from lib.events import COMMANDS, SECOND, START, TELEMETRY
-from lib.rebuilding import DIFFERENT, FAILED, GAP, RECREATED, UNKNOWN, rebuild, tables, traces, verify
+from lib.rebuilding import (DIFFERENT, FAILED, GAP, RECREATED, UNKNOWN, USAGE, rebuild, tables,
+                            traces, verify)
 from lib.world import PROJECTOR, RECORDER, new_topics
 
 pytestmark = pytest.mark.partitions(1)
@@ -49,7 +50,7 @@ def refused(world, consumer, code, *sentences, arguments=()):
     """By rebuild with the code, and by verify; with nothing changed."""
     before = tables(world, with_books=True, without=())
     for message in (rebuild(world, consumer, *arguments, code=code),
-                    verify(world, consumer, code=UNKNOWN)):
+                    verify(world, consumer, *arguments, code=UNKNOWN)):
         for sentence in sentences:
             assert sentence in message, message
     assert tables(world, with_books=True, without=()) == before and traces(world) == []
@@ -150,7 +151,9 @@ def test_records_that_were_removed_before_they_were_read(world):
     world.catch_up(PROJECTOR)
     publish(world, range(10, 30))
     remove_up_to(17)
-    refused(world, PROJECTOR, GAP, f"{COMMANDS} [0]: offsets 0 to 9 were read by ")
+    for flags in ((), ("--keep-older",)):
+        refused(world, PROJECTOR, GAP, f"{COMMANDS} [0] lacks the offsets 10 to 16, removed by "
+                "retention before ", f"run {PROJECTOR} with --accept-gap first", arguments=flags)
 
     world.start(PROJECTOR, "--until-caught-up", "--accept-gap").wait()
     assert known(world) == [*range(10), *range(17, 30)]
@@ -225,6 +228,11 @@ def test_from_and_to_a_time(world):
     assert known(world) == list(range(4, 10))
     rebuild(world, PROJECTOR, "--to", "2100-01-01T00:00:00Z")
     assert tables(world) == right
+    publish(world, range(10, 12))
+    message = rebuild(world, PROJECTOR, "--from", "11", "--drop-older", code=USAGE)
+    assert "--from 11 lies behind the offset 10 of group" in message
+    world.catch_up(PROJECTOR)
+    right = tables(world)
     rebuild(world, PROJECTOR, "--to", "0")
     assert known(world) == [] and rebuilding.offsets(world, PROJECTOR) == {}
     world.catch_up(PROJECTOR)
