@@ -309,6 +309,12 @@ int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
     if (open_engine(rebuild, error) != 0)
         return -1;
     struct pj_engine *engine = &rebuild->engine;
+    if (!rebuild->feeds_read && rebuild->settings->feed_count > 0) {
+        int status = pj_rebuild_read_feeds(rebuild, error);
+        if (status != PJ_REBUILD_FILLED)
+            return status;
+    }
+    rebuild->feeds_read = true;
     rebuild->shadow.stretch_count = list_due(rebuild);
     rebuild->shadow.stretches = rebuild->due;
     if (engine->topics_seen)
