@@ -367,13 +367,9 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
 static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     bool grew;
-    struct pj_result *rows;
     if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
-        pj_rebuild_read_live(rebuild, true, &rows, error) != 0)
-        return -1;
-    pj_result_free(rows);
-    if (pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0 ||
-        follow(rebuild, &grew, error) != 0)
+        follow(rebuild, &grew, error) != 0 ||
+        pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0)
         return -1;
     return grew ? pj_rebuild_fill(rebuild, error) : PJ_REBUILD_FILLED;
 }
