@@ -192,13 +192,6 @@ static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_rang
             if (live[l].partition != ranges[i].partition ||
                 strcmp(live[l].topic, ranges[i].topic) != 0)
                 continue;
-            if (live[l].next_offset > ranges[i].end)
-                return pj_error_fatal(
-                    error, PJ_EXIT_TOPIC_RECREATED,
-                    "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
-                    "created anew, so it cannot explain the rows",
-                    ranges[i].topic, (int)ranges[i].partition, (long long)ranges[i].end,
-                    (long long)live[l].next_offset, run->settings.group);
             int64_t begin =
                 ranges[i].begin < live[l].next_offset ? ranges[i].begin : live[l].next_offset;
             stretches[(*count)++] = (struct pj_stretch){ranges[i].topic, ranges[i].partition, begin,
@@ -236,6 +229,29 @@ static int check_history(const struct pj_rebuild_run *run, const struct pj_stret
                           unread_count, run->verify ? "" : ", --drop-older lets it go");
 }
 
+/* A topic that ends before the group's offset is not the one that it has read. */
+static int check_ends(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                      size_t range_count, struct pj_error *error)
+{
+    size_t live_count;
+    const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
+    for (size_t i = 0; i < range_count; i++) {
+        for (size_t l = 0; l < live_count; l++) {
+            if (live[l].partition == ranges[i].partition &&
+                strcmp(live[l].topic, ranges[i].topic) == 0 &&
+                live[l].next_offset > ranges[i].end)
+                return pj_error_fatal(
+                    error, PJ_EXIT_TOPIC_RECREATED,
+                    "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
+                    "created anew, so it cannot explain the rows; 'projectionist offsets set' "
+                    "says where the group begins in it",
+                    ranges[i].topic, (int)ranges[i].partition, (long long)ranges[i].end,
+                    (long long)live[l].next_offset, run->settings.group);
+        }
+    }
+    return 0;
+}
+
 int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out, size_t *count,
                             struct pj_error *error)
 {
@@ -245,6 +261,8 @@ int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out,
     struct pj_stretch *stretches = calloc(*count + 1, sizeof *stretches);
     if (stretches == NULL)
         abort();
+    if (status == 0)
+        status = check_ends(run, ranges, *count, error);
     if (status == 0)
         status = run->verify ? live_stretches(run, ranges, *count, stretches, count, error)
                              : chosen_stretches(run, ranges, *count, stretches, error);

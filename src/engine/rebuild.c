@@ -26,9 +26,18 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
     rebuild->control = NULL;
     if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
         return -1;
-    /* Goes with the connection, and so with the process. */
+    /*
+     * Goes with the connection, and so with the process: soon, even where that waits for a lock or
+     * compares tables. (Before Postgres 14 it ends when it has its answer.)
+     */
     const char *parameters[] = {rebuild->schema};
     struct pj_result *result;
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT set_config(name, '1000', false) FROM pg_settings "
+                          "WHERE name = 'client_connection_check_interval'",
+                          0, NULL, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
     if (pj_postgres_query(rebuild->control,
                           "SELECT pg_try_advisory_lock(hashtext('projectionist'), hashtext($1))", 1,
                           parameters, &result, error) != 0)
@@ -398,6 +407,27 @@ static void find_settings(const struct pj_rebuild *rebuild, struct pj_difference
     };
 }
 
+/*
+ * On the connection that compares, in its transaction: the shadow is what was read. When Postgres
+ * comes back from a crash it empties what is not logged, while the offsets in the books stay.
+ */
+static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                        struct pj_error *error)
+{
+    struct pj_result *result;
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT FROM \"%s\".stretches LIMIT 1", rebuild->schema);
+    if (pj_postgres_query(postgres, sql, 0, NULL, &result, error) != 0)
+        return -1;
+    bool whole = pj_result_rows(result) == 1;
+    pj_result_free(result);
+    if (whole)
+        return PJ_REBUILD_FILLED;
+    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
+                          "Postgres came back from a crash, which emptied the tables beside the "
+                          "live ones; nothing was changed, and the same command begins anew");
+}
+
 /* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */
 static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
                        struct pj_error *error)
@@ -413,6 +443,8 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
             pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);
     pj_postgres_rollback(rebuild->control);
     if (status == PJ_REBUILD_FILLED)
+        status = check_shadow(rebuild, snapshot, error);
+    if (status == PJ_REBUILD_FILLED)
         status = pj_difference_find(difference, snapshot, &find, error);
     if (snapshot != NULL)
         pj_postgres_rollback(snapshot);
@@ -426,6 +458,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
     struct pj_difference_settings find;
     find_settings(rebuild, &find);
     int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = check_shadow(rebuild, rebuild->control, error);
     if (status == PJ_REBUILD_FILLED)
         status = pj_difference_find(difference, rebuild->control, &find, error);
     if (status != PJ_REBUILD_FILLED) {
@@ -442,7 +476,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
         rebuild->in_doubt = pj_postgres_broken(rebuild->control);
     }
     pj_postgres_rollback(rebuild->control);
-    pj_difference_free(difference);
+    if (!rebuild->in_doubt) /* else it may turn out to be what was written */
+        pj_difference_free(difference);
     return -1;
 }
 
@@ -480,8 +515,10 @@ static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
             return PJ_REBUILD_FILLED;
         if (status == 0 && tries == 1)
             status = catch_up(rebuild, error);
-        if (status == 0)
+        if (status == 0) {
+            pj_difference_free(difference);
             status = try_once(rebuild, difference, error);
+        }
         if (status >= 0 || error->class != PJ_RETRY || tries == TRIES_MOST)
             return status;
         nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
-from lib import consumers, database, kafka, rebuilding, scenario, scenario_run
+from lib import consumers, database, kafka, rebuilding, scenario_run
 from lib.events import COMMANDS, TELEMETRY
 from lib.proxy import ASKED, Proxy
 from lib.rebuilding import (DIFFERENT, FAILED, FENCED, GAP, INTERRUPTED, TABLES, USAGE, Damage,
-                            offsets, rebuild, tables, traces, verify)
-from lib.world import World, new_database, open_copy, open_world
+                            assert_right, offsets, rebuild, tables, traces, verify)
+from lib.world import World, new_database
 
 CONSUMERS = tuple(scenario_run.TOPICS_OF)
 RECORDER, PROJECTOR, TRACKER = "event-recorder", "command-projector", "session-tracker"
@@ -24,28 +24,15 @@ RECORDER, PROJECTOR, TRACKER = "event-recorder", "command-projector", "session-t
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory, template):
-    """Tables of a scenario with everything in it. Nothing is published later."""
-    with open_world(tmp_path_factory.mktemp("filled"), 2, template) as world:
-        world.use_default_groups()
-        stream = scenario_run.Stream([scenario.Scenario(seed=8, commands=120)], world.schema_ids,
-                                     seed=8)
-        scenario_run.run_in_peace(world, stream.records)
-        world.right = tables(world)
-        world.database.close()
+    """Nothing is published later."""
+    with rebuilding.open_filled(tmp_path_factory.mktemp("filled"), template, seed=8) as world:
         yield world
 
 
 @pytest.fixture
 def world(filled, tmp_path):
-    with open_copy(filled, tmp_path) as copy:
-        copy.right = filled.right
+    with rebuilding.open_broken(filled, tmp_path) as copy:
         yield copy
-
-
-def assert_right(world):
-    """All tables are what they were before anybody broke them, and nothing is left behind."""
-    assert rebuilding.differing(tables(world), world.right) == []
-    assert traces(world) == []
 
 
 def letters(world, consumer):
@@ -295,8 +282,6 @@ def test_a_running_consumer_goes_on_from_an_earlier_end(world):
     consumer = world.start(RECORDER)
     consumer.wait_until_ready()
     rebuild(world, RECORDER, "--to", places(half(world, RECORDER)))
-    world.publish([kafka.Record(TELEMETRY, b"key", None, partition=0),
-                   kafka.Record(TELEMETRY, b"key", None, partition=1)])
     consumer.wait_for_log("fenced: ")
     world.wait_for_ends(world.group(RECORDER), TELEMETRY)
     assert world.rows("safari_events") == world.right["safari_events"]
@@ -363,18 +348,18 @@ def test_letters(world):
 
 def test_records_that_are_refused_now(world):
     """They become letters, and their rows go; once they can be applied, they come back."""
-    refused = world.value("SELECT count(*) FROM safari_events WHERE type = 'rate.limited'")
+    refused = world.value("SELECT count(*) FROM safari_events WHERE type = 'sora.prompt.submitted'")
     before = Counter(status for *_, status in letters(world, RECORDER))
     assert refused > 0 and set(before) == {"open"}
-    world.database.execute("ALTER TABLE safari_events ADD CONSTRAINT no_limits "
-                           "CHECK (type <> 'rate.limited') NOT VALID")
+    world.database.execute("ALTER TABLE safari_events ADD CONSTRAINT no_prompts "
+                           "CHECK (type <> 'sora.prompt.submitted') NOT VALID")
     assert rebuild(world, RECORDER)["tables"]["safari_events"]["extra"] == refused
     after = [row for row in world.letters(world.group(RECORDER)) if row["sqlstate"] == "23514"]
     assert len(after) >= refused and {row["status"] for row in after} == {"open"}
     assert {row["consumer_group"] for row in after} == {world.group(RECORDER)}
     assert all(row["value"] and row["projection"] == RECORDER for row in after)
     verify(world, RECORDER)
-    world.database.execute("ALTER TABLE safari_events DROP CONSTRAINT no_limits")
+    world.database.execute("ALTER TABLE safari_events DROP CONSTRAINT no_prompts")
     verify(world, RECORDER, code=DIFFERENT)
     rebuild(world, RECORDER)
     assert_right(world)

@@ -8,7 +8,6 @@ import pytest
 
 from lib import consumers, database, rebuilding, scenario, scenario_run
 from lib.rebuilding import DIFFERENT, EQUAL, TABLES, UNKNOWN, Damage, tables, traces, verify
-from lib.world import open_copy, open_world
 
 CONSUMERS = tuple(scenario_run.TOPICS_OF)
 STATES = ("command_projector_command", "command_projector_idempotency_key",
@@ -17,19 +16,13 @@ STATES = ("command_projector_command", "command_projector_idempotency_key",
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory, template):
-    """Tables of a scenario with everything in it, dead letters and placeholders included."""
-    with open_world(tmp_path_factory.mktemp("filled"), 2, template) as world:
-        world.use_default_groups()
-        stream = scenario_run.Stream([scenario.Scenario(seed=5, commands=150)], world.schema_ids,
-                                     seed=5)
-        scenario_run.run_in_peace(world, stream.records)
-        world.database.close()
+    with rebuilding.open_filled(tmp_path_factory.mktemp("filled"), template, seed=5) as world:
         yield world
 
 
 @pytest.fixture
 def world(filled, tmp_path):
-    with open_copy(filled, tmp_path) as copy:
+    with rebuilding.open_broken(filled, tmp_path) as copy:
         yield copy
 
 

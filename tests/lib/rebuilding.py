@@ -2,11 +2,13 @@
 """projectionist rebuild and verify in a world: to run them, to break tables behind the consumers'
 backs, and to tell what tables hold."""
 
+import contextlib
 import json
 import uuid
 
-from lib import avro, consumers, database, kafka
+from lib import avro, consumers, database, kafka, scenario, scenario_run
 from lib.events import TELEMETRY
+from lib.world import open_copy, open_world
 
 EQUAL, DIFFERENT, UNKNOWN = 0, 1, 2  # verify's exit codes
 FAILED, USAGE, GAP, RECREATED, FENCED = 1, 2, 3, 4, 5
@@ -69,6 +71,34 @@ def named(world, consumer):
     return (consumer,) if consumer == "all" else (consumer, "--group", world.group(consumer))
 
 
+@contextlib.contextmanager
+def open_filled(folder, template, seed, commands=120, partitions=2):
+    """A world whose tables are full of a scenario with everything in it, dead letters and
+    placeholders included; `right` is what they hold. Nobody is connected to its database."""
+    with open_world(folder, partitions, template) as world:
+        world.use_default_groups()
+        stream = scenario_run.Stream([scenario.Scenario(seed=seed, commands=commands)],
+                                     world.schema_ids, seed=seed)
+        scenario_run.run_in_peace(world, stream.records)
+        world.right = tables(world)
+        world.database.close()
+        yield world
+
+
+@contextlib.contextmanager
+def open_broken(filled, folder):
+    """A copy of such a world, to be broken."""
+    with open_copy(filled, folder) as copy:
+        copy.right = filled.right
+        yield copy
+
+
+def assert_right(world):
+    """All tables are what they were before anybody broke them, and nothing is left behind."""
+    assert differing(tables(world), world.right) == []
+    assert traces(world) == []
+
+
 # --- what there is ---------------------------------------------------------------------------
 
 def tables(world, *, with_books=False, without=WHEN):
@@ -101,7 +131,7 @@ def frames_that_came_once():
     """The records of safari.telemetry whose events came only once, by event id."""
     records = {}
     for record in kafka.read(TELEMETRY):
-        if record.value[:1] == b"\0" and len(record.value) > 40:
+        if record.value and record.value[:1] == b"\0" and len(record.value) > 40:
             _, event = avro.decode(record.value, avro.schema_text(TELEMETRY))
             records.setdefault(event["event_id"], []).append(record)
     return {event: found[0] for event, found in records.items() if len(found) == 1}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that go away under a rebuild. Postgres empties unlogged tables when it comes back from a
+crash: what a rebuild had read is gone then, and must be read again."""
+
+import pytest
+import stream as streams
+from processes import Process, away, until
+
+from lib import consumers, database
+
+PROJECTOR = "command-projector"
+COMMANDS = 300
+
+
+@pytest.fixture
+def broken(world):
+    """Rows of a stream, of which some are wrong; the stream."""
+    stream = streams.of_commands(COMMANDS, seed=61)
+    world.produce(stream)
+    filling = world.start_all(1)
+    world.until_caught_up()
+    for consumer in filling:
+        consumer.stop()
+    with world.connect() as connection:
+        connection.execute("UPDATE safari_commands SET type = 'wrong' "
+                           "WHERE placeholder IS NULL AND command_id::text < '4'")
+        connection.execute("DELETE FROM projectionist.state_command_projector_command "
+                           "WHERE key::text > 'c'")
+    return stream
+
+
+def start(world, name="rebuild"):
+    process = Process("projectionist", world._folder / f"{name}.log",
+                      ["rebuild", PROJECTOR, "--group", world.group(PROJECTOR), "--yes",
+                       "--batch-records", "5"],
+                      {"PROJECTIONIST_POSTGRES_DSN": world.dsn})
+    world.processes.append(process)
+    return process
+
+
+def read_so_far(world):
+    with world.connect() as connection:
+        return sum(database.next_offsets(connection, f"{world.group(PROJECTOR)}/rebuild").values())
+
+
+def assert_mended(world, stream):
+    world.assert_as_if_undisturbed(stream)
+    verified = consumers.run("projectionist", "verify", PROJECTOR, "--group",
+                             world.group(PROJECTOR), variables={"POSTGRES_DSN": world.dsn})
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def until_half_way(world, process):
+    until(lambda: read_so_far(world) > 100, what="it reads nothing", processes=[process])
+    process.freeze()
+    assert read_so_far(world) < 2 * COMMANDS, "it is nearly done already"
+
+
+def test_postgres_crashes_under_a_rebuild(world, broken):
+    """It notices that what it had read is gone, before it would write that to the live tables."""
+    with world.connect() as connection:
+        before = database.table(connection, "safari_commands")
+    process = start(world)
+    until_half_way(world, process)
+    with away("postgres"):
+        process.thaw()
+        world.until_logged(process, "Postgres")
+    process.wait(60, code=7)
+    assert process.logged("came back from a crash", "the same command begins anew")
+    with world.connect() as connection:
+        assert database.table(connection, "safari_commands") == before
+    process = start(world, "again")
+    process.wait(60)
+    assert not process.logged("going on with an attempt")
+    assert_mended(world, broken)
+
+
+def test_postgres_crashes_between_two_attempts(world, broken):
+    process = start(world)
+    until_half_way(world, process)
+    process.kill()
+    with away("postgres"):
+        pass
+    until(lambda: read_so_far(world) > 0)
+    process = start(world, "again")
+    process.wait(60)
+    assert not process.logged("going on with an attempt")
+    assert_mended(world, broken)
+
+
+@pytest.mark.slow
+def test_kafka_goes_away_under_a_rebuild(world, broken):
+    process = start(world)
+    until_half_way(world, process)
+    with away("kafka"):
+        process.thaw()
+        world.until_logged(process, "Kafka")
+    process.wait(90)
+    assert_mended(world, broken)
