@@ -482,7 +482,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
 }
 
 /* A commit whose answer was lost did happen, if what it wrote down is there. */
-static int settle_doubt(struct pj_rebuild *rebuild, bool *swapped, struct pj_error *error)
+static int settle_doubt(struct pj_rebuild *rebuild, struct pj_difference *difference, bool *swapped,
+                        struct pj_error *error)
 {
     struct pj_result *result;
     *swapped = false;
@@ -496,6 +497,8 @@ static int settle_doubt(struct pj_rebuild *rebuild, bool *swapped, struct pj_err
     *swapped = pj_result_rows(result) == 1;
     pj_result_free(result);
     rebuild->in_doubt = false;
+    if (!*swapped)
+        pj_difference_free(difference);
     return 0;
 }
 
@@ -510,7 +513,7 @@ static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
         bool swapped = false;
         int status = pj_rebuild_connect(rebuild, error);
         if (status == 0)
-            status = settle_doubt(rebuild, &swapped, error);
+            status = settle_doubt(rebuild, difference, &swapped, error);
         if (swapped)
             return PJ_REBUILD_FILLED;
         if (status == 0 && tries == 1)
