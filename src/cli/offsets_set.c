@@ -6,7 +6,7 @@
 #include "cli/confirm.h"
 #include "cli/offsets.h"
 #include "cli/text_table.h"
-#include "cli/time_text.h"
+#include "base/time_text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
