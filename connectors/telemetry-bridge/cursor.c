@@ -241,8 +241,13 @@ struct pj_verdict pj_track_frame(struct pj_track *track, const struct pj_place *
         track->phase = PJ_TRACK_LIVE;
         return verdict;
     }
-    if (is_recent(track->recent, place->event_id))
+    if (is_recent(track->recent, place->event_id)) {
+        /* An id that we have, at a place where only a new life can be. */
+        if (track->phase == PJ_TRACK_JUDGING && place->counter <= last->counter &&
+            is_later(place, last))
+            begin_new_life(track, &verdict);
         return verdict;
+    }
     if (!is_place(last) || track->former_life)
         return take(track, place, verdict);
     if (track->phase != PJ_TRACK_LIVE)

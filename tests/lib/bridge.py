@@ -186,7 +186,8 @@ class ScriptedService:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     def send(self, *items, keep=True):
-        """To all that are subscribed; keep: into the buffer, too."""
+        """To all that are subscribed, when somebody is; keep: into the buffer, too."""
+        database.wait_until(lambda: self._subscribed, message="nobody is subscribed")
         async def send_all():
             for item in items:
                 if keep:

@@ -313,6 +313,19 @@ Test(cursor, an_id_is_taken_once_whatever_its_cursor, .init = start_behind_five,
     cr_assert_eq(pj_track_id(&track, again.event_id).step, PJ_DROP);
 }
 
+Test(cursor, an_id_that_comes_again_hides_no_restart, .init = start_again_behind_five, .fini = end)
+{
+    struct pj_verdict verdict;
+    struct pj_place again = at(200, 5, 4); /* of 104-4 */
+    greet(300, 30, &verdict);
+    verdict = pj_track_frame(&track, &again);
+    cr_assert(verdict.restarted);
+    cr_assert_eq(verdict.step, PJ_DROP);
+    verdict = see_anew(201, 6);
+    cr_assert_eq(verdict.step, PJ_TAKE);
+    cr_assert_not(verdict.gap);
+}
+
 Test(cursor, ids_are_remembered_for_longer_than_the_buffer, .fini = end)
 {
     struct pj_position nothing = {0};
