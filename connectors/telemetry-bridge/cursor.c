@@ -207,26 +207,23 @@ static struct pj_verdict judge(struct pj_track *track, const struct pj_place *pl
 {
     const struct pj_place *last = &track->position.last;
     struct pj_verdict verdict = {.step = PJ_DROP};
+    bool is_probing = track->phase == PJ_TRACK_PROBING;
+    if (is_probing && place->counter < last->counter)
+        return verdict;
+    if (is_probing) {
+        /* It passed our counter without our frame: another life, of which we took nothing. */
+        begin_new_life(track, &verdict);
+        verdict.step = PJ_RECONNECT;
+        return verdict;
+    }
     if (place->counter > last->counter) {
-        if (track->phase == PJ_TRACK_PROBING) {
-            /* It passed our counter without our frame: another life, of which we took nothing. */
-            begin_new_life(track, &verdict);
-            verdict.step = PJ_RECONNECT;
-            return verdict;
-        }
         verdict.gap = place->counter != last->counter + 1;
         verdict.gap_after = *last;
         verdict.gap_before = *place;
         return take(track, place, verdict);
     }
-    if (track->phase == PJ_TRACK_PROBING && place->counter < last->counter)
-        return verdict;
-    if (is_later(place, last) || place->counter == last->counter) {
+    if (place->counter == last->counter || is_later(place, last)) {
         begin_new_life(track, &verdict);
-        if (track->phase == PJ_TRACK_PROBING) {
-            verdict.step = PJ_RECONNECT;
-            return verdict;
-        }
         return take(track, place, verdict);
     }
     /* Earlier by clock and counter: all of it is known, or the service began anew while its clock
@@ -244,8 +241,13 @@ struct pj_verdict pj_track_frame(struct pj_track *track, const struct pj_place *
         track->phase = PJ_TRACK_LIVE;
         return verdict;
     }
-    if (is_recent(track->recent, place->event_id))
+    if (is_recent(track->recent, place->event_id)) {
+        /* An id that we have, at a place where only a new life can be. */
+        if (track->phase == PJ_TRACK_JUDGING && place->counter <= last->counter &&
+            is_later(place, last))
+            begin_new_life(track, &verdict);
         return verdict;
+    }
     if (!is_place(last) || track->former_life)
         return take(track, place, verdict);
     if (track->phase != PJ_TRACK_LIVE)

@@ -463,6 +463,10 @@ static int publish_some(struct pj_publisher *publisher, struct pj_buffer *buffer
         status = publish(publisher, list, error);
     publisher->gave_up = status != 0;
     pj_items_free(list);
+    /* After the commit the brokers still write its markers; to who begins before they are done they
+     * say "not yet", and librdkafka asks again after 20 ms. */
+    if (taken > 0 && bridge->linger_ms > 0)
+        poll(NULL, 0, (int)bridge->linger_ms);
     return status;
 }
 
@@ -472,8 +476,6 @@ int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
     int status = 0;
     while (status == 0 && turn(publisher, NULL) && *publisher->settings.stop == 0) {
         status = publish_some(publisher, buffer, STEP_MS / 2, error);
-        if (publisher->settings.bridge->linger_ms > 0)
-            poll(NULL, 0, (int)publisher->settings.bridge->linger_ms);
     }
     return status < 0 ? -1 : 0;
 }
