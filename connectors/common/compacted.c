@@ -159,7 +159,7 @@ static int take(struct reading *reading, const rd_kafka_message_t *message, stru
 {
     const struct pj_compacted_settings *settings = reading->settings;
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        reached(reading, message->partition, message->offset);
+        reached(reading, message->partition, settings->stop_at_open ? INT64_MAX : message->offset);
         return 0;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {

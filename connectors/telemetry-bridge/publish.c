@@ -95,7 +95,7 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     return pj_bookmark_read(value, &lookup->found, error);
 }
 
-static int look_up(struct pj_publisher *publisher, struct pj_bookmark *found,
+static int look_up(struct pj_publisher *publisher, bool stop_at_open, struct pj_bookmark *found,
                    struct pj_error *error)
 {
     struct lookup lookup = {.key = publisher->settings.bridge->bridge_id};
@@ -103,6 +103,7 @@ static int look_up(struct pj_publisher *publisher, struct pj_bookmark *found,
                                                    .client_id = "telemetry-bridge",
                                                    .topic = PJ_CURSORS_TOPIC,
                                                    .timeout_ms = READ_MS,
+                                                   .stop_at_open = stop_at_open,
                                                    .record = on_record,
                                                    .context = &lookup};
     int status = pj_compacted_read(&settings, error);
@@ -172,7 +173,7 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
         if (!turn(publisher, "Kafka does not answer"))
             return 1;
     }
-    return look_up(publisher, found, error);
+    return look_up(publisher, false, found, error);
 }
 
 /*
@@ -199,7 +200,7 @@ static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark
         return fenced(publisher, error);
     if (status != 0)
         return status;
-    if (first) {
+    if (first || !publisher->is_open) {
         publisher->committed.position = found->position;
         publisher->committed.sequence = found->sequence;
         return 0;
@@ -219,13 +220,15 @@ enum outcome {
     FAILED,  /* for good */
 };
 
-static enum outcome abort_transaction(struct pj_publisher *publisher)
+static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_error *error)
 {
-    struct pj_error error;
+    struct pj_error second;
     pj_metric_add(publisher->settings.metrics->aborted, 1);
-    while (pj_producer_abort(publisher->records.producer, STEP_MS, &error) != 0) {
-        if (error.class != PJ_RETRY)
+    while (pj_producer_abort(publisher->records.producer, STEP_MS, &second) != 0) {
+        if (second.class != PJ_RETRY) {
+            *error = second;
             return UNKNOWN;
+        }
         if (!turn(publisher, "Kafka does not answer"))
             return LEAVE;
     }
@@ -252,7 +255,7 @@ static enum outcome commit(struct pj_publisher *publisher, struct pj_error *erro
         return DONE;
     }
     /* What the brokers refused they have not committed; after a wait nobody knows. */
-    return status == 1 && !waited ? abort_transaction(publisher) : UNKNOWN;
+    return status == 1 && !waited ? abort_transaction(publisher, error) : UNKNOWN;
 }
 
 /* Tries once to publish the list and the bookmark. */
@@ -271,8 +274,26 @@ static enum outcome transact(struct pj_publisher *publisher, const struct pj_ite
             return commit(publisher, error);
     }
     if (status > 0 || error->class == PJ_RETRY || error->class == PJ_POISON)
-        return abort_transaction(publisher);
+        return abort_transaction(publisher, error);
     return UNKNOWN;
+}
+
+/* Whether the id is still ours, as far as one can see without taking it. */
+static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_error *error)
+{
+    struct pj_bookmark found;
+    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    /* Whoever took over has ended what we left open, so that its bookmark is not behind that. */
+    while (look_up(publisher, true, &found, error) != 0) {
+        if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
+            return FAILED;
+        if (!back_off(publisher, &delay_ms, "Kafka does not answer"))
+            return LEAVE;
+    }
+    if (!publisher->is_open || strcmp(found.instance, publisher->committed.instance) == 0)
+        return DONE; /* before our first transaction it has the name of who was before us */
+    fenced(publisher, error);
+    return FAILED;
 }
 
 /*
@@ -281,34 +302,23 @@ static enum outcome transact(struct pj_publisher *publisher, const struct pj_ite
  */
 static enum outcome find_out(struct pj_publisher *publisher, struct pj_error *error)
 {
-    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
     struct pj_bookmark found;
-    int64_t delay_ms = BACK_OFF_FIRST_MS;
-    if (error->class == PJ_FENCED) {
-        /* The brokers fence also the owner of a transaction that was open for too long; then the
-         * bookmark still has our name. */
-        if (pj_clock_monotonic_ms() - publisher->began_ms < bridge->transaction_timeout_ms) {
-            fenced(publisher, error);
-            return FAILED;
-        }
-        while (look_up(publisher, &found, error) != 0) {
-            if (error->class != PJ_RETRY)
-                return FAILED;
-            if (!back_off(publisher, &delay_ms, "Kafka does not answer"))
-                return LEAVE;
-        }
-        if (strcmp(found.instance, publisher->committed.instance) != 0) {
-            fenced(publisher, error);
-            return FAILED;
-        }
-    } else if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST) {
+    /* The brokers fence also the owner of a transaction that was open for too long. */
+    if (error->class == PJ_FENCED && pj_clock_monotonic_ms() - publisher->began_ms <
+                                         publisher->settings.bridge->transaction_timeout_ms) {
+        fenced(publisher, error);
         return FAILED;
     }
+    if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
+        return FAILED;
     pj_log(PJ_WARN, "beginning anew with Kafka", pj_f_str("reason", error->message));
+    enum outcome outcome = look_for_another(publisher, error);
+    if (outcome != DONE)
+        return outcome;
     int status = reopen(publisher, false, &found, error);
     if (status != 0)
         return status > 0 ? LEAVE : FAILED;
-    return found.sequence >= publisher->tried_sequence ? DONE : AGAIN;
+    return publisher->is_open && found.sequence >= publisher->tried_sequence ? DONE : AGAIN;
 }
 
 /* --- batches --------------------------------------------------------------------------------- */
@@ -380,9 +390,10 @@ static int publish_apart(struct pj_publisher *publisher, struct pj_item *list,
 /* Until the list is published, once. Returns 1 when it is time to go. */
 static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error)
 {
-    const struct pj_bookmark next = bookmark_after(publisher, list);
+    struct pj_bookmark next;
     int64_t delay_ms = BACK_OFF_FIRST_MS;
     for (;;) {
+        next = bookmark_after(publisher, list);
         enum outcome outcome = transact(publisher, list, &next, error);
         if (outcome == UNKNOWN)
             outcome = find_out(publisher, error);

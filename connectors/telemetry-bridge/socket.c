@@ -42,7 +42,7 @@ struct pj_socket {
     struct pj_stream stream;
     char *message; /* what has come of it, at most the limit */
     size_t length, capacity, whole;
-    bool must_subscribe, must_ping, is_paused, is_up;
+    bool must_subscribe, must_ping, is_paused, paused_told, is_up;
     int64_t connected_ms, heard_ms, pinged_ms;
     int64_t reconnect_ms; /* the next wait */
 };
@@ -97,7 +97,6 @@ static void pause_reading(struct pj_socket *socket)
     socket->is_paused = true;
     pj_metric_add(socket->metrics->pauses, 1);
     pj_metric_set(socket->metrics->paused, 1);
-    pj_log(PJ_WARN, "the buffer is full, the socket is not read until half of it is published");
     lws_rx_flow_control(socket->wsi, 0);
     if (!pj_buffer_is_full(socket->stream.buffer)) /* it was published in between */
         lws_cancel_service(socket->context);
@@ -110,7 +109,9 @@ static void go_on_reading(struct pj_socket *socket)
     socket->is_paused = false;
     socket->heard_ms = pj_clock_monotonic_ms();
     pj_metric_set(socket->metrics->paused, 0);
-    pj_log(PJ_INFO, "the socket is read again");
+    if (socket->paused_told)
+        pj_log(PJ_INFO, "the socket is read again");
+    socket->paused_told = false;
     if (socket->wsi != NULL)
         lws_rx_flow_control(socket->wsi, 1 | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
 }
@@ -245,6 +246,10 @@ static void on_tick(lws_sorted_usec_list_t *timer)
     int64_t now = pj_clock_monotonic_ms();
     atomic_store(&socket->last_turn_ms, now);
     lws_sul_schedule(socket->context, 0, timer, on_tick, TICK_MS * LWS_US_PER_MS);
+    if (socket->is_paused && !socket->paused_told) {
+        socket->paused_told = true;
+        pj_log(PJ_WARN, "the buffer is full, the socket is not read until half of it is published");
+    }
     /* Who does not read hears nothing, also of a service that is well. */
     if (!socket->is_up || socket->is_paused)
         return;
