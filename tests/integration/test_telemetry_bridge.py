@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from lib import bridge, consumers, events, kafka
 from lib.automation_service import AutomationService
@@ -206,6 +207,30 @@ def test_the_cursor_is_behind_what_was_published(world, scripted):
         assert len(bridge.wait_for_events(counter)) == counter
     assert [asked["cursor"] for asked in scripted.subscriptions] == [
         "0-0", "0-0", f"{NOW + 1}-1", f"{NOW + 2}-2", f"{NOW + 3}-3"]
+
+
+def test_a_bookmark_behind_an_open_transaction_is_waited_for(world, service):
+    """Readers of what is committed do not get past another bridge's transaction that hangs, and
+    there is our own bookmark, behind it."""
+    running = started(world, service)
+    service.emit("x", {})
+    bridge.wait_for_events(1)
+    other = Producer({"bootstrap.servers": kafka.bootstrap_servers(),
+                      "transactional.id": "telemetry-bridge-other"})
+    other.init_transactions(30)
+    other.begin_transaction()
+    other.produce(bridge.CURSORS, key="other", value="{}")
+    other.flush(30)
+    service.inject(500, rate=2000).wait()
+    bridge.wait_for_events(501)
+    running.kill()
+    running = start(world, service)
+    running.wait_for_log("Kafka does not show all committed records of topic safari.bridge-cursors")
+    assert running.get("/readyz")[0] == 503 and running.get("/livez")[0] == 200
+    other.abort_transaction(30)
+    bridge.subscribe(running)
+    service.emit("y", {})
+    assert cursors(bridge.wait_for_events(502)) == cursors(service.frames())
 
 
 # --- restarts of the service --------------------------------------------------------------------
