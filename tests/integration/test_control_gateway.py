@@ -116,7 +116,7 @@ def masked(answer):
 
 
 def test_every_answer_is_the_services_own(gateway, service):
-    cancelled, known = new_id(), new_id()
+    known = new_id()
     session = {"platform": "tiktok", "metadata": {"a": [1, 2]}}
     requests = [
         ("POST", "/v1/commands", command()),
@@ -125,9 +125,7 @@ def test_every_answer_is_the_services_own(gateway, service):
         ("POST", "/v1/commands", {"type": "sora.clean", "payload": {}}),
         ("POST", "/v1/commands", {"payload": {}}),
         ("POST", "/v1/commands", {"type": ""}),
-        ("POST", "/v1/commands", {"type": "sora.generate", "payload": {"prompt": "x"},
-                                  "command_id": cancelled}),
-        ("POST", f"/v1/commands/{cancelled}/cancel", {}),
+        ("POST", "/v1/commands", {"type": "sora.generate", "payload": {"prompt": "x"}}),
         ("POST", f"/v1/commands/{known}/cancel", None),
         ("GET", f"/v1/commands/{known}", None),
         ("GET", "/v1/commands?status=NONE&since=2026", None),
@@ -148,6 +146,11 @@ def test_every_answer_is_the_services_own(gateway, service):
             service.restart()
         passed = request(gateway.api, method, path, body)
         assert masked(passed) == masked(direct), (method, path, body)
+    service.speed = 0.01
+    for port in (service.http_port, gateway.api):
+        waiting = post(gateway, {"type": "sora.generate", "payload": {"prompt": "x"}})
+        answer = request(port, "POST", f"/v1/commands/{waiting.json['command_id']}/cancel")
+        assert answer.status == 200 and answer.json == {"cancelled": True}
 
 
 def test_a_command_is_published_whole(gateway, service):
@@ -502,7 +505,7 @@ def test_large_bodies(gateway, service):
     before = resident(gateway)
     large = b'{"type":"x","payload":{"a":"' + b"x" * (10 << 20) + b'"}}'
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: post(gateway, large), range(40)))
+        answers = list(pool.map(lambda _: post(gateway, large), range(24)))
     assert {answer.status for answer in answers} == {413}
     assert "1048576 bytes" in answers[0].json["error"]
 
@@ -522,11 +525,13 @@ def test_large_bodies(gateway, service):
     # Small bytes that are large when parsed.
     dense = b'{"type":"x","payload":{"a":[' + b"[]," * 340000 + b"1]}}"
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: post(gateway, dense).status, range(40)))
+        answers = list(pool.map(lambda _: post(gateway, dense).status, range(24)))
     assert set(answers) <= {202, 413}
     grown = resident(gateway) - before
     print(f"resident memory grew by {grown / 2**20:.0f} MiB to {resident(gateway) / 2**20:.0f}")
-    assert grown < 600 << 20  # with AddressSanitizer's quarantine of 256 MiB
+    with open(f"/proc/{gateway.pid}/exe", "rb") as program:
+        sanitized = b"__asan_init" in program.read()  # it keeps what was freed, and adds to each
+    assert grown < (700 if sanitized else 200) << 20
 
 
 def raw(gateway, *parts, timeout=30):
@@ -546,7 +551,7 @@ def test_slow_clients_disturb_nobody(gateways, service):
     slow = []
     beginnings = (b"", b"POST /v1/com", b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nX: ",
                   b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-                  b"PUT /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na")
+                  b"PUT /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\na")
     for number in range(150):
         connection = socket.create_connection(("127.0.0.1", gateway.api), timeout=30)
         connection.sendall(beginnings[number % len(beginnings)])
@@ -599,7 +604,7 @@ def test_limits_have_clear_answers(gateways, service):
     assert b" 200 " in raw(gateway, head + b"\r\n").split(b"\r\n")[0]
     long_header = raw(gateway, head + b"X: " + b"x" * 20000 + b"\r\n\r\n")
     assert long_header.split(b"\r\n")[0].endswith(b"431 Request Header Fields Too Large")
-    assert raw(gateway, b"GET /v1\x00 HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 4")
+    assert raw(gateway, head.replace(b"/sora", b"\x00") + b"\r\n").startswith(b"HTTP/1.1 4")
     assert raw(gateway, b"rubbish\r\n\r\n").startswith((b"HTTP/1.1 4", b""))
     both = head.replace(b"GET", b"POST") + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n"
     assert b" 400 " in raw(gateway, both + b"\r\n2\r\n{}\r\n0\r\n\r\n").split(b"\r\n")[0]
@@ -666,13 +671,24 @@ def test_bodies_stream_both_ways(gateway, service):
 def test_head_and_a_service_that_breaks_off(gateway, service):
     assert request(gateway.api, "HEAD", "/health").content == b""
 
+    go_on = threading.Event()
+
     def broken():
         yield b"x" * 100
+        go_on.wait(30)
         raise ConnectionError
 
     service.routes[("GET", "/v1/broken")] = (200, {}, broken)
-    with pytest.raises(http.client.IncompleteRead):
-        request(gateway.api, "GET", "/v1/broken")
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.api, timeout=30)
+    connection.request("GET", "/v1/broken")
+    response = connection.getresponse()
+    assert response.read(100) == b"x" * 100
+    go_on.set()
+    with pytest.raises(http.client.IncompleteRead):  # not as if that were all
+        response.read()
+    connection.close()
+    answer = request(gateway.api, "GET", "/v1/broken")  # of what nothing was passed on yet
+    assert answer.status == 503 and "broke off" in answer.json["error"]
     service.stop()
     answer = request(gateway.api, "GET", "/v1/commands")
     assert answer.status == 503 and "cannot be reached" in answer.json["error"]
