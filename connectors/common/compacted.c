@@ -13,7 +13,7 @@ enum { WAIT_MS = 200, QUERY_MS = 2000 };
 struct reading {
     const struct pj_compacted_settings *settings;
     rd_kafka_t *client;
-    rd_kafka_topic_partition_list_t *partitions; /* offset: where each one ends */
+    rd_kafka_topic_partition_list_t *partitions; /* offset: where each one ends; < 0: not known */
     bool *done;                                  /* the same order */
     int left;
     int64_t deadline_ms;
@@ -120,38 +120,26 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
     return 0;
 }
 
-/* Reading begins at the first offsets; the ends are kept. */
-static int find_ends(struct reading *reading, struct pj_error *error)
+/*
+ * At the end of what is committed. That is the end of the partition, unless a transaction is open:
+ * behind it may lie what was committed before us. (What the broker answers to a question for the
+ * end is only the end of what is committed; the true one comes with what is fetched.)
+ */
+static void on_end(struct reading *reading, const rd_kafka_message_t *message)
 {
-    rd_kafka_topic_partition_list_t *begin =
-        rd_kafka_topic_partition_list_copy(reading->partitions);
-    int status = 0;
-    for (int i = 0; i < begin->cnt && status == 0; i++) {
-        int64_t low = 0, high = 0;
-        while (status == 0 && rd_kafka_query_watermark_offsets(
-                                  reading->client, begin->elems[i].topic, begin->elems[i].partition,
-                                  &low, &high, QUERY_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            rd_kafka_poll(reading->client, 0);
-            status = check_time(reading, "Kafka does not tell the end", error);
-        }
-        begin->elems[i].offset = low;
-        reading->partitions->elems[i].offset = high;
-        reading->done[i] = high <= low;
-        reading->left += high > low;
-    }
-    if (status == 0 && rd_kafka_assign(reading->client, begin) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        status = pj_error_set(error, PJ_FATAL, "cannot read topic %s", reading->settings->topic);
-    rd_kafka_topic_partition_list_destroy(begin);
-    return status;
-}
-
-/* At the end of a partition the position is known, also behind records that are no messages. */
-static void reached(struct reading *reading, int32_t partition, int64_t position)
-{
-    bool *done = &reading->done[partition];
-    if (*done || position < reading->partitions->elems[partition].offset)
+    rd_kafka_topic_partition_t *partition = &reading->partitions->elems[message->partition];
+    int64_t low, high;
+    if (reading->done[message->partition])
         return;
-    *done = true;
+    if (partition->offset < 0) {
+        if (rd_kafka_get_watermark_offsets(reading->client, partition->topic, partition->partition,
+                                           &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return;
+        partition->offset = high;
+    }
+    if (message->offset < partition->offset && !reading->settings->stop_at_open)
+        return;
+    reading->done[message->partition] = true;
     reading->left--;
 }
 
@@ -159,7 +147,7 @@ static int take(struct reading *reading, const rd_kafka_message_t *message, stru
 {
     const struct pj_compacted_settings *settings = reading->settings;
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        reached(reading, message->partition, message->offset);
+        on_end(reading, message);
         return 0;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -169,9 +157,22 @@ static int take(struct reading *reading, const rd_kafka_message_t *message, stru
     }
     struct pj_bytes key = {message->key, message->key_len};
     struct pj_bytes value = {message->payload, message->len};
-    int status = settings->record(settings->context, key, value, error);
-    reached(reading, message->partition, message->offset + 1);
-    return status;
+    return settings->record(settings->context, key, value, error);
+}
+
+static int begin(struct reading *reading, struct pj_error *error)
+{
+    rd_kafka_topic_partition_list_t *begin =
+        rd_kafka_topic_partition_list_copy(reading->partitions);
+    for (int i = 0; i < begin->cnt; i++)
+        begin->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_resp_err_t code = rd_kafka_assign(reading->client, begin);
+    rd_kafka_topic_partition_list_destroy(begin);
+    reading->left = reading->partitions->cnt;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return pj_error_set(error, PJ_FATAL, "cannot read topic %s: %s", reading->settings->topic,
+                            rd_kafka_err2str(code));
+    return 0;
 }
 
 static int read_all(struct reading *reading, struct pj_error *error)
@@ -197,7 +198,7 @@ int pj_compacted_read(const struct pj_compacted_settings *settings, struct pj_er
     if (status == 0)
         status = list_partitions(&reading, error);
     if (status == 0)
-        status = find_ends(&reading, error);
+        status = begin(&reading, error);
     if (status == 0)
         status = read_all(&reading, error);
     if (reading.client != NULL)

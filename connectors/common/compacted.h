@@ -11,6 +11,7 @@
 #include "projectionist/error.h"
 
 #include <signal.h>
+#include <stdbool.h>
 
 /*
  * One record, in the order of its partition; a later one of the same key takes the place of an
@@ -25,6 +26,8 @@ struct pj_compacted_settings {
     const char *client_id;
     const char *topic;
     int64_t timeout_ms;
+    bool stop_at_open; /* do not wait for transactions that are open: what is behind them is missed
+                        */
     const volatile sig_atomic_t *stop; /* or NULL; set by a signal */
     pj_compacted_record *record;
     void *context;

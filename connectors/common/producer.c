@@ -137,6 +137,7 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *s
         /* A message that is given up leaves a hole in the order. We do not give up message by
          * message: stall_ms ends the whole. */
         {"message.timeout.ms", "0"},
+        {"reconnect.backoff.max.ms", "2000"},
     };
     char linger[24];
     snprintf(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
