@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/frame.h"
 
-#include "common/json_slice.h"
 #include "base/time_text.h"
+#include "common/json_slice.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
