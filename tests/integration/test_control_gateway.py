@@ -9,16 +9,13 @@ import socket
 import threading
 import time
 import uuid
-from types import SimpleNamespace
 
 import pytest
-from lib import avro, events, kafka
+from lib import gateway as gateway_lib
+from lib import kafka
 from lib.automation_service import AutomationService
-from lib.consumers import Consumers
 from lib.database import wait_until
-
-KEYS = "safari.idempotency-keys"
-
+from lib.gateway import KEYS, PROGRAM, Gateways, command, new_id, post, published, read_answer, request
 
 @pytest.fixture
 def service():
@@ -28,75 +25,20 @@ def service():
 
 @pytest.fixture
 def topics():
-    kafka.delete_topics(*events.TOPICS, KEYS)
-    kafka.create_topics(*events.TOPICS, partitions=3)
-    kafka.create_topics(KEYS, partitions=1, config={"cleanup.policy": "compact"})
-    events.register_schemas()
+    gateway_lib.new_topics()
 
 
 @pytest.fixture
 def gateways(tmp_path, service, topics):
     """Starts gateways: gateways() gives one that is ready. At the end each must have ended well."""
-    programs = Consumers(tmp_path, {"GATEWAY_UPSTREAM": service.url})
-
-    def start(**variables):
-        program = programs.start("control-gateway", **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
-        program.api = int(program.wait_for_log(r'msg=listening port=(\d+)')[1])
-        return program
-
-    start.programs = programs
-    yield start
-    programs.end()
+    gateways = Gateways(tmp_path, service)
+    yield gateways
+    gateways.end()
 
 
 @pytest.fixture
 def gateway(gateways):
     return gateways()
-
-
-def request(port, method, path, body=None, headers=None, timeout=60):
-    """One request on a connection of its own: status, headers, bytes and, where it is, JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        if isinstance(body, (dict, list)):
-            body = json.dumps(body).encode()
-        connection.request(method, path, body, headers or {})
-        return read_answer(connection.getresponse())
-    finally:
-        connection.close()
-
-
-def read_answer(response):
-    content = response.read()
-    try:
-        parsed = json.loads(content)
-    except ValueError:
-        parsed = None
-    return SimpleNamespace(status=response.status, headers=dict(response.getheaders()),
-                           content=content, json=parsed)
-
-
-def post(gateway, body, **options):
-    return request(gateway.api, "POST", "/v1/commands", body, **options)
-
-
-def published(topic="safari.commands"):
-    """The events of a topic, decoded by fastavro, with the records' keys."""
-    found = []
-    for record in kafka.read(topic):
-        _, event = avro.decode(record.value, avro.schema_text(topic))
-        event["record_key"] = record.key.decode()
-        found.append(event)
-    return found
-
-
-def command(key=None, **more):
-    return {"type": "flow.run", "payload": {"a": 1.10},
-            **({"idempotency_key": key} if key else {}), **more}
-
-
-def new_id():
-    return str(uuid.uuid4())
 
 
 # --- answers and events ----------------------------------------------------------------------
@@ -756,7 +698,7 @@ def test_many_at_once_share_transactions(gateway, service):
 
 def test_missing_topic_is_named(gateways, service):
     kafka.delete_topics(KEYS)
-    program = gateways.programs.start("control-gateway", GATEWAY_LISTEN="127.0.0.1:0")
+    program = gateways.programs.start(PROGRAM, GATEWAY_LISTEN="127.0.0.1:0")
     program.wait(1)
     program.wait_for_log(f"no topic {KEYS}; 'projectionist topics create'")
 
@@ -768,7 +710,7 @@ def test_missing_topic_is_named(gateways, service):
     ({"KAFKA_TRANSACTIONAL_ID": "x"}, "transactional.id"),
 ])
 def test_wrong_settings_are_named(gateways, variables, reason):
-    program = gateways.programs.start("control-gateway",
+    program = gateways.programs.start(PROGRAM,
                                       **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
     program.wait(2)
     program.wait_for_log(reason)
