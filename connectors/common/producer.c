@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/producer.h"
+#include "common/producer_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <librdkafka/rdkafka.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,31 +11,6 @@ enum {
     POLL_EVERY = 128,   /* sends; delivery reports pile up in between */
     FULL_WAIT_MS = 100, /* for a place in the queue, before `stop` is looked at again */
     METADATA_FIRST_MS = 500,
-};
-
-struct pj_producer_topic {
-    struct pj_producer_topic *next;
-    rd_kafka_topic_t *handle;
-};
-
-struct pj_producer {
-    rd_kafka_t *client;
-    char *servers;
-    bool scram;
-    int64_t stall_ms;
-    pj_producer_delivered *delivered;
-    void *context;
-    const volatile sig_atomic_t *stop;
-    pthread_mutex_t mutex; /* of all below */
-    struct pj_producer_topic *topics;
-    struct pj_producer_counts counts;
-    int64_t progress_ms; /* when something was last delivered, or began to be due */
-    bool has_failed;
-    struct pj_error first_failure;
-    bool is_broken; /* librdkafka says that this producer cannot go on */
-    struct pj_error fatal;
-    bool refused; /* the brokers do not let us in: waiting does not help */
-    char last_error[256];
 };
 
 /* --- what librdkafka tells us ---------------------------------------------------------------- */
@@ -50,6 +23,18 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
     pj_log(ours, "librdkafka", pj_f_str("facility", facility), pj_f_str("text", text));
 }
 
+enum pj_error_class pj_producer_fatal_class(rd_kafka_resp_err_t cause)
+{
+    switch (cause) {
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+        return PJ_FENCED;
+    default:
+        return PJ_FATAL;
+    }
+}
+
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     struct pj_producer *producer = opaque;
@@ -60,13 +45,27 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     if (code == RD_KAFKA_RESP_ERR__FATAL && !producer->is_broken) {
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client, text, sizeof text);
         producer->is_broken = true;
-        pj_error_set(&producer->fatal, PJ_FATAL, "Kafka's producer cannot go on (%s): %s",
-                     rd_kafka_err2name(cause), text);
+        enum pj_error_class class = pj_producer_fatal_class(cause);
+        if (class == PJ_FENCED)
+            pj_error_set(&producer->fatal, class,
+                         "another producer has taken over this transactional.id (%s)",
+                         rd_kafka_err2name(cause));
+        else
+            pj_error_set(&producer->fatal, class, "Kafka's producer cannot go on (%s): %s",
+                         rd_kafka_err2name(cause), text);
     }
     /* "All brokers are down" says less than the reason that came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *producer->last_error == '\0')
         snprintf(producer->last_error, sizeof producer->last_error, "%s", reason);
     pthread_mutex_unlock(&producer->mutex);
+}
+
+/* What is wrong with the record itself goes wrong again. */
+static enum pj_error_class refusal_class(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || code == RD_KAFKA_RESP_ERR_INVALID_RECORD
+               ? PJ_POISON
+               : PJ_FATAL;
 }
 
 static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
@@ -76,7 +75,8 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     bool failed = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
     (void)client;
     if (failed)
-        pj_error_set(&failure, PJ_FATAL, "cannot publish to topic %s, partition %d: %s%s",
+        pj_error_set(&failure, refusal_class(message->err),
+                     "cannot publish to topic %s, partition %d: %s%s",
                      rd_kafka_topic_name(message->rkt), (int)message->partition,
                      rd_kafka_err2str(message->err),
                      message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
@@ -107,6 +107,21 @@ static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
     return 0;
 }
 
+static int configure_transactions(rd_kafka_conf_t *conf,
+                                  const struct pj_producer_settings *settings,
+                                  struct pj_error *error)
+{
+    char timeout[24];
+    if (settings->transactional_id == NULL)
+        return 0;
+    snprintf(timeout, sizeof timeout, "%lld", (long long)settings->transaction_timeout_ms);
+    if (set(conf, "transactional.id", settings->transactional_id, error) != 0 ||
+        set(conf, "transaction.timeout.ms", timeout, error) != 0)
+        return -1;
+    /* A transaction ends with its time-out, and so must what is sent in it. */
+    return set(conf, "message.timeout.ms", timeout, error);
+}
+
 static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *settings,
                      struct pj_error *error)
 {
@@ -122,6 +137,7 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *s
         /* A message that is given up leaves a hole in the order. We do not give up message by
          * message: stall_ms ends the whole. */
         {"message.timeout.ms", "0"},
+        {"reconnect.backoff.max.ms", "2000"},
     };
     char linger[24];
     snprintf(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
@@ -132,7 +148,14 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *s
         if (set(conf, defaults[i][0], defaults[i][1], error) != 0)
             return -1;
     }
+    if (configure_transactions(conf, settings, error) != 0)
+        return -1;
     for (size_t i = 0; i < settings->kafka->count; i++) {
+        if (settings->transactional_id != NULL &&
+            strcmp(settings->kafka->items[i].key, "transactional.id") == 0)
+            return pj_error_fatal(error, PJ_EXIT_USAGE,
+                                  "kafka.transactional.id cannot be set: it is %s",
+                                  settings->transactional_id);
         if (set(conf, settings->kafka->items[i].key, settings->kafka->items[i].value, error) != 0)
             return -1;
     }
@@ -182,6 +205,7 @@ int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings
     producer->delivered = settings->delivered;
     producer->context = settings->context;
     producer->stop = settings->stop;
+    producer->is_transactional = settings->transactional_id != NULL;
     producer->servers = strdup(servers);
     if (producer->servers == NULL) {
         pj_error_set(error, PJ_FATAL, "out of memory");
@@ -221,7 +245,7 @@ void pj_producer_close(struct pj_producer *producer)
 /* --- topics ---------------------------------------------------------------------------------- */
 
 /* `what` and the reason that librdkafka gave last. */
-static int unavailable(struct pj_producer *producer, const char *what, struct pj_error *error)
+int pj_producer_unavailable(struct pj_producer *producer, const char *what, struct pj_error *error)
 {
     char reason[256];
     pthread_mutex_lock(&producer->mutex);
@@ -272,7 +296,7 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
             continue;
         is_refused(producer);
         snprintf(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
-        return unavailable(producer, what, error);
+        return pj_producer_unavailable(producer, what, error);
     }
     for (size_t i = 0; i < count; i++) {
         topics[i].partitions = 0;
@@ -330,7 +354,7 @@ static int check(struct pj_producer *producer, struct pj_error *error)
     if (producer->is_broken) {
         *error = producer->fatal;
         status = -1;
-    } else if (producer->has_failed && producer->delivered == NULL) {
+    } else if (producer->has_failed && producer->delivered == NULL && !producer->is_transactional) {
         *error = producer->first_failure;
         status = -1;
     }
@@ -340,7 +364,7 @@ static int check(struct pj_producer *producer, struct pj_error *error)
         return status;
     snprintf(what, sizeof what, "Kafka at %s has taken nothing for %lld s", producer->servers,
              (long long)(quiet_ms / 1000));
-    return unavailable(producer, what, error);
+    return pj_producer_unavailable(producer, what, error);
 }
 
 static rd_kafka_headers_t *copy_headers(const struct pj_header *headers, size_t count)
@@ -413,8 +437,11 @@ int pj_producer_send(struct pj_producer *producer, const struct pj_producer_mess
         }
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (check(producer, error) == 0) /* has the reason of a fatal error */
-            pj_error_set(error, PJ_FATAL, "cannot publish to topic %s: %s",
+        /* check has the reason of a fatal error. A transaction that has failed takes no records. */
+        bool must_abort = producer->is_transactional && code == RD_KAFKA_RESP_ERR__STATE;
+        if (check(producer, error) == 0)
+            pj_error_set(error, must_abort ? PJ_RETRY : refusal_class(code),
+                         "cannot publish to topic %s: %s",
                          rd_kafka_topic_name(message->topic->handle), rd_kafka_err2str(code));
         goto fail;
     }
@@ -448,7 +475,7 @@ int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms, struct p
             continue;
         snprintf(what, sizeof what, "Kafka at %s has not taken %lld of the records in time",
                  producer->servers, (long long)under_way(&counts));
-        return unavailable(producer, what, error);
+        return pj_producer_unavailable(producer, what, error);
     }
     pthread_mutex_lock(&producer->mutex);
     int status = producer->has_failed ? -1 : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An idempotent Kafka producer: what was delivered is in the topic once and in the order in which
- * it was sent, and what was not is counted and named. (librdkafka; no other file of the connectors
+ * it was sent, and what was not is counted and named. (librdkafka; of the connectors, only common/
  * includes it.)
  *
  * Keys go to partitions as in Kafka's Java clients (murmur2), so that all producers agree. Sending
@@ -20,7 +20,8 @@
 struct pj_producer;
 struct pj_producer_topic; /* belongs to its producer */
 
-/* `failed` NULL: the brokers have it, safely. Otherwise why they have not. */
+/* `failed` NULL: the brokers have it, safely. Otherwise why they have not; PJ_POISON where they
+ * would never take it. */
 typedef void pj_producer_delivered(void *context, void *message, const struct pj_error *failed);
 
 struct pj_producer_settings {
@@ -32,6 +33,10 @@ struct pj_producer_settings {
     void *context;                    /* of `delivered` */
     /* Not NULL: a send that waits for the queue gives up when it is set (by a signal). */
     const volatile sig_atomic_t *stop;
+    /* Not NULL: everything is sent in transactions (see below), and a newer producer with the same
+     * id fences this one. */
+    const char *transactional_id;
+    int64_t transaction_timeout_ms; /* after this the brokers abort a transaction by themselves */
 };
 
 /* Fails with PJ_EXIT_USAGE where bootstrap.servers is missing or librdkafka knows no such
@@ -91,5 +96,34 @@ struct pj_producer_counts {
 };
 
 struct pj_producer_counts pj_producer_counts(struct pj_producer *producer);
+
+/*
+ * Transactions, where settings.transactional_id is set: init once, then begin, send…, commit. What
+ * was sent in a transaction is seen (with isolation.level=read_committed) all at once by its
+ * commit, or never. For one thread. What comes back is what is to be done:
+ *
+ *    0  it is done
+ *    1  (begin, commit) the transaction has failed and cannot be committed: abort it, and send its
+ *       records again in a new one
+ *   -1  PJ_RETRY: the brokers do not answer; the work goes on, so call the same function again to
+ *       wait for it
+ *       PJ_FENCED: another producer has this transactional.id now, or the brokers have aborted
+ *       the transaction because it was open for longer than its time-out
+ *       PJ_FATAL: this producer cannot go on
+ *
+ * After PJ_FENCED, PJ_FATAL, or 1 from a commit that was tried again, nothing is known of how the
+ * transaction ended: close the producer, open another one, whose init waits for the end of what the
+ * former left behind, and read what was committed.
+ *
+ * pj_producer_send in a transaction that has failed returns -1 with PJ_RETRY: abort it.
+ */
+int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
+                                  struct pj_error *error) PJ_MUST_CHECK;
+int pj_producer_begin(struct pj_producer *producer, struct pj_error *error) PJ_MUST_CHECK;
+int pj_producer_commit(struct pj_producer *producer, int64_t wait_ms,
+                       struct pj_error *error) PJ_MUST_CHECK;
+/* Throws away what was sent since begin. */
+int pj_producer_abort(struct pj_producer *producer, int64_t wait_ms,
+                      struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /metrics, /livez and /readyz, by libmicrohttpd. */
 #include "base/clock.h"
+#include "base/listen.h"
 #include "base/metrics.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     CONNECTIONS_MOST = 32,
     CONNECTION_MEMORY = 16 << 10,
     CONNECTION_TIMEOUT_S = 10,
     LIVENESS_LIMIT_MS = 60000,
-    BACKLOG = 32,
     TEXT_MOST = 512,
 };
 
@@ -35,107 +30,6 @@ struct pj_metrics_server {
     pthread_mutex_t mutex;     /* of not_ready */
     char not_ready[TEXT_MOST]; /* "" when ready */
 };
-
-/* --- the address ----------------------------------------------------------------------------- */
-
-/* "host:port", "[::1]:port", ":port"; the host is empty for all interfaces. */
-static int split_address(const char *address, char *host, size_t host_size, char *port,
-                         size_t port_size, struct pj_error *error)
-{
-    const char *colon = strrchr(address, ':');
-    const char *host_start = address;
-    const char *host_end = colon;
-    if (colon != NULL && address[0] == '[') {
-        host_start = address + 1;
-        host_end = strchr(address, ']');
-    }
-    if (colon == NULL || host_end == NULL || host_end > colon ||
-        (address[0] == '[' && host_end + 1 != colon) ||
-        (address[0] != '[' && strchr(address, ':') != colon) ||
-        (size_t)(host_end - host_start) >= host_size || strlen(colon + 1) >= port_size)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the metrics address '%.200s' is not understood; give HOST:PORT, "
-                              ":PORT or [IPV6]:PORT, such as 127.0.0.1:9100",
-                              address);
-    if (colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-        strtol(colon + 1, NULL, 10) > UINT16_MAX)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the metrics address '%.200s' has no port between 0 and 65535",
-                              address);
-    snprintf(host, host_size, "%.*s", (int)(host_end - host_start), host_start);
-    snprintf(port, port_size, "%s", colon + 1);
-    return 0;
-}
-
-static int listen_at(const struct addrinfo *info, int only_v6)
-{
-    const int on = 1;
-    int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                    info->ai_protocol);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (info->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof only_v6);
-    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int saved_errno = errno;
-    close(fd);
-    errno = saved_errno;
-    return -1;
-}
-
-/* All interfaces: one socket of IPv6 takes IPv4 too; a kernel without IPv6 has IPv4 only. */
-static int open_socket(const char *address, struct pj_error *error)
-{
-    char host[256];
-    char port[8];
-    struct addrinfo *found = NULL;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    if (split_address(address, host, sizeof host, port, sizeof port, error) != 0)
-        return -1;
-    int reason = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
-    if (reason != 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the host of the metrics address '%.200s' is not known: %s", address,
-                              gai_strerror(reason));
-    int fd = -1;
-    int bind_errno = 0;
-    const int families[] = {host[0] == '\0' ? AF_INET6 : AF_UNSPEC, AF_UNSPEC};
-    for (size_t i = 0; i < 2 && fd < 0 && bind_errno != EADDRINUSE; i++) {
-        for (const struct addrinfo *info = found; info != NULL && fd < 0; info = info->ai_next) {
-            if (families[i] != AF_UNSPEC && info->ai_family != families[i])
-                continue;
-            fd = listen_at(info, host[0] != '\0');
-            if (fd < 0)
-                bind_errno = errno;
-        }
-    }
-    freeaddrinfo(found);
-    if (fd >= 0)
-        return fd;
-    return pj_error_fatal(error, PJ_EXIT_USAGE,
-                          bind_errno == EADDRINUSE
-                              ? "cannot listen on the metrics address %.200s: %s; choose another "
-                                "port, or 0 for any that is free"
-                              : "cannot listen on the metrics address %.200s: %s; name an address "
-                                "of this machine",
-                          address, strerror(bind_errno));
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t length = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
-        return 0;
-    in_port_t port = address.ss_family == AF_INET6
-                         ? ((const struct sockaddr_in6 *)&address)->sin6_port
-                         : ((const struct sockaddr_in *)&address)->sin_port;
-    return ntohs(port);
-}
 
 /* --- requests -------------------------------------------------------------------------------- */
 
@@ -240,14 +134,14 @@ static struct MHD_Daemon *start_daemon(struct pj_metrics_server *server, int fd)
 int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *metrics,
                             const char *address, struct pj_error *error)
 {
-    int fd = open_socket(address, error);
+    int fd = pj_listen("metrics address", address, error);
     if (fd < 0)
         return -1;
     struct pj_metrics_server *server = calloc(1, sizeof *server);
     if (server == NULL)
         abort();
     server->metrics = metrics;
-    server->port = port_of(fd);
+    server->port = pj_listen_port(fd);
     snprintf(server->not_ready, sizeof server->not_ready, "starting");
     pthread_mutex_init(&server->mutex, NULL);
     atomic_store(&server->liveness_limit_ms, LIVENESS_LIMIT_MS);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/dead_letters.h"
 
-#include "cli/time_text.h"
+#include "base/time_text.h"
 
 #include <stdlib.h>
 #include <string.h>

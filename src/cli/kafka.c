@@ -258,21 +258,26 @@ int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, siz
 
 /* --- making topics --------------------------------------------------------------------------- */
 
-static rd_kafka_NewTopic_t *new_topic(const struct pj_kafka_new_topics *topics, const char *name,
+static rd_kafka_NewTopic_t *new_topic(const struct pj_kafka_new_topics *topics,
+                                      const struct pj_kafka_new_topic *wanted,
                                       struct pj_error *error)
 {
     char text[256];
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(
-        name, topics->partitions, topics->replication_factor, text, sizeof text);
+        wanted->name, wanted->partitions, topics->replication_factor, text, sizeof text);
     if (topic == NULL) {
-        pj_error_fatal(error, PJ_EXIT_USAGE, "the topic %s cannot be made: %s", name, text);
+        pj_error_fatal(error, PJ_EXIT_USAGE, "the topic %s cannot be made: %s", wanted->name, text);
         return NULL;
     }
-    /* The topics are the history that tables are rebuilt from: nothing is compacted away, whatever
+    /* Most topics are the history that tables are rebuilt from: nothing is compacted away, whatever
      * the brokers' defaults say. */
-    rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "delete");
+    rd_kafka_NewTopic_set_config(topic, "cleanup.policy", wanted->compacted ? "compact" : "delete");
     rd_kafka_NewTopic_set_config(topic, "retention.bytes", "-1");
-    snprintf(text, sizeof text, "%lld", (long long)topics->retention_ms);
+    /* Kafka compacts no segment that is still written to, and a compacted topic is read whole at
+     * each start: its segments are small. */
+    if (wanted->compacted)
+        rd_kafka_NewTopic_set_config(topic, "segment.bytes", "16777216");
+    snprintf(text, sizeof text, "%lld", wanted->compacted ? -1LL : (long long)topics->retention_ms);
     rd_kafka_NewTopic_set_config(topic, "retention.ms", text);
     snprintf(text, sizeof text, "%lld", (long long)topics->max_message_bytes);
     rd_kafka_NewTopic_set_config(topic, "max.message.bytes", text);
@@ -306,7 +311,7 @@ int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *to
     if (array == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (; made < topics->count; made++) {
-        array[made] = new_topic(topics, topics->names[made], error);
+        array[made] = new_topic(topics, &topics->items[made], error);
         if (array[made] == NULL)
             goto out;
     }

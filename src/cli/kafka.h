@@ -38,10 +38,15 @@ struct pj_kafka_topic {
 int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
                       struct pj_error *error) PJ_MUST_CHECK;
 
-struct pj_kafka_new_topics {
-    const char *const *names;
-    size_t count;
+struct pj_kafka_new_topic {
+    const char *name;
     int partitions;
+    bool compacted; /* only the last record of each key counts; else every record does */
+};
+
+struct pj_kafka_new_topics {
+    const struct pj_kafka_new_topic *items;
+    size_t count;
     int replication_factor; /* -1: the brokers' default */
     int64_t retention_ms;   /* -1: for ever */
     int64_t max_message_bytes;

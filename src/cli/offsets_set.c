@@ -3,10 +3,10 @@
  * projectionist offsets set: makes a group go on elsewhere. It takes the partitions as another
  * consumer would, so whoever has them cannot commit past the change.
  */
+#include "base/time_text.h"
 #include "cli/confirm.h"
 #include "cli/offsets.h"
 #include "cli/text_table.h"
-#include "cli/time_text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -293,9 +293,8 @@ static int carry_out(const struct settings *settings, const struct pj_offset_lis
         print_json(list, changes, result);
     else
         printf("moved %d partitions of group '%s'\n"
-               "A consumer that runs is refused at its next commit, joins anew and goes on from "
-               "there;\none that waits for records notices with the next one: restart it to have "
-               "it at once.\n",
+               "A consumer that runs is refused at its next commit, or notices within a second; it "
+               "joins\nanew and goes on from there.\n",
                pj_result_rows(result), list->group);
     pj_result_free(result);
     return PJ_EXIT_OK;
@@ -378,9 +377,9 @@ const struct pj_command pj_command_offsets_set = {
     .description =
         "  Moves where the consumer's group goes on, in one transaction, after showing\n"
         "  the changes and asking. The partitions are taken as by another consumer: one\n"
-        "  that runs is refused at its next commit, joins anew and goes on from there\n"
-        "  (one that waits for records notices when the next one comes). Each change is\n"
-        "  kept in projectionist.offset_changes, with the role that made it.\n"
+        "  that runs is refused at its next commit, or notices within a second; it joins\n"
+        "  anew and goes on from there. Each change is kept in\n"
+        "  projectionist.offset_changes, with the role that made it.\n"
         "\n"
         "  Going back is harmless: tables follow from the set of records, so those that\n"
         "  come again change nothing. Going forward skips records: the tables are then\n"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What `rebuild` and `verify` share: filling shadow tables with a progress bar, and showing how the
- * live tables differ. rebuild_plan.c says which offsets are read, rebuild_show.c prints.
+ * live tables differ. rebuild_plan.c says which offsets are read, rebuild_feed.c opens
+ * recordings, rebuild_show.c prints.
  */
 #ifndef PJ_CLI_REBUILD_H
 #define PJ_CLI_REBUILD_H
@@ -81,6 +82,8 @@ struct pj_rebuild_run {
     struct pj_settings consumer;
     int64_t setting_values[8];
     struct pj_rebuild_settings settings;
+    struct pj_feed *feeds; /* recordings of --from */
+    size_t feed_count;
     struct pj_rebuild *rebuild;
     struct pj_progress *progress;
     struct pj_difference difference;
@@ -102,6 +105,12 @@ int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error) PJ_MU
  * (PJ_EXIT_GAP, with the offsets on stderr) what leaves history out, unless it is allowed to. */
 int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **stretches,
                             size_t *count, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Does --from name recordings? */
+bool pj_rebuild_is_recording(const char *from);
+/* Opens them, into the run's settings; close in any case. */
+int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
+void pj_rebuild_close_feeds(struct pj_rebuild_run *run);
 
 /* The difference for people, on stdout. */
 void pj_rebuild_show(const struct pj_rebuild_run *run);

@@ -156,8 +156,10 @@ static int chosen_stretches(struct pj_rebuild_run *run, const struct pj_kafka_ra
         begins[i] = ranges[i].begin;
         ends[i] = ranges[i].end;
     }
-    int status =
-        find_offsets(run, "--from", "earliest", run->options->from, ranges, count, begins, error);
+    int status = 0;
+    if (run->feed_count == 0)
+        status = find_offsets(run, "--from", "earliest", run->options->from, ranges, count, begins,
+                              error);
     if (status == 0)
         status = find_offsets(run, "--to", "now", run->options->to, ranges, count, ends, error);
     for (size_t i = 0; i < count && status == 0; i++) {
@@ -206,6 +208,8 @@ static int check_history(const struct pj_rebuild_run *run, const struct pj_stret
 {
     size_t unread_count;
     const struct pj_rebuild_options *options = run->options;
+    if (run->feed_count > 0)
+        return 0; /* recordings are there to have it */
     struct pj_stretch *unread = pj_rebuild_unread(run->rebuild, stretches, count, &unread_count);
     if (unread == NULL)
         return 0;

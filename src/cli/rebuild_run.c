@@ -115,7 +115,7 @@ int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
     struct pj_progress_settings progress = {
         .out = stderr, .label = label, .unit = "records", .plain_lines = true};
     fill_settings(run);
-    if (take_settings(run, error) != 0 ||
+    if (take_settings(run, error) != 0 || pj_rebuild_open_feeds(run, error) != 0 ||
         pj_rebuild_open(&run->rebuild, &run->settings, error) != 0 || plan(run, error) != 0)
         return -1;
     run->progress = pj_progress_new(&progress);
@@ -150,6 +150,7 @@ static int run_one(const struct pj_config *config, const struct pj_rebuild_optio
     pj_difference_free(&run.difference);
     /* An attempt at a rebuild that failed or was interrupted is there to be gone on with. */
     pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK);
+    pj_rebuild_close_feeds(&run);
     if (status >= 0 && stop_requests > 0)
         return INTERRUPTED;
     return status;

@@ -19,13 +19,41 @@ struct settings {
     bool dry_run;
 };
 
-/* All topics must have the same number: what belongs to one command is then in partitions of the
- * same number, and goes to the same process. */
+/* What the connectors keep in Kafka, beside the topics that have a schema. One partition each: the
+ * compacted ones are read whole at a start, and dead letters stay in the order of the stream. */
+static const struct pj_kafka_new_topic connector_topics[] = {
+    {.name = "safari.bridge-cursors", .partitions = 1, .compacted = true},
+    {.name = "safari.idempotency-keys", .partitions = 1, .compacted = true},
+    {.name = "safari.telemetry.dead-letters", .partitions = 1},
+};
+
+#define CONNECTOR_TOPIC_COUNT (sizeof connector_topics / sizeof connector_topics[0])
+
+/* NULL where the topic is none of the connectors' own. */
+static const struct pj_kafka_new_topic *find_connector_topic(const char *name)
+{
+    for (size_t i = 0; i < CONNECTOR_TOPIC_COUNT; i++) {
+        if (strcmp(connector_topics[i].name, name) == 0)
+            return &connector_topics[i];
+    }
+    return NULL;
+}
+
+static struct pj_kafka_new_topic wanted_topic(const char *name, int64_t partitions)
+{
+    const struct pj_kafka_new_topic *found = find_connector_topic(name);
+    return found != NULL ? *found
+                         : (struct pj_kafka_new_topic){.name = name, .partitions = (int)partitions};
+}
+
+/* All topics of the consumers must have the same number: what belongs to one command is then in
+ * partitions of the same number, and goes to the same process. */
 static int check_partitions(const struct pj_kafka_topic *topics, size_t count, int64_t wanted,
                             struct pj_error *error)
 {
     for (size_t i = 0; i < count; i++) {
-        if (topics[i].partitions == 0 || topics[i].partitions == wanted)
+        if (topics[i].partitions == 0 || topics[i].partitions == wanted ||
+            find_connector_topic(topics[i].name) != NULL)
             continue;
         return pj_error_fatal(error, PJ_EXIT_FAILED,
                               "the topic %s has %d partitions, not %lld, and all topics must have "
@@ -39,6 +67,16 @@ static int check_partitions(const struct pj_kafka_topic *topics, size_t count, i
 
 static void warn_of(const struct pj_kafka_topic *topic, const struct settings *settings)
 {
+    const struct pj_kafka_new_topic *connector = find_connector_topic(topic->name);
+    if (connector != NULL && connector->compacted) {
+        if (*topic->cleanup_policy && strcmp(topic->cleanup_policy, "compact") != 0)
+            fprintf(stderr,
+                    "warning: Kafka deletes records of %s or keeps all of them, and it is to keep "
+                    "the last record of each key; kafka-configs.sh --alter --topic %s --add-config "
+                    "cleanup.policy=compact does so\n",
+                    topic->name, topic->name);
+        return;
+    }
     char wanted[24];
     snprintf(wanted, sizeof wanted, "%lld", (long long)settings->retention_ms);
     if (*topic->retention_ms && strcmp(topic->retention_ms, "-1") != 0 &&
@@ -62,8 +100,8 @@ static void warn_of(const struct pj_kafka_topic *topic, const struct settings *s
 }
 
 /* A topic is made once the brokers that are asked for it know it, which may be a moment later. */
-static int wait_until_known(struct pj_kafka *kafka, const char *const *names, size_t count,
-                            int64_t timeout_ms, struct pj_error *error)
+static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_topic *made,
+                            size_t count, int64_t timeout_ms, struct pj_error *error)
 {
     int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
     struct pj_kafka_topic *topics = calloc(count, sizeof *topics);
@@ -73,7 +111,7 @@ static int wait_until_known(struct pj_kafka *kafka, const char *const *names, si
     for (size_t known = 0; status == 0 && known < count;) {
         known = 0;
         for (size_t i = 0; i < count; i++)
-            topics[i] = (struct pj_kafka_topic){.name = names[i]};
+            topics[i] = (struct pj_kafka_topic){.name = made[i].name};
         status = pj_kafka_describe(kafka, topics, count, error);
         for (size_t i = 0; status == 0 && i < count; i++)
             known += topics[i].partitions > 0;
@@ -90,23 +128,22 @@ static int wait_until_known(struct pj_kafka *kafka, const char *const *names, si
 static int create_missing(struct pj_kafka *kafka, const struct pj_kafka_topic *topics, size_t count,
                           const struct settings *settings, struct pj_error *error)
 {
-    const char **names = calloc(count, sizeof *names);
-    if (names == NULL)
+    struct pj_kafka_new_topic *items = calloc(count, sizeof *items);
+    if (items == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
-    struct pj_kafka_new_topics missing = {.names = names,
-                                          .partitions = (int)settings->partitions,
+    struct pj_kafka_new_topics missing = {.items = items,
                                           .replication_factor = (int)settings->replication_factor,
                                           .retention_ms = settings->retention_ms,
                                           .max_message_bytes = settings->max_message_bytes,
                                           .validate_only = settings->dry_run};
     for (size_t i = 0; i < count; i++) {
         if (topics[i].partitions == 0)
-            names[missing.count++] = topics[i].name;
+            items[missing.count++] = wanted_topic(topics[i].name, settings->partitions);
     }
     int status = missing.count > 0 ? pj_kafka_create(kafka, &missing, error) : 0;
     if (status == 0 && missing.count > 0 && !settings->dry_run)
-        status = wait_until_known(kafka, names, missing.count, settings->servers.timeout_ms, error);
-    free(names);
+        status = wait_until_known(kafka, items, missing.count, settings->servers.timeout_ms, error);
+    free(items);
     return status;
 }
 
@@ -114,11 +151,14 @@ static void report(const struct pj_kafka_topic *topics, size_t count,
                    const struct settings *settings)
 {
     for (size_t i = 0; i < count; i++) {
-        if (topics[i].partitions > 0)
-            printf("%s exists, %d partitions\n", topics[i].name, topics[i].partitions);
-        else
-            printf("%s %s, %lld partitions\n", topics[i].name,
-                   settings->dry_run ? "would be made" : "made", (long long)settings->partitions);
+        int partitions = topics[i].partitions > 0
+                             ? topics[i].partitions
+                             : wanted_topic(topics[i].name, settings->partitions).partitions;
+        printf("%s %s, %d partition%s\n", topics[i].name,
+               topics[i].partitions > 0 ? "exists"
+               : settings->dry_run      ? "would be made"
+                                        : "made",
+               partitions, partitions == 1 ? "" : "s");
     }
     fflush(stdout);
     for (size_t i = 0; i < count; i++)
@@ -139,12 +179,16 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
                               "--retention-ms must be at least 1, or -1 to keep records for ever");
     /* A topic of ours has a schema; one of a consumer that lives elsewhere is named. */
     bool named = config->operand_count > 0;
-    size_t count = named ? (size_t)config->operand_count : pj_embedded_schema_count;
+    size_t count =
+        named ? (size_t)config->operand_count : pj_embedded_schema_count + CONNECTOR_TOPIC_COUNT;
     struct pj_kafka_topic *topics = calloc(count + 1, sizeof *topics);
     if (topics == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (size_t i = 0; i < count; i++)
-        topics[i].name = named ? config->operands[i] : pj_embedded_schemas[i].topic;
+        topics[i].name = named ? config->operands[i]
+                         : i < pj_embedded_schema_count
+                             ? pj_embedded_schemas[i].topic
+                             : connector_topics[i - pj_embedded_schema_count].name;
     if (pj_kafka_open(&kafka, &config->kafka, settings->servers.timeout_ms, error) == 0 &&
         pj_kafka_describe(kafka, topics, count, error) == 0 &&
         check_partitions(topics, count, settings->partitions, error) == 0 &&
@@ -210,6 +254,11 @@ const struct pj_command pj_command_topics_create = {
         "  safari.telemetry that are not there yet; existing ones are left as they are.\n"
         "  All must have the same number of partitions: where one has another, nothing\n"
         "  is made.\n"
+        "\n"
+        "  Makes what the connectors keep, too, with one partition: of telemetry-bridge\n"
+        "  safari.bridge-cursors and safari.telemetry.dead-letters, of control-gateway\n"
+        "  safari.idempotency-keys. The cursors and the keys are compacted: Kafka keeps\n"
+        "  the last record of each key for ever.\n"
         "\n"
         "  The topics are the history that tables are rebuilt from, so by default\n"
         "  nothing in them is ever deleted. A warning names existing topics that delete.\n"

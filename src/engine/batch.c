@@ -38,6 +38,20 @@ static void decode(struct pj_engine *engine, struct pj_batch *batch, struct pj_i
     }
 }
 
+void pj_batch_add(struct pj_engine *engine, struct pj_batch *batch, const struct pj_record *record)
+{
+    if (batch->count == batch->capacity) {
+        batch->capacity = batch->capacity != 0 ? batch->capacity * 2 : PIECE;
+        batch->items = realloc(batch->items, batch->capacity * sizeof *batch->items);
+        if (batch->items == NULL)
+            abort();
+    }
+    struct pj_item *item = &batch->items[batch->count++];
+    *item = (struct pj_item){.record = *record};
+    batch->bytes += record->key_length + record->value_length;
+    decode(engine, batch, item);
+}
+
 bool pj_batch_fill(struct pj_engine *engine, struct pj_batch *batch)
 {
     struct pj_record records[PIECE];
@@ -51,18 +65,8 @@ bool pj_batch_fill(struct pj_engine *engine, struct pj_batch *batch)
     if (pj_consumer_poll(engine->consumer, records, room < PIECE ? room : PIECE, &count,
                          &engine->poll_error) != 0)
         engine->poll_failed = true;
-    if (batch->count + count > batch->capacity) {
-        batch->capacity = (batch->count + count) * 2;
-        batch->items = realloc(batch->items, batch->capacity * sizeof *batch->items);
-        if (batch->items == NULL)
-            abort();
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct pj_item *item = &batch->items[batch->count++];
-        *item = (struct pj_item){.record = records[i]};
-        batch->bytes += records[i].key_length + records[i].value_length;
-        decode(engine, batch, item);
-    }
+    for (size_t i = 0; i < count; i++)
+        pj_batch_add(engine, batch, &records[i]);
     return count > 0;
 }
 

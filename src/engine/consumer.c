@@ -565,9 +565,6 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
         rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
             partition->next_offset;
     }
-    /* librdkafka remembers a pause beyond the assignment. It is told before: afterwards its own
-     * thread is starting the fetch, and the two may leave a partition from which nothing comes. */
-    rd_kafka_resume_partitions(consumer->kafka, list);
     int status;
     if (is_cooperative(consumer)) {
         status = check(rd_kafka_incremental_assign(consumer->kafka, list), "assign", error);

@@ -117,6 +117,8 @@ int pj_engine_run(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHEC
 
 /* Fetches what is there and decodes it; true when something came. Never blocks. */
 bool pj_batch_fill(struct pj_engine *engine, struct pj_batch *batch);
+/* One record more, decoded where its schema is in memory. */
+void pj_batch_add(struct pj_engine *engine, struct pj_batch *batch, const struct pj_record *record);
 bool pj_batch_full(const struct pj_engine *engine, const struct pj_batch *batch);
 void pj_batch_clear(struct pj_batch *batch);
 void pj_batch_free(struct pj_batch *batch);

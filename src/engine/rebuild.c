@@ -323,6 +323,12 @@ int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
     if (open_engine(rebuild, error) != 0)
         return -1;
     struct pj_engine *engine = &rebuild->engine;
+    if (!rebuild->feeds_read && rebuild->settings->feed_count > 0) {
+        int status = pj_rebuild_read_feeds(rebuild, error);
+        if (status != PJ_REBUILD_FILLED)
+            return status;
+    }
+    rebuild->feeds_read = true;
     rebuild->shadow.stretch_count = list_due(rebuild);
     rebuild->shadow.stretches = rebuild->due;
     if (engine->topics_seen)
@@ -375,13 +381,9 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
 static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     bool grew;
-    struct pj_result *rows;
     if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
-        pj_rebuild_read_live(rebuild, true, &rows, error) != 0)
-        return -1;
-    pj_result_free(rows);
-    if (pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0 ||
-        follow(rebuild, &grew, error) != 0)
+        follow(rebuild, &grew, error) != 0 ||
+        pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0)
         return -1;
     return grew ? pj_rebuild_fill(rebuild, error) : PJ_REBUILD_FILLED;
 }
@@ -485,7 +487,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
 }
 
 /* A commit whose answer was lost did happen, if what it wrote down is there. */
-static int settle_doubt(struct pj_rebuild *rebuild, bool *swapped, struct pj_error *error)
+static int settle_doubt(struct pj_rebuild *rebuild, struct pj_difference *difference, bool *swapped,
+                        struct pj_error *error)
 {
     struct pj_result *result;
     *swapped = false;
@@ -499,6 +502,8 @@ static int settle_doubt(struct pj_rebuild *rebuild, bool *swapped, struct pj_err
     *swapped = pj_result_rows(result) == 1;
     pj_result_free(result);
     rebuild->in_doubt = false;
+    if (!*swapped)
+        pj_difference_free(difference);
     return 0;
 }
 
@@ -513,7 +518,7 @@ static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
         bool swapped = false;
         int status = pj_rebuild_connect(rebuild, error);
         if (status == 0)
-            status = settle_doubt(rebuild, &swapped, error);
+            status = settle_doubt(rebuild, difference, &swapped, error);
         if (swapped)
             return PJ_REBUILD_FILLED;
         if (status == 0 && tries == 1)

@@ -23,6 +23,25 @@
 
 struct pj_rebuild;
 
+/* A record that does not come from Kafka; lives until the next one is asked for. */
+struct pj_fed_record {
+    const char *topic;
+    const void *key;
+    size_t key_length;
+    const void *value;
+    size_t value_length;
+    int64_t timestamp_ms;
+};
+
+/* Where such records come from (a recording): always the same ones in the same order. */
+struct pj_feed {
+    int64_t count; /* how many, for the progress */
+    int (*next)(void *context, struct pj_fed_record *record,
+                struct pj_error *error);           /* 1, 0 at the end, -1 */
+    const char *(*schema)(void *context, int32_t id); /* of the writer, or NULL */
+    void *context;
+};
+
 /* All is kept, not copied. */
 struct pj_rebuild_settings {
     const struct pj_projection *projection;
@@ -34,6 +53,8 @@ struct pj_rebuild_settings {
     bool verify;       /* never swaps: reads as far as the live group, and keeps no attempt */
     bool follow;       /* goes on to where the live group is by then; else to the planned ends */
     bool keep_older;   /* facts of records that are not read stay */
+    const struct pj_feed *feeds; /* read before the stretches */
+    size_t feed_count;
     int samples;
     volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
     /* Records read so far and in all; called now and then. */

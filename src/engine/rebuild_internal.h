@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a rebuild share: rebuild.c (the way from opening to the swap), shadow.c (the
- * shadow tables, and what is written beside the rows), older.c (facts of records that are gone).
+ * shadow tables, and what is written beside the rows), feed.c (records from elsewhere), older.c (facts of records that are
+ * gone).
  */
 #ifndef PJ_ENGINE_REBUILD_INTERNAL_H
 #define PJ_ENGINE_REBUILD_INTERNAL_H
@@ -31,6 +32,7 @@ struct pj_rebuild {
     struct pj_settings consumer_settings;
     struct pj_engine engine;
     bool engine_open;
+    bool feeds_read;
     bool older_kept;
     bool in_doubt; /* the swap's COMMIT had no answer */
 };
@@ -57,6 +59,10 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error) 
 int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
                           struct pj_error *error) PJ_MUST_CHECK;
+
+/* Reads the feeds into the shadow, from where an interrupted attempt left them. Returns as
+ * pj_rebuild_fill. */
+int pj_rebuild_read_feeds(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Merges the live facts into the shadow's; where both know the same, the shadow's stands. Returns
  * as pj_rebuild_fill. */

@@ -28,6 +28,8 @@ struct pj_schemas {
     struct pj_decoder **decoders;
     struct entry *slots[SLOTS];
     size_t refused_count;
+    const char *(*lookup)(void *context, int32_t id); /* or NULL */
+    void *lookup_context;
 };
 
 int pj_schemas_new(struct pj_schemas **out, const struct pj_projection *projection,
@@ -48,6 +50,13 @@ int pj_schemas_new(struct pj_schemas **out, const struct pj_projection *projecti
     }
     *out = schemas;
     return 0;
+}
+
+void pj_schemas_set_lookup(struct pj_schemas *schemas,
+                           const char *(*lookup)(void *context, int32_t id), void *context)
+{
+    schemas->lookup = lookup;
+    schemas->lookup_context = context;
 }
 
 void pj_schemas_free(struct pj_schemas *schemas)
@@ -133,9 +142,21 @@ static int into_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
     return 0;
 }
 
+static int look_elsewhere(struct pj_schemas *schemas, int32_t id, char **text,
+                          struct pj_error *error)
+{
+    const char *found = schemas->lookup(schemas->lookup_context, id);
+    *text = found != NULL ? strdup(found) : NULL;
+    return *text != NULL ? 0
+                         : pj_error_set(error, PJ_POISON,
+                                        "schema id %d is not where the record comes from", id);
+}
+
 static int fetch(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id, char **text,
                  struct pj_error *error)
 {
+    if (schemas->lookup != NULL)
+        return look_elsewhere(schemas, id, text, error);
     if (from_postgres(schemas, postgres, id, text, error) != 0)
         return -1;
     if (*text != NULL)

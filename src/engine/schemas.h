@@ -18,6 +18,9 @@ struct pj_schemas;
 int pj_schemas_new(struct pj_schemas **schemas, const struct pj_projection *projection,
                    struct pj_registry *registry, const char *registry_name,
                    struct pj_error *error) PJ_MUST_CHECK;
+/* Ids mean what this says, and nothing else: for records of another registry. */
+void pj_schemas_set_lookup(struct pj_schemas *schemas,
+                           const char *(*lookup)(void *context, int32_t id), void *context);
 void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
 
 /*

@@ -267,7 +267,8 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
                                 rebuild->shadow_group};
     return run(rebuild,
                "WITH shadow AS (SELECT * FROM projectionist.consumer_offsets "
-               "WHERE cluster_id = $1 AND consumer_group = $3 ORDER BY topic, partition) "
+               "WHERE cluster_id = $1 AND consumer_group = $3 AND partition >= 0 "
+               "ORDER BY topic, partition) "
                "SELECT projectionist.set_offsets($1, $2, array_agg(topic), array_agg(partition), "
                "array_agg(next_offset), 'rebuild') FROM shadow HAVING count(*) > 0",
                3, parameters, error) != 0 ||
@@ -307,7 +308,7 @@ int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error
     const char *open = pj_arena_printf(
         rebuild->arena,
         "INSERT INTO projectionist.dead_letters AS l (" LETTER_COLUMNS ") "
-        "SELECT " LETTER_COLUMNS " FROM \"%s\".dead_letters "
+        "SELECT " LETTER_COLUMNS " FROM \"%s\".dead_letters WHERE partition >= 0 "
         "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO UPDATE "
         "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
         "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",

@@ -226,6 +226,8 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
         return -1;
     size_t partitions;
     pj_consumer_partitions(engine->consumer, &partitions);
+    /* Records that are fed have a partition of their own for each source. */
+    partitions += engine->projection->source_count;
     struct pj_advance *advances = pj_arena_alloc(engine->work, (partitions + 1) * sizeof *advances);
     size_t count = 0;
     struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);

@@ -12,13 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import bridge_latency  # noqa: E402
 import servers  # noqa: E402
 import stream  # noqa: E402
 from lib import events, kafka, world  # noqa: E402
 from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
 from servers import BenchError, say  # noqa: E402
 
-WHAT = ("copy", "recorder", "placeholders", "projector", "rebuild", "latency")
+WHAT = ("copy", "recorder", "placeholders", "projector", "rebuild", "latency", "bridge")
 
 
 def parse(arguments):
@@ -87,8 +88,9 @@ def measures(bench, wanted):
 def measure(bench, wanted, rounds):
     """{name: [figures of each round]}"""
     results = {}
-    say("warming up")
-    bench.warm_up()
+    if set(wanted) != {"bridge"}:
+        say("warming up")
+        bench.warm_up()
     pairs = measures(bench, wanted)
     for number in range(rounds):
         # Every other round backwards, so that none has the same before it every time.
@@ -101,6 +103,13 @@ def measure(bench, wanted, rounds):
         figures = bench.latency()
         results.setdefault("latency", []).append(figures)
         say(f"round {number + 1}: latency p50 {figures['p50']:.1f} ms, p99 {figures['p99']:.1f} ms")
+    # Last, because it makes the topics anew.
+    for number in range(rounds if "bridge" in wanted else 0):
+        figures = bridge_latency.measure(bench.dsn)
+        results.setdefault("bridge", []).append(figures)
+        say(f"round {number + 1}: frame to row p50 {figures['p50']:.1f} ms, "
+            f"p99 {figures['p99']:.1f} ms "
+            f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
     return results
 
 
@@ -159,6 +168,11 @@ def summarize(results):
         if "latency" in results:
             add(f"latency.{key}", f"latency at 500 events/s, {key}, ms", ".1f",
                 [run[key] for run in results["latency"]])
+    for key in ("p50", "p99", "most", "commit"):
+        if "bridge" in results:
+            add(f"bridge.{key}", f"frame sent to row visible at 500 events/s, {key}, ms"
+                if key != "commit" else "bridge: commit of a Kafka transaction, mean, ms", ".1f",
+                [run[key] for run in results["bridge"]])
     for name in (name for name in titles if name in results):
         for who in ("consumer", "postgres", "kafka"):
             if not name.endswith("rebuilt") and (who == "postgres" or not name.startswith("copy")):
@@ -212,7 +226,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         servers.cluster_up()
-        set_the_stage(options.events)
+        if set(options.only or WHAT) != {"bridge"}:
+            set_the_stage(options.events)
         with world.new_database() as dsn:
             bench = Bench(dsn, options.events, options.flags, folder)
             report(options, measure(bench, options.only or WHAT, options.rounds))

@@ -78,6 +78,11 @@ def _stat(pid):
     return int(fields[1]), own / TICKS, ended / TICKS
 
 
+def own_seconds(pid):
+    """Of a process, without its children."""
+    return _stat(pid)[1]
+
+
 def _family(parent):
     """Seconds of a process and all its children, those that ended included."""
     while True:

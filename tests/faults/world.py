@@ -8,7 +8,7 @@ import processes
 import stream as streams
 from psycopg import conninfo, sql
 
-from lib import database, events, kafka
+from lib import consumers, database, events, kafka
 
 PROGRAMS = ("command-projector", "event-recorder")
 TOPICS = (events.COMMANDS, events.TELEMETRY)
@@ -141,6 +141,7 @@ class World:
 
     def assert_as_if_undisturbed(self, stream):
         """Row for row what two consumers make of the same topics in peace; no dead letters."""
+        self.verify()
         for number, program in enumerate(PROGRAMS):
             process = self.start(program, "--until-caught-up",
                                  group=f"{program}-{self.id}-{number}",
@@ -160,6 +161,13 @@ class World:
             assert database.count(ours, "projectionist.gaps") == 0
             for table, rows in streams.expected(stream).items():
                 assert database.count(ours, table) == rows
+
+    def verify(self):
+        """What a person would ask after such a thing, private state included."""
+        for program in PROGRAMS:
+            result = consumers.run("projectionist", "verify", program, "--group",
+                                   self.group(program), variables={"POSTGRES_DSN": self.dsn})
+            assert result.returncode == 0, result.stdout + result.stderr
 
     # The end
 

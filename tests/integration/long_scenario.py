@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from lib import database, oracle, scenario, scenario_run
+from lib import database, oracle, rebuilding, scenario, scenario_run
 from lib.world import open_world
 
 COUNT = int(os.environ.get("PROJECTIONIST_SCENARIO_EVENTS", "100000"))
@@ -34,6 +34,8 @@ def test_a_long_stream(tmp_path, template):
             database.wait_until(lambda: oracle.in_order(world.rows("safari_sessions"))
                                 == want["safari_sessions"], 30)
         have = scenario_run.tables_of(world)
+        verified = rebuilding.differing_rows(world, scenario_run.TOPICS_OF, deadline=60 + COUNT / SLOWEST)
+    assert not any(verified.values()), verified
     for table in want:
         problems = scenario_run.report(table, have[table], want[table], happened)
         assert not problems, problems

@@ -13,11 +13,14 @@ import uuid
 import psycopg
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from cli_support import ADMIN_WAIT, REPOSITORY, cli, environment, temporary_database
+from lib.database import wait_until
 
 USAGE, DATABASE, UNAVAILABLE = 2, 6, 7
+CONNECTOR_TOPICS = {"safari.bridge-cursors": "compact", "safari.idempotency-keys": "compact",
+                    "safari.telemetry.dead-letters": "delete"}
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +35,23 @@ def admin():
     return AdminClient({"bootstrap.servers": environment("KAFKA_BOOTSTRAP_SERVERS")})
 
 
+def remove(admin, names):
+    for name, future in admin.delete_topics(list(names)).items():
+        try:
+            future.result(ADMIN_WAIT)
+        except Exception as error:
+            assert "UNKNOWN_TOPIC" in str(error), (name, error)
+    # A broker that is asked next may not have heard of it yet.
+    wait_until(lambda: not any(partitions_of(admin, name) for name in names), ADMIN_WAIT,
+               "a deleted topic is still there")
+
+
 @pytest.fixture
 def topics(admin):
     """Two names that nobody else uses; the topics, if made, are removed again."""
     names = [f"cli-test.{uuid.uuid4().hex[:12]}.{word}" for word in ("a", "b")]
     yield names
-    for name, future in admin.delete_topics(names).items():
-        try:
-            future.result(ADMIN_WAIT)
-        except Exception as error:
-            assert "UNKNOWN_TOPIC" in str(error), (name, error)
+    remove(admin, names)
 
 
 def settings_of(admin, topic):
@@ -235,6 +245,38 @@ def test_our_topics_are_made_by_default(admin):
     result = cli("topics", "create", "--partitions", str(count))
     assert result.returncode == 0, result
     assert [partitions_of(admin, name) for name in names] == [count] * 3
+    for name, policy in CONNECTOR_TOPICS.items():
+        assert re.search(rf"^{name} (made|exists), \d+ partition", result.stdout, re.M)
+        assert settings_of(admin, name)["cleanup.policy"] == policy
+
+
+def test_the_connectors_topics_have_one_partition_and_the_compacted_ones_keep_all_keys(admin):
+    remove(admin, CONNECTOR_TOPICS)
+    result = cli("topics", "create", "--partitions=3", "--retention-ms=1000", *CONNECTOR_TOPICS)
+    assert (result.returncode, result.stderr) == (0, ""), result
+    assert result.stdout == "".join(f"{name} made, 1 partition\n" for name in CONNECTOR_TOPICS)
+    for name, policy in CONNECTOR_TOPICS.items():
+        assert partitions_of(admin, name) == 1
+        settings = settings_of(admin, name)
+        assert settings["cleanup.policy"] == policy
+        assert settings["retention.ms"] == ("-1" if policy == "compact" else "1000")
+        assert (settings["segment.bytes"] == str(16 << 20)) == (policy == "compact")
+    remove(admin, CONNECTOR_TOPICS)
+    assert cli("topics", "create", *CONNECTOR_TOPICS).returncode == 0
+
+
+def test_a_connectors_topic_that_is_not_compacted_is_named_with_the_remedy(admin):
+    name = "safari.bridge-cursors"
+    remove(admin, [name])
+    (made,) = admin.create_topics([NewTopic(name, 1, 1)]).values()
+    made.result(ADMIN_WAIT)
+    try:
+        result = cli("topics", "create", name)
+        assert result.returncode == 0 and result.stderr.count("\n") == 1
+        assert f"--topic {name} --add-config cleanup.policy=compact" in result.stderr
+    finally:
+        remove(admin, [name])
+        assert cli("topics", "create", name).stderr == ""
 
 
 def test_registering_schemas_twice_gives_the_same_ids():

@@ -57,6 +57,20 @@ def refused(world, *arguments, code=USAGE):
     return result.stderr
 
 
+def test_a_consumer_that_waits_notices(world):
+    """No record comes that would tell it; rows that somebody took away come again all the same."""
+    world.publish(happened(0, 10))
+    consumer = world.start(PROJECTOR)
+    world.wait_for_ends(world.group(PROJECTOR), COMMANDS)
+    before = world.rows("safari_commands")
+    world.database.execute("TRUNCATE safari_commands, projectionist.state_command_projector_command, "
+                           "projectionist.state_command_projector_idempotency_key CASCADE")
+    run(world, *SET, "--to", "earliest", "--yes")
+    consumer.wait_for_log(r"fenced: ")
+    world.wait_for_ends(world.group(PROJECTOR), COMMANDS)
+    assert world.rows("safari_commands") == before
+
+
 def test_a_running_consumer_is_fenced_goes_back_and_changes_nothing(world):
     world.publish(happened(0, 40))
     consumer = world.start(PROJECTOR)

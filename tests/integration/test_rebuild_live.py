@@ -2,13 +2,12 @@
 """A consumer had a bug, and three rows in ten are wrong. The bug is mended: verify names the rows,
 and rebuild mends them, while consumers go on and people read the tables."""
 
-import json
 import threading
 
 import psycopg
 import pytest
 
-from lib import consumers, oracle, scenario, scenario_run
+from lib import oracle, rebuilding, scenario, scenario_run
 
 # Of each consumer: its table, and the column that the bug is in.
 WRONG = {
@@ -21,13 +20,6 @@ WRONG = {
 TABLES = {"watermark-metrics": ("watermark_removals", "watermark_metrics")}
 POLL_SECONDS = 0.01
 COMMANDS = 150
-
-
-def run(world, command, consumer, *arguments, code=0):
-    result = consumers.run("projectionist", command, consumer, "--group", world.group(consumer),
-                           "--json", *arguments, variables={"POSTGRES_DSN": world.dsn})
-    assert result.returncode == code, result.stdout + result.stderr
-    return json.loads(result.stdout)
 
 
 class Reader(threading.Thread):
@@ -65,7 +57,7 @@ def test_a_bug_is_found_and_mended(world, consumer):
     world.publish(before.records)
     world.start(f"buggy-{consumer}", "--until-caught-up", group=world.group(consumer)).wait(0)
 
-    report = run(world, "verify", consumer, code=1)
+    report = rebuilding.verify(world, consumer, code=rebuilding.DIFFERENT)
     assert report["outcome"] == "different"
     wrong = world.value(f"SELECT count(*) FROM {table} WHERE {column} = 'WRONG'")
     found = report["tables"][table]
@@ -86,7 +78,7 @@ def test_a_bug_is_found_and_mended(world, consumer):
     publisher = threading.Thread(target=scenario_run.publish_paced,
                                  args=(records, 400, done, failures), daemon=True)
     publisher.start()
-    rebuilt = run(world, "rebuild", consumer, "--yes")
+    rebuilt = rebuilding.rebuild(world, consumer)
     publisher.join()
     assert not failures, failures
     scenario_run.wait_for_ends(world, (consumer,))
@@ -102,7 +94,7 @@ def test_a_bug_is_found_and_mended(world, consumer):
     assert all(rows >= reader.first["count"] for rows, _ in seen)
     assert live.running and live.metric("projectionist_fenced_total") == 1
 
-    assert run(world, "verify", consumer)["differing_rows"] == 0
+    assert rebuilding.verify(world, consumer)["differing_rows"] == 0
     expected = both.expected()
     for name in TABLES.get(consumer, (table,)):
         # Rows that others make for their foreign keys are not there: they do not run.

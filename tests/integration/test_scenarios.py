@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lib import database, events, oracle, scenario, scenario_run
+from lib import database, events, oracle, rebuilding, scenario, scenario_run
 from lib.world import open_world
 
 FIRST = int(os.environ.get("PROJECTIONIST_SCENARIO_FIRST_SEED", "1"))
@@ -32,6 +32,7 @@ class Outcome:
     want: dict       # the same
     letters: dict    # {consumer: {(topic, event_id): how many}}
     metrics: list    # by a query
+    verified: dict   # {consumer: rows that differ, by projectionist verify}
     kills: int
     owners: dict     # {(table, key): seed}
 
@@ -63,7 +64,8 @@ def run_of_all_seeds(tmp_path_factory, template):
         have = scenario_run.tables_of(world)
         outcome = Outcome(stream, {seed: one.events for seed, one in scenarios.items()}, have, want,
                           {name: stream.letters_of(world, name) for name in CONSUMERS},
-                          scenario_run.metrics_by_query(world), kills, owners)
+                          scenario_run.metrics_by_query(world),
+                          rebuilding.differing_rows(world, CONSUMERS), kills, owners)
         print(f"{len(stream.records)} records, {len(stream.events)} events, {kills} kills")
     return outcome
 
@@ -87,6 +89,11 @@ def test_metrics_equal_a_query_over_the_removals(outcome):
     have = oracle.in_order({name: value for name, value in row.items() if name != "histogram"}
                            for row in outcome.have["watermark_metrics"])
     assert not oracle.differences(have, outcome.metrics, ("bucket_start", "method"))
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_verify_finds_nothing(outcome, consumer):
+    assert outcome.verified[consumer] == 0
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS)

@@ -59,7 +59,10 @@ def test_tables_that_are_right(world):
                 } == {f"{topic}/{number}": end for (topic, number), end in offsets.items()}
         for table, found in row["differences"].items():
             of_others = placeholders if table == "safari_commands" else 0
-            assert found["rows"] == world.count(table) - of_others, table
+            # A state from which all was taken back is no state.
+            there = world.value(f"SELECT count(*) FROM {table} WHERE facts <> '\\x0100'") \
+                if ".state_" in table else world.count(table) - of_others
+            assert found["rows"] == there, table
             assert {**found, "rows": 0} == {"rows": 0, "missing": 0, "extra": 0, "changed": 0,
                                             "columns": {}}
 

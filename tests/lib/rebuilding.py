@@ -43,6 +43,17 @@ def rebuild(world, consumer, *arguments, code=0, **variables):
     return json.loads(result.stdout) if code == 0 else result.stderr
 
 
+def differing_rows(world, names, deadline=consumers.DEADLINE):
+    """{consumer: how many rows verify says are wrong}, in their groups of this world."""
+    found = {}
+    for name in names:
+        result = consumers.run("projectionist", "verify", *named(world, name), "--json",
+                               variables=world.consumers.variables, deadline=deadline)
+        assert result.returncode in (EQUAL, DIFFERENT), result.stderr
+        found[name] = json.loads(result.stdout)["differing_rows"]
+    return found
+
+
 def run(world, command, consumer, *arguments, code=0, **variables):
     result = consumers.run("projectionist", command, *named(world, consumer), *arguments,
                            variables={**world.consumers.variables, **variables})

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times as people give them to a command. */
-#ifndef PJ_CLI_TIME_TEXT_H
-#define PJ_CLI_TIME_TEXT_H
+/* Times as people and other services write them. */
+#ifndef PJ_BASE_TIME_TEXT_H
+#define PJ_BASE_TIME_TEXT_H
 
 #include "projectionist/error.h"
 

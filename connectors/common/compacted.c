@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/compacted.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAIT_MS = 200, QUERY_MS = 2000 };
+
+struct reading {
+    const struct pj_compacted_settings *settings;
+    rd_kafka_t *client;
+    rd_kafka_topic_partition_list_t *partitions; /* offset: where each one ends; < 0: not known */
+    bool *done;                                  /* the same order */
+    int left;
+    int64_t deadline_ms;
+    char last_error[256];
+};
+
+static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    (void)client;
+    (void)level;
+    pj_log(PJ_DEBUG, "librdkafka", pj_f_str("facility", facility), pj_f_str("text", text));
+}
+
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    struct reading *reading = opaque;
+    (void)client;
+    /* "All brokers are down" says less than the reason that came before it. */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *reading->last_error == '\0')
+        snprintf(reading->last_error, sizeof reading->last_error, "%s", reason);
+}
+
+static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
+{
+    char reason[256];
+    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
+    return 0;
+}
+
+static int open_client(struct reading *reading, struct pj_error *error)
+{
+    static const char *const fixed[][2] = {
+        {"group.id", "projectionist-compacted"}, /* asked for, but never joined */
+        {"enable.auto.commit", "false"},         {"enable.auto.offset.store", "false"},
+        {"auto.offset.reset", "earliest"},       {"enable.partition.eof", "true"},
+        {"isolation.level", "read_committed"},   {"fetch.wait.max.ms", "50"},
+    };
+    const struct pj_compacted_settings *settings = reading->settings;
+    char reason[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(conf, reading);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    int status = set(conf, "client.id", settings->client_id, error);
+    for (size_t i = 0; i < settings->kafka->count && status == 0; i++)
+        status = set(conf, settings->kafka->items[i].key, settings->kafka->items[i].value, error);
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && status == 0; i++)
+        status = set(conf, fixed[i][0], fixed[i][1], error);
+    if (status == 0) {
+        reading->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
+        if (reading->client != NULL)
+            return 0;
+        pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s", reason);
+    }
+    rd_kafka_conf_destroy(conf);
+    return -1;
+}
+
+/* 0: go on; 1: stopped; -1: too late. */
+static int check_time(struct reading *reading, const char *what, struct pj_error *error)
+{
+    const struct pj_compacted_settings *settings = reading->settings;
+    if (settings->stop != NULL && *settings->stop != 0)
+        return 1;
+    if (pj_clock_monotonic_ms() < reading->deadline_ms)
+        return 0;
+    pj_error_set(error, PJ_RETRY, "%s of topic %s at %s%s%s", what, settings->topic,
+                 pj_properties_get(settings->kafka, "bootstrap.servers"),
+                 *reading->last_error ? ": " : "", reading->last_error);
+    error->exit_code = PJ_EXIT_UNAVAILABLE;
+    return -1;
+}
+
+/* Which partitions there are. */
+static int list_partitions(struct reading *reading, struct pj_error *error)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    const char *topic = reading->settings->topic;
+    /* All topics are asked for: a broker may make a topic that is asked for by name. */
+    while (rd_kafka_metadata(reading->client, 1, NULL, &metadata, QUERY_MS) !=
+           RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_poll(reading->client, 0);
+        int status = check_time(reading, "Kafka does not tell the partitions", error);
+        if (status != 0)
+            return status;
+    }
+    int count = 0;
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        if (strcmp(metadata->topics[i].topic, topic) == 0)
+            count = metadata->topics[i].partition_cnt;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    if (count == 0)
+        return pj_error_set(error, PJ_FATAL,
+                            "Kafka has no topic %s; 'projectionist topics create' makes the topics",
+                            topic);
+    reading->partitions = rd_kafka_topic_partition_list_new(count);
+    reading->done = calloc((size_t)count, sizeof *reading->done);
+    if (reading->done == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    for (int32_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(reading->partitions, topic, i);
+    return 0;
+}
+
+/*
+ * At the end of what is committed. That is the end of the partition, unless a transaction is open:
+ * behind it may lie what was committed before us. (What the broker answers to a question for the
+ * end is only the end of what is committed; the true one comes with what is fetched.)
+ */
+static void on_end(struct reading *reading, const rd_kafka_message_t *message)
+{
+    rd_kafka_topic_partition_t *partition = &reading->partitions->elems[message->partition];
+    int64_t low, high;
+    if (reading->done[message->partition])
+        return;
+    if (partition->offset < 0) {
+        if (rd_kafka_get_watermark_offsets(reading->client, partition->topic, partition->partition,
+                                           &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return;
+        partition->offset = high;
+    }
+    if (message->offset < partition->offset && !reading->settings->stop_at_open)
+        return;
+    reading->done[message->partition] = true;
+    reading->left--;
+}
+
+static int take(struct reading *reading, const rd_kafka_message_t *message, struct pj_error *error)
+{
+    const struct pj_compacted_settings *settings = reading->settings;
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        on_end(reading, message);
+        return 0;
+    }
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        snprintf(reading->last_error, sizeof reading->last_error, "%s",
+                 rd_kafka_message_errstr(message));
+        return 0;
+    }
+    struct pj_bytes key = {message->key, message->key_len};
+    struct pj_bytes value = {message->payload, message->len};
+    return settings->record(settings->context, key, value, error);
+}
+
+static int begin(struct reading *reading, struct pj_error *error)
+{
+    rd_kafka_topic_partition_list_t *begin =
+        rd_kafka_topic_partition_list_copy(reading->partitions);
+    for (int i = 0; i < begin->cnt; i++)
+        begin->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_resp_err_t code = rd_kafka_assign(reading->client, begin);
+    rd_kafka_topic_partition_list_destroy(begin);
+    reading->left = reading->partitions->cnt;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return pj_error_set(error, PJ_FATAL, "cannot read topic %s: %s", reading->settings->topic,
+                            rd_kafka_err2str(code));
+    return 0;
+}
+
+static int read_all(struct reading *reading, struct pj_error *error)
+{
+    int status = 0;
+    while (status == 0 && reading->left > 0) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(reading->client, WAIT_MS);
+        if (message != NULL) {
+            status = take(reading, message, error);
+            rd_kafka_message_destroy(message);
+        }
+        if (status == 0)
+            status = check_time(reading, "Kafka does not show all committed records", error);
+    }
+    return status;
+}
+
+int pj_compacted_read(const struct pj_compacted_settings *settings, struct pj_error *error)
+{
+    struct reading reading = {.settings = settings,
+                              .deadline_ms = pj_clock_monotonic_ms() + settings->timeout_ms};
+    int status = open_client(&reading, error);
+    if (status == 0)
+        status = list_partitions(&reading, error);
+    if (status == 0)
+        status = begin(&reading, error);
+    if (status == 0)
+        status = read_all(&reading, error);
+    if (reading.client != NULL)
+        /* There is no group to leave, and brokers that are away would be waited for. */
+        rd_kafka_destroy_flags(reading.client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (reading.partitions != NULL)
+        rd_kafka_topic_partition_list_destroy(reading.partitions);
+    free(reading.done);
+    return status;
+}

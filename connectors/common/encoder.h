@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events of the three topics as Kafka values: the Confluent wire format around Avro, by the schemas
+ * of schemas/. (avro-c; no other file of the connectors includes it.)
+ *
+ * Texts are UTF-8, need no NUL at their end and are only read; `data` NULL is Avro's null, where a
+ * field allows it. UUIDs are text in their 36 characters, JSON is its text, times are microseconds
+ * since 1970. An encoder is for one thread at a time.
+ */
+#ifndef PJ_CONNECTORS_ENCODER_H
+#define PJ_CONNECTORS_ENCODER_H
+
+#include "base/registry.h"
+#include "common/wire.h"
+#include "projectionist/error.h"
+
+#define PJ_COMMANDS_TOPIC  "safari.commands"
+#define PJ_TELEMETRY_TOPIC "safari.telemetry"
+#define PJ_SESSIONS_TOPIC  "safari.sessions"
+
+struct pj_encoder;
+
+/* Parses the schemas; does not ask the registry. */
+int pj_encoder_new(struct pj_encoder **encoder, struct pj_error *error) PJ_MUST_CHECK;
+void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
+
+/*
+ * Registers the topic's schema, or finds it, under the subject <topic>-value, and keeps its id:
+ * once before the first event of the topic is encoded. Blocks for at most a request. Errors are
+ * those of pj_registry_register: PJ_RETRY while the registry is away.
+ */
+int pj_encoder_register(struct pj_encoder *encoder, const char *topic, struct pj_registry *registry,
+                        struct pj_error *error) PJ_MUST_CHECK;
+
+/* What was encoded; the caller's. It grows as needed and may be used again; begins as {0}. */
+struct pj_encoded {
+    uint8_t *data;
+    size_t length;
+    size_t capacity;
+};
+
+void pj_encoded_free(struct pj_encoded *encoded);
+
+static inline struct pj_bytes pj_encoded_bytes(const struct pj_encoded *encoded)
+{
+    return (struct pj_bytes){encoded->data, encoded->length};
+}
+
+struct pj_optional_time {
+    bool present;
+    int64_t micros;
+};
+
+struct pj_target {
+    bool present;
+    struct pj_bytes session_id; /* uuid or null */
+    struct pj_bytes account_id; /* uuid or null */
+    struct pj_bytes platform;   /* or null */
+};
+
+struct pj_command_submitted {
+    struct pj_bytes type;
+    struct pj_bytes payload;         /* JSON */
+    struct pj_bytes idempotency_key; /* or null */
+    struct pj_bytes correlation_id;  /* uuid or null */
+    struct pj_optional_time requested_at;
+    struct pj_bytes requester_service;  /* or null */
+    struct pj_bytes requester_instance; /* or null */
+    struct pj_target target;
+};
+
+struct pj_command_status_changed {
+    struct pj_bytes status;
+    struct pj_bytes result; /* JSON or null */
+    struct pj_bytes error;  /* or null */
+};
+
+struct pj_command_event {
+    struct pj_bytes event_id;   /* uuid */
+    struct pj_bytes command_id; /* uuid */
+    struct pj_bytes cursor;     /* or null */
+    int64_t emitted_at;
+    /* The body: one of the two, the other NULL. */
+    const struct pj_command_submitted *submitted;
+    const struct pj_command_status_changed *status_changed;
+};
+
+struct pj_telemetry_event {
+    struct pj_bytes event_id; /* uuid */
+    struct pj_bytes version;
+    struct pj_bytes type;
+    struct pj_bytes severity;
+    struct pj_bytes command_id;     /* uuid or null */
+    struct pj_bytes correlation_id; /* uuid or null */
+    struct pj_target target;
+    struct pj_bytes payload; /* JSON or null */
+    struct pj_bytes cursor;  /* or null */
+    int64_t emitted_at;
+};
+
+struct pj_session_opened {
+    struct pj_bytes platform;
+    struct pj_bytes account_id; /* uuid or null */
+    bool has_browser_pid;
+    int32_t browser_pid;
+    struct pj_bytes metadata; /* JSON or null */
+};
+
+struct pj_session_closed {
+    struct pj_bytes reason; /* or null */
+};
+
+struct pj_session_event {
+    struct pj_bytes event_id;   /* uuid */
+    struct pj_bytes session_id; /* uuid */
+    int64_t emitted_at;
+    /* The body: one of the two, the other NULL. */
+    const struct pj_session_opened *opened;
+    const struct pj_session_closed *closed;
+};
+
+/* Replace what `encoded` holds. Errors: PJ_POISON where a field is null that must not be, or is no
+ * UUID; it is named. PJ_FATAL where the topic was not registered. */
+int pj_encode_command(struct pj_encoder *encoder, const struct pj_command_event *event,
+                      struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
+int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_event *event,
+                        struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
+int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event *event,
+                      struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

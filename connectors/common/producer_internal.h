@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two files of the producer share: producer.c and producer_transaction.c. */
+#ifndef PJ_CONNECTORS_PRODUCER_INTERNAL_H
+#define PJ_CONNECTORS_PRODUCER_INTERNAL_H
+
+#include "common/producer.h"
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+
+struct pj_producer_topic {
+    struct pj_producer_topic *next;
+    rd_kafka_topic_t *handle;
+};
+
+struct pj_producer {
+    rd_kafka_t *client;
+    char *servers;
+    bool scram;
+    int64_t stall_ms;
+    pj_producer_delivered *delivered;
+    void *context;
+    const volatile sig_atomic_t *stop;
+    pthread_mutex_t mutex; /* of all below */
+    struct pj_producer_topic *topics;
+    struct pj_producer_counts counts;
+    int64_t progress_ms; /* when something was last delivered, or began to be due */
+    bool has_failed;
+    struct pj_error first_failure;
+    bool is_transactional;
+    bool is_broken; /* librdkafka says that this producer cannot go on */
+    struct pj_error fatal;
+    bool refused; /* the brokers do not let us in: waiting does not help */
+    char last_error[256];
+};
+
+/* `what` and the reason that librdkafka gave last; PJ_RETRY, or PJ_FATAL where the brokers do not
+ * let us in. */
+int pj_producer_unavailable(struct pj_producer *producer, const char *what, struct pj_error *error);
+
+/* The class of a fatal error by its cause: another producer with our transactional.id, or not. */
+enum pj_error_class pj_producer_fatal_class(rd_kafka_resp_err_t cause);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/producer_internal.h"
+
+/* What librdkafka says of a step, as what is to be done; see producer.h. */
+static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, const char *what,
+                   struct pj_error *error)
+{
+    char text[512];
+    if (failure == NULL)
+        return 0;
+    rd_kafka_resp_err_t code = rd_kafka_error_code(failure);
+    enum pj_error_class class = pj_producer_fatal_class(code);
+    rd_kafka_resp_err_t cause = rd_kafka_fatal_error(producer->client, text, sizeof text);
+    if (class != PJ_FENCED && cause != RD_KAFKA_RESP_ERR_NO_ERROR)
+        class = pj_producer_fatal_class(cause);
+    int status = -1;
+    if (class == PJ_FENCED) {
+        pj_error_set(error, class, "%s: another producer has taken over this transactional.id (%s)",
+                     what, rd_kafka_err2name(code));
+    } else if (rd_kafka_error_is_fatal(failure) || cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        pj_error_set(error, PJ_FATAL, "%s: %s", what, rd_kafka_error_string(failure));
+    } else if (rd_kafka_error_txn_requires_abort(failure)) {
+        pj_error_set(error, PJ_RETRY, "%s: %s", what, rd_kafka_error_string(failure));
+        status = 1;
+    } else if (rd_kafka_error_is_retriable(failure) || code == RD_KAFKA_RESP_ERR__TIMED_OUT) {
+        snprintf(text, sizeof text, "%s at %s: %s", what, producer->servers,
+                 rd_kafka_error_string(failure));
+        pj_producer_unavailable(producer, text, error);
+    } else {
+        pj_error_set(error, PJ_FATAL, "%s: %s", what, rd_kafka_error_string(failure));
+    }
+    rd_kafka_error_destroy(failure);
+    return status;
+}
+
+int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
+                                  struct pj_error *error)
+{
+    rd_kafka_poll(producer->client, 0);
+    int status = outcome(producer, rd_kafka_init_transactions(producer->client, (int)wait_ms),
+                         "Kafka does not begin transactions", error);
+    return status > 0 ? pj_error_set(error, PJ_FATAL, "Kafka does not begin transactions") : status;
+}
+
+int pj_producer_begin(struct pj_producer *producer, struct pj_error *error)
+{
+    pthread_mutex_lock(&producer->mutex);
+    producer->has_failed = false;
+    pthread_mutex_unlock(&producer->mutex);
+    return outcome(producer, rd_kafka_begin_transaction(producer->client),
+                   "cannot begin a transaction", error);
+}
+
+int pj_producer_commit(struct pj_producer *producer, int64_t wait_ms, struct pj_error *error)
+{
+    int status = outcome(producer, rd_kafka_commit_transaction(producer->client, (int)wait_ms),
+                         "Kafka did not commit the transaction", error);
+    pthread_mutex_lock(&producer->mutex);
+    if (status == 1 && producer->has_failed)
+        pj_error_set(error, producer->first_failure.class, "%s", producer->first_failure.message);
+    pthread_mutex_unlock(&producer->mutex);
+    return status;
+}
+
+int pj_producer_abort(struct pj_producer *producer, int64_t wait_ms, struct pj_error *error)
+{
+    int status = outcome(producer, rd_kafka_abort_transaction(producer->client, (int)wait_ms),
+                         "Kafka did not abort the transaction", error);
+    return status > 0 ? pj_error_set(error, PJ_FATAL, "Kafka did not abort the transaction")
+                      : status;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /v1/commands: published first, then forwarded; each once.
+ *
+ * What a crash leaves behind, line by line:
+ *   before the commit          nothing: a repetition is a new command
+ *   after it, before forward   PUBLISHED: a repetition asks the service, which knows nothing of it,
+ *                              and forwards
+ *   while the service answers  PUBLISHED: a repetition asks the service, which knows it: not again
+ *   after the answer           ACCEPTED: never forwarded again, whatever the service has forgotten
+ *
+ * What is forwarded always has an idempotency key, the command_id where the caller gave none, so
+ * that the service itself tells a second forward that comes while the first is still under way.
+ */
+#include "control-gateway/gateway.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <jansson.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10 };
+
+/* One request about a command that is in hand. */
+struct handling {
+    struct pj_gateway *gateway;
+    const struct pj_envelope *envelope; /* NULL at start */
+    struct pj_arena *arena;
+    const char *authorization;
+    struct pj_known *known;
+};
+
+static struct pj_reply *refuse(const struct handling *handling, int status, const char *text)
+{
+    return pj_gateway_error(status, text, handling->known->command_id);
+}
+
+/* --- publishing ------------------------------------------------------------------------------ */
+
+static int make_publication(const struct handling *handling, struct pj_publication **publication,
+                            struct pj_error *error)
+{
+    struct pj_gateway *gateway = handling->gateway;
+    struct pj_known *known = handling->known;
+    char event_id[PJ_UUID_TEXT];
+    struct pj_encoded encoded = {0};
+    pj_gateway_event_id("submitted", known->command_id, event_id);
+    const struct pj_command_event event = {
+        .event_id = pj_text_bytes(event_id),
+        .command_id = pj_text_bytes(known->command_id),
+        .emitted_at = pj_gateway_now_us(),
+        .submitted = &handling->envelope->submitted,
+    };
+    pthread_mutex_lock(&gateway->encoder_mutex);
+    int status = pj_encode_command(gateway->encoder, &event, &encoded, error);
+    pthread_mutex_unlock(&gateway->encoder_mutex);
+    if (status == 0) {
+        known->updated_ms = pj_clock_wall_ms();
+        *publication = pj_publication_new();
+        pj_publication_add(*publication, PJ_TO_COMMANDS, event.command_id,
+                           pj_encoded_bytes(&encoded));
+        pj_known_add_record(known, *publication);
+    }
+    pj_encoded_free(&encoded);
+    return status;
+}
+
+/* NULL: it is published. */
+static struct pj_reply *publish(const struct handling *handling)
+{
+    struct pj_gateway *gateway = handling->gateway;
+    struct pj_known *known = handling->known;
+    struct pj_error error;
+    int status = 0;
+    if (known->publishing == NULL) {
+        if (make_publication(handling, &known->publishing, &error) != 0)
+            return refuse(handling, 400, error.message);
+        status = pj_publisher_submit(gateway->publisher, known->publishing, &error);
+    }
+    if (status == 0)
+        status = pj_publisher_wait(gateway->publisher, known->publishing,
+                                   pj_gateway_patience_ms(gateway), &error);
+    if (status == 1 && !pj_publisher_cancel(gateway->publisher, known->publishing))
+        return refuse(handling, 503,
+                      "Kafka does not answer, and the command may still be published; it was not "
+                      "executed; repeat it with the same idempotency_key or command_id");
+    /* Of what was under way when the publisher ended, the next gateway finds out. */
+    pj_publication_release(known->publishing);
+    known->publishing = NULL;
+    if (status == 1)
+        return refuse(handling, 503,
+                      "Kafka does not answer; the command was neither published nor executed");
+    if (status < 0)
+        return refuse(handling, error.class == PJ_POISON ? 413 : 503, error.message);
+    known->state = PJ_COMMAND_PUBLISHED;
+    known->is_fresh = true;
+    return NULL;
+}
+
+/* The command's record as it is now, without an event. Waits, but not for ever. */
+static int publish_record(const struct handling *handling, struct pj_error *error)
+{
+    struct pj_publication *publication = pj_publication_new();
+    handling->known->updated_ms = pj_clock_wall_ms();
+    pj_known_add_record(handling->known, publication);
+    int status = pj_gateway_publish(handling->gateway, publication, error);
+    pj_publication_release(publication);
+    return status;
+}
+
+/* --- the service ----------------------------------------------------------------------------- */
+
+static void note_text(const json_t *json, const char *name, char *text, size_t size)
+{
+    const char *found = json_string_value(json_object_get(json, name));
+    if (found != NULL && strlen(found) < size)
+        snprintf(text, size, "%s", found);
+}
+
+/* The service has it: kept before anybody is told. */
+static void accept(const struct handling *handling, const struct pj_reply *reply)
+{
+    struct pj_known *known = handling->known;
+    struct pj_error error = {.class = PJ_RETRY, .message = "Kafka does not answer"};
+    json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
+    note_text(json, "status", known->status, sizeof known->status);
+    note_text(json, "accepted_at", known->accepted_at, sizeof known->accepted_at);
+    json_decref(json);
+    known->state = PJ_COMMAND_ACCEPTED;
+    if (publish_record(handling, &error) != 0)
+        pj_log(PJ_WARN, "the end of a command is not kept yet",
+               pj_f_str("command_id", known->command_id), pj_f_str("reason", error.message));
+}
+
+static enum pj_call_end ask(const struct handling *handling, struct pj_reply **reply,
+                            struct pj_error *error)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/v1/commands/%s", handling->known->command_id);
+    const struct pj_call call = {
+        .method = "GET", .path = path, .authorization = handling->authorization};
+    return pj_upstream_call(handling->gateway->upstream, &call, reply, error);
+}
+
+/* What the service answers to a repetition: the first command's id and its state by now. */
+static struct pj_reply *repeat(const struct handling *handling, const struct pj_reply *asked)
+{
+    struct pj_known *known = handling->known;
+    char status[PJ_STATUS_MOST], accepted_at[PJ_TIME_MOST];
+    memcpy(status, known->status, sizeof status);
+    memcpy(accepted_at, known->accepted_at, sizeof accepted_at);
+    if (asked != NULL && asked->status == 200) {
+        json_t *json = json_loadb(asked->body != NULL ? asked->body : "", asked->length, 0, NULL);
+        note_text(json, "status", status, sizeof status);
+        if (accepted_at[0] == '\0')
+            note_text(json, "accepted_at", accepted_at, sizeof accepted_at);
+        json_decref(json);
+    }
+    json_t *answer = json_pack("{s:s, s:s*, s:s*}", "command_id", known->command_id, "status",
+                               status[0] != '\0' ? status : NULL, "accepted_at",
+                               accepted_at[0] != '\0' ? accepted_at : NULL);
+    char *body = json_dumps(answer, 0);
+    json_decref(answer);
+    if (body == NULL)
+        abort();
+    struct pj_reply *reply = pj_reply_new(202, "application/json", body, strlen(body));
+    snprintf(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
+    return reply;
+}
+
+/* Also where the service is away or has forgotten it: what is known of it stays true. */
+static struct pj_reply *repeat_accepted(const struct handling *handling)
+{
+    struct pj_reply *asked = NULL;
+    struct pj_error ignored;
+    (void)ask(handling, &asked, &ignored);
+    struct pj_reply *reply = repeat(handling, asked);
+    pj_reply_release(asked);
+    return reply;
+}
+
+static struct pj_reply *away(const struct handling *handling, const struct pj_error *error)
+{
+    char text[sizeof error->message + 128];
+    snprintf(text, sizeof text,
+             "%s; the command is published: repeat it with the same idempotency_key or command_id "
+             "to have it executed, once",
+             error->message);
+    return refuse(handling, 503, text);
+}
+
+static struct pj_reply *forward(const struct handling *handling)
+{
+    struct pj_gateway *gateway = handling->gateway;
+    struct pj_known *known = handling->known;
+    struct pj_reply *reply = NULL;
+    struct pj_error error = {.class = PJ_RETRY};
+    const struct pj_call call = {
+        .method = "POST",
+        .path = "/v1/commands",
+        .authorization = handling->authorization,
+        .body = pj_envelope_forwarded(handling->envelope, known->command_id,
+                                      known->key != NULL ? known->key : known->command_id,
+                                      handling->arena),
+    };
+    bool was_fresh = known->is_fresh;
+    known->is_fresh = false;
+    switch (pj_upstream_call(gateway->upstream, &call, &reply, &error)) {
+    case PJ_CALL_NOT_SENT:
+        known->is_fresh = was_fresh;
+        return away(handling, &error);
+    case PJ_CALL_UNKNOWN:
+        return away(handling, &error);
+    case PJ_CALL_ANSWERED:
+        break;
+    }
+    snprintf(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
+    if (reply->status >= 200 && reply->status < 300)
+        accept(handling, reply);
+    else if (reply->status < 500)
+        known->is_fresh = was_fresh; /* it says that it has not taken it */
+    return reply;
+}
+
+/* It was published, and may have been forwarded, by this process or one before it. */
+static struct pj_reply *forward_again(const struct handling *handling)
+{
+    struct pj_reply *asked = NULL;
+    struct pj_error error = {.class = PJ_RETRY, .message = "Kafka does not answer"};
+    if (ask(handling, &asked, &error) != PJ_CALL_ANSWERED)
+        return away(handling, &error);
+    if (asked->status == 200) {
+        accept(handling, asked);
+        struct pj_reply *reply = repeat(handling, asked);
+        pj_reply_release(asked);
+        return reply;
+    }
+    if (asked->status != 404)
+        return asked;
+    pj_reply_release(asked);
+    /* A gateway that was fenced, and has not noticed, must not forward: this it cannot write. */
+    if (publish_record(handling, &error) != 0)
+        return away(handling, &error);
+    return forward(handling);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static struct pj_reply *carry_out(const struct handling *handling)
+{
+    struct pj_known *known = handling->known;
+    bool is_same = memcmp(known->digest, handling->envelope->digest, sizeof known->digest) == 0;
+    bool is_first = known->state == PJ_COMMAND_NEW && known->publishing == NULL;
+    struct pj_reply *reply = NULL;
+    if (!is_first)
+        pj_metric_add(handling->gateway->repeated, 1);
+    if (!is_same) {
+        pj_metric_add(handling->gateway->conflicts, 1);
+        pj_log(PJ_WARN, "an idempotency key or command_id comes with another content",
+               pj_f_str("command_id", known->command_id));
+    }
+    if (known->state != PJ_COMMAND_ACCEPTED && !is_same)
+        return refuse(
+            handling, 409,
+            "the idempotency_key or command_id is that of a command with another content, "
+            "which is not executed yet; repeat that one, or take another key");
+    if (known->state == PJ_COMMAND_NEW)
+        reply = publish(handling);
+    if (reply != NULL)
+        return reply;
+    if (known->state == PJ_COMMAND_ACCEPTED)
+        reply = repeat_accepted(handling);
+    else
+        reply = known->is_fresh ? forward(handling) : forward_again(handling);
+    if (!is_first)
+        reply->repeated = is_same ? "same" : "different-content";
+    return reply;
+}
+
+static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_arena *arena,
+                 struct pj_envelope *envelope, struct pj_error *error)
+{
+    while (sem_wait(&gateway->parsers) != 0)
+        ; /* EINTR */
+    int status = pj_envelope_parse(body, arena, envelope, error);
+    if (body.length > LARGE_BODY)
+        malloc_trim(0); /* what was parsed was many times that */
+    sem_post(&gateway->parsers);
+    return status;
+}
+
+struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes body,
+                                    const char *authorization)
+{
+    struct pj_envelope envelope;
+    struct pj_error error;
+    char command_id[PJ_UUID_TEXT];
+    struct pj_reply *reply = NULL;
+    struct pj_arena *arena = pj_arena_new();
+    struct handling handling = {
+        .gateway = gateway, .envelope = &envelope, .arena = arena, .authorization = authorization};
+    if (parse(gateway, body, arena, &envelope, &error) != 0) {
+        reply = pj_gateway_error(400, error.message, NULL);
+    } else {
+        int64_t patience_ms =
+            gateway->settings->publish_timeout_ms + gateway->settings->upstream_timeout_ms;
+        switch (pj_keys_claim(gateway->keys, &envelope, patience_ms, &handling.known, &reply,
+                              command_id)) {
+        case PJ_CLAIM_TAKEN:
+            reply = carry_out(&handling);
+            pj_keys_finish(gateway->keys, handling.known, reply);
+            pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));
+            break;
+        case PJ_CLAIM_ANSWERED:
+            pj_metric_add(gateway->repeated, 1);
+            break;
+        case PJ_CLAIM_TIMEOUT:
+            reply = pj_gateway_error(503, "another request about this command is still under way",
+                                     command_id);
+            break;
+        }
+    }
+    pj_arena_free(arena);
+    return reply;
+}
+
+void pj_gateway_resolve_commands(struct pj_gateway *gateway)
+{
+    char after[PJ_UUID_TEXT] = "";
+    enum pj_call_end end = PJ_CALL_ANSWERED;
+    for (int i = 0; i < RESOLVED_MOST && end == PJ_CALL_ANSWERED; i++) {
+        struct pj_reply *asked = NULL;
+        struct pj_error error;
+        struct handling handling = {.gateway = gateway};
+        handling.known = pj_keys_claim_open(gateway->keys, after);
+        if (handling.known == NULL)
+            return;
+        memcpy(after, handling.known->command_id, sizeof after);
+        end = ask(&handling, &asked, &error);
+        if (end == PJ_CALL_ANSWERED && asked->status == 200)
+            accept(&handling, asked);
+        pj_reply_release(asked);
+        pj_keys_finish(gateway->keys, handling.known, NULL);
+    }
+}

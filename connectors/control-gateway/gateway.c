@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control-gateway/gateway.h"
+
+#include "projectionist/value.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <uuid.h>
+
+enum { AWAY_PATIENCE_MS = 1000 };
+
+struct pj_reply *pj_gateway_error(int status, const char *text, const char *command_id)
+{
+    const char *id = command_id != NULL && *command_id != '\0' ? command_id : NULL;
+    json_t *json = json_pack("{s:s, s:s*}", "error", text, "command_id", id);
+    if (json == NULL) /* a text of a library that is not UTF-8 */
+        json = json_pack("{s:s, s:s*}", "error", "failed", "command_id", id);
+    char *body = json_dumps(json, 0);
+    json_decref(json);
+    if (body == NULL)
+        abort();
+    struct pj_reply *reply = pj_reply_new(status, "application/json", body, strlen(body));
+    if (id != NULL)
+        snprintf(reply->command_id, sizeof reply->command_id, "%s", id);
+    return reply;
+}
+
+void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID_TEXT])
+{
+    char name[128];
+    uint8_t uuid[16];
+    snprintf(name, sizeof name, "control-gateway %s %s", what, id);
+    pj_uuid_of_name(name, strlen(name), uuid);
+    uuid_unparse_lower(uuid, event_id);
+}
+
+int64_t pj_gateway_now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Requests that wait for a Kafka that is away hold connections that others need. */
+int64_t pj_gateway_patience_ms(struct pj_gateway *gateway)
+{
+    int64_t patience_ms = gateway->settings->publish_timeout_ms;
+    return pj_publisher_is_away(gateway->publisher) && patience_ms > AWAY_PATIENCE_MS
+               ? AWAY_PATIENCE_MS
+               : patience_ms;
+}
+
+int pj_gateway_publish(struct pj_gateway *gateway, struct pj_publication *publication,
+                       struct pj_error *error)
+{
+    if (pj_publisher_submit(gateway->publisher, publication, error) != 0)
+        return -1;
+    return pj_publisher_wait(gateway->publisher, publication, pj_gateway_patience_ms(gateway),
+                             error);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of control-gateway share: its settings, its parts, and what a request becomes. */
+#ifndef PJ_CONTROL_GATEWAY_GATEWAY_H
+#define PJ_CONTROL_GATEWAY_GATEWAY_H
+
+#include "base/metrics.h"
+#include "common/encoder.h"
+#include "control-gateway/keys.h"
+#include "control-gateway/publisher.h"
+#include "control-gateway/upstream.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+struct pj_gateway_settings {
+    const char *listen;
+    const char *upstream;
+    const char *id;
+    const char *token;
+    const char *upstream_token;
+    const char *upstream_ca_file;
+    const char *registry_url;
+    const char *registry_username;
+    const char *registry_password;
+    const char *registry_ca_file;
+    const char *metrics_address;
+    const char *log_level;
+    const char *log_format;
+    int64_t body_most;
+    int64_t header_most;
+    int64_t connections_most;
+    int64_t request_timeout_ms;
+    int64_t upstream_timeout_ms;
+    int64_t publish_timeout_ms;
+    int64_t transaction_timeout_ms;
+    int64_t shutdown_timeout_ms;
+};
+
+struct pj_sessions; /* what is known of sessions that are being closed */
+
+struct pj_gateway {
+    const struct pj_gateway_settings *settings;
+    struct pj_keys *keys;
+    struct pj_sessions *sessions;
+    struct pj_publisher *publisher;
+    struct pj_upstream *upstream;
+    struct pj_encoder *encoder;
+    pthread_mutex_t encoder_mutex;
+    sem_t parsers; /* how many may parse at a time: a parsed body is many times its bytes */
+    struct pj_metrics *metrics;
+    struct pj_metric *repeated, *conflicts, *unpublished, *known;
+};
+
+/* {"error": text, "command_id": …}; the id may be NULL or "". */
+struct pj_reply *pj_gateway_error(int status, const char *text, const char *command_id);
+
+/* POST /v1/commands: blocks until it is published and the service has answered, or the time-outs
+ * are over. `authorization` is the client's header, or NULL. */
+struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes body,
+                                    const char *authorization);
+
+/* At start: asks the service about commands of which the former gateway left no end behind. */
+void pj_gateway_resolve_commands(struct pj_gateway *gateway);
+
+struct pj_sessions *pj_sessions_new(void);
+void pj_sessions_free(struct pj_sessions *sessions); /* NULL is allowed */
+/* A pj_compacted_record; the context is the sessions. */
+int pj_sessions_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                       struct pj_error *error) PJ_MUST_CHECK;
+
+/* POST /v1/sessions and DELETE /v1/sessions/:id, as pj_gateway_command. `uri` as it came. */
+struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char *uri,
+                                         struct pj_bytes body, const char *authorization);
+struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char *uri,
+                                          const char *id, struct pj_bytes body,
+                                          const char *authorization);
+
+/* At start: publishes the end of sessions that the former gateway was closing. */
+void pj_gateway_resolve_sessions(struct pj_gateway *gateway);
+
+/* --- small things ---------------------------------------------------------------------------- */
+
+/* The event_id of an event that happens once to what has this id: a repetition has the same. */
+void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID_TEXT]);
+int64_t pj_gateway_now_us(void);
+
+static inline struct pj_bytes pj_text_bytes(const char *text)
+{
+    struct pj_bytes bytes = {text, 0};
+    while (text != NULL && text[bytes.length] != '\0')
+        bytes.length++;
+    return bytes;
+}
+
+/* Submits and waits: as pj_publisher_wait; 1 also where it was taken back (*is_back). Shorter while
+ * Kafka is known to be away. */
+int pj_gateway_publish(struct pj_gateway *gateway, struct pj_publication *publication,
+                       struct pj_error *error) PJ_MUST_CHECK;
+int64_t pj_gateway_patience_ms(struct pj_gateway *gateway);
+
+#endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control-gateway/keys.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid.h>
+
+struct pj_keys {
+    pthread_mutex_t mutex;
+    pthread_cond_t finished;
+    void *by_key; /* trees of tsearch */
+    void *by_id;
+    size_t count;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(((const struct pj_known *)a)->key, ((const struct pj_known *)b)->key);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(((const struct pj_known *)a)->command_id,
+                  ((const struct pj_known *)b)->command_id);
+}
+
+static struct pj_known *find(void *const *tree, const struct pj_known *like,
+                             int (*compare)(const void *, const void *))
+{
+    struct pj_known *const *found = tfind(like, tree, compare);
+    return found != NULL ? *found : NULL;
+}
+
+struct pj_keys *pj_keys_new(void)
+{
+    pthread_condattr_t attributes;
+    struct pj_keys *keys = calloc(1, sizeof *keys);
+    if (keys == NULL)
+        abort();
+    pthread_mutex_init(&keys->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&keys->finished, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return keys;
+}
+
+static void known_free(void *opaque)
+{
+    struct pj_known *known = opaque;
+    pj_publication_release(known->publishing);
+    pj_reply_release(known->answer);
+    free(known->key);
+    free(known);
+}
+
+static void keep(void *opaque)
+{
+    (void)opaque;
+}
+
+void pj_keys_free(struct pj_keys *keys)
+{
+    if (keys == NULL)
+        return;
+    tdestroy(keys->by_key, keep); /* all of them are in the other one */
+    tdestroy(keys->by_id, known_free);
+    pthread_cond_destroy(&keys->finished);
+    pthread_mutex_destroy(&keys->mutex);
+    free(keys);
+}
+
+size_t pj_keys_count(struct pj_keys *keys)
+{
+    pthread_mutex_lock(&keys->mutex);
+    size_t count = keys->count;
+    pthread_mutex_unlock(&keys->mutex);
+    return count;
+}
+
+/* Under the mutex. Takes `key`. A key that is another command's already stays with that one. */
+static struct pj_known *insert(struct pj_keys *keys, const char *command_id, char *key)
+{
+    struct pj_known *known = calloc(1, sizeof *known);
+    if (known == NULL)
+        abort();
+    memcpy(known->command_id, command_id, sizeof known->command_id);
+    known->key = key;
+    if (tsearch(known, &keys->by_id, compare_ids) == NULL ||
+        (key != NULL && tsearch(known, &keys->by_key, compare_keys) == NULL))
+        abort();
+    keys->count++;
+    return known;
+}
+
+/* Under the mutex. */
+static void forget(struct pj_keys *keys, struct pj_known *known)
+{
+    tdelete(known, &keys->by_id, compare_ids);
+    if (known->key != NULL && find(&keys->by_key, known, compare_keys) == known)
+        tdelete(known, &keys->by_key, compare_keys);
+    keys->count--;
+    known->is_gone = true;
+    if (known->waiting == 0)
+        known_free(known);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static char *text_of(struct pj_bytes bytes)
+{
+    char *text = bytes.data != NULL ? strndup(bytes.data, bytes.length) : NULL;
+    if (bytes.data != NULL && text == NULL)
+        abort();
+    return text;
+}
+
+/* Under the mutex. The key decides, as in the service. */
+static struct pj_known *find_or_insert(struct pj_keys *keys, const struct pj_envelope *envelope)
+{
+    struct pj_known like = {.key = text_of(envelope->submitted.idempotency_key)};
+    struct pj_known *known = NULL;
+    memcpy(like.command_id, envelope->command_id, sizeof like.command_id);
+    if (like.key != NULL)
+        known = find(&keys->by_key, &like, compare_keys);
+    if (known == NULL && like.command_id[0] != '\0')
+        known = find(&keys->by_id, &like, compare_ids);
+    if (known != NULL) {
+        free(like.key);
+        return known;
+    }
+    if (like.command_id[0] == '\0') {
+        uuid_t id;
+        uuid_generate_random(id);
+        uuid_unparse_lower(id, like.command_id);
+    }
+    known = insert(keys, like.command_id, like.key);
+    memcpy(known->digest, envelope->digest, sizeof known->digest);
+    return known;
+}
+
+/* Under the mutex. Waits for who has it in hand; true: there is an answer, or the time is over. */
+static bool wait_for(struct pj_keys *keys, struct pj_known *known, const struct timespec *until,
+                     struct pj_reply **answer)
+{
+    int late = 0;
+    known->waiting++;
+    while (known->is_busy && !known->is_gone && known->answer == NULL && late == 0)
+        late = pthread_cond_timedwait(&keys->finished, &keys->mutex, until);
+    known->waiting--;
+    if (known->answer != NULL)
+        *answer = pj_reply_keep(known->answer);
+    bool over = known->answer != NULL || late != 0;
+    if (known->waiting == 0) {
+        pj_reply_release(known->answer);
+        known->answer = NULL;
+        if (known->is_gone)
+            known_free(known);
+        else
+            pthread_cond_broadcast(&keys->finished);
+    }
+    return over;
+}
+
+enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *envelope,
+                            int64_t wait_ms, struct pj_known **out, struct pj_reply **answer,
+                            char command_id[PJ_UUID_TEXT])
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    *answer = NULL;
+    pthread_mutex_lock(&keys->mutex);
+    for (;;) {
+        struct pj_known *known = find_or_insert(keys, envelope);
+        memcpy(command_id, known->command_id, PJ_UUID_TEXT);
+        /* An answer that others still have to fetch must not be mixed with the next one. */
+        if (!known->is_busy && known->answer == NULL) {
+            known->is_busy = true;
+            *out = known;
+            pthread_mutex_unlock(&keys->mutex);
+            return PJ_CLAIM_TAKEN;
+        }
+        if (wait_for(keys, known, &until, answer))
+            break;
+    }
+    pthread_mutex_unlock(&keys->mutex);
+    return *answer != NULL ? PJ_CLAIM_ANSWERED : PJ_CLAIM_TIMEOUT;
+}
+
+/* What twalk_r looks for: the least id behind `after`. */
+struct search {
+    const char *after;
+    struct pj_known *found;
+};
+
+static void visit(const void *node, VISIT order, void *context)
+{
+    struct search *search = context;
+    struct pj_known *known = *(struct pj_known *const *)node;
+    if ((order != postorder && order != leaf) || search->found != NULL)
+        return;
+    if (known->state == PJ_COMMAND_PUBLISHED && !known->is_busy &&
+        strcmp(known->command_id, search->after) > 0)
+        search->found = known;
+}
+
+struct pj_known *pj_keys_claim_open(struct pj_keys *keys, const char *after)
+{
+    struct search search = {.after = after};
+    pthread_mutex_lock(&keys->mutex);
+    twalk_r(keys->by_id, visit, &search);
+    if (search.found != NULL)
+        search.found->is_busy = true;
+    pthread_mutex_unlock(&keys->mutex);
+    return search.found;
+}
+
+void pj_keys_finish(struct pj_keys *keys, struct pj_known *known, struct pj_reply *answer)
+{
+    pthread_mutex_lock(&keys->mutex);
+    known->is_busy = false;
+    if (known->waiting > 0 && answer != NULL)
+        known->answer = pj_reply_keep(answer);
+    if (known->state == PJ_COMMAND_NEW && known->publishing == NULL)
+        forget(keys, known);
+    pthread_cond_broadcast(&keys->finished);
+    pthread_mutex_unlock(&keys->mutex);
+}
+
+/* --- records --------------------------------------------------------------------------------- */
+
+static void unparse(const uint8_t bytes[16], char text[PJ_UUID_TEXT])
+{
+    uuid_unparse_lower(bytes, text);
+}
+
+void pj_known_add_record(const struct pj_known *known, struct pj_publication *publication)
+{
+    char digest[PJ_UUID_TEXT];
+    char *name = NULL;
+    unparse(known->digest, digest);
+    json_t *json =
+        json_pack("{s:s, s:s*, s:s, s:s, s:s*, s:s*, s:I}", "command_id", known->command_id,
+                  "idempotency_key", known->key, "digest", digest, "state",
+                  known->state == PJ_COMMAND_ACCEPTED ? "accepted" : "published", "status",
+                  known->status[0] != '\0' ? known->status : NULL, "accepted_at",
+                  known->accepted_at[0] != '\0' ? known->accepted_at : NULL, "updated_ms",
+                  (json_int_t)known->updated_ms);
+    char *value = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (value == NULL || asprintf(&name, "%s%s", known->key != NULL ? "key:" : "id:",
+                                  known->key != NULL ? known->key : known->command_id) < 0)
+        abort();
+    pj_publication_add(publication, PJ_TO_KEYS, (struct pj_bytes){name, strlen(name)},
+                       (struct pj_bytes){value, strlen(value)});
+    free(value);
+    free(name);
+}
+
+static bool read_record(const json_t *json, struct pj_known *read)
+{
+    const char *id = json_string_value(json_object_get(json, "command_id"));
+    const char *key = json_string_value(json_object_get(json, "idempotency_key"));
+    const char *digest = json_string_value(json_object_get(json, "digest"));
+    const char *state = json_string_value(json_object_get(json, "state"));
+    const char *status = json_string_value(json_object_get(json, "status"));
+    const char *accepted_at = json_string_value(json_object_get(json, "accepted_at"));
+    if (id == NULL || !pj_is_uuid((struct pj_bytes){id, strlen(id)}) || state == NULL)
+        return false;
+    memcpy(read->command_id, id, sizeof read->command_id);
+    if (digest != NULL && uuid_parse(digest, read->digest) != 0)
+        return false;
+    read->state = strcmp(state, "accepted") == 0 ? PJ_COMMAND_ACCEPTED : PJ_COMMAND_PUBLISHED;
+    snprintf(read->status, sizeof read->status, "%s", status != NULL ? status : "");
+    snprintf(read->accepted_at, sizeof read->accepted_at, "%s",
+             accepted_at != NULL ? accepted_at : "");
+    read->updated_ms = json_integer_value(json_object_get(json, "updated_ms"));
+    read->key = key != NULL ? text_of((struct pj_bytes){key, strlen(key)}) : NULL;
+    return true;
+}
+
+int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                   struct pj_error *error)
+{
+    struct pj_keys *keys = context;
+    struct pj_known read = {0};
+    (void)error;
+    if (value.data == NULL || key.length < 3 ||
+        (memcmp(key.data, "id:", 3) != 0 && (key.length < 4 || memcmp(key.data, "key:", 4) != 0)))
+        return 0; /* of somebody else */
+    json_t *json = json_loadb(value.data, value.length, 0, NULL);
+    bool understood = read_record(json, &read);
+    json_decref(json);
+    if (!understood) {
+        pj_log(PJ_WARN, "a record of " PJ_KEYS_TOPIC " is not understood");
+        return 0;
+    }
+    pthread_mutex_lock(&keys->mutex);
+    struct pj_known *known = find(&keys->by_id, &read, compare_ids);
+    /* What a request has in hand, or the service has accepted, is newer here. */
+    bool is_newer = known != NULL && (known->is_busy || known->state == PJ_COMMAND_ACCEPTED);
+    if (known == NULL)
+        known = insert(keys, read.command_id, read.key);
+    else
+        free(read.key);
+    if (is_newer) {
+        pthread_mutex_unlock(&keys->mutex);
+        return 0;
+    }
+    memcpy(known->digest, read.digest, sizeof known->digest);
+    memcpy(known->status, read.status, sizeof known->status);
+    memcpy(known->accepted_at, read.accepted_at, sizeof known->accepted_at);
+    known->state = read.state;
+    known->updated_ms = read.updated_ms;
+    pthread_mutex_unlock(&keys->mutex);
+    return 0;
+}

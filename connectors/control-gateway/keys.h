@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is known of the commands that were published: by their idempotency key and by their id. One
+ * request at a time has a command in hand; others about the same one wait for its answer.
+ *
+ * Kept in the topic safari.idempotency-keys, a JSON object for each command, in the transaction of
+ * its CommandSubmitted. Safe from any thread.
+ */
+#ifndef PJ_CONTROL_GATEWAY_KEYS_H
+#define PJ_CONTROL_GATEWAY_KEYS_H
+
+#include "control-gateway/envelope.h"
+#include "control-gateway/publisher.h"
+#include "control-gateway/upstream.h"
+
+enum pj_command_state {
+    PJ_COMMAND_NEW,       /* not published, as far as is known */
+    PJ_COMMAND_PUBLISHED, /* and it may have been forwarded */
+    PJ_COMMAND_ACCEPTED,  /* the service has it */
+};
+
+enum { PJ_STATUS_MOST = 32, PJ_TIME_MOST = 40 };
+
+/* A command. Only who has it in hand reads and writes these. */
+struct pj_known {
+    char *key; /* idempotency key, or NULL */
+    char command_id[PJ_UUID_TEXT];
+    uint8_t digest[16];
+    enum pj_command_state state;
+    bool is_fresh; /* published by this process, and certainly not forwarded */
+    char status[PJ_STATUS_MOST];
+    char accepted_at[PJ_TIME_MOST];
+    int64_t updated_ms;
+    struct pj_publication *publishing; /* of its CommandSubmitted, while the state is NEW */
+    /* Private to keys.c. */
+    bool is_busy, is_gone;
+    unsigned waiting;
+    struct pj_reply *answer;
+};
+
+struct pj_keys;
+struct pj_keys *pj_keys_new(void);
+void pj_keys_free(struct pj_keys *keys); /* NULL is allowed */
+size_t pj_keys_count(struct pj_keys *keys);
+
+/* A pj_compacted_record; the context is the keys. What it does not understand it passes over, with
+ * a warning. */
+int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                   struct pj_error *error) PJ_MUST_CHECK;
+
+enum pj_claim {
+    PJ_CLAIM_TAKEN,    /* it is in hand: *known, until pj_keys_finish */
+    PJ_CLAIM_ANSWERED, /* another request had it in hand: *answer is what that one was told */
+    PJ_CLAIM_TIMEOUT,  /* and still has: *command_id says which it is */
+};
+
+/*
+ * Takes the command of an envelope in hand, a new one (of envelope->command_id, or of a new id)
+ * where neither its key nor its id is known. Waits at most wait_ms for another request.
+ */
+enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *envelope,
+                            int64_t wait_ms, struct pj_known **known, struct pj_reply **answer,
+                            char command_id[PJ_UUID_TEXT]);
+
+/* Takes a command in hand that was published and of which nothing more is known, the next one after
+ * `after` ("": the first); NULL: there is none. */
+struct pj_known *pj_keys_claim_open(struct pj_keys *keys, const char *after);
+
+/* Lets go of it, with the answer for those who wait (or NULL: they take it in hand themselves).
+ * One that is still NEW, and is not being published, is forgotten. */
+void pj_keys_finish(struct pj_keys *keys, struct pj_known *known, struct pj_reply *answer);
+
+/* Adds its record, as it is now, to a publication. */
+void pj_known_add_record(const struct pj_known *known, struct pj_publication *publication);
+
+#endif

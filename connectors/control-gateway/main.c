@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control-gateway: the HTTP API of the automation service, with every command published first. */
+#include "base/log.h"
+#include "control-gateway/gateway.h"
+#include "control-gateway/server.h"
+
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HELP_WIDTH = 80, PARSERS = 2, ARENAS = 2, RETRY_MS = 500, KEYS_TIMEOUT_MS = 120000 };
+
+#define AT(member) offsetof(struct pj_gateway_settings, member)
+
+static const struct pj_option options[] = {
+    {.name = "gateway-listen",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(listen),
+     .fallback = "127.0.0.1:7080",
+     .argument = "ADDRESS",
+     .help = "Where clients find the API, instead of at the service: HOST:PORT, or :PORT for all "
+             "interfaces; port 0 is any free one, which is logged."},
+    {.name = "gateway-upstream",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(upstream),
+     .fallback = "http://127.0.0.1:7070",
+     .argument = "URL",
+     .help = "The automation service."},
+    {.name = "gateway-id",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(id),
+     .fallback = "default",
+     .argument = "NAME",
+     .help = "Of the gateways with one id only the newest works; those before it end. Give another "
+             "id only to the gateway of another service and another Kafka."},
+    {.name = "gateway-token",
+     .kind = PJ_OPTION_SECRET,
+     .offset = AT(token),
+     .argument = "TOKEN",
+     .help = "The Bearer token that clients must show, except for /health and /ready. Without it "
+             "none is asked for."},
+    {.name = "gateway-upstream-token",
+     .kind = PJ_OPTION_SECRET,
+     .offset = AT(upstream_token),
+     .argument = "TOKEN",
+     .help = "The Bearer token for the service. Without it the service is shown what the client "
+             "shows."},
+    {.name = "gateway-upstream-ca-file",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(upstream_ca_file),
+     .argument = "FILE",
+     .help = "TLS roots for the service, in PEM; the default is the system's."},
+    {.name = "schema-registry-url",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(registry_url),
+     .argument = "URL",
+     .help = "Where the schema registry's Confluent API is."},
+    {.name = "schema-registry-username",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(registry_username),
+     .argument = "NAME",
+     .help = "User name for the schema registry's basic authentication."},
+    {.name = "schema-registry-password",
+     .kind = PJ_OPTION_SECRET,
+     .offset = AT(registry_password),
+     .argument = "PASSWORD",
+     .help = "Its password."},
+    {.name = "schema-registry-ca-file",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(registry_ca_file),
+     .argument = "FILE",
+     .help = "TLS roots for the schema registry, in PEM; the default is the system's."},
+    {.name = "metrics-address",
+     .kind = PJ_OPTION_STRING,
+     .offset = AT(metrics_address),
+     .argument = "ADDRESS",
+     .help = "Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9100 or :9100 for all "
+             "interfaces; port 0 is any free one, which is logged. Without it nothing listens."},
+    {.name = "max-body",
+     .kind = PJ_OPTION_SIZE,
+     .offset = AT(body_most),
+     .fallback = "1MiB",
+     .argument = "SIZE",
+     .least = 1024,
+     .most = 32 << 20,
+     .help = "The most bytes of a request's body; more is answered 413."},
+    {.name = "max-header",
+     .kind = PJ_OPTION_SIZE,
+     .offset = AT(header_most),
+     .fallback = "16KiB",
+     .argument = "SIZE",
+     .least = 1024,
+     .most = 1 << 20,
+     .help = "The most bytes of a request's headers; more is answered 431."},
+    {.name = "max-connections",
+     .kind = PJ_OPTION_INTEGER,
+     .offset = AT(connections_most),
+     .fallback = "256",
+     .argument = "N",
+     .least = 1,
+     .most = 10000,
+     .help = "The most connections at a time, each with a thread; more are answered 503, or wait."},
+    {.name = "request-timeout",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(request_timeout_ms),
+     .fallback = "10s",
+     .argument = "TIME",
+     .least = 100,
+     .most = 3600000,
+     .help = "A request that is not whole after this is answered 408."},
+    {.name = "upstream-timeout",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(upstream_timeout_ms),
+     .fallback = "30s",
+     .argument = "TIME",
+     .least = 100,
+     .most = 3600000,
+     .help = "How long the service may take for an answer, or be silent in the middle of one."},
+    {.name = "publish-timeout",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(publish_timeout_ms),
+     .fallback = "10s",
+     .argument = "TIME",
+     .least = 100,
+     .most = 600000,
+     .help = "How long a request waits for Kafka."},
+    {.name = "transaction-timeout",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(transaction_timeout_ms),
+     .fallback = "60s",
+     .argument = "TIME",
+     .least = 5000,
+     .most = 900000,
+     .help = "After this Kafka ends the transaction of a gateway that is frozen in it; not more "
+             "than the brokers' transaction.max.timeout.ms."},
+    {.name = "shutdown-timeout",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(shutdown_timeout_ms),
+     .fallback = "15s",
+     .argument = "TIME",
+     .least = 100,
+     .most = 600000,
+     .help = "How long a stop waits for the requests that are being answered."},
+    {.name = "log-level",
+     .kind = PJ_OPTION_CHOICE,
+     .offset = AT(log_level),
+     .fallback = "info",
+     .argument = "LEVEL",
+     .choices = "debug|info|warn|error",
+     .help = "What is logged to stderr."},
+    {.name = "log-format",
+     .kind = PJ_OPTION_CHOICE,
+     .offset = AT(log_format),
+     .fallback = "logfmt",
+     .argument = "FORMAT",
+     .choices = "logfmt|json",
+     .help = "How it is written."},
+    {0},
+};
+
+static volatile sig_atomic_t stop_requests;
+
+/* The first one finishes the requests; the second ends at once. */
+static void on_stop(int signal_number)
+{
+    if (++stop_requests > 1)
+        _exit(128 + signal_number);
+}
+
+static void handle_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+static void print_help(void)
+{
+    fputs(
+        "NAME\n"
+        "    control-gateway - the automation service's API, with every command published first\n"
+        "\n"
+        "SYNOPSIS\n"
+        "    control-gateway [OPTION]...\n"
+        "\n"
+        "DESCRIPTION\n"
+        "    Stands before the automation service: same paths, same answers, so that a client\n"
+        "    changes nothing but the address.\n"
+        "\n"
+        "    POST /v1/commands is checked (400 names the field), published to safari.commands,\n"
+        "    and then forwarded, each once: a repetition with the same idempotency_key, or the\n"
+        "    same command_id, neither publishes nor executes again, and is answered with the\n"
+        "    first command's id and its state by now; so it is where the content differs\n"
+        "    (Projectionist-Repeated: different-content), as the service does, unless the first\n"
+        "    one is not executed yet (409). Where the service or Kafka is away the answer is 503\n"
+        "    with the command_id, and says whether the command is published. The keys are kept\n"
+        "    in the topic safari.idempotency-keys, which is read at the start.\n"
+        "\n"
+        "    POST and DELETE /v1/sessions are forwarded, then published to safari.sessions, then\n"
+        "    answered. All else is passed through.\n"
+        "\n"
+        "    'projectionist topics create' makes the topics. Of the gateways with one\n"
+        "    --gateway-id the newest works.\n"
+        "\n"
+        "OPTIONS\n",
+        stdout);
+    pj_config_print_options(stdout, options, HELP_WIDTH);
+    fputs("\n"
+          "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, must be given. Tokens are\n"
+          "    given by PROJECTIONIST_GATEWAY_TOKEN_FILE and\n"
+          "    PROJECTIONIST_GATEWAY_UPSTREAM_TOKEN_FILE, which name files.\n"
+          "\n"
+          "SIGNALS\n"
+          "    SIGTERM, SIGINT: take no more connections, finish the requests, end with 0. A\n"
+          "    second one ends at once; nothing is lost by it.\n"
+          "\n"
+          "EXIT STATUS\n"
+          "    0  stopped\n"
+          "    1  failed, such as by a topic that is missing\n"
+          "    2  a flag, variable or file setting is wrong\n"
+          "    5  another gateway with the same id has taken over\n",
+          stdout);
+}
+
+static enum pj_log_level log_level(const char *name)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (enum pj_log_level)i;
+    }
+    return PJ_INFO;
+}
+
+/* --- starting -------------------------------------------------------------------------------- */
+
+static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                     struct pj_error *error)
+{
+    struct pj_gateway *gateway = context;
+    if (pj_keys_record(gateway->keys, key, value, error) != 0)
+        return -1;
+    return pj_sessions_record(gateway->sessions, key, value, error);
+}
+
+/* 0, 1 where a signal came first, -1. Waits while the registry is away. */
+static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server *server,
+                            struct pj_error *error)
+{
+    static const char *const topics[] = {PJ_COMMANDS_TOPIC, PJ_SESSIONS_TOPIC};
+    const struct pj_gateway_settings *settings = gateway->settings;
+    const struct pj_registry_settings registry_settings = {
+        .url = settings->registry_url,
+        .username = settings->registry_username,
+        .password = settings->registry_password,
+        .ca_file = settings->registry_ca_file,
+    };
+    struct pj_registry *registry = NULL;
+    if (pj_registry_open(&registry, &registry_settings, error) != 0)
+        return -1;
+    int status = 0;
+    bool told = false;
+    for (size_t i = 0; i < sizeof topics / sizeof topics[0] && status == 0;) {
+        status = pj_encoder_register(gateway->encoder, topics[i], registry, error);
+        if (status == 0) {
+            i++;
+            continue;
+        }
+        if (error->class != PJ_RETRY)
+            break;
+        if (!told)
+            pj_log(PJ_WARN, "waiting for the schema registry", pj_f_str("reason", error->message));
+        told = true;
+        if (server != NULL) {
+            pj_metrics_server_heartbeat(server);
+            pj_metrics_server_set_ready(server, error->message);
+        }
+        poll(NULL, 0, RETRY_MS);
+        status = stop_requests > 0 ? 1 : 0;
+    }
+    pj_registry_close(registry);
+    return status;
+}
+
+static int open_parts(struct pj_gateway *gateway, const struct pj_config *config,
+                      struct pj_metrics_server *server, struct pj_error *error)
+{
+    const struct pj_gateway_settings *settings = gateway->settings;
+    const struct pj_upstream_settings upstream = {.url = settings->upstream,
+                                                  .token = settings->upstream_token,
+                                                  .ca_file = settings->upstream_ca_file,
+                                                  .timeout_ms = settings->upstream_timeout_ms};
+    const struct pj_publisher_settings publisher = {
+        .kafka = &config->kafka,
+        .id = settings->id,
+        .transaction_timeout_ms = settings->transaction_timeout_ms,
+        .timeout_ms = KEYS_TIMEOUT_MS,
+        .stop = &stop_requests,
+        .record = on_record,
+        .context = gateway,
+        .metrics = gateway->metrics,
+        .server = server,
+    };
+    if (pj_upstream_open(&gateway->upstream, &upstream, error) != 0 ||
+        pj_encoder_new(&gateway->encoder, error) != 0)
+        return -1;
+    int status = register_schemas(gateway, server, error);
+    if (status == 0)
+        status = pj_publisher_open(&gateway->publisher, &publisher, error);
+    if (status != 0)
+        return status;
+    pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));
+    pj_gateway_resolve_commands(gateway);
+    pj_gateway_resolve_sessions(gateway);
+    return 0;
+}
+
+/* Until a signal, or the end of the publisher. */
+static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
+                 struct pj_error *error)
+{
+    struct pj_server *server = NULL;
+    if (pj_server_start(&server, gateway, error) != 0)
+        return -1;
+    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_server_port(server)),
+           pj_f_str("upstream", gateway->settings->upstream),
+           pj_f_int("known_commands", (int64_t)pj_keys_count(gateway->keys)));
+    if (probes != NULL)
+        pj_metrics_server_set_ready(probes, NULL);
+    bool failed = false;
+    while (stop_requests == 0 && !failed) {
+        poll(NULL, 0, RETRY_MS / 5);
+        failed = pj_publisher_has_failed(gateway->publisher, error);
+    }
+    if (probes != NULL)
+        pj_metrics_server_set_ready(probes, "ending");
+    pj_server_stop(server, gateway->settings->shutdown_timeout_ms);
+    return failed ? -1 : 0;
+}
+
+static void add_metrics(struct pj_gateway *gateway)
+{
+    struct pj_metrics *metrics = gateway->metrics;
+    gateway->repeated =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_repeated_commands_total", NULL,
+                       "Commands that were known already.");
+    gateway->conflicts =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_key_conflicts_total", NULL,
+                       "Known keys or ids that came with another content.");
+    gateway->unpublished = pj_metrics_add(
+        metrics, PJ_COUNTER, "projectionist_gateway_unpublished_sessions_total", NULL,
+        "Sessions that were opened and cannot be published, because the answer has no UUID.");
+    gateway->known = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_known_commands", NULL,
+                                    "Commands whose keys are kept.");
+}
+
+static int run(const struct pj_gateway_settings *settings, const struct pj_config *config,
+               struct pj_error *error)
+{
+    struct pj_gateway gateway = {.settings = settings,
+                                 .keys = pj_keys_new(),
+                                 .sessions = pj_sessions_new(),
+                                 .encoder_mutex = PTHREAD_MUTEX_INITIALIZER,
+                                 .metrics = pj_metrics_new()};
+    struct pj_metrics_server *server = NULL;
+    int status = 0;
+    /* A thread for each connection: with an arena for each, what one has given back stays. */
+    mallopt(M_ARENA_MAX, ARENAS);
+    sem_init(&gateway.parsers, 0, PARSERS);
+    add_metrics(&gateway);
+    if (settings->metrics_address != NULL) {
+        status =
+            pj_metrics_server_start(&server, gateway.metrics, settings->metrics_address, error);
+        if (status == 0)
+            pj_log(PJ_INFO, "metrics are served", pj_f_int("port", pj_metrics_server_port(server)));
+    }
+    if (status == 0)
+        status = open_parts(&gateway, config, server, error);
+    if (status == 0)
+        status = serve(&gateway, server, error);
+    pj_publisher_close(gateway.publisher, settings->shutdown_timeout_ms);
+    pj_metrics_server_stop(server);
+    pj_upstream_close(gateway.upstream);
+    pj_encoder_free(gateway.encoder);
+    pj_keys_free(gateway.keys);
+    pj_sessions_free(gateway.sessions);
+    pj_metrics_free(gateway.metrics);
+    sem_destroy(&gateway.parsers);
+    return status > 0 ? 0 : status;
+}
+
+int main(int argc, char **argv)
+{
+    struct pj_gateway_settings settings = {0};
+    struct pj_config config;
+    struct pj_error error = {.class = PJ_FATAL};
+    int status = 0;
+    if (pj_config_read(&config, options, &settings, argc, argv, &error) != 0) {
+        fprintf(stderr, "control-gateway: %s\n", error.message);
+        return pj_error_exit_code(&error);
+    }
+    if (config.help) {
+        print_help();
+    } else if (config.version) {
+        puts("control-gateway " PJ_VERSION);
+    } else if (config.operand_count > 0) {
+        fprintf(stderr,
+                "control-gateway: it takes no arguments, but \"%s\" was given; see --help\n",
+                config.operands[0]);
+        status = PJ_EXIT_USAGE;
+    } else {
+        pj_log_configure("control-gateway", log_level(settings.log_level),
+                         strcmp(settings.log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
+        handle_signals();
+        if (run(&settings, &config, &error) != 0) {
+            status = pj_error_exit_code(&error);
+            pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", status));
+        }
+    }
+    pj_config_free(&config);
+    return status;
+}

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control-gateway/publisher.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "common/encoder.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    RECORDS_MOST = 3,
+    TOPICS = 3,
+    WAITING_MOST = 10000,
+    WAITING_BYTES_MOST = 64 << 20,
+    BATCH_MOST = 1000, /* publications in a transaction */
+    TURN_MS = 1000,
+    BACKOFF_MS = 200,
+    DESCRIBE_MS = 2000,
+};
+
+static const char *const topic_names[TOPICS] = {
+    [PJ_TO_COMMANDS] = PJ_COMMANDS_TOPIC,
+    [PJ_TO_SESSIONS] = PJ_SESSIONS_TOPIC,
+    [PJ_TO_KEYS] = PJ_KEYS_TOPIC,
+};
+
+struct record {
+    enum pj_publication_topic topic;
+    char *key;
+    char *value; /* NULL: null */
+    size_t key_length, value_length;
+};
+
+struct pj_publication {
+    struct pj_publication *next;
+    struct record records[RECORDS_MOST];
+    size_t record_count, bytes;
+    atomic_int references;
+    enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
+    bool is_refused;                             /* of the thread, before it becomes the state */
+    bool is_found;                               /* read back from PJ_KEYS_TOPIC */
+    struct pj_error error;
+};
+
+struct pj_publisher {
+    struct pj_publisher_settings settings;
+    char transactional_id[256];
+    struct pj_producer *producer;
+    struct pj_producer_topic *topics[TOPICS];
+    struct pj_publication *batch; /* of the thread: what its transaction holds */
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool is_away;
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t changed;
+    struct pj_publication *first, **last;
+    size_t waiting, waiting_bytes;
+    bool is_stopping, has_ended;
+    int64_t give_up_ms; /* when stopping */
+    bool has_failed;
+    struct pj_error failure;
+    struct pj_metric *transactions, *published, *aborted, *size, *latency;
+};
+
+/* What a step of the thread comes to. */
+enum outcome { COMMITTED, AGAIN, UNKNOWN, ENDED };
+
+/* --- publications ---------------------------------------------------------------------------- */
+
+struct pj_publication *pj_publication_new(void)
+{
+    struct pj_publication *publication = calloc(1, sizeof *publication);
+    if (publication == NULL)
+        abort();
+    atomic_store(&publication->references, 1);
+    return publication;
+}
+
+static char *copy(struct pj_bytes bytes)
+{
+    char *copied = malloc(bytes.length + 1);
+    if (copied == NULL)
+        abort();
+    if (bytes.length > 0)
+        memcpy(copied, bytes.data, bytes.length);
+    copied[bytes.length] = '\0';
+    return copied;
+}
+
+void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
+                        struct pj_bytes key, struct pj_bytes value)
+{
+    if (publication->record_count == RECORDS_MOST)
+        abort();
+    publication->records[publication->record_count++] =
+        (struct record){.topic = topic,
+                        .key = copy(key),
+                        .key_length = key.length,
+                        .value = value.data != NULL ? copy(value) : NULL,
+                        .value_length = value.length};
+    publication->bytes += key.length + value.length;
+}
+
+void pj_publication_release(struct pj_publication *publication)
+{
+    if (publication == NULL || atomic_fetch_sub(&publication->references, 1) > 1)
+        return;
+    for (size_t i = 0; i < publication->record_count; i++) {
+        free(publication->records[i].key);
+        free(publication->records[i].value);
+    }
+    free(publication);
+}
+
+int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *publication,
+                        struct pj_error *error)
+{
+    int status = 0;
+    pthread_mutex_lock(&publisher->mutex);
+    if (publisher->has_ended) {
+        status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
+    } else if (publisher->waiting >= WAITING_MOST ||
+               publisher->waiting_bytes + publication->bytes > WAITING_BYTES_MOST) {
+        status = pj_error_set(error, PJ_RETRY, "too much waits for Kafka already");
+    } else {
+        atomic_fetch_add(&publication->references, 1);
+        publication->next = NULL;
+        *publisher->last = publication;
+        publisher->last = &publication->next;
+        publisher->waiting++;
+        publisher->waiting_bytes += publication->bytes;
+        pthread_cond_broadcast(&publisher->changed);
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    return status;
+}
+
+static struct timespec in_ms(int64_t ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += ms % 1000 * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *publication,
+                      int64_t timeout_ms, struct pj_error *error)
+{
+    struct timespec until = in_ms(timeout_ms);
+    int status = 0;
+    pthread_mutex_lock(&publisher->mutex);
+    while (publication->state < DONE && !publisher->has_ended && status == 0)
+        status = pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
+    if (publication->state == DONE) {
+        status = 0;
+    } else if (publication->state == REFUSED) {
+        *error = publication->error;
+        status = -1;
+    } else if (publisher->has_ended) {
+        status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
+    } else {
+        status = 1;
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    return status;
+}
+
+/* Under the mutex. */
+static void take_out(struct pj_publisher *publisher, struct pj_publication **place)
+{
+    struct pj_publication *publication = *place;
+    *place = publication->next;
+    if (publisher->last == &publication->next)
+        publisher->last = place;
+    publisher->waiting--;
+    publisher->waiting_bytes -= publication->bytes;
+    publication->next = NULL;
+}
+
+bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *publication)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    struct pj_publication **place = &publisher->first;
+    while (*place != NULL && *place != publication)
+        place = &(*place)->next;
+    bool found = *place != NULL;
+    if (found)
+        take_out(publisher, place);
+    pthread_mutex_unlock(&publisher->mutex);
+    if (found)
+        pj_publication_release(publication);
+    return found;
+}
+
+bool pj_publisher_is_away(struct pj_publisher *publisher)
+{
+    return atomic_load(&publisher->is_away);
+}
+
+bool pj_publisher_has_failed(struct pj_publisher *publisher, struct pj_error *error)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    bool failed = publisher->has_failed;
+    if (failed)
+        *error = publisher->failure;
+    pthread_mutex_unlock(&publisher->mutex);
+    return failed;
+}
+
+/* --- the thread's surroundings --------------------------------------------------------------- */
+
+static bool is_at_end(struct pj_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    bool stopped = publisher->is_stopping && pj_clock_monotonic_ms() >= publisher->give_up_ms;
+    pthread_mutex_unlock(&publisher->mutex);
+    if (!publisher->has_thread && publisher->settings.stop != NULL && *publisher->settings.stop)
+        return true; /* still in _open */
+    return stopped;
+}
+
+/* While Kafka is away, for the probes and the log; NULL: it is back. */
+static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
+{
+    bool was_away = atomic_exchange(&publisher->is_away, reason != NULL);
+    struct pj_metrics_server *server = publisher->settings.server;
+    if (server != NULL)
+        pj_metrics_server_heartbeat(server);
+    if (was_away == (reason != NULL))
+        return;
+    if (reason != NULL)
+        pj_log(PJ_WARN, "waiting for Kafka", pj_f_str("reason", reason->message));
+    else
+        pj_log(PJ_INFO, "Kafka is back");
+    if (server != NULL && publisher->has_thread)
+        pj_metrics_server_set_ready(server, reason != NULL ? reason->message : NULL);
+}
+
+static void back_off(struct pj_publisher *publisher)
+{
+    struct timespec until = in_ms(BACKOFF_MS);
+    pthread_mutex_lock(&publisher->mutex);
+    pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+static void on_delivered(void *context, void *message, const struct pj_error *failed)
+{
+    struct pj_publication *publication = message;
+    (void)context;
+    if (publication == NULL || failed == NULL || failed->class != PJ_POISON)
+        return;
+    publication->is_refused = true;
+    publication->error = *failed;
+}
+
+/* --- opening, and again after the end of a transaction is not known -------------------------- */
+
+/* A record that the transaction held tells that it was committed. */
+static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                     struct pj_error *error)
+{
+    struct pj_publisher *publisher = context;
+    for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
+        for (size_t i = 0; i < one->record_count; i++) {
+            const struct record *record = &one->records[i];
+            if (record->topic != PJ_TO_KEYS || record->key_length != key.length ||
+                memcmp(record->key, key.data, key.length) != 0)
+                continue;
+            one->is_found = value.data != NULL && record->value_length == value.length &&
+                            memcmp(record->value, value.data, value.length) == 0;
+        }
+    }
+    return publisher->settings.record(publisher->settings.context, key, value, error);
+}
+
+static int check_topics(struct pj_publisher *publisher, struct pj_error *error)
+{
+    struct pj_producer_topic_info topics[TOPICS];
+    for (size_t i = 0; i < TOPICS; i++)
+        topics[i] = (struct pj_producer_topic_info){.name = topic_names[i]};
+    if (pj_producer_describe(publisher->producer, topics, TOPICS, DESCRIBE_MS, error) != 0)
+        return -1;
+    for (size_t i = 0; i < TOPICS; i++) {
+        if (topics[i].partitions == 0)
+            return pj_error_set(error, PJ_FATAL,
+                                "Kafka has no topic %s; 'projectionist topics create' makes the "
+                                "topics",
+                                topic_names[i]);
+        if (pj_producer_topic(publisher->producer, topic_names[i], &publisher->topics[i], error) !=
+            0)
+            return -1;
+    }
+    return 0;
+}
+
+static int open_once(struct pj_publisher *publisher, struct pj_error *error)
+{
+    const struct pj_publisher_settings *settings = &publisher->settings;
+    if (publisher->producer == NULL) {
+        const struct pj_producer_settings producer = {
+            .kafka = settings->kafka,
+            .client_id = "control-gateway",
+            .delivered = on_delivered,
+            .context = publisher,
+            .transactional_id = publisher->transactional_id,
+            .transaction_timeout_ms = settings->transaction_timeout_ms,
+        };
+        if (pj_producer_open(&publisher->producer, &producer, error) != 0)
+            return -1;
+    }
+    const struct pj_compacted_settings keys = {
+        .kafka = settings->kafka,
+        .client_id = "control-gateway",
+        .topic = PJ_KEYS_TOPIC,
+        .timeout_ms = settings->timeout_ms,
+        .stop = publisher->has_thread ? NULL : settings->stop,
+        .record = on_record,
+        .context = publisher,
+    };
+    if (check_topics(publisher, error) != 0 ||
+        pj_producer_init_transactions(publisher->producer, TURN_MS, error) != 0)
+        return -1;
+    return pj_compacted_read(&keys, error);
+}
+
+/* 0, 1 (stopped) or -1 with an error that waiting does not mend. */
+static int open_producer(struct pj_publisher *publisher, struct pj_error *error)
+{
+    for (;;) {
+        int status = open_once(publisher, error);
+        if (status == 0)
+            tell(publisher, NULL);
+        if (status >= 0)
+            return status;
+        if (error->class != PJ_RETRY)
+            return -1;
+        tell(publisher, error);
+        if (is_at_end(publisher))
+            return 1;
+        back_off(publisher);
+    }
+}
+
+/* --- transactions ---------------------------------------------------------------------------- */
+
+/* What a failure of the producer means for the transaction that began at `begun_ms`. */
+static enum outcome judge(struct pj_publisher *publisher, int64_t begun_ms,
+                          const struct pj_error *error)
+{
+    int64_t age_ms = pj_clock_monotonic_ms() - begun_ms;
+    if (is_at_end(publisher))
+        return ENDED;
+    /* Brokers that end a transaction by its time-out say the same as those that let another in. */
+    if (error->class != PJ_FENCED || age_ms >= publisher->settings.transaction_timeout_ms)
+        return UNKNOWN;
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->has_failed = true;
+    pj_error_fatal(&publisher->failure, PJ_EXIT_FENCED,
+                   "another control-gateway with the id '%s' has taken over; give each its own "
+                   "--gateway-id and service, or stop one",
+                   publisher->settings.id);
+    pthread_mutex_unlock(&publisher->mutex);
+    return ENDED;
+}
+
+static enum outcome abort_transaction(struct pj_publisher *publisher, int64_t begun_ms)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    pj_metric_add(publisher->aborted, 1);
+    while (pj_producer_abort(publisher->producer, TURN_MS, &error) != 0) {
+        if (error.class != PJ_RETRY || is_at_end(publisher))
+            return judge(publisher, begun_ms, &error);
+        tell(publisher, &error);
+    }
+    return AGAIN;
+}
+
+static int send_all(struct pj_publisher *publisher, struct pj_error *error)
+{
+    for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
+        for (size_t i = 0; i < one->record_count && !one->is_refused; i++) {
+            const struct record *record = &one->records[i];
+            const struct pj_producer_message message = {
+                .topic = publisher->topics[record->topic],
+                .partition = -1,
+                .key = {record->key, record->key_length},
+                .value = {record->value, record->value_length},
+                .opaque = one,
+            };
+            if (pj_producer_send(publisher->producer, &message, error) == 0)
+                continue;
+            if (error->class == PJ_POISON) {
+                one->is_refused = true;
+                one->error = *error;
+            }
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static enum outcome try_batch(struct pj_publisher *publisher)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    int64_t begun_ms = pj_clock_monotonic_ms();
+    int status = pj_producer_begin(publisher->producer, &error);
+    if (status != 0)
+        return status > 0 ? abort_transaction(publisher, begun_ms)
+                          : judge(publisher, begun_ms, &error);
+    if (send_all(publisher, &error) != 0)
+        return error.class == PJ_FENCED || error.class == PJ_FATAL
+                   ? judge(publisher, begun_ms, &error)
+                   : abort_transaction(publisher, begun_ms);
+    for (bool tried = false;; tried = true) {
+        status = pj_producer_commit(publisher->producer, TURN_MS, &error);
+        if (status == 0)
+            return COMMITTED;
+        if (status > 0 && !tried)
+            return abort_transaction(publisher, begun_ms);
+        if (status > 0)
+            return UNKNOWN;
+        if (error.class != PJ_RETRY || is_at_end(publisher))
+            return judge(publisher, begun_ms, &error);
+        tell(publisher, &error);
+    }
+}
+
+/* The publications of the batch that have come to an end leave it. */
+static void settle(struct pj_publisher *publisher, bool committed)
+{
+    struct pj_publication **place = &publisher->batch;
+    pthread_mutex_lock(&publisher->mutex);
+    while (*place != NULL) {
+        struct pj_publication *one = *place;
+        bool done = committed || one->is_found;
+        if (!one->is_refused && !done) {
+            place = &one->next;
+            continue;
+        }
+        one->state = one->is_refused ? REFUSED : DONE;
+        *place = one->next;
+        one->next = NULL;
+        if (one->state == DONE)
+            pj_metric_add(publisher->published, (int64_t)one->record_count);
+        pj_publication_release(one);
+    }
+    pthread_cond_broadcast(&publisher->changed);
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* A new producer waits for the end of what the former left behind; then what was committed is in
+ * the topic of the keys. Publications without a record there are sent again: their event_id says
+ * that they are the same. */
+static enum outcome recover(struct pj_publisher *publisher)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    pj_log(PJ_WARN, "the end of a transaction is not known; reading what was committed");
+    pj_producer_close(publisher->producer);
+    publisher->producer = NULL;
+    int status = open_producer(publisher, &error);
+    if (status == 0) {
+        settle(publisher, false);
+        return AGAIN;
+    }
+    if (status < 0) {
+        pthread_mutex_lock(&publisher->mutex);
+        publisher->has_failed = true;
+        publisher->failure = error;
+        pthread_mutex_unlock(&publisher->mutex);
+    }
+    return ENDED;
+}
+
+static enum outcome publish_batch(struct pj_publisher *publisher)
+{
+    while (publisher->batch != NULL) {
+        int64_t start_us = pj_clock_monotonic_us();
+        enum outcome outcome = try_batch(publisher);
+        if (outcome == UNKNOWN)
+            outcome = recover(publisher);
+        if (outcome == ENDED)
+            return ENDED;
+        if (outcome == COMMITTED) {
+            tell(publisher, NULL);
+            pj_metric_add(publisher->transactions, 1);
+            pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
+        }
+        settle(publisher, outcome == COMMITTED);
+        if (publisher->batch != NULL)
+            back_off(publisher);
+    }
+    return COMMITTED;
+}
+
+/* Waits for something to publish, at most a turn; false at the end. */
+static bool take_batch(struct pj_publisher *publisher)
+{
+    struct timespec until = in_ms(TURN_MS);
+    pthread_mutex_lock(&publisher->mutex);
+    while (publisher->first == NULL && !publisher->is_stopping) {
+        if (pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until) != 0)
+            break;
+    }
+    struct pj_publication **end = &publisher->batch;
+    for (size_t i = 0; i < BATCH_MOST && publisher->first != NULL; i++) {
+        struct pj_publication *one = publisher->first;
+        take_out(publisher, &publisher->first);
+        one->state = SENT;
+        *end = one;
+        end = &one->next;
+    }
+    bool more = publisher->batch != NULL || !publisher->is_stopping;
+    pthread_mutex_unlock(&publisher->mutex);
+    return more;
+}
+
+static void *run(void *context)
+{
+    struct pj_publisher *publisher = context;
+    while (take_batch(publisher)) {
+        if (publisher->settings.server != NULL)
+            pj_metrics_server_heartbeat(publisher->settings.server);
+        if (publish_batch(publisher) == ENDED)
+            break;
+    }
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->has_ended = true;
+    pthread_cond_broadcast(&publisher->changed);
+    pthread_mutex_unlock(&publisher->mutex);
+    return NULL;
+}
+
+/* --- the publisher --------------------------------------------------------------------------- */
+
+static void add_metrics(struct pj_publisher *publisher)
+{
+    struct pj_metrics *metrics = publisher->settings.metrics;
+    publisher->transactions =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_total", NULL,
+                       "Kafka transactions that were committed.");
+    publisher->aborted =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_aborted_total",
+                       NULL, "Kafka transactions that were aborted and done again.");
+    publisher->published =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_records_total", NULL,
+                       "Records that were published, those of the keys included.");
+    publisher->latency =
+        pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
+                       "Time from the begin of a transaction to its commit.");
+}
+
+int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
+                      struct pj_error *error)
+{
+    sigset_t all, before;
+    pthread_condattr_t attributes;
+    struct pj_publisher *publisher = calloc(1, sizeof *publisher);
+    if (publisher == NULL)
+        abort();
+    publisher->settings = *settings;
+    publisher->last = &publisher->first;
+    snprintf(publisher->transactional_id, sizeof publisher->transactional_id,
+             "projectionist-control-gateway-%s", settings->id);
+    pthread_mutex_init(&publisher->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&publisher->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    add_metrics(publisher);
+    int status = open_producer(publisher, error);
+    if (status == 0) {
+        sigfillset(&all);
+        publisher->has_thread = true;
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int failed = pthread_create(&publisher->thread, NULL, run, publisher);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        publisher->has_thread = failed == 0;
+        if (failed != 0)
+            status = pj_error_set(error, PJ_FATAL, "no thread can be started");
+    }
+    if (status == 0)
+        *out = publisher;
+    else
+        pj_publisher_close(publisher, 0);
+    return status;
+}
+
+void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms)
+{
+    if (publisher == NULL)
+        return;
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->is_stopping = true;
+    publisher->give_up_ms = pj_clock_monotonic_ms() + timeout_ms;
+    pthread_cond_broadcast(&publisher->changed);
+    pthread_mutex_unlock(&publisher->mutex);
+    if (publisher->has_thread)
+        pthread_join(publisher->thread, NULL);
+    struct pj_publication *lists[] = {publisher->batch, publisher->first};
+    for (size_t i = 0; i < 2; i++) {
+        while (lists[i] != NULL) {
+            struct pj_publication *one = lists[i];
+            lists[i] = one->next;
+            pj_publication_release(one);
+        }
+    }
+    pj_producer_close(publisher->producer);
+    pthread_cond_destroy(&publisher->changed);
+    pthread_mutex_destroy(&publisher->mutex);
+    free(publisher);
+}

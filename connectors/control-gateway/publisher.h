@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Publishing in group commits: whoever has something to publish submits it, and one thread takes
+ * all that waits into one Kafka transaction. What is submitted together is seen together or never.
+ *
+ * The newest publisher with an id is the only one: opening it fences those before it, and then
+ * reads what they committed. Kafka may be away for any time: submissions wait.
+ */
+#ifndef PJ_CONTROL_GATEWAY_PUBLISHER_H
+#define PJ_CONTROL_GATEWAY_PUBLISHER_H
+
+#include "base/metrics.h"
+#include "common/compacted.h"
+#include "common/producer.h"
+
+#include <stdbool.h>
+
+#define PJ_KEYS_TOPIC "safari.idempotency-keys"
+
+enum pj_publication_topic { PJ_TO_COMMANDS, PJ_TO_SESSIONS, PJ_TO_KEYS };
+
+struct pj_publisher;
+struct pj_publication;
+
+struct pj_publisher_settings {
+    const struct pj_properties *kafka;
+    const char *id;
+    int64_t transaction_timeout_ms;
+    int64_t timeout_ms;                /* of reading the keys, once Kafka answers */
+    const volatile sig_atomic_t *stop; /* ends the waiting in _open */
+    /* For each record of PJ_KEYS_TOPIC: in _open, and from the thread when they are read again. */
+    pj_compacted_record *record;
+    void *context;
+    struct pj_metrics *metrics;
+    struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
+};
+
+/*
+ * Fences the others of this id, reads the keys, and starts the thread. Blocks while Kafka is away.
+ * Returns 1 where `stop` was set. Errors: settings, a topic that is missing, a refusal.
+ */
+int pj_publisher_open(struct pj_publisher **publisher, const struct pj_publisher_settings *settings,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
+/* Publishes what still waits, for at most timeout_ms, and ends the thread. NULL is allowed. */
+void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms);
+
+/* A publication belongs to who made it and, from submit on, to the publisher too. */
+struct pj_publication *pj_publication_new(void);
+/* Copies; a null value takes a key out of PJ_KEYS_TOPIC. At most three records. */
+void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
+                        struct pj_bytes key, struct pj_bytes value);
+void pj_publication_release(struct pj_publication *publication); /* NULL is allowed */
+
+/* PJ_RETRY where too much waits already, or the publisher has ended. */
+int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *publication,
+                        struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * 0: it is committed. 1: not yet, after timeout_ms. -1: it is not, and will not be: PJ_POISON where
+ * Kafka would never take it; PJ_RETRY where the publisher has ended (nothing is known then of what
+ * was under way).
+ */
+int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *publication,
+                      int64_t timeout_ms, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Takes a publication back that is in no transaction yet; false: too late. */
+bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *publication);
+
+/* Whether Kafka was away at the last try. */
+bool pj_publisher_is_away(struct pj_publisher *publisher);
+
+/* Whether the thread has ended by itself, and why. */
+bool pj_publisher_has_failed(struct pj_publisher *publisher, struct pj_error *error);
+
+#endif

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST and DELETE /v1/sessions: the service first, because only its answer says what happened; the
+ * client is answered when that is published.
+ *
+ * A session that was closed cannot be asked about again, so that somebody wants it closed is kept
+ * before the service hears of it (in the topic of the keys, until SessionClosed is published): who
+ * finds it there after a crash, and the session gone, publishes the end. The id of a session that
+ * is opened is known to the service alone until it answers: of a crash in just that moment nothing
+ * is left but a session that is known by its activity.
+ */
+#include "control-gateway/gateway.h"
+
+#include "base/log.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLOSING "closing:"
+
+/* The ids that are being closed. */
+struct pj_sessions {
+    pthread_mutex_t mutex;
+    void *closing; /* a tree of texts */
+};
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+struct pj_sessions *pj_sessions_new(void)
+{
+    struct pj_sessions *sessions = calloc(1, sizeof *sessions);
+    if (sessions == NULL)
+        abort();
+    pthread_mutex_init(&sessions->mutex, NULL);
+    return sessions;
+}
+
+void pj_sessions_free(struct pj_sessions *sessions)
+{
+    if (sessions == NULL)
+        return;
+    tdestroy(sessions->closing, free);
+    pthread_mutex_destroy(&sessions->mutex);
+    free(sessions);
+}
+
+/* Whether it was there before. */
+static bool set_closing(struct pj_sessions *sessions, const char *id, bool is_closing)
+{
+    pthread_mutex_lock(&sessions->mutex);
+    char *const *found = tfind(id, &sessions->closing, compare);
+    bool was = found != NULL;
+    if (is_closing && !was) {
+        char *copy = strdup(id);
+        if (copy == NULL || tsearch(copy, &sessions->closing, compare) == NULL)
+            abort();
+    } else if (!is_closing && was) {
+        char *old = *found;
+        tdelete(id, &sessions->closing, compare);
+        free(old);
+    }
+    pthread_mutex_unlock(&sessions->mutex);
+    return was;
+}
+
+int pj_sessions_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                       struct pj_error *error)
+{
+    char id[PJ_UUID_TEXT];
+    const size_t prefix = sizeof CLOSING - 1;
+    (void)error;
+    if (key.length != prefix + sizeof id - 1 || memcmp(key.data, CLOSING, prefix) != 0)
+        return 0;
+    memcpy(id, (const char *)key.data + prefix, sizeof id - 1);
+    id[sizeof id - 1] = '\0';
+    set_closing(context, id, value.data != NULL);
+    return 0;
+}
+
+static void add_closing(struct pj_publication *publication, const char *id, bool is_closing)
+{
+    char key[sizeof CLOSING + PJ_UUID_TEXT];
+    snprintf(key, sizeof key, CLOSING "%s", id);
+    pj_publication_add(publication, PJ_TO_KEYS, pj_text_bytes(key),
+                       is_closing ? pj_text_bytes("{}") : (struct pj_bytes){0});
+}
+
+static int add_event(struct pj_gateway *gateway, const struct pj_session_event *event,
+                     struct pj_publication *publication, struct pj_error *error)
+{
+    struct pj_encoded encoded = {0};
+    pthread_mutex_lock(&gateway->encoder_mutex);
+    int status = pj_encode_session(gateway->encoder, event, &encoded, error);
+    pthread_mutex_unlock(&gateway->encoder_mutex);
+    if (status == 0)
+        pj_publication_add(publication, PJ_TO_SESSIONS, event->session_id,
+                           pj_encoded_bytes(&encoded));
+    pj_encoded_free(&encoded);
+    return status;
+}
+
+static struct pj_reply *not_done(const struct pj_error *error)
+{
+    char text[sizeof error->message + 64];
+    snprintf(text, sizeof text, "%s; nothing was done", error->message);
+    return pj_gateway_error(503, text, NULL);
+}
+
+static const struct pj_error kafka_is_away = {.class = PJ_RETRY,
+                                              .message = "Kafka does not answer"};
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static struct pj_reply *late(struct pj_reply *reply, const char *session_id, const char *text)
+{
+    json_t *json = json_pack("{s:s, s:s}", "error", text, "session_id", session_id);
+    char *body = json_dumps(json, 0);
+    json_decref(json);
+    if (body == NULL)
+        abort();
+    pj_reply_release(reply);
+    return pj_reply_new(503, "application/json", body, strlen(body));
+}
+
+/* What the service has opened; *reply is its answer. */
+static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_reply *reply,
+                                       struct pj_arena *arena)
+{
+    struct pj_session_answer answer;
+    struct pj_error error = kafka_is_away;
+    char event_id[PJ_UUID_TEXT];
+    struct pj_publication *publication = pj_publication_new();
+    int status = pj_session_answer_parse((struct pj_bytes){reply->body, reply->length}, arena,
+                                         &answer, &error);
+    if (status == 0) {
+        pj_gateway_event_id("opened", answer.session_id, event_id);
+        const struct pj_session_event event = {
+            .event_id = pj_text_bytes(event_id),
+            .session_id = pj_text_bytes(answer.session_id),
+            .emitted_at =
+                answer.created_at.present ? answer.created_at.micros : pj_gateway_now_us(),
+            .opened = &answer.opened,
+        };
+        status = add_event(gateway, &event, publication, &error);
+    }
+    if (status != 0) {
+        /* The session is there, whatever we make of it. */
+        pj_metric_add(gateway->unpublished, 1);
+        pj_log(PJ_ERROR, "a session that was opened cannot be published",
+               pj_f_str("reason", error.message));
+    } else {
+        error = kafka_is_away;
+        status = pj_gateway_publish(gateway, publication, &error);
+        if (status == 1)
+            reply = late(reply, answer.session_id,
+                         "the session is open, but Kafka does not answer; its opening is published "
+                         "when Kafka is back");
+        else if (status < 0)
+            reply = late(reply, answer.session_id, error.message);
+    }
+    pj_publication_release(publication);
+    return reply;
+}
+
+struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char *uri,
+                                         struct pj_bytes body, const char *authorization)
+{
+    struct pj_error error;
+    struct pj_reply *reply = NULL;
+    if (pj_session_request_check(body, &error) != 0)
+        return pj_gateway_error(400, error.message, NULL);
+    if (pj_publisher_is_away(gateway->publisher))
+        return not_done(&kafka_is_away);
+    const struct pj_call call = {
+        .method = "POST",
+        .path = uri,
+        .authorization = authorization,
+        .body = body.data != NULL ? body : (struct pj_bytes){"", 0},
+    };
+    if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
+        return pj_gateway_error(503, error.message, NULL);
+    if (reply->status < 200 || reply->status > 299)
+        return reply;
+    struct pj_arena *arena = pj_arena_new();
+    reply = publish_opened(gateway, reply, arena);
+    pj_arena_free(arena);
+    return reply;
+}
+
+/* --- closing --------------------------------------------------------------------------------- */
+
+/* Publishes the end, and that it need not be thought of any more. */
+static int publish_closed(struct pj_gateway *gateway, const char *id, struct pj_error *error)
+{
+    char event_id[PJ_UUID_TEXT];
+    const struct pj_session_closed closed = {{0}};
+    pj_gateway_event_id("closed", id, event_id);
+    const struct pj_session_event event = {
+        .event_id = pj_text_bytes(event_id),
+        .session_id = pj_text_bytes(id),
+        .emitted_at = pj_gateway_now_us(),
+        .closed = &closed,
+    };
+    struct pj_publication *publication = pj_publication_new();
+    int status = add_event(gateway, &event, publication, error);
+    add_closing(publication, id, false);
+    if (status == 0) {
+        *error = kafka_is_away;
+        status = pj_gateway_publish(gateway, publication, error);
+    }
+    pj_publication_release(publication);
+    if (status == 0)
+        set_closing(gateway->sessions, id, false);
+    return status;
+}
+
+/* Somebody wants it closed; 0 when that is kept. */
+static int keep_closing(struct pj_gateway *gateway, const char *id, struct pj_error *error)
+{
+    *error = kafka_is_away;
+    struct pj_publication *publication = pj_publication_new();
+    add_closing(publication, id, true);
+    int status = pj_gateway_publish(gateway, publication, error);
+    if (status == 1)
+        pj_publisher_cancel(gateway->publisher, publication);
+    pj_publication_release(publication);
+    return status;
+}
+
+/* It was not closed by this: nothing to remember. Nobody waits for that. */
+static void drop_closing(struct pj_gateway *gateway, const char *id)
+{
+    struct pj_error error;
+    struct pj_publication *publication = pj_publication_new();
+    add_closing(publication, id, false);
+    if (pj_publisher_submit(gateway->publisher, publication, &error) == 0)
+        set_closing(gateway->sessions, id, false);
+    pj_publication_release(publication);
+}
+
+static struct pj_reply *pass(struct pj_gateway *gateway, const struct pj_call *call)
+{
+    struct pj_reply *reply = NULL;
+    struct pj_error error;
+    if (pj_upstream_call(gateway->upstream, call, &reply, &error) == PJ_CALL_ANSWERED)
+        return reply;
+    return pj_gateway_error(503, error.message, NULL);
+}
+
+struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char *uri,
+                                          const char *id, struct pj_bytes body,
+                                          const char *authorization)
+{
+    char session[PJ_UUID_TEXT] = "";
+    struct pj_reply *reply = NULL;
+    struct pj_error error;
+    const struct pj_call call = {.method = "DELETE",
+                                 .path = uri,
+                                 .authorization = authorization,
+                                 .body = body.length > 0 ? body : (struct pj_bytes){0}};
+    if (!pj_is_uuid(pj_text_bytes(id)))
+        return pass(gateway, &call); /* nothing of this id was ever published */
+    for (size_t i = 0; i < sizeof session; i++)
+        session[i] = (char)tolower((unsigned char)id[i]);
+    if (keep_closing(gateway, session, &error) != 0)
+        return not_done(&error);
+    bool was_closing = set_closing(gateway->sessions, session, true);
+    enum pj_call_end end = pj_upstream_call(gateway->upstream, &call, &reply, &error);
+    if (end != PJ_CALL_ANSWERED) {
+        if (end == PJ_CALL_NOT_SENT && !was_closing)
+            drop_closing(gateway, session);
+        return pj_gateway_error(503, error.message, NULL);
+    }
+    bool is_closed = reply->status >= 200 && reply->status < 300;
+    if (is_closed || (reply->status == 404 && was_closing)) {
+        if (publish_closed(gateway, session, &error) != 0)
+            return late(reply, session,
+                        "the session is closed, but Kafka does not answer; its end is published "
+                        "when Kafka is back");
+    } else if (reply->status < 500 && !was_closing) {
+        drop_closing(gateway, session);
+    }
+    return reply;
+}
+
+/* --- at start -------------------------------------------------------------------------------- */
+
+static void take_first(const void *node, VISIT order, void *context)
+{
+    const char **found = context;
+    const char *id = *(char *const *)node;
+    if ((order == postorder || order == leaf) && (*found == NULL || strcmp(id, *found) < 0))
+        *found = id;
+}
+
+static bool is_gone(const struct pj_reply *reply)
+{
+    if (reply->status == 404)
+        return true;
+    json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
+    const char *status = json_string_value(json_object_get(json, "status"));
+    bool gone = status != NULL && strcmp(status, "closed") == 0;
+    json_decref(json);
+    return gone;
+}
+
+void pj_gateway_resolve_sessions(struct pj_gateway *gateway)
+{
+    for (;;) {
+        const char *found = NULL;
+        char id[PJ_UUID_TEXT];
+        char path[64];
+        struct pj_reply *reply = NULL;
+        struct pj_error error;
+        twalk_r(gateway->sessions->closing, take_first, &found);
+        if (found == NULL)
+            return;
+        snprintf(id, sizeof id, "%s", found);
+        snprintf(path, sizeof path, "/v1/sessions/%s", id);
+        const struct pj_call call = {.method = "GET", .path = path};
+        if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
+            return; /* whoever wants it closed asks again */
+        bool gone = is_gone(reply);
+        bool is_known = reply->status == 200 || gone;
+        pj_reply_release(reply);
+        if (!is_known)
+            return;
+        if (!gone)
+            drop_closing(gateway, id);
+        else if (publish_closed(gateway, id, &error) != 0)
+            return;
+    }
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests that are passed through: both bodies stream, with a bounded buffer in between. */
+#include "base/clock.h"
+#include "control-gateway/upstream_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { BUFFER = 64 << 10, POLL_MS = 500, HEADERS_MOST = 100 };
+
+struct header {
+    char *name;
+    char *value;
+};
+
+struct pj_transfer {
+    struct pj_upstream *upstream;
+    CURLM *multi;
+    CURL *easy;
+    struct curl_slist *headers;
+    bool is_started, is_done, is_body_whole;
+    bool is_receiving_paused, is_sending_paused;
+    CURLcode result;
+    int64_t activity_ms;
+    /* What libcurl is to send next; the caller's. */
+    const char *out;
+    size_t out_length;
+    /* What it has received. */
+    struct header answer[HEADERS_MOST];
+    size_t answer_count;
+    bool has_answer; /* all of its headers */
+    char in[BUFFER];
+    size_t in_start, in_length;
+};
+
+/* Those of one connection, not of the message; and those that each side makes by itself. */
+static bool is_of_connection(const char *name)
+{
+    static const char *const names[] = {
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Host",
+        "Content-Length",
+        "Expect",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void forget_answer(struct pj_transfer *transfer)
+{
+    for (size_t i = 0; i < transfer->answer_count; i++) {
+        free(transfer->answer[i].name);
+        free(transfer->answer[i].value);
+    }
+    transfer->answer_count = 0;
+}
+
+/* --- what libcurl calls ---------------------------------------------------------------------- */
+
+static size_t on_header(char *data, size_t size, size_t count, void *context)
+{
+    struct pj_transfer *transfer = context;
+    size_t length = size * count;
+    long status = 0;
+    transfer->activity_ms = pj_clock_monotonic_ms();
+    if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+        forget_answer(transfer); /* what came before was a 100 */
+        return length;
+    }
+    if (length <= 2) {
+        curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+        transfer->has_answer = status >= 200;
+        return length;
+    }
+    char *line = strndup(data, length);
+    char *colon = line != NULL ? strchr(line, ':') : NULL;
+    if (colon != NULL && transfer->answer_count < HEADERS_MOST && !transfer->has_answer) {
+        *colon = '\0';
+        char *value = colon + 1 + strspn(colon + 1, " \t");
+        for (size_t end = strlen(value); end > 0 && strchr(" \t\r\n", value[end - 1]) != NULL;)
+            value[--end] = '\0';
+        if (!is_of_connection(line))
+            transfer->answer[transfer->answer_count++] =
+                (struct header){strdup(line), strdup(value)};
+    }
+    free(line);
+    return length;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *context)
+{
+    struct pj_transfer *transfer = context;
+    size_t length = size * count;
+    transfer->activity_ms = pj_clock_monotonic_ms();
+    if (transfer->in_start > 0) {
+        memmove(transfer->in, transfer->in + transfer->in_start, transfer->in_length);
+        transfer->in_start = 0;
+    }
+    if (length > BUFFER - transfer->in_length) {
+        transfer->is_receiving_paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    memcpy(transfer->in + transfer->in_length, data, length);
+    transfer->in_length += length;
+    return length;
+}
+
+static size_t on_send(char *data, size_t size, size_t count, void *context)
+{
+    struct pj_transfer *transfer = context;
+    size_t length = size * count;
+    if (length > transfer->out_length)
+        length = transfer->out_length;
+    if (length == 0 && !transfer->is_body_whole) {
+        transfer->is_sending_paused = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    memcpy(data, transfer->out, length);
+    transfer->out += length;
+    transfer->out_length -= length;
+    transfer->activity_ms = pj_clock_monotonic_ms();
+    return length;
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
+                                     const struct pj_transfer_request *request)
+{
+    struct pj_transfer *transfer = calloc(1, sizeof *transfer);
+    if (transfer == NULL)
+        abort();
+    transfer->upstream = upstream;
+    transfer->is_body_whole = !request->has_body;
+    pthread_mutex_lock(&upstream->mutex);
+    if (upstream->multi_count > 0)
+        transfer->multi = upstream->multis[--upstream->multi_count];
+    pthread_mutex_unlock(&upstream->mutex);
+    if (transfer->multi == NULL)
+        transfer->multi = curl_multi_init();
+    transfer->easy = curl_easy_init();
+    if (transfer->multi == NULL || transfer->easy == NULL)
+        abort();
+    CURL *easy = transfer->easy;
+    pj_upstream_set_up(upstream, easy, request->method, request->uri);
+    if (strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    if (request->has_body) {
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_length);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+        curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
+    }
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    transfer->headers = curl_slist_append(NULL, "Expect:");
+    transfer->headers = pj_upstream_authorize(upstream, transfer->headers, request->authorization);
+    return transfer;
+}
+
+void pj_transfer_add_header(struct pj_transfer *transfer, const char *name, const char *value)
+{
+    if (!is_of_connection(name) && strcasecmp(name, "Authorization") != 0)
+        transfer->headers = pj_upstream_header(transfer->headers, name, value);
+}
+
+void pj_transfer_close(struct pj_transfer *transfer)
+{
+    if (transfer == NULL)
+        return;
+    struct pj_upstream *upstream = transfer->upstream;
+    if (transfer->is_started)
+        curl_multi_remove_handle(transfer->multi, transfer->easy);
+    curl_easy_cleanup(transfer->easy);
+    curl_slist_free_all(transfer->headers);
+    pthread_mutex_lock(&upstream->mutex);
+    bool has_room = upstream->multi_count < PJ_UPSTREAM_KEPT;
+    if (has_room)
+        upstream->multis[upstream->multi_count++] = transfer->multi;
+    pthread_mutex_unlock(&upstream->mutex);
+    if (!has_room)
+        curl_multi_cleanup(transfer->multi);
+    forget_answer(transfer);
+    free(transfer);
+}
+
+/* --- moving bytes ---------------------------------------------------------------------------- */
+
+/* Lets libcurl do what it can, and waits a while where that is nothing. */
+static int turn(struct pj_transfer *transfer, struct pj_error *error)
+{
+    int running = 0, left = 0;
+    if (!transfer->is_started) {
+        curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
+        curl_multi_add_handle(transfer->multi, transfer->easy);
+        transfer->is_started = true;
+        transfer->activity_ms = pj_clock_monotonic_ms();
+    }
+    size_t out_before = transfer->out_length, in_before = transfer->in_length;
+    bool had_answer = transfer->has_answer;
+    curl_multi_perform(transfer->multi, &running);
+    for (CURLMsg *message; (message = curl_multi_info_read(transfer->multi, &left)) != NULL;) {
+        if (message->msg == CURLMSG_DONE) {
+            transfer->is_done = true;
+            transfer->result = message->data.result;
+        }
+    }
+    if (transfer->is_done)
+        return transfer->result == CURLE_OK ? 0 : pj_upstream_failure(transfer->result, error);
+    if (transfer->out_length != out_before || transfer->in_length != in_before ||
+        transfer->has_answer != had_answer)
+        return 0;
+    if (pj_clock_monotonic_ms() - transfer->activity_ms > transfer->upstream->timeout_ms)
+        return pj_upstream_failure(CURLE_OPERATION_TIMEDOUT, error);
+    curl_multi_poll(transfer->multi, NULL, 0, POLL_MS, NULL);
+    return 0;
+}
+
+static void go_on(struct pj_transfer *transfer, bool *is_paused)
+{
+    if (!*is_paused || transfer->is_done)
+        return;
+    transfer->is_receiving_paused = false;
+    transfer->is_sending_paused = false;
+    curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+}
+
+int pj_transfer_write(struct pj_transfer *transfer, const void *data, size_t length,
+                      struct pj_error *error)
+{
+    transfer->out = data;
+    transfer->out_length = length;
+    transfer->activity_ms = pj_clock_monotonic_ms(); /* until now it was the client's time */
+    go_on(transfer, &transfer->is_sending_paused);
+    /* A service that has answered without reading all of it wants no more. */
+    while (transfer->out_length > 0 && !transfer->is_done && !transfer->has_answer) {
+        if (turn(transfer, error) != 0)
+            return -1;
+    }
+    transfer->out_length = 0;
+    return 0;
+}
+
+int pj_transfer_answer(struct pj_transfer *transfer, int *status, struct pj_error *error)
+{
+    long code = 0;
+    transfer->is_body_whole = true;
+    transfer->activity_ms = pj_clock_monotonic_ms();
+    go_on(transfer, &transfer->is_sending_paused);
+    while (!transfer->has_answer && !transfer->is_done) {
+        if (turn(transfer, error) != 0)
+            return -1;
+    }
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &code);
+    if (!transfer->has_answer || code < 200 || code > 599)
+        return pj_error_set(error, PJ_RETRY, "the automation service does not answer in HTTP");
+    *status = (int)code;
+    return 0;
+}
+
+int64_t pj_transfer_length(const struct pj_transfer *transfer)
+{
+    curl_off_t length = -1;
+    curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return (int64_t)length;
+}
+
+void pj_transfer_each_header(const struct pj_transfer *transfer, pj_transfer_header *take,
+                             void *context)
+{
+    for (size_t i = 0; i < transfer->answer_count; i++) {
+        if (transfer->answer[i].name != NULL && transfer->answer[i].value != NULL)
+            take(context, transfer->answer[i].name, transfer->answer[i].value);
+    }
+}
+
+int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
+                         struct pj_error *error)
+{
+    transfer->activity_ms = pj_clock_monotonic_ms(); /* a slow client is no slow service */
+    go_on(transfer, &transfer->is_receiving_paused);
+    while (transfer->in_length == 0 && !transfer->is_done) {
+        if (turn(transfer, error) != 0 && transfer->in_length == 0)
+            return -1;
+        go_on(transfer, &transfer->is_receiving_paused);
+    }
+    if (transfer->in_length == 0)
+        return transfer->result == CURLE_OK ? 0 : pj_upstream_failure(transfer->result, error);
+    size_t length = transfer->in_length < size ? transfer->in_length : size;
+    memcpy(data, transfer->in + transfer->in_start, length);
+    transfer->in_start += length;
+    transfer->in_length -= length;
+    return (int64_t)length;
+}

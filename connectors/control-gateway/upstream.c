@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control-gateway/upstream_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECT_TIMEOUT_MS = 3000, REPLY_MOST = 16 << 20 };
+
+/* --- replies --------------------------------------------------------------------------------- */
+
+struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length)
+{
+    struct pj_reply *reply = calloc(1, sizeof *reply);
+    if (reply == NULL)
+        abort();
+    atomic_store(&reply->references, 1);
+    reply->status = status;
+    snprintf(reply->content_type, sizeof reply->content_type, "%s", content_type);
+    reply->body = body;
+    reply->length = length;
+    return reply;
+}
+
+struct pj_reply *pj_reply_keep(struct pj_reply *reply)
+{
+    atomic_fetch_add(&reply->references, 1);
+    return reply;
+}
+
+void pj_reply_release(struct pj_reply *reply)
+{
+    if (reply == NULL || atomic_fetch_sub(&reply->references, 1) > 1)
+        return;
+    free(reply->body);
+    free(reply);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static char *copy(const char *text)
+{
+    char *copied = text != NULL ? strdup(text) : NULL;
+    if (text != NULL && copied == NULL)
+        abort();
+    return copied;
+}
+
+static bool has_part(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK;
+    curl_free(text);
+    return found;
+}
+
+static int check_url(const char *text, struct pj_error *error)
+{
+    CURLU *url = curl_url();
+    char *scheme = NULL;
+    char *path = NULL;
+    if (url == NULL)
+        abort();
+    bool parsed = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+                  curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                  curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK;
+    /* The text is not shown: it may hold a password. */
+    bool good = parsed && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
+                strcmp(path, "/") == 0 && !has_part(url, CURLUPART_USER) &&
+                !has_part(url, CURLUPART_QUERY) && !has_part(url, CURLUPART_FRAGMENT);
+    curl_free(scheme);
+    curl_free(path);
+    curl_url_cleanup(url);
+    if (good)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_USAGE,
+                          "--gateway-upstream is http:// or https:// with a host and a port only, "
+                          "such as http://127.0.0.1:7070; a token is given by "
+                          "PROJECTIONIST_GATEWAY_UPSTREAM_TOKEN_FILE");
+}
+
+int pj_upstream_open(struct pj_upstream **out, const struct pj_upstream_settings *settings,
+                     struct pj_error *error)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return pj_error_set(error, PJ_FATAL, "libcurl does not start");
+    if (check_url(settings->url, error) != 0)
+        return -1;
+    struct pj_upstream *upstream = calloc(1, sizeof *upstream);
+    if (upstream == NULL)
+        abort();
+    pthread_mutex_init(&upstream->mutex, NULL);
+    upstream->url = copy(settings->url);
+    for (size_t end = strlen(upstream->url); end > 0 && upstream->url[end - 1] == '/';)
+        upstream->url[--end] = '\0';
+    upstream->ca_file = copy(settings->ca_file);
+    upstream->timeout_ms = settings->timeout_ms;
+    if (settings->token != NULL &&
+        asprintf(&upstream->authorization, "Authorization: Bearer %s", settings->token) < 0)
+        abort();
+    *out = upstream;
+    return 0;
+}
+
+void pj_upstream_close(struct pj_upstream *upstream)
+{
+    if (upstream == NULL)
+        return;
+    for (size_t i = 0; i < upstream->easy_count; i++)
+        curl_easy_cleanup(upstream->easies[i]);
+    for (size_t i = 0; i < upstream->multi_count; i++)
+        curl_multi_cleanup(upstream->multis[i]);
+    pthread_mutex_destroy(&upstream->mutex);
+    free(upstream->url);
+    free(upstream->ca_file);
+    free(upstream->authorization);
+    free(upstream);
+}
+
+void pj_upstream_set_up(const struct pj_upstream *upstream, CURL *curl, const char *method,
+                        const char *uri)
+{
+    char *url = NULL;
+    if (asprintf(&url, "%s%s", upstream->url, uri) < 0)
+        abort();
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    free(url);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not that of the environment */
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     upstream->timeout_ms < CONNECT_TIMEOUT_MS ? (long)upstream->timeout_ms
+                                                               : (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    if (upstream->ca_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, upstream->ca_file);
+    /* libcurl sends again by itself where a connection that it kept turns out to be closed. A GET
+     * may be sent twice, nothing else. */
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+}
+
+struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
+                                      const char *value)
+{
+    char *line = NULL;
+    /* libcurl takes "Name:" as "leave it out", and "Name;" as a header without a value. */
+    if (asprintf(&line, *value != '\0' ? "%s: %s" : "%s;", name, value) < 0)
+        abort();
+    struct curl_slist *longer = curl_slist_append(headers, line);
+    if (longer == NULL)
+        abort();
+    free(line);
+    return longer;
+}
+
+struct curl_slist *pj_upstream_authorize(const struct pj_upstream *upstream,
+                                         struct curl_slist *headers, const char *authorization)
+{
+    struct curl_slist *longer = headers;
+    if (upstream->authorization != NULL)
+        longer = curl_slist_append(headers, upstream->authorization);
+    else if (authorization != NULL)
+        longer = pj_upstream_header(headers, "Authorization", authorization);
+    return longer;
+}
+
+int pj_upstream_failure(CURLcode code, struct pj_error *error)
+{
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return pj_error_set(error, PJ_RETRY, "the automation service does not answer in time");
+    if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+        return pj_error_set(error, PJ_RETRY, "the automation service cannot be reached (%s)",
+                            curl_easy_strerror(code));
+    return pj_error_set(error, PJ_RETRY, "the automation service broke off (%s)",
+                        curl_easy_strerror(code));
+}
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+static CURL *borrow_easy(struct pj_upstream *upstream)
+{
+    CURL *curl = NULL;
+    pthread_mutex_lock(&upstream->mutex);
+    if (upstream->easy_count > 0)
+        curl = upstream->easies[--upstream->easy_count];
+    pthread_mutex_unlock(&upstream->mutex);
+    if (curl == NULL)
+        curl = curl_easy_init();
+    if (curl == NULL)
+        abort();
+    return curl;
+}
+
+static void give_back_easy(struct pj_upstream *upstream, CURL *curl)
+{
+    curl_easy_reset(curl); /* keeps the connections */
+    pthread_mutex_lock(&upstream->mutex);
+    bool has_room = upstream->easy_count < PJ_UPSTREAM_KEPT;
+    if (has_room)
+        upstream->easies[upstream->easy_count++] = curl;
+    pthread_mutex_unlock(&upstream->mutex);
+    if (!has_room)
+        curl_easy_cleanup(curl);
+}
+
+struct received {
+    char *data;
+    size_t length;
+    bool too_large;
+};
+
+static size_t receive(char *data, size_t size, size_t count, void *context)
+{
+    struct received *received = context;
+    size_t length = size * count;
+    if (length > REPLY_MOST - received->length) {
+        received->too_large = true;
+        return 0;
+    }
+    char *longer = realloc(received->data, received->length + length + 1);
+    if (longer == NULL)
+        return 0;
+    memcpy(longer + received->length, data, length);
+    received->data = longer;
+    received->length += length;
+    return length;
+}
+
+static enum pj_call_end end_of(CURL *curl, CURLcode code, struct received *received,
+                               struct pj_reply **reply, struct pj_error *error)
+{
+    long status = 0;
+    char *content_type = NULL;
+    if (code == CURLE_OK) {
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &content_type);
+        *reply = pj_reply_new((int)status, content_type != NULL ? content_type : "", received->data,
+                              received->length);
+        return PJ_CALL_ANSWERED;
+    }
+    free(received->data);
+    pj_upstream_failure(code, error);
+    curl_off_t connected = 0;
+    curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected);
+    bool no_connection = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+                         code == CURLE_PEER_FAILED_VERIFICATION ||
+                         code == CURLE_SSL_CONNECT_ERROR || connected == 0;
+    return no_connection ? PJ_CALL_NOT_SENT : PJ_CALL_UNKNOWN;
+}
+
+enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
+                                  struct pj_reply **reply, struct pj_error *error)
+{
+    struct received received = {0};
+    CURL *curl = borrow_easy(upstream);
+    struct curl_slist *headers = pj_upstream_authorize(upstream, NULL, call->authorization);
+    headers =
+        pj_upstream_header(headers, "Content-Type",
+                           call->content_type != NULL ? call->content_type : "application/json");
+    pj_upstream_set_up(upstream, curl, call->method, call->path);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)upstream->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
+    if (call->body.data != NULL) {
+        headers = curl_slist_append(headers, "Expect:");
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.length);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.data);
+    }
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    enum pj_call_end end = end_of(curl, curl_easy_perform(curl), &received, reply, error);
+    curl_slist_free_all(headers);
+    give_back_easy(upstream, curl);
+    return end;
+}

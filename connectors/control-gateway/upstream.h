@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The automation service, as seen from the gateway (libcurl). Two ways to talk to it: a call, with
+ * request and answer whole in memory, and a transfer, which streams both. Safe from any thread; a
+ * transfer is for one thread.
+ */
+#ifndef PJ_CONTROL_GATEWAY_UPSTREAM_H
+#define PJ_CONTROL_GATEWAY_UPSTREAM_H
+
+#include "common/wire.h"
+#include "projectionist/error.h"
+
+#include <stdatomic.h>
+
+enum { PJ_CONTENT_TYPE_MOST = 128 };
+
+/* An answer, the service's or ours; shared by those who were told the same. */
+struct pj_reply {
+    atomic_int references;
+    int status;
+    char content_type[PJ_CONTENT_TYPE_MOST];
+    char *body;
+    size_t length;
+    char command_id[40];  /* for a header; "": none */
+    const char *repeated; /* for a header: "same" or "different-content"; or NULL */
+};
+
+/* Takes a malloc'ed body. */
+struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length);
+struct pj_reply *pj_reply_keep(struct pj_reply *reply);
+void pj_reply_release(struct pj_reply *reply); /* NULL is allowed */
+
+struct pj_upstream;
+
+struct pj_upstream_settings {
+    const char *url;     /* http:// or https://, without a path */
+    const char *token;   /* or NULL: the client's Authorization is passed on */
+    const char *ca_file; /* or NULL */
+    int64_t timeout_ms;  /* of a call; of a transfer, without a byte */
+};
+
+/* Fails with PJ_EXIT_USAGE. Copies the strings. */
+int pj_upstream_open(struct pj_upstream **upstream, const struct pj_upstream_settings *settings,
+                     struct pj_error *error) PJ_MUST_CHECK;
+void pj_upstream_close(struct pj_upstream *upstream); /* NULL is allowed */
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+struct pj_call {
+    const char *method;
+    const char *path;          /* with its query */
+    const char *authorization; /* the client's header, or NULL */
+    const char *content_type;  /* or NULL */
+    struct pj_bytes body;      /* null: none */
+};
+
+enum pj_call_end {
+    PJ_CALL_ANSWERED, /* *reply is the caller's */
+    PJ_CALL_NOT_SENT, /* the service has certainly not seen it */
+    PJ_CALL_UNKNOWN,  /* it may have */
+};
+
+/* Never sends twice, unlike libcurl where a connection turns out to be closed. The error is for the
+ * client, and does not name the address. */
+enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
+                                  struct pj_reply **reply, struct pj_error *error);
+
+/* --- transfers ------------------------------------------------------------------------------- */
+
+struct pj_transfer;
+
+struct pj_transfer_request {
+    const char *method;
+    const char *uri; /* as it came */
+    const char *authorization;
+    bool has_body;
+    int64_t body_length; /* or -1 */
+};
+
+/* Does not connect yet. */
+struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
+                                     const struct pj_transfer_request *request);
+/* Before anything is sent; headers that belong to one connection are left out. */
+void pj_transfer_add_header(struct pj_transfer *transfer, const char *name, const char *value);
+
+/* Blocks until the bytes are taken; what comes after the answer is thrown away. */
+int pj_transfer_write(struct pj_transfer *transfer, const void *data, size_t length,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
+/* The body is whole: waits for the answer's status and headers. */
+int pj_transfer_answer(struct pj_transfer *transfer, int *status,
+                       struct pj_error *error) PJ_MUST_CHECK;
+int64_t pj_transfer_length(const struct pj_transfer *transfer); /* of the answer's body, or -1 */
+typedef void pj_transfer_header(void *context, const char *name, const char *value);
+void pj_transfer_each_header(const struct pj_transfer *transfer, pj_transfer_header *take,
+                             void *context);
+
+/* The next bytes of the answer's body: more than 0; 0 at its end; -1. */
+int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
+                         struct pj_error *error) PJ_MUST_CHECK;
+
+void pj_transfer_close(struct pj_transfer *transfer); /* NULL is allowed */
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two files of the service's client share: upstream.c and transfer.c. */
+#ifndef PJ_CONTROL_GATEWAY_UPSTREAM_INTERNAL_H
+#define PJ_CONTROL_GATEWAY_UPSTREAM_INTERNAL_H
+
+#include "control-gateway/upstream.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+enum { PJ_UPSTREAM_KEPT = 64 };
+
+struct pj_upstream {
+    char *url; /* without a slash at its end */
+    char *ca_file;
+    char *authorization; /* the header's line, or NULL */
+    int64_t timeout_ms;
+    pthread_mutex_t mutex;           /* of what is kept, for its connections */
+    CURL *easies[PJ_UPSTREAM_KEPT];  /* of calls */
+    CURLM *multis[PJ_UPSTREAM_KEPT]; /* of transfers */
+    size_t easy_count, multi_count;
+};
+
+/* URL, method and what every request has. */
+void pj_upstream_set_up(const struct pj_upstream *upstream, CURL *curl, const char *method,
+                        const char *uri);
+struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
+                                      const char *value);
+/* Our own token, or else the client's Authorization. */
+struct curl_slist *pj_upstream_authorize(const struct pj_upstream *upstream,
+                                         struct curl_slist *headers, const char *authorization);
+int pj_upstream_failure(CURLcode code, struct pj_error *error);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What was read and is not published yet, in order, between the socket's thread and the
+ * publisher's. It is bounded: when it is full the socket is not read, until half of it is free.
+ */
+#ifndef PJ_TELEMETRY_BRIDGE_BUFFER_H
+#define PJ_TELEMETRY_BRIDGE_BUFFER_H
+
+#include "telemetry-bridge/frame.h"
+
+struct pj_item {
+    struct pj_item *next;
+    struct pj_frame *frame; /* NULL: only a gap */
+    bool gap;               /* before the frame: what lies between the two is lost */
+    struct pj_place gap_after;
+    struct pj_place gap_before;
+    int64_t received_us; /* monotonic */
+    bool cut;            /* the letter is too large for Kafka: only its beginning is published */
+};
+
+struct pj_buffer;
+
+/* `has_room` is called in the publisher's thread when a full buffer is half empty. */
+struct pj_buffer *pj_buffer_new(int64_t frames, int64_t bytes, void (*has_room)(void *context),
+                                void *context);
+void pj_buffer_free(struct pj_buffer *buffer); /* with what is in it; NULL is allowed */
+
+/* Appends, also where it is full; takes over the item. */
+void pj_buffer_put(struct pj_buffer *buffer, struct pj_item *item);
+bool pj_buffer_is_full(struct pj_buffer *buffer);
+
+/* Takes at most `most` items, the oldest, waiting for the first one at most wait_ms. Returns how
+ * many; the list is the caller's. */
+size_t pj_buffer_take(struct pj_buffer *buffer, size_t most, int64_t wait_ms,
+                      struct pj_item **list);
+
+int64_t pj_buffer_frames(struct pj_buffer *buffer);
+
+void pj_items_free(struct pj_item *list);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* telemetry-bridge: the automation service's telemetry into Kafka, exactly once. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "telemetry-bridge/publish.h"
+#include "telemetry-bridge/socket.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HELP_WIDTH = 80, SOCKET_SILENT_MS = 30000 };
+
+static volatile sig_atomic_t stop;
+
+/* The first one publishes what was read; the second ends at once, and the next start replays. */
+static void on_stop(int number)
+{
+    if (++stop > 1)
+        _exit(128 + number);
+}
+
+static void handle_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+static void print_help(void)
+{
+    fputs("NAME\n"
+          "    telemetry-bridge - the service's telemetry into Kafka, exactly once\n"
+          "\n"
+          "SYNOPSIS\n"
+          "    telemetry-bridge [OPTION]...\n"
+          "\n"
+          "DESCRIPTION\n"
+          "    Subscribes to the automation service's WebSocket behind the last frame that\n"
+          "    it published, and publishes every frame to safari.telemetry, and every\n"
+          "    status.changed to safari.commands too. Records and cursor (the topic\n"
+          "    safari.bridge-cursors) are one Kafka transaction: read with\n"
+          "    isolation.level=read_committed, as our consumers do, each frame is there\n"
+          "    once, whatever crashes.\n"
+          "\n"
+          "    Both wires of the service are read. A frame that fits neither goes, whole,\n"
+          "    to safari.telemetry.dead-letters with the reason in its headers. Where\n"
+          "    frames are lost, because the service has forgotten them before we could\n"
+          "    read them, a telemetry.gap event in safari.telemetry says which. The second\n"
+          "    wire replays nothing: what it sends while nobody listens is lost.\n"
+          "\n"
+          "    It waits for as long as Kafka, the registry or the service is away: it\n"
+          "    reads ahead of Kafka until its buffer is full, and then no more. It takes\n"
+          "    over from a bridge of the same --bridge-id, which then ends with exit code 5.\n"
+          "\n"
+          "OPTIONS\n",
+          stdout);
+    pj_config_print_options(stdout, pj_bridge_options, HELP_WIDTH);
+    fputs("\n"
+          "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, and the registry's must\n"
+          "    be given.\n"
+          "\n"
+          "SIGNALS\n"
+          "    SIGTERM, SIGINT: publish what was read, end with 0. A second one ends at once;\n"
+          "    nothing is lost by it.\n"
+          "\n"
+          "EXIT STATUS\n"
+          "    0  stopped\n"
+          "    1  failed: such as a topic that is missing\n"
+          "    2  a flag, variable or file setting is wrong\n"
+          "    5  another bridge has taken over the same --bridge-id\n",
+          stdout);
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+struct bridge {
+    const struct pj_bridge_settings *settings;
+    struct pj_metrics *registry;
+    struct pj_metrics_server *server; /* NULL: nothing listens */
+    struct pj_bridge_metrics metrics;
+    struct pj_socket *socket;
+    struct pj_buffer *buffer;
+    struct pj_publisher *publisher;
+};
+
+static void on_turn(void *context, const char *trouble)
+{
+    struct bridge *bridge = context;
+    if (bridge->server == NULL)
+        return;
+    if (trouble == NULL && bridge->publisher != NULL && !pj_socket_is_subscribed(bridge->socket))
+        trouble = "not connected to the service";
+    pj_metrics_server_set_ready(bridge->server, trouble);
+    /* The other thread must turn as well. */
+    int64_t turned = pj_socket_last_turn_ms(bridge->socket);
+    if (turned == 0 || pj_clock_monotonic_ms() - turned < SOCKET_SILENT_MS)
+        pj_metrics_server_heartbeat(bridge->server);
+}
+
+static void on_room(void *context)
+{
+    struct bridge *bridge = context;
+    pj_socket_resume(bridge->socket);
+}
+
+static int serve_metrics(struct bridge *bridge, struct pj_error *error)
+{
+    if (bridge->settings->metrics_address == NULL)
+        return 0;
+    if (pj_metrics_server_start(&bridge->server, bridge->registry,
+                                bridge->settings->metrics_address, error) != 0)
+        return -1;
+    pj_log(PJ_INFO, "metrics are served", pj_f_int("port", pj_metrics_server_port(bridge->server)));
+    return 0;
+}
+
+static int check(const struct pj_bridge_settings *settings, struct pj_error *error)
+{
+    if (*settings->bridge_id == '\0' || strlen(settings->bridge_id) > 200)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--bridge-id takes 1 to 200 characters");
+    if (settings->registry_url == NULL || *settings->registry_url == '\0')
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "no schema registry is named: give --schema-registry-url or set "
+                              "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
+                              "\"$(deploy/local/cluster env)\")");
+    return 0;
+}
+
+/* From the first frame to a stop. */
+static int publish_frames(struct bridge *bridge, struct pj_error *error)
+{
+    const struct pj_position *position = pj_publisher_position(bridge->publisher);
+    pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION),
+           pj_f_str("bridge_id", bridge->settings->bridge_id),
+           pj_f_str("cursor", *position->last.text ? position->last.text : NULL));
+    if (pj_socket_start(bridge->socket, position, bridge->buffer, error) != 0 ||
+        pj_publisher_run(bridge->publisher, bridge->buffer, error) != 0)
+        return -1;
+    pj_socket_stop(bridge->socket);
+    if (pj_publisher_finish(bridge->publisher, bridge->buffer, error) == 0)
+        return 0;
+    if (error->class != PJ_RETRY)
+        return -1;
+    pj_log(PJ_WARN, error->message); /* a stop is a stop: nothing is lost */
+    return 0;
+}
+
+static int run(const struct pj_bridge_settings *settings, const struct pj_config *config,
+               struct pj_error *error)
+{
+    struct bridge bridge = {.settings = settings, .registry = pj_metrics_new()};
+    const struct pj_publisher_settings publisher = {.bridge = settings,
+                                                    .kafka = &config->kafka,
+                                                    .metrics = &bridge.metrics,
+                                                    .stop = &stop,
+                                                    .turn = on_turn,
+                                                    .context = &bridge};
+    pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
+    bridge.buffer =
+        pj_buffer_new(settings->buffer_frames, settings->buffer_bytes, on_room, &bridge);
+    int status = check(settings, error);
+    if (status == 0)
+        status = pj_socket_open(&bridge.socket, settings, &bridge.metrics, error);
+    if (status == 0)
+        status = serve_metrics(&bridge, error);
+    if (status == 0)
+        status = pj_publisher_open(&bridge.publisher, &publisher, error);
+    if (status == 0)
+        status = publish_frames(&bridge, error);
+    pj_socket_close(bridge.socket);
+    pj_publisher_close(bridge.publisher);
+    pj_metrics_server_stop(bridge.server);
+    pj_buffer_free(bridge.buffer);
+    pj_metrics_free(bridge.registry);
+    return status < 0 ? -1 : 0;
+}
+
+static enum pj_log_level log_level(const char *name)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (enum pj_log_level)i;
+    }
+    return PJ_INFO;
+}
+
+int main(int argc, char **argv)
+{
+    struct pj_bridge_settings settings = {0};
+    struct pj_config config;
+    struct pj_error error = {.class = PJ_FATAL};
+    int status = PJ_EXIT_OK;
+    if (pj_config_read(&config, pj_bridge_options, &settings, argc, argv, &error) != 0) {
+        fprintf(stderr, "telemetry-bridge: %s\n", error.message);
+        return pj_error_exit_code(&error);
+    }
+    if (config.help) {
+        print_help();
+    } else if (config.version) {
+        puts("telemetry-bridge " PJ_VERSION);
+    } else if (config.operand_count > 0) {
+        fprintf(stderr,
+                "telemetry-bridge: it takes no arguments, but \"%s\" was given; see --help\n",
+                config.operands[0]);
+        status = PJ_EXIT_USAGE;
+    } else {
+        pj_log_configure("telemetry-bridge", log_level(settings.log_level),
+                         strcmp(settings.log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
+        handle_signals();
+        srandom((unsigned)getpid());
+        if (run(&settings, &config, &error) != 0) {
+            status = pj_error_exit_code(&error);
+            pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", status));
+        }
+    }
+    pj_config_free(&config);
+    return status;
+}

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "telemetry-bridge/publish.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/registry.h"
+#include "common/compacted.h"
+#include "telemetry-bridge/records.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+enum {
+    STEP_MS = 500, /* the most that one call waits for Kafka, before we look around */
+    READ_MS = 10000,
+    BACK_OFF_FIRST_MS = 100,
+    BACK_OFF_MOST_MS = 5000,
+    FATAL_MOST = 5, /* producers in a row that fail without a single transaction */
+};
+
+struct pj_publisher {
+    struct pj_publisher_settings settings;
+    struct pj_records records; /* its producer is NULL while there is none */
+    struct pj_bookmark committed;
+    int64_t tried_sequence; /* of the transaction whose end may be unknown */
+    int64_t began_ms;       /* when the open transaction began */
+    int64_t idle_since_ms;
+    int64_t deadline_ms; /* of the shutdown; 0: none yet */
+    bool is_open;
+    bool gave_up; /* something was taken from the buffer and not published: nothing may follow */
+    int fatal_count;
+    char transactional_id[256];
+};
+
+/* --- looking around -------------------------------------------------------------------------- */
+
+/* False when it is time to go: at once while it is being opened, later while there is something to
+ * finish. */
+static bool turn(struct pj_publisher *publisher, const char *trouble)
+{
+    publisher->settings.turn(publisher->settings.context, trouble);
+    if (*publisher->settings.stop == 0)
+        return true;
+    if (!publisher->is_open)
+        return false;
+    if (publisher->deadline_ms == 0)
+        publisher->deadline_ms =
+            pj_clock_monotonic_ms() + publisher->settings.bridge->shutdown_timeout_ms;
+    return pj_clock_monotonic_ms() < publisher->deadline_ms;
+}
+
+/* Waits before the next try, longer each time. False when it is time to go. */
+static bool back_off(struct pj_publisher *publisher, int64_t *delay_ms, const char *trouble)
+{
+    int64_t until = pj_clock_monotonic_ms() + *delay_ms / 2 + random() % (*delay_ms / 2 + 1);
+    *delay_ms = *delay_ms * 2 < BACK_OFF_MOST_MS ? *delay_ms * 2 : BACK_OFF_MOST_MS;
+    while (pj_clock_monotonic_ms() < until) {
+        if (!turn(publisher, trouble))
+            return false;
+        poll(NULL, 0, 50);
+    }
+    return turn(publisher, trouble);
+}
+
+static int fenced(struct pj_publisher *publisher, struct pj_error *error)
+{
+    pj_error_set(error, PJ_FENCED,
+                 "another telemetry-bridge has taken over as '%s' (PROJECTIONIST_BRIDGE_ID), so "
+                 "this one stops: run one of each id, or give this one an id of its own",
+                 publisher->settings.bridge->bridge_id);
+    error->exit_code = PJ_EXIT_FENCED;
+    return -1;
+}
+
+/* --- the bookmark ---------------------------------------------------------------------------- */
+
+struct lookup {
+    const char *key;
+    struct pj_bookmark found;
+};
+
+static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                     struct pj_error *error)
+{
+    struct lookup *lookup = context;
+    if (key.data == NULL || key.length != strlen(lookup->key) ||
+        memcmp(key.data, lookup->key, key.length) != 0)
+        return 0;
+    if (value.data == NULL) {
+        lookup->found = (struct pj_bookmark){0};
+        return 0;
+    }
+    return pj_bookmark_read(value, &lookup->found, error);
+}
+
+static int look_up(struct pj_publisher *publisher, bool stop_at_open, struct pj_bookmark *found,
+                   struct pj_error *error)
+{
+    struct lookup lookup = {.key = publisher->settings.bridge->bridge_id};
+    const struct pj_compacted_settings settings = {.kafka = publisher->settings.kafka,
+                                                   .client_id = "telemetry-bridge",
+                                                   .topic = PJ_CURSORS_TOPIC,
+                                                   .timeout_ms = READ_MS,
+                                                   .stop_at_open = stop_at_open,
+                                                   .record = on_record,
+                                                   .context = &lookup};
+    int status = pj_compacted_read(&settings, error);
+    *found = lookup.found;
+    return status;
+}
+
+/* --- the producer ---------------------------------------------------------------------------- */
+
+static int register_schemas(struct pj_publisher *publisher, struct pj_error *error)
+{
+    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
+    const struct pj_registry_settings settings = {.url = bridge->registry_url,
+                                                  .username = bridge->registry_username,
+                                                  .password = bridge->registry_password,
+                                                  .ca_file = bridge->registry_ca_file};
+    struct pj_registry *registry;
+    if (pj_encoder_new(&publisher->records.encoder, error) != 0 ||
+        pj_registry_open(&registry, &settings, error) != 0)
+        return -1;
+    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    static const char *const topics[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC};
+    int status = 0;
+    for (size_t i = 0; i < 2 && status == 0;) {
+        if (pj_encoder_register(publisher->records.encoder, topics[i], registry, error) == 0) {
+            i++;
+            continue;
+        }
+        if (error->class != PJ_RETRY) {
+            status = -1;
+            break;
+        }
+        pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "schema registry"),
+               pj_f_str("error", error->message));
+        if (!back_off(publisher, &delay_ms, "the schema registry does not answer"))
+            status = 1;
+    }
+    pj_registry_close(registry);
+    return status;
+}
+
+static void drop_producer(struct pj_publisher *publisher)
+{
+    pj_producer_close(publisher->records.producer);
+    publisher->records.producer = NULL;
+}
+
+/* One try: a producer that has fenced all former ones, and what the last of them committed. */
+static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *found,
+                         struct pj_error *error)
+{
+    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
+    const struct pj_producer_settings settings = {
+        .kafka = publisher->settings.kafka,
+        .client_id = "telemetry-bridge",
+        .transactional_id = publisher->transactional_id,
+        .transaction_timeout_ms = bridge->transaction_timeout_ms,
+    };
+    drop_producer(publisher);
+    if (pj_producer_open(&publisher->records.producer, &settings, error) != 0 ||
+        pj_records_find_topics(&publisher->records, READ_MS, error) != 0)
+        return -1;
+    int64_t deadline = pj_clock_monotonic_ms() + bridge->transaction_timeout_ms;
+    while (pj_producer_init_transactions(publisher->records.producer, STEP_MS, error) != 0) {
+        if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline)
+            return -1;
+        if (!turn(publisher, "Kafka does not answer"))
+            return 1;
+    }
+    return look_up(publisher, false, found, error);
+}
+
+/*
+ * Until it is done. Returns 1 when it is time to go. A bookmark of another instance is a takeover,
+ * unless it is ours to take over (`first`).
+ */
+static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark *found,
+                  struct pj_error *error)
+{
+    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    int status;
+    while ((status = open_producer(publisher, found, error)) != 0) {
+        if (status > 0 || error->class == PJ_FENCED)
+            break;
+        /* Brokers that have just started may not know everything yet. */
+        if (error->class == PJ_FATAL && (first || ++publisher->fatal_count >= FATAL_MOST))
+            break;
+        pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
+               pj_f_str("error", error->message));
+        if (!back_off(publisher, &delay_ms, "Kafka does not answer"))
+            return 1;
+    }
+    if (status < 0 && error->class == PJ_FENCED)
+        return fenced(publisher, error);
+    if (status != 0)
+        return status;
+    if (first || !publisher->is_open) {
+        publisher->committed.position = found->position;
+        publisher->committed.sequence = found->sequence;
+        return 0;
+    }
+    pj_metric_add(publisher->settings.metrics->reopened, 1);
+    return strcmp(found->instance, publisher->committed.instance) == 0 ? 0
+                                                                       : fenced(publisher, error);
+}
+
+/* --- a transaction --------------------------------------------------------------------------- */
+
+enum outcome {
+    DONE,
+    AGAIN,   /* it is certain that it did not happen */
+    UNKNOWN, /* it may have happened: look it up */
+    LEAVE,   /* it is time to go */
+    FAILED,  /* for good */
+};
+
+static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_error *error)
+{
+    struct pj_error second;
+    pj_metric_add(publisher->settings.metrics->aborted, 1);
+    while (pj_producer_abort(publisher->records.producer, STEP_MS, &second) != 0) {
+        if (second.class != PJ_RETRY) {
+            *error = second;
+            return UNKNOWN;
+        }
+        if (!turn(publisher, "Kafka does not answer"))
+            return LEAVE;
+    }
+    return AGAIN;
+}
+
+static enum outcome commit(struct pj_publisher *publisher, struct pj_error *error)
+{
+    int64_t began_us = pj_clock_monotonic_us();
+    bool waited = false;
+    int status;
+    while ((status = pj_producer_commit(publisher->records.producer, STEP_MS, error)) < 0 &&
+           error->class == PJ_RETRY) {
+        if (!waited)
+            pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
+                   pj_f_str("error", error->message));
+        waited = true;
+        if (!turn(publisher, "Kafka does not answer"))
+            return LEAVE;
+    }
+    if (status == 0) {
+        pj_metric_observe_us(publisher->settings.metrics->commit_time,
+                             pj_clock_monotonic_us() - began_us);
+        return DONE;
+    }
+    /* What the brokers refused they have not committed; after a wait nobody knows. */
+    return status == 1 && !waited ? abort_transaction(publisher, error) : UNKNOWN;
+}
+
+/* Tries once to publish the list and the bookmark. */
+static enum outcome transact(struct pj_publisher *publisher, const struct pj_item *list,
+                             const struct pj_bookmark *next, struct pj_error *error)
+{
+    publisher->began_ms = pj_clock_monotonic_ms();
+    publisher->tried_sequence = next->sequence;
+    int status = pj_producer_begin(publisher->records.producer, error);
+    if (status == 0) {
+        for (const struct pj_item *item = list; item != NULL && status == 0; item = item->next)
+            status = pj_records_send(&publisher->records, item, error);
+        if (status == 0)
+            status = pj_records_send_bookmark(&publisher->records, next, error);
+        if (status == 0)
+            return commit(publisher, error);
+    }
+    if (status > 0 || error->class == PJ_RETRY || error->class == PJ_POISON)
+        return abort_transaction(publisher, error);
+    return UNKNOWN;
+}
+
+/* Whether the id is still ours, as far as one can see without taking it. */
+static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_error *error)
+{
+    struct pj_bookmark found;
+    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    /* Whoever took over has ended what we left open, so that its bookmark is not behind that. */
+    while (look_up(publisher, true, &found, error) != 0) {
+        if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
+            return FAILED;
+        if (!back_off(publisher, &delay_ms, "Kafka does not answer"))
+            return LEAVE;
+    }
+    if (!publisher->is_open || strcmp(found.instance, publisher->committed.instance) == 0)
+        return DONE; /* before our first transaction it has the name of who was before us */
+    fenced(publisher, error);
+    return FAILED;
+}
+
+/*
+ * A transaction ended nobody knows how. With a new producer the bookmark tells. DONE: it had
+ * happened.
+ */
+static enum outcome find_out(struct pj_publisher *publisher, struct pj_error *error)
+{
+    struct pj_bookmark found;
+    /* The brokers fence also the owner of a transaction that was open for too long. */
+    if (error->class == PJ_FENCED && pj_clock_monotonic_ms() - publisher->began_ms <
+                                         publisher->settings.bridge->transaction_timeout_ms) {
+        fenced(publisher, error);
+        return FAILED;
+    }
+    if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
+        return FAILED;
+    pj_log(PJ_WARN, "beginning anew with Kafka", pj_f_str("reason", error->message));
+    enum outcome outcome = look_for_another(publisher, error);
+    if (outcome != DONE)
+        return outcome;
+    int status = reopen(publisher, false, &found, error);
+    if (status != 0)
+        return status > 0 ? LEAVE : FAILED;
+    return publisher->is_open && found.sequence >= publisher->tried_sequence ? DONE : AGAIN;
+}
+
+/* --- batches --------------------------------------------------------------------------------- */
+
+static struct pj_bookmark bookmark_after(const struct pj_publisher *publisher,
+                                         const struct pj_item *list)
+{
+    struct pj_bookmark next = publisher->committed;
+    next.sequence++;
+    for (; list != NULL; list = list->next) {
+        const struct pj_frame *frame = list->frame;
+        struct pj_mark mark;
+        if (frame == NULL)
+            continue;
+        if (frame->place.text[0] != '\0') {
+            pj_position_place(&next.position, &frame->place);
+        } else if (frame->wire == 0) {
+            memcpy(mark.bytes, frame->event_id, sizeof mark.bytes);
+            pj_position_mark(&next.position, &mark);
+        }
+    }
+    return next;
+}
+
+static void count(const struct pj_publisher *publisher, const struct pj_item *list)
+{
+    const struct pj_bridge_metrics *metrics = publisher->settings.metrics;
+    int64_t now_us = pj_clock_monotonic_us();
+    pj_metric_add(metrics->transactions, 1);
+    for (; list != NULL; list = list->next) {
+        if (list->frame == NULL)
+            continue;
+        bool is_letter = list->frame->kind == PJ_FRAME_LETTER;
+        pj_metric_add(is_letter ? metrics->letters : metrics->events, 1);
+        if (!is_letter && list->frame->status != NULL)
+            pj_metric_add(metrics->statuses, 1);
+        pj_metric_observe_us(metrics->frame_time, now_us - list->received_us);
+    }
+}
+
+static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error);
+
+/* One of the list will never be taken: each by itself, and what is refused becomes a letter. */
+static int publish_apart(struct pj_publisher *publisher, struct pj_item *list,
+                         struct pj_error *error)
+{
+    if (list->next == NULL) {
+        if (list->cut || list->frame == NULL)
+            return pj_error_set(error, PJ_FATAL, "%s", error->message);
+        pj_log(PJ_WARN, "a frame is refused and becomes a dead letter",
+               pj_f_str("cursor", list->frame->place.text), pj_f_str("error", error->message));
+        char reason[PJ_REASON_SIZE];
+        snprintf(reason, sizeof reason, "%.150s", error->message);
+        list->cut = list->frame->kind == PJ_FRAME_LETTER;
+        pj_frame_refuse(list->frame, reason);
+        return publish(publisher, list, error);
+    }
+    int status = 0;
+    while (list != NULL && status == 0) {
+        struct pj_item *rest = list->next;
+        list->next = NULL;
+        status = publish(publisher, list, error);
+        list->next = rest;
+        list = rest;
+    }
+    return status;
+}
+
+/* Until the list is published, once. Returns 1 when it is time to go. */
+static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error)
+{
+    struct pj_bookmark next;
+    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    for (;;) {
+        next = bookmark_after(publisher, list);
+        enum outcome outcome = transact(publisher, list, &next, error);
+        if (outcome == UNKNOWN)
+            outcome = find_out(publisher, error);
+        if (outcome == DONE)
+            break;
+        if (outcome == LEAVE)
+            return 1;
+        if (outcome == FAILED)
+            return -1;
+        if (error->class == PJ_POISON && list != NULL)
+            return publish_apart(publisher, list, error);
+        pj_log(PJ_WARN, "a transaction is tried again", pj_f_str("error", error->message));
+        if (!back_off(publisher, &delay_ms, "Kafka refuses transactions"))
+            return 1;
+    }
+    publisher->committed = next;
+    publisher->fatal_count = 0;
+    publisher->idle_since_ms = pj_clock_monotonic_ms();
+    count(publisher, list);
+    return 0;
+}
+
+/* --- opening and running --------------------------------------------------------------------- */
+
+int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
+                      struct pj_error *error)
+{
+    struct pj_publisher *publisher = calloc(1, sizeof *publisher);
+    uuid_t instance;
+    if (publisher == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    publisher->settings = *settings;
+    publisher->records.bridge_id = settings->bridge->bridge_id;
+    uuid_generate(instance);
+    uuid_unparse_lower(instance, publisher->committed.instance);
+    snprintf(publisher->transactional_id, sizeof publisher->transactional_id, "telemetry-bridge-%s",
+             settings->bridge->bridge_id);
+    struct pj_bookmark found;
+    int status = register_schemas(publisher, error);
+    if (status == 0)
+        status = reopen(publisher, true, &found, error);
+    /* From now on everybody sees whose id it is. */
+    if (status == 0)
+        status = publish(publisher, NULL, error);
+    publisher->is_open = true;
+    if (status == 0)
+        *out = publisher;
+    else
+        pj_publisher_close(publisher);
+    return status;
+}
+
+void pj_publisher_close(struct pj_publisher *publisher)
+{
+    if (publisher == NULL)
+        return;
+    drop_producer(publisher);
+    pj_encoder_free(publisher->records.encoder);
+    pj_encoded_free(&publisher->records.encoded);
+    free(publisher);
+}
+
+const struct pj_position *pj_publisher_position(const struct pj_publisher *publisher)
+{
+    return &publisher->committed.position;
+}
+
+static int publish_some(struct pj_publisher *publisher, struct pj_buffer *buffer, int64_t wait_ms,
+                        struct pj_error *error)
+{
+    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
+    struct pj_item *list;
+    size_t taken = pj_buffer_take(buffer, (size_t)bridge->batch_frames, wait_ms, &list);
+    pj_metric_set(publisher->settings.metrics->buffered, pj_buffer_frames(buffer) + (int64_t)taken);
+    int status = 0;
+    /* A bridge without frames would not notice that it is fenced. */
+    if (taken > 0 || pj_clock_monotonic_ms() - publisher->idle_since_ms >= bridge->heartbeat_ms)
+        status = publish(publisher, list, error);
+    publisher->gave_up = status != 0;
+    pj_items_free(list);
+    /* After the commit the brokers still write its markers; to who begins before they are done they
+     * say "not yet", and librdkafka asks again after 20 ms. */
+    if (taken > 0 && bridge->linger_ms > 0)
+        poll(NULL, 0, (int)bridge->linger_ms);
+    return status;
+}
+
+int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
+                     struct pj_error *error)
+{
+    int status = 0;
+    while (status == 0 && turn(publisher, NULL) && *publisher->settings.stop == 0) {
+        status = publish_some(publisher, buffer, STEP_MS / 2, error);
+    }
+    return status < 0 ? -1 : 0;
+}
+
+int pj_publisher_finish(struct pj_publisher *publisher, struct pj_buffer *buffer,
+                        struct pj_error *error)
+{
+    int status = 0;
+    while (status == 0 && !publisher->gave_up && pj_buffer_frames(buffer) > 0 &&
+           turn(publisher, NULL))
+        status = publish_some(publisher, buffer, 0, error);
+    if (status < 0)
+        return -1;
+    if (publisher->gave_up || pj_buffer_frames(buffer) > 0)
+        return pj_error_set(error, PJ_RETRY,
+                            "Kafka did not take what was left in time; the next start replays it");
+    return 0;
+}

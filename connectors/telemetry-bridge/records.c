@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "telemetry-bridge/records.h"
+
+#include "projectionist/value.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+enum { CUT_BYTES = 65536 }; /* of a letter that is too large for the topic */
+
+static struct pj_bytes bytes_of(const char *text)
+{
+    return (struct pj_bytes){text, text != NULL ? strlen(text) : 0};
+}
+
+int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms, struct pj_error *error)
+{
+    struct pj_producer_topic_info topics[] = {{.name = PJ_TELEMETRY_TOPIC},
+                                              {.name = PJ_COMMANDS_TOPIC},
+                                              {.name = PJ_DEAD_LETTERS_TOPIC},
+                                              {.name = PJ_CURSORS_TOPIC}};
+    struct pj_producer_topic **handles[] = {&records->telemetry, &records->commands,
+                                            &records->letters, &records->cursors};
+    const size_t count = sizeof topics / sizeof topics[0];
+    if (pj_producer_describe(records->producer, topics, count, timeout_ms, error) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (topics[i].partitions == 0)
+            return pj_error_set(error, PJ_FATAL,
+                                "Kafka has no topic %s; 'projectionist topics create' makes it",
+                                topics[i].name);
+        if (pj_producer_topic(records->producer, topics[i].name, handles[i], error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int send(struct pj_records *records, const struct pj_producer_message *message,
+                struct pj_error *error)
+{
+    /* 1 comes only with `stop`, which we do not set: a transaction is sent whole. */
+    return pj_producer_send(records->producer, message, error) == 0 ? 0 : -1;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+/* The command_id where there is one, else the session_id, else the event_id. */
+static const char *key_of(const struct pj_frame *frame)
+{
+    if (frame->command_id != NULL)
+        return frame->command_id;
+    return frame->target_session_id != NULL ? frame->target_session_id : frame->event_id_text;
+}
+
+static int send_encoded(struct pj_records *records, struct pj_producer_topic *topic,
+                        const char *key, int64_t emitted_at_us, struct pj_error *error)
+{
+    /* Rounded down, also before 1970. */
+    int64_t ms = emitted_at_us / 1000 - (emitted_at_us % 1000 < 0);
+    const struct pj_producer_message message = {.topic = topic,
+                                                .partition = -1,
+                                                .key = bytes_of(key),
+                                                .value = pj_encoded_bytes(&records->encoded),
+                                                .timestamp_ms = ms};
+    return send(records, &message, error);
+}
+
+static int send_telemetry(struct pj_records *records, const struct pj_frame *frame,
+                          struct pj_error *error)
+{
+    const char *cursor = frame->place.text[0] != '\0' ? frame->place.text : NULL;
+    const struct pj_telemetry_event event = {
+        .event_id = bytes_of(frame->event_id_text),
+        .version = bytes_of(frame->version),
+        .type = bytes_of(frame->type),
+        .severity = bytes_of(frame->severity),
+        .command_id = bytes_of(frame->command_id),
+        .correlation_id = bytes_of(frame->correlation_id),
+        .target = {.present = frame->has_target,
+                   .session_id = bytes_of(frame->target_session_id),
+                   .account_id = bytes_of(frame->target_account_id),
+                   .platform = bytes_of(frame->target_platform)},
+        .payload = frame->payload,
+        .cursor = bytes_of(cursor),
+        .emitted_at = frame->emitted_at_us,
+    };
+    if (pj_encode_telemetry(records->encoder, &event, &records->encoded, error) != 0)
+        return -1;
+    return send_encoded(records, records->telemetry, key_of(frame), frame->emitted_at_us, error);
+}
+
+static int send_status(struct pj_records *records, const struct pj_frame *frame,
+                       struct pj_error *error)
+{
+    const char *cursor = frame->place.text[0] != '\0' ? frame->place.text : NULL;
+    const struct pj_command_status_changed changed = {.status = bytes_of(frame->status),
+                                                      .result = frame->result,
+                                                      .error = bytes_of(frame->error)};
+    const struct pj_command_event event = {.event_id = bytes_of(frame->event_id_text),
+                                           .command_id = bytes_of(frame->command_id),
+                                           .cursor = bytes_of(cursor),
+                                           .emitted_at = frame->emitted_at_us,
+                                           .status_changed = &changed};
+    if (pj_encode_command(records->encoder, &event, &records->encoded, error) != 0)
+        return -1;
+    return send_encoded(records, records->commands, frame->command_id, frame->emitted_at_us, error);
+}
+
+/* --- gaps ------------------------------------------------------------------------------------ */
+
+static json_t *describe_gap(const struct pj_records *records, const struct pj_item *item)
+{
+    json_t *payload = json_pack("{s:s, s:s, s:s}", "bridge", records->bridge_id, "after",
+                                item->gap_after.text, "before", item->gap_before.text);
+    /* Within one life every frame has the next counter. */
+    int64_t lost = item->gap_before.counter - item->gap_after.counter - 1;
+    if (payload != NULL && lost > 0)
+        json_object_set_new(payload, "lost_at_most", json_integer(lost));
+    return payload;
+}
+
+/* The same gap has the same id, so that it counts once, however often it is told. */
+static void identify_gap(const struct pj_records *records, const struct pj_item *item,
+                         char id[PJ_UUID_TEXT_SIZE])
+{
+    char *name = NULL;
+    uint8_t uuid[16];
+    int length = asprintf(&name, "telemetry.gap %s %s %s", records->bridge_id, item->gap_after.text,
+                          item->gap_before.text);
+    if (length < 0)
+        abort();
+    pj_uuid_of_name(name, (size_t)length, uuid);
+    uuid_unparse_lower(uuid, id);
+    free(name);
+}
+
+static int send_gap(struct pj_records *records, const struct pj_item *item, struct pj_error *error)
+{
+    char id[PJ_UUID_TEXT_SIZE];
+    json_t *payload = describe_gap(records, item);
+    char *text = payload != NULL ? json_dumps(payload, JSON_COMPACT) : NULL;
+    json_decref(payload);
+    if (text == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    identify_gap(records, item, id);
+    const struct pj_telemetry_event event = {.event_id = bytes_of(id),
+                                             .version = bytes_of("1.0"),
+                                             .type = bytes_of("telemetry.gap"),
+                                             .severity = bytes_of("warn"),
+                                             .payload = bytes_of(text),
+                                             .emitted_at = item->gap_before.ms * 1000};
+    int status = pj_encode_telemetry(records->encoder, &event, &records->encoded, error);
+    free(text);
+    return status != 0 ? -1
+                       : send_encoded(records, records->telemetry, id, event.emitted_at, error);
+}
+
+/* --- dead letters and the bookmark ----------------------------------------------------------- */
+
+static struct pj_header header(const char *name, const char *value)
+{
+    return (struct pj_header){bytes_of(name), bytes_of(value)};
+}
+
+static int send_letter(struct pj_records *records, const struct pj_item *item,
+                       struct pj_error *error)
+{
+    const struct pj_frame *frame = item->frame;
+    char size[24];
+    struct pj_header headers[5];
+    size_t count = 0;
+    snprintf(size, sizeof size, "%zu", frame->raw.length);
+    headers[count++] = header("reason", frame->reason);
+    headers[count++] = header("bridge", records->bridge_id);
+    headers[count++] = header("size", size);
+    if (frame->place.text[0] != '\0')
+        headers[count++] = header("cursor", frame->place.text);
+    if (item->cut)
+        headers[count++] = header("cut", "true");
+    struct pj_producer_message message = {.topic = records->letters,
+                                          .partition = -1,
+                                          .key = bytes_of(frame->event_id_text),
+                                          .value = frame->raw,
+                                          .headers = headers,
+                                          .header_count = count};
+    if (item->cut && message.value.length > CUT_BYTES)
+        message.value.length = CUT_BYTES;
+    return send(records, &message, error);
+}
+
+int pj_records_send(struct pj_records *records, const struct pj_item *item, struct pj_error *error)
+{
+    const struct pj_frame *frame = item->frame;
+    if (item->gap && send_gap(records, item, error) != 0)
+        return -1;
+    if (frame == NULL)
+        return 0;
+    if (frame->kind == PJ_FRAME_LETTER)
+        return send_letter(records, item, error);
+    if (send_telemetry(records, frame, error) != 0)
+        return -1;
+    return frame->status != NULL ? send_status(records, frame, error) : 0;
+}
+
+int pj_records_send_bookmark(struct pj_records *records, const struct pj_bookmark *bookmark,
+                             struct pj_error *error)
+{
+    char *text = pj_bookmark_write(bookmark);
+    if (text == NULL)
+        return pj_error_set(error, PJ_FATAL, "out of memory");
+    const struct pj_producer_message message = {.topic = records->cursors,
+                                                .partition = -1,
+                                                .key = bytes_of(records->bridge_id),
+                                                .value = bytes_of(text)};
+    int status = send(records, &message, error);
+    free(text);
+    return status;
+}

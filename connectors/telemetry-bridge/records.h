@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What becomes of an item in Kafka: records of safari.telemetry, safari.commands, the dead letters
+ * and the bookmark, in the transaction that is open. */
+#ifndef PJ_TELEMETRY_BRIDGE_RECORDS_H
+#define PJ_TELEMETRY_BRIDGE_RECORDS_H
+
+#include "common/encoder.h"
+#include "common/producer.h"
+#include "telemetry-bridge/bookmark.h"
+#include "telemetry-bridge/bridge.h"
+#include "telemetry-bridge/buffer.h"
+
+struct pj_records {
+    struct pj_producer *producer;
+    struct pj_producer_topic *telemetry, *commands, *letters, *cursors;
+    struct pj_encoder *encoder;
+    struct pj_encoded encoded; /* the record at hand */
+    const char *bridge_id;
+};
+
+/* Finds the topics; PJ_FATAL names one that is missing, and the command that makes it. */
+int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms,
+                           struct pj_error *error) PJ_MUST_CHECK;
+
+/* Sends what the item is. Errors as of pj_producer_send; PJ_POISON: it will never be taken. */
+int pj_records_send(struct pj_records *records, const struct pj_item *item,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+int pj_records_send_bookmark(struct pj_records *records, const struct pj_bookmark *bookmark,
+                             struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

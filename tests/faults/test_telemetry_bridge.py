@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The telemetry bridge while it is killed, Kafka goes away and the socket is cut: every frame is in
+safari_events once. The service is the stand-in.
+
+It sends 5,000 frames a second. Its buffer of 10,000 is two seconds of that, and a Kafka that starts
+again takes longer: a bridge that is killed meanwhile finds its place gone, and that is a gap, which
+nobody can fill. So the test that wants every frame gives the stand-in a larger buffer, and another
+one has the buffer of the real service and wants the gap recorded exactly."""
+
+import json
+import re
+import threading
+import time
+
+import processes
+import psycopg
+import pytest
+from lib import avro, bridge, database, events, kafka
+from lib.automation_service import AutomationService
+
+RATE = 5000
+FENCED = 5
+
+
+class Bridges:
+    """Bridges of one id, one after the other or several."""
+
+    def __init__(self, world, service, folder):
+        self.world, self.service, self.folder = world, service, folder
+        self.all = []
+
+    def start(self, *arguments):
+        process = processes.Process(
+            bridge.PROGRAM, self.folder / f"bridge-{len(self.all):03}.log",
+            ["--metrics-address", "127.0.0.1:0", "--reconnect-max", "300ms", *arguments],
+            {"PROJECTIONIST_TELEMETRY_URL": self.service.stream_url})
+        self.all.append(process)
+        self.world.processes.append(process)
+        return process
+
+
+@pytest.fixture
+def bridges(world, tmp_path):
+    bridge.new_topics()
+    with AutomationService(capacity=200_000) as service:
+        yield Bridges(world, service, tmp_path)
+
+
+class Background(threading.Thread):
+    """Does something again and again, every so many seconds, until it is ended or was done so often;
+    what it raises comes out of `end`."""
+
+    def __init__(self, action, seconds, times=None):
+        super().__init__(daemon=True)
+        self._action, self._seconds, self._times = action, seconds, times
+        self._ending = threading.Event()
+        self._failure = None
+        self.count = 0
+        self.start()
+
+    def run(self):
+        try:
+            while not self._ending.wait(self._seconds) and self.count != self._times:
+                self._action()
+                self.count += 1
+        except Exception as failure:  # pylint: disable=broad-except
+            self._failure = failure
+
+    def end(self):
+        self._ending.set()
+        self.join(120)
+        assert not self.is_alive()
+        if self._failure:
+            raise self._failure
+
+
+def recorded(world):
+    """[(event_id, cursor, type, payload)] of safari_events in replay order, those without a cursor
+    last."""
+    with world.connect() as connection, connection.cursor(
+            row_factory=psycopg.rows.tuple_row) as cursor:
+        return cursor.execute(
+            "SELECT event_id::text, cursor, type, payload FROM safari_events ORDER BY "
+            "split_part(cursor, '-', 1)::bigint NULLS LAST, "
+            "split_part(cursor, '-', 2)::bigint").fetchall()
+
+
+def count(world):
+    with world.connect() as connection:
+        return database.count(connection, "safari_events")
+
+
+def assert_each_once_in_the_topics(frames):
+    """Not only in the table: no record is committed twice."""
+    for topic, wanted in ((events.TELEMETRY, [one["event_id"] for one in frames]),
+                          (events.COMMANDS, [one["event_id"] for one in frames
+                                             if one["type"] == "status.changed"])):
+        schema = avro.schema_text(topic)
+        found = [avro.decode(record.value, schema)[1]["event_id"] for record in kafka.read(topic)]
+        assert len(found) == len(wanted) and sorted(found) == sorted(wanted), topic
+
+
+def assert_all_recorded(world, service, deadline):
+    frames = service.frames()
+    world.until(lambda: count(world) >= len(frames), deadline,
+                lambda: f"{count(world)} of {len(frames)} events are there")
+    assert [(row[0], row[1]) for row in recorded(world)] == \
+        [(one["event_id"], one["cursor"]) for one in frames]
+    assert_each_once_in_the_topics(frames)
+
+
+@pytest.mark.parametrize("frames", [pytest.param(100_000, id="100000")])
+def test_every_frame_once_whatever_is_killed(world, bridges, frames):
+    service = bridges.service
+    recorder = world.start("event-recorder")
+    world.until_working(recorder)
+    bridges.start()
+    kafka_restarts = []
+
+    def kill_and_start():
+        bridges.all[-1].check()
+        bridges.all[-1].kill()
+        bridges.start()
+
+    def restart_kafka():
+        with processes.away("kafka"):
+            pass
+        kafka_restarts.append(time.monotonic())
+
+    flow = service.inject(frames, rate=RATE)
+    killer = Background(kill_and_start, 1)
+    cutter = Background(service.cut, frames / RATE / 11, times=10)
+    restarter = Background(restart_kafka, frames / RATE / 5, times=2)
+    world.until(lambda: flow.done and cutter.count == 10 and restarter.count == 2,
+                120, "the faults do not end")
+    killer.end()
+    cutter.end()
+    restarter.end()
+    assert killer.count >= frames / RATE - 5, f"only {killer.count} kills"
+    assert len(kafka_restarts) == 2
+    assert_all_recorded(world, service, 120)
+    # What the killed ones did counts: they published, not only the last.
+    cursors = {re.search(r"cursor=(\S+)", line)[1]
+               for one in bridges.all for line in one.logged("msg=started")}
+    assert len(cursors) >= 5, cursors
+    assert not any(one.logged("frames are lost") or one.logged("begun anew")
+                   for one in bridges.all)
+    print(f"{killer.count} kills, {len(cursors)} places gone on from")
+
+
+def test_what_the_service_forgot_is_recorded_exactly(world, tmp_path):
+    bridge.new_topics()
+    with AutomationService() as service:
+        bridges = Bridges(world, service, tmp_path)
+        world.until_working(world.start("event-recorder"))
+        first = bridges.start()
+        world.until(first.ready)
+        flow = service.inject(60_000, rate=RATE)
+        world.until(lambda: flow.sent > 10_000)
+        with processes.away("kafka"):
+            first.kill()
+            sent = flow.sent
+            world.until(lambda: flow.sent > sent + 25_000)
+        last = bridges.start()
+        world.until(lambda: flow.done, 60)
+        world.until(lambda: service.frames()[-1]["cursor"] in
+                    [row[1] for row in recorded(world)[-3:]], 90, "the last frame is not there")
+        frames = service.frames()
+        rows = recorded(world)
+        found = [json.loads(json.dumps(row[3])) for row in rows if row[2] == "telemetry.gap"]
+        assert found and len(found) == last.metric("projectionist_bridge_gaps_total")
+        lost = set()
+        for gap in found:
+            after, before = bridge.place(gap["after"]), bridge.place(gap["before"])
+            between = [one["event_id"] for one in frames
+                       if after < bridge.place(one["cursor"]) < before]
+            assert gap["lost_at_most"] == len(between) > 0
+            lost.update(between)
+        assert [row[0] for row in rows if row[1]] == \
+            [one["event_id"] for one in frames if one["event_id"] not in lost]
+
+
+def test_back_pressure_while_kafka_is_away(world, bridges):
+    service = bridges.service
+    world.until_working(world.start("event-recorder"))
+    running = bridges.start("--buffer-frames", "2000", "--batch-frames", "500")
+    world.until(running.ready)
+    flow = service.inject(30_000, rate=RATE)
+    world.until(lambda: flow.sent > 3000)
+    with processes.away("kafka"):
+        world.until(lambda: running.metric("projectionist_bridge_paused") == 1)
+        sent = flow.sent
+        world.until(lambda: flow.sent > sent + 10_000)
+        assert running.metric("projectionist_bridge_frames_buffered") <= 2600
+        assert running.alive()
+        world.until(lambda: not running.ready(), what="it says that it is ready")
+        service.cut()  # nothing is read of it, and it is replayed from the cursor
+    assert_all_recorded(world, service, 90)
+    world.until(running.ready)
+    assert running.metric("projectionist_bridge_pauses_total") >= 1
+    assert running.metric("projectionist_bridge_gaps_total") == 0
+    running.stop()
+
+
+def test_it_stops_while_kafka_is_away(world, bridges):
+    running = bridges.start("--shutdown-timeout", "1s")
+    world.until(running.ready)
+    flow = bridges.service.inject(4000, rate=2000)
+    world.until(lambda: flow.sent > 1000)
+    with processes.away("kafka"):
+        late = bridges.start()
+        world.until(lambda: running.logged("waiting for a server", "Kafka"))
+        world.until(lambda: late.logged("waiting for a server", "Kafka"))
+        assert running.alive() and late.alive()
+        late.stop(5)
+        running.stop(5)
+    assert running.logged("the next start replays it")
+    world.until_working(world.start("event-recorder"))
+    bridges.start()
+    flow.wait()
+    assert_all_recorded(world, bridges.service, 60)
+
+
+def test_a_frozen_bridge_that_was_replaced_publishes_nothing(world, bridges):
+    service = bridges.service
+    world.until_working(world.start("event-recorder"))
+    frozen = bridges.start()
+    world.until(frozen.ready)
+    flow = service.inject(6000, rate=2000)
+    world.until(lambda: flow.sent > 2000)
+    frozen.freeze()
+    second = bridges.start()
+    world.until(second.ready)
+    flow.wait()
+    world.until(lambda: count(world) >= 6000, 60)
+    frozen.thaw()
+    frozen.wait(code=FENCED)
+    assert frozen.logged("another telemetry-bridge has taken over")
+    assert_all_recorded(world, service, 30)
+
+
+@pytest.mark.slow
+def test_a_frozen_bridge_goes_on_when_its_transaction_was_aborted(world, bridges):
+    """The brokers fence it then, as if there were another one; but there is none."""
+    service = bridges.service
+    world.until_working(world.start("event-recorder"))
+    frozen = bridges.start("--transaction-timeout", "1s", "--batch-frames", "200")
+    world.until(frozen.ready)
+    flow = service.inject(60_000, rate=2000)
+    for number in range(1, 4):
+        world.until(lambda: flow.sent > 1500 * number)
+        frozen.freeze()
+        # Another producer's transaction in the same partition is seen by readers only when the
+        # brokers have ended what the frozen one left open, if it had begun one.
+        sent = flow.sent
+        world.until(lambda: flow.sent > sent + 26_000 // 2, 30)
+        frozen.thaw()
+    flow.wait(60)
+    assert_all_recorded(world, service, 90)
+    assert not frozen.logged("taken over as")
