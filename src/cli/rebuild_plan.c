@@ -259,6 +259,8 @@ static int check_begins(const struct pj_rebuild_run *run, const struct pj_kafka_
 {
     size_t live_count;
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
+    if (run->feed_count > 0)
+        return 0; /* recordings are there to have it */
     for (size_t i = 0; i < range_count; i++) {
         for (size_t l = 0; l < live_count; l++) {
             if (live[l].partition != ranges[i].partition ||

@@ -104,8 +104,27 @@ static struct pj_stretch *read_stretches(struct pj_rebuild *rebuild, const char 
     return stretches;
 }
 
+/* Which letters are given up: rows follow from that, too. */
+static int digest_discarded(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                            char digest[40], struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    struct pj_result *result;
+    if (pj_postgres_query(postgres,
+                          "SELECT coalesce(md5(string_agg(id::text, ' ' ORDER BY id)), 'none') "
+                          "FROM projectionist.dead_letters WHERE cluster_id = $1 "
+                          "AND consumer_group = $2 AND status = 'discarded'",
+                          2, parameters, &result, error) != 0)
+        return -1;
+    snprintf(digest, 40, "%s", pj_result_value(result, 0, 0, NULL));
+    pj_result_free(result);
+    return 0;
+}
+
 static int read_gaps(struct pj_rebuild *rebuild, struct pj_error *error)
 {
+    if (digest_discarded(rebuild, rebuild->control, rebuild->discarded_digest, error) != 0)
+        return -1;
     rebuild->gaps = read_stretches(rebuild,
                                    "SELECT topic, partition, from_offset, to_offset "
                                    "FROM projectionist.gaps "
@@ -426,11 +445,19 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
         return -1;
     bool whole = pj_result_rows(result) == 1;
     pj_result_free(result);
-    if (whole)
+    if (!whole)
+        return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
+                              "Postgres came back from a crash, which emptied the tables beside "
+                              "the live ones; nothing was changed, and the same command begins "
+                              "anew");
+    char digest[40];
+    if (digest_discarded(rebuild, postgres, digest, error) != 0)
+        return -1;
+    if (strcmp(digest, rebuild->discarded_digest) == 0)
         return PJ_REBUILD_FILLED;
-    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
-                          "Postgres came back from a crash, which emptied the tables beside the "
-                          "live ones; nothing was changed, and the same command begins anew");
+    return pj_error_fatal(error, PJ_EXIT_FAILED,
+                          "dead letters were discarded meanwhile; nothing was changed, and the "
+                          "same command begins anew");
 }
 
 /* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */

@@ -25,6 +25,7 @@ struct pj_rebuild {
     size_t gap_count;
     struct pj_stretch *discarded;
     size_t discarded_count;
+    char discarded_digest[40]; /* of which letters those are */
     struct pj_stretch *stretches; /* sorted */
     size_t stretch_count;
     struct pj_stretch *due; /* those of them that the engine is to read on */

@@ -344,6 +344,31 @@ def test_letters(world):
     verify(world, RECORDER)
 
 
+def test_a_letter_that_is_given_up_meanwhile(world):
+    """Its record was applied already; the rows must not say other than the letter."""
+    known = {str(row["event_id"]) for row in world.rows("safari_events")}
+    event, record = next(item for item in rebuilding.frames_that_came_once().items()
+                         if item[0] in known)
+    world.database.execute("DELETE FROM safari_events WHERE event_id = %s", [event])
+    letter = rebuilding.add_letter(world, RECORDER, record)
+    before = tables(world)
+    with psycopg.connect(world.dsn) as writer:
+        writer.execute("LOCK TABLE safari_events IN ROW EXCLUSIVE MODE")
+        process = rebuilding.start(world, "rebuild", RECORDER, "--yes")
+        database.wait_until(lambda: world.value(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'"))
+        world.database.execute("UPDATE projectionist.dead_letters SET status = 'discarded', "
+                               "resolved_at = now() WHERE id = %s", [letter])
+        writer.rollback()
+    process.wait(FAILED)
+    assert "dead letters were discarded meanwhile" in process.log
+    assert tables(world) == before
+    result = rebuilding.run(world, "rebuild", RECORDER, "--yes")
+    assert "going on with" not in result.stderr and "0 rows written" in result.stdout
+    assert tables(world) == before and traces(world) == []
+    verify(world, RECORDER)
+
+
 def test_records_that_are_refused_now(world):
     """They become letters, and their rows go; once they can be applied, they come back."""
     refused = world.value("SELECT count(*) FROM safari_events WHERE type = 'sora.prompt.submitted'")
