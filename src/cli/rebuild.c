@@ -81,11 +81,12 @@ static const struct pj_option options[] = {
      .kind = PJ_OPTION_STRING,
      .offset = offsetof(struct pj_rebuild_options, from),
      .argument = "WHERE",
-     .help = "Where reading begins: earliest (the default), an offset for all partitions, offsets "
-             "for some (TOPIC/PARTITION=OFFSET,…; the others from their beginnings), or a time in "
-             "RFC 3339: then the first record whose Kafka timestamp is not before it. Or recordings "
-             "(FILE,…), for history that is no longer in the topics: they are read first, then the "
-             "topics from their beginnings."},
+     .help =
+         "Where reading begins: earliest (the default), an offset for all partitions, offsets "
+         "for some (TOPIC/PARTITION=OFFSET,…; the others from their beginnings), or a time in "
+         "RFC 3339: then the first record whose Kafka timestamp is not before it. Or recordings "
+         "(FILE,…), for history that is no longer in the topics: they are read first, then the "
+         "topics from their beginnings."},
     {.name = "to",
      .kind = PJ_OPTION_STRING,
      .offset = offsetof(struct pj_rebuild_options, to),

@@ -33,8 +33,7 @@ static void add_schema(struct pj_recorded_feed *feed, const struct pj_recorded *
     feed->schemas = reallocarray(feed->schemas, feed->schema_count + 1, sizeof *feed->schemas);
     if (feed->schemas == NULL)
         abort();
-    feed->schemas[feed->schema_count++] =
-        (struct known_schema){item->id, copy_text(item->schema)};
+    feed->schemas[feed->schema_count++] = (struct known_schema){item->id, copy_text(item->schema)};
 }
 
 /* The last one stands, should an id come twice. */
@@ -60,8 +59,8 @@ static int next(void *context, struct pj_fed_record *record, struct pj_error *er
         }
         free(feed->topic);
         feed->topic = copy_text(item.topic);
-        *record = (struct pj_fed_record){feed->topic,      item.key.data,     item.key.length,
-                                         item.value.data,  item.value.length, item.timestamp_ms};
+        *record = (struct pj_fed_record){feed->topic,     item.key.data,     item.key.length,
+                                         item.value.data, item.value.length, item.timestamp_ms};
         return 1;
     }
     return status;

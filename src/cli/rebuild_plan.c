@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which offsets a rebuild reads: --from and --to, partition by partition. */
+#include "base/time_text.h"
 #include "cli/rebuild.h"
-#include "cli/time_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -238,8 +238,7 @@ static int check_ends(const struct pj_rebuild_run *run, const struct pj_kafka_ra
     for (size_t i = 0; i < range_count; i++) {
         for (size_t l = 0; l < live_count; l++) {
             if (live[l].partition == ranges[i].partition &&
-                strcmp(live[l].topic, ranges[i].topic) == 0 &&
-                live[l].next_offset > ranges[i].end)
+                strcmp(live[l].topic, ranges[i].topic) == 0 && live[l].next_offset > ranges[i].end)
                 return pj_error_fatal(
                     error, PJ_EXIT_TOPIC_RECREATED,
                     "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
