@@ -101,6 +101,11 @@ class Process:
 
     def wait(self, deadline=STOP_DEADLINE, code=0):
         """Waits for the end, which must come by itself and with that exit code."""
+        ended = self.wait_for_end(deadline)
+        assert ended == code, f"{self.log.name} ended with {ended}:\n{self.tail()}"
+
+    def wait_for_end(self, deadline=STOP_DEADLINE):
+        """Waits for the end, which must come by itself; its exit code."""
         self.ended_as_asked = True
         try:
             ended = self._process.wait(deadline)
@@ -109,7 +114,7 @@ class Process:
             self._process.wait()
             pytest.fail(f"{self.log.name} did not end within {deadline} s:\n{self.tail()}")
         self.check()
-        assert ended == code, f"{self.log.name} ended with {ended}:\n{self.tail()}"
+        return ended
 
     def stop(self, deadline=STOP_DEADLINE):
         self.ask_to_stop()
