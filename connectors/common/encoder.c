@@ -108,21 +108,6 @@ void pj_encoded_free(struct pj_encoded *encoded)
 
 /* --- fields ---------------------------------------------------------------------------------- */
 
-bool pj_is_uuid(struct pj_bytes text)
-{
-    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-    const char *c = text.data;
-    if (c == NULL || text.length != sizeof form - 1)
-        return false;
-    for (size_t i = 0; i < sizeof form - 1; i++) {
-        bool digit = (c[i] >= '0' && c[i] <= '9') || (c[i] >= 'a' && c[i] <= 'f') ||
-                     (c[i] >= 'A' && c[i] <= 'F');
-        if (form[i] == 'x' ? !digit : c[i] != '-')
-            return false;
-    }
-    return true;
-}
-
 /* The record that is filled, and the first thing that went wrong; what follows does nothing. */
 struct filling {
     avro_value_t *record;

@@ -128,7 +128,4 @@ int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_ev
 int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event *event,
                       struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Whether a text is a UUID as the encoder takes it: 8-4-4-4-12 hexadecimal digits. */
-bool pj_is_uuid(struct pj_bytes text);
-
 #endif

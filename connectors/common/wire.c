@@ -20,3 +20,18 @@ bool pj_wire_schema_id(struct pj_bytes value, int32_t *schema_id)
                            (uint32_t)bytes[3] << 8 | (uint32_t)bytes[4]);
     return true;
 }
+
+bool pj_is_uuid(struct pj_bytes text)
+{
+    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    const char *c = text.data;
+    if (c == NULL || text.length != sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < sizeof form - 1; i++) {
+        bool digit = (c[i] >= '0' && c[i] <= '9') || (c[i] >= 'a' && c[i] <= 'f') ||
+                     (c[i] >= 'A' && c[i] <= 'F');
+        if (form[i] == 'x' ? !digit : c[i] != '-')
+            return false;
+    }
+    return true;
+}

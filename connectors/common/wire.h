@@ -29,4 +29,7 @@ void pj_wire_put_header(uint8_t header[PJ_WIRE_HEADER_SIZE], int32_t schema_id);
 /* False where the value cannot be of the wire format: null, too short, or another first byte. */
 bool pj_wire_schema_id(struct pj_bytes value, int32_t *schema_id);
 
+/* Whether a text is a UUID as events hold it: 8-4-4-4-12 hexadecimal digits. */
+bool pj_is_uuid(struct pj_bytes text);
+
 #endif

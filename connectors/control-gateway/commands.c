@@ -18,10 +18,11 @@
 #include "base/log.h"
 
 #include <jansson.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESOLVED_MOST = 1000 };
+enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10 };
 
 /* One request about a command that is in hand. */
 struct handling {
@@ -285,6 +286,8 @@ static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_are
     while (sem_wait(&gateway->parsers) != 0)
         ; /* EINTR */
     int status = pj_envelope_parse(body, arena, envelope, error);
+    if (body.length > LARGE_BODY)
+        malloc_trim(0); /* what was parsed was many times that */
     sem_post(&gateway->parsers);
     return status;
 }

@@ -19,6 +19,7 @@ struct pj_connection {
     int fd;
     enum stage stage;
     int64_t deadline_ms;
+    int64_t left_ms; /* of the time for the request, while it is worked on */
 };
 
 struct pj_connections {
@@ -164,7 +165,13 @@ void pj_connection_receives(struct pj_connection *connection)
 
 bool pj_connection_works(struct pj_connection *connection)
 {
+    connection->left_ms = connection->deadline_ms - pj_clock_monotonic_ms();
     return enter(connection, WORKING, 0);
+}
+
+void pj_connection_resumes(struct pj_connection *connection)
+{
+    enter(connection, RECEIVING, connection->left_ms);
 }
 
 void pj_connection_sends(struct pj_connection *connection)

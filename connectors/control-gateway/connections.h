@@ -28,6 +28,8 @@ int64_t pj_connections_count(struct pj_connections *connections);
 void pj_connection_receives(struct pj_connection *connection);
 /* It is whole; false: too late, its 408 is sent. */
 bool pj_connection_works(struct pj_connection *connection);
+/* It is not whole yet, and part of it was worked on: the time goes on from where it stood. */
+void pj_connection_resumes(struct pj_connection *connection);
 /* Part of a streamed answer is taken: the next one must be within the time, too. */
 void pj_connection_sends(struct pj_connection *connection);
 /* Between requests. */

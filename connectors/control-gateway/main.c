@@ -4,6 +4,7 @@
 #include "control-gateway/gateway.h"
 #include "control-gateway/server.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HELP_WIDTH = 80, PARSERS = 4, RETRY_MS = 500, KEYS_TIMEOUT_MS = 120000 };
+enum { HELP_WIDTH = 80, PARSERS = 2, ARENAS = 2, RETRY_MS = 500, KEYS_TIMEOUT_MS = 120000 };
 
 #define AT(member) offsetof(struct pj_gateway_settings, member)
 
@@ -370,6 +371,8 @@ static int run(const struct pj_gateway_settings *settings, const struct pj_confi
                                  .metrics = pj_metrics_new()};
     struct pj_metrics_server *server = NULL;
     int status = 0;
+    /* A thread for each connection: with an arena for each, what one has given back stays. */
+    mallopt(M_ARENA_MAX, ARENAS);
     sem_init(&gateway.parsers, 0, PARSERS);
     add_metrics(&gateway);
     if (settings->metrics_address != NULL) {

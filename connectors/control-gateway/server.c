@@ -129,7 +129,7 @@ static struct pj_reply *take_streamed(struct pj_exchange *exchange, const char *
     if (!pj_connection_works(exchange->slot)) /* the service's time is not the client's */
         return pj_gateway_error(408, "the request was not complete in time", NULL);
     int status = pj_transfer_write(exchange->transfer, data, length, &error);
-    pj_connection_receives(exchange->slot);
+    pj_connection_resumes(exchange->slot);
     return status == 0 ? NULL : pj_gateway_error(503, error.message, NULL);
 }
 

@@ -294,7 +294,7 @@ int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
     transfer->activity_ms = pj_clock_monotonic_ms(); /* a slow client is no slow service */
     go_on(transfer, &transfer->is_receiving_paused);
     while (transfer->in_length == 0 && !transfer->is_done) {
-        if (turn(transfer, error) != 0)
+        if (turn(transfer, error) != 0 && transfer->in_length == 0)
             return -1;
         go_on(transfer, &transfer->is_receiving_paused);
     }

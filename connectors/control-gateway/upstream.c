@@ -170,7 +170,10 @@ int pj_upstream_failure(CURLcode code, struct pj_error *error)
 {
     if (code == CURLE_OPERATION_TIMEDOUT)
         return pj_error_set(error, PJ_RETRY, "the automation service does not answer in time");
-    return pj_error_set(error, PJ_RETRY, "the automation service cannot be reached (%s)",
+    if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+        return pj_error_set(error, PJ_RETRY, "the automation service cannot be reached (%s)",
+                            curl_easy_strerror(code));
+    return pj_error_set(error, PJ_RETRY, "the automation service broke off (%s)",
                         curl_easy_strerror(code));
 }
 

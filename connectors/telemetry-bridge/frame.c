@@ -2,8 +2,8 @@
 #include "telemetry-bridge/frame.h"
 
 #include "base/time_text.h"
+#include "common/json_slice.h"
 #include "projectionist/value.h"
-#include "telemetry-bridge/json_slice.h"
 
 #include <jansson.h>
 #include <math.h>

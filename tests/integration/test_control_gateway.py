@@ -9,16 +9,13 @@ import socket
 import threading
 import time
 import uuid
-from types import SimpleNamespace
 
 import pytest
-from lib import avro, events, kafka
+from lib import gateway as gateway_lib
+from lib import kafka
 from lib.automation_service import AutomationService
-from lib.consumers import Consumers
 from lib.database import wait_until
-
-KEYS = "safari.idempotency-keys"
-
+from lib.gateway import KEYS, PROGRAM, Gateways, command, new_id, post, published, read_answer, request
 
 @pytest.fixture
 def service():
@@ -28,75 +25,20 @@ def service():
 
 @pytest.fixture
 def topics():
-    kafka.delete_topics(*events.TOPICS, KEYS)
-    kafka.create_topics(*events.TOPICS, partitions=3)
-    kafka.create_topics(KEYS, partitions=1, config={"cleanup.policy": "compact"})
-    events.register_schemas()
+    gateway_lib.new_topics()
 
 
 @pytest.fixture
 def gateways(tmp_path, service, topics):
     """Starts gateways: gateways() gives one that is ready. At the end each must have ended well."""
-    programs = Consumers(tmp_path, {"GATEWAY_UPSTREAM": service.url})
-
-    def start(**variables):
-        program = programs.start("control-gateway", **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
-        program.api = int(program.wait_for_log(r'msg=listening port=(\d+)')[1])
-        return program
-
-    start.programs = programs
-    yield start
-    programs.end()
+    gateways = Gateways(tmp_path, service)
+    yield gateways
+    gateways.end()
 
 
 @pytest.fixture
 def gateway(gateways):
     return gateways()
-
-
-def request(port, method, path, body=None, headers=None, timeout=60):
-    """One request on a connection of its own: status, headers, bytes and, where it is, JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        if isinstance(body, (dict, list)):
-            body = json.dumps(body).encode()
-        connection.request(method, path, body, headers or {})
-        return read_answer(connection.getresponse())
-    finally:
-        connection.close()
-
-
-def read_answer(response):
-    content = response.read()
-    try:
-        parsed = json.loads(content)
-    except ValueError:
-        parsed = None
-    return SimpleNamespace(status=response.status, headers=dict(response.getheaders()),
-                           content=content, json=parsed)
-
-
-def post(gateway, body, **options):
-    return request(gateway.api, "POST", "/v1/commands", body, **options)
-
-
-def published(topic="safari.commands"):
-    """The events of a topic, decoded by fastavro, with the records' keys."""
-    found = []
-    for record in kafka.read(topic):
-        _, event = avro.decode(record.value, avro.schema_text(topic))
-        event["record_key"] = record.key.decode()
-        found.append(event)
-    return found
-
-
-def command(key=None, **more):
-    return {"type": "flow.run", "payload": {"a": 1.10},
-            **({"idempotency_key": key} if key else {}), **more}
-
-
-def new_id():
-    return str(uuid.uuid4())
 
 
 # --- answers and events ----------------------------------------------------------------------
@@ -116,7 +58,7 @@ def masked(answer):
 
 
 def test_every_answer_is_the_services_own(gateway, service):
-    cancelled, known = new_id(), new_id()
+    known = new_id()
     session = {"platform": "tiktok", "metadata": {"a": [1, 2]}}
     requests = [
         ("POST", "/v1/commands", command()),
@@ -125,9 +67,7 @@ def test_every_answer_is_the_services_own(gateway, service):
         ("POST", "/v1/commands", {"type": "sora.clean", "payload": {}}),
         ("POST", "/v1/commands", {"payload": {}}),
         ("POST", "/v1/commands", {"type": ""}),
-        ("POST", "/v1/commands", {"type": "sora.generate", "payload": {"prompt": "x"},
-                                  "command_id": cancelled}),
-        ("POST", f"/v1/commands/{cancelled}/cancel", {}),
+        ("POST", "/v1/commands", {"type": "sora.generate", "payload": {"prompt": "x"}}),
         ("POST", f"/v1/commands/{known}/cancel", None),
         ("GET", f"/v1/commands/{known}", None),
         ("GET", "/v1/commands?status=NONE&since=2026", None),
@@ -148,6 +88,11 @@ def test_every_answer_is_the_services_own(gateway, service):
             service.restart()
         passed = request(gateway.api, method, path, body)
         assert masked(passed) == masked(direct), (method, path, body)
+    service.speed = 0.01
+    for port in (service.http_port, gateway.api):
+        waiting = post(gateway, {"type": "sora.generate", "payload": {"prompt": "x"}})
+        answer = request(port, "POST", f"/v1/commands/{waiting.json['command_id']}/cancel")
+        assert answer.status == 200 and answer.json == {"cancelled": True}
 
 
 def test_a_command_is_published_whole(gateway, service):
@@ -502,7 +447,7 @@ def test_large_bodies(gateway, service):
     before = resident(gateway)
     large = b'{"type":"x","payload":{"a":"' + b"x" * (10 << 20) + b'"}}'
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: post(gateway, large), range(40)))
+        answers = list(pool.map(lambda _: post(gateway, large), range(24)))
     assert {answer.status for answer in answers} == {413}
     assert "1048576 bytes" in answers[0].json["error"]
 
@@ -522,11 +467,13 @@ def test_large_bodies(gateway, service):
     # Small bytes that are large when parsed.
     dense = b'{"type":"x","payload":{"a":[' + b"[]," * 340000 + b"1]}}"
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: post(gateway, dense).status, range(40)))
+        answers = list(pool.map(lambda _: post(gateway, dense).status, range(24)))
     assert set(answers) <= {202, 413}
     grown = resident(gateway) - before
     print(f"resident memory grew by {grown / 2**20:.0f} MiB to {resident(gateway) / 2**20:.0f}")
-    assert grown < 600 << 20  # with AddressSanitizer's quarantine of 256 MiB
+    with open(f"/proc/{gateway.pid}/exe", "rb") as program:
+        sanitized = b"__asan_init" in program.read()  # it keeps what was freed, and adds to each
+    assert grown < (700 if sanitized else 200) << 20
 
 
 def raw(gateway, *parts, timeout=30):
@@ -546,7 +493,7 @@ def test_slow_clients_disturb_nobody(gateways, service):
     slow = []
     beginnings = (b"", b"POST /v1/com", b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nX: ",
                   b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-                  b"PUT /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na")
+                  b"PUT /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\na")
     for number in range(150):
         connection = socket.create_connection(("127.0.0.1", gateway.api), timeout=30)
         connection.sendall(beginnings[number % len(beginnings)])
@@ -599,7 +546,7 @@ def test_limits_have_clear_answers(gateways, service):
     assert b" 200 " in raw(gateway, head + b"\r\n").split(b"\r\n")[0]
     long_header = raw(gateway, head + b"X: " + b"x" * 20000 + b"\r\n\r\n")
     assert long_header.split(b"\r\n")[0].endswith(b"431 Request Header Fields Too Large")
-    assert raw(gateway, b"GET /v1\x00 HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 4")
+    assert raw(gateway, head.replace(b"/sora", b"\x00") + b"\r\n").startswith(b"HTTP/1.1 4")
     assert raw(gateway, b"rubbish\r\n\r\n").startswith((b"HTTP/1.1 4", b""))
     both = head.replace(b"GET", b"POST") + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n"
     assert b" 400 " in raw(gateway, both + b"\r\n2\r\n{}\r\n0\r\n\r\n").split(b"\r\n")[0]
@@ -666,13 +613,24 @@ def test_bodies_stream_both_ways(gateway, service):
 def test_head_and_a_service_that_breaks_off(gateway, service):
     assert request(gateway.api, "HEAD", "/health").content == b""
 
+    go_on = threading.Event()
+
     def broken():
         yield b"x" * 100
+        go_on.wait(30)
         raise ConnectionError
 
     service.routes[("GET", "/v1/broken")] = (200, {}, broken)
-    with pytest.raises(http.client.IncompleteRead):
-        request(gateway.api, "GET", "/v1/broken")
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.api, timeout=30)
+    connection.request("GET", "/v1/broken")
+    response = connection.getresponse()
+    assert response.read(100) == b"x" * 100
+    go_on.set()
+    with pytest.raises(http.client.IncompleteRead):  # not as if that were all
+        response.read()
+    connection.close()
+    answer = request(gateway.api, "GET", "/v1/broken")  # of what nothing was passed on yet
+    assert answer.status == 503 and "broke off" in answer.json["error"]
     service.stop()
     answer = request(gateway.api, "GET", "/v1/commands")
     assert answer.status == 503 and "cannot be reached" in answer.json["error"]
@@ -740,7 +698,7 @@ def test_many_at_once_share_transactions(gateway, service):
 
 def test_missing_topic_is_named(gateways, service):
     kafka.delete_topics(KEYS)
-    program = gateways.programs.start("control-gateway", GATEWAY_LISTEN="127.0.0.1:0")
+    program = gateways.programs.start(PROGRAM, GATEWAY_LISTEN="127.0.0.1:0")
     program.wait(1)
     program.wait_for_log(f"no topic {KEYS}; 'projectionist topics create'")
 
@@ -752,7 +710,7 @@ def test_missing_topic_is_named(gateways, service):
     ({"KAFKA_TRANSACTIONAL_ID": "x"}, "transactional.id"),
 ])
 def test_wrong_settings_are_named(gateways, variables, reason):
-    program = gateways.programs.start("control-gateway",
+    program = gateways.programs.start(PROGRAM,
                                       **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
     program.wait(2)
     program.wait_for_log(reason)

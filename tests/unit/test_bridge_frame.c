@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frames of both wires, and what fits neither. */
+#include "common/json_slice.h"
 #include "telemetry-bridge/frame.h"
-#include "telemetry-bridge/json_slice.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""control-gateway while Kafka or the registry is away: each command is published and executed once,
+and nobody is told what is not so. The service is the stand-in."""
+
+import concurrent.futures
+import http.client
+import threading
+import time
+
+import pytest
+from lib import gateway as gateway_lib
+from lib.automation_service import AutomationService
+from lib.database import wait_until
+from lib.gateway import Gateways, command, post, published, request
+from processes import away
+
+
+@pytest.fixture
+def service(servers):
+    with AutomationService(speed=1000) as service:
+        yield service
+
+
+@pytest.fixture
+def gateways(tmp_path, service):
+    gateway_lib.new_topics()
+    gateways = Gateways(tmp_path, service)
+    yield gateways
+    gateways.end()
+
+
+def test_kafka_is_away(gateways, service):
+    gateway = gateways(PUBLISH_TIMEOUT="2s")
+    with away("kafka"):
+        first = post(gateway, command("k"))
+        assert first.status == 503 and "Kafka" in first.json["error"], first.json
+        wait_until(lambda: gateway.get("/readyz")[0] == 503, message="it says that it is ready")
+        assert gateway.get("/livez")[0] == 200
+        opened = request(gateway.api, "POST", "/v1/sessions", {"platform": "x"})
+        assert opened.status == 503 and "nothing was done" in opened.json["error"]
+        assert request(gateway.api, "GET", "/v1/commands").status == 200
+        assert not service.executions and not service.sessions
+    wait_until(lambda: post(gateway, command("k")).status == 202, 60, "it does not recover")
+    wait_until(lambda: gateway.get("/readyz")[0] == 200, message="it is not ready")
+    assert len(published()) == 1 and set(service.executions.values()) == {1}
+    assert list(service.executions) == [published()[0]["command_id"]]
+
+
+def test_kafka_restarts_in_mid_traffic(gateways, service):
+    """Twice, once for longer than transactions may take, so that their end is not known."""
+    gateway = gateways(PUBLISH_TIMEOUT="3s", TRANSACTION_TIMEOUT="5s")
+    accepted, failures, stopping = {}, [], threading.Event()
+
+    def client(number):
+        step = 0
+        while not stopping.is_set() or step == 0:
+            key = f"{number}-{step}"
+            while key not in accepted:
+                try:
+                    answer = post(gateway, command(key), timeout=30)
+                except (OSError, http.client.HTTPException) as failure:
+                    failures.append(repr(failure))
+                    return
+                if answer.status == 202:
+                    accepted[key] = answer.json["command_id"]
+                elif answer.status != 503:
+                    failures.append((answer.status, answer.json))
+                    return
+            step += 1
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        running = [pool.submit(client, number) for number in range(20)]
+        try:
+            for seconds in (0, 9):
+                seen = len(accepted)
+                wait_until(lambda: len(accepted) > seen + 50, 90, "nothing goes on")
+                with away("kafka"):
+                    began = time.monotonic()
+                    wait_until(lambda: time.monotonic() - began >= seconds)
+            seen = len(accepted)
+            wait_until(lambda: len(accepted) > seen + 50, 90, "nothing goes on")
+        finally:
+            stopping.set()
+        for one in running:
+            one.result()
+    assert not failures, failures[:5]
+    assert set(service.executions.values()) == {1}
+    assert set(service.executions) == set(accepted.values())
+    events = published()
+    stored = {event["body"][1]["idempotency_key"]: event["command_id"] for event in events}
+    assert len(events) == len(accepted) and stored == accepted
+    print(f"{len(accepted)} commands")
+
+
+def test_waits_for_the_registry_at_the_start(gateways, service):
+    with away("registry"):
+        program = gateways.programs.start(gateway_lib.PROGRAM, GATEWAY_LISTEN="127.0.0.1:0")
+        program.wait_for_log("waiting for the schema registry")
+        assert program.get("/readyz")[0] == 503
+    program.api = int(program.wait_for_log(r"msg=listening port=(\d+)")[1])
+    assert post(program, command()).status == 202
