@@ -31,6 +31,7 @@ SERVICE, GATEWAY, BRIDGE = "automation-service", "control-gateway", "telemetry-b
 INTERRUPTED = ("what it started has ended, the cluster may be up: deploy/local/cluster down stops "
                "it and removes its data")
 
+KEY_PREFIX = "live-demo-"  # of idempotency keys: by them the other demo knows these commands
 SPEED = 8  # times faster than in life: a video takes 9 s
 WORKERS = 3  # videos at the same time; with the first three, all others wait in the queue
 START_SECONDS = 60  # until all programs are ready
@@ -259,7 +260,7 @@ class Live:
         """Sends the commands, each request twice: as a client does that got no answer in time."""
         self.session = expect(201, f"{self.url}/v1/sessions", "POST", {"platform": "sora"})["id"]
         for command in self.commands:
-            command.key = f"demo-{uuid.uuid4()}"
+            command.key = f"{KEY_PREFIX}{uuid.uuid4()}"
             body = {"type": command.type, "payload": command.payload,
                     "idempotency_key": command.key,
                     "target": {"session_id": self.session, "platform": "sora"}}

@@ -3,10 +3,10 @@
  * projectionist offsets set: makes a group go on elsewhere. It takes the partitions as another
  * consumer would, so whoever has them cannot commit past the change.
  */
+#include "base/time_text.h"
 #include "cli/confirm.h"
 #include "cli/offsets.h"
 #include "cli/text_table.h"
-#include "base/time_text.h"
 
 #include <jansson.h>
 #include <stdlib.h>

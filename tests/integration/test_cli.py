@@ -16,6 +16,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from cli_support import ADMIN_WAIT, REPOSITORY, cli, environment, temporary_database
+from lib.database import wait_until
 
 USAGE, DATABASE, UNAVAILABLE = 2, 6, 7
 CONNECTOR_TOPICS = {"safari.bridge-cursors": "compact", "safari.idempotency-keys": "compact",
@@ -40,6 +41,9 @@ def remove(admin, names):
             future.result(ADMIN_WAIT)
         except Exception as error:
             assert "UNKNOWN_TOPIC" in str(error), (name, error)
+    # A broker that is asked next may not have heard of it yet.
+    wait_until(lambda: not any(partitions_of(admin, name) for name in names), ADMIN_WAIT,
+               "a deleted topic is still there")
 
 
 @pytest.fixture

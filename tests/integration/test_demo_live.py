@@ -66,6 +66,21 @@ def test_rows_are_seen_to_change_and_the_counts_are_right(start, world, tmp_path
 
 
 @pytest.mark.slow
+def test_a_lost_frame_is_noticed(start, world, tmp_path):
+    world.database.execute("""
+        CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER lose BEFORE INSERT ON safari_events FOR EACH ROW
+            WHEN (NEW.type = 'sora.usage.checked') EXECUTE FUNCTION lose()""")
+    output = tmp_path / "output"
+    with open(output, "wb") as stdout:
+        status = start(stdout).wait(DEADLINE)
+    text = output.read_text()
+    assert status == 1, text
+    assert re.search(r"frames sent by the service; in safari_events +61 +60\n", text)
+    assert text.splitlines()[-1].startswith("demo: the tables are not what was sent: frames sent")
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_all_that_it_started(start, tmp_path):
     output = tmp_path / "output"
     with open(output, "wb") as stdout:
