@@ -71,6 +71,9 @@ struct pj_rebuild_options {
          .help = "Print one JSON object instead of text for people."},                             \
         PJ_CLI_TIMEOUT_OPTION
 
+/* Exit codes of verify. */
+enum { PJ_VERIFY_EQUAL = 0, PJ_VERIFY_DIFFERENT = 1, PJ_VERIFY_UNKNOWN = 2 };
+
 /* One projection on its way. */
 struct pj_rebuild_run {
     const struct pj_rebuild_options *options;
@@ -92,7 +95,8 @@ struct pj_rebuild_run {
 /*
  * The projections that the operand names, one after the other (`all`: all of this program, in the
  * order in which their foreign keys refer to one another), each by `each`, which returns an exit
- * code or -1 with *error. Ends with the first that fails; otherwise with the greatest exit code.
+ * code or -1 with *error. Ends with the first that fails (to
+ * verify one of all does not keep the others from it); otherwise with the greatest exit code.
  */
 int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
                     bool verify, int (*each)(struct pj_rebuild_run *run, struct pj_error *error),

@@ -204,6 +204,10 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
             strcmp(config->operands[0], projection->name) != 0)
             continue;
         int status = run_one(config, options, verify, projection, kafka, cluster_id, each, error);
+        if (status < 0 && verify && strcmp(config->operands[0], "all") == 0) {
+            fprintf(stderr, "projectionist verify: %s\n", error->message);
+            status = PJ_VERIFY_UNKNOWN; /* of this one; the others can be told */
+        }
         worst = status < 0 || status > worst ? status : worst;
     }
     pj_kafka_close(kafka);

@@ -51,8 +51,11 @@ static void print_value(const json_t *value)
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     if (text == NULL)
         return;
+    int most = VALUE_MOST;
+    while (strlen(text) > VALUE_MOST && ((unsigned char)text[most] & 0xc0) == 0x80)
+        most--; /* not within a character */
     if (strlen(text) > VALUE_MOST)
-        printf("%.*s…", VALUE_MOST, text);
+        printf("%.*s…", most, text);
     else
         fputs(text, stdout);
     free(text);

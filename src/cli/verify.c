@@ -2,15 +2,13 @@
 /* projectionist verify: are the tables what the topics say? */
 #include "cli/rebuild.h"
 
-enum { EQUAL = 0, DIFFERENT = 1, UNKNOWN = 2 };
-
 static int verify(struct pj_rebuild_run *run, struct pj_error *error)
 {
     int status = pj_rebuild_prepare(run, error);
     if (status == PJ_REBUILD_FILLED)
         status = pj_rebuild_compare(run->rebuild, &run->difference, error);
     if (status == PJ_REBUILD_STOPPED)
-        return UNKNOWN;
+        return PJ_VERIFY_UNKNOWN;
     if (status != PJ_REBUILD_FILLED)
         return -1;
     bool equal = run->difference.total == 0;
@@ -18,14 +16,14 @@ static int verify(struct pj_rebuild_run *run, struct pj_error *error)
         pj_rebuild_show_json(run, equal ? "equal" : "different");
     else
         pj_rebuild_show(run);
-    return equal ? EQUAL : DIFFERENT;
+    return equal ? PJ_VERIFY_EQUAL : PJ_VERIFY_DIFFERENT;
 }
 
 static int run(const struct pj_config *config, const void *options, struct pj_error *error)
 {
     int status = pj_rebuild_each(config, options, true, verify, error);
     if (status < 0)
-        error->exit_code = UNKNOWN;
+        error->exit_code = PJ_VERIFY_UNKNOWN;
     return status;
 }
 

@@ -372,10 +372,15 @@ static bool caught_up(const struct pj_engine *engine)
     for (size_t i = 0; i < count; i++) {
         const struct pj_partition *partition = partitions[i];
         assigned += partition->assigned;
-        if (partition->stop_offset >= 0 && partition->next_offset >= partition->stop_offset)
+        if (!partition->assigned)
             continue;
-        if (partition->assigned &&
-            (!partition->at_end || partition->end_offset > partition->next_offset))
+        /* An end that was seen may be from before the stretch grew; the stretch's is not. */
+        if (partition->stop_offset >= 0) {
+            if (partition->next_offset < partition->stop_offset)
+                return false;
+            continue;
+        }
+        if (!partition->at_end || partition->end_offset > partition->next_offset)
             return false;
     }
     return assigned > 0 || pj_clock_monotonic_ms() - engine->settled_since > EMPTY_SETTLE_MS;

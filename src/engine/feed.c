@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records that do not come from Kafka. Each feed is a partition of its own of every topic, with a
- * negative number (-1, -2, …): so it has an offset, its batches are committed like any other, and an
- * interrupted attempt goes on where it was. None of that reaches the live tables.
+ * negative number (-1, -2, …): so it has an offset, its batches are committed like any other, and
+ * an interrupted attempt goes on where it was. None of that reaches the live tables.
  */
 #include "engine/rebuild_internal.h"
 

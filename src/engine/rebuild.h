@@ -37,7 +37,7 @@ struct pj_fed_record {
 struct pj_feed {
     int64_t count; /* how many, for the progress */
     int (*next)(void *context, struct pj_fed_record *record,
-                struct pj_error *error);           /* 1, 0 at the end, -1 */
+                struct pj_error *error);              /* 1, 0 at the end, -1 */
     const char *(*schema)(void *context, int32_t id); /* of the writer, or NULL */
     void *context;
 };

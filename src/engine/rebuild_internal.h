@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of a rebuild share: rebuild.c (the way from opening to the swap), shadow.c (the
- * shadow tables, and what is written beside the rows), feed.c (records from elsewhere), older.c (facts of records that are
- * gone).
+ * What the files of a rebuild share: rebuild.c (from opening to filling), swap.c (comparing and
+ * swapping), shadow.c (the shadow tables, and what is written beside the rows), feed.c (records
+ * from elsewhere), older.c (facts of records that are gone).
  */
 #ifndef PJ_ENGINE_REBUILD_INTERNAL_H
 #define PJ_ENGINE_REBUILD_INTERNAL_H
@@ -25,7 +25,7 @@ struct pj_rebuild {
     size_t gap_count;
     struct pj_stretch *discarded;
     size_t discarded_count;
-    char discarded_digest[40]; /* of which letters those are */
+    char discarded_digest[40];    /* of which letters those are */
     struct pj_stretch *stretches; /* sorted */
     size_t stretch_count;
     struct pj_stretch *due; /* those of them that the engine is to read on */
@@ -40,6 +40,10 @@ struct pj_rebuild {
 
 /* Opens the control connection where it is not open, and locks the projection's rebuilds. */
 int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Which letters are given up: rows follow from that, too. */
+int pj_rebuild_digest_discarded(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                                char digest[40], struct pj_error *error) PJ_MUST_CHECK;
 
 /* topic, partition, next_offset, start_offset of the live group, in the order in which commits lock
  * them; `lock`: until the end of the transaction. */

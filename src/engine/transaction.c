@@ -271,8 +271,10 @@ static int fenced(struct pj_engine *engine, struct pj_error *error)
 {
     if (engine->shadow != NULL)
         return pj_error_fatal(error, PJ_EXIT_FENCED,
-                              "another process works on the same rebuild of %s: %s",
-                              engine->projection->name, error->message);
+                              "the tables beside the live ones are not as they were left: another "
+                              "process works on them, or Postgres came back from a crash; nothing "
+                              "was changed, and the same command begins anew (%s)",
+                              error->message);
     pj_metric_add(engine->numbers.fenced, 1);
     pj_log(PJ_WARN, "fenced: the batch is forgotten, joining the group anew",
            pj_f_str("reason", error->message));

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
+#include "engine/rebuild_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TRIES_MOST = 20, TRY_AGAIN_MS = 250, ROUNDS_MOST = 4 };
+
+/* Where the live group has gone past a stretch's end, the stretch grows. A partition that only the
+ * live group knows (a topic that grew) begins where that began. */
+static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error)
+{
+    struct pj_result *rows;
+    *grew = false;
+    if (pj_rebuild_read_live(rebuild, true, &rows, error) != 0)
+        return -1;
+    int status = 0;
+    for (int row = 0; row < pj_result_rows(rows) && status == 0; row++) {
+        const char *topic = pj_result_value(rows, row, 0, NULL);
+        int32_t partition = (int32_t)pj_rebuild_number(rows, row, 1);
+        int64_t next = pj_rebuild_number(rows, row, 2);
+        struct pj_stretch *stretch =
+            pj_rebuild_stretch(rebuild, topic, partition, pj_rebuild_number(rows, row, 3));
+        if (next > stretch->end && rebuild->settings->follow) {
+            stretch->end = next;
+            *grew = true;
+        } else if (next < stretch->end && rebuild->settings->verify) {
+            status = pj_error_fatal(error, PJ_EXIT_FAILED,
+                                    "the offset of %s [%d] was set back to %lld meanwhile; try "
+                                    "again",
+                                    topic, (int)partition, (long long)next);
+        }
+    }
+    pj_result_free(rows);
+    return status;
+}
+
+/*
+ * In an open transaction: nobody writes the live tables any more, and the shadow is as far as they
+ * are. Offsets first, in the order in which every commit locks them.
+ */
+static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    bool grew;
+    if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
+        follow(rebuild, &grew, error) != 0 ||
+        pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0)
+        return -1;
+    return grew ? pj_rebuild_fill(rebuild, error) : PJ_REBUILD_FILLED;
+}
+
+/* Most of what came meanwhile is read before anybody has to wait. */
+static int catch_up(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    bool grew = true;
+    int status = PJ_REBUILD_FILLED;
+    for (int round = 0; round < ROUNDS_MOST && grew && status == PJ_REBUILD_FILLED; round++) {
+        if (follow(rebuild, &grew, error) != 0)
+            return -1;
+        if (grew)
+            status = pj_rebuild_fill(rebuild, error);
+    }
+    return status;
+}
+
+static void find_settings(const struct pj_rebuild *rebuild, struct pj_difference_settings *find)
+{
+    *find = (struct pj_difference_settings){
+        .projection = rebuild->settings->projection,
+        .shadow = rebuild->schema,
+        .keep_older = rebuild->settings->keep_older,
+        .samples = rebuild->settings->samples,
+    };
+}
+
+/*
+ * On the connection that compares, in its transaction: the shadow is what was read. When Postgres
+ * comes back from a crash it empties what is not logged, while the offsets in the books stay.
+ */
+static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                        struct pj_error *error)
+{
+    struct pj_result *result;
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT FROM \"%s\".stretches LIMIT 1", rebuild->schema);
+    if (pj_postgres_query(postgres, sql, 0, NULL, &result, error) != 0)
+        return -1;
+    bool whole = pj_result_rows(result) == 1;
+    pj_result_free(result);
+    if (!whole)
+        return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
+                              "Postgres came back from a crash, which emptied the tables beside "
+                              "the live ones; nothing was changed, and the same command begins "
+                              "anew");
+    char digest[40];
+    if (pj_rebuild_digest_discarded(rebuild, postgres, digest, error) != 0)
+        return -1;
+    if (strcmp(digest, rebuild->discarded_digest) == 0)
+        return PJ_REBUILD_FILLED;
+    return pj_error_fatal(error, PJ_EXIT_FAILED,
+                          "dead letters were discarded meanwhile; nothing was changed, and the "
+                          "same command begins anew");
+}
+
+/* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */
+static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                       struct pj_error *error)
+{
+    struct pj_difference_settings find;
+    struct pj_postgres *snapshot = NULL;
+    find_settings(rebuild, &find);
+    int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_postgres_open(&snapshot, &rebuild->control_settings, error);
+    if (status == PJ_REBUILD_FILLED)
+        status =
+            pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);
+    pj_postgres_rollback(rebuild->control);
+    if (status == PJ_REBUILD_FILLED)
+        status = check_shadow(rebuild, snapshot, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_difference_find(difference, snapshot, &find, error);
+    if (snapshot != NULL)
+        pj_postgres_rollback(snapshot);
+    pj_postgres_close(snapshot);
+    return status;
+}
+
+static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error)
+{
+    struct pj_difference_settings find;
+    find_settings(rebuild, &find);
+    int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = check_shadow(rebuild, rebuild->control, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_difference_find(difference, rebuild->control, &find, error);
+    if (status != PJ_REBUILD_FILLED) {
+        pj_postgres_rollback(rebuild->control);
+        return status;
+    }
+    if (pj_difference_apply(rebuild->control, &find, error) == 0 &&
+        pj_rebuild_move_offsets(rebuild, error) == 0 &&
+        pj_rebuild_settle_letters(rebuild, error) == 0 &&
+        pj_rebuild_write_down(rebuild, difference, error) == 0) {
+        rebuild->in_doubt = true;
+        if (pj_postgres_script(rebuild->control, "COMMIT", error) == 0)
+            return PJ_REBUILD_FILLED;
+        rebuild->in_doubt = pj_postgres_broken(rebuild->control);
+    }
+    pj_postgres_rollback(rebuild->control);
+    if (!rebuild->in_doubt) /* else it may turn out to be what was written */
+        pj_difference_free(difference);
+    return -1;
+}
+
+/* A commit whose answer was lost did happen, if what it wrote down is there. */
+static int settle_doubt(struct pj_rebuild *rebuild, struct pj_difference *difference, bool *swapped,
+                        struct pj_error *error)
+{
+    struct pj_result *result;
+    *swapped = false;
+    if (!rebuild->in_doubt)
+        return 0;
+    const char *parameters[] = {rebuild->id};
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT 1 FROM projectionist.rebuilds WHERE id = $1::bigint", 1,
+                          parameters, &result, error) != 0)
+        return -1;
+    *swapped = pj_result_rows(result) == 1;
+    pj_result_free(result);
+    rebuild->in_doubt = false;
+    if (!*swapped)
+        pj_difference_free(difference);
+    return 0;
+}
+
+typedef int attempt(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error);
+
+/* Conflicts with the live consumers, and servers that come back, are tried again. */
+static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
+                     struct pj_difference *difference, struct pj_error *error)
+{
+    for (int tries = 1;; tries++) {
+        bool swapped = false;
+        int status = pj_rebuild_connect(rebuild, error);
+        if (status == 0)
+            status = settle_doubt(rebuild, difference, &swapped, error);
+        if (swapped)
+            return PJ_REBUILD_FILLED;
+        if (status == 0 && tries == 1)
+            status = catch_up(rebuild, error);
+        if (status == 0) {
+            pj_difference_free(difference);
+            status = try_once(rebuild, difference, error);
+        }
+        if (status >= 0 || error->class != PJ_RETRY || tries == TRIES_MOST)
+            return status;
+        nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);
+    }
+}
+
+int pj_rebuild_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                       struct pj_error *error)
+{
+    int status = try_often(rebuild, try_compare, difference, error);
+    if (status != PJ_REBUILD_FILLED || !rebuild->settings->verify)
+        return status;
+    return pj_rebuild_write_down(rebuild, difference, error);
+}
+
+int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
+                    struct pj_error *error)
+{
+    return try_often(rebuild, try_swap, difference, error);
+}
