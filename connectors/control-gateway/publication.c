@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control-gateway/publisher_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAITING_MOST = 10000, WAITING_BYTES_MOST = 64 << 20 };
+
+struct pj_publication *pj_publication_new(void)
+{
+    struct pj_publication *publication = calloc(1, sizeof *publication);
+    if (publication == NULL)
+        abort();
+    atomic_store(&publication->references, 1);
+    return publication;
+}
+
+static char *copy(struct pj_bytes bytes)
+{
+    char *copied = malloc(bytes.length + 1);
+    if (copied == NULL)
+        abort();
+    if (bytes.length > 0)
+        memcpy(copied, bytes.data, bytes.length);
+    copied[bytes.length] = '\0';
+    return copied;
+}
+
+void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
+                        struct pj_bytes key, struct pj_bytes value)
+{
+    if (publication->record_count == PJ_RECORDS_MOST)
+        abort();
+    publication->records[publication->record_count++] =
+        (struct record){.topic = topic,
+                        .key = copy(key),
+                        .key_length = key.length,
+                        .value = value.data != NULL ? copy(value) : NULL,
+                        .value_length = value.length};
+    publication->bytes += key.length + value.length;
+}
+
+void pj_publication_release(struct pj_publication *publication)
+{
+    if (publication == NULL || atomic_fetch_sub(&publication->references, 1) > 1)
+        return;
+    for (size_t i = 0; i < publication->record_count; i++) {
+        free(publication->records[i].key);
+        free(publication->records[i].value);
+    }
+    free(publication);
+}
+
+int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *publication,
+                        struct pj_error *error)
+{
+    int status = 0;
+    pthread_mutex_lock(&publisher->mutex);
+    if (publisher->has_ended) {
+        status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
+    } else if (publisher->waiting >= WAITING_MOST ||
+               publisher->waiting_bytes + publication->bytes > WAITING_BYTES_MOST) {
+        status = pj_error_set(error, PJ_RETRY, "too much waits for Kafka already");
+    } else {
+        atomic_fetch_add(&publication->references, 1);
+        publication->next = NULL;
+        *publisher->last = publication;
+        publisher->last = &publication->next;
+        publisher->waiting++;
+        publisher->waiting_bytes += publication->bytes;
+        pthread_cond_broadcast(&publisher->changed);
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    return status;
+}
+
+struct timespec pj_publisher_in_ms(int64_t ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += ms % 1000 * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *publication,
+                      int64_t timeout_ms, struct pj_error *error)
+{
+    struct timespec until = pj_publisher_in_ms(timeout_ms);
+    int status = 0;
+    pthread_mutex_lock(&publisher->mutex);
+    while (publication->state < DONE && !publisher->has_ended && status == 0)
+        status = pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
+    if (publication->state == DONE) {
+        status = 0;
+    } else if (publication->state == REFUSED) {
+        *error = publication->error;
+        status = -1;
+    } else if (publisher->has_ended) {
+        status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
+    } else {
+        status = 1;
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    return status;
+}
+
+void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication **place)
+{
+    struct pj_publication *publication = *place;
+    *place = publication->next;
+    if (publisher->last == &publication->next)
+        publisher->last = place;
+    publisher->waiting--;
+    publisher->waiting_bytes -= publication->bytes;
+    publication->next = NULL;
+}
+
+bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *publication)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    struct pj_publication **place = &publisher->first;
+    while (*place != NULL && *place != publication)
+        place = &(*place)->next;
+    bool found = *place != NULL;
+    if (found)
+        pj_publisher_take_out(publisher, place);
+    pthread_mutex_unlock(&publisher->mutex);
+    if (found)
+        pj_publication_release(publication);
+    return found;
+}
+
+bool pj_publisher_is_away(struct pj_publisher *publisher)
+{
+    return atomic_load(&publisher->is_away);
+}
+
+bool pj_publisher_has_failed(struct pj_publisher *publisher, struct pj_error *error)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    bool failed = publisher->has_failed;
+    if (failed)
+        *error = publisher->failure;
+    pthread_mutex_unlock(&publisher->mutex);
+    return failed;
+}

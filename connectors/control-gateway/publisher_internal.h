@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two files of the publisher share: publisher.c, its thread, and publication.c, whoever
+ * has something to publish. */
+#ifndef PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
+#define PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
+
+#include "control-gateway/publisher.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+enum { PJ_RECORDS_MOST = 3, PJ_PUBLICATION_TOPICS = 3 };
+
+struct record {
+    enum pj_publication_topic topic;
+    char *key;
+    char *value; /* NULL: null */
+    size_t key_length, value_length;
+};
+
+struct pj_publication {
+    struct pj_publication *next;
+    struct record records[PJ_RECORDS_MOST];
+    size_t record_count, bytes;
+    atomic_int references;
+    enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
+    bool is_refused;                             /* of the thread, before it becomes the state */
+    bool is_found;                               /* read back from PJ_KEYS_TOPIC */
+    struct pj_error error;
+};
+
+struct pj_publisher {
+    struct pj_publisher_settings settings;
+    char transactional_id[256];
+    struct pj_producer *producer;
+    struct pj_producer_topic *topics[PJ_PUBLICATION_TOPICS];
+    struct pj_publication *batch; /* of the thread: what its transaction holds */
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool is_away;
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t changed;
+    struct pj_publication *first, **last;
+    size_t waiting, waiting_bytes;
+    bool is_stopping, has_ended;
+    int64_t give_up_ms; /* when stopping */
+    bool has_failed;
+    struct pj_error failure;
+    struct pj_metric *transactions, *published, *aborted, *latency;
+};
+
+/* Takes one out of those that wait; under the mutex. */
+void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication **place);
+
+/* The monotonic time so many milliseconds from now. */
+struct timespec pj_publisher_in_ms(int64_t ms);
+
+#endif
