@@ -139,6 +139,7 @@ def test_a_full_disk_is_waited_for(world):
     world.assert_as_if_undisturbed(stream)
 
 
+@pytest.mark.changes_tables
 def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
     consumers, stream, _ = settle(world, 30, seed=74)
     recorder = consumers["event-recorder"]
