@@ -89,6 +89,7 @@ struct pj_rebuild_run {
     size_t feed_count;
     struct pj_rebuild *rebuild;
     struct pj_progress *progress;
+    char label[192]; /* of the progress; it says more as it goes on */
     struct pj_difference difference;
 };
 

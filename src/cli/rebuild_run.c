@@ -46,11 +46,16 @@ static int take_settings(struct pj_rebuild_run *run, struct pj_error *error)
     return 0;
 }
 
-static void show_progress(void *context, int64_t done, int64_t total)
+static void show_progress(void *context, const struct pj_rebuild_progress *progress)
 {
     struct pj_rebuild_run *run = context;
-    pj_progress_set_total(run->progress, total);
-    pj_progress_update(run->progress, done);
+    int length = snprintf(run->label, sizeof run->label, "%s %s",
+                          run->verify ? "verifying" : "rebuilding", run->projection->name);
+    if (progress->partitions > 0 && length > 0 && (size_t)length < sizeof run->label)
+        snprintf(run->label + length, sizeof run->label - (size_t)length,
+                 ", %zu of %zu partitions read", progress->finished, progress->partitions);
+    pj_progress_set_total(run->progress, progress->total);
+    pj_progress_update(run->progress, progress->done);
 }
 
 static void fill_settings(struct pj_rebuild_run *run)
@@ -109,16 +114,14 @@ static int plan(struct pj_rebuild_run *run, struct pj_error *error)
 
 int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
 {
-    char label[128];
-    snprintf(label, sizeof label, "%s %s", run->verify ? "verifying" : "rebuilding",
-             run->projection->name);
     struct pj_progress_settings progress = {
-        .out = stderr, .label = label, .unit = "records", .plain_lines = true};
+        .out = stderr, .label = run->label, .unit = "records", .plain_lines = true};
     fill_settings(run);
     if (take_settings(run, error) != 0 || pj_rebuild_open_feeds(run, error) != 0 ||
         pj_rebuild_open(&run->rebuild, &run->settings, error) != 0 || plan(run, error) != 0)
         return -1;
     run->progress = pj_progress_new(&progress);
+    show_progress(run, &(struct pj_rebuild_progress){0});
     int status = pj_rebuild_fill(run->rebuild, error);
     pj_progress_free(run->progress);
     run->progress = NULL;

@@ -88,7 +88,9 @@ static int read_feed(struct feeding *feeding, struct pj_error *error)
             return -1;
         if (pj_engine_stopping(engine))
             return PJ_REBUILD_STOPPED;
-        settings->progress(settings->context, feeding->seen, feeding->feed->count);
+        settings->progress(
+            settings->context,
+            &(struct pj_rebuild_progress){.done = feeding->seen, .total = feeding->feed->count});
     }
     return PJ_REBUILD_FILLED;
 }

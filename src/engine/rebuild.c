@@ -264,21 +264,24 @@ struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
 static void show_progress(void *context, const struct pj_engine *engine)
 {
     struct pj_rebuild *rebuild = context;
-    int64_t done = 0;
-    int64_t total = 0;
+    struct pj_rebuild_progress progress = {.partitions = rebuild->stretch_count};
     size_t count;
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
     for (size_t s = 0; s < rebuild->stretch_count; s++) {
         const struct pj_stretch *stretch = &rebuild->stretches[s];
-        total += stretch->end - stretch->begin;
+        progress.total += stretch->end - stretch->begin;
+        progress.finished += stretch->end == stretch->begin;
         for (size_t p = 0; p < count; p++) {
             const struct pj_partition *partition = partitions[p];
-            if (partition->number == stretch->partition && partition->next_offset > 0 &&
-                strcmp(partition->topic, stretch->topic) == 0)
-                done += partition->next_offset - stretch->begin;
+            if (partition->number != stretch->partition || partition->epoch == 0 ||
+                strcmp(partition->topic, stretch->topic) != 0)
+                continue;
+            progress.done += partition->next_offset - stretch->begin;
+            progress.finished +=
+                stretch->end > stretch->begin && partition->next_offset >= stretch->end;
         }
     }
-    rebuild->settings->progress(rebuild->settings->context, done, total);
+    rebuild->settings->progress(rebuild->settings->context, &progress);
 }
 
 /* The stretches that are not read to their ends yet. */

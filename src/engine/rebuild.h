@@ -42,6 +42,12 @@ struct pj_feed {
     void *context;
 };
 
+/* How far it is. */
+struct pj_rebuild_progress {
+    int64_t done, total; /* records */
+    size_t finished, partitions;
+};
+
 /* All is kept, not copied. */
 struct pj_rebuild_settings {
     const struct pj_projection *projection;
@@ -57,8 +63,8 @@ struct pj_rebuild_settings {
     size_t feed_count;
     int samples;
     volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
-    /* Records read so far and in all; called now and then. */
-    void (*progress)(void *context, int64_t done, int64_t total);
+    /* Called now and then. */
+    void (*progress)(void *context, const struct pj_rebuild_progress *progress);
     void *context;
 };
 
