@@ -175,9 +175,12 @@ static int check_operand(const struct pj_config *config, const struct pj_rebuild
         if (strcmp(pj_projections[i]->name, config->operands[0]) == 0)
             return 0;
     }
-    return pj_error_fatal(error, PJ_EXIT_USAGE,
-                          "'%s' is no projection of this program; 'projectionist %s' has the list",
-                          config->operands[0], "rebuild --help");
+    char names[512] = "";
+    for (size_t i = 0, length = 0; i < pj_projection_count && length < sizeof names; i++)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s, ",
+                                   pj_projections[i]->name);
+    return pj_error_fatal(error, PJ_EXIT_USAGE, "'%s' is no projection of this program: %sor all",
+                          config->operands[0], names);
 }
 
 int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
