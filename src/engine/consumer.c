@@ -82,8 +82,8 @@ static const char *const defaults[][2] = {
 /* For bulk: Postgres must never wait for Kafka. */
 static const char *const bulk_defaults[][2] = {
     {"queued.min.messages", "100000"},
-    {"queued.max.messages.kbytes", "32768"},
-    {"fetch.message.max.bytes", "1048576"},
+    {"queued.max.messages.kbytes", "16384"},
+    {"fetch.message.max.bytes", "524288"},
 };
 
 static int configure(rd_kafka_conf_t *conf, const struct pj_consumer_settings *settings,
