@@ -19,6 +19,7 @@ struct pj_rebuild_options {
     const char *to;
     int64_t session_timeout_ms;
     int64_t batch_records;
+    int64_t workers;
     int64_t samples;
     bool keep_older;
     bool drop_older;
@@ -49,14 +50,23 @@ struct pj_rebuild_options {
          .help = "As the session-tracker has it.",                                                 \
          .least = 1,                                                                               \
          .most = INT64_C(1000) * 86400 * 3650},                                                    \
+        {.name = "workers",                                                                        \
+         .kind = PJ_OPTION_INTEGER,                                                                \
+         .offset = offsetof(struct pj_rebuild_options, workers),                                   \
+         .fallback = "0",                                                                          \
+         .argument = "N",                                                                          \
+         .least = 0,                                                                               \
+         .most = 16,                                                                               \
+         .help = "How many read side by side, each with connections of its own to Kafka and to "   \
+                 "Postgres and each its share of the partitions; 0: one a processor, at most 4."}, \
         {.name = "batch-records",                                                                  \
          .kind = PJ_OPTION_INTEGER,                                                                \
          .offset = offsetof(struct pj_rebuild_options, batch_records),                             \
-         .fallback = "20000",                                                                      \
+         .fallback = "10000",                                                                      \
          .argument = "N",                                                                          \
          .least = 1,                                                                               \
          .most = 1000000,                                                                          \
-         .help = "The most records in one transaction of the shadow tables."},                     \
+         .help = "The most records in one transaction of a worker."},                              \
         {.name = "samples",                                                                        \
          .kind = PJ_OPTION_INTEGER,                                                                \
          .offset = offsetof(struct pj_rebuild_options, samples),                                   \

@@ -11,7 +11,11 @@
 #include <unistd.h>
 
 enum { LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000, BATCH_BYTES = 32 << 20 };
-enum { SETTINGS_MOST = 8, INTERRUPTED = 130 };
+enum {
+    WORKERS_MOST = 4, /* unless more are asked for */
+    SETTINGS_MOST = 8,
+    INTERRUPTED = 130
+};
 
 static volatile sig_atomic_t stop_requests;
 
@@ -58,6 +62,14 @@ static void show_progress(void *context, const struct pj_rebuild_progress *progr
     pj_progress_update(run->progress, progress->done);
 }
 
+static int choose_workers(int64_t asked)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (asked > 0)
+        return (int)asked;
+    return processors < 1 ? 1 : processors < WORKERS_MOST ? (int)processors : WORKERS_MOST;
+}
+
 static void fill_settings(struct pj_rebuild_run *run)
 {
     const struct pj_rebuild_options *options = run->options;
@@ -84,6 +96,7 @@ static void fill_settings(struct pj_rebuild_run *run)
         .verify = run->verify,
         .follow = run->verify || options->to == NULL || strcmp(options->to, "now") == 0,
         .keep_older = options->keep_older,
+        .workers = choose_workers(options->workers),
         .samples = (int)options->samples,
         .stop = &stop_requests,
         .progress = show_progress,

@@ -23,7 +23,7 @@ enum {
 
 bool pj_engine_stopping(const struct pj_engine *engine)
 {
-    return *engine->stop > 0;
+    return *engine->stop > 0 || (engine->shadow != NULL && atomic_load(engine->shadow->halted));
 }
 
 void pj_engine_set_ready(struct pj_engine *engine, const char *reason)

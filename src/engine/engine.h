@@ -17,6 +17,7 @@
 #include "engine/write.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 
 /* A record on its way through a batch. */
 struct pj_item {
@@ -51,6 +52,7 @@ struct pj_shadow {
     size_t stretch_count;
     const struct pj_stretch *discarded; /* of one record each; sorted by pj_stretch_compare */
     size_t discarded_count;
+    const atomic_bool *halted; /* a stop, too: of this run and those beside it */
     /* Called now and then. */
     void (*progress)(void *context, const struct pj_engine *engine);
     void *context;

@@ -21,7 +21,7 @@ struct feeding {
 
 static int take(struct feeding *feeding, struct pj_error *error)
 {
-    struct pj_engine *engine = &feeding->rebuild->engine;
+    struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
     size_t count = engine->projection->source_count;
     for (;;) {
         pj_arena_reset(engine->work);
@@ -44,7 +44,7 @@ static int take(struct feeding *feeding, struct pj_error *error)
 /* Into the batch, unless nobody here reads its topic or an attempt before has committed it. */
 static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
 {
-    struct pj_engine *engine = &feeding->rebuild->engine;
+    struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
     struct pj_batch *batch = engine->current;
     size_t source = 0;
     while (source < engine->projection->source_count &&
@@ -70,7 +70,7 @@ static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
 
 static int read_feed(struct feeding *feeding, struct pj_error *error)
 {
-    struct pj_engine *engine = &feeding->rebuild->engine;
+    struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
     const struct pj_rebuild_settings *settings = feeding->rebuild->settings;
     struct pj_fed_record fed;
     int more = 1;
@@ -97,7 +97,7 @@ static int read_feed(struct feeding *feeding, struct pj_error *error)
 
 static int feed_one(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
 {
-    struct pj_engine *engine = &rebuild->engine;
+    struct pj_engine *engine = &rebuild->workers[0].engine;
     size_t sources = engine->projection->source_count;
     struct feeding feeding = {
         .rebuild = rebuild,

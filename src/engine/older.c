@@ -44,7 +44,7 @@ static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const stru
 static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_statement *statement,
                      uint8_t last[16], int *rows, struct pj_error *error)
 {
-    struct pj_engine *engine = &rebuild->engine;
+    struct pj_engine *engine = &rebuild->workers[0].engine;
     struct pj_result *page;
     pj_arena_reset(engine->work);
     struct pj_value after = pj_uuid(last);
@@ -64,7 +64,7 @@ static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_s
 static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
 {
     const struct pj_projection *projection = rebuild->settings->projection;
-    struct pj_engine *engine = &rebuild->engine;
+    struct pj_engine *engine = &rebuild->workers[0].engine;
     char *name = pj_arena_printf(rebuild->arena, "state_%s_%s", projection->name,
                                  projection->entities[index].name);
     for (char *c = name; *c; c++) {

@@ -8,14 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    IDLE_IN_TRANSACTION_MS = 60000,
-    TRIES_MOST = 20,
-    TRY_AGAIN_MS = 250,
-    ROUNDS_MOST = 4,
-    CLOSE_MS = 2000,
-    DROPS_MOST = 2
-};
+enum { IDLE_IN_TRANSACTION_MS = 60000, DROPS_MOST = 2 };
 
 /* --- opening --------------------------------------------------------------------------------- */
 
@@ -161,6 +154,7 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         abort();
     rebuild->settings = settings;
     rebuild->arena = pj_arena_new();
+    pthread_mutex_init(&rebuild->showing, NULL);
     rebuild->started_ms = pj_clock_wall_ms();
     name_schema(rebuild);
     snprintf(rebuild->shadow_group, sizeof rebuild->shadow_group, "%s/%s", settings->group,
@@ -186,9 +180,7 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     if (rebuild == NULL)
         return;
     struct pj_error ignored;
-    if (rebuild->engine_open)
-        pj_engine_close(&rebuild->engine);
-    pj_metrics_free(rebuild->engine.metrics);
+    pj_rebuild_close_workers(rebuild);
     /* What is left behind costs room on the disk, and the next attempt finds it. That a connection
      * is lost shows when it is used. */
     for (int tries = 0; drop && rebuild->control != NULL && tries < DROPS_MOST; tries++) {
@@ -198,6 +190,7 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     }
     pj_postgres_close(rebuild->control);
     pj_arena_free(rebuild->arena);
+    pthread_mutex_destroy(&rebuild->showing);
     free(rebuild->live);
     free(rebuild->stretches);
     free(rebuild);
@@ -257,110 +250,4 @@ struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
         return unread;
     free(unread);
     return NULL;
-}
-
-/* --- filling --------------------------------------------------------------------------------- */
-
-static void show_progress(void *context, const struct pj_engine *engine)
-{
-    struct pj_rebuild *rebuild = context;
-    struct pj_rebuild_progress progress = {.partitions = rebuild->stretch_count};
-    size_t count;
-    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
-    for (size_t s = 0; s < rebuild->stretch_count; s++) {
-        const struct pj_stretch *stretch = &rebuild->stretches[s];
-        progress.total += stretch->end - stretch->begin;
-        progress.finished += stretch->end == stretch->begin;
-        for (size_t p = 0; p < count; p++) {
-            const struct pj_partition *partition = partitions[p];
-            if (partition->number != stretch->partition || partition->epoch == 0 ||
-                strcmp(partition->topic, stretch->topic) != 0)
-                continue;
-            progress.done += partition->next_offset - stretch->begin;
-            progress.finished +=
-                stretch->end > stretch->begin && partition->next_offset >= stretch->end;
-        }
-    }
-    rebuild->settings->progress(rebuild->settings->context, &progress);
-}
-
-/* The stretches that are not read to their ends yet. */
-static size_t list_due(struct pj_rebuild *rebuild)
-{
-    size_t known = 0;
-    size_t due = 0;
-    struct pj_partition *const *partitions = NULL;
-    if (rebuild->engine.topics_seen)
-        partitions = pj_consumer_partitions(rebuild->engine.consumer, &known);
-    rebuild->due = pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof *rebuild->due);
-    for (size_t s = 0; s < rebuild->stretch_count; s++) {
-        const struct pj_stretch *stretch = &rebuild->stretches[s];
-        bool reached = false;
-        for (size_t p = 0; p < known; p++)
-            reached = reached ||
-                      (partitions[p]->number == stretch->partition && partitions[p]->epoch > 0 &&
-                       partitions[p]->next_offset >= stretch->end &&
-                       strcmp(partitions[p]->topic, stretch->topic) == 0);
-        if (!reached)
-            rebuild->due[due++] = *stretch;
-    }
-    return due;
-}
-
-static int open_engine(struct pj_rebuild *rebuild, struct pj_error *error)
-{
-    const struct pj_rebuild_settings *settings = rebuild->settings;
-    struct pj_engine *engine = &rebuild->engine;
-    if (rebuild->engine_open)
-        return 0;
-    rebuild->consumer_settings = *settings->consumer;
-    rebuild->consumer_settings.until_caught_up = true;
-    rebuild->consumer_settings.shutdown_timeout_ms = CLOSE_MS;
-    *engine = (struct pj_engine){
-        .stop = settings->stop,
-        .metrics = pj_metrics_new(),
-        .setting_values = (int64_t *)settings->setting_values,
-        .shadow = &rebuild->shadow,
-        .identity =
-            {
-                .group = rebuild->shadow_group,
-                .owner = rebuild->control_settings.application_name,
-                .rebuilt_group = settings->group,
-            },
-    };
-    rebuild->shadow = (struct pj_shadow){
-        .schema = rebuild->schema,
-        .discarded = rebuild->discarded,
-        .discarded_count = rebuild->discarded_count,
-        .progress = show_progress,
-        .context = rebuild,
-    };
-    rebuild->engine_open = true;
-    return pj_engine_open(engine, settings->projection, &rebuild->consumer_settings,
-                          settings->config, error);
-}
-
-int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
-{
-    if (open_engine(rebuild, error) != 0)
-        return -1;
-    struct pj_engine *engine = &rebuild->engine;
-    if (!rebuild->feeds_read && rebuild->settings->feed_count > 0) {
-        int status = pj_rebuild_read_feeds(rebuild, error);
-        if (status != PJ_REBUILD_FILLED)
-            return status;
-    }
-    rebuild->feeds_read = true;
-    rebuild->shadow.stretch_count = list_due(rebuild);
-    rebuild->shadow.stretches = rebuild->due;
-    if (engine->topics_seen)
-        pj_consumer_request(engine->consumer, rebuild->due, rebuild->shadow.stretch_count);
-    if (rebuild->shadow.stretch_count > 0 && pj_engine_run(engine, error) != 0)
-        return -1;
-    if (pj_engine_stopping(engine))
-        return PJ_REBUILD_STOPPED;
-    if (!rebuild->settings->keep_older || rebuild->older_kept)
-        return PJ_REBUILD_FILLED;
-    rebuild->older_kept = true;
-    return pj_rebuild_keep_older(rebuild, error);
 }

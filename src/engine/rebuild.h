@@ -61,6 +61,7 @@ struct pj_rebuild_settings {
     bool keep_older;   /* facts of records that are not read stay */
     const struct pj_feed *feeds; /* read before the stretches */
     size_t feed_count;
+    int workers; /* how many read side by side, each with a connection of its own */
     int samples;
     volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
     /* Called now and then. */

@@ -1,14 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of a rebuild share: rebuild.c (from opening to filling), swap.c (comparing and
- * swapping), shadow.c (the shadow tables, and what is written beside the rows), feed.c (records
- * from elsewhere), older.c (facts of records that are gone).
+ * What the files of a rebuild share: rebuild.c (opening and planning), fill.c (the workers that
+ * read), swap.c (comparing and swapping), shadow.c (the shadow tables, and what is written beside
+ * the rows), feed.c (records from elsewhere), older.c (facts of records that are gone).
  */
 #ifndef PJ_ENGINE_REBUILD_INTERNAL_H
 #define PJ_ENGINE_REBUILD_INTERNAL_H
 
 #include "engine/engine.h"
 #include "engine/rebuild.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { PJ_WORKERS_MOST = 16 };
+
+/* Reads its share of the stretches into the shadow tables: a replica among others. */
+struct pj_worker {
+    struct pj_rebuild *rebuild;
+    struct pj_engine engine;
+    struct pj_shadow shadow;
+    struct pj_stretch *due; /* what is left to read of its share */
+    size_t due_count;
+    bool open;
+    pthread_t thread;
+    int status; /* of its last run, with the error where that is not 0 */
+    struct pj_error error;
+};
 
 struct pj_rebuild {
     const struct pj_rebuild_settings *settings;
@@ -28,11 +46,12 @@ struct pj_rebuild {
     char discarded_digest[40];    /* of which letters those are */
     struct pj_stretch *stretches; /* sorted */
     size_t stretch_count;
-    struct pj_stretch *due; /* those of them that the engine is to read on */
-    struct pj_shadow shadow;
+    int64_t *reached;        /* of each stretch, for the progress */
+    pthread_mutex_t showing; /* whoever shows it holds this */
     struct pj_settings consumer_settings;
-    struct pj_engine engine;
-    bool engine_open;
+    struct pj_worker workers[PJ_WORKERS_MOST]; /* the first also reads what is not in Kafka */
+    size_t worker_count;                       /* 0: not open yet */
+    atomic_bool halted;                        /* one of them failed: the others end */
     bool feeds_read;
     bool older_kept;
     bool in_doubt; /* the swap's COMMIT had no answer */
@@ -64,6 +83,8 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error) 
 int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
                           struct pj_error *error) PJ_MUST_CHECK;
+
+void pj_rebuild_close_workers(struct pj_rebuild *rebuild);
 
 /* Reads the feeds into the shadow, from where an interrupted attempt left them. Returns as
  * pj_rebuild_fill. */

@@ -358,14 +358,11 @@ static void make_entity(struct pj_statements *statements, size_t index)
         make_timed_entity(statements, name, entity);
         return;
     }
-    /* LockRows runs above the sort: locks are taken in the order of the keys. In a shadow there is
-     * nobody to lock out. */
+    /* LockRows runs above the sort: locks are taken in the order of the keys. */
     entity->load = state_statement(
         statements, name, "load",
-        statements->schema != NULL
-            ? "SELECT key, facts FROM @ WHERE key = ANY($1)"
-            : "SELECT key, facts FROM @ WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
-        keys_type, 1);
+        "SELECT key, facts FROM @ WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE", keys_type,
+        1);
     /* No ON CONFLICT: a key that another transaction claimed meanwhile must fail this one. */
     entity->insert = state_statement(statements, name, "insert",
                                      "INSERT INTO @ (key, facts) "

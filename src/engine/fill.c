@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Filling the shadow tables. Several workers share the partitions as the replicas of a consumer
+ * group do: each is an engine of its own, with its own connections, and they meet only in Postgres,
+ * where the same locks keep them apart. That they may is the law: rows do not depend on who reads
+ * what when.
+ */
+#include "engine/rebuild_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLOSE_MS = 2000 };
+
+/* --- progress -------------------------------------------------------------------------------- */
+
+static const struct pj_partition *partition_of(const struct pj_engine *engine,
+                                               const struct pj_stretch *stretch)
+{
+    size_t count;
+    if (!engine->topics_seen)
+        return NULL;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    for (size_t p = 0; p < count; p++) {
+        if (partitions[p]->number == stretch->partition && partitions[p]->epoch != 0 &&
+            strcmp(partitions[p]->topic, stretch->topic) == 0)
+            return partitions[p];
+    }
+    return NULL;
+}
+
+/* Whose stretch it is stays the same when others are added. */
+static struct pj_worker *worker_of(struct pj_rebuild *rebuild, size_t stretch)
+{
+    return &rebuild->workers[stretch % rebuild->worker_count];
+}
+
+/* Called by each worker; what the others have reached is what they last said. */
+static void show_progress(void *context, const struct pj_engine *engine)
+{
+    struct pj_worker *worker = context;
+    struct pj_rebuild *rebuild = worker->rebuild;
+    struct pj_rebuild_progress progress = {.partitions = rebuild->stretch_count};
+    pthread_mutex_lock(&rebuild->showing);
+    for (size_t s = 0; s < rebuild->stretch_count; s++) {
+        const struct pj_stretch *stretch = &rebuild->stretches[s];
+        const struct pj_partition *partition =
+            worker_of(rebuild, s) == worker ? partition_of(engine, stretch) : NULL;
+        if (partition != NULL)
+            rebuild->reached[s] = partition->next_offset;
+        progress.total += stretch->end - stretch->begin;
+        progress.finished += rebuild->reached[s] >= stretch->end;
+        if (rebuild->reached[s] > stretch->begin)
+            progress.done += rebuild->reached[s] - stretch->begin;
+    }
+    rebuild->settings->progress(rebuild->settings->context, &progress);
+    pthread_mutex_unlock(&rebuild->showing);
+}
+
+/* --- workers --------------------------------------------------------------------------------- */
+
+static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    *worker = (struct pj_worker){
+        .rebuild = rebuild,
+        .shadow =
+            {
+                .schema = rebuild->schema,
+                .discarded = rebuild->discarded,
+                .discarded_count = rebuild->discarded_count,
+                .halted = &rebuild->halted,
+                .progress = show_progress,
+                .context = worker,
+            },
+        .engine =
+            {
+                .stop = settings->stop,
+                .metrics = pj_metrics_new(),
+                .setting_values = (int64_t *)settings->setting_values,
+                .shadow = &worker->shadow,
+                .identity =
+                    {
+                        .group = rebuild->shadow_group,
+                        .owner = rebuild->control_settings.application_name,
+                        .rebuilt_group = settings->group,
+                    },
+            },
+        .open = true,
+    };
+    return pj_engine_open(&worker->engine, settings->projection, &rebuild->consumer_settings,
+                          settings->config, error);
+}
+
+static int open_workers(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    size_t count =
+        settings->workers < PJ_WORKERS_MOST ? (size_t)settings->workers : PJ_WORKERS_MOST;
+    if (rebuild->worker_count > 0)
+        return 0;
+    if (count > rebuild->stretch_count)
+        count = rebuild->stretch_count;
+    rebuild->worker_count = count > 0 ? count : 1;
+    rebuild->consumer_settings = *settings->consumer;
+    rebuild->consumer_settings.until_caught_up = true;
+    rebuild->consumer_settings.shutdown_timeout_ms = CLOSE_MS;
+    for (size_t w = 0; w < rebuild->worker_count; w++) {
+        if (open_worker(rebuild, &rebuild->workers[w], error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+void pj_rebuild_close_workers(struct pj_rebuild *rebuild)
+{
+    for (size_t w = 0; w < rebuild->worker_count; w++) {
+        struct pj_worker *worker = &rebuild->workers[w];
+        if (!worker->open)
+            continue;
+        pj_engine_close(&worker->engine);
+        pj_metrics_free(worker->engine.metrics);
+    }
+}
+
+/* --- one run --------------------------------------------------------------------------------- */
+
+/* Deals out the stretches that are not read to their ends yet. */
+static void deal(struct pj_rebuild *rebuild)
+{
+    rebuild->reached = pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof(int64_t));
+    for (size_t w = 0; w < rebuild->worker_count; w++) {
+        rebuild->workers[w].due =
+            pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof(struct pj_stretch));
+        rebuild->workers[w].due_count = 0;
+    }
+    for (size_t s = 0; s < rebuild->stretch_count; s++) {
+        const struct pj_stretch *stretch = &rebuild->stretches[s];
+        struct pj_worker *worker = worker_of(rebuild, s);
+        const struct pj_partition *partition = partition_of(&worker->engine, stretch);
+        rebuild->reached[s] = partition != NULL ? partition->next_offset : stretch->begin;
+        if (partition == NULL || partition->next_offset < stretch->end)
+            worker->due[worker->due_count++] = *stretch;
+    }
+}
+
+static void *work(void *context)
+{
+    struct pj_worker *worker = context;
+    worker->status = 0;
+    worker->shadow.stretches = worker->due;
+    worker->shadow.stretch_count = worker->due_count;
+    if (worker->engine.topics_seen)
+        pj_consumer_request(worker->engine.consumer, worker->due, worker->due_count);
+    if (worker->due_count > 0)
+        worker->status = pj_engine_run(&worker->engine, &worker->error);
+    if (worker->status != 0)
+        atomic_store(&worker->rebuild->halted, true);
+    return NULL;
+}
+
+/* All of them to their ends; the error is that of the first that has one. */
+static int run_workers(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    size_t started = 1;
+    atomic_store(&rebuild->halted, false);
+    while (started < rebuild->worker_count &&
+           pthread_create(&rebuild->workers[started].thread, NULL, work,
+                          &rebuild->workers[started]) == 0)
+        started++;
+    /* Where there is no room for a thread, its share is read here, afterwards. */
+    work(&rebuild->workers[0]);
+    for (size_t w = 1; w < rebuild->worker_count; w++) {
+        if (w < started)
+            pthread_join(rebuild->workers[w].thread, NULL);
+        else
+            work(&rebuild->workers[w]);
+    }
+    for (size_t w = 0; w < rebuild->worker_count; w++) {
+        if (rebuild->workers[w].status == 0)
+            continue;
+        *error = rebuild->workers[w].error;
+        return -1;
+    }
+    return 0;
+}
+
+int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    if (open_workers(rebuild, error) != 0)
+        return -1;
+    if (!rebuild->feeds_read && rebuild->settings->feed_count > 0) {
+        int status = pj_rebuild_read_feeds(rebuild, error);
+        if (status != PJ_REBUILD_FILLED)
+            return status;
+    }
+    rebuild->feeds_read = true;
+    deal(rebuild);
+    if (run_workers(rebuild, error) != 0)
+        return -1;
+    if (*rebuild->settings->stop > 0)
+        return PJ_REBUILD_STOPPED;
+    if (!rebuild->settings->keep_older || rebuild->older_kept)
+        return PJ_REBUILD_FILLED;
+    rebuild->older_kept = true;
+    return pj_rebuild_keep_older(rebuild, error);
+}
