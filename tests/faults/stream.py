@@ -89,11 +89,9 @@ class Feed(threading.Thread):
             self._failure = failure
 
     def _produce(self):
-        # Kafka may be away for a while in the middle of it. Small batches: one that had piled up
-        # meanwhile was refused as too large (seen once).
+        # Kafka may be away for a while in the middle of it.
         producer = Producer({"bootstrap.servers": kafka.bootstrap_servers(), "linger.ms": 5,
-                             "enable.idempotence": True, "message.timeout.ms": 120000,
-                             "batch.size": 100000})
+                             "enable.idempotence": True, "message.timeout.ms": 120000})
         started = time.monotonic()
         for record in self._records:
             while self.sent >= (time.monotonic() - started) * self._rate:
