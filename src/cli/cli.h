@@ -98,6 +98,18 @@ struct pj_cli_servers {
         .most = 3600000                                                                            \
     }
 
+/* Of a command whose settings are the type: in its members `yes` and `json`. */
+#define PJ_CLI_YES_OPTION(type)                                                                    \
+    {                                                                                              \
+        .name = "yes", .letter = 'y', .kind = PJ_OPTION_BOOL, .offset = offsetof(type, yes),       \
+        .help = "Do not ask; needed where standard input is no terminal."                          \
+    }
+#define PJ_CLI_JSON_OPTION(type)                                                                   \
+    {                                                                                              \
+        .name = "json", .kind = PJ_OPTION_BOOL, .offset = offsetof(type, json),                    \
+        .help = "Print one JSON object instead of text for people."                                \
+    }
+
 /* Both fail with PJ_EXIT_USAGE, naming flag and variable, where nothing says where the server is.
  */
 int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *config,

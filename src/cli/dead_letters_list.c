@@ -139,10 +139,7 @@ static const struct pj_option options[] = {
      .argument = "STATUS",
      .choices = "open|replayed|discarded|all",
      .help = "Only letters that are in this state."},
-    {.name = "json",
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, json),
-     .help = "Print one JSON object instead of tables for people."},
+    PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };

@@ -323,10 +323,7 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
 static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTIONS,
     PJ_CLI_REGISTRY_OPTIONS,
-    {.name = "json",
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, json),
-     .help = "Print one JSON object instead of text for people."},
+    PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };

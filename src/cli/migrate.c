@@ -258,10 +258,7 @@ static const struct pj_option options[] = {
      .offset = offsetof(struct settings, directory),
      .argument = "DIR",
      .help = "Take the files from here instead of those built into the program."},
-    {.name = "json",
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, json),
-     .help = "Print one JSON object instead of lines for people."},
+    PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };

@@ -103,11 +103,7 @@ static const struct pj_option options[] = {
      .kind = PJ_OPTION_BOOL,
      .offset = offsetof(struct pj_rebuild_options, dry_run),
      .help = "Stop before anything is written, and show what would be."},
-    {.name = "yes",
-     .letter = 'y',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct pj_rebuild_options, yes),
-     .help = "Do not ask; needed where standard input is no terminal."},
+    PJ_CLI_YES_OPTION(struct pj_rebuild_options),
     PJ_REBUILD_OPTIONS,
     {0},
 };

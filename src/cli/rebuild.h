@@ -75,11 +75,7 @@ struct pj_rebuild_options {
          .least = 0,                                                                               \
          .most = 10000,                                                                            \
          .help = "How many differing rows of each table are shown."},                              \
-        {.name = "json",                                                                           \
-         .kind = PJ_OPTION_BOOL,                                                                   \
-         .offset = offsetof(struct pj_rebuild_options, json),                                      \
-         .help = "Print one JSON object instead of text for people."},                             \
-        PJ_CLI_TIMEOUT_OPTION
+        PJ_CLI_JSON_OPTION(struct pj_rebuild_options), PJ_CLI_TIMEOUT_OPTION
 
 /* Exit codes of verify. */
 enum { PJ_VERIFY_EQUAL = 0, PJ_VERIFY_DIFFERENT = 1, PJ_VERIFY_UNKNOWN = 2 };
