@@ -361,7 +361,16 @@ static void count(const struct pj_publisher *publisher, const struct pj_item *li
 
 static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error);
 
-/* One of the list will never be taken: each by itself, and what is refused becomes a letter. */
+static struct pj_item *middle_of(struct pj_item *list)
+{
+    struct pj_item *middle = list;
+    for (struct pj_item *end = list->next; end != NULL && end->next != NULL; end = end->next->next)
+        middle = middle->next;
+    return middle;
+}
+
+/* One of the list will never be taken, or all of it is too much at once: each half by itself, and
+ * what is refused alone becomes a letter. */
 static int publish_apart(struct pj_publisher *publisher, struct pj_item *list,
                          struct pj_error *error)
 {
@@ -376,15 +385,12 @@ static int publish_apart(struct pj_publisher *publisher, struct pj_item *list,
         pj_frame_refuse(list->frame, reason);
         return publish(publisher, list, error);
     }
-    int status = 0;
-    while (list != NULL && status == 0) {
-        struct pj_item *rest = list->next;
-        list->next = NULL;
-        status = publish(publisher, list, error);
-        list->next = rest;
-        list = rest;
-    }
-    return status;
+    struct pj_item *middle = middle_of(list);
+    struct pj_item *rest = middle->next;
+    middle->next = NULL;
+    int status = publish(publisher, list, error);
+    middle->next = rest;
+    return status == 0 ? publish(publisher, rest, error) : status;
 }
 
 /* Until the list is published, once. Returns 1 when it is time to go. */

@@ -406,6 +406,21 @@ def test_a_frame_that_kafka_refuses(world, scripted):
     assert cursors(bridge.wait_for_events(2)) == [f"{NOW}-1", f"{NOW}-3"]
 
 
+def test_its_neighbours_are_not_published_one_by_one(world, scripted):
+    kafka.delete_topics(events.TELEMETRY, bridge.LETTERS)
+    kafka.create_topics(events.TELEMETRY, partitions=3, config={"max.message.bytes": "50000"})
+    kafka.create_topics(bridge.LETTERS, partitions=1)
+    running = started(world, scripted)
+    text = "".join(random.Random(1).choices("0123456789abcdef", k=300_000))  # does not compress
+    frames = [frame(NOW, number) for number in range(1, 401)]
+    frames[200] = frame(NOW, 201, payload={"text": text})
+    scripted.send(*frames)
+    bridge.wait_for_letters(1)
+    assert cursors(bridge.wait_for_events(399)) == [
+        f"{NOW}-{number}" for number in range(1, 401) if number != 201]
+    assert running.metric("projectionist_bridge_transactions_total") < 100
+
+
 # --- one bridge of each name --------------------------------------------------------------------
 
 def test_a_second_bridge_fences_the_first(world, service):
