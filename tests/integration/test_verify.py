@@ -175,8 +175,9 @@ def test_private_state_counts(world, state):
     """Rows to come follow from it."""
     table = f"projectionist.state_{state}"
     consumer = next(name for name in CONSUMERS if state.startswith(name.replace("-", "_")))
-    first, second = [row["key"] for row in world.database.execute(
-        f"SELECT key FROM {table} ORDER BY key LIMIT 2")]
+    first, second = sorted(row["key"] for row in world.database.execute(
+        f"SELECT min(key::text)::uuid AS key FROM {table} WHERE facts <> '\\x0100' "
+        "GROUP BY facts ORDER BY key LIMIT 2"))  # two may know the same
     other = f"(SELECT facts FROM {table} WHERE key = '{second}')"
     world.database.execute(f"UPDATE {table} SET facts = {other} WHERE key = '{first}'")
     world.database.execute(f"DELETE FROM {table} WHERE key = '{second}'")
