@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The engine of one consumer: the loop that fetches, folds and commits. Private to the files
- * engine.c (the loop, rebalances, waiting), batch.c (fetching and decoding ahead) and
- * transaction.c (one batch against Postgres).
+ * engine.c (the loop, rebalances, waiting), taking.c (partitions that are taken), batch.c (fetching
+ * and decoding ahead) and transaction.c (one batch against Postgres).
  */
 #ifndef PJ_ENGINE_ENGINE_H
 #define PJ_ENGINE_ENGINE_H
@@ -126,6 +126,13 @@ void pj_batch_clear(struct pj_batch *batch);
 void pj_batch_free(struct pj_batch *batch);
 /* Still ours to write: not revoked since, not committed already. */
 bool pj_item_live(const struct pj_item *item);
+
+/*
+ * Carries out the pending assignment: makes us the owner in Postgres, and fetching begins where
+ * that says. Fatal (PJ_EXIT_GAP, PJ_EXIT_TOPIC_RECREATED) where that is not in the topics any more;
+ * PJ_RETRY leaves the assignment pending.
+ */
+int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Commits the current batch, whatever it takes, but for a stop or a fatal error. */
 int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking partitions: what Postgres has of them is held against what Kafka has. */
+#include "engine/engine.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { KAFKA_TIMEOUT_MS = 5000 };
+
+/* A low watermark above our offset is a loss; an end below it is another topic. */
+static int check_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
+                     struct pj_error *error)
+{
+    if (partition->next_offset > partition->high)
+        return pj_error_fatal(
+            error, PJ_EXIT_TOPIC_RECREATED,
+            "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was created anew; "
+            "`projectionist offsets set` or a new --group begins where it begins",
+            partition->topic, partition->number, (long long)partition->high,
+            (long long)partition->next_offset, engine->identity.group);
+    if (partition->low <= partition->next_offset)
+        return 0;
+    pj_log(engine->settings->accept_gap ? PJ_WARN : PJ_ERROR,
+           "records were removed by retention before they were read",
+           pj_f_str("topic", partition->topic), pj_f_int("partition", partition->number),
+           pj_f_int("from_offset", partition->next_offset), pj_f_int("to_offset", partition->low));
+    (*gaps)++;
+    if (engine->shadow != NULL)
+        return pj_error_fatal(error, PJ_EXIT_GAP,
+                              "retention removed the offsets %lld to %lld of %s [%d] while they "
+                              "were being read; begin anew, with --keep-older",
+                              (long long)partition->next_offset, (long long)partition->low - 1,
+                              partition->topic, partition->number);
+    if (!engine->settings->accept_gap)
+        return pj_error_fatal(
+            error, PJ_EXIT_GAP,
+            "%s [%d] lacks the offsets %lld to %lld, removed by retention before they were read; "
+            "go on without them with --accept-gap, and publish them again if a recording has them",
+            partition->topic, partition->number, (long long)partition->next_offset,
+            (long long)partition->low - 1);
+    if (pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
+                              error) != 0)
+        return -1;
+    partition->next_offset = partition->low;
+    return 0;
+}
+
+static int check_gaps(struct pj_engine *engine, const struct pj_rebalance *rebalance,
+                      struct pj_error *error)
+{
+    size_t gaps = 0;
+    int status = 0;
+    struct pj_error first;
+    for (size_t i = 0; i < rebalance->count; i++) {
+        /* All of them are named in the log before the first one stops us. */
+        struct pj_error this_error;
+        if (check_gap(engine, rebalance->partitions[i], &gaps, &this_error) != 0 && status == 0) {
+            first = this_error;
+            status = -1;
+        }
+    }
+    if (status != 0) {
+        pj_postgres_rollback(engine->postgres);
+        *error = first;
+        return -1;
+    }
+    return gaps > 0 ? pj_postgres_commit(engine->postgres, error) : 0;
+}
+
+int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
+{
+    const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
+    pj_arena_reset(engine->work);
+    if (rebalance->count > 0) {
+        if (pj_consumer_cluster_id(engine->consumer, KAFKA_TIMEOUT_MS, &engine->identity.cluster_id,
+                                   error) != 0 ||
+            pj_consumer_watermarks(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
+            pj_engine_connect(engine, error) != 0 ||
+            pj_offsets_take(engine->postgres, &engine->identity, rebalance->partitions,
+                            rebalance->count, engine->work, error) != 0 ||
+            check_gaps(engine, rebalance, error) != 0)
+            return -1;
+    }
+    pj_metric_add(engine->numbers.rebalances, 1);
+    pj_metric_add(engine->numbers.assigned, (int64_t)rebalance->count);
+    pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", (int64_t)rebalance->count));
+    engine->settled_since = pj_clock_monotonic_ms();
+    return pj_consumer_assign(engine->consumer, error);
+}
