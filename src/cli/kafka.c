@@ -384,6 +384,32 @@ static int query(struct pj_kafka *kafka, rd_kafka_topic_partition_list_t *list, 
     return 0;
 }
 
+/* Of each topic that exists; the partitions of one follow each other. */
+static int ask_topic_ids(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
+                         struct pj_error *error)
+{
+    const char *unknown;
+    size_t topics = 0;
+    struct pj_topic_id *ids = calloc(count + 1, sizeof *ids);
+    if (ids == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        if (ranges[i].exists &&
+            (topics == 0 || strcmp(ids[topics - 1].topic, ranges[i].topic) != 0))
+            ids[topics++].topic = ranges[i].topic;
+    }
+    int status = pj_topic_ids_ask(kafka->client, ids, topics, kafka->timeout_ms, &unknown, error);
+    for (size_t i = 0; i < count; i++) {
+        *ranges[i].topic_id = '\0';
+        for (size_t t = 0; t < topics && ranges[i].exists && status == 0; t++) {
+            if (strcmp(ids[t].topic, ranges[i].topic) == 0)
+                memcpy(ranges[i].topic_id, ids[t].id, sizeof ids[t].id);
+        }
+    }
+    free(ids);
+    return status;
+}
+
 int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
                     struct pj_error *error)
 {
@@ -395,8 +421,16 @@ int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_
     int status = query(kafka, list, RD_KAFKA_OFFSET_BEGINNING, ranges, count, error);
     if (status == 0)
         status = query(kafka, list, RD_KAFKA_OFFSET_END, ranges, count, error);
+    if (status == 0)
+        status = ask_topic_ids(kafka, ranges, count, error);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
+}
+
+bool pj_kafka_is_another(const struct pj_kafka_range *range, const char *id)
+{
+    return id != NULL && *id != '\0' && *range->topic_id != '\0' &&
+           strcmp(range->topic_id, id) != 0;
 }
 
 int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,

@@ -8,6 +8,7 @@
 #define PJ_CLI_KAFKA_H
 
 #include "base/config.h"
+#include "engine/topic_ids.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>
@@ -60,14 +61,19 @@ int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *to
 struct pj_kafka_range {
     const char *topic;
     int32_t partition;
-    bool exists;   /* false: the brokers know no such topic or partition */
-    int64_t begin; /* the first offset there is, -1 where unknown */
-    int64_t end;   /* the one after the last committed record, -1 where unknown */
+    bool exists;                     /* false: the brokers know no such topic or partition */
+    int64_t begin;                   /* the first offset there is, -1 where unknown */
+    int64_t end;                     /* the one after the last committed record, -1 where unknown */
+    char topic_id[PJ_TOPIC_ID_SIZE]; /* "" where unknown */
 };
 
-/* Fills in all but topic and partition of each, with one request a broker for all of them. */
+/* Fills in all but topic and partition of each, with a few requests a broker for all of them. */
 int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
                     struct pj_error *error) PJ_MUST_CHECK;
+
+/* Both ids are known, and differ: the topic was created anew. `id`: of the one that was there then,
+ * "" or NULL where unknown. */
+bool pj_kafka_is_another(const struct pj_kafka_range *range, const char *id);
 
 /* The first offset of each whose record's Kafka timestamp is not before the time; the partition's
  * end where there is none, -1 where unknown. Topics and partitions must exist. */

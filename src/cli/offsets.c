@@ -9,10 +9,10 @@
 static const char rows_sql[] =
     "SELECT topic, partition, next_offset, epoch, owner,"
     "  to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"
-    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), topic_id "
     "FROM projectionist.consumer_offsets "
     "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic COLLATE \"C\", partition";
-enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME };
+enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME, TOPIC_ID };
 
 static const struct pj_projection *find_projection(const char *name)
 {
@@ -99,6 +99,7 @@ static void add_committed(struct pj_offset_list *list, int row)
         place->owner = pj_result_value(list->rows, row, OWNER, NULL);
         place->updated_at = pj_result_value(list->rows, row, UPDATED_AT, NULL);
         place->stream_time = pj_result_value(list->rows, row, STREAM_TIME, NULL);
+        place->read_topic_id = pj_result_value(list->rows, row, TOPIC_ID, NULL);
     }
 }
 
@@ -114,6 +115,7 @@ static int read_ranges(struct pj_offset_list *list, struct pj_error *error)
     for (size_t i = 0; i < list->count && status == 0; i++) {
         list->places[i].begin = ranges[i].begin;
         list->places[i].end = ranges[i].end;
+        memcpy(list->places[i].topic_id, ranges[i].topic_id, sizeof ranges[i].topic_id);
     }
     free(ranges);
     return status;

@@ -13,6 +13,8 @@ struct pj_offset_place {
     int64_t begin, end;
     int64_t epoch;
     const char *owner, *updated_at, *stream_time; /* or NULL */
+    char topic_id[PJ_TOPIC_ID_SIZE]; /* of the topic as it is; "" where nobody tells it */
+    const char *read_topic_id;       /* of the one that `committed` is of, or NULL */
 };
 
 /* Owns everything that the places point to. */

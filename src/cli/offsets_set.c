@@ -142,11 +142,19 @@ static int check_targets(const struct changes *changes, struct pj_error *error)
     return 0;
 }
 
+/* The committed offset is of a topic that is not known to be the one that is there. */
+static bool is_of_another(const struct pj_offset_place *place)
+{
+    return place->committed > 0 && place->read_topic_id != NULL &&
+           strcmp(place->read_topic_id, place->topic_id) != 0;
+}
+
 static void drop_unchanged(struct changes *changes)
 {
     size_t kept = 0;
     for (size_t i = 0; i < changes->count; i++) {
-        if (changes->items[i].target != changes->items[i].place->committed)
+        if (changes->items[i].target != changes->items[i].place->committed ||
+            is_of_another(changes->items[i].place))
             changes->items[kept++] = changes->items[i];
     }
     changes->count = kept;
@@ -154,11 +162,18 @@ static void drop_unchanged(struct changes *changes)
 
 /* --- showing --------------------------------------------------------------------------------- */
 
+/* The topic was created anew since the group has read it. */
+static bool is_new(const struct pj_offset_place *place)
+{
+    return is_of_another(place) && *place->topic_id != '\0';
+}
+
 /* Forward skips, back repeats; a group that is new there would have begun at the beginning. */
 static int64_t moved(const struct change *change)
 {
-    int64_t from = change->place->committed >= 0 ? change->place->committed : change->place->begin;
-    return change->target - from;
+    const struct pj_offset_place *place = change->place;
+    return change->target -
+           (place->committed >= 0 && !is_new(place) ? place->committed : place->begin);
 }
 
 static void print_changes(const struct changes *changes, const char *group)
@@ -181,6 +196,9 @@ static void print_changes(const struct changes *changes, const char *group)
         if (by != 0)
             snprintf(words, sizeof words, "%s %s", by > 0 ? "skips" : "back by",
                      pj_number_text(text, by > 0 ? by : -by));
+        if (is_new(change->place))
+            snprintf(words + strlen(words), sizeof words - strlen(words), "%sthe topic is new",
+                     by != 0 ? "; " : "");
         pj_text_table_add(table, words);
         skipped += by > 0 ? by : 0;
         repeated += by < 0 ? -by : 0;
@@ -237,11 +255,11 @@ static void print_json(const struct pj_offset_list *list, const struct changes *
 
 static const char set_sql[] =
     "WITH places AS (SELECT * FROM jsonb_to_recordset($3::jsonb)"
-    "  AS p (topic text, partition int, target bigint) ORDER BY topic, partition) "
+    "  AS p (topic text, partition int, target bigint, id text) ORDER BY topic, partition) "
     "SELECT moved_topic, moved_partition, from_offset, to_offset, new_epoch "
     "FROM projectionist.set_offsets($1, $2,"
     "  (SELECT array_agg(topic) FROM places), (SELECT array_agg(partition) FROM places),"
-    "  (SELECT array_agg(target) FROM places), $4)";
+    "  (SELECT array_agg(target) FROM places), $4, (SELECT array_agg(id) FROM places))";
 
 /* One statement, so one transaction. */
 static int set(const struct pj_offset_list *list, const struct changes *changes, const char *to,
@@ -249,11 +267,13 @@ static int set(const struct pj_offset_list *list, const struct changes *changes,
 {
     char reason[128];
     json_t *places = json_array();
-    for (size_t i = 0; i < changes->count; i++)
-        json_array_append_new(places,
-                              json_pack("{s:s, s:i, s:I}", "topic", changes->items[i].place->topic,
-                                        "partition", (int)changes->items[i].place->partition,
-                                        "target", (json_int_t)changes->items[i].target));
+    for (size_t i = 0; i < changes->count; i++) {
+        const struct pj_offset_place *place = changes->items[i].place;
+        json_array_append_new(places, json_pack("{s:s, s:i, s:I, s:s?}", "topic", place->topic,
+                                                "partition", (int)place->partition, "target",
+                                                (json_int_t)changes->items[i].target, "id",
+                                                *place->topic_id != '\0' ? place->topic_id : NULL));
+    }
     char *text = json_dumps(places, JSON_COMPACT);
     json_decref(places);
     snprintf(reason, sizeof reason, "offsets set --to %s", to);
@@ -376,7 +396,10 @@ const struct pj_command pj_command_offsets_set = {
         "\n"
         "  Going back is harmless: tables follow from the set of records, so those that\n"
         "  come again change nothing. Going forward skips records: the tables are then\n"
-        "  no longer what the topics say, until the group goes back or they are rebuilt.\n",
+        "  no longer what the topics say, until the group goes back or they are rebuilt.\n"
+        "\n"
+        "  After a topic was deleted and created anew, --to earliest follows the new one: an\n"
+        "  offset that is set is one of the topic that is there now.\n",
     .examples = "  projectionist offsets set command-projector --to earliest --dry-run\n"
                 "  projectionist offsets set event-recorder --to 2026-11-21T05:06:34Z\n"
                 "  projectionist offsets set event-recorder --topic safari.telemetry \\\n"

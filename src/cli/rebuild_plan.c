@@ -229,23 +229,41 @@ static int check_history(const struct pj_rebuild_run *run, const struct pj_stret
                           unread_count, run->verify ? "" : ", --drop-older lets it go");
 }
 
-/* A topic that ends before the group's offset is not the one that it has read. */
-static int check_ends(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                      size_t range_count, struct pj_error *error)
+#define CANNOT_EXPLAIN                                                                             \
+    "the topic was created anew, so it cannot explain the rows; 'projectionist offsets set' says " \
+    "where the group begins in it"
+
+/* A topic that ends before the group's offset is not the one that it has read, and one that has
+ * another id is not, either. */
+static int check_topic(const struct pj_rebuild_run *run, const struct pj_kafka_range *range,
+                       const struct pj_live_offset *live, struct pj_error *error)
+{
+    if (live->next_offset > range->end)
+        return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
+                              "%s [%d] ends at %lld, before the offset %lld of group "
+                              "%s: " CANNOT_EXPLAIN,
+                              range->topic, (int)range->partition, (long long)range->end,
+                              (long long)live->next_offset, run->settings.group);
+    if (pj_kafka_is_another(range, live->topic_id) && live->next_offset > 0)
+        return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
+                              "%s [%d] has the id %s, and group %s has read one with the id "
+                              "%s: " CANNOT_EXPLAIN,
+                              range->topic, (int)range->partition, range->topic_id,
+                              run->settings.group, live->topic_id);
+    return 0;
+}
+
+static int check_topics(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                        size_t range_count, struct pj_error *error)
 {
     size_t live_count;
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
     for (size_t i = 0; i < range_count; i++) {
         for (size_t l = 0; l < live_count; l++) {
             if (live[l].partition == ranges[i].partition &&
-                strcmp(live[l].topic, ranges[i].topic) == 0 && live[l].next_offset > ranges[i].end)
-                return pj_error_fatal(
-                    error, PJ_EXIT_TOPIC_RECREATED,
-                    "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
-                    "created anew, so it cannot explain the rows; 'projectionist offsets set' "
-                    "says where the group begins in it",
-                    ranges[i].topic, (int)ranges[i].partition, (long long)ranges[i].end,
-                    (long long)live[l].next_offset, run->settings.group);
+                strcmp(live[l].topic, ranges[i].topic) == 0 &&
+                check_topic(run, &ranges[i], &live[l], error) != 0)
+                return -1;
         }
     }
     return 0;
@@ -294,7 +312,7 @@ int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out,
     if (stretches == NULL)
         abort();
     if (status == 0)
-        status = check_ends(run, ranges, *count, error);
+        status = check_topics(run, ranges, *count, error);
     size_t range_count = *count;
     if (status == 0)
         status = run->verify ? live_stretches(run, ranges, range_count, stretches, count, error)

@@ -164,8 +164,10 @@ static int run_one(const struct pj_config *config, const struct pj_rebuild_optio
         error->exit_code = cause.exit_code;
     }
     pj_difference_free(&run.difference);
-    /* An attempt at a rebuild that failed or was interrupted is there to be gone on with. */
-    pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK);
+    /* An attempt at a rebuild that failed or was interrupted is there to be gone on with, unless
+     * its topic is gone. */
+    pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK ||
+                                      (status < 0 && error->exit_code == PJ_EXIT_TOPIC_RECREATED));
     pj_rebuild_close_feeds(&run);
     if (status >= 0 && stop_requests > 0)
         return INTERRUPTED;

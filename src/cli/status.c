@@ -34,11 +34,23 @@ static const char offsets_sql[] =
     "  CASE WHEN next_offset > start_offset THEN"
     "    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') END,"
     "  floor(extract(epoch FROM clock_timestamp() - updated_at))::bigint,"
-    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), topic_id "
     "FROM projectionist.consumer_offsets "
     "WHERE ($1::text IS NULL OR cluster_id = $1) AND ($2::text IS NULL OR consumer_group = $2) "
     "ORDER BY 1, 2, 3, 4";
-enum { CLUSTER, GROUP, TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, LAST_COMMIT, AGE, STREAM_TIME };
+enum {
+    CLUSTER,
+    GROUP,
+    TOPIC,
+    PARTITION,
+    NEXT_OFFSET,
+    EPOCH,
+    OWNER,
+    LAST_COMMIT,
+    AGE,
+    STREAM_TIME,
+    TOPIC_ID
+};
 
 static const char letters_sql[] =
     "SELECT cluster_id, consumer_group, count(*) FROM projectionist.dead_letters "
@@ -79,6 +91,7 @@ static void read_partition(const struct pj_result *result, int row,
         .last_commit = pj_result_value(result, row, LAST_COMMIT, NULL),
         .age_s = -1,
         .stream_time = pj_result_value(result, row, STREAM_TIME, NULL),
+        .topic_id = pj_result_value(result, row, TOPIC_ID, NULL),
     };
     if (partition->last_commit != NULL)
         partition->age_s = number(result, row, AGE);
@@ -92,6 +105,8 @@ static void judge(struct pj_status_partition *partition, const struct pj_kafka_r
         partition->problem = "no-topic";
     } else if (range->end >= 0 && range->end < partition->committed) {
         partition->problem = "beyond-end";
+    } else if (partition->committed > 0 && pj_kafka_is_another(range, partition->topic_id)) {
+        partition->problem = "another-id";
     } else if (range->end >= 0) {
         partition->lag = range->end - partition->committed;
         if (range->begin > partition->committed)

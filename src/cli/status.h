@@ -19,7 +19,9 @@ struct pj_status_partition {
     const char *last_commit; /* RFC 3339; NULL: nothing was committed yet */
     int64_t age_s;           /* of the last commit */
     const char *stream_time;
-    const char *problem; /* one word: "gap", "beyond-end", "no-topic"; NULL when all is well */
+    const char *topic_id; /* of the topic that the offset is of */
+    const char *problem;  /* one word: "gap", "beyond-end", "another-id", "no-topic"; NULL when all
+                             is well */
 };
 
 struct pj_status_consumer {

@@ -95,6 +95,10 @@ static void print_problem(const char *group, const struct pj_status_partition *p
         printf("%s: %s [%d] ends at %lld, before the committed offset: the topic was made anew; "
                "'projectionist offsets set %s --to earliest' follows it\n",
                group, topic, number, (long long)partition->end, group);
+    else if (strcmp(partition->problem, "another-id") == 0)
+        printf("%s: %s [%d] is not the topic that was read, which had the id %s: it was made anew; "
+               "'projectionist offsets set %s --to earliest' follows it\n",
+               group, topic, number, partition->topic_id, group);
     else
         printf("%s: %s [%d] does not exist in Kafka; 'projectionist topics create' makes topics\n",
                group, topic, number);

@@ -20,6 +20,7 @@ struct pj_consumer {
     rd_kafka_queue_t *queue;
     int event_fd;
     char **topics;
+    struct pj_topic_id *topic_ids; /* of the same topics */
     size_t topic_count;
     struct pj_partition **partitions;
     size_t partition_count;
@@ -30,6 +31,7 @@ struct pj_consumer {
     bool group_answered; /* ever: it told us of an assignment */
     bool paused;
     bool lost_position;
+    bool told_unknown_ids;
     bool fatal;
     struct pj_error fatal_error;
     int64_t dropped;
@@ -193,6 +195,7 @@ static struct pj_partition *find_partition(struct pj_consumer *consumer, const c
         abort();
     partition->topic_index = topic_index;
     partition->topic = consumer->topics[topic_index];
+    partition->topic_id = consumer->topic_ids[topic_index].id;
     partition->number = number;
     partition->told_offset = -1;
     partition->start_offset = -1;
@@ -280,13 +283,15 @@ void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *
 static int copy_topics(struct pj_consumer *consumer, const struct pj_consumer_settings *settings)
 {
     consumer->topics = calloc(settings->topic_count + 1, sizeof *consumer->topics);
+    consumer->topic_ids = calloc(settings->topic_count + 1, sizeof *consumer->topic_ids);
     consumer->partitions = calloc(PARTITIONS_MOST, sizeof(struct pj_partition *));
-    if (consumer->topics == NULL || consumer->partitions == NULL)
+    if (consumer->topics == NULL || consumer->topic_ids == NULL || consumer->partitions == NULL)
         return -1;
     for (size_t i = 0; i < settings->topic_count; i++) {
         consumer->topics[i] = strdup(settings->topics[i]);
         if (consumer->topics[i] == NULL)
             return -1;
+        consumer->topic_ids[i].topic = consumer->topics[i];
         consumer->topic_count++;
     }
     return 0;
@@ -535,6 +540,21 @@ int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms, str
             return pj_error_set(error, PJ_RETRY, "Kafka does not tell the ends of %s [%d]: %s",
                                 partition->topic, partition->number, rd_kafka_err2str(code));
     }
+    return 0;
+}
+
+int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
+{
+    const char *unknown;
+    if (pj_topic_ids_ask(consumer->kafka, consumer->topic_ids, consumer->topic_count, timeout_ms,
+                         &unknown, error) != 0)
+        return -1;
+    if (unknown != NULL && !consumer->told_unknown_ids)
+        pj_log(PJ_INFO,
+               "topic ids are not known: a topic that is created anew is noticed only where it "
+               "ends before our offset",
+               pj_f_str("reason", unknown), pj_f_str("librdkafka", rd_kafka_version_str()));
+    consumer->told_unknown_ids |= unknown != NULL;
     return 0;
 }
 
@@ -813,6 +833,7 @@ void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
     for (size_t i = 0; i < consumer->topic_count; i++)
         free(consumer->topics[i]);
     free(consumer->topics);
+    free(consumer->topic_ids);
     free(consumer->messages);
     free(consumer->cluster_id);
     free(consumer);

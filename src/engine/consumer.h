@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kafka's side of a consumer (librdkafka; no other file of the engine includes it): membership in
- * the group, records, ends of partitions.
+ * Kafka's side of a consumer (librdkafka; no other file of the engine includes it, but for
+ * topic_ids.c): membership in the group, records, ends of partitions.
  *
  * Nothing here decides what a partition's next offset is: Postgres does. Rebalances
  * are only noted when they come; the engine carries them out when no transaction is open.
@@ -10,6 +10,7 @@
 #define PJ_ENGINE_CONSUMER_H
 
 #include "base/config.h"
+#include "engine/topic_ids.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>
@@ -53,7 +54,10 @@ struct pj_partition {
     bool at_end;          /* the last thing fetched was the end … */
     int64_t end_offset;   /* … which is here (behind records that are invisible, too) */
     int64_t told_offset;  /* what the Kafka group was told last */
-    void *user;           /* the engine's */
+    const char *topic_id; /* of the topic, when last asked; "" where nobody could tell */
+    /* Of the topic that next_offset is of, from Postgres; "" unknown. */
+    char read_topic_id[PJ_TOPIC_ID_SIZE];
+    void *user; /* the engine's */
 };
 
 struct pj_record {
@@ -110,6 +114,13 @@ const struct pj_rebalance *pj_consumer_rebalance(const struct pj_consumer *consu
  * up to `timeout_ms` each. PJ_RETRY when they do not answer. */
 int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms,
                            struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * Asks the brokers for the ids of the consumer's topics; blocks up to `timeout_ms`. PJ_RETRY when
+ * they do not answer. Where the ids cannot be told, that is logged once.
+ */
+int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms,
+                          struct pj_error *error) PJ_MUST_CHECK;
 
 /* Carries out the pending assignment: fetching begins at each partition's next_offset. */
 int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;

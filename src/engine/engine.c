@@ -349,7 +349,7 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
     }
     if (pj_consumer_lost_position(engine->consumer) && join_anew(engine, error) != 0)
         return -1;
-    if (rebalance(engine, error) != 0)
+    if (rebalance(engine, error) != 0 || pj_engine_check_topics(engine, error) != 0)
         return -1;
     chores(engine);
     if (engine->next->count > 0) {

@@ -100,6 +100,7 @@ struct pj_engine {
     int64_t told_group_at;
     int64_t checked_at; /* when a consumer without records looked whether it still owns anything */
     int64_t lag_shown_at;
+    int64_t topic_ids_asked_at;
     int64_t settled_since;
     bool topics_seen;
     bool poll_failed;
@@ -133,6 +134,9 @@ bool pj_item_live(const struct pj_item *item);
  * PJ_RETRY leaves the assignment pending.
  */
 int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+/* Are the topics still those that were taken? Asks now and then, and blocks for a second at most.
+ */
+int pj_engine_check_topics(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Commits the current batch, whatever it takes, but for a stop or a fatal error. */
 int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;

@@ -110,6 +110,7 @@ static int feed_one(struct pj_rebuild *rebuild, size_t index, struct pj_error *e
         feeding.partitions[i] = (struct pj_partition){
             .topic_index = i,
             .topic = engine->projection->sources[i].topic,
+            .topic_id = "",
             .number = -1 - (int32_t)index,
             .assigned = true,
         };

@@ -4,18 +4,20 @@
 #include "engine/binary.h"
 
 #include <endian.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { AHEAD_MOST_MS = 24 * 3600 * 1000 };
 
 static const uint32_t take_types[] = {PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT,
-                                      PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY};
+                                      PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY,
+                                      PJ_OID_TEXT_ARRAY};
 static const struct pj_statement take_statement = {
     .name = "pj_take",
-    .sql = "SELECT next_offset, epoch, topic, partition "
-           "FROM projectionist.take_partitions($1, $2, $3, $4, $5, $6)",
-    .parameter_count = 6,
+    .sql = "SELECT next_offset, epoch, topic, partition, topic_id "
+           "FROM projectionist.take_partitions($1, $2, $3, $4, $5, $6, $7)",
+    .parameter_count = 7,
     .types = take_types,
 };
 
@@ -116,6 +118,14 @@ static bool names(const struct pj_result *result, int row, const struct pj_parti
            int4(result, row, 3) == partition->number;
 }
 
+static void take_topic_id(struct pj_partition *partition, const struct pj_result *result, int row)
+{
+    int length = 0;
+    const char *id = pj_result_value(result, row, 4, &length);
+    snprintf(partition->read_topic_id, sizeof partition->read_topic_id, "%.*s",
+             id != NULL ? length : 0, id != NULL ? id : "");
+}
+
 int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                     struct pj_error *error)
@@ -125,6 +135,8 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
         struct pj_value *row = partition_row(arena, partitions[i]);
         row[FIRST] = pj_bigint(partitions[i]->start_offset >= 0 ? partitions[i]->start_offset
                                                                 : partitions[i]->low);
+        if (*partitions[i]->topic_id != '\0')
+            row[SECOND] = pj_text(partitions[i]->topic_id);
         rows[i] = row;
     }
     struct pj_parameter parameters[] = {
@@ -134,10 +146,15 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
         pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
         pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
         pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
+        pj_binary_array(arena, PJ_TEXT, rows, count, SECOND),
     };
     struct pj_result *result;
-    if (pj_postgres_run(postgres, &take_statement, parameters, &result, error) != 0)
+    if (pj_postgres_run(postgres, &take_statement, parameters, &result, error) != 0) {
+        if (strcmp(error->sqlstate, "42883") == 0)
+            pj_error_fatal(error, PJ_EXIT_DATABASE,
+                           "the database is older than this program; run `projectionist migrate`");
         return -1;
+    }
     size_t found = 0;
     for (int row = 0; row < pj_result_rows(result); row++) {
         for (size_t i = 0; i < count; i++) {
@@ -145,6 +162,7 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
                 continue;
             partitions[i]->next_offset = pj_result_int8(result, row, 0);
             partitions[i]->epoch = pj_result_int8(result, row, 1);
+            take_topic_id(partitions[i], result, row);
             found++;
         }
     }

@@ -32,7 +32,8 @@ struct pj_advance {
 /*
  * Makes us the owner of the partitions, in a transaction of its own: waits for the transaction of
  * the owner before, then fences it. Fills epoch and next_offset; where the group never had the
- * partition, next_offset is its start_offset, else its low watermark.
+ * partition, next_offset is its start_offset, else its low watermark. Fills read_topic_id, too: the
+ * id that the topic has now, unless the group has read from one with another id.
  */
 int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,

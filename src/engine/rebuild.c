@@ -62,11 +62,13 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
         abort();
     for (size_t i = 0; i < rebuild->live_count; i++) {
         const char *topic = pj_result_value(rows, (int)i, 0, NULL);
+        const char *id = pj_result_value(rows, (int)i, 4, NULL);
         rebuild->live[i] = (struct pj_live_offset){
             .topic = pj_arena_string(rebuild->arena, topic, strlen(topic)),
             .partition = (int32_t)pj_rebuild_number(rows, (int)i, 1),
             .next_offset = pj_rebuild_number(rows, (int)i, 2),
             .start_offset = pj_rebuild_number(rows, (int)i, 3),
+            .topic_id = id != NULL ? pj_arena_string(rebuild->arena, id, strlen(id)) : "",
         };
     }
     pj_result_free(rows);

@@ -75,6 +75,7 @@ struct pj_live_offset {
     int32_t partition;
     int64_t start_offset; /* the first that it ever read */
     int64_t next_offset;
+    const char *topic_id; /* of the topic that these are offsets of; "" unknown */
 };
 
 /* Fails (PJ_EXIT_FENCED) while another process rebuilds or verifies the same projection. */

@@ -64,8 +64,8 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MU
 int pj_rebuild_digest_discarded(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
                                 char digest[40], struct pj_error *error) PJ_MUST_CHECK;
 
-/* topic, partition, next_offset, start_offset of the live group, in the order in which commits lock
- * them; `lock`: until the end of the transaction. */
+/* topic, partition, next_offset, start_offset, topic_id of the live group, in the order in which
+ * commits lock them; `lock`: until the end of the transaction. */
 int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
                          struct pj_error *error) PJ_MUST_CHECK;
 int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column);

@@ -58,7 +58,8 @@ static void print_help(const struct pj_projection *projection, const struct pj_o
            "    1  failed\n"
            "    2  a flag, variable or file setting is wrong\n"
            "    3  retention removed records that were never read (--accept-gap)\n"
-           "    4  a topic was created anew: it ends before our offset\n"
+           "    4  a topic was created anew: it ends before our offset, or has another id (which\n"
+           "       librdkafka tells from 2.3 on)\n"
            "    5  another process keeps taking the same partitions\n"
            "    6  tables are missing or a right is (run `projectionist migrate`)\n");
 }

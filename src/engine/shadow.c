@@ -21,7 +21,7 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
                          struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
-    const char *sql = "SELECT topic, partition, next_offset, start_offset "
+    const char *sql = "SELECT topic, partition, next_offset, start_offset, topic_id "
                       "FROM projectionist.consumer_offsets "
                       "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
     const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
@@ -271,7 +271,8 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
                "WHERE cluster_id = $1 AND consumer_group = $3 AND partition >= 0 "
                "ORDER BY topic, partition) "
                "SELECT projectionist.set_offsets($1, $2, array_agg(topic), array_agg(partition), "
-               "array_agg(next_offset), 'rebuild') FROM shadow HAVING count(*) > 0",
+               "array_agg(next_offset), 'rebuild', array_agg(topic_id)) FROM shadow "
+               "HAVING count(*) > 0",
                3, parameters, error) != 0 ||
                    run(rebuild,
                        "UPDATE projectionist.consumer_offsets AS o SET stream_time = "

@@ -5,19 +5,53 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { KAFKA_TIMEOUT_MS = 5000 };
+#include <string.h>
 
-/* A low watermark above our offset is a loss; an end below it is another topic. */
+enum { KAFKA_TIMEOUT_MS = 5000, TOPIC_IDS_MS = 10000, TOPIC_IDS_TIMEOUT_MS = 1000 };
+
+static const char *remedy_for_new_topic(const struct pj_engine *engine)
+{
+    return engine->shadow != NULL
+               ? "nothing was changed, and the same command begins anew"
+               : "`projectionist offsets set` or a new --group begins where it begins";
+}
+
+/* The offset 0 is the same place in every topic. */
+static int check_topic_id(const struct pj_engine *engine, const struct pj_partition *partition,
+                          struct pj_error *error)
+{
+    if (partition->next_offset == 0 || *partition->topic_id == '\0' ||
+        *partition->read_topic_id == '\0' ||
+        strcmp(partition->topic_id, partition->read_topic_id) == 0)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
+                          "%s [%d] has the id %s, and the offset %lld of group %s is of one with "
+                          "the id %s: the topic was created anew; %s",
+                          partition->topic, partition->number, partition->topic_id,
+                          (long long)partition->next_offset, engine->identity.group,
+                          partition->read_topic_id, remedy_for_new_topic(engine));
+}
+
+/* An end below our offset shows that the topic is another one, and so does another id. */
+static int check_topic(const struct pj_engine *engine, const struct pj_partition *partition,
+                       struct pj_error *error)
+{
+    if (partition->next_offset <= partition->high)
+        return check_topic_id(engine, partition, error);
+    return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
+                          "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
+                          "created anew; %s",
+                          partition->topic, partition->number, (long long)partition->high,
+                          (long long)partition->next_offset, engine->identity.group,
+                          remedy_for_new_topic(engine));
+}
+
+/* A low watermark above our offset is a loss. */
 static int check_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
                      struct pj_error *error)
 {
-    if (partition->next_offset > partition->high)
-        return pj_error_fatal(
-            error, PJ_EXIT_TOPIC_RECREATED,
-            "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was created anew; "
-            "`projectionist offsets set` or a new --group begins where it begins",
-            partition->topic, partition->number, (long long)partition->high,
-            (long long)partition->next_offset, engine->identity.group);
+    if (check_topic(engine, partition, error) != 0)
+        return -1;
     if (partition->low <= partition->next_offset)
         return 0;
     pj_log(engine->settings->accept_gap ? PJ_WARN : PJ_ERROR,
@@ -75,6 +109,7 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
         if (pj_consumer_cluster_id(engine->consumer, KAFKA_TIMEOUT_MS, &engine->identity.cluster_id,
                                    error) != 0 ||
             pj_consumer_watermarks(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
+            pj_consumer_topic_ids(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
             pj_engine_connect(engine, error) != 0 ||
             pj_offsets_take(engine->postgres, &engine->identity, rebalance->partitions,
                             rebalance->count, engine->work, error) != 0 ||
@@ -85,5 +120,26 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
     pj_metric_add(engine->numbers.assigned, (int64_t)rebalance->count);
     pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", (int64_t)rebalance->count));
     engine->settled_since = pj_clock_monotonic_ms();
+    engine->topic_ids_asked_at = engine->settled_since;
     return pj_consumer_assign(engine->consumer, error);
+}
+
+/* A topic can be created anew between two fetches, which librdkafka does not notice. After a longer
+ * standstill this comes before anything of it is committed. */
+int pj_engine_check_topics(struct pj_engine *engine, struct pj_error *error)
+{
+    size_t count;
+    struct pj_error ignored;
+    int64_t now = pj_clock_monotonic_ms();
+    if (now - engine->topic_ids_asked_at < TOPIC_IDS_MS || !pj_consumer_settled(engine->consumer))
+        return 0;
+    engine->topic_ids_asked_at = now;
+    if (pj_consumer_topic_ids(engine->consumer, TOPIC_IDS_TIMEOUT_MS, &ignored) != 0)
+        return 0; /* whether Kafka is away shows elsewhere */
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (partitions[i]->assigned && check_topic_id(engine, partitions[i], error) != 0)
+            return -1;
+    }
+    return 0;
 }
