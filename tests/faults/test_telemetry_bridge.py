@@ -21,6 +21,8 @@ from lib.automation_service import AutomationService
 
 RATE = 5000
 FENCED = 5
+QUIET = 90  # seconds without a new row that are an end, however slow the machine is
+FRUITLESS = 5  # bridges in a row that published nothing, until the next one lives longer
 
 
 class Bridges:
@@ -50,12 +52,13 @@ def bridges(world, tmp_path):
 
 
 class Background(threading.Thread):
-    """Does something again and again, every so many seconds, until it is ended or was done so often;
-    what it raises comes out of `end`."""
+    """Does something again and again, every so many seconds (which may be changed meanwhile), until
+    it is ended or was done so often; what it raises comes out of `end`."""
 
     def __init__(self, action, seconds, times=None):
         super().__init__(daemon=True)
-        self._action, self._seconds, self._times = action, seconds, times
+        self.seconds = seconds
+        self._action, self._times = action, times
         self._ending = threading.Event()
         self._failure = None
         self.count = 0
@@ -63,11 +66,15 @@ class Background(threading.Thread):
 
     def run(self):
         try:
-            while not self._ending.wait(self._seconds) and self.count != self._times:
+            while not self._ending.wait(self.seconds) and self.count != self._times:
                 self._action()
                 self.count += 1
         except Exception as failure:  # pylint: disable=broad-except
             self._failure = failure
+
+    @property
+    def failed(self):
+        return self._failure is not None
 
     def end(self):
         self._ending.set()
@@ -91,7 +98,7 @@ def recorded(world):
 def places_of(bridges):
     """The cursors that bridges went on from."""
     return {re.search(r"cursor=(\S+)", line)[1]
-            for one in bridges.all for line in one.logged("msg=started")}
+            for one in bridges for line in one.logged("msg=started")}
 
 
 def count(world):
@@ -109,10 +116,24 @@ def assert_each_once_in_the_topics(frames):
         assert len(found) == len(wanted) and sorted(found) == sorted(wanted), topic
 
 
-def assert_all_recorded(world, service, deadline):
+def until_recorded(world, wanted):
+    """Waits for so many rows for as long as there come some."""
+    last = [0, time.monotonic()]
+
+    def recorded_or_quiet():
+        rows = count(world)
+        if rows > last[0]:
+            last[:] = rows, time.monotonic()
+        assert time.monotonic() - last[1] < QUIET, \
+            f"{rows} of {wanted} events are there, and no other came for {QUIET} s"
+        return rows >= wanted
+
+    world.until(recorded_or_quiet, 3600)
+
+
+def assert_all_recorded(world, service):
     frames = service.frames()
-    world.until(lambda: count(world) >= len(frames), deadline,
-                lambda: f"{count(world)} of {len(frames)} events are there")
+    until_recorded(world, len(frames))
     assert [(row[0], row[1]) for row in recorded(world)] == \
         [(one["event_id"], one["cursor"]) for one in frames]
     assert_each_once_in_the_topics(frames)
@@ -125,32 +146,46 @@ def test_every_frame_once_whatever_is_killed(world, bridges, frames):
     world.until_working(recorder)
     bridges.start()
     kafka_restarts = []
+    kafka_is_away = threading.Event()
+    places, fruitless = set(), [0]
 
     def kill_and_start():
         bridges.all[-1].check()
         bridges.all[-1].kill()
+        # What the killed ones did counts, so they must have time to publish. How much that is, is
+        # the machine's to say: where several got nothing done, the next ones live longer.
+        before = len(places)
+        places.update(places_of(bridges.all[-2:]))
+        if len(places) > before:
+            fruitless[0] = 0
+        elif not kafka_is_away.is_set():
+            fruitless[0] += 1
+        killer.seconds = 1 if fruitless[0] <= FRUITLESS else 1.3 ** (fruitless[0] - FRUITLESS)
         bridges.start()
 
     def restart_kafka():
+        kafka_is_away.set()
         with processes.away("kafka"):
             pass
+        kafka_is_away.clear()
         kafka_restarts.append(time.monotonic())
 
     flow = service.inject(frames, rate=RATE)
     killer = Background(kill_and_start, 1)
     cutter = Background(service.cut, frames / RATE / 11, times=10)
     restarter = Background(restart_kafka, frames / RATE / 5, times=2)
-    world.until(lambda: flow.done and cutter.count == 10 and restarter.count == 2 and
-                len(places_of(bridges)) >= 3, 180, "the faults do not end")
+    world.until(lambda: killer.failed or cutter.failed or restarter.failed or
+                (flow.done and cutter.count == 10 and restarter.count == 2 and
+                 killer.count >= frames / RATE - 5 and len(places) >= 3), 900,
+                lambda: f"{killer.count} kills, {cutter.count} cuts, {restarter.count} restarts of "
+                        f"Kafka, {flow.sent} frames sent, {len(places)} places gone on from")
     killer.end()
     cutter.end()
     restarter.end()
-    assert killer.count >= frames / RATE - 5, f"only {killer.count} kills"
     assert len(kafka_restarts) == 2
-    assert_all_recorded(world, service, 120)
-    # What the killed ones did counts: they published, too, not only the last. How much one gets
-    # done in its second is the machine's to say.
-    places = places_of(bridges)
+    assert_all_recorded(world, service)
+    # The killed ones published, too, not only the last.
+    places = places_of(bridges.all)
     assert len(places) >= 3, places
     assert not any(one.logged("frames are lost") or one.logged("begun anew")
                    for one in bridges.all)
@@ -204,7 +239,7 @@ def test_back_pressure_while_kafka_is_away(world, bridges):
         assert running.alive()
         world.until(lambda: not running.ready(), what="it says that it is ready")
         service.cut()  # nothing is read of it, and it is replayed from the cursor
-    assert_all_recorded(world, service, 90)
+    assert_all_recorded(world, service)
     world.until(running.ready)
     assert running.metric("projectionist_bridge_pauses_total") >= 1
     assert running.metric("projectionist_bridge_gaps_total") == 0
@@ -227,7 +262,7 @@ def test_it_stops_while_kafka_is_away(world, bridges):
     world.until_working(world.start("event-recorder"))
     bridges.start()
     flow.wait()
-    assert_all_recorded(world, bridges.service, 60)
+    assert_all_recorded(world, bridges.service)
 
 
 def test_a_frozen_bridge_that_was_replaced_publishes_nothing(world, bridges):
@@ -245,7 +280,7 @@ def test_a_frozen_bridge_that_was_replaced_publishes_nothing(world, bridges):
     frozen.thaw()
     frozen.wait(code=FENCED)
     assert frozen.logged("another telemetry-bridge has taken over")
-    assert_all_recorded(world, service, 30)
+    assert_all_recorded(world, service)
 
 
 @pytest.mark.slow
@@ -265,5 +300,5 @@ def test_a_frozen_bridge_goes_on_when_its_transaction_was_aborted(world, bridges
         world.until(lambda: flow.sent > sent + 26_000 // 2, 30)
         frozen.thaw()
     flow.wait(60)
-    assert_all_recorded(world, service, 90)
+    assert_all_recorded(world, service)
     assert not frozen.logged("taken over as")
