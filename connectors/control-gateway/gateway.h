@@ -36,7 +36,7 @@ struct pj_gateway_settings {
     int64_t shutdown_timeout_ms;
 };
 
-struct pj_sessions; /* what is known of sessions that are being closed */
+struct pj_sessions; /* what is known of sessions that are being opened and closed */
 
 struct pj_gateway {
     const struct pj_gateway_settings *settings;
@@ -48,7 +48,7 @@ struct pj_gateway {
     pthread_mutex_t encoder_mutex;
     sem_t parsers; /* how many may parse at a time: a parsed body is many times its bytes */
     struct pj_metrics *metrics;
-    struct pj_metric *repeated, *conflicts, *unpublished, *known;
+    struct pj_metric *repeated, *conflicts, *unpublished, *known, *unknown_sessions;
 };
 
 /* {"error": text, "command_id": …}; the id may be NULL or "". */
@@ -75,7 +75,8 @@ struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char
                                           const char *id, struct pj_bytes body,
                                           const char *authorization);
 
-/* At start: publishes the end of sessions that the former gateway was closing. */
+/* At start: publishes the end of sessions that the former gateway was closing, and tells of those
+ * that it was opening. */
 void pj_gateway_resolve_sessions(struct pj_gateway *gateway);
 
 /* --- small things ---------------------------------------------------------------------------- */

@@ -204,7 +204,8 @@ static void print_help(void)
         "    in the topic safari.idempotency-keys, which is read at the start.\n"
         "\n"
         "    POST and DELETE /v1/sessions are forwarded, then published to safari.sessions, then\n"
-        "    answered. All else is passed through.\n"
+        "    answered; a session that cannot be published is closed again. All else is passed\n"
+        "    through.\n"
         "\n"
         "    'projectionist topics create' makes the topics. Of the gateways with one\n"
         "    --gateway-id the newest works.\n"
@@ -357,6 +358,9 @@ static void add_metrics(struct pj_gateway *gateway)
     gateway->unpublished = pj_metrics_add(
         metrics, PJ_COUNTER, "projectionist_gateway_unpublished_sessions_total", NULL,
         "Sessions that were opened and cannot be published, because the answer has no UUID.");
+    gateway->unknown_sessions = pj_metrics_add(
+        metrics, PJ_COUNTER, "projectionist_gateway_unknown_sessions_total", NULL,
+        "Sessions that the service may have opened, and whose id nobody has learnt.");
     gateway->known = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_known_commands", NULL,
                                     "Commands whose keys are kept.");
 }

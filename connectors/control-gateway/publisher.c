@@ -85,8 +85,10 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
             if (record->topic != PJ_TO_KEYS || record->key_length != key.length ||
                 memcmp(record->key, key.data, key.length) != 0)
                 continue;
-            one->is_found = value.data != NULL && record->value_length == value.length &&
-                            memcmp(record->value, value.data, value.length) == 0;
+            one->is_found = record->value == NULL || value.data == NULL
+                                ? record->value == NULL && value.data == NULL
+                                : record->value_length == value.length &&
+                                      memcmp(record->value, value.data, value.length) == 0;
         }
     }
     return publisher->settings.record(publisher->settings.context, key, value, error);

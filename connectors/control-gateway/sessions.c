@@ -5,9 +5,14 @@
  *
  * A session that was closed cannot be asked about again, so that somebody wants it closed is kept
  * before the service hears of it (in the topic of the keys, until SessionClosed is published): who
- * finds it there after a crash, and the session gone, publishes the end. The id of a session that
- * is opened is known to the service alone until it answers: of a crash in just that moment nothing
- * is left but a session that is known by its activity.
+ * finds it there after a crash, and the session gone, publishes the end.
+ *
+ * The id of a session that is opened is the service's to give (one in the body it repeats in its
+ * answer, and keeps the session under another), and it lists none: until it answers nobody can ask
+ * about it, nor use it. So that somebody wants one is kept, too, until SessionOpened is published:
+ * who finds it there after a crash says that there may be a session without an owner. And a client
+ * is told an id only when its SessionOpened is published; where it cannot be, the session is closed
+ * again.
  */
 #include "control-gateway/gateway.h"
 
@@ -18,14 +23,24 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uuid.h>
 
 #define CLOSING "closing:"
+#define OPENING "opening:"
 
-/* The ids that are being closed. */
+enum { PREFIX_MOST = sizeof OPENING };
+
+/* Trees of ids: of sessions that are being closed, and of openings that the former gateway began.
+ */
 struct pj_sessions {
     pthread_mutex_t mutex;
-    void *closing; /* a tree of texts */
+    void *closing;
+    void *opening;
+    bool is_started; /* from now on openings are ours */
 };
+
+static const struct pj_error kafka_is_away = {.class = PJ_RETRY,
+                                              .message = "Kafka does not answer"};
 
 static int compare(const void *a, const void *b)
 {
@@ -46,49 +61,91 @@ void pj_sessions_free(struct pj_sessions *sessions)
     if (sessions == NULL)
         return;
     tdestroy(sessions->closing, free);
+    tdestroy(sessions->opening, free);
     pthread_mutex_destroy(&sessions->mutex);
     free(sessions);
 }
 
 /* Whether it was there before. */
-static bool set_closing(struct pj_sessions *sessions, const char *id, bool is_closing)
+static bool set_member(struct pj_sessions *sessions, void **tree, const char *id, bool is_member)
 {
     pthread_mutex_lock(&sessions->mutex);
-    char *const *found = tfind(id, &sessions->closing, compare);
+    char *const *found = tfind(id, tree, compare);
     bool was = found != NULL;
-    if (is_closing && !was) {
+    if (is_member && !was) {
         char *copy = strdup(id);
-        if (copy == NULL || tsearch(copy, &sessions->closing, compare) == NULL)
+        if (copy == NULL || tsearch(copy, tree, compare) == NULL)
             abort();
-    } else if (!is_closing && was) {
+    } else if (!is_member && was) {
         char *old = *found;
-        tdelete(id, &sessions->closing, compare);
+        tdelete(id, tree, compare);
         free(old);
     }
     pthread_mutex_unlock(&sessions->mutex);
     return was;
 }
 
+static bool set_closing(struct pj_sessions *sessions, const char *id, bool is_closing)
+{
+    return set_member(sessions, &sessions->closing, id, is_closing);
+}
+
+/* The id behind a prefix; false: it is another's key. */
+static bool id_of(struct pj_bytes key, const char *prefix, char id[PJ_UUID_TEXT])
+{
+    size_t length = strlen(prefix);
+    if (key.length != length + PJ_UUID_TEXT - 1 || memcmp(key.data, prefix, length) != 0)
+        return false;
+    memcpy(id, (const char *)key.data + length, PJ_UUID_TEXT - 1);
+    id[PJ_UUID_TEXT - 1] = '\0';
+    return true;
+}
+
 int pj_sessions_record(void *context, struct pj_bytes key, struct pj_bytes value,
                        struct pj_error *error)
 {
+    struct pj_sessions *sessions = context;
     char id[PJ_UUID_TEXT];
-    const size_t prefix = sizeof CLOSING - 1;
     (void)error;
-    if (key.length != prefix + sizeof id - 1 || memcmp(key.data, CLOSING, prefix) != 0)
-        return 0;
-    memcpy(id, (const char *)key.data + prefix, sizeof id - 1);
-    id[sizeof id - 1] = '\0';
-    set_closing(context, id, value.data != NULL);
+    if (id_of(key, CLOSING, id))
+        set_closing(sessions, id, value.data != NULL);
+    else if (!sessions->is_started && id_of(key, OPENING, id))
+        set_member(sessions, &sessions->opening, id, value.data != NULL);
     return 0;
 }
 
-static void add_closing(struct pj_publication *publication, const char *id, bool is_closing)
+/* That somebody wants it, or (value NULL) that nobody needs to think of it any more. */
+static void add_intent(struct pj_publication *publication, const char *prefix, const char *id,
+                       const char *value)
 {
-    char key[sizeof CLOSING + PJ_UUID_TEXT];
-    snprintf(key, sizeof key, CLOSING "%s", id);
-    pj_publication_add(publication, PJ_TO_KEYS, pj_text_bytes(key),
-                       is_closing ? pj_text_bytes("{}") : (struct pj_bytes){0});
+    char key[PREFIX_MOST + PJ_UUID_TEXT];
+    snprintf(key, sizeof key, "%s%s", prefix, id);
+    pj_publication_add(publication, PJ_TO_KEYS, pj_text_bytes(key), pj_text_bytes(value));
+}
+
+/* 0 when it is kept. */
+static int keep_intent(struct pj_gateway *gateway, const char *prefix, const char *id,
+                       const char *value, struct pj_error *error)
+{
+    *error = kafka_is_away;
+    struct pj_publication *publication = pj_publication_new();
+    add_intent(publication, prefix, id, value);
+    int status = pj_gateway_publish(gateway, publication, error);
+    if (status == 1)
+        pj_publisher_cancel(gateway->publisher, publication);
+    pj_publication_release(publication);
+    return status;
+}
+
+/* Nobody waits for that. */
+static int drop_intent(struct pj_gateway *gateway, const char *prefix, const char *id)
+{
+    struct pj_error error;
+    struct pj_publication *publication = pj_publication_new();
+    add_intent(publication, prefix, id, NULL);
+    int status = pj_publisher_submit(gateway->publisher, publication, &error);
+    pj_publication_release(publication);
+    return status;
 }
 
 static int add_event(struct pj_gateway *gateway, const struct pj_session_event *event,
@@ -112,24 +169,76 @@ static struct pj_reply *not_done(const struct pj_error *error)
     return pj_gateway_error(503, text, NULL);
 }
 
-static const struct pj_error kafka_is_away = {.class = PJ_RETRY,
-                                              .message = "Kafka does not answer"};
+static struct pj_reply *pass(struct pj_gateway *gateway, const struct pj_call *call)
+{
+    struct pj_reply *reply = NULL;
+    struct pj_error error;
+    if (pj_upstream_call(gateway->upstream, call, &reply, &error) == PJ_CALL_ANSWERED)
+        return reply;
+    return pj_gateway_error(503, error.message, NULL);
+}
+
+/* Its end, and that nobody needs to think of its closing any more. */
+static struct pj_publication *make_closed(struct pj_gateway *gateway, const char *id,
+                                          struct pj_error *error)
+{
+    char event_id[PJ_UUID_TEXT];
+    const struct pj_session_closed closed = {{0}};
+    pj_gateway_event_id("closed", id, event_id);
+    const struct pj_session_event event = {
+        .event_id = pj_text_bytes(event_id),
+        .session_id = pj_text_bytes(id),
+        .emitted_at = pj_gateway_now_us(),
+        .closed = &closed,
+    };
+    struct pj_publication *publication = pj_publication_new();
+    int status = add_event(gateway, &event, publication, error);
+    add_intent(publication, CLOSING, id, NULL);
+    if (status == 0)
+        return publication;
+    pj_publication_release(publication);
+    return NULL;
+}
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static struct pj_reply *late(struct pj_reply *reply, const char *session_id, const char *text)
+/* There may be a session that nobody knows. */
+static void tell_unknown(struct pj_gateway *gateway, const char *why)
 {
-    json_t *json = json_pack("{s:s, s:s}", "error", text, "session_id", session_id);
-    char *body = json_dumps(json, 0);
-    json_decref(json);
-    if (body == NULL)
-        abort();
+    pj_metric_add(gateway->unknown_sessions, 1);
+    pj_log(PJ_WARN,
+           "a session may be open that nobody knows: the service had been asked for it, and its "
+           "answer with the id is lost",
+           pj_f_str("reason", why));
+}
+
+/* It is open, and cannot be published now: nobody is told of it. */
+static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply *reply,
+                                    const char *session_id, const char *authorization,
+                                    const struct pj_error *reason)
+{
+    char path[64], text[sizeof reason->message + 128];
+    struct pj_error error;
+    snprintf(path, sizeof path, "/v1/sessions/%s", session_id);
+    const struct pj_call call = {.method = "DELETE", .path = path, .authorization = authorization};
+    struct pj_reply *closed = pass(gateway, &call);
+    bool is_closed = closed->status < 300 || closed->status == 404;
+    pj_reply_release(closed);
+    struct pj_publication *publication =
+        is_closed ? make_closed(gateway, session_id, &error) : NULL;
+    if (publication != NULL && pj_publisher_submit(gateway->publisher, publication, &error) != 0)
+        pj_log(PJ_WARN, "the end of a session is not published", pj_f_str("session_id", session_id),
+               pj_f_str("reason", error.message));
+    pj_publication_release(publication);
+    snprintf(text, sizeof text, "%s; the session %s; repeat the request for another one",
+             reason->message, is_closed ? "was closed again" : "was opened, and is not used");
     pj_reply_release(reply);
-    return pj_reply_new(503, "application/json", body, strlen(body));
+    return pj_gateway_error(503, text, NULL);
 }
 
 /* What the service has opened; *reply is its answer. */
 static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_reply *reply,
+                                       const char *intent, const char *authorization,
                                        struct pj_arena *arena)
 {
     struct pj_session_answer answer;
@@ -154,15 +263,15 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
         pj_metric_add(gateway->unpublished, 1);
         pj_log(PJ_ERROR, "a session that was opened cannot be published",
                pj_f_str("reason", error.message));
+        drop_intent(gateway, OPENING, intent);
     } else {
         error = kafka_is_away;
+        add_intent(publication, OPENING, intent, NULL);
         status = pj_gateway_publish(gateway, publication, &error);
-        if (status == 1)
-            reply = late(reply, answer.session_id,
-                         "the session is open, but Kafka does not answer; its opening is published "
-                         "when Kafka is back");
-        else if (status < 0)
-            reply = late(reply, answer.session_id, error.message);
+        if (status != 0)
+            reply = close_again(gateway, reply, answer.session_id, authorization, &error);
+        if (status < 0)
+            drop_intent(gateway, OPENING, intent); /* it is not published with the other */
     }
     pj_publication_release(publication);
     return reply;
@@ -173,24 +282,35 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char 
 {
     struct pj_error error;
     struct pj_reply *reply = NULL;
+    char intent[PJ_UUID_TEXT];
+    uuid_t id;
     if (pj_session_request_check(body, &error) != 0)
         return pj_gateway_error(400, error.message, NULL);
     if (pj_publisher_is_away(gateway->publisher))
         return not_done(&kafka_is_away);
+    uuid_generate_random(id);
+    uuid_unparse_lower(id, intent);
+    if (keep_intent(gateway, OPENING, intent, "{}", &error) != 0) {
+        drop_intent(gateway, OPENING, intent);
+        return not_done(&error);
+    }
     const struct pj_call call = {
         .method = "POST",
         .path = uri,
         .authorization = authorization,
         .body = body.data != NULL ? body : (struct pj_bytes){"", 0},
     };
-    if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
-        return pj_gateway_error(503, error.message, NULL);
-    if (reply->status < 200 || reply->status > 299)
+    enum pj_call_end end = pj_upstream_call(gateway->upstream, &call, &reply, &error);
+    if (end == PJ_CALL_ANSWERED && reply->status >= 200 && reply->status < 300) {
+        struct pj_arena *arena = pj_arena_new();
+        reply = publish_opened(gateway, reply, intent, authorization, arena);
+        pj_arena_free(arena);
         return reply;
-    struct pj_arena *arena = pj_arena_new();
-    reply = publish_opened(gateway, reply, arena);
-    pj_arena_free(arena);
-    return reply;
+    }
+    if (end == PJ_CALL_UNKNOWN)
+        tell_unknown(gateway, error.message);
+    drop_intent(gateway, OPENING, intent);
+    return end == PJ_CALL_ANSWERED ? reply : pj_gateway_error(503, error.message, NULL);
 }
 
 /* --- closing --------------------------------------------------------------------------------- */
@@ -198,59 +318,36 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char 
 /* Publishes the end, and that it need not be thought of any more. */
 static int publish_closed(struct pj_gateway *gateway, const char *id, struct pj_error *error)
 {
-    char event_id[PJ_UUID_TEXT];
-    const struct pj_session_closed closed = {{0}};
-    pj_gateway_event_id("closed", id, event_id);
-    const struct pj_session_event event = {
-        .event_id = pj_text_bytes(event_id),
-        .session_id = pj_text_bytes(id),
-        .emitted_at = pj_gateway_now_us(),
-        .closed = &closed,
-    };
-    struct pj_publication *publication = pj_publication_new();
-    int status = add_event(gateway, &event, publication, error);
-    add_closing(publication, id, false);
-    if (status == 0) {
-        *error = kafka_is_away;
-        status = pj_gateway_publish(gateway, publication, error);
-    }
+    struct pj_publication *publication = make_closed(gateway, id, error);
+    if (publication == NULL)
+        return -1;
+    *error = kafka_is_away;
+    int status = pj_gateway_publish(gateway, publication, error);
     pj_publication_release(publication);
     if (status == 0)
         set_closing(gateway->sessions, id, false);
     return status;
 }
 
-/* Somebody wants it closed; 0 when that is kept. */
-static int keep_closing(struct pj_gateway *gateway, const char *id, struct pj_error *error)
-{
-    *error = kafka_is_away;
-    struct pj_publication *publication = pj_publication_new();
-    add_closing(publication, id, true);
-    int status = pj_gateway_publish(gateway, publication, error);
-    if (status == 1)
-        pj_publisher_cancel(gateway->publisher, publication);
-    pj_publication_release(publication);
-    return status;
-}
-
-/* It was not closed by this: nothing to remember. Nobody waits for that. */
+/* It was not closed by this: nothing to remember. */
 static void drop_closing(struct pj_gateway *gateway, const char *id)
 {
-    struct pj_error error;
-    struct pj_publication *publication = pj_publication_new();
-    add_closing(publication, id, false);
-    if (pj_publisher_submit(gateway->publisher, publication, &error) == 0)
+    if (drop_intent(gateway, CLOSING, id) == 0)
         set_closing(gateway->sessions, id, false);
-    pj_publication_release(publication);
 }
 
-static struct pj_reply *pass(struct pj_gateway *gateway, const struct pj_call *call)
+static struct pj_reply *late(struct pj_reply *reply, const char *session_id)
 {
-    struct pj_reply *reply = NULL;
-    struct pj_error error;
-    if (pj_upstream_call(gateway->upstream, call, &reply, &error) == PJ_CALL_ANSWERED)
-        return reply;
-    return pj_gateway_error(503, error.message, NULL);
+    json_t *json = json_pack("{s:s, s:s}", "error",
+                             "the session is closed, but Kafka does not answer; its end is "
+                             "published when Kafka is back",
+                             "session_id", session_id);
+    char *body = json_dumps(json, 0);
+    json_decref(json);
+    if (body == NULL)
+        abort();
+    pj_reply_release(reply);
+    return pj_reply_new(503, "application/json", body, strlen(body));
 }
 
 struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char *uri,
@@ -268,7 +365,7 @@ struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char
         return pass(gateway, &call); /* nothing of this id was ever published */
     for (size_t i = 0; i < sizeof session; i++)
         session[i] = (char)tolower((unsigned char)id[i]);
-    if (keep_closing(gateway, session, &error) != 0)
+    if (keep_intent(gateway, CLOSING, session, "{}", &error) != 0)
         return not_done(&error);
     bool was_closing = set_closing(gateway->sessions, session, true);
     enum pj_call_end end = pj_upstream_call(gateway->upstream, &call, &reply, &error);
@@ -280,9 +377,7 @@ struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char
     bool is_closed = reply->status >= 200 && reply->status < 300;
     if (is_closed || (reply->status == 404 && was_closing)) {
         if (publish_closed(gateway, session, &error) != 0)
-            return late(reply, session,
-                        "the session is closed, but Kafka does not answer; its end is published "
-                        "when Kafka is back");
+            return late(reply, session);
     } else if (reply->status < 500 && !was_closing) {
         drop_closing(gateway, session);
     }
@@ -310,8 +405,27 @@ static bool is_gone(const struct pj_reply *reply)
     return gone;
 }
 
+/* Of openings nothing can be found out. */
+static void resolve_openings(struct pj_gateway *gateway)
+{
+    struct pj_sessions *sessions = gateway->sessions;
+    for (;;) {
+        const char *found = NULL;
+        char id[PJ_UUID_TEXT];
+        twalk_r(sessions->opening, take_first, &found);
+        if (found == NULL || pj_publisher_is_away(gateway->publisher))
+            break;
+        snprintf(id, sizeof id, "%s", found);
+        tell_unknown(gateway, "the gateway before this one ended while the service answered");
+        drop_intent(gateway, OPENING, id);
+        set_member(sessions, &sessions->opening, id, false);
+    }
+    sessions->is_started = true;
+}
+
 void pj_gateway_resolve_sessions(struct pj_gateway *gateway)
 {
+    resolve_openings(gateway);
     for (;;) {
         const char *found = NULL;
         char id[PJ_UUID_TEXT];

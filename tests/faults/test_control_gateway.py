@@ -4,6 +4,7 @@ and nobody is told what is not so. The service is the stand-in."""
 
 import concurrent.futures
 import http.client
+import json
 import threading
 import time
 
@@ -44,6 +45,31 @@ def test_kafka_is_away(gateways, service):
     wait_until(lambda: gateway.get("/readyz")[0] == 200, message="it is not ready")
     assert len(published()) == 1 and set(service.executions.values()) == {1}
     assert list(service.executions) == [published()[0]["command_id"]]
+
+
+def test_kafka_goes_away_while_a_session_is_opened(gateways, service):
+    """The client is told no id that may never be published; nor is the session left open."""
+    gateway = gateways(PUBLISH_TIMEOUT="2s")
+    go_on = threading.Event()
+    kept = {"id": gateway_lib.new_id(), "created_at": "2026-11-21T05:06:34.968Z",
+            "status": "active", "platform": "x"}
+
+    def hold():
+        service.sessions[kept["id"]] = kept
+        go_on.wait(60)
+        yield json.dumps(kept).encode()
+
+    service.routes[("POST", "/v1/sessions")] = (201, {}, hold)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(request, gateway.api, "POST", "/v1/sessions", {"platform": "x"})
+        wait_until(lambda: service.sessions, message="it was not opened")
+        with away("kafka"):
+            go_on.set()
+            answer = waiting.result()
+            assert answer.status == 503 and "closed again" in answer.json["error"], answer.json
+            assert kept["id"] not in str(answer.json) and kept["status"] == "closed"
+    wait_until(lambda: [event["body"][0] for event in published("safari.sessions")]
+               == ["SessionOpened", "SessionClosed"], 60, "its events are not published")
 
 
 def test_kafka_restarts_in_mid_traffic(gateways, service):

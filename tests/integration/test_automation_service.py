@@ -213,8 +213,11 @@ def test_sessions(service):
     assert status == 201 and session["platform"] == "sora" and session["status"] == "mine"
     path = f"/v1/sessions/{session['id']}"
     assert ask(service, "GET", path) == (200, session)
-    assert ask(service, "DELETE", path)[0] == 200
-    assert ask(service, "GET", path)[0] == ask(service, "DELETE", path)[0] == 404
+    assert ask(service, "DELETE", path)[0] == ask(service, "DELETE", path)[0] == 200
+    assert ask(service, "GET", path) == (200, {**session, "status": "closed"})
+    assert ask(service, "DELETE", f"{path}0")[0] == 404
+    _, echoed = ask(service, "POST", "/v1/sessions", {"id": "mine"})
+    assert echoed["id"] == "mine" and ask(service, "GET", "/v1/sessions/mine")[0] == 404
 
 
 def test_lists_and_figures(service):

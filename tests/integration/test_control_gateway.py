@@ -361,8 +361,61 @@ def test_sessions_are_published(gateway, service):
         "metadata": '{"n": 1.1}'})  # as the service wrote it
     assert second["body"] == ("SessionClosed", {"reason": None})
     assert first["emitted_at"] <= second["emitted_at"] and first["event_id"] != second["event_id"]
-    assert request(gateway.api, "DELETE", f"/v1/sessions/{session}").status == 404
-    assert len(published("safari.sessions")) == 2
+    # Closed again, it is the same event again.
+    assert request(gateway.api, "DELETE", f"/v1/sessions/{session}").status == 200
+    assert len({event["event_id"] for event in published("safari.sessions")}) == 2
+    assert not intents()
+
+
+def intents():
+    """What is kept of openings and closings."""
+    kept = {record.key.decode(): record.value for record in kafka.read(KEYS)}
+    return [key for key, value in kept.items() if key.startswith(("opening:", "closing:")) and value]
+
+
+def test_a_session_that_is_not_opened(gateway, service):
+    service.routes[("POST", "/v1/sessions")] = (500, {}, [b'{"error":"no browser"}'])
+    answer = request(gateway.api, "POST", "/v1/sessions", {"platform": "x"})
+    assert answer.status == 500 and answer.json == {"error": "no browser"}
+    service.stop()
+    assert request(gateway.api, "POST", "/v1/sessions", {"platform": "x"}).status == 503
+    wait_until(lambda: not intents(), message="an intent is left")
+    assert not published("safari.sessions")
+    assert gateway.metric("projectionist_gateway_unknown_sessions_total") == 0
+
+
+def test_an_opening_whose_answer_is_lost_is_told(gateways, service):
+    """Of such a session nobody learns the id: neither the client, nor by asking the service."""
+    gateway = gateways()
+    go_on = threading.Event()
+
+    def hold():
+        service.sessions["of nobody"] = {}
+        go_on.wait(30)
+        raise ConnectionError
+        yield  # pylint: disable=unreachable
+
+    service.routes[("POST", "/v1/sessions")] = (201, {}, hold)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(request, gateway.api, "POST", "/v1/sessions", {"platform": "x"})
+        wait_until(lambda: service.sessions, message="it was not opened")
+        assert len(intents()) == 1  # before the service hears of it
+        gateway.kill()
+        assert waiting.exception() is not None
+        gateway = gateways()
+        gateway.wait_for_log("a session may be open that nobody knows.*the gateway before this one")
+        assert gateway.metric("projectionist_gateway_unknown_sessions_total") == 1
+        again = pool.submit(request, gateway.api, "POST", "/v1/sessions", {"platform": "x"})
+        wait_until(lambda: len(intents()) == 1, message="it was not asked for")
+        go_on.set()
+        assert again.result().status == 503
+    assert gateway.metric("projectionist_gateway_unknown_sessions_total") == 2
+    service.routes.clear()
+    assert request(gateway.api, "POST", "/v1/sessions", {"platform": "x"}).status == 201
+    wait_until(lambda: not intents(), message="an intent is left")
+    gateway.stop()
+    assert gateways().metric("projectionist_gateway_unknown_sessions_total") == 0
+    assert len(published("safari.sessions")) == 1
 
 
 def test_a_closing_that_was_cut_off_is_published(gateways, service):
@@ -388,7 +441,7 @@ def test_a_closing_that_was_cut_off_is_published(gateways, service):
     kinds = [event["body"][0] for event in published("safari.sessions")]
     assert kinds == ["SessionOpened", "SessionClosed"]
     assert request(gateway.api, "DELETE", f"/v1/sessions/{session}").status == 404
-    assert len(published("safari.sessions")) == 2
+    assert len(published("safari.sessions")) == 2 and not intents()
 
 
 # --- malformed -------------------------------------------------------------------------------

@@ -179,17 +179,19 @@ def _session(service, method, path, asked):
     match method, path:
         case "POST", ["v1", "sessions"]:
             body = asked if isinstance(asked, dict) else {}
-            session = {"id": str(uuid.uuid4()), "created_at": _now(), "status": "active", **body}
-            service.sessions[session["id"]] = session
+            session_id = str(uuid.uuid4())  # an id in the body is only repeated
+            session = {"id": session_id, "created_at": _now(), "status": "active", **body}
+            service.sessions[session_id] = session
             return 201, session
         case "GET", ["v1", "sessions", session_id]:
             session = service.sessions.get(session_id)
             return (200, session) if session else (404, {"error": "Session not found"})
         case "DELETE", ["v1", "sessions", session_id]:
-            session = service.sessions.pop(session_id, None)
+            session = service.sessions.get(session_id)
             if session is None:
                 return 404, {"error": "Session not found"}
-            return 200, {**session, "status": "closed"}
+            session["status"] = "closed"
+            return 200, session
     return None
 
 

@@ -25,10 +25,11 @@ What it does as the real one was seen to do:
 - the answer to a new command is 202, with QUEUED, RUNNING, SUCCEEDED or FAILED in it;
 - a repeated idempotency key gives the first command's id and state; a command_id that is repeated
   without one runs again;
+- a session has an id of the service, also where the body of the request has one, which the answer
+  repeats in its place; one that was closed stays there, and can be closed again;
 - it never waits for a slow reader of its frames.
 
-What nobody has told us is ours: DELETE /v1/sessions/:id answers 200 with the session, an unknown id
-404 (400 for a cancel), wire v2 has its results' members beside `status` in `data`, a `timestamp` in
+What nobody has told us is ours: an unknown id is answered 404 (400 for a cancel), wire v2 has its results' members beside `status` in `data`, a `timestamp` in
 RFC 3339, and the same greetings as v1 without cursors.
 """
 
