@@ -11,10 +11,12 @@ import time
 import uuid
 
 import pytest
+from confluent_kafka import Producer
 from lib import gateway as gateway_lib
 from lib import kafka
 from lib.automation_service import AutomationService
 from lib.database import wait_until
+from lib.kafka_proxy import KafkaProxy
 from lib.gateway import KEYS, PROGRAM, Gateways, command, new_id, post, published, read_answer, request
 
 @pytest.fixture
@@ -340,6 +342,40 @@ def test_the_newest_gateway_of_an_id_works(gateways, service):
     first.wait_for_log("another control-gateway with the id 'default' has taken over")
     assert post(second, command("a")).status == 202
     assert len(service.executions) == 2 and len(published()) == 2
+
+
+def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):
+    """The transaction is committed, its answer does not come, and before it can be asked for again
+    another gateway has come, and gone: then only the topic of the keys tells what happened."""
+    with KafkaProxy() as proxy, concurrent.futures.ThreadPoolExecutor() as pool:
+        gateway = gateways(KAFKA_BOOTSTRAP_SERVERS=proxy.address, TRANSACTION_TIMEOUT="5s",
+                           PUBLISH_TIMEOUT="60s")
+        assert post(gateway, command("a")).status == 202
+        wait_until(lambda: settled(gateway), message="something is under way")
+        proxy.lose_commits()
+        waiting = pool.submit(post, gateway, command("b"))
+        assert proxy.lost.wait(30)
+        began = time.monotonic()
+        wait_until(lambda: len(published()) == 2, message="it was not committed")
+        Producer({"bootstrap.servers": kafka.bootstrap_servers(),
+                  "transactional.id": "projectionist-control-gateway-default"}
+                 ).init_transactions(30)
+        # Younger, it would take that for a gateway that is still there.
+        wait_until(lambda: time.monotonic() - began > 6)
+        assert not waiting.done() and gateway.running
+        proxy.resume()
+        answer = waiting.result()
+        gateway.wait_for_log("the end of a transaction is not known")
+        assert answer.status == 202, answer.json
+        assert post(gateway, command("b")).json["command_id"] == answer.json["command_id"]
+    assert len(published()) == 2 == len({event["event_id"] for event in published()})
+    assert set(service.executions.values()) == {1}
+
+
+def settled(gateway):
+    """Whether the ends of all commands are kept."""
+    kept = {record.key: json.loads(record.value) for record in kafka.read(KEYS) if record.value}
+    return all(value["state"] == "accepted" for value in kept.values())
 
 
 # --- sessions --------------------------------------------------------------------------------
