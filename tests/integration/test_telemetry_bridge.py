@@ -9,6 +9,7 @@ import random
 import re
 import ssl
 import subprocess
+import time
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from lib import bridge, consumers, events, kafka
+from lib import bridge, consumers, database, events, kafka
 from lib.automation_service import AutomationService
 from lib.bridge import ScriptedService, frame
+from lib.kafka_proxy import KafkaProxy
 
 COMMAND = "11111111-2222-4333-8444-555555555555"
 SESSION = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
@@ -234,6 +236,29 @@ def test_a_bookmark_behind_an_open_transaction_is_waited_for(world, service):
 
 
 # --- restarts of the service --------------------------------------------------------------------
+
+def test_a_commit_whose_answer_is_lost_is_looked_up(world, scripted):
+    """The transaction is committed, its answer does not come, and before it can be asked for again
+    somebody has taken the id, and gone: then only the cursor's topic tells what happened."""
+    with KafkaProxy() as proxy:
+        running = started(world, scripted, "--bridge-id", "mine", "--transaction-timeout", "3s",
+                          "--heartbeat", "1h", KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        scripted.send(frame(NOW, 1))
+        bridge.wait_for_events(1)
+        proxy.lose_commits()
+        scripted.send(frame(NOW, 2))
+        assert proxy.lost.wait(30)
+        began = time.monotonic()
+        bridge.wait_for_events(2)
+        Producer({"bootstrap.servers": kafka.bootstrap_servers(),
+                  "transactional.id": "telemetry-bridge-mine"}).init_transactions(30)
+        database.wait_until(lambda: time.monotonic() - began > 4)
+        proxy.resume()
+        running.wait_for_log("beginning anew with Kafka")
+        scripted.send(frame(NOW, 3))
+        found = bridge.wait_for_events(3)
+    assert cursors(found) == [f"{NOW}-1", f"{NOW}-2", f"{NOW}-3"]
+
 
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("after", [0, 3, 40])
