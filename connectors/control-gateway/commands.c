@@ -6,8 +6,11 @@
  *   before the commit          nothing: a repetition is a new command
  *   after it, before forward   PUBLISHED: a repetition asks the service, which knows nothing of it,
  *                              and forwards
- *   while the service answers  PUBLISHED: a repetition asks the service, which knows it: not again
- *   after the answer           ACCEPTED: never forwarded again, whatever the service has forgotten
+ *   until its answer is kept   PUBLISHED: a repetition asks the service, which knows it: not again
+ *   after that                 ACCEPTED: never forwarded again, whatever the service has forgotten
+ *
+ * Its answer is kept behind the client's back, with the next command's record or soon: to wait for
+ * that would not make the time any shorter in which a crash loses it.
  *
  * What is forwarded always has an idempotency key, the command_id where the caller gave none, so
  * that the service itself tells a second forward that comes while the first is still under way.
@@ -22,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10 };
+enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25 };
 
 /* One request about a command that is in hand. */
 struct handling {
@@ -100,12 +103,19 @@ static struct pj_reply *publish(const struct handling *handling)
     return NULL;
 }
 
-/* The command's record as it is now, without an event. Waits, but not for ever. */
-static int publish_record(const struct handling *handling, struct pj_error *error)
+/* The command's record as it is now, without an event. */
+static struct pj_publication *make_record(const struct handling *handling)
 {
     struct pj_publication *publication = pj_publication_new();
     handling->known->updated_ms = pj_clock_wall_ms();
     pj_known_add_record(handling->known, publication);
+    return publication;
+}
+
+/* Waits until it is published, but not for ever. */
+static int publish_record(const struct handling *handling, struct pj_error *error)
+{
+    struct pj_publication *publication = make_record(handling);
     int status = pj_gateway_publish(handling->gateway, publication, error);
     pj_publication_release(publication);
     return status;
@@ -120,19 +130,22 @@ static void note_text(const json_t *json, const char *name, char *text, size_t s
         snprintf(text, size, "%s", found);
 }
 
-/* The service has it: kept before anybody is told. */
+/* The service has it: that will be kept. */
 static void accept(const struct handling *handling, const struct pj_reply *reply)
 {
     struct pj_known *known = handling->known;
-    struct pj_error error = {.class = PJ_RETRY, .message = "Kafka does not answer"};
+    struct pj_error error;
     json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
     note_text(json, "status", known->status, sizeof known->status);
     note_text(json, "accepted_at", known->accepted_at, sizeof known->accepted_at);
     json_decref(json);
     known->state = PJ_COMMAND_ACCEPTED;
-    if (publish_record(handling, &error) != 0)
-        pj_log(PJ_WARN, "the end of a command is not kept yet",
+    struct pj_publication *publication = make_record(handling);
+    pj_publication_allow_wait(publication, KEEP_WITHIN_MS);
+    if (pj_publisher_submit(handling->gateway->publisher, publication, &error) != 0)
+        pj_log(PJ_WARN, "the end of a command is not kept",
                pj_f_str("command_id", known->command_id), pj_f_str("reason", error.message));
+    pj_publication_release(publication);
 }
 
 static enum pj_call_end ask(const struct handling *handling, struct pj_reply **reply,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/publisher_internal.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +42,11 @@ void pj_publication_add(struct pj_publication *publication, enum pj_publication_
     publication->bytes += key.length + value.length;
 }
 
+void pj_publication_allow_wait(struct pj_publication *publication, int64_t wait_ms)
+{
+    publication->wait_ms = wait_ms;
+}
+
 void pj_publication_release(struct pj_publication *publication)
 {
     if (publication == NULL || atomic_fetch_sub(&publication->references, 1) > 1)
@@ -64,9 +71,11 @@ int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *p
     } else {
         atomic_fetch_add(&publication->references, 1);
         publication->next = NULL;
+        publication->due_ms = pj_clock_monotonic_ms() + publication->wait_ms;
         *publisher->last = publication;
         publisher->last = &publication->next;
         publisher->waiting++;
+        publisher->urgent += publication->wait_ms == 0;
         publisher->waiting_bytes += publication->bytes;
         pthread_cond_broadcast(&publisher->changed);
     }
@@ -116,6 +125,7 @@ void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication
     if (publisher->last == &publication->next)
         publisher->last = place;
     publisher->waiting--;
+    publisher->urgent -= publication->wait_ms == 0;
     publisher->waiting_bytes -= publication->bytes;
     publication->next = NULL;
 }

@@ -313,14 +313,26 @@ static enum outcome publish_batch(struct pj_publisher *publisher)
     return COMMITTED;
 }
 
+/* Under the mutex: how long there is nothing to do, at most `most_ms`. */
+static int64_t idle_ms(const struct pj_publisher *publisher, int64_t most_ms)
+{
+    if (publisher->is_stopping || publisher->urgent > 0)
+        return 0;
+    if (publisher->first == NULL)
+        return most_ms;
+    int64_t left_ms = publisher->first->due_ms - pj_clock_monotonic_ms();
+    return left_ms < 0 ? 0 : left_ms < most_ms ? left_ms : most_ms;
+}
+
 /* Waits for something to publish, at most a turn; false at the end. */
 static bool take_batch(struct pj_publisher *publisher)
 {
-    struct timespec until = pj_publisher_in_ms(TURN_MS);
+    int64_t end_ms = pj_clock_monotonic_ms() + TURN_MS;
+    int64_t wait_ms;
     pthread_mutex_lock(&publisher->mutex);
-    while (publisher->first == NULL && !publisher->is_stopping) {
-        if (pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until) != 0)
-            break;
+    while ((wait_ms = idle_ms(publisher, end_ms - pj_clock_monotonic_ms())) > 0) {
+        struct timespec until = pj_publisher_in_ms(wait_ms);
+        pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
     }
     struct pj_publication **end = &publisher->batch;
     for (size_t i = 0; i < BATCH_MOST && publisher->first != NULL; i++) {

@@ -52,6 +52,9 @@ void pj_publication_add(struct pj_publication *publication, enum pj_publication_
                         struct pj_bytes key, struct pj_bytes value);
 void pj_publication_release(struct pj_publication *publication); /* NULL is allowed */
 
+/* Before submit: nobody waits for it, so it may wait up to wait_ms to share a transaction. */
+void pj_publication_allow_wait(struct pj_publication *publication, int64_t wait_ms);
+
 /* PJ_RETRY where too much waits already, or the publisher has ended. */
 int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *publication,
                         struct pj_error *error) PJ_MUST_CHECK;

@@ -23,6 +23,8 @@ struct pj_publication {
     struct pj_publication *next;
     struct record records[PJ_RECORDS_MOST];
     size_t record_count, bytes;
+    int64_t wait_ms; /* 0: it is urgent */
+    int64_t due_ms;
     atomic_int references;
     enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
     bool is_refused;                             /* of the thread, before it becomes the state */
@@ -42,7 +44,7 @@ struct pj_publisher {
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t changed;
     struct pj_publication *first, **last;
-    size_t waiting, waiting_bytes;
+    size_t waiting, waiting_bytes, urgent;
     bool is_stopping, has_ended;
     int64_t give_up_ms; /* when stopping */
     bool has_failed;
