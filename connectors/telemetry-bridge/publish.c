@@ -13,7 +13,8 @@
 #include <uuid/uuid.h>
 
 enum {
-    STEP_MS = 500, /* the most that one call waits for Kafka, before we look around */
+    STEP_MS = 500,  /* the most that one call waits for Kafka, before we look around */
+    SLOW_MS = 5000, /* a commit that takes longer is worth a line in the log */
     READ_MS = 10000,
     BACK_OFF_FIRST_MS = 100,
     BACK_OFF_MOST_MS = 5000,
@@ -27,6 +28,7 @@ struct pj_publisher {
     int64_t tried_sequence; /* of the transaction whose end may be unknown */
     int64_t began_ms;       /* when the open transaction began */
     int64_t idle_since_ms;
+    int64_t commit_us;   /* what the last commit took */
     int64_t deadline_ms; /* of the shutdown; 0: none yet */
     bool is_open;
     bool gave_up; /* something was taken from the buffer and not published: nothing may follow */
@@ -238,20 +240,22 @@ static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_
 static enum outcome commit(struct pj_publisher *publisher, struct pj_error *error)
 {
     int64_t began_us = pj_clock_monotonic_us();
-    bool waited = false;
+    bool waited = false, told = false;
     int status;
     while ((status = pj_producer_commit(publisher->records.producer, STEP_MS, error)) < 0 &&
            error->class == PJ_RETRY) {
-        if (!waited)
+        if (!told && pj_clock_monotonic_us() - began_us >= INT64_C(1000) * SLOW_MS) {
             pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
                    pj_f_str("error", error->message));
+            told = true;
+        }
         waited = true;
         if (!turn(publisher, "Kafka does not answer"))
             return LEAVE;
     }
     if (status == 0) {
-        pj_metric_observe_us(publisher->settings.metrics->commit_time,
-                             pj_clock_monotonic_us() - began_us);
+        publisher->commit_us = pj_clock_monotonic_us() - began_us;
+        pj_metric_observe_us(publisher->settings.metrics->commit_time, publisher->commit_us);
         return DONE;
     }
     /* What the brokers refused they have not committed; after a wait nobody knows. */
@@ -467,6 +471,19 @@ const struct pj_position *pj_publisher_position(const struct pj_publisher *publi
     return &publisher->committed.position;
 }
 
+/*
+ * After the commit the brokers still write its markers; to who begins before they are done they say
+ * "not yet", and librdkafka asks again after 20 ms. Nobody tells when they are done: it takes the
+ * longer, the longer the commit took.
+ */
+static int64_t pause_ms(const struct pj_publisher *publisher)
+{
+    int64_t most_ms = publisher->settings.bridge->linger_ms;
+    int64_t least_ms = (most_ms + 2) / 3;
+    int64_t half_ms = publisher->commit_us / 2000;
+    return half_ms < least_ms ? least_ms : half_ms < most_ms ? half_ms : most_ms;
+}
+
 static int publish_some(struct pj_publisher *publisher, struct pj_buffer *buffer, int64_t wait_ms,
                         struct pj_error *error)
 {
@@ -480,10 +497,8 @@ static int publish_some(struct pj_publisher *publisher, struct pj_buffer *buffer
         status = publish(publisher, list, error);
     publisher->gave_up = status != 0;
     pj_items_free(list);
-    /* After the commit the brokers still write its markers; to who begins before they are done they
-     * say "not yet", and librdkafka asks again after 20 ms. */
-    if (taken > 0 && bridge->linger_ms > 0)
-        poll(NULL, 0, (int)bridge->linger_ms);
+    if (taken > 0)
+        poll(NULL, 0, (int)pause_ms(publisher));
     return status;
 }
 

@@ -69,8 +69,9 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 0,
      .most = 10000,
-     .help = "The pause after a transaction. Longer ones cost the brokers less; with shorter ones "
-             "the next transaction waits for the end of the last one, which takes longer."},
+     .help = "The longest pause after a transaction: it is half of what the commit took, but at "
+             "least a third of this. Longer ones cost the brokers less; after shorter ones the "
+             "next transaction would wait for the end of the last one, which takes longer."},
     {.name = "service-buffer",
      .kind = PJ_OPTION_INTEGER,
      AT(service_buffer),

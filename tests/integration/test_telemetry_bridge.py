@@ -237,6 +237,21 @@ def test_a_bookmark_behind_an_open_transaction_is_waited_for(world, service):
 
 # --- restarts of the service --------------------------------------------------------------------
 
+def test_only_a_commit_that_takes_seconds_is_worth_a_warning(world, scripted):
+    with KafkaProxy() as proxy:
+        running = started(world, scripted, KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        for number, seconds in ((1, 1.5), (2, 6)):
+            proxy.lose_commits()
+            scripted.send(frame(NOW, number))
+            assert proxy.lost.wait(30)
+            began = time.monotonic()
+            database.wait_until(lambda: time.monotonic() - began > seconds)
+            proxy.resume()
+            bridge.wait_for_events(number)
+            assert ("waiting for a server" in running.log) == (seconds > 5)
+    assert cursors(bridge.wait_for_events(2)) == [f"{NOW}-1", f"{NOW}-2"]
+
+
 def test_a_commit_whose_answer_is_lost_is_looked_up(world, scripted):
     """The transaction is committed, its answer does not come, and before it can be asked for again
     somebody has taken the id, and gone: then only the cursor's topic tells what happened."""

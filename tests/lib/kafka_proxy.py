@@ -53,6 +53,7 @@ class KafkaProxy:
 
     def resume(self):
         self._losing = self._silent = False
+        self.lost.clear()
         self._cut_all()
 
     def _cut_all(self):
