@@ -24,8 +24,9 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25 };
+enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25, EXPIRED_MOST = 1000 };
 
 /* One request about a command that is in hand. */
 struct handling {
@@ -135,10 +136,17 @@ static void accept(const struct handling *handling, const struct pj_reply *reply
 {
     struct pj_known *known = handling->known;
     struct pj_error error;
+    char other[PJ_UUID_TEXT] = "";
     json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
     note_text(json, "status", known->status, sizeof known->status);
     note_text(json, "accepted_at", known->accepted_at, sizeof known->accepted_at);
+    note_text(json, "command_id", other, sizeof other);
     json_decref(json);
+    if (other[0] != '\0' && strcasecmp(other, known->command_id) != 0)
+        pj_log(PJ_WARN,
+               "the service takes a command for another one, of the same idempotency key, and does "
+               "not execute it",
+               pj_f_str("command_id", known->command_id), pj_f_str("other", other));
     known->state = PJ_COMMAND_ACCEPTED;
     struct pj_publication *publication = make_record(handling);
     pj_publication_allow_wait(publication, KEEP_WITHIN_MS);
@@ -338,6 +346,29 @@ struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes 
     }
     pj_arena_free(arena);
     return reply;
+}
+
+static int end_known(void *context, const struct pj_known *known)
+{
+    struct pj_gateway *gateway = context;
+    struct pj_error error;
+    struct pj_publication *publication = pj_publication_new();
+    pj_known_add_end(known, publication);
+    pj_publication_allow_wait(publication, KEEP_WITHIN_MS);
+    int status = pj_publisher_submit(gateway->publisher, publication, &error);
+    pj_publication_release(publication);
+    return status;
+}
+
+bool pj_gateway_expire_commands(struct pj_gateway *gateway)
+{
+    if (pj_publisher_is_away(gateway->publisher))
+        return false;
+    int64_t before_ms = pj_clock_wall_ms() - gateway->settings->key_retention_ms;
+    size_t count = pj_keys_expire(gateway->keys, before_ms, EXPIRED_MOST, end_known, gateway);
+    pj_metric_add(gateway->expired, (int64_t)count);
+    pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));
+    return count == EXPIRED_MOST;
 }
 
 void pj_gateway_resolve_commands(struct pj_gateway *gateway)

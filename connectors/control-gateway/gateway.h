@@ -32,6 +32,7 @@ struct pj_gateway_settings {
     int64_t request_timeout_ms;
     int64_t upstream_timeout_ms;
     int64_t publish_timeout_ms;
+    int64_t key_retention_ms;
     int64_t transaction_timeout_ms;
     int64_t shutdown_timeout_ms;
 };
@@ -48,7 +49,7 @@ struct pj_gateway {
     pthread_mutex_t encoder_mutex;
     sem_t parsers; /* how many may parse at a time: a parsed body is many times its bytes */
     struct pj_metrics *metrics;
-    struct pj_metric *repeated, *conflicts, *unpublished, *known, *unknown_sessions;
+    struct pj_metric *repeated, *conflicts, *unpublished, *known, *expired, *unknown_sessions;
 };
 
 /* {"error": text, "command_id": …}; the id may be NULL or "". */
@@ -58,6 +59,9 @@ struct pj_reply *pj_gateway_error(int status, const char *text, const char *comm
  * are over. `authorization` is the client's header, or NULL. */
 struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes body,
                                     const char *authorization);
+
+/* Forgets some of the commands that are older than the retention of keys; true: there are more. */
+bool pj_gateway_expire_commands(struct pj_gateway *gateway);
 
 /* At start: asks the service about commands of which the former gateway left no end behind. */
 void pj_gateway_resolve_commands(struct pj_gateway *gateway);

@@ -11,6 +11,9 @@
 #include <string.h>
 #include <uuid.h>
 
+#define KEY_PREFIX "key:"
+#define ID_PREFIX  "id:"
+
 struct pj_keys {
     pthread_mutex_t mutex;
     pthread_cond_t finished;
@@ -183,6 +186,7 @@ enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *enve
         /* An answer that others still have to fetch must not be mixed with the next one. */
         if (!known->is_busy && known->answer == NULL) {
             known->is_busy = true;
+            known->is_read = false;
             *out = known;
             pthread_mutex_unlock(&keys->mutex);
             return PJ_CLAIM_TAKEN;
@@ -216,8 +220,10 @@ struct pj_known *pj_keys_claim_open(struct pj_keys *keys, const char *after)
     struct search search = {.after = after};
     pthread_mutex_lock(&keys->mutex);
     twalk_r(keys->by_id, visit, &search);
-    if (search.found != NULL)
+    if (search.found != NULL) {
         search.found->is_busy = true;
+        search.found->is_read = false;
+    }
     pthread_mutex_unlock(&keys->mutex);
     return search.found;
 }
@@ -234,6 +240,49 @@ void pj_keys_finish(struct pj_keys *keys, struct pj_known *known, struct pj_repl
     pthread_mutex_unlock(&keys->mutex);
 }
 
+/* --- expiry ---------------------------------------------------------------------------------- */
+
+struct expiry {
+    int64_t before_ms;
+    struct pj_known **found;
+    size_t count, most;
+};
+
+static void visit_old(const void *node, VISIT order, void *context)
+{
+    struct expiry *expiry = context;
+    struct pj_known *known = *(struct pj_known *const *)node;
+    if ((order != postorder && order != leaf) || expiry->count == expiry->most)
+        return;
+    if (!known->is_busy && known->waiting == 0 && known->publishing == NULL &&
+        known->updated_ms < expiry->before_ms)
+        expiry->found[expiry->count++] = known;
+}
+
+size_t pj_keys_expire(struct pj_keys *keys, int64_t before_ms, size_t most,
+                      int (*end)(void *context, const struct pj_known *known), void *context)
+{
+    struct expiry expiry = {.before_ms = before_ms, .most = most};
+    size_t forgotten = 0;
+    expiry.found = calloc(most, sizeof *expiry.found);
+    if (expiry.found == NULL)
+        abort();
+    /* Under the mutex: who comes with that key afterwards publishes behind its end. */
+    pthread_mutex_lock(&keys->mutex);
+    twalk_r(keys->by_id, visit_old, &expiry);
+    for (; forgotten < expiry.count; forgotten++) {
+        struct pj_known *known = expiry.found[forgotten];
+        /* The record of a key that is another command's by now is not this one's to end. */
+        bool is_owner = known->key == NULL || find(&keys->by_key, known, compare_keys) == known;
+        if (is_owner && end(context, known) != 0)
+            break;
+        forget(keys, known);
+    }
+    pthread_mutex_unlock(&keys->mutex);
+    free(expiry.found);
+    return forgotten;
+}
+
 /* --- records --------------------------------------------------------------------------------- */
 
 static void unparse(const uint8_t bytes[16], char text[PJ_UUID_TEXT])
@@ -241,10 +290,20 @@ static void unparse(const uint8_t bytes[16], char text[PJ_UUID_TEXT])
     uuid_unparse_lower(bytes, text);
 }
 
+static void add(const struct pj_known *known, struct pj_publication *publication,
+                struct pj_bytes value)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%s%s", known->key != NULL ? KEY_PREFIX : ID_PREFIX,
+                 known->key != NULL ? known->key : known->command_id) < 0)
+        abort();
+    pj_publication_add(publication, PJ_TO_KEYS, (struct pj_bytes){name, strlen(name)}, value);
+    free(name);
+}
+
 void pj_known_add_record(const struct pj_known *known, struct pj_publication *publication)
 {
     char digest[PJ_UUID_TEXT];
-    char *name = NULL;
     unparse(known->digest, digest);
     json_t *json =
         json_pack("{s:s, s:s*, s:s, s:s, s:s*, s:s*, s:I}", "command_id", known->command_id,
@@ -255,13 +314,15 @@ void pj_known_add_record(const struct pj_known *known, struct pj_publication *pu
                   (json_int_t)known->updated_ms);
     char *value = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
-    if (value == NULL || asprintf(&name, "%s%s", known->key != NULL ? "key:" : "id:",
-                                  known->key != NULL ? known->key : known->command_id) < 0)
+    if (value == NULL)
         abort();
-    pj_publication_add(publication, PJ_TO_KEYS, (struct pj_bytes){name, strlen(name)},
-                       (struct pj_bytes){value, strlen(value)});
+    add(known, publication, (struct pj_bytes){value, strlen(value)});
     free(value);
-    free(name);
+}
+
+void pj_known_add_end(const struct pj_known *known, struct pj_publication *publication)
+{
+    add(known, publication, (struct pj_bytes){0});
 }
 
 static bool read_record(const json_t *json, struct pj_known *read)
@@ -286,15 +347,47 @@ static bool read_record(const json_t *json, struct pj_known *read)
     return true;
 }
 
+static bool has_prefix(struct pj_bytes key, const char *prefix)
+{
+    return key.length > strlen(prefix) && memcmp(key.data, prefix, strlen(prefix)) == 0;
+}
+
+/* The command has expired. What a request had in hand since is newer here. */
+static void end_record(struct pj_keys *keys, struct pj_bytes key)
+{
+    bool is_key = has_prefix(key, KEY_PREFIX);
+    size_t prefix = strlen(is_key ? KEY_PREFIX : ID_PREFIX);
+    struct pj_known like = {0};
+    struct pj_known *known = NULL;
+    char *name = strndup((const char *)key.data + prefix, key.length - prefix);
+    if (name == NULL)
+        abort();
+    pthread_mutex_lock(&keys->mutex);
+    if (is_key) {
+        like.key = name;
+        known = find(&keys->by_key, &like, compare_keys);
+    } else if (strlen(name) < sizeof like.command_id) {
+        memcpy(like.command_id, name, strlen(name));
+        known = find(&keys->by_id, &like, compare_ids);
+    }
+    if (known != NULL && known->is_read)
+        forget(keys, known);
+    pthread_mutex_unlock(&keys->mutex);
+    free(name);
+}
+
 int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
                    struct pj_error *error)
 {
     struct pj_keys *keys = context;
     struct pj_known read = {0};
     (void)error;
-    if (value.data == NULL || key.length < 3 ||
-        (memcmp(key.data, "id:", 3) != 0 && (key.length < 4 || memcmp(key.data, "key:", 4) != 0)))
+    if (!has_prefix(key, KEY_PREFIX) && !has_prefix(key, ID_PREFIX))
         return 0; /* of somebody else */
+    if (value.data == NULL) {
+        end_record(keys, key);
+        return 0;
+    }
     json_t *json = json_loadb(value.data, value.length, 0, NULL);
     bool understood = read_record(json, &read);
     json_decref(json);
@@ -306,10 +399,12 @@ int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
     struct pj_known *known = find(&keys->by_id, &read, compare_ids);
     /* What a request has in hand, or the service has accepted, is newer here. */
     bool is_newer = known != NULL && (known->is_busy || known->state == PJ_COMMAND_ACCEPTED);
-    if (known == NULL)
+    if (known == NULL) {
         known = insert(keys, read.command_id, read.key);
-    else
+        known->is_read = true;
+    } else {
         free(read.key);
+    }
     if (is_newer) {
         pthread_mutex_unlock(&keys->mutex);
         return 0;

@@ -34,6 +34,7 @@ struct pj_known {
     struct pj_publication *publishing; /* of its CommandSubmitted, while the state is NEW */
     /* Private to keys.c. */
     bool is_busy, is_gone;
+    bool is_read; /* it is as the topic has it: no request had it in hand since */
     unsigned waiting;
     struct pj_reply *answer;
 };
@@ -70,7 +71,15 @@ struct pj_known *pj_keys_claim_open(struct pj_keys *keys, const char *after);
  * One that is still NEW, and is not being published, is forgotten. */
 void pj_keys_finish(struct pj_keys *keys, struct pj_known *known, struct pj_reply *answer);
 
-/* Adds its record, as it is now, to a publication. */
+/* Adds its record, as it is now, to a publication; or takes it out of the topic. */
 void pj_known_add_record(const struct pj_known *known, struct pj_publication *publication);
+void pj_known_add_end(const struct pj_known *known, struct pj_publication *publication);
+
+/*
+ * Forgets the commands that were last changed before that time, unless a request has them in hand;
+ * at most so many, each when `end` has returned 0 for it, which must not block. Looks at all.
+ */
+size_t pj_keys_expire(struct pj_keys *keys, int64_t before_ms, size_t most,
+                      int (*end)(void *context, const struct pj_known *known), void *context);
 
 #endif

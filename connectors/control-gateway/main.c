@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control-gateway: the HTTP API of the automation service, with every command published first. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/server.h"
@@ -12,7 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HELP_WIDTH = 80, PARSERS = 2, ARENAS = 2, RETRY_MS = 500, KEYS_TIMEOUT_MS = 120000 };
+enum {
+    HELP_WIDTH = 80,
+    PARSERS = 2,
+    ARENAS = 2,
+    RETRY_MS = 500,
+    KEYS_TIMEOUT_MS = 120000,
+    EXPIRE_EVERY_MS = 60000
+};
 
 #define AT(member) offsetof(struct pj_gateway_settings, member)
 
@@ -128,6 +136,16 @@ static const struct pj_option options[] = {
      .least = 100,
      .most = 600000,
      .help = "How long a request waits for Kafka."},
+    {.name = "key-retention",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(key_retention_ms),
+     .fallback = "168h",
+     .argument = "TIME",
+     .least = 1000,
+     .most = INT64_C(10) * 366 * 86400000,
+     .help = "How long a command's idempotency_key and command_id are known after the service took "
+             "it; a repetition that comes later is a new command. All of them are in memory, some "
+             "300 bytes and the key each."},
     {.name = "transaction-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(transaction_timeout_ms),
@@ -323,6 +341,13 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
     return 0;
 }
 
+/* To look at all keys takes time; nobody minds one that is a little older. */
+static int64_t expire_every_ms(const struct pj_gateway_settings *settings)
+{
+    int64_t part_ms = settings->key_retention_ms / 10;
+    return part_ms < EXPIRE_EVERY_MS ? part_ms : EXPIRE_EVERY_MS;
+}
+
 /* Until a signal, or the end of the publisher. */
 static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
                  struct pj_error *error)
@@ -336,8 +361,11 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
     if (probes != NULL)
         pj_metrics_server_set_ready(probes, NULL);
     bool failed = false;
+    int64_t expire_ms = 0;
     while (stop_requests == 0 && !failed) {
         poll(NULL, 0, RETRY_MS / 5);
+        if (pj_clock_monotonic_ms() >= expire_ms && !pj_gateway_expire_commands(gateway))
+            expire_ms = pj_clock_monotonic_ms() + expire_every_ms(gateway->settings);
         failed = pj_publisher_has_failed(gateway->publisher, error);
     }
     if (probes != NULL)
@@ -363,6 +391,9 @@ static void add_metrics(struct pj_gateway *gateway)
         "Sessions that the service may have opened, and whose id nobody has learnt.");
     gateway->known = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_known_commands", NULL,
                                     "Commands whose keys are kept.");
+    gateway->expired =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_expired_commands_total", NULL,
+                       "Commands whose keys were forgotten after --key-retention.");
 }
 
 static int run(const struct pj_gateway_settings *settings, const struct pj_config *config,

@@ -171,6 +171,46 @@ def test_keys_outlive_restarts_of_both(gateways, service):
     assert gateway.metric("projectionist_gateway_known_commands") == 2
 
 
+def kept():
+    """What the topic of the keys holds, as its last record has it."""
+    found = {record.key.decode(): record.value for record in kafka.read(KEYS)}
+    return {key: json.loads(value) for key, value in found.items() if value}
+
+
+def test_keys_expire(gateways, service):
+    gateway = gateways(KEY_RETENTION="3s")
+    own = command(command_id=new_id())
+    first = post(gateway, command("a"))
+    post(gateway, own)
+    assert post(gateway, command("a")).headers["Projectionist-Repeated"] == "same"
+    wait_until(lambda: len(kept()) == 2, message="they are not kept")
+    wait_until(lambda: not kept(), message="they do not expire")
+    assert gateway.metric("projectionist_gateway_known_commands") == 0
+    assert gateway.metric("projectionist_gateway_expired_commands_total") == 2
+    # Now the service's memory decides, and what it says is passed on.
+    late = post(gateway, command("a"))
+    assert late.status == 202 and late.json["command_id"] == first.json["command_id"]
+    gateway.wait_for_log("the service takes a command for another one")
+    wait_until(lambda: len(kept()) == 1, message="it is not kept")
+    wait_until(lambda: not kept(), message="it does not expire")
+    service.restart()
+    second = post(gateway, command("a"))
+    assert "Projectionist-Repeated" not in second.headers
+    assert second.json["command_id"] != first.json["command_id"]
+    wait_until(settled, message="it is not kept")
+    # What has expired is not read back; what has not is, and expires by its own age.
+    gateway.kill()
+    gateway = gateways(KEY_RETENTION="1h")
+    assert gateway.metric("projectionist_gateway_known_commands") == 1
+    again = post(gateway, command("a"))
+    assert again.headers["Projectionist-Repeated"] == "same"
+    assert again.json["command_id"] == second.json["command_id"]
+    gateway.stop()
+    gateway = gateways(KEY_RETENTION="1s")
+    wait_until(lambda: not kept(), message="what was read does not expire")
+    assert len(service.executions) == 3 and len(published()) == 4
+
+
 def test_a_repetition_tells_the_state_by_now(gateway, service):
     body = {"type": "sora.generate", "payload": {"prompt": "x"}, "idempotency_key": "k"}
     assert post(gateway, body).json["status"] == "QUEUED"
@@ -351,7 +391,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):
         gateway = gateways(KAFKA_BOOTSTRAP_SERVERS=proxy.address, TRANSACTION_TIMEOUT="5s",
                            PUBLISH_TIMEOUT="60s")
         assert post(gateway, command("a")).status == 202
-        wait_until(lambda: settled(gateway), message="something is under way")
+        wait_until(settled, message="something is under way")
         proxy.lose_commits()
         waiting = pool.submit(post, gateway, command("b"))
         assert proxy.lost.wait(30)
@@ -372,10 +412,9 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):
     assert set(service.executions.values()) == {1}
 
 
-def settled(gateway):
+def settled():
     """Whether the ends of all commands are kept."""
-    kept = {record.key: json.loads(record.value) for record in kafka.read(KEYS) if record.value}
-    return all(value["state"] == "accepted" for value in kept.values())
+    return all(value["state"] == "accepted" for value in kept().values())
 
 
 # --- sessions --------------------------------------------------------------------------------
@@ -405,8 +444,7 @@ def test_sessions_are_published(gateway, service):
 
 def intents():
     """What is kept of openings and closings."""
-    kept = {record.key.decode(): record.value for record in kafka.read(KEYS)}
-    return [key for key, value in kept.items() if key.startswith(("opening:", "closing:")) and value]
+    return [key for key in kept() if key.startswith(("opening:", "closing:"))]
 
 
 def test_a_session_that_is_not_opened(gateway, service):
