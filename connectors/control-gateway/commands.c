@@ -213,6 +213,21 @@ static struct pj_reply *away(const struct handling *handling, const struct pj_er
     return refuse(handling, 503, text);
 }
 
+/* Its answer was lost. Now it still knows whether it has taken it; after a restart it would not. */
+static struct pj_reply *ask_at_once(const struct handling *handling, const struct pj_error *lost)
+{
+    struct pj_reply *asked = NULL;
+    struct pj_error ignored;
+    if (ask(handling, &asked, &ignored) != PJ_CALL_ANSWERED || asked->status != 200) {
+        pj_reply_release(asked);
+        return away(handling, lost);
+    }
+    accept(handling, asked);
+    struct pj_reply *reply = repeat(handling, asked);
+    pj_reply_release(asked);
+    return reply;
+}
+
 static struct pj_reply *forward(const struct handling *handling)
 {
     struct pj_gateway *gateway = handling->gateway;
@@ -234,7 +249,7 @@ static struct pj_reply *forward(const struct handling *handling)
         known->is_fresh = was_fresh;
         return away(handling, &error);
     case PJ_CALL_UNKNOWN:
-        return away(handling, &error);
+        return ask_at_once(handling, &error);
     case PJ_CALL_ANSWERED:
         break;
     }

@@ -145,7 +145,7 @@ static const struct pj_option options[] = {
      .most = INT64_C(10) * 366 * 86400000,
      .help = "How long a command's idempotency_key and command_id are known after the service took "
              "it; a repetition that comes later is a new command. All of them are in memory, some "
-             "300 bytes and the key each."},
+             "400 bytes each."},
     {.name = "transaction-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(transaction_timeout_ms),
