@@ -164,8 +164,17 @@ static int begin(struct reading *reading, struct pj_error *error)
 {
     rd_kafka_topic_partition_list_t *begin =
         rd_kafka_topic_partition_list_copy(reading->partitions);
+    int64_t since_ms = reading->settings->since_ms;
     for (int i = 0; i < begin->cnt; i++)
-        begin->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+        begin->elems[i].offset = since_ms > 0 ? since_ms : RD_KAFKA_OFFSET_BEGINNING;
+    int64_t left_ms = reading->deadline_ms - pj_clock_monotonic_ms();
+    if (since_ms > 0 &&
+        rd_kafka_offsets_for_times(reading->client, begin, left_ms > 1 ? (int)left_ms : 1) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_topic_partition_list_destroy(begin);
+        return pj_error_set(error, PJ_RETRY, "Kafka does not tell where to read topic %s",
+                            reading->settings->topic);
+    }
     rd_kafka_resp_err_t code = rd_kafka_assign(reading->client, begin);
     rd_kafka_topic_partition_list_destroy(begin);
     reading->left = reading->partitions->cnt;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads a compacted topic whole, as its owner does when it starts: what is committed, from the
- * first record to the end that the topic has at the time of the call.
+ * first record (or from a time on) to the end that the topic has at the time of the call.
  */
 #ifndef PJ_CONNECTORS_COMPACTED_H
 #define PJ_CONNECTORS_COMPACTED_H
@@ -26,6 +26,7 @@ struct pj_compacted_settings {
     const char *client_id;
     const char *topic;
     int64_t timeout_ms;
+    int64_t since_ms; /* begins where a record has this timestamp or a later one; 0: at the first */
     bool stop_at_open; /* do not wait for transactions that are open: what is behind them is missed
                         */
     const volatile sig_atomic_t *stop; /* or NULL; set by a signal */

@@ -381,3 +381,36 @@ int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event 
         fail(&filling, "body", "is missing");
     return finish(encoder, form, &filling, encoded);
 }
+
+/* --- decoding -------------------------------------------------------------------------------- */
+
+static bool read_status(const avro_value_t *record, char *status, size_t size)
+{
+    avro_value_t body, branch, field;
+    const char *text = NULL;
+    size_t length = 0;
+    if (avro_value_get_by_name(record, "body", &body, NULL) != 0 ||
+        avro_value_get_current_branch(&body, &branch) != 0 ||
+        avro_value_get_by_name(&branch, "status", &field, NULL) != 0 ||
+        avro_value_get_string(&field, &text, &length) != 0)
+        return false;
+    snprintf(status, size, "%s", text);
+    return true;
+}
+
+bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value, char *status, size_t size)
+{
+    struct form *form = &encoder->forms[COMMANDS];
+    int32_t id;
+    if (!pj_wire_schema_id(value, &id) || !form->is_registered || id != form->id)
+        return false;
+    avro_reader_t reader = avro_reader_memory((const char *)value.data + PJ_WIRE_HEADER_SIZE,
+                                              (int64_t)(value.length - PJ_WIRE_HEADER_SIZE));
+    if (reader == NULL)
+        return false;
+    bool is_status =
+        avro_value_read(reader, &form->value) == 0 && read_status(&form->value, status, size);
+    avro_reader_free(reader);
+    (void)!avro_value_reset(&form->value);
+    return is_status;
+}

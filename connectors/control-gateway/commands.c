@@ -6,7 +6,8 @@
  *   before the commit          nothing: a repetition is a new command
  *   after it, before forward   PUBLISHED: a repetition asks the service, which knows nothing of it,
  *                              and forwards
- *   until its answer is kept   PUBLISHED: a repetition asks the service, which knows it: not again
+ *   until its answer is kept   PUBLISHED: a repetition asks the service, which knows it: not again;
+ *                              where it has forgotten it, the telemetry knows it: not again
  *   after that                 ACCEPTED: never forwarded again, whatever the service has forgotten
  *
  * Its answer is kept behind the client's back, with the next command's record or soon: to wait for
@@ -108,7 +109,9 @@ static struct pj_reply *publish(const struct handling *handling)
 static struct pj_publication *make_record(const struct handling *handling)
 {
     struct pj_publication *publication = pj_publication_new();
-    handling->known->updated_ms = pj_clock_wall_ms();
+    /* Until it is taken, its time is that of its CommandSubmitted. */
+    if (handling->known->state == PJ_COMMAND_ACCEPTED)
+        handling->known->updated_ms = pj_clock_wall_ms();
     pj_known_add_record(handling->known, publication);
     return publication;
 }
@@ -277,6 +280,15 @@ static struct pj_reply *forward_again(const struct handling *handling)
     if (asked->status != 404)
         return asked;
     pj_reply_release(asked);
+    int ran = pj_gateway_look_for_status(handling->gateway, handling->known,
+                                         handling->known->status, &error);
+    if (ran < 0)
+        return away(handling, &error);
+    if (ran > 0) {
+        const struct pj_reply nothing = {0};
+        accept(handling, &nothing);
+        return repeat(handling, NULL);
+    }
     /* A gateway that was fenced, and has not noticed, must not forward: this it cannot write. */
     if (publish_record(handling, &error) != 0)
         return away(handling, &error);

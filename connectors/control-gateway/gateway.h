@@ -41,6 +41,7 @@ struct pj_sessions; /* what is known of sessions that are being opened and close
 
 struct pj_gateway {
     const struct pj_gateway_settings *settings;
+    const struct pj_properties *kafka;
     struct pj_keys *keys;
     struct pj_sessions *sessions;
     struct pj_publisher *publisher;
@@ -65,6 +66,11 @@ bool pj_gateway_expire_commands(struct pj_gateway *gateway);
 
 /* At start: asks the service about commands of which the former gateway left no end behind. */
 void pj_gateway_resolve_commands(struct pj_gateway *gateway);
+
+/* Whether the telemetry tells that a published command was taken by the service: 1, with its
+ * status; 0; -1: that cannot be found out now. Reads safari.commands from the command on. */
+int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known *known,
+                               char status[PJ_STATUS_MOST], struct pj_error *error) PJ_MUST_CHECK;
 
 struct pj_sessions *pj_sessions_new(void);
 void pj_sessions_free(struct pj_sessions *sessions); /* NULL is allowed */

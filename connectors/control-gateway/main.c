@@ -400,6 +400,7 @@ static int run(const struct pj_gateway_settings *settings, const struct pj_confi
                struct pj_error *error)
 {
     struct pj_gateway gateway = {.settings = settings,
+                                 .kafka = &config->kafka,
                                  .keys = pj_keys_new(),
                                  .sessions = pj_sessions_new(),
                                  .encoder_mutex = PTHREAD_MUTEX_INITIALIZER,

@@ -13,7 +13,7 @@ import uuid
 import pytest
 from confluent_kafka import Producer
 from lib import gateway as gateway_lib
-from lib import kafka
+from lib import bridge, kafka
 from lib.automation_service import AutomationService
 from lib.database import wait_until
 from lib.kafka_proxy import KafkaProxy
@@ -300,6 +300,43 @@ def test_killed_after_the_service_executed_it_and_forgot(gateways, service):
     service.restart()
     assert post(gateway, body).status == 202
     assert service.executions == {body["command_id"]: 1} and len(published()) == 1
+
+
+@pytest.mark.parametrize("gateway_killed", [True, False])
+def test_the_telemetry_knows_what_the_service_has_forgotten(gateways, service, gateway_killed):
+    """It took the command, nobody heard of that, and it restarts before it is asked: but the bridge
+    has published its status."""
+    bridge.new_topics()
+    gateway = gateways()
+    bridge.subscribe(bridge.start(gateways.programs, service.stream_url))
+    body = command("k", command_id=new_id())
+    service.routes[("GET", f"/v1/commands/{body['command_id']}")] = (500, {}, [b"{}"])
+    service.drop_answers(1)
+    assert post(gateway, body).status == 503
+    wait_until(lambda: statuses(body["command_id"]) == ["QUEUED", "RUNNING", "SUCCEEDED"],
+               message="its statuses are not published")
+    service.stop()
+    service.routes.clear()
+    if gateway_killed:
+        gateway.kill()
+        gateway = gateways()
+    service.start()
+    again = post(gateway, body)
+    assert again.status == 202, again.json
+    assert again.json == {"command_id": body["command_id"], "status": "SUCCEEDED"}
+    assert service.executions == {body["command_id"]: 1}
+    # And one of which there is nothing to be found is executed.
+    service.stop()
+    assert post(gateway, command("other")).status == 503
+    service.start()
+    assert post(gateway, command("other")).status == 202
+    assert len(service.executions) == 2
+
+
+def statuses(command_id):
+    """The statuses of a command that are published."""
+    return [event["body"][1]["status"] for event in published()
+            if event["command_id"] == command_id and event["body"][0] == "CommandStatusChanged"]
 
 
 def test_the_same_key_at_the_same_time(gateway, service):

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the telemetry knows of a command. A service that took it and restarted has forgotten it; but
+ * the first thing that it does with a command is to tell of its status, and what the bridge has
+ * published of that stays.
+ */
+#include "control-gateway/gateway.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct lookup {
+    struct pj_gateway *gateway;
+    const char *command_id;
+    char *status;
+    bool found;
+};
+
+static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                     struct pj_error *error)
+{
+    struct lookup *lookup = context;
+    (void)error;
+    if (key.length != strlen(lookup->command_id) ||
+        memcmp(key.data, lookup->command_id, key.length) != 0)
+        return 0;
+    pthread_mutex_lock(&lookup->gateway->encoder_mutex);
+    if (pj_decode_status(lookup->gateway->encoder, value, lookup->status, PJ_STATUS_MOST))
+        lookup->found = true; /* the last one stays */
+    pthread_mutex_unlock(&lookup->gateway->encoder_mutex);
+    return 0;
+}
+
+int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known *known,
+                               char status[PJ_STATUS_MOST], struct pj_error *error)
+{
+    struct lookup lookup = {.gateway = gateway, .command_id = known->command_id, .status = status};
+    /* All about a command is in one partition, behind its CommandSubmitted; that is not older. */
+    const struct pj_compacted_settings settings = {
+        .kafka = gateway->kafka,
+        .client_id = "control-gateway",
+        .topic = PJ_COMMANDS_TOPIC,
+        .timeout_ms = gateway->settings->publish_timeout_ms,
+        .since_ms = known->updated_ms,
+        .record = on_record,
+        .context = &lookup,
+    };
+    if (pj_compacted_read(&settings, error) != 0)
+        return -1;
+    return lookup.found ? 1 : 0;
+}
