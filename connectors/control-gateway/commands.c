@@ -382,6 +382,8 @@ static int end_known(void *context, const struct pj_known *known)
     struct pj_publication *publication = pj_publication_new();
     pj_known_add_end(known, publication);
     pj_publication_allow_wait(publication, KEEP_WITHIN_MS);
+    /* Sent again, it could come behind a new command of the same key; and there is a next time. */
+    pj_publication_allow_loss(publication);
     int status = pj_publisher_submit(gateway->publisher, publication, &error);
     pj_publication_release(publication);
     return status;

@@ -49,6 +49,7 @@ struct pj_gateway {
     struct pj_encoder *encoder;
     pthread_mutex_t encoder_mutex;
     sem_t parsers; /* how many may parse at a time: a parsed body is many times its bytes */
+    sem_t lookups; /* and how many may read the telemetry */
     struct pj_metrics *metrics;
     struct pj_metric *repeated, *conflicts, *unpublished, *known, *expired, *unknown_sessions;
 };

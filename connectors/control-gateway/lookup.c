@@ -45,7 +45,11 @@ int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known
         .record = on_record,
         .context = &lookup,
     };
-    if (pj_compacted_read(&settings, error) != 0)
+    while (sem_wait(&gateway->lookups) != 0)
+        ; /* EINTR */
+    int failed = pj_compacted_read(&settings, error);
+    sem_post(&gateway->lookups);
+    if (failed != 0)
         return -1;
     return lookup.found ? 1 : 0;
 }

@@ -16,6 +16,7 @@
 enum {
     HELP_WIDTH = 80,
     PARSERS = 2,
+    LOOKUPS = 8,
     ARENAS = 2,
     RETRY_MS = 500,
     KEYS_TIMEOUT_MS = 120000,
@@ -410,6 +411,7 @@ static int run(const struct pj_gateway_settings *settings, const struct pj_confi
     /* A thread for each connection: with an arena for each, what one has given back stays. */
     mallopt(M_ARENA_MAX, ARENAS);
     sem_init(&gateway.parsers, 0, PARSERS);
+    sem_init(&gateway.lookups, 0, LOOKUPS);
     add_metrics(&gateway);
     if (settings->metrics_address != NULL) {
         status =
@@ -429,6 +431,7 @@ static int run(const struct pj_gateway_settings *settings, const struct pj_confi
     pj_sessions_free(gateway.sessions);
     pj_metrics_free(gateway.metrics);
     sem_destroy(&gateway.parsers);
+    sem_destroy(&gateway.lookups);
     return status > 0 ? 0 : status;
 }
 

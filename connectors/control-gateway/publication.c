@@ -47,6 +47,11 @@ void pj_publication_allow_wait(struct pj_publication *publication, int64_t wait_
     publication->wait_ms = wait_ms;
 }
 
+void pj_publication_allow_loss(struct pj_publication *publication)
+{
+    publication->may_be_lost = true;
+}
+
 void pj_publication_release(struct pj_publication *publication)
 {
     if (publication == NULL || atomic_fetch_sub(&publication->references, 1) > 1)

@@ -280,6 +280,8 @@ static enum outcome recover(struct pj_publisher *publisher)
     publisher->producer = NULL;
     int status = open_producer(publisher, &error);
     if (status == 0) {
+        for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next)
+            one->is_found |= one->may_be_lost;
         settle(publisher, false);
         return AGAIN;
     }

@@ -54,6 +54,8 @@ void pj_publication_release(struct pj_publication *publication); /* NULL is allo
 
 /* Before submit: nobody waits for it, so it may wait up to wait_ms to share a transaction. */
 void pj_publication_allow_wait(struct pj_publication *publication, int64_t wait_ms);
+/* Before submit: where the end of its transaction is not known, it need not be sent again. */
+void pj_publication_allow_loss(struct pj_publication *publication);
 
 /* PJ_RETRY where too much waits already, or the publisher has ended. */
 int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *publication,

@@ -25,6 +25,7 @@ struct pj_publication {
     size_t record_count, bytes;
     int64_t wait_ms; /* 0: it is urgent */
     int64_t due_ms;
+    bool may_be_lost;
     atomic_int references;
     enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
     bool is_refused;                             /* of the thread, before it becomes the state */
