@@ -62,7 +62,7 @@ struct pj_rebuild_options {
         {.name = "batch-records",                                                                  \
          .kind = PJ_OPTION_INTEGER,                                                                \
          .offset = offsetof(struct pj_rebuild_options, batch_records),                             \
-         .fallback = "10000",                                                                      \
+         .fallback = "20000",                                                                      \
          .argument = "N",                                                                          \
          .least = 1,                                                                               \
          .most = 1000000,                                                                          \

@@ -355,7 +355,8 @@ int pj_difference_find(struct pj_difference *difference, struct pj_postgres *pos
     difference->tables = calloc(count + 1, sizeof *difference->tables);
     if (difference->tables == NULL)
         abort();
-    int status = pj_postgres_script(postgres, "SET LOCAL work_mem = '128MB'", error);
+    int status =
+        pj_postgres_script(postgres, "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off", error);
     for (size_t i = 0; i < count && status == 0; i++) {
         struct pj_difference_table *table = &difference->tables[difference->count++];
         table->name = plain_name(pairs[i].live);
