@@ -84,7 +84,7 @@ static const char *const defaults[][2] = {
 /* For bulk: Postgres must never wait for Kafka. */
 static const char *const bulk_defaults[][2] = {
     {"queued.min.messages", "100000"},
-    {"queued.max.messages.kbytes", "16384"},
+    {"queued.max.messages.kbytes", "8192"},
     {"fetch.message.max.bytes", "524288"},
 };
 
