@@ -456,6 +456,29 @@ static void reserve_messages(struct pj_consumer *consumer, size_t most)
     consumer->messages_capacity = most;
 }
 
+/*
+ * From 2.2 on rd_kafka_consume_batch_queue takes the end of a partition for a record, and what is
+ * resumed after a pause goes on one record too far (librdkafka's issue 4844, mended before 2.16).
+ */
+static bool batches_lose_records(void)
+{
+    return rd_kafka_version() >= 0x02020000 && rd_kafka_version() < 0x02100000;
+}
+
+static size_t fetch(struct pj_consumer *consumer, size_t most)
+{
+    size_t got = 0;
+    if (!batches_lose_records()) {
+        /* Never a time-out here: librdkafka would wait it out for the batch to be full. */
+        ssize_t all = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->messages, most);
+        return all > 0 ? (size_t)all : 0;
+    }
+    while (got < most &&
+           (consumer->messages[got] = rd_kafka_consume_queue(consumer->queue, 0)) != NULL)
+        got++;
+    return got;
+}
+
 int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, size_t most,
                      size_t *count, struct pj_error *error)
 {
@@ -468,9 +491,8 @@ int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, si
         return 0;
     }
     reserve_messages(consumer, most);
-    /* Never a time-out here: librdkafka would wait it out for the batch to be full. */
-    ssize_t got = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->messages, most);
-    for (ssize_t i = 0; i < got; i++) {
+    size_t got = fetch(consumer, most);
+    for (size_t i = 0; i < got; i++) {
         rd_kafka_message_t *message = consumer->messages[i];
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             take_event(consumer, message);

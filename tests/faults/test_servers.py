@@ -5,7 +5,7 @@ import json
 
 import pytest
 import stream as streams
-from lib import avro, events, kafka, registry
+from lib import avro, events, kafka, librdkafka, registry
 from processes import away
 
 STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
@@ -20,6 +20,15 @@ def until_ready(world, *consumers):
                 "they did not become ready")
 
 
+@pytest.fixture(params=["of the system", "newer"])
+def library(request, tmp_path_factory, monkeypatch):
+    """The programs' librdkafka. What a long pause, an end of a partition and a rebalance in the
+    middle of it make of the place to read on from is not the same in all versions."""
+    if request.param == "newer":
+        librdkafka.use_newer(tmp_path_factory.mktemp("library"), monkeypatch)
+
+
+@pytest.mark.usefixtures("library")
 def test_postgres_goes_away(world):
     stream = streams.of_commands(1000, seed=51)
     consumers = world.start_all(1, "--batch-records", "100")

@@ -4,16 +4,13 @@
 librdkafka tells ids from 2.3 on. Where the system's is older, the programs run with the one that
 the Python package confluent-kafka brings along."""
 
-import contextlib
-import ctypes
 import signal
-from pathlib import Path
 
 import confluent_kafka
 import psycopg
 import pytest
 
-from lib import consumers, events, kafka
+from lib import consumers, events, kafka, librdkafka
 from lib.database import wait_until
 from lib.events import COMMANDS, SECOND, START
 from lib.rebuilding import RECREATED, UNKNOWN, rebuild, start, traces, verify
@@ -22,28 +19,11 @@ from lib.world import PROJECTOR, new_topics
 pytestmark = pytest.mark.partitions(2)
 
 
-def can_tell(library):
-    """Whether a librdkafka can tell ids."""
-    with contextlib.suppress(OSError):
-        return hasattr(ctypes.CDLL(library), "rd_kafka_DescribeTopics")
-    return False
-
-
-SYSTEM_CAN_TELL = can_tell("librdkafka.so.1")
-
-
 @pytest.fixture(autouse=True)
 def telling_library(tmp_path_factory, monkeypatch):
     """All programs of the test run with a librdkafka that can tell ids."""
-    if SYSTEM_CAN_TELL:
-        return
-    package = Path(confluent_kafka.__file__).parent
-    bundled = [*package.parent.glob("confluent_kafka.libs/librdkafka*.so*")]
-    if not bundled or not can_tell(bundled[0]):
-        pytest.skip("neither the system nor confluent-kafka has a librdkafka of 2.3 or later")
-    folder = tmp_path_factory.mktemp("library")
-    (folder / "librdkafka.so.1").symlink_to(bundled[0])
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+    if not librdkafka.can_tell_topic_ids():
+        librdkafka.use_newer(tmp_path_factory.mktemp("library"), monkeypatch)
 
 
 def publish(world, numbers):
@@ -163,7 +143,7 @@ def test_made_anew_between_two_fetches(world):
     assert world.count("safari_commands") == 30
 
 
-@pytest.mark.skipif(SYSTEM_CAN_TELL, reason="the system's librdkafka can tell ids")
+@pytest.mark.skipif(librdkafka.can_tell_topic_ids(), reason="the system's librdkafka can tell ids")
 def test_who_cannot_tell_leaves_the_id_alone(world, monkeypatch):
     publish(world, range(10))
     world.catch_up(PROJECTOR)
