@@ -243,20 +243,52 @@ static void sort_rebalance(struct pj_rebalance *rebalance)
           compare_partitions);
 }
 
+static bool is_cooperative(const struct pj_consumer *consumer)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(consumer->kafka);
+    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0; /* NULL: already closed */
+}
+
+/*
+ * Who rejoins while the group is rebalancing may never be told of a revocation: librdkafka keeps
+ * what we gave up, and of the next assignment it tells only the rest (2.16, seen). Those are to be
+ * taken, too.
+ */
+static void add_kept(struct pj_consumer *consumer, const rd_kafka_topic_partition_list_t *kept)
+{
+    for (size_t i = 0; i < consumer->partition_count; i++)
+        consumer->partitions[i]->kept = false;
+    for (int i = 0; i < kept->cnt; i++) {
+        struct pj_partition *partition =
+            find_partition(consumer, kept->elems[i].topic, kept->elems[i].partition);
+        if (partition == NULL || partition->assigned)
+            continue;
+        partition->kept = true;
+        add_to_rebalance(&consumer->rebalance, partition);
+    }
+}
+
 /* Only noted: librdkafka waits until assign or unassign is called, which may be later. */
 static void on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
 {
-    (void)kafka;
     struct pj_consumer *consumer = opaque;
     bool assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    rd_kafka_topic_partition_list_t *kept = NULL;
+    if (assign && is_cooperative(consumer) &&
+        rd_kafka_assignment(kafka, &kept) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        kept = NULL;
     begin_rebalance(consumer, assign ? PJ_REBALANCE_ASSIGN : PJ_REBALANCE_REVOKE,
-                    (size_t)list->cnt);
+                    (size_t)list->cnt + (kept != NULL ? (size_t)kept->cnt : 0));
     consumer->group_answered = true;
     consumer->rebalance_list = rd_kafka_topic_partition_list_copy(list);
     for (int i = 0; i < list->cnt; i++)
         add_to_rebalance(&consumer->rebalance,
                          find_partition(consumer, list->elems[i].topic, list->elems[i].partition));
+    if (kept != NULL) {
+        add_kept(consumer, kept);
+        rd_kafka_topic_partition_list_destroy(kept);
+    }
     sort_rebalance(&consumer->rebalance);
 }
 
@@ -580,12 +612,6 @@ int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms, stru
     return 0;
 }
 
-static bool is_cooperative(const struct pj_consumer *consumer)
-{
-    const char *protocol = rd_kafka_rebalance_protocol(consumer->kafka);
-    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0; /* NULL: already closed */
-}
-
 static int check(rd_kafka_error_t *failed, const char *what, struct pj_error *error)
 {
     if (failed == NULL)
@@ -597,9 +623,30 @@ static int check(rd_kafka_error_t *failed, const char *what, struct pj_error *er
     return -1;
 }
 
+/* What librdkafka kept begins anew, where Postgres says. */
+static int unassign_kept(struct pj_consumer *consumer, struct pj_error *error)
+{
+    const struct pj_rebalance *rebalance = &consumer->rebalance;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    for (size_t i = 0; i < rebalance->count; i++) {
+        if (rebalance->partitions[i]->kept)
+            rd_kafka_topic_partition_list_add(list, rebalance->partitions[i]->topic,
+                                              rebalance->partitions[i]->number);
+    }
+    int status = 0;
+    if (list->cnt > 0)
+        status = check(rd_kafka_incremental_unassign(consumer->kafka, list), "unassign", error);
+    rd_kafka_topic_partition_list_destroy(list);
+    for (size_t i = 0; i < rebalance->count && status == 0; i++)
+        rebalance->partitions[i]->kept = false;
+    return status;
+}
+
 int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
 {
     struct pj_rebalance *rebalance = &consumer->rebalance;
+    if (unassign_kept(consumer, error) != 0)
+        return -1;
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)rebalance->count + 1);
     for (size_t i = 0; i < rebalance->count; i++) {
@@ -638,8 +685,10 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
 void pj_consumer_unassign(struct pj_consumer *consumer)
 {
     struct pj_rebalance *rebalance = &consumer->rebalance;
-    for (size_t i = 0; i < rebalance->count; i++)
+    for (size_t i = 0; i < rebalance->count; i++) {
         rebalance->partitions[i]->assigned = false;
+        rebalance->partitions[i]->kept = false;
+    }
     /* librdkafka remembers a pause beyond the assignment: they would come back paused. */
     if (consumer->paused)
         rd_kafka_resume_partitions(consumer->kafka, consumer->rebalance_list);

@@ -45,6 +45,7 @@ struct pj_partition {
     const char *topic;
     int32_t number;
     bool assigned;
+    bool kept;            /* librdkafka still has what we gave up; to be taken anew */
     uint32_t generation;  /* grows with every assignment: what was fetched before is void */
     int64_t epoch;        /* of our ownership, from Postgres */
     int64_t next_offset;  /* committed in Postgres */
