@@ -427,12 +427,6 @@ int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_
     return status;
 }
 
-bool pj_kafka_is_another(const struct pj_kafka_range *range, const char *id)
-{
-    return id != NULL && *id != '\0' && *range->topic_id != '\0' &&
-           strcmp(range->topic_id, id) != 0;
-}
-
 int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,
                         int64_t time_ms, int64_t *offsets, struct pj_error *error)
 {

@@ -71,10 +71,6 @@ struct pj_kafka_range {
 int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
                     struct pj_error *error) PJ_MUST_CHECK;
 
-/* Both ids are known, and differ: the topic was created anew. `id`: of the one that was there then,
- * "" or NULL where unknown. */
-bool pj_kafka_is_another(const struct pj_kafka_range *range, const char *id);
-
 /* The first offset of each whose record's Kafka timestamp is not before the time; the partition's
  * end where there is none, -1 where unknown. Topics and partitions must exist. */
 int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,

@@ -165,7 +165,7 @@ static void drop_unchanged(struct changes *changes)
 /* The topic was created anew since the group has read it. */
 static bool is_new(const struct pj_offset_place *place)
 {
-    return is_of_another(place) && *place->topic_id != '\0';
+    return pj_topic_is_another(place->topic_id, place->read_topic_id, place->committed);
 }
 
 /* Forward skips, back repeats; a group that is new there would have begun at the beginning. */

@@ -244,7 +244,7 @@ static int check_topic(const struct pj_rebuild_run *run, const struct pj_kafka_r
                               "%s: " CANNOT_EXPLAIN,
                               range->topic, (int)range->partition, (long long)range->end,
                               (long long)live->next_offset, run->settings.group);
-    if (pj_kafka_is_another(range, live->topic_id) && live->next_offset > 0)
+    if (pj_topic_is_another(range->topic_id, live->topic_id, live->next_offset))
         return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
                               "%s [%d] has the id %s, and group %s has read one with the id "
                               "%s: " CANNOT_EXPLAIN,

@@ -105,7 +105,7 @@ static void judge(struct pj_status_partition *partition, const struct pj_kafka_r
         partition->problem = "no-topic";
     } else if (range->end >= 0 && range->end < partition->committed) {
         partition->problem = "beyond-end";
-    } else if (partition->committed > 0 && pj_kafka_is_another(range, partition->topic_id)) {
+    } else if (pj_topic_is_another(range->topic_id, partition->topic_id, partition->committed)) {
         partition->problem = "another-id";
     } else if (range->end >= 0) {
         partition->lag = range->end - partition->committed;

@@ -5,8 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <string.h>
-
 enum { KAFKA_TIMEOUT_MS = 5000, TOPIC_IDS_MS = 10000, TOPIC_IDS_TIMEOUT_MS = 1000 };
 
 static const char *remedy_for_new_topic(const struct pj_engine *engine)
@@ -16,13 +14,10 @@ static const char *remedy_for_new_topic(const struct pj_engine *engine)
                : "`projectionist offsets set` or a new --group begins where it begins";
 }
 
-/* The offset 0 is the same place in every topic. */
 static int check_topic_id(const struct pj_engine *engine, const struct pj_partition *partition,
                           struct pj_error *error)
 {
-    if (partition->next_offset == 0 || *partition->topic_id == '\0' ||
-        *partition->read_topic_id == '\0' ||
-        strcmp(partition->topic_id, partition->read_topic_id) == 0)
+    if (!pj_topic_is_another(partition->topic_id, partition->read_topic_id, partition->next_offset))
         return 0;
     return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
                           "%s [%d] has the id %s, and the offset %lld of group %s is of one with "

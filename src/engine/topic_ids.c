@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +67,12 @@ static bool find_library(struct library *library)
            library->describe != NULL && library->result != NULL && library->descriptions != NULL &&
            library->name != NULL && library->error != NULL && library->id != NULL &&
            library->text != NULL;
+}
+
+bool pj_topic_is_another(const char *id, const char *read, int64_t offset)
+{
+    return offset > 0 && id != NULL && *id != '\0' && read != NULL && *read != '\0' &&
+           strcmp(id, read) != 0;
 }
 
 /* Brokers before 2.8 have no ids, and say so with zeros. */
