@@ -5,50 +5,37 @@ It reads the protocol just well enough to know a COMMIT when it passes, so the c
 encrypt: sslmode=disable and gssencmode=disable, as in Proxy.dsn.
 """
 
-import contextlib
-import socket
+import functools
 import struct
 import threading
 
 from psycopg import conninfo
 
+from lib.tcp_proxy import TcpProxy
+
 ASKED = "asked"  # a COMMIT is about to reach the server
 ANSWERED = "answered"  # the server has committed; the client does not know it yet
 
 
-class Proxy:
+class Proxy(TcpProxy):
     """Forwards 127.0.0.1:<port> to Postgres. Use it in a with statement."""
 
     def __init__(self, dsn):
         parts = conninfo.conninfo_to_dict(dsn)
-        self._target = (parts["host"], int(parts["port"]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        super().__init__(parts["host"], parts["port"])
         self.dsn = conninfo.make_conninfo(dsn, host="127.0.0.1", port=self.port,
                                           sslmode="disable", gssencmode="disable")
-        self._lock = threading.Lock()
         self._decide = None
         self._flowing = {"up": threading.Event(), "down": threading.Event()}
         self.resume()
-        self._pairs = set()
         self.commits = {ASKED: 0, ANSWERED: 0}  # seen
         self.cuts = {ASKED: 0, ANSWERED: 0}
         self.held = threading.Event()  # something waits for resume()
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
 
-    def __enter__(self):
-        self._accepting.start()
-        return self
-
-    def __exit__(self, *_):
-        # Not only close: that would leave the thread in accept.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def __exit__(self, *exception):
         self._decide = None
         self.resume()
-        self.cut_all()
-        self._accepting.join(10)
+        super().__exit__(*exception)
 
     def cut_commits(self, decide):
         """decide(when) is asked at each COMMIT, with ASKED and then with ANSWERED; where it says
@@ -67,38 +54,9 @@ class Proxy:
             flowing.set()
         self.held = threading.Event()
 
-    def cut_all(self):
-        """Cuts every connection there is."""
-        with self._lock:
-            pairs = list(self._pairs)
-        for pair in pairs:
-            _close(*pair)
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(self._target)
-            except OSError:
-                client.close()
-                continue
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._pairs.add((client, server))
-            for work in (self._up, self._down):
-                threading.Thread(target=self._run, args=(work, client, server),
-                                 daemon=True).start()
-
-    def _run(self, work, client, server):
-        with contextlib.suppress(OSError):
-            work(client, server)
-        with self._lock:
-            self._pairs.discard((client, server))
-        _close(client, server)
+    def forwards(self, client, server):
+        return (functools.partial(self._up, client, server),
+                functools.partial(self._down, client, server))
 
     def _up(self, client, server):
         committing = set()  # names of prepared statements that are a COMMIT
@@ -127,13 +85,6 @@ class Proxy:
             cut = decide is not None and bool(decide(when))
             self.cuts[when] += cut
         return cut
-
-
-def _close(*ends):
-    for end in ends:
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-        end.close()
 
 
 def _messages(source, starts_with_startup=False):
