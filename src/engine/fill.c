@@ -86,7 +86,6 @@ static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, str
                         .rebuilt_group = settings->group,
                     },
             },
-        .open = true,
     };
     return pj_engine_open(&worker->engine, settings->projection, &rebuild->consumer_settings,
                           settings->config, error);
@@ -101,12 +100,13 @@ static int open_workers(struct pj_rebuild *rebuild, struct pj_error *error)
         return 0;
     if (count > rebuild->stretch_count)
         count = rebuild->stretch_count;
-    rebuild->worker_count = count > 0 ? count : 1;
+    if (count == 0)
+        count = 1;
     rebuild->consumer_settings = *settings->consumer;
     rebuild->consumer_settings.until_caught_up = true;
     rebuild->consumer_settings.shutdown_timeout_ms = CLOSE_MS;
-    for (size_t w = 0; w < rebuild->worker_count; w++) {
-        if (open_worker(rebuild, &rebuild->workers[w], error) != 0)
+    while (rebuild->worker_count < count) {
+        if (open_worker(rebuild, &rebuild->workers[rebuild->worker_count++], error) != 0)
             return -1;
     }
     return 0;
@@ -115,11 +115,8 @@ static int open_workers(struct pj_rebuild *rebuild, struct pj_error *error)
 void pj_rebuild_close_workers(struct pj_rebuild *rebuild)
 {
     for (size_t w = 0; w < rebuild->worker_count; w++) {
-        struct pj_worker *worker = &rebuild->workers[w];
-        if (!worker->open)
-            continue;
-        pj_engine_close(&worker->engine);
-        pj_metrics_free(worker->engine.metrics);
+        pj_engine_close(&rebuild->workers[w].engine);
+        pj_metrics_free(rebuild->workers[w].engine.metrics);
     }
 }
 

@@ -22,7 +22,6 @@ struct pj_worker {
     struct pj_shadow shadow;
     struct pj_stretch *due; /* what is left to read of its share */
     size_t due_count;
-    bool open;
     pthread_t thread;
     int status; /* of its last run, with the error where that is not 0 */
     struct pj_error error;
@@ -50,7 +49,7 @@ struct pj_rebuild {
     pthread_mutex_t showing; /* whoever shows it holds this */
     struct pj_settings consumer_settings;
     struct pj_worker workers[PJ_WORKERS_MOST]; /* the first also reads what is not in Kafka */
-    size_t worker_count;                       /* 0: not open yet */
+    size_t worker_count;                       /* of those that are open */
     atomic_bool halted;                        /* one of them failed: the others end */
     bool feeds_read;
     bool older_kept;
