@@ -125,11 +125,11 @@ static void add_intent(struct pj_publication *publication, const char *prefix, c
 
 /* 0 when it is kept. */
 static int keep_intent(struct pj_gateway *gateway, const char *prefix, const char *id,
-                       const char *value, struct pj_error *error)
+                       struct pj_error *error)
 {
     *error = kafka_is_away;
     struct pj_publication *publication = pj_publication_new();
-    add_intent(publication, prefix, id, value);
+    add_intent(publication, prefix, id, "{}");
     int status = pj_gateway_publish(gateway, publication, error);
     if (status == 1)
         pj_publisher_cancel(gateway->publisher, publication);
@@ -290,7 +290,7 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char 
         return not_done(&kafka_is_away);
     uuid_generate_random(id);
     uuid_unparse_lower(id, intent);
-    if (keep_intent(gateway, OPENING, intent, "{}", &error) != 0) {
+    if (keep_intent(gateway, OPENING, intent, &error) != 0) {
         drop_intent(gateway, OPENING, intent);
         return not_done(&error);
     }
@@ -365,7 +365,7 @@ struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char
         return pass(gateway, &call); /* nothing of this id was ever published */
     for (size_t i = 0; i < sizeof session; i++)
         session[i] = (char)tolower((unsigned char)id[i]);
-    if (keep_intent(gateway, CLOSING, session, "{}", &error) != 0)
+    if (keep_intent(gateway, CLOSING, session, &error) != 0)
         return not_done(&error);
     bool was_closing = set_closing(gateway->sessions, session, true);
     enum pj_call_end end = pj_upstream_call(gateway->upstream, &call, &reply, &error);
