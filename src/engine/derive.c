@@ -279,6 +279,7 @@ void pj_fold_merge(struct pj_fold *fold, size_t stage_index)
         pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
         derive(&fold->before, &touched->before, stage_index, touched->derived_at);
         derive(&fold->after, &touched->after, stage_index, fold->stream_time);
+        pj_fold_release_json(fold);
         touched->due = fold->after.due;
         diff_rows(fold);
         diff_told(fold);
@@ -292,6 +293,7 @@ void pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index)
         fold->before.row_count = 0;
         fold->before.told_count = 0;
         derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time);
+        pj_fold_release_json(fold);
         fold->after.told_count = 0;
         diff_rows(fold);
     }

@@ -66,7 +66,9 @@ int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
     assert(tables <= 64);
     for (size_t t = 0; t < tables; t++)
         appended[t] = fold->appended[t].count;
-    if (source->observe(event, &fold->observer, error) == 0)
+    int status = source->observe(event, &fold->observer, error);
+    pj_fold_release_json(fold);
+    if (status == 0)
         return 0;
     fold->change_count = change_count;
     for (size_t t = 0; t < tables; t++)

@@ -43,6 +43,13 @@ struct pj_observer {
     struct pj_fold *fold;
 };
 
+/* A text of the event or entity at hand, parsed. */
+struct parsed_json {
+    const char *text;
+    size_t length;
+    struct json_t *tree; /* NULL: it is no JSON */
+};
+
 struct pj_fold {
     const struct pj_projection *projection;
     struct pj_arena *arena;
@@ -57,7 +64,12 @@ struct pj_fold {
     const int64_t *settings;
     int64_t stream_time;
     struct pj_derivation before, after; /* reused for every entity */
+    struct parsed_json *parsed;         /* released with the event or entity */
+    size_t parsed_count, parsed_capacity;
 };
+
+/* Behind every event and entity: what pj_observer_json and pj_derivation_json parsed for it. */
+void pj_fold_release_json(struct pj_fold *fold);
 
 /* A bigger array in the arena, where this one is full. */
 void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON values (payloads, results) in observe and derive, read with jansson.
+ *
+ *     const json_t *payload = pj_observer_json(observer, &event->values[PAYLOAD]);
+ *     struct pj_value prompt = pj_observer_text(observer, json_object_get(payload, "prompt"));
+ *     struct pj_value size = pj_json_integer(json_object_get(payload, "file_size"));
+ *
+ * A text is parsed once for each call of observe, and once for the calls of derive before and after
+ * a change. The tree belongs to the engine, which releases it then: what is kept of it is copied
+ * by the functions below. jansson's functions take NULL for "not there", and so do these.
+ */
+#ifndef PROJECTIONIST_JSON_H
+#define PROJECTIONIST_JSON_H
+
+#include "projectionist/projection.h"
+
+#include <jansson.h>
+
+/*
+ * NULL where the value is null. (What is no JSON does not come here: of a projection with entities,
+ * such a record is refused before.) In a text with an integer beyond 64 bits all numbers are reals;
+ * pj_json_integer reads either.
+ */
+const json_t *pj_observer_json(struct pj_observer *observer, const struct pj_value *json);
+const json_t *pj_derivation_json(struct pj_derivation *derivation, const struct pj_value *json);
+
+/* The text of a JSON string, which lives as long as the batch; null where it is none. */
+struct pj_value pj_observer_text(struct pj_observer *observer, const json_t *string);
+struct pj_value pj_derivation_text(struct pj_derivation *derivation, const json_t *string);
+
+/* A PJ_BIGINT, of a number without a fraction, however it is written (12, 12.0, 1.2e1; beyond 2^53
+ * only as an integer); null where it is none. */
+struct pj_value pj_json_integer(const json_t *number);
+
+/* A PJ_UUID, of a string that is one; null where it is none. */
+struct pj_value pj_json_uuid(const json_t *string);
+
+#endif
