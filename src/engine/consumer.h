@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kafka's side of a consumer (librdkafka; no other file of the engine includes it, but for
+ * Kafka's side of a consumer (librdkafka; nothing else of the engine includes it, but for
  * topic_ids.c): membership in the group, records, ends of partitions.
  *
  * Nothing here decides what a partition's next offset is: Postgres does. Rebalances

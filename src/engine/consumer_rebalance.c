@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/consumer_internal.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, const char *topic,
+                                                int32_t number)
+{
+    for (size_t i = 0; i < consumer->partition_count; i++) {
+        struct pj_partition *partition = consumer->partitions[i];
+        if (partition->number == number && strcmp(partition->topic, topic) == 0)
+            return partition;
+    }
+    size_t topic_index = 0;
+    while (topic_index < consumer->topic_count && strcmp(consumer->topics[topic_index], topic) != 0)
+        topic_index++;
+    if (topic_index == consumer->topic_count || consumer->partition_count == PJ_PARTITIONS_MOST)
+        return NULL;
+    struct pj_partition *partition = calloc(1, sizeof *partition);
+    if (partition == NULL)
+        abort();
+    partition->topic_index = topic_index;
+    partition->topic = consumer->topics[topic_index];
+    partition->topic_id = consumer->topic_ids[topic_index].id;
+    partition->number = number;
+    partition->told_offset = -1;
+    partition->start_offset = -1;
+    partition->stop_offset = -1;
+    consumer->partitions[consumer->partition_count++] = partition;
+    return partition;
+}
+
+static int compare_partitions(const void *a, const void *b)
+{
+    const struct pj_partition *x = *(struct pj_partition *const *)a;
+    const struct pj_partition *y = *(struct pj_partition *const *)b;
+    int compared = strcmp(x->topic, y->topic);
+    return compared != 0 ? compared : (x->number > y->number) - (x->number < y->number);
+}
+
+void pj_consumer_forget_rebalance(struct pj_consumer *consumer)
+{
+    free(consumer->rebalance.partitions);
+    consumer->rebalance = (struct pj_rebalance){.kind = PJ_REBALANCE_NONE};
+    if (consumer->rebalance_list != NULL)
+        rd_kafka_topic_partition_list_destroy(consumer->rebalance_list);
+    consumer->rebalance_list = NULL;
+}
+
+/* An assignment or a revocation to be carried out, of at most so many partitions. */
+static void begin_rebalance(struct pj_consumer *consumer, enum pj_rebalance_kind kind, size_t most)
+{
+    pj_consumer_forget_rebalance(consumer);
+    consumer->rebalance.kind = kind;
+    consumer->rebalance.partitions = calloc(most + 1, sizeof *consumer->rebalance.partitions);
+    if (consumer->rebalance.partitions == NULL)
+        abort();
+}
+
+static void add_to_rebalance(struct pj_rebalance *rebalance, struct pj_partition *partition)
+{
+    if (partition != NULL)
+        rebalance->partitions[rebalance->count++] = partition;
+}
+
+static void sort_rebalance(struct pj_rebalance *rebalance)
+{
+    qsort(rebalance->partitions, rebalance->count, sizeof *rebalance->partitions,
+          compare_partitions);
+}
+
+static bool is_cooperative(const struct pj_consumer *consumer)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(consumer->kafka);
+    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0; /* NULL: already closed */
+}
+
+/*
+ * Who rejoins while the group is rebalancing may never be told of a revocation: librdkafka keeps
+ * what we gave up, and of the next assignment it tells only the rest (2.16, seen). Those are to be
+ * taken, too.
+ */
+static void add_kept(struct pj_consumer *consumer, const rd_kafka_topic_partition_list_t *kept)
+{
+    for (size_t i = 0; i < consumer->partition_count; i++)
+        consumer->partitions[i]->kept = false;
+    for (int i = 0; i < kept->cnt; i++) {
+        struct pj_partition *partition =
+            pj_consumer_find_partition(consumer, kept->elems[i].topic, kept->elems[i].partition);
+        if (partition == NULL || partition->assigned)
+            continue;
+        partition->kept = true;
+        add_to_rebalance(&consumer->rebalance, partition);
+    }
+}
+
+/* Only noted: librdkafka waits until assign or unassign is called, which may be later. */
+void pj_consumer_on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
+                              rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct pj_consumer *consumer = opaque;
+    bool assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    rd_kafka_topic_partition_list_t *kept = NULL;
+    if (assign && is_cooperative(consumer) &&
+        rd_kafka_assignment(kafka, &kept) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        kept = NULL;
+    begin_rebalance(consumer, assign ? PJ_REBALANCE_ASSIGN : PJ_REBALANCE_REVOKE,
+                    (size_t)list->cnt + (kept != NULL ? (size_t)kept->cnt : 0));
+    consumer->group_answered = true;
+    consumer->rebalance_list = rd_kafka_topic_partition_list_copy(list);
+    for (int i = 0; i < list->cnt; i++)
+        add_to_rebalance(
+            &consumer->rebalance,
+            pj_consumer_find_partition(consumer, list->elems[i].topic, list->elems[i].partition));
+    if (kept != NULL) {
+        add_kept(consumer, kept);
+        rd_kafka_topic_partition_list_destroy(kept);
+    }
+    sort_rebalance(&consumer->rebalance);
+}
+
+void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *stretches,
+                         size_t count)
+{
+    for (size_t i = 0; i < consumer->partition_count; i++)
+        consumer->partitions[i]->assigned = false;
+    begin_rebalance(consumer, PJ_REBALANCE_ASSIGN, count);
+    for (size_t i = 0; i < count; i++) {
+        struct pj_partition *partition =
+            pj_consumer_find_partition(consumer, stretches[i].topic, stretches[i].partition);
+        if (partition == NULL)
+            continue;
+        partition->start_offset = stretches[i].begin;
+        partition->stop_offset = stretches[i].end;
+        add_to_rebalance(&consumer->rebalance, partition);
+    }
+    sort_rebalance(&consumer->rebalance);
+}
+
+int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)consumer->topic_count);
+    for (size_t i = 0; i < consumer->topic_count; i++)
+        rd_kafka_topic_partition_list_add(list, consumer->topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->kafka, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return pj_error_set(error, PJ_FATAL, "cannot subscribe: %s", rd_kafka_err2str(code));
+    consumer->subscribed = true;
+    return 0;
+}
+
+const struct pj_rebalance *pj_consumer_rebalance(const struct pj_consumer *consumer)
+{
+    return &consumer->rebalance;
+}
+
+int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
+{
+    for (size_t i = 0; i < consumer->rebalance.count; i++) {
+        struct pj_partition *partition = consumer->rebalance.partitions[i];
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(consumer->kafka, partition->topic, partition->number,
+                                             &partition->low, &partition->high, (int)timeout_ms);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return pj_error_set(error, PJ_RETRY, "Kafka does not tell the ends of %s [%d]: %s",
+                                partition->topic, partition->number, rd_kafka_err2str(code));
+    }
+    return 0;
+}
+
+int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
+{
+    const char *unknown;
+    if (pj_topic_ids_ask(consumer->kafka, consumer->topic_ids, consumer->topic_count, timeout_ms,
+                         &unknown, error) != 0)
+        return -1;
+    if (unknown != NULL && !consumer->told_unknown_ids)
+        pj_log(PJ_INFO,
+               "topic ids are not known: a topic that is created anew is noticed only where it "
+               "ends before our offset",
+               pj_f_str("reason", unknown), pj_f_str("librdkafka", rd_kafka_version_str()));
+    consumer->told_unknown_ids |= unknown != NULL;
+    return 0;
+}
+
+static int check(rd_kafka_error_t *failed, const char *what, struct pj_error *error)
+{
+    if (failed == NULL)
+        return 0;
+    pj_error_set(error, PJ_RETRY, "cannot %s partitions: %s", what, rd_kafka_error_string(failed));
+    if (rd_kafka_error_is_fatal(failed))
+        error->class = PJ_FATAL;
+    rd_kafka_error_destroy(failed);
+    return -1;
+}
+
+/* What librdkafka kept begins anew, where Postgres says. */
+static int unassign_kept(struct pj_consumer *consumer, struct pj_error *error)
+{
+    const struct pj_rebalance *rebalance = &consumer->rebalance;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    for (size_t i = 0; i < rebalance->count; i++) {
+        if (rebalance->partitions[i]->kept)
+            rd_kafka_topic_partition_list_add(list, rebalance->partitions[i]->topic,
+                                              rebalance->partitions[i]->number);
+    }
+    int status = 0;
+    if (list->cnt > 0)
+        status = check(rd_kafka_incremental_unassign(consumer->kafka, list), "unassign", error);
+    rd_kafka_topic_partition_list_destroy(list);
+    for (size_t i = 0; i < rebalance->count && status == 0; i++)
+        rebalance->partitions[i]->kept = false;
+    return status;
+}
+
+int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
+{
+    struct pj_rebalance *rebalance = &consumer->rebalance;
+    if (unassign_kept(consumer, error) != 0)
+        return -1;
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)rebalance->count + 1);
+    for (size_t i = 0; i < rebalance->count; i++) {
+        struct pj_partition *partition = rebalance->partitions[i];
+        rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
+            partition->next_offset;
+    }
+    int status;
+    if (is_cooperative(consumer)) {
+        status = check(rd_kafka_incremental_assign(consumer->kafka, list), "assign", error);
+    } else {
+        rd_kafka_resp_err_t code = rd_kafka_assign(consumer->kafka, list);
+        status = code == RD_KAFKA_RESP_ERR_NO_ERROR
+                     ? 0
+                     : pj_error_set(error, PJ_RETRY, "cannot assign partitions: %s",
+                                    rd_kafka_err2str(code));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (status != 0)
+        return -1;
+    for (size_t i = 0; i < rebalance->count; i++) {
+        struct pj_partition *partition = rebalance->partitions[i];
+        partition->assigned = true;
+        partition->generation++;
+        partition->at_end = false;
+    }
+    pj_consumer_forget_rebalance(consumer);
+    consumer->settled = true;
+    if (consumer->paused) {
+        consumer->paused = false;
+        pj_consumer_pause(consumer);
+    }
+    return 0;
+}
+
+void pj_consumer_unassign(struct pj_consumer *consumer)
+{
+    struct pj_rebalance *rebalance = &consumer->rebalance;
+    for (size_t i = 0; i < rebalance->count; i++) {
+        rebalance->partitions[i]->assigned = false;
+        rebalance->partitions[i]->kept = false;
+    }
+    /* librdkafka remembers a pause beyond the assignment: they would come back paused. */
+    if (consumer->paused)
+        rd_kafka_resume_partitions(consumer->kafka, consumer->rebalance_list);
+    struct pj_error error;
+    if (is_cooperative(consumer)) {
+        rd_kafka_error_t *failed =
+            rd_kafka_incremental_unassign(consumer->kafka, consumer->rebalance_list);
+        if (check(failed, "unassign", &error) != 0)
+            pj_log(PJ_WARN, error.message);
+    } else {
+        rd_kafka_assign(consumer->kafka, NULL);
+        for (size_t i = 0; i < consumer->partition_count; i++)
+            consumer->partitions[i]->assigned = false;
+    }
+    pj_consumer_forget_rebalance(consumer);
+}
+
+int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error)
+{
+    /* The revocation comes through the poll, like any other. What was fetched is void, and so is
+     * what still comes until then: it lies behind records that are forgotten now. */
+    pj_consumer_resume(consumer);
+    for (size_t i = 0; i < consumer->partition_count; i++) {
+        consumer->partitions[i]->generation++;
+        consumer->partitions[i]->assigned = false;
+    }
+    consumer->settled = false;
+    rd_kafka_unsubscribe(consumer->kafka);
+    return pj_consumer_subscribe(consumer, error);
+}
+
+bool pj_consumer_lost_position(struct pj_consumer *consumer)
+{
+    bool lost = consumer->lost_position;
+    consumer->lost_position = false;
+    return lost;
+}
