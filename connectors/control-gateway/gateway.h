@@ -3,7 +3,8 @@
 #ifndef PJ_CONTROL_GATEWAY_GATEWAY_H
 #define PJ_CONTROL_GATEWAY_GATEWAY_H
 
-#include "base/metrics.h"
+#include "base/process.h"
+#include "base/registry.h"
 #include "common/encoder.h"
 #include "control-gateway/keys.h"
 #include "control-gateway/publisher.h"
@@ -19,13 +20,8 @@ struct pj_gateway_settings {
     const char *token;
     const char *upstream_token;
     const char *upstream_ca_file;
-    const char *registry_url;
-    const char *registry_username;
-    const char *registry_password;
-    const char *registry_ca_file;
-    const char *metrics_address;
-    const char *log_level;
-    const char *log_format;
+    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_process_settings process;
     int64_t body_most;
     int64_t header_most;
     int64_t connections_most;

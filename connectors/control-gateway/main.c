@@ -7,14 +7,9 @@
 
 #include <malloc.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 enum {
-    HELP_WIDTH = 80,
     PARSERS = 2,
     LOOKUPS = 8,
     ARENAS = 2,
@@ -63,32 +58,7 @@ static const struct pj_option options[] = {
      .offset = AT(upstream_ca_file),
      .argument = "FILE",
      .help = "TLS roots for the service, in PEM; the default is the system's."},
-    {.name = "schema-registry-url",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(registry_url),
-     .argument = "URL",
-     .help = "Where the schema registry's Confluent API is."},
-    {.name = "schema-registry-username",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(registry_username),
-     .argument = "NAME",
-     .help = "User name for the schema registry's basic authentication."},
-    {.name = "schema-registry-password",
-     .kind = PJ_OPTION_SECRET,
-     .offset = AT(registry_password),
-     .argument = "PASSWORD",
-     .help = "Its password."},
-    {.name = "schema-registry-ca-file",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(registry_ca_file),
-     .argument = "FILE",
-     .help = "TLS roots for the schema registry, in PEM; the default is the system's."},
-    {.name = "metrics-address",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(metrics_address),
-     .argument = "ADDRESS",
-     .help = "Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9100 or :9100 for all "
-             "interfaces; port 0 is any free one, which is logged. Without it nothing listens."},
+    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
     {.name = "max-body",
      .kind = PJ_OPTION_SIZE,
      .offset = AT(body_most),
@@ -164,43 +134,11 @@ static const struct pj_option options[] = {
      .least = 100,
      .most = 600000,
      .help = "How long a stop waits for the requests that are being answered."},
-    {.name = "log-level",
-     .kind = PJ_OPTION_CHOICE,
-     .offset = AT(log_level),
-     .fallback = "info",
-     .argument = "LEVEL",
-     .choices = "debug|info|warn|error",
-     .help = "What is logged to stderr."},
-    {.name = "log-format",
-     .kind = PJ_OPTION_CHOICE,
-     .offset = AT(log_format),
-     .fallback = "logfmt",
-     .argument = "FORMAT",
-     .choices = "logfmt|json",
-     .help = "How it is written."},
+    PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };
 
-static volatile sig_atomic_t stop_requests;
-
-/* The first one finishes the requests; the second ends at once. */
-static void on_stop(int signal_number)
-{
-    if (++stop_requests > 1)
-        _exit(128 + signal_number);
-}
-
-static void handle_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_stop};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
-}
-
-static void print_help(void)
+static void print_help(const struct pj_process *process)
 {
     fputs(
         "NAME\n"
@@ -231,7 +169,7 @@ static void print_help(void)
         "\n"
         "OPTIONS\n",
         stdout);
-    pj_config_print_options(stdout, options, HELP_WIDTH);
+    pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
     fputs("\n"
           "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, must be given. Tokens are\n"
           "    given by PROJECTIONIST_GATEWAY_TOKEN_FILE and\n"
@@ -247,16 +185,6 @@ static void print_help(void)
           "    2  a flag, variable or file setting is wrong\n"
           "    5  another gateway with the same id has taken over\n",
           stdout);
-}
-
-static enum pj_log_level log_level(const char *name)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return (enum pj_log_level)i;
-    }
-    return PJ_INFO;
 }
 
 /* --- starting -------------------------------------------------------------------------------- */
@@ -276,14 +204,8 @@ static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server
 {
     static const char *const topics[] = {PJ_COMMANDS_TOPIC, PJ_SESSIONS_TOPIC};
     const struct pj_gateway_settings *settings = gateway->settings;
-    const struct pj_registry_settings registry_settings = {
-        .url = settings->registry_url,
-        .username = settings->registry_username,
-        .password = settings->registry_password,
-        .ca_file = settings->registry_ca_file,
-    };
     struct pj_registry *registry = NULL;
-    if (pj_registry_open(&registry, &registry_settings, error) != 0)
+    if (pj_registry_open(&registry, &settings->registry, error) != 0)
         return -1;
     int status = 0;
     bool told = false;
@@ -303,7 +225,7 @@ static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server
             pj_metrics_server_set_ready(server, error->message);
         }
         poll(NULL, 0, RETRY_MS);
-        status = stop_requests > 0 ? 1 : 0;
+        status = pj_stop_requests > 0 ? 1 : 0;
     }
     pj_registry_close(registry);
     return status;
@@ -322,7 +244,7 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
         .id = settings->id,
         .transaction_timeout_ms = settings->transaction_timeout_ms,
         .timeout_ms = KEYS_TIMEOUT_MS,
-        .stop = &stop_requests,
+        .stop = &pj_stop_requests,
         .record = on_record,
         .context = gateway,
         .metrics = gateway->metrics,
@@ -363,7 +285,7 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
         pj_metrics_server_set_ready(probes, NULL);
     bool failed = false;
     int64_t expire_ms = 0;
-    while (stop_requests == 0 && !failed) {
+    while (pj_stop_requests == 0 && !failed) {
         poll(NULL, 0, RETRY_MS / 5);
         if (pj_clock_monotonic_ms() >= expire_ms && !pj_gateway_expire_commands(gateway))
             expire_ms = pj_clock_monotonic_ms() + expire_every_ms(gateway->settings);
@@ -397,9 +319,10 @@ static void add_metrics(struct pj_gateway *gateway)
                        "Commands whose keys were forgotten after --key-retention.");
 }
 
-static int run(const struct pj_gateway_settings *settings, const struct pj_config *config,
+static int run(const struct pj_process *process, const struct pj_config *config,
                struct pj_error *error)
 {
+    const struct pj_gateway_settings *settings = process->settings;
     struct pj_gateway gateway = {.settings = settings,
                                  .kafka = &config->kafka,
                                  .keys = pj_keys_new(),
@@ -413,12 +336,7 @@ static int run(const struct pj_gateway_settings *settings, const struct pj_confi
     sem_init(&gateway.parsers, 0, PARSERS);
     sem_init(&gateway.lookups, 0, LOOKUPS);
     add_metrics(&gateway);
-    if (settings->metrics_address != NULL) {
-        status =
-            pj_metrics_server_start(&server, gateway.metrics, settings->metrics_address, error);
-        if (status == 0)
-            pj_log(PJ_INFO, "metrics are served", pj_f_int("port", pj_metrics_server_port(server)));
-    }
+    status = pj_process_serve_metrics(&server, gateway.metrics, &settings->process, error);
     if (status == 0)
         status = open_parts(&gateway, config, server, error);
     if (status == 0)
@@ -438,31 +356,13 @@ static int run(const struct pj_gateway_settings *settings, const struct pj_confi
 int main(int argc, char **argv)
 {
     struct pj_gateway_settings settings = {0};
-    struct pj_config config;
-    struct pj_error error = {.class = PJ_FATAL};
-    int status = 0;
-    if (pj_config_read(&config, options, &settings, argc, argv, &error) != 0) {
-        fprintf(stderr, "control-gateway: %s\n", error.message);
-        return pj_error_exit_code(&error);
-    }
-    if (config.help) {
-        print_help();
-    } else if (config.version) {
-        puts("control-gateway " PJ_VERSION);
-    } else if (config.operand_count > 0) {
-        fprintf(stderr,
-                "control-gateway: it takes no arguments, but \"%s\" was given; see --help\n",
-                config.operands[0]);
-        status = PJ_EXIT_USAGE;
-    } else {
-        pj_log_configure("control-gateway", log_level(settings.log_level),
-                         strcmp(settings.log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
-        handle_signals();
-        if (run(&settings, &config, &error) != 0) {
-            status = pj_error_exit_code(&error);
-            pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", status));
-        }
-    }
-    pj_config_free(&config);
-    return status;
+    const struct pj_process process = {
+        .name = "control-gateway",
+        .options = options,
+        .settings = &settings,
+        .common = &settings.process,
+        .print_help = print_help,
+        .run = run,
+    };
+    return pj_process_main(&process, argc, argv);
 }

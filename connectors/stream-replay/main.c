@@ -15,10 +15,7 @@ enum { HELP_WIDTH = 80 };
 struct settings {
     const char *rate;
     const char *topic_map;
-    const char *registry_url;
-    const char *registry_username;
-    const char *registry_password;
-    const char *registry_ca_file;
+    struct pj_registry_settings registry; /* url NULL: none is named */
     int64_t limit;
     int64_t timeout_ms;
     bool json;
@@ -48,26 +45,9 @@ static const struct pj_option options[] = {
      .help = "Publish only the first N events; 0 for all.",
      .least = 0,
      .most = INT64_MAX},
-    {.name = "schema-registry-url",
-     .kind = PJ_OPTION_STRING,
-     AT(registry_url),
-     .argument = "URL",
-     .help = "The schema registry's Confluent API, where the recorded schemas are registered."},
-    {.name = "schema-registry-username",
-     .kind = PJ_OPTION_STRING,
-     AT(registry_username),
-     .argument = "NAME",
-     .help = "For basic authentication at the registry."},
-    {.name = "schema-registry-password",
-     .kind = PJ_OPTION_SECRET,
-     AT(registry_password),
-     .argument = "PASSWORD",
-     .help = "For basic authentication at the registry."},
-    {.name = "schema-registry-ca-file",
-     .kind = PJ_OPTION_STRING,
-     AT(registry_ca_file),
-     .argument = "FILE",
-     .help = "Certificates to trust at the registry, instead of the system's."},
+    PJ_REGISTRY_OPTIONS(
+        offsetof(struct settings, registry),
+        "The schema registry's Confluent API, where the recorded schemas are registered."),
     {.name = "timeout",
      .kind = PJ_OPTION_DURATION,
      AT(timeout_ms),
@@ -249,10 +229,7 @@ static int replay(const struct settings *settings, const struct pj_config *confi
     struct pj_replay_settings run = {.paths = config->operands,
                                      .path_count = (size_t)config->operand_count,
                                      .kafka = &config->kafka,
-                                     .registry = {.url = settings->registry_url,
-                                                  .username = settings->registry_username,
-                                                  .password = settings->registry_password,
-                                                  .ca_file = settings->registry_ca_file},
+                                     .registry = settings->registry,
                                      .topic_map = settings->topic_map,
                                      .limit = settings->limit,
                                      .timeout_ms = settings->timeout_ms,

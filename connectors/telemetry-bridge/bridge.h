@@ -3,8 +3,8 @@
 #ifndef PJ_TELEMETRY_BRIDGE_BRIDGE_H
 #define PJ_TELEMETRY_BRIDGE_BRIDGE_H
 
-#include "base/config.h"
-#include "base/metrics.h"
+#include "base/process.h"
+#include "base/registry.h"
 
 #define PJ_DEAD_LETTERS_TOPIC "safari.telemetry.dead-letters"
 #define PJ_CURSORS_TOPIC      "safari.bridge-cursors"
@@ -14,13 +14,8 @@ struct pj_bridge_settings {
     const char *bridge_id;
     const char *token;
     const char *ca_file;
-    const char *registry_url;
-    const char *registry_username;
-    const char *registry_password;
-    const char *registry_ca_file;
-    const char *metrics_address;
-    const char *log_level;
-    const char *log_format;
+    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_process_settings process;
     int64_t frame_size_limit;
     int64_t buffer_bytes;
     int64_t buffer_frames;

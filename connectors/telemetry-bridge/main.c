@@ -6,32 +6,11 @@
 #include "telemetry-bridge/socket.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { HELP_WIDTH = 80, SOCKET_SILENT_MS = 30000 };
+enum { SOCKET_SILENT_MS = 30000 };
 
-static volatile sig_atomic_t stop;
-
-/* The first one publishes what was read; the second ends at once, and the next start replays. */
-static void on_stop(int number)
-{
-    if (++stop > 1)
-        _exit(128 + number);
-}
-
-static void handle_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_stop};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
-}
-
-static void print_help(void)
+static void print_help(const struct pj_process *process)
 {
     fputs("NAME\n"
           "    telemetry-bridge - the service's telemetry into Kafka, exactly once\n"
@@ -59,7 +38,7 @@ static void print_help(void)
           "\n"
           "OPTIONS\n",
           stdout);
-    pj_config_print_options(stdout, pj_bridge_options, HELP_WIDTH);
+    pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
     fputs("\n"
           "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, and the registry's must\n"
           "    be given.\n"
@@ -108,22 +87,11 @@ static void on_room(void *context)
     pj_socket_resume(bridge->socket);
 }
 
-static int serve_metrics(struct bridge *bridge, struct pj_error *error)
-{
-    if (bridge->settings->metrics_address == NULL)
-        return 0;
-    if (pj_metrics_server_start(&bridge->server, bridge->registry,
-                                bridge->settings->metrics_address, error) != 0)
-        return -1;
-    pj_log(PJ_INFO, "metrics are served", pj_f_int("port", pj_metrics_server_port(bridge->server)));
-    return 0;
-}
-
 static int check(const struct pj_bridge_settings *settings, struct pj_error *error)
 {
     if (*settings->bridge_id == '\0' || strlen(settings->bridge_id) > 200)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "--bridge-id takes 1 to 200 characters");
-    if (settings->registry_url == NULL || *settings->registry_url == '\0')
+    if (settings->registry.url == NULL || *settings->registry.url == '\0')
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no schema registry is named: give --schema-registry-url or set "
                               "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
@@ -150,14 +118,15 @@ static int publish_frames(struct bridge *bridge, struct pj_error *error)
     return 0;
 }
 
-static int run(const struct pj_bridge_settings *settings, const struct pj_config *config,
+static int run(const struct pj_process *process, const struct pj_config *config,
                struct pj_error *error)
 {
+    const struct pj_bridge_settings *settings = process->settings;
     struct bridge bridge = {.settings = settings, .registry = pj_metrics_new()};
     const struct pj_publisher_settings publisher = {.bridge = settings,
                                                     .kafka = &config->kafka,
                                                     .metrics = &bridge.metrics,
-                                                    .stop = &stop,
+                                                    .stop = &pj_stop_requests,
                                                     .turn = on_turn,
                                                     .context = &bridge};
     pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
@@ -167,7 +136,8 @@ static int run(const struct pj_bridge_settings *settings, const struct pj_config
     if (status == 0)
         status = pj_socket_open(&bridge.socket, settings, &bridge.metrics, error);
     if (status == 0)
-        status = serve_metrics(&bridge, error);
+        status =
+            pj_process_serve_metrics(&bridge.server, bridge.registry, &settings->process, error);
     if (status == 0)
         status = pj_publisher_open(&bridge.publisher, &publisher, error);
     if (status == 0)
@@ -180,45 +150,16 @@ static int run(const struct pj_bridge_settings *settings, const struct pj_config
     return status < 0 ? -1 : 0;
 }
 
-static enum pj_log_level log_level(const char *name)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return (enum pj_log_level)i;
-    }
-    return PJ_INFO;
-}
-
 int main(int argc, char **argv)
 {
     struct pj_bridge_settings settings = {0};
-    struct pj_config config;
-    struct pj_error error = {.class = PJ_FATAL};
-    int status = PJ_EXIT_OK;
-    if (pj_config_read(&config, pj_bridge_options, &settings, argc, argv, &error) != 0) {
-        fprintf(stderr, "telemetry-bridge: %s\n", error.message);
-        return pj_error_exit_code(&error);
-    }
-    if (config.help) {
-        print_help();
-    } else if (config.version) {
-        puts("telemetry-bridge " PJ_VERSION);
-    } else if (config.operand_count > 0) {
-        fprintf(stderr,
-                "telemetry-bridge: it takes no arguments, but \"%s\" was given; see --help\n",
-                config.operands[0]);
-        status = PJ_EXIT_USAGE;
-    } else {
-        pj_log_configure("telemetry-bridge", log_level(settings.log_level),
-                         strcmp(settings.log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
-        handle_signals();
-        srandom((unsigned)getpid());
-        if (run(&settings, &config, &error) != 0) {
-            status = pj_error_exit_code(&error);
-            pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", status));
-        }
-    }
-    pj_config_free(&config);
-    return status;
+    const struct pj_process process = {
+        .name = "telemetry-bridge",
+        .options = pj_bridge_options,
+        .settings = &settings,
+        .common = &settings.process,
+        .print_help = print_help,
+        .run = run,
+    };
+    return pj_process_main(&process, argc, argv);
 }

@@ -118,13 +118,9 @@ static int look_up(struct pj_publisher *publisher, bool stop_at_open, struct pj_
 static int register_schemas(struct pj_publisher *publisher, struct pj_error *error)
 {
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
-    const struct pj_registry_settings settings = {.url = bridge->registry_url,
-                                                  .username = bridge->registry_username,
-                                                  .password = bridge->registry_password,
-                                                  .ca_file = bridge->registry_ca_file};
     struct pj_registry *registry;
     if (pj_encoder_new(&publisher->records.encoder, error) != 0 ||
-        pj_registry_open(&registry, &settings, error) != 0)
+        pj_registry_open(&registry, &bridge->registry, error) != 0)
         return -1;
     int64_t delay_ms = BACK_OFF_FIRST_MS;
     static const char *const topics[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC};

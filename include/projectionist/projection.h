@@ -201,6 +201,8 @@ struct pj_table {
     size_t placeholder;
 };
 
+enum { PJ_SETTINGS_MOST = 8 };
+
 /* A duration that the operator may set for this projection: the flag --<name>. Rows that are there
  * already change only when their entities do, or by a rebuild. */
 struct pj_setting {
@@ -218,7 +220,7 @@ struct pj_projection {
     size_t entity_count;
     const struct pj_table *const *tables; /* in the order in which they are written */
     size_t table_count;
-    const struct pj_setting *settings; /* or NULL; at most 8 */
+    const struct pj_setting *settings; /* or NULL; at most PJ_SETTINGS_MOST */
 };
 
 /* --- in observe ------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #ifndef PJ_BASE_REGISTRY_H
 #define PJ_BASE_REGISTRY_H
 
+#include "base/config.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>
@@ -21,6 +22,30 @@ struct pj_registry_settings {
     const char *ca_file; /* TLS roots, or NULL for the system's */
     int64_t timeout_ms;  /* of one request; 0: 5 s */
 };
+
+/* Its options, where `at` is its offset in a program's settings; url_help says what the registry is
+ * for. */
+#define PJ_REGISTRY_OPTIONS(at, url_help)                                                          \
+    {.name = "schema-registry-url",                                                                \
+     .kind = PJ_OPTION_STRING,                                                                     \
+     .offset = (at) + offsetof(struct pj_registry_settings, url),                                  \
+     .argument = "URL",                                                                            \
+     .help = url_help},                                                                            \
+        {.name = "schema-registry-username",                                                       \
+         .kind = PJ_OPTION_STRING,                                                                 \
+         .offset = (at) + offsetof(struct pj_registry_settings, username),                         \
+         .argument = "NAME",                                                                       \
+         .help = "User name for the schema registry's basic authentication."},                     \
+        {.name = "schema-registry-password",                                                       \
+         .kind = PJ_OPTION_SECRET,                                                                 \
+         .offset = (at) + offsetof(struct pj_registry_settings, password),                         \
+         .argument = "PASSWORD",                                                                   \
+         .help = "Its password."},                                                                 \
+    {                                                                                              \
+        .name = "schema-registry-ca-file", .kind = PJ_OPTION_STRING,                               \
+        .offset = (at) + offsetof(struct pj_registry_settings, ca_file), .argument = "FILE",       \
+        .help = "TLS roots for the schema registry, in PEM; the default is the system's."          \
+    }
 
 /* Fails with PJ_EXIT_USAGE where the URL is not http or https. Copies the strings. */
 int pj_registry_open(struct pj_registry **registry, const struct pj_registry_settings *settings,

@@ -19,6 +19,8 @@ struct pj_command {
     const char *operands;            /* "PROJECTION", or NULL: then none is accepted */
     const struct pj_option *options; /* what follows --help and --config */
     size_t settings_size;            /* of the struct that the options fill */
+    /* Or 0: where in it a struct pj_cli_projection_settings is, whose options follow the others. */
+    size_t projection_settings;
     /* Returns an enum pj_exit, or -1 with *error filled, which main prints. */
     int (*run)(const struct pj_config *config, const void *settings, struct pj_error *error);
 };
@@ -39,6 +41,9 @@ extern const struct pj_command pj_command_verify;
 extern const struct pj_command *const pj_commands[];
 extern const size_t pj_command_count;
 
+/* All of the command's options; valid until the next call. */
+const struct pj_option *pj_cli_options(const struct pj_command *command);
+
 /* Help texts, on `out`. */
 void pj_help_overview(FILE *out);
 void pj_help_command(FILE *out, const struct pj_command *command);
@@ -52,10 +57,7 @@ const char *pj_help_suggestion(const char *typed);
 /* The settings of the servers; a command's settings struct begins with it. */
 struct pj_cli_servers {
     const char *postgres_dsn;
-    const char *registry_url;
-    const char *registry_username;
-    const char *registry_password;
-    const char *registry_ca_file;
+    struct pj_registry_settings registry; /* url NULL: none is named */
     int64_t timeout_ms;
 };
 
@@ -69,26 +71,8 @@ struct pj_cli_servers {
     }
 
 #define PJ_CLI_REGISTRY_OPTIONS                                                                    \
-    {.name = "schema-registry-url",                                                                \
-     .kind = PJ_OPTION_STRING,                                                                     \
-     .offset = offsetof(struct pj_cli_servers, registry_url),                                      \
-     .argument = "URL",                                                                            \
-     .help = "The schema registry's Confluent API."},                                              \
-        {.name = "schema-registry-username",                                                       \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .offset = offsetof(struct pj_cli_servers, registry_username),                             \
-         .argument = "NAME",                                                                       \
-         .help = "For basic authentication at the registry."},                                     \
-        {.name = "schema-registry-password",                                                       \
-         .kind = PJ_OPTION_SECRET,                                                                 \
-         .offset = offsetof(struct pj_cli_servers, registry_password),                             \
-         .argument = "PASSWORD",                                                                   \
-         .help = "For basic authentication at the registry."},                                     \
-    {                                                                                              \
-        .name = "schema-registry-ca-file", .kind = PJ_OPTION_STRING,                               \
-        .offset = offsetof(struct pj_cli_servers, registry_ca_file), .argument = "FILE",           \
-        .help = "Certificates to trust at the registry, instead of the system's."                  \
-    }
+    PJ_REGISTRY_OPTIONS(offsetof(struct pj_cli_servers, registry),                                 \
+                        "The schema registry's Confluent API.")
 
 #define PJ_CLI_TIMEOUT_OPTION                                                                      \
     {                                                                                              \

@@ -34,15 +34,12 @@ int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *confi
 int pj_cli_registry(struct pj_registry **registry, const struct pj_cli_servers *servers,
                     struct pj_error *error)
 {
-    if (servers->registry_url == NULL || *servers->registry_url == '\0')
+    if (servers->registry.url == NULL || *servers->registry.url == '\0')
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no schema registry is named: give --schema-registry-url or set "
                               "PROJECTIONIST_SCHEMA_REGISTRY_URL (" LOCAL_CLUSTER ")");
-    struct pj_registry_settings settings = {.url = servers->registry_url,
-                                            .username = servers->registry_username,
-                                            .password = servers->registry_password,
-                                            .ca_file = servers->registry_ca_file,
-                                            .timeout_ms = servers->timeout_ms};
+    struct pj_registry_settings settings = servers->registry;
+    settings.timeout_ms = servers->timeout_ms;
     return pj_registry_open(registry, &settings, error);
 }
 

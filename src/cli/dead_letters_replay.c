@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "cli/confirm.h"
 #include "cli/dead_letters.h"
+#include "cli/projection_settings.h"
 #include "engine/offsets.h"
 #include "engine/replay.h"
 #include "projections/registry.h"
@@ -13,12 +14,12 @@
 
 #define PJ_LETTER_LIMIT "0"
 
-enum { TOLD_MOST = 20, SETTINGS_MOST = 8, LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000 };
+enum { TOLD_MOST = 20, LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000 };
 
 struct settings {
     struct pj_cli_servers servers;
     struct pj_letter_filter filter;
-    int64_t session_timeout_ms;
+    struct pj_cli_projection_settings own;
     bool all;
     bool dry_run;
     bool yes;
@@ -29,8 +30,8 @@ struct replayer {
     const struct settings *settings;
     struct pj_postgres_settings postgres_settings;
     struct pj_registry *registry;
-    struct pj_replay **replays;               /* by projection, opened when needed */
-    int64_t (*setting_values)[SETTINGS_MOST]; /* likewise */
+    struct pj_replay **replays;                  /* by projection, opened when needed */
+    int64_t (*setting_values)[PJ_SETTINGS_MOST]; /* likewise */
     struct pj_progress *progress;
     json_t *applied, *refused, *resolved; /* what became of which letters */
 };
@@ -49,31 +50,18 @@ static int find_projection(const char *name, size_t *index, struct pj_error *err
                           name);
 }
 
-/* Rows must come out as the consumer's own would: its settings are options of this command, too. */
-static int take_settings(struct replayer *replayer, size_t index, struct pj_error *error)
-{
-    const struct pj_setting *setting = pj_projections[index]->settings;
-    for (size_t i = 0; setting != NULL && setting[i].name != NULL && i < SETTINGS_MOST; i++) {
-        if (strcmp(setting[i].name, "session-timeout") != 0)
-            return pj_error_set(error, PJ_FATAL, "--%s of %s is not known to this command",
-                                setting[i].name, pj_projections[index]->name);
-        replayer->setting_values[index][i] = replayer->settings->session_timeout_ms;
-    }
-    return 0;
-}
-
 static int open_replay(struct replayer *replayer, size_t index, struct pj_error *error)
 {
     if (replayer->replays[index] != NULL)
         return 0;
-    if (take_settings(replayer, index, error) != 0)
-        return -1;
+    pj_cli_take_settings(&replayer->settings->own, pj_projections[index],
+                         replayer->setting_values[index]);
     struct pj_replay_settings settings = {
         .postgres = &replayer->postgres_settings,
         .projection = pj_projections[index],
         .setting_values = replayer->setting_values[index],
         .registry = replayer->registry,
-        .registry_name = replayer->settings->servers.registry_url,
+        .registry_name = replayer->settings->servers.registry.url,
         .dry_run = replayer->settings->dry_run,
     };
     return pj_replay_new(&replayer->replays[index], &settings, error);
@@ -99,7 +87,7 @@ static int open_replayer(struct replayer *replayer, const struct pj_config *conf
     if (replayer->replays == NULL || replayer->setting_values == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     /* Without a registry, the schemas that are kept in Postgres may do. */
-    if (servers->registry_url != NULL && *servers->registry_url != '\0')
+    if (servers->registry.url != NULL && *servers->registry.url != '\0')
         return pj_cli_registry(&replayer->registry, servers, error);
     return 0;
 }
@@ -254,14 +242,6 @@ static const struct pj_option options[] = {
      .offset = offsetof(struct settings, all),
      .help = "All open letters that the filters let through, instead of ids."},
     PJ_LETTER_FILTER_OPTIONS(struct settings),
-    {.name = "session-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = offsetof(struct settings, session_timeout_ms),
-     .fallback = "30m",
-     .argument = "TIME",
-     .help = "As the session-tracker has it, for its letters.",
-     .least = 1,
-     .most = INT64_C(1000) * 86400 * 3650},
     {.name = "dry-run",
      .letter = 'n',
      .kind = PJ_OPTION_BOOL,
@@ -291,5 +271,6 @@ const struct pj_command pj_command_dead_letters_replay = {
     .operands = "ID...|--all",
     .options = options,
     .settings_size = sizeof(struct settings),
+    .projection_settings = offsetof(struct settings, own),
     .run = run,
 };

@@ -105,7 +105,7 @@ static void hex_dump(const uint8_t *bytes, size_t length)
 static int find_schema(struct pj_postgres *postgres, const struct settings *settings,
                        const char *id, char **schema, struct pj_error *error)
 {
-    const char *url = settings->servers.registry_url;
+    const char *url = settings->servers.registry.url;
     const char *parameters[] = {id, url};
     struct pj_result *result;
     struct pj_registry *registry;

@@ -72,7 +72,7 @@ static int run(const struct pj_command *command, int argc, char **argv)
         pj_error_set(&error, PJ_RETRY, "out of memory");
         goto out;
     }
-    if (pj_config_read(&config, command->options, settings, argc, argv, &error) != 0)
+    if (pj_config_read(&config, pj_cli_options(command), settings, argc, argv, &error) != 0)
         goto out;
     if (config.help || config.version) {
         status = PJ_EXIT_OK;

@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/kafka.h"
+#include "cli/projection_settings.h"
 #include "engine/rebuild.h"
 
 /* A command's settings. */
@@ -17,7 +18,7 @@ struct pj_rebuild_options {
     const char *group;
     const char *from;
     const char *to;
-    int64_t session_timeout_ms;
+    struct pj_cli_projection_settings own;
     int64_t batch_records;
     int64_t workers;
     int64_t samples;
@@ -42,14 +43,6 @@ struct pj_rebuild_options {
          .offset = offsetof(struct pj_rebuild_options, keep_older),                                \
          .help = "Rows stay that follow from records which are not read: retention has removed "   \
                  "them. Without it that is an error, which names their offsets."},                 \
-        {.name = "session-timeout",                                                                \
-         .kind = PJ_OPTION_DURATION,                                                               \
-         .offset = offsetof(struct pj_rebuild_options, session_timeout_ms),                        \
-         .fallback = "30m",                                                                        \
-         .argument = "TIME",                                                                       \
-         .help = "As the session-tracker has it.",                                                 \
-         .least = 1,                                                                               \
-         .most = INT64_C(1000) * 86400 * 3650},                                                    \
         {.name = "workers",                                                                        \
          .kind = PJ_OPTION_INTEGER,                                                                \
          .offset = offsetof(struct pj_rebuild_options, workers),                                   \
@@ -89,7 +82,7 @@ struct pj_rebuild_run {
     struct pj_kafka *kafka;
     const char *cluster_id;
     struct pj_settings consumer;
-    int64_t setting_values[8];
+    int64_t setting_values[PJ_SETTINGS_MOST];
     struct pj_rebuild_settings settings;
     struct pj_feed *feeds; /* recordings of --from */
     size_t feed_count;

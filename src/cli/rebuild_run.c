@@ -2,10 +2,10 @@
 #include "cli/rebuild.h"
 
 #include "base/log.h"
+#include "base/process.h"
 #include "base/progress.h"
 #include "projections/registry.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,42 +13,8 @@
 enum { LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000, BATCH_BYTES = 32 << 20 };
 enum {
     WORKERS_MOST = 4, /* unless more are asked for */
-    SETTINGS_MOST = 8,
     INTERRUPTED = 130
 };
-
-static volatile sig_atomic_t stop_requests;
-
-static void on_stop(int signal_number)
-{
-    if (++stop_requests > 1)
-        _exit(128 + signal_number);
-}
-
-static void handle_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_stop};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
-}
-
-/* --- settings -------------------------------------------------------------------------------- */
-
-/* Rows must come out as the consumer's own would: its settings are options of this command, too. */
-static int take_settings(struct pj_rebuild_run *run, struct pj_error *error)
-{
-    const struct pj_setting *setting = run->projection->settings;
-    for (size_t i = 0; setting != NULL && setting[i].name != NULL && i < SETTINGS_MOST; i++) {
-        if (strcmp(setting[i].name, "session-timeout") != 0)
-            return pj_error_set(error, PJ_FATAL, "--%s of %s is not known to this command",
-                                setting[i].name, run->projection->name);
-        run->setting_values[i] = run->options->session_timeout_ms;
-    }
-    return 0;
-}
 
 static void show_progress(void *context, const struct pj_rebuild_progress *progress)
 {
@@ -75,17 +41,14 @@ static void fill_settings(struct pj_rebuild_run *run)
     const struct pj_rebuild_options *options = run->options;
     run->consumer = (struct pj_settings){
         .postgres_dsn = options->servers.postgres_dsn,
-        .registry_url = options->servers.registry_url,
-        .registry_username = options->servers.registry_username,
-        .registry_password = options->servers.registry_password,
-        .registry_ca_file = options->servers.registry_ca_file,
+        .registry = options->servers.registry,
         .batch_records = options->batch_records,
         .batch_bytes = BATCH_BYTES,
         .lock_timeout_ms = LOCK_TIMEOUT_MS,
         .idle_in_transaction_timeout_ms = IDLE_TIMEOUT_MS,
     };
-    if (run->consumer.registry_url != NULL && *run->consumer.registry_url == '\0')
-        run->consumer.registry_url = NULL;
+    if (run->consumer.registry.url != NULL && *run->consumer.registry.url == '\0')
+        run->consumer.registry.url = NULL;
     run->settings = (struct pj_rebuild_settings){
         .projection = run->projection,
         .setting_values = run->setting_values,
@@ -98,7 +61,7 @@ static void fill_settings(struct pj_rebuild_run *run)
         .keep_older = options->keep_older,
         .workers = choose_workers(options->workers),
         .samples = (int)options->samples,
-        .stop = &stop_requests,
+        .stop = &pj_stop_requests,
         .progress = show_progress,
         .context = run,
     };
@@ -130,7 +93,8 @@ int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
     struct pj_progress_settings progress = {
         .out = stderr, .label = run->label, .unit = "records", .plain_lines = true};
     fill_settings(run);
-    if (take_settings(run, error) != 0 || pj_rebuild_open_feeds(run, error) != 0 ||
+    pj_cli_take_settings(&run->options->own, run->projection, run->setting_values);
+    if (pj_rebuild_open_feeds(run, error) != 0 ||
         pj_rebuild_open(&run->rebuild, &run->settings, error) != 0 || plan(run, error) != 0)
         return -1;
     run->progress = pj_progress_new(&progress);
@@ -169,7 +133,7 @@ static int run_one(const struct pj_config *config, const struct pj_rebuild_optio
     pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK ||
                                       (status < 0 && error->exit_code == PJ_EXIT_TOPIC_RECREATED));
     pj_rebuild_close_feeds(&run);
-    if (status >= 0 && stop_requests > 0)
+    if (status >= 0 && pj_stop_requests > 0)
         return INTERRUPTED;
     return status;
 }
@@ -208,7 +172,7 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
     int worst = PJ_EXIT_OK;
     if (check_operand(config, options, error) != 0)
         return -1;
-    handle_signals();
+    pj_process_handle_signals();
     pj_log_configure("projectionist", PJ_WARN, PJ_LOG_LOGFMT);
     /* Whether the servers are there is said at once; later they are waited for. */
     if (pj_cli_postgres(&postgres, config, &options->servers, error) != 0 ||
@@ -219,7 +183,7 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
         return -1;
     }
     pj_postgres_close(postgres);
-    for (size_t i = 0; i < pj_projection_count && worst >= 0 && stop_requests == 0; i++) {
+    for (size_t i = 0; i < pj_projection_count && worst >= 0 && pj_stop_requests == 0; i++) {
         const struct pj_projection *projection = pj_projections[i];
         if (strcmp(config->operands[0], "all") != 0 &&
             strcmp(config->operands[0], projection->name) != 0)

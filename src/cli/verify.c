@@ -48,5 +48,6 @@ const struct pj_command pj_command_verify = {
     .operands = "PROJECTION|all",
     .options = options,
     .settings_size = sizeof(struct pj_rebuild_options),
+    .projection_settings = offsetof(struct pj_rebuild_options, own),
     .run = run,
 };

@@ -432,17 +432,11 @@ static void add_numbers(struct pj_engine *engine)
 static int open_registry(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_settings *settings = engine->settings;
-    const struct pj_registry_settings registry = {
-        .url = settings->registry_url,
-        .username = settings->registry_username,
-        .password = settings->registry_password,
-        .ca_file = settings->registry_ca_file,
-    };
-    if (settings->registry_url != NULL &&
-        pj_registry_open(&engine->registry, &registry, error) != 0)
+    if (settings->registry.url != NULL &&
+        pj_registry_open(&engine->registry, &settings->registry, error) != 0)
         return -1;
     return pj_schemas_new(&engine->schemas, engine->projection, engine->registry,
-                          settings->registry_url, error);
+                          settings->registry.url, error);
 }
 
 static int open_consumer(struct pj_engine *engine, const struct pj_config *config,

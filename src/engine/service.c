@@ -5,34 +5,23 @@
 #include "engine/engine.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 /* The process around the engine: what a person or Kubernetes sees of a consumer. */
 
-static volatile sig_atomic_t stop_requests;
+enum { OPTIONS_MOST = 64 };
 
-/* The first one finishes the batch and leaves the group; the second ends at once. */
-static void on_stop(int signal_number)
-{
-    if (++stop_requests > 1)
-        _exit(128 + signal_number);
-}
+struct all_settings {
+    struct pj_settings common;
+    const struct pj_projection *projection;
+    int64_t own[PJ_SETTINGS_MOST]; /* the projection's settings */
+};
 
-static void handle_signals(void)
+static void print_help(const struct pj_process *process)
 {
-    struct sigaction action = {.sa_handler = on_stop};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
-}
-
-static void print_help(const struct pj_projection *projection, const struct pj_option *options)
-{
+    const struct all_settings *all = process->settings;
+    const struct pj_projection *projection = all->projection;
     printf("NAME\n    %s - %s\n\n", projection->name, projection->summary);
     printf("SYNOPSIS\n    %s [OPTION]...\n\n", projection->name);
     printf("DESCRIPTION\n"
@@ -49,7 +38,7 @@ static void print_help(const struct pj_projection *projection, const struct pj_o
             printf(" %s", projection->tables[i]->name);
     }
     printf("\n\nOPTIONS\n");
-    pj_config_print_options(stdout, options, 80);
+    pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
     printf("\nSIGNALS\n"
            "    SIGTERM, SIGINT: finish the batch, leave the group, end with 0. A second one ends\n"
            "    at once; nothing is lost by it.\n"
@@ -64,16 +53,6 @@ static void print_help(const struct pj_projection *projection, const struct pj_o
            "    6  tables are missing or a right is (run `projectionist migrate`)\n");
 }
 
-static enum pj_log_level log_level(const char *name)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return (enum pj_log_level)i;
-    }
-    return PJ_INFO;
-}
-
 /* HOST:PID, unless the operator named it. */
 static const char *owner_name(const struct pj_settings *settings, char *buffer, size_t size)
 {
@@ -85,22 +64,19 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
     return buffer;
 }
 
-static int run(const struct pj_projection *projection, const struct pj_settings *settings,
-               int64_t *setting_values, const struct pj_config *config, struct pj_error *error)
+static int run(const struct pj_process *process, const struct pj_config *config,
+               struct pj_error *error)
 {
+    struct all_settings *all = process->settings;
+    const struct pj_projection *projection = all->projection;
+    const struct pj_settings *settings = &all->common;
     char owner[256];
     struct pj_engine engine = {
-        .stop = &stop_requests, .metrics = pj_metrics_new(), .setting_values = setting_values};
+        .stop = &pj_stop_requests, .metrics = pj_metrics_new(), .setting_values = all->own};
     engine.identity.group = settings->group != NULL ? settings->group : projection->name;
     engine.identity.owner = owner_name(settings, owner, sizeof owner);
-    int status = 0;
-    if (settings->metrics_address != NULL) {
-        status = pj_metrics_server_start(&engine.server, engine.metrics, settings->metrics_address,
-                                         error);
-        if (status == 0)
-            pj_log(PJ_INFO, "metrics are served",
-                   pj_f_int("port", pj_metrics_server_port(engine.server)));
-    }
+    int status =
+        pj_process_serve_metrics(&engine.server, engine.metrics, &settings->process, error);
     if (status == 0)
         status = pj_engine_open(&engine, projection, settings, config, error);
     if (status == 0) {
@@ -114,13 +90,6 @@ static int run(const struct pj_projection *projection, const struct pj_settings 
     return status;
 }
 
-enum { SETTINGS_MOST = 8, OPTIONS_MOST = 64 };
-
-struct all_settings {
-    struct pj_settings common;
-    int64_t own[SETTINGS_MOST];
-};
-
 /* The options of every consumer, then the projection's own. */
 static void list_options(const struct pj_projection *projection,
                          struct pj_option options[OPTIONS_MOST])
@@ -130,51 +99,24 @@ static void list_options(const struct pj_projection *projection,
         count++;
     memcpy(options, pj_consumer_options, count * sizeof *options);
     const struct pj_setting *setting = projection->settings;
-    for (size_t i = 0; setting != NULL && setting[i].name != NULL && i < SETTINGS_MOST; i++)
-        options[count++] = (struct pj_option){
-            .name = setting[i].name,
-            .kind = PJ_OPTION_DURATION,
-            .offset = offsetof(struct all_settings, own) + i * sizeof(int64_t),
-            .fallback = setting[i].fallback,
-            .argument = "TIME",
-            .help = setting[i].help,
-            .least = 1,
-            .most = INT64_C(1000) * 86400 * 3650,
-        };
+    for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
+        options[count++] = pj_setting_option(&setting[i], offsetof(struct all_settings, own) +
+                                                              i * sizeof(int64_t));
     options[count] = (struct pj_option){0};
 }
 
 int pj_consumer_main(const struct pj_projection *projection, int argc, char **argv)
 {
     struct pj_option options[OPTIONS_MOST];
-    struct all_settings all = {0};
-    const struct pj_settings *settings = &all.common;
+    struct all_settings all = {.projection = projection};
+    const struct pj_process process = {
+        .name = projection->name,
+        .options = options,
+        .settings = &all,
+        .common = &all.common.process,
+        .print_help = print_help,
+        .run = run,
+    };
     list_options(projection, options);
-    struct pj_config config;
-    struct pj_error error;
-    int status = 0;
-    if (pj_config_read(&config, options, &all, argc, argv, &error) != 0) {
-        fprintf(stderr, "%s: %s\n", projection->name, error.message);
-        return pj_error_exit_code(&error);
-    }
-    if (config.help) {
-        print_help(projection, options);
-    } else if (config.version) {
-        printf("%s %s\n", projection->name, PJ_VERSION);
-    } else if (config.operand_count > 0) {
-        fprintf(stderr, "%s: it takes no arguments, but \"%s\" was given; see --help\n",
-                projection->name, config.operands[0]);
-        status = PJ_EXIT_USAGE;
-    } else {
-        pj_log_configure(projection->name, log_level(settings->log_level),
-                         strcmp(settings->log_format, "json") == 0 ? PJ_LOG_JSON : PJ_LOG_LOGFMT);
-        handle_signals();
-        srandom((unsigned)getpid());
-        if (run(projection, settings, all.own, &config, &error) != 0) {
-            status = pj_error_exit_code(&error);
-            pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", status));
-        }
-    }
-    pj_config_free(&config);
-    return status;
+    return pj_process_main(&process, argc, argv);
 }

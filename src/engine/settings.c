@@ -26,33 +26,9 @@ const struct pj_option pj_consumer_options[] = {
      .argument = "DSN",
      .help = "Where Postgres is: a postgresql:// URI or key=value text. What it lacks comes from "
              "libpq's own variables (PGHOST and so on)."},
-    {.name = "schema-registry-url",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(registry_url),
-     .argument = "URL",
-     .help = "Where the schema registry's Confluent API is. Without it only schemas that are kept "
-             "in Postgres are known."},
-    {.name = "schema-registry-username",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(registry_username),
-     .argument = "NAME",
-     .help = "User name for the schema registry's basic authentication."},
-    {.name = "schema-registry-password",
-     .kind = PJ_OPTION_SECRET,
-     .offset = AT(registry_password),
-     .argument = "PASSWORD",
-     .help = "Its password."},
-    {.name = "schema-registry-ca-file",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(registry_ca_file),
-     .argument = "FILE",
-     .help = "TLS roots for the schema registry, in PEM; the default is the system's."},
-    {.name = "metrics-address",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(metrics_address),
-     .argument = "ADDRESS",
-     .help = "Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9100 or :9100 for all "
-             "interfaces; port 0 is any free one, which is logged. Without it nothing listens."},
+    PJ_REGISTRY_OPTIONS(AT(registry),
+                        "Where the schema registry's Confluent API is. Without it only schemas "
+                        "that are kept in Postgres are known."),
     {.name = "instance",
      .kind = PJ_OPTION_STRING,
      .offset = AT(instance),
@@ -104,19 +80,20 @@ const struct pj_option pj_consumer_options[] = {
      .help = "How long a stop waits for Postgres to finish the batch, and after that for the "
              "brokers when leaving the group. Keep the two together below the grace period of "
              "whatever stops the process."},
-    {.name = "log-level",
-     .kind = PJ_OPTION_CHOICE,
-     .offset = AT(log_level),
-     .fallback = "info",
-     .argument = "LEVEL",
-     .choices = "debug|info|warn|error",
-     .help = "What is logged to stderr."},
-    {.name = "log-format",
-     .kind = PJ_OPTION_CHOICE,
-     .offset = AT(log_format),
-     .fallback = "logfmt",
-     .argument = "FORMAT",
-     .choices = "logfmt|json",
-     .help = "How it is written."},
+    PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };
+
+struct pj_option pj_setting_option(const struct pj_setting *setting, size_t offset)
+{
+    return (struct pj_option){
+        .name = setting->name,
+        .kind = PJ_OPTION_DURATION,
+        .offset = offset,
+        .fallback = setting->fallback,
+        .argument = "TIME",
+        .help = setting->help,
+        .least = 1,
+        .most = INT64_C(1000) * 86400 * 3650,
+    };
+}

@@ -3,19 +3,16 @@
 #ifndef PJ_ENGINE_SETTINGS_H
 #define PJ_ENGINE_SETTINGS_H
 
-#include "base/config.h"
+#include "base/process.h"
+#include "base/registry.h"
+#include "projectionist/projection.h"
 
 struct pj_settings {
     const char *group;
     const char *instance;
     const char *postgres_dsn;
-    const char *registry_url;
-    const char *registry_username;
-    const char *registry_password;
-    const char *registry_ca_file;
-    const char *metrics_address;
-    const char *log_level;
-    const char *log_format;
+    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_process_settings process;
     int64_t batch_records;
     int64_t batch_bytes;
     int64_t lock_timeout_ms;
@@ -26,5 +23,8 @@ struct pj_settings {
 };
 
 extern const struct pj_option pj_consumer_options[];
+
+/* A setting of a projection as an option whose value, in milliseconds, lies at `offset`. */
+struct pj_option pj_setting_option(const struct pj_setting *setting, size_t offset);
 
 #endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/process.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+volatile sig_atomic_t pj_stop_requests;
+
+static void on_stop(int signal_number)
+{
+    if (++pj_stop_requests > 1)
+        _exit(128 + signal_number);
+}
+
+void pj_process_handle_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
+                             const struct pj_process_settings *settings, struct pj_error *error)
+{
+    if (settings->metrics_address == NULL)
+        return 0;
+    if (pj_metrics_server_start(server, metrics, settings->metrics_address, error) != 0)
+        return -1;
+    pj_log(PJ_INFO, "metrics are served", pj_f_int("port", pj_metrics_server_port(*server)));
+    return 0;
+}
+
+static enum pj_log_level log_level(const char *name)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (enum pj_log_level)i;
+    }
+    return PJ_INFO;
+}
+
+static int run(const struct pj_process *process, const struct pj_config *config)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    pj_log_configure(process->name, log_level(process->common->log_level),
+                     strcmp(process->common->log_format, "json") == 0 ? PJ_LOG_JSON
+                                                                      : PJ_LOG_LOGFMT);
+    pj_process_handle_signals();
+    srandom((unsigned)getpid()); /* for back-offs: replicas must not try again in step */
+    if (process->run(process, config, &error) == 0)
+        return PJ_EXIT_OK;
+    int code = pj_error_exit_code(&error);
+    pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", code));
+    return code;
+}
+
+int pj_process_main(const struct pj_process *process, int argc, char **argv)
+{
+    struct pj_config config;
+    struct pj_error error;
+    int code = PJ_EXIT_OK;
+    if (pj_config_read(&config, process->options, process->settings, argc, argv, &error) != 0) {
+        fprintf(stderr, "%s: %s\n", process->name, error.message);
+        return pj_error_exit_code(&error);
+    }
+    if (config.help) {
+        process->print_help(process);
+    } else if (config.version) {
+        printf("%s %s\n", process->name, PJ_VERSION);
+    } else if (config.operand_count > 0) {
+        fprintf(stderr, "%s: it takes no arguments, but \"%s\" was given; see --help\n",
+                process->name, config.operands[0]);
+        code = PJ_EXIT_USAGE;
+    } else {
+        code = run(process, &config);
+    }
+    pj_config_free(&config);
+    return code;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every program that runs until it is stopped does alike: its flags, --help and --version, its
+ * log, signals, the server of its metrics, and the exit code.
+ */
+#ifndef PJ_BASE_PROCESS_H
+#define PJ_BASE_PROCESS_H
+
+#include "base/config.h"
+#include "base/metrics.h"
+
+#include <signal.h>
+
+enum { PJ_HELP_WIDTH = 80 };
+
+/* A part of the program's settings. */
+struct pj_process_settings {
+    const char *metrics_address; /* NULL: nothing listens */
+    const char *log_level;
+    const char *log_format;
+};
+
+/* Its options, where `at` is its offset in the program's settings. */
+#define PJ_PROCESS_OPTIONS(at)                                                                     \
+    {.name = "metrics-address",                                                                    \
+     .kind = PJ_OPTION_STRING,                                                                     \
+     .offset = (at) + offsetof(struct pj_process_settings, metrics_address),                       \
+     .argument = "ADDRESS",                                                                        \
+     .help = "Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9100 or :9100 for all "   \
+             "interfaces; port 0 is any free one, which is logged. Without it nothing listens."},  \
+        {.name = "log-level",                                                                      \
+         .kind = PJ_OPTION_CHOICE,                                                                 \
+         .offset = (at) + offsetof(struct pj_process_settings, log_level),                         \
+         .fallback = "info",                                                                       \
+         .argument = "LEVEL",                                                                      \
+         .choices = "debug|info|warn|error",                                                       \
+         .help = "What is logged to stderr."},                                                     \
+    {                                                                                              \
+        .name = "log-format", .kind = PJ_OPTION_CHOICE,                                            \
+        .offset = (at) + offsetof(struct pj_process_settings, log_format), .fallback = "logfmt",   \
+        .argument = "FORMAT", .choices = "logfmt|json", .help = "How it is written."               \
+    }
+
+struct pj_process {
+    const char *name;
+    const struct pj_option *options;
+    void *settings;                           /* what the options fill; for the two below */
+    const struct pj_process_settings *common; /* its part */
+    void (*print_help)(const struct pj_process *process);
+    /* 0 after a stop; -1 with the error that gives the exit code. */
+    int (*run)(const struct pj_process *process, const struct pj_config *config,
+               struct pj_error *error);
+};
+
+/* main: returns the exit code. Takes no arguments but options. */
+int pj_process_main(const struct pj_process *process, int argc, char **argv);
+
+/* How many SIGTERM and SIGINT came since pj_process_handle_signals: the first one asks for an
+ * orderly stop, the second ends the process at once. SIGPIPE is ignored. */
+extern volatile sig_atomic_t pj_stop_requests;
+void pj_process_handle_signals(void);
+
+/* Serves the metrics where the settings say so; *server stays NULL where nothing listens. */
+int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
+                             const struct pj_process_settings *settings,
+                             struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
