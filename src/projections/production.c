@@ -344,12 +344,12 @@ void production_open(struct production *production, const struct pj_entity *enti
     }
     if (status != NULL) {
         const struct pj_value *t = status->values;
-        production->result = parse(&t[T_RESULT]);
-        production->results = json_object_get(production->result, "results");
         production->ended = t[T_ENDED].boolean;
         production->succeeded = pj_text_is(&t[T_STATUS], "SUCCEEDED");
         production->status_order = status->order;
         if (production->ended) {
+            production->result = parse(&t[T_RESULT]);
+            production->results = json_object_get(production->result, "results");
             production->ended_at = t[T_AT];
             production->error = t[T_ERROR];
         }

@@ -48,7 +48,7 @@ struct production {
     enum production_kind kind;
     bool batch;      /* items are numbered by the batch's prompts */
     json_t *payload; /* NULL: none */
-    json_t *result;  /* of the winning status; NULL: none */
+    json_t *result;  /* of the winning status, where it ended; NULL: none */
     json_t *results; /* its results array; borrowed */
     struct pj_value created_at;
     bool ended, succeeded;

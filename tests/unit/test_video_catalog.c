@@ -64,6 +64,15 @@ Test(video_catalog, cancelled_and_executed_all_the_same)
     safari_expect(&s, "status=DOWNLOADED|");
 }
 
+Test(video_catalog, a_result_counts_once_the_command_has_ended)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 1200, "RUNNING",
+                  "{\"video_path\":\"/raw\",\"clean_error\":\"e\",\"duration_ms\":1}", NULL);
+    safari_expect(&s, "raw_path=null|raw_size_bytes=null|cleaned_path=null|"
+                      "cleaned_size_bytes=null|status=GENERATING|metadata=null|");
+}
+
 Test(video_catalog, a_batch_counts_from_zero)
 {
     safari_submitted(&s, 1, 1000, "sora.batch.clean",
