@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projections/production.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <uuid/uuid.h>
 
@@ -31,11 +32,27 @@ const struct pj_fact_kind production_facts[PRODUCTION_FACTS] = {
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
-/* NULL where it is null or no JSON object (observe has refused what is no JSON). */
+/* NULL where it is null (the engine has refused what is no JSON). */
 static json_t *parse(const struct pj_value *json)
 {
-    return json->present ? json_loadb(json->text.data, json->text.length, JSON_DECODE_ANY, NULL)
-                         : NULL;
+    if (!json->present)
+        return NULL;
+    json_t *value = json_loadb(json->text.data, json->text.length, JSON_DECODE_ANY, NULL);
+    /* An integer beyond 64 bits must not hide the other members. */
+    return value != NULL ? value
+                         : json_loadb(json->text.data, json->text.length,
+                                      JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+}
+
+/* JSON knows one kind of number: 9.0 is 9. Beyond 2^53 a real need not be what was written. */
+bool production_whole(const json_t *number, int64_t *value)
+{
+    double real = json_real_value(number);
+    bool whole = json_is_integer(number) ||
+                 (json_is_real(number) && fabs(real) <= 0x1p53 && real == floor(real));
+    if (whole)
+        *value = json_is_integer(number) ? json_integer_value(number) : (int64_t)real;
+    return whole;
 }
 
 /* The engine has seen that it is JSON. A column that a member is too long for would refuse it only
@@ -112,10 +129,9 @@ struct pj_value production_text(const struct production *production, const json_
 
 struct pj_value production_number(const json_t *object, const char *name, const char *other)
 {
-    const json_t *value = member(object, name, other);
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return pj_null();
-    return pj_bigint(json_integer_value(value));
+    int64_t value;
+    bool is_size = production_whole(member(object, name, other), &value) && value >= 0;
+    return is_size ? pj_bigint(value) : pj_null();
 }
 
 /* --- observing commands ---------------------------------------------------------------------- */
@@ -252,15 +268,15 @@ static void index_subkey(uint32_t index, uint8_t subkey[16])
 
 static int read_index(struct frame *frame, struct pj_error *error)
 {
-    const json_t *index = member(frame->payload, "batch_index", "batchIndex");
-    frame->numbered = index != NULL && !json_is_null(index);
+    const json_t *given = member(frame->payload, "batch_index", "batchIndex");
+    int64_t index;
+    frame->numbered = given != NULL && !json_is_null(given);
     if (!frame->numbered)
         return 0;
-    if (!json_is_integer(index) || json_integer_value(index) < 0 ||
-        json_integer_value(index) > INDEX_MOST)
+    if (!production_whole(given, &index) || index < 0 || index > INDEX_MOST)
         return pj_error_set(error, PJ_POISON, "batch_index is not a number from 0 to %d",
                             INDEX_MOST);
-    index_subkey((uint32_t)json_integer_value(index), frame->subkey);
+    index_subkey((uint32_t)index, frame->subkey);
     return 0;
 }
 

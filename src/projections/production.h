@@ -101,6 +101,8 @@ int production_check_length(const json_t *object, const char *name, size_t most_
 struct pj_value production_text(const struct production *production, const json_t *object,
                                 const char *name, const char *other);
 struct pj_value production_number(const json_t *object, const char *name, const char *other);
+/* Whether it is a whole number; then that. */
+bool production_whole(const json_t *number, int64_t *value) PJ_MUST_CHECK;
 /* results[index], or NULL. */
 const json_t *production_item_result(const struct production *production, uint32_t index);
 

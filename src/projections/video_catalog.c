@@ -139,8 +139,11 @@ static struct pj_value metadata(const struct production *production, uint32_t in
     set_text(object, "clean_error", &clean_error);
     set_text(object, "error", &error);
     set_text(object, "video_url", &url);
-    if (json_is_integer(duration))
-        json_object_set_new(object, "duration_ms", json_integer(json_integer_value(duration)));
+    int64_t whole;
+    if (production_whole(duration, &whole))
+        json_object_set_new(object, "duration_ms", json_integer(whole));
+    else if (json_is_real(duration))
+        json_object_set_new(object, "duration_ms", json_real(json_real_value(duration)));
     struct pj_value value = pj_null();
     if (json_object_size(object) > 0) {
         char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);

@@ -93,9 +93,16 @@ def text_in(content, name):
 
 
 def size_in(content, name):
-    """A member that is an integer and not negative."""
-    value = _member(content, name)
-    return value if type(value) is int and value >= 0 else None
+    """A member that is a whole number of 63 bits."""
+    value = whole(_member(content, name))
+    return value if value is not None and 0 <= value < 2**63 else None
+
+
+def whole(value):
+    """JSON knows one kind of number, so 9.0 is 9; None where it is no whole number."""
+    if type(value) is float and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _member(content, name):
@@ -188,9 +195,10 @@ def _is_good_fact(frame):
     if not is_object(frame["payload"]):
         return False
     content = json.loads(frame["payload"])
-    return (frame["type"] not in (PROMPT, CLEANED) or "batch_index" not in content
-            or type(content["batch_index"]) is int
-            and 0 <= content["batch_index"] <= GREATEST_BATCH_INDEX)
+    if frame["type"] not in (PROMPT, CLEANED) or "batch_index" not in content:
+        return True
+    index = whole(content["batch_index"])
+    return index is not None and 0 <= index <= GREATEST_BATCH_INDEX
 
 
 # --- what is known of a command ----------------------------------------------------------------
@@ -243,7 +251,7 @@ class Command:
         for frame in sorted(needed, key=order):
             content = _content(frame["payload"])
             self.has_batch_index |= "batch_index" in content and frame["type"] != ATTEMPTED
-            index = content.get("batch_index", 0)
+            index = first(whole(content.get("batch_index")), 0)
             match frame["type"]:
                 case "sora.prompt.submitted":
                     self.prompts[index] = frame, content

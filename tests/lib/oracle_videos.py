@@ -3,7 +3,7 @@
 
 import uuid
 
-from lib.oracle_facts import first, order, size_in, text_in, time_of
+from lib.oracle_facts import first, order, size_in, text_in, time_of, whole
 
 ONE_VIDEO = ("sora.generate", "sora.generate.clean")
 BATCH = ("sora.batch", "sora.batch.clean")
@@ -141,8 +141,9 @@ def _metadata(command, index, batch):
     else:
         ready = command.ready[1] if command.ready else {}
         duration = result.get("duration_ms")
+        number = duration if type(duration) is float else None
         found |= {"clean_error": text_in(result, "clean_error"),
-                  "duration_ms": duration if type(duration) is int else None,
+                  "duration_ms": first(whole(duration), number),
                   "video_url": text_in(ready, "video_url")}
     return {name: value for name, value in found.items() if value is not None} or None
 

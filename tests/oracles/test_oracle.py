@@ -81,6 +81,17 @@ def test_of_a_command_that_nobody_submitted_the_videos_are_those_that_frames_nam
     assert values(row, "character", "metadata") == ("c", {"batch_index": 4})
 
 
+def test_a_number_is_whole_however_it_is_written():
+    row = the("safari_videos", frame("sora.video.cleaned", output_path=CLEAN, batch_index=1.0,
+                                     file_size=9.0))
+    assert values(row, "cleaned_size_bytes", "metadata") == (9, {"batch_index": 1})
+    for size, bytes_, duration in ((10**19, None, 7), (1e3, 1000, 0.5), (-9.0, None, 7.0)):
+        row = the("safari_videos", status("SUCCEEDED", result={
+            "video_path": RAW, "file_size": size, "duration_ms": duration}))
+        assert values(row, "raw_path", "raw_size_bytes", "metadata") == (
+            RAW, bytes_, {"duration_ms": duration})
+
+
 def test_the_last_successful_clean_of_a_path_gives_the_cleaned_path():
     said = [submitted("sora.generate"), frame("sora.video.downloaded", file_path=RAW)]
     for number, word in enumerate(("SUCCEEDED", "SUCCEEDED", "FAILED")):

@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 
+#define NINES "9999999999999999999" /* with a digit before it: beyond 64 bits */
+
 static struct safari_law s;
 
 static void start(void)
@@ -71,6 +73,36 @@ Test(video_catalog, a_result_counts_once_the_command_has_ended)
                   "{\"video_path\":\"/raw\",\"clean_error\":\"e\",\"duration_ms\":1}", NULL);
     safari_expect(&s, "raw_path=null|raw_size_bytes=null|cleaned_path=null|"
                       "cleaned_size_bytes=null|status=GENERATING|metadata=null|");
+}
+
+Test(video_catalog, a_number_that_is_too_great_hides_nothing_else)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean", "{\"prompt\":\"x\",\"seed\":1" NINES "}");
+    safari_telemetry(&s, 1, 1500, "sora.video.cleaned",
+                     "{\"input_path\":\"/raw\",\"output_path\":\"/c\",\"file_size\":1" NINES "}");
+    safari_status(&s, 1, 2000, "SUCCEEDED",
+                  "{\"video_path\":\"/raw\",\"file_size\":1" NINES ",\"duration_ms\":7}", NULL);
+    safari_expect(&s, "prompt=x|character=null|duration=null|aspect_ratio=null|raw_path=/raw|"
+                      "raw_size_bytes=null|cleaned_path=/c|cleaned_size_bytes=null|status=CLEANED|"
+                      "metadata={\"duration_ms\":7}|");
+}
+
+Test(video_catalog, a_whole_number_may_be_written_with_a_point)
+{
+    safari_telemetry(&s, 1, 1500, "sora.video.cleaned",
+                     "{\"batch_index\":1.0,\"output_path\":\"/c\",\"file_size\":9.0}");
+    safari_telemetry(&s, 1, 1500, "sora.video.cleaned",
+                     "{\"batch_index\":2.5,\"output_path\":\"/d\"}");
+    safari_telemetry(&s, 1, 1500, "sora.video.cleaned",
+                     "{\"batch_index\":3,\"output_path\":\"/e\",\"file_size\":-9.0}");
+    safari_expect(&s, "cleaned_path=/c|cleaned_size_bytes=9|status=CLEANED|"
+                      "metadata={\"batch_index\":1}|");
+    safari_expect(&s, "cleaned_path=/e|cleaned_size_bytes=null|status=CLEANED|"
+                      "metadata={\"batch_index\":3}|");
+    safari_submitted(&s, 2, 1000, "sora.generate", "{}");
+    safari_status(&s, 2, 2000, "SUCCEEDED", "{\"file_size\":1e3,\"duration_ms\":0.5}", NULL);
+    safari_expect(&s, "raw_size_bytes=1000|cleaned_path=null|cleaned_size_bytes=null|"
+                      "status=FAILED|metadata={\"duration_ms\":0.5}|");
 }
 
 Test(video_catalog, a_batch_counts_from_zero)
