@@ -91,7 +91,7 @@ static int check_payload(const struct pj_value *json, struct pj_error *error)
     return status;
 }
 
-static const json_t *member(const json_t *object, const char *name, const char *other)
+const json_t *production_member(const json_t *object, const char *name, const char *other)
 {
     const json_t *value = json_object_get(object, name);
     return value == NULL && other != NULL ? json_object_get(object, other) : value;
@@ -124,13 +124,14 @@ static char *derivation_alloc(void *derivation, size_t size)
 struct pj_value production_text(const struct production *production, const json_t *object,
                                 const char *name, const char *other)
 {
-    return text_of(member(object, name, other), derivation_alloc, production->derivation);
+    return text_of(production_member(object, name, other), derivation_alloc,
+                   production->derivation);
 }
 
 struct pj_value production_number(const json_t *object, const char *name, const char *other)
 {
     int64_t value;
-    bool is_size = production_whole(member(object, name, other), &value) && value >= 0;
+    bool is_size = production_whole(production_member(object, name, other), &value) && value >= 0;
     return is_size ? pj_bigint(value) : pj_null();
 }
 
@@ -198,7 +199,7 @@ struct frame {
 
 static struct pj_value frame_text(const struct frame *frame, const char *name, const char *other)
 {
-    return text_of(member(frame->payload, name, other), observer_alloc, frame->observer);
+    return text_of(production_member(frame->payload, name, other), observer_alloc, frame->observer);
 }
 
 static void keep(const struct frame *frame, enum production_fact fact,
@@ -223,8 +224,11 @@ static void on_ready(const struct frame *frame)
 
 static void on_downloaded(const struct frame *frame)
 {
-    struct pj_value values[] = {frame_text(frame, "file_path", "filePath"),
-                                production_number(frame->payload, "file_size", "fileSize")};
+    struct pj_value values[] = {
+        production_first(frame_text(frame, "file_path", "filePath"),
+                         frame_text(frame, "video_path", "videoPath")),
+        production_number(frame->payload, "file_size", "fileSize"),
+    };
     keep(frame, PRODUCTION_DOWNLOADED, values);
 }
 
@@ -237,12 +241,20 @@ static void on_attempted(const struct frame *frame)
         keep(frame, PRODUCTION_ATTEMPTED, values);
 }
 
+/* Wire v2 calls an output what it calls it in the result of a generate. */
+static struct pj_value cleaned_size(const json_t *object)
+{
+    return production_first(production_number(object, "file_size", "fileSize"),
+                            production_number(object, "cleaned_size", "cleanedSize"));
+}
+
 static void on_cleaned(const struct frame *frame)
 {
     struct pj_value values[] = {
         frame_text(frame, "input_path", "inputPath"),
-        frame_text(frame, "output_path", "outputPath"),
-        production_number(frame->payload, "file_size", "fileSize"),
+        production_first(frame_text(frame, "output_path", "outputPath"),
+                         frame_text(frame, "cleaned_path", "cleanedPath")),
+        cleaned_size(frame->payload),
         frame->values[TELEMETRY_EMITTED_AT],
         pj_bool(frame->numbered),
     };
@@ -268,7 +280,7 @@ static void index_subkey(uint32_t index, uint8_t subkey[16])
 
 static int read_index(struct frame *frame, struct pj_error *error)
 {
-    const json_t *given = member(frame->payload, "batch_index", "batchIndex");
+    const json_t *given = production_member(frame->payload, "batch_index", "batchIndex");
     int64_t index;
     frame->numbered = given != NULL && !json_is_null(given);
     if (!frame->numbered)
@@ -543,17 +555,29 @@ struct pj_value production_clean_input(const struct production *production)
                             fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_INPUT_PATH));
 }
 
+struct pj_value production_result_output(const struct production *production)
+{
+    return production_first(
+        production_text(production, production->result, "output_path", "outputPath"),
+        production_text(production, production->result, "cleaned_path", "cleanedPath"));
+}
+
+struct pj_value production_result_output_size(const struct production *production)
+{
+    return cleaned_size(production->result);
+}
+
 struct pj_value production_clean_output(const struct production *production)
 {
-    struct pj_value path = production_first(
-        production_text(production, production->result, "output_path", "outputPath"),
-        fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_OUTPUT_PATH));
+    struct pj_value path =
+        production_first(production_result_output(production),
+                         fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_OUTPUT_PATH));
     return production_first(
         path, production_text(production, production->payload, "output_path", "outputPath"));
 }
 
 struct pj_value production_clean_size(const struct production *production)
 {
-    return production_first(production_number(production->result, "file_size", "fileSize"),
+    return production_first(production_result_output_size(production),
                             fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_FILE_SIZE));
 }

@@ -91,6 +91,9 @@ struct pj_value production_raw_size(const struct production *production, uint32_
 struct pj_value production_clean_input(const struct production *production);
 struct pj_value production_clean_output(const struct production *production);
 struct pj_value production_clean_size(const struct production *production);
+/* What the result alone says it wrote. */
+struct pj_value production_result_output(const struct production *production);
+struct pj_value production_result_output_size(const struct production *production);
 
 /* Fails, as a dead letter, where the text member of the object is longer than its column. */
 int production_check_length(const json_t *object, const char *name, size_t most_chars,
@@ -100,6 +103,7 @@ int production_check_length(const json_t *object, const char *name, size_t most_
  * the name on the other wire, or NULL. */
 struct pj_value production_text(const struct production *production, const json_t *object,
                                 const char *name, const char *other);
+const json_t *production_member(const json_t *object, const char *name, const char *other);
 struct pj_value production_number(const json_t *object, const char *name, const char *other);
 /* Whether it is a whole number; then that. */
 bool production_whole(const json_t *number, int64_t *value) PJ_MUST_CHECK;

@@ -127,7 +127,7 @@ static struct pj_value metadata(const struct production *production, uint32_t in
     const struct pj_fact *ready = pj_entity_fact(production->entity, PRODUCTION_READY, NULL);
     if (!production->batch) {
         clean_error = production_text(production, production->result, "clean_error", "cleanError");
-        duration = json_object_get(production->result, "duration_ms");
+        duration = production_member(production->result, "duration_ms", "durationMs");
         if (ready != NULL)
             url = ready->values[0];
     } else {

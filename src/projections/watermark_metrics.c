@@ -231,8 +231,8 @@ static void read_output(const struct removal *removal, struct pj_value *path, st
         break;
     case PRODUCTION_CLEAN:
         if (production->succeeded) {
-            *path = result_text(removal, "output_path", "outputPath");
-            *size = production_number(production->result, "file_size", "fileSize");
+            *path = production_result_output(production);
+            *size = production_result_output_size(production);
         }
         break;
     default:

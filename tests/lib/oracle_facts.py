@@ -15,8 +15,6 @@ WORDS = {"QUEUED": "QUEUED", "PENDING": "QUEUED", "RUNNING": "RUNNING", "POLLING
          "CANCELLED": "CANCELLED"}
 RANKS = {"QUEUED": 0, "RUNNING": 1}  # all others: 2
 CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
-CAMEL_CASE = {"video_path": "videoPath", "file_size": "fileSize", "cleaned_path": "cleanedPath",
-              "cleaned_size": "cleanedSize"}  # of wire v2
 GREATEST_BATCH_INDEX = 9999
 
 PROMPT = "sora.prompt.submitted"
@@ -88,13 +86,13 @@ def _has_nul(value):
 
 def text_in(content, name):
     """A member that is a string; what is missing or something else is None."""
-    value = _member(content, name)
+    value = member(content, name)
     return value if isinstance(value, str) else None
 
 
 def size_in(content, name):
     """A member that is a whole number of 63 bits."""
-    value = whole(_member(content, name))
+    value = whole(member(content, name))
     return value if value is not None and 0 <= value < 2**63 else None
 
 
@@ -105,10 +103,12 @@ def whole(value):
     return value if type(value) is int else None
 
 
-def _member(content, name):
+def member(content, name):
+    """A member; the names of wire v2 are in camel case."""
     if name in content:
         return content[name]
-    return content.get(CAMEL_CASE.get(name))
+    first_word, *words = name.split("_")
+    return content.get(first_word + "".join(word.capitalize() for word in words))
 
 
 def first(*values):
@@ -195,10 +195,15 @@ def _is_good_fact(frame):
     if not is_object(frame["payload"]):
         return False
     content = json.loads(frame["payload"])
-    if frame["type"] not in (PROMPT, CLEANED) or "batch_index" not in content:
+    if frame["type"] not in (PROMPT, CLEANED) or not is_numbered(content):
         return True
-    index = whole(content["batch_index"])
+    index = whole(member(content, "batch_index"))
     return index is not None and 0 <= index <= GREATEST_BATCH_INDEX
+
+
+def is_numbered(content):
+    """Whether the payload of a frame says which video of a batch it is about."""
+    return member(content, "batch_index") is not None
 
 
 # --- what is known of a command ----------------------------------------------------------------
@@ -250,8 +255,8 @@ class Command:
         needed = [frame for frame in self._frames if frame["type"] in NEEDED]
         for frame in sorted(needed, key=order):
             content = _content(frame["payload"])
-            self.has_batch_index |= "batch_index" in content and frame["type"] != ATTEMPTED
-            index = first(whole(content.get("batch_index")), 0)
+            self.has_batch_index |= is_numbered(content) and frame["type"] != ATTEMPTED
+            index = first(whole(member(content, "batch_index")), 0)
             match frame["type"]:
                 case "sora.prompt.submitted":
                     self.prompts[index] = frame, content

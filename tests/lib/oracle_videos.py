@@ -3,7 +3,7 @@
 
 import uuid
 
-from lib.oracle_facts import first, order, size_in, text_in, time_of, whole
+from lib.oracle_facts import first, is_numbered, member, order, size_in, text_in, time_of, whole
 
 ONE_VIDEO = ("sora.generate", "sora.generate.clean")
 BATCH = ("sora.batch", "sora.batch.clean")
@@ -37,9 +37,10 @@ def items(command):
     if command.downloaded or command.ready:
         found.add(0)
     found.update(index for index, (_, content) in command.cleaned.items()
-                 if "batch_index" in content)
+                 if is_numbered(content))
     found.update(range(len(results or [])))
-    if text_in(command.result, "video_path") is not None and "input_path" not in command.result:
+    if text_in(command.result, "video_path") is not None and text_in(
+            command.result, "input_path") is None:
         found.add(0)
     return sorted(found), command.has_batch_index or results is not None
 
@@ -53,7 +54,8 @@ def raw_path(command, index, batch):
     said = None
     if not batch:
         downloaded = command.downloaded[1] if command.downloaded else {}
-        said = first(text_in(downloaded, "file_path"), text_in(command.result, "video_path"))
+        said = first(text_in(downloaded, "file_path"), text_in(downloaded, "video_path"),
+                     text_in(command.result, "video_path"))
     return first(said, text_in(command.result_of(index), "path"),
                  text_in(command.cleaned_fact(index), "input_path"))
 
@@ -63,6 +65,15 @@ def raw_size(command, batch):
         return None
     downloaded = command.downloaded[1] if command.downloaded else {}
     return first(size_in(downloaded, "file_size"), size_in(command.result, "file_size"))
+
+
+def output_in(content):
+    """What a removal wrote, by its frame or its result; wire v2 calls it cleanedPath."""
+    return first(text_in(content, "output_path"), text_in(content, "cleaned_path"))
+
+
+def output_size_in(content):
+    return first(size_in(content, "file_size"), size_in(content, "cleaned_size"))
 
 
 def clean_input(command):
@@ -78,11 +89,11 @@ def _cleans_by_path(commands):
     found = {}
     for command in sorted(done, key=lambda command: order(command.winner)):
         cleaned = command.cleaned_fact(0)
-        output = first(text_in(command.result, "output_path"), text_in(cleaned, "output_path"),
+        output = first(output_in(command.result), output_in(cleaned),
                        text_in(command.payload, "output_path"))
         if output is not None:
-            found[clean_input(command)] = output, first(size_in(command.result, "file_size"),
-                                                        size_in(cleaned, "file_size"))
+            found[clean_input(command)] = output, first(output_size_in(command.result),
+                                                        output_size_in(cleaned))
     found.pop(None, None)
     return found
 
@@ -93,9 +104,9 @@ def _cleaned(command, index, batch, raw, cleans):
         return cleans[raw]
     fact = command.cleaned_fact(index)
     size = None if batch else size_in(command.result, "cleaned_size")
-    path = text_in(fact, "output_path")
+    path = output_in(fact)
     if path is not None:
-        return path, first(size_in(fact, "file_size"), size)
+        return path, first(output_size_in(fact), size)
     path = None if batch else text_in(command.result, "cleaned_path")
     if path is not None:
         return path, size
@@ -140,7 +151,7 @@ def _metadata(command, index, batch):
         found["batch_index"] = index
     else:
         ready = command.ready[1] if command.ready else {}
-        duration = result.get("duration_ms")
+        duration = member(result, "duration_ms")
         number = duration if type(duration) is float else None
         found |= {"clean_error": text_in(result, "clean_error"),
                   "duration_ms": first(whole(duration), number),
@@ -200,9 +211,9 @@ def _removal_input(command, index, batch):
 def _removal_output(command, index):
     """(path, size)"""
     cleaned = command.cleaned_fact(index)
-    path = text_in(cleaned, "output_path")
+    path = output_in(cleaned)
     if path is not None:
-        return path, size_in(cleaned, "file_size")
+        return path, output_size_in(cleaned)
     path = size = None
     match command.type:
         case "sora.generate.clean":
@@ -211,8 +222,8 @@ def _removal_output(command, index):
         case "sora.batch.clean":
             path = text_in(command.result_of(index), "cleaned_path")
         case "sora.clean" if command.status == "SUCCEEDED":
-            path = text_in(command.result, "output_path")
-            size = size_in(command.result, "file_size")
+            path = output_in(command.result)
+            size = output_size_in(command.result)
     return (None, None) if path is None else (path, size)
 
 

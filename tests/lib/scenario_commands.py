@@ -13,8 +13,10 @@ TYPES = {  # and how common they are
 SUBJECTS = ("a lighthouse in a storm", "zwei Dachse beim Kaffee", "富士山の夜明け",
             "a robot that says \"no\" \\ twice", "🎈 over the sea")
 V2_WORDS = {"QUEUED": "PENDING", "RUNNING": "POLLING"}
-V2_NAMES = {"video_path": "videoPath", "file_size": "fileSize", "cleaned_path": "cleanedPath",
-            "cleaned_size": "cleanedSize"}
+V2_NAMES = {"video_path": "videoPath", "file_path": "videoPath", "file_size": "fileSize",
+            "cleaned_path": "cleanedPath", "cleaned_size": "cleanedSize",
+            "output_path": "cleanedPath", "input_path": "inputPath", "video_url": "videoUrl",
+            "duration_ms": "durationMs", "batch_index": "batchIndex", "clean_error": "cleanError"}
 CLOCKS_AHEAD = (MINUTE, 10 * MINUTE, 25 * HOUR, 30 * HOUR)
 ODD_CURSORS = ("", "7", "1795237594968", "1795237594968-", "-5", "1795237594968-5-1",
                "1234567890123456789-1", "1795237594968-1234567890123456789", "+1795237594968-5",

@@ -92,6 +92,28 @@ def test_a_number_is_whole_however_it_is_written():
             RAW, bytes_, {"duration_ms": duration})
 
 
+def test_wire_v2_has_names_of_its_own():
+    said = [submitted("sora.generate.clean"),
+            frame("sora.video.downloaded", videoPath=RAW, fileSize=10),
+            frame("sora.video.cleaned", inputPath=RAW, cleanedPath=CLEAN, cleanedSize=9),
+            status("SUCCEEDED", result={"durationMs": 7, "cleanError": "e"})]
+    assert values(the("safari_videos", *said), "raw_path", "raw_size_bytes", "cleaned_path",
+                  "cleaned_size_bytes", "metadata") == (
+        RAW, 10, CLEAN, 9, {"duration_ms": 7, "clean_error": "e"})
+    assert values(the("watermark_removals", *said), "input_path", "output_path",
+                  "output_size_bytes") == (RAW, CLEAN, 9)
+    said = [submitted("sora.generate"), status("SUCCEEDED", result={"videoPath": RAW}),
+            submitted("sora.clean", {"input_path": RAW}, OTHER),
+            status("SUCCEEDED", command=OTHER, result={"cleanedPath": CLEAN, "fileSize": 7})]
+    assert values(the("safari_videos", *said), "cleaned_path", "cleaned_size_bytes") == (CLEAN, 7)
+    assert values(the("watermark_removals", *said), "output_path", "output_size_bytes") == (
+        CLEAN, 7)
+    found = rows("safari_videos", frame("sora.video.cleaned", batchIndex=1, cleanedPath=CLEAN),
+                 frame("sora.prompt.submitted", batchIndex=3, character="c"))
+    assert {(row["metadata"]["batch_index"], row["cleaned_path"]) for row in found} == {
+        (1, CLEAN), (3, None)}
+
+
 def test_the_last_successful_clean_of_a_path_gives_the_cleaned_path():
     said = [submitted("sora.generate"), frame("sora.video.downloaded", file_path=RAW)]
     for number, word in enumerate(("SUCCEEDED", "SUCCEEDED", "FAILED")):

@@ -105,6 +105,38 @@ Test(video_catalog, a_whole_number_may_be_written_with_a_point)
                       "status=FAILED|metadata={\"duration_ms\":0.5}|");
 }
 
+/* As the service of wire v2 names what frames and results have. */
+Test(video_catalog, wire_v2)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean", "{\"prompt\":\"x\"}");
+    safari_telemetry(&s, 1, 1500, "sora.video.downloaded",
+                     "{\"videoPath\":\"/raw\",\"fileSize\":10}");
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=10|cleaned_path=null|");
+    safari_telemetry(&s, 1, 1600, "sora.video.cleaned",
+                     "{\"inputPath\":\"/raw\",\"cleanedPath\":\"/c\",\"cleanedSize\":9}");
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=10|cleaned_path=/c|cleaned_size_bytes=9|");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"durationMs\":7,\"cleanError\":\"e\"}", NULL);
+    safari_expect(&s, "status=CLEANED|metadata={\"clean_error\":\"e\",\"duration_ms\":7}|");
+    safari_submitted(&s, 2, 1000, "sora.batch.clean", "{\"prompts\":[\"a\",\"b\"]}");
+    safari_telemetry(&s, 2, 1600, "sora.video.cleaned",
+                     "{\"inputPath\":\"/r1\",\"cleanedPath\":\"/c1\",\"batchIndex\":1}");
+    safari_status(&s, 2, 2000, "SUCCEEDED",
+                  "{\"results\":[{\"path\":\"/r0\",\"cleanedPath\":\"/c0\"}]}", NULL);
+    safari_expect(&s, "prompt=a|character=null|duration=null|aspect_ratio=null|raw_path=/r0|"
+                      "raw_size_bytes=null|cleaned_path=/c0|");
+    safari_expect(&s, "prompt=b|character=null|duration=null|aspect_ratio=null|raw_path=/r1|"
+                      "raw_size_bytes=null|cleaned_path=/c1|");
+}
+
+Test(video_catalog, a_clean_of_wire_v2)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"videoPath\":\"/raw\"}", NULL);
+    safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_status(&s, 2, 4000, "SUCCEEDED", "{\"cleanedPath\":\"/c\",\"cleanedSize\":7}", NULL);
+    safari_expect(&s, "cleaned_path=/c|cleaned_size_bytes=7|status=CLEANED|");
+}
+
 Test(video_catalog, a_batch_counts_from_zero)
 {
     safari_submitted(&s, 1, 1000, "sora.batch.clean",

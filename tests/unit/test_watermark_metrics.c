@@ -47,6 +47,17 @@ Test(watermark_metrics, attempted_then_cleaned)
                       "histogram=66:1,\n");
 }
 
+Test(watermark_metrics, wire_v2)
+{
+    safari_submitted(&s, 1, 1000, "sora.clean", "{\"input_path\":\"/raw\"}");
+    safari_status(&s, 1, 4000, "SUCCEEDED", "{\"cleanedPath\":\"/c\",\"fileSize\":7}", NULL);
+    safari_expect(&s, "input_path=/raw|output_path=/c|input_size_bytes=null|output_size_bytes=7|");
+    safari_submitted(&s, 2, 1000, "sora.generate.clean", "{}");
+    safari_telemetry(&s, 2, 1500, "sora.video.cleaned",
+                     "{\"inputPath\":\"/r\",\"cleanedPath\":\"/d\",\"fileSize\":8}");
+    safari_expect(&s, "input_path=/r|output_path=/d|input_size_bytes=null|output_size_bytes=8|");
+}
+
 Test(watermark_metrics, a_failure_is_told_by_the_result)
 {
     generate_clean(1, 1000);
