@@ -264,10 +264,11 @@ static void on_cleaned(const struct frame *frame)
 static const struct {
     const char *type;
     void (*handle)(const struct frame *frame);
+    bool numbered; /* it can be about one of a batch */
 } handlers[] = {
-    {"sora.prompt.submitted", on_prompt},     {"sora.video.ready", on_ready},
-    {"sora.video.downloaded", on_downloaded}, {"action.attempted", on_attempted},
-    {"sora.video.cleaned", on_cleaned},
+    {"sora.prompt.submitted", on_prompt, true},      {"sora.video.ready", on_ready, false},
+    {"sora.video.downloaded", on_downloaded, false}, {"action.attempted", on_attempted, false},
+    {"sora.video.cleaned", on_cleaned, true},
 };
 
 /* Sorted like the numbers. */
@@ -313,7 +314,7 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
             .order = safari_lifecycle_order(&v[TELEMETRY_CURSOR], &v[TELEMETRY_EMITTED_AT],
                                             SAFARI_QUEUED, &v[TELEMETRY_EVENT_ID]),
         };
-        int status = read_index(&frame, error);
+        int status = handlers[i].numbered ? read_index(&frame, error) : 0;
         if (status == 0)
             handlers[i].handle(&frame);
         json_decref(frame.payload);

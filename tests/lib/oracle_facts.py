@@ -251,11 +251,9 @@ class Command:
     def _read_frames(self):
         self.prompts, self.cleaned = {}, {}
         self.ready = self.downloaded = self.attempted = None
-        self.has_batch_index = False
         needed = [frame for frame in self._frames if frame["type"] in NEEDED]
         for frame in sorted(needed, key=order):
             content = _content(frame["payload"])
-            self.has_batch_index |= is_numbered(content) and frame["type"] != ATTEMPTED
             index = first(whole(member(content, "batch_index")), 0)
             match frame["type"]:
                 case "sora.prompt.submitted":
@@ -273,6 +271,12 @@ class Command:
     @property
     def has_ended(self):
         return self.ended_at is not None
+
+    @property
+    def has_batch_index(self):
+        """Whether its frames say which of a batch they are about."""
+        numbered = [*self.prompts.values(), *self.cleaned.values()]
+        return any(is_numbered(content) for _, content in numbered)
 
     @property
     def results(self):

@@ -92,6 +92,15 @@ def test_a_number_is_whole_however_it_is_written():
             RAW, bytes_, {"duration_ms": duration})
 
 
+def test_an_index_counts_where_a_frame_can_have_one():
+    row = the("safari_videos", frame("sora.video.downloaded", file_path=RAW, batch_index="none"),
+              frame("sora.video.cleaned", output_path=CLEAN, batch_index=None))
+    assert values(row, "raw_path", "cleaned_path", "metadata") == (RAW, CLEAN, None)
+    row = the("safari_videos", frame("sora.prompt.submitted", T, batch_index=0),
+              frame("sora.prompt.submitted", T + 1))  # the last one counts
+    assert row["metadata"] is None
+
+
 def test_wire_v2_has_names_of_its_own():
     said = [submitted("sora.generate.clean"),
             frame("sora.video.downloaded", videoPath=RAW, fileSize=10),

@@ -105,6 +105,16 @@ Test(video_catalog, a_whole_number_may_be_written_with_a_point)
                       "status=FAILED|metadata={\"duration_ms\":0.5}|");
 }
 
+Test(video_catalog, an_index_counts_where_a_frame_can_have_one)
+{
+    safari_telemetry(&s, 1, 1500, "sora.video.downloaded",
+                     "{\"file_path\":\"/raw\",\"batch_index\":\"none\"}");
+    safari_telemetry(&s, 1, 1600, "sora.video.cleaned",
+                     "{\"output_path\":\"/c\",\"batch_index\":null}");
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=/c|cleaned_size_bytes=null|"
+                      "status=CLEANED|metadata=null|");
+}
+
 /* As the service of wire v2 names what frames and results have. */
 Test(video_catalog, wire_v2)
 {
