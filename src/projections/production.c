@@ -70,7 +70,8 @@ int production_check_length(const json_t *object, const char *name, size_t most_
                         chars, most_chars);
 }
 
-static int check_payload(const struct pj_value *json, struct pj_error *error)
+/* Of a submission, all that becomes a column; of a frame, the character. */
+static int check_payload(const struct pj_value *json, bool submitted, struct pj_error *error)
 {
     static const struct {
         const char *name;
@@ -80,12 +81,13 @@ static int check_payload(const struct pj_value *json, struct pj_error *error)
                    {"aspect_ratio", 20},
                    {"aspectRatio", 20},
                    {"method", 50}};
+    size_t count = submitted ? sizeof columns / sizeof columns[0] : 1;
     if (!json->present)
         return 0;
     json_t *object = parse(json);
     int status =
         json_is_object(object) ? 0 : pj_error_set(error, PJ_POISON, "payload is not a JSON object");
-    for (size_t i = 0; status == 0 && i < sizeof columns / sizeof columns[0]; i++)
+    for (size_t i = 0; status == 0 && i < count; i++)
         status = production_check_length(object, columns[i].name, columns[i].most_chars, error);
     json_decref(object);
     return status;
@@ -137,17 +139,28 @@ struct pj_value production_number(const json_t *object, const char *name, const 
 
 /* --- observing commands ---------------------------------------------------------------------- */
 
-static bool starts_with(const struct pj_value *text, const char *prefix)
+static enum production_kind kind_of(const struct pj_value *type)
 {
-    size_t length = strlen(prefix);
-    return text->present && text->text.length >= length &&
-           memcmp(text->text.data, prefix, length) == 0;
+    static const struct {
+        const char *type;
+        enum production_kind kind;
+    } kinds[] = {
+        {"sora.generate", PRODUCTION_GENERATE}, {"sora.generate.clean", PRODUCTION_GENERATE_CLEAN},
+        {"sora.batch", PRODUCTION_BATCH},       {"sora.batch.clean", PRODUCTION_BATCH_CLEAN},
+        {"sora.clean", PRODUCTION_CLEAN},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (pj_text_is(type, kinds[i].type))
+            return kinds[i].kind;
+    }
+    return PRODUCTION_OTHER;
 }
 
 static int observe_submitted(const struct pj_value *v, struct pj_observer *observer,
                              struct pj_error *error)
 {
-    if (starts_with(&v[COMMAND_TYPE], "sora.") && check_payload(&v[COMMAND_PAYLOAD], error) != 0)
+    bool counts = kind_of(&v[COMMAND_TYPE]) != PRODUCTION_OTHER;
+    if (counts && check_payload(&v[COMMAND_PAYLOAD], true, error) != 0)
         return -1;
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {
@@ -156,8 +169,7 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
         v[v[COMMAND_REQUESTED_AT].present ? COMMAND_REQUESTED_AT : COMMAND_EMITTED_AT],
     };
     /* Only what we make of it is kept: the payload of other commands can be anything. */
-    submitted[S_PAYLOAD].present =
-        submitted[S_PAYLOAD].present && starts_with(&v[COMMAND_TYPE], "sora.");
+    submitted[S_PAYLOAD].present = submitted[S_PAYLOAD].present && counts;
     pj_keep(observer, 0, v[COMMAND_ID].uuid, PRODUCTION_SUBMITTED, NULL, &order, submitted);
     return 0;
 }
@@ -305,7 +317,7 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
         if (!pj_text_is(&v[TELEMETRY_TYPE], handlers[i].type))
             continue;
-        if (check_payload(&v[TELEMETRY_PAYLOAD], error) != 0)
+        if (check_payload(&v[TELEMETRY_PAYLOAD], false, error) != 0)
             return -1;
         struct frame frame = {
             .values = v,
@@ -324,23 +336,6 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
-
-static enum production_kind kind_of(const struct pj_value *type)
-{
-    static const struct {
-        const char *type;
-        enum production_kind kind;
-    } kinds[] = {
-        {"sora.generate", PRODUCTION_GENERATE}, {"sora.generate.clean", PRODUCTION_GENERATE_CLEAN},
-        {"sora.batch", PRODUCTION_BATCH},       {"sora.batch.clean", PRODUCTION_BATCH_CLEAN},
-        {"sora.clean", PRODUCTION_CLEAN},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (pj_text_is(type, kinds[i].type))
-            return kinds[i].kind;
-    }
-    return PRODUCTION_OTHER;
-}
 
 static bool any_numbered(const struct pj_entity *entity, enum production_fact fact, int value)
 {

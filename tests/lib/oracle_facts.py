@@ -24,6 +24,9 @@ CLEANED = "sora.video.cleaned"
 ATTEMPTED = "action.attempted"
 NEEDED = {PROMPT, READY, DOWNLOADED, CLEANED, ATTEMPTED}  # of whose frames the payload counts
 
+PRODUCTIONS = {  # the commands whose payload counts
+    "sora.generate", "sora.generate.clean", "sora.batch", "sora.batch.clean", "sora.clean"}
+
 PROJECTOR = "command-projector"
 RECORDER = "event-recorder"
 CATALOG = "video-catalog"
@@ -171,10 +174,7 @@ def can_apply(consumer, event):
     submitted, status = submission_in(event), status_in(event)
     if submitted:
         return not _is_parsed(consumer, submitted["type"]) or is_object(submitted["payload"])
-    if status:
-        parsed = consumer in (CATALOG, METRICS) and status["result"] is not None
-        return status["status"] in WORDS and (not parsed or is_object(status["result"]))
-    return True
+    return not status or status["status"] in WORDS
 
 
 def _json_texts(event):
@@ -186,7 +186,7 @@ def _is_parsed(consumer, command_type):
     """Whether the consumer wants the members of such a command's payload."""
     if consumer == TRACKER:
         return command_type in ("session.create", "session.close")
-    return consumer in (CATALOG, METRICS) and command_type.startswith("sora.")
+    return consumer in (CATALOG, METRICS) and command_type in PRODUCTIONS
 
 
 def _is_good_fact(frame):

@@ -101,6 +101,15 @@ def test_an_index_counts_where_a_frame_can_have_one():
     assert row["metadata"] is None
 
 
+def test_what_is_not_read_may_be_anything():
+    usage = events.command_submitted(COMMAND, T, type="sora.usage", payload="null")
+    ended = events.status_changed(OTHER, "SUCCEEDED", T, result="[1]")
+    said = [usage, frame("sora.video.downloaded", file_path=RAW),
+            submitted("sora.generate", command=OTHER), ended]
+    assert the("safari_videos", *said)["status"] == "FAILED"
+    assert not any(oracle.dead_letters(said).values())
+
+
 def test_wire_v2_has_names_of_its_own():
     said = [submitted("sora.generate.clean"),
             frame("sora.video.downloaded", videoPath=RAW, fileSize=10),

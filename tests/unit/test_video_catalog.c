@@ -115,6 +115,31 @@ Test(video_catalog, an_index_counts_where_a_frame_can_have_one)
                       "status=CLEANED|metadata=null|");
 }
 
+#define LONG "0123456789012345678901234567890123456789012345678901" /* 52 characters */
+
+Test(video_catalog, what_is_not_read_may_be_anything)
+{
+    safari_submitted(&s, 1, 1000, "sora.usage", "null");
+    safari_submitted(&s, 2, 1000, "sora.download", "{\"duration\":\"" LONG "\"}");
+    for (unsigned command = 1; command < 3; command++)
+        safari_telemetry(&s, command, 1500, "sora.video.downloaded", "{\"file_path\":\"/raw\"}");
+    char *rows = law_rows(&s.law, false);
+    cr_expect_str_empty(rows, "%s", rows); /* neither makes a video */
+    free(rows);
+    safari_submitted(&s, 3, 1000, "sora.generate", "{}");
+    safari_telemetry(&s, 3, 1500, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"method\":\"" LONG "\"}");
+    safari_telemetry(&s, 3, 1600, "sora.video.downloaded",
+                     "{\"file_path\":\"/raw\",\"duration\":\"" LONG "\"}");
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=null|"
+                      "cleaned_size_bytes=null|status=CLEANING|");
+    safari_submitted(&s, 4, 1000, "action.run", "{}");
+    safari_status(&s, 4, 1000, "SUCCEEDED", "[1]", NULL);
+    safari_submitted(&s, 5, 1000, "sora.generate", "{}");
+    safari_status(&s, 5, 1000, "SUCCEEDED", "\"done\"", NULL);
+    safari_expect(&s, "cleaned_size_bytes=null|status=FAILED|metadata=null|");
+}
+
 /* As the service of wire v2 names what frames and results have. */
 Test(video_catalog, wire_v2)
 {
