@@ -70,8 +70,25 @@ int production_check_length(const json_t *object, const char *name, size_t most_
                         chars, most_chars);
 }
 
-/* Of a submission, all that becomes a column; of a frame, the character. */
-static int check_payload(const struct pj_value *json, bool submitted, struct pj_error *error)
+static int check_prompts(const json_t *payload, struct pj_error *error)
+{
+    size_t count = json_array_size(json_object_get(payload, "prompts"));
+    if (count <= INDEX_MOST + 1)
+        return 0;
+    return pj_error_set(error, PJ_POISON,
+                        "payload.prompts has %zu prompts, a batch can have %d: send the rest as "
+                        "another command",
+                        count, INDEX_MOST + 1);
+}
+
+static bool is_batch(enum production_kind kind)
+{
+    return kind == PRODUCTION_BATCH || kind == PRODUCTION_BATCH_CLEAN;
+}
+
+/* Of a submission, all that becomes a column; of a frame (kind unknown), the character. */
+static int check_payload(const struct pj_value *json, enum production_kind kind,
+                         struct pj_error *error)
 {
     static const struct {
         const char *name;
@@ -81,7 +98,7 @@ static int check_payload(const struct pj_value *json, bool submitted, struct pj_
                    {"aspect_ratio", 20},
                    {"aspectRatio", 20},
                    {"method", 50}};
-    size_t count = submitted ? sizeof columns / sizeof columns[0] : 1;
+    size_t count = kind != PRODUCTION_UNKNOWN ? sizeof columns / sizeof columns[0] : 1;
     if (!json->present)
         return 0;
     json_t *object = parse(json);
@@ -89,6 +106,8 @@ static int check_payload(const struct pj_value *json, bool submitted, struct pj_
         json_is_object(object) ? 0 : pj_error_set(error, PJ_POISON, "payload is not a JSON object");
     for (size_t i = 0; status == 0 && i < count; i++)
         status = production_check_length(object, columns[i].name, columns[i].most_chars, error);
+    if (status == 0 && is_batch(kind))
+        status = check_prompts(object, error);
     json_decref(object);
     return status;
 }
@@ -159,8 +178,9 @@ static enum production_kind kind_of(const struct pj_value *type)
 static int observe_submitted(const struct pj_value *v, struct pj_observer *observer,
                              struct pj_error *error)
 {
-    bool counts = kind_of(&v[COMMAND_TYPE]) != PRODUCTION_OTHER;
-    if (counts && check_payload(&v[COMMAND_PAYLOAD], true, error) != 0)
+    enum production_kind kind = kind_of(&v[COMMAND_TYPE]);
+    bool counts = kind != PRODUCTION_OTHER;
+    if (counts && check_payload(&v[COMMAND_PAYLOAD], kind, error) != 0)
         return -1;
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {
@@ -317,7 +337,7 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
         if (!pj_text_is(&v[TELEMETRY_TYPE], handlers[i].type))
             continue;
-        if (check_payload(&v[TELEMETRY_PAYLOAD], false, error) != 0)
+        if (check_payload(&v[TELEMETRY_PAYLOAD], PRODUCTION_UNKNOWN, error) != 0)
             return -1;
         struct frame frame = {
             .values = v,
@@ -381,7 +401,7 @@ void production_open(struct production *production, const struct pj_entity *enti
     if (!json_is_array(production->results))
         production->results = NULL;
     production->batch =
-        production->kind == PRODUCTION_BATCH || production->kind == PRODUCTION_BATCH_CLEAN ||
+        is_batch(production->kind) ||
         (production->kind == PRODUCTION_UNKNOWN &&
          (production->results != NULL || any_numbered(entity, PRODUCTION_PROMPT, PROMPT_NUMBERED) ||
           any_numbered(entity, PRODUCTION_CLEANED, CLEANED_NUMBERED)));

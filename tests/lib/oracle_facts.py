@@ -24,8 +24,8 @@ CLEANED = "sora.video.cleaned"
 ATTEMPTED = "action.attempted"
 NEEDED = {PROMPT, READY, DOWNLOADED, CLEANED, ATTEMPTED}  # of whose frames the payload counts
 
-PRODUCTIONS = {  # the commands whose payload counts
-    "sora.generate", "sora.generate.clean", "sora.batch", "sora.batch.clean", "sora.clean"}
+BATCHES = {"sora.batch", "sora.batch.clean"}
+PRODUCTIONS = BATCHES | {"sora.generate", "sora.generate.clean", "sora.clean"}  # payloads count
 
 PROJECTOR = "command-projector"
 RECORDER = "event-recorder"
@@ -173,7 +173,8 @@ def can_apply(consumer, event):
         return consumer not in (CATALOG, METRICS) or _is_good_fact(event)
     submitted, status = submission_in(event), status_in(event)
     if submitted:
-        return not _is_parsed(consumer, submitted["type"]) or is_object(submitted["payload"])
+        return (not _is_parsed(consumer, submitted["type"])
+                or is_object(submitted["payload"]) and not _has_too_many_prompts(submitted))
     return not status or status["status"] in WORDS
 
 
@@ -187,6 +188,12 @@ def _is_parsed(consumer, command_type):
     if consumer == TRACKER:
         return command_type in ("session.create", "session.close")
     return consumer in (CATALOG, METRICS) and command_type in PRODUCTIONS
+
+
+def _has_too_many_prompts(submitted):
+    prompts = json.loads(submitted["payload"]).get("prompts")
+    return (submitted["type"] in BATCHES and isinstance(prompts, list)
+            and len(prompts) > GREATEST_BATCH_INDEX + 1)
 
 
 def _is_good_fact(frame):

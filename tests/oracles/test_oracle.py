@@ -110,6 +110,15 @@ def test_what_is_not_read_may_be_anything():
     assert not any(oracle.dead_letters(said).values())
 
 
+def test_a_batch_has_at_most_10000_prompts():
+    fits = submitted("sora.batch", {"prompts": [""] * 10000})
+    too_many = submitted("sora.batch.clean", {"prompts": [""] * 10001}, OTHER)
+    assert len(rows("safari_videos", fits, too_many)) == 10000
+    assert {name for name, found in oracle.dead_letters([fits, too_many]).items()
+            if found == {(events.COMMANDS, too_many["event_id"])}} == {
+                "video-catalog", "watermark-metrics"}
+
+
 def test_wire_v2_has_names_of_its_own():
     said = [submitted("sora.generate.clean"),
             frame("sora.video.downloaded", videoPath=RAW, fileSize=10),

@@ -140,6 +140,37 @@ Test(video_catalog, what_is_not_read_may_be_anything)
     safari_expect(&s, "cleaned_size_bytes=null|status=FAILED|metadata=null|");
 }
 
+static const char *prompts(size_t count)
+{
+    char *json = pj_arena_alloc(s.law.arena, 3 * count + 20);
+    char *at = stpcpy(json, "{\"prompts\":[");
+    for (size_t i = 0; i < count; i++)
+        at = stpcpy(at, i == 0 ? "\"\"" : ",\"\"");
+    stpcpy(at, "]}");
+    return json;
+}
+
+/* What the last event is refused for; "" where it is not. */
+static const char *refusal(void)
+{
+    static struct pj_error error;
+    struct pj_event event = {.values = s.law.events[s.law.count - 1].values};
+    struct pj_fold *fold = pj_fold_new(&pj_video_catalog, NULL, s.law.arena);
+    bool taken = pj_fold_observe(fold, &pj_video_catalog.sources[0], &event, &error) == 0;
+    return taken ? "" : error.message;
+}
+
+Test(video_catalog, a_batch_has_at_most_10000_prompts)
+{
+    safari_submitted(&s, 1, 1000, "sora.batch", prompts(10000));
+    cr_expect_str_empty(refusal());
+    safari_submitted(&s, 2, 1000, "sora.generate", prompts(10001)); /* has one, whatever it says */
+    cr_expect_str_empty(refusal());
+    safari_submitted(&s, 3, 1000, "sora.batch.clean", prompts(10001));
+    cr_expect_str_eq(refusal(), "payload.prompts has 10001 prompts, a batch can have 10000: send "
+                                "the rest as another command");
+}
+
 /* As the service of wire v2 names what frames and results have. */
 Test(video_catalog, wire_v2)
 {
