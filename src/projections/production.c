@@ -444,20 +444,19 @@ static uint32_t most(const struct production *production, enum production_fact f
                                                                : most;
 }
 
-/* One more than the greatest index that a batch knows anything of. */
-static uint32_t items(const struct production *production)
+static size_t prompt_count(const struct production *production)
 {
-    const json_t *prompts = json_object_get(production->payload, "prompts");
-    uint32_t count = json_is_array(prompts) ? (uint32_t)json_array_size(prompts) : 0;
-    if (json_array_size(production->results) > count)
-        count = (uint32_t)json_array_size(production->results);
-    count = most(production, PRODUCTION_PROMPT, count);
-    count = most(production, PRODUCTION_CLEANED, count);
-    return count <= INDEX_MOST ? count : INDEX_MOST + 1;
+    return json_array_size(json_object_get(production->payload, "prompts"));
 }
+
 uint32_t production_bound(const struct production *production)
 {
-    uint32_t count = items(production);
+    size_t listed = json_array_size(production->results);
+    if (prompt_count(production) > listed)
+        listed = prompt_count(production);
+    uint32_t count = listed <= INDEX_MOST ? (uint32_t)listed : INDEX_MOST + 1;
+    count = most(production, PRODUCTION_PROMPT, count);
+    count = most(production, PRODUCTION_CLEANED, count);
     return count > 0 ? count : 1;
 }
 
@@ -486,7 +485,10 @@ bool production_has_video(const struct production *production, uint32_t index)
         return index == 0;
     case PRODUCTION_BATCH:
     case PRODUCTION_BATCH_CLEAN:
-        return index < items(production);
+        return index < prompt_count(production) ||
+               production_fact(production, PRODUCTION_PROMPT, index) != NULL ||
+               production_fact(production, PRODUCTION_CLEANED, index) != NULL ||
+               production_item_result(production, index) != NULL;
     case PRODUCTION_UNKNOWN:
         return unknown_has_video(production, index);
     case PRODUCTION_CLEAN:

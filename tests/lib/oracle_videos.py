@@ -28,9 +28,8 @@ def items(command):
     results = command.results
     if command.type in BATCH:
         prompts = command.payload.get("prompts")
-        return list(range(max(
-            len(prompts) if isinstance(prompts, list) else 0, len(results or []),
-            *(index + 1 for index in [-1, *command.prompts, *command.cleaned])))), True
+        listed = max(len(prompts) if isinstance(prompts, list) else 0, len(results or []))
+        return sorted({*range(listed), *command.prompts, *command.cleaned}), True
     if command.type is not None:
         return [], False
     found = set(command.prompts)

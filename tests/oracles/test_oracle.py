@@ -119,6 +119,13 @@ def test_a_batch_has_at_most_10000_prompts():
                 "video-catalog", "watermark-metrics"}
 
 
+def test_an_index_beyond_the_prompts_makes_no_video_between():
+    found = rows("safari_videos", submitted("sora.batch.clean", {"prompts": ["a"]}),
+                 frame("sora.video.cleaned", output_path=CLEAN, batch_index=3))
+    assert {(row["metadata"]["batch_index"], row["status"]) for row in found} == {
+        (0, "GENERATING"), (3, "CLEANED")}
+
+
 def test_wire_v2_has_names_of_its_own():
     said = [submitted("sora.generate.clean"),
             frame("sora.video.downloaded", videoPath=RAW, fileSize=10),

@@ -171,6 +171,20 @@ Test(video_catalog, a_batch_has_at_most_10000_prompts)
                                 "the rest as another command");
 }
 
+Test(video_catalog, an_index_beyond_the_prompts_makes_no_video_between)
+{
+    safari_submitted(&s, 1, 1000, "sora.batch.clean", "{\"prompts\":[\"a\"]}");
+    safari_telemetry(&s, 1, 1500, "sora.video.cleaned",
+                     "{\"batch_index\":3,\"output_path\":\"/c\"}");
+    safari_expect(&s, "prompt=a|");
+    safari_expect(&s, "prompt=null|character=null|duration=null|aspect_ratio=null|raw_path=null|"
+                      "raw_size_bytes=null|cleaned_path=/c|cleaned_size_bytes=null|status=CLEANED|"
+                      "metadata={\"batch_index\":3}|");
+    char *rows = law_rows(&s.law, false);
+    cr_expect_null(strstr(rows, "status=GENERATING|metadata={\"batch_index\":1}"), "%s", rows);
+    free(rows);
+}
+
 /* As the service of wire v2 names what frames and results have. */
 Test(video_catalog, wire_v2)
 {
