@@ -76,9 +76,9 @@ def output_size_in(content):
 
 
 def clean_input(command):
-    """The input_path of a sora.clean, without what was attempted."""
+    """The input_path of a sora.clean."""
     return first(text_in(command.payload, "input_path"), text_in(command.result, "input_path"),
-                 text_in(command.cleaned_fact(0), "input_path"))
+                 command.attempted_path(), text_in(command.cleaned_fact(0), "input_path"))
 
 
 def _cleans_by_path(commands):
@@ -196,8 +196,7 @@ def _removal_input(command, index, batch):
     cleaned = text_in(command.cleaned_fact(index), "input_path")
     match command.type:
         case "sora.clean":
-            return first(text_in(command.payload, "input_path"),
-                         text_in(command.result, "input_path"), command.attempted_path(), cleaned)
+            return clean_input(command)
         case "sora.generate.clean":
             return first(command.attempted_path(), cleaned, raw_path(command, 0, False))
         case "sora.batch.clean":

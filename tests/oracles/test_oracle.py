@@ -161,6 +161,13 @@ def test_the_last_successful_clean_of_a_path_gives_the_cleaned_path():
     assert {row["video_id"] for row in removals} == {found[0]["video_id"]}
 
 
+def test_a_clean_reads_what_its_attempt_names():
+    said = [submitted("sora.generate"), frame("sora.video.downloaded", file_path=RAW),
+            submitted("sora.clean", command=OTHER), attempted(command=OTHER),
+            status("SUCCEEDED", command=OTHER, result={"output_path": CLEAN})]
+    assert the("safari_videos", *said)["cleaned_path"] == CLEAN
+
+
 # --- watermark_removals ----------------------------------------------------------------------
 
 def test_a_removal_is_open_until_it_is_known_how_it_ended():

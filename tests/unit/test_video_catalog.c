@@ -261,6 +261,17 @@ Test(video_catalog, a_clean_of_a_catalogued_path)
                       "cleaned_size_bytes=null|status=DOWNLOADED|");
 }
 
+Test(video_catalog, a_clean_reads_what_its_attempt_names)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\"}", NULL);
+    safari_submitted(&s, 2, 3000, "sora.clean", "{}");
+    safari_telemetry(&s, 2, 3500, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
+    safari_status(&s, 2, 4000, "SUCCEEDED", "{\"output_path\":\"/clean\"}", NULL);
+    safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=/clean|");
+}
+
 Test(video_catalog, of_two_cleans_the_later_counts)
 {
     safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
