@@ -118,12 +118,22 @@ const json_t *production_member(const json_t *object, const char *name, const ch
     return value == NULL && other != NULL ? json_object_get(object, other) : value;
 }
 
-static struct pj_value text_of(const json_t *value, char *(*alloc)(void *, size_t), void *context)
+static bool ends_with(const char *text, const char *ending)
 {
+    size_t length = strlen(text);
+    size_t end = strlen(ending);
+    return length >= end && strcmp(text + length - end, ending) == 0;
+}
+
+/* An empty path is none: it names no file, and all that have one would be the same video. */
+static struct pj_value text_of(const json_t *object, const char *name, const char *other,
+                               char *(*alloc)(void *, size_t), void *context)
+{
+    const json_t *value = production_member(object, name, other);
     struct pj_value text = pj_null();
-    if (!json_is_string(value))
-        return text;
     size_t length = json_string_length(value);
+    if (!json_is_string(value) || (length == 0 && ends_with(name, "path")))
+        return text;
     char *copy = alloc(context, length + 1);
     memcpy(copy, json_string_value(value), length);
     text.present = true;
@@ -145,8 +155,7 @@ static char *derivation_alloc(void *derivation, size_t size)
 struct pj_value production_text(const struct production *production, const json_t *object,
                                 const char *name, const char *other)
 {
-    return text_of(production_member(object, name, other), derivation_alloc,
-                   production->derivation);
+    return text_of(object, name, other, derivation_alloc, production->derivation);
 }
 
 struct pj_value production_number(const json_t *object, const char *name, const char *other)
@@ -231,7 +240,7 @@ struct frame {
 
 static struct pj_value frame_text(const struct frame *frame, const char *name, const char *other)
 {
-    return text_of(production_member(frame->payload, name, other), observer_alloc, frame->observer);
+    return text_of(frame->payload, name, other, observer_alloc, frame->observer);
 }
 
 static void keep(const struct frame *frame, enum production_fact fact,

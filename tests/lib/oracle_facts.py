@@ -88,9 +88,9 @@ def _has_nul(value):
 
 
 def text_in(content, name):
-    """A member that is a string; what is missing or something else is None."""
+    """A member that is a string; what is missing, something else or an empty path is None."""
     value = member(content, name)
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and (value or not name.endswith("path")) else None
 
 
 def size_in(content, name):

@@ -168,6 +168,16 @@ def test_a_clean_reads_what_its_attempt_names():
     assert the("safari_videos", *said)["cleaned_path"] == CLEAN
 
 
+def test_an_empty_path_is_none():
+    said = [submitted("sora.generate.clean"), frame("sora.video.downloaded", file_path=""),
+            frame("sora.video.cleaned", input_path="", output_path="")]
+    assert the("safari_videos", *said)["status"] == "GENERATING"
+    row = the("safari_videos", *said, status("SUCCEEDED", result={
+        "video_path": RAW, "cleaned_path": ""}))
+    assert values(row, "raw_path", "cleaned_path", "status") == (RAW, None, "DOWNLOADED")
+    assert rows("watermark_removals", submitted("sora.clean", {"input_path": ""})) == []
+
+
 # --- watermark_removals ----------------------------------------------------------------------
 
 def test_a_removal_is_open_until_it_is_known_how_it_ended():

@@ -272,6 +272,26 @@ Test(video_catalog, a_clean_reads_what_its_attempt_names)
     safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=/clean|");
 }
 
+Test(video_catalog, an_empty_path_is_none)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean", "{\"prompt\":\"\"}");
+    safari_telemetry(&s, 1, 1500, "sora.video.downloaded", "{\"file_path\":\"\"}");
+    safari_telemetry(&s, 1, 1600, "sora.video.cleaned",
+                     "{\"input_path\":\"\",\"output_path\":\"\"}");
+    safari_expect(&s, "raw_path=null|raw_size_bytes=null|cleaned_path=null|"
+                      "cleaned_size_bytes=null|status=GENERATING|");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\",\"cleaned_path\":\"\"}",
+                  NULL);
+    safari_expect(&s, "prompt=|character=null|duration=null|aspect_ratio=null|raw_path=/raw|"
+                      "raw_size_bytes=null|cleaned_path=null|cleaned_size_bytes=null|"
+                      "status=DOWNLOADED|");
+    safari_submitted(&s, 2, 1000, "sora.batch", "{\"prompts\":[\"a\"]}");
+    safari_status(&s, 2, 2000, "SUCCEEDED", "{\"results\":[{\"success\":false,\"path\":\"\"}]}",
+                  NULL);
+    safari_expect(&s, "raw_path=null|raw_size_bytes=null|cleaned_path=null|"
+                      "cleaned_size_bytes=null|status=FAILED|metadata={\"batch_index\":0}|");
+}
+
 Test(video_catalog, of_two_cleans_the_later_counts)
 {
     safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
