@@ -108,6 +108,14 @@ Test(watermark_metrics, a_batch_has_one_for_each_that_was_tried)
     safari_expect(&s, "attempts=2|succeeded=1|failed=1|");
 }
 
+Test(watermark_metrics, a_result_counts_when_the_command_has_ended)
+{
+    generate_clean(1, 1000);
+    safari_status(&s, 1, 5000, "RUNNING", "{\"cleaned_path\":\"/c\"}", NULL);
+    safari_expect(&s, "output_path=null|input_size_bytes=10|output_size_bytes=null|method=ai|"
+                      "processing_time_ms=null|success=false|");
+}
+
 Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 {
     safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
