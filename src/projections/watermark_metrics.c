@@ -242,6 +242,24 @@ static void read_output(const struct removal *removal, struct pj_value *path, st
         *size = pj_null();
 }
 
+static struct pj_value failure(const struct removal *removal)
+{
+    const struct production *production = removal->production;
+    struct pj_value error = pj_null();
+    if (production->kind == PRODUCTION_GENERATE_CLEAN)
+        error = result_text(removal, "clean_error", "cleanError");
+    if (production->kind == PRODUCTION_BATCH_CLEAN)
+        error = item_text(removal, "error", NULL);
+    return production_first(error, production->error);
+}
+
+/* An end that tells of no failure leaves what has no output open: another frame may have it. */
+static bool has_failed(const struct removal *removal)
+{
+    const struct production *production = removal->production;
+    return production->ended && (!production->succeeded || failure(removal).present);
+}
+
 static void read_times(const struct removal *removal, struct pj_value *base)
 {
     const struct production *production = removal->production;
@@ -254,7 +272,7 @@ static void read_times(const struct removal *removal, struct pj_value *base)
         base[B_CREATED_AT] = production->created_at;
     if (base[B_OUTPUT_PATH].present && cleaned != NULL)
         base[B_COMPLETED_AT] = cleaned->values[CLEANED_AT];
-    else
+    else if (base[B_OUTPUT_PATH].present || has_failed(removal))
         base[B_COMPLETED_AT] = production->ended_at;
     if (removal->attempted == NULL || !base[B_COMPLETED_AT].present)
         return;
@@ -262,17 +280,6 @@ static void read_times(const struct removal *removal, struct pj_value *base)
     took = took / 1000 - (took % 1000 < 0 ? 1 : 0);
     if (took >= INT32_MIN && took <= INT32_MAX)
         base[B_PROCESSING_MS] = pj_bigint(took);
-}
-
-static struct pj_value failure(const struct removal *removal)
-{
-    const struct production *production = removal->production;
-    struct pj_value error = pj_null();
-    if (production->kind == PRODUCTION_GENERATE_CLEAN)
-        error = result_text(removal, "clean_error", "cleanError");
-    if (production->kind == PRODUCTION_BATCH_CLEAN)
-        error = item_text(removal, "error", NULL);
-    return production_first(error, production->error);
 }
 
 static void derive_removal_of(const struct production *production, uint32_t index)

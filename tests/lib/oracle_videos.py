@@ -260,9 +260,12 @@ def _removal_row(command, index, catalog):
     cleaned = command.cleaned.get(index)
     told = attempted or cleaned
     created = told[0]["emitted_at"] if told else command.created_at
-    completed = command.ended_at
+    error = _removal_error(command, index)
+    completed = None
     if output is not None and cleaned:
         completed = cleaned[0]["emitted_at"]
+    elif output is not None or command.status != "SUCCEEDED" or error is not None:
+        completed = command.ended_at
     processing = (completed - created) // 1000 if attempted and completed is not None else None
     if processing is not None and not -GREATEST_INTEGER - 1 <= processing <= GREATEST_INTEGER:
         processing = None
@@ -273,6 +276,6 @@ def _removal_row(command, index, catalog):
         "input_size_bytes": size, "output_size_bytes": output_size,
         "method": first(text_in(command.payload, "method"), "lama"),
         "processing_time_ms": processing, "success": output is not None,
-        "error_message": _removal_error(command, index) if failed else None,
+        "error_message": error if failed else None,
         "created_at": time_of(created), "completed_at": time_of(completed),
     }

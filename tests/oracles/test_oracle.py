@@ -194,6 +194,20 @@ def test_a_removal_is_open_until_it_is_known_how_it_ended():
         CLEAN, 4, time_of(T + 2 * SECOND))
 
 
+def test_a_success_that_tells_of_no_failure_leaves_a_removal_open():
+    names = "success", "completed_at", "error_message", "processing_time_ms"
+    for type in ("sora.clean", "sora.generate.clean"):
+        said = [submitted(type, {"input_path": RAW}), attempted()]
+        assert values(the("watermark_removals", *said, status("SUCCEEDED")), *names) == (
+            False, None, None, None)
+        row = the("watermark_removals", *said, status("SUCCEEDED", error="why"))
+        assert values(row, *names) == (False, time_of(T + 9 * SECOND), "why", 7000)
+    said = [submitted("sora.batch.clean"), status("SUCCEEDED", result={
+        "results": [{"path": RAW, "cleaned_path": CLEAN}, {"path": RAW, "error": "e"}]})]
+    assert {row["completed_at"] for row in rows("watermark_removals", *said)} == {
+        time_of(T + 9 * SECOND)}
+
+
 def test_a_removal_without_a_path_is_no_row():
     assert rows("watermark_removals", submitted("sora.clean"), status("FAILED")) == []
     assert rows("watermark_removals", submitted("sora.generate.clean"),

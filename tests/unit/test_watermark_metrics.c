@@ -116,6 +116,23 @@ Test(watermark_metrics, a_result_counts_when_the_command_has_ended)
                       "processing_time_ms=null|success=false|");
 }
 
+Test(watermark_metrics, a_success_that_tells_of_no_failure_leaves_it_open)
+{
+    generate_clean(1, 1000);
+    safari_status(&s, 1, 5000, "SUCCEEDED", "{\"video_path\":\"/raw\"}", NULL);
+    safari_expect(&s, "processing_time_ms=null|success=false|error_message=null|"
+                      "created_at=2000000|completed_at=null\n");
+    safari_expect(&s, "attempts=1|succeeded=0|failed=0|");
+}
+
+Test(watermark_metrics, the_end_of_a_command_that_failed_is_a_failure)
+{
+    generate_clean(1, 1000);
+    safari_status(&s, 1, 5000, "CANCELLED", NULL, NULL);
+    safari_expect(&s, "processing_time_ms=3000|success=false|error_message=null|"
+                      "created_at=2000000|completed_at=5000000\n");
+}
+
 Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 {
     safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
