@@ -213,14 +213,9 @@ static struct pj_value input_path(const struct removal *removal)
     return path;
 }
 
-static void read_output(const struct removal *removal, struct pj_value *path, struct pj_value *size)
+static void read_result(const struct removal *removal, struct pj_value *path, struct pj_value *size)
 {
     const struct production *production = removal->production;
-    if (removal->cleaned != NULL && removal->cleaned->values[CLEANED_OUTPUT_PATH].present) {
-        *path = removal->cleaned->values[CLEANED_OUTPUT_PATH];
-        *size = removal->cleaned->values[CLEANED_FILE_SIZE];
-        return;
-    }
     switch (production->kind) {
     case PRODUCTION_GENERATE_CLEAN:
         *path = result_text(removal, "cleaned_path", "cleanedPath");
@@ -237,6 +232,15 @@ static void read_output(const struct removal *removal, struct pj_value *path, st
         break;
     default:
         break;
+    }
+}
+
+static void read_output(const struct removal *removal, struct pj_value *path, struct pj_value *size)
+{
+    read_result(removal, path, size);
+    if (removal->cleaned != NULL) {
+        *path = production_first(removal->cleaned->values[CLEANED_OUTPUT_PATH], *path);
+        *size = production_first(removal->cleaned->values[CLEANED_FILE_SIZE], *size);
     }
     if (!path->present)
         *size = pj_null();

@@ -209,9 +209,6 @@ def _removal_input(command, index, batch):
 def _removal_output(command, index):
     """(path, size)"""
     cleaned = command.cleaned_fact(index)
-    path = output_in(cleaned)
-    if path is not None:
-        return path, output_size_in(cleaned)
     path = size = None
     match command.type:
         case "sora.generate.clean":
@@ -222,7 +219,8 @@ def _removal_output(command, index):
         case "sora.clean" if command.status == "SUCCEEDED":
             path = output_in(command.result)
             size = output_size_in(command.result)
-    return (None, None) if path is None else (path, size)
+    path = first(output_in(cleaned), path)
+    return (None, None) if path is None else (path, first(output_size_in(cleaned), size))
 
 
 def _removal_error(command, index):

@@ -208,6 +208,17 @@ def test_a_success_that_tells_of_no_failure_leaves_a_removal_open():
         time_of(T + 9 * SECOND)}
 
 
+def test_the_result_has_the_size_that_cleaned_did_not_say():
+    for type, result in (("sora.clean", {"output_path": "/c", "file_size": 8}),
+                         ("sora.generate.clean", {"cleaned_size": 8})):
+        said = [submitted(type, {"input_path": RAW}), attempted(), status("SUCCEEDED", result=result)]
+        row = the("watermark_removals", *said, frame("sora.video.cleaned", output_path=CLEAN))
+        assert values(row, "output_path", "output_size_bytes") == (CLEAN, 8)
+        row = the("watermark_removals", *said, frame("sora.video.cleaned", output_path=CLEAN,
+                                                     file_size=9))
+        assert row["output_size_bytes"] == 9
+
+
 def test_a_removal_without_a_path_is_no_row():
     assert rows("watermark_removals", submitted("sora.clean"), status("FAILED")) == []
     assert rows("watermark_removals", submitted("sora.generate.clean"),

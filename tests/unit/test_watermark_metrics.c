@@ -133,6 +133,14 @@ Test(watermark_metrics, the_end_of_a_command_that_failed_is_a_failure)
                       "created_at=2000000|completed_at=5000000\n");
 }
 
+Test(watermark_metrics, the_result_has_the_size_that_cleaned_did_not_say)
+{
+    generate_clean(1, 1000);
+    safari_telemetry(&s, 1, 2300, "sora.video.cleaned", "{\"output_path\":\"/c\"}");
+    safari_status(&s, 1, 5000, "SUCCEEDED", "{\"cleaned_path\":\"/c\",\"cleaned_size\":8}", NULL);
+    safari_expect(&s, "output_path=/c|input_size_bytes=10|output_size_bytes=8|");
+}
+
 Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 {
     safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
