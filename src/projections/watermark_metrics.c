@@ -213,6 +213,23 @@ static struct pj_value input_path(const struct removal *removal)
     return path;
 }
 
+/* Of a command that nobody has submitted yet: whichever of the three it is. */
+static void read_unknown_result(const struct removal *removal, struct pj_value *path,
+                                struct pj_value *size)
+{
+    const struct production *production = removal->production;
+    if (production->batch) {
+        *path = item_text(removal, "cleaned_path", "cleanedPath");
+        return;
+    }
+    *path = result_text(removal, "cleaned_path", "cleanedPath");
+    *size = production_number(production->result, "cleaned_size", "cleanedSize");
+    if (!path->present && production->succeeded) {
+        *path = result_text(removal, "output_path", "outputPath");
+        *size = production_number(production->result, "file_size", "fileSize");
+    }
+}
+
 static void read_result(const struct removal *removal, struct pj_value *path, struct pj_value *size)
 {
     const struct production *production = removal->production;
@@ -229,6 +246,9 @@ static void read_result(const struct removal *removal, struct pj_value *path, st
             *path = production_result_output(production);
             *size = production_result_output_size(production);
         }
+        break;
+    case PRODUCTION_UNKNOWN:
+        read_unknown_result(removal, path, size);
         break;
     default:
         break;
@@ -250,10 +270,11 @@ static struct pj_value failure(const struct removal *removal)
 {
     const struct production *production = removal->production;
     struct pj_value error = pj_null();
-    if (production->kind == PRODUCTION_GENERATE_CLEAN)
+    if (production->kind == PRODUCTION_GENERATE_CLEAN ||
+        (production->kind == PRODUCTION_UNKNOWN && !production->batch))
         error = result_text(removal, "clean_error", "cleanError");
-    if (production->kind == PRODUCTION_BATCH_CLEAN)
-        error = item_text(removal, "error", NULL);
+    if (production->kind == PRODUCTION_BATCH_CLEAN || production->kind == PRODUCTION_UNKNOWN)
+        error = production_first(error, item_text(removal, "error", NULL));
     return production_first(error, production->error);
 }
 

@@ -219,15 +219,26 @@ def _removal_output(command, index):
         case "sora.clean" if command.status == "SUCCEEDED":
             path = output_in(command.result)
             size = output_size_in(command.result)
+        case None:
+            path, size = _unknown_output(command, index)
     path = first(output_in(cleaned), path)
     return (None, None) if path is None else (path, first(output_size_in(cleaned), size))
 
 
+def _unknown_output(command, index):
+    """(path, size) by the result of a command that may be any of the three."""
+    if items(command)[1]:
+        return text_in(command.result_of(index), "cleaned_path"), None
+    if text_in(command.result, "cleaned_path") is not None or command.status != "SUCCEEDED":
+        return text_in(command.result, "cleaned_path"), size_in(command.result, "cleaned_size")
+    return text_in(command.result, "output_path"), size_in(command.result, "file_size")
+
+
 def _removal_error(command, index):
     own = None
-    if command.type == "sora.generate.clean":
+    if command.type == "sora.generate.clean" or command.type is None and not items(command)[1]:
         own = text_in(command.result, "clean_error")
-    elif command.type == "sora.batch.clean":
+    elif command.type in ("sora.batch.clean", None):
         own = text_in(command.result_of(index), "error")
     return first(own, command.error)
 

@@ -219,6 +219,20 @@ def test_the_result_has_the_size_that_cleaned_did_not_say():
         assert row["output_size_bytes"] == 9
 
 
+def test_the_result_of_a_command_that_nobody_submitted_counts():
+    names = "output_path", "output_size_bytes", "success", "error_message"
+    for result, want in (({"cleaned_path": "/c", "cleaned_size": 8}, ("/c", 8, True, None)),
+                         ({"output_path": "/c", "file_size": 7}, ("/c", 7, True, None)),
+                         ({"clean_error": "e"}, (None, None, False, "e"))):
+        row = the("watermark_removals", attempted(), status("SUCCEEDED", result=result))
+        assert values(row, *names, "completed_at") == (*want, time_of(T + 9 * SECOND))
+    cleaned = frame("sora.video.cleaned", input_path=RAW, batch_index=1)
+    for one, want in (({"cleaned_path": "/c"}, ("/c", None, True, None)),
+                      ({"path": RAW, "error": "e"}, (None, None, False, "e"))):
+        row = the("watermark_removals", cleaned, status("SUCCEEDED", result={"results": [{}, one]}))
+        assert values(row, *names) == want
+
+
 def test_a_removal_without_a_path_is_no_row():
     assert rows("watermark_removals", submitted("sora.clean"), status("FAILED")) == []
     assert rows("watermark_removals", submitted("sora.generate.clean"),

@@ -141,6 +141,26 @@ Test(watermark_metrics, the_result_has_the_size_that_cleaned_did_not_say)
     safari_expect(&s, "output_path=/c|input_size_bytes=10|output_size_bytes=8|");
 }
 
+Test(watermark_metrics, the_result_of_a_command_that_nobody_submitted_counts)
+{
+    safari_telemetry(&s, 1, 2000, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
+    safari_status(&s, 1, 5000, "SUCCEEDED", "{\"cleaned_path\":\"/c\",\"cleaned_size\":8}", NULL);
+    safari_telemetry(&s, 2, 2000, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw2\"}");
+    safari_status(&s, 2, 5000, "SUCCEEDED", "{\"clean_error\":\"no gpu\"}", NULL);
+    safari_telemetry(&s, 3, 2000, "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw3\"}");
+    safari_status(&s, 3, 5000, "SUCCEEDED", "{\"output_path\":\"/c3\",\"file_size\":7}", NULL);
+    safari_expect(&s, "input_path=/raw|output_path=/c|input_size_bytes=null|output_size_bytes=8|"
+                      "method=lama|processing_time_ms=3000|success=true|");
+    safari_expect(&s, "input_path=/raw2|output_path=null|input_size_bytes=null|"
+                      "output_size_bytes=null|method=lama|processing_time_ms=3000|success=false|"
+                      "error_message=no gpu|");
+    safari_expect(&s, "input_path=/raw3|output_path=/c3|input_size_bytes=null|"
+                      "output_size_bytes=7|");
+}
+
 Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 {
     safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
