@@ -301,7 +301,9 @@ static void read_times(const struct removal *removal, struct pj_value *base)
         base[B_COMPLETED_AT] = production->ended_at;
     if (removal->attempted == NULL || !base[B_COMPLETED_AT].present)
         return;
-    int64_t took = base[B_COMPLETED_AT].integer - base[B_CREATED_AT].integer;
+    int64_t took;
+    if (__builtin_sub_overflow(base[B_COMPLETED_AT].integer, base[B_CREATED_AT].integer, &took))
+        return;
     took = took / 1000 - (took % 1000 < 0 ? 1 : 0);
     if (took >= INT32_MIN && took <= INT32_MAX)
         base[B_PROCESSING_MS] = pj_bigint(took);

@@ -161,6 +161,14 @@ Test(watermark_metrics, the_result_of_a_command_that_nobody_submitted_counts)
                       "output_size_bytes=7|");
 }
 
+Test(watermark_metrics, ages_apart_is_no_time)
+{
+    safari_telemetry(&s, 1, -INT64_C(210866803200000), "action.attempted",
+                     "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
+    safari_telemetry(&s, 1, INT64_MAX / 1000, "sora.video.cleaned", "{\"output_path\":\"/c\"}");
+    safari_expect(&s, "processing_time_ms=null|success=true|");
+}
+
 Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 {
     safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
