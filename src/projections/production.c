@@ -6,6 +6,8 @@
 #include <uuid/uuid.h>
 
 enum { INDEX_MOST = 9999 };
+/* 256 TiB, in bytes: no file is larger, and the sums of sizes must fit 64 bits. */
+#define SIZE_MOST (INT64_C(1) << 48)
 enum { S_TYPE, S_PAYLOAD, S_CREATED_AT };
 enum { T_STATUS, T_ENDED, T_RESULT, T_ERROR, T_AT };
 enum { DOWNLOADED_PATH, DOWNLOADED_SIZE };
@@ -161,7 +163,8 @@ struct pj_value production_text(const struct production *production, const json_
 struct pj_value production_number(const json_t *object, const char *name, const char *other)
 {
     int64_t value;
-    bool is_size = production_whole(production_member(object, name, other), &value) && value >= 0;
+    bool is_size = production_whole(production_member(object, name, other), &value) && value >= 0 &&
+                   value <= SIZE_MOST;
     return is_size ? pj_bigint(value) : pj_null();
 }
 

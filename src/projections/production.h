@@ -100,7 +100,7 @@ int production_check_length(const json_t *object, const char *name, size_t most_
                             struct pj_error *error) PJ_MUST_CHECK;
 
 /* Members of JSON objects; null where the object, the member or its type is missing. `other` is
- * the name on the other wire, or NULL. */
+ * the name on the other wire, or NULL. A number is a size: one that no file has is null, too. */
 struct pj_value production_text(const struct production *production, const json_t *object,
                                 const char *name, const char *other);
 const json_t *production_member(const json_t *object, const char *name, const char *other);

@@ -16,6 +16,7 @@ WORDS = {"QUEUED": "QUEUED", "PENDING": "QUEUED", "RUNNING": "RUNNING", "POLLING
 RANKS = {"QUEUED": 0, "RUNNING": 1}  # all others: 2
 CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 GREATEST_BATCH_INDEX = 9999
+GREATEST_SIZE = 2**48
 
 PROMPT = "sora.prompt.submitted"
 READY = "sora.video.ready"
@@ -94,9 +95,9 @@ def text_in(content, name):
 
 
 def size_in(content, name):
-    """A member that is a whole number of 63 bits."""
+    """A member that is a whole number, not negative, and a size that a file may have."""
     value = whole(member(content, name))
-    return value if value is not None and 0 <= value < 2**63 else None
+    return value if value is not None and 0 <= value <= GREATEST_SIZE else None
 
 
 def whole(value):

@@ -233,6 +233,13 @@ def test_the_result_of_a_command_that_nobody_submitted_counts():
         assert values(row, *names) == want
 
 
+def test_a_size_that_no_file_has_is_none():
+    for size, want in ((0, 0), (2**48, 2**48), (2**48 + 1, None), (2**63 - 1, None), (-1, None)):
+        row = the("watermark_removals", frame("sora.video.cleaned", input_path=RAW,
+                                              output_path=CLEAN, file_size=size))
+        assert row["output_size_bytes"] == want
+
+
 def test_a_removal_without_a_path_is_no_row():
     assert rows("watermark_removals", submitted("sora.clean"), status("FAILED")) == []
     assert rows("watermark_removals", submitted("sora.generate.clean"),

@@ -169,6 +169,16 @@ Test(watermark_metrics, ages_apart_is_no_time)
     safari_expect(&s, "processing_time_ms=null|success=true|");
 }
 
+Test(watermark_metrics, the_sizes_of_a_bucket_fit)
+{
+    for (unsigned command = 1; command <= 2; command++)
+        safari_telemetry(&s, command, 2000, "sora.video.cleaned",
+                         "{\"input_path\":\"/raw\",\"output_path\":\"/c\","
+                         "\"file_size\":9000000000000000000}");
+    safari_expect(&s, "output_size_bytes=null|");
+    safari_expect(&s, "attempts=2|succeeded=2|failed=0|input_bytes=0|output_bytes=0|");
+}
+
 Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 {
     safari_submitted(&s, 1, 7300000, "sora.clean", "{\"input_path\":\"/raw\"}");
