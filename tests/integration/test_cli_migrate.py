@@ -291,7 +291,7 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(database, folder):
 @pytest.mark.parametrize("change, sentence", [
     (lambda folder: (folder / "0000_migrations.sql").unlink(), "no 0000_"),
     (lambda folder: (folder / "0001_again.sql").write_text("SELECT 1;"), "same number"),
-    (lambda folder: (folder / "0009_empty.sql").write_text(""), "0009_empty.sql"),
+    (lambda folder: (folder / "9000_empty.sql").write_text(""), "9000_empty.sql"),
 ])
 def test_a_wrong_folder_is_exit_code_2(database, folder, change, sentence):
     change(folder)
