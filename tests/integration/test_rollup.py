@@ -95,10 +95,13 @@ class Reader(threading.Thread):
         self.different += have != self._last
         self._last = have
 
+    def check(self):
+        assert self.problem is None, f"after {self.snapshots} snapshots: {self.problem}"
+
     def end(self):
         self._over.set()
         self.join()
-        assert self.problem is None, f"after {self.snapshots} snapshots: {self.problem}"
+        self.check()
 
 
 def check(world, happened):
@@ -142,6 +145,7 @@ def test_it_equals_the_query_at_every_commit(world):
     thread.join()
     assert not failures, failures
     scenario_run.wait_for_ends(world, (CONSUMER,))
+    reader.check()
     assert kills > 3 and reader.different > 20, (kills, reader.different)
     check(world, first)
 
