@@ -57,21 +57,6 @@ bool production_whole(const json_t *number, int64_t *value)
     return whole;
 }
 
-/* The engine has seen that it is JSON. A column that a member is too long for would refuse it only
- * when it is written, and so not always. */
-int production_check_length(const json_t *object, const char *name, size_t most_chars,
-                            struct pj_error *error)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    size_t chars = 0;
-    for (; text != NULL && *text; text++)
-        chars += ((unsigned char)*text & 0xc0) != 0x80;
-    if (chars <= most_chars)
-        return 0;
-    return pj_error_set(error, PJ_POISON, "payload.%s has %zu characters, at most %zu fit", name,
-                        chars, most_chars);
-}
-
 static int check_prompts(const json_t *payload, struct pj_error *error)
 {
     size_t count = json_array_size(json_object_get(payload, "prompts"));
@@ -107,7 +92,7 @@ static int check_payload(const struct pj_value *json, enum production_kind kind,
     int status =
         json_is_object(object) ? 0 : pj_error_set(error, PJ_POISON, "payload is not a JSON object");
     for (size_t i = 0; status == 0 && i < count; i++)
-        status = production_check_length(object, columns[i].name, columns[i].most_chars, error);
+        status = safari_check_length(object, columns[i].name, columns[i].most_chars, error);
     if (status == 0 && is_batch(kind))
         status = check_prompts(object, error);
     json_decref(object);

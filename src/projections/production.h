@@ -95,10 +95,6 @@ struct pj_value production_clean_size(const struct production *production);
 struct pj_value production_result_output(const struct production *production);
 struct pj_value production_result_output_size(const struct production *production);
 
-/* Fails, as a dead letter, where the text member of the object is longer than its column. */
-int production_check_length(const json_t *object, const char *name, size_t most_chars,
-                            struct pj_error *error) PJ_MUST_CHECK;
-
 /* Members of JSON objects; null where the object, the member or its type is missing. `other` is
  * the name on the other wire, or NULL. A number is a size: one that no file has is null, too. */
 struct pj_value production_text(const struct production *production, const json_t *object,

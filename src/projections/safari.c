@@ -144,3 +144,16 @@ int safari_read_status(const struct pj_value *values, const struct safari_status
     return pj_error_set(error, PJ_POISON, "status \"%.*s\" is not a known word",
                         (int)(word->text.length < 64 ? word->text.length : 64), word->text.data);
 }
+
+int safari_check_length(const json_t *object, const char *name, size_t most_chars,
+                        struct pj_error *error)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    size_t chars = 0;
+    for (; text != NULL && *text; text++)
+        chars += ((unsigned char)*text & 0xc0) != 0x80;
+    if (chars <= most_chars)
+        return 0;
+    return pj_error_set(error, PJ_POISON, "payload.%s has %zu characters, at most %zu fit", name,
+                        chars, most_chars);
+}

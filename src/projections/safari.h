@@ -8,6 +8,8 @@
 
 #include "projectionist/projection.h"
 
+#include <jansson.h>
+
 /* --- safari.commands ------------------------------------------------------------------------- */
 
 enum safari_command_field {
@@ -118,6 +120,11 @@ struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
 /* Fails, as a dead letter, where the body's status is no known word. */
 int safari_read_status(const struct pj_value *values, const struct safari_status **status,
                        struct pj_error *error) PJ_MUST_CHECK;
+
+/* Fails, as a dead letter, where the text member of a payload is longer than its column, which would
+ * refuse it only when it is written, and so not always. The object may be NULL. */
+int safari_check_length(const json_t *object, const char *name, size_t most_chars,
+                        struct pj_error *error) PJ_MUST_CHECK;
 
 /* By time, the earlier first; then by event id. */
 struct pj_order safari_time_order(const struct pj_value *at, const struct pj_value *event_id);

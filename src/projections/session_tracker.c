@@ -158,14 +158,12 @@ static json_t *parse(const struct pj_value *json)
                          : NULL;
 }
 
-/* A column that it is too long for would refuse it only when it is written, and so not always. */
 static int check_platform(const struct pj_value *payload, struct pj_error *error)
 {
     json_t *object = parse(payload);
-    const char *platform = json_string_value(json_object_get(object, "platform"));
-    bool fits = platform == NULL || strlen(platform) <= 50;
+    int status = safari_check_length(object, "platform", 50, error);
     json_decref(object);
-    return fits ? 0 : pj_error_set(error, PJ_POISON, "payload.platform is longer than 50");
+    return status;
 }
 
 static int observe_submitted(const struct pj_value *v, struct pj_observer *observer,

@@ -3,6 +3,8 @@
 #include "lib/safari_law.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 static struct safari_law s;
 
@@ -83,6 +85,34 @@ Test(session_tracker, opened_and_closed_by_commands)
     safari_expect(&s, "status=closed|browser_pid=null|started_at=2000000|ended_at=4000000|");
     safari_status(&s, 2, 5000, "FAILED", NULL, NULL);
     safari_expect(&s, "status=active|");
+}
+
+/* The rows after a session.create of a platform, whose payload has the text `times` times. */
+static char *created_on(const char *text, int times)
+{
+    char payload[400];
+    int length = snprintf(payload, sizeof payload, "{\"platform\":\"");
+    for (int i = 0; i < times; i++)
+        length += snprintf(payload + length, sizeof payload - (size_t)length, "%s", text);
+    snprintf(payload + length, sizeof payload - (size_t)length, "\"}");
+    safari_submitted(&s, 1, 1000, "session.create", payload);
+    safari_status(&s, 1, 2000, "SUCCEEDED",
+                  "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}", NULL);
+    return law_rows(&s.law, false);
+}
+
+Test(session_tracker, a_platform_is_as_long_as_it_has_characters)
+{
+    char *rows = created_on("\u65e5", 30);
+    cr_assert_not_null(strstr(rows, "platform=\u65e5\u65e5"), "%s", rows);
+    free(rows);
+}
+
+Test(session_tracker, a_platform_that_is_too_long_is_refused)
+{
+    char *rows = created_on("\u65e5", 51);
+    cr_assert_str_empty(rows);
+    free(rows);
 }
 
 Test(session_tracker, the_law)
