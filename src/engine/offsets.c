@@ -325,12 +325,18 @@ int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity
 }
 
 /* A clock that runs a day ahead must not expire what is alive. */
+static bool is_far_ahead(int64_t at, int64_t timestamp_ms)
+{
+    int64_t most;
+    return timestamp_ms >= 0 && !__builtin_add_overflow(timestamp_ms, AHEAD_MOST_MS, &most) &&
+           !__builtin_mul_overflow(most, 1000, &most) && at > most;
+}
+
 int64_t pj_offsets_event_time(const struct pj_source *source, const struct pj_value *values,
                               int64_t timestamp_ms)
 {
     const struct pj_value *time = &values[source->event_time];
-    if (source->event_time == 0 || !time->present ||
-        (timestamp_ms >= 0 && time->integer / 1000 > timestamp_ms + AHEAD_MOST_MS))
+    if (source->event_time == 0 || !time->present || is_far_ahead(time->integer, timestamp_ms))
         return INT64_MIN;
     return time->integer;
 }

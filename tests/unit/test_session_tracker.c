@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of safari_sessions, by their rows in every order, and the law. */
+#include "engine/offsets.h"
 #include "lib/safari_law.h"
 
 #include <criterion/criterion.h>
@@ -85,6 +86,20 @@ Test(session_tracker, opened_and_closed_by_commands)
     safari_expect(&s, "status=closed|browser_pid=null|started_at=2000000|ended_at=4000000|");
     safari_status(&s, 2, 5000, "FAILED", NULL, NULL);
     safari_expect(&s, "status=active|");
+}
+
+Test(session_tracker, a_clock_more_than_a_day_ahead_does_not_move_stream_time)
+{
+    const int64_t day = INT64_C(24) * 60 * MINUTE * 1000;
+    const int64_t timestamp_ms = 1000;
+    const struct pj_source *source = &pj_session_tracker.sources[2];
+    struct pj_value v[SESSION_FIELDS] = {0};
+    v[SESSION_EMITTED_AT] = pj_timestamp(timestamp_ms * 1000 + day);
+    cr_assert_eq(pj_offsets_event_time(source, v, timestamp_ms), timestamp_ms * 1000 + day);
+    v[SESSION_EMITTED_AT].integer++;
+    cr_assert_eq(pj_offsets_event_time(source, v, timestamp_ms), INT64_MIN);
+    cr_assert_eq(pj_offsets_event_time(source, v, -1), timestamp_ms * 1000 + day + 1);
+    cr_assert_eq(pj_offsets_event_time(source, v, INT64_MAX), timestamp_ms * 1000 + day + 1);
 }
 
 /* The rows after a session.create of a platform, whose payload has the text `times` times. */
