@@ -362,7 +362,10 @@ static void derive_session(const struct pj_entity *entity, struct pj_derivation 
         row[X_ENDED_AT] = closed;
         return;
     }
-    int64_t end = row[X_LAST_ACTIVITY_AT].integer + pj_setting(derivation, 0) * 1000;
+    int64_t end;
+    if (__builtin_add_overflow(row[X_LAST_ACTIVITY_AT].integer, pj_setting(derivation, 0) * 1000,
+                               &end))
+        end = INT64_MAX;
     if (end < pj_stream_time(derivation)) {
         row[X_STATUS] = pj_text("expired");
         row[X_ENDED_AT] = pj_timestamp(end);

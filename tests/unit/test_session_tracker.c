@@ -63,6 +63,18 @@ Test(session_tracker, it_expires_in_stream_time_and_comes_back)
     safari_expect(&s, "status=active|browser_pid=null|started_at=0|ended_at=null|");
 }
 
+/* An end of it that no number holds is never reached; which of the two comes first is all one. */
+Test(session_tracker, active_to_the_end_of_time)
+{
+    struct pj_value *v = safari_telemetry(&s, 1, 0, "tick", "{}");
+    v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+    v[TELEMETRY_EMITTED_AT] = pj_timestamp(INT64_MAX);
+    safari_expect(&s, "status=active|browser_pid=null|started_at=9223372036854775807|"
+                      "ended_at=null|");
+    safari_session_closed(&s, 7, 5000);
+    safari_expect(&s, "status=closed|");
+}
+
 Test(session_tracker, closed_stays_closed)
 {
     safari_session_opened(&s, 7, 0, "sora");
