@@ -110,6 +110,8 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
                             rebalance->count, engine->work, error) != 0 ||
             check_gaps(engine, rebalance, error) != 0)
             return -1;
+        /* Whoever had them may have been killed between a commit and its look at who is due. */
+        engine->sweep_due = pj_writer_timed(engine->writer);
     }
     pj_metric_add(engine->numbers.rebalances, 1);
     pj_metric_add(engine->numbers.assigned, (int64_t)rebalance->count);

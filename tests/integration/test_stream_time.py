@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions expire by stream time, whoever moved it on and whatever became of them afterwards."""
+
+import pytest
+
+from lib import events, oracle
+from lib.events import MINUTE, START
+
+TRACKER = "session-tracker"
+
+
+def seen(world):
+    """{session_id: (status, minutes from its start to its end)}"""
+    return {str(row["session_id"]): (row["status"], row["ended_at"]
+                                     and (row["ended_at"] - row["started_at"]).seconds // 60)
+            for row in world.rows("safari_sessions")}
+
+
+def assert_right(world, happened):
+    want = oracle.expected(happened)["safari_sessions"]
+    have = oracle.in_order(world.rows("safari_sessions"))
+    assert not oracle.differences(have, want, "session_id")
+
+
+def opened(number, at=START):
+    return events.session_opened(events.id_of("session", number), at)
+
+
+def leave_unswept(world, at):
+    """What a replica leaves that is killed right after its commit: a stream time by which nobody
+    has looked at the sessions yet."""
+    world.database.execute(
+        "UPDATE projectionist.consumer_offsets SET stream_time = to_timestamp(%s::float8 / 1000000)"
+        " WHERE consumer_group = %s AND topic = %s", [at, world.group(TRACKER), events.TELEMETRY])
+
+
+@pytest.mark.partitions(2)
+def test_who_takes_over_looks_who_has_expired(world):
+    world.publish([opened(1), events.telemetry("rate.limited", START)])
+    world.catch_up(TRACKER)
+    assert seen(world) == {events.id_of("session", 1): ("active", None)}
+    leave_unswept(world, START + 31 * MINUTE)
+    world.catch_up(TRACKER)
+    assert seen(world) == {events.id_of("session", 1): ("expired", 30)}
+
+
+@pytest.mark.partitions(2)
+def test_more_than_are_looked_at_at_once_and_a_kill(world):
+    """Nothing comes after the kill, and all of them have expired all the same."""
+    happened = [opened(number) for number in range(4500)]
+    world.publish(happened)
+    world.catch_up(TRACKER)
+    happened.append(events.telemetry("rate.limited", START + 31 * MINUTE))
+    world.publish(happened[-1:])
+    tracker = world.start(TRACKER)
+    tracker.wait_until(lambda: world.value(
+        "SELECT count(*) FROM safari_sessions WHERE status = 'expired'") > 0)
+    tracker.kill()
+    world.catch_up(TRACKER)
+    assert_right(world, happened)
