@@ -175,11 +175,25 @@ static void row_come(struct pj_fold *fold, const struct emitted_row *row)
         push_row(fold, row->table, (struct pj_row_change){PJ_ROW_INSERT, 0, NULL, row->values});
 }
 
+/* What a row of a timed kind says is not known where its setting was another when it was derived:
+ * it is written whole. */
+static uint64_t own_columns(const struct pj_table *table)
+{
+    uint64_t columns = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (!table->columns[c].key && !table->columns[c].elsewhere)
+            columns |= 1ULL << c;
+    }
+    return columns;
+}
+
 static void row_stayed(struct pj_fold *fold, const struct emitted_row *before,
                        const struct emitted_row *after)
 {
-    uint64_t changed = pj_fold_changed_columns(fold->projection->tables[after->table],
-                                               before->values, after->values);
+    const struct pj_table *table = fold->projection->tables[after->table];
+    uint64_t changed = pj_fold_changed_columns(table, before->values, after->values);
+    if (fold->projection->entities[fold->after.stage].timed && fold->projection->settings != NULL)
+        changed = own_columns(table);
     if (changed == 0)
         return;
     if (is_rollup(fold, after)) {

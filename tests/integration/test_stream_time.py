@@ -58,3 +58,27 @@ def test_more_than_are_looked_at_at_once_and_a_kill(world):
     tracker.kill()
     world.catch_up(TRACKER)
     assert_right(world, happened)
+
+
+@pytest.mark.parametrize("first, then, status", [("30m", "10m", ("expired", 10)),
+                                                 ("10m", "30m", ("active", None))])
+def test_another_timeout_counts_for_what_is_looked_at_anew(world, first, then, status):
+    """Rows are there already, of the time-out before, when something else comes to be known."""
+    session = events.id_of("session", 1)
+    world.publish([opened(1), events.telemetry("rate.limited", START + 20 * MINUTE)])
+    world.catch_up(TRACKER, SESSION_TIMEOUT=first)
+    assert seen(world)[session][0] == ("active" if first == "30m" else "expired")
+    world.publish([events.telemetry("rate.limited", START - MINUTE,
+                                    target=events.target(session))])
+    world.catch_up(TRACKER, SESSION_TIMEOUT=then)
+    assert seen(world) == {session: status}
+
+
+def test_a_shorter_timeout_forgets_nobody(world):
+    """Due by the time-out before, and by ours long since."""
+    session = events.id_of("session", 1)
+    world.publish([opened(1), events.telemetry("rate.limited", START + 20 * MINUTE)])
+    world.catch_up(TRACKER, SESSION_TIMEOUT="30m")
+    world.publish([events.telemetry("rate.limited", START + 31 * MINUTE)])
+    world.catch_up(TRACKER, SESSION_TIMEOUT="10m")
+    assert seen(world) == {session: ("expired", 10)}
