@@ -121,8 +121,8 @@ struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
 int safari_read_status(const struct pj_value *values, const struct safari_status **status,
                        struct pj_error *error) PJ_MUST_CHECK;
 
-/* Fails, as a dead letter, where the text member of a payload is longer than its column, which would
- * refuse it only when it is written, and so not always. The object may be NULL. */
+/* Fails, as a dead letter, where the text member of a payload is longer than its column, which
+ * would refuse it only when it is written, and so not always. The object may be NULL. */
 int safari_check_length(const json_t *object, const char *name, size_t most_chars,
                         struct pj_error *error) PJ_MUST_CHECK;
 
