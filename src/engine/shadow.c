@@ -261,7 +261,7 @@ static int run(struct pj_rebuild *rebuild, const char *sql, int count,
 }
 
 /* Those that are where they are belong to a new owner, too: nothing that was folded before the swap
- * may be committed behind it. */
+ * may be committed behind it. The latest event of a topic may be in a recording. */
 int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
@@ -275,9 +275,10 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
                "HAVING count(*) > 0",
                3, parameters, error) != 0 ||
                    run(rebuild,
-                       "UPDATE projectionist.consumer_offsets AS o SET stream_time = "
-                       "s.stream_time, "
-                       "owner = s.owner "
+                       "UPDATE projectionist.consumer_offsets AS o SET owner = s.owner, "
+                       "stream_time = greatest(s.stream_time, (SELECT max(f.stream_time) "
+                       "FROM projectionist.consumer_offsets AS f WHERE f.cluster_id = $1 "
+                       "AND f.consumer_group = $3 AND f.topic = s.topic AND f.partition < 0)) "
                        "FROM projectionist.consumer_offsets AS s "
                        "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND s.cluster_id = $1 "
                        "AND s.consumer_group = $3 AND s.topic = o.topic "

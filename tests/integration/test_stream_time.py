@@ -3,8 +3,9 @@
 
 import pytest
 
-from lib import events, oracle
+from lib import events, oracle, rebuilding
 from lib.events import MINUTE, START
+from test_rebuild_recording import record_to
 
 TRACKER = "session-tracker"
 
@@ -82,3 +83,18 @@ def test_a_shorter_timeout_forgets_nobody(world):
     world.publish([events.telemetry("rate.limited", START + 31 * MINUTE)])
     world.catch_up(TRACKER, SESSION_TIMEOUT="10m")
     assert seen(world) == {session: ("expired", 10)}
+
+
+def test_the_time_of_a_recording_counts(world, tmp_path):
+    """Its records may be the latest; rows that a rebuild made of them stay what they are."""
+    session, late = opened(1), events.telemetry("rate.limited", START + 31 * MINUTE)
+    record_to(tmp_path / "late.avro", [world.record(late)], world.schema_ids)
+    world.publish([session])
+    world.catch_up(TRACKER)
+    assert rebuilding.rebuild(world, TRACKER, "--from", tmp_path / "late.avro")[
+        "differing_rows"] == 1
+    assert_right(world, [session, late])
+    more = events.telemetry("rate.limited", START, target=events.target(session["session_id"]))
+    world.publish([more])
+    world.catch_up(TRACKER)
+    assert_right(world, [session, late, more])
