@@ -129,8 +129,10 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
         return -1;
     }
     /* A plan made while a table was small would scan it whole when it is large. (Plans made anew
-     * each time would be so for every row that a foreign key checks, too.) */
-    if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off", error) != 0 ||
+     * each time would be so for every row that a foreign key checks, too.) Where a scan is the only
+     * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
+    if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off; SET jit = off", error) !=
+            0 ||
         (!engine->tables_checked && check_tables(engine, error) != 0)) {
         pj_postgres_close(engine->postgres);
         engine->postgres = NULL;

@@ -387,3 +387,16 @@ def test_events_that_race_with_their_command(world):
     for consumer in both:
         assert consumer.metric("projectionist_retries_total") == 0
         consumer.stop()
+
+
+def test_no_statement_is_compiled(world):
+    """Where a scan is the only way, its made-up cost would have Postgres compile each time what
+    takes a millisecond, while the others wait for the locks."""
+    world.database.execute(
+        "CREATE TABLE seen (jit text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO seen VALUES (current_setting('jit')); RETURN NULL; END $$;"
+        "CREATE TRIGGER note AFTER INSERT ON safari_commands EXECUTE FUNCTION note()")
+    world.publish([events.command_submitted(events.id_of("command"))])
+    world.catch_up(PROJECTOR)
+    assert {row["jit"] for row in world.rows("seen")} == {"off"}
