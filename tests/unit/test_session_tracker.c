@@ -100,6 +100,18 @@ Test(session_tracker, opened_and_closed_by_commands)
     safari_expect(&s, "status=active|");
 }
 
+Test(session_tracker, a_create_that_failed_after_all_has_opened_nothing)
+{
+    safari_submitted(&s, 1, 1000, "session.create", "{\"platform\":\"tiktok\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED",
+                  "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}", NULL);
+    safari_status(&s, 1, 3000, "FAILED", NULL, "it has crashed");
+    char *rows = law_rows(&s.law, false);
+    cr_assert_str_empty(rows);
+    free(rows);
+    cr_assert(law_holds(&s.law, 50, 7));
+}
+
 Test(session_tracker, a_clock_more_than_a_day_ahead_does_not_move_stream_time)
 {
     const int64_t day = INT64_C(24) * 60 * MINUTE * 1000;
