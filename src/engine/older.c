@@ -120,6 +120,20 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
+/* Of those that are due by the time that was kept, each write has woken some; here are the rest. */
+static int wake_rest(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    struct pj_engine *engine = &rebuild->workers[0].engine;
+    engine->sweep_due = pj_writer_timed(engine->writer);
+    while (engine->sweep_due) {
+        if (pj_engine_stopping(engine))
+            return PJ_REBUILD_STOPPED;
+        if (pj_engine_sweep(engine, error) != 0)
+            return -1;
+    }
+    return PJ_REBUILD_FILLED;
+}
+
 int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     if (keep_stream_time(rebuild, error) != 0)
@@ -129,5 +143,5 @@ int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error)
         if (status != PJ_REBUILD_FILLED)
             return status;
     }
-    return PJ_REBUILD_FILLED;
+    return wake_rest(rebuild, error);
 }

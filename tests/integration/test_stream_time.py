@@ -98,3 +98,15 @@ def test_the_time_of_a_recording_counts(world, tmp_path):
     world.publish([more])
     world.catch_up(TRACKER)
     assert_right(world, [session, late, more])
+
+
+@pytest.mark.partitions(1)
+def test_facts_that_are_kept_expire_by_the_time_that_is_kept(world):
+    """The record that told the time is gone; there are more sessions than one page of facts."""
+    world.publish([opened(number) for number in range(4500)])
+    world.publish([events.telemetry("rate.limited", START + 31 * MINUTE)])
+    world.catch_up(TRACKER)
+    report = rebuilding.rebuild(
+        world, TRACKER, "--keep-older", "--from",
+        f"{events.COMMANDS}/0=0,{events.SESSIONS}/0=0,{events.TELEMETRY}/0=1")
+    assert report["differing_rows"] == 0
