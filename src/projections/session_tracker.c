@@ -172,7 +172,8 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
     const uint8_t *command = v[COMMAND_ID].uuid;
     const struct pj_value *session = &v[COMMAND_TARGET_SESSION_ID];
     bool wanted = about_sessions(&v[COMMAND_TYPE]);
-    if (wanted && check_platform(&v[COMMAND_PAYLOAD], error) != 0)
+    if (pj_text_is(&v[COMMAND_TYPE], "session.create") &&
+        check_platform(&v[COMMAND_PAYLOAD], error) != 0)
         return -1;
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {v[COMMAND_TYPE], wanted ? v[COMMAND_PAYLOAD] : pj_null(),

@@ -154,6 +154,17 @@ Test(session_tracker, a_platform_that_is_too_long_is_refused)
     free(rows);
 }
 
+Test(session_tracker, a_close_has_no_platform_that_could_be_too_long)
+{
+    char payload[200];
+    snprintf(payload, sizeof payload,
+             "{\"session_id\":\"00000000-0000-4000-8000-000000000007\",\"platform\":\"%060d\"}", 0);
+    safari_session_opened(&s, 7, 1000, "sora");
+    safari_submitted(&s, 1, 2000, "session.close", payload);
+    safari_status(&s, 1, 3000, "SUCCEEDED", NULL, NULL);
+    safari_expect(&s, "status=closed|");
+}
+
 Test(session_tracker, the_law)
 {
     safari_law_mixture(&s, 80, 3);
