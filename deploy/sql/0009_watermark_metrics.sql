@@ -1,12 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- What the watermark metrics say of extremes and quantiles: the cost of the one, and the exactness
--- of the other.
-
--- Consumers plan without scans of whole tables, which this one needs; so it looks so costly that
--- Postgres would compile it, for longer than it takes.
-ALTER FUNCTION projectionist.settle_watermark_metrics(TIMESTAMPTZ[], TEXT[], BOOLEAN[])
-    SET jit = off;
+-- Quantiles as exact as the histogram is.
 
 -- Times are whole milliseconds, so the greatest of a bin is what a share of them does not exceed:
 -- the bin's upper bound is no time of it, and for a time of 0 ms it is infinitely too many.

@@ -100,6 +100,11 @@ struct pj_fact_kind {
     size_t value_count;
 };
 
+/* The last two members of a const struct pj_fact_kind. */
+#define PJ_FACT_VALUES(...)                                                                        \
+    (const enum pj_type[]){__VA_ARGS__},                                                           \
+        sizeof((enum pj_type[]){__VA_ARGS__}) / sizeof(enum pj_type)
+
 struct pj_fact {
     uint16_t kind;      /* index into the entity kind's facts */
     uint8_t subkey[16]; /* tells facts of one kind apart; zero where there is only one */

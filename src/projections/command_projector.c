@@ -104,21 +104,19 @@ enum { L_STATUS, L_TERMINAL, L_RESULT, L_ERROR, L_AT, L_VALUES };
 
 static const struct pj_fact_kind command_facts[COMMAND_FACTS] = {
     [SUBMITTED] = {"submitted", PJ_LEAST,
-                   (const enum pj_type[]){PJ_TEXT, PJ_JSONB, PJ_TEXT, PJ_UUID, PJ_TEXT, PJ_TEXT,
-                                          PJ_JSONB, PJ_TIMESTAMPTZ},
-                   S_VALUES},
+                   PJ_FACT_VALUES(PJ_TEXT, PJ_JSONB, PJ_TEXT, PJ_UUID, PJ_TEXT, PJ_TEXT, PJ_JSONB,
+                                  PJ_TIMESTAMPTZ)},
     [LAST_STATUS] = {"last status", PJ_GREATEST,
-                     (const enum pj_type[]){PJ_TEXT, PJ_BOOL, PJ_JSONB, PJ_TEXT, PJ_TIMESTAMPTZ},
-                     L_VALUES},
-    [FIRST_RUNNING] = {"first running", PJ_LEAST, (const enum pj_type[]){PJ_TIMESTAMPTZ}, 1},
-    [FIRST_SEEN] = {"first seen", PJ_LEAST, (const enum pj_type[]){PJ_TIMESTAMPTZ}, 1},
+                     PJ_FACT_VALUES(PJ_TEXT, PJ_BOOL, PJ_JSONB, PJ_TEXT, PJ_TIMESTAMPTZ)},
+    [FIRST_RUNNING] = {"first running", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [FIRST_SEEN] = {"first seen", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
 };
 
 enum { CLAIM, KEY_FACTS };
 enum { K_KEY, K_CREATED_AT, K_VALUES };
 
 static const struct pj_fact_kind key_facts[KEY_FACTS] = {
-    [CLAIM] = {"claim", PJ_LEAST, (const enum pj_type[]){PJ_TEXT, PJ_TIMESTAMPTZ}, K_VALUES},
+    [CLAIM] = {"claim", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT, PJ_TIMESTAMPTZ)},
 };
 
 /* --- what an event means --------------------------------------------------------------------- */
@@ -140,22 +138,22 @@ static void observe_submitted(const struct pj_value *v, struct pj_observer *obse
     pj_keep(observer, COMMAND, v[COMMAND_ID].uuid, SUBMITTED, NULL, &order, submitted);
 }
 
-static void observe_status(const struct pj_value *v, const struct safari_status *status,
+static void observe_status(const struct pj_value *v, const struct safari_lifecycle *lifecycle,
                            struct pj_observer *observer)
 {
     const uint8_t *command = v[COMMAND_ID].uuid;
-    struct pj_order order = safari_lifecycle_order(&v[COMMAND_CURSOR], &v[COMMAND_EMITTED_AT],
-                                                   status->rank, &v[COMMAND_EVENT_ID]);
+    const struct pj_value *at = &v[COMMAND_EMITTED_AT];
     struct pj_value last[L_VALUES] = {
-        [L_STATUS] = pj_text(status->name), [L_TERMINAL] = pj_bool(status->rank == SAFARI_TERMINAL),
-        [L_RESULT] = v[COMMAND_RESULT],     [L_ERROR] = v[COMMAND_ERROR],
-        [L_AT] = v[COMMAND_EMITTED_AT],
+        [L_STATUS] = pj_text(lifecycle->status),
+        [L_TERMINAL] = pj_bool(lifecycle->rank == SAFARI_TERMINAL),
+        [L_RESULT] = v[COMMAND_RESULT],
+        [L_ERROR] = v[COMMAND_ERROR],
+        [L_AT] = *at,
     };
-    pj_keep(observer, COMMAND, command, LAST_STATUS, NULL, &order, last);
-    struct pj_order time = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
-    if (status->rank == SAFARI_RUNNING)
-        pj_keep(observer, COMMAND, command, FIRST_RUNNING, NULL, &time, &v[COMMAND_EMITTED_AT]);
-    pj_keep(observer, COMMAND, command, FIRST_SEEN, NULL, &time, &v[COMMAND_EMITTED_AT]);
+    pj_keep(observer, COMMAND, command, LAST_STATUS, NULL, &lifecycle->order, last);
+    if (lifecycle->rank == SAFARI_RUNNING)
+        pj_keep(observer, COMMAND, command, FIRST_RUNNING, NULL, &lifecycle->time, at);
+    pj_keep(observer, COMMAND, command, FIRST_SEEN, NULL, &lifecycle->time, at);
 }
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
@@ -166,10 +164,10 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         observe_submitted(v, observer);
         return 0;
     }
-    const struct safari_status *status;
-    if (safari_read_status(v, &status, error) != 0)
+    struct safari_lifecycle lifecycle;
+    if (safari_read_lifecycle(v, &lifecycle, error) != 0)
         return -1;
-    observe_status(v, status, observer);
+    observe_status(v, &lifecycle, observer);
     return 0;
 }
 

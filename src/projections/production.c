@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projections/production.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <uuid/uuid.h>
 
@@ -12,50 +11,24 @@ enum { S_TYPE, S_PAYLOAD, S_CREATED_AT };
 enum { T_STATUS, T_ENDED, T_RESULT, T_ERROR, T_AT };
 enum { DOWNLOADED_PATH, DOWNLOADED_SIZE };
 
-#define TYPES(...)                                                                                 \
-    (const enum pj_type[])                                                                         \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 const struct pj_fact_kind production_facts[PRODUCTION_FACTS] = {
-    [PRODUCTION_SUBMITTED] = {"submitted", PJ_LEAST, TYPES(PJ_TEXT, PJ_JSONB, PJ_TIMESTAMPTZ), 3},
+    [PRODUCTION_SUBMITTED] = {"submitted", PJ_LEAST,
+                              PJ_FACT_VALUES(PJ_TEXT, PJ_JSONB, PJ_TIMESTAMPTZ)},
     [PRODUCTION_STATUS] = {"status", PJ_GREATEST,
-                           TYPES(PJ_TEXT, PJ_BOOL, PJ_JSONB, PJ_TEXT, PJ_TIMESTAMPTZ), 5},
-    [PRODUCTION_FIRST_LIFECYCLE] = {"first lifecycle event", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [PRODUCTION_FIRST_TELEMETRY] = {"first telemetry", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [PRODUCTION_PROMPT] = {"prompt submitted", PJ_GREATEST, TYPES(PJ_TEXT, PJ_BOOL), 2},
-    [PRODUCTION_READY] = {"video ready", PJ_GREATEST, TYPES(PJ_TEXT), 1},
-    [PRODUCTION_DOWNLOADED] = {"video downloaded", PJ_GREATEST, TYPES(PJ_TEXT, PJ_BIGINT), 2},
-    [PRODUCTION_ATTEMPTED] = {"removal attempted", PJ_LEAST, TYPES(PJ_TEXT, PJ_TIMESTAMPTZ), 2},
+                           PJ_FACT_VALUES(PJ_TEXT, PJ_BOOL, PJ_JSONB, PJ_TEXT, PJ_TIMESTAMPTZ)},
+    [PRODUCTION_FIRST_LIFECYCLE] = {"first lifecycle event", PJ_LEAST,
+                                    PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [PRODUCTION_FIRST_TELEMETRY] = {"first telemetry", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [PRODUCTION_PROMPT] = {"prompt submitted", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT, PJ_BOOL)},
+    [PRODUCTION_READY] = {"video ready", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT)},
+    [PRODUCTION_DOWNLOADED] = {"video downloaded", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT, PJ_BIGINT)},
+    [PRODUCTION_ATTEMPTED] = {"removal attempted", PJ_LEAST,
+                              PJ_FACT_VALUES(PJ_TEXT, PJ_TIMESTAMPTZ)},
     [PRODUCTION_CLEANED] = {"video cleaned", PJ_GREATEST,
-                            TYPES(PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_TIMESTAMPTZ, PJ_BOOL), 5},
+                            PJ_FACT_VALUES(PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_TIMESTAMPTZ, PJ_BOOL)},
 };
 
 /* --- JSON ------------------------------------------------------------------------------------ */
-
-/* NULL where it is null (the engine has refused what is no JSON). */
-static json_t *parse(const struct pj_value *json)
-{
-    if (!json->present)
-        return NULL;
-    json_t *value = json_loadb(json->text.data, json->text.length, JSON_DECODE_ANY, NULL);
-    /* An integer beyond 64 bits must not hide the other members. */
-    return value != NULL ? value
-                         : json_loadb(json->text.data, json->text.length,
-                                      JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
-}
-
-/* JSON knows one kind of number: 9.0 is 9. Beyond 2^53 a real need not be what was written. */
-bool production_whole(const json_t *number, int64_t *value)
-{
-    double real = json_real_value(number);
-    bool whole = json_is_integer(number) ||
-                 (json_is_real(number) && fabs(real) <= 0x1p53 && real == floor(real));
-    if (whole)
-        *value = json_is_integer(number) ? json_integer_value(number) : (int64_t)real;
-    return whole;
-}
 
 static int check_prompts(const json_t *payload, struct pj_error *error)
 {
@@ -74,8 +47,7 @@ static bool is_batch(enum production_kind kind)
 }
 
 /* Of a submission, all that becomes a column; of a frame (kind unknown), the character. */
-static int check_payload(const struct pj_value *json, enum production_kind kind,
-                         struct pj_error *error)
+static int check_payload(const json_t *payload, enum production_kind kind, struct pj_error *error)
 {
     static const struct {
         const char *name;
@@ -86,71 +58,37 @@ static int check_payload(const struct pj_value *json, enum production_kind kind,
                    {"aspectRatio", 20},
                    {"method", 50}};
     size_t count = kind != PRODUCTION_UNKNOWN ? sizeof columns / sizeof columns[0] : 1;
-    if (!json->present)
-        return 0;
-    json_t *object = parse(json);
-    int status =
-        json_is_object(object) ? 0 : pj_error_set(error, PJ_POISON, "payload is not a JSON object");
-    for (size_t i = 0; status == 0 && i < count; i++)
-        status = safari_check_length(object, columns[i].name, columns[i].most_chars, error);
-    if (status == 0 && is_batch(kind))
-        status = check_prompts(object, error);
-    json_decref(object);
-    return status;
+    if (!json_is_object(payload))
+        return pj_error_set(error, PJ_POISON, "payload is not a JSON object");
+    for (size_t i = 0; i < count; i++) {
+        if (safari_check_length(payload, columns[i].name, columns[i].most_chars, error) != 0)
+            return -1;
+    }
+    return is_batch(kind) ? check_prompts(payload, error) : 0;
 }
 
-const json_t *production_member(const json_t *object, const char *name, const char *other)
+static struct pj_value path_or_none(struct pj_value text)
 {
-    const json_t *value = json_object_get(object, name);
-    return value == NULL && other != NULL ? json_object_get(object, other) : value;
-}
-
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t length = strlen(text);
-    size_t end = strlen(ending);
-    return length >= end && strcmp(text + length - end, ending) == 0;
-}
-
-/* An empty path is none: it names no file, and all that have one would be the same video. */
-static struct pj_value text_of(const json_t *object, const char *name, const char *other,
-                               char *(*alloc)(void *, size_t), void *context)
-{
-    const json_t *value = production_member(object, name, other);
-    struct pj_value text = pj_null();
-    size_t length = json_string_length(value);
-    if (!json_is_string(value) || (length == 0 && ends_with(name, "path")))
-        return text;
-    char *copy = alloc(context, length + 1);
-    memcpy(copy, json_string_value(value), length);
-    text.present = true;
-    text.text.data = copy;
-    text.text.length = length;
+    text.present = text.present && text.text.length > 0;
     return text;
 }
 
-static char *observer_alloc(void *observer, size_t size)
-{
-    return pj_observer_alloc(observer, size);
-}
-
-static char *derivation_alloc(void *derivation, size_t size)
-{
-    return pj_derivation_alloc(derivation, size);
-}
-
 struct pj_value production_text(const struct production *production, const json_t *object,
-                                const char *name, const char *other)
+                                const char *name, const char *camel_case)
 {
-    return text_of(object, name, other, derivation_alloc, production->derivation);
+    return pj_derivation_text(production->derivation, safari_member(object, name, camel_case));
 }
 
-struct pj_value production_number(const json_t *object, const char *name, const char *other)
+struct pj_value production_path(const struct production *production, const json_t *object,
+                                const char *name, const char *camel_case)
 {
-    int64_t value;
-    bool is_size = production_whole(production_member(object, name, other), &value) && value >= 0 &&
-                   value <= SIZE_MOST;
-    return is_size ? pj_bigint(value) : pj_null();
+    return path_or_none(production_text(production, object, name, camel_case));
+}
+
+struct pj_value production_size(const json_t *object, const char *name, const char *camel_case)
+{
+    struct pj_value size = pj_json_integer(safari_member(object, name, camel_case));
+    return size.integer >= 0 && size.integer <= SIZE_MOST ? size : pj_null();
 }
 
 /* --- observing commands ---------------------------------------------------------------------- */
@@ -177,7 +115,8 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
 {
     enum production_kind kind = kind_of(&v[COMMAND_TYPE]);
     bool counts = kind != PRODUCTION_OTHER;
-    if (counts && check_payload(&v[COMMAND_PAYLOAD], kind, error) != 0)
+    const json_t *payload = counts ? pj_observer_json(observer, &v[COMMAND_PAYLOAD]) : NULL;
+    if (counts && v[COMMAND_PAYLOAD].present && check_payload(payload, kind, error) != 0)
         return -1;
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {
@@ -195,22 +134,20 @@ int production_observe_command(const struct pj_event *event, struct pj_observer 
                                struct pj_error *error)
 {
     const struct pj_value *v = event->values;
-    const struct safari_status *status;
+    struct safari_lifecycle lifecycle;
     if (v[COMMAND_SUBMITTED].present)
         return observe_submitted(v, observer, error);
-    if (safari_read_status(v, &status, error) != 0)
+    if (safari_read_lifecycle(v, &lifecycle, error) != 0)
         return -1;
-    struct pj_order order = safari_lifecycle_order(&v[COMMAND_CURSOR], &v[COMMAND_EMITTED_AT],
-                                                   status->rank, &v[COMMAND_EVENT_ID]);
-    struct pj_order time = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value values[] = {
-        pj_text(status->name), pj_bool(status->rank == SAFARI_TERMINAL),
-        v[COMMAND_RESULT],     v[COMMAND_ERROR],
+        pj_text(lifecycle.status), pj_bool(lifecycle.rank == SAFARI_TERMINAL),
+        v[COMMAND_RESULT],         v[COMMAND_ERROR],
         v[COMMAND_EMITTED_AT],
     };
     const uint8_t *command = v[COMMAND_ID].uuid;
-    pj_keep(observer, 0, command, PRODUCTION_STATUS, NULL, &order, values);
-    pj_keep(observer, 0, command, PRODUCTION_FIRST_LIFECYCLE, NULL, &time, &v[COMMAND_EMITTED_AT]);
+    pj_keep(observer, 0, command, PRODUCTION_STATUS, NULL, &lifecycle.order, values);
+    pj_keep(observer, 0, command, PRODUCTION_FIRST_LIFECYCLE, NULL, &lifecycle.time,
+            &v[COMMAND_EMITTED_AT]);
     return 0;
 }
 
@@ -219,16 +156,23 @@ int production_observe_command(const struct pj_event *event, struct pj_observer 
 /* What the handler of one type of frame works with. */
 struct frame {
     const struct pj_value *values;
-    json_t *payload;
+    const json_t *payload;
     struct pj_observer *observer;
     struct pj_order order; /* among the frames of the command */
     uint8_t subkey[16];    /* of the index it is about */
     bool numbered;         /* it said which */
 };
 
-static struct pj_value frame_text(const struct frame *frame, const char *name, const char *other)
+static struct pj_value frame_text(const struct frame *frame, const char *name,
+                                  const char *camel_case)
 {
-    return text_of(frame->payload, name, other, observer_alloc, frame->observer);
+    return pj_observer_text(frame->observer, safari_member(frame->payload, name, camel_case));
+}
+
+static struct pj_value frame_path(const struct frame *frame, const char *name,
+                                  const char *camel_case)
+{
+    return path_or_none(frame_text(frame, name, camel_case));
 }
 
 static void keep(const struct frame *frame, enum production_fact fact,
@@ -254,9 +198,9 @@ static void on_ready(const struct frame *frame)
 static void on_downloaded(const struct frame *frame)
 {
     struct pj_value values[] = {
-        production_first(frame_text(frame, "file_path", "filePath"),
-                         frame_text(frame, "video_path", "videoPath")),
-        production_number(frame->payload, "file_size", "fileSize"),
+        production_first(frame_path(frame, "file_path", "filePath"),
+                         frame_path(frame, "video_path", "videoPath")),
+        production_size(frame->payload, "file_size", "fileSize"),
     };
     keep(frame, PRODUCTION_DOWNLOADED, values);
 }
@@ -264,7 +208,7 @@ static void on_downloaded(const struct frame *frame)
 static void on_attempted(const struct frame *frame)
 {
     const char *action = json_string_value(json_object_get(frame->payload, "action"));
-    struct pj_value values[] = {frame_text(frame, "input_path", "inputPath"),
+    struct pj_value values[] = {frame_path(frame, "input_path", "inputPath"),
                                 frame->values[TELEMETRY_EMITTED_AT]};
     if (action != NULL && strcmp(action, "WATERMARK_REMOVAL") == 0)
         keep(frame, PRODUCTION_ATTEMPTED, values);
@@ -273,16 +217,16 @@ static void on_attempted(const struct frame *frame)
 /* Wire v2 calls an output what it calls it in the result of a generate. */
 static struct pj_value cleaned_size(const json_t *object)
 {
-    return production_first(production_number(object, "file_size", "fileSize"),
-                            production_number(object, "cleaned_size", "cleanedSize"));
+    return production_first(production_size(object, "file_size", "fileSize"),
+                            production_size(object, "cleaned_size", "cleanedSize"));
 }
 
 static void on_cleaned(const struct frame *frame)
 {
     struct pj_value values[] = {
-        frame_text(frame, "input_path", "inputPath"),
-        production_first(frame_text(frame, "output_path", "outputPath"),
-                         frame_text(frame, "cleaned_path", "cleanedPath")),
+        frame_path(frame, "input_path", "inputPath"),
+        production_first(frame_path(frame, "output_path", "outputPath"),
+                         frame_path(frame, "cleaned_path", "cleanedPath")),
         cleaned_size(frame->payload),
         frame->values[TELEMETRY_EMITTED_AT],
         pj_bool(frame->numbered),
@@ -310,15 +254,15 @@ static void index_subkey(uint32_t index, uint8_t subkey[16])
 
 static int read_index(struct frame *frame, struct pj_error *error)
 {
-    const json_t *given = production_member(frame->payload, "batch_index", "batchIndex");
-    int64_t index;
+    const json_t *given = safari_member(frame->payload, "batch_index", "batchIndex");
+    struct pj_value index = pj_json_integer(given);
     frame->numbered = given != NULL && !json_is_null(given);
     if (!frame->numbered)
         return 0;
-    if (!production_whole(given, &index) || index < 0 || index > INDEX_MOST)
+    if (!index.present || index.integer < 0 || index.integer > INDEX_MOST)
         return pj_error_set(error, PJ_POISON, "batch_index is not a number from 0 to %d",
                             INDEX_MOST);
-    index_subkey((uint32_t)index, frame->subkey);
+    index_subkey((uint32_t)index.integer, frame->subkey);
     return 0;
 }
 
@@ -334,20 +278,20 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
         if (!pj_text_is(&v[TELEMETRY_TYPE], handlers[i].type))
             continue;
-        if (check_payload(&v[TELEMETRY_PAYLOAD], PRODUCTION_UNKNOWN, error) != 0)
+        const json_t *payload = pj_observer_json(observer, &v[TELEMETRY_PAYLOAD]);
+        if (v[TELEMETRY_PAYLOAD].present && check_payload(payload, PRODUCTION_UNKNOWN, error) != 0)
             return -1;
         struct frame frame = {
             .values = v,
-            .payload = parse(&v[TELEMETRY_PAYLOAD]),
+            .payload = payload,
             .observer = observer,
             .order = safari_lifecycle_order(&v[TELEMETRY_CURSOR], &v[TELEMETRY_EMITTED_AT],
                                             SAFARI_QUEUED, &v[TELEMETRY_EVENT_ID]),
         };
-        int status = handlers[i].numbered ? read_index(&frame, error) : 0;
-        if (status == 0)
-            handlers[i].handle(&frame);
-        json_decref(frame.payload);
-        return status;
+        if (handlers[i].numbered && read_index(&frame, error) != 0)
+            return -1;
+        handlers[i].handle(&frame);
+        return 0;
     }
     return 0;
 }
@@ -365,49 +309,43 @@ static bool any_numbered(const struct pj_entity *entity, enum production_fact fa
     return false;
 }
 
-void production_open(struct production *production, const struct pj_entity *entity,
-                     struct pj_derivation *derivation)
+struct production production_of(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     const struct pj_fact *submitted = pj_entity_fact(entity, PRODUCTION_SUBMITTED, NULL);
     const struct pj_fact *status = pj_entity_fact(entity, PRODUCTION_STATUS, NULL);
     const struct pj_fact *lifecycle = pj_entity_fact(entity, PRODUCTION_FIRST_LIFECYCLE, NULL);
     const struct pj_fact *telemetry = pj_entity_fact(entity, PRODUCTION_FIRST_TELEMETRY, NULL);
-    *production = (struct production){.entity = entity, .derivation = derivation};
-    production->kind = PRODUCTION_UNKNOWN;
+    struct production production = {
+        .entity = entity, .derivation = derivation, .kind = PRODUCTION_UNKNOWN};
     if (submitted != NULL) {
-        production->kind = kind_of(&submitted->values[S_TYPE]);
-        production->payload = parse(&submitted->values[S_PAYLOAD]);
-        production->created_at = submitted->values[S_CREATED_AT];
+        production.kind = kind_of(&submitted->values[S_TYPE]);
+        production.payload = pj_derivation_json(derivation, &submitted->values[S_PAYLOAD]);
+        production.created_at = submitted->values[S_CREATED_AT];
     } else if (lifecycle != NULL) {
-        production->created_at = lifecycle->values[0];
+        production.created_at = lifecycle->values[0];
     } else if (telemetry != NULL) {
-        production->created_at = telemetry->values[0];
+        production.created_at = telemetry->values[0];
     }
     if (status != NULL) {
         const struct pj_value *t = status->values;
-        production->ended = t[T_ENDED].boolean;
-        production->succeeded = pj_text_is(&t[T_STATUS], "SUCCEEDED");
-        production->status_order = status->order;
-        if (production->ended) {
-            production->result = parse(&t[T_RESULT]);
-            production->results = json_object_get(production->result, "results");
-            production->ended_at = t[T_AT];
-            production->error = t[T_ERROR];
+        production.ended = t[T_ENDED].boolean;
+        production.succeeded = pj_text_is(&t[T_STATUS], "SUCCEEDED");
+        production.status_order = status->order;
+        if (production.ended) {
+            production.result = pj_derivation_json(derivation, &t[T_RESULT]);
+            production.results = json_object_get(production.result, "results");
+            production.ended_at = t[T_AT];
+            production.error = t[T_ERROR];
         }
     }
-    if (!json_is_array(production->results))
-        production->results = NULL;
-    production->batch =
-        is_batch(production->kind) ||
-        (production->kind == PRODUCTION_UNKNOWN &&
-         (production->results != NULL || any_numbered(entity, PRODUCTION_PROMPT, PROMPT_NUMBERED) ||
+    if (!json_is_array(production.results))
+        production.results = NULL;
+    production.batch =
+        is_batch(production.kind) ||
+        (production.kind == PRODUCTION_UNKNOWN &&
+         (production.results != NULL || any_numbered(entity, PRODUCTION_PROMPT, PROMPT_NUMBERED) ||
           any_numbered(entity, PRODUCTION_CLEANED, CLEANED_NUMBERED)));
-}
-
-void production_close(struct production *production)
-{
-    json_decref(production->payload);
-    json_decref(production->result);
+    return production;
 }
 
 static uint32_t index_of(const struct pj_fact *fact)
@@ -470,8 +408,8 @@ static bool unknown_has_video(const struct production *production, uint32_t inde
     return index == 0 &&
            (pj_entity_fact(production->entity, PRODUCTION_DOWNLOADED, NULL) != NULL ||
             pj_entity_fact(production->entity, PRODUCTION_READY, NULL) != NULL ||
-            (production_text(production, result, "video_path", "videoPath").present &&
-             !production_text(production, result, "input_path", "inputPath").present));
+            (production_path(production, result, "video_path", "videoPath").present &&
+             !production_path(production, result, "input_path", "inputPath").present));
 }
 
 bool production_has_video(const struct production *production, uint32_t index)
@@ -541,10 +479,10 @@ struct pj_value production_raw_path(const struct production *production, uint32_
     if (!production->batch && index == 0) {
         path = fact_value(production, PRODUCTION_DOWNLOADED, 0, DOWNLOADED_PATH);
         path = production_first(
-            path, production_text(production, production->result, "video_path", "videoPath"));
+            path, production_path(production, production->result, "video_path", "videoPath"));
     }
     path = production_first(
-        path, production_text(production, production_item_result(production, index), "path", NULL));
+        path, production_path(production, production_item_result(production, index), "path", NULL));
     return production_first(path,
                             fact_value(production, PRODUCTION_CLEANED, index, CLEANED_INPUT_PATH));
 }
@@ -554,14 +492,14 @@ struct pj_value production_raw_size(const struct production *production, uint32_
     if (production->batch || index != 0)
         return pj_null();
     return production_first(fact_value(production, PRODUCTION_DOWNLOADED, 0, DOWNLOADED_SIZE),
-                            production_number(production->result, "file_size", "fileSize"));
+                            production_size(production->result, "file_size", "fileSize"));
 }
 
 struct pj_value production_clean_input(const struct production *production)
 {
     struct pj_value path = production_first(
-        production_text(production, production->payload, "input_path", "inputPath"),
-        production_text(production, production->result, "input_path", "inputPath"));
+        production_path(production, production->payload, "input_path", "inputPath"),
+        production_path(production, production->result, "input_path", "inputPath"));
     const struct pj_fact *attempted =
         pj_entity_fact(production->entity, PRODUCTION_ATTEMPTED, NULL);
     if (!path.present && attempted != NULL)
@@ -573,8 +511,8 @@ struct pj_value production_clean_input(const struct production *production)
 struct pj_value production_result_output(const struct production *production)
 {
     return production_first(
-        production_text(production, production->result, "output_path", "outputPath"),
-        production_text(production, production->result, "cleaned_path", "cleanedPath"));
+        production_path(production, production->result, "output_path", "outputPath"),
+        production_path(production, production->result, "cleaned_path", "cleanedPath"));
 }
 
 struct pj_value production_result_output_size(const struct production *production)
@@ -588,7 +526,7 @@ struct pj_value production_clean_output(const struct production *production)
         production_first(production_result_output(production),
                          fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_OUTPUT_PATH));
     return production_first(
-        path, production_text(production, production->payload, "output_path", "outputPath"));
+        path, production_path(production, production->payload, "output_path", "outputPath"));
 }
 
 struct pj_value production_clean_size(const struct production *production)

@@ -9,8 +9,6 @@
 
 #include "projections/safari.h"
 
-#include <jansson.h>
-
 enum production_fact {
     PRODUCTION_SUBMITTED,       /* the earliest submission */
     PRODUCTION_STATUS,          /* the winning lifecycle event */
@@ -46,10 +44,10 @@ struct production {
     const struct pj_entity *entity;
     struct pj_derivation *derivation;
     enum production_kind kind;
-    bool batch;      /* items are numbered by the batch's prompts */
-    json_t *payload; /* NULL: none */
-    json_t *result;  /* of the winning status, where it ended; NULL: none */
-    json_t *results; /* its results array; borrowed */
+    bool batch;            /* items are numbered by the batch's prompts */
+    const json_t *payload; /* NULL: none */
+    const json_t *result;  /* of the winning status, where it ended; NULL: none */
+    const json_t *results; /* its results array */
     struct pj_value created_at;
     bool ended, succeeded;
     struct pj_value ended_at; /* where it ended */
@@ -57,10 +55,8 @@ struct production {
     struct pj_order status_order;
 };
 
-/* Reads the facts; to be closed again. */
-void production_open(struct production *production, const struct pj_entity *entity,
-                     struct pj_derivation *derivation);
-void production_close(struct production *production);
+/* Reads the facts. */
+struct production production_of(const struct pj_entity *entity, struct pj_derivation *derivation);
 
 /* Calls `each` for every video that the command makes, as far as is known, in order. */
 void production_videos(const struct production *production,
@@ -95,14 +91,16 @@ struct pj_value production_clean_size(const struct production *production);
 struct pj_value production_result_output(const struct production *production);
 struct pj_value production_result_output_size(const struct production *production);
 
-/* Members of JSON objects; null where the object, the member or its type is missing. `other` is
- * the name on the other wire, or NULL. A number is a size: one that no file has is null, too. */
+/*
+ * Members of JSON objects, by their name on either wire; null where the object, the member or its
+ * type is missing. An empty path is none: it names no file, and all that have one would be the same
+ * video. A size that no file has is none, too.
+ */
 struct pj_value production_text(const struct production *production, const json_t *object,
-                                const char *name, const char *other);
-const json_t *production_member(const json_t *object, const char *name, const char *other);
-struct pj_value production_number(const json_t *object, const char *name, const char *other);
-/* Whether it is a whole number; then that. */
-bool production_whole(const json_t *number, int64_t *value) PJ_MUST_CHECK;
+                                const char *name, const char *camel_case);
+struct pj_value production_path(const struct production *production, const json_t *object,
+                                const char *name, const char *camel_case);
+struct pj_value production_size(const json_t *object, const char *name, const char *camel_case);
 /* results[index], or NULL. */
 const json_t *production_item_result(const struct production *production, uint32_t index);
 

@@ -56,27 +56,20 @@ const struct pj_field safari_session_fields[SESSION_FIELDS] = {
     [SESSION_CLOSED] = {"body.SessionClosed", PJ_BOOL},
 };
 
-const struct safari_status *safari_status_of(const struct pj_value *word)
-{
-    static const struct {
-        const char *word;
-        struct safari_status status;
-    } words[] = {
-        {"QUEUED", {"QUEUED", SAFARI_QUEUED}},
-        {"PENDING", {"QUEUED", SAFARI_QUEUED}},
-        {"RUNNING", {"RUNNING", SAFARI_RUNNING}},
-        {"POLLING", {"RUNNING", SAFARI_RUNNING}},
-        {"SUCCEEDED", {"SUCCEEDED", SAFARI_TERMINAL}},
-        {"FAILED", {"FAILED", SAFARI_TERMINAL}},
-        {"VERIFICATION_FAILED", {"FAILED", SAFARI_TERMINAL}},
-        {"CANCELLED", {"CANCELLED", SAFARI_TERMINAL}},
-    };
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (pj_text_is(word, words[i].word))
-            return &words[i].status;
-    }
-    return NULL;
-}
+static const struct word {
+    const char *word;
+    const char *status;
+    enum safari_rank rank;
+} words[] = {
+    {"QUEUED", "QUEUED", SAFARI_QUEUED},
+    {"PENDING", "QUEUED", SAFARI_QUEUED},
+    {"RUNNING", "RUNNING", SAFARI_RUNNING},
+    {"POLLING", "RUNNING", SAFARI_RUNNING},
+    {"SUCCEEDED", "SUCCEEDED", SAFARI_TERMINAL},
+    {"FAILED", "FAILED", SAFARI_TERMINAL},
+    {"VERIFICATION_FAILED", "FAILED", SAFARI_TERMINAL},
+    {"CANCELLED", "CANCELLED", SAFARI_TERMINAL},
+};
 
 /* Digits up to `end`; at most 18, so that it fits. */
 static bool digits(const char *at, const char *end, int64_t *value)
@@ -131,18 +124,33 @@ struct pj_order safari_time_order(const struct pj_value *at, const struct pj_val
     return order;
 }
 
-int safari_read_status(const struct pj_value *values, const struct safari_status **status,
-                       struct pj_error *error)
+int safari_read_lifecycle(const struct pj_value *values, struct safari_lifecycle *lifecycle,
+                          struct pj_error *error)
 {
     const struct pj_value *word = &values[COMMAND_STATUS];
+    const struct pj_value *at = &values[COMMAND_EMITTED_AT];
+    const struct pj_value *event_id = &values[COMMAND_EVENT_ID];
     if (!values[COMMAND_STATUS_CHANGED].present)
         return pj_error_set(error, PJ_POISON,
                             "body is neither CommandSubmitted nor CommandStatusChanged");
-    *status = safari_status_of(word);
-    if (*status != NULL)
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (!pj_text_is(word, words[i].word))
+            continue;
+        lifecycle->status = words[i].status;
+        lifecycle->rank = words[i].rank;
+        lifecycle->order =
+            safari_lifecycle_order(&values[COMMAND_CURSOR], at, lifecycle->rank, event_id);
+        lifecycle->time = safari_time_order(at, event_id);
         return 0;
+    }
     return pj_error_set(error, PJ_POISON, "status \"%.*s\" is not a known word",
                         (int)(word->text.length < 64 ? word->text.length : 64), word->text.data);
+}
+
+const json_t *safari_member(const json_t *object, const char *name, const char *camel_case)
+{
+    const json_t *value = json_object_get(object, name);
+    return value != NULL ? value : json_object_get(object, camel_case);
 }
 
 int safari_check_length(const json_t *object, const char *name, size_t most_chars,

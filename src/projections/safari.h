@@ -6,9 +6,8 @@
 #ifndef PJ_PROJECTIONS_SAFARI_H
 #define PJ_PROJECTIONS_SAFARI_H
 
+#include "projectionist/json.h"
 #include "projectionist/projection.h"
-
-#include <jansson.h>
 
 /* --- safari.commands ------------------------------------------------------------------------- */
 
@@ -100,14 +99,6 @@ extern const struct pj_field safari_session_fields[SESSION_FIELDS];
 
 enum safari_rank { SAFARI_QUEUED, SAFARI_RUNNING, SAFARI_TERMINAL };
 
-struct safari_status {
-    const char *name; /* as the tables hold it */
-    enum safari_rank rank;
-};
-
-/* The status of a word of either wire; NULL for an unknown word. */
-const struct safari_status *safari_status_of(const struct pj_value *word);
-
 /*
  * Where a lifecycle event stands among those of its command: by (ms, counter) of its cursor, or by
  * emitted_at where it has none; then emitted_at, then rank, then event id. One order for both
@@ -117,9 +108,21 @@ struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
                                        const struct pj_value *emitted_at, enum safari_rank rank,
                                        const struct pj_value *event_id);
 
-/* Fails, as a dead letter, where the body's status is no known word. */
-int safari_read_status(const struct pj_value *values, const struct safari_status **status,
-                       struct pj_error *error) PJ_MUST_CHECK;
+/* A CommandStatusChanged. */
+struct safari_lifecycle {
+    const char *status; /* as the tables hold it, whichever wire's word it was */
+    enum safari_rank rank;
+    struct pj_order order; /* safari_lifecycle_order */
+    struct pj_order time;  /* safari_time_order */
+};
+
+/* Fails, as a dead letter, where the status is no known word. */
+int safari_read_lifecycle(const struct pj_value *values, struct safari_lifecycle *lifecycle,
+                          struct pj_error *error) PJ_MUST_CHECK;
+
+/* A member of a JSON object by its name on either wire (camel_case NULL: it has one name only);
+ * NULL where there is none, or no object. */
+const json_t *safari_member(const json_t *object, const char *name, const char *camel_case);
 
 /* Fails, as a dead letter, where the text member of a payload is longer than its column, which
  * would refuse it only when it is written, and so not always. The object may be NULL. */

@@ -10,8 +10,6 @@
 #include "projections/safari.h"
 #include "schemas.h"
 
-#include <jansson.h>
-
 /* --- the table ------------------------------------------------------------------------------- */
 
 enum {
@@ -50,12 +48,6 @@ static const struct pj_table sessions = {
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-#define TYPES(...)                                                                                 \
-    (const enum pj_type[])                                                                         \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 enum { COMMAND, SESSION, ENTITIES };
 
 enum {
@@ -71,11 +63,12 @@ enum { L_SUCCEEDED, L_RESULT, L_AT };
 
 static const struct pj_fact_kind command_facts[COMMAND_FACTS] = {
     [COMMAND_SUBMISSION] = {"submitted", PJ_LEAST,
-                            TYPES(PJ_TEXT, PJ_JSONB, PJ_UUID, PJ_UUID, PJ_TEXT), 5},
-    [COMMAND_LAST] = {"last status", PJ_GREATEST, TYPES(PJ_BOOL, PJ_JSONB, PJ_TIMESTAMPTZ), 3},
-    [COMMAND_SESSION] = {"session it acts in", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [COMMAND_FIRST_EVENT] = {"first lifecycle event", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [COMMAND_LAST_EVENT] = {"last lifecycle event", PJ_GREATEST, TYPES(PJ_TIMESTAMPTZ), 1},
+                            PJ_FACT_VALUES(PJ_TEXT, PJ_JSONB, PJ_UUID, PJ_UUID, PJ_TEXT)},
+    [COMMAND_LAST] = {"last status", PJ_GREATEST,
+                      PJ_FACT_VALUES(PJ_BOOL, PJ_JSONB, PJ_TIMESTAMPTZ)},
+    [COMMAND_SESSION] = {"session it acts in", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [COMMAND_FIRST_EVENT] = {"first lifecycle event", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [COMMAND_LAST_EVENT] = {"last lifecycle event", PJ_GREATEST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
 };
 
 enum {
@@ -92,15 +85,15 @@ enum { O_PLATFORM, O_ACCOUNT_ID, O_BROWSER_PID, O_METADATA, O_AT };
 enum { Q_PLATFORM, Q_ACCOUNT_ID, Q_AT };
 
 static const struct pj_fact_kind session_facts[SESSION_FACTS] = {
-    [SESSION_OPEN] = {"opened", PJ_LEAST, TYPES(PJ_TEXT, PJ_UUID, PJ_INT, PJ_JSONB, PJ_TIMESTAMPTZ),
-                      5},
+    [SESSION_OPEN] = {"opened", PJ_LEAST,
+                      PJ_FACT_VALUES(PJ_TEXT, PJ_UUID, PJ_INT, PJ_JSONB, PJ_TIMESTAMPTZ)},
     [SESSION_OPEN_BY_COMMAND] = {"opened by a command", PJ_LEAST,
-                                 TYPES(PJ_TEXT, PJ_UUID, PJ_TIMESTAMPTZ), 3},
-    [SESSION_CLOSE] = {"closed", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [SESSION_CLOSE_BY_COMMAND] = {"closed by a command", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [SESSION_FIRST_ACTIVITY] = {"first activity", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [SESSION_LAST_ACTIVITY] = {"last activity", PJ_GREATEST, TYPES(PJ_TIMESTAMPTZ), 1},
-    [SESSION_FIRST_PLATFORM] = {"first platform", PJ_LEAST, TYPES(PJ_TEXT), 1},
+                                 PJ_FACT_VALUES(PJ_TEXT, PJ_UUID, PJ_TIMESTAMPTZ)},
+    [SESSION_CLOSE] = {"closed", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [SESSION_CLOSE_BY_COMMAND] = {"closed by a command", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [SESSION_FIRST_ACTIVITY] = {"first activity", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [SESSION_LAST_ACTIVITY] = {"last activity", PJ_GREATEST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+    [SESSION_FIRST_PLATFORM] = {"first platform", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT)},
 };
 
 /* --- what events mean ------------------------------------------------------------------------ */
@@ -152,20 +145,6 @@ static bool about_sessions(const struct pj_value *type)
     return pj_text_is(type, "session.create") || pj_text_is(type, "session.close");
 }
 
-static json_t *parse(const struct pj_value *json)
-{
-    return json->present ? json_loadb(json->text.data, json->text.length, JSON_DECODE_ANY, NULL)
-                         : NULL;
-}
-
-static int check_platform(const struct pj_value *payload, struct pj_error *error)
-{
-    json_t *object = parse(payload);
-    int status = safari_check_length(object, "platform", 50, error);
-    json_decref(object);
-    return status;
-}
-
 static int observe_submitted(const struct pj_value *v, struct pj_observer *observer,
                              struct pj_error *error)
 {
@@ -173,7 +152,8 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
     const struct pj_value *session = &v[COMMAND_TARGET_SESSION_ID];
     bool wanted = about_sessions(&v[COMMAND_TYPE]);
     if (pj_text_is(&v[COMMAND_TYPE], "session.create") &&
-        check_platform(&v[COMMAND_PAYLOAD], error) != 0)
+        safari_check_length(pj_observer_json(observer, &v[COMMAND_PAYLOAD]), "platform", 50,
+                            error) != 0)
         return -1;
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {v[COMMAND_TYPE], wanted ? v[COMMAND_PAYLOAD] : pj_null(),
@@ -194,19 +174,18 @@ static int observe_command(const struct pj_event *event, struct pj_observer *obs
 {
     const struct pj_value *v = event->values;
     const uint8_t *command = v[COMMAND_ID].uuid;
-    const struct safari_status *status;
+    struct safari_lifecycle lifecycle;
     if (v[COMMAND_SUBMITTED].present)
         return observe_submitted(v, observer, error);
-    if (safari_read_status(v, &status, error) != 0)
+    if (safari_read_lifecycle(v, &lifecycle, error) != 0)
         return -1;
-    struct pj_order order = safari_lifecycle_order(&v[COMMAND_CURSOR], &v[COMMAND_EMITTED_AT],
-                                                   status->rank, &v[COMMAND_EVENT_ID]);
-    struct pj_order time = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
-    struct pj_value last[] = {pj_bool(strcmp(status->name, "SUCCEEDED") == 0), v[COMMAND_RESULT],
-                              v[COMMAND_EMITTED_AT]};
-    pj_keep(observer, COMMAND, command, COMMAND_LAST, NULL, &order, last);
-    pj_keep(observer, COMMAND, command, COMMAND_FIRST_EVENT, NULL, &time, &v[COMMAND_EMITTED_AT]);
-    pj_keep(observer, COMMAND, command, COMMAND_LAST_EVENT, NULL, &time, &v[COMMAND_EMITTED_AT]);
+    struct pj_value last[] = {pj_bool(strcmp(lifecycle.status, "SUCCEEDED") == 0),
+                              v[COMMAND_RESULT], v[COMMAND_EMITTED_AT]};
+    pj_keep(observer, COMMAND, command, COMMAND_LAST, NULL, &lifecycle.order, last);
+    pj_keep(observer, COMMAND, command, COMMAND_FIRST_EVENT, NULL, &lifecycle.time,
+            &v[COMMAND_EMITTED_AT]);
+    pj_keep(observer, COMMAND, command, COMMAND_LAST_EVENT, NULL, &lifecycle.time,
+            &v[COMMAND_EMITTED_AT]);
     return 0;
 }
 
@@ -214,29 +193,18 @@ static int observe_command(const struct pj_event *event, struct pj_observer *obs
 
 static struct pj_value uuid_member(const json_t *object, const char *name)
 {
-    uint8_t uuid[16];
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL && pj_uuid_parse(text, strlen(text), uuid) ? pj_uuid(uuid) : pj_null();
-}
-
-static struct pj_value text_member(const json_t *object, const char *name,
-                                   struct pj_derivation *derivation)
-{
-    const json_t *value = json_object_get(object, name);
-    if (!json_is_string(value))
-        return pj_null();
-    size_t size = json_string_length(value) + 1;
-    return pj_text(memcpy(pj_derivation_alloc(derivation, size), json_string_value(value), size));
+    return pj_json_uuid(json_object_get(object, name));
 }
 
 static void derive_create(const struct pj_entity *entity, const struct pj_value *submitted,
                           const struct pj_value *last, struct pj_derivation *derivation)
 {
-    json_t *payload = parse(&submitted[S_PAYLOAD]);
-    json_t *result = parse(&last[L_RESULT]);
+    const json_t *payload = pj_derivation_json(derivation, &submitted[S_PAYLOAD]);
+    const json_t *result = pj_derivation_json(derivation, &last[L_RESULT]);
     struct pj_value session = uuid_member(result, "session_id");
-    struct pj_value opened[] = {text_member(payload, "platform", derivation),
-                                uuid_member(payload, "account_id"), last[L_AT]};
+    struct pj_value opened[] = {
+        pj_derivation_text(derivation, json_object_get(payload, "platform")),
+        uuid_member(payload, "account_id"), last[L_AT]};
     if (!opened[Q_PLATFORM].present)
         opened[Q_PLATFORM] = submitted[S_PLATFORM];
     if (!opened[Q_ACCOUNT_ID].present)
@@ -244,21 +212,18 @@ static void derive_create(const struct pj_entity *entity, const struct pj_value 
     if (session.present)
         pj_contribute(derivation, SESSION, session.uuid, SESSION_OPEN_BY_COMMAND,
                       pj_entity_key(entity), opened);
-    json_decref(payload);
-    json_decref(result);
 }
 
 static void derive_close(const struct pj_entity *entity, const struct pj_value *submitted,
                          const struct pj_value *last, struct pj_derivation *derivation)
 {
-    json_t *payload = parse(&submitted[S_PAYLOAD]);
+    const json_t *payload = pj_derivation_json(derivation, &submitted[S_PAYLOAD]);
     struct pj_value session = submitted[S_SESSION_ID];
     if (!session.present)
         session = uuid_member(payload, "session_id");
     if (session.present)
         pj_contribute(derivation, SESSION, session.uuid, SESSION_CLOSE_BY_COMMAND,
                       pj_entity_key(entity), &last[L_AT]);
-    json_decref(payload);
 }
 
 static void derive_command(const struct pj_entity *entity, struct pj_derivation *derivation)

@@ -64,21 +64,15 @@ static const struct pj_table videos = {
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-#define TYPES(...)                                                                                 \
-    (const enum pj_type[])                                                                         \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 enum { PRODUCTION, PATH, VIDEO, ENTITIES };
 
 enum { PATH_VIDEO, PATH_CLEAN, PATH_FACTS };
 enum { CLEAN_OUTPUT, CLEAN_SIZE, CLEAN_MS, CLEAN_COUNTER, CLEAN_EMITTED_AT, CLEAN_EVENT };
 
 static const struct pj_fact_kind path_facts[PATH_FACTS] = {
-    [PATH_VIDEO] = {"video of this path", PJ_LEAST, TYPES(PJ_BOOL), 1},
+    [PATH_VIDEO] = {"video of this path", PJ_LEAST, PJ_FACT_VALUES(PJ_BOOL)},
     [PATH_CLEAN] = {"clean of this path", PJ_LEAST,
-                    TYPES(PJ_TEXT, PJ_BIGINT, PJ_BIGINT, PJ_BIGINT, PJ_BIGINT, PJ_UUID), 6},
+                    PJ_FACT_VALUES(PJ_TEXT, PJ_BIGINT, PJ_BIGINT, PJ_BIGINT, PJ_BIGINT, PJ_UUID)},
 };
 
 enum { VIDEO_BASE, VIDEO_CLEANED, VIDEO_FACTS };
@@ -101,10 +95,9 @@ enum {
 
 static const struct pj_fact_kind video_facts[VIDEO_FACTS] = {
     [VIDEO_BASE] = {"what its command says", PJ_LEAST,
-                    TYPES(PJ_UUID, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_TEXT,
-                          PJ_BIGINT, PJ_BOOL, PJ_BOOL, PJ_JSONB, PJ_TIMESTAMPTZ),
-                    B_VALUES},
-    [VIDEO_CLEANED] = {"what a clean made of it", PJ_LEAST, TYPES(PJ_TEXT, PJ_BIGINT), 2},
+                    PJ_FACT_VALUES(PJ_UUID, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_BIGINT,
+                                   PJ_TEXT, PJ_BIGINT, PJ_BOOL, PJ_BOOL, PJ_JSONB, PJ_TIMESTAMPTZ)},
+    [VIDEO_CLEANED] = {"what a clean made of it", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT, PJ_BIGINT)},
 };
 
 /* --- a production's videos ------------------------------------------------------------------- */
@@ -127,7 +120,7 @@ static struct pj_value metadata(const struct production *production, uint32_t in
     const struct pj_fact *ready = pj_entity_fact(production->entity, PRODUCTION_READY, NULL);
     if (!production->batch) {
         clean_error = production_text(production, production->result, "clean_error", "cleanError");
-        duration = production_member(production->result, "duration_ms", "durationMs");
+        duration = safari_member(production->result, "duration_ms", "durationMs");
         if (ready != NULL)
             url = ready->values[0];
     } else {
@@ -139,9 +132,9 @@ static struct pj_value metadata(const struct production *production, uint32_t in
     set_text(object, "clean_error", &clean_error);
     set_text(object, "error", &error);
     set_text(object, "video_url", &url);
-    int64_t whole;
-    if (production_whole(duration, &whole))
-        json_object_set_new(object, "duration_ms", json_integer(whole));
+    struct pj_value whole = pj_json_integer(duration);
+    if (whole.present)
+        json_object_set_new(object, "duration_ms", json_integer(whole.integer));
     else if (json_is_real(duration))
         json_object_set_new(object, "duration_ms", json_real(json_real_value(duration)));
     struct pj_value value = pj_null();
@@ -157,15 +150,10 @@ static struct pj_value metadata(const struct production *production, uint32_t in
 
 static struct pj_value prompt(const struct production *production, uint32_t index)
 {
+    if (!production->batch)
+        return production_text(production, production->payload, "prompt", "prompt");
     const json_t *prompts = json_object_get(production->payload, "prompts");
-    const json_t *numbered = production->batch ? json_array_get(prompts, index) : NULL;
-    if (!json_is_string(numbered))
-        return production->batch ? pj_null()
-                                 : production_text(production, production->payload, "prompt", NULL);
-    json_t *wrapped = json_pack("{s:O}", "prompt", numbered);
-    struct pj_value text = production_text(production, wrapped, "prompt", NULL);
-    json_decref(wrapped);
-    return text;
+    return pj_derivation_text(production->derivation, json_array_get(prompts, index));
 }
 
 static void derive_video_of(const struct production *production, uint32_t index, void *context)
@@ -197,15 +185,15 @@ static void derive_video_of(const struct production *production, uint32_t index,
     }
     if (!production->batch)
         base[B_CLEANED_PATH] =
-            production_first(base[B_CLEANED_PATH], production_text(production, production->result,
+            production_first(base[B_CLEANED_PATH], production_path(production, production->result,
                                                                    "cleaned_path", "cleanedPath"));
     if (!production->batch && base[B_CLEANED_PATH].present)
         base[B_CLEANED_SIZE] =
             production_first(base[B_CLEANED_SIZE],
-                             production_number(production->result, "cleaned_size", "cleanedSize"));
+                             production_size(production->result, "cleaned_size", "cleanedSize"));
     /* As with the raw path: a result that lists items may belong to a command of any type. */
     base[B_CLEANED_PATH] = production_first(
-        base[B_CLEANED_PATH], production_text(production, item, "cleaned_path", "cleanedPath"));
+        base[B_CLEANED_PATH], production_path(production, item, "cleaned_path", "cleanedPath"));
     uint8_t id[16];
     production_video_id(production, index, id);
     pj_contribute(production->derivation, VIDEO, id, VIDEO_BASE, NULL, base);
@@ -240,12 +228,10 @@ static void derive_clean(const struct production *production)
 
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
-    struct production production;
-    production_open(&production, entity, derivation);
+    struct production production = production_of(entity, derivation);
     production_videos(&production, derive_video_of, NULL);
     if (production.kind == PRODUCTION_CLEAN)
         derive_clean(&production);
-    production_close(&production);
 }
 
 /* --- where videos and cleans meet ------------------------------------------------------------ */

@@ -98,20 +98,14 @@ static const struct pj_table metrics = {
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-#define TYPES(...)                                                                                 \
-    (const enum pj_type[])                                                                         \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 enum { PRODUCTION, PATH, REMOVAL, ENTITIES };
 
 enum { PATH_VIDEO, PATH_REMOVAL, PATH_FACTS };
 enum { VIDEO_CREATED_AT, VIDEO_RAW_SIZE };
 
 static const struct pj_fact_kind path_facts[PATH_FACTS] = {
-    [PATH_VIDEO] = {"video of this path", PJ_LEAST, TYPES(PJ_TIMESTAMPTZ, PJ_BIGINT), 2},
-    [PATH_REMOVAL] = {"removal that reads it", PJ_LEAST, TYPES(PJ_BOOL), 1},
+    [PATH_VIDEO] = {"video of this path", PJ_LEAST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ, PJ_BIGINT)},
+    [PATH_REMOVAL] = {"removal that reads it", PJ_LEAST, PJ_FACT_VALUES(PJ_BOOL)},
 };
 
 enum { REMOVAL_BASE, REMOVAL_VIDEO, REMOVAL_FACTS };
@@ -133,10 +127,9 @@ enum { J_VIDEO_ID, J_RAW_SIZE };
 
 static const struct pj_fact_kind removal_facts[REMOVAL_FACTS] = {
     [REMOVAL_BASE] = {"what its command says", PJ_LEAST,
-                      TYPES(PJ_UUID, PJ_UUID, PJ_TEXT, PJ_BIGINT, PJ_TEXT, PJ_BIGINT, PJ_TEXT,
-                            PJ_INT, PJ_TEXT, PJ_TIMESTAMPTZ, PJ_TIMESTAMPTZ),
-                      B_VALUES},
-    [REMOVAL_VIDEO] = {"the video of its path", PJ_LEAST, TYPES(PJ_UUID, PJ_BIGINT), 2},
+                      PJ_FACT_VALUES(PJ_UUID, PJ_UUID, PJ_TEXT, PJ_BIGINT, PJ_TEXT, PJ_BIGINT,
+                                     PJ_TEXT, PJ_INT, PJ_TEXT, PJ_TIMESTAMPTZ, PJ_TIMESTAMPTZ)},
+    [REMOVAL_VIDEO] = {"the video of its path", PJ_LEAST, PJ_FACT_VALUES(PJ_UUID, PJ_BIGINT)},
 };
 
 /* --- a production's removals ----------------------------------------------------------------- */
@@ -160,15 +153,27 @@ static struct removal removal_of(const struct production *production, uint32_t i
     return removal;
 }
 
-static struct pj_value item_text(const struct removal *removal, const char *name, const char *other)
+static struct pj_value item_text(const struct removal *removal, const char *name)
 {
-    return production_text(removal->production, removal->item, name, other);
+    return production_text(removal->production, removal->item, name, NULL);
+}
+
+static struct pj_value item_path(const struct removal *removal, const char *name,
+                                 const char *camel_case)
+{
+    return production_path(removal->production, removal->item, name, camel_case);
 }
 
 static struct pj_value result_text(const struct removal *removal, const char *name,
-                                   const char *other)
+                                   const char *camel_case)
 {
-    return production_text(removal->production, removal->production->result, name, other);
+    return production_text(removal->production, removal->production->result, name, camel_case);
+}
+
+static struct pj_value result_path(const struct removal *removal, const char *name,
+                                   const char *camel_case)
+{
+    return production_path(removal->production, removal->production->result, name, camel_case);
 }
 
 static bool known(const struct removal *removal)
@@ -179,13 +184,12 @@ static bool known(const struct removal *removal)
     case PRODUCTION_GENERATE_CLEAN:
         return removal->index == 0 &&
                (removal->attempted != NULL || removal->cleaned != NULL ||
-                result_text(removal, "cleaned_path", "cleanedPath").present ||
+                result_path(removal, "cleaned_path", "cleanedPath").present ||
                 result_text(removal, "clean_error", "cleanError").present);
     case PRODUCTION_BATCH_CLEAN:
         return removal->cleaned != NULL ||
-               item_text(removal, "cleaned_path", "cleanedPath").present ||
-               (item_text(removal, "path", NULL).present &&
-                item_text(removal, "error", NULL).present);
+               item_path(removal, "cleaned_path", "cleanedPath").present ||
+               (item_path(removal, "path", NULL).present && item_text(removal, "error").present);
     case PRODUCTION_UNKNOWN:
         return removal->attempted != NULL || removal->cleaned != NULL;
     case PRODUCTION_GENERATE:
@@ -209,7 +213,7 @@ static struct pj_value input_path(const struct removal *removal)
     if (production->kind == PRODUCTION_GENERATE_CLEAN)
         path = production_first(path, production_raw_path(production, 0));
     if (production->kind == PRODUCTION_BATCH_CLEAN)
-        path = production_first(path, item_text(removal, "path", NULL));
+        path = production_first(path, item_path(removal, "path", NULL));
     return path;
 }
 
@@ -219,14 +223,14 @@ static void read_unknown_result(const struct removal *removal, struct pj_value *
 {
     const struct production *production = removal->production;
     if (production->batch) {
-        *path = item_text(removal, "cleaned_path", "cleanedPath");
+        *path = item_path(removal, "cleaned_path", "cleanedPath");
         return;
     }
-    *path = result_text(removal, "cleaned_path", "cleanedPath");
-    *size = production_number(production->result, "cleaned_size", "cleanedSize");
+    *path = result_path(removal, "cleaned_path", "cleanedPath");
+    *size = production_size(production->result, "cleaned_size", "cleanedSize");
     if (!path->present && production->succeeded) {
-        *path = result_text(removal, "output_path", "outputPath");
-        *size = production_number(production->result, "file_size", "fileSize");
+        *path = result_path(removal, "output_path", "outputPath");
+        *size = production_size(production->result, "file_size", "fileSize");
     }
 }
 
@@ -235,11 +239,11 @@ static void read_result(const struct removal *removal, struct pj_value *path, st
     const struct production *production = removal->production;
     switch (production->kind) {
     case PRODUCTION_GENERATE_CLEAN:
-        *path = result_text(removal, "cleaned_path", "cleanedPath");
-        *size = production_number(production->result, "cleaned_size", "cleanedSize");
+        *path = result_path(removal, "cleaned_path", "cleanedPath");
+        *size = production_size(production->result, "cleaned_size", "cleanedSize");
         break;
     case PRODUCTION_BATCH_CLEAN:
-        *path = item_text(removal, "cleaned_path", "cleanedPath");
+        *path = item_path(removal, "cleaned_path", "cleanedPath");
         break;
     case PRODUCTION_CLEAN:
         if (production->succeeded) {
@@ -274,7 +278,7 @@ static struct pj_value failure(const struct removal *removal)
         (production->kind == PRODUCTION_UNKNOWN && !production->batch))
         error = result_text(removal, "clean_error", "cleanError");
     if (production->kind == PRODUCTION_BATCH_CLEAN || production->kind == PRODUCTION_UNKNOWN)
-        error = production_first(error, item_text(removal, "error", NULL));
+        error = production_first(error, item_text(removal, "error"));
     return production_first(error, production->error);
 }
 
@@ -362,13 +366,11 @@ static void derive_video_of(const struct production *production, uint32_t index,
 
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
-    struct production production;
-    production_open(&production, entity, derivation);
+    struct production production = production_of(entity, derivation);
     uint32_t count = production_bound(&production);
     production_videos(&production, derive_video_of, NULL);
     for (uint32_t index = 0; index < count; index++)
         derive_removal_of(&production, index);
-    production_close(&production);
 }
 
 /* --- where removals and videos meet ---------------------------------------------------------- */

@@ -54,16 +54,15 @@ enum { SUBMITTED, LAST_STATUS, COMMAND_FACTS };
 enum { S_PLATFORM, S_AT, S_VALUES };
 
 static const struct pj_fact_kind command_facts[COMMAND_FACTS] = {
-    [SUBMITTED] = {"submitted", PJ_LEAST, (const enum pj_type[]){PJ_TEXT, PJ_TIMESTAMPTZ},
-                   S_VALUES},
-    [LAST_STATUS] = {"last status", PJ_GREATEST, (const enum pj_type[]){PJ_TEXT}, 1},
+    [SUBMITTED] = {"submitted", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT, PJ_TIMESTAMPTZ)},
+    [LAST_STATUS] = {"last status", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT)},
 };
 
 enum { LAST_COMMAND, PLATFORM_FACTS };
 
 static const struct pj_fact_kind platform_facts[PLATFORM_FACTS] = {
     [LAST_COMMAND] = {"last command", PJ_GREATEST,
-                      (const enum pj_type[]){PJ_TEXT, PJ_UUID, PJ_TEXT, PJ_TIMESTAMPTZ}, L_COLUMNS},
+                      PJ_FACT_VALUES(PJ_TEXT, PJ_UUID, PJ_TEXT, PJ_TIMESTAMPTZ)},
 };
 
 /* --- what an event means --------------------------------------------------------------------- */
@@ -98,13 +97,11 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         observe_submitted(v, observer);
         return 0;
     }
-    const struct safari_status *status;
-    if (safari_read_status(v, &status, error) != 0)
+    struct safari_lifecycle lifecycle;
+    if (safari_read_lifecycle(v, &lifecycle, error) != 0)
         return -1;
-    struct pj_order order = safari_lifecycle_order(&v[COMMAND_CURSOR], &v[COMMAND_EMITTED_AT],
-                                                   status->rank, &v[COMMAND_EVENT_ID]);
-    struct pj_value name = pj_text(status->name);
-    pj_keep(observer, COMMAND, v[COMMAND_ID].uuid, LAST_STATUS, NULL, &order, &name);
+    struct pj_value status = pj_text(lifecycle.status);
+    pj_keep(observer, COMMAND, v[COMMAND_ID].uuid, LAST_STATUS, NULL, &lifecycle.order, &status);
     return 0;
 }
 
