@@ -99,6 +99,13 @@ void safari_expect(const struct safari_law *s, const char *expected)
     cr_assert(law_holds(&s->law, 100, 7));
 }
 
+void safari_refuse(const struct safari_law *s, const char *text)
+{
+    char *rows = law_rows(&s->law, false);
+    cr_assert_null(strstr(rows, text), "%s\nis in\n%s", text, rows);
+    free(rows);
+}
+
 /* --- the mixture ----------------------------------------------------------------------------- */
 
 static const char *pick(unsigned *seed, const char *const *texts, size_t count)
@@ -112,16 +119,20 @@ static const char *pick(unsigned *seed, const char *const *texts, size_t count)
 
 static void mix_submitted(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
 {
-    const char *type = PICK("sora.generate", "sora.generate.clean", "sora.batch.clean",
-                            "sora.clean", "session.create", "session.close", "flow.run");
+    const char *type =
+        PICK("sora.generate", "sora.generate.clean", "sora.batch", "sora.batch.clean", "sora.clean",
+             "session.create", "session.close", "flow.run");
     const char *payload =
         PICK("{\"prompt\":\"p\",\"input_path\":\"/a\"}", "{\"prompts\":[\"x\",\"y\"]}",
              "{\"input_path\":\"/b\",\"method\":\"ai\"}", "{}", "{\"platform\":\"x\"}",
+             "{\"inputPath\":\"/a\",\"output_path\":\"/f\"}", "[1]",
              "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}");
     struct pj_value *v = safari_submitted(s, command, ms, type, payload);
     v[COMMAND_TARGET_PLATFORM] = pj_text(ms % 2 == 0 ? "sora" : "flow");
     if (rand_r(seed) % 2 == 0)
         v[COMMAND_TARGET_SESSION_ID] = law_uuid(7 + (unsigned)rand_r(seed) % 2);
+    if (rand_r(seed) % 3 == 0)
+        v[COMMAND_REQUESTED_AT] = law_time(ms - rand_r(seed) % 3);
 }
 
 static void mix_status(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
@@ -129,24 +140,29 @@ static void mix_status(struct safari_law *s, unsigned command, int64_t ms, unsig
     const char *result =
         PICK("{\"video_path\":\"/a\",\"file_size\":3}", "{\"output_path\":\"/c\"}",
              "{\"results\":[{\"path\":\"/a\",\"error\":\"e\"},{\"cleaned_path\":\"/d\"}]}",
-             "{\"clean_error\":\"e\",\"video_path\":\"/b\"}", NULL,
+             "{\"clean_error\":\"e\",\"video_path\":\"/b\"}", NULL, "[1]",
+             "{\"videoPath\":\"/a\",\"cleanedPath\":\"/g\",\"cleanedSize\":5}",
+             "{\"results\":[{\"success\":false},7,{\"path\":\"/b\",\"cleanedPath\":\"/h\"}]}",
              "{\"session_id\":\"00000000-0000-4000-8000-000000000008\"}");
-    const char *status =
-        PICK("QUEUED", "RUNNING", "SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED", "ODD");
+    const char *status = PICK("QUEUED", "RUNNING", "SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED",
+                              "POLLING", "VERIFICATION_FAILED", "ODD");
     struct pj_value *v = safari_status(s, command, ms, status, result, PICK("oh", NULL));
     if (rand_r(seed) % 3 == 0)
         v[COMMAND_CURSOR] = pj_null();
+    else if (rand_r(seed) % 3 == 0)
+        v[COMMAND_CURSOR] = pj_text(PICK("900000-9", "900000-10", "odd"));
 }
 
 static void mix_telemetry(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
 {
     const char *type = PICK("sora.prompt.submitted", "sora.video.ready", "sora.video.downloaded",
                             "action.attempted", "sora.video.cleaned", "rate.limited");
-    const char *payload =
-        PICK("{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/a\"}", "{\"batch_index\":1}",
-             "{\"file_path\":\"/a\",\"file_size\":4,\"input_path\":\"/b\",\"output_path\":\"/d\"}",
-             "{\"batch_index\":0,\"input_path\":\"/a\",\"output_path\":\"/e\",\"file_size\":2}",
-             "{\"character\":\"c\",\"video_url\":\"u\"}");
+    const char *payload = PICK(
+        "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/a\"}", "{\"batch_index\":1}",
+        "{\"file_path\":\"/a\",\"file_size\":4,\"input_path\":\"/b\",\"output_path\":\"/d\"}",
+        "{\"batch_index\":0,\"input_path\":\"/a\",\"output_path\":\"/e\",\"file_size\":2}",
+        "{\"character\":\"c\",\"video_url\":\"u\"}",
+        "{\"batchIndex\":2,\"inputPath\":\"/b\",\"outputPath\":\"/i\"}", "{\"batch_index\":-1}");
     struct pj_value *v = safari_telemetry(s, command, ms, type, payload);
     if (rand_r(seed) % 4 == 0)
         v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);

@@ -32,6 +32,9 @@ struct pj_value *safari_session_closed(struct safari_law *s, unsigned session, i
 /* Fails the test unless the text is in the rows, in every order of what has come so far. */
 void safari_expect(const struct safari_law *s, const char *text);
 
+/* Fails the test if the text is in the rows; "safari_" for rows of any of its tables. */
+void safari_refuse(const struct safari_law *s, const char *text);
+
 /* That many events of all the projection's topics about a few commands, paths and sessions. */
 void safari_law_mixture(struct safari_law *s, int count, unsigned seed);
 

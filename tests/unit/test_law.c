@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The harness of the law: projections that break one part of it each are found out, and what is
+ * printed is as small as can be. */
+#include "lib/law.h"
+
+#include "engine/fold_internal.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { F_EVENT, F_THING, F_TEXT, F_AT, FIELDS };
+
+static const struct pj_field fields[FIELDS] = {
+    [F_EVENT] = {"event", PJ_UUID},
+    [F_THING] = {"thing", PJ_UUID},
+    [F_TEXT] = {"text", PJ_TEXT},
+    [F_AT] = {"at", PJ_TIMESTAMPTZ},
+};
+
+static const struct pj_column columns[] = {
+    {"thing", PJ_UUID, .key = true}, {"count", PJ_BIGINT}, {"text", PJ_TEXT}};
+
+static const struct pj_table things = {
+    .name = "things", .kind = PJ_ENTITY_TABLE, .columns = columns, .column_count = 3};
+
+static const struct pj_table *const tables[] = {&things};
+static const struct pj_fact_kind facts[] = {
+    {"said", PJ_GREATEST, (const enum pj_type[]){PJ_TEXT}, 1}};
+
+/* One row: how many facts there are, and the text of the last. */
+static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    size_t count;
+    const struct pj_fact *said = pj_entity_facts(entity, 0, &count);
+    struct pj_value *row = pj_row(derivation, &things);
+    row[0] = pj_uuid(pj_entity_key(entity));
+    row[1] = pj_bigint((int64_t)count);
+    row[2] = said[count - 1].values[0];
+}
+
+/* As "expired" in the session tracker, but of a kind that is not timed. */
+static void derive_late(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    int64_t end = pj_entity_fact(entity, 0, NULL)->order.rank[0];
+    struct pj_value *row = pj_row(derivation, &things);
+    row[0] = pj_uuid(pj_entity_key(entity));
+    row[2] = pj_text(end < pj_stream_time(derivation) ? "late" : "in time");
+    if (end >= pj_stream_time(derivation))
+        pj_due(derivation, end);
+}
+
+static int64_t arrivals; /* what no projection may have */
+
+static void keep(const struct pj_event *event, struct pj_observer *observer, int64_t rank,
+                 int64_t subkey, const struct pj_value *text)
+{
+    struct pj_order order = {.rank = {rank}};
+    uint8_t key[16] = {0};
+    memcpy(key, &subkey, sizeof subkey);
+    pj_keep(observer, 0, event->values[F_THING].uuid, 0, key, &order, text);
+}
+
+static int observe_well(const struct pj_event *event, struct pj_observer *observer,
+                        struct pj_error *error)
+{
+    (void)error;
+    keep(event, observer, event->values[F_AT].integer, 0, &event->values[F_TEXT]);
+    return 0;
+}
+
+static int observe_the_last_to_come(const struct pj_event *event, struct pj_observer *observer,
+                                    struct pj_error *error)
+{
+    (void)error;
+    keep(event, observer, ++arrivals, 0, &event->values[F_TEXT]);
+    return 0;
+}
+
+static int observe_each_delivery(const struct pj_event *event, struct pj_observer *observer,
+                                 struct pj_error *error)
+{
+    (void)error;
+    struct pj_value text = pj_null();
+    keep(event, observer, 0, ++arrivals, &text);
+    return 0;
+}
+
+static int observe_how_a_batch_begins(const struct pj_event *event, struct pj_observer *observer,
+                                      struct pj_error *error)
+{
+    (void)error;
+    if (observer->fold->change_count == 0 || event->values[F_AT].integer == 0)
+        keep(event, observer, 0, event->values[F_AT].integer, &event->values[F_TEXT]);
+    else
+        keep(event, observer, 0, 0, &event->values[F_TEXT]);
+    return 0;
+}
+
+static struct pj_source source = {
+    .topic = "t", .fields = fields, .field_count = FIELDS, .event_time = F_AT};
+static struct pj_entity_kind kind = {"thing", facts, 1, derive};
+static const struct pj_projection projection = {.name = "broken",
+                                                .sources = &source,
+                                                .source_count = 1,
+                                                .entities = &kind,
+                                                .entity_count = 1,
+                                                .tables = tables,
+                                                .table_count = 1};
+static struct law law;
+
+static void start(void)
+{
+    law = law_of(&projection);
+}
+
+static void stop(void)
+{
+    law_free(&law);
+}
+
+TestSuite(law, .init = start, .fini = stop);
+
+/* That many events about a few things, spread over the partitions. */
+static void happen(unsigned count, unsigned partitions)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct pj_value *v = law_event(&law, 0, (int32_t)(i % partitions));
+        v[F_EVENT] = law_uuid(i);
+        v[F_THING] = law_uuid(i * 7 % 3);
+        v[F_TEXT] = pj_text(pj_arena_printf(law.arena, "text %u", i));
+        v[F_AT] = law_time(i);
+    }
+}
+
+/* What is printed when the law is broken, from "but in this order" on. */
+static char *explanation(int orders)
+{
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    cr_assert(file != NULL && before >= 0);
+    fflush(stderr);
+    dup2(fileno(file), STDERR_FILENO);
+    bool holds = law_holds(&law, orders, 1);
+    fflush(stderr);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    cr_assert_not(holds, "the law is broken, but nobody sees it");
+    size_t size = (size_t)lseek(fileno(file), 0, SEEK_END);
+    char *text = calloc(1, size + 1);
+    cr_assert_eq(pread(fileno(file), text, size, 0), (ssize_t)size);
+    fclose(file);
+    char *order = strstr(text, "but in this order");
+    cr_assert_not_null(order, "nothing is explained:\n%s", text);
+    memmove(text, order, strlen(order) + 1);
+    return text;
+}
+
+static size_t times(const char *text, const char *part)
+{
+    size_t count = 0;
+    for (; (text = strstr(text, part)) != NULL; text++)
+        count++;
+    return count;
+}
+
+static void expect_broken(size_t deliveries, size_t once_more, size_t commits)
+{
+    char *text = explanation(400);
+    cr_assert_eq(times(text, "\n  t ["), deliveries, "%s", text);
+    cr_assert_eq(times(text, "(once more)"), once_more, "%s", text);
+    cr_assert_eq(times(text, "-- commit --"), commits, "%s", text);
+    free(text);
+}
+
+Test(law, one_that_keeps_it_is_not_suspected)
+{
+    source.observe = observe_well;
+    happen(60, 4);
+    cr_assert(law_holds(&law, 400, 1));
+}
+
+Test(law, an_order_between_partitions)
+{
+    source.observe = observe_the_last_to_come;
+    happen(60, 4);
+    expect_broken(2, 0, 0);
+}
+
+Test(law, an_event_that_is_sent_again)
+{
+    /* All in one partition: a, b, a. */
+    source.observe = observe_the_last_to_come;
+    happen(60, 1);
+    expect_broken(3, 1, 0);
+}
+
+Test(law, a_delivery_that_is_counted)
+{
+    source.observe = observe_each_delivery;
+    happen(60, 4);
+    expect_broken(2, 1, 0);
+}
+
+Test(law, what_shares_a_batch)
+{
+    /* The first of a transaction makes the two after it, of one thing, one fact. */
+    source.observe = observe_how_a_batch_begins;
+    happen(60, 4);
+    expect_broken(3, 0, 0);
+}
+
+Test(law, stream_time_that_wakes_nobody)
+{
+    source.observe = observe_well;
+    kind.derive = derive_late;
+    happen(60, 4);
+    kind.timed = true;
+    cr_assert(law_holds(&law, 100, 1));
+    kind.timed = false;
+    free(explanation(400));
+}
+
+Test(law, the_values_of_an_event_are_printed)
+{
+    source.observe = observe_each_delivery;
+    happen(1, 1);
+    char *text = explanation(1000);
+    cr_assert_not_null(strstr(text, "\n  t [0] event=00000000-0000-4000-8000-000000000000 "
+                                    "thing=00000000-0000-4000-8000-000000000000 text=text 0 at=0\n"
+                                    "  t [0] event="),
+                       "%s", text);
+    free(text);
+}
