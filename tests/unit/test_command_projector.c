@@ -213,6 +213,112 @@ Test(command_projector, one_id_two_contents)
     expect("type=other");
 }
 
+Test(command_projector, every_column_of_a_submission)
+{
+    struct pj_value *v = submitted(1, 1000, NULL);
+    v[COMMAND_TARGET] = pj_text("{\"platform\":\"x\"}");
+    v[COMMAND_CORRELATION_ID] = law_uuid(9);
+    v[COMMAND_REQUESTER_SERVICE] = pj_text("studio");
+    v[COMMAND_REQUESTER_INSTANCE] = pj_text("a");
+    expect("payload={\"prompt\":\"x\"}|result=null|target={\"platform\":\"x\"}|"
+           "error_message=null|idempotency_key=null|created_at=1000000|started_at=null|"
+           "completed_at=null|correlation_id=00000000-0000-4000-8000-000000000009|"
+           "requester_service=studio|requester_instance=a|placeholder=null\n");
+}
+
+Test(command_projector, the_submission_of_the_earlier_emitted_at_counts_then_of_the_smaller_id)
+{
+    struct pj_value *v = submitted(1, 2000, NULL);
+    v[COMMAND_TYPE] = pj_text("requested early");
+    v[COMMAND_REQUESTED_AT] = law_time(100);
+    v = submitted(1, 1000, NULL);
+    v[COMMAND_TYPE] = pj_text("smaller");
+    v[COMMAND_REQUESTED_AT] = law_time(900);
+    v = submitted(1, 1000, NULL);
+    v[COMMAND_TYPE] = pj_text("greater");
+    expect("type=smaller|");
+    expect("created_at=900000|");
+}
+
+Test(command_projector, a_claim_is_as_old_as_its_command)
+{
+    /* Not as its submission's emitted_at, nor as what was first heard of it. */
+    submitted(1, 2000, "k")[COMMAND_REQUESTED_AT] = law_time(500);
+    submitted(2, 1000, "k");
+    status(2, 100, "100-1", "QUEUED");
+    expect("idempotency_conflicts|idempotency_key=k|"
+           "command_id=00000000-0000-4000-8000-000000000002|"
+           "kept_by=00000000-0000-4000-8000-000000000001\n");
+}
+
+Test(command_projector, started_at_is_that_of_the_earliest_running)
+{
+    status(1, 3000, "3000-3", "RUNNING");
+    status(1, 2000, "2000-2", "RUNNING");
+    status(1, 1000, "1000-1", "QUEUED");
+    expect("created_at=1000000|started_at=2000000|completed_at=null|");
+}
+
+/* Where a cursor is no pair of numbers of at most 18 digits, the time stands for it. */
+Test(command_projector, an_odd_cursor_is_none)
+{
+    static const char *const odd[] = {"",
+                                      "9",
+                                      "9999-",
+                                      "-9999",
+                                      "9999-1-1",
+                                      "9999-x",
+                                      "x-1",
+                                      "+9999-1",
+                                      "9999 -1",
+                                      "9999-0x1",
+                                      "1234567890123456789-1",
+                                      "9999-1234567890123456789"};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        status(1, 1000, odd[i], "FAILED");
+        status(1, 1001, NULL, "RUNNING");
+        expect("status=RUNNING|");
+        stop();
+        start();
+    }
+    status(1, 1000, "123456789012345678-123456789012345678", "FAILED");
+    status(1, 1001, "123456789012345678-123456789012345677", "RUNNING");
+    expect("status=FAILED|");
+}
+
+Test(command_projector, without_cursors_microseconds_count_and_go_down_before_1970)
+{
+    status(1, 1000, NULL, "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(1000000);
+    status(1, 1000, NULL, "RUNNING")[COMMAND_EMITTED_AT] = pj_timestamp(1000001);
+    expect("status=RUNNING|");
+    status(2, 0, "-1-5", "RUNNING")[COMMAND_EMITTED_AT] = pj_timestamp(-1);
+    status(2, 0, "0-1", "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(-1000);
+    expect("0002|type=unknown|status=FAILED|");
+    status(3, 0, NULL, "RUNNING")[COMMAND_EMITTED_AT] = pj_timestamp(-1);
+    status(3, 0, "0-0", "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(-1000);
+    expect("0003|type=unknown|status=FAILED|");
+}
+
+Test(command_projector, a_cursor_counts_more_than_its_absence)
+{
+    status(2, 1000, "999-5", "RUNNING");
+    status(2, 1000, NULL, "FAILED");
+    expect("0002|type=unknown|status=FAILED|");
+    status(1, 1000, "1000-0", "RUNNING");
+    status(1, 1000, NULL, "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(1000999);
+    expect("status=RUNNING|");
+}
+
+Test(command_projector, of_two_that_are_equal_in_all_the_greater_id_counts)
+{
+    status(1, 1000, "1000-1", "FAILED");
+    status(1, 1000, "1000-1", "SUCCEEDED");
+    expect("status=SUCCEEDED|");
+    status(2, 1000, "1000-1", "SUCCEEDED");
+    status(2, 1000, "1000-1", "FAILED");
+    expect("0002|type=unknown|status=FAILED|");
+}
+
 Test(command_projector, the_law)
 {
     static const char *const words[] = {"QUEUED",  "RUNNING",   "SUCCEEDED", "FAILED",
