@@ -43,6 +43,7 @@ class Rates:
     never_ended: float = 0.06  # still running at the end
     only_frames: float = 0.03  # no record in safari.commands at all
     lost: float = 0.02  # of each status and each frame: it never came
+    mostly_lost: float = 0.10  # of commands: most of their frames never came
     said_again: float = 0.03  # of each frame: another one says something else
     bare_result: float = 0.08  # a result without what the frames have said
     odd_member: float = 0.02  # of each payload and result: a member of a wrong type
@@ -50,7 +51,9 @@ class Rates:
     wire_v2: float = 0.12  # no cursor, other words, other names
     clock_ahead: float = 0.015  # minutes or a day
     new_word: float = 0.01  # a status that nobody knows yet: a dead letter
-    bad_json: float = 0.002  # of each payload: a dead letter
+    bad_json: float = 0.002  # of each payload, result and metadata: a dead letter
+    no_object: float = 0.005  # of each result: JSON all the same
+    partial_results: float = 0.10  # of each prompt of a batch: told while it runs
     bad_index: float = 0.01  # of each batch_index: a dead letter
     own_target: float = 0.05  # a frame that has a target and a correlation id of its own
     no_command: float = 0.05  # a frame about no command, for each command
@@ -197,9 +200,9 @@ class Scenario:
         if self.chance(0.2):
             return None
         session = self.choose_session(at)
+        platform = session.platform if self.chance(0.9) else self.choose((None, *PLATFORMS))
         return events.target(session.id if self.chance(0.8) else None,
-                             session.account if self.chance(0.8) else None,
-                             session.platform if self.chance(0.9) else None)
+                             session.account if self.chance(0.8) else None, platform)
 
     def new_session(self, at, *name):
         """A session that is used for a while from then on."""
@@ -214,7 +217,8 @@ class Scenario:
             session.id, at, platform=session.platform,
             account_id=session.account if self.chance(0.8) else None,
             browser_pid=self.between(300, 99999) if self.chance(0.8) else None,
-            metadata={"number": number} if self.chance(0.8) else None)
+            metadata=("nothing" if self.chance(self.rates.bad_json) else {"number": number})
+            if self.chance(0.8) else None)
         self.happens(at, lambda counter: [opened])
 
     def session_closes(self, session, at):

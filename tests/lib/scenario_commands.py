@@ -21,10 +21,14 @@ CLOCKS_AHEAD = (MINUTE, 10 * MINUTE, 25 * HOUR, 30 * HOUR)
 ODD_CURSORS = ("", "7", "1795237594968", "1795237594968-", "-5", "1795237594968-5-1",
                "1234567890123456789-1", "1795237594968-1234567890123456789", "+1795237594968-5",
                "1795237594968-0x5", " 1795237594968-5", "latest")
-ODD_VALUES = (7, -1, 1.5, True, None, [], {}, "")
+ODD_VALUES = (7, 0, -1, 1.5, True, None, [], {}, "", "odd")
 NEVER_ODD = {"batch_index", "command_id", "status"}
-BAD_JSON = ('{"prompt":', "[1]", "nothing", '{"prompt":"\\u0000"}', "null", "{'a': 1}")
-BAD_INDICES = (-1, 10000, 1.5, "1", [0], True)
+NO_OBJECTS = ("[1]", "7", '"done"', "null", "[]")
+BAD_JSON = ('{"prompt":', *NO_OBJECTS, "nothing", '{"prompt":"\\u0000"}', "{'a': 1}",
+            '{"\\u0000":1}', '{"a":[{"b":"\\u0000"}]}', '{"a":NaN}')
+GOOD_JSON = ('{"prompt":"\\\\u0000 is no NUL"}', '{"prompt":"\\ud83c\\udf88","a":[[{}]]}')
+NUL_RESULTS = ('{"error":"\\u0000"}', '[["\\u0000"]]')
+ODD_INDICES = (-1, 10000, 1.5, "1", [0], True, None)
 
 
 class _Stopped(Exception):
@@ -44,6 +48,7 @@ class Command:
         self.target = scenario.choose_target(at)
         self.v2 = scenario.chance(rates.wire_v2)
         self.camel_case = self.v2 and scenario.chance(0.7)
+        self.frames_lost = rates.lost if not scenario.chance(rates.mostly_lost) else 0.6
         self.published = not scenario.chance(rates.only_frames)
         self.ahead = scenario.choose(CLOCKS_AHEAD) if scenario.chance(rates.clock_ahead) else 0
         self.fails = scenario.chance(rates.fails)
@@ -173,7 +178,11 @@ class Command:
             self._pass(1000, 60_000)
             self._step()
             results.append(self._odd({"prompt": prompt[:50], **self._one_of_batch(index, clean)}))
-        successful = sum(bool(one.get("success")) for one in results)
+            if self.scenario.chance(self.rates.odd_member):
+                results[-1] = self.scenario.choose(ODD_VALUES)
+            if self.scenario.chance(self.rates.partial_results):
+                self._status("RUNNING", {"results": list(results)})
+        successful = sum(isinstance(one, dict) and bool(one.get("success")) for one in results)
         result = {"total": len(prompts), "successful": successful,
                   "failed": len(prompts) - successful, "results": results}
         if self.scenario.chance(self.rates.bare_result):
@@ -220,7 +229,7 @@ class Command:
                     {"input_path": path, "output_path": output, "file_size": size})
         self._step()
         result = {"input_path": path, "output_path": output, "file_size": size}
-        if chance(self.rates.bare_result):
+        while result and chance(self.rates.bare_result * 2):
             del result[self.scenario.choose(list(result))]
         yield {"status": "SUCCEEDED", "result": result}
 
@@ -229,7 +238,10 @@ class Command:
         yield
         size = self._size()
         self._frame("sora.video.downloaded", {"file_path": path, "file_size": size})
-        yield {"status": "SUCCEEDED", "result": {"video_path": path, "file_size": size}}
+        result = {"video_path": path, "file_size": size}
+        if self.scenario.chance(0.3):
+            result["input_path"] = path
+        yield {"status": "SUCCEEDED", "result": result}
 
     def _usage(self):
         yield
@@ -246,10 +258,12 @@ class Command:
 
     def _create_session(self):
         scenario = self.scenario
-        session = scenario.new_session(self.at, "of command", self.number)
+        session = (scenario.choose_session(self.at) if scenario.chance(0.15)  # another's
+                   else scenario.new_session(self.at, "of command", self.number))
         self.target = scenario.choose((None, events.target(platform=session.platform),
                                        events.target(account_id=session.account, platform=None)))
-        for name, value in (("platform", session.platform), ("account_id", session.account)):
+        for name, value in (("platform", scenario.choose((session.platform, "web"))),
+                            ("account_id", scenario.choose((session.account, self.id)))):
             if scenario.chance(0.4):
                 self.payload[name] = value
         yield
@@ -265,6 +279,8 @@ class Command:
             self.payload["session_id"] = self.target["session_id"]
             if self.scenario.chance(0.7):
                 self.target = self.scenario.choose((None, events.target()))
+            elif self.scenario.chance(0.3):
+                self.payload["session_id"] = self.scenario.choose_session(self.at).id
         yield
         self._step()
         yield {"status": "SUCCEEDED", "result": {}}
@@ -309,8 +325,8 @@ class Command:
         if scenario.chance(rates.submitted_late):
             at += scenario.between(0, 2 * MINUTE)
         payload = self._odd(self.payload)
-        if self.type.startswith("sora.") and scenario.chance(rates.bad_json):
-            payload = scenario.choose(BAD_JSON)
+        if scenario.chance(rates.bad_json * 2):
+            payload = scenario.choose(BAD_JSON + GOOD_JSON)
         event = events.command_submitted(
             self.id, at, type=self.type, payload=payload,
             idempotency_key=scenario.choose_idempotency_key(self.number),
@@ -350,6 +366,10 @@ class Command:
             if status == "FAILED" and scenario.chance(0.5):
                 status = "VERIFICATION_FAILED"
         result = None if result is None else self._wired(self._odd(result))
+        if scenario.chance(self.rates.no_object):
+            result = scenario.choose(NO_OBJECTS)
+        if scenario.chance(self.rates.bad_json):
+            result = scenario.choose(NUL_RESULTS)
         cursor = self._odd_cursor()
 
         def make(counter):
@@ -363,14 +383,14 @@ class Command:
         """Any other frame."""
         scenario, rates, v2 = self.scenario, self.rates, self.v2
         self._pass(0, 2)
-        if scenario.chance(rates.lost):
+        if scenario.chance(self.frames_lost):
             return
         own = scenario.chance(rates.own_target)
         target = self.target if own else None
         correlation = events.id_of("frame's own", self.number) if own else None
         content = self._wired(self._odd(payload))
         if "batch_index" in payload and scenario.chance(rates.bad_index):
-            content["batch_index"] = scenario.choose(BAD_INDICES)
+            content["batch_index"] = scenario.choose(ODD_INDICES)
         if kind.startswith("sora.video") and scenario.chance(rates.bad_json):
             content = scenario.choose(BAD_JSON)
         cursor = self._odd_cursor()

@@ -71,6 +71,21 @@ def test_a_batch_has_a_video_for_each_prompt():
     assert [found[i]["metadata"]["error"] for i in range(3)] == ["e", "why", "why"]
 
 
+def test_results_count_when_the_batch_has_ended_and_may_be_anything():
+    said = [submitted("sora.batch", {"prompts": ["a", "b"]}),
+            status("RUNNING", error="odd", result={"results": [{"success": False}, 7]})]
+    found = {row["metadata"]["batch_index"]: row["status"] for row in rows("safari_videos", *said)}
+    assert found == {0: "GENERATING", 1: "GENERATING"}
+    odd = status("FAILED", T + MINUTE, result="[1]", error="why")
+    assert not any(oracle.dead_letters([*said, odd]).values())
+    assert {row["metadata"]["error"] for row in rows("safari_videos", *said, odd)} == {"why"}
+
+
+def test_a_batch_index_of_null_is_none():
+    row = the("safari_videos", frame("sora.prompt.submitted", batch_index=None, character="c"))
+    assert values(row, "character", "metadata") == ("c", None)
+
+
 def test_of_a_command_that_nobody_submitted_the_videos_are_those_that_frames_name():
     assert rows("safari_videos", frame("sora.video.cleaned", input_path=RAW)) == []
     assert rows("safari_videos", status("SUCCEEDED", result={
