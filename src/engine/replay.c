@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { AT_ONCE_MOST = 8, WAITS_MOST = 6, WAIT_FIRST_MS = 150 };
+enum { WAITS_MOST = 6, WAIT_FIRST_MS = 150 };
 
 struct pj_replay {
     struct pj_replay_settings settings;
@@ -400,14 +400,13 @@ int pj_replay_letter(struct pj_replay *replay, int64_t id, enum pj_replay_outcom
     struct letter letter = {.id = id};
     struct pj_error reason = {.class = PJ_POISON};
     enum step step = READ;
-    int at_once = 0;
+    struct pj_writer_tries tries = {0};
     int waits = 0;
     pj_arena_reset(replay->letters);
     while (step != DONE) {
         if (take_step(replay, &letter, &step, outcome, &reason, error) == 0)
             continue;
-        if (error->class != PJ_FATAL && pj_writer_retry_at_once(replay->writer, error) &&
-            at_once++ < (error->class == PJ_POISON ? 1 : AT_ONCE_MOST))
+        if (pj_writer_retry_at_once(replay->writer, error, &tries))
             continue;
         if (error->class == PJ_RETRY && waits < WAITS_MOST) {
             wait_a_little(waits++);

@@ -9,7 +9,7 @@
 
 /* One batch against Postgres: the transaction, and what to do when it fails. */
 
-enum { AT_ONCE_MOST = 8, FENCES_MOST = 3, LOGGED_MOST = 10 };
+enum { FENCES_MOST = 3, LOGGED_MOST = 10 };
 
 /* Sets of partitions in one batch are small: what the group gave to one member. */
 static void advance(struct pj_advance *advances, size_t *count, struct pj_partition *partition,
@@ -316,13 +316,11 @@ static bool any_live(const struct pj_batch *batch, size_t from, size_t to)
 static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
                         struct pj_error *error)
 {
-    for (int at_once = 0;;) {
+    struct pj_writer_tries tries = {0};
+    for (;;) {
         if (try_range(engine, batch, from, to, error) == 0)
             return 0;
-        bool again = error->class != PJ_FENCED && error->class != PJ_FATAL &&
-                     pj_writer_retry_at_once(engine->writer, error);
-        /* A constraint that fails twice is the record's fault; a conflict may take a few tries. */
-        if (again && at_once++ < (error->class == PJ_POISON ? 1 : AT_ONCE_MOST))
+        if (pj_writer_retry_at_once(engine->writer, error, &tries))
             continue;
         switch (error->class) {
         case PJ_RETRY:
@@ -330,6 +328,7 @@ static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t
                 return -1;
             if (pj_engine_stopping(engine))
                 return 0; /* nothing of it is committed: the next owner begins where we did */
+            tries = (struct pj_writer_tries){0};
             continue;
         case PJ_FENCED:
             return fenced(engine, error);
@@ -480,7 +479,8 @@ int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error)
         engine->failures = 0;
         return 0;
     }
-    if (error->class == PJ_RETRY && pj_writer_retry_at_once(engine->writer, error))
+    struct pj_writer_tries tries = {0};
+    if (error->class == PJ_RETRY && pj_writer_retry_at_once(engine->writer, error, &tries))
         return 0;
     return error->class == PJ_RETRY ? pj_engine_back_off(engine, error, error) : -1;
 }

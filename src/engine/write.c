@@ -13,6 +13,7 @@ enum { COPY_LEAST = 256, COPY_PIECE = 64 * 1024 };
 
 /* Keys of parents that are known to be there: a cache that forgets by overwriting. */
 enum { SETTLED_SLOTS = 1 << 15 };
+enum { AT_ONCE_MOST = 8 };
 
 struct ensure {
     const char *function;
@@ -602,17 +603,25 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
     return status;
 }
 
-bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error)
+bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error,
+                             struct pj_writer_tries *tries)
 {
-    if (strcmp(error->sqlstate, "23505") == 0 && error->class == PJ_RETRY)
+    const char *sqlstate = error->sqlstate;
+    if (error->class == PJ_FATAL || error->class == PJ_FENCED || tries->count == AT_ONCE_MOST)
+        return false;
+    tries->count++;
+    if (strcmp(sqlstate, "23505") == 0 && error->class == PJ_RETRY)
         return true; /* another transaction claimed an entity: its facts are there now */
-    if (strcmp(error->sqlstate, "40001") == 0 || strcmp(error->sqlstate, "40P01") == 0)
+    if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
         return true; /* the other side of the conflict has gone on */
-    if (strcmp(error->sqlstate, "23503") == 0) {
-        /* A parent that was settled has been deleted since. */
+    if (strcmp(sqlstate, "23503") == 0) {
+        /* A parent that was settled has been deleted since; that may happen again. */
         memset(writer->settled, 0, SETTLED_SLOTS * sizeof *writer->settled);
         return true;
     }
-    writer->no_copy = strcmp(error->sqlstate, "23505") == 0;
-    return writer->no_copy;
+    if (strcmp(sqlstate, "23505") != 0 || tries->passed_over)
+        return false;
+    tries->passed_over = true;
+    writer->no_copy = true;
+    return true;
 }

@@ -38,7 +38,18 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
                     struct pj_arena *arena, struct pj_written *written,
                     struct pj_error *error) PJ_MUST_CHECK;
 
-/* True when the error (of the last write) is one that the second try gets by. */
-bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error);
+/* What was tried again at once of one piece of work; zero at first. */
+struct pj_writer_tries {
+    int count;
+    bool passed_over; /* duplicates */
+};
+
+/*
+ * True when the error (of the last write) is one that another try may get by: a conflict with
+ * another transaction a few times, a duplicate once. What is still refused then is to be treated by
+ * its class.
+ */
+bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error,
+                             struct pj_writer_tries *tries);
 
 #endif
