@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import psycopg
@@ -38,15 +39,21 @@ def heading(text):
     print("\n" + coloured("1", text), flush=True)
 
 
+def cells_of(text):
+    """How many cells of a terminal it takes; some letters take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def table(rows, titles):
     """Columns; numbers to the right."""
-    cells = [[f"{cell:,}" if isinstance(cell, int) else "-" if cell is None else str(cell)
+    texts = [[f"{cell:,}" if isinstance(cell, int) else "-" if cell is None else str(cell)
               for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(titles, *cells)]
+    widths = [max(map(cells_of, column)) for column in zip(titles, *texts)]
     right = [not isinstance(cell, str) for cell in rows[0]] if rows else [False] * len(titles)
-    for line in [titles, *cells]:
-        print("  " + "  ".join(cell.rjust(width) if flush else cell.ljust(width)
-                               for cell, width, flush in zip(line, widths, right)).rstrip())
+    for line in [titles, *texts]:
+        padded = [(text, " " * (width - cells_of(text))) for text, width in zip(line, widths)]
+        print("  " + "  ".join(padding + text if flush else text + padding
+                               for (text, padding), flush in zip(padded, right)).rstrip())
 
 
 # --- programs --------------------------------------------------------------------------------
