@@ -10,9 +10,9 @@ from demo_common import REPOSITORY
 
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tests" / "recordings")]
 
-import day_expected  # pylint: disable=wrong-import-position
-import recorder  # pylint: disable=wrong-import-position
-from lib import events  # pylint: disable=wrong-import-position
+import day_expected  # noqa: E402
+import recorder  # noqa: E402
+from lib import events  # noqa: E402
 
 # How each is made, for demo_common.prepare.
 STEPS = (("recording of 51,987 real jobs", ["tests/recordings/gaia"], "recording-gaia"),
