@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/law_memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <uuid/uuid.h>
+
+struct state {
+    size_t entity;
+    uint8_t key[16];
+    const void *data;
+    size_t length;
+    int64_t derived_at;
+    struct pj_value due;
+};
+
+struct row {
+    size_t table;
+    struct pj_value *values;
+};
+
+struct law_memory {
+    const struct pj_projection *projection;
+    const int64_t *settings;
+    int64_t stream_time;
+    struct pj_arena *arena;
+    struct state *states;
+    size_t state_count;
+    struct row *rows;
+    size_t row_count;
+};
+
+static struct state *find_state(struct law_memory *memory, size_t entity, const uint8_t key[16])
+{
+    for (size_t i = 0; i < memory->state_count; i++) {
+        if (memory->states[i].entity == entity && memcmp(memory->states[i].key, key, 16) == 0)
+            return &memory->states[i];
+    }
+    return NULL;
+}
+
+static void save_state(struct law_memory *memory, size_t entity, const struct pj_touched *touched)
+{
+    /* as it is stored: the stream time of the rows, and when they are due */
+    struct state *state = find_state(memory, entity, touched->key);
+    assert((state != NULL) == touched->existed);
+    if (state == NULL) {
+        memory->states =
+            realloc(memory->states, (memory->state_count + 1) * sizeof *memory->states);
+        state = &memory->states[memory->state_count++];
+        state->entity = entity;
+        memcpy(state->key, touched->key, 16);
+    }
+    /* Only the state table of a timed kind has columns for these. */
+    bool timed = memory->projection->entities[entity].timed;
+    state->derived_at = timed ? memory->stream_time : 0;
+    state->due = timed ? touched->due : pj_null();
+    state->data = touched->stored;
+    state->length = touched->stored_length;
+}
+
+static size_t table_index(const struct pj_projection *projection, const struct pj_table *table)
+{
+    size_t index = 0;
+    while (projection->tables[index] != table)
+        index++;
+    return index;
+}
+
+static struct row *find_row(struct law_memory *memory, size_t table, const struct pj_value *key)
+{
+    const struct pj_column *columns = memory->projection->tables[table]->columns;
+    for (size_t i = 0; i < memory->row_count; i++) {
+        struct row *row = &memory->rows[i];
+        bool same = row->table == table;
+        for (size_t c = 0; same && columns[c].key; c++)
+            same = pj_value_compare(columns[c].type, &row->values[c], &key[c]) == 0;
+        if (same)
+            return row;
+    }
+    return NULL;
+}
+
+static void put_row(struct law_memory *memory, size_t table, struct pj_value *values)
+{
+    struct row *row = find_row(memory, table, values);
+    if (row == NULL) {
+        memory->rows = realloc(memory->rows, (memory->row_count + 1) * sizeof *memory->rows);
+        row = &memory->rows[memory->row_count++];
+        row->table = table;
+    }
+    row->values = values;
+}
+
+static void put_part(struct law_memory *memory, const struct pj_table *part,
+                     const struct pj_row_change *change)
+{
+    size_t whole = table_index(memory->projection, part->part_of);
+    struct row *row = find_row(memory, whole, change->values);
+    assert(row != NULL && "a part of a row that is not there");
+    for (size_t c = 0; c < part->column_count; c++) {
+        for (size_t w = 0; w < part->part_of->column_count; w++) {
+            if (!part->columns[c].key &&
+                strcmp(part->columns[c].name, part->part_of->columns[w].name) == 0)
+                row->values[w] = change->operation == PJ_ROW_DELETE ? pj_null() : change->values[c];
+        }
+    }
+}
+
+/* An update changes the columns it names and no other. */
+static void update_row(struct law_memory *memory, size_t table, const struct pj_row_change *change)
+{
+    struct row *row = find_row(memory, table, change->values);
+    assert(row != NULL && "an update of a row that is not there");
+    for (size_t c = 0; c < memory->projection->tables[table]->column_count; c++) {
+        if (change->changed >> c & 1)
+            row->values[c] = change->values[c];
+    }
+}
+
+static void remove_row(struct law_memory *memory, size_t table, const struct pj_row_change *change)
+{
+    struct row *row = find_row(memory, table, change->values);
+    assert(row != NULL && "a removal of a row that is not there");
+    *row = memory->rows[--memory->row_count];
+}
+
+static void write_rows(struct law_memory *memory, const struct pj_fold *fold, bool parts)
+{
+    for (size_t t = 0; t < memory->projection->table_count; t++) {
+        const struct pj_table *table = memory->projection->tables[t];
+        const struct pj_row_changes *changes = pj_fold_rows(fold, t);
+        if ((table->part_of != NULL) != parts)
+            continue;
+        for (size_t i = 0; i < changes->count; i++) {
+            const struct pj_row_change *change = &changes->items[i];
+            if (parts)
+                put_part(memory, table, change);
+            else if (change->operation == PJ_ROW_UPDATE)
+                update_row(memory, t, change);
+            else if (change->operation == PJ_ROW_INSERT)
+                put_row(memory, t, change->values);
+            else
+                remove_row(memory, t, change);
+        }
+        const struct pj_appended *appended = pj_fold_appended(fold, t);
+        for (size_t i = 0; i < appended->count; i++) {
+            if (find_row(memory, t, appended->rows[i]) == NULL)
+                put_row(memory, t, appended->rows[i]);
+        }
+    }
+}
+
+/* Differences go into the bucket; then, where something was taken back, what the projection's
+ * settle function should do: the extremes anew, from all that entities count for. Without one,
+ * buckets that everything has left stay, and break the law. */
+static void add_to_bucket(struct law_memory *memory, size_t t, const struct pj_addition *addition)
+{
+    const struct pj_table *table = memory->projection->tables[t];
+    struct row *row = find_row(memory, t, addition->values);
+    if (row == NULL) {
+        put_row(memory, t,
+                pj_arena_copy(memory->arena, addition->values,
+                              table->column_count * sizeof(struct pj_value)));
+        return;
+    }
+    for (size_t c = 0; c < table->column_count; c++) {
+        struct pj_value *sum = &row->values[c];
+        const struct pj_value *value = &addition->values[c];
+        if (table->columns[c].measure == PJ_SUM && table->columns[c].type == PJ_COUNTS) {
+            for (size_t i = 0; i < sum->text.length / 8; i++)
+                ((int64_t *)sum->text.data)[i] += ((const int64_t *)value->text.data)[i];
+        } else if (table->columns[c].measure == PJ_SUM) {
+            sum->integer += value->integer;
+        } else if (value->present && table->columns[c].measure != PJ_NOT_A_MEASURE) {
+            int compared = sum->present ? pj_value_compare(table->columns[c].type, value, sum) : 0;
+            if (!sum->present ||
+                (table->columns[c].measure == PJ_MIN ? compared < 0 : compared > 0))
+                *sum = *value;
+        }
+    }
+}
+
+/* The rollup of a table over all entities as they are, for the extremes of settled buckets. */
+static void settle(struct law_memory *memory, size_t t, const struct pj_value *key)
+{
+    const struct pj_table *table = memory->projection->tables[t];
+    struct row *row = find_row(memory, t, key);
+    struct pj_error error;
+    struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
+    pj_fold_set_stream_time(fold, memory->stream_time);
+    for (size_t i = 0; i < memory->state_count; i++)
+        pj_fold_wake(fold, memory->states[i].entity, memory->states[i].key);
+    for (size_t e = 0; e < memory->projection->entity_count; e++) {
+        const struct pj_stage *stage = pj_fold_stage(fold, e);
+        /* derived as if from nothing: what comes out is the whole */
+        for (size_t i = 0; i < stage->count; i++) {
+            struct state *state = find_state(memory, e, stage->touched[i].key);
+            struct pj_touched *touched = &stage->touched[i];
+            if (state != NULL && pj_facts_decode(&touched->before, state->data, state->length,
+                                                 memory->arena, &error) != 0)
+                abort();
+        }
+        pj_fold_merge_whole(fold, e);
+    }
+    pj_fold_finish(fold);
+    const struct pj_additions *whole = pj_fold_additions(fold, t);
+    bool any = false;
+    for (size_t i = 0; i < whole->count; i++) {
+        bool same = true;
+        for (size_t c = 0; table->columns[c].key; c++)
+            same = same && pj_value_compare(table->columns[c].type, &whole->items[i].values[c],
+                                            &key[c]) == 0;
+        for (size_t c = 0; same && c < table->column_count; c++) {
+            if (table->columns[c].measure == PJ_MIN || table->columns[c].measure == PJ_MAX)
+                row->values[c] = whole->items[i].values[c];
+        }
+        any = any || same;
+    }
+    if (!any)
+        *row = memory->rows[--memory->row_count];
+}
+
+static void write_rollups(struct law_memory *memory, const struct pj_fold *fold)
+{
+    const struct pj_table *const *tables = memory->projection->tables;
+    for (size_t t = 0; t < memory->projection->table_count; t++) {
+        const struct pj_additions *additions = pj_fold_additions(fold, t);
+        for (size_t i = 0; i < additions->count; i++)
+            add_to_bucket(memory, t, &additions->items[i]);
+        for (size_t i = 0; i < additions->count && tables[t]->settle != NULL; i++) {
+            if (additions->items[i].left || additions->items[i].extreme)
+                settle(memory, t, additions->items[i].values);
+        }
+    }
+}
+
+static void note_time(struct law_memory *memory, const struct law_event *event)
+{
+    const struct pj_source *source = &memory->projection->sources[event->source];
+    const struct pj_value *time = &event->values[source->event_time];
+    if (source->event_time != 0 && time->present && time->integer > memory->stream_time)
+        memory->stream_time = time->integer;
+}
+
+void law_memory_apply(struct law_memory *memory, const struct law_event *const *events,
+                      size_t count)
+{
+    struct pj_error error;
+    struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_source *source = &memory->projection->sources[events[i]->source];
+        struct pj_event event = {
+            .values = events[i]->values,
+            .topic = source->topic,
+            .partition = events[i]->partition,
+            .timestamp_ms = events[i]->timestamp_ms,
+        };
+        /* A poison event says nothing, here as there. */
+        if (pj_fold_observe(fold, source, &event, &error) != 0)
+            continue;
+        note_time(memory, events[i]);
+    }
+    pj_fold_set_stream_time(fold, memory->stream_time);
+    for (size_t i = 0; i < memory->state_count; i++) {
+        const struct state *state = &memory->states[i];
+        if (state->due.present && state->due.integer < memory->stream_time)
+            pj_fold_wake(fold, state->entity, state->key);
+    }
+    for (size_t e = 0; e < memory->projection->entity_count; e++) {
+        const struct pj_stage *stage = pj_fold_stage(fold, e);
+        for (size_t i = 0; i < stage->count; i++) {
+            struct state *state = find_state(memory, e, stage->touched[i].key);
+            if (state != NULL && pj_fold_load(fold, e, state->key, state->data, state->length,
+                                              state->derived_at, &error) != 0) {
+                fprintf(stderr, "%s\n", error.message);
+                abort();
+            }
+        }
+        pj_fold_merge(fold, e);
+        for (size_t i = 0; i < stage->count; i++) {
+            if (stage->touched[i].changed)
+                save_state(memory, e, &stage->touched[i]);
+        }
+    }
+    pj_fold_finish(fold);
+    write_rows(memory, fold, false);
+    write_rows(memory, fold, true);
+    write_rollups(memory, fold);
+}
+
+/* --- rows as text ---------------------------------------------------------------------------- */
+
+void law_print_value(FILE *out, enum pj_type type, const struct pj_value *value)
+{
+    char uuid[37];
+    if (!value->present) {
+        fputs("null", out);
+        return;
+    }
+    switch (type) {
+    case PJ_BOOL:
+        fputs(value->boolean ? "true" : "false", out);
+        return;
+    case PJ_INT:
+    case PJ_BIGINT:
+    case PJ_TIMESTAMPTZ:
+        fprintf(out, "%lld", (long long)value->integer);
+        return;
+    case PJ_DOUBLE:
+        fprintf(out, "%g", value->real);
+        return;
+    case PJ_UUID:
+        uuid_unparse_lower(value->uuid, uuid);
+        fputs(uuid, out);
+        return;
+    case PJ_TEXT:
+    case PJ_JSONB:
+    case PJ_NUMERIC:
+    case PJ_BYTEA:
+        fprintf(out, "%.*s", (int)value->text.length, value->text.data);
+        return;
+    case PJ_COUNTS:
+        for (size_t i = 0; i < value->text.length / sizeof(int64_t); i++) {
+            if (((const int64_t *)value->text.data)[i] != 0)
+                fprintf(out, "%zu:%lld,", i, (long long)((const int64_t *)value->text.data)[i]);
+        }
+        return;
+    }
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char *law_memory_rows(const struct law_memory *memory)
+{
+    char **lines = calloc(memory->row_count + 1, sizeof *lines);
+    for (size_t i = 0; i < memory->row_count; i++) {
+        size_t size;
+        FILE *out = open_memstream(&lines[i], &size);
+        const struct pj_table *table = memory->projection->tables[memory->rows[i].table];
+        fputs(table->name, out);
+        for (size_t c = 0; c < table->column_count; c++) {
+            fprintf(out, "|%s=", table->columns[c].name);
+            law_print_value(out, table->columns[c].type, &memory->rows[i].values[c]);
+        }
+        fputc('\n', out);
+        fclose(out);
+    }
+    qsort(lines, memory->row_count, sizeof *lines, compare_lines);
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (size_t i = 0; i < memory->row_count; i++) {
+        fputs(lines[i], out);
+        free(lines[i]);
+    }
+    fclose(out);
+    free(lines);
+    return text;
+}
+
+struct law_memory *law_memory_new(const struct pj_projection *projection, const int64_t *settings)
+{
+    struct law_memory *memory = calloc(1, sizeof *memory);
+    if (memory == NULL)
+        abort();
+    memory->projection = projection;
+    memory->settings = settings;
+    memory->stream_time = INT64_MIN;
+    memory->arena = pj_arena_new();
+    return memory;
+}
+
+void law_memory_free(struct law_memory *memory)
+{
+    pj_arena_free(memory->arena);
+    free(memory->states);
+    free(memory->rows);
+    free(memory);
+}

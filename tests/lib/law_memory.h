@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A database in memory, which does with a fold what the engine does with Postgres. */
+#ifndef PJ_TESTS_LAW_MEMORY_H
+#define PJ_TESTS_LAW_MEMORY_H
+
+#include "lib/law.h"
+
+#include <stdio.h>
+
+struct law_memory;
+
+struct law_memory *law_memory_new(const struct pj_projection *projection, const int64_t *settings);
+void law_memory_free(struct law_memory *memory);
+
+/* One transaction; without events, a sweep. The events must outlive it. */
+void law_memory_apply(struct law_memory *memory, const struct law_event *const *events,
+                      size_t count);
+
+/* As law_rows; malloc'ed. */
+char *law_memory_rows(const struct law_memory *memory);
+
+void law_print_value(FILE *out, enum pj_type type, const struct pj_value *value);
+
+#endif
