@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * watermark-metrics: every watermark removal, in watermark_removals, and their sums by hour and
- * method, in watermark_metrics.
+ * method, in watermark_metrics (whose times are in watermark_metrics_times).
  *
  * A production says which removals it makes. One whose video is another command's meets it at the
  * path it reads. The rollup counts each removal as its row stands, so what is delivered twice
@@ -57,6 +57,23 @@ static const struct pj_table removals = {
              "projectionist.release_videos"},
             {0},
         },
+};
+
+enum { T_BUCKET, T_METHOD, T_MS, T_REMOVAL_ID, T_COLUMNS };
+
+static const struct pj_column time_columns[T_COLUMNS] = {
+    [T_BUCKET] = {"bucket_start", PJ_TIMESTAMPTZ, .key = true},
+    [T_METHOD] = {"method", PJ_TEXT, .key = true},
+    [T_MS] = {"processing_time_ms", PJ_BIGINT, .key = true},
+    [T_REMOVAL_ID] = {"removal_id", PJ_UUID, .key = true},
+};
+
+/* Where a bucket's extremes are found when a time is taken back. */
+static const struct pj_table times = {
+    .name = "watermark_metrics_times",
+    .kind = PJ_ENTITY_TABLE,
+    .columns = time_columns,
+    .column_count = T_COLUMNS,
 };
 
 enum {
@@ -431,11 +448,17 @@ static void derive_metrics(const struct pj_value *removal, struct pj_derivation 
     row[M_MS_MIN] = *took;
     row[M_MS_MAX] = *took;
     int64_t *bins = pj_derivation_alloc(derivation, BINS * sizeof *bins);
-    if (took->present)
-        bins[bin_of(took->integer)] = 1;
     row[M_HISTOGRAM].present = true;
     row[M_HISTOGRAM].text.data = (const char *)bins;
     row[M_HISTOGRAM].text.length = BINS * sizeof *bins;
+    if (!took->present)
+        return;
+    bins[bin_of(took->integer)] = 1;
+    struct pj_value *time = pj_row(derivation, &times);
+    time[T_BUCKET] = pj_timestamp(at - rest);
+    time[T_METHOD] = removal[W_METHOD];
+    time[T_MS] = *took;
+    time[T_REMOVAL_ID] = removal[W_REMOVAL_ID];
 }
 
 static void derive_removal(const struct pj_entity *entity, struct pj_derivation *derivation)
@@ -476,7 +499,7 @@ static const struct pj_entity_kind entities[ENTITIES] = {
     [REMOVAL] = {"removal", removal_facts, REMOVAL_FACTS, derive_removal},
 };
 
-static const struct pj_table *const tables[] = {&removals, &metrics};
+static const struct pj_table *const tables[] = {&removals, &times, &metrics};
 
 const struct pj_projection pj_watermark_metrics = {
     .name = "watermark-metrics",
@@ -486,5 +509,5 @@ const struct pj_projection pj_watermark_metrics = {
     .entities = entities,
     .entity_count = ENTITIES,
     .tables = tables,
-    .table_count = 2,
+    .table_count = 3,
 };

@@ -67,15 +67,21 @@ static size_t table_index(const struct pj_projection *projection, const struct p
     return index;
 }
 
+static bool same_key(const struct pj_table *table, const struct pj_value *a,
+                     const struct pj_value *b)
+{
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
+        if (pj_value_compare(table->columns[c].type, &a[c], &b[c]) != 0)
+            return false;
+    }
+    return true;
+}
+
 static struct row *find_row(struct law_memory *memory, size_t table, const struct pj_value *key)
 {
-    const struct pj_column *columns = memory->projection->tables[table]->columns;
     for (size_t i = 0; i < memory->row_count; i++) {
         struct row *row = &memory->rows[i];
-        bool same = row->table == table;
-        for (size_t c = 0; same && columns[c].key; c++)
-            same = pj_value_compare(columns[c].type, &row->values[c], &key[c]) == 0;
-        if (same)
+        if (row->table == table && same_key(memory->projection->tables[table], row->values, key))
             return row;
     }
     return NULL;
@@ -207,10 +213,7 @@ static void settle(struct law_memory *memory, size_t t, const struct pj_value *k
     const struct pj_additions *whole = pj_fold_additions(fold, t);
     bool any = false;
     for (size_t i = 0; i < whole->count; i++) {
-        bool same = true;
-        for (size_t c = 0; table->columns[c].key; c++)
-            same = same && pj_value_compare(table->columns[c].type, &whole->items[i].values[c],
-                                            &key[c]) == 0;
+        bool same = same_key(table, whole->items[i].values, key);
         for (size_t c = 0; same && c < table->column_count; c++) {
             if (table->columns[c].measure == PJ_MIN || table->columns[c].measure == PJ_MAX)
                 row->values[c] = whole->items[i].values[c];

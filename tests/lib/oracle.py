@@ -21,6 +21,7 @@ KEYS = {  # of each table, whose rows a difference names by it
     "safari_videos": ("video_id",),
     "watermark_removals": ("removal_id",),
     "watermark_metrics": ("bucket_start", "method"),
+    "watermark_metrics_times": ("removal_id",),
     "safari_sessions": ("session_id",),
 }
 HOW_FAR_BACK = 10  # rows that a difference shows
@@ -46,6 +47,7 @@ def expected(events, timestamps=None):
         "safari_videos": oracle_videos.videos(known),
         "watermark_removals": removals,
         "watermark_metrics": oracle_metrics.metrics(removals),
+        "watermark_metrics_times": oracle_metrics.times(removals),
         "safari_sessions": oracle_sessions.sessions(
             events, lambda event: _timestamp(event, timestamps or {})),
     }

@@ -10,11 +10,20 @@ def metrics(rows):
     """The rows that follow from those of watermark_removals."""
     buckets = {}
     for row in rows:
-        hour = row["created_at"] - timedelta(minutes=row["created_at"].minute,
-                                             seconds=row["created_at"].second,
-                                             microseconds=row["created_at"].microsecond)
-        buckets.setdefault((hour, row["method"]), []).append(row)
+        buckets.setdefault((_hour(row), row["method"]), []).append(row)
     return [_bucket_row(hour, method, inside) for (hour, method), inside in buckets.items()]
+
+
+def times(rows):
+    """The rows of watermark_metrics_times that follow from those of watermark_removals."""
+    return [{"bucket_start": _hour(row), "method": row["method"],
+             "processing_time_ms": row["processing_time_ms"], "removal_id": row["removal_id"]}
+            for row in rows if row["processing_time_ms"] is not None]
+
+
+def _hour(row):
+    at = row["created_at"]
+    return at - timedelta(minutes=at.minute, seconds=at.second, microseconds=at.microsecond)
 
 
 def _bucket_row(hour, method, rows):
