@@ -2,12 +2,8 @@
 """A stream with all that makes a projection's life hard, always the same one for a seed."""
 
 import random
-import threading
-import time
 
-from confluent_kafka import Producer
-
-from lib import events, kafka
+from lib import events
 
 DUPLICATES = 0.05  # this part of the events comes twice
 LATE = 0.05  # … and this part much later than it should
@@ -68,52 +64,3 @@ def expected(stream):
                 if events.topic_of(event) == events.COMMANDS}
     commands.update(command for command in recorded.values() if command)
     return {"safari_commands": len(commands), "safari_events": len(recorded)}
-
-
-class Feed(threading.Thread):
-    """Produces records at a rate (records a second), while the test does something else."""
-
-    def __init__(self, records, rate):
-        super().__init__(daemon=True)
-        self._records = records
-        self._rate = rate
-        self._abandoned = threading.Event()
-        self._failure = None
-        self.sent = 0
-        self.start()
-
-    def run(self):
-        try:
-            self._produce()
-        except BaseException as failure:  # pylint: disable=broad-except
-            self._failure = failure
-
-    def _produce(self):
-        # Kafka may be away for a while in the middle of it.
-        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers(), "linger.ms": 5,
-                             "enable.idempotence": True, "message.timeout.ms": 120000})
-        started = time.monotonic()
-        for record in self._records:
-            while self.sent >= (time.monotonic() - started) * self._rate:
-                producer.poll(0)
-                if self._abandoned.wait(0.02):
-                    return
-            producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp,
-                             on_delivery=self._delivered)
-            self.sent += 1
-        producer.flush(120)
-
-    def _delivered(self, error, message):
-        if error is not None:
-            self._failure = RuntimeError(f"{message.topic()}: {error}")
-
-    def finish(self, deadline=180):
-        """Waits until all is produced."""
-        self.join(deadline)
-        assert not self.is_alive(), f"the stream was not produced within {deadline} s"
-        if self._failure:
-            raise self._failure
-
-    def abandon(self):
-        self._abandoned.set()
-        self.join(130)

@@ -21,8 +21,7 @@ def proxies(world):
 
 
 def start(world, proxies, *arguments):
-    return {program: world.start(program, *arguments,
-                                 variables={"PROJECTIONIST_POSTGRES_DSN": proxy.dsn})
+    return {program: world.start(program, *arguments, POSTGRES_DSN=proxy.dsn)
             for program, proxy in proxies.items()}
 
 
@@ -35,7 +34,7 @@ def now_and_then(proxy):
 def test_lost_answers_to_commit(world, proxies):
     """Whether it was committed is found out, and the batch goes on from there."""
     stream = streams.of_commands(800, seed=2)
-    world.produce(stream)
+    world.publish(stream)
     for proxy in proxies.values():
         proxy.cut_commits(now_and_then(proxy))
     consumers = start(world, proxies, "--batch-records", "20")
@@ -96,7 +95,7 @@ def test_a_stop_does_not_wait_for_a_silent_postgres(world, proxies):
     world.until_working(*consumers.values())
     for proxy in proxies.values():
         proxy.stall()
-    world.produce(stream)
+    world.publish(stream)
     world.until(lambda: all(proxy.held.is_set() for proxy in proxies.values()))
     for consumer in consumers.values():
         consumer.stop(deadline=8)

@@ -12,8 +12,8 @@ import pytest
 from lib import gateway as gateway_lib
 from lib.automation_service import AutomationService
 from lib.database import wait_until
-from lib.gateway import Gateways, command, post, published, request
-from processes import away
+from lib.gateway import Gateways, command, listening, post, published, request
+from world import away
 
 
 @pytest.fixture
@@ -120,8 +120,7 @@ def test_kafka_restarts_in_mid_traffic(gateways, service):
 
 def test_waits_for_the_registry_at_the_start(gateways, service):
     with away("registry"):
-        program = gateways.programs.start(gateway_lib.PROGRAM, GATEWAY_LISTEN="127.0.0.1:0")
+        program = gateways.start()
         program.wait_for_log("waiting for the schema registry")
         assert program.get("/readyz")[0] == 503
-    program.api = int(program.wait_for_log(r"msg=listening port=(\d+)")[1])
-    assert post(program, command()).status == 202
+    assert post(listening(program), command()).status == 202

@@ -5,22 +5,21 @@ import pytest
 import stream as streams
 from lib import database, events, kafka
 from lib.proxy import Proxy
+from lib.scenario_run import TOPICS_OF
 from world import PROGRAMS
-
-TOPIC = {"command-projector": events.COMMANDS, "event-recorder": events.TELEMETRY}
 
 
 def of_topic(stream, program):
-    return [event for event in stream if events.topic_of(event) == TOPIC[program]]
+    return [event for event in stream if events.topic_of(event) in TOPICS_OF[program]]
 
 
 def until_read_on(world, consumer, seed):
     """The process takes part again: it commits records of a new stream."""
     before = consumer.metric("projectionist_records_total")
     more = streams.of_commands(100, seed=seed)
-    world.produce(more)
+    world.publish(more)
     world.until(lambda: consumer.metric("projectionist_records_total") > before,
-                what=f"{consumer.log.name} does not read on")
+                what=f"{consumer.log_path.name} does not read on")
     return more
 
 
@@ -28,13 +27,13 @@ def test_frozen_while_idle(world):
     stream = streams.of_commands(150, seed=11)
     old = {program: world.start(program) for program in PROGRAMS}
     world.until_working(*old.values())
-    world.produce(stream)
+    world.publish(stream)
     world.until_caught_up()
     for consumer in old.values():
         consumer.freeze()
     new = {program: world.start(program) for program in PROGRAMS}
     more = streams.of_commands(150, seed=12)
-    world.produce(more)
+    world.publish(more)
     world.until_caught_up()
     for consumer in old.values():
         assignments = len(consumer.logged("partitions assigned"))
@@ -42,7 +41,7 @@ def test_frozen_while_idle(world):
         world.until_logged(consumer, "partitions assigned", count=assignments + 1)
         more += until_read_on(world, consumer, seed=13)
     world.until_caught_up()
-    assert all(consumer.running() for consumer in (*old.values(), *new.values()))
+    assert all(consumer.running for consumer in (*old.values(), *new.values()))
     world.assert_as_if_undisturbed(stream + more)
 
 
@@ -64,8 +63,8 @@ def test_frozen_inside_a_transaction(world, program):
         if other != program:
             world.start(other)
     old = world.start(program)
-    world.until_working(*world.processes)
-    world.produce(stream)
+    world.until_working(*world.consumers.all)
+    world.publish(stream)
     world.until_caught_up()
     known = next(event["command_id"] for event in stream
                  if events.topic_of(event) == events.COMMANDS)
@@ -76,7 +75,7 @@ def test_frozen_inside_a_transaction(world, program):
     with world.connect() as connection:
         connection.execute("BEGIN")
         hold_up(program, connection, known, unknown)
-        world.produce(more)
+        world.publish(more)
         world.until(lambda: blocked(world, old), what=f"{program} is not held up by our lock")
         old.freeze()
         connection.execute("ROLLBACK")
@@ -110,10 +109,10 @@ def test_frozen_with_statements_on_their_way(world, program):
             world.start(other)
     stream = streams.of_commands(100, seed=31)
     with Proxy(world.dsn) as proxy:
-        old = world.start(program, variables={"PROJECTIONIST_POSTGRES_DSN": proxy.dsn})
-        world.until_working(*world.processes)
+        old = world.start(program, POSTGRES_DSN=proxy.dsn)
+        world.until_working(*world.consumers.all)
         proxy.stall("up")
-        world.produce(stream)
+        world.publish(stream)
         world.until(proxy.held.is_set, what="nothing was sent to Postgres")
         old.freeze()
         world.start(program)
@@ -127,7 +126,7 @@ def test_frozen_with_statements_on_their_way(world, program):
         more = until_read_on(world, old, seed=32)
         world.until_caught_up()
         world.assert_as_if_undisturbed(stream + more)
-        assert old.running()
+        assert old.running
         old.stop()
 
 
@@ -136,12 +135,12 @@ def test_one_partition_is_taken_behind_our_back(world, program):
     """Only one of twelve is lost: the other eleven are given up with it, and none of their records
     may be passed over."""
     stream = streams.of_commands(2500, seed=41)
-    world.produce(stream)
+    world.publish(stream)
     for other in PROGRAMS:
         if other != program:
             world.start(other)
     consumer = world.start(program, "--batch-records", "10")
-    ends = kafka.end_offsets(TOPIC[program])
+    ends = kafka.end_offsets(*TOPICS_OF[program])
     with world.connect() as connection:
         for times in range(1, 4):
             world.until_logged(consumer, "partitions assigned", count=times)

@@ -24,7 +24,7 @@ def settle(world, count, seed):
     stream = streams.of_commands(count, seed)
     consumers = {"command-projector": world.start("command-projector", "--lock-timeout", "3s"),
                  "event-recorder": world.start("event-recorder", "--lock-timeout", "3s")}
-    world.produce(stream)
+    world.publish(stream)
     world.until_caught_up()
     commands = sorted({event["command_id"] for event in stream
                        if events.topic_of(event) == events.COMMANDS})
@@ -75,7 +75,7 @@ def test_a_lock_is_waited_for_again_and_again(world):
     with world.connect() as connection, connection.transaction():
         connection.execute(LOCK, [commands[0]])
         more = [later(commands[0])]
-        world.produce(more)
+        world.publish(more)
         world.until_logged(projector, "waiting for a server", "55P03", count=3)
         assert projector.alive() and not projector.ready()
     world.until_caught_up()
@@ -129,7 +129,7 @@ def test_a_full_disk_is_waited_for(world):
             os.posix_fallocate(file.fileno(), 0, free - 512 * 1024)
         world.start("command-projector")
         recorder = world.start("event-recorder", "--batch-records", "500")
-        world.produce(stream)
+        world.publish(stream)
         world.until_logged(recorder, "waiting for a server", "53100", count=3)
         assert recorder.alive() and not recorder.ready()
         ballast.unlink()
@@ -147,10 +147,10 @@ def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
     life = [later(command, status, events.START + number * events.SECOND)
             for number, status in enumerate(("QUEUED", "RUNNING"))]
     # One after the other: the recorder must have seen that the command needs no placeholder.
-    world.produce(life)
+    world.publish(life)
     world.until_caught_up()
     for event in life:
-        world.produce([events.frame_of(event)])
+        world.publish([events.frame_of(event)])
         world.until_caught_up()
     placeholders = recorder.metric("projectionist_placeholders_total")
     waits = recorder.metric("projectionist_retries_total")
@@ -159,7 +159,7 @@ def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
                                   [command]).rowcount == 1
         frames = [events.telemetry("sora.polling.started", events.START + number, counter=number,
                                    command_id=command) for number in range(300)]
-        world.produce(frames)
+        world.publish(frames)
         world.until_caught_up()
         row = connection.execute("SELECT * FROM safari_commands WHERE command_id = %s",
                                  [command]).fetchone()

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import stream as streams
-from world import PROGRAMS
+from world import PROGRAMS, STOP_DEADLINE
 
 SECONDS = 7
 STRATEGIES = ("cooperative-sticky", "range")
@@ -17,17 +17,17 @@ NUMBERS = ("assignments", "dropped_records", "fenced", "retries")
 def test_replicas_come_and_go(world, strategy):
     chance = random.Random(6)
     stream = streams.of_commands(SECONDS * 120, seed=61)
-    variables = {"PROJECTIONIST_KAFKA_PARTITION_ASSIGNMENT_STRATEGY": strategy}
     pause = threading.Event()
     totals = dict.fromkeys(NUMBERS, 0)
 
     def start(program):
-        return world.start(program, "--batch-records", "100", variables=variables)
+        return world.start(program, "--batch-records", "100",
+                           KAFKA_PARTITION_ASSIGNMENT_STRATEGY=strategy)
 
     def retire(consumer):
         for name in NUMBERS:
             totals[name] += consumer.metric(f"projectionist_{name}_total")
-        consumer.ask_to_stop()
+        consumer.terminate()
         leaving.append(consumer)
 
     leaving = []
@@ -42,12 +42,12 @@ def test_replicas_come_and_go(world, strategy):
         world.until_logged(fleet[place], "metrics are served")
     feed.finish()
     for consumer in leaving:
-        consumer.wait()
+        consumer.wait(deadline=STOP_DEADLINE)
     world.until_caught_up()
     for consumer in fleet.values():
         retire(consumer)
     for consumer in leaving:
-        consumer.wait()
+        consumer.wait(deadline=STOP_DEADLINE)
     print(strategy, f"{len(leaving)} stops", totals)
     assert totals["assignments"] > len(leaving) / 2
     world.assert_as_if_undisturbed(stream)
@@ -57,13 +57,13 @@ def test_replicas_come_and_go(world, strategy):
 def test_stopped_while_joining(world, strategy):
     """Before the group has answered; librdkafka before 2.3 aborts there if one lets it."""
     chance = random.Random(7)
-    variables = {"PROJECTIONIST_KAFKA_PARTITION_ASSIGNMENT_STRATEGY": strategy}
     pause = threading.Event()
     for _ in range(4):
-        joining = [world.start("event-recorder", variables=variables) for _ in range(6)]
+        joining = [world.start("event-recorder", KAFKA_PARTITION_ASSIGNMENT_STRATEGY=strategy)
+                   for _ in range(6)]
         for consumer in joining:
             world.until_logged(consumer, "msg=started")
             pause.wait(chance.uniform(0, 0.06))
-            consumer.ask_to_stop()
+            consumer.terminate()
         for consumer in joining:
-            consumer.wait()
+            consumer.wait(deadline=STOP_DEADLINE)

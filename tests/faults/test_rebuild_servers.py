@@ -4,11 +4,10 @@ crash: what a rebuild had read is gone then, and must be read again."""
 
 import pytest
 import stream as streams
-from processes import Process, away, until
+from lib import database, rebuilding
+from lib.world import PROJECTOR
+from world import away
 
-from lib import consumers, database
-
-PROJECTOR = "command-projector"
 COMMANDS = 300
 
 
@@ -16,7 +15,7 @@ COMMANDS = 300
 def broken(world):
     """Rows of a stream, of which some are wrong; the stream."""
     stream = streams.of_commands(COMMANDS, seed=61)
-    world.produce(stream)
+    world.publish(stream)
     filling = world.start_all(1)
     world.until_caught_up()
     for consumer in filling:
@@ -29,13 +28,8 @@ def broken(world):
     return stream
 
 
-def start(world, name="rebuild"):
-    process = Process("projectionist", world._folder / f"{name}.log",
-                      ["rebuild", PROJECTOR, "--group", world.group(PROJECTOR), "--yes",
-                       "--batch-records", "5"],
-                      {"PROJECTIONIST_POSTGRES_DSN": world.dsn})
-    world.processes.append(process)
-    return process
+def start(world):
+    return rebuilding.start(world, "rebuild", PROJECTOR, "--yes", "--batch-records", "5")
 
 
 def read_so_far(world):
@@ -45,13 +39,11 @@ def read_so_far(world):
 
 def assert_mended(world, stream):
     world.assert_as_if_undisturbed(stream)
-    verified = consumers.run("projectionist", "verify", PROJECTOR, "--group",
-                             world.group(PROJECTOR), variables={"POSTGRES_DSN": world.dsn})
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    rebuilding.verify(world, PROJECTOR)
 
 
 def until_half_way(world, process):
-    until(lambda: read_so_far(world) > 100, what="it reads nothing", processes=[process])
+    world.until(lambda: read_so_far(world) > 100, what="it reads nothing")
     process.freeze()
     assert read_so_far(world) < 2 * COMMANDS, "it is nearly done already"
     # Its commits do not wait for the disk; this one does, and takes them along: what is read is in
@@ -70,12 +62,12 @@ def test_postgres_crashes_under_a_rebuild(world, broken):
         process.thaw()
         world.until_logged(process, "Postgres")
     # It may see first that its last commits were lost in the crash, as if another had its place.
-    assert process.wait_for_end(60) in (5, 7), process.tail()
-    assert process.logged("came back from a crash", "the same command begins anew"), process.tail()
+    assert process.wait_for_end(60) in (5, 7), process.tail
+    assert process.logged("came back from a crash", "the same command begins anew"), process.tail
     with world.connect() as connection:
         assert database.table(connection, "safari_commands") == before
-    process = start(world, "again")
-    process.wait(60)
+    process = start(world)
+    process.wait(deadline=60)
     assert not process.logged("going on with an attempt")
     assert_mended(world, broken)
 
@@ -86,9 +78,9 @@ def test_postgres_crashes_between_two_attempts(world, broken):
     process.kill()
     with away("postgres"):
         pass
-    until(lambda: read_so_far(world) > 0)
-    process = start(world, "again")
-    process.wait(60)
+    world.until(lambda: read_so_far(world) > 0)
+    process = start(world)
+    process.wait(deadline=60)
     assert not process.logged("going on with an attempt")
     assert_mended(world, broken)
 
@@ -100,5 +92,5 @@ def test_kafka_goes_away_under_a_rebuild(world, broken):
     with away("kafka"):
         process.thaw()
         world.until_logged(process, "Kafka")
-    process.wait(90)
+    process.wait(deadline=90)
     assert_mended(world, broken)

@@ -6,13 +6,13 @@ import json
 import pytest
 import stream as streams
 from lib import avro, events, kafka, librdkafka, registry
-from processes import away
+from world import away
 
 STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
 
 
 def pids(consumers):
-    return [(consumer.pid, consumer.running()) for consumer in consumers]
+    return [(consumer.pid, consumer.running) for consumer in consumers]
 
 
 def until_ready(world, *consumers):
@@ -96,7 +96,7 @@ def test_the_registry_goes_away_and_a_new_schema_comes(world):
     consumers = world.start_all(1)
     until_ready(world, *consumers)
     before = pids(consumers)
-    world.produce(stream)
+    world.publish(stream)
     world.until_caught_up()
     ids = {}
     for topic in (events.COMMANDS, events.TELEMETRY):
@@ -107,7 +107,7 @@ def test_the_registry_goes_away_and_a_new_schema_comes(world):
     with away("registry"):
         # What is known goes on; what is new waits, and is no dead letter.
         known = streams.of_commands(50, seed=55)
-        world.produce(known)
+        world.publish(known)
         world.until_caught_up()
         kafka.produce([with_schema(event, ids) for event in more])
         world.until(lambda: not any(consumer.ready() for consumer in consumers),

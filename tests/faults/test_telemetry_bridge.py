@@ -13,11 +13,11 @@ import re
 import threading
 import time
 
-import processes
 import psycopg
 import pytest
 from lib import avro, bridge, database, events, kafka
 from lib.automation_service import AutomationService
+from world import STOP_DEADLINE, away
 
 RATE = 5000
 FENCED = 5
@@ -28,27 +28,22 @@ FRUITLESS = 5  # bridges in a row that published nothing, until the next one liv
 class Bridges:
     """Bridges of one id, one after the other or several."""
 
-    def __init__(self, world, service, folder):
-        self.world, self.service, self.folder = world, service, folder
+    def __init__(self, world, service):
+        self.world, self.service = world, service
         self.all = []
 
     def start(self, *arguments):
-        process = processes.Process(
-            bridge.PROGRAM, self.folder / f"bridge-{len(self.all):03}.log",
-            ["--metrics-address", "127.0.0.1:0", "--reconnect-max", "300ms", *arguments],
-            {"PROJECTIONIST_TELEMETRY_URL": self.service.stream_url})
-        self.all.append(process)
-        self.world.processes.append(process)
-        return process
+        self.all.append(bridge.start(self.world.consumers, self.service.stream_url, *arguments))
+        return self.all[-1]
 
 
 @pytest.fixture
-def bridges(world, tmp_path):
+def bridges(world):
     # The stand-in sends to sockets that are being cut, and asyncio has a word to say of each frame.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     bridge.new_topics()
     with AutomationService(capacity=200_000) as service:
-        yield Bridges(world, service, tmp_path)
+        yield Bridges(world, service)
 
 
 class Background(threading.Thread):
@@ -165,7 +160,7 @@ def test_every_frame_once_whatever_is_killed(world, bridges, frames):
 
     def restart_kafka():
         kafka_is_away.set()
-        with processes.away("kafka"):
+        with away("kafka"):
             pass
         kafka_is_away.clear()
         kafka_restarts.append(time.monotonic())
@@ -192,16 +187,16 @@ def test_every_frame_once_whatever_is_killed(world, bridges, frames):
     print(f"{killer.count} kills, {len(places)} places gone on from")
 
 
-def test_what_the_service_forgot_is_recorded_exactly(world, tmp_path):
+def test_what_the_service_forgot_is_recorded_exactly(world):
     bridge.new_topics()
     with AutomationService() as service:
-        bridges = Bridges(world, service, tmp_path)
+        bridges = Bridges(world, service)
         world.until_working(world.start("event-recorder"))
         first = bridges.start()
         world.until(first.ready)
         flow = service.inject(60_000, rate=RATE)
         world.until(lambda: flow.sent > 10_000)
-        with processes.away("kafka"):
+        with away("kafka"):
             first.kill()
             sent = flow.sent
             world.until(lambda: flow.sent > sent + 25_000)
@@ -231,7 +226,7 @@ def test_back_pressure_while_kafka_is_away(world, bridges):
     world.until(running.ready)
     flow = service.inject(30_000, rate=RATE)
     world.until(lambda: flow.sent > 3000)
-    with processes.away("kafka"):
+    with away("kafka"):
         world.until(lambda: running.metric("projectionist_bridge_paused") == 1)
         sent = flow.sent
         world.until(lambda: flow.sent > sent + 10_000)
@@ -251,7 +246,7 @@ def test_it_stops_while_kafka_is_away(world, bridges):
     world.until(running.ready)
     flow = bridges.service.inject(4000, rate=2000)
     world.until(lambda: flow.sent > 1000)
-    with processes.away("kafka"):
+    with away("kafka"):
         late = bridges.start()
         world.until(lambda: running.logged("waiting for a server", "Kafka"))
         world.until(lambda: late.logged("waiting for a server", "Kafka"))
@@ -278,7 +273,7 @@ def test_a_frozen_bridge_that_was_replaced_publishes_nothing(world, bridges):
     flow.wait()
     world.until(lambda: count(world) >= 6000, 60)
     frozen.thaw()
-    frozen.wait(code=FENCED)
+    frozen.wait(FENCED, STOP_DEADLINE)
     assert frozen.logged("another telemetry-bridge has taken over")
     assert_all_recorded(world, service)
 

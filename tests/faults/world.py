@@ -1,102 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one test works with: its databases, its topics, its processes, and the comparison."""
+"""What one test works with: a world of quick consumers, servers that go away, and the comparison."""
 
-import uuid
+import contextlib
+import subprocess
 
 import psycopg
-import processes
 import stream as streams
-from psycopg import conninfo, sql
 
-from lib import consumers, database, events, kafka
+from lib import database, kafka, rebuilding
+from lib.consumers import QUICK, REPOSITORY
+from lib.feed import Feed
+from lib.scenario_run import TOPICS_OF
+from lib.world import PROJECTOR, RECORDER, World
 
-PROGRAMS = ("command-projector", "event-recorder")
-TOPICS = (events.COMMANDS, events.TELEMETRY)
+PROGRAMS = (PROJECTOR, RECORDER)
+PARTITIONS = 12
+STOP_DEADLINE = 20  # seconds from SIGTERM to the end of the process
+AWAY = 120  # seconds that Kafka may be away in the middle of a feed
 TABLES = ("safari_commands", "safari_events", "projectionist.idempotency_conflicts",
           "projectionist.state_command_projector_command",
           "projectionist.state_command_projector_idempotency_key")
-KEPT_LOG_LINES = 25
 
 
-class NewDatabase:
-    """A database that is dropped at the end; its name."""
+class FaultWorld(World):
+    """A world to be disturbed. `until` and what waits with it fails at once where one of the
+    consumers ended by itself. `database` is lost with Postgres; `connect` gives another."""
 
-    def __init__(self, template=None):
-        self._template = template
-        self.name = f"faults_{uuid.uuid4().hex[:12]}"
-
-    def __enter__(self):
-        parts = sql.SQL(" TEMPLATE {}").format(sql.Identifier(self._template or "template1"))
-        with database.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name))
-                               + parts)
-        return self.name
-
-    def __exit__(self, *_):
-        with database.connect() as connection:
-            database.drop(connection, self.name)
-
-
-def dsn(name):
-    return conninfo.make_conninfo(database.dsn(), dbname=name)
-
-
-class World:
-    """What one test works with."""
-
-    def __init__(self, name, reference, schema_ids, folder):
-        self.id = name
-        self.dsn = dsn(name)
-        self.schema_ids = schema_ids
-        self.processes = []
-        self._reference = dsn(reference)
-        self._folder = folder
+    def __init__(self, dsn, connection, folder):
+        super().__init__(dsn, connection, folder)
+        self.id = connection.info.dbname
+        self.template = None  # a migrated database, for the comparison
+        self.consumers.stop_deadline = STOP_DEADLINE
         self._feeds = []
-
-    # Records
-
-    def records(self, stream):
-        return [events.record(event, self.schema_ids) for event in stream]
-
-    def produce(self, stream):
-        kafka.produce(self.records(stream))
 
     def feed(self, stream, rate):
         """Produces in the background."""
-        feed = streams.Feed(self.records(stream), rate)
+        feed = Feed([self.record(event) for event in stream], rate, AWAY,
+                    message_timeout_ms=AWAY * 1000)
         self._feeds.append(feed)
         return feed
 
-    # Processes
+    # Consumers
 
-    def group(self, program):
-        return f"{program}-{self.id}"
-
-    def start(self, program, *arguments, variables=None, group=None):
+    def start(self, name, *arguments, **variables):
         """Starts a consumer with quick time-outs."""
-        process = processes.Process(
-            program, self._folder / f"{len(self.processes):03}-{program}.log",
-            ["--group", group or self.group(program), "--metrics-address", "127.0.0.1:0",
-             *arguments],
-            {**processes.QUICK, "PROJECTIONIST_POSTGRES_DSN": self.dsn, **(variables or {})})
-        self.processes.append(process)
-        return process
+        return super().start(name, *arguments, **{**QUICK, **variables})
 
-    def start_all(self, replicas, *arguments, **options):
+    def start_all(self, replicas, *arguments):
         """Some replicas of each consumer."""
-        return [self.start(program, *arguments, **options)
+        return [self.start(program, *arguments)
                 for program in PROGRAMS for _ in range(replicas)]
 
-    def until(self, condition, deadline=30, what="it did not come true"):
-        return processes.until(condition, deadline, what,
-                               [process for process in self.processes if not process.frozen])
+    def until(self, condition, deadline=30, what="it did not come true", not_yet=()):
+        """Calls condition until it returns something true, and returns that. Ends at once where a
+        consumer has ended by itself or the condition raises anything but what not_yet says."""
+        def met():
+            self.consumers.check()
+            return condition()
+        return database.wait_until(met, deadline, what, not_yet)
 
-    def until_logged(self, process, *words, count=1, deadline=30):
+    def until_logged(self, consumer, *words, count=1, deadline=30):
         """Waits for lines of a log that hold the words; the lines."""
         def found():
-            lines = process.logged(*words)
+            lines = consumer.logged(*words)
             return lines if len(lines) >= count else None
-        return self.until(found, deadline, f"{process.log.name} does not say {words}")
+        return self.until(found, deadline, f"{consumer.log_path.name} does not say {words}")
 
     def until_working(self, *consumers, deadline=30):
         """Waits until each has partitions."""
@@ -108,45 +76,32 @@ class World:
     def connect(self):
         return database.connect(self.dsn)
 
-    def behind(self):
-        """{(topic, partition): (has, wanted)} of what is not in the tables yet."""
+    def behind(self, ends=None):
+        """{(topic, partition): (has, wanted)} of what is not in the tables yet, up to the ends of
+        each consumer, by default those of now."""
         behind = {}
         with self.connect() as connection:
-            for program, topic in zip(PROGRAMS, TOPICS):
-                have = database.next_offsets(connection, self.group(program))
-                for place, end in kafka.end_offsets(topic).items():
-                    if have.get(place, 0) != end:
-                        behind[place] = (have.get(place, 0), end)
+            for program, wanted in (ends or self.ends()).items():
+                behind.update(database.distances(connection, self.group(program), wanted))
         return behind
 
+    def ends(self):
+        return {program: kafka.end_offsets(*TOPICS_OF[program]) for program in PROGRAMS}
+
     def until_caught_up(self, deadline=60):
-        ends = {program: {place: end for place, end in kafka.end_offsets(topic).items() if end}
-                for program, topic in zip(PROGRAMS, TOPICS)}
-        last = {}
+        ends, behind = self.ends(), {}
 
         def caught_up():
-            try:
-                with self.connect() as connection:
-                    for program in PROGRAMS:
-                        have = database.next_offsets(connection, self.group(program))
-                        last.update({place: (have.get(place, 0), end)
-                                     for place, end in ends[program].items()})
-                        if have != ends[program]:
-                            return False
-            except psycopg.OperationalError:
-                return False  # Postgres is coming back
-            return True
-        self.until(caught_up, deadline, lambda: "the ends were not reached (has, wanted): " + str(
-            {place: pair for place, pair in last.items() if pair[0] != pair[1]}))
+            behind.clear()
+            behind.update(self.behind(ends))
+            return not behind
+        self.until(caught_up, deadline, lambda: "the ends were not reached (has, wanted): "
+                   f"{behind}", not_yet=psycopg.OperationalError)  # Postgres is coming back
 
     def assert_as_if_undisturbed(self, stream):
         """Row for row what two consumers make of the same topics in peace; no dead letters."""
-        for number, program in enumerate(PROGRAMS):
-            process = self.start(program, "--until-caught-up",
-                                 group=f"{program}-{self.id}-{number}",
-                                 variables={"PROJECTIONIST_POSTGRES_DSN": self._reference})
-            process.wait(120)
-        with self.connect() as ours, database.connect(self._reference) as reference:
+        with (self.undisturbed(PROGRAMS, self.template, deadline=120, **QUICK) as reference,
+              self.connect() as ours):
             assert not self.behind()
             for table in TABLES:
                 have = [str(row) for row in database.table(ours, table)]
@@ -166,34 +121,35 @@ class World:
         with self.connect() as connection:
             groups = {row["consumer_group"] for row in connection.execute(
                 "SELECT DISTINCT consumer_group FROM projectionist.consumer_offsets")}
-        for program in (program for program in PROGRAMS if self.group(program) in groups):
-            result = consumers.run("projectionist", "verify", program, "--group",
-                                   self.group(program), variables={"POSTGRES_DSN": self.dsn})
-            assert result.returncode == 0, result.stdout + result.stderr
+        for program in PROGRAMS:
+            if self.group(program) in groups:
+                rebuilding.verify(self, program)
 
     # The end
 
-    def close(self, failed):
+    def abandon(self):
+        """After a failure: nothing of what runs has to end well."""
+        self.consumers.kill()
+
+    def close(self):
         for feed in self._feeds:
             feed.abandon()
-        running = [process for process in self.processes if process.running()]
-        for process in running:
-            if process.frozen:
-                process.thaw()
-            if failed:
-                process.kill()
-            else:
-                process.ask_to_stop()
-        if failed:
-            for process in self.processes[-8:]:
-                print(f"--- {process.log.name}\n{process.tail(KEPT_LOG_LINES)}")
-            return
-        try:
-            for process in running:
-                process.wait()
-            for process in self.processes:
-                process.check()
-        finally:
-            for process in self.processes:
-                if process.running():
-                    process.kill()
+        super().close()
+
+
+def cluster(*arguments):
+    """deploy/local/cluster, which kills and starts the servers."""
+    done = subprocess.run([REPOSITORY / "deploy/local/cluster", *arguments], text=True,
+                          capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def away(part):
+    """Kills a server without a word, and starts it again at the end."""
+    cluster("kill", part)
+    try:
+        yield
+    finally:
+        cluster("start", part)

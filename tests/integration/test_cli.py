@@ -15,8 +15,10 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from cli_support import ADMIN_WAIT, REPOSITORY, cli, environment, temporary_database
+from cli_support import ADMIN_WAIT, cli
+from lib.consumers import REPOSITORY, address
 from lib.database import wait_until
+from lib.world import new_database
 
 USAGE, DATABASE, UNAVAILABLE = 2, 6, 7
 CONNECTOR_TOPICS = {"safari.bridge-cursors": "compact", "safari.idempotency-keys": "compact",
@@ -25,14 +27,14 @@ CONNECTOR_TOPICS = {"safari.bridge-cursors": "compact", "safari.idempotency-keys
 
 @pytest.fixture(scope="module")
 def database():
-    with temporary_database() as dsn:
+    with new_database(migrated=False) as dsn:
         assert cli("migrate", dsn=dsn).returncode == 0
         yield dsn
 
 
 @pytest.fixture(scope="module")
 def admin():
-    return AdminClient({"bootstrap.servers": environment("KAFKA_BOOTSTRAP_SERVERS")})
+    return AdminClient({"bootstrap.servers": address("KAFKA_BOOTSTRAP_SERVERS")})
 
 
 def remove(admin, names):
@@ -131,7 +133,7 @@ def test_without_a_command_the_help_goes_to_stderr():
     ["--json", "status"],
 ])
 def test_a_wrong_flag_is_one_sentence_and_changes_nothing(arguments, admin):
-    with temporary_database() as dsn:
+    with new_database(migrated=False) as dsn:
         before = set(admin.list_topics(timeout=ADMIN_WAIT).topics)
         result = cli(*arguments, dsn=dsn)
         assert result.returncode == USAGE, result
@@ -291,7 +293,7 @@ def test_registering_schemas_twice_gives_the_same_ids():
 
 
 def test_registered_schemas_are_ours_and_stay_compatible():
-    base = environment("SCHEMA_REGISTRY_URL")
+    base = address("SCHEMA_REGISTRY_URL")
     result = cli("schemas", "register")
     for subject, number in re.findall(r"^(\S+) has id (\d+)$", result.stdout, re.M):
         with urllib.request.urlopen(f"{base}/schemas/ids/{number}") as answer:
@@ -318,7 +320,7 @@ def cluster_id(admin):
 
 
 def produce(topic, partition, count):
-    producer = Producer({"bootstrap.servers": environment("KAFKA_BOOTSTRAP_SERVERS")})
+    producer = Producer({"bootstrap.servers": address("KAFKA_BOOTSTRAP_SERVERS")})
     for number in range(count):
         producer.produce(topic, str(number).encode(), partition=partition)
     assert producer.flush(ADMIN_WAIT) == 0
@@ -408,7 +410,7 @@ def test_status_names_a_gap_and_a_missing_topic(admin, database, consumer):
 
 def test_status_does_not_count_what_a_transaction_may_still_abort(database, consumer):
     topic, group = consumer
-    producer = Producer({"bootstrap.servers": environment("KAFKA_BOOTSTRAP_SERVERS"),
+    producer = Producer({"bootstrap.servers": address("KAFKA_BOOTSTRAP_SERVERS"),
                          "transactional.id": uuid.uuid4().hex})
     producer.init_transactions(ADMIN_WAIT)
     producer.begin_transaction()
@@ -461,7 +463,7 @@ def test_status_of_an_unknown_group(database):
 
 
 def test_status_before_migrate_names_the_remedy():
-    with temporary_database() as dsn:
+    with new_database(migrated=False) as dsn:
         result = cli("status", dsn=dsn)
         assert result.returncode == DATABASE
         assert "projectionist migrate" in result.stderr

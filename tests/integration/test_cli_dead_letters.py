@@ -14,7 +14,7 @@ import pytest
 
 from lib import avro, consumers, database, events, kafka, registry, scenario, scenario_run
 from lib.events import COMMANDS, MINUTE, SECOND, START, TELEMETRY, TOPICS
-from lib.world import PROJECTOR, RECORDER, new_database
+from lib.world import PROJECTOR, RECORDER
 from test_poison import bad_records, good
 
 FAILED, USAGE, UNAVAILABLE = 1, 2, 7
@@ -314,13 +314,10 @@ def wait_for_share(world, fifths, count):
 def check_as_undisturbed(world, stream, template):
     poison = sum(sum(stream.dead_letters(name).values()) for name in REPLAYED_LATER)
     assert statuses(world).get("open", 0) == poison
-    with new_database(template=template) as dsn:
-        for name in REPLAYED_LATER:
-            world.consumers.catch_up(name, POSTGRES_DSN=dsn, group=consumers.Consumers.new_group())
-        with database.connect(dsn) as undisturbed:
-            for table in ("safari_commands", "watermark_removals", "watermark_metrics"):
-                rows = database.table(undisturbed, table)
-                assert rows and world.rows(table) == rows, table
+    with world.undisturbed(REPLAYED_LATER, template) as undisturbed:
+        for table in ("safari_commands", "watermark_removals", "watermark_metrics"):
+            rows = database.table(undisturbed, table)
+            assert rows and world.rows(table) == rows, table
 
 
 def test_each_exactly_once_whenever_it_is_killed(world, template):

@@ -4,7 +4,6 @@
 import json
 import re
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +11,10 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from cli_support import ADMIN_WAIT, REPOSITORY, cli, environment, finish, start, temporary_database
+from cli_support import ADMIN_WAIT, cli, finish, start
+from lib.consumers import REPOSITORY, address
+from lib.database import wait_until
+from lib.world import new_database
 
 USAGE, DATABASE = 2, 6
 FILES = sorted(path.name for path in (REPOSITORY / "deploy/sql").glob("[0-9]*.sql"))
@@ -22,7 +24,7 @@ LOCK = 8102082571640042606
 
 @pytest.fixture
 def database():
-    with temporary_database() as dsn:
+    with new_database(migrated=False) as dsn:
         yield dsn
 
 
@@ -90,7 +92,7 @@ def without_additions(description):
 
 
 def test_a_fresh_database_gets_exactly_the_seeds_tables(database):
-    with temporary_database() as seeded:
+    with new_database(migrated=False) as seeded:
         execute(seeded, SEED)
         expected = describe(seeded)
     assert len(expected["indexes"]) == 22 and len(expected["comments"]) == 5
@@ -219,12 +221,6 @@ def test_several_at_once_apply_every_file_once(database):
     assert applied(database) == FILES
 
 
-def wait_until(condition, what):
-    deadline = time.monotonic() + ADMIN_WAIT
-    while not condition():
-        assert time.monotonic() < deadline, what
-
-
 def test_the_second_waits_for_the_first_and_finds_nothing_to_do(database):
     assert cli("migrate", dsn=database).returncode == 0
     # As if the first were in the middle of the last file: not committed, its lock held.
@@ -238,7 +234,7 @@ def test_the_second_waits_for_the_first_and_finds_nothing_to_do(database):
         wait_until(lambda: rows(database, """
             SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database
             WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"""),
-            "the second does not wait")
+            message="the second does not wait")
         assert second.poll() is None
         first.commit()
         result = finish(second)
@@ -303,8 +299,8 @@ def test_a_wrong_folder_is_exit_code_2(database, folder, change, sentence):
 
 def test_a_missing_right_names_it(database):
     """Somebody who may connect but make nothing."""
-    role = database.split("cli_test_")[1].split()[0]
-    admin = environment("CLUSTER_ADMIN_DSN")
+    role = conninfo.conninfo_to_dict(database)["dbname"]
+    admin = address("CLUSTER_ADMIN_DSN")
     with psycopg.connect(admin, autocommit=True) as connection:
         name = sql.Identifier(f"cli_reader_{role}")
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'reader'").format(name))
@@ -322,7 +318,7 @@ def test_a_missing_right_names_it(database):
 
 @pytest.fixture(scope="module")
 def migrated():
-    with temporary_database() as dsn:
+    with new_database(migrated=False) as dsn:
         assert cli("migrate", dsn=dsn).returncode == 0
         yield dsn
 
@@ -386,7 +382,7 @@ def test_a_newcomer_waits_for_the_old_owners_transaction_and_then_supersedes_it(
                 taking = pool.submit(take, new, "new", ["f"], [0], [0])
                 wait_until(lambda: rows(migrated, """
                     SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'""",
-                    new.info.backend_pid), "the newcomer does not wait")
+                    new.info.backend_pid), message="the newcomer does not wait")
                 old.commit()
                 assert taking.result(ADMIN_WAIT) == [("f", 0, 10, 2)]
             new.commit()

@@ -2,9 +2,6 @@
 """projectionist offsets: where a group goes on, moved by hand, under a consumer that runs."""
 
 import json
-import os
-import pty
-import subprocess
 
 import pytest
 
@@ -175,17 +172,11 @@ def test_nothing_changes_without_a_yes(world):
 def test_it_asks_at_a_terminal(world, answer, code):
     world.publish(happened(0, 5))
     world.catch_up(PROJECTOR)
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [consumers.program("projectionist"), *SET, "--to", "earliest", "--group",
-         world.group(PROJECTOR)], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=consumers.environment({"POSTGRES_DSN": world.dsn}))
-    os.close(slave)
-    os.write(master, answer.encode())
-    out, err = process.communicate(timeout=consumers.DEADLINE)
-    os.close(master)
-    assert process.returncode == code, err
-    assert "Move these offsets? [y/N]" in err and "back by" in out
+    result = consumers.run_at_terminal(
+        answer, "projectionist", *SET, "--to", "earliest", "--group", world.group(PROJECTOR),
+        variables={"POSTGRES_DSN": world.dsn})
+    assert result.returncode == code, result.stderr
+    assert "Move these offsets? [y/N]" in result.stderr and "back by" in result.stdout
     assert bool(changes(world)) is (code == 0)
 
 

@@ -17,7 +17,7 @@ from lib import bridge, kafka
 from lib.automation_service import AutomationService
 from lib.database import wait_until
 from lib.kafka_proxy import KafkaProxy
-from lib.gateway import KEYS, PROGRAM, Gateways, command, new_id, post, published, read_answer, request
+from lib.gateway import KEYS, Gateways, command, new_id, post, published, read_answer, request
 
 @pytest.fixture
 def service():
@@ -867,7 +867,7 @@ def test_many_at_once_share_transactions(gateway, service):
 
 def test_missing_topic_is_named(gateways, service):
     kafka.delete_topics(KEYS)
-    program = gateways.programs.start(PROGRAM, GATEWAY_LISTEN="127.0.0.1:0")
+    program = gateways.start()
     program.wait(1)
     program.wait_for_log(f"no topic {KEYS}; 'projectionist topics create'")
 
@@ -879,7 +879,6 @@ def test_missing_topic_is_named(gateways, service):
     ({"KAFKA_TRANSACTIONAL_ID": "x"}, "transactional.id"),
 ])
 def test_wrong_settings_are_named(gateways, variables, reason):
-    program = gateways.programs.start(PROGRAM,
-                                      **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
+    program = gateways.start(**variables)
     program.wait(2)
     program.wait_for_log(reason)

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """projectionist rebuild: whatever is wrong in the tables, they are what the topics say then."""
 
-import os
-import pty
 import signal
-import subprocess
 from collections import Counter
 from types import SimpleNamespace
 
@@ -221,21 +218,15 @@ def test_it_does_not_begin_without_a_yes(world):
 def test_it_asks_at_a_terminal(world, answer):
     Damage(world, "safari_sessions")
     broken = tables(world)
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [consumers.program("projectionist"), "rebuild", TRACKER], stdin=slave,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=consumers.environment(world.consumers.variables))
-    os.close(slave)
-    os.write(master, answer.encode())
-    out, err = process.communicate(timeout=consumers.DEADLINE)
-    os.close(master)
-    assert "3 rows differ" in out and "Write them, and move the offsets? [y/N]" in err
+    asked = consumers.run_at_terminal(answer, "projectionist", "rebuild", TRACKER,
+                                      variables=world.consumers.variables)
+    assert "3 rows differ" in asked.stdout
+    assert "Write them, and move the offsets? [y/N]" in asked.stderr
     if answer == "y\n":
-        assert process.returncode == 0 and "3 rows written" in out, err
+        assert asked.returncode == 0 and "3 rows written" in asked.stdout, asked.stderr
         assert_right(world)
         return
-    assert process.returncode == FAILED and "nothing was changed" in err
+    assert asked.returncode == FAILED and "nothing was changed" in asked.stderr
     assert tables(world) == broken
     # What was read for the answer need not be read again.
     result = rebuilding.run(world, "rebuild", TRACKER, "--yes")

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from lib import oracle, rebuilding, scenario, scenario_run
+from lib.feed import Feed
 
 # Of each consumer: its table, and the column that the bug is in.
 WRONG = {
@@ -74,13 +75,9 @@ def test_a_bug_is_found_and_mended(world, consumer):
     records = [record for record in
                scenario_run.Stream([second], world.schema_ids, 12, garbage=False).records
                if record.topic in topics]
-    failures, done = [], threading.Event()
-    publisher = threading.Thread(target=scenario_run.publish_paced,
-                                 args=(records, 400, done, failures), daemon=True)
-    publisher.start()
+    feed = Feed(records, 400)
     rebuilt = rebuilding.rebuild(world, consumer)
-    publisher.join()
-    assert not failures, failures
+    feed.finish()
     scenario_run.wait_for_ends(world, (consumer,))
     seen = reader.end()
 

@@ -10,6 +10,7 @@ import pytest
 
 from lib import consumers, database, events, oracle, oracle_metrics, rebuilding, scenario_run
 from lib.events import HOUR, SECOND
+from lib.feed import Feed
 from test_cli_dead_letters import LateSchemas
 
 CONSUMER = "watermark-metrics"
@@ -113,16 +114,7 @@ def check(world, happened):
 
 
 def start(world):
-    return world.start(CONSUMER, "--batch-records", "20", **scenario_run.QUICK)
-
-
-def publish(records, rate):
-    """(thread, event that is set when all are published, failures)"""
-    done, failures = threading.Event(), []
-    thread = threading.Thread(target=scenario_run.publish_paced,
-                              args=(records, rate, done, failures), daemon=True)
-    thread.start()
-    return thread, done, failures
+    return world.start(CONSUMER, "--batch-records", "20", **consumers.QUICK)
 
 
 @pytest.mark.partitions(6)
@@ -135,26 +127,24 @@ def test_it_equals_the_query_at_every_commit(world):
     fleet = [start(world) for _ in range(REPLICAS)]
     for replica in fleet:
         replica.wait_until_ready()
-    thread, done, failures = publish(list(map(world.record, first)), 250)
+    feed = Feed(list(map(world.record, first)), 250)
     kills = 0
-    while not done.wait(chance.uniform(0.3, 1)):
+    while not feed.done_within(chance.uniform(0.3, 1)):
         victim = chance.randrange(REPLICAS)
         fleet[victim].kill()
         fleet[victim] = start(world)
         kills += 1
-    thread.join()
-    assert not failures, failures
+    feed.finish()
     scenario_run.wait_for_ends(world, (CONSUMER,))
     reader.check()
     assert kills > 3 and reader.different > 20, (kills, reader.different)
     check(world, first)
 
     # Tables are rebuilt while more comes.
-    thread, done, failures = publish(list(map(world.record, second)), 250)
-    while not done.is_set():
+    feed = Feed(list(map(world.record, second)), 250)
+    while feed.is_alive():
         rebuilding.rebuild(world, CONSUMER)
-    thread.join()
-    assert not failures, failures
+    feed.finish()
     scenario_run.wait_for_ends(world, (CONSUMER,))
     check(world, first + second)
 
@@ -164,12 +154,11 @@ def test_it_equals_the_query_at_every_commit(world):
     scenario_run.wait_for_ends(world, (CONSUMER,))
     assert len(world.letters()) == len(third)
     schemas.register()
-    thread, done, failures = publish(list(map(world.record, third)), 250)
+    feed = Feed(list(map(world.record, third)), 250)
     replayed = consumers.run("projectionist", "dead-letters", "replay", "--all", "--yes",
                              variables={"POSTGRES_DSN": world.dsn})
     assert replayed.returncode == 0, replayed.stderr
-    thread.join()
-    assert not failures, failures
+    feed.finish()
     scenario_run.wait_for_ends(world, (CONSUMER,))
     reader.end()
     check(world, first + second + third)

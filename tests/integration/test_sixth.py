@@ -19,11 +19,6 @@ OTHERS = {
     "session-tracker": ["safari_sessions"],
 }
 MIGRATION = consumers.REPOSITORY / "tests/sixth/9000_platform_activity.sql"
-QUICK = {  # so that a killed replica is missed within seconds
-    "KAFKA_SESSION_TIMEOUT_MS": "3000",
-    "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
-    "BATCH_RECORDS": "20",
-}
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "RUNNING")
 PLATFORMS = ("sora", "flow", None)
 BEGIN = events.START - 7 * 24 * HOUR  # brokers refuse what is long to come
@@ -91,7 +86,7 @@ def test_a_sixth_projection(world):
     assert before["safari_commands"] and before["safari_videos"]
 
     world.database.execute(MIGRATION.read_text())
-    replicas = [world.start(SIXTH, **QUICK) for _ in range(2)]
+    replicas = [world.start(SIXTH, BATCH_RECORDS="20", **consumers.QUICK) for _ in range(2)]
     for replica in replicas:
         replica.wait_until(lambda: replica.metric("projectionist_assigned_partitions") == 2)
     killed, left = replicas

@@ -4,7 +4,6 @@
 librdkafka tells ids from 2.3 on. Where the system's is older, the programs run with the one that
 the Python package confluent-kafka brings along."""
 
-import signal
 
 import confluent_kafka
 import psycopg
@@ -133,9 +132,9 @@ def test_made_anew_between_two_fetches(world):
     publish(world, range(10))
     consumer = world.start(PROJECTOR)
     world.wait_for_ends(world.group(PROJECTOR), COMMANDS)
-    consumer.process.send_signal(signal.SIGSTOP)
+    consumer.freeze()
     new = make_anew(world, range(10, 30))
-    consumer.process.send_signal(signal.SIGCONT)
+    consumer.thaw()
     consumer.wait(RECREATED)
     assert f"has the id {new}" in consumer.log and "created anew" in consumer.log
     set_offsets(world, "earliest")

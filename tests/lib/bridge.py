@@ -20,10 +20,8 @@ QUICK = {"RECONNECT_MAX": "300ms"}
 
 def new_topics():
     """The bridge's own topics, empty."""
-    kafka.delete_topics(LETTERS, CURSORS)
-    kafka.create_topics(LETTERS, partitions=1)
-    kafka.create_topics(CURSORS, partitions=1, config={"cleanup.policy": "compact"})
-    database.wait_until(lambda: len(kafka.end_offsets(LETTERS, CURSORS)) == 2)
+    kafka.new_topics(LETTERS, partitions=1)
+    kafka.new_topics(CURSORS, partitions=1, config={"cleanup.policy": "compact"})
 
 
 def start(consumers, url, *arguments, **variables):
@@ -68,17 +66,17 @@ def letters():
 
 def wait_for_events(count, deadline=30):
     """Waits until so many telemetry events are committed, and gives the first read of them."""
-    def there():
-        found = telemetry()
-        assert len(found) >= count, f"{len(found)} of {count} events are there"
-        return found
-    return database.wait_until(there, deadline)
+    return _wait_for(count, telemetry, "events", deadline)
 
 
 def wait_for_letters(count, deadline=30):
+    return _wait_for(count, letters, "dead letters", deadline)
+
+
+def _wait_for(count, read, what, deadline):
     def there():
-        found = letters()
-        assert len(found) >= count, f"{len(found)} of {count} dead letters are there"
+        found = read()
+        assert len(found) >= count, f"{len(found)} of {count} {what} are there"
         return found
     return database.wait_until(there, deadline)
 

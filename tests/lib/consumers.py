@@ -2,8 +2,10 @@
 """Starts, watches and ends our programs: each consumer has a log of its own and is held to a clean
 end. The programs are those of PROJECTIONIST_BIN, by default of the dev preset."""
 
+import contextlib
 import itertools
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -18,6 +20,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SCHEMA_REGISTRY_URL")
 DEADLINE = 60  # seconds that a program may take to do what a test asks
 TAIL = 60      # lines of a log in a failure
+SHOWN = 20     # consumers whose logs a failure shows, the last ones
+SERVED = r"metrics are served.* port=(\d+)"
+QUICK = {  # so that a replica that is killed or frozen is missed within seconds
+    "KAFKA_SESSION_TIMEOUT_MS": "3000",
+    "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
+    "IDLE_IN_TRANSACTION_TIMEOUT": "2s",
+    "LOCK_TIMEOUT": "4s",
+}
+# Straight to the address, whatever proxies the environment names.
+HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def program(name):
@@ -27,6 +39,14 @@ def program(name):
     return str(path)
 
 
+def address(name):
+    """What says where a server is; a test without servers fails, it is not skipped."""
+    value = os.environ.get(f"PROJECTIONIST_{name}")
+    assert value, (f"PROJECTIONIST_{name} is not set; "
+                   'eval "$(deploy/local/cluster up && deploy/local/cluster env)" sets it')
+    return value
+
+
 def environment(variables=None):
     """Ours without what else is set for our programs or for libpq, but with where the servers are;
     `variables` are without PROJECTIONIST_ and win; None takes one away."""
@@ -34,10 +54,7 @@ def environment(variables=None):
               if not name.startswith(("PG", "PROJECTIONIST_"))}
     values.setdefault("ASAN_OPTIONS", "abort_on_error=1:detect_leaks=1")
     for name in SERVERS:
-        value = os.environ.get(f"PROJECTIONIST_{name}")
-        assert value, (f"PROJECTIONIST_{name} is not set; "
-                       'eval "$(deploy/local/cluster up && deploy/local/cluster env)" sets it')
-        values[f"PROJECTIONIST_{name}"] = value
+        values[f"PROJECTIONIST_{name}"] = address(name)
     for name, value in (variables or {}).items():
         values.pop(f"PROJECTIONIST_{name}", None)
         if value is not None:
@@ -45,13 +62,24 @@ def environment(variables=None):
     return values
 
 
-def run(name, *arguments, variables=None, deadline=DEADLINE):
+def run(name, *arguments, variables=None, deadline=DEADLINE, stdin=subprocess.DEVNULL):
     """Runs a program to its end; a CompletedProcess with text."""
     result = subprocess.run([program(name), *map(str, arguments)], env=environment(variables),
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/",
+                            stdin=stdin, capture_output=True, text=True, cwd="/",
                             timeout=deadline, check=False)
     assert "Sanitizer" not in result.stderr, result.stderr
     return result
+
+
+def run_at_terminal(answer, name, *arguments, variables=None):
+    """The same, with a terminal where somebody answers what it asks."""
+    master, slave = pty.openpty()
+    try:
+        os.write(master, answer.encode())
+        return run(name, *arguments, variables=variables, stdin=slave)
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def parse_metrics(text):
@@ -81,12 +109,16 @@ def parse_metrics(text):
 
 
 class Consumer:
-    """One process. It serves its metrics on a free port, and logs to a file of its own."""
+    """One process. It serves its metrics on a free port, and logs to a file of its own.
 
-    def __init__(self, name, arguments, variables, log_path):
+    stop_deadline: the seconds that `stop` gives it."""
+
+    def __init__(self, name, arguments, variables, log_path, stop_deadline=DEADLINE):
         self.name = name
         self.log_path = log_path
-        self.expected = 0  # the exit code; None where it was killed
+        self.stop_deadline = stop_deadline
+        self._may_end = False  # the test has killed it, asked it to end, or waited for that
+        self._code = 0         # its exit code then; None where any will do
         self._port = None
         with open(log_path, "xb") as log:
             self.process = subprocess.Popen(
@@ -125,17 +157,27 @@ class Consumer:
     def port(self):
         """Of its HTTP server."""
         if self._port is None:
-            self._port = int(self.wait_for_log(r"metrics are served.* port=(\d+)")[1])
+            self._port = int(self.wait_for_log(SERVED)[1])
         return self._port
 
     def get(self, path):
         """(status, text) of its HTTP server."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
-            with urllib.request.urlopen(url, timeout=10) as response:
+            with HTTP.open(url, timeout=5) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def ready(self):
+        """Whether /readyz says so; False while it cannot be asked."""
+        with contextlib.suppress(OSError):
+            return bool(re.search(SERVED, self.log)) and self.get("/readyz")[0] == 200
+        return False
+
+    def alive(self):
+        """Whether /livez says so."""
+        return self.get("/livez")[0] == 200
 
     def metrics(self):
         status, text = self.get("/metrics")
@@ -144,6 +186,10 @@ class Consumer:
 
     def metric(self, name):
         return self.metrics()[name]
+
+    def logged(self, *words):
+        """The lines of the log that hold all of the words."""
+        return [line for line in self.log.splitlines() if all(word in line for word in words)]
 
     def wait_for_log(self, pattern, deadline=DEADLINE):
         """Waits for a line of the log; the match. The process must not end before."""
@@ -159,7 +205,7 @@ class Consumer:
 
     def wait_until_ready(self, deadline=DEADLINE):
         """Waits until it owns partitions, or has none because others do."""
-        self.wait_until(lambda: self.get("/readyz")[0] == 200, deadline, "it is not ready")
+        self.wait_until(self.ready, deadline, "it is not ready")
 
     def wait_until(self, condition, deadline=DEADLINE, message="the condition did not come true"):
         """Waits for a condition while the process runs."""
@@ -172,47 +218,71 @@ class Consumer:
         except (AssertionError, OSError) as error:
             raise AssertionError(f"{error}\n{self.described()}") from error
 
+    # --- what is done to it ---
+
+    def freeze(self):
+        """As if the machine slept, until `thaw`."""
+        self.process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T",
+                   message="it does not freeze")
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def terminate(self):
+        """Asks it to end, as Kubernetes does; `wait` waits for that."""
+        self._may_end = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, deadline=None):
+        self.terminate()
+        self.wait(0, deadline or self.stop_deadline)
+
+    def kill(self):
+        """Ends it without a chance to do anything about it."""
+        self._may_end, self._code = True, None
+        self.process.kill()
+        self.process.wait()
+
     # --- its end ---
 
     def wait(self, expected=0, deadline=DEADLINE):
         """Waits for its end, with that exit code."""
-        self.expected = expected
+        self.wait_for_end(deadline)
+        self._code = expected
+        self.check()
+
+    def wait_for_end(self, deadline=DEADLINE):
+        """Waits for its end, whatever the exit code, which it gives."""
+        self._may_end, self._code = True, None
         try:
             self.process.wait(deadline)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it does not end within {deadline} s: {self.described()}")
         self.check()
-
-    def terminate(self):
-        """Asks it to end, as Kubernetes does; `wait` waits for that."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def stop(self, deadline=DEADLINE):
-        self.terminate()
-        self.wait(0, deadline)
-
-    def kill(self):
-        """Ends it without a chance to do anything about it."""
-        self.expected = None
-        self.process.kill()
-        self.process.wait()
+        return self.process.returncode
 
     def check(self):
-        """It ended as it should: with the exit code, and without a word from a sanitizer."""
-        code = self.process.returncode
-        assert "Sanitizer" not in self.log and "runtime error:" not in self.log, self.described()
-        assert self.expected is None or code == self.expected, (
-            f"the exit code should be {self.expected}: {self.described()}")
+        """It runs, or has ended as the test would have it; and no sanitizer has said a word."""
+        code = self.process.poll()  # asked first: what it logs last belongs to it
+        log = self.log
+        assert "Sanitizer" not in log and "runtime error:" not in log, self.described()
+        assert code is None or self._may_end, f"it ended by itself: {self.described()}"
+        assert code is None or self._code in (None, code), (
+            f"the exit code should be {self._code}: {self.described()}")
 
 
 class Consumers:
     """The consumers of a test. At its end all of them are stopped, and each must have ended well.
 
-    folder: where the logs go; variables: for all of them, without PROJECTIONIST_."""
+    folder: where the logs go; variables: for all of them, without PROJECTIONIST_; stop_deadline:
+    seconds that each may take to stop."""
 
     def __init__(self, folder, variables=None):
         self.folder = folder
         self.variables = variables or {}
+        self.stop_deadline = DEADLINE
         self.all = []
         self._numbers = itertools.count(1)
 
@@ -227,7 +297,8 @@ class Consumers:
         if group is not None:
             variables["GROUP"] = group
         consumer = Consumer(name, arguments, {**self.variables, **variables},
-                            self.folder / f"{next(self._numbers):02}-{name}.log")
+                            self.folder / f"{next(self._numbers):03}-{name}.log",
+                            self.stop_deadline)
         self.all.append(consumer)
         return consumer
 
@@ -238,19 +309,31 @@ class Consumers:
         return consumer
 
     def logs(self):
+        """The ends of the logs of those that were started last, for a report."""
         return [(f"{consumer.name} {consumer.pid}", consumer.described())
-                for consumer in self.all]
+                for consumer in self.all[-SHOWN:]]
+
+    def check(self):
+        for consumer in self.all:
+            consumer.check()
+
+    def kill(self):
+        """Kills those that still run."""
+        for consumer in self.all:
+            if consumer.running:
+                consumer.kill()
 
     def end(self):
         """Stops those that still run, and checks how all of them ended."""
         running = [consumer for consumer in self.all if consumer.running]
         for consumer in running:
+            consumer.thaw()
             consumer.terminate()
         failures = []
         for consumer in self.all:
             try:
                 if consumer in running:
-                    consumer.wait(0)
+                    consumer.wait(0, self.stop_deadline)
                 else:
                     consumer.check()
             except AssertionError as failure:

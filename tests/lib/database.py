@@ -10,7 +10,8 @@ from psycopg.rows import dict_row, tuple_row
 
 VOLATILE = ("updated_at", "stored_at")  # when we wrote a row; everything else follows from events
 DEADLINE = 30  # seconds
-INTERVAL = 0.05  # seconds between two looks
+INTERVAL = 0.02  # seconds between two looks
+NOT_YET = (AssertionError, psycopg.OperationalError)
 
 
 def dsn():
@@ -57,23 +58,27 @@ def next_offsets(connection, group):
         return {(topic, partition): offset for topic, partition, offset in cursor}
 
 
+def distances(connection, group, ends):
+    """{(topic, partition): (has, wanted)} where a consumer group's next offset is not what `ends`
+    says, as kafka.end_offsets gives them."""
+    have = next_offsets(connection, group)
+    return {place: (have.get(place, 0), ends.get(place, 0)) for place in have.keys() | ends.keys()
+            if have.get(place, 0) != ends.get(place, 0)}
+
+
 def drop(connection, name):
     """Drops a database, with whoever is in it. An autovacuum worker may be, which only a superuser
     could end: it leaves by itself."""
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        try:
-            connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
-            return
-        except psycopg.errors.InsufficientPrivilege:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(INTERVAL)
+    wait_until(lambda: connection.execute(
+        sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name))),
+        not_yet=psycopg.errors.InsufficientPrivilege)
 
 
-def wait_until(condition, deadline=DEADLINE, message="the condition did not come true"):
+def wait_until(condition, deadline=DEADLINE, message="the condition did not come true",
+               not_yet=NOT_YET):
     """Calls condition until what it returns is true, and returns that. An AssertionError or a lost
-    connection in it counts as "not yet"; past the deadline (seconds) the last one is raised."""
+    connection in it, or what not_yet says, counts as "not yet"; past the deadline (seconds) the
+    last one is raised. message: text, or a call that gives it."""
     end = time.monotonic() + deadline
     while True:
         failure = None
@@ -81,21 +86,19 @@ def wait_until(condition, deadline=DEADLINE, message="the condition did not come
             result = condition()
             if result:
                 return result
-        except (AssertionError, psycopg.OperationalError) as error:
+        except not_yet as error:
             failure = error
         if time.monotonic() >= end:
-            raise failure or AssertionError(f"{message} within {deadline} s")
+            said = message() if callable(message) else message
+            raise failure or AssertionError(f"{said} within {deadline} s")
         time.sleep(INTERVAL)
 
 
 def wait_for_offsets(connection, group, ends, deadline=DEADLINE):
     """Waits until a consumer group has committed up to `ends`, as kafka.end_offsets gives them."""
-    wanted = {place: offset for place, offset in ends.items() if offset > 0}
-
     def reached():
-        have = next_offsets(connection, group)
-        behind = {place: (have.get(place, 0), offset) for place, offset in wanted.items()
-                  if have.get(place, 0) < offset}
+        behind = {place: (has, wanted) for place, (has, wanted)
+                  in distances(connection, group, ends).items() if has < wanted}
         assert not behind, f"{group} is behind (has, wanted): {behind}"
         return True
 

@@ -16,9 +16,8 @@ KEYS = "safari.idempotency-keys"
 
 def new_topics(partitions=3):
     """The topics of the gateway, made anew."""
-    kafka.delete_topics(*events.TOPICS, KEYS)
-    kafka.create_topics(*events.TOPICS, partitions=partitions)
-    kafka.create_topics(KEYS, partitions=1, config={"cleanup.policy": "compact"})
+    kafka.new_topics(*events.TOPICS, partitions=partitions)
+    kafka.new_topics(KEYS, partitions=1, config={"cleanup.policy": "compact"})
     events.register_schemas()
 
 
@@ -30,13 +29,21 @@ class Gateways:
 
     def __call__(self, **variables):
         """One that listens; `api` is its port. variables are without PROJECTIONIST_."""
-        program = self.programs.start(PROGRAM, **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
-        program.api = int(program.wait_for_log(r"msg=listening port=(\d+)")[1])
-        return program
+        return listening(self.start(**variables))
+
+    def start(self, **variables):
+        """One that may not listen yet, or never."""
+        return self.programs.start(PROGRAM, **{"GATEWAY_LISTEN": "127.0.0.1:0", **variables})
 
     def end(self):
         """Stops them; each must have ended well."""
         self.programs.end()
+
+
+def listening(program):
+    """Waits until it listens, and gives it back."""
+    program.api = int(program.wait_for_log(r"msg=listening port=(\d+)")[1])
+    return program
 
 
 def request(port, method, path, body=None, headers=None, timeout=60):

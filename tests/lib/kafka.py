@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from lib.database import wait_until
+
 TIMEOUT = 30  # seconds
 
 
@@ -45,8 +47,8 @@ def create_topics(*names, partitions=12, config=None):
     wanted = [NewTopic(name, partitions, 1, config=settings) for name in names]
     for future in client.create_topics(wanted, operation_timeout=TIMEOUT).values():
         future.result(TIMEOUT)
-    _wait_for(lambda: all(_partition_count(client, name) == partitions for name in names),
-              f"topics {', '.join(names)} did not appear")
+    wait_until(lambda: all(_partition_count(client, name) == partitions for name in names),
+               TIMEOUT, f"topics {', '.join(names)} did not appear")
 
 
 def delete_topics(*names):
@@ -58,13 +60,27 @@ def delete_topics(*names):
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-    _wait_for(lambda: not any(_partition_count(client, name) for name in names),
-              f"topics {', '.join(names)} did not go")
+    wait_until(lambda: not any(_partition_count(client, name) for name in names),
+               TIMEOUT, f"topics {', '.join(names)} did not go")
 
 
-def produce(records, **config):
+def new_topics(*names, partitions, config=None):
+    """Deletes topics and makes them again, empty; each partition has its leader then."""
+    def led():
+        try:
+            return len(end_offsets(*names)) == len(names) * partitions
+        except KafkaException:
+            return False
+
+    delete_topics(*names)
+    create_topics(*names, partitions=partitions, config=config)
+    wait_until(led, TIMEOUT, f"topics {', '.join(names)} have no leaders")
+
+
+def produce(records, deadline=TIMEOUT, **config):
     """Produces records (Record, or tuples (topic, key, value, timestamp, partition)) in order, and
-    waits until the broker has them all. config is librdkafka's, with _ for the dots."""
+    waits until the broker has them all, at most so many seconds after the last. config is
+    librdkafka's, with _ for the dots."""
     failed = []
 
     def delivered(error, message):
@@ -90,8 +106,8 @@ def produce(records, **config):
             except BufferError:  # the queue is full: let some go
                 producer.poll(1)
         producer.poll(0)
-    left = producer.flush(TIMEOUT)
-    assert not left, f"{left} records were not produced within {TIMEOUT} s"
+    left = producer.flush(deadline)
+    assert not left, f"{left} records were not produced within {deadline} s"
     assert not failed, f"{len(failed)} records were not produced, the first is {failed[0]}"
 
 
@@ -151,10 +167,3 @@ def _watermarks(topics):
 def _partition_count(client, topic):
     metadata = client.list_topics(timeout=TIMEOUT).topics.get(topic)
     return 0 if metadata is None or metadata.error else len(metadata.partitions)
-
-
-def _wait_for(condition, message):
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, message
-        time.sleep(0.05)

@@ -3,11 +3,12 @@
 in the tables then with what lib.oracle expects."""
 
 import random
-import threading
 from collections import Counter
 
 from lib import database, events, kafka, oracle
+from lib.consumers import QUICK
 from lib.events import COMMANDS, SESSIONS, TELEMETRY
+from lib.feed import Feed
 
 TOPICS_OF = {
     "command-projector": (COMMANDS,),
@@ -15,12 +16,6 @@ TOPICS_OF = {
     "video-catalog": (COMMANDS, TELEMETRY),
     "watermark-metrics": (COMMANDS, TELEMETRY),
     "session-tracker": (COMMANDS, TELEMETRY, SESSIONS),
-}
-QUICK = {  # so that a killed replica is missed within seconds
-    "KAFKA_SESSION_TIMEOUT_MS": "3000",
-    "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
-    "IDLE_IN_TRANSACTION_TIMEOUT": "2s",
-    "LOCK_TIMEOUT": "4s",
 }
 GARBAGE = (b"", b"garbage", b"\0\0\0", b"\0\x7f\xff\xff\xff of an unknown schema")
 SHOWN = 3  # rows that differ, of each table
@@ -107,38 +102,16 @@ def run_with_kills(world, records, seed, replicas=3, rate=2500, between=(0.3, 1.
              for name in consumers for number in range(replicas)}
     for consumer in fleet.values():
         consumer.wait_until_ready()
-    done = threading.Event()
-    failures = []
-    publisher = threading.Thread(target=publish_paced, args=(records, rate, done, failures), daemon=True)
-    publisher.start()
+    feed = Feed(records, rate)
     kills = 0
-    while not done.wait(chance.uniform(*between)):
+    while not feed.done_within(chance.uniform(*between)):
         victim = chance.choice(sorted(fleet))
         fleet[victim].kill()
         fleet[victim] = world.start(victim[0], "--batch-records", "300", **QUICK)
         kills += 1
-    publisher.join()
-    assert not failures, failures
+    feed.finish()
     wait_for_ends(world, consumers, deadline)
     return kills
-
-
-def publish_paced(records, rate, done, failures):
-    """In portions, so that they come over a while."""
-    pause = threading.Event()  # never set: it only tells the time between two portions
-
-    def paced():
-        for number, record in enumerate(records):
-            if number % (rate // 10) == 0:
-                pause.wait(0.1)
-            yield record
-
-    try:
-        kafka.produce(paced())
-    except BaseException as failure:  # pylint: disable=broad-except
-        failures.append(failure)
-    finally:
-        done.set()
 
 
 def wait_for_ends(world, consumers=tuple(TOPICS_OF), deadline=180):

@@ -10,7 +10,6 @@ import uuid
 from pathlib import Path
 
 import psycopg
-from confluent_kafka import KafkaException
 from psycopg import conninfo, sql
 
 from lib import consumers, database, events, kafka, scenario_run
@@ -40,16 +39,8 @@ def new_database(migrated=True, template=None):
 
 
 def new_topics(partitions):
-    """Deletes the topics and makes them again, empty; each partition has its leader then."""
-    def led():
-        try:
-            return len(kafka.end_offsets(*events.TOPICS)) == len(events.TOPICS) * partitions
-        except KafkaException:
-            return False
-
-    kafka.delete_topics(*events.TOPICS)
-    kafka.create_topics(*events.TOPICS, partitions=partitions)
-    database.wait_until(led, message="the topics have no leaders")
+    """Our topics, made anew."""
+    kafka.new_topics(*events.TOPICS, partitions=partitions)
 
 
 class World:
@@ -113,8 +104,7 @@ class World:
 
     def assert_caught_up(self, group, topic):
         """Every partition's offset is its end."""
-        ends = {place: end for place, end in kafka.end_offsets(topic).items() if end > 0}
-        assert self.offsets(group) == ends
+        assert not database.distances(self.database, group, kafka.end_offsets(topic))
 
     def wait_for_ends(self, group, topic, deadline=consumers.DEADLINE):
         database.wait_for_offsets(self.database, group, kafka.end_offsets(topic), deadline)
@@ -127,6 +117,17 @@ class World:
         answer = json.loads(result.stdout)
         assert answer["kafka_error"] is None, answer
         return {consumer["group"]: consumer for consumer in answer["consumers"]}
+
+    @contextlib.contextmanager
+    def undisturbed(self, names, template, **variables):
+        """A connection to a database that lives as long as the with, in which consumers have read
+        the same topics in peace."""
+        with new_database(template=template) as dsn:
+            for name in names:
+                self.consumers.catch_up(name, group=consumers.Consumers.new_group(name),
+                                        POSTGRES_DSN=dsn, **variables)
+            with database.connect(dsn) as connection:
+                yield connection
 
     def close(self):
         try:
@@ -148,11 +149,11 @@ def open_copy(world, folder):
 
 
 @contextlib.contextmanager
-def open_world(folder, partitions=3, template=None):
+def open_world(folder, partitions=3, template=None, kind=World):
     """A world that lives as long as the with. At its end its consumers must have ended well."""
     with new_database(template=template) as dsn:
         new_topics(partitions)
-        world = World(dsn, database.connect(dsn), folder)
+        world = kind(dsn, database.connect(dsn), folder)
         try:
             yield world
         finally:

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: a migrated database to make others from, and what a failure shows."""
+
+import pytest
+
+from lib.world import new_database
+
+
+@pytest.fixture(scope="session")
+def template():
+    """A migrated database, of which those of the tests are copies."""
+    with new_database() as dsn:
+        yield dsn
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows the ends of the consumers' logs, and is remembered for the end of the world."""
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed
+    opened = item.funcargs.get("world") if hasattr(item, "funcargs") else None
+    if report.failed and opened is not None:
+        report.sections.extend(opened.consumers.logs())
+    return report
