@@ -175,3 +175,35 @@ def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
         # The two of before went with the command.
         want = streams.expected(stream + frames)
         assert database.count(connection, "safari_events") == want["safari_events"]
+
+
+# What each attempt meets until the fourth.
+CONFLICTS = """
+    CREATE SEQUENCE attempts;
+    CREATE FUNCTION meet_a_conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        CASE nextval('attempts')
+        WHEN 1 THEN RAISE 'deadlock detected' USING ERRCODE = '40P01';
+        WHEN 2, 3 THEN RAISE 'a parent is gone' USING ERRCODE = '23503';
+        ELSE RETURN NEW;
+        END CASE;
+    END;
+    $$;
+    CREATE TRIGGER meet_a_conflict BEFORE INSERT ON safari_events
+        FOR EACH ROW EXECUTE FUNCTION meet_a_conflict()
+"""
+
+
+def test_conflicts_in_a_row_are_not_the_records_fault(world):
+    consumers, stream, commands = settle(world, 30, seed=75)
+    frame = events.telemetry("sora.polling.started", events.START + events.HOUR, counter=1,
+                             command_id=commands[0])
+    with world.connect() as connection:
+        connection.execute(CONFLICTS)
+        world.publish([frame])
+        world.until_caught_up()
+        assert database.value(connection, "SELECT last_value FROM attempts") == 4
+        connection.execute("DROP TRIGGER meet_a_conflict ON safari_events")
+        assert database.count(connection, "projectionist.dead_letters") == 0
+    assert consumers["event-recorder"].metric("projectionist_retries_total") == 0
+    world.assert_as_if_undisturbed([*stream, frame])

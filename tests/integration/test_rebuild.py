@@ -104,6 +104,19 @@ def test_states_that_were_lost_come_back(world):
     assert_right(world)
 
 
+def test_rows_that_are_all_key_come_back(world):
+    """The times of removals: one is lost, one is another."""
+    lost, wrong = world.database.execute(
+        "SELECT removal_id FROM watermark_metrics_times ORDER BY 1 LIMIT 2").fetchall()
+    world.database.execute("DELETE FROM watermark_metrics_times WHERE removal_id = %s",
+                           [lost["removal_id"]])
+    world.database.execute("UPDATE watermark_metrics_times SET processing_time_ms = "
+                           "processing_time_ms + 1 WHERE removal_id = %s", [wrong["removal_id"]])
+    found = rebuild(world, "watermark-metrics")["tables"]["watermark_metrics_times"]
+    assert (found["missing"], found["extra"], found["changed"]) == (2, 1, 0)
+    assert_right(world)
+
+
 def test_first_load(filled, template, tmp_path):
     """Into tables that nobody has filled yet; the consumers begin behind it."""
     with new_database(template=template) as dsn:
