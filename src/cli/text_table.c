@@ -60,7 +60,10 @@ static size_t width(const char *text)
 static void print_row(const struct pj_text_table *table, const size_t *widths,
                       const char *const *cells, FILE *out)
 {
-    for (size_t i = 0; i < table->columns; i++) {
+    size_t columns = table->columns;
+    while (columns > 1 && *cells[columns - 1] == '\0')
+        columns--; /* no line ends in spaces */
+    for (size_t i = 0; i < columns; i++) {
         bool right = table->titles[i][0] == '>';
         const char *text = cells[i];
         if (cells == table->titles && right)
@@ -71,7 +74,7 @@ static void print_row(const struct pj_text_table *table, const size_t *widths,
         if (right)
             fprintf(out, "%*s%s", padding, "", text);
         else
-            fprintf(out, "%s%*s", text, i + 1 < table->columns ? padding : 0, "");
+            fprintf(out, "%s%*s", text, i + 1 < columns ? padding : 0, "");
     }
     fputc('\n', out);
 }
