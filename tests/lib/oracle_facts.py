@@ -185,9 +185,7 @@ def _json_texts(event):
 
 
 def _is_parsed(consumer, command_type):
-    """Whether the consumer wants the members of such a command's payload."""
-    if consumer == TRACKER:
-        return command_type in ("session.create", "session.close")
+    """Whether such a command is nothing without the members of its payload."""
     return consumer in (CATALOG, METRICS) and command_type in PRODUCTIONS
 
 

@@ -165,6 +165,19 @@ Test(session_tracker, a_close_has_no_platform_that_could_be_too_long)
     safari_expect(&s, "status=closed|");
 }
 
+Test(session_tracker, a_payload_without_members_says_nothing)
+{
+    safari_session_opened(&s, 7, 1000, "sora");
+    struct pj_value *v = safari_submitted(&s, 1, 2000, "session.close", "null");
+    v[COMMAND_TARGET_SESSION_ID] = law_uuid(7);
+    safari_status(&s, 1, 3000, "SUCCEEDED", NULL, NULL);
+    safari_expect(&s, "status=closed|");
+    safari_submitted(&s, 2, 2000, "session.create", "[1]");
+    safari_status(&s, 2, 4000, "SUCCEEDED",
+                  "{\"session_id\":\"00000000-0000-4000-8000-000000000008\"}", NULL);
+    safari_expect(&s, "session_id=00000000-0000-4000-8000-000000000008|platform=unknown|");
+}
+
 Test(session_tracker, the_law)
 {
     safari_law_mixture(&s, 80, 3);
