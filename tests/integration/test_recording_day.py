@@ -16,7 +16,8 @@ from lib.world import open_world
 
 JOBS = 400
 DAY = datetime(2014, 8, 20, tzinfo=timezone.utc)
-MOMENT = {"safari_events": "emitted_at", "watermark_metrics": "bucket_start"}
+MOMENT = {"safari_events": "emitted_at", "watermark_metrics": "bucket_start",
+          "watermark_metrics_times": "bucket_start"}
 TABLES = [table for table in oracle.KEYS if table.startswith(("safari_", "watermark_"))]
 
 

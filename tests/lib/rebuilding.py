@@ -81,6 +81,9 @@ def open_filled(folder, template, seed, commands=120, partitions=2):
                                      world.schema_ids, seed=seed)
         scenario_run.run_in_peace(world, stream.records)
         world.right = tables(world)
+        placeholders = world.value("SELECT count(*) FROM safari_commands WHERE placeholder")
+        assert placeholders > 0 and world.count("projectionist.idempotency_conflicts") > 2, (
+            f"the scenario of seed {seed} has not everything in it")
         world.database.close()
         yield world
 

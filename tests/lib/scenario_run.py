@@ -70,6 +70,12 @@ class Stream:
         return {name: count for name, count in self._delivered.items()
                 if name in bad or isinstance(name[1], bytes) and name[0] in TOPICS_OF[consumer]}
 
+    def refused(self, records):
+        """How many letters become of deliveries of events, whatever they are read by."""
+        bad = oracle.dead_letters(self.events)
+        names = [self._names[record.topic, record.value] for record in records]
+        return sum(name in bad[consumer] for name in names for consumer in TOPICS_OF)
+
     def letters_of(self, world, consumer):
         """The same, of the table."""
         return Counter(self._names.get((row["topic"], bytes(row["value"] or b"")), row["message"])
