@@ -7,10 +7,15 @@
 
 /* --- orders ---------------------------------------------------------------------------------- */
 
+struct batch {
+    size_t size;
+    int owner; /* 0 or 1 */
+};
+
 struct order {
     const struct law_event **events;
     size_t count;
-    size_t *batches; /* sizes; their sum is count */
+    struct batch *batches; /* the sum of their sizes is count */
     size_t batch_count;
 };
 
@@ -25,11 +30,14 @@ static char *rows_of(const struct law *law, const struct order *order)
 {
     struct law_memory *memory = law_memory_new(law->projection, law->settings);
     size_t at = 0;
+    int owner = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
-        law_memory_apply(memory, order->events + at, order->batches[b]);
-        at += order->batches[b];
+        owner = order->batches[b].owner;
+        law_memory_apply(memory, owner, order->events + at, order->batches[b].size);
+        at += order->batches[b].size;
     }
-    law_memory_apply(memory, NULL, 0);
+    /* Whoever commits looks once more who is due by then. */
+    law_memory_apply(memory, owner, NULL, 0);
     char *text = law_memory_rows(memory);
     law_memory_free(memory);
     return text;
@@ -42,78 +50,112 @@ static struct order own_order(const struct law *law, bool one_batch)
     order.batches = calloc(law->count + 1, sizeof *order.batches);
     for (size_t i = 0; i < law->count; i++) {
         order.events[i] = &law->events[i];
-        order.batches[order.batch_count] = one_batch ? law->count : 1;
+        order.batches[order.batch_count].size = one_batch ? law->count : 1;
         order.batch_count += !one_batch || i == 0;
     }
     return order;
 }
 
-/* The events of one partition, in their order. */
+/* The events of one partition, in their order, and who has it. */
 struct lane {
     const struct law_event **events;
     size_t count;
     size_t next;
+    int owner;
 };
 
-static struct lane *make_lanes(const struct law *law, size_t *count)
+struct lanes {
+    struct lane *items;
+    size_t count;
+    size_t again; /* how many events may be delivered once more … */
+    size_t alone; /* … and by themselves */
+};
+
+static struct lanes make_lanes(const struct law *law)
 {
-    struct lane *lanes = calloc(law->count + 1, sizeof *lanes);
-    *count = 0;
+    struct lanes lanes = {.items = calloc(law->count + 1, sizeof *lanes.items),
+                          .again = law->count,
+                          .alone = law->count};
     for (size_t i = 0; i < law->count; i++) {
         const struct law_event *event = &law->events[i];
         size_t l = 0;
-        while (l < *count && (lanes[l].events[0]->source != event->source ||
-                              lanes[l].events[0]->partition != event->partition))
+        while (l < lanes.count && (lanes.items[l].events[0]->source != event->source ||
+                                   lanes.items[l].events[0]->partition != event->partition))
             l++;
-        if (l == *count) {
-            lanes[l].events = calloc(law->count, sizeof(void *));
-            (*count)++;
+        struct lane *lane = &lanes.items[l];
+        if (l == lanes.count) {
+            lane->events = calloc(law->count, sizeof(void *));
+            lanes.count++;
         }
-        lanes[l].events[lanes[l].count++] = event;
+        lane->events[lane->count++] = event;
     }
     return lanes;
 }
 
+static void free_lanes(struct lanes *lanes)
+{
+    for (size_t l = 0; l < lanes->count; l++)
+        free(lanes->items[l].events);
+    free(lanes->items);
+}
+
+/* One at random that is not at its end, of that owner or (-1) of any; NULL: there is none. */
+static struct lane *choose_lane(const struct lanes *lanes, int owner, unsigned *seed)
+{
+    size_t from = (size_t)rand_r(seed);
+    for (size_t i = 0; i < lanes->count; i++) {
+        struct lane *lane = &lanes->items[(from + i) % lanes->count];
+        if (lane->next < lane->count && (owner < 0 || lane->owner == owner))
+            return lane;
+    }
+    return NULL;
+}
+
 /*
- * Partitions advance by turns at random. Now and then one goes back to an earlier event and on from
- * there, as it would after a crash between a write and its acknowledgement, or an earlier event
- * comes once more by itself, as when its producer sent it again. Two owners are two interleavings
- * of disjoint partitions, and so are among these.
+ * The next event of a partition. Now and then it goes back to an earlier one and on from there, as
+ * it would after a crash between a write and its acknowledgement, or an earlier event comes once
+ * more by itself, as when its producer sent it again.
+ */
+static void deliver(struct order *order, struct lanes *lanes, struct lane *lane, unsigned *seed)
+{
+    order->events[order->count++] = lane->events[lane->next++];
+    if (rand_r(seed) % 6 == 0) {
+        size_t back = (size_t)rand_r(seed) % (lane->next + 1);
+        back = back < lanes->again ? back : lanes->again;
+        lane->next -= back;
+        lanes->again -= back;
+    } else if (rand_r(seed) % 6 == 0 && lanes->alone > 0) {
+        order->events[order->count++] = lane->events[(size_t)rand_r(seed) % lane->next];
+        lanes->alone--;
+    }
+}
+
+/*
+ * Partitions advance by turns at random, in batches of a few. In half of the orders two owners have
+ * them, who commit by turns at random; now and then one takes a partition over from the other.
  */
 static struct order random_order(const struct law *law, unsigned *seed)
 {
-    size_t again = law->count; /* how many may be delivered once more … */
-    size_t alone = law->count; /* … and by themselves */
-    size_t lane_count;
-    struct lane *lanes = make_lanes(law, &lane_count);
-    struct order order = {0};
-    size_t left = lane_count;
-    order.events = calloc(law->count * 3 + 1, sizeof(void *));
-    order.batches = calloc(law->count * 3 + 1, sizeof *order.batches);
-    while (left > 0) {
-        struct lane *lane = &lanes[(size_t)rand_r(seed) % lane_count];
-        if (lane->next == lane->count)
-            continue;
-        order.events[order.count++] = lane->events[lane->next++];
-        if (rand_r(seed) % 6 == 0) {
-            size_t back = (size_t)rand_r(seed) % (lane->next + 1);
-            back = back < again ? back : again;
-            lane->next -= back;
-            again -= back;
-        } else if (rand_r(seed) % 6 == 0 && alone > 0) {
-            order.events[order.count++] = lane->events[(size_t)rand_r(seed) % lane->next];
-            alone--;
-        }
-        left -= lane->next == lane->count;
+    struct lanes lanes = make_lanes(law);
+    struct order order = {.events = calloc(law->count * 3 + 1, sizeof *order.events),
+                          .batches = calloc(law->count * 3 + 1, sizeof *order.batches)};
+    bool two_owners = rand_r(seed) % 2 == 0;
+    for (size_t l = 0; l < lanes.count; l++)
+        lanes.items[l].owner = two_owners ? rand_r(seed) % 2 : 0;
+    struct lane *lane;
+    while ((lane = choose_lane(&lanes, -1, seed)) != NULL) {
+        struct batch *batch = &order.batches[order.batch_count++];
+        size_t from = order.count;
+        size_t most = from + 1 + (size_t)rand_r(seed) % 9;
+        batch->owner = lane->owner;
+        for (; lane != NULL && order.count < most; lane = choose_lane(&lanes, batch->owner, seed))
+            deliver(&order, &lanes, lane, seed);
+        batch->size = order.count - from;
+        lane = choose_lane(&lanes, -1, seed);
+        if (two_owners && lane != NULL && rand_r(seed) % 4 == 0)
+            lane->owner = !lane->owner;
     }
-    for (size_t l = 0; l < lane_count; l++)
-        free(lanes[l].events);
-    free(lanes);
-    for (size_t rest = order.count; rest > 0;) {
-        size_t size = 1 + (size_t)rand_r(seed) % (rest < 9 ? rest : 9);
-        order.batches[order.batch_count++] = size;
-        rest -= size;
-    }
+    free_lanes(&lanes);
     return order;
 }
 
@@ -178,14 +220,14 @@ static struct order without(const struct order *order, const bool *left_out)
     size_t at = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
         size_t kept = 0;
-        for (size_t i = 0; i < order->batches[b]; i++, at++) {
+        for (size_t i = 0; i < order->batches[b].size; i++, at++) {
             if (!left_out[at]) {
                 fewer.events[fewer.count++] = order->events[at];
                 kept++;
             }
         }
         if (kept > 0)
-            fewer.batches[fewer.batch_count++] = kept;
+            fewer.batches[fewer.batch_count++] = (struct batch){kept, order->batches[b].owner};
     }
     return fewer;
 }
@@ -224,26 +266,48 @@ static void leave_out_singly(const struct law *law, struct order *order)
         ; /* what could not go may go now */
 }
 
-/* Puts the batch boundaries after each delivery, or, where it takes a batch, as few as do. */
-static void cut_anew(const struct law *law, struct order *order)
+static struct order copy_of(const struct order *order)
 {
     bool *none = calloc(order->count + 1, sizeof *none);
-    struct order single = without(order, none);
-    single.batches = realloc(single.batches, (single.count + 1) * sizeof *single.batches);
-    single.batch_count = single.count;
-    for (size_t i = 0; i < single.count; i++)
-        single.batches[i] = 1;
-    if (!replace_if_it_breaks(law, order, single)) {
-        for (size_t b = 0; b + 1 < order->batch_count;) {
-            struct order joined = without(order, none);
-            joined.batches[b] += joined.batches[b + 1];
-            joined.batch_count--;
-            for (size_t i = b + 1; i < joined.batch_count; i++)
-                joined.batches[i] = joined.batches[i + 1];
-            b += !replace_if_it_breaks(law, order, joined);
-        }
-    }
+    struct order copy = without(order, none);
     free(none);
+    copy.batches = realloc(copy.batches, (copy.count + 1) * sizeof *copy.batches);
+    return copy;
+}
+
+static void join_batches(struct order *order, size_t b)
+{
+    order->batches[b].size += order->batches[b + 1].size;
+    order->batch_count--;
+    for (size_t i = b + 1; i < order->batch_count; i++)
+        order->batches[i] = order->batches[i + 1];
+}
+
+/* Gives all to one owner, and puts the batch boundaries after each delivery; or, where it takes two
+ * owners, or a batch, as few batches as do. */
+static void cut_anew(const struct law *law, struct order *order)
+{
+    struct order one_owner = copy_of(order);
+    for (size_t b = 0; b < one_owner.batch_count; b++)
+        one_owner.batches[b].owner = 0;
+    (void)replace_if_it_breaks(law, order, one_owner);
+    struct order single = copy_of(order);
+    for (size_t b = 0, at = 0; b < order->batch_count; b++) {
+        for (size_t i = 0; i < order->batches[b].size; i++)
+            single.batches[at++] = (struct batch){1, order->batches[b].owner};
+    }
+    single.batch_count = single.count;
+    if (replace_if_it_breaks(law, order, single))
+        return;
+    for (size_t b = 0; b + 1 < order->batch_count;) {
+        if (order->batches[b].owner != order->batches[b + 1].owner) {
+            b++;
+            continue;
+        }
+        struct order joined = copy_of(order);
+        join_batches(&joined, b);
+        b += !replace_if_it_breaks(law, order, joined);
+    }
 }
 
 /* Makes an order that breaks the law so small that no delivery can be left out of it. */
@@ -269,16 +333,32 @@ static void print_event(const struct law *law, const struct law_event *event)
     fputc('\n', stderr);
 }
 
+static bool has_two_owners(const struct order *order)
+{
+    bool two = false;
+    for (size_t b = 0; b < order->batch_count; b++)
+        two = two || order->batches[b].owner != 0;
+    return two;
+}
+
+/* Where each delivery is a transaction of one owner, nothing is said of transactions. */
+static bool shows_commits(const struct order *order)
+{
+    return order->batch_count < order->count || has_two_owners(order);
+}
+
 static void print_order(const struct law *law, const struct order *order)
 {
     size_t at = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
-        for (size_t i = 0; i < order->batches[b]; i++, at++) {
+        for (size_t i = 0; i < order->batches[b].size; i++, at++) {
             print_event(law, order->events[at]);
             if (is_in(order, order->events[at], at))
                 fprintf(stderr, "    (once more)\n");
         }
-        if (order->batch_count < order->count && b + 1 < order->batch_count)
+        if (has_two_owners(order))
+            fprintf(stderr, "    -- owner %d commits --\n", order->batches[b].owner + 1);
+        else if (shows_commits(order) && b + 1 < order->batch_count)
             fprintf(stderr, "    -- commit --\n");
     }
 }
@@ -293,7 +373,7 @@ static void explain(const struct law *law, struct order *order)
     fprintf(stderr, "the law is broken; in this order\n");
     print_order(&set, &own);
     fprintf(stderr, "the rows are\n%sbut in this order%s\n", expected,
-            order->batch_count < order->count ? ", in these transactions," : "");
+            shows_commits(order) ? ", in these transactions," : "");
     print_order(law, order);
     fprintf(stderr, "they are\n%s", rows);
     free(expected);

@@ -4,8 +4,9 @@
  *
  * Give it a projection and its events, each with the partition it would be in; it folds them in
  * one order, then in many others that keep each partition's order, with repeated deliveries, cut
- * into batches at random and split over two owners, and compares the rows. An order that gives
- * other rows is made so small that nothing can be left out of it, and printed.
+ * into batches at random and split over two owners whose transactions overlap, and compares the
+ * rows. An order that gives other rows is made so small that nothing can be left out of it, and
+ * printed.
  *
  *     struct law law = law_of(&pj_command_projector);
  *     struct pj_value *v = law_event(&law, 0, 3);    // source 0, partition 3

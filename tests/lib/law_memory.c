@@ -22,7 +22,10 @@ struct row {
 struct law_memory {
     const struct pj_projection *projection;
     const int64_t *settings;
-    int64_t stream_time;
+    int64_t stream_time; /* as the transaction sees it that is applied */
+    int64_t committed;   /* the same after all of them … */
+    int64_t before;      /* … and after all but the last */
+    int owner;           /* whose the last was */
     struct pj_arena *arena;
     struct state *states;
     size_t state_count;
@@ -246,10 +249,24 @@ static void note_time(struct law_memory *memory, const struct law_event *event)
         memory->stream_time = time->integer;
 }
 
-void law_memory_apply(struct law_memory *memory, const struct law_event *const *events,
+static void begin(struct law_memory *memory, int owner)
+{
+    memory->stream_time = owner == memory->owner ? memory->committed : memory->before;
+    memory->before = memory->committed;
+    memory->owner = owner;
+}
+
+static void commit(struct law_memory *memory)
+{
+    if (memory->stream_time > memory->committed)
+        memory->committed = memory->stream_time;
+}
+
+void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
                       size_t count)
 {
     struct pj_error error;
+    begin(memory, owner);
     struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
     for (size_t i = 0; i < count; i++) {
         const struct pj_source *source = &memory->projection->sources[events[i]->source];
@@ -290,6 +307,7 @@ void law_memory_apply(struct law_memory *memory, const struct law_event *const *
     write_rows(memory, fold, false);
     write_rows(memory, fold, true);
     write_rollups(memory, fold);
+    commit(memory);
 }
 
 /* --- rows as text ---------------------------------------------------------------------------- */
@@ -372,7 +390,7 @@ struct law_memory *law_memory_new(const struct pj_projection *projection, const 
         abort();
     memory->projection = projection;
     memory->settings = settings;
-    memory->stream_time = INT64_MIN;
+    memory->committed = memory->before = INT64_MIN;
     memory->arena = pj_arena_new();
     return memory;
 }

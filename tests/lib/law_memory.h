@@ -12,8 +12,12 @@ struct law_memory;
 struct law_memory *law_memory_new(const struct pj_projection *projection, const int64_t *settings);
 void law_memory_free(struct law_memory *memory);
 
-/* One transaction; without events, a sweep. The events must outlive it. */
-void law_memory_apply(struct law_memory *memory, const struct law_event *const *events,
+/*
+ * One transaction of one of two owners; without events, a sweep. The events must outlive it. Where
+ * the other owner's was the last, the two overlap: this one began before that was committed, so the
+ * stream time that it saw is an older one.
+ */
+void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
                       size_t count);
 
 /* As law_rows; malloc'ed. */
