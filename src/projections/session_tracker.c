@@ -191,9 +191,9 @@ static int observe_command(const struct pj_event *event, struct pj_observer *obs
 
 /* --- what a command tells its sessions ------------------------------------------------------- */
 
-static struct pj_value uuid_member(const json_t *object, const char *name)
+static struct pj_value uuid_member(const json_t *object, const char *name, const char *camel_case)
 {
-    return pj_json_uuid(json_object_get(object, name));
+    return pj_json_uuid(safari_member(object, name, camel_case));
 }
 
 static void derive_create(const struct pj_entity *entity, const struct pj_value *submitted,
@@ -201,10 +201,10 @@ static void derive_create(const struct pj_entity *entity, const struct pj_value 
 {
     const json_t *payload = pj_derivation_json(derivation, &submitted[S_PAYLOAD]);
     const json_t *result = pj_derivation_json(derivation, &last[L_RESULT]);
-    struct pj_value session = uuid_member(result, "session_id");
+    struct pj_value session = uuid_member(result, "session_id", "sessionId");
     struct pj_value opened[] = {
         pj_derivation_text(derivation, json_object_get(payload, "platform")),
-        uuid_member(payload, "account_id"), last[L_AT]};
+        uuid_member(payload, "account_id", "accountId"), last[L_AT]};
     if (!opened[Q_PLATFORM].present)
         opened[Q_PLATFORM] = submitted[S_PLATFORM];
     if (!opened[Q_ACCOUNT_ID].present)
@@ -220,7 +220,7 @@ static void derive_close(const struct pj_entity *entity, const struct pj_value *
     const json_t *payload = pj_derivation_json(derivation, &submitted[S_PAYLOAD]);
     struct pj_value session = submitted[S_SESSION_ID];
     if (!session.present)
-        session = uuid_member(payload, "session_id");
+        session = uuid_member(payload, "session_id", "sessionId");
     if (session.present)
         pj_contribute(derivation, SESSION, session.uuid, SESSION_CLOSE_BY_COMMAND,
                       pj_entity_key(entity), &last[L_AT]);

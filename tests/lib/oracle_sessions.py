@@ -3,8 +3,8 @@
 
 from lib.events import HOUR, MILLISECOND, MINUTE
 from lib.oracle_facts import (TRACKER, can_apply, first, is_frame, is_session, json_of,
-                              known_commands, moment, status_in, submission_in, text_in, time_of,
-                              uuid_in, uuid_of)
+                              known_commands, member, moment, status_in, submission_in, text_in,
+                              time_of, uuid_in, uuid_of)
 
 TIMEOUT = 30 * MINUTE
 AHEAD = 24 * HOUR  # of its record: a clock that is not to be believed
@@ -75,13 +75,13 @@ def _tell_commands(events, session):
         if command.status != "SUCCEEDED":
             continue
         if command.type == "session.create":
-            key = uuid_in(command.result.get("session_id"))
+            key = uuid_in(member(command.result, "session_id"))
             if key is not None:
                 session(key).created.append(command)
                 session(key).activity.append(command.ended_at)
         elif command.type == "session.close":
             key = first(uuid_of(command.target.get("session_id")),
-                        uuid_in(command.payload.get("session_id")))
+                        uuid_in(member(command.payload, "session_id")))
             if key is not None:
                 session(key).closed.append(command.ended_at)
 
@@ -96,7 +96,7 @@ def _row(key, told, now):
     elif creator:
         opened = creator.ended_at
         platform = first(text_in(creator.payload, "platform"), creator.target.get("platform"))
-        account = first(uuid_in(creator.payload.get("account_id")),
+        account = first(uuid_in(member(creator.payload, "account_id")),
                         uuid_of(creator.target.get("account_id")))
     else:
         opened = platform = account = None

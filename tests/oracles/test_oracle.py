@@ -352,6 +352,16 @@ def test_commands_open_and_close_sessions():
         "closed", time_of(T + 7), time_of(T + 4))
 
 
+def test_wire_v2_names_sessions_in_camel_case():
+    said = [submitted("session.create", {"accountId": ACCOUNT}),
+            status("SUCCEEDED", T + 4, result={"sessionId": SESSION})]
+    assert values(the("safari_sessions", *said), "account_id", "started_at", "status") == (
+        uuid.UUID(ACCOUNT), time_of(T + 4), "active")
+    said += [submitted("session.close", {"sessionId": SESSION}, OTHER, T + 5),
+             status("SUCCEEDED", T + 7, OTHER)]
+    assert values(the("safari_sessions", *said), "status", "ended_at") == ("closed", time_of(T + 7))
+
+
 def test_lifecycles_are_activity_of_each_session_that_the_command_was_sent_to():
     said = [submitted("flow.run", at=T + 1, target=events.target(SESSION, platform="tiktok")),
             submitted("flow.run", at=T, target=None), status("RUNNING", T + 8)]

@@ -100,6 +100,20 @@ Test(session_tracker, opened_and_closed_by_commands)
     safari_expect(&s, "status=active|");
 }
 
+Test(session_tracker, wire_v2_names_sessions_in_camel_case)
+{
+    safari_submitted(&s, 1, 1000, "session.create",
+                     "{\"accountId\":\"00000000-0000-4000-8000-000000000009\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED",
+                  "{\"sessionId\":\"00000000-0000-4000-8000-000000000007\"}", NULL);
+    safari_expect(&s, "platform=unknown|account_id=00000000-0000-4000-8000-000000000009|"
+                      "status=active|browser_pid=null|started_at=2000000|");
+    safari_submitted(&s, 2, 3000, "session.close",
+                     "{\"sessionId\":\"00000000-0000-4000-8000-000000000007\"}");
+    safari_status(&s, 2, 4000, "SUCCEEDED", NULL, NULL);
+    safari_expect(&s, "status=closed|browser_pid=null|started_at=2000000|ended_at=4000000|");
+}
+
 Test(session_tracker, a_create_that_failed_after_all_has_opened_nothing)
 {
     safari_submitted(&s, 1, 1000, "session.create", "{\"platform\":\"tiktok\"}");
