@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one command of a lib.scenario does, from its submission to its end."""
 
+import random
+
 from lib import events
 from lib.events import HOUR, MILLISECOND, MINUTE, SECOND
 
@@ -12,11 +14,12 @@ TYPES = {  # and how common they are
 }
 SUBJECTS = ("a lighthouse in a storm", "zwei Dachse beim Kaffee", "富士山の夜明け",
             "a robot that says \"no\" \\ twice", "🎈 over the sea")
-V2_WORDS = {"QUEUED": "PENDING", "RUNNING": "POLLING"}
 V2_NAMES = {"video_path": "videoPath", "file_path": "videoPath", "file_size": "fileSize",
             "cleaned_path": "cleanedPath", "cleaned_size": "cleanedSize",
             "output_path": "cleanedPath", "input_path": "inputPath", "video_url": "videoUrl",
-            "duration_ms": "durationMs", "batch_index": "batchIndex", "clean_error": "cleanError"}
+            "duration_ms": "durationMs", "batch_index": "batchIndex", "clean_error": "cleanError",
+            "session_id": "sessionId", "account_id": "accountId"}
+V2_NAMES_SENT = {**V2_NAMES, "aspect_ratio": "aspectRatio", "output_path": "outputPath"}
 CLOCKS_AHEAD = (MINUTE, 10 * MINUTE, 25 * HOUR, 30 * HOUR)
 ODD_CURSORS = ("", "7", "1795237594968", "1795237594968-", "-5", "1795237594968-5-1",
                "1234567890123456789-1", "1795237594968-1234567890123456789", "+1795237594968-5",
@@ -48,6 +51,9 @@ class Command:
         self.target = scenario.choose_target(at)
         self.v2 = scenario.chance(rates.wire_v2)
         self.camel_case = self.v2 and scenario.chance(0.7)
+        # Its own dice: what they say takes nothing from the scenario's, whose seeds are chosen.
+        self.dice = random.Random(f"command {scenario.seed} {number}")
+        self.v2_words = {"QUEUED": "PENDING", "RUNNING": self.dice.choice(("POLLING", "RUNNING"))}
         self.frames_lost = rates.lost if not scenario.chance(rates.mostly_lost) else 0.6
         self.published = not scenario.chance(rates.only_frames)
         self.ahead = scenario.choose(CLOCKS_AHEAD) if scenario.chance(rates.clock_ahead) else 0
@@ -77,6 +83,8 @@ class Command:
             self._status("CANCELLED")
         self._pass(0, 3)
         self._status("RUNNING")
+        if self.v2 and self.dice.random() < 0.5:
+            self._progress()
         if scenario.chance(self.rates.new_word):
             self._status("DREAMING")
         try:
@@ -149,7 +157,10 @@ class Command:
 
     def _attempt(self, path):
         """A removal is attempted; it takes milliseconds, or ages by a clock that is set."""
-        self._frame("action.attempted", {"action": "WATERMARK_REMOVAL", "input_path": path})
+        attempt = {"action": "WATERMARK_REMOVAL"}
+        if self.dice.random() < 0.9:
+            attempt["input_path"] = path
+        self._frame("action.attempted", attempt)
         longest = self.scenario.choose((0, 10, 20_000, 20_000, 20_000))
         self._pass(0, longest)
         if self.scenario.chance(0.005):
@@ -288,7 +299,8 @@ class Command:
     def _act(self):
         self.payload = {"name": f"{self.type}-{self.number}"}
         yield
-        self._frame("action.attempted", {"action": self.scenario.choose(("DOWNLOAD", "CLICK"))})
+        self._frame("action.attempted", {"action": self.scenario.choose(
+            ("DOWNLOAD", "CLICK", "PROMPT_SUBMIT"))})
         if self.scenario.chance(0.2):
             self._frame("selector.missing", {"selector": "#go"}, severity="warn")
         self._step()
@@ -313,9 +325,7 @@ class Command:
 
     def _wired(self, content):
         """Some JSON as the service's version names its members."""
-        if content is None or not self.camel_case:
-            return content
-        return {V2_NAMES.get(name, name): value for name, value in content.items()}
+        return _renamed(content, V2_NAMES) if self.camel_case else content
 
     def _submit(self):
         scenario, rates = self.scenario, self.rates
@@ -325,6 +335,10 @@ class Command:
         if scenario.chance(rates.submitted_late):
             at += scenario.between(0, 2 * MINUTE)
         payload = self._odd(self.payload)
+        if self.camel_case and self.dice.random() < 0.5:
+            payload = _renamed(payload, V2_NAMES_SENT)
+        if self.type in ("sora.batch", "sora.batch.clean") and self.dice.random() < 0.2:
+            payload = {**payload, "method": "ai_inpainting"}
         if scenario.chance(rates.bad_json * 2):
             payload = scenario.choose(BAD_JSON + GOOD_JSON)
         event = events.command_submitted(
@@ -362,7 +376,7 @@ class Command:
             return
         at = self.at + self.ahead
         if v2:
-            status = V2_WORDS.get(status, status)
+            status = self.v2_words.get(status, status)
             if status == "FAILED" and scenario.chance(0.5):
                 status = "VERIFICATION_FAILED"
         result = None if result is None else self._wired(self._odd(result))
@@ -402,6 +416,13 @@ class Command:
         if scenario.chance(rates.said_again):
             self._frame(kind, self._otherwise(payload), severity)
 
+    def _progress(self):
+        """What wire v2 has more."""
+        at = self.at + self.ahead
+        self.scenario.happens(self.at, lambda counter: [events.telemetry(
+            "progress", at, command_id=self.id, payload={"message": "on its way"},
+            version="2.0")], self.ahead)
+
     def _odd_cursor(self):
         if not self.v2 and self.scenario.chance(self.rates.odd_cursor):
             return self.scenario.choose(ODD_CURSORS)
@@ -416,3 +437,10 @@ class Command:
         if "file_size" in changed and self.scenario.chance(0.7):
             changed["file_size"] += 1
         return changed
+
+
+def _renamed(content, names):
+    """Some JSON with other names of its members."""
+    if isinstance(content, dict):
+        return {names.get(name, name): _renamed(value, names) for name, value in content.items()}
+    return [_renamed(one, names) for one in content] if isinstance(content, list) else content

@@ -49,7 +49,7 @@ def test_every_type_and_every_race_is_there(big):
     lives = {" ".join(life) for life in words.values()}
     assert {"QUEUED RUNNING SUCCEEDED", "QUEUED RUNNING FAILED", "QUEUED CANCELLED",
             "QUEUED CANCELLED RUNNING SUCCEEDED", "QUEUED RUNNING CANCELLED SUCCEEDED",
-            "QUEUED RUNNING", "PENDING POLLING SUCCEEDED",
+            "QUEUED RUNNING", "PENDING POLLING SUCCEEDED", "PENDING RUNNING SUCCEEDED",
             "PENDING POLLING VERIFICATION_FAILED", "QUEUED RUNNING DREAMING SUCCEEDED"} <= lives
     submitted = [event["body"][1] for event in big.events
                  if "body" in event and event["body"][0] == "CommandSubmitted"]
@@ -58,7 +58,9 @@ def test_every_type_and_every_race_is_there(big):
     milliseconds = [event["cursor"].partition("-")[0] for event in frames if event["cursor"]]
     assert len(milliseconds) - len(set(milliseconds)) > 100, "events should share milliseconds"
     text = json.dumps(big.events)
-    for what in ("clean_error", "batch_index", '\\"success\\":false'):
+    for what in ("clean_error", "batch_index", '\\"success\\":false', '\\"cleanedPath\\":',
+                 '\\"sessionId\\":', '\\"aspectRatio\\":', '"type": "progress"',
+                 '\\"action\\":\\"WATERMARK_REMOVAL\\"}'):
         assert what in text, what
 
 
