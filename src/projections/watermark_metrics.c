@@ -193,6 +193,35 @@ static struct pj_value result_path(const struct removal *removal, const char *na
     return production_path(removal->production, removal->production->result, name, camel_case);
 }
 
+/* Of a command that nobody has submitted yet: whichever of the three it is. */
+static void read_unknown_result(const struct removal *removal, struct pj_value *path,
+                                struct pj_value *size)
+{
+    const struct production *production = removal->production;
+    if (production->batch) {
+        *path = item_path(removal, "cleaned_path", "cleanedPath");
+        return;
+    }
+    *path = result_path(removal, "cleaned_path", "cleanedPath");
+    *size = production_size(production->result, "cleaned_size", "cleanedSize");
+    if (!path->present && production->succeeded) {
+        *path = result_path(removal, "output_path", "outputPath");
+        *size = production_size(production->result, "file_size", "fileSize");
+    }
+}
+
+/* Only removals have such results; a path and an error can be those of a sora.batch. */
+static bool unknown_result_tells(const struct removal *removal)
+{
+    struct pj_value path = pj_null();
+    struct pj_value size;
+    if (!removal->production->batch && removal->index != 0)
+        return false;
+    read_unknown_result(removal, &path, &size);
+    return path.present || (!removal->production->batch &&
+                            result_text(removal, "clean_error", "cleanError").present);
+}
+
 static bool known(const struct removal *removal)
 {
     switch (removal->production->kind) {
@@ -208,7 +237,8 @@ static bool known(const struct removal *removal)
                item_path(removal, "cleaned_path", "cleanedPath").present ||
                (item_path(removal, "path", NULL).present && item_text(removal, "error").present);
     case PRODUCTION_UNKNOWN:
-        return removal->attempted != NULL || removal->cleaned != NULL;
+        return removal->attempted != NULL || removal->cleaned != NULL ||
+               unknown_result_tells(removal);
     case PRODUCTION_GENERATE:
     case PRODUCTION_BATCH:
     case PRODUCTION_OTHER:
@@ -227,28 +257,13 @@ static struct pj_value input_path(const struct removal *removal)
         path = removal->attempted->values[ATTEMPTED_INPUT_PATH];
     if (removal->cleaned != NULL)
         path = production_first(path, removal->cleaned->values[CLEANED_INPUT_PATH]);
-    if (production->kind == PRODUCTION_GENERATE_CLEAN)
-        path = production_first(path, production_raw_path(production, 0));
+    if (production->kind == PRODUCTION_UNKNOWN && !production->batch)
+        path = production_first(path, result_path(removal, "input_path", "inputPath"));
+    if (production->kind == PRODUCTION_GENERATE_CLEAN || production->kind == PRODUCTION_UNKNOWN)
+        path = production_first(path, production_raw_path(production, removal->index));
     if (production->kind == PRODUCTION_BATCH_CLEAN)
         path = production_first(path, item_path(removal, "path", NULL));
     return path;
-}
-
-/* Of a command that nobody has submitted yet: whichever of the three it is. */
-static void read_unknown_result(const struct removal *removal, struct pj_value *path,
-                                struct pj_value *size)
-{
-    const struct production *production = removal->production;
-    if (production->batch) {
-        *path = item_path(removal, "cleaned_path", "cleanedPath");
-        return;
-    }
-    *path = result_path(removal, "cleaned_path", "cleanedPath");
-    *size = production_size(production->result, "cleaned_size", "cleanedSize");
-    if (!path->present && production->succeeded) {
-        *path = result_path(removal, "output_path", "outputPath");
-        *size = production_size(production->result, "file_size", "fileSize");
-    }
 }
 
 static void read_result(const struct removal *removal, struct pj_value *path, struct pj_value *size)

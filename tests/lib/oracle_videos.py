@@ -180,10 +180,19 @@ def _removed_indices(command):
         case "sora.batch.clean":
             return [index for index in items(command)[0] if _is_removed_in_batch(command, index)]
         case None:
-            attempted = [0] if command.attempted and not items(command)[1] else []
-            return sorted({*attempted, *command.cleaned})
+            return sorted({*_told_without_submission(command), *command.cleaned})
         case _:
             return []
+
+
+def _told_without_submission(command):
+    """The indices of which the result tells what it only does of a removal; and an attempt's."""
+    if items(command)[1]:
+        return [index for index in range(len(command.results or []))
+                if _unknown_output(command, index)[0] is not None]
+    told = (command.attempted or _unknown_output(command, 0)[0] is not None
+            or text_in(command.result, "clean_error") is not None)
+    return [0] if told else []
 
 
 def _is_removed_in_batch(command, index):
@@ -202,8 +211,10 @@ def _removal_input(command, index, batch):
         case "sora.batch.clean":
             return first(cleaned, text_in(command.result_of(index), "path"))
         case _:
-            attempted = command.attempted_path() if index == 0 and not batch else None
-            return first(attempted, cleaned)
+            single = index == 0 and not batch
+            return first(command.attempted_path() if single else None, cleaned,
+                         text_in(command.result, "input_path") if single else None,
+                         raw_path(command, index, batch))
 
 
 def _removal_output(command, index):

@@ -248,6 +248,27 @@ def test_the_result_of_a_command_that_nobody_submitted_counts():
         assert values(row, *names) == want
 
 
+def test_the_result_of_a_command_that_nobody_submitted_may_tell_of_a_removal():
+    names = "input_path", "output_path", "input_size_bytes", "error_message"
+    for result, want in (
+            ({"video_path": RAW, "file_size": 9, "cleanedPath": CLEAN}, (RAW, CLEAN, 9, None)),
+            ({"video_path": RAW, "clean_error": "e"}, (RAW, None, None, "e")),
+            ({"input_path": RAW, "output_path": CLEAN, "file_size": 8}, (RAW, CLEAN, None, None)),
+            ({"results": [{"path": "/p", "error": "e"}, {"path": RAW, "cleaned_path": CLEAN}]},
+             (RAW, CLEAN, None, None))):
+        ended = status("SUCCEEDED", result=result)
+        assert values(the("watermark_removals", ended), *names) == want
+        assert rows("watermark_removals", ended, submitted("sora.generate")) == []
+    bare = frame("action.attempted", action="WATERMARK_REMOVAL")
+    assert rows("watermark_removals", bare) == []
+    downloaded = frame("sora.video.downloaded", file_path=RAW, file_size=7)
+    assert values(the("watermark_removals", bare, downloaded), *names) == (RAW, None, 7, None)
+    for word, result in (("SUCCEEDED", {"video_path": RAW}),
+                         ("FAILED", {"input_path": RAW, "output_path": CLEAN}),
+                         ("FAILED", {"results": [{"path": "/p", "error": "e"}]})):
+        assert rows("watermark_removals", status(word, result=result, error="why")) == []
+
+
 def test_a_size_that_no_file_has_is_none():
     for size, want in ((0, 0), (2**48, 2**48), (2**48 + 1, None), (2**63 - 1, None), (-1, None)):
         row = the("watermark_removals", frame("sora.video.cleaned", input_path=RAW,

@@ -107,6 +107,43 @@ Test(watermark_removals, without_a_submission_there_is_what_frames_say)
     safari_expect(&s, "input_path=/x|output_path=/c|");
 }
 
+Test(watermark_removals, without_a_submission_the_result_may_tell_of_one)
+{
+    static const struct {
+        const char *result;
+        const char *removal;
+    } told[] = {
+        {"{\"video_path\":\"/r\",\"file_size\":9,\"cleanedPath\":\"/c\",\"cleanedSize\":8}",
+         "input_path=/r|output_path=/c|input_size_bytes=9|output_size_bytes=8|"},
+        {"{\"video_path\":\"/r\",\"clean_error\":\"e\"}",
+         "input_path=/r|output_path=null|input_size_bytes=null|output_size_bytes=null|method=lama|"
+         "processing_time_ms=null|success=false|error_message=e|"},
+        {"{\"input_path\":\"/r\",\"output_path\":\"/c\",\"file_size\":8}",
+         "video_id=null|command_id=00000000-0000-4000-8000-000000000001|input_path=/r|"
+         "output_path=/c|input_size_bytes=null|output_size_bytes=8|"},
+        {"{\"results\":[{\"path\":\"/p\",\"error\":\"e\"},"
+         "{\"path\":\"/r\",\"cleaned_path\":\"/c\"}]}",
+         "input_path=/r|output_path=/c|input_size_bytes=null|output_size_bytes=null|"},
+    };
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        safari_status(&s, 1, 1300, "SUCCEEDED", told[i].result, NULL);
+        safari_expect(&s, told[i].removal);
+        safari_expect(&s, "attempts=1|");
+        safari_submitted(&s, 1, 1000, "sora.generate", "{}");
+        expect_nothing();
+    }
+    frame(1000, "action.attempted", "{\"action\":\"WATERMARK_REMOVAL\"}");
+    safari_refuse(&s, "watermark_");
+    frame(1100, "sora.video.downloaded", "{\"file_path\":\"/r\",\"file_size\":7}");
+    safari_expect(&s, "input_path=/r|output_path=null|input_size_bytes=7|");
+    again();
+    safari_status(&s, 1, 1300, "SUCCEEDED", "{\"video_path\":\"/r\"}", NULL);
+    safari_status(&s, 2, 1300, "FAILED", "{\"input_path\":\"/r\",\"output_path\":\"/c\"}", "why");
+    safari_status(&s, 3, 1300, "FAILED", "{\"results\":[{\"path\":\"/p\",\"error\":\"e\"}]}",
+                  "why");
+    expect_nothing();
+}
+
 Test(watermark_removals, a_batch_makes_one_for_each_index_that_was_tried)
 {
     safari_submitted(&s, 1, 1000, "sora.batch.clean", "{\"prompts\":[\"a\",\"b\",\"c\",\"d\"]}");
