@@ -58,8 +58,6 @@ static int check_payload(const json_t *payload, enum production_kind kind, struc
                    {"aspectRatio", 20},
                    {"method", 50}};
     size_t count = kind != PRODUCTION_UNKNOWN ? sizeof columns / sizeof columns[0] : 1;
-    if (!json_is_object(payload))
-        return pj_error_set(error, PJ_POISON, "payload is not a JSON object");
     for (size_t i = 0; i < count; i++) {
         if (safari_check_length(payload, columns[i].name, columns[i].most_chars, error) != 0)
             return -1;
@@ -116,7 +114,7 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
     enum production_kind kind = kind_of(&v[COMMAND_TYPE]);
     bool counts = kind != PRODUCTION_OTHER;
     const json_t *payload = counts ? pj_observer_json(observer, &v[COMMAND_PAYLOAD]) : NULL;
-    if (counts && v[COMMAND_PAYLOAD].present && check_payload(payload, kind, error) != 0)
+    if (counts && check_payload(payload, kind, error) != 0)
         return -1;
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {
@@ -279,7 +277,7 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
         if (!pj_text_is(&v[TELEMETRY_TYPE], handlers[i].type))
             continue;
         const json_t *payload = pj_observer_json(observer, &v[TELEMETRY_PAYLOAD]);
-        if (v[TELEMETRY_PAYLOAD].present && check_payload(payload, PRODUCTION_UNKNOWN, error) != 0)
+        if (check_payload(payload, PRODUCTION_UNKNOWN, error) != 0)
             return -1;
         struct frame frame = {
             .values = v,

@@ -175,7 +175,7 @@ def can_apply(consumer, event):
     submitted, status = submission_in(event), status_in(event)
     if submitted:
         return (not _is_parsed(consumer, submitted["type"])
-                or is_object(submitted["payload"]) and not _has_too_many_prompts(submitted))
+                or not _has_too_many_prompts(submitted))
     return not status or status["status"] in WORDS
 
 
@@ -190,7 +190,7 @@ def _is_parsed(consumer, command_type):
 
 
 def _has_too_many_prompts(submitted):
-    prompts = json.loads(submitted["payload"]).get("prompts")
+    prompts = _content(submitted["payload"]).get("prompts")
     return (submitted["type"] in BATCHES and isinstance(prompts, list)
             and len(prompts) > GREATEST_BATCH_INDEX + 1)
 
@@ -198,9 +198,7 @@ def _has_too_many_prompts(submitted):
 def _is_good_fact(frame):
     if frame["type"] not in NEEDED or frame["payload"] is None:
         return True
-    if not is_object(frame["payload"]):
-        return False
-    content = json.loads(frame["payload"])
+    content = _content(frame["payload"])
     if frame["type"] not in (PROMPT, CLEANED) or not is_numbered(content):
         return True
     index = whole(member(content, "batch_index"))

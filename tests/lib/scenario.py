@@ -51,7 +51,7 @@ class Rates:
     wire_v2: float = 0.12  # no cursor, other words, other names
     clock_ahead: float = 0.015  # minutes or a day
     new_word: float = 0.01  # a status that nobody knows yet: a dead letter
-    bad_json: float = 0.002  # of each payload, result and metadata: a dead letter
+    bad_json: float = 0.002  # of each payload, result and metadata: mostly a dead letter
     no_object: float = 0.005  # of each result: JSON all the same
     partial_results: float = 0.10  # of each prompt of a batch: told while it runs
     bad_index: float = 0.01  # of each batch_index: a dead letter

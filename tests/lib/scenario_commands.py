@@ -27,7 +27,7 @@ ODD_CURSORS = ("", "7", "1795237594968", "1795237594968-", "-5", "1795237594968-
 ODD_VALUES = (7, 0, -1, 1.5, True, None, [], {}, "", "odd")
 NEVER_ODD = {"batch_index", "command_id", "status"}
 NO_OBJECTS = ("[1]", "7", '"done"', "null", "[]")
-BAD_JSON = ('{"prompt":', *NO_OBJECTS, "nothing", '{"prompt":"\\u0000"}', "{'a': 1}",
+ODD_JSON = ('{"prompt":', *NO_OBJECTS, "nothing", '{"prompt":"\\u0000"}', "{'a': 1}",
             '{"\\u0000":1}', '{"a":[{"b":"\\u0000"}]}', '{"a":NaN}')
 GOOD_JSON = ('{"prompt":"\\\\u0000 is no NUL"}', '{"prompt":"\\ud83c\\udf88","a":[[{}]]}')
 NUL_RESULTS = ('{"error":"\\u0000"}', '[["\\u0000"]]')
@@ -340,7 +340,7 @@ class Command:
         if self.type in ("sora.batch", "sora.batch.clean") and self.dice.random() < 0.2:
             payload = {**payload, "method": "ai_inpainting"}
         if scenario.chance(rates.bad_json * 2):
-            payload = scenario.choose(BAD_JSON + GOOD_JSON)
+            payload = scenario.choose(ODD_JSON + GOOD_JSON)
         event = events.command_submitted(
             self.id, at, type=self.type, payload=payload,
             idempotency_key=scenario.choose_idempotency_key(self.number),
@@ -406,7 +406,7 @@ class Command:
         if "batch_index" in payload and scenario.chance(rates.bad_index):
             content["batch_index"] = scenario.choose(ODD_INDICES)
         if kind.startswith("sora.video") and scenario.chance(rates.bad_json):
-            content = scenario.choose(BAD_JSON)
+            content = scenario.choose(ODD_JSON)
         cursor = self._odd_cursor()
         at = self.at + self.ahead
         scenario.happens(self.at, lambda counter: [events.telemetry(

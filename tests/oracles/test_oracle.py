@@ -125,6 +125,15 @@ def test_what_is_not_read_may_be_anything():
     assert not any(oracle.dead_letters(said).values())
 
 
+def test_a_payload_that_is_no_object_has_no_members():
+    for payload in ("null", "[1]", "7"):
+        said = [events.command_submitted(COMMAND, T, type="sora.generate", payload=payload),
+                events.telemetry("sora.video.downloaded", T, command_id=COMMAND, payload=payload)]
+        assert values(the("safari_videos", *said), "prompt", "raw_path", "status") == (
+            None, None, "GENERATING")
+        assert not any(oracle.dead_letters(said).values())
+
+
 def test_a_batch_has_at_most_10000_prompts():
     fits = submitted("sora.batch", {"prompts": [""] * 10000})
     too_many = submitted("sora.batch.clean", {"prompts": [""] * 10001}, OTHER)

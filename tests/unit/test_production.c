@@ -448,13 +448,30 @@ Test(production, a_longer_text_is_a_dead_letter)
         "{\"aspectRatio\":\"" TEN("é") TEN("é") "!\"}",
         "{\"method\":\"" TEN("éé") TEN("ééé") "!\"}",
         "{\"character\":\"" TEN("éééééééééé") "!\"}",
-        "[1]",
     };
     for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
         safari_submitted(&s, 1, 1000, "sora.generate", payloads[i]);
         expect_nothing();
     }
     frame(1100, "sora.prompt.submitted", "{\"character\":\"" TEN("éééééééééé") "!\"}");
-    frame(1200, "sora.prompt.submitted", "[1]");
     expect_nothing();
+}
+
+Test(production, a_payload_that_is_no_object_has_no_members)
+{
+    static const char *const payloads[] = {"[1]", "null", "7", "\"done\""};
+    for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
+        safari_submitted(&s, 1, 1000, "sora.generate", payloads[i]);
+        frame(1100, "sora.prompt.submitted", payloads[i]);
+        frame(1200, "action.attempted", payloads[i]);
+        frame(1300, "sora.video.cleaned", payloads[i]);
+        safari_expect(&s, "prompt=null|character=null|duration=null|aspect_ratio=null|"
+                          "raw_path=null|raw_size_bytes=null|cleaned_path=null|"
+                          "cleaned_size_bytes=null|status=GENERATING|metadata=null|"
+                          "created_at=1000000|");
+        again();
+        safari_submitted(&s, 1, 1000, "sora.batch", payloads[i]);
+        expect_nothing();
+        again();
+    }
 }

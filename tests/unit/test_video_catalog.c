@@ -313,15 +313,6 @@ Test(video_catalog, a_clean_makes_no_video)
     free(rows);
 }
 
-Test(video_catalog, what_is_no_json_says_nothing)
-{
-    safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"\\u0000\"}");
-    safari_telemetry(&s, 1, 1000, "sora.video.downloaded", "{\"file_path\":");
-    char *rows = law_rows(&s.law, false);
-    cr_assert_str_empty(rows);
-    free(rows);
-}
-
 Test(video_catalog, the_law)
 {
     safari_law_mixture(&s, 80, 5);
