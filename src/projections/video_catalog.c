@@ -171,7 +171,7 @@ static void derive_video_of(const struct production *production, uint32_t index,
         [B_ASPECT_RATIO] = production_text(production, payload, "aspect_ratio", "aspectRatio"),
         [B_RAW_PATH] = production_raw_path(production, index),
         [B_RAW_SIZE] = production_raw_size(production, index),
-        [B_FAILED] = pj_bool(production->ended || json_is_false(json_object_get(item, "success"))),
+        [B_FAILED] = pj_bool(production->ended), /* as it has where results tell of a failure */
         [B_METADATA] = metadata(production, index),
         [B_CREATED_AT] = production->created_at,
     };

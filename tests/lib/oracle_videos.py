@@ -139,8 +139,7 @@ def _video_status(command, index, batch, raw, cleaned):
     if raw is not None:
         removing = command.attempted and not batch and not command.has_ended
         return "CLEANING" if removing else "DOWNLOADED"
-    refused = command.result_of(index).get("success") is False
-    return "FAILED" if command.has_ended or refused else "GENERATING"
+    return "FAILED" if command.has_ended else "GENERATING"
 
 
 def _metadata(command, index, batch):
