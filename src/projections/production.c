@@ -46,7 +46,8 @@ static bool is_batch(enum production_kind kind)
     return kind == PRODUCTION_BATCH || kind == PRODUCTION_BATCH_CLEAN;
 }
 
-/* Of a submission, all that becomes a column; of a frame (kind unknown), the character. */
+/* Of a submission, all that becomes a column; of a frame (kind unknown), the character. What is no
+ * object has no members, as for safari_commands. */
 static int check_payload(const json_t *payload, enum production_kind kind, struct pj_error *error)
 {
     static const struct {
@@ -506,29 +507,21 @@ struct pj_value production_clean_input(const struct production *production)
                             fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_INPUT_PATH));
 }
 
-struct pj_value production_result_output(const struct production *production)
-{
-    return production_first(
-        production_path(production, production->result, "output_path", "outputPath"),
-        production_path(production, production->result, "cleaned_path", "cleanedPath"));
-}
-
-struct pj_value production_result_output_size(const struct production *production)
-{
-    return cleaned_size(production->result);
-}
-
 struct pj_value production_clean_output(const struct production *production)
 {
-    struct pj_value path =
-        production_first(production_result_output(production),
-                         fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_OUTPUT_PATH));
+    struct pj_value path = fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_OUTPUT_PATH);
+    if (!production->succeeded)
+        return path;
+    path = production_first(
+        path, production_path(production, production->result, "output_path", "outputPath"));
+    path = production_first(
+        path, production_path(production, production->result, "cleaned_path", "cleanedPath"));
     return production_first(
         path, production_path(production, production->payload, "output_path", "outputPath"));
 }
 
 struct pj_value production_clean_size(const struct production *production)
 {
-    return production_first(production_result_output_size(production),
-                            fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_FILE_SIZE));
+    struct pj_value size = fact_value(production, PRODUCTION_CLEANED, 0, CLEANED_FILE_SIZE);
+    return production->succeeded ? production_first(size, cleaned_size(production->result)) : size;
 }

@@ -83,13 +83,11 @@ enum { PROMPT_CHARACTER, PROMPT_NUMBERED };
 /* The raw video of an item, null where it is not known. */
 struct pj_value production_raw_path(const struct production *production, uint32_t index);
 struct pj_value production_raw_size(const struct production *production, uint32_t index);
-/* Of a sora.clean: what it reads, and what it wrote when it succeeded. */
+/* Of a sora.clean: what it reads, and what it wrote: by its frame, or else, when it succeeded, by
+ * its result, or where it was told to write. */
 struct pj_value production_clean_input(const struct production *production);
 struct pj_value production_clean_output(const struct production *production);
 struct pj_value production_clean_size(const struct production *production);
-/* What the result alone says it wrote. */
-struct pj_value production_result_output(const struct production *production);
-struct pj_value production_result_output_size(const struct production *production);
 
 /*
  * Members of JSON objects, by their name on either wire; null where the object, the member or its

@@ -278,10 +278,8 @@ static void read_result(const struct removal *removal, struct pj_value *path, st
         *path = item_path(removal, "cleaned_path", "cleanedPath");
         break;
     case PRODUCTION_CLEAN:
-        if (production->succeeded) {
-            *path = production_result_output(production);
-            *size = production_result_output_size(production);
-        }
+        *path = production_clean_output(production);
+        *size = production_clean_size(production);
         break;
     case PRODUCTION_UNKNOWN:
         read_unknown_result(removal, path, size);

@@ -87,12 +87,9 @@ def _cleans_by_path(commands):
             if command.type == "sora.clean" and command.status == "SUCCEEDED"]
     found = {}
     for command in sorted(done, key=lambda command: order(command.winner)):
-        cleaned = command.cleaned_fact(0)
-        output = first(output_in(command.result), output_in(cleaned),
-                       text_in(command.payload, "output_path"))
+        output, size = _removal_output(command, 0)
         if output is not None:
-            found[clean_input(command)] = output, first(output_size_in(command.result),
-                                                        output_size_in(cleaned))
+            found[clean_input(command)] = output, size
     found.pop(None, None)
     return found
 
@@ -227,7 +224,7 @@ def _removal_output(command, index):
         case "sora.batch.clean":
             path = text_in(command.result_of(index), "cleaned_path")
         case "sora.clean" if command.status == "SUCCEEDED":
-            path = output_in(command.result)
+            path = first(output_in(command.result), text_in(command.payload, "output_path"))
             size = output_size_in(command.result)
         case None:
             path, size = _unknown_output(command, index)

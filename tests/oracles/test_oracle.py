@@ -183,6 +183,10 @@ def test_the_last_successful_clean_of_a_path_gives_the_cleaned_path():
         ("CLEANED", "/1", 1)]
     removals = rows("watermark_removals", *said)
     assert {row["video_id"] for row in removals} == {found[0]["video_id"]}
+    assert {row["output_path"] for row in removals} == {"/0", "/1", None}
+    said += [frame("sora.video.cleaned", command=events.id_of("clean", 1), output_path=CLEAN),
+             status("SUCCEEDED", T + 9, events.id_of("clean", 1), result={"output_path": "/9"})]
+    assert the("safari_videos", *said)["cleaned_path"] == CLEAN
 
 
 def test_a_clean_reads_what_its_attempt_names():

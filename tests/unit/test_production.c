@@ -265,11 +265,11 @@ Test(production, where_a_clean_says_what_it_read_and_wrote)
     safari_telemetry(&s, 2, 2100, "action.attempted",
                      "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/r\"}");
     safari_expect(&s, "cleaned_path=/wish|cleaned_size_bytes=null|");
-    safari_telemetry(&s, 2, 2200, "sora.video.cleaned",
-                     "{\"input_path\":\"/x\",\"output_path\":\"/said\",\"file_size\":6}");
-    safari_expect(&s, "cleaned_path=/said|cleaned_size_bytes=6|");
     safari_status(&s, 2, 3001, "SUCCEEDED", "{\"outputPath\":\"/done\",\"fileSize\":7}", NULL);
     safari_expect(&s, "cleaned_path=/done|cleaned_size_bytes=7|");
+    safari_telemetry(&s, 2, 2200, "sora.video.cleaned",
+                     "{\"input_path\":\"/x\",\"output_path\":\"/said\",\"file_size\":6}");
+    safari_expect(&s, "cleaned_path=/said|cleaned_size_bytes=6|"); /* as in watermark_removals */
     safari_submitted(&s, 2, 1999, "sora.clean", "{\"inputPath\":\"/elsewhere\"}");
     safari_expect(&s, "cleaned_path=null|");
 }

@@ -234,6 +234,10 @@ Test(watermark_removals, the_output_of_a_clean)
                       "error_message=why|created_at=1000000|completed_at=5000000\n");
     safari_status(&s, 1, 6000, "SUCCEEDED", "{\"outputPath\":\"/c\",\"fileSize\":4}", NULL);
     safari_expect(&s, "output_path=/c|input_size_bytes=null|output_size_bytes=4|");
+    safari_status(&s, 1, 7000, "SUCCEEDED", "{\"file_size\":5}", NULL);
+    safari_expect(&s, "output_path=/wish|input_size_bytes=null|output_size_bytes=5|method=m|"
+                      "processing_time_ms=null|success=true|error_message=null|"
+                      "created_at=1000000|completed_at=7000000\n");
     cleaned(2000);
     safari_expect(&s, "output_path=/out|input_size_bytes=null|output_size_bytes=8|method=m|"
                       "processing_time_ms=null|success=true|error_message=null|"
