@@ -261,9 +261,11 @@ static size_t settled_slot(const uint8_t key[16])
     return (size_t)(bits * UINT64_C(0x9e3779b97f4a7c15) >> 49) % SETTLED_SLOTS;
 }
 
+/* An empty slot holds zeros, so nothing is known of the key that is all zeros. */
 static bool is_settled(const struct pj_writer *writer, const uint8_t key[16])
 {
-    return memcmp(writer->settled[settled_slot(key)], key, 16) == 0;
+    static const uint8_t nil[16];
+    return memcmp(writer->settled[settled_slot(key)], key, 16) == 0 && memcmp(key, nil, 16) != 0;
 }
 
 /* A one-dimensional uuid[] in binary: a header of twenty bytes, then lengths and values. */

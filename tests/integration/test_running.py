@@ -4,6 +4,7 @@
 import collections
 import urllib.error
 import urllib.request
+import uuid
 
 import pytest
 from confluent_kafka import Producer
@@ -368,6 +369,17 @@ def test_events_after_their_command(world):
     world.publish([*happened, *told])
     world.catch_up(PROJECTOR, RECORDER)
     check_complete(world)
+
+
+def test_a_command_without_a_name_of_its_own(world):
+    """The nil UUID is one like any other: what is cleared to zeros must not be taken for it."""
+    nil = str(uuid.UUID(int=0))
+    frame = events.telemetry("sora.polling.started", START, command_id=nil)
+    world.publish([frame])
+    world.catch_up(RECORDER)
+    row = the_row(world)
+    assert (str(row["command_id"]), row["placeholder"]) == (nil, True)
+    assert world.count("safari_events") == 1 and world.letters() == []
 
 
 @pytest.mark.partitions(1)
