@@ -21,6 +21,25 @@ static const struct pj_statement take_statement = {
     .types = take_types,
 };
 
+static const uint32_t partitions_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
+                                            PJ_OID_INT4_ARRAY};
+/* Postgres keeps 63 bytes of an application's name. Somebody else's sessions are not ours to end.
+ */
+static const struct pj_statement end_frozen_statement = {
+    .name = "pj_end_frozen",
+    .sql = "SELECT a.application_name, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
+           "WHERE a.datname = current_database() AND a.usename = current_user "
+           "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
+           "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
+           "clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval "
+           "AND a.application_name IN (SELECT left(o.owner, 63) "
+           "FROM projectionist.consumer_offsets AS o "
+           "JOIN unnest($3, $4) AS g (topic, partition) USING (topic, partition) "
+           "WHERE o.cluster_id = $1 AND o.consumer_group = $2)",
+    .parameter_count = 4,
+    .types = partitions_types,
+};
+
 static const uint32_t advance_types[] = {
     PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
     PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
@@ -31,8 +50,6 @@ static const struct pj_statement advance_statement = {
     .types = advance_types,
 };
 
-static const uint32_t outcome_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
-                                         PJ_OID_INT4_ARRAY};
 static const struct pj_statement outcome_statement = {
     .name = "pj_outcome",
     .sql = "SELECT o.next_offset, o.epoch, o.topic, o.partition "
@@ -41,7 +58,7 @@ static const struct pj_statement outcome_statement = {
            "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "
            "ORDER BY o.topic, o.partition FOR UPDATE OF o",
     .parameter_count = 4,
-    .types = outcome_types,
+    .types = partitions_types,
 };
 
 static const uint32_t gap_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT,
@@ -172,6 +189,33 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
                               "projectionist.take_partitions answered for %zu of %zu partitions; "
                               "run `projectionist migrate`",
                               found, count);
+    return 0;
+}
+
+int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity *identity,
+                          struct pj_partition *const *partitions, size_t count,
+                          struct pj_arena *arena, int *ended, const char **owner,
+                          struct pj_error *error)
+{
+    const struct pj_value **rows = partition_rows(arena, count);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = partition_row(arena, partitions[i]);
+    struct pj_parameter parameters[] = {
+        text_parameter(identity->cluster_id),
+        text_parameter(identity->group),
+        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
+        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &end_frozen_statement, parameters, &result, error) != 0)
+        return -1;
+    *ended = pj_result_rows(result);
+    if (*ended > 0) {
+        int length;
+        const char *name = pj_result_value(result, 0, 0, &length);
+        *owner = pj_arena_string(arena, name, (size_t)length);
+    }
+    pj_result_free(result);
     return 0;
 }
 

@@ -39,6 +39,17 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                     struct pj_error *error) PJ_MUST_CHECK;
 
+/*
+ * Where the transaction of the owner before was waited for in vain: ends those of the owners of
+ * these partitions in which Postgres has been waiting for the client, with a COPY or a pipeline
+ * that has begun, for longer than an idle transaction may last. *ended: how many, and *owner the
+ * name of one; it lives as long as the arena.
+ */
+int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity *identity,
+                          struct pj_partition *const *partitions, size_t count,
+                          struct pj_arena *arena, int *ended, const char **owner,
+                          struct pj_error *error) PJ_MUST_CHECK;
+
 /* Queues the fence and the advance: the first statement of a batch. PJ_FENCED (from the run that
  * follows) when the epoch or the offset is no longer ours. */
 int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *identity,

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <string.h>
+
 enum { KAFKA_TIMEOUT_MS = 5000, TOPIC_IDS_MS = 10000, TOPIC_IDS_TIMEOUT_MS = 1000 };
 
 static const char *remedy_for_new_topic(const struct pj_engine *engine)
@@ -96,6 +98,34 @@ static int check_gaps(struct pj_engine *engine, const struct pj_rebalance *rebal
     return gaps > 0 ? pj_postgres_commit(engine->postgres, error) : 0;
 }
 
+/*
+ * Whoever has them may be frozen, or its machine gone. Where Postgres waits for the rest of a COPY
+ * from it, no time-out ends that, and it would hold its locks for ever.
+ */
+static void end_frozen_owner(struct pj_engine *engine)
+{
+    int ended = 0;
+    const char *owner = NULL;
+    struct pj_error ignored; /* what is wrong shows at the next try, too */
+    const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
+    if (pj_offsets_end_frozen(engine->postgres, &engine->identity, rebalance->partitions,
+                              rebalance->count, engine->work, &ended, &owner, &ignored) == 0 &&
+        ended > 0)
+        pj_log(PJ_WARN, "ended the transaction of an owner that is frozen",
+               pj_f_str("owner", owner), pj_f_int("sessions", ended));
+}
+
+static int take(struct pj_engine *engine, struct pj_error *error)
+{
+    const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
+    if (pj_offsets_take(engine->postgres, &engine->identity, rebalance->partitions,
+                        rebalance->count, engine->work, error) == 0)
+        return 0;
+    if (engine->shadow == NULL && strcmp(error->sqlstate, "55P03") == 0)
+        end_frozen_owner(engine);
+    return -1;
+}
+
 int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
@@ -105,9 +135,7 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
                                    error) != 0 ||
             pj_consumer_watermarks(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
             pj_consumer_topic_ids(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
-            pj_engine_connect(engine, error) != 0 ||
-            pj_offsets_take(engine->postgres, &engine->identity, rebalance->partitions,
-                            rebalance->count, engine->work, error) != 0 ||
+            pj_engine_connect(engine, error) != 0 || take(engine, error) != 0 ||
             check_gaps(engine, rebalance, error) != 0)
             return -1;
         /* Whoever had them may have been killed between a commit and its look at who is due. */

@@ -130,6 +130,31 @@ def test_frozen_with_statements_on_their_way(world, program):
         old.stop()
 
 
+def test_frozen_in_the_middle_of_a_copy(world):
+    """Postgres waits for the rest of it, and none of its time-outs ends that."""
+    stream = streams.of_commands(150, seed=51)
+    world.publish(stream)
+    world.start("command-projector")
+    with Proxy(world.dsn) as proxy:
+        proxy.stall_copies()
+        old = world.start("event-recorder", POSTGRES_DSN=proxy.dsn)
+        world.until(proxy.held.is_set, what="nothing was copied")
+        old.freeze()
+        new = world.start("event-recorder")
+        world.until_caught_up()
+        assert new.logged("ended the transaction of an owner that is frozen", old.owner)
+        assignments = len(old.logged("partitions assigned"))
+        proxy.resume()
+        old.thaw()
+        world.until_logged(old, "the connection to Postgres was lost")
+        world.until_logged(old, "partitions assigned", count=assignments + 1)
+        stream += until_read_on(world, old, seed=52)
+        world.until_caught_up()
+        world.assert_as_if_undisturbed(stream)
+        assert old.running
+        old.stop()
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_one_partition_is_taken_behind_our_back(world, program):
     """Only one of twelve is lost: the other eleven are given up with it, and none of their records

@@ -26,6 +26,7 @@ class Proxy(TcpProxy):
         self.dsn = conninfo.make_conninfo(dsn, host="127.0.0.1", port=self.port,
                                           sslmode="disable", gssencmode="disable")
         self._decide = None
+        self._copies = True  # are not stalled
         self._flowing = {"up": threading.Event(), "down": threading.Event()}
         self.resume()
         self.commits = {ASKED: 0, ANSWERED: 0}  # seen
@@ -48,8 +49,13 @@ class Proxy(TcpProxy):
         for direction in directions or ("up", "down"):
             self._flowing[direction].clear()
 
+    def stall_copies(self):
+        """Keeps what comes from the data of the next COPY on: it has begun, and does not end."""
+        self._copies = False
+
     def resume(self):
         """Forwards all that was kept."""
+        self._copies = True
         for flowing in self._flowing.values():
             flowing.set()
         self.held = threading.Event()
@@ -61,6 +67,8 @@ class Proxy(TcpProxy):
     def _up(self, client, server):
         committing = set()  # names of prepared statements that are a COMMIT
         for kind, message in _messages(client, starts_with_startup=True):
+            if kind == b"d" and not self._copies:
+                self.stall("up")
             self._wait("up")
             if _is_commit(kind, message, committing) and self._cut(ASKED):
                 return
