@@ -99,16 +99,21 @@ static struct pj_stretch *read_stretches(struct pj_rebuild *rebuild, const char 
     return stretches;
 }
 
-int pj_rebuild_digest_discarded(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
-                                char digest[40], struct pj_error *error)
+int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                              char digest[40], struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    const char *parameters[] = {settings->cluster_id, settings->group,
+                                settings->keep_older ? "true" : "false"};
     struct pj_result *result;
+    /* What a replay told the live facts after the older ones were taken would be lost with them:
+     * its record may be one that retention has removed. */
     if (pj_postgres_query(postgres,
                           "SELECT coalesce(md5(string_agg(id::text, ' ' ORDER BY id)), 'none') "
                           "FROM projectionist.dead_letters WHERE cluster_id = $1 "
-                          "AND consumer_group = $2 AND status = 'discarded'",
-                          2, parameters, &result, error) != 0)
+                          "AND consumer_group = $2 AND (status = 'discarded' "
+                          "OR status = 'replayed' AND $3::boolean)",
+                          3, parameters, &result, error) != 0)
         return -1;
     snprintf(digest, 40, "%s", pj_result_value(result, 0, 0, NULL));
     pj_result_free(result);
@@ -117,8 +122,7 @@ int pj_rebuild_digest_discarded(struct pj_rebuild *rebuild, struct pj_postgres *
 
 static int read_gaps(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    if (pj_rebuild_digest_discarded(rebuild, rebuild->control, rebuild->discarded_digest, error) !=
-        0)
+    if (pj_rebuild_digest_letters(rebuild, rebuild->control, rebuild->letters_digest, error) != 0)
         return -1;
     rebuild->gaps = read_stretches(rebuild,
                                    "SELECT topic, partition, from_offset, to_offset "

@@ -42,7 +42,7 @@ struct pj_rebuild {
     size_t gap_count;
     struct pj_stretch *discarded;
     size_t discarded_count;
-    char discarded_digest[40];    /* of which letters those are */
+    char letters_digest[40];      /* pj_rebuild_digest_letters, at the beginning */
     struct pj_stretch *stretches; /* sorted */
     size_t stretch_count;
     int64_t *reached;        /* of each stretch, for the progress */
@@ -59,9 +59,10 @@ struct pj_rebuild {
 /* Opens the control connection where it is not open, and locks the projection's rebuilds. */
 int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Which letters are given up: rows follow from that, too. */
-int pj_rebuild_digest_discarded(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
-                                char digest[40], struct pj_error *error) PJ_MUST_CHECK;
+/* Which letters are given up, and where older rows are kept, which are replayed: rows follow from
+ * that, too. */
+int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                              char digest[40], struct pj_error *error) PJ_MUST_CHECK;
 
 /* topic, partition, next_offset, start_offset, topic_id of the live group, in the order in which
  * commits lock them; `lock`: until the end of the transaction. */

@@ -72,7 +72,7 @@ static int sign(const struct pj_rebuild *rebuild, const char *origin, char *sign
     uuid_unparse(digest, text);
     int length =
         snprintf(signature, size, "%s %s %s %s %s", text, settings->cluster_id,
-                 settings->keep_older ? "keep-older" : "all", rebuild->discarded_digest, origin);
+                 settings->keep_older ? "keep-older" : "all", rebuild->letters_digest, origin);
     const struct pj_setting *setting = settings->projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL && (size_t)length < size; i++)
         length += snprintf(signature + length, size - (size_t)length, " %s=%lld", setting[i].name,

@@ -96,13 +96,14 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
                               "the live ones; nothing was changed, and the same command begins "
                               "anew");
     char digest[40];
-    if (pj_rebuild_digest_discarded(rebuild, postgres, digest, error) != 0)
+    if (pj_rebuild_digest_letters(rebuild, postgres, digest, error) != 0)
         return -1;
-    if (strcmp(digest, rebuild->discarded_digest) == 0)
+    if (strcmp(digest, rebuild->letters_digest) == 0)
         return PJ_REBUILD_FILLED;
     return pj_error_fatal(error, PJ_EXIT_FAILED,
-                          "dead letters were discarded meanwhile; nothing was changed, and the "
-                          "same command begins anew");
+                          "dead letters were discarded%s meanwhile; nothing was changed, and the "
+                          "same command begins anew",
+                          rebuild->settings->keep_older ? " or replayed" : "");
 }
 
 /* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */

@@ -5,11 +5,12 @@ stop each, and the remedy that it names."""
 import confluent_kafka
 import pytest
 
-from lib import consumers, events, kafka, rebuilding
+from lib import consumers, database, events, kafka, rebuilding
 from lib.events import COMMANDS, SECOND, START, TELEMETRY
 from lib.rebuilding import (DIFFERENT, FAILED, GAP, RECREATED, UNKNOWN, USAGE, rebuild, tables,
                             traces, verify)
 from lib.world import PROJECTOR, RECORDER, new_topics
+from test_cli_dead_letters import LateSchemas
 
 pytestmark = pytest.mark.partitions(1)
 
@@ -99,6 +100,33 @@ def test_older_rows_are_kept_and_the_others_mended(shortened):
     publish(world, range(10, 13))
     world.catch_up(PROJECTOR)
     assert known(world) == list(range(13))
+    verify(world, PROJECTOR, "--keep-older")
+
+
+def test_a_letter_that_is_replayed_meanwhile_is_kept(world):
+    """Its record is no longer in the topic: after the replay, only the live tables have it."""
+    schemas = LateSchemas()
+    world.publish([schemas.late(world.record(submitted(0)))])
+    publish(world, range(1, 10))
+    world.catch_up(PROJECTOR)
+    remove_up_to(4)
+    schemas.register()
+    with database.connect(world.dsn) as holder, holder.transaction():
+        # What the live group has done is read first of all when the older facts are there.
+        holder.execute("SELECT FROM projectionist.consumer_offsets FOR UPDATE")
+        process = rebuilding.start(world, "rebuild", PROJECTOR, "--yes", "--keep-older")
+        database.wait_until(lambda: world.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'projectionist rebuild' AND wait_event_type = 'Lock'") == 1)
+        replayed = consumers.run("projectionist", "dead-letters", "replay", "--all", "--yes",
+                                 variables=world.consumers.variables)
+        assert replayed.returncode == 0, replayed.stderr
+        assert known(world) == list(range(10))
+    process.wait(FAILED)
+    assert "dead letters were discarded or replayed meanwhile" in process.log
+    assert known(world) == list(range(10))
+    rebuild(world, PROJECTOR, "--keep-older")
+    assert known(world) == list(range(10))
     verify(world, PROJECTOR, "--keep-older")
 
 
