@@ -40,7 +40,8 @@ static const struct pj_table events = {
     .column_count = E_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {E_COMMAND_ID, E_EMITTED_AT, "projectionist.ensure_commands", NULL},
+            {E_COMMAND_ID, E_EMITTED_AT, "projectionist.ensure_commands",
+             "projectionist.release_commands"},
             {0},
         },
 };

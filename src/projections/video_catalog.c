@@ -55,7 +55,8 @@ static const struct pj_table videos = {
     .column_count = V_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {V_COMMAND_ID, V_CREATED_AT, "projectionist.ensure_commands", NULL},
+            {V_COMMAND_ID, V_CREATED_AT, "projectionist.ensure_commands",
+             "projectionist.release_commands"},
             {0},
         },
     .remove = "projectionist.remove_videos",

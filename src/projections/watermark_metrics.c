@@ -52,7 +52,8 @@ static const struct pj_table removals = {
     .column_count = W_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {W_COMMAND_ID, W_CREATED_AT, "projectionist.ensure_commands", NULL},
+            {W_COMMAND_ID, W_CREATED_AT, "projectionist.ensure_commands",
+             "projectionist.release_commands"},
             {W_VIDEO_ID, W_CREATED_AT, "projectionist.ensure_videos",
              "projectionist.release_videos"},
             {0},

@@ -2,6 +2,8 @@
 """rebuild and verify where topics no longer have, or never had, what the tables follow from: a named
 stop each, and the remedy that it names."""
 
+import itertools
+
 import confluent_kafka
 import pytest
 
@@ -143,6 +145,31 @@ def test_older_rows_are_dropped(shortened):
     assert world.rows("safari_events") == frames and len(frames) == 10
     assert "offsets 0 to 3" in verify(world, PROJECTOR, code=UNKNOWN)
     assert verify(world, PROJECTOR, "--keep-older")["differing_rows"] == 0
+
+
+def cleaned(number):
+    return events.telemetry("sora.video.cleaned", START + number * SECOND,
+                            command_id=command(number), payload={
+                                "batch_index": 0, "input_path": f"/raw/{number}",
+                                "output_path": f"/cleaned/{number}"})
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((RECORDER, "video-catalog",
+                                                               "watermark-metrics"))))
+def test_placeholders_go_with_the_last_that_refers_to_them(world, order):
+    publish(world, range(10), cleaned)
+    world.catch_up(*order)
+    assert known(world, "placeholder") == list(range(10))
+    remove_up_to(4, TELEMETRY)
+    for number, consumer in enumerate(order):
+        assert known(world, "placeholder") == list(range(10))
+        rebuild(world, consumer, "--drop-older")
+        assert world.count("safari_videos") == 10 - 4 * (
+            {"video-catalog", "watermark-metrics"} <= set(order[:number + 1]))
+    assert known(world, "placeholder") == list(range(4, 10))
+    for table in ("safari_events", "safari_videos", "watermark_removals"):
+        assert world.value(f"SELECT count(*) FROM {table} WHERE command_id IS NOT NULL") == 6
+    assert world.value("SELECT count(*) FROM watermark_removals WHERE video_id IS NULL") == 0
 
 
 def test_appended_rows_that_are_older(world):
