@@ -40,23 +40,32 @@ static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const stru
     return 0;
 }
 
+/* The key behind this one. */
+static void advance(uint8_t key[16])
+{
+    for (int i = 15; i >= 0 && ++key[i] == 0; i--) {
+    }
+}
+
 /* One page, in a transaction of the shadow's; a conflict with nobody is possible there. */
 static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_statement *statement,
-                     uint8_t last[16], int *rows, struct pj_error *error)
+                     uint8_t next[16], int *rows, struct pj_error *error)
 {
     struct pj_engine *engine = &rebuild->workers[0].engine;
     struct pj_result *page;
     pj_arena_reset(engine->work);
-    struct pj_value after = pj_uuid(last);
-    struct pj_parameter parameter = pj_binary_scalar(engine->work, PJ_UUID, &after);
+    struct pj_value from = pj_uuid(next);
+    struct pj_parameter parameter = pj_binary_scalar(engine->work, PJ_UUID, &from);
     if (pj_engine_connect(engine, error) != 0 ||
         pj_postgres_run(engine->postgres, statement, &parameter, &page, error) != 0)
         return -1;
     struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
     *rows = pj_result_rows(page);
     int status = tell_facts(rebuild, index, page, fold, engine->work, error);
-    if (status == 0 && *rows > 0)
-        memcpy(last, pj_result_value(page, *rows - 1, 0, NULL), 16);
+    if (status == 0 && *rows > 0) {
+        memcpy(next, pj_result_value(page, *rows - 1, 0, NULL), 16);
+        advance(next);
+    }
     pj_result_free(page);
     return status == 0 ? pj_engine_write(engine, fold, error) : -1;
 }
@@ -74,24 +83,24 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     const struct pj_statement statement = {
         .name = pj_arena_printf(rebuild->arena, "pj_older_%zu", index),
         .sql = pj_arena_printf(rebuild->arena,
-                               "SELECT key, facts FROM projectionist.\"%s\" WHERE key > $1 "
+                               "SELECT key, facts FROM projectionist.\"%s\" WHERE key >= $1 "
                                "ORDER BY key LIMIT %d",
                                name, PAGE),
         .parameter_count = 1,
         .types = page_types,
     };
     const struct pj_statement *kept = pj_arena_copy(rebuild->arena, &statement, sizeof statement);
-    uint8_t last[16] = {0};
+    uint8_t next[16] = {0}; /* the nil UUID is a key, too */
     int rows = PAGE;
     int again = 0;
     while (rows == PAGE) {
         uint8_t before[16];
-        memcpy(before, last, sizeof before);
+        memcpy(before, next, sizeof before);
         if (pj_engine_stopping(engine))
             return PJ_REBUILD_STOPPED;
-        if (keep_page(rebuild, index, kept, last, &rows, error) == 0)
+        if (keep_page(rebuild, index, kept, next, &rows, error) == 0)
             continue;
-        memcpy(last, before, sizeof last);
+        memcpy(next, before, sizeof next);
         rows = PAGE;
         if (error->class != PJ_RETRY || again++ == AT_ONCE_MOST)
             return -1;

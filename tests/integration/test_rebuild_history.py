@@ -3,6 +3,7 @@
 stop each, and the remedy that it names."""
 
 import itertools
+import uuid
 
 import confluent_kafka
 import pytest
@@ -103,6 +104,16 @@ def test_older_rows_are_kept_and_the_others_mended(shortened):
     world.catch_up(PROJECTOR)
     assert known(world) == list(range(13))
     verify(world, PROJECTOR, "--keep-older")
+
+
+def test_the_older_row_of_the_nil_uuid_is_kept(world):
+    world.publish([events.command_submitted(str(uuid.UUID(int=0)))])
+    publish(world, range(1, 10))
+    world.catch_up(PROJECTOR)
+    right = tables(world)
+    remove_up_to(4)
+    rebuild(world, PROJECTOR, "--keep-older")
+    assert tables(world) == right
 
 
 def test_a_letter_that_is_replayed_meanwhile_is_kept(world):
