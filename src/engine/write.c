@@ -609,17 +609,17 @@ bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *er
                              struct pj_writer_tries *tries)
 {
     const char *sqlstate = error->sqlstate;
-    if (error->class == PJ_FATAL || error->class == PJ_FENCED || tries->count == AT_ONCE_MOST)
+    if (error->class == PJ_FATAL || error->class == PJ_FENCED)
         return false;
-    tries->count++;
-    if (strcmp(sqlstate, "23505") == 0 && error->class == PJ_RETRY)
-        return true; /* another transaction claimed an entity: its facts are there now */
-    if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
-        return true; /* the other side of the conflict has gone on */
+    /* Another transaction claimed an entity: its facts are there now. Or the other side of the
+     * conflict has gone on. */
+    if ((strcmp(sqlstate, "23505") == 0 && error->class == PJ_RETRY) ||
+        strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
+        return tries->conflicts++ < AT_ONCE_MOST;
     if (strcmp(sqlstate, "23503") == 0) {
         /* A parent that was settled has been deleted since; that may happen again. */
         memset(writer->settled, 0, SETTLED_SLOTS * sizeof *writer->settled);
-        return true;
+        return tries->parents++ < AT_ONCE_MOST;
     }
     if (strcmp(sqlstate, "23505") != 0 || tries->passed_over)
         return false;

@@ -40,14 +40,16 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
 
 /* What was tried again at once of one piece of work; zero at first. */
 struct pj_writer_tries {
-    int count;
+    int conflicts;    /* with another transaction */
+    int parents;      /* that were gone */
     bool passed_over; /* duplicates */
 };
 
 /*
  * True when the error (of the last write) is one that another try may get by: a conflict with
- * another transaction a few times, a duplicate once. What is still refused then is to be treated by
- * its class.
+ * another transaction or a parent that is gone a few times, a duplicate once. What is still refused
+ * then is to be treated by its class; each kind is counted by itself, since a conflict tells
+ * nothing of the record.
  */
 bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error,
                              struct pj_writer_tries *tries);
