@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/declaration.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -473,11 +474,13 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         .idle_in_transaction_timeout_ms = settings->idle_in_transaction_timeout_ms,
     };
     engine->identity.projection = projection->name;
-    engine->writer =
-        pj_writer_new(projection, engine->shadow != NULL ? engine->shadow->schema : NULL);
     engine->work = pj_arena_new();
     for (int i = 0; i < 2; i++)
         engine->batches[i].arena = pj_arena_new();
+    if (pj_declaration_check(projection, error) != 0)
+        return -1;
+    engine->writer =
+        pj_writer_new(projection, engine->shadow != NULL ? engine->shadow->schema : NULL);
     engine->current = &engine->batches[0];
     engine->next = &engine->batches[1];
     add_numbers(engine);

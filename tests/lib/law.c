@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law.h"
 
+#include "engine/declaration.h"
 #include "lib/law_memory.h"
 
+#include <criterion/criterion.h>
 #include <stdlib.h>
 
 /* --- orders ---------------------------------------------------------------------------------- */
@@ -412,6 +414,8 @@ char *law_rows(const struct law *law, bool one_batch)
 
 struct law law_of(const struct pj_projection *projection)
 {
+    struct pj_error error = {0};
+    cr_assert_eq(pj_declaration_check(projection, &error), 0, "%s", error.message);
     return (struct law){.projection = projection, .arena = pj_arena_new()};
 }
 

@@ -36,6 +36,7 @@ struct law {
     size_t capacity;
 };
 
+/* Fails the test where something is wrong with the declaration. */
 struct law law_of(const struct pj_projection *projection);
 void law_free(struct law *law);
 

@@ -120,8 +120,11 @@ static int observe_how_a_batch_begins(const struct pj_event *event, struct pj_ob
     return 0;
 }
 
-static struct pj_source source = {
-    .topic = "t", .fields = fields, .field_count = FIELDS, .event_time = F_AT};
+static struct pj_source source = {.topic = "t",
+                                  .fields = fields,
+                                  .field_count = FIELDS,
+                                  .event_time = F_AT,
+                                  .observe = observe_well};
 static struct pj_entity_kind kind = {"thing", facts, 1, derive};
 static const struct pj_projection projection = {.name = "broken",
                                                 .sources = &source,

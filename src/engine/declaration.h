@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A projection's declaration, held against what projection.h asks of it: a mistake is told at the
+ * start, and by the first unit test, and not by SQL that cannot be read or rows that are wrong.
+ */
+#ifndef PJ_ENGINE_DECLARATION_H
+#define PJ_ENGINE_DECLARATION_H
+
+#include "projectionist/projection.h"
+
+/* PJ_FATAL with the first mistake, and what is right. */
+int pj_declaration_check(const struct pj_projection *projection,
+                         struct pj_error *error) PJ_MUST_CHECK;
+
+#endif

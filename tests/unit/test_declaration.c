@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mistakes in a declaration: each in one that is right otherwise. */
+#include "engine/declaration.h"
+#include "projections/registry.h"
+
+#include <criterion/criterion.h>
+
+enum { ID, TEXT, AT, FIELDS };
+static const struct pj_field fields[FIELDS] = {
+    [ID] = {"id", PJ_UUID}, [TEXT] = {"text", PJ_TEXT}, [AT] = {"at", PJ_TIMESTAMPTZ}};
+
+static int observe(const struct pj_event *event, struct pj_observer *observer,
+                   struct pj_error *error)
+{
+    (void)event;
+    (void)observer;
+    (void)error;
+    return 0;
+}
+
+static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    (void)entity;
+    (void)derivation;
+}
+
+/* What the tests spoil; made anew for each. */
+static struct pj_source source;
+static struct pj_column columns[4];
+static struct pj_column place_columns[2];
+static struct pj_column daily_columns[3];
+static struct pj_table whole, part, daily;
+static const struct pj_table *tables[3];
+static struct pj_fact_kind facts[2];
+static struct pj_entity_kind entities[2];
+static struct pj_setting settings[PJ_SETTINGS_MOST + 2];
+static struct pj_projection projection;
+
+static void start(void)
+{
+    source = (struct pj_source){.topic = "t",
+                                .fields = fields,
+                                .field_count = FIELDS,
+                                .event_time = AT,
+                                .observe = observe};
+    columns[0] = (struct pj_column){"id", PJ_UUID, .key = true};
+    columns[1] = (struct pj_column){"name", PJ_TEXT};
+    columns[2] = (struct pj_column){"place", PJ_TEXT, .elsewhere = true};
+    columns[3] = (struct pj_column){"guess", PJ_BOOL};
+    place_columns[0] = columns[0];
+    place_columns[1] = (struct pj_column){"place", PJ_TEXT};
+    daily_columns[0] = (struct pj_column){"day", PJ_TIMESTAMPTZ, .key = true};
+    daily_columns[1] = (struct pj_column){"things", PJ_BIGINT, .measure = PJ_SUM};
+    daily_columns[2] = (struct pj_column){"first_at", PJ_TIMESTAMPTZ, .measure = PJ_MIN};
+    whole = (struct pj_table){
+        .name = "things", .columns = columns, .column_count = 4, .placeholder = 3};
+    part = (struct pj_table){
+        .name = "things", .columns = place_columns, .column_count = 2, .part_of = &whole};
+    daily = (struct pj_table){.name = "things_daily",
+                              .kind = PJ_ROLLUP_TABLE,
+                              .columns = daily_columns,
+                              .column_count = 3,
+                              .settle = "settle_things_daily"};
+    tables[0] = &whole;
+    tables[1] = &part;
+    tables[2] = &daily;
+    facts[0] = (struct pj_fact_kind){"seen", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT)};
+    facts[1] = (struct pj_fact_kind){"left", PJ_GREATEST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)};
+    entities[0] = (struct pj_entity_kind){"thing", facts, 2, derive};
+    entities[1] = (struct pj_entity_kind){"place", facts, 1, derive};
+    memset(settings, 0, sizeof settings);
+    settings[0] = (struct pj_setting){"thing-timeout", "5m", "When a thing is late."};
+    projection = (struct pj_projection){.name = "thing-keeper",
+                                        .sources = &source,
+                                        .source_count = 1,
+                                        .entities = entities,
+                                        .entity_count = 2,
+                                        .tables = tables,
+                                        .table_count = 3,
+                                        .settings = settings};
+}
+
+TestSuite(declaration, .init = start);
+
+static void refuse(const char *what)
+{
+    struct pj_error error = {0};
+    cr_assert_eq(pj_declaration_check(&projection, &error), -1, "it is taken");
+    cr_expect_eq(error.class, PJ_FATAL);
+    cr_assert_not_null(strstr(error.message, what), "%s\nis not in\n%s", what, error.message);
+}
+
+static void take(void)
+{
+    struct pj_error error = {0};
+    cr_assert_eq(pj_declaration_check(&projection, &error), 0, "%s", error.message);
+}
+
+Test(declaration, all_that_there_are)
+{
+    for (size_t i = 0; i < pj_projection_count; i++) {
+        projection = *pj_projections[i];
+        take();
+    }
+    start();
+    take();
+}
+
+Test(declaration, a_name)
+{
+    projection.name = "thing_keeper";
+    refuse("'thing_keeper', and must be of small letters, digits and dashes");
+    projection.name = NULL;
+    refuse("name is ''");
+    projection.name = "7th";
+    refuse("'7th'");
+    projection.name = "keeper-of-things-that-have-the-longest-of-all-the-names";
+    refuse("longer than the 63 bytes");
+}
+
+Test(declaration, a_source)
+{
+    source.event_time = TEXT;
+    refuse("the event_time of the source t is no field of it that is a PJ_TIMESTAMPTZ");
+    source.event_time = FIELDS;
+    refuse("event_time");
+    source.event_time = 0;
+    take();
+    source.observe = NULL;
+    refuse("the source of t lacks its observe function");
+    projection.source_count = 0;
+    refuse("thing-keeper has 0 sources");
+}
+
+Test(declaration, an_entity_kind)
+{
+    entities[1].derive = NULL;
+    refuse("entity kind 1 of thing-keeper lacks its derive");
+    entities[1] = (struct pj_entity_kind){0};
+    refuse("entity kind 1 of thing-keeper lacks its name");
+    entities[1] = entities[0];
+    refuse("two entity kinds of thing-keeper have the name thing");
+}
+
+Test(declaration, a_fact_kind)
+{
+    facts[1].value_count = PJ_FACT_VALUES_MOST + 1;
+    refuse("\"left\" has 17 values, and 16 is the most");
+    facts[1].name = NULL;
+    refuse("fact kind 1 of the entity kind thing is not declared");
+}
+
+Test(declaration, a_key)
+{
+    columns[0].key = false;
+    refuse("the first column of things, id, is not of its key");
+    columns[0].key = true;
+    columns[3].key = true;
+    refuse("the key column guess of things comes behind place");
+}
+
+Test(declaration, columns)
+{
+    columns[3].name = "name";
+    refuse("two columns of things have the name name");
+    columns[3].name = NULL;
+    refuse("column 3 of things is not declared");
+    whole.column_count = 65;
+    refuse("things has 65 columns");
+}
+
+Test(declaration, a_measure)
+{
+    daily_columns[1].measure = PJ_NOT_A_MEASURE;
+    refuse("the column things of the rollup things_daily is neither a key nor has it a measure");
+    daily_columns[1].measure = PJ_SUM;
+    daily_columns[1].type = PJ_INT;
+    refuse("the column things of things_daily is a PJ_SUM");
+    daily_columns[1].type = PJ_COUNTS;
+    take();
+    daily_columns[1].measure = PJ_MAX;
+    refuse("the column things of things_daily is PJ_COUNTS, but no PJ_SUM");
+    daily_columns[1].measure = PJ_SUM;
+    daily_columns[0].measure = PJ_MIN;
+    refuse("the column day of things_daily has a measure");
+    daily_columns[0].measure = PJ_NOT_A_MEASURE;
+    columns[1].measure = PJ_MAX;
+    refuse("the column name of things has a measure");
+}
+
+Test(declaration, what_belongs_to_one_kind_of_table)
+{
+    whole.settle = "settle_things";
+    refuse("things is no rollup");
+    whole.settle = NULL;
+    whole.placeholder = 1;
+    refuse("the placeholder of things is no PJ_BOOL");
+}
+
+Test(declaration, a_part)
+{
+    columns[2].elsewhere = false;
+    refuse("the column place of a part of things is not in the whole of it");
+    columns[2].elsewhere = true;
+    place_columns[1].type = PJ_UUID;
+    refuse("the column place of a part of things");
+    tables[0] = &daily;
+    projection.table_count = 2;
+    refuse("a part of things is among the tables of thing-keeper, but not the whole");
+}
+
+Test(declaration, tables)
+{
+    tables[2] = &whole;
+    refuse("things is twice among the tables of thing-keeper");
+    tables[2] = NULL;
+    refuse("table 2 of thing-keeper is not declared");
+    projection.table_count = 0;
+    refuse("thing-keeper has 0 tables");
+}
+
+Test(declaration, settings)
+{
+    for (size_t i = 0; i <= PJ_SETTINGS_MOST; i++)
+        settings[i] = settings[0];
+    refuse("thing-keeper has more than 8 settings");
+}
