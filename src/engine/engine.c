@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/declaration.h"
+#include "engine/tables.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -66,38 +67,6 @@ static bool work_ahead(void *context, int *fd)
     return pj_batch_fill(engine, engine->next);
 }
 
-/* The tables must have the columns that the projection writes: asked once, so that what is wrong
- * is said at the start and not by the first event. */
-static int check_tables(struct pj_engine *engine, struct pj_error *error)
-{
-    for (size_t t = 0; t < engine->projection->table_count; t++) {
-        const struct pj_table *table = engine->projection->tables[t];
-        char sql[4096];
-        const char *schema = table->schema;
-        size_t length = (size_t)snprintf(sql, sizeof sql, "SELECT ");
-        for (size_t c = 0; c < table->column_count && length < sizeof sql; c++)
-            length += (size_t)snprintf(sql + length, sizeof sql - length, "%s\"%s\"",
-                                       c > 0 ? ", " : "", table->columns[c].name);
-        if (length < sizeof sql)
-            length += (size_t)snprintf(sql + length, sizeof sql - length,
-                                       " FROM %s%s\"%s\" LIMIT 0", schema != NULL ? schema : "",
-                                       schema != NULL ? "." : "", table->name);
-        struct pj_result *result;
-        if (pj_postgres_query(engine->postgres, sql, 0, NULL, &result, error) == 0) {
-            pj_result_free(result);
-            continue;
-        }
-        if (error->class == PJ_FATAL) {
-            struct pj_error cause = *error;
-            pj_error_fatal(error, PJ_EXIT_DATABASE,
-                           "the table %s is not as %s needs it: %s; run `projectionist migrate`",
-                           table->name, engine->projection->name, cause.message);
-        }
-        return -1;
-    }
-    return 0;
-}
-
 /* SQL functions that the projection names find the shadow's tables this way. What a crash of
  * Postgres takes from the shadow is made anew, so nothing waits for its disk. */
 static int use_shadow(struct pj_engine *engine, struct pj_error *error)
@@ -134,7 +103,9 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
      * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
     if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off; SET jit = off", error) !=
             0 ||
-        (!engine->tables_checked && check_tables(engine, error) != 0)) {
+        (!engine->tables_checked &&
+         pj_tables_check(engine->postgres, engine->projection,
+                         engine->shadow != NULL ? engine->shadow->schema : NULL, error) != 0)) {
         pj_postgres_close(engine->postgres);
         engine->postgres = NULL;
         return -1;

@@ -50,6 +50,10 @@ struct pj_statements {
 extern const struct pj_table pj_state_table;
 extern const struct pj_table pj_timed_state_table;
 
+/* Its quoted name, for SQL; `schema` as below. */
+void pj_statements_state_table(const struct pj_projection *projection, const char *entity,
+                               const char *schema, char *name, size_t size);
+
 /* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
  * search_path, states in `projectionist`. */
 struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema);

@@ -133,3 +133,73 @@ def test_without_its_migration_it_says_so(world):
     started = world.start(SIXTH)
     started.wait(6)
     assert "platform_activity" in started.log
+
+
+NOT_AS_DECLARED = {
+    "a column is missing": (
+        SIXTH, "ALTER TABLE platform_activity DROP COLUMN failed",
+        "platform_activity is not as platform-activity needs it", "failed"),
+    "a column has another type": (
+        SIXTH, "ALTER TABLE platform_activity ALTER COLUMN failed TYPE INTEGER",
+        "its column failed is integer, but declared as bigint"),
+    "a column that nobody fills": (
+        SIXTH, "ALTER TABLE platform_last_command ADD COLUMN region TEXT NOT NULL",
+        "its column region is NOT NULL without a default, and not declared"),
+    "another key": (
+        SIXTH, "ALTER TABLE platform_activity DROP CONSTRAINT platform_activity_pkey, "
+               "ADD PRIMARY KEY (platform, day, failed)",
+        "its key is declared as (platform, day), but no primary key"),
+    "no state table": (
+        SIXTH, "DROP TABLE projectionist.state_platform_activity_command",
+        "projectionist.state_platform_activity_command", "projectionist migrate"),
+    "a state table as of a timed kind": (
+        SIXTH, "ALTER TABLE projectionist.state_platform_activity_command "
+               "ADD COLUMN derived_at TIMESTAMPTZ NOT NULL",
+        "its column derived_at is NOT NULL without a default"),
+    "no settle": (
+        SIXTH, "DROP FUNCTION projectionist.settle_platform_activity",
+        "the function projectionist.settle_platform_activity of the table platform_activity",
+        "projectionist migrate"),
+    "a settle of other keys": (
+        SIXTH, "DROP FUNCTION projectionist.settle_platform_activity; "
+               "CREATE FUNCTION projectionist.settle_platform_activity(TEXT[], DATE[], BOOLEAN[]) "
+               "RETURNS void LANGUAGE sql AS ''",
+        "the function projectionist.settle_platform_activity"),
+    "no remove": (
+        "video-catalog", "DROP FUNCTION projectionist.remove_videos",
+        "the function projectionist.remove_videos of the table safari_videos"),
+    "no ensure": (
+        "event-recorder", "DROP FUNCTION projectionist.ensure_commands",
+        "the function projectionist.ensure_commands of the table safari_events"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_AS_DECLARED)
+def test_what_is_not_as_declared_is_said_at_the_start(world, what):
+    """Without an event: nothing is read before, and nothing becomes a dead letter."""
+    program, change, *said = NOT_AS_DECLARED[what]
+    world.database.execute(MIGRATION.read_text())
+    world.database.execute(change)
+    started = world.start(program)
+    started.wait(6)
+    for text in said:
+        assert text in started.log
+
+
+def test_what_is_beside_the_declared_columns_is_not_minded(world):
+    world.database.execute(MIGRATION.read_text())
+    world.database.execute("""
+        CREATE FUNCTION fill_region() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NEW.region := 'eu'; RETURN NEW; END $$;
+        ALTER TABLE platform_last_command ADD COLUMN region TEXT NOT NULL;
+        CREATE TRIGGER fill BEFORE INSERT ON platform_last_command
+            FOR EACH ROW EXECUTE FUNCTION fill_region();
+        ALTER TABLE platform_activity ADD COLUMN note TEXT, ADD COLUMN told INT NOT NULL DEFAULT 0,
+            ADD COLUMN number BIGINT GENERATED ALWAYS AS IDENTITY,
+            ADD COLUMN ended BIGINT GENERATED ALWAYS AS (succeeded + failed) STORED NOT NULL,
+            ALTER COLUMN platform TYPE TEXT;
+        """)
+    world.publish(lives(10))
+    world.catch_up(SIXTH)
+    assert world.letters() == []
+    assert world.count("platform_activity") and world.count("platform_last_command")

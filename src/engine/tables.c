@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/tables.h"
+
+#include "engine/binary.h"
+#include "engine/statements.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As "schema"."name", the longest 63 bytes each. */
+enum { NAME_SIZE = 160 };
+
+struct subject {
+    struct pj_postgres *postgres;
+    const struct pj_projection *projection;
+    const char *table; /* for SQL */
+    const char *shown; /* for people */
+    const struct pj_column *columns;
+    size_t column_count;
+    bool part; /* others declare the rest of the table */
+};
+
+static int not_as_needed(const struct subject *subject, struct pj_error *error, const char *format,
+                         ...) PJ_PRINTF(3, 4);
+
+static int not_as_needed(const struct subject *subject, struct pj_error *error, const char *format,
+                         ...)
+{
+    char why[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    return pj_error_fatal(error, PJ_EXIT_DATABASE, "the table %s is not as %s needs it: %s",
+                          subject->shown, subject->projection->name, why);
+}
+
+/* --- a table --------------------------------------------------------------------------------- */
+
+/* The names of all declared columns, or of the key. */
+static char *names(const struct subject *subject, const char *quote, bool key)
+{
+    char *text;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        abort();
+    for (size_t c = 0; c < subject->column_count; c++) {
+        if (!key || subject->columns[c].key)
+            fprintf(out, "%s%s%s%s", c > 0 ? ", " : "", quote, subject->columns[c].name, quote);
+    }
+    if (fclose(out) != 0)
+        abort();
+    return text;
+}
+
+/* Whether they are there and may be read. */
+static int read_nothing(const struct subject *subject, struct pj_error *error)
+{
+    char *columns = names(subject, "\"", false);
+    char *sql = NULL;
+    struct pj_result *result;
+    if (asprintf(&sql, "SELECT %s FROM %s LIMIT 0", columns, subject->table) < 0)
+        abort();
+    int status = pj_postgres_query(subject->postgres, sql, 0, NULL, &result, error);
+    free(columns);
+    free(sql);
+    if (status == 0)
+        pj_result_free(result);
+    else if (error->class == PJ_FATAL) {
+        struct pj_error cause = *error;
+        not_as_needed(subject, error, "%.400s; run `projectionist migrate`", cause.message);
+    }
+    return status;
+}
+
+/* As format_type names them. */
+static const char *const types[] = {
+    [PJ_BOOL] = "boolean",
+    [PJ_INT] = "integer",
+    [PJ_BIGINT] = "bigint",
+    [PJ_DOUBLE] = "double precision",
+    [PJ_TEXT] = "text",
+    [PJ_UUID] = "uuid",
+    [PJ_TIMESTAMPTZ] = "timestamp with time zone",
+    [PJ_JSONB] = "jsonb",
+    [PJ_NUMERIC] = "numeric",
+    [PJ_BYTEA] = "bytea",
+    [PJ_COUNTS] = "bigint[]",
+};
+
+static bool fits(enum pj_type type, const char *found)
+{
+    return strcmp(types[type], found) == 0 ||
+           (type == PJ_TEXT && strcmp(found, "character varying") == 0);
+}
+
+static const struct pj_column *declared(const struct subject *subject, const char *name)
+{
+    for (size_t c = 0; c < subject->column_count; c++) {
+        if (strcmp(subject->columns[c].name, name) == 0)
+            return &subject->columns[c];
+    }
+    return NULL;
+}
+
+static int check_columns(const struct subject *subject, struct pj_error *error)
+{
+    enum { NAME, TYPE, NEEDED };
+    /* A trigger may fill what is needed. */
+    static const char sql[] =
+        "SELECT a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), "
+        "a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND NOT EXISTS ("
+        "SELECT FROM pg_trigger AS g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal) "
+        "FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid "
+        "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped "
+        "ORDER BY a.attnum";
+    struct pj_result *result;
+    int status = 0;
+    if (pj_postgres_query(subject->postgres, sql, 1, &subject->table, &result, error) != 0)
+        return -1;
+    for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
+        const char *name = pj_result_value(result, row, NAME, NULL);
+        const char *type = pj_result_value(result, row, TYPE, NULL);
+        bool needed = *pj_result_value(result, row, NEEDED, NULL) == 't';
+        const struct pj_column *column = declared(subject, name);
+        if (column != NULL && !fits(column->type, type))
+            status = not_as_needed(subject, error,
+                                   "its column %s is %s, but declared as %s; correct one of the "
+                                   "two",
+                                   name, type, types[column->type]);
+        else if (column == NULL && needed && !subject->part)
+            status = not_as_needed(subject, error,
+                                   "its column %s is NOT NULL without a default, and not declared, "
+                                   "so no row could be written; declare it or give it a default",
+                                   name);
+    }
+    pj_result_free(result);
+    return status;
+}
+
+/* What ON CONFLICT asks for. */
+static int check_key(const struct subject *subject, struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT FROM pg_index AS i WHERE i.indrelid = $1::regclass AND i.indisunique "
+        "AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND ("
+        "SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute AS a "
+        "WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
+        ") = (SELECT array_agg(k ORDER BY k) FROM unnest(string_to_array($2, ', ')) AS k)";
+    char *key = names(subject, "", true);
+    const char *parameters[] = {subject->table, key};
+    struct pj_result *result;
+    int status = pj_postgres_query(subject->postgres, sql, 2, parameters, &result, error);
+    if (status == 0) {
+        if (pj_result_rows(result) == 0)
+            status = not_as_needed(subject, error,
+                                   "its key is declared as (%s), but no primary key or unique "
+                                   "index is of just these columns; correct one of the two",
+                                   key);
+        pj_result_free(result);
+    }
+    free(key);
+    return status;
+}
+
+static int check_table(const struct subject *subject, struct pj_error *error)
+{
+    return read_nothing(subject, error) != 0 || check_columns(subject, error) != 0 ||
+                   check_key(subject, error) != 0
+               ? -1
+               : 0;
+}
+
+/* --- functions ------------------------------------------------------------------------------- */
+
+/* Called for no row: Postgres looks for it, and whether it may be called. */
+static int check_function(const struct subject *subject, const char *before, const char *function,
+                          const char *parameters, struct pj_error *error)
+{
+    char *sql = NULL;
+    struct pj_result *result;
+    if (asprintf(&sql, "SELECT %s%s(%s) LIMIT 0", before, function, parameters) < 0)
+        abort();
+    int status = pj_postgres_query(subject->postgres, sql, 0, NULL, &result, error);
+    free(sql);
+    if (status == 0) {
+        pj_result_free(result);
+    } else if (error->class == PJ_FATAL) {
+        struct pj_error cause = *error;
+        pj_error_fatal(error, PJ_EXIT_DATABASE,
+                       "the function %s of the table %s is not as %s needs it: %.400s; run "
+                       "`projectionist migrate`",
+                       function, subject->shown, subject->projection->name, cause.message);
+    }
+    return status;
+}
+
+/* An array per key column, and what comes behind them. */
+static int check_key_function(const struct subject *subject, const char *function, const char *more,
+                              struct pj_error *error)
+{
+    char *parameters;
+    size_t length;
+    FILE *out = open_memstream(&parameters, &length);
+    if (out == NULL)
+        abort();
+    for (size_t c = 0; c < subject->column_count && subject->columns[c].key; c++)
+        fprintf(out, "%sNULL::%s[]", c > 0 ? ", " : "",
+                pj_binary_sql_type(subject->columns[c].type));
+    fputs(more, out);
+    if (fclose(out) != 0)
+        abort();
+    int status = check_function(subject, "", function, parameters, error);
+    free(parameters);
+    return status;
+}
+
+static int check_functions(const struct subject *subject, const struct pj_table *table, bool shadow,
+                           struct pj_error *error)
+{
+    const struct pj_parent *parent = table->parents;
+    if (table->settle != NULL &&
+        check_key_function(subject, table->settle, ", NULL::boolean[]", error) != 0)
+        return -1;
+    if (shadow) /* which has no foreign keys, so nothing is a parent or refers to a row */
+        return 0;
+    if (table->remove != NULL && check_key_function(subject, table->remove, "", error) != 0)
+        return -1;
+    for (; parent != NULL && parent->ensure != NULL; parent++) {
+        if (check_function(subject, "settled, created FROM ", parent->ensure,
+                           "NULL::uuid[], NULL::timestamptz[]", error) != 0 ||
+            (parent->release != NULL &&
+             check_function(subject, "", parent->release, "NULL::uuid[]", error) != 0))
+            return -1;
+    }
+    return 0;
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
+static int check_state(struct pj_postgres *postgres, const struct pj_projection *projection,
+                       const struct pj_entity_kind *entity, const char *schema,
+                       struct pj_error *error)
+{
+    char name[NAME_SIZE];
+    char quoted[NAME_SIZE];
+    const struct pj_table *table = entity->timed ? &pj_timed_state_table : &pj_state_table;
+    pj_statements_state_table(projection, entity->name, schema, quoted, sizeof quoted);
+    size_t length = 0;
+    for (const char *c = quoted; *c != '\0'; c++) {
+        if (*c != '"')
+            name[length++] = *c;
+    }
+    name[length] = '\0';
+    const struct subject subject = {.postgres = postgres,
+                                    .projection = projection,
+                                    .table = quoted,
+                                    .shown = name,
+                                    .columns = table->columns,
+                                    .column_count = table->column_count};
+    return check_table(&subject, error);
+}
+
+int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *projection,
+                    const char *schema, struct pj_error *error)
+{
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_table *table = projection->tables[t];
+        const char *of = table->schema;
+        char quoted[NAME_SIZE];
+        snprintf(quoted, sizeof quoted, "%s%s%s\"%s\"", of != NULL ? "\"" : "",
+                 of != NULL ? of : "", of != NULL ? "\"." : "", table->name);
+        const struct subject subject = {.postgres = postgres,
+                                        .projection = projection,
+                                        .table = quoted,
+                                        .shown = table->name,
+                                        .columns = table->columns,
+                                        .column_count = table->column_count,
+                                        .part = table->part_of != NULL};
+        if (check_table(&subject, error) != 0 ||
+            check_functions(&subject, table, schema != NULL, error) != 0)
+            return -1;
+    }
+    for (size_t e = 0; e < projection->entity_count; e++) {
+        if (check_state(postgres, projection, &projection->entities[e], schema, error) != 0)
+            return -1;
+    }
+    return 0;
+}
