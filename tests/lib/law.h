@@ -40,10 +40,15 @@ struct law {
 struct law law_of(const struct pj_projection *projection);
 void law_free(struct law *law);
 
+/* Whether the events make a row of each of the projection's tables: of what they make none of, the
+ * law says nothing. Prints which. */
+bool law_reaches(const struct law *law);
+
 /* A new event at the end of its partition, all null: fill its values. */
 struct pj_value *law_event(struct law *law, size_t source, int32_t partition);
 
-/* Tries that many orders from the seed; prints what breaks it. */
+/* Tries that many orders from the seed, then the events' own in one batch; prints what breaks it,
+ * or a row without its key. */
 bool law_holds(const struct law *law, int orders, unsigned seed);
 
 /* The rows after the events in their own order, one "table|column=value|…" a line, sorted;

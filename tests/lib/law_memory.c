@@ -310,6 +310,23 @@ void law_memory_apply(struct law_memory *memory, int owner, const struct law_eve
     commit(memory);
 }
 
+bool law_memory_keys(const struct law_memory *memory)
+{
+    for (size_t i = 0; i < memory->row_count; i++) {
+        const struct pj_table *table = memory->projection->tables[memory->rows[i].table];
+        for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
+            if (memory->rows[i].values[c].present)
+                continue;
+            fprintf(stderr,
+                    "a row of %s has null for %s, which is of its key: Postgres would "
+                    "refuse it\n",
+                    table->name, table->columns[c].name);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- rows as text ---------------------------------------------------------------------------- */
 
 void law_print_value(FILE *out, enum pj_type type, const struct pj_value *value)

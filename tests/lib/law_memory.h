@@ -20,6 +20,9 @@ void law_memory_free(struct law_memory *memory);
 void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
                       size_t count);
 
+/* Whether all rows have their keys; prints the first that lacks one. */
+bool law_memory_keys(const struct law_memory *memory);
+
 /* As law_rows; malloc'ed. */
 char *law_memory_rows(const struct law_memory *memory);
 

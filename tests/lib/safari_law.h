@@ -35,7 +35,8 @@ void safari_expect(const struct safari_law *s, const char *text);
 /* Fails the test if the text is in the rows; "safari_" for rows of any of its tables. */
 void safari_refuse(const struct safari_law *s, const char *text);
 
-/* That many events of all the projection's topics about a few commands, paths and sessions. */
+/* That many events of all the projection's topics about a few commands, paths and sessions, within
+ * an hour around midnight. Fails the test unless they make a row of each table (law_reaches). */
 void safari_law_mixture(struct safari_law *s, int count, unsigned seed);
 
 #endif

@@ -159,23 +159,31 @@ static void happen(unsigned count, unsigned partitions)
     }
 }
 
-/* What is printed when the law is broken, from "but in this order" on. */
-static char *explanation(int orders)
+/* What is printed while the law is tried in that many orders, or (-1) looked at for its reach. */
+static char *printed(int orders, bool *holds)
 {
     FILE *file = tmpfile();
     int before = dup(STDERR_FILENO);
     cr_assert(file != NULL && before >= 0);
     fflush(stderr);
     dup2(fileno(file), STDERR_FILENO);
-    bool holds = law_holds(&law, orders, 1);
+    *holds = orders < 0 ? law_reaches(&law) : law_holds(&law, orders, 1);
     fflush(stderr);
     dup2(before, STDERR_FILENO);
     close(before);
-    cr_assert_not(holds, "the law is broken, but nobody sees it");
     size_t size = (size_t)lseek(fileno(file), 0, SEEK_END);
     char *text = calloc(1, size + 1);
     cr_assert_eq(pread(fileno(file), text, size, 0), (ssize_t)size);
     fclose(file);
+    return text;
+}
+
+/* What is printed when the law is broken, from "but in this order" on. */
+static char *explanation(int orders)
+{
+    bool holds;
+    char *text = printed(orders, &holds);
+    cr_assert_not(holds, "the law is broken, but nobody sees it");
     char *order = strstr(text, "but in this order");
     cr_assert_not_null(order, "nothing is explained:\n%s", text);
     memmove(text, order, strlen(order) + 1);
@@ -247,6 +255,44 @@ Test(law, two_owners_whose_transactions_overlap)
     cr_assert_eq(times(text, "\n  t ["), 2, "%s", text);
     cr_assert_not_null(strstr(text, "    -- owner 1 commits --\n"), "%s", text);
     cr_assert_not_null(strstr(text, "    -- owner 2 commits --\n"), "%s", text);
+    free(text);
+}
+
+Test(law, what_shares_a_batch_is_seen_in_no_other_order)
+{
+    source.observe = observe_how_a_batch_begins;
+    happen(60, 4);
+    free(explanation(0));
+}
+
+Test(law, tables_that_no_event_reaches)
+{
+    bool reaches;
+    char *text = printed(-1, &reaches);
+    cr_assert_not(reaches);
+    cr_assert_str_eq(text, "the events make no row of things\n");
+    free(text);
+    source.observe = observe_well;
+    happen(1, 1);
+    cr_assert(law_reaches(&law));
+}
+
+static void derive_no_key(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    (void)entity;
+    pj_row(derivation, &things)[2] = pj_text("?");
+}
+
+Test(law, a_row_without_its_key)
+{
+    bool holds;
+    kind.derive = derive_no_key;
+    happen(1, 1);
+    char *text = printed(1, &holds);
+    cr_assert_not(holds);
+    cr_assert_str_eq(text,
+                     "a row of things has null for thing, which is of its key: Postgres would "
+                     "refuse it\n");
     free(text);
 }
 
