@@ -173,8 +173,9 @@ void safari_law_mixture(struct safari_law *s, int count, unsigned from)
 {
     unsigned *seed = &from;
     size_t sources = s->law.projection->source_count;
+    unsigned commands = count > 40 ? (unsigned)count / 10 : 4; /* about ten events each */
     for (int i = 0; i < count; i++) {
-        unsigned command = 1 + (unsigned)rand_r(seed) % 4;
+        unsigned command = 1 + (unsigned)rand_r(seed) % commands;
         int64_t ms = MIXED_FROM + (rand_r(seed) % 5) * INT64_C(900000) + rand_r(seed) % 3;
         int kind = rand_r(seed) % (sources > 1 ? 8 : 4);
         if (kind < 2)
