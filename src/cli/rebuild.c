@@ -6,7 +6,6 @@
 #include "cli/text_table.h"
 
 #include <string.h>
-#include <unistd.h>
 
 static void tell_interrupted(const struct pj_rebuild_run *run)
 {
@@ -68,11 +67,6 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     if (options->keep_older && options->drop_older)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--keep-older and --drop-older exclude each other");
-    /* Not after hours of work. */
-    if (!options->yes && !options->dry_run && isatty(STDIN_FILENO) != 1)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "there is no terminal to ask at; look with --dry-run, then give "
-                              "--yes");
     return pj_rebuild_each(config, options, false, rebuild, error);
 }
 

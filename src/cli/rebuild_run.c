@@ -172,6 +172,11 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
     int worst = PJ_EXIT_OK;
     if (check_operand(config, options, error) != 0)
         return -1;
+    /* Not after hours of work. */
+    if (!verify && !options->yes && !options->dry_run && isatty(STDIN_FILENO) != 1)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "there is no terminal to ask at; look with --dry-run, then give "
+                              "--yes");
     pj_process_handle_signals();
     pj_log_configure("projectionist", PJ_WARN, PJ_LOG_LOGFMT);
     /* Whether the servers are there is said at once; later they are waited for. */

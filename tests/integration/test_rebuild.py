@@ -209,6 +209,8 @@ def test_it_does_not_begin_without_a_yes(world):
     result = rebuilding.run(world, "rebuild", "all", code=USAGE)
     assert result.stderr == ("projectionist rebuild: there is no terminal to ask at; look with "
                              "--dry-run, then give --yes\n")
+    result = rebuilding.run(world, "rebuild", "no-such", code=USAGE)
+    assert "is no projection of this program" in result.stderr
     for arguments, reason in (
             (("video-catalog", "--keep-older", "--drop-older"), "exclude each other"),
             (("no-such",), "is no projection of this program"),
