@@ -409,8 +409,12 @@ static int open_registry(struct pj_engine *engine, struct pj_error *error)
     if (settings->registry.url != NULL &&
         pj_registry_open(&engine->registry, &settings->registry, error) != 0)
         return -1;
-    return pj_schemas_new(&engine->schemas, engine->projection, engine->registry,
-                          settings->registry.url, error);
+    if (pj_schemas_new(&engine->schemas, engine->projection, engine->registry,
+                       settings->registry.url, error) != 0)
+        return -1;
+    if (engine->shadow == NULL)
+        pj_schemas_want_registry(engine->schemas);
+    return 0;
 }
 
 static int open_consumer(struct pj_engine *engine, const struct pj_config *config,

@@ -25,6 +25,7 @@ struct pj_schemas {
     const struct pj_projection *projection;
     struct pj_registry *registry;
     const char *registry_name;
+    bool registry_wanted;
     struct pj_decoder **decoders;
     struct entry *slots[SLOTS];
     size_t refused_count;
@@ -57,6 +58,11 @@ void pj_schemas_set_lookup(struct pj_schemas *schemas,
 {
     schemas->lookup = lookup;
     schemas->lookup_context = context;
+}
+
+void pj_schemas_want_registry(struct pj_schemas *schemas)
+{
+    schemas->registry_wanted = true;
 }
 
 void pj_schemas_free(struct pj_schemas *schemas)
@@ -161,6 +167,12 @@ static int fetch(struct pj_schemas *schemas, struct pj_postgres *postgres, int32
         return -1;
     if (*text != NULL)
         return 0;
+    if (schemas->registry == NULL && schemas->registry_wanted)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "schema id %d is not kept in Postgres, and no schema registry is "
+                              "named to ask for it: set PROJECTIONIST_SCHEMA_REGISTRY_URL or give "
+                              "--schema-registry-url",
+                              id);
     if (schemas->registry == NULL)
         return pj_error_set(error, PJ_POISON,
                             "schema id %d is not kept in Postgres, and no schema registry is set",

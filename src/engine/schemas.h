@@ -21,6 +21,9 @@ int pj_schemas_new(struct pj_schemas **schemas, const struct pj_projection *proj
 /* Ids mean what this says, and nothing else: for records of another registry. */
 void pj_schemas_set_lookup(struct pj_schemas *schemas,
                            const char *(*lookup)(void *context, int32_t id), void *context);
+/* Where there is no registry, an id that Postgres does not keep is PJ_FATAL and not PJ_POISON: what
+ * nobody was asked for is no reason to set a record aside. */
+void pj_schemas_want_registry(struct pj_schemas *schemas);
 void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
 
 /*

@@ -28,7 +28,8 @@ const struct pj_option pj_consumer_options[] = {
              "libpq's own variables (PGHOST and so on)."},
     PJ_REGISTRY_OPTIONS(AT(registry),
                         "Where the schema registry's Confluent API is. Without it only schemas "
-                        "that are kept in Postgres are known."),
+                        "that are kept in Postgres are known; a record of another stops the "
+                        "consumer with exit code 2."),
     {.name = "instance",
      .kind = PJ_OPTION_STRING,
      .offset = AT(instance),

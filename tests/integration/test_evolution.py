@@ -484,3 +484,15 @@ def test_schemas_are_kept(world):
     assert json.loads(kept["schema"])["name"] == "CommandEvent"
     world.catch_up(PROJECTOR, group=world.consumers.new_group(), SCHEMA_REGISTRY_URL=None)
     assert world.letters() == []
+
+
+def test_without_a_registry_nothing_is_set_aside(world):
+    """Of a schema that is not kept nobody can say that its records are bad: the consumer ends, and
+    has passed over nothing."""
+    world.publish(command_events("kept", "first"))
+    consumer = world.start(PROJECTOR, SCHEMA_REGISTRY_URL=None)
+    consumer.wait(2)
+    assert "PROJECTIONIST_SCHEMA_REGISTRY_URL" in consumer.log
+    assert world.letters() == [] and world.offsets(world.group(PROJECTOR)) == {}
+    world.catch_up(PROJECTOR)
+    assert world.count("safari_commands") == 1
