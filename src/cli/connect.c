@@ -1,33 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
-#include <stdlib.h>
-
 #define LOCAL_CLUSTER "for the local cluster: eval \"$(deploy/local/cluster env)\""
-
-/* libpq has variables of its own; an operator who set one of these named a server. */
-static bool libpq_names_a_server(void)
-{
-    static const char *const variables[] = {"PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"};
-    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
-        if (getenv(variables[i]) != NULL)
-            return true;
-    }
-    return false;
-}
 
 int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *config,
                     const struct pj_cli_servers *servers, struct pj_error *error)
 {
-    const char *dsn = servers->postgres_dsn;
-    if ((dsn == NULL || *dsn == '\0') && config->postgres.count == 0 && !libpq_names_a_server())
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no database is named: give --postgres-dsn or set "
-                              "PROJECTIONIST_POSTGRES_DSN (" LOCAL_CLUSTER ")");
-    struct pj_postgres_settings settings = {.dsn = dsn,
+    struct pj_postgres_settings settings = {.dsn = servers->postgres_dsn,
                                             .properties = &config->postgres,
                                             .application_name = "projectionist",
                                             .connect_timeout_ms = servers->timeout_ms};
+    if (!pj_postgres_is_named(&settings))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "no database is named: give --postgres-dsn or set "
+                              "PROJECTIONIST_POSTGRES_DSN (" LOCAL_CLUSTER ")");
     return pj_postgres_open(postgres, &settings, error);
 }
 

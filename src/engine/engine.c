@@ -454,6 +454,10 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         engine->batches[i].arena = pj_arena_new();
     if (pj_declaration_check(projection, error) != 0)
         return -1;
+    if (!pj_postgres_is_named(&engine->postgres_settings))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "no database is named: set PROJECTIONIST_POSTGRES_DSN or give "
+                              "--postgres-dsn");
     engine->writer =
         pj_writer_new(projection, engine->shadow != NULL ? engine->shadow->schema : NULL);
     engine->current = &engine->batches[0];

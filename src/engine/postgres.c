@@ -109,6 +109,11 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
     if (severity != NULL && strlen(severity) > 14 && severity[13] == ':')
         snprintf(sqlstate, sizeof sqlstate, "%.5s", severity + 8);
     enum pj_error_class class = *sqlstate ? pj_postgres_class(sqlstate) : PJ_RETRY;
+    if (connection != NULL && !*sqlstate && PQconnectionNeedsPassword(connection))
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "cannot connect to Postgres: it asks for a password, and none is "
+                              "given; it can be in PROJECTIONIST_POSTGRES_DSN or "
+                              "PROJECTIONIST_POSTGRES_PASSWORD");
     pj_error_set(error, class, "cannot connect to Postgres: %s", message);
     if (class == PJ_FATAL) {
         const char *reason = severity + 15;
@@ -118,6 +123,19 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
     }
     snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
     return -1;
+}
+
+bool pj_postgres_is_named(const struct pj_postgres_settings *settings)
+{
+    static const char *const variables[] = {"PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"};
+    if ((settings->dsn != NULL && *settings->dsn != '\0') ||
+        (settings->properties != NULL && settings->properties->count > 0))
+        return true;
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        if (getenv(variables[i]) != NULL)
+            return true;
+    }
+    return false;
 }
 
 /* What libpq would refuse for good is told apart from a server that is away. */

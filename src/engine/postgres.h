@@ -78,6 +78,8 @@ struct pj_parameter {
 
 struct pj_result;
 
+/* Whether anything says where Postgres is: the settings, or a variable of libpq. */
+bool pj_postgres_is_named(const struct pj_postgres_settings *settings);
 int pj_postgres_open(struct pj_postgres **postgres, const struct pj_postgres_settings *settings,
                      struct pj_error *error) PJ_MUST_CHECK;
 void pj_postgres_close(struct pj_postgres *postgres); /* NULL is allowed; never blocks */

@@ -13,6 +13,7 @@ from lib import consumers, database, events, kafka
 from lib.database import wait_until
 from lib.events import COMMANDS, SECOND, START, TELEMETRY
 from lib.world import PROJECTOR, RECORDER, new_database
+from psycopg import conninfo
 
 USAGE, DATABASE = 2, 6
 PROGRAMS = (PROJECTOR, RECORDER)
@@ -217,6 +218,7 @@ def test_missing_tables(world, name):
     ([], {"BATCH_RECORDS": "many"}, "PROJECTIONIST_BATCH_RECORDS"),
     ([], {"METRICS_ADDRESS": "nowhere"}, "nowhere"),
     ([], {"KAFKA_BOOTSTRAP_SERVERS": None}, "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS"),
+    ([], {"POSTGRES_DSN": None}, "PROJECTIONIST_POSTGRES_DSN"),
     (["--kafka.no.such.property=1"], {}, "no.such.property"),
     (["--kafka.auto.offset.reset=earliest"], {}, "auto.offset.reset"),
     (["--kafka.enable.auto.commit=true"], {}, "enable.auto.commit"),
@@ -232,6 +234,15 @@ def test_what_makes_no_sense(arguments, variables, says):
     assert result.stdout == ""
     errors = [line for line in result.stderr.splitlines() if "level=info" not in line]
     assert len(errors) == 1, result.stderr
+
+
+def test_a_password_that_is_not_given_is_not_waited_for(world):
+    dsn = conninfo.conninfo_to_dict(world.dsn)
+    del dsn["password"]
+    consumer = world.start(PROJECTOR, POSTGRES_DSN=conninfo.make_conninfo(**dsn))
+    consumer.wait(6)
+    assert "it asks for a password" in consumer.log
+    assert "PROJECTIONIST_POSTGRES_PASSWORD" in consumer.log
 
 
 @pytest.mark.parametrize("argument, variable", [
