@@ -106,6 +106,20 @@ Test(declaration, all_that_there_are)
     take();
 }
 
+Test(declaration, each_consumer_is_in_the_registry)
+{
+    static const char *const consumers[] = {PJ_CONSUMERS};
+    for (size_t c = 0; c < sizeof consumers / sizeof consumers[0]; c++) {
+        size_t i = 0;
+        while (i < pj_projection_count && strcmp(pj_projections[i]->name, consumers[c]) != 0)
+            i++;
+        cr_assert(i < pj_projection_count,
+                  "%s is in CMakeLists.txt, but its projection is not in registry.c, or has "
+                  "another name",
+                  consumers[c]);
+    }
+}
+
 Test(declaration, a_name)
 {
     projection.name = "thing_keeper";
