@@ -3,11 +3,12 @@
 exactly as a histogram can tell, and a day is one of UTC wherever the reader is."""
 
 import random
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from lib import database, oracle_metrics
+from lib import consumers, database, oracle_metrics
 from lib.world import new_database
 
 SHARES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
@@ -83,3 +84,16 @@ def is_close(ms, exact, greatest):
     if exact is None:
         return ms is None
     return exact <= ms <= min(greatest, max(0, exact * 9 / 8))
+
+
+def test_what_the_readme_asks(connection):
+    """Its query, of all hours, is the view by method for each of that one's shares."""
+    readme = (consumers.REPOSITORY / "README.md").read_text()
+    query, = re.findall(r"```sql\n(SELECT method, .*?);\n```", readme, re.DOTALL)
+    query = re.sub(r"WHERE .*", "WHERE attempts > 0", query)
+    assert "0.9," in query
+    for column, share in SHARES.items():
+        told = {row["method"]: row["p90_ms"]
+                for row in rows(connection, query.replace("0.9,", f"{share},"))}
+        view = rows(connection, f"SELECT method, {column} FROM watermark_metrics_by_method")
+        assert told == {row["method"]: row[column] for row in view}
