@@ -100,7 +100,8 @@ struct pj_fact_kind {
     size_t value_count;
 };
 
-/* The last two members of a const struct pj_fact_kind. */
+/* The last two members of a const struct pj_fact_kind. A value does not know its type: who fills an
+ * array of values must keep to this order and number, which no compiler checks. */
 #define PJ_FACT_VALUES(...)                                                                        \
     (const enum pj_type[]){__VA_ARGS__},                                                           \
         sizeof((enum pj_type[]){__VA_ARGS__}) / sizeof(enum pj_type)
@@ -192,7 +193,8 @@ struct pj_table {
     const char *remove;
     /*
      * Of a rollup: the SQL function that settles buckets from which something was taken back. Its
-     * parameters are one array per key column, and a boolean[] that says where an extreme went:
+     * parameters are one array per key column (a text[] also where the column is a VARCHAR), and a
+     * boolean[] that says where an extreme went:
      * minima and maxima cannot be subtracted. Buckets that are empty go. It runs behind the
      * addition, in the same transaction. NULL leaves empty buckets behind, which breaks the law
      * unless what an entity counts for never moves to another bucket.
@@ -239,7 +241,7 @@ struct pj_projection {
 void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);
 
-/* A row of an append table, all null: fill its columns. */
+/* A row of an append table, all null: fill its columns, the key first of all. */
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);
 
 /* Memory that lives as long as the batch (for texts made by observe). */
@@ -256,9 +258,10 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 /* All facts of a kind by subkey: *count of them, in a row. */
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count);
 
-/* A row of an entity table, all null: fill its columns, the key first of all. Of a rollup table:
- * what this entity counts for in one bucket (sums, candidates for the extremes), as a whole: the
- * engine adds the difference to what it counted for before. */
+/* A row of an entity table, all null: fill its columns, the key first of all (Postgres refuses a
+ * null in it, and each event that leads to it becomes a dead letter). Of a rollup table: what this
+ * entity counts for in one bucket (sums, candidates for the extremes), as a whole: the engine adds
+ * the difference to what it counted for before. */
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table);
 
 /*
