@@ -36,8 +36,7 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
     change->fact.kind = (uint16_t)fact;
     if (subkey != NULL)
         memcpy(change->fact.subkey, subkey, 16);
-    change->fact.values =
-        pj_fold_copy_values(fold, &fold->projection->entities[entity].facts[fact], values);
+    change->fact.values = pj_fold_copy_values(fold, entity, fact, values);
 }
 
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,

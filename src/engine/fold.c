@@ -83,9 +83,13 @@ void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change)
     fold->changes[fold->change_count++] = change;
 }
 
-const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, const struct pj_fact_kind *kind,
+const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, size_t entity, size_t fact,
                                            const struct pj_value *values)
 {
+    const struct pj_projection *projection = fold->projection;
+    assert(entity < projection->entity_count && "the projection has no such entity kind");
+    assert(fact < projection->entities[entity].fact_count && "the entity kind has no such fact");
+    const struct pj_fact_kind *kind = &projection->entities[entity].facts[fact];
     return pj_arena_copy(fold->arena, values, kind->value_count * sizeof *values);
 }
 
@@ -93,7 +97,6 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values)
 {
     struct pj_fold *fold = observer->fold;
-    const struct pj_fact_kind *kind = &fold->projection->entities[entity].facts[fact];
     struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
     change->entity = entity;
     memcpy(change->key, key, 16);
@@ -101,7 +104,7 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
     if (subkey != NULL)
         memcpy(change->fact.subkey, subkey, 16);
     change->fact.order = *order;
-    change->fact.values = pj_fold_copy_values(fold, kind, values);
+    change->fact.values = pj_fold_copy_values(fold, entity, fact, values);
     pj_fold_push_change(fold, change);
 }
 

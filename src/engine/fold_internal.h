@@ -80,7 +80,8 @@ int pj_fold_compare_keys(const struct pj_table *table, const struct pj_value *a,
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);
 void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change);
-const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, const struct pj_fact_kind *kind,
+/* As many values as the kind of the fact has. */
+const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, size_t entity, size_t fact,
                                            const struct pj_value *values);
 
 #endif
