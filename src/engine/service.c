@@ -50,7 +50,8 @@ static void print_help(const struct pj_process *process)
            "    4  a topic was created anew: it ends before our offset, or has another id (which\n"
            "       librdkafka tells from 2.3 on)\n"
            "    5  another process keeps taking the same partitions\n"
-           "    6  tables are missing or a right is (run `projectionist migrate`)\n");
+           "    6  tables are missing or not as declared, or a right is missing (run\n"
+           "       `projectionist migrate`)\n");
 }
 
 /* HOST:PID, unless the operator named it. */
