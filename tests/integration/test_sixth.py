@@ -128,6 +128,18 @@ def test_a_bucket_that_everything_has_left_goes(world):
     assert world.count("platform_last_command") == 2
 
 
+def test_its_migration_says_what_things_are(world):
+    """As test_cli_migrate asks of the product's: whoever copies it passes that."""
+    world.database.execute(MIGRATION.read_text())
+    assert world.database.execute("""
+        SELECT relname AS name FROM pg_class WHERE relkind IN ('r', 'v')
+            AND (relnamespace = 'projectionist'::regnamespace OR relname ~ '^platform_')
+            AND obj_description(oid, 'pg_class') IS NULL
+        UNION ALL
+        SELECT proname FROM pg_proc WHERE pronamespace = 'projectionist'::regnamespace
+            AND obj_description(oid, 'pg_proc') IS NULL""").fetchall() == []
+
+
 def test_without_its_migration_it_says_so(world):
     world.publish(lives(1))
     started = world.start(SIXTH)

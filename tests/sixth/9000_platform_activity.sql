@@ -38,6 +38,8 @@ LANGUAGE sql AS $$
     USING unnest(p_platforms, p_days) AS g (platform, day)
     WHERE a.platform = g.platform AND a.day = g.day AND a.submitted = 0
 $$;
+COMMENT ON FUNCTION projectionist.settle_platform_activity IS
+    'Removes empty buckets, where commands were taken back';
 
 -- Facts are rewritten whole, so a page keeps room for the new version of a row.
 CREATE TABLE IF NOT EXISTS projectionist.state_platform_activity_command (
@@ -48,3 +50,7 @@ CREATE TABLE IF NOT EXISTS projectionist.state_platform_activity_platform (
     key UUID PRIMARY KEY,
     facts BYTEA NOT NULL
 ) WITH (fillfactor = 80);
+COMMENT ON TABLE projectionist.state_platform_activity_command IS
+    'Private state of a projection: what its rows follow from';
+COMMENT ON TABLE projectionist.state_platform_activity_platform IS
+    'Private state of a projection: what its rows follow from';
