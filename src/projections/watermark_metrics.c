@@ -158,94 +158,78 @@ struct removal {
     uint32_t index;
     const struct pj_fact *attempted; /* NULL where it does not count for this one */
     const struct pj_fact *cleaned;
-    const json_t *item; /* results[index] */
+    const json_t *told; /* by the end of the command: one of a batch's results, or the result */
 };
 
 static struct removal removal_of(const struct production *production, uint32_t index)
 {
     struct removal removal = {.production = production, .index = index};
-    if (!production->batch && index == 0)
-        removal.attempted = pj_entity_fact(production->entity, PRODUCTION_ATTEMPTED, NULL);
     removal.cleaned = production_fact(production, PRODUCTION_CLEANED, index);
-    removal.item = production_item_result(production, index);
+    if (production->batch) {
+        removal.told = production_item_result(production, index);
+    } else if (index == 0) {
+        removal.told = production->result;
+        removal.attempted = pj_entity_fact(production->entity, PRODUCTION_ATTEMPTED, NULL);
+    }
     return removal;
 }
 
-static struct pj_value item_text(const struct removal *removal, const char *name)
-{
-    return production_text(removal->production, removal->item, name, NULL);
-}
-
-static struct pj_value item_path(const struct removal *removal, const char *name,
+static struct pj_value told_text(const struct removal *removal, const char *name,
                                  const char *camel_case)
 {
-    return production_path(removal->production, removal->item, name, camel_case);
+    return production_text(removal->production, removal->told, name, camel_case);
 }
 
-static struct pj_value result_text(const struct removal *removal, const char *name,
-                                   const char *camel_case)
+static struct pj_value told_path(const struct removal *removal, const char *name,
+                                 const char *camel_case)
 {
-    return production_text(removal->production, removal->production->result, name, camel_case);
+    return production_path(removal->production, removal->told, name, camel_case);
 }
 
-static struct pj_value result_path(const struct removal *removal, const char *name,
-                                   const char *camel_case)
-{
-    return production_path(removal->production, removal->production->result, name, camel_case);
-}
-
-/* Of a command that nobody has submitted yet: whichever of the three it is. */
-static void read_unknown_result(const struct removal *removal, struct pj_value *path,
-                                struct pj_value *size)
+/* By a frame, or else by the end of the command. */
+static void read_output(const struct removal *removal, struct pj_value *path, struct pj_value *size)
 {
     const struct production *production = removal->production;
-    if (production->batch) {
-        *path = item_path(removal, "cleaned_path", "cleanedPath");
-        return;
+    bool unknown = production->kind == PRODUCTION_UNKNOWN && !production->batch;
+    *path = told_path(removal, "cleaned_path", "cleanedPath");
+    *size = production->batch ? pj_null()
+                              : production_size(removal->told, "cleaned_size", "cleanedSize");
+    if (unknown && !path->present && production->succeeded) { /* as a sora.clean tells it */
+        *path = told_path(removal, "output_path", "outputPath");
+        *size = production_size(removal->told, "file_size", "fileSize");
     }
-    *path = result_path(removal, "cleaned_path", "cleanedPath");
-    *size = production_size(production->result, "cleaned_size", "cleanedSize");
-    if (!path->present && production->succeeded) {
-        *path = result_path(removal, "output_path", "outputPath");
-        *size = production_size(production->result, "file_size", "fileSize");
+    if (production->kind == PRODUCTION_CLEAN) {
+        *path = production_clean_output(production);
+        *size = production_clean_size(production);
+    } else if (removal->cleaned != NULL) {
+        *path = production_first(removal->cleaned->values[CLEANED_OUTPUT_PATH], *path);
+        *size = production_first(removal->cleaned->values[CLEANED_FILE_SIZE], *size);
     }
+    if (!path->present)
+        *size = pj_null();
 }
 
-/* Only removals have such results; a path and an error can be those of a sora.batch. */
-static bool unknown_result_tells(const struct removal *removal)
-{
-    struct pj_value path = pj_null();
-    struct pj_value size;
-    if (!removal->production->batch && removal->index != 0)
-        return false;
-    read_unknown_result(removal, &path, &size);
-    return path.present || (!removal->production->batch &&
-                            result_text(removal, "clean_error", "cleanError").present);
-}
-
+/* Of a command that nobody has submitted yet, what only those have that remove. */
 static bool known(const struct removal *removal)
 {
-    switch (removal->production->kind) {
-    case PRODUCTION_CLEAN:
-        return removal->index == 0;
-    case PRODUCTION_GENERATE_CLEAN:
-        return removal->index == 0 &&
-               (removal->attempted != NULL || removal->cleaned != NULL ||
-                result_path(removal, "cleaned_path", "cleanedPath").present ||
-                result_text(removal, "clean_error", "cleanError").present);
-    case PRODUCTION_BATCH_CLEAN:
-        return removal->cleaned != NULL ||
-               item_path(removal, "cleaned_path", "cleanedPath").present ||
-               (item_path(removal, "path", NULL).present && item_text(removal, "error").present);
-    case PRODUCTION_UNKNOWN:
-        return removal->attempted != NULL || removal->cleaned != NULL ||
-               unknown_result_tells(removal);
-    case PRODUCTION_GENERATE:
-    case PRODUCTION_BATCH:
-    case PRODUCTION_OTHER:
+    const struct production *production = removal->production;
+    enum production_kind kind = production->kind;
+    struct pj_value output;
+    struct pj_value size;
+    if (!production->batch && removal->index != 0)
         return false;
-    }
-    return false;
+    if (kind == PRODUCTION_CLEAN)
+        return true;
+    if (kind != PRODUCTION_GENERATE_CLEAN && kind != PRODUCTION_BATCH_CLEAN &&
+        kind != PRODUCTION_UNKNOWN)
+        return false;
+    read_output(removal, &output, &size);
+    if (removal->attempted != NULL || removal->cleaned != NULL || output.present)
+        return true;
+    if (!production->batch)
+        return told_text(removal, "clean_error", "cleanError").present;
+    return kind == PRODUCTION_BATCH_CLEAN && told_path(removal, "path", NULL).present &&
+           told_text(removal, "error", NULL).present;
 }
 
 static struct pj_value input_path(const struct removal *removal)
@@ -259,57 +243,18 @@ static struct pj_value input_path(const struct removal *removal)
     if (removal->cleaned != NULL)
         path = production_first(path, removal->cleaned->values[CLEANED_INPUT_PATH]);
     if (production->kind == PRODUCTION_UNKNOWN && !production->batch)
-        path = production_first(path, result_path(removal, "input_path", "inputPath"));
-    if (production->kind == PRODUCTION_GENERATE_CLEAN || production->kind == PRODUCTION_UNKNOWN)
-        path = production_first(path, production_raw_path(production, removal->index));
-    if (production->kind == PRODUCTION_BATCH_CLEAN)
-        path = production_first(path, item_path(removal, "path", NULL));
-    return path;
-}
-
-static void read_result(const struct removal *removal, struct pj_value *path, struct pj_value *size)
-{
-    const struct production *production = removal->production;
-    switch (production->kind) {
-    case PRODUCTION_GENERATE_CLEAN:
-        *path = result_path(removal, "cleaned_path", "cleanedPath");
-        *size = production_size(production->result, "cleaned_size", "cleanedSize");
-        break;
-    case PRODUCTION_BATCH_CLEAN:
-        *path = item_path(removal, "cleaned_path", "cleanedPath");
-        break;
-    case PRODUCTION_CLEAN:
-        *path = production_clean_output(production);
-        *size = production_clean_size(production);
-        break;
-    case PRODUCTION_UNKNOWN:
-        read_unknown_result(removal, path, size);
-        break;
-    default:
-        break;
-    }
-}
-
-static void read_output(const struct removal *removal, struct pj_value *path, struct pj_value *size)
-{
-    read_result(removal, path, size);
-    if (removal->cleaned != NULL) {
-        *path = production_first(removal->cleaned->values[CLEANED_OUTPUT_PATH], *path);
-        *size = production_first(removal->cleaned->values[CLEANED_FILE_SIZE], *size);
-    }
-    if (!path->present)
-        *size = pj_null();
+        path = production_first(path, told_path(removal, "input_path", "inputPath"));
+    return production_first(path, production_raw_path(production, removal->index));
 }
 
 static struct pj_value failure(const struct removal *removal)
 {
     const struct production *production = removal->production;
     struct pj_value error = pj_null();
-    if (production->kind == PRODUCTION_GENERATE_CLEAN ||
-        (production->kind == PRODUCTION_UNKNOWN && !production->batch))
-        error = result_text(removal, "clean_error", "cleanError");
-    if (production->kind == PRODUCTION_BATCH_CLEAN || production->kind == PRODUCTION_UNKNOWN)
-        error = production_first(error, item_text(removal, "error"));
+    if (production->batch)
+        error = told_text(removal, "error", NULL);
+    else if (production->kind != PRODUCTION_CLEAN)
+        error = told_text(removal, "clean_error", "cleanError");
     return production_first(error, production->error);
 }
 
