@@ -252,9 +252,11 @@ int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings
     if (finish_connection(postgres->connection, timeout, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
+    /* What a server sets for all statements would end a long one of ours each time anew. */
     char session[160];
     snprintf(session, sizeof session,
-             "SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %lld",
+             "SET statement_timeout = 0; SET lock_timeout = %lld; "
+             "SET idle_in_transaction_session_timeout = %lld",
              (long long)settings->lock_timeout_ms,
              (long long)settings->idle_in_transaction_timeout_ms);
     if (PQsetnonblocking(postgres->connection, 1) != 0) {

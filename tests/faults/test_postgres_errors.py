@@ -177,6 +177,34 @@ def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
         assert database.count(connection, "safari_events") == want["safari_events"]
 
 
+SLOW = """
+    CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_sleep(0.5);
+        RETURN NULL;
+    END;
+    $$;
+    CREATE TRIGGER take_long AFTER INSERT ON safari_commands
+        FOR EACH STATEMENT EXECUTE FUNCTION take_long()
+"""
+
+
+def test_a_statement_time_out_of_the_server_is_not_ours(world):
+    """A hosted one has it for all; what takes longer would be tried again for ever."""
+    stream = streams.of_commands(30, seed=77)
+    own = sql.Identifier(world.id)
+    with world.connect() as connection:
+        connection.execute(SLOW)
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET statement_timeout = '250ms'").format(own))
+        world.start_all(1)
+        world.publish(stream)
+        world.until_caught_up()
+        connection.execute(sql.SQL("ALTER DATABASE {} RESET statement_timeout").format(own))
+        connection.execute("DROP TRIGGER take_long ON safari_commands")
+    world.assert_as_if_undisturbed(stream)
+
+
 # What each attempt meets, as long as there is something to meet.
 CONFLICTS = """
     CREATE SEQUENCE attempts;
