@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/difference.h"
 
+#include "engine/statements.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,12 +106,8 @@ static void table_pair(struct pair *pair, const struct pj_table *table, const ch
 static void state_pair(struct pair *pair, const struct pj_projection *projection,
                        const struct pj_entity_kind *entity, const char *shadow)
 {
-    char name[128];
-    snprintf(name, sizeof name, "state_%s_%s", projection->name, entity->name);
-    for (char *c = name; *c; c++) {
-        if (*c == '-')
-            *c = '_';
-    }
+    char name[PJ_STATE_NAME_SIZE];
+    pj_statements_state_name(projection, entity->name, name);
     snprintf(pair->live, sizeof pair->live, "\"projectionist\".\"%s\"", name);
     snprintf(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, name);
     pair->columns[0] = "key";

@@ -6,6 +6,7 @@
  */
 #include "engine/binary.h"
 #include "engine/rebuild_internal.h"
+#include "engine/statements.h"
 
 #include <string.h>
 
@@ -74,12 +75,8 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
 {
     const struct pj_projection *projection = rebuild->settings->projection;
     struct pj_engine *engine = &rebuild->workers[0].engine;
-    char *name = pj_arena_printf(rebuild->arena, "state_%s_%s", projection->name,
-                                 projection->entities[index].name);
-    for (char *c = name; *c; c++) {
-        if (*c == '-')
-            *c = '_';
-    }
+    char name[PJ_STATE_NAME_SIZE];
+    pj_statements_state_name(projection, projection->entities[index].name, name);
     const struct pj_statement statement = {
         .name = pj_arena_printf(rebuild->arena, "pj_older_%zu", index),
         .sql = pj_arena_printf(rebuild->arena,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shadow tables of a rebuild, and what a swap writes beside the rows. */
 #include "engine/rebuild_internal.h"
+#include "engine/statements.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -97,12 +98,8 @@ static void add_table(FILE *sql, const struct pj_rebuild *rebuild, const struct 
 static void add_state(FILE *sql, const struct pj_rebuild *rebuild,
                       const struct pj_entity_kind *entity)
 {
-    char name[128];
-    snprintf(name, sizeof name, "state_%s_%s", rebuild->settings->projection->name, entity->name);
-    for (char *c = name; *c; c++) {
-        if (*c == '-')
-            *c = '_';
-    }
+    char name[PJ_STATE_NAME_SIZE];
+    pj_statements_state_name(rebuild->settings->projection, entity->name, name);
     fprintf(sql,
             "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE projectionist.\"%s\", PRIMARY KEY (key)) "
             "WITH (autovacuum_enabled = false, fillfactor = 80); ",

@@ -293,13 +293,12 @@ static const struct pj_column state_columns[] = {
 const struct pj_table pj_state_table = {.columns = state_columns, .column_count = 2};
 const struct pj_table pj_timed_state_table = {.columns = state_columns, .column_count = 4};
 
-void pj_statements_state_table(const struct pj_projection *projection, const char *entity,
-                               const char *schema, char *name, size_t size)
+void pj_statements_state_name(const struct pj_projection *projection, const char *entity,
+                              char name[PJ_STATE_NAME_SIZE])
 {
-    snprintf(name, size, "\"%s\".\"state_%s_%s\"", schema != NULL ? schema : "projectionist",
-             projection->name, entity);
+    snprintf(name, PJ_STATE_NAME_SIZE, "state_%s_%s", projection->name, entity);
     for (char *c = name; *c != '\0'; c++) {
-        if (*c == '-') /* command-projector's states are state_command_projector_… */
+        if (*c == '-')
             *c = '_';
     }
 }
@@ -308,14 +307,14 @@ static struct pj_statement state_statement(struct pj_statements *statements, con
                                            const char *verb, const char *format,
                                            const uint32_t *types, int count)
 {
-    const struct pj_projection *projection = statements->projection;
-    char table[160];
-    pj_statements_state_table(projection, entity, statements->schema, table, sizeof table);
+    char table[PJ_STATE_NAME_SIZE];
+    pj_statements_state_name(statements->projection, entity, table);
     const char *gap = strchr(format, '@');
     return (struct pj_statement){
         .name = pj_arena_printf(statements->arena, "pj_%s_state_%s", verb, entity),
-        .sql = pj_arena_printf(statements->arena, "%.*s%s%s", (int)(gap - format), format, table,
-                               gap + 1),
+        .sql = pj_arena_printf(
+            statements->arena, "%.*s\"%s\".\"%s\"%s", (int)(gap - format), format,
+            statements->schema != NULL ? statements->schema : "projectionist", table, gap + 1),
         .parameter_count = count,
         .types = types,
     };

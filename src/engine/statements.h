@@ -50,9 +50,11 @@ struct pj_statements {
 extern const struct pj_table pj_state_table;
 extern const struct pj_table pj_timed_state_table;
 
-/* Its quoted name, for SQL; `schema` as below. */
-void pj_statements_state_table(const struct pj_projection *projection, const char *entity,
-                               const char *schema, char *name, size_t size);
+enum { PJ_STATE_NAME_SIZE = 64 }; /* pj_declaration_check sees that it fits */
+
+/* Its name, without a schema: state_command_projector_command. */
+void pj_statements_state_name(const struct pj_projection *projection, const char *entity,
+                              char name[PJ_STATE_NAME_SIZE]);
 
 /* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
  * search_path, states in `projectionist`. */

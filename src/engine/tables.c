@@ -245,20 +245,18 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
                        const struct pj_entity_kind *entity, const char *schema,
                        struct pj_error *error)
 {
-    char name[NAME_SIZE];
+    char name[PJ_STATE_NAME_SIZE];
     char quoted[NAME_SIZE];
+    char shown[NAME_SIZE];
     const struct pj_table *table = entity->timed ? &pj_timed_state_table : &pj_state_table;
-    pj_statements_state_table(projection, entity->name, schema, quoted, sizeof quoted);
-    size_t length = 0;
-    for (const char *c = quoted; *c != '\0'; c++) {
-        if (*c != '"')
-            name[length++] = *c;
-    }
-    name[length] = '\0';
+    const char *in = schema != NULL ? schema : "projectionist";
+    pj_statements_state_name(projection, entity->name, name);
+    snprintf(quoted, sizeof quoted, "\"%s\".\"%s\"", in, name);
+    snprintf(shown, sizeof shown, "%s.%s", in, name);
     const struct subject subject = {.postgres = postgres,
                                     .projection = projection,
                                     .table = quoted,
-                                    .shown = name,
+                                    .shown = shown,
                                     .columns = table->columns,
                                     .column_count = table->column_count};
     return check_table(&subject, error);
