@@ -119,6 +119,17 @@ static struct pj_value *partition_row(struct pj_arena *arena, const struct pj_pa
     return row;
 }
 
+/* What statements about partitions of the group begin with: as partitions_types. */
+static void name_partitions(struct pj_parameter parameters[4], const struct pj_identity *identity,
+                            const struct pj_value *const *rows, size_t count,
+                            struct pj_arena *arena)
+{
+    parameters[0] = text_parameter(identity->cluster_id);
+    parameters[1] = text_parameter(identity->group);
+    parameters[2] = pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC);
+    parameters[3] = pj_binary_array(arena, PJ_INT, rows, count, NUMBER);
+}
+
 static int32_t int4(const struct pj_result *result, int row, int column)
 {
     uint32_t raw;
@@ -200,12 +211,8 @@ int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity
     const struct pj_value **rows = partition_rows(arena, count);
     for (size_t i = 0; i < count; i++)
         rows[i] = partition_row(arena, partitions[i]);
-    struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
-        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
-        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
-    };
+    struct pj_parameter parameters[4];
+    name_partitions(parameters, identity, rows, count, arena);
     struct pj_result *result;
     if (pj_postgres_run(postgres, &end_frozen_statement, parameters, &result, error) != 0)
         return -1;
@@ -234,16 +241,12 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
             row[FOURTH] = pj_timestamp(advances[i].stream_time);
         rows[i] = row;
     }
-    struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
-        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
-        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
-        pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
-        pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND),
-        pj_binary_array(arena, PJ_BIGINT, rows, count, THIRD),
-        pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, FOURTH),
-    };
+    struct pj_parameter parameters[8];
+    name_partitions(parameters, identity, rows, count, arena);
+    parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
+    parameters[5] = pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND);
+    parameters[6] = pj_binary_array(arena, PJ_BIGINT, rows, count, THIRD);
+    parameters[7] = pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, FOURTH);
     return pj_postgres_queue(postgres, &advance_statement, parameters, error);
 }
 
@@ -296,13 +299,9 @@ int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *ide
         row[FIRST] = pj_bigint(partitions[i]->epoch);
         rows[i] = row;
     }
-    struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
-        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
-        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
-        pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
-    };
+    struct pj_parameter parameters[5];
+    name_partitions(parameters, identity, rows, count, arena);
+    parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
     struct pj_result *result;
     if (pj_postgres_run(postgres, &check_statement, parameters, &result, error) != 0)
         return -1;
@@ -324,12 +323,8 @@ int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *i
     const struct pj_value **rows = partition_rows(arena, count);
     for (size_t i = 0; i < count; i++)
         rows[i] = partition_row(arena, advances[i].partition);
-    struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
-        pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
-        pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
-    };
+    struct pj_parameter parameters[4];
+    name_partitions(parameters, identity, rows, count, arena);
     struct pj_result *result;
     if (pj_postgres_run(postgres, &outcome_statement, parameters, &result, error) != 0)
         return -1;
