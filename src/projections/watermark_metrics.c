@@ -174,6 +174,12 @@ static struct removal removal_of(const struct production *production, uint32_t i
     return removal;
 }
 
+/* Nobody has submitted it yet, and it is no batch. */
+static bool is_unknown(const struct production *production)
+{
+    return production->kind == PRODUCTION_UNKNOWN && !production->batch;
+}
+
 static struct pj_value told_text(const struct removal *removal, const char *name,
                                  const char *camel_case)
 {
@@ -190,45 +196,44 @@ static struct pj_value told_path(const struct removal *removal, const char *name
 static void read_output(const struct removal *removal, struct pj_value *path, struct pj_value *size)
 {
     const struct production *production = removal->production;
-    bool unknown = production->kind == PRODUCTION_UNKNOWN && !production->batch;
-    *path = told_path(removal, "cleaned_path", "cleanedPath");
-    *size = production->batch ? pj_null()
-                              : production_size(removal->told, "cleaned_size", "cleanedSize");
-    if (unknown && !path->present && production->succeeded) { /* as a sora.clean tells it */
-        *path = told_path(removal, "output_path", "outputPath");
-        *size = production_size(removal->told, "file_size", "fileSize");
-    }
     if (production->kind == PRODUCTION_CLEAN) {
         *path = production_clean_output(production);
         *size = production_clean_size(production);
-    } else if (removal->cleaned != NULL) {
-        *path = production_first(removal->cleaned->values[CLEANED_OUTPUT_PATH], *path);
-        *size = production_first(removal->cleaned->values[CLEANED_FILE_SIZE], *size);
+    } else {
+        *path = told_path(removal, "cleaned_path", "cleanedPath");
+        *size = production->batch ? pj_null()
+                                  : production_size(removal->told, "cleaned_size", "cleanedSize");
+        if (is_unknown(production) && !path->present && production->succeeded) {
+            *path = told_path(removal, "output_path", "outputPath"); /* as a sora.clean tells it */
+            *size = production_size(removal->told, "file_size", "fileSize");
+        }
+        if (removal->cleaned != NULL) {
+            *path = production_first(removal->cleaned->values[CLEANED_OUTPUT_PATH], *path);
+            *size = production_first(removal->cleaned->values[CLEANED_FILE_SIZE], *size);
+        }
     }
     if (!path->present)
         *size = pj_null();
 }
 
+static bool may_remove(const struct production *production)
+{
+    return production->kind == PRODUCTION_CLEAN || production->kind == PRODUCTION_GENERATE_CLEAN ||
+           production->kind == PRODUCTION_BATCH_CLEAN || production->kind == PRODUCTION_UNKNOWN;
+}
+
 /* Of a command that nobody has submitted yet, what only those have that remove. */
-static bool known(const struct removal *removal)
+static bool known(const struct removal *removal, const struct pj_value *output)
 {
     const struct production *production = removal->production;
-    enum production_kind kind = production->kind;
-    struct pj_value output;
-    struct pj_value size;
     if (!production->batch && removal->index != 0)
         return false;
-    if (kind == PRODUCTION_CLEAN)
-        return true;
-    if (kind != PRODUCTION_GENERATE_CLEAN && kind != PRODUCTION_BATCH_CLEAN &&
-        kind != PRODUCTION_UNKNOWN)
-        return false;
-    read_output(removal, &output, &size);
-    if (removal->attempted != NULL || removal->cleaned != NULL || output.present)
+    if (production->kind == PRODUCTION_CLEAN || removal->attempted != NULL ||
+        removal->cleaned != NULL || output->present)
         return true;
     if (!production->batch)
         return told_text(removal, "clean_error", "cleanError").present;
-    return kind == PRODUCTION_BATCH_CLEAN && told_path(removal, "path", NULL).present &&
+    return production->kind == PRODUCTION_BATCH_CLEAN && told_path(removal, "path", NULL).present &&
            told_text(removal, "error", NULL).present;
 }
 
@@ -242,7 +247,7 @@ static struct pj_value input_path(const struct removal *removal)
         path = removal->attempted->values[ATTEMPTED_INPUT_PATH];
     if (removal->cleaned != NULL)
         path = production_first(path, removal->cleaned->values[CLEANED_INPUT_PATH]);
-    if (production->kind == PRODUCTION_UNKNOWN && !production->batch)
+    if (is_unknown(production))
         path = production_first(path, told_path(removal, "input_path", "inputPath"));
     return production_first(path, production_raw_path(production, removal->index));
 }
@@ -296,14 +301,14 @@ static void derive_removal_of(const struct production *production, uint32_t inde
         [B_COMMAND_ID] = pj_uuid(pj_entity_key(production->entity)),
         [B_METHOD] = production_text(production, production->payload, "method", NULL),
     };
-    if (!known(&removal))
+    read_output(&removal, &base[B_OUTPUT_PATH], &base[B_OUTPUT_SIZE]);
+    if (!known(&removal, &base[B_OUTPUT_PATH]))
         return;
     base[B_INPUT_PATH] = input_path(&removal);
     if (!base[B_INPUT_PATH].present)
         return;
     if (!base[B_METHOD].present)
         base[B_METHOD] = pj_text("lama");
-    read_output(&removal, &base[B_OUTPUT_PATH], &base[B_OUTPUT_SIZE]);
     read_times(&removal, base);
     if (base[B_COMPLETED_AT].present && !base[B_OUTPUT_PATH].present)
         base[B_ERROR] = failure(&removal);
@@ -343,8 +348,8 @@ static void derive_video_of(const struct production *production, uint32_t index,
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     struct production production = production_of(entity, derivation);
-    uint32_t count = production_bound(&production);
     production_videos(&production, derive_video_of, NULL);
+    uint32_t count = may_remove(&production) ? production_bound(&production) : 0;
     for (uint32_t index = 0; index < count; index++)
         derive_removal_of(&production, index);
 }
