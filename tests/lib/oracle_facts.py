@@ -26,7 +26,6 @@ ATTEMPTED = "action.attempted"
 NEEDED = {PROMPT, READY, DOWNLOADED, CLEANED, ATTEMPTED}  # of whose frames the payload counts
 
 BATCHES = {"sora.batch", "sora.batch.clean"}
-PRODUCTIONS = BATCHES | {"sora.generate", "sora.generate.clean", "sora.clean"}  # payloads count
 
 PROJECTOR = "command-projector"
 RECORDER = "event-recorder"
@@ -174,19 +173,13 @@ def can_apply(consumer, event):
         return consumer not in (CATALOG, METRICS) or _is_good_fact(event)
     submitted, status = submission_in(event), status_in(event)
     if submitted:
-        return (not _is_parsed(consumer, submitted["type"])
-                or not _has_too_many_prompts(submitted))
+        return consumer not in (CATALOG, METRICS) or not _has_too_many_prompts(submitted)
     return not status or status["status"] in WORDS
 
 
 def _json_texts(event):
     content = event if is_frame(event) else event["body"][1]
     return [content.get(name) for name in ("payload", "result", "metadata")]
-
-
-def _is_parsed(consumer, command_type):
-    """Whether such a command is nothing without the members of its payload."""
-    return consumer in (CATALOG, METRICS) and command_type in PRODUCTIONS
 
 
 def _has_too_many_prompts(submitted):
