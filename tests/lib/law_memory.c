@@ -327,6 +327,22 @@ bool law_memory_keys(const struct law_memory *memory)
     return true;
 }
 
+bool law_memory_reaches(const struct law_memory *memory)
+{
+    bool all = true;
+    for (size_t t = 0; t < memory->projection->table_count; t++) {
+        size_t row = 0;
+        while (row < memory->row_count && memory->rows[row].table != t)
+            row++;
+        /* The rows of a part are those of the whole. */
+        if (row < memory->row_count || memory->projection->tables[t]->part_of != NULL)
+            continue;
+        fprintf(stderr, "the events make no row of %s\n", memory->projection->tables[t]->name);
+        all = false;
+    }
+    return all;
+}
+
 /* --- rows as text ---------------------------------------------------------------------------- */
 
 void law_print_value(FILE *out, enum pj_type type, const struct pj_value *value)

@@ -23,6 +23,9 @@ void law_memory_apply(struct law_memory *memory, int owner, const struct law_eve
 /* Whether all rows have their keys; prints the first that lacks one. */
 bool law_memory_keys(const struct law_memory *memory);
 
+/* As law_reaches. */
+bool law_memory_reaches(const struct law_memory *memory);
+
 /* As law_rows; malloc'ed. */
 char *law_memory_rows(const struct law_memory *memory);
 
