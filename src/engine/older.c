@@ -41,11 +41,13 @@ static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const stru
     return 0;
 }
 
-/* The key behind this one. */
-static void advance(uint8_t key[16])
+/* To the key behind this one; false: there is none. */
+static bool advance(uint8_t key[16])
 {
-    for (int i = 15; i >= 0 && ++key[i] == 0; i--) {
-    }
+    int i = 15;
+    while (i >= 0 && ++key[i] == 0)
+        i--;
+    return i >= 0;
 }
 
 /* One page, in a transaction of the shadow's; a conflict with nobody is possible there. */
@@ -65,7 +67,8 @@ static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_s
     int status = tell_facts(rebuild, index, page, fold, engine->work, error);
     if (status == 0 && *rows > 0) {
         memcpy(next, pj_result_value(page, *rows - 1, 0, NULL), 16);
-        advance(next);
+        if (!advance(next))
+            *rows = 0; /* whose page was the last */
     }
     pj_result_free(page);
     return status == 0 ? pj_engine_write(engine, fold, error) : -1;

@@ -116,6 +116,17 @@ def test_the_older_row_of_the_nil_uuid_is_kept(world):
     assert tables(world) == right
 
 
+def test_a_page_of_older_rows_ends_with_the_greatest_uuid(world):
+    """Behind it there is no key, and 2,000 are a page."""
+    world.publish([events.command_submitted(str(uuid.UUID(int=2**128 - 1)))])
+    publish(world, range(1, 2000))
+    world.catch_up(PROJECTOR)
+    right = tables(world)
+    remove_up_to(4)
+    rebuild(world, PROJECTOR, "--keep-older")
+    assert tables(world) == right
+
+
 def test_a_letter_that_is_replayed_meanwhile_is_kept(world):
     """Its record is no longer in the topic: after the replay, only the live tables have it."""
     schemas = LateSchemas()
