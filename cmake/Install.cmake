@@ -14,6 +14,9 @@ install(DIRECTORY include/projectionist TYPE INCLUDE FILES_MATCHING PATTERN *.h)
 install(DIRECTORY deploy/sql DESTINATION ${CMAKE_INSTALL_DATADIR}/projectionist
     FILES_MATCHING PATTERN *.sql)
 
+install(FILES ${CMAKE_BINARY_DIR}/generated/projectionist.bash RENAME projectionist
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/projectionist)
 install(EXPORT projectionist NAMESPACE projectionist:: DESTINATION ${package}
     FILE projectionistTargets.cmake)

@@ -25,6 +25,7 @@ struct pj_command {
     int (*run)(const struct pj_config *config, const void *settings, struct pj_error *error);
 };
 
+extern const struct pj_command pj_command_completion;
 extern const struct pj_command pj_command_dead_letters_discard;
 extern const struct pj_command pj_command_dead_letters_list;
 extern const struct pj_command pj_command_dead_letters_replay;

@@ -14,6 +14,7 @@ const struct pj_command *const pj_commands[] = {
     &pj_command_offsets_set,
     &pj_command_topics_create,
     &pj_command_schemas_register,
+    &pj_command_completion,
 };
 
 const size_t pj_command_count = sizeof pj_commands / sizeof pj_commands[0];

@@ -7,6 +7,7 @@ in PROJECTIONIST_BIN, by default that of the dev preset. Each module has a datab
 
 import json
 import re
+import subprocess
 import urllib.request
 import uuid
 
@@ -111,6 +112,46 @@ def test_a_far_off_command_gets_no_suggestion():
     assert result.returncode == USAGE
     assert result.stderr == ("projectionist: there is no command 'frobnicate'; "
                              "'projectionist help' lists them\n")
+
+
+# Asks the completion as bash does: all words typed so far, the last of them unfinished.
+COMPLETE = """
+eval "$1"
+shift
+COMP_WORDS=(projectionist "$@") COMP_CWORD=$#
+_projectionist
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize("typed, offered", [
+    (["dead"], {"dead-letters"}),
+    (["dead-letters", ""], {"list", "show", "replay", "discard"}),
+    (["help", "offsets", "s"], {"show", "set"}),
+    (["dead-letters", "list", "--s"], {"--since", "--status"}),
+    (["dead-letters", "list", "--status", "d"], {"discarded"}),
+    (["dead-letters", "list", "--status", "=", "d"], {"discarded"}),
+    (["dead-letters", "list", "--limit", ""], {""}),  # nothing
+    (["verify", "all", "--jso"], {"--json"}),
+    (["verify", "v"], {"video-catalog"}),
+    (["rebuild", "--yes", "al"], {"all"}),
+    (["completion", ""], {"--config", "--help", "--version", "bash"}),
+    (["no-such-command", ""], {""}),
+])
+def test_bash_completes(typed, offered):
+    script = cli("completion", "bash")
+    assert script.returncode == 0
+    result = subprocess.run(["bash", "-c", COMPLETE, "-", script.stdout, *typed],
+                            capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert set(result.stdout.split("\n")[:-1]) == offered
+
+
+@pytest.mark.parametrize("arguments", [[], ["csh"], ["bash", "bash"]])
+def test_completion_wants_the_shell(arguments):
+    result = cli("completion", *arguments)
+    assert result.returncode == USAGE
+    assert "projectionist completion bash" in result.stderr
 
 
 def test_without_a_command_the_help_goes_to_stderr():
