@@ -46,8 +46,7 @@ static bool is_batch(enum production_kind kind)
     return kind == PRODUCTION_BATCH || kind == PRODUCTION_BATCH_CLEAN;
 }
 
-/* Of a submission, all that becomes a column; of a frame (kind unknown), the character. What is no
- * object has no members, as for safari_commands. */
+/* All that becomes a column. What is no object has no members, as for safari_commands. */
 static int check_payload(const json_t *payload, enum production_kind kind, struct pj_error *error)
 {
     static const struct {
@@ -58,8 +57,7 @@ static int check_payload(const json_t *payload, enum production_kind kind, struc
                    {"aspect_ratio", 20},
                    {"aspectRatio", 20},
                    {"method", 50}};
-    size_t count = kind != PRODUCTION_UNKNOWN ? sizeof columns / sizeof columns[0] : 1;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
         if (safari_check_length(payload, columns[i].name, columns[i].most_chars, error) != 0)
             return -1;
     }
@@ -177,9 +175,8 @@ static struct pj_value frame_path(const struct frame *frame, const char *name,
 static void keep(const struct frame *frame, enum production_fact fact,
                  const struct pj_value *values)
 {
-    bool per_index = fact == PRODUCTION_PROMPT || fact == PRODUCTION_CLEANED;
-    pj_keep(frame->observer, 0, frame->values[TELEMETRY_COMMAND_ID].uuid, fact,
-            per_index ? frame->subkey : NULL, &frame->order, values);
+    pj_keep(frame->observer, 0, frame->values[TELEMETRY_COMMAND_ID].uuid, fact, frame->subkey,
+            &frame->order, values);
 }
 
 static void on_prompt(const struct frame *frame)
@@ -278,7 +275,7 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
         if (!pj_text_is(&v[TELEMETRY_TYPE], handlers[i].type))
             continue;
         const json_t *payload = pj_observer_json(observer, &v[TELEMETRY_PAYLOAD]);
-        if (check_payload(payload, PRODUCTION_UNKNOWN, error) != 0)
+        if (safari_check_length(payload, "character", 100, error) != 0)
             return -1;
         struct frame frame = {
             .values = v,
@@ -370,28 +367,32 @@ const json_t *production_item_result(const struct production *production, uint32
 
 /* --- which videos there are ------------------------------------------------------------------ */
 
-static uint32_t most(const struct production *production, enum production_fact fact, uint32_t most)
-{
-    size_t count;
-    const struct pj_fact *facts = pj_entity_facts(production->entity, fact, &count);
-    return count > 0 && index_of(&facts[count - 1]) + 1 > most ? index_of(&facts[count - 1]) + 1
-                                                               : most;
-}
-
 static size_t prompt_count(const struct production *production)
 {
     return json_array_size(json_object_get(production->payload, "prompts"));
 }
 
+static uint32_t greater(size_t a, size_t b)
+{
+    return (uint32_t)(a > b ? a : b);
+}
+
+/* One more than the greatest index of a fact; they come sorted by it. */
+static uint32_t bound_of(const struct production *production, enum production_fact fact)
+{
+    size_t count;
+    const struct pj_fact *facts = pj_entity_facts(production->entity, fact, &count);
+    return count > 0 ? index_of(&facts[count - 1]) + 1 : 1;
+}
+
 uint32_t production_bound(const struct production *production)
 {
-    size_t listed = json_array_size(production->results);
-    if (prompt_count(production) > listed)
-        listed = prompt_count(production);
-    uint32_t count = listed <= INDEX_MOST ? (uint32_t)listed : INDEX_MOST + 1;
-    count = most(production, PRODUCTION_PROMPT, count);
-    count = most(production, PRODUCTION_CLEANED, count);
-    return count > 0 ? count : 1;
+    if (!production->batch)
+        return 1;
+    uint32_t listed = greater(json_array_size(production->results), prompt_count(production));
+    uint32_t told =
+        greater(bound_of(production, PRODUCTION_PROMPT), bound_of(production, PRODUCTION_CLEANED));
+    return greater(listed <= INDEX_MOST ? listed : INDEX_MOST + 1, told);
 }
 
 /* Without a submission there is a video where something was made of it: a lone "cleaned" may be a
@@ -430,18 +431,6 @@ bool production_has_video(const struct production *production, uint32_t index)
         return false;
     }
     return false;
-}
-
-void production_videos(const struct production *production,
-                       void (*each)(const struct production *production, uint32_t index,
-                                    void *context),
-                       void *context)
-{
-    uint32_t count = production_bound(production);
-    for (uint32_t index = 0; index < count; index++) {
-        if (production_has_video(production, index))
-            each(production, index, context);
-    }
 }
 
 void production_video_id(const struct production *production, uint32_t index, uint8_t id[16])

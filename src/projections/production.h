@@ -58,11 +58,6 @@ struct production {
 /* Reads the facts. */
 struct production production_of(const struct pj_entity *entity, struct pj_derivation *derivation);
 
-/* Calls `each` for every video that the command makes, as far as is known, in order. */
-void production_videos(const struct production *production,
-                       void (*each)(const struct production *production, uint32_t index,
-                                    void *context),
-                       void *context);
 /* One more than the greatest index that anything is known of; at least 1, at most 10,000. */
 uint32_t production_bound(const struct production *production);
 bool production_has_video(const struct production *production, uint32_t index);

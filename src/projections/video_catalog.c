@@ -157,9 +157,8 @@ static struct pj_value prompt(const struct production *production, uint32_t inde
     return pj_derivation_text(production->derivation, json_array_get(prompts, index));
 }
 
-static void derive_video_of(const struct production *production, uint32_t index, void *context)
+static void derive_video_of(const struct production *production, uint32_t index)
 {
-    (void)context;
     const json_t *payload = production->payload;
     const json_t *item = production_item_result(production, index);
     const struct pj_fact *cleaned = production_fact(production, PRODUCTION_CLEANED, index);
@@ -230,7 +229,11 @@ static void derive_clean(const struct production *production)
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     struct production production = production_of(entity, derivation);
-    production_videos(&production, derive_video_of, NULL);
+    uint32_t count = production_bound(&production);
+    for (uint32_t index = 0; index < count; index++) {
+        if (production_has_video(&production, index))
+            derive_video_of(&production, index);
+    }
     if (production.kind == PRODUCTION_CLEAN)
         derive_clean(&production);
 }

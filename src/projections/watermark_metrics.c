@@ -167,7 +167,7 @@ static struct removal removal_of(const struct production *production, uint32_t i
     removal.cleaned = production_fact(production, PRODUCTION_CLEANED, index);
     if (production->batch) {
         removal.told = production_item_result(production, index);
-    } else if (index == 0) {
+    } else {
         removal.told = production->result;
         removal.attempted = pj_entity_fact(production->entity, PRODUCTION_ATTEMPTED, NULL);
     }
@@ -226,8 +226,6 @@ static bool may_remove(const struct production *production)
 static bool known(const struct removal *removal, const struct pj_value *output)
 {
     const struct production *production = removal->production;
-    if (!production->batch && removal->index != 0)
-        return false;
     if (production->kind == PRODUCTION_CLEAN || removal->attempted != NULL ||
         removal->cleaned != NULL || output->present)
         return true;
@@ -328,9 +326,8 @@ static void derive_removal_of(const struct production *production, uint32_t inde
     pj_contribute(production->derivation, REMOVAL, id, REMOVAL_BASE, NULL, base);
 }
 
-static void derive_video_of(const struct production *production, uint32_t index, void *context)
+static void derive_video_of(const struct production *production, uint32_t index)
 {
-    (void)context;
     struct pj_value path = production_raw_path(production, index);
     struct pj_value values[] = {
         [VIDEO_CREATED_AT] = production->created_at,
@@ -348,10 +345,13 @@ static void derive_video_of(const struct production *production, uint32_t index,
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     struct production production = production_of(entity, derivation);
-    production_videos(&production, derive_video_of, NULL);
-    uint32_t count = may_remove(&production) ? production_bound(&production) : 0;
-    for (uint32_t index = 0; index < count; index++)
-        derive_removal_of(&production, index);
+    uint32_t count = production_bound(&production);
+    for (uint32_t index = 0; index < count; index++) {
+        if (production_has_video(&production, index))
+            derive_video_of(&production, index);
+        if (may_remove(&production))
+            derive_removal_of(&production, index);
+    }
 }
 
 /* --- where removals and videos meet ---------------------------------------------------------- */
