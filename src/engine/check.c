@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/check.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -60,15 +61,43 @@ static int check_text(const struct pj_field *field, const struct pj_value *value
     return 0;
 }
 
+/* jsonb keeps a number's digits: it refuses what has more than 16,383 behind the point, or an
+ * exponent far out, which a double rounds. A thousand characters, three of them an exponent, fit.
+ * `at` is JSON. */
+static bool numbers_fit(const char *at, const char *end)
+{
+    while (at < end) {
+        const char *start = at;
+        if (*at == '"') {
+            for (at++; *at != '"'; at++)
+                at += *at == '\\';
+        } else if (isdigit((unsigned char)*at)) {
+            const char *exponent = end;
+            for (; at < end && strchr("0123456789+-.eE", *at) != NULL; at++) {
+                if (*at == 'e' || *at == 'E')
+                    exponent = at;
+            }
+            if (at - start > 1000 || at - exponent > 5)
+                return false;
+            continue;
+        }
+        at++;
+    }
+    return true;
+}
+
 static int check_json(const struct pj_field *field, const struct pj_value *value,
                       struct pj_error *error)
 {
     json_error_t reason;
     json_t *json = json_loadb(value->text.data, value->text.length,
                               JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &reason);
+    json_decref(json);
     if (json != NULL) {
-        json_decref(json);
-        return 0;
+        if (numbers_fit(value->text.data, value->text.data + value->text.length))
+            return 0;
+        pj_error_set(error, PJ_POISON, "%s has a number that jsonb cannot hold", field->path);
+        return refuse(error, "22003");
     }
     pj_error_set(error, PJ_POISON, "%s is not JSON that jsonb can hold: %s", field->path,
                  reason.text);

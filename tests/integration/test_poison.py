@@ -271,10 +271,13 @@ def test_what_is_bad_is_so_in_a_batch_of_any_size(world, size):
     world.publish([
         events.status_changed(command, "FAILED", START, counter=1, result="{"),
         events.status_changed(command, "FAILED", START + SECOND, counter=2, error="a\0b"),
-        events.status_changed(command, "SUCCEEDED", START + 2 * SECOND, counter=3, result="{}"),
+        events.status_changed(command, "FAILED", START + 2 * SECOND, counter=3,
+                              result='{"a": 1e-20000}'),
+        events.status_changed(command, "SUCCEEDED", START + 3 * SECOND, counter=4, result="{}"),
     ])
     world.catch_up(PROJECTOR, BATCH_RECORDS=size)
-    assert [letter["record_offset"] for letter in world.letters()] == [0, 1]
+    assert [(letter["record_offset"], letter["sqlstate"]) for letter in world.letters()] == [
+        (0, "22P02"), (1, "22021"), (2, "22003")]
     row, = world.rows("safari_commands")
     assert (row["status"], row["created_at"]) == ("SUCCEEDED", row["completed_at"])
 

@@ -51,6 +51,7 @@ Test(check, json_that_jsonb_takes)
     TAKES(1, "{\"a\":[1,2.5,null,true,\"\xc3\xa9\"]}");
     TAKES(1, "\"text\"");
     TAKES(1, "123456789012345678901234567890");
+    TAKES(1, "[-0,1E+2,1e-300,\"1e-20000\",\"\\\"1e-20000\",{\"1e-20000\":0}]");
 }
 
 Test(check, json_that_jsonb_refuses)
@@ -62,6 +63,12 @@ Test(check, json_that_jsonb_refuses)
     REFUSES(1, "{\"\\u0000\":1}", "22P05");
     REFUSES(1, "\"\\ud800\"", "22P02");
     REFUSES(1, "\"\xff\"", "22P02");
+    REFUSES(1, "1e400", "22003");
+    REFUSES(1, "1e-20000", "22003");
+    REFUSES(1, "{\"a\":[\"\\\\\",0E9999999999]}", "22003");
+    char many[20000] = "0.";
+    memset(many + 2, '1', sizeof many - 2);
+    cr_assert(!takes(1, many, sizeof many, "22003"));
 }
 
 Test(check, json_is_left_to_postgres_where_it_always_meets_it)
