@@ -127,7 +127,7 @@ static void observe_submitted(const struct pj_value *v, struct pj_observer *obse
     struct pj_value submitted[S_VALUES] = {
         [S_TYPE] = v[COMMAND_TYPE],
         [S_PAYLOAD] = v[COMMAND_PAYLOAD],
-        [S_KEY] = v[COMMAND_IDEMPOTENCY_KEY],
+        [S_KEY] = safari_nonempty(v[COMMAND_IDEMPOTENCY_KEY]),
         [S_CORRELATION_ID] = v[COMMAND_CORRELATION_ID],
         [S_SERVICE] = v[COMMAND_REQUESTER_SERVICE],
         [S_INSTANCE] = v[COMMAND_REQUESTER_INSTANCE],
@@ -147,7 +147,7 @@ static void observe_status(const struct pj_value *v, const struct safari_lifecyc
         [L_STATUS] = pj_text(lifecycle->status),
         [L_TERMINAL] = pj_bool(lifecycle->rank == SAFARI_TERMINAL),
         [L_RESULT] = v[COMMAND_RESULT],
-        [L_ERROR] = v[COMMAND_ERROR],
+        [L_ERROR] = lifecycle->error,
         [L_AT] = *at,
     };
     pj_keep(observer, COMMAND, command, LAST_STATUS, NULL, &lifecycle->order, last);

@@ -64,22 +64,11 @@ static int check_payload(const json_t *payload, enum production_kind kind, struc
     return is_batch(kind) ? check_prompts(payload, error) : 0;
 }
 
-static struct pj_value path_or_none(struct pj_value text)
-{
-    text.present = text.present && text.text.length > 0;
-    return text;
-}
-
 struct pj_value production_text(const struct production *production, const json_t *object,
                                 const char *name, const char *camel_case)
 {
-    return pj_derivation_text(production->derivation, safari_member(object, name, camel_case));
-}
-
-struct pj_value production_path(const struct production *production, const json_t *object,
-                                const char *name, const char *camel_case)
-{
-    return path_or_none(production_text(production, object, name, camel_case));
+    return safari_nonempty(
+        pj_derivation_text(production->derivation, safari_member(object, name, camel_case)));
 }
 
 struct pj_value production_size(const json_t *object, const char *name, const char *camel_case)
@@ -138,7 +127,7 @@ int production_observe_command(const struct pj_event *event, struct pj_observer 
         return -1;
     struct pj_value values[] = {
         pj_text(lifecycle.status), pj_bool(lifecycle.rank == SAFARI_TERMINAL),
-        v[COMMAND_RESULT],         v[COMMAND_ERROR],
+        v[COMMAND_RESULT],         lifecycle.error,
         v[COMMAND_EMITTED_AT],
     };
     const uint8_t *command = v[COMMAND_ID].uuid;
@@ -157,19 +146,14 @@ struct frame {
     struct pj_observer *observer;
     struct pj_order order; /* among the frames of the command */
     uint8_t subkey[16];    /* of the index it is about */
-    bool numbered;         /* it said which */
+    bool numbered;         /* it says which */
 };
 
 static struct pj_value frame_text(const struct frame *frame, const char *name,
                                   const char *camel_case)
 {
-    return pj_observer_text(frame->observer, safari_member(frame->payload, name, camel_case));
-}
-
-static struct pj_value frame_path(const struct frame *frame, const char *name,
-                                  const char *camel_case)
-{
-    return path_or_none(frame_text(frame, name, camel_case));
+    return safari_nonempty(
+        pj_observer_text(frame->observer, safari_member(frame->payload, name, camel_case)));
 }
 
 static void keep(const struct frame *frame, enum production_fact fact,
@@ -179,32 +163,42 @@ static void keep(const struct frame *frame, enum production_fact fact,
             &frame->order, values);
 }
 
+/* Where `said` is null, only a frame that is silent, too, comes before it. */
+static void keep_last(const struct frame *frame, enum production_fact fact,
+                      const struct pj_value *said, const struct pj_value *values)
+{
+    struct frame last = *frame;
+    if (!said->present)
+        last.order.rank[0] = INT64_MIN;
+    keep(&last, fact, values);
+}
+
 static void on_prompt(const struct frame *frame)
 {
     struct pj_value values[] = {frame_text(frame, "character", NULL), pj_bool(frame->numbered)};
-    keep(frame, PRODUCTION_PROMPT, values);
+    keep_last(frame, PRODUCTION_PROMPT, &values[PROMPT_CHARACTER], values);
 }
 
 static void on_ready(const struct frame *frame)
 {
     struct pj_value url = frame_text(frame, "video_url", "videoUrl");
-    keep(frame, PRODUCTION_READY, &url);
+    keep_last(frame, PRODUCTION_READY, &url, &url);
 }
 
 static void on_downloaded(const struct frame *frame)
 {
     struct pj_value values[] = {
-        production_first(frame_path(frame, "file_path", "filePath"),
-                         frame_path(frame, "video_path", "videoPath")),
+        production_first(frame_text(frame, "file_path", "filePath"),
+                         frame_text(frame, "video_path", "videoPath")),
         production_size(frame->payload, "file_size", "fileSize"),
     };
-    keep(frame, PRODUCTION_DOWNLOADED, values);
+    keep_last(frame, PRODUCTION_DOWNLOADED, &values[DOWNLOADED_PATH], values);
 }
 
 static void on_attempted(const struct frame *frame)
 {
     const char *action = json_string_value(json_object_get(frame->payload, "action"));
-    struct pj_value values[] = {frame_path(frame, "input_path", "inputPath"),
+    struct pj_value values[] = {frame_text(frame, "input_path", "inputPath"),
                                 frame->values[TELEMETRY_EMITTED_AT]};
     if (action != NULL && strcmp(action, "WATERMARK_REMOVAL") == 0)
         keep(frame, PRODUCTION_ATTEMPTED, values);
@@ -220,14 +214,14 @@ static struct pj_value cleaned_size(const json_t *object)
 static void on_cleaned(const struct frame *frame)
 {
     struct pj_value values[] = {
-        frame_path(frame, "input_path", "inputPath"),
-        production_first(frame_path(frame, "output_path", "outputPath"),
-                         frame_path(frame, "cleaned_path", "cleanedPath")),
+        frame_text(frame, "input_path", "inputPath"),
+        production_first(frame_text(frame, "output_path", "outputPath"),
+                         frame_text(frame, "cleaned_path", "cleanedPath")),
         cleaned_size(frame->payload),
         frame->values[TELEMETRY_EMITTED_AT],
         pj_bool(frame->numbered),
     };
-    keep(frame, PRODUCTION_CLEANED, values);
+    keep_last(frame, PRODUCTION_CLEANED, &values[CLEANED_OUTPUT_PATH], values);
 }
 
 static const struct {
@@ -239,6 +233,10 @@ static const struct {
     {"sora.video.downloaded", on_downloaded, false}, {"action.attempted", on_attempted, false},
     {"sora.video.cleaned", on_cleaned, true},
 };
+
+/* Of what does not say which index it is about: sorted behind all that do. */
+static const uint8_t unnumbered[16] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                       255, 255, 255, 255, 255, 255, 255, 255};
 
 /* Sorted like the numbers. */
 static void index_subkey(uint32_t index, uint8_t subkey[16])
@@ -253,6 +251,7 @@ static int read_index(struct frame *frame, struct pj_error *error)
     const json_t *given = safari_member(frame->payload, "batch_index", "batchIndex");
     struct pj_value index = pj_json_integer(given);
     frame->numbered = given != NULL && !json_is_null(given);
+    memcpy(frame->subkey, unnumbered, sizeof unnumbered);
     if (!frame->numbered)
         return 0;
     if (!index.present || index.integer < 0 || index.integer > INDEX_MOST)
@@ -294,15 +293,53 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-static bool any_numbered(const struct pj_entity *entity, enum production_fact fact, int value)
+static uint32_t index_of(const struct pj_fact *fact)
+{
+    uint32_t index = 0;
+    for (int i = 12; i < 16; i++)
+        index = index << 8 | fact->subkey[i];
+    return index;
+}
+
+static bool is_numbered(const struct pj_fact *fact)
+{
+    return fact->values[fact->kind == PRODUCTION_PROMPT ? PROMPT_NUMBERED : CLEANED_NUMBERED]
+        .boolean;
+}
+
+/* One more than the greatest index that a fact is numbered with, 0 where none is. */
+static uint32_t numbered_bound(const struct pj_entity *entity, enum production_fact fact)
 {
     size_t count;
     const struct pj_fact *facts = pj_entity_facts(entity, fact, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (facts[i].values[value].boolean)
-            return true;
-    }
-    return false;
+    while (count > 0 && !is_numbered(&facts[count - 1]))
+        count--;
+    return count > 0 ? index_of(&facts[count - 1]) + 1 : 0;
+}
+
+static uint32_t greater(size_t a, size_t b)
+{
+    return (uint32_t)(a > b ? a : b);
+}
+
+static size_t prompt_count(const struct production *production)
+{
+    return json_array_size(json_object_get(production->payload, "prompts"));
+}
+
+/* Whether items are numbered, and how many there can be. */
+static void count_items(struct production *production)
+{
+    uint32_t told = greater(numbered_bound(production->entity, PRODUCTION_PROMPT),
+                            numbered_bound(production->entity, PRODUCTION_CLEANED));
+    production->batch = is_batch(production->kind) || (production->kind == PRODUCTION_UNKNOWN &&
+                                                       (production->results != NULL || told > 0));
+    production->bound = 1;
+    if (!production->batch)
+        return;
+    uint32_t listed = greater(json_array_size(production->results), prompt_count(production));
+    listed = listed <= INDEX_MOST ? listed : INDEX_MOST + 1;
+    production->bound = greater(production->bound, greater(listed, told));
 }
 
 struct production production_of(const struct pj_entity *entity, struct pj_derivation *derivation)
@@ -331,25 +368,13 @@ struct production production_of(const struct pj_entity *entity, struct pj_deriva
             production.result = pj_derivation_json(derivation, &t[T_RESULT]);
             production.results = json_object_get(production.result, "results");
             production.ended_at = t[T_AT];
-            production.error = t[T_ERROR];
+            production.error = safari_nonempty(t[T_ERROR]);
         }
     }
     if (!json_is_array(production.results))
         production.results = NULL;
-    production.batch =
-        is_batch(production.kind) ||
-        (production.kind == PRODUCTION_UNKNOWN &&
-         (production.results != NULL || any_numbered(entity, PRODUCTION_PROMPT, PROMPT_NUMBERED) ||
-          any_numbered(entity, PRODUCTION_CLEANED, CLEANED_NUMBERED)));
+    count_items(&production);
     return production;
-}
-
-static uint32_t index_of(const struct pj_fact *fact)
-{
-    uint32_t index = 0;
-    for (int i = 12; i < 16; i++)
-        index = index << 8 | fact->subkey[i];
-    return index;
 }
 
 const struct pj_fact *production_fact(const struct production *production,
@@ -357,7 +382,10 @@ const struct pj_fact *production_fact(const struct production *production,
 {
     uint8_t subkey[16];
     index_subkey(index, subkey);
-    return pj_entity_fact(production->entity, fact, subkey);
+    const struct pj_fact *found = pj_entity_fact(production->entity, fact, subkey);
+    if (found == NULL && production->bound == 1 && index == 0)
+        found = pj_entity_fact(production->entity, fact, unnumbered);
+    return found;
 }
 
 const json_t *production_item_result(const struct production *production, uint32_t index)
@@ -367,32 +395,12 @@ const json_t *production_item_result(const struct production *production, uint32
 
 /* --- which videos there are ------------------------------------------------------------------ */
 
-static size_t prompt_count(const struct production *production)
+/* One of the results of a command that may be any: it names what only a video has. */
+static bool is_video(const struct production *production, const json_t *item)
 {
-    return json_array_size(json_object_get(production->payload, "prompts"));
-}
-
-static uint32_t greater(size_t a, size_t b)
-{
-    return (uint32_t)(a > b ? a : b);
-}
-
-/* One more than the greatest index of a fact; they come sorted by it. */
-static uint32_t bound_of(const struct production *production, enum production_fact fact)
-{
-    size_t count;
-    const struct pj_fact *facts = pj_entity_facts(production->entity, fact, &count);
-    return count > 0 ? index_of(&facts[count - 1]) + 1 : 1;
-}
-
-uint32_t production_bound(const struct production *production)
-{
-    if (!production->batch)
-        return 1;
-    uint32_t listed = greater(json_array_size(production->results), prompt_count(production));
-    uint32_t told =
-        greater(bound_of(production, PRODUCTION_PROMPT), bound_of(production, PRODUCTION_CLEANED));
-    return greater(listed <= INDEX_MOST ? listed : INDEX_MOST + 1, told);
+    return production_text(production, item, "prompt", NULL).present ||
+           production_text(production, item, "path", NULL).present ||
+           production_text(production, item, "cleaned_path", "cleanedPath").present;
 }
 
 /* Without a submission there is a video where something was made of it: a lone "cleaned" may be a
@@ -401,15 +409,15 @@ static bool unknown_has_video(const struct production *production, uint32_t inde
 {
     const struct pj_fact *cleaned = production_fact(production, PRODUCTION_CLEANED, index);
     if (production_fact(production, PRODUCTION_PROMPT, index) != NULL ||
-        (cleaned != NULL && cleaned->values[CLEANED_NUMBERED].boolean) ||
-        production_item_result(production, index) != NULL)
+        (cleaned != NULL && is_numbered(cleaned)) ||
+        is_video(production, production_item_result(production, index)))
         return true;
     const json_t *result = production->result;
     return index == 0 &&
            (pj_entity_fact(production->entity, PRODUCTION_DOWNLOADED, NULL) != NULL ||
             pj_entity_fact(production->entity, PRODUCTION_READY, NULL) != NULL ||
-            (production_path(production, result, "video_path", "videoPath").present &&
-             !production_path(production, result, "input_path", "inputPath").present));
+            (production_text(production, result, "video_path", "videoPath").present &&
+             !production_text(production, result, "input_path", "inputPath").present));
 }
 
 bool production_has_video(const struct production *production, uint32_t index)
@@ -467,10 +475,10 @@ struct pj_value production_raw_path(const struct production *production, uint32_
     if (!production->batch && index == 0) {
         path = fact_value(production, PRODUCTION_DOWNLOADED, 0, DOWNLOADED_PATH);
         path = production_first(
-            path, production_path(production, production->result, "video_path", "videoPath"));
+            path, production_text(production, production->result, "video_path", "videoPath"));
     }
     path = production_first(
-        path, production_path(production, production_item_result(production, index), "path", NULL));
+        path, production_text(production, production_item_result(production, index), "path", NULL));
     return production_first(path,
                             fact_value(production, PRODUCTION_CLEANED, index, CLEANED_INPUT_PATH));
 }
@@ -486,8 +494,8 @@ struct pj_value production_raw_size(const struct production *production, uint32_
 struct pj_value production_clean_input(const struct production *production)
 {
     struct pj_value path = production_first(
-        production_path(production, production->payload, "input_path", "inputPath"),
-        production_path(production, production->result, "input_path", "inputPath"));
+        production_text(production, production->payload, "input_path", "inputPath"),
+        production_text(production, production->result, "input_path", "inputPath"));
     const struct pj_fact *attempted =
         pj_entity_fact(production->entity, PRODUCTION_ATTEMPTED, NULL);
     if (!path.present && attempted != NULL)
@@ -502,11 +510,11 @@ struct pj_value production_clean_output(const struct production *production)
     if (!production->succeeded)
         return path;
     path = production_first(
-        path, production_path(production, production->result, "output_path", "outputPath"));
+        path, production_text(production, production->result, "output_path", "outputPath"));
     path = production_first(
-        path, production_path(production, production->result, "cleaned_path", "cleanedPath"));
+        path, production_text(production, production->result, "cleaned_path", "cleanedPath"));
     return production_first(
-        path, production_path(production, production->payload, "output_path", "outputPath"));
+        path, production_text(production, production->payload, "output_path", "outputPath"));
 }
 
 struct pj_value production_clean_size(const struct production *production)

@@ -45,6 +45,7 @@ struct production {
     struct pj_derivation *derivation;
     enum production_kind kind;
     bool batch;            /* items are numbered by the batch's prompts */
+    uint32_t bound;        /* one more than the greatest index of an item; 1 to 10,000 */
     const json_t *payload; /* NULL: none */
     const json_t *result;  /* of the winning status, where it ended; NULL: none */
     const json_t *results; /* its results array */
@@ -58,8 +59,6 @@ struct production {
 /* Reads the facts. */
 struct production production_of(const struct pj_entity *entity, struct pj_derivation *derivation);
 
-/* One more than the greatest index that anything is known of; at least 1, at most 10,000. */
-uint32_t production_bound(const struct production *production);
 bool production_has_video(const struct production *production, uint32_t index);
 
 /* Ids that a replay gives again. */
@@ -68,7 +67,8 @@ void production_removal_id(const struct production *production, uint32_t index, 
 /* The entity where videos and cleans of one path meet. */
 void production_path_key(const struct pj_value *path, uint8_t key[16]);
 
-/* A fact of an index, or NULL. */
+/* A fact of an index, or NULL. A frame that does not say which it is about is about the only one,
+ * and about none where there are several. */
 const struct pj_fact *production_fact(const struct production *production,
                                       enum production_fact fact, uint32_t index);
 enum { CLEANED_INPUT_PATH, CLEANED_OUTPUT_PATH, CLEANED_FILE_SIZE, CLEANED_AT, CLEANED_NUMBERED };
@@ -86,12 +86,10 @@ struct pj_value production_clean_size(const struct production *production);
 
 /*
  * Members of JSON objects, by their name on either wire; null where the object, the member or its
- * type is missing. An empty path is none: it names no file, and all that have one would be the same
- * video. A size that no file has is none, too.
+ * type is missing. An empty text is none (an empty path names no file, and all that have one would
+ * be the same video), and so is a size that no file has.
  */
 struct pj_value production_text(const struct production *production, const json_t *object,
-                                const char *name, const char *camel_case);
-struct pj_value production_path(const struct production *production, const json_t *object,
                                 const char *name, const char *camel_case);
 struct pj_value production_size(const json_t *object, const char *name, const char *camel_case);
 /* results[index], or NULL. */

@@ -141,6 +141,9 @@ int safari_read_lifecycle(const struct pj_value *values, struct safari_lifecycle
         lifecycle->order =
             safari_lifecycle_order(&values[COMMAND_CURSOR], at, lifecycle->rank, event_id);
         lifecycle->time = safari_time_order(at, event_id);
+        lifecycle->error = values[COMMAND_ERROR];
+        if (!lifecycle->error.present && strcmp(words[i].word, "VERIFICATION_FAILED") == 0)
+            lifecycle->error = pj_text(words[i].word);
         return 0;
     }
     return pj_error_set(error, PJ_POISON, "status \"%.*s\" is not a known word",

@@ -114,11 +114,19 @@ struct safari_lifecycle {
     enum safari_rank rank;
     struct pj_order order; /* safari_lifecycle_order */
     struct pj_order time;  /* safari_time_order */
+    struct pj_value error; /* with the service's word as the reason, where that is all it says */
 };
 
 /* Fails, as a dead letter, where the status is no known word. */
 int safari_read_lifecycle(const struct pj_value *values, struct safari_lifecycle *lifecycle,
                           struct pj_error *error) PJ_MUST_CHECK;
+
+/* The text, or null where it is empty: many clients send "" for what they do not know. */
+static inline struct pj_value safari_nonempty(struct pj_value text)
+{
+    text.present = text.present && text.text.length > 0;
+    return text;
+}
 
 /* A member of a JSON object by its name on either wire (camel_case NULL: it has one name only);
  * NULL where there is none, or no object. */

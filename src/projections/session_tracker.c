@@ -105,7 +105,7 @@ static void keep_activity(struct pj_observer *observer, const uint8_t session[16
     struct pj_order order = safari_time_order(at, event_id);
     pj_keep(observer, SESSION, session, SESSION_FIRST_ACTIVITY, NULL, &order, at);
     pj_keep(observer, SESSION, session, SESSION_LAST_ACTIVITY, NULL, &order, at);
-    if (platform != NULL && platform->present)
+    if (platform != NULL && safari_nonempty(*platform).present)
         pj_keep(observer, SESSION, session, SESSION_FIRST_PLATFORM, NULL, &order, platform);
 }
 
@@ -116,7 +116,7 @@ static int observe_session(const struct pj_event *event, struct pj_observer *obs
     const uint8_t *session = v[SESSION_ID].uuid;
     struct pj_order order = safari_time_order(&v[SESSION_EMITTED_AT], &v[SESSION_EVENT_ID]);
     if (v[SESSION_OPENED].present) {
-        struct pj_value opened[] = {v[SESSION_PLATFORM], v[SESSION_ACCOUNT_ID],
+        struct pj_value opened[] = {safari_nonempty(v[SESSION_PLATFORM]), v[SESSION_ACCOUNT_ID],
                                     v[SESSION_BROWSER_PID], v[SESSION_METADATA],
                                     v[SESSION_EMITTED_AT]};
         pj_keep(observer, SESSION, session, SESSION_OPEN, NULL, &order, opened);
@@ -158,7 +158,7 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
     struct pj_order order = safari_time_order(&v[COMMAND_EMITTED_AT], &v[COMMAND_EVENT_ID]);
     struct pj_value submitted[] = {v[COMMAND_TYPE], wanted ? v[COMMAND_PAYLOAD] : pj_null(),
                                    *session, v[COMMAND_TARGET_ACCOUNT_ID],
-                                   v[COMMAND_TARGET_PLATFORM]};
+                                   safari_nonempty(v[COMMAND_TARGET_PLATFORM])};
     pj_keep(observer, COMMAND, command, COMMAND_SUBMISSION, NULL, &order, submitted);
     if (session->present) {
         pj_keep(observer, COMMAND, command, COMMAND_SESSION, session->uuid, &order,
@@ -203,7 +203,7 @@ static void derive_create(const struct pj_entity *entity, const struct pj_value 
     const json_t *result = pj_derivation_json(derivation, &last[L_RESULT]);
     struct pj_value session = uuid_member(result, "session_id", "sessionId");
     struct pj_value opened[] = {
-        pj_derivation_text(derivation, json_object_get(payload, "platform")),
+        safari_nonempty(pj_derivation_text(derivation, json_object_get(payload, "platform"))),
         uuid_member(payload, "account_id", "accountId"), last[L_AT]};
     if (!opened[Q_PLATFORM].present)
         opened[Q_PLATFORM] = submitted[S_PLATFORM];

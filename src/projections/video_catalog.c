@@ -127,9 +127,11 @@ static struct pj_value metadata(const struct production *production, uint32_t in
     } else {
         json_object_set_new(object, "batch_index", json_integer(index));
     }
-    struct pj_value error = production_first(
-        production_text(production, production_item_result(production, index), "error", NULL),
-        production->error);
+    struct pj_value error =
+        production_text(production, production_item_result(production, index), "error", NULL);
+    /* What ended a batch half-way is no error of those that were done. */
+    if (!production->batch || !production_raw_path(production, index).present)
+        error = production_first(error, production->error);
     set_text(object, "clean_error", &clean_error);
     set_text(object, "error", &error);
     set_text(object, "video_url", &url);
@@ -140,7 +142,7 @@ static struct pj_value metadata(const struct production *production, uint32_t in
         json_object_set_new(object, "duration_ms", json_real(json_real_value(duration)));
     struct pj_value value = pj_null();
     if (json_object_size(object) > 0) {
-        char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+        char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
         size_t size = strlen(text) + 1;
         value = pj_text(memcpy(pj_derivation_alloc(production->derivation, size), text, size));
         free(text);
@@ -151,10 +153,10 @@ static struct pj_value metadata(const struct production *production, uint32_t in
 
 static struct pj_value prompt(const struct production *production, uint32_t index)
 {
-    if (!production->batch)
-        return production_text(production, production->payload, "prompt", "prompt");
-    const json_t *prompts = json_object_get(production->payload, "prompts");
-    return pj_derivation_text(production->derivation, json_array_get(prompts, index));
+    const json_t *prompt =
+        production->batch ? json_array_get(json_object_get(production->payload, "prompts"), index)
+                          : json_object_get(production->payload, "prompt");
+    return pj_derivation_text(production->derivation, prompt); /* an empty one was asked for, too */
 }
 
 static void derive_video_of(const struct production *production, uint32_t index)
@@ -185,7 +187,7 @@ static void derive_video_of(const struct production *production, uint32_t index)
     }
     if (!production->batch)
         base[B_CLEANED_PATH] =
-            production_first(base[B_CLEANED_PATH], production_path(production, production->result,
+            production_first(base[B_CLEANED_PATH], production_text(production, production->result,
                                                                    "cleaned_path", "cleanedPath"));
     if (!production->batch && base[B_CLEANED_PATH].present)
         base[B_CLEANED_SIZE] =
@@ -193,7 +195,7 @@ static void derive_video_of(const struct production *production, uint32_t index)
                              production_size(production->result, "cleaned_size", "cleanedSize"));
     /* As with the raw path: a result that lists items may belong to a command of any type. */
     base[B_CLEANED_PATH] = production_first(
-        base[B_CLEANED_PATH], production_path(production, item, "cleaned_path", "cleanedPath"));
+        base[B_CLEANED_PATH], production_text(production, item, "cleaned_path", "cleanedPath"));
     uint8_t id[16];
     production_video_id(production, index, id);
     pj_contribute(production->derivation, VIDEO, id, VIDEO_BASE, NULL, base);
@@ -229,8 +231,7 @@ static void derive_clean(const struct production *production)
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     struct production production = production_of(entity, derivation);
-    uint32_t count = production_bound(&production);
-    for (uint32_t index = 0; index < count; index++) {
+    for (uint32_t index = 0; index < production.bound; index++) {
         if (production_has_video(&production, index))
             derive_video_of(&production, index);
     }

@@ -186,12 +186,6 @@ static struct pj_value told_text(const struct removal *removal, const char *name
     return production_text(removal->production, removal->told, name, camel_case);
 }
 
-static struct pj_value told_path(const struct removal *removal, const char *name,
-                                 const char *camel_case)
-{
-    return production_path(removal->production, removal->told, name, camel_case);
-}
-
 /* By a frame, or else by the end of the command. */
 static void read_output(const struct removal *removal, struct pj_value *path, struct pj_value *size)
 {
@@ -200,11 +194,11 @@ static void read_output(const struct removal *removal, struct pj_value *path, st
         *path = production_clean_output(production);
         *size = production_clean_size(production);
     } else {
-        *path = told_path(removal, "cleaned_path", "cleanedPath");
+        *path = told_text(removal, "cleaned_path", "cleanedPath");
         *size = production->batch ? pj_null()
                                   : production_size(removal->told, "cleaned_size", "cleanedSize");
         if (is_unknown(production) && !path->present && production->succeeded) {
-            *path = told_path(removal, "output_path", "outputPath"); /* as a sora.clean tells it */
+            *path = told_text(removal, "output_path", "outputPath"); /* as a sora.clean tells it */
             *size = production_size(removal->told, "file_size", "fileSize");
         }
         if (removal->cleaned != NULL) {
@@ -231,7 +225,7 @@ static bool known(const struct removal *removal, const struct pj_value *output)
         return true;
     if (!production->batch)
         return told_text(removal, "clean_error", "cleanError").present;
-    return production->kind == PRODUCTION_BATCH_CLEAN && told_path(removal, "path", NULL).present &&
+    return production->kind == PRODUCTION_BATCH_CLEAN && told_text(removal, "path", NULL).present &&
            told_text(removal, "error", NULL).present;
 }
 
@@ -246,7 +240,7 @@ static struct pj_value input_path(const struct removal *removal)
     if (removal->cleaned != NULL)
         path = production_first(path, removal->cleaned->values[CLEANED_INPUT_PATH]);
     if (is_unknown(production))
-        path = production_first(path, told_path(removal, "input_path", "inputPath"));
+        path = production_first(path, told_text(removal, "input_path", "inputPath"));
     return production_first(path, production_raw_path(production, removal->index));
 }
 
@@ -345,8 +339,7 @@ static void derive_video_of(const struct production *production, uint32_t index)
 static void derive_production(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     struct production production = production_of(entity, derivation);
-    uint32_t count = production_bound(&production);
-    for (uint32_t index = 0; index < count; index++) {
+    for (uint32_t index = 0; index < production.bound; index++) {
         if (production_has_video(&production, index))
             derive_video_of(&production, index);
         if (may_remove(&production))

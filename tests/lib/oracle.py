@@ -12,7 +12,7 @@ from lib import events as contract
 from lib import oracle_metrics, oracle_sessions, oracle_videos
 from lib.oracle_facts import (CATALOG, CONSUMERS, PROJECTOR, RANKS, RECORDER, WORDS,
                               can_apply, is_command, is_frame, json_of, known_commands, moment,
-                              order, status_in, submission_in, time_of, uuid_of)
+                              order, reason_in, status_in, submission_in, time_of, uuid_of)
 
 KEYS = {  # of each table, whose rows a difference names by it
     "safari_commands": ("command_id",),
@@ -129,7 +129,7 @@ def _command_row(key, said):
         body = submission_in(event)
         requested = body["requested_at"]
         row.update(type=body["type"], payload=json_of(body["payload"]), target=body["target"],
-                   idempotency_key=body["idempotency_key"],
+                   idempotency_key=body["idempotency_key"] or None,
                    created_at=time_of(event["emitted_at"] if requested is None else requested),
                    correlation_id=uuid_of(body["correlation_id"]),
                    requester_service=body["requester_service"],
@@ -140,7 +140,7 @@ def _command_row(key, said):
         row["status"] = WORDS[body["status"]]
         if row["status"] not in RANKS:
             row.update(completed_at=time_of(last["emitted_at"]), result=json_of(body["result"]),
-                       error_message=body["error"])
+                       error_message=reason_in(body))
         row["started_at"] = min((time_of(event["emitted_at"]) for event in lifecycle
                                  if WORDS[status_in(event)["status"]] == "RUNNING"), default=None)
     return row

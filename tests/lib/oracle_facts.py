@@ -88,9 +88,9 @@ def _has_nul(value):
 
 
 def text_in(content, name):
-    """A member that is a string; what is missing, something else or an empty path is None."""
+    """A member that is a string; what is missing, something else or an empty one is None."""
     value = member(content, name)
-    return value if isinstance(value, str) and (value or not name.endswith("path")) else None
+    return value if isinstance(value, str) and value else None
 
 
 def size_in(content, name):
@@ -145,6 +145,13 @@ def status_in(event):
     if is_command(event) and event["body"][0] == "CommandStatusChanged":
         return event["body"][1]
     return None
+
+
+def reason_in(status):
+    """The error of the body of a CommandStatusChanged."""
+    if status["error"] is None and status["status"] == "VERIFICATION_FAILED":
+        return status["status"]
+    return status["error"]
 
 
 def moment(event):
@@ -243,15 +250,15 @@ class Command:
             if self.status not in RANKS:
                 self.ended_at = self.winner["emitted_at"]
                 self.result = _content(body["result"])
-                self.error = body["error"]
+                self.error = reason_in(body) or None
 
     def _read_frames(self):
         self.prompts, self.cleaned = {}, {}
         self.ready = self.downloaded = self.attempted = None
-        needed = [frame for frame in self._frames if frame["type"] in NEEDED]
-        for frame in sorted(needed, key=order):
-            content = _content(frame["payload"])
-            index = first(whole(member(content, "batch_index")), 0)
+        needed = [(frame, _content(frame["payload"])) for frame in self._frames
+                  if frame["type"] in NEEDED]
+        for frame, content in sorted(needed, key=lambda one: (_says(*one), order(one[0]))):
+            index = whole(member(content, "batch_index"))
             match frame["type"]:
                 case "sora.prompt.submitted":
                     self.prompts[index] = frame, content
@@ -264,16 +271,25 @@ class Command:
                 case "action.attempted":
                     if content.get("action") == "WATERMARK_REMOVAL":
                         self.attempted = self.attempted or (frame, content)
+        self.is_batch = self.type in BATCHES or self.type is None and (
+            self.results is not None or any(index is not None
+                                            for index in [*self.prompts, *self.cleaned]))
+        for of_index in (self.prompts, self.cleaned):
+            unnumbered = of_index.pop(None, None)
+            if unnumbered and not self._has_several():
+                of_index.setdefault(0, unnumbered)
+
+    def _has_several(self):
+        """Whether it makes several videos, of which a frame without an index says nothing."""
+        prompts = self.payload.get("prompts")
+        numbered = [index for index in [*self.prompts, *self.cleaned] if index is not None]
+        return self.is_batch and max(
+            len(prompts) if isinstance(prompts, list) else 0, len(self.results or []),
+            *(index + 1 for index in numbered), 0) > 1
 
     @property
     def has_ended(self):
         return self.ended_at is not None
-
-    @property
-    def has_batch_index(self):
-        """Whether its frames say which of a batch they are about."""
-        numbered = [*self.prompts.values(), *self.cleaned.values()]
-        return any(is_numbered(content) for _, content in numbered)
 
     @property
     def results(self):
@@ -294,6 +310,22 @@ class Command:
     def attempted_path(self):
         """The input_path of the attempted removal."""
         return text_in(self.attempted[1], "input_path") if self.attempted else None
+
+
+def _says(frame, content):
+    """Whether the frame says what its type is for: a later one that does not takes nothing back."""
+    match frame["type"]:
+        case "sora.prompt.submitted":
+            return text_in(content, "character") is not None
+        case "sora.video.ready":
+            return text_in(content, "video_url") is not None
+        case "sora.video.downloaded":
+            return first(text_in(content, "file_path"), text_in(content, "video_path")) is not None
+        case "sora.video.cleaned":
+            return first(text_in(content, "output_path"),
+                         text_in(content, "cleaned_path")) is not None
+        case _:
+            return True
 
 
 def _content(text):

@@ -91,17 +91,18 @@ def _row(key, told, now):
     creator = min(told.created, key=lambda command: (command.ended_at, command.id), default=None)
     if opening:
         body = opening["body"][1]
-        opened, platform, account = (opening["emitted_at"], body["platform"],
+        opened, platform, account = (opening["emitted_at"], text_in(body, "platform"),
                                      uuid_of(body["account_id"]))
     elif creator:
         opened = creator.ended_at
-        platform = first(text_in(creator.payload, "platform"), creator.target.get("platform"))
+        platform = first(text_in(creator.payload, "platform"),
+                         text_in(creator.target, "platform"))
         account = first(uuid_in(member(creator.payload, "account_id")),
                         uuid_of(creator.target.get("account_id")))
     else:
         opened = platform = account = None
     named = min(((moment(event), target["platform"]) for event, target in told.named
-                 if target["platform"] is not None), default=(None, None))
+                 if target["platform"]), default=(None, None))
     last = max(told.activity, default=None)
     closed = min(told.closed, default=None)
     started = first(opened, min(told.activity, default=None), closed)

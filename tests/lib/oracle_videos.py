@@ -37,11 +37,17 @@ def items(command):
         found.add(0)
     found.update(index for index, (_, content) in command.cleaned.items()
                  if is_numbered(content))
-    found.update(range(len(results or [])))
+    found.update(index for index in range(len(results or []))
+                 if _is_video(command.result_of(index)))
     if text_in(command.result, "video_path") is not None and text_in(
             command.result, "input_path") is None:
         found.add(0)
-    return sorted(found), command.has_batch_index or results is not None
+    return sorted(found), command.is_batch
+
+
+def _is_video(result):
+    """Whether one of the results of a command that may be any is a video's."""
+    return any(text_in(result, name) is not None for name in ("prompt", "path", "cleaned_path"))
 
 
 def video_id(command, index):
@@ -125,7 +131,7 @@ def _video_row(command, index, batch, cleans):
         "raw_path": raw, "raw_size_bytes": raw_size(command, batch),
         "cleaned_path": cleaned, "cleaned_size_bytes": cleaned_size, "thumbnail_path": None,
         "status": _video_status(command, index, batch, raw, cleaned), "sora_draft_id": None,
-        "metadata": _metadata(command, index, batch), "created_at": time_of(command.created_at),
+        "metadata": _metadata(command, index, batch, raw), "created_at": time_of(command.created_at),
         "placeholder": None,  # as a row is only until its video is known
     }
 
@@ -139,9 +145,10 @@ def _video_status(command, index, batch, raw, cleaned):
     return "FAILED" if command.has_ended else "GENERATING"
 
 
-def _metadata(command, index, batch):
+def _metadata(command, index, batch, raw):
     result = command.result
-    found = {"error": first(text_in(command.result_of(index), "error"), command.error)}
+    error = None if batch and raw is not None else command.error
+    found = {"error": first(text_in(command.result_of(index), "error"), error)}
     if batch:
         found["batch_index"] = index
     else:

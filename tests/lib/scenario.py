@@ -55,6 +55,7 @@ class Rates:
     no_object: float = 0.005  # of each result: JSON all the same
     partial_results: float = 0.10  # of each prompt of a batch: told while it runs
     bad_index: float = 0.01  # of each batch_index: a dead letter
+    no_index: float = 0.05  # of each batch_index: not there
     own_target: float = 0.05  # a frame that has a target and a correlation id of its own
     no_command: float = 0.05  # a frame about no command, for each command
 

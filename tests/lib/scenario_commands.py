@@ -305,7 +305,9 @@ class Command:
             self._frame("selector.missing", {"selector": "#go"}, severity="warn")
         self._step()
         self._frame("action.verified", {"action": "CLICK"}, severity="debug")
-        yield {"status": "SUCCEEDED", "result": {}}
+        found = [{"selector": "#go", "success": self.dice.random() < 0.5}]
+        yield {"status": "SUCCEEDED",
+               "result": {"results": found} if self.dice.random() < 0.5 else {}}
 
     # --- what is sent ------------------------------------------------------------------------
 
@@ -343,7 +345,8 @@ class Command:
             payload = scenario.choose(ODD_JSON + GOOD_JSON)
         event = events.command_submitted(
             self.id, at, type=self.type, payload=payload,
-            idempotency_key=scenario.choose_idempotency_key(self.number),
+            idempotency_key=(scenario.choose_idempotency_key(self.number)
+                             or (None if self.dice.random() < 0.9 else "")),
             correlation_id=(events.id_of(scenario.seed, "correlation", self.number // 3)
                             if scenario.chance(0.5) else None),
             requested_at=at - scenario.between(0, 3 * SECOND) if scenario.chance(0.5) else None,
@@ -379,6 +382,7 @@ class Command:
             status = self.v2_words.get(status, status)
             if status == "FAILED" and scenario.chance(0.5):
                 status = "VERIFICATION_FAILED"
+                error = error if self.dice.random() < 0.7 else None
         result = None if result is None else self._wired(self._odd(result))
         if scenario.chance(self.rates.no_object):
             result = scenario.choose(NO_OBJECTS)
@@ -405,6 +409,9 @@ class Command:
         content = self._wired(self._odd(payload))
         if "batch_index" in payload and scenario.chance(rates.bad_index):
             content["batch_index"] = scenario.choose(ODD_INDICES)
+        elif "batch_index" in payload and self.dice.random() < rates.no_index:
+            content = {name: value for name, value in content.items()
+                       if name not in ("batch_index", "batchIndex")}
         if kind.startswith("sora.video") and scenario.chance(rates.bad_json):
             content = scenario.choose(ODD_JSON)
         cursor = self._odd_cursor()

@@ -68,7 +68,7 @@ def test_a_batch_has_a_video_for_each_prompt():
     found = {row["metadata"]["batch_index"]: row for row in rows("safari_videos", *said)}
     assert [values(found[i], "prompt", "status", "cleaned_path") for i in range(3)] == [
         ("a", "FAILED", None), ("b", "CLEANED", CLEAN), ("c", "FAILED", None)]
-    assert [found[i]["metadata"]["error"] for i in range(3)] == ["e", "why", "why"]
+    assert [found[i]["metadata"].get("error") for i in range(3)] == ["e", None, "why"]
 
 
 def test_results_count_when_the_batch_has_ended_and_may_be_anything():
@@ -112,8 +112,21 @@ def test_an_index_counts_where_a_frame_can_have_one():
               frame("sora.video.cleaned", output_path=CLEAN, batch_index=None))
     assert values(row, "raw_path", "cleaned_path", "metadata") == (RAW, CLEAN, None)
     row = the("safari_videos", frame("sora.prompt.submitted", T, batch_index=0),
-              frame("sora.prompt.submitted", T + 1))  # the last one counts
-    assert row["metadata"] is None
+              frame("sora.prompt.submitted", T + 1))  # which takes nothing back
+    assert row["metadata"] == {"batch_index": 0}
+
+
+def test_a_frame_without_an_index_is_about_the_only_one():
+    said = frame("sora.video.cleaned", input_path=RAW, output_path=CLEAN)
+    one, two = (submitted("sora.batch.clean", {"prompts": ["a", "b"][:count]}) for count in (1, 2))
+    assert the("safari_videos", said, one)["cleaned_path"] == CLEAN
+    assert [row["cleaned_path"] for row in rows("safari_videos", said, two)] == [None, None]
+    assert rows("watermark_removals", said, two) == []
+
+
+def test_what_an_unknown_command_lists_is_a_video_where_it_says_so():
+    ended = status("SUCCEEDED", result={"results": [{"selector": "#a"}, {"prompt": "p"}]})
+    assert the("safari_videos", ended)["metadata"] == {"batch_index": 1}
 
 
 def test_what_is_not_read_may_be_anything():

@@ -132,8 +132,11 @@ Test(command_projector, words_of_the_other_wire)
     v[COMMAND_ERROR] = pj_text("no proof");
     expect("0001|type=unknown|status=QUEUED");
     expect("0002|type=unknown|status=RUNNING");
+    status(4, 1000, NULL, "VERIFICATION_FAILED");
     expect("0003|type=unknown|status=FAILED|payload=null|result=null|target=null|"
            "error_message=no proof");
+    expect("0004|type=unknown|status=FAILED|payload=null|result=null|target=null|"
+           "error_message=VERIFICATION_FAILED");
 }
 
 Test(command_projector, unknown_words_say_nothing)
@@ -172,6 +175,15 @@ Test(command_projector, the_older_command_keeps_the_key)
            "payload={\"prompt\":\"x\"}|result=null|target=null|error_message=null|"
            "idempotency_key=k|");
     refuse("0002|kept_by=00000000-0000-4000-8000-000000000001");
+}
+
+Test(command_projector, an_empty_key_is_none)
+{
+    for (unsigned command = 1; command <= 2; command++)
+        submitted(command, 1000, "");
+    refuse("idempotency_key=|");
+    refuse("idempotency_key=\n");
+    refuse("kept_by=");
 }
 
 Test(command_projector, of_two_as_old_the_smaller_id_keeps_it)

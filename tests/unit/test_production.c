@@ -95,6 +95,14 @@ Test(production, without_a_submission_there_is_what_was_made)
     safari_status(&s, 1, 1000, "SUCCEEDED", "{\"results\":[{\"path\":\"/r\"}]}", NULL);
     safari_expect(&s, "raw_path=/r|raw_size_bytes=null|cleaned_path=null|cleaned_size_bytes=null|"
                       "status=DOWNLOADED|metadata={\"batch_index\":0}|");
+    again();
+    safari_status(&s, 1, 1000, "FAILED", "{\"results\":[{\"prompt\":\"p\",\"success\":false}]}",
+                  NULL);
+    safari_expect(&s, "status=FAILED|metadata={\"batch_index\":0}|");
+    again();
+    safari_status(&s, 1, 1000, "SUCCEEDED",
+                  "{\"results\":[{\"selector\":\"#a\",\"success\":true},{\"path\":\"\"}]}", NULL);
+    expect_nothing();
 }
 
 Test(production, other_commands_make_no_videos_whatever_their_payload)
@@ -162,6 +170,41 @@ Test(production, what_is_said_of_an_index_is_its_own)
                       "status=DOWNLOADED|metadata={\"batch_index\":1}|");
 }
 
+/* Which of several it is about, nobody can tell; of one, everybody. */
+Test(production, a_frame_without_an_index_is_about_the_only_one)
+{
+    frame(1100, "sora.prompt.submitted", "{\"character\":\"c\"}");
+    frame(1200, "sora.video.cleaned", "{\"input_path\":\"/r\",\"output_path\":\"/c\"}");
+    safari_expect(&s, "character=c|duration=null|aspect_ratio=null|raw_path=/r|"
+                      "raw_size_bytes=null|cleaned_path=/c|");
+    safari_submitted(&s, 1, 1000, "sora.batch.clean", "{\"prompts\":[\"a\"]}");
+    safari_expect(&s, "prompt=a|character=c|duration=null|aspect_ratio=null|raw_path=/r|"
+                      "raw_size_bytes=null|cleaned_path=/c|");
+    frame(1050, "sora.video.cleaned", "{\"batch_index\":0,\"output_path\":\"/0\"}");
+    safari_expect(&s, "raw_path=null|raw_size_bytes=null|cleaned_path=/0|");
+    safari_status(&s, 1, 1300, "SUCCEEDED", "{\"results\":[{},{\"path\":\"/1\"}]}", NULL);
+    safari_expect(&s, "prompt=a|character=null|duration=null|aspect_ratio=null|raw_path=null|"
+                      "raw_size_bytes=null|cleaned_path=/0|");
+    safari_expect(&s, "prompt=null|character=null|duration=null|aspect_ratio=null|raw_path=/1|"
+                      "raw_size_bytes=null|cleaned_path=null|");
+}
+
+Test(production, a_later_frame_that_says_nothing_takes_nothing_back)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean", "{}");
+    frame(1100, "sora.prompt.submitted", "{\"character\":\"c\"}");
+    frame(1200, "sora.prompt.submitted", "{\"character\":\"\"}");
+    frame(1300, "sora.video.ready", "{\"video_url\":\"u\"}");
+    frame(1400, "sora.video.ready", "{}");
+    frame(1500, "sora.video.downloaded", "{\"file_path\":\"/r\",\"file_size\":3}");
+    frame(1600, "sora.video.downloaded", "{\"file_size\":4}");
+    frame(1700, "sora.video.cleaned", "{\"output_path\":\"/c\",\"file_size\":2}");
+    frame(1800, "sora.video.cleaned", "{\"input_path\":\"/odd\",\"file_size\":5}");
+    safari_expect(&s, "character=c|duration=null|aspect_ratio=null|raw_path=/r|raw_size_bytes=3|"
+                      "cleaned_path=/c|cleaned_size_bytes=2|status=CLEANED|"
+                      "metadata={\"video_url\":\"u\"}|");
+}
+
 Test(production, a_batch_has_the_prompts_of_its_list)
 {
     safari_submitted(&s, 1, 1000, "sora.batch", "{\"prompt\":\"odd\",\"prompts\":[\"a\",7]}");
@@ -185,6 +228,14 @@ Test(production, an_error_is_that_of_the_index_then_of_the_command)
     safari_submitted(&s, 1, 1000, "sora.batch", "{\"prompts\":[\"a\",\"b\"]}");
     safari_status(&s, 1, 1800, "FAILED", "{\"results\":[{\"error\":\"own\"}]}", "why");
     safari_expect(&s, "status=FAILED|metadata={\"batch_index\":0,\"error\":\"own\"}|");
+    safari_expect(&s, "status=FAILED|metadata={\"batch_index\":1,\"error\":\"why\"}|");
+}
+
+Test(production, what_ended_a_batch_is_no_error_of_what_was_done)
+{
+    safari_submitted(&s, 1, 1000, "sora.batch", "{\"prompts\":[\"a\",\"b\"]}");
+    safari_status(&s, 1, 1800, "FAILED", "{\"results\":[{\"path\":\"/r\"}]}", "why");
+    safari_expect(&s, "status=DOWNLOADED|metadata={\"batch_index\":0}|");
     safari_expect(&s, "status=FAILED|metadata={\"batch_index\":1,\"error\":\"why\"}|");
 }
 

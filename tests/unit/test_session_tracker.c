@@ -42,6 +42,20 @@ Test(session_tracker, known_by_activity_alone)
                       "started_at=2000000|");
 }
 
+Test(session_tracker, an_empty_platform_is_none)
+{
+    struct pj_value *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
+    v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+    v[TELEMETRY_TARGET_PLATFORM] = pj_text("");
+    safari_expect(&s, "platform=unknown|");
+    safari_session_opened(&s, 7, 1000, "");
+    safari_expect(&s, "platform=unknown|");
+    v = safari_telemetry(&s, 1, 3000, "rate.limited", "{}");
+    v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+    v[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
+    safari_expect(&s, "platform=x|");
+}
+
 Test(session_tracker, the_lifecycle_of_its_commands_is_activity)
 {
     safari_session_opened(&s, 7, 1000, "sora");

@@ -272,6 +272,23 @@ Test(video_catalog, a_clean_reads_what_its_attempt_names)
     safari_expect(&s, "raw_path=/raw|raw_size_bytes=null|cleaned_path=/clean|");
 }
 
+Test(video_catalog, an_empty_text_is_none)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate.clean",
+                     "{\"prompt\":\"x\",\"character\":\"\",\"duration\":\"\"}");
+    safari_telemetry(&s, 1, 1100, "sora.prompt.submitted", "{\"character\":\"isaiah\"}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\",\"clean_error\":\"\"}", "");
+    safari_expect(&s, "character=isaiah|duration=null|");
+    safari_expect(&s, "status=DOWNLOADED|metadata=null|");
+}
+
+Test(video_catalog, a_duration_is_the_number_that_was_sent)
+{
+    safari_submitted(&s, 1, 1000, "sora.generate", "{}");
+    safari_status(&s, 1, 2000, "SUCCEEDED", "{\"duration_ms\":1234.56}", NULL);
+    safari_expect(&s, "metadata={\"duration_ms\":1234.56}|");
+}
+
 Test(video_catalog, an_empty_path_is_none)
 {
     safari_submitted(&s, 1, 1000, "sora.generate.clean", "{\"prompt\":\"\"}");

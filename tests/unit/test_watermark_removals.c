@@ -165,6 +165,24 @@ Test(watermark_removals, a_batch_makes_one_for_each_index_that_was_tried)
     safari_expect(&s, "attempts=3|succeeded=1|failed=1|");
 }
 
+Test(watermark_removals, a_frame_without_an_index_is_none_of_several)
+{
+    safari_submitted(&s, 1, 1000, "sora.batch.clean", "{\"prompts\":[\"a\",\"b\"]}");
+    frame(1100, "sora.video.cleaned", "{\"input_path\":\"/1\",\"output_path\":\"/c\"}");
+    safari_refuse(&s, "watermark_");
+    safari_status(&s, 1, 1300, "SUCCEEDED",
+                  "{\"results\":[{\"success\":false,\"error\":\"e\"},"
+                  "{\"path\":\"/1\",\"cleaned_path\":\"/c\"}]}",
+                  NULL);
+    safari_expect(&s, "attempts=1|succeeded=1|failed=0|");
+}
+
+Test(watermark_removals, an_empty_method_is_none)
+{
+    safari_submitted(&s, 1, 1000, "sora.clean", "{\"input_path\":\"/r\",\"method\":\"\"}");
+    safari_expect(&s, "method=lama|");
+}
+
 Test(watermark_removals, an_attempt_is_none_of_a_batch)
 {
     safari_submitted(&s, 1, 1000, "sora.batch.clean", "{\"prompts\":[\"a\"]}");
