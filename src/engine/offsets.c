@@ -397,9 +397,11 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
 {
     struct pj_value number = pj_bigint(record->partition->number);
     struct pj_value offset = pj_bigint(record->offset);
-    struct pj_value timestamp = pj_timestamp(record->timestamp_ms * 1000);
+    struct pj_value timestamp = pj_timestamp(0);
     struct pj_value schema = pj_bigint(schema_id);
-    timestamp.present = record->timestamp_ms >= 0;
+    /* A producer may set any number. */
+    timestamp.present = record->timestamp_ms >= 0 &&
+                        !__builtin_mul_overflow(record->timestamp_ms, 1000, &timestamp.integer);
     schema.present = schema_id >= 0;
     bool rebuilt = identity->rebuilt_group != NULL;
     char *headers = pj_record_headers(record);

@@ -247,6 +247,19 @@ def test_a_bad_record_is_a_dead_letter_once(world):
     assert world.status()[other]["open_dead_letters"] == 1
 
 
+def test_a_timestamp_of_no_time(world):
+    """Such as nanoseconds where milliseconds belong: the letter is written without it."""
+    kafka.new_topics(COMMANDS, partitions=1,
+                     config={"message.timestamp.after.max.ms": str(2**63 - 1)})
+    kafka.produce([kafka.Record(COMMANDS, b"key", b"garbage", timestamp, 0)
+                   for timestamp in (9_300_000_000_000_000, 2**63 - 1, START // 1000)])
+    world.publish([good(COMMANDS, 1)])
+    world.catch_up(PROJECTOR)
+    assert [letter["record_timestamp"] is None for letter in world.letters()] == [
+        True, True, False]
+    assert world.count("safari_commands") == 1
+
+
 def test_two_bad_events_of_one_command_leave_its_good_ones(world):
     """The bad ones are told from the good ones even where all of them make one row."""
     command = events.id_of("one command")
