@@ -15,19 +15,22 @@ static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
 
 /* What keeps exactly-once is not the operator's to change. */
 static const char *const fixed[][2] = {
-    {"enable.auto.commit", "false"},
-    {"enable.auto.offset.store", "false"},
-    {"auto.offset.reset", "error"},
-    {"enable.partition.eof", "true"},
+    {"enable.auto.commit", "false"},       {"enable.auto.offset.store", "false"},
+    {"auto.offset.reset", "error"},        {"enable.partition.eof", "true"},
+    {"isolation.level", "read_committed"},
 };
 
 /* Memory at full load is bounded by the queue; the rest keeps latency low. */
 static const char *const defaults[][2] = {
-    {"isolation.level", "read_committed"}, {"partition.assignment.strategy", "cooperative-sticky"},
-    {"allow.auto.create.topics", "false"}, {"session.timeout.ms", "10000"},
-    {"heartbeat.interval.ms", "2000"},     {"fetch.wait.max.ms", "250"},
-    {"queued.min.messages", "20000"},      {"queued.max.messages.kbytes", "4096"},
-    {"fetch.message.max.bytes", "131072"}, {"reconnect.backoff.max.ms", "2000"},
+    {"partition.assignment.strategy", "cooperative-sticky"},
+    {"allow.auto.create.topics", "false"},
+    {"session.timeout.ms", "10000"},
+    {"heartbeat.interval.ms", "2000"},
+    {"fetch.wait.max.ms", "250"},
+    {"queued.min.messages", "20000"},
+    {"queued.max.messages.kbytes", "4096"},
+    {"fetch.message.max.bytes", "131072"},
+    {"reconnect.backoff.max.ms", "2000"},
     {"log.connection.close", "false"},
 };
 

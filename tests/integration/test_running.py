@@ -221,6 +221,7 @@ def test_missing_tables(world, name):
     ([], {"POSTGRES_DSN": None}, "PROJECTIONIST_POSTGRES_DSN"),
     (["--kafka.no.such.property=1"], {}, "no.such.property"),
     (["--kafka.auto.offset.reset=earliest"], {}, "auto.offset.reset"),
+    (["--kafka.isolation.level=read_uncommitted"], {}, "isolation.level"),
     (["--kafka.enable.auto.commit=true"], {}, "enable.auto.commit"),
     (["--kafka.group.id=mine"], {}, "--group"),
     (["--kafka.session.timeout.ms=soon"], {}, "session.timeout.ms"),
