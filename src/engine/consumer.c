@@ -145,6 +145,17 @@ static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *m
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
         consumer->lost_position = true;
         break;
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+        /* librdkafka goes on behind what it cannot read, and so would our offset. */
+        consumer->fatal = true;
+        pj_error_set(
+            &consumer->fatal_error, PJ_FATAL,
+            "%s [%d] cannot be read at the offset %lld: %s; mend it in Kafka, or pass over "
+            "it with `projectionist offsets set`",
+            topic != NULL ? topic : "a topic", message->partition, (long long)message->offset,
+            rd_kafka_message_errstr(message));
+        return;
     default:
         break;
     }

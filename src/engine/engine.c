@@ -202,6 +202,15 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
     }
 }
 
+void pj_engine_recovered(struct pj_engine *engine)
+{
+    /* A takeover that fails has a reason of its own, and says itself when it is over. */
+    if (engine->failures == 0 || pj_consumer_rebalance(engine->consumer)->kind != PJ_REBALANCE_NONE)
+        return;
+    engine->failures = 0;
+    pj_engine_set_ready(engine, NULL);
+}
+
 /* --- the loop -------------------------------------------------------------------------------- */
 
 static void show_lag(struct pj_engine *engine)

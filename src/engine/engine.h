@@ -157,6 +157,8 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error) PJ_MUST_
 /* Waits, longer with every failure, paused but polling; carries out revocations. */
 int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why,
                        struct pj_error *error) PJ_MUST_CHECK;
+/* After an answer of Postgres: what waited for a server waits no longer. */
+void pj_engine_recovered(struct pj_engine *engine);
 bool pj_engine_stopping(const struct pj_engine *engine);
 /* What /readyz says: why not, or NULL for ready. */
 void pj_engine_set_ready(struct pj_engine *engine, const char *reason);

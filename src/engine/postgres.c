@@ -505,10 +505,16 @@ static int leave_pipeline(struct pj_postgres *postgres, struct pj_error *error)
 
 static const struct pj_statement begin_statement = {.name = "pj_begin", .sql = "BEGIN"};
 static const struct pj_statement commit_statement = {.name = "pj_commit", .sql = "COMMIT"};
+static const struct pj_statement settle_statement = {.name = "pj_settle", .sql = "SELECT"};
 
 int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error)
 {
     return pj_postgres_queue(postgres, &begin_statement, NULL, error);
+}
+
+int pj_postgres_settle(struct pj_postgres *postgres, struct pj_error *error)
+{
+    return pj_postgres_run(postgres, &settle_statement, NULL, NULL, error);
 }
 
 int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error)

@@ -55,7 +55,6 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
            "records were removed by retention before they were read",
            pj_f_str("topic", partition->topic), pj_f_int("partition", partition->number),
            pj_f_int("from_offset", partition->next_offset), pj_f_int("to_offset", partition->low));
-    (*gaps)++;
     if (engine->shadow != NULL)
         return pj_error_fatal(error, PJ_EXIT_GAP,
                               "retention removed the offsets %lld to %lld of %s [%d] while they "
@@ -69,8 +68,12 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
             "go on without them with --accept-gap, and publish them again if a recording has them",
             partition->topic, partition->number, (long long)partition->next_offset,
             (long long)partition->low - 1);
-    if (pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
+    if ((*gaps == 0 && pj_postgres_begin(engine->postgres, error) != 0) ||
+        pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
                               error) != 0)
+        return -1;
+    /* The pipeline is bounded. */
+    if (++*gaps % 64 == 0 && pj_postgres_settle(engine->postgres, error) != 0)
         return -1;
     partition->next_offset = partition->low;
     return 0;

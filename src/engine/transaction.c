@@ -89,9 +89,6 @@ struct outcome {
     struct pj_written written;
 };
 
-/* Told apart from others by its address, so it is not made anew for each transaction. */
-static const struct pj_statement settle_statement = {.name = "pj_settle", .sql = "SELECT"};
-
 static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, size_t from,
                               size_t to, struct outcome *outcome, struct pj_error *error)
 {
@@ -104,8 +101,7 @@ static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, 
                                    item->reason, engine->work, error) != 0)
             return -1;
         /* The pipeline is bounded: a flood of bad records is settled piece by piece. */
-        if (++outcome->dead_letters % 64 == 0 &&
-            pj_postgres_run(engine->postgres, &settle_statement, NULL, NULL, error) != 0)
+        if (++outcome->dead_letters % 64 == 0 && pj_postgres_settle(engine->postgres, error) != 0)
             return -1;
     }
     return 0;
@@ -117,10 +113,8 @@ static void committed(struct pj_engine *engine, const struct pj_advance *advance
         if (advances[i].next_offset > advances[i].partition->next_offset)
             advances[i].partition->next_offset = advances[i].next_offset;
     }
-    if (engine->failures > 0)
-        pj_engine_set_ready(engine, NULL);
+    pj_engine_recovered(engine);
     engine->fences = 0;
-    engine->failures = 0;
     engine->sweep_due = pj_writer_timed(engine->writer);
     pj_metric_add(engine->numbers.batches, 1);
     pj_metric_set(engine->numbers.last_commit, pj_clock_wall_ms() / 1000);
@@ -426,9 +420,12 @@ static int try_check(struct pj_engine *engine, struct pj_error *error)
     }
     if (count == 0)
         return 0;
-    if (pj_engine_connect(engine, error) != 0)
+    if (pj_engine_connect(engine, error) != 0 ||
+        pj_offsets_check(engine->postgres, &engine->identity, ours, count, engine->work, error) !=
+            0)
         return -1;
-    return pj_offsets_check(engine->postgres, &engine->identity, ours, count, engine->work, error);
+    pj_engine_recovered(engine); /* where nothing comes, no commit tells */
+    return 0;
 }
 
 int pj_engine_check_ownership(struct pj_engine *engine, struct pj_error *error)
@@ -476,7 +473,7 @@ int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error)
     struct outcome outcome = {0};
     if (try_sweep(engine, &outcome, error) == 0) {
         engine->sweep_due = outcome.due > 0;
-        engine->failures = 0;
+        pj_engine_recovered(engine);
         return 0;
     }
     struct pj_writer_tries tries = {0};

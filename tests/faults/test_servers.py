@@ -2,11 +2,14 @@
 """Servers that go away in the middle of a stream, or are not there when a consumer starts."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import stream as streams
-from lib import avro, events, kafka, librdkafka, registry
-from world import away
+from lib import avro, database, events, kafka, librdkafka, registry
+from lib.world import new_topics
+from world import PARTITIONS, away
 
 STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
 
@@ -51,6 +54,45 @@ def test_postgres_goes_away(world):
     until_ready(world, *consumers, *late)
     assert pids(consumers) == before
     world.assert_as_if_undisturbed(stream)
+
+
+def test_an_idle_consumer_is_ready_again(world):
+    """Nothing comes that it could commit, and yet it knows that Postgres is back."""
+    world.publish(streams.of_commands(5, seed=50))
+    consumers = world.start_all(1)
+    world.until_caught_up()
+    until_ready(world, *consumers)
+    for consumer in consumers:
+        with world.connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                               "WHERE application_name LIKE %s", [f"%:{consumer.pid}"])
+        world.until_logged(consumer, "waiting for a server")
+    until_ready(world, *consumers)
+
+
+def test_a_record_that_kafka_has_damaged_is_not_passed_over(world):
+    """librdkafka goes on behind what it cannot read."""
+    stream = streams.of_commands(5, seed=49)
+    world.publish(stream)
+    mark = b"a word that is in one record only"
+    place = 3
+    kafka.produce([kafka.Record(events.COMMANDS, mark, mark, None, place)])
+    end = kafka.end_offsets(events.COMMANDS)[events.COMMANDS, place]
+    kafka.produce([kafka.Record(events.COMMANDS, b"the next", b"garbage", None, place)])
+    folder = Path(os.environ["PROJECTIONIST_CLUSTER_DIR"])
+    segment, = (file for file in folder.rglob(f"{events.COMMANDS}-{place}/*.log")
+                if mark in file.read_bytes())
+    with open(segment, "r+b") as file:
+        file.seek(segment.read_bytes().index(mark))
+        file.write(b"A")
+    consumer = world.start("command-projector", "--kafka.check.crcs=true")
+    assert consumer.wait_for_end() == 1
+    assert consumer.logged(f"{events.COMMANDS} [{place}] cannot be read at the offset {end - 1}")
+    with world.connect() as connection:
+        assert database.value(connection, "SELECT max(next_offset) FROM "
+                              "projectionist.consumer_offsets WHERE partition = %s",
+                              [place]) in (None, *range(end))
+    new_topics(PARTITIONS)  # nothing of it is left for whoever looks at the tables afterwards
 
 
 def test_kafka_goes_away(world):

@@ -52,6 +52,24 @@ def test_records_that_were_removed_before_they_were_read(world):
     world.catch_up(PROJECTOR)  # without the flag again: what was accepted once stays accepted
 
 
+def test_gaps_of_very_many_partitions(world):
+    """All are accepted at once, however many statements that takes."""
+    count = 260  # more than one pipeline takes
+    kafka.new_topics(COMMANDS, partitions=count)
+    everywhere = [world.record(submitted(number), number) for number in range(count)]
+    kafka.produce(everywhere)
+    world.catch_up(PROJECTOR)
+    kafka.produce(everywhere * 2)
+    admin = kafka.admin()
+    places = [confluent_kafka.TopicPartition(COMMANDS, number, 2) for number in range(count)]
+    for future in admin.delete_records(places).values():
+        future.result(30)
+    assert stopped(world, 3, "--until-caught-up")
+    world.start(PROJECTOR, "--until-caught-up", "--accept-gap").wait()
+    assert world.value("SELECT count(*) FROM projectionist.gaps") == count
+    assert world.count("safari_commands") == count
+
+
 def test_records_removed_before_a_group_began_are_no_gap(world):
     publish(world, range(10))
     remove_up_to(4)
