@@ -12,18 +12,12 @@ enum { IDLE_IN_TRANSACTION_MS = 60000, DROPS_MOST = 2 };
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
+/*
+ * Goes with the connection, and so with the process: soon, even where that waits for a lock or
+ * compares tables. (Before Postgres 14 it ends when it has its answer.)
+ */
+static int take_lock(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    if (rebuild->control != NULL && !pj_postgres_broken(rebuild->control))
-        return 0;
-    pj_postgres_close(rebuild->control);
-    rebuild->control = NULL;
-    if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
-        return -1;
-    /*
-     * Goes with the connection, and so with the process: soon, even where that waits for a lock or
-     * compares tables. (Before Postgres 14 it ends when it has its answer.)
-     */
     const char *parameters[] = {rebuild->schema};
     struct pj_result *result;
     if (pj_postgres_query(rebuild->control,
@@ -43,6 +37,22 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
     return pj_error_fatal(error, PJ_EXIT_FENCED, "another process %s %s at the moment",
                           rebuild->settings->verify ? "verifies" : "rebuilds",
                           rebuild->settings->projection->name);
+}
+
+int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    if (rebuild->control != NULL && !pj_postgres_broken(rebuild->control))
+        return 0;
+    pj_postgres_close(rebuild->control);
+    rebuild->control = NULL;
+    if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
+        return -1;
+    if (take_lock(rebuild, error) == 0)
+        return 0;
+    /* Whoever finds it open takes it for ours. */
+    pj_postgres_close(rebuild->control);
+    rebuild->control = NULL;
+    return -1;
 }
 
 static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)

@@ -33,6 +33,15 @@ struct pj_writer {
 
 static const uint32_t ensure_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
 
+/* Several tables may have one kind of parent. */
+static struct ensure *find_ensure(const struct pj_writer *writer, const struct pj_parent *parent)
+{
+    struct ensure *ensure = writer->ensures;
+    while (ensure != NULL && strcmp(ensure->function, parent->ensure) != 0)
+        ensure = ensure->next;
+    return ensure;
+}
+
 struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema)
 {
     struct pj_writer *writer = calloc(1, sizeof *writer);
@@ -46,7 +55,12 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
     for (size_t t = 0; schema == NULL && t < projection->table_count; t++) {
         const struct pj_parent *parent = projection->tables[t]->parents;
         for (; parent != NULL && parent->ensure != NULL; parent++) {
-            struct ensure *ensure = pj_arena_alloc(arena, sizeof *ensure);
+            struct ensure *ensure = find_ensure(writer, parent);
+            if (ensure == NULL) {
+                ensure = pj_arena_alloc(arena, sizeof *ensure);
+                ensure->next = writer->ensures;
+                writer->ensures = ensure;
+            }
             ensure->function = parent->ensure;
             ensure->statement = (struct pj_statement){
                 .name = pj_arena_printf(arena, "pj_%s", parent->ensure),
@@ -62,8 +76,6 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
                     .parameter_count = 1,
                     .types = ensure_types,
                 };
-            ensure->next = writer->ensures;
-            writer->ensures = ensure;
         }
     }
     return writer;
@@ -275,14 +287,6 @@ static void remember_settled(struct pj_writer *writer, const char *array, int le
         const uint8_t *key = (const uint8_t *)array + at + 4;
         memcpy(writer->settled[settled_slot(key)], key, 16);
     }
-}
-
-static struct ensure *find_ensure(const struct pj_writer *writer, const struct pj_parent *parent)
-{
-    struct ensure *ensure = writer->ensures;
-    while (ensure->function != parent->ensure)
-        ensure = ensure->next;
-    return ensure;
 }
 
 static int ensure_parents(struct pj_writer *writer, struct pj_postgres *postgres,
