@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import stream as streams
 from lib import avro, database, events, kafka, librdkafka, registry
-from lib.world import new_topics
-from world import PARTITIONS, away
+from world import away
 
 STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
 
@@ -70,6 +69,7 @@ def test_an_idle_consumer_is_ready_again(world):
     until_ready(world, *consumers)
 
 
+@pytest.mark.changes_tables
 def test_a_record_that_kafka_has_damaged_is_not_passed_over(world):
     """librdkafka goes on behind what it cannot read."""
     stream = streams.of_commands(5, seed=49)
@@ -92,7 +92,6 @@ def test_a_record_that_kafka_has_damaged_is_not_passed_over(world):
         assert database.value(connection, "SELECT max(next_offset) FROM "
                               "projectionist.consumer_offsets WHERE partition = %s",
                               [place]) in (None, *range(end))
-    new_topics(PARTITIONS)  # nothing of it is left for whoever looks at the tables afterwards
 
 
 def test_kafka_goes_away(world):
