@@ -447,3 +447,17 @@ def test_the_enriched_view_replays_by_two_integers_and_knows_the_command(connect
     assert found[0][1:] == (9, None, False, None)
     assert {row[0] for row in found[4:]} == set(cursors[4:])
     assert all(row[1] is None for row in found[4:])
+
+
+@pytest.mark.parametrize("own, shown", [
+    (None, {"platform": "sora"}),
+    ('{"platform": null, "session_id": null}', {"platform": "sora"}),
+    ('{"platform": "x", "session_id": null}', {"platform": "x", "session_id": None}),
+])
+def test_the_enriched_view_shows_the_target_that_names_something(connection, own, shown):
+    command = "11111111-1111-1111-1111-111111111111"
+    connection.execute("INSERT INTO safari_commands (command_id, type, target) "
+                       """VALUES (%s, 'sora.poll', '{"platform": "sora"}')""", (command,))
+    connection.execute("INSERT INTO safari_events (command_id, type, target, emitted_at) "
+                       "VALUES (%s, 'x', %s, now())", (command, own))
+    assert connection.execute("SELECT target FROM safari_events_enriched").fetchall() == [(shown,)]
