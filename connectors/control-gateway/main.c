@@ -37,6 +37,7 @@ static const struct pj_option options[] = {
     {.name = "gateway-id",
      .kind = PJ_OPTION_STRING,
      .offset = AT(id),
+     .filled = true,
      .fallback = "default",
      .argument = "NAME",
      .help = "Of the gateways with one id only the newest works; those before it end. Give another "

@@ -45,6 +45,7 @@ struct pj_option {
     const char *argument; /* its name in the help, such as "URL"; NULL for a bool */
     const char *help;     /* a sentence or two, no newline */
     int64_t least, most;  /* both 0: no bounds */
+    bool filled;          /* a string that is given must not be empty */
     const char *choices;
 };
 

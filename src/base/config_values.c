@@ -151,6 +151,10 @@ int pj_config_store(const struct pj_option *option, void *settings, const char *
             return choice_error(option, source, text, error);
         break;
     case PJ_OPTION_STRING:
+        if (option->filled && *text == '\0')
+            return pj_error_fatal(error, PJ_EXIT_USAGE,
+                                  "%s: must not be empty; leave it out for the default", source);
+        break;
     case PJ_OPTION_SECRET:
         break;
     }

@@ -352,6 +352,7 @@ static const struct pj_option options[] = {
      .letter = 'g',
      .kind = PJ_OPTION_STRING,
      .offset = offsetof(struct settings, group),
+     .filled = true,
      .argument = "NAME",
      .help = "The consumer group; the default is the consumer's name."},
     {.name = "to",

@@ -35,6 +35,7 @@ struct pj_rebuild_options {
          .letter = 'g',                                                                            \
          .kind = PJ_OPTION_STRING,                                                                 \
          .offset = offsetof(struct pj_rebuild_options, group),                                     \
+         .filled = true,                                                                           \
          .argument = "NAME",                                                                       \
          .help = "The consumer group that keeps the tables; the default is the projection's "      \
                  "name."},                                                                         \

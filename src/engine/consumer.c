@@ -94,6 +94,11 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
     conf = NULL; /* now librdkafka's */
     rd_kafka_poll_set_consumer(consumer->kafka);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->kafka);
+    if (consumer->queue == NULL) {
+        pj_error_fatal(error, PJ_EXIT_USAGE, "Kafka: '%.200s' cannot be a consumer's group",
+                       settings->group);
+        goto fail;
+    }
     consumer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (consumer->event_fd < 0) {
         pj_error_set(error, PJ_FATAL, "no event descriptor can be had: %m");

@@ -8,6 +8,7 @@ const struct pj_option pj_consumer_options[] = {
      .letter = 'g',
      .kind = PJ_OPTION_STRING,
      .offset = AT(group),
+     .filled = true,
      .argument = "NAME",
      .help = "Consumer group: its members share the partitions, its offsets are its own. The "
              "default is the consumer's name."},
@@ -33,6 +34,7 @@ const struct pj_option pj_consumer_options[] = {
     {.name = "instance",
      .kind = PJ_OPTION_STRING,
      .offset = AT(instance),
+     .filled = true,
      .argument = "NAME",
      .help = "The name of this replica as the owner of partitions in status and logs. The default "
              "is HOST:PID."},

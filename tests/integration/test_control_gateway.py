@@ -13,7 +13,7 @@ import uuid
 import pytest
 from confluent_kafka import Producer
 from lib import gateway as gateway_lib
-from lib import bridge, kafka
+from lib import bridge, consumers, kafka
 from lib.automation_service import AutomationService
 from lib.database import wait_until
 from lib.kafka_proxy import KafkaProxy
@@ -870,6 +870,12 @@ def test_missing_topic_is_named(gateways, service):
     program = gateways.start()
     program.wait(1)
     program.wait_for_log(f"no topic {KEYS}; 'projectionist topics create'")
+
+
+def test_an_empty_id_is_refused():
+    refused = consumers.run(gateway_lib.PROGRAM, "--gateway-id", "")
+    assert refused.returncode == 2
+    assert "--gateway-id: must not be empty" in refused.stderr
 
 
 @pytest.mark.parametrize("variables, reason", [

@@ -214,6 +214,8 @@ def test_missing_tables(world, name):
     (["--lock-timeout", "soon"], {}, "duration"),
     (["--log-level", "loud"], {}, "debug, info, warn, error"),
     (["--group"], {}, "--group"),
+    (["--group", ""], {}, "--group: must not be empty"),
+    (["--instance="], {}, "--instance: must not be empty"),
     (["--config", "/nowhere/at-all"], {}, "/nowhere/at-all"),
     ([], {"BATCH_RECORDS": "many"}, "PROJECTIONIST_BATCH_RECORDS"),
     ([], {"METRICS_ADDRESS": "nowhere"}, "nowhere"),

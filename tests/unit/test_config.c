@@ -25,6 +25,7 @@ static const struct pj_option options[] = {
      .letter = 'g',
      .kind = PJ_OPTION_STRING,
      OFFSET(group),
+     .filled = true,
      .argument = "NAME",
      .help = "The consumer group."},
     {.name = "log-format",
@@ -255,6 +256,22 @@ Test(config, values_are_checked_and_named_by_their_source)
     REFUSE("--dry-run: must be true or false, not 'maybe'", "--dry-run=maybe");
     setenv("PROJECTIONIST_LOG_FORMAT", "xml", 1);
     REFUSE("PROJECTIONIST_LOG_FORMAT: must be one of logfmt, json, not 'xml'");
+}
+
+Test(config, a_name_that_must_not_be_empty_is_refused_where_it_is_from)
+{
+    char sentence[256];
+    REFUSE("--group: must not be empty; leave it out for the default", "--group=");
+    REFUSE("-g: must not be empty; leave it out for the default", "-g", "");
+    write_file("group =\n");
+    snprintf(sentence, sizeof sentence,
+             "%s:1: group: must not be empty; leave it out for the default", file_path);
+    REFUSE(sentence, "--config", file_path);
+    setenv("PROJECTIONIST_GROUP", "", 1);
+    ACCEPT();
+    cr_assert_null(settings.group, "an empty variable is not set");
+    pj_config_free(&config);
+    ACCEPT("--postgres-dsn=");
 }
 
 Test(config, parse_durations_and_sizes)
