@@ -220,12 +220,12 @@ static int turn(struct pj_transfer *transfer, struct pj_error *error)
         }
     }
     if (transfer->is_done)
-        return transfer->result == CURLE_OK ? 0 : pj_upstream_failure(transfer->result, error);
+        return pj_upstream_end(transfer->upstream, transfer->result, error);
     if (transfer->out_length != out_before || transfer->in_length != in_before ||
         transfer->has_answer != had_answer)
         return 0;
     if (pj_clock_monotonic_ms() - transfer->activity_ms > transfer->upstream->timeout_ms)
-        return pj_upstream_failure(CURLE_OPERATION_TIMEDOUT, error);
+        return pj_upstream_end(transfer->upstream, CURLE_OPERATION_TIMEDOUT, error);
     curl_multi_poll(transfer->multi, NULL, 0, POLL_MS, NULL);
     return 0;
 }
@@ -299,7 +299,7 @@ int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
         go_on(transfer, &transfer->is_receiving_paused);
     }
     if (transfer->in_length == 0)
-        return transfer->result == CURLE_OK ? 0 : pj_upstream_failure(transfer->result, error);
+        return pj_upstream_end(transfer->upstream, transfer->result, error);
     size_t length = transfer->in_length < size ? transfer->in_length : size;
     memcpy(data, transfer->in + transfer->in_start, length);
     transfer->in_start += length;

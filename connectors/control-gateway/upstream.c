@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
 #include "control-gateway/upstream_internal.h"
 
 #include <stdlib.h>
@@ -166,15 +167,34 @@ struct curl_slist *pj_upstream_authorize(const struct pj_upstream *upstream,
     return longer;
 }
 
-int pj_upstream_failure(CURLcode code, struct pj_error *error)
+static bool is_no_connection(CURLcode code)
+{
+    return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+           code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR;
+}
+
+static int failure(const struct pj_upstream *upstream, CURLcode code, struct pj_error *error)
 {
     if (code == CURLE_OPERATION_TIMEDOUT)
-        return pj_error_set(error, PJ_RETRY, "the automation service does not answer in time");
-    if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
-        return pj_error_set(error, PJ_RETRY, "the automation service cannot be reached (%s)",
-                            curl_easy_strerror(code));
-    return pj_error_set(error, PJ_RETRY, "the automation service broke off (%s)",
+        return pj_error_set(error, PJ_RETRY,
+                            "the automation service at %.300s does not answer in time",
+                            upstream->url);
+    return pj_error_set(error, PJ_RETRY, "the automation service at %.300s %s (%s)", upstream->url,
+                        is_no_connection(code) ? "cannot be reached" : "broke off",
                         curl_easy_strerror(code));
+}
+
+int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error)
+{
+    /* A connection that broke off tells nothing of the service: the next request will. */
+    bool is_away = is_no_connection(code) || code == CURLE_OPERATION_TIMEDOUT;
+    if (code != CURLE_OK)
+        (void)failure(upstream, code, error);
+    if (is_away && !atomic_exchange(&upstream->is_away, true))
+        pj_log(PJ_WARN, "the automation service is away", pj_f_str("reason", error->message));
+    if (code == CURLE_OK && atomic_exchange(&upstream->is_away, false))
+        pj_log(PJ_INFO, "the automation service is back", pj_f_str("url", upstream->url));
+    return code == CURLE_OK ? 0 : -1;
 }
 
 /* --- calls ----------------------------------------------------------------------------------- */
@@ -228,12 +248,13 @@ static size_t receive(char *data, size_t size, size_t count, void *context)
     return length;
 }
 
-static enum pj_call_end end_of(CURL *curl, CURLcode code, struct received *received,
-                               struct pj_reply **reply, struct pj_error *error)
+static enum pj_call_end end_of(struct pj_upstream *upstream, CURL *curl, CURLcode code,
+                               struct received *received, struct pj_reply **reply,
+                               struct pj_error *error)
 {
     long status = 0;
     char *content_type = NULL;
-    if (code == CURLE_OK) {
+    if (pj_upstream_end(upstream, code, error) == 0) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
         curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &content_type);
         *reply = pj_reply_new((int)status, content_type != NULL ? content_type : "", received->data,
@@ -241,13 +262,9 @@ static enum pj_call_end end_of(CURL *curl, CURLcode code, struct received *recei
         return PJ_CALL_ANSWERED;
     }
     free(received->data);
-    pj_upstream_failure(code, error);
     curl_off_t connected = 0;
     curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected);
-    bool no_connection = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-                         code == CURLE_PEER_FAILED_VERIFICATION ||
-                         code == CURLE_SSL_CONNECT_ERROR || connected == 0;
-    return no_connection ? PJ_CALL_NOT_SENT : PJ_CALL_UNKNOWN;
+    return is_no_connection(code) || connected == 0 ? PJ_CALL_NOT_SENT : PJ_CALL_UNKNOWN;
 }
 
 enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
@@ -269,7 +286,7 @@ enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.data);
     }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    enum pj_call_end end = end_of(curl, curl_easy_perform(curl), &received, reply, error);
+    enum pj_call_end end = end_of(upstream, curl, curl_easy_perform(curl), &received, reply, error);
     curl_slist_free_all(headers);
     give_back_easy(upstream, curl);
     return end;

@@ -61,7 +61,7 @@ enum pj_call_end {
 };
 
 /* Never sends twice, unlike libcurl where a connection turns out to be closed. The error is for the
- * client, and does not name the address. */
+ * client; it names the service's URL, which holds no secret. */
 enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
                                   struct pj_reply **reply, struct pj_error *error);
 

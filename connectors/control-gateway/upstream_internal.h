@@ -19,6 +19,7 @@ struct pj_upstream {
     CURL *easies[PJ_UPSTREAM_KEPT];  /* of calls */
     CURLM *multis[PJ_UPSTREAM_KEPT]; /* of transfers */
     size_t easy_count, multi_count;
+    atomic_bool is_away; /* and that was told */
 };
 
 /* URL, method and what every request has. */
@@ -29,6 +30,8 @@ struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *na
 /* Our own token, or else the client's Authorization. */
 struct curl_slist *pj_upstream_authorize(const struct pj_upstream *upstream,
                                          struct curl_slist *headers, const char *authorization);
-int pj_upstream_failure(CURLcode code, struct pj_error *error);
+/* What became of a request, as an error or, where the code is CURLE_OK, 0. Logs when the service
+ * goes away and when it is back. */
+int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error);
 
 #endif

@@ -24,7 +24,8 @@ enum {
 struct pj_socket {
     const struct pj_bridge_settings *settings;
     const struct pj_bridge_metrics *metrics;
-    char *url; /* cut into pieces by lws_parse_uri */
+    char *url;   /* cut into pieces by lws_parse_uri */
+    char *shown; /* the URL for the log: a query may be a secret */
     const char *host;
     char *path;
     int port;
@@ -42,7 +43,7 @@ struct pj_socket {
     struct pj_stream stream;
     char *message; /* what has come of it, at most the limit */
     size_t length, capacity, whole;
-    bool must_subscribe, must_ping, is_paused, paused_told, is_up;
+    bool must_subscribe, must_ping, is_paused, paused_told, is_up, lost_told;
     int64_t connected_ms, heard_ms, pinged_ms;
     int64_t reconnect_ms; /* the next wait */
 };
@@ -189,6 +190,27 @@ static void schedule_connect(struct pj_socket *socket)
                      wait * LWS_US_PER_MS + 1);
 }
 
+static void on_lost(struct pj_socket *socket, const char *reason)
+{
+    socket->wsi = NULL;
+    socket->is_up = false;
+    socket->is_paused = false;
+    socket->must_subscribe = false;
+    socket->must_ping = false;
+    socket->lost_told = true;
+    pj_metric_set(socket->metrics->connected, 0);
+    pj_metric_set(socket->metrics->paused, 0);
+    atomic_store(&socket->is_subscribed, false);
+    forget_message(socket);
+    if (atomic_load(&socket->stop))
+        return;
+    pj_log(PJ_WARN, "not connected to the service", pj_f_str("url", socket->shown),
+           pj_f_str("reason", reason), pj_f_int("next_try_within_ms", socket->reconnect_ms));
+    /* A buffer that is full would only be made fuller by a replay. */
+    if (!pj_buffer_is_full(socket->stream.buffer))
+        schedule_connect(socket);
+}
+
 static void on_connect_timer(lws_sorted_usec_list_t *timer)
 {
     struct pj_socket *socket = lws_container_of(timer, struct pj_socket, connect_timer);
@@ -205,29 +227,11 @@ static void on_connect_timer(lws_sorted_usec_list_t *timer)
         .pwsi = &socket->wsi,
     };
     pj_metric_add(socket->metrics->connections, 1);
+    socket->lost_told = false;
     /* On failure CLIENT_CONNECTION_ERROR may have been told already, or not. */
-    if (lws_client_connect_via_info(&info) == NULL && socket->wsi == NULL)
-        schedule_connect(socket);
-}
-
-static void on_lost(struct pj_socket *socket, const char *reason)
-{
-    socket->wsi = NULL;
-    socket->is_up = false;
-    socket->is_paused = false;
-    socket->must_subscribe = false;
-    socket->must_ping = false;
-    pj_metric_set(socket->metrics->connected, 0);
-    pj_metric_set(socket->metrics->paused, 0);
-    atomic_store(&socket->is_subscribed, false);
-    forget_message(socket);
-    if (atomic_load(&socket->stop))
-        return;
-    pj_log(PJ_WARN, "not connected to the service", pj_f_str("reason", reason),
-           pj_f_int("next_try_within_ms", socket->reconnect_ms));
-    /* A buffer that is full would only be made fuller by a replay. */
-    if (!pj_buffer_is_full(socket->stream.buffer))
-        schedule_connect(socket);
+    if (lws_client_connect_via_info(&info) == NULL && socket->wsi == NULL && !socket->lost_told)
+        on_lost(socket, "its address cannot be found, or not be connected to: look at "
+                        "PROJECTIONIST_TELEMETRY_URL");
 }
 
 static void on_refused(struct pj_socket *socket, struct lws *wsi, const char *reason)
@@ -361,7 +365,8 @@ static int parse_url(struct pj_socket *socket, struct pj_error *error)
                               "'%s' is no URL of the telemetry, such as "
                               "ws://127.0.0.1:7071/v1/stream or wss://HOST/v1/stream",
                               url);
-    if (asprintf(&socket->path, "/%s", path) < 0)
+    socket->shown = strndup(url, strcspn(url, "?#"));
+    if (socket->shown == NULL || asprintf(&socket->path, "/%s", path) < 0)
         abort();
     return 0;
 }
@@ -434,6 +439,7 @@ void pj_socket_close(struct pj_socket *socket)
     free(socket->message);
     free(socket->path);
     free(socket->url);
+    free(socket->shown);
     free(socket);
 }
 

@@ -236,6 +236,7 @@ def test_service_away(gateways, service):
     first = post(gateway, command("k"))
     assert first.status == 503 and "published" in first.json["error"], first.json
     assert first.headers["Retry-After"] == "1"
+    assert f"service at {service.url} cannot be reached" in first.json["error"]
     without_key = post(gateway, command())
     assert len(published()) == 2
     other = post(gateway, {**command("k"), "payload": {}})
@@ -249,6 +250,21 @@ def test_service_away(gateways, service):
     assert by_id.status == 202
     assert len(published()) == 2
     assert service.executions == {again.json["command_id"]: 1, by_id.json["command_id"]: 1}
+
+
+def test_a_service_that_is_away_is_logged_once(gateways, service):
+    gateway = gateways()
+    assert request(gateway.api, "GET", "/v1/sora/usage").status == 200
+    service.stop()
+    assert [post(gateway, command()).status for _ in range(2)] == [503, 503]
+    answer = request(gateway.api, "GET", "/v1/sora/usage")
+    assert answer.status == 503 and service.url in answer.json["error"]
+    service.start()
+    assert request(gateway.api, "GET", "/v1/sora/usage").status == 200
+    assert post(gateway, command()).status == 202
+    assert gateway.log.count("the automation service is away") == 1
+    assert gateway.log.count("the automation service is back") == 1
+    assert f"service at {service.url} cannot be reached" in gateway.log
 
 
 @pytest.mark.parametrize("before", [True, False])

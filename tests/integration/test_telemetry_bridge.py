@@ -510,6 +510,7 @@ def test_it_waits_for_the_service(world, service):
     bridge.wait_for_events(1)
     service.stop()
     running.wait_until(lambda: running.get("/readyz") == (503, "not connected to the service\n"))
+    running.wait_for_log(f'"not connected to the service" url={service.stream_url} ')
     assert running.get("/livez")[0] == 200
     tries = running.metric("projectionist_bridge_connects_total")
     running.wait_until(lambda: running.metric("projectionist_bridge_connects_total") > tries + 3)
@@ -517,6 +518,14 @@ def test_it_waits_for_the_service(world, service):
     bridge.subscribe(running)
     service.emit("y", {})
     bridge.wait_for_events(2)
+
+
+def test_a_host_without_an_address_is_told(world):
+    """The log names the URL, without a query: that may be a secret."""
+    running = bridge.start(world, "ws://no.such.host.invalid:7071/v1/stream?token=hunter2")
+    running.wait_for_log('msg="not connected to the service" '
+                         "url=ws://no.such.host.invalid:7071/v1/stream reason=\"its address")
+    assert "hunter2" not in running.log
 
 
 def test_the_token(world, tmp_path):
