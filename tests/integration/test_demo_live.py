@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,19 @@ def programs_of(process):
 
 def is_running(pid):
     return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--live", "x"), ("--live", "--live"), ("", "x"), ("x",)])
+def test_arguments_that_make_no_sense(tmp_path, arguments):
+    """Before anything is installed: here that would end with 9."""
+    demo = tmp_path / "demo"
+    shutil.copy(REPOSITORY / "deploy/local/demo", demo)
+    install = tmp_path / "install"
+    install.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    install.chmod(0o755)
+    done = subprocess.run([demo, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("demo: ") and f"'{arguments[-1]}'" in done.stderr
 
 
 @pytest.mark.slow
