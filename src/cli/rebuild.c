@@ -2,6 +2,7 @@
 /* projectionist rebuild: makes tables again from their topics, beside running consumers. */
 #include "cli/rebuild.h"
 
+#include "base/process.h"
 #include "cli/confirm.h"
 #include "cli/text_table.h"
 
@@ -13,6 +14,24 @@ static void tell_interrupted(const struct pj_rebuild_run *run)
             "%s: interrupted; the live tables are as they were, and the same command goes on from "
             "here\n",
             run->projection->name);
+}
+
+/* Returns as pj_rebuild_fill. */
+static int confirm(const struct pj_rebuild_run *run, struct pj_error *error)
+{
+    const char *group = run->options->group;
+    if (pj_cli_confirm("Write them, and move the offsets", false, error) == 0)
+        return PJ_REBUILD_FILLED;
+    if (pj_stop_requests > 0)
+        return PJ_REBUILD_STOPPED;
+    if (error->exit_code != PJ_EXIT_FAILED)
+        return -1;
+    return pj_error_fatal(error, PJ_EXIT_FAILED,
+                          "nothing was changed; the tables beside the live ones are kept: the same "
+                          "command goes on from them, and 'projectionist rebuild %s%s%s --dry-run' "
+                          "takes them away",
+                          run->projection->name, group != NULL ? " --group " : "",
+                          group != NULL ? group : "");
 }
 
 /* Shows what the swap would write, and asks. */
@@ -29,7 +48,7 @@ static int ask(struct pj_rebuild_run *run, struct pj_error *error)
     if (options->dry_run)
         return PJ_REBUILD_FILLED;
     pj_difference_free(&run->difference);
-    return pj_cli_confirm("Write them, and move the offsets", false, error);
+    return confirm(run, error);
 }
 
 static void tell_swapped(const struct pj_rebuild_run *run)
@@ -112,9 +131,11 @@ const struct pj_command pj_command_rebuild = {
         "  meanwhile; they are fenced by the transaction, join anew and go on behind it.\n"
         "\n"
         "  Interrupted at any place, it leaves the live tables as they were, and the same\n"
-        "  command by the same program goes on where it was. Offsets of each partition are\n"
-        "  in 'projectionist status' meanwhile, as the group GROUP/rebuild. Dead letters\n"
-        "  whose records can be applied now are resolved by it.\n"
+        "  command by the same program goes on where it was; so it does after a no to its\n"
+        "  question. The tables beside the live ones are kept until then, or until a\n"
+        "  --dry-run has ended, which takes them away. Offsets of each partition are in\n"
+        "  'projectionist status' meanwhile, as the group GROUP/rebuild. Dead letters whose\n"
+        "  records can be applied now are resolved by it.\n"
         "\n"
         "  It needs room for a second copy of the tables, and the right to make a schema.\n",
     .examples = "  projectionist rebuild video-catalog --dry-run\n"

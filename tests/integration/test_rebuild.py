@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """projectionist rebuild: whatever is wrong in the tables, they are what the topics say then."""
 
+import os
+import pty
 import signal
+import subprocess
 from collections import Counter
 from types import SimpleNamespace
 
@@ -243,10 +246,38 @@ def test_it_asks_at_a_terminal(world, answer):
         return
     assert asked.returncode == FAILED and "nothing was changed" in asked.stderr
     assert tables(world) == broken
+    assert "are kept" in asked.stderr and f"rebuild {TRACKER} --dry-run' takes" in asked.stderr
     # What was read for the answer need not be read again.
     result = rebuilding.run(world, "rebuild", TRACKER, "--yes")
     assert "going on with an attempt that was interrupted" in result.stderr
     assert_right(world)
+
+
+def test_ctrl_c_at_the_question(world):
+    """As anywhere else; and a dry run takes away what is kept for the next attempt."""
+    Damage(world, "safari_sessions")
+    broken = tables(world)
+    master, slave = pty.openpty()
+    environment = consumers.environment(world.consumers.variables)
+    with subprocess.Popen([consumers.program("projectionist"), "rebuild", TRACKER],
+                          env=environment, stdin=slave, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as process:
+        said = b""
+        while b"[y/N] " not in said and (more := os.read(process.stderr.fileno(), 4096)):
+            said += more
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(consumers.DEADLINE)
+        finally:
+            process.kill()
+        said += process.stderr.read()
+    os.close(master)
+    os.close(slave)
+    assert process.returncode == INTERRUPTED, said
+    assert b": interrupted; the live tables are as they were" in said
+    assert tables(world) == broken and traces(world) != []
+    result = rebuilding.run(world, "rebuild", TRACKER, "--dry-run")
+    assert "going on with an attempt" in result.stderr and traces(world) == []
 
 
 # --- not all of it ---------------------------------------------------------------------------
