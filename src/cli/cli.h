@@ -52,6 +52,8 @@ void pj_help_command(FILE *out, const struct pj_command *command);
 bool pj_help_family(FILE *out, const char *word);
 /* The command whose name is nearest to what was typed, or NULL when none is near. */
 const char *pj_help_suggestion(const char *typed);
+/* The same among other names. */
+const char *pj_help_nearest(const char *typed, const char *const *names, size_t count);
 
 /* --- connections ----------------------------------------------------------------------------- */
 

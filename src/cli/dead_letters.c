@@ -2,7 +2,9 @@
 #include "cli/dead_letters.h"
 
 #include "base/time_text.h"
+#include "projections/registry.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +52,16 @@ static int time_parameter(const char *option, const char *text, char number[NUMB
     return 0;
 }
 
+bool pj_letter_no_table(struct pj_error *error)
+{
+    if (strcmp(error->sqlstate, "42P01") != 0 && strcmp(error->sqlstate, "3F000") != 0)
+        return false;
+    pj_error_fatal(error, PJ_EXIT_DATABASE,
+                   "the database has no table of dead letters yet; 'projectionist migrate' makes "
+                   "it");
+    return true;
+}
+
 int pj_letter_query(struct pj_postgres *postgres, const char *sql,
                     const struct pj_letter_filter *filter, char *const *ids, int id_count,
                     struct pj_result **result, struct pj_error *error)
@@ -73,15 +85,87 @@ int pj_letter_query(struct pj_postgres *postgres, const char *sql,
     free(array);
     if (status == 0)
         return 0;
-    if (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0)
-        return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "the database has no table of dead letters yet; 'projectionist "
-                              "migrate' makes it");
+    if (pj_letter_no_table(error))
+        return -1;
     struct pj_error cause = *error;
     if (strncmp(cause.sqlstate, "22", 2) == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "a filter cannot be understood: %.600s",
                               cause.message);
     return -1;
+}
+
+/* --- filters --------------------------------------------------------------------------------- */
+
+bool pj_letter_filtered(const struct pj_letter_filter *filter)
+{
+    return filter->projection != NULL || filter->group != NULL || filter->reason != NULL ||
+           filter->since != NULL || filter->until != NULL || filter->key != NULL;
+}
+
+/* What this program knows, then what has letters and is not of this program. */
+static int refuse_projection(const char *projection, const struct pj_result *others,
+                             struct pj_error *error)
+{
+    size_t most = pj_projection_count + (size_t)pj_result_rows(others);
+    const char **names = calloc(most + 1, sizeof *names);
+    char list[512] = "";
+    if (names == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    for (size_t i = 0, length = 0; i < most; i++) {
+        names[i] = i < pj_projection_count ? pj_projections[i]->name
+                                           : pj_cli_text(others, (int)(i - pj_projection_count), 0);
+        if (length < sizeof list)
+            length += (size_t)snprintf(list + length, sizeof list - length, "%s%s",
+                                       i > 0 ? ", " : "", names[i]);
+    }
+    const char *nearest = pj_help_nearest(projection, names, most);
+    pj_error_fatal(error, PJ_EXIT_USAGE, "--projection: there is no '%.80s'%s%s%s; there are %s",
+                   projection, nearest != NULL ? "; did you mean '" : "",
+                   nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "", list);
+    free(names);
+    return -1;
+}
+
+int pj_letter_check(struct pj_postgres *postgres, const struct pj_letter_filter *filter,
+                    struct pj_error *error)
+{
+    const char *parameters[] = {filter->projection};
+    struct pj_result *result;
+    if (filter->projection == NULL)
+        return 0;
+    for (size_t i = 0; i < pj_projection_count; i++) {
+        if (strcmp(pj_projections[i]->name, filter->projection) == 0)
+            return 0;
+    }
+    /* One of another program: it has letters, or consumes in the group of its name. */
+    if (pj_postgres_query(postgres,
+                          "SELECT 1 FROM projectionist.dead_letters WHERE projection = $1 "
+                          "UNION ALL SELECT 1 FROM projectionist.consumer_offsets "
+                          "WHERE consumer_group = $1 LIMIT 1",
+                          1, parameters, &result, error) != 0) {
+        (void)pj_letter_no_table(error);
+        return -1;
+    }
+    bool known = pj_result_rows(result) > 0;
+    pj_result_free(result);
+    if (known)
+        return 0;
+    json_t *ours = json_array();
+    for (size_t i = 0; i < pj_projection_count; i++)
+        json_array_append_new(ours, json_string(pj_projections[i]->name));
+    char *text = json_dumps(ours, JSON_COMPACT);
+    json_decref(ours);
+    parameters[0] = text;
+    int status = pj_postgres_query(postgres,
+                                   "SELECT DISTINCT projection FROM projectionist.dead_letters "
+                                   "WHERE NOT $1::jsonb ? projection ORDER BY 1",
+                                   1, parameters, &result, error);
+    free(text);
+    if (status != 0)
+        return -1;
+    status = refuse_projection(filter->projection, result, error);
+    pj_result_free(result);
+    return status;
 }
 
 /* --- choosing -------------------------------------------------------------------------------- */
@@ -130,6 +214,8 @@ int pj_letter_choose(struct pj_postgres *postgres, const struct pj_config *confi
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "which dead letters? give their ids, or --all with or without "
                               "filters; 'projectionist dead-letters list' shows them");
+    if (pj_letter_check(postgres, filter, error) != 0)
+        return -1;
     if (!all && check_ids(postgres, config, error) != 0)
         return -1;
     return pj_letter_query(postgres, sql, filter, config->operands, config->operand_count, result,

@@ -24,7 +24,7 @@ struct pj_letter_filter {
      .kind = PJ_OPTION_STRING,                                                                     \
      .offset = offsetof(settings, filter.projection),                                              \
      .argument = "NAME",                                                                           \
-     .help = "Only letters of this projection."},                                                  \
+     .help = "Only letters of this projection; one that nobody knows is refused."},                \
         {.name = "group",                                                                          \
          .letter = 'g',                                                                            \
          .kind = PJ_OPTION_STRING,                                                                 \
@@ -99,6 +99,15 @@ enum {
 int pj_letter_choose(struct pj_postgres *postgres, const struct pj_config *config,
                      const struct pj_letter_filter *filter, bool all, struct pj_result **result,
                      struct pj_error *error) PJ_MUST_CHECK;
+
+/* Refuses a projection that neither this program nor the database knows: to have no letters of it
+ * would look as if all were well. */
+int pj_letter_check(struct pj_postgres *postgres, const struct pj_letter_filter *filter,
+                    struct pj_error *error) PJ_MUST_CHECK;
+bool pj_letter_filtered(const struct pj_letter_filter *filter);
+#define PJ_LETTERS_FILTERED_OUT "no dead letters that the filters let through"
+/* Where the error is that there is no table: says what makes it. */
+bool pj_letter_no_table(struct pj_error *error);
 
 int64_t pj_letter_number(const struct pj_result *result, int row, int column);
 

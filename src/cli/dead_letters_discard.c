@@ -39,9 +39,13 @@ static int discard(struct pj_postgres *postgres, const struct pj_result *chosen,
 
 static void print(const struct settings *settings, const struct pj_result *result, bool done)
 {
+    int count = pj_result_rows(result);
     if (!settings->json) {
-        printf("%s %d dead letters\n", done ? "discarded" : "would discard",
-               pj_result_rows(result));
+        if (count == 0 && pj_letter_filtered(&settings->filter))
+            puts(PJ_LETTERS_FILTERED_OUT);
+        else
+            printf("%s %d dead letter%s\n", done ? "discarded" : "would discard", count,
+                   count == 1 ? "" : "s");
         return;
     }
     json_t *ids = json_array();
@@ -64,7 +68,8 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     if (pj_cli_postgres(&postgres, config, &settings->servers, error) != 0 ||
         pj_letter_choose(postgres, config, &settings->filter, settings->all, &chosen, error) != 0)
         goto out;
-    snprintf(question, sizeof question, "Give up %d dead letters", pj_result_rows(chosen));
+    snprintf(question, sizeof question, "Give up %d dead letter%s", pj_result_rows(chosen),
+             pj_result_rows(chosen) == 1 ? "" : "s");
     if (settings->dry_run || pj_result_rows(chosen) == 0) {
         print(settings, chosen, !settings->dry_run);
         status = PJ_EXIT_OK;

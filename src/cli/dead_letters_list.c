@@ -35,7 +35,8 @@ static const char *cut(char text[REASON_TEXT], const char *reason)
     return text;
 }
 
-static void print_text(const struct pj_result *letters, const struct pj_result *totals)
+static void print_text(const struct settings *settings, const struct pj_result *letters,
+                       const struct pj_result *totals)
 {
     static const char *const titles[] = {">ID",    "FAILED AT", "CONSUMER",
                                          "RECORD", "STATUS",    "REASON"};
@@ -43,7 +44,7 @@ static void print_text(const struct pj_result *letters, const struct pj_result *
     char text[512];
     char reason[REASON_TEXT];
     if (pj_result_rows(letters) == 0) {
-        puts("no dead letters");
+        puts(pj_letter_filtered(&settings->filter) ? PJ_LETTERS_FILTERED_OUT : "no dead letters");
         return;
     }
     struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
@@ -114,12 +115,13 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     int status = -1;
     unlimited.limit = 0;
     if (pj_cli_postgres(&postgres, config, &settings->servers, error) == 0 &&
+        pj_letter_check(postgres, &settings->filter, error) == 0 &&
         pj_letter_query(postgres, letters_sql, &settings->filter, NULL, 0, &letters, error) == 0 &&
         pj_letter_query(postgres, totals_sql, &unlimited, NULL, 0, &totals, error) == 0) {
         if (settings->json)
             print_json(letters, totals);
         else
-            print_text(letters, totals);
+            print_text(settings, letters, totals);
         status = PJ_EXIT_OK;
     }
     pj_result_free(letters);

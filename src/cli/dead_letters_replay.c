@@ -179,13 +179,19 @@ static void print(const struct replayer *replayer)
         json_decref(document);
         return;
     }
-    printf("%s %zu dead letters", dry ? "would replay" : "replayed",
-           json_array_size(replayer->applied));
+    size_t applied = json_array_size(replayer->applied);
+    size_t resolved = json_array_size(replayer->resolved);
+    if (applied + refused + resolved == 0 && pj_letter_filtered(&replayer->settings->filter)) {
+        puts(PJ_LETTERS_FILTERED_OUT);
+        return;
+    }
+    printf("%s %zu dead letter%s", dry ? "would replay" : "replayed", applied,
+           applied == 1 ? "" : "s");
     if (refused > 0)
         printf(", %zu %s", refused, dry ? "would stay open" : "stay open");
-    if (json_array_size(replayer->resolved) > 0)
-        printf(", %zu were resolved by somebody else meanwhile",
-               json_array_size(replayer->resolved));
+    if (resolved > 0)
+        printf(", %zu %s resolved by somebody else meanwhile", resolved,
+               resolved == 1 ? "was" : "were");
     putchar('\n');
     fflush(stdout);
     if (refused > TOLD_MOST)
@@ -202,7 +208,8 @@ static int run_all(struct replayer *replayer, const struct pj_config *config,
         if (find_projection(pj_cli_text(letters, row, PJ_LETTER_PROJECTION), &index, error) != 0)
             return -1;
     }
-    snprintf(question, sizeof question, "Replay %d dead letters", pj_result_rows(letters));
+    snprintf(question, sizeof question, "Replay %d dead letter%s", pj_result_rows(letters),
+             pj_result_rows(letters) == 1 ? "" : "s");
     if (!settings->dry_run && pj_result_rows(letters) > 0 &&
         pj_cli_confirm(question, settings->yes, error) != 0)
         return -1;

@@ -279,8 +279,10 @@ static void print_json(const struct shown *shown)
 static int show(struct shown *shown, struct pj_postgres *postgres, const struct settings *settings,
                 struct pj_error *error)
 {
-    if (pj_postgres_query(postgres, letter_sql, 1, &shown->id, &shown->letter, error) != 0)
+    if (pj_postgres_query(postgres, letter_sql, 1, &shown->id, &shown->letter, error) != 0) {
+        (void)pj_letter_no_table(error);
         return -1;
+    }
     if (pj_result_rows(shown->letter) == 0)
         return pj_error_set(error, PJ_FATAL,
                             "there is no dead letter %s; 'projectionist dead-letters list "

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { WIDTH = 80, NAME_MOST = 63 };
+enum { WIDTH = 80, NAME_MOST = 63, FAR = 4 /* is no typing error */ };
 
 static const char common_exit_status[] =
     "  0  done\n"
@@ -116,10 +116,24 @@ static size_t distance(const char *a, const char *b)
     return row[length];
 }
 
+const char *pj_help_nearest(const char *typed, const char *const *names, size_t count)
+{
+    const char *best = NULL;
+    size_t best_distance = FAR;
+    for (size_t i = 0; i < count && strlen(typed) <= NAME_MOST; i++) {
+        size_t found = strlen(names[i]) <= NAME_MOST ? distance(typed, names[i]) : FAR;
+        if (found < best_distance && found < strlen(typed)) {
+            best_distance = found;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
 const char *pj_help_suggestion(const char *typed)
 {
     const char *best = NULL;
-    size_t best_distance = 4; /* farther is no typing error */
+    size_t best_distance = FAR;
     if (strlen(typed) > NAME_MOST)
         return NULL;
     for (size_t i = 0; i < pj_command_count; i++) {

@@ -14,7 +14,7 @@ import pytest
 
 from lib import avro, consumers, database, events, kafka, registry, scenario, scenario_run
 from lib.events import COMMANDS, MINUTE, SECOND, START, TELEMETRY, TOPICS
-from lib.world import PROJECTOR, RECORDER
+from lib.world import PROJECTOR, RECORDER, new_database
 from test_poison import bad_records, good
 
 FAILED, USAGE, UNAVAILABLE = 1, 2, 7
@@ -111,9 +111,37 @@ def test_letters_are_listed_filtered_and_counted(world):
     text = run(world, "list", "--limit", "5").stdout
     assert f"{COMMANDS}[0]@0" in text and f"{len(all_of) - 5} more are not listed" in text
     assert max(map(len, text.splitlines())) < 240
-    assert "no dead letters" in run(world, "list", "--reason", "no such reason").stdout
+    nothing = "no dead letters that the filters let through\n"
+    assert run(world, "list", "--reason", "no such reason").stdout == nothing
+    for command in ("discard", "replay"):
+        assert run(world, command, "--all", "--reason", "no such", "--yes").stdout == nothing
     by_reason = world.rows("projectionist.dead_letters_by_reason")
     assert sum(row["letters"] for row in by_reason) == len(all_of)
+
+
+@pytest.mark.parametrize("command", [("list",), ("discard", "--all"), ("replay", "--all")])
+def test_a_projection_that_nobody_knows_is_refused(world, command):
+    """No letters of it would look as if all were well."""
+    refused = run(world, *command, "--projection", "video-catalg", code=USAGE)
+    assert refused.stdout == ""
+    assert "there is no 'video-catalg'; did you mean 'video-catalog'?; there are " in refused.stderr
+    assert "command-projector, event-recorder, video-catalog" in refused.stderr
+    with world.database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO projectionist.dead_letters (cluster_id, consumer_group, projection, topic, "
+            "partition, record_offset, error_class, message) "
+            "VALUES ('c', 'g', 'of-others', 't', 0, 0, 'poison', 'm')")
+    assert "of-others" in run(world, *command, "--projection", "nothing", code=USAGE).stderr
+    assert run(world, "list", "--projection", "of-others").stdout.count("t[0]@0") == 1
+    assert "filters" in run(world, *command, "--projection", "video-catalog").stdout
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", "1"), ("discard", "1"), ("replay", "1"),
+                                     ("list", "--projection", "x")])
+def test_a_database_without_tables(world, command):
+    with new_database(migrated=False) as empty:
+        result = run(world, *command, code=6, POSTGRES_DSN=empty)
+    assert "no table of dead letters yet; 'projectionist migrate' makes it" in result.stderr
 
 
 @pytest.mark.partitions(1)
@@ -187,7 +215,7 @@ def test_letters_are_given_up(world):
     assert "which dead letters" in run(world, "discard", "--yes", code=USAGE).stderr
     assert "not both" in run(world, "discard", first, "--all", "--yes", code=USAGE).stderr
     assert "no dead letter 999999" in run(world, "discard", first, "999999", "-y", code=FAILED).stderr
-    assert run(world, "discard", first, "--dry-run").stdout == "would discard 1 dead letters\n"
+    assert run(world, "discard", first, "--dry-run").stdout == "would discard 1 dead letter\n"
     assert statuses(world) == {"open": len(all_of)}
 
     assert answer(world, "discard", first, second, "--yes")["discarded"] == [int(first), int(second)]
@@ -404,7 +432,7 @@ def test_what_postgres_refused_can_be_replayed_once_it_does_not(world):
         assert f"dead letter {first} (safari.telemetry[0]@1) stays open" in result.stderr
         assert "replayed 0 dead letters, 1 stay open" in result.stdout
         connection.execute("ALTER TABLE safari_events DROP CONSTRAINT test_only")
-    assert run(world, "replay", first, "--yes").stdout == "replayed 1 dead letters\n"
+    assert run(world, "replay", first, "--yes").stdout == "replayed 1 dead letter\n"
     again = run(world, "replay", first, "--yes")
     assert f"dead letter {first} was replayed" in again.stderr
     assert "--yes" in run(world, "replay", "--all", code=USAGE).stderr
