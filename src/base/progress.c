@@ -86,7 +86,8 @@ static void append_figures(char *line, size_t room, const struct pj_progress_sta
     format_count(total, sizeof total, state->total);
     bool fits = state->total > 0 ? append(line, room, " %s/%s %s", done, total, state->unit)
                                  : append(line, room, " %s %s", done, state->unit);
-    if (!fits || state->rate <= 0)
+    /* While nothing moves the rate only fades, and what it says of the time left is absurd. */
+    if (!fits || state->rate < 1)
         return;
     format_count(rate, sizeof rate, (int64_t)(state->rate + 0.5));
     if (!append(line, room, ", %s/s", rate) || state->total <= state->done)

@@ -46,7 +46,7 @@ struct pj_progress_state {
     const char *unit;
     int64_t done;
     int64_t total;    /* 0: not known */
-    double rate;      /* a second; <= 0: not known yet */
+    double rate;      /* a second; below 1 it is not shown */
     int64_t spent_ms; /* since the start */
 };
 

@@ -91,6 +91,15 @@ Test(progress, leaves_out_what_it_does_not_know)
     renders(&state, 60, false, "reading 100% 999/999 records, 50/s");
 }
 
+Test(progress, says_no_time_left_while_nothing_moves)
+{
+    struct pj_progress_state state = {
+        .label = "reading", .unit = "records", .done = 10, .total = 1000, .rate = 0.0000001};
+    renders(&state, 200, false, "reading   1% 10/1,000 records");
+    state.rate = 1;
+    renders(&state, 200, false, "reading   1% 10/1,000 records, 1/s, 16m 30s left");
+}
+
 Test(progress, any_width_is_safe)
 {
     char line[64];
