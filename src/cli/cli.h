@@ -16,6 +16,7 @@ struct pj_command {
     const char *description;         /* paragraphs, wrapped by hand at 80 columns */
     const char *examples;            /* lines, as they would be typed */
     const char *exit_status;         /* lines besides those that all have, or NULL */
+    bool exit_status_is_whole;       /* they are instead of those */
     const char *operands;            /* "PROJECTION", or NULL: then none is accepted */
     const struct pj_option *options; /* what follows --help and --config */
     size_t settings_size;            /* of the struct that the options fill */

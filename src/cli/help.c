@@ -74,7 +74,7 @@ void pj_help_command(FILE *out, const struct pj_command *command)
     fprintf(out, "NAME\n  projectionist %s - %s\n", command->name, command->summary);
     fprintf(out, "\nDESCRIPTION\n%s\nOPTIONS\n", command->description);
     pj_config_print_options(out, pj_cli_options(command), WIDTH);
-    fprintf(out, "\nEXIT STATUS\n%s", common_exit_status);
+    fprintf(out, "\nEXIT STATUS\n%s", command->exit_status_is_whole ? "" : common_exit_status);
     if (command->exit_status != NULL)
         fputs(command->exit_status, out);
     fprintf(out, "\nEXAMPLES\n%s", command->examples);

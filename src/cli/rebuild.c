@@ -135,7 +135,8 @@ const struct pj_command pj_command_rebuild = {
         "  question. The tables beside the live ones are kept until then, or until a\n"
         "  --dry-run has ended, which takes them away. Offsets of each partition are in\n"
         "  'projectionist status' meanwhile, as the group GROUP/rebuild. Dead letters whose\n"
-        "  records can be applied now are resolved by it.\n"
+        "  records can be applied now are resolved by it. Once it reads, a server that goes\n"
+        "  away is waited for, however long.\n"
         "\n"
         "  It needs room for a second copy of the tables, and the right to make a schema.\n",
     .examples = "  projectionist rebuild video-catalog --dry-run\n"

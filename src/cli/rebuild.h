@@ -22,6 +22,7 @@ struct pj_rebuild_options {
     int64_t batch_records;
     int64_t workers;
     int64_t samples;
+    int64_t patience_ms; /* of a verify */
     bool keep_older;
     bool drop_older;
     bool dry_run;

@@ -61,6 +61,7 @@ static void fill_settings(struct pj_rebuild_run *run)
         .keep_older = options->keep_older,
         .workers = choose_workers(options->workers),
         .samples = (int)options->samples,
+        .patience_ms = options->patience_ms,
         .stop = &pj_stop_requests,
         .progress = show_progress,
         .context = run,

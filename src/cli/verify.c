@@ -7,8 +7,10 @@ static int verify(struct pj_rebuild_run *run, struct pj_error *error)
     int status = pj_rebuild_prepare(run, error);
     if (status == PJ_REBUILD_FILLED)
         status = pj_rebuild_compare(run->rebuild, &run->difference, error);
-    if (status == PJ_REBUILD_STOPPED)
+    if (status == PJ_REBUILD_STOPPED) {
+        fprintf(stderr, "%s: interrupted; nothing was compared\n", run->projection->name);
         return PJ_VERIFY_UNKNOWN;
+    }
     if (status != PJ_REBUILD_FILLED)
         return -1;
     bool equal = run->difference.total == 0;
@@ -27,7 +29,19 @@ static int run(const struct pj_config *config, const void *options, struct pj_er
     return status;
 }
 
-static const struct pj_option options[] = {PJ_REBUILD_OPTIONS, {0}};
+static const struct pj_option options[] = {
+    {.name = "patience",
+     .kind = PJ_OPTION_DURATION,
+     .offset = offsetof(struct pj_rebuild_options, patience_ms),
+     .fallback = "1m",
+     .argument = "TIME",
+     .least = 1000,
+     .most = INT64_C(86400000) * 7,
+     .help = "How long nothing may move because a server has gone away; then it ends with 2. (How "
+             "long the servers may take for their first answer, --timeout says.)"},
+    PJ_REBUILD_OPTIONS,
+    {0},
+};
 
 const struct pj_command pj_command_verify = {
     .name = "verify",
@@ -38,13 +52,16 @@ const struct pj_command pj_command_verify = {
         "  column, and the private state. Nothing is changed. Consumers go on meanwhile;\n"
         "  they wait only while the last few records are read, so that both sides are\n"
         "  compared at the same offsets. What was found is written down in\n"
-        "  projectionist.rebuilds. It needs room for a second copy of the tables.\n",
+        "  projectionist.rebuilds. It needs room for a second copy of the tables. Servers\n"
+        "  that go away are waited for, as long as --patience says.\n",
     .examples = "  projectionist verify all\n"
                 "  projectionist verify video-catalog --samples 100\n"
                 "  projectionist verify all --json | jq .differing_rows\n",
     .exit_status = "  0  no row differs\n"
                    "  1  some do\n"
-                   "  2  it could not tell: a server is away, records are gone, a flag is wrong\n",
+                   "  2  it could not tell: a server is away, records are gone, a flag is wrong\n"
+                   "  130  interrupted\n",
+    .exit_status_is_whole = true,
     .operands = "PROJECTION|all",
     .options = options,
     .settings_size = sizeof(struct pj_rebuild_options),

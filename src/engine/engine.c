@@ -115,6 +115,46 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
     return 0;
 }
 
+/* --- patience -------------------------------------------------------------------------------- */
+
+static int out_of_patience(const struct pj_engine *engine, int64_t since, const char *why,
+                           struct pj_error *error)
+{
+    int64_t waited_ms = pj_clock_monotonic_ms() - since;
+    if (engine->shadow == NULL || engine->shadow->patience_ms == 0 ||
+        waited_ms < engine->shadow->patience_ms)
+        return 0;
+    char reason[512];
+    snprintf(reason, sizeof reason, "%s", why); /* it may be the error's own message */
+    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
+                          "a server is away, and nothing moved for %lld s: %s",
+                          (long long)(waited_ms / 1000), reason);
+}
+
+/* One more failure for want of a server. A consumer waits for ever, and so does a rebuild. */
+static int count_failure(struct pj_engine *engine, const struct pj_error *why,
+                         struct pj_error *error)
+{
+    if (engine->failures++ == 0)
+        engine->away_since = pj_clock_monotonic_ms();
+    return out_of_patience(engine, engine->away_since, why->message, error);
+}
+
+/* Who has partitions that are not at their ends is to get records; that a broker is away, nobody
+ * tells us otherwise. */
+static int miss_records(struct pj_engine *engine, struct pj_error *error)
+{
+    const char *missing;
+    struct pj_error cause;
+    if (engine->shadow == NULL || engine->shadow->patience_ms == 0 ||
+        pj_clock_monotonic_ms() - engine->moved_at < engine->shadow->patience_ms)
+        return 0;
+    bool answers =
+        pj_consumer_missing_topic(engine->consumer, KAFKA_TIMEOUT_MS, &missing, &cause) == 0;
+    return out_of_patience(engine, engine->moved_at,
+                           answers ? "Kafka answers, but gives no records" : cause.message, error);
+}
+
 /* --- rebalances ------------------------------------------------------------------------------ */
 
 static int rebalance(struct pj_engine *engine, struct pj_error *error)
@@ -140,7 +180,9 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     }
     if (error->class != PJ_RETRY)
         return -1;
-    engine->failures++;
+    struct pj_error why = *error;
+    if (count_failure(engine, &why, error) != 0)
+        return -1;
     engine->assign_not_before = pj_clock_monotonic_ms() + BACK_OFF_FIRST_MS * engine->failures;
     if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)
         engine->failures = BACK_OFF_MOST_MS / BACK_OFF_FIRST_MS;
@@ -179,7 +221,8 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
     if (wait > BACK_OFF_MOST_MS)
         wait = BACK_OFF_MOST_MS;
     wait = wait / 2 + random() % (wait / 2 + 1); /* jitter: replicas must not come back as one */
-    engine->failures++;
+    if (count_failure(engine, why, error) != 0)
+        return -1;
     pj_engine_set_ready(engine, "waiting for a server: see the log");
     pj_metric_add(engine->numbers.retries, 1);
     pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", why->message),
@@ -339,6 +382,7 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
         struct pj_batch *fetched = engine->next;
         engine->next = engine->current;
         engine->current = fetched;
+        engine->moved_at = pj_clock_monotonic_ms();
         return pj_engine_commit(engine, error);
     }
     if (pj_engine_advance_to_ends(engine, error) != 0)
@@ -348,14 +392,16 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
     if (pj_engine_check_ownership(engine, error) != 0)
         return -1;
     *done = engine->settings->until_caught_up && caught_up(engine);
-    if (!*done)
-        wait_for_kafka(engine, WAIT_MS);
-    return 0;
+    if (*done)
+        return 0;
+    wait_for_kafka(engine, WAIT_MS);
+    return miss_records(engine, error);
 }
 
 int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
 {
     bool done = false;
+    engine->moved_at = pj_clock_monotonic_ms();
     pj_engine_set_ready(engine, "starting");
     while (!done && !pj_engine_stopping(engine)) {
         heartbeat(engine);

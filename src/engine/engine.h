@@ -53,6 +53,7 @@ struct pj_shadow {
     const struct pj_stretch *discarded; /* of one record each; sorted by pj_stretch_compare */
     size_t discarded_count;
     const atomic_bool *halted; /* a stop, too: of this run and those beside it */
+    int64_t patience_ms;       /* without any progress it fails (PJ_EXIT_UNAVAILABLE); 0: never */
     /* Called now and then. */
     void (*progress)(void *context, const struct pj_engine *engine);
     void *context;
@@ -96,6 +97,8 @@ struct pj_engine {
     int fences;                /* in a row, without a commit between them */
     int failures;              /* tries in a row that failed for want of a server */
     int64_t assign_not_before; /* a pending assignment is tried again from then on */
+    int64_t away_since;        /* of the first of the failures */
+    int64_t moved_at;          /* when records came last */
     int64_t stop_seen_at;      /* 0: not asked to stop */
     int64_t told_group_at;
     int64_t checked_at; /* when a consumer without records looked whether it still owns anything */

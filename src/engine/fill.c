@@ -70,6 +70,7 @@ static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, str
                 .discarded = rebuild->discarded,
                 .discarded_count = rebuild->discarded_count,
                 .halted = &rebuild->halted,
+                .patience_ms = settings->patience_ms,
                 .progress = show_progress,
                 .context = worker,
             },

@@ -63,6 +63,7 @@ struct pj_rebuild_settings {
     size_t feed_count;
     int workers; /* how many read side by side, each with a connection of its own */
     int samples;
+    int64_t patience_ms;         /* a fill that gets nowhere for so long fails; 0: it waits */
     volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
     /* Called now and then. */
     void (*progress)(void *context, const struct pj_rebuild_progress *progress);
@@ -106,7 +107,8 @@ int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_stretch *stretch
 
 enum { PJ_REBUILD_FILLED = 0, PJ_REBUILD_STOPPED = 1 };
 
-/* Returns PJ_REBUILD_FILLED, PJ_REBUILD_STOPPED or -1. Waits for servers that are away. */
+/* Returns PJ_REBUILD_FILLED, PJ_REBUILD_STOPPED or -1. Waits for servers that are away, unless the
+ * settings bound that (PJ_EXIT_UNAVAILABLE). */
 int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Both return as fill does; *difference is the caller's to free. */

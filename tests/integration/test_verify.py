@@ -2,13 +2,18 @@
 """projectionist verify: the tables are what the topics say, or which rows are not."""
 
 import itertools
+import re
+import signal
 import threading
 
 import psycopg
 import pytest
 
 from lib import consumers, database, rebuilding, scenario, scenario_run
-from lib.rebuilding import DIFFERENT, EQUAL, TABLES, UNKNOWN, Damage, tables, traces, verify
+from lib.kafka_proxy import KafkaProxy
+from lib.proxy import ASKED, Proxy
+from lib.rebuilding import (DIFFERENT, EQUAL, INTERRUPTED, TABLES, UNKNOWN, Damage, tables, traces,
+                            verify)
 
 CONSUMERS = tuple(scenario_run.TOPICS_OF)
 BUSY = ("video-catalog", "session-tracker")
@@ -273,3 +278,62 @@ def test_nobody_who_writes_is_waited_for_too_long(world):
         writer.rollback()
     process.wait(EQUAL)
     assert traces(world) == []
+
+
+# --- servers that go away --------------------------------------------------------------------
+
+
+def test_postgres_goes_away(world):
+    """It waits for it, but not for ever."""
+    reading = threading.Event()
+    with Proxy(world.dsn) as proxy:
+        proxy.cut_commits(lambda when: reading.set() if proxy.commits[ASKED] == 5 else None)
+        process = rebuilding.start(world, "verify", "session-tracker", "--batch-records", "1",
+                                   "--patience", "2s", POSTGRES_DSN=proxy.dsn)
+        assert reading.wait(consumers.DEADLINE)
+    process.wait(UNKNOWN)
+    assert re.search(r"session-tracker: a server is away, and nothing moved for [0-9]+ s: "
+                     "cannot connect to Postgres", process.log), process.log
+
+
+def test_kafka_goes_away(world):
+    """Between the making of the tables beside the live ones and the reading."""
+    with Proxy(world.dsn) as proxy, KafkaProxy() as kafka_proxy:
+        proxy.cut_commits(lambda when: kafka_proxy.__exit__() if proxy.commits[ASKED] == 1 else None)
+        process = rebuilding.start(world, "verify", "session-tracker", "--patience", "2s",
+                                   POSTGRES_DSN=proxy.dsn,
+                                   KAFKA_BOOTSTRAP_SERVERS=kafka_proxy.address)
+        process.wait(UNKNOWN)
+    assert re.search("a server is away, and nothing moved for [0-9]+ s: no Kafka broker answers",
+                     process.log), process.log
+
+
+def test_kafka_gives_no_records(world):
+    with KafkaProxy() as proxy:
+        proxy.lose_records()
+        process = rebuilding.start(world, "verify", "session-tracker", "--patience", "2s",
+                                   KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        process.wait(UNKNOWN)
+    assert re.search("nothing moved for [0-9]+ s: Kafka answers, but gives no records",
+                     process.log), process.log
+
+
+def test_interrupted_at_a_terminal(world):
+    with Proxy(world.dsn) as proxy:
+        processes = []
+
+        def interrupt(when):
+            if when == ASKED and proxy.commits[ASKED] == 5:
+                processes[0].process.send_signal(signal.SIGINT)
+
+        proxy.cut_commits(interrupt)
+        processes.append(rebuilding.start(world, "verify", "session-tracker", "--batch-records",
+                                          "1", POSTGRES_DSN=proxy.dsn))
+        processes[0].wait(INTERRUPTED)
+    assert processes[0].log.splitlines()[-1] == "session-tracker: interrupted; nothing was compared"
+
+
+def test_the_help_has_one_list_of_exit_codes():
+    said = consumers.run("projectionist", "verify", "--help").stdout
+    codes = said.partition("EXIT STATUS\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in codes] == ["0", "1", "2", "130"]

@@ -18,7 +18,7 @@ import threading
 from lib import kafka
 from lib.tcp_proxy import TcpProxy
 
-METADATA, FIND_COORDINATOR, END_TXN = 3, 10, 26
+FETCH, METADATA, FIND_COORDINATOR, END_TXN = 1, 3, 10, 26
 
 
 class KafkaProxy(TcpProxy):
@@ -28,14 +28,18 @@ class KafkaProxy(TcpProxy):
         super().__init__(*kafka.bootstrap_servers().split(",")[0].split(":"))
         self.address = f"127.0.0.1:{self.port}"
         self.lost = threading.Event()
-        self._losing = self._silent = False
+        self._losing = self._silent = self._losing_records = False
 
     def lose_commits(self):
         """The next EndTxn still reaches the broker; from then on nothing comes back, of anything."""
         self._losing = True
 
+    def lose_records(self):
+        """From now on no answer to a Fetch comes back, but all others do."""
+        self._losing_records = True
+
     def resume(self):
-        self._losing = self._silent = False
+        self._losing = self._silent = self._losing_records = False
         self.lost.clear()
         self.cut_all()
 
@@ -59,6 +63,8 @@ class KafkaProxy(TcpProxy):
             if self._silent:
                 continue
             api = asked.pop(struct.unpack_from(">i", message, 4)[0], None)
+            if api == FETCH and self._losing_records:
+                continue
             if api in (METADATA, FIND_COORDINATOR):
                 message = message.replace(
                     self._target[0].encode() + struct.pack(">i", self._target[1]),
