@@ -104,9 +104,9 @@ static const struct pj_option options[] = {
      .kind = PJ_OPTION_STRING,
      .offset = offsetof(struct pj_rebuild_options, to),
      .argument = "WHERE",
-     .help = "Where it ends: now (the default: wherever the consumers are by the end), or as for "
-             "--from. With another end the offsets are set back to it, and a consumer that runs "
-             "goes on from there."},
+     .help = "Where it ends: now (the default: the ends of the topics when it begins, or where the "
+             "consumers are by the end, if that is farther), or as for --from. With another end "
+             "the offsets are set back to it, and a consumer that runs goes on from there."},
     {.name = "drop-older",
      .kind = PJ_OPTION_BOOL,
      .offset = offsetof(struct pj_rebuild_options, drop_older),
@@ -115,7 +115,8 @@ static const struct pj_option options[] = {
      .letter = 'n',
      .kind = PJ_OPTION_BOOL,
      .offset = offsetof(struct pj_rebuild_options, dry_run),
-     .help = "Stop before anything is written, and show what would be."},
+     .help = "Stop before anything is written, and show what would be: also the rows of records "
+             "that the consumers have yet to read. (verify reads only what they have read.)"},
     PJ_CLI_YES_OPTION(struct pj_rebuild_options),
     PJ_REBUILD_OPTIONS,
     {0},

@@ -105,6 +105,25 @@ static int64_t records(const struct pj_rebuild_run *run)
     return total;
 }
 
+/* How many of them the consumers had not read when it began. */
+static int64_t records_beyond(const struct pj_rebuild_run *run)
+{
+    size_t count, live_count;
+    int64_t total = 0;
+    const struct pj_stretch *stretches = pj_rebuild_stretches(run->rebuild, &count);
+    const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
+    for (size_t i = 0; i < count; i++) {
+        int64_t from = stretches[i].begin;
+        for (size_t l = 0; l < live_count; l++) {
+            if (live[l].partition == stretches[i].partition && live[l].next_offset > from &&
+                strcmp(live[l].topic, stretches[i].topic) == 0)
+                from = live[l].next_offset;
+        }
+        total += stretches[i].end > from ? stretches[i].end - from : 0;
+    }
+    return total;
+}
+
 void pj_rebuild_show(const struct pj_rebuild_run *run)
 {
     char text[PJ_NUMBER_TEXT];
@@ -112,6 +131,11 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
     pj_rebuild_stretches(run->rebuild, &count);
     printf("%s: %s offsets of %zu partitions\n", run->projection->name,
            pj_number_text(text, records(run)), count);
+    int64_t beyond = run->verify ? 0 : records_beyond(run);
+    if (beyond > 0)
+        printf("%s of them lie beyond what the consumers had read when it began: their rows are "
+               "not damage\n",
+               pj_number_text(text, beyond));
     show_tables(&run->difference);
     for (size_t t = 0; t < run->difference.count; t++) {
         const struct pj_difference_table *table = &run->difference.tables[t];

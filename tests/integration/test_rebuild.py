@@ -207,6 +207,17 @@ def test_a_dry_run_changes_nothing(world):
     assert tables(world, with_books=True, without=()) == before and traces(world) == []
 
 
+def test_a_dry_run_says_what_the_consumers_have_yet_to_read(world):
+    """Its rows are among those that would be written, and are no damage."""
+    assert "lie beyond" not in rebuilding.run(world, "rebuild", TRACKER, "-n").stdout
+    with world.database.cursor() as cursor:
+        moved = cursor.execute(
+            "UPDATE projectionist.consumer_offsets SET next_offset = next_offset - 2 "
+            "WHERE consumer_group = %s AND next_offset > 2", [world.group(TRACKER)]).rowcount
+    assert f"{2 * moved} of them lie beyond what the consumers had read when it began" in \
+        rebuilding.run(world, "rebuild", TRACKER, "-n").stdout
+
+
 def test_it_does_not_begin_without_a_yes(world):
     before = tables(world, with_books=True, without=())
     result = rebuilding.run(world, "rebuild", "all", code=USAGE)
