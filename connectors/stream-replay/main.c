@@ -121,8 +121,9 @@ static void print_help(void)
           "\n"
           "EXAMPLES\n"
           "  stream-replay .local/recordings/gaia/*.avro\n"
-          "  stream-replay --rate 500 day.avro\n"
-          "  stream-replay --topic-map safari.telemetry=trial.telemetry --limit 1000 day.avro\n",
+          "  stream-replay --rate 500 .local/recordings/day/*.avro\n"
+          "  stream-replay --topic-map safari.telemetry=trial.telemetry --limit 1000 \\\n"
+          "    .local/recordings/day/safari.telemetry.avro\n",
           stdout);
 }
 
