@@ -63,9 +63,10 @@ def last_line(log):
     return lines[-1] if lines else "it wrote nothing"
 
 
-def run(label, command, environment=None, log="steps"):
-    """Runs a step; its output is seen only where it fails."""
-    print(f"  {label:<30}", end="", flush=True)
+def run(label, command, environment=None, log="steps", hint=""):
+    """Runs a step; its output is seen only where it fails. hint: on a terminal, until it ends."""
+    hint = hint if is_terminal() else ""
+    print(f"  {label:<30}{hint}" + "\b" * len(hint), end="", flush=True)
     started = time.monotonic()
     path = LOGS / f"{log}.log"
     with open(path, "w", encoding="utf-8") as output:
@@ -73,11 +74,11 @@ def run(label, command, environment=None, log="steps"):
                                 stdin=subprocess.DEVNULL, stdout=output,
                                 stderr=subprocess.STDOUT).returncode
     if status != 0:
-        print("failed", flush=True)
+        print("failed".ljust(len(hint)), flush=True)
         print("\n".join(path.read_text(errors="replace").splitlines()[-25:]), file=sys.stderr)
         raise DemoError(f"'{shlex.join(map(str, command))}' ended with {status}; "
                         f"its log is {path.relative_to(REPOSITORY)}")
-    print(f"{time.monotonic() - started:6.1f} s", flush=True)
+    print(f"{time.monotonic() - started:6.1f} s".ljust(len(hint)), flush=True)
 
 
 class Programs:
@@ -149,7 +150,7 @@ def cluster_environment():
 
 def prepare(*steps):
     """Builds, brings the cluster up, makes tables, topics and schemas, runs the other steps (label,
-    command, log); gives the environment of all that runs then."""
+    command, log, hint); gives the environment of all that runs then."""
     LOGS.mkdir(parents=True, exist_ok=True)
     heading("Getting ready")
     run("build", ["sh", "-c", "cmake --preset release && ninja -C build/release"], log="build")
@@ -157,8 +158,8 @@ def prepare(*steps):
     environment = cluster_environment()
     for step in ("migrate", "topics create", "schemas register"):
         run(f"projectionist {step}", [PROGRAMS / "projectionist", *step.split()], environment)
-    for label, command, log in steps:
-        run(label, command, log=log)
+    for label, command, log, hint in steps:
+        run(label, command, log=log, hint=hint)
     return environment
 
 

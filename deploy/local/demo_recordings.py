@@ -15,8 +15,9 @@ import recorder  # noqa: E402
 from lib import events  # noqa: E402
 
 # How each is made, for demo_common.prepare.
-STEPS = (("recording of 51,987 real jobs", ["tests/recordings/gaia"], "recording-gaia"),
-         ("recording of a generated day", ["tests/recordings/day"], "recording-day"))
+STEPS = (("recording of 51,987 real jobs", ["tests/recordings/gaia"], "recording-gaia",
+          "the first time, half a minute"),
+         ("recording of a generated day", ["tests/recordings/day"], "recording-day", ""))
 TABLES = ("safari_commands", "safari_events", "safari_videos", "watermark_removals",
           "watermark_metrics", "safari_sessions")
 
