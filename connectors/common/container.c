@@ -285,7 +285,7 @@ static int open_file(struct pj_container *container, struct pj_error *error)
     struct stat status;
     container->file = open(container->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (container->file < 0 || fstat(container->file, &status) != 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "cannot open %s: %s", container->path,
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "cannot open '%s': %s", container->path,
                               strerror(errno));
     if (!S_ISREG(status.st_mode))
         return pj_error_fatal(error, PJ_EXIT_USAGE,

@@ -111,7 +111,7 @@ void pj_config_print_options(FILE *out, const struct pj_option *options, int wid
     } common[] = {
         {"--config FILE", "Read settings from FILE: lines `name = value` with the names of the "
                           "flags above, `kafka.KEY = value` or `KEY = value` after a line "
-                          "`[kafka]`, the same for postgres, and `# comment`. "
+                          "`[kafka]`, and `# comment`. "
                           "Variable: " PJ_CONFIG_PREFIX "CONFIG"},
         {"--kafka.KEY=VALUE",
          "Any setting of librdkafka, such as --kafka.bootstrap.servers=HOST:PORT. "
@@ -119,16 +119,21 @@ void pj_config_print_options(FILE *out, const struct pj_option *options, int wid
          "are taken from the variable or the file only."},
         {"--postgres.KEY=VALUE",
          "Any connection parameter of libpq, such as --postgres.sslmode=verify-full. "
-         "Variable: " PJ_CONFIG_PREFIX "POSTGRES_KEY, in capitals. Passwords are taken from the "
-         "variable or the file only."},
+         "In the file as those of kafka. Variable: " PJ_CONFIG_PREFIX
+         "POSTGRES_KEY, in capitals. Passwords are taken from the variable or the file only."},
         {"-h, --help", "Print this and exit."},
         {"--version", "Print the version and exit."},
     };
+    bool postgres = false; /* is it of any use to this program? */
     if (width < 40)
         width = 40;
+    for (const struct pj_option *option = options; option->name != NULL; option++)
+        postgres |= strcmp(option->name, "postgres-dsn") == 0;
     for (; options->name != NULL; options++)
         print_option(out, options, width);
     for (size_t i = 0; i < sizeof common / sizeof common[0]; i++) {
+        if (!postgres && strncmp(common[i].flag, "--postgres", strlen("--postgres")) == 0)
+            continue;
         fprintf(out, "%*s%s\n", FLAG_INDENT, "", common[i].flag);
         paragraph(out, TEXT_INDENT, width, common[i].text);
         fputc('\n', out);
