@@ -62,8 +62,9 @@ const struct pj_option pj_consumer_options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 3600000,
-     .help = "How long a statement waits for a lock before the transaction is tried again. Longer "
-             "than idle-in-transaction-timeout, so that a takeover outwaits a frozen owner."},
+     .help = "How long a statement waits for a lock before the transaction is tried again. Best "
+             "longer than idle-in-transaction-timeout: then a takeover outwaits a frozen owner, "
+             "and need not try again."},
     {.name = "idle-in-transaction-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(idle_in_transaction_timeout_ms),

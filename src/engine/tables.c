@@ -71,7 +71,9 @@ static int read_nothing(const struct subject *subject, struct pj_error *error)
         pj_result_free(result);
     else if (error->class == PJ_FATAL) {
         struct pj_error cause = *error;
-        not_as_needed(subject, error, "%.400s; run `projectionist migrate`", cause.message);
+        not_as_needed(subject, error,
+                      "%.400s; run `projectionist migrate`, or the migration does not make it",
+                      cause.message);
     }
     return status;
 }
