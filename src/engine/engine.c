@@ -382,8 +382,9 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
         struct pj_batch *fetched = engine->next;
         engine->next = engine->current;
         engine->current = fetched;
-        engine->moved_at = pj_clock_monotonic_ms();
-        return pj_engine_commit(engine, error);
+        int status = pj_engine_commit(engine, error);
+        engine->moved_at = pj_clock_monotonic_ms(); /* a commit may take long */
+        return status;
     }
     if (pj_engine_advance_to_ends(engine, error) != 0)
         return -1;
