@@ -92,7 +92,9 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
     if (class == PJ_FATAL)
         error->exit_code = PJ_EXIT_DATABASE;
     snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
-    if (PQstatus(postgres->connection) == CONNECTION_BAD)
+    /* A standby stays one for as long as this connection lasts; the primary may be where a new one
+     * leads to. */
+    if (PQstatus(postgres->connection) == CONNECTION_BAD || strcmp(sqlstate, "25006") == 0)
         postgres->broken = true;
     return -1;
 }
