@@ -67,6 +67,13 @@ static bool work_ahead(void *context, int *fd)
     return pj_batch_fill(engine, engine->next);
 }
 
+/* A host that says nothing may take long, and there may be several. */
+static bool stop_connecting(void *context)
+{
+    heartbeat(context);
+    return pj_engine_stopping(context);
+}
+
 /* SQL functions that the projection names find the shadow's tables this way. What a crash of
  * Postgres takes from the shadow is made anew, so nothing waits for its disk. */
 static int use_shadow(struct pj_engine *engine, struct pj_error *error)
@@ -503,6 +510,8 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         .application_name = engine->identity.owner,
         .lock_timeout_ms = settings->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = settings->idle_in_transaction_timeout_ms,
+        .waiting = stop_connecting,
+        .waiting_context = engine,
     };
     engine->identity.projection = projection->name;
     engine->work = pj_arena_new();

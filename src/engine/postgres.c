@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/postgres.h"
 
-#include "base/clock.h"
+#include "engine/postgres_connect.h"
 
 #include <endian.h>
 #include <errno.h>
-#include <libpq-fe.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,137 +98,7 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
     return -1;
 }
 
-/* --- connecting ------------------------------------------------------------------------------ */
-
-/* With PQERRORS_VERBOSE a refusal reads "FATAL:  28P01: password …": the only place where libpq
- * tells the SQLSTATE of a failed connection. */
-static int fail_connect(PGconn *connection, struct pj_error *error)
-{
-    const char *message = connection != NULL ? PQerrorMessage(connection) : "out of memory";
-    const char *severity = strstr(message, "FATAL:  ");
-    char sqlstate[6] = "";
-    if (severity != NULL && strlen(severity) > 14 && severity[13] == ':')
-        snprintf(sqlstate, sizeof sqlstate, "%.5s", severity + 8);
-    enum pj_error_class class = *sqlstate ? pj_postgres_class(sqlstate) : PJ_RETRY;
-    if (connection != NULL && !*sqlstate && PQconnectionNeedsPassword(connection))
-        return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "cannot connect to Postgres: it asks for a password, and none is "
-                              "given; it can be in PROJECTIONIST_POSTGRES_DSN or "
-                              "PROJECTIONIST_POSTGRES_PASSWORD");
-    pj_error_set(error, class, "cannot connect to Postgres: %s", message);
-    if (class == PJ_FATAL) {
-        const char *reason = severity + 15;
-        pj_error_set(error, class, "cannot connect to Postgres: %.*s; check the postgres-dsn",
-                     (int)strcspn(reason, "\n"), reason);
-        error->exit_code = PJ_EXIT_DATABASE;
-    }
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
-    return -1;
-}
-
-bool pj_postgres_is_named(const struct pj_postgres_settings *settings)
-{
-    static const char *const variables[] = {"PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"};
-    if ((settings->dsn != NULL && *settings->dsn != '\0') ||
-        (settings->properties != NULL && settings->properties->count > 0))
-        return true;
-    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
-        if (getenv(variables[i]) != NULL)
-            return true;
-    }
-    return false;
-}
-
-/* What libpq would refuse for good is told apart from a server that is away. */
-static int check_settings(const struct pj_postgres_settings *settings, struct pj_error *error)
-{
-    const struct pj_properties *properties = settings->properties;
-    const char *dsn = settings->dsn;
-    if (dsn != NULL && (strchr(dsn, '=') != NULL || strstr(dsn, "://") != NULL)) {
-        char *reason = NULL;
-        PQconninfoOption *parsed = PQconninfoParse(dsn, &reason);
-        if (parsed == NULL) {
-            pj_error_fatal(error, PJ_EXIT_USAGE, "the postgres-dsn cannot be read: %s",
-                           reason != NULL ? reason : "out of memory");
-            PQfreemem(reason);
-            return -1;
-        }
-        PQconninfoFree(parsed);
-    }
-    PQconninfoOption *known = PQconndefaults();
-    int status = 0;
-    for (size_t i = 0; known != NULL && properties != NULL && i < properties->count; i++) {
-        const PQconninfoOption *option = known;
-        while (option->keyword != NULL && strcmp(option->keyword, properties->items[i].key) != 0)
-            option++;
-        if (option->keyword == NULL)
-            status = pj_error_fatal(error, PJ_EXIT_USAGE,
-                                    "postgres.%s is no connection parameter of libpq",
-                                    properties->items[i].key);
-    }
-    PQconninfoFree(known);
-    return status;
-}
-
-static PGconn *start_connection(const struct pj_postgres_settings *settings)
-{
-    const struct pj_properties *properties = settings->properties;
-    size_t count = properties != NULL ? properties->count : 0;
-    const char **keys = calloc(count + 16, sizeof *keys);
-    const char **values = calloc(count + 16, sizeof *values);
-    size_t n = 0;
-    /* What comes later wins: our defaults, the DSN, the operator's postgres.*. A peer that is gone
-     * without a word is noticed in tens of seconds, not hours. */
-    static const char *const defaults[][2] = {
-        {"keepalives_idle", "10"},     {"keepalives_interval", "5"}, {"keepalives_count", "3"},
-        {"tcp_user_timeout", "30000"}, {"client_encoding", "UTF8"},  {"options", "-c timezone=UTC"},
-    };
-    PGconn *connection = NULL;
-    if (keys == NULL || values == NULL)
-        goto out;
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++, n++) {
-        keys[n] = defaults[i][0];
-        values[n] = defaults[i][1];
-    }
-    keys[n] = "fallback_application_name";
-    values[n++] = settings->application_name;
-    if (settings->dsn != NULL) {
-        keys[n] = "dbname";
-        values[n++] = settings->dsn;
-    }
-    for (size_t i = 0; i < count; i++, n++) {
-        keys[n] = properties->items[i].key;
-        values[n] = properties->items[i].value;
-    }
-    connection = PQconnectStartParams(keys, values, 1);
-out:
-    free(keys);
-    free(values);
-    return connection;
-}
-
-static int finish_connection(PGconn *connection, int64_t timeout_ms, struct pj_error *error)
-{
-    int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
-    if (PQstatus(connection) == CONNECTION_BAD)
-        return fail_connect(connection, error);
-    PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-    while (status != PGRES_POLLING_OK) {
-        if (status == PGRES_POLLING_FAILED)
-            return fail_connect(connection, error);
-        int64_t left = deadline - pj_clock_monotonic_ms();
-        if (left <= 0)
-            return pj_error_set(error, PJ_RETRY, "Postgres did not answer within %lld ms",
-                                (long long)timeout_ms);
-        struct pollfd fd = {.fd = PQsocket(connection),
-                            .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-        if (poll(&fd, 1, (int)left) > 0)
-            status = PQconnectPoll(connection);
-    }
-    PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
-    return 0;
-}
+/* --- opening --------------------------------------------------------------------------------- */
 
 static void drop_notice(void *context, const PGresult *result)
 {
@@ -240,18 +109,10 @@ static void drop_notice(void *context, const PGresult *result)
 int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings *settings,
                      struct pj_error *error)
 {
-    if (check_settings(settings, error) != 0)
-        return -1;
     struct pj_postgres *postgres = calloc(1, sizeof *postgres);
     if (postgres == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
-    postgres->connection = start_connection(settings);
-    if (postgres->connection == NULL) {
-        pj_error_set(error, PJ_RETRY, "out of memory");
-        goto fail;
-    }
-    int64_t timeout = settings->connect_timeout_ms > 0 ? settings->connect_timeout_ms : 10000;
-    if (finish_connection(postgres->connection, timeout, error) != 0)
+    if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
     /* What a server sets for all statements would end a long one of ours each time anew. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A Postgres connection (libpq; no other file of the engine includes it).
+ * A Postgres connection (libpq; no other file of the engine but postgres_connect.c includes it).
  *
  * Statements are prepared once per connection, parameters and results are binary. Statements that
  * need no answer are queued and travel together with the next one that does (a libpq pipeline), so
@@ -27,9 +27,13 @@ struct pj_postgres_settings {
     const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
     const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
-    int64_t connect_timeout_ms;             /* 0: 10 s */
+    int64_t connect_timeout_ms;             /* for each host; 0: connect_timeout, or 10 s */
     int64_t lock_timeout_ms;                /* 0: none */
     int64_t idle_in_transaction_timeout_ms; /* 0: none; ends the transaction of a frozen owner */
+    /* Called while a connection is waited for, at least once a second; true gives it up. May be
+     * NULL. */
+    bool (*waiting)(void *context);
+    void *waiting_context;
 };
 
 /*

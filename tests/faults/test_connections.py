@@ -2,9 +2,15 @@
 """Where a connection to Postgres leads to, and whose it is."""
 
 import contextlib
+import socket
+from pathlib import Path
 
+import pytest
 import stream as streams
-from psycopg import sql
+from psycopg import conninfo, sql
+from world import PROGRAMS
+
+STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
 
 
 @contextlib.contextmanager
@@ -31,3 +37,63 @@ def test_a_standby_is_left_for_the_primary(world):
     world.until_caught_up()
     world.until(lambda: all(consumer.ready() for consumer in consumers))
     world.assert_as_if_undisturbed(stream)
+
+
+@contextlib.contextmanager
+def silent_server():
+    """The port of one that accepts and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server_that_takes_nothing():
+    """The port of one to which no connection comes about, as if the packets were dropped."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        with contextlib.ExitStack() as waiting:
+            for _ in range(2):  # its queue is full with these
+                client = waiting.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(listener.getsockname())
+            yield listener.getsockname()[1]
+
+
+def behind(world, *ports, **options):
+    """The DSN of a list of hosts of which Postgres is the last."""
+    ours = conninfo.conninfo_to_dict(world.dsn)
+    hosts = ["127.0.0.1"] * len(ports) + [ours["host"]]
+    return conninfo.make_conninfo(world.dsn, host=",".join(hosts),
+                                  port=",".join(map(str, [*ports, ours["port"]])), **options)
+
+
+@pytest.mark.parametrize("first, options", [
+    (silent_server, {}),
+    (server_that_takes_nothing, {"target_session_attrs": "read-write"}),
+    (silent_server, {"target_session_attrs": "prefer-standby"}),
+])
+def test_a_host_that_hangs_does_not_hide_the_next(world, first, options):
+    stream = streams.of_commands(30, seed=82)
+    world.publish(stream)
+    with first() as port, first() as another:
+        for program in PROGRAMS:
+            world.start(program, POSTGRES_DSN=behind(world, port, another, connect_timeout=2,
+                                                     **options))
+        world.until_caught_up(deadline=30)
+        for consumer in world.consumers.all:
+            assert not consumer.logged("did not answer")
+            consumer.stop()
+    world.assert_as_if_undisturbed(stream)
+
+
+def test_a_stop_does_not_wait_for_a_host_that_hangs(world):
+    with silent_server() as port:
+        consumer = world.start(PROGRAMS[0], POSTGRES_DSN=behind(world, port, connect_timeout=60))
+        world.until(lambda: connected(port), what="it did not connect")
+        consumer.stop(STOP_SECONDS)
+
+
+def connected(port):
+    """Whether somebody has a connection to the port."""
+    where = f":{port:04X}"
+    lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
+    return any(line.split()[1].endswith(where) and line.split()[3] == "01" for line in lines)

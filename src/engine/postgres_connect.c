@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/postgres_connect.h"
+
+#include "base/clock.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECT_MS = 10000, LOOK_MS = 1000 };
+
+/* With PQERRORS_VERBOSE a refusal reads "FATAL:  28P01: password …": the only place where libpq
+ * tells the SQLSTATE of a failed connection. */
+static int fail_connect(PGconn *connection, struct pj_error *error)
+{
+    const char *message = connection != NULL ? PQerrorMessage(connection) : "out of memory";
+    const char *severity = strstr(message, "FATAL:  ");
+    char sqlstate[6] = "";
+    if (severity != NULL && strlen(severity) > 14 && severity[13] == ':')
+        snprintf(sqlstate, sizeof sqlstate, "%.5s", severity + 8);
+    enum pj_error_class class = *sqlstate ? pj_postgres_class(sqlstate) : PJ_RETRY;
+    if (connection != NULL && !*sqlstate && PQconnectionNeedsPassword(connection))
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "cannot connect to Postgres: it asks for a password, and none is "
+                              "given; it can be in PROJECTIONIST_POSTGRES_DSN or "
+                              "PROJECTIONIST_POSTGRES_PASSWORD");
+    pj_error_set(error, class, "cannot connect to Postgres: %s", message);
+    if (class == PJ_FATAL) {
+        const char *reason = severity + 15;
+        pj_error_set(error, class, "cannot connect to Postgres: %.*s; check the postgres-dsn",
+                     (int)strcspn(reason, "\n"), reason);
+        error->exit_code = PJ_EXIT_DATABASE;
+    }
+    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+    return -1;
+}
+
+bool pj_postgres_is_named(const struct pj_postgres_settings *settings)
+{
+    static const char *const variables[] = {"PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"};
+    if ((settings->dsn != NULL && *settings->dsn != '\0') ||
+        (settings->properties != NULL && settings->properties->count > 0))
+        return true;
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        if (getenv(variables[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* What libpq would refuse for good is told apart from a server that is away. */
+static int check_settings(const struct pj_postgres_settings *settings, struct pj_error *error)
+{
+    const struct pj_properties *properties = settings->properties;
+    const char *dsn = settings->dsn;
+    if (dsn != NULL && (strchr(dsn, '=') != NULL || strstr(dsn, "://") != NULL)) {
+        char *reason = NULL;
+        PQconninfoOption *parsed = PQconninfoParse(dsn, &reason);
+        if (parsed == NULL) {
+            pj_error_fatal(error, PJ_EXIT_USAGE, "the postgres-dsn cannot be read: %s",
+                           reason != NULL ? reason : "out of memory");
+            PQfreemem(reason);
+            return -1;
+        }
+        PQconninfoFree(parsed);
+    }
+    PQconninfoOption *known = PQconndefaults();
+    int status = 0;
+    for (size_t i = 0; known != NULL && properties != NULL && i < properties->count; i++) {
+        const PQconninfoOption *option = known;
+        while (option->keyword != NULL && strcmp(option->keyword, properties->items[i].key) != 0)
+            option++;
+        if (option->keyword == NULL)
+            status = pj_error_fatal(error, PJ_EXIT_USAGE,
+                                    "postgres.%s is no connection parameter of libpq",
+                                    properties->items[i].key);
+    }
+    PQconninfoFree(known);
+    return status;
+}
+
+/* --- hosts ----------------------------------------------------------------------------------- */
+
+enum { HOST, HOSTADDR, PORT, LISTS };
+
+static const char *const list_names[LISTS] = {"host", "hostaddr", "port"};
+
+/* As a connection has them, each a list with commas; NULL where it is not set. */
+struct hosts {
+    char *lists[LISTS];
+    int count;
+    int timeout_s; /* connect_timeout; 0: not set */
+};
+
+static void free_hosts(struct hosts *hosts)
+{
+    for (int i = 0; i < LISTS; i++)
+        free(hosts->lists[i]);
+    *hosts = (struct hosts){0};
+}
+
+static int count_items(const char *list)
+{
+    int count = list != NULL && *list != '\0';
+    for (const char *c = list; count > 0 && *c != '\0'; c++)
+        count += *c == ',';
+    return count;
+}
+
+static char *find_item(char *list, int index, size_t *length)
+{
+    for (; index > 0; index--)
+        list += strcspn(list, ",") + 1;
+    *length = strcspn(list, ",");
+    return list;
+}
+
+/* The settings, the DSN, libpq's variables and its service file together. */
+static void read_hosts(struct hosts *hosts, PGconn *connection)
+{
+    PQconninfoOption *options = PQconninfo(connection);
+    *hosts = (struct hosts){.count = 1};
+    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
+        if (o->val == NULL)
+            continue;
+        for (int i = 0; i < LISTS; i++) {
+            if (strcmp(o->keyword, list_names[i]) != 0)
+                continue;
+            hosts->lists[i] = strdup(o->val);
+            if (count_items(hosts->lists[i]) > hosts->count)
+                hosts->count = count_items(hosts->lists[i]);
+        }
+        if (strcmp(o->keyword, "connect_timeout") == 0)
+            hosts->timeout_s = (int)strtol(o->val, NULL, 10);
+    }
+    PQconninfoFree(options);
+}
+
+/* What is left empty in a list is whatever libpq takes for it. */
+static bool is_at(const struct hosts *hosts, int index, const char *const now[LISTS])
+{
+    for (int i = 0; i < LISTS; i++) {
+        size_t length = 0;
+        char *list = hosts->lists[i];
+        if (count_items(list) != hosts->count)
+            continue; /* one port for all of them, or none is named */
+        const char *item = find_item(list, index, &length);
+        if (length > 0 &&
+            (now[i] == NULL || strlen(now[i]) != length || strncmp(item, now[i], length) != 0))
+            return false;
+    }
+    return true;
+}
+
+/* Which of the hosts is being asked; -1: none that we know. */
+static int find_host(const struct hosts *hosts, const PGconn *connection)
+{
+    const char *now[LISTS] = {PQhost(connection), PQhostaddr(connection), PQport(connection)};
+    for (int index = 0; index < hosts->count; index++) {
+        if (is_at(hosts, index, now))
+            return index;
+    }
+    return -1;
+}
+
+static void remove_host(struct hosts *hosts, int index)
+{
+    for (int i = 0; i < LISTS; i++) {
+        size_t length;
+        if (count_items(hosts->lists[i]) != hosts->count)
+            continue;
+        char *item = find_item(hosts->lists[i], index, &length);
+        if (item[length] == ',')
+            memmove(item, item + length + 1, strlen(item + length + 1) + 1);
+        else
+            item[index > 0 ? -1 : 0] = '\0';
+    }
+    hosts->count--;
+}
+
+/* --- asking ---------------------------------------------------------------------------------- */
+
+/* `hosts`, where it is not NULL, takes the place of those that the settings name. */
+static PGconn *start_connection(const struct pj_postgres_settings *settings,
+                                const struct hosts *hosts)
+{
+    const struct pj_properties *properties = settings->properties;
+    size_t count = properties != NULL ? properties->count : 0;
+    const char **keys = calloc(count + 16, sizeof *keys);
+    const char **values = calloc(count + 16, sizeof *values);
+    size_t n = 0;
+    /* What comes later wins: our defaults, the DSN, the operator's postgres.*. A peer that is gone
+     * without a word is noticed in tens of seconds, not hours. */
+    static const char *const defaults[][2] = {
+        {"keepalives_idle", "10"},     {"keepalives_interval", "5"}, {"keepalives_count", "3"},
+        {"tcp_user_timeout", "30000"}, {"client_encoding", "UTF8"},  {"options", "-c timezone=UTC"},
+    };
+    PGconn *connection = NULL;
+    if (keys == NULL || values == NULL)
+        goto out;
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++, n++) {
+        keys[n] = defaults[i][0];
+        values[n] = defaults[i][1];
+    }
+    keys[n] = "fallback_application_name";
+    values[n++] = settings->application_name;
+    if (settings->dsn != NULL) {
+        keys[n] = "dbname";
+        values[n++] = settings->dsn;
+    }
+    for (size_t i = 0; i < count; i++, n++) {
+        keys[n] = properties->items[i].key;
+        values[n] = properties->items[i].value;
+    }
+    for (int i = 0; hosts != NULL && i < LISTS; i++) {
+        keys[n] = list_names[i];
+        values[n++] = hosts->lists[i];
+    }
+    connection = PQconnectStartParams(keys, values, 1);
+out:
+    free(keys);
+    free(values);
+    return connection;
+}
+
+/* How long one host may take. */
+static int64_t limit_of(const struct pj_postgres_settings *settings, const struct hosts *hosts)
+{
+    int64_t limit = settings->connect_timeout_ms > 0 ? settings->connect_timeout_ms : CONNECT_MS;
+    if (hosts->timeout_s <= 0)
+        return limit;
+    /* As libpq has it. */
+    int64_t named = 1000 * (int64_t)(hosts->timeout_s > 2 ? hosts->timeout_s : 2);
+    return settings->connect_timeout_ms > 0 && limit < named ? limit : named;
+}
+
+/* 1: the host *silent, of several, did not answer in time. */
+static int finish_connection(const struct pj_postgres_settings *settings, PGconn *connection,
+                             const struct hosts *hosts, int *silent, struct pj_error *error)
+{
+    int64_t limit = limit_of(settings, hosts);
+    int64_t deadline = pj_clock_monotonic_ms() + limit;
+    if (PQstatus(connection) == CONNECTION_BAD)
+        return fail_connect(connection, error);
+    PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
+    int asked = find_host(hosts, connection);
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (status != PGRES_POLLING_OK) {
+        if (status == PGRES_POLLING_FAILED)
+            return fail_connect(connection, error);
+        if (settings->waiting != NULL && settings->waiting(settings->waiting_context))
+            return pj_error_set(error, PJ_RETRY, "Postgres did not answer before the stop");
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        if (left <= 0) {
+            pj_error_set(error, PJ_RETRY, "Postgres did not answer within %lld ms",
+                         (long long)limit);
+            *silent = asked;
+            return hosts->count > 1 && asked >= 0 ? 1 : -1;
+        }
+        struct pollfd fd = {.fd = PQsocket(connection),
+                            .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        if (poll(&fd, 1, (int)(left < LOOK_MS ? left : LOOK_MS)) <= 0)
+            continue;
+        status = PQconnectPoll(connection);
+        int now = find_host(hosts, connection);
+        if (now != asked)
+            deadline = pj_clock_monotonic_ms() + limit;
+        asked = now;
+    }
+    PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
+    return 0;
+}
+
+int pj_postgres_connect(PGconn **out, const struct pj_postgres_settings *settings,
+                        struct pj_error *error)
+{
+    *out = NULL;
+    if (check_settings(settings, error) != 0)
+        return -1;
+    int status = 1;
+    struct hosts hosts = {0};
+    while (status > 0) {
+        PGconn *connection = start_connection(settings, hosts.count > 0 ? &hosts : NULL);
+        if (connection == NULL) {
+            status = pj_error_set(error, PJ_RETRY, "out of memory");
+            break;
+        }
+        free_hosts(&hosts);
+        read_hosts(&hosts, connection);
+        int silent = 0;
+        status = finish_connection(settings, connection, &hosts, &silent, error);
+        if (status == 0) {
+            *out = connection;
+            break;
+        }
+        /* Only libpq's own wait goes on from a host that says nothing. */
+        PQfinish(connection);
+        if (status > 0)
+            remove_host(&hosts, silent);
+    }
+    free_hosts(&hosts);
+    return status;
+}

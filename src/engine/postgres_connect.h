@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How postgres.c comes to a connection; of no use to others. */
+#ifndef PJ_ENGINE_POSTGRES_CONNECT_H
+#define PJ_ENGINE_POSTGRES_CONNECT_H
+
+#include "engine/postgres.h"
+
+#include <libpq-fe.h>
+
+/*
+ * Connects as libpq would: the hosts of the settings one after the other, with their
+ * target_session_attrs and load_balance_hosts. A host that says nothing within connect_timeout is
+ * left out, and the others are asked. Blocks up to that long for each, and while a name is looked
+ * up. On failure *connection is NULL.
+ */
+int pj_postgres_connect(PGconn **connection, const struct pj_postgres_settings *settings,
+                        struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
