@@ -40,6 +40,7 @@ enum pj_error_class pj_postgres_class(const char *sqlstate)
         {"PJ001", PJ_FENCED}, /* projectionist.advance_offsets */
         {"55P03", PJ_RETRY},  /* lock_timeout */
         {"25P03", PJ_RETRY},  /* idle_in_transaction_session_timeout */
+        {"25P04", PJ_RETRY},  /* transaction_timeout */
         {"25006", PJ_RETRY},  /* a standby, during a failover */
         {"08", PJ_RETRY},     /* connection */
         {"40", PJ_RETRY},     /* serialization, deadlock */
@@ -115,13 +116,15 @@ int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings
     if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
-    /* What a server sets for all statements would end a long one of ours each time anew. */
-    char session[160];
-    snprintf(session, sizeof session,
-             "SET statement_timeout = 0; SET lock_timeout = %lld; "
-             "SET idle_in_transaction_session_timeout = %lld",
-             (long long)settings->lock_timeout_ms,
-             (long long)settings->idle_in_transaction_timeout_ms);
+    /* What a server sets for all would end a long statement or transaction of ours each time
+     * anew. */
+    char session[200];
+    snprintf(
+        session, sizeof session,
+        "SET statement_timeout = 0; SET lock_timeout = %lld; "
+        "SET idle_in_transaction_session_timeout = %lld%s",
+        (long long)settings->lock_timeout_ms, (long long)settings->idle_in_transaction_timeout_ms,
+        PQserverVersion(postgres->connection) >= 170000 ? "; SET transaction_timeout = 0" : "");
     if (PQsetnonblocking(postgres->connection, 1) != 0) {
         fail_broken(postgres, error);
         goto fail;

@@ -2,14 +2,18 @@
 """Where a connection to Postgres leads to, and whose it is."""
 
 import contextlib
+import functools
+import re
 import socket
 from pathlib import Path
 
 import pytest
 import stream as streams
+from lib.tcp_proxy import TcpProxy
 from psycopg import conninfo, sql
 from world import PROGRAMS
 
+DATABASE = 6  # the exit code
 STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
 
 
@@ -97,3 +101,24 @@ def connected(port):
     where = f":{port:04X}"
     lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
     return any(line.split()[1].endswith(where) and line.split()[3] == "01" for line in lines)
+
+
+class AsOfSeventeen(TcpProxy):
+    """Says of Postgres that it were 17."""
+
+    def forwards(self, client, server):
+        def pass_on(source, target):
+            while data := source.recv(65536):
+                target.sendall(re.sub(rb"(server_version\0)15", rb"\g<1>17", data))
+        return (functools.partial(pass_on, client, server),
+                functools.partial(pass_on, server, client))
+
+
+def test_no_time_out_of_a_transaction_is_left(world):
+    """That the servers of these tests do not know it shows that it is asked for."""
+    ours = conninfo.conninfo_to_dict(world.dsn)
+    with AsOfSeventeen(ours["host"], ours["port"]) as proxy:
+        consumer = world.start(PROGRAMS[0], POSTGRES_DSN=conninfo.make_conninfo(
+            world.dsn, port=proxy.port, sslmode="disable", gssencmode="disable"))
+        consumer.wait(DATABASE)
+    assert 'unrecognized configuration parameter \\"transaction_timeout\\"' in consumer.log

@@ -244,3 +244,17 @@ def test_conflicts_in_a_row_are_not_the_records_fault(world, met):
         assert database.count(connection, "projectionist.dead_letters") == 0
     assert consumers["event-recorder"].metric("projectionist_retries_total") == 0
     world.assert_as_if_undisturbed([*stream, frame])
+
+
+def test_a_time_out_of_a_transaction_is_waited_for(world):
+    """From Postgres 17 on there is one, and something may set it in the middle of a session."""
+    consumers, stream, commands = settle(world, 30, seed=76)
+    frame = events.telemetry("sora.polling.started", events.START + events.HOUR, counter=1,
+                             command_id=commands[0])
+    with world.connect() as connection:
+        connection.execute(CONFLICTS.format(met="25P04"))
+        world.publish([frame])
+        world.until_logged(consumers["event-recorder"], "waiting for a server", "25P04")
+        world.until_caught_up()
+        connection.execute("DROP TRIGGER meet_a_conflict ON safari_events")
+    world.assert_as_if_undisturbed([*stream, frame])
