@@ -100,7 +100,9 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
         return 0;
     if (pj_postgres_open(&engine->postgres, &engine->postgres_settings, error) != 0)
         return -1;
-    if (engine->shadow != NULL && use_shadow(engine, error) != 0) {
+    if ((engine->shadow != NULL
+             ? use_shadow(engine, error)
+             : pj_offsets_mark_session(engine->postgres, &engine->identity, error)) != 0) {
         pj_postgres_close(engine->postgres);
         engine->postgres = NULL;
         return -1;

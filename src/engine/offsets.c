@@ -23,19 +23,34 @@ static const struct pj_statement take_statement = {
 
 static const uint32_t partitions_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
                                             PJ_OID_INT4_ARRAY};
-/* Postgres keeps 63 bytes of an application's name. Somebody else's sessions are not ours to end.
- */
+/* Whatever name a session has, whose it is shows by a lock that nobody waits for. */
+#define OWNER_KEY(owner) "hashtextextended('projectionist ' || " owner ", 0)"
+static const uint32_t mark_types[] = {PJ_OID_TEXT};
+static const struct pj_statement mark_statement = {
+    .name = "pj_mark",
+    .sql = "SELECT pg_try_advisory_lock_shared(" OWNER_KEY("$1") ")",
+    .parameter_count = 1,
+    .types = mark_types,
+};
+
+/* Somebody else's sessions are not ours to end. Those of owners of before there was the lock have
+ * their name, of which Postgres keeps 63 bytes. */
 static const struct pj_statement end_frozen_statement = {
     .name = "pj_end_frozen",
-    .sql = "SELECT a.application_name, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
-           "WHERE a.datname = current_database() AND a.usename = current_user "
-           "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
-           "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
-           "clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval "
-           "AND a.application_name IN (SELECT left(o.owner, 63) "
-           "FROM projectionist.consumer_offsets AS o "
+    .sql = "SELECT o.owner, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
+           "JOIN (SELECT DISTINCT owner FROM projectionist.consumer_offsets "
            "JOIN unnest($3, $4) AS g (topic, partition) USING (topic, partition) "
-           "WHERE o.cluster_id = $1 AND o.consumer_group = $2)",
+           "WHERE cluster_id = $1 AND consumer_group = $2) AS o "
+           "ON a.application_name = left(o.owner, 63) OR EXISTS (SELECT FROM pg_locks AS l "
+           "WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.database = a.datid "
+           "AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) "
+           "= " OWNER_KEY(
+               "o.owner") ") "
+                          "WHERE a.datname = current_database() AND a.usename = current_user "
+                          "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
+                          "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
+                          "clock_timestamp() - "
+                          "current_setting('idle_in_transaction_session_timeout')::interval",
     .parameter_count = 4,
     .types = partitions_types,
 };
@@ -201,6 +216,13 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
                               "run `projectionist migrate`",
                               found, count);
     return 0;
+}
+
+int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,
+                            struct pj_error *error)
+{
+    struct pj_parameter owner = text_parameter(identity->owner);
+    return pj_postgres_run(postgres, &mark_statement, &owner, NULL, error);
 }
 
 int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity *identity,

@@ -39,6 +39,10 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                     struct pj_error *error) PJ_MUST_CHECK;
 
+/* Makes the session known as the owner's, until it ends, for pj_offsets_end_frozen. */
+int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,
+                            struct pj_error *error) PJ_MUST_CHECK;
+
 /*
  * Where the transaction of the owner before was waited for in vain: ends those of the owners of
  * these partitions in which Postgres has been waiting for the client, with a COPY or a pipeline

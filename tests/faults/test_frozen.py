@@ -6,6 +6,7 @@ import stream as streams
 from lib import database, events, kafka
 from lib.proxy import Proxy
 from lib.scenario_run import TOPICS_OF
+from psycopg import conninfo
 from world import PROGRAMS
 
 
@@ -130,14 +131,16 @@ def test_frozen_with_statements_on_their_way(world, program):
         old.stop()
 
 
-def test_frozen_in_the_middle_of_a_copy(world):
+@pytest.mark.parametrize("named", [{}, {"application_name": "what the operator likes"}])
+def test_frozen_in_the_middle_of_a_copy(world, named):
     """Postgres waits for the rest of it, and none of its time-outs ends that."""
     stream = streams.of_commands(150, seed=51)
     world.publish(stream)
     world.start("command-projector")
     with Proxy(world.dsn) as proxy:
         proxy.stall_copies()
-        old = world.start("event-recorder", POSTGRES_DSN=proxy.dsn)
+        old = world.start("event-recorder",
+                          POSTGRES_DSN=conninfo.make_conninfo(proxy.dsn, **named))
         world.until(proxy.held.is_set, what="nothing was copied")
         old.freeze()
         new = world.start("event-recorder")
