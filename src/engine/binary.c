@@ -140,7 +140,7 @@ struct pj_parameter pj_binary_array(struct pj_arena *arena, enum pj_type type,
     at = put32(at, 1); /* the first index */
     for (size_t i = 0; i < count; i++)
         at = put_sized(at, type, &rows[i][column]);
-    return (struct pj_parameter){data, (int)(at - data)};
+    return (struct pj_parameter){data, (size_t)(at - data)};
 }
 
 struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
@@ -150,7 +150,7 @@ struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
         return (struct pj_parameter){NULL, 0};
     char *data = pj_arena_alloc(arena, value_size(type, value));
     char *end = put_value(data, type, value);
-    return (struct pj_parameter){data, (int)(end - data)};
+    return (struct pj_parameter){data, (size_t)(end - data)};
 }
 
 int64_t pj_binary_time(int64_t postgres_microseconds)

@@ -114,7 +114,7 @@ static const struct pj_statement shadow_letter_statement = {
 
 static struct pj_parameter text_parameter(const char *text)
 {
-    return (struct pj_parameter){text, text != NULL ? (int)strlen(text) : 0};
+    return (struct pj_parameter){text, text != NULL ? strlen(text) : 0};
 }
 
 enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, COLUMNS };
@@ -438,8 +438,8 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
         pj_binary_scalar(arena, PJ_INT, &number),
         pj_binary_scalar(arena, PJ_BIGINT, &offset),
         pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &timestamp),
-        {record->key, (int)record->key_length},
-        {record->value, (int)record->value_length},
+        {record->key, record->key_length},
+        {record->value, record->value_length},
         text_parameter(headers_copy),
         pj_binary_scalar(arena, PJ_INT, &schema),
         text_parameter(pj_error_class_name(reason->class)),

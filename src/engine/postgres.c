@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { STATEMENTS_MOST = 256, PENDING_MOST = 256, WAIT_MS = 100 };
+enum { STATEMENTS_MOST = 256, PENDING_MOST = 256, WAIT_MS = 100, PARAMETERS_MOST = 768 << 20 };
 
 struct pj_postgres {
     PGconn *connection;
@@ -240,10 +240,27 @@ static int push(struct pj_postgres *postgres, const struct pj_statement *prepare
     return 0;
 }
 
+int pj_postgres_check_size(const struct pj_statement *statement,
+                           const struct pj_parameter *parameters, struct pj_error *error)
+{
+    size_t size = 0;
+    for (int i = 0; i < statement->parameter_count; i++)
+        size += parameters[i].length;
+    if (size <= PARAMETERS_MOST)
+        return 0;
+    pj_error_set(error, PJ_POISON,
+                 "the parameters of the statement %s take %zu MiB, and Postgres takes no message "
+                 "of 1 GiB",
+                 statement->name, size >> 20);
+    snprintf(error->sqlstate, sizeof error->sqlstate, "54000");
+    return -1;
+}
+
 int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *statement,
                       const struct pj_parameter *parameters, struct pj_error *error)
 {
-    if (enter_pipeline(postgres, error) != 0)
+    if (pj_postgres_check_size(statement, parameters, error) != 0 ||
+        enter_pipeline(postgres, error) != 0)
         return -1;
     if (!is_prepared(postgres, statement)) {
         if (postgres->prepared_count == STATEMENTS_MOST)
@@ -265,7 +282,7 @@ int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *s
                             statement->name);
     for (int i = 0; i < count; i++) {
         values[i] = parameters[i].data;
-        lengths[i] = parameters[i].length;
+        lengths[i] = (int)parameters[i].length;
         formats[i] = 1;
     }
     if (push(postgres, NULL, error) != 0)

@@ -77,7 +77,7 @@ struct pj_statement {
  * until the call that flushes returns. */
 struct pj_parameter {
     const void *data;
-    int length;
+    size_t length;
 };
 
 struct pj_result;
@@ -92,6 +92,11 @@ bool pj_postgres_broken(const struct pj_postgres *postgres);
 /* Breaks the connection, from the idle hook too: what waits for an answer gets PJ_RETRY. */
 void pj_postgres_abandon(struct pj_postgres *postgres);
 
+/* Postgres takes no message of a gigabyte, and would end the connection over it: what comes near
+ * that is refused here, PJ_POISON with SQLSTATE 54000. pj_postgres_queue asks this itself. */
+int pj_postgres_check_size(const struct pj_statement *statement,
+                           const struct pj_parameter *parameters,
+                           struct pj_error *error) PJ_MUST_CHECK;
 /* Queues; nothing is known of it until the next pj_postgres_run. */
 int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *statement,
                       const struct pj_parameter *parameters, struct pj_error *error) PJ_MUST_CHECK;

@@ -140,7 +140,7 @@ static const struct pj_statement settle_statement = {.name = "pj_letter_settle",
 
 static struct pj_parameter text_parameter(const char *text)
 {
-    return (struct pj_parameter){text, text != NULL ? (int)strlen(text) : 0};
+    return (struct pj_parameter){text, text != NULL ? strlen(text) : 0};
 }
 
 static struct pj_parameter id_parameter(struct pj_arena *arena, int64_t id)

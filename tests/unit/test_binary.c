@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct pj_arena *arena;
 
@@ -225,4 +226,20 @@ Test(binary, where_a_copy_is_possible)
     other.columns = numeric;
     other.column_count = 2;
     cr_assert_not(pj_copy_possible(&other));
+}
+
+/* Only its length is looked at, so nothing of that size has to be there. */
+Test(binary, parameters_that_postgres_would_not_take)
+{
+    static const struct pj_statement statement = {.name = "pj_of_two", .parameter_count = 2};
+    struct pj_parameter parameters[] = {{"", (size_t)400 << 20}, {"", (size_t)300 << 20}};
+    struct pj_error error;
+    cr_assert_eq(pj_postgres_check_size(&statement, parameters, &error), 0);
+    parameters[1].length = (size_t)500 << 20;
+    cr_assert_eq(pj_postgres_check_size(&statement, parameters, &error), -1);
+    cr_assert_eq(error.class, PJ_POISON);
+    cr_assert_str_eq(error.sqlstate, "54000");
+    cr_assert_not_null(strstr(error.message, "pj_of_two take 900 MiB"));
+    parameters[1].length = (size_t)5 << 30; /* over what an int holds */
+    cr_assert_eq(pj_postgres_check_size(&statement, parameters, &error), -1);
 }
