@@ -468,6 +468,14 @@ static void add_numbers(struct pj_engine *engine)
         *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);
 }
 
+/* Facts are some times as long as what changes them; who wants small batches means both. */
+static size_t state_most(const struct pj_settings *settings)
+{
+    enum { TIMES = 8, LEAST = 1 << 20 };
+    int64_t most = settings->batch_bytes * TIMES;
+    return most < LEAST ? LEAST : most > PJ_STATE_MOST ? PJ_STATE_MOST : (size_t)most;
+}
+
 static int open_registry(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_settings *settings = engine->settings;
@@ -525,8 +533,8 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: set PROJECTIONIST_POSTGRES_DSN or give "
                               "--postgres-dsn");
-    engine->writer =
-        pj_writer_new(projection, engine->shadow != NULL ? engine->shadow->schema : NULL);
+    engine->writer = pj_writer_new(
+        projection, engine->shadow != NULL ? engine->shadow->schema : NULL, state_most(settings));
     engine->current = &engine->batches[0];
     engine->next = &engine->batches[1];
     add_numbers(engine);

@@ -146,8 +146,9 @@ int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_C
 /* Advances over what is invisible behind the last record of partitions that are at their end. */
 int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Writes what the fold says, in a transaction that moves no offsets. One try. */
-int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold,
+/* Writes what the fold says, in a transaction that moves no offsets. One try. `whole`: see
+ * pj_writer_set_whole. */
+int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold, bool whole,
                     struct pj_error *error) PJ_MUST_CHECK;
 /* Without records no commit would tell that another owner has taken over: asks, now and then. */
 int pj_engine_check_ownership(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;

@@ -10,9 +10,9 @@
 
 #include <string.h>
 
-enum { PAGE = 2000, AT_ONCE_MOST = 8 };
+enum { PAGE = 2000, PAGE_BYTES = PJ_STATE_MOST / 2, AT_ONCE_MOST = 8 };
 
-static const uint32_t page_types[] = {PJ_OID_UUID};
+static const uint32_t page_types[] = {PJ_OID_UUID, PJ_OID_INT8};
 
 /* Told by pj_contribute: it has no order of its own. */
 static bool is_contributed(const struct pj_fact *fact)
@@ -50,17 +50,22 @@ static bool advance(uint8_t key[16])
     return i >= 0;
 }
 
-/* One page, in a transaction of the shadow's; a conflict with nobody is possible there. */
+/* One page, or one entity of it, in a transaction of the shadow's; a conflict with nobody is
+ * possible there. */
 static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_statement *statement,
-                     uint8_t next[16], int *rows, struct pj_error *error)
+                     bool one, uint8_t next[16], int *rows, struct pj_error *error)
 {
     struct pj_engine *engine = &rebuild->workers[0].engine;
     struct pj_result *page;
     pj_arena_reset(engine->work);
     struct pj_value from = pj_uuid(next);
-    struct pj_parameter parameter = pj_binary_scalar(engine->work, PJ_UUID, &from);
+    struct pj_value most = pj_bigint(one ? 0 : PAGE_BYTES);
+    struct pj_parameter parameters[] = {
+        pj_binary_scalar(engine->work, PJ_UUID, &from),
+        pj_binary_scalar(engine->work, PJ_BIGINT, &most),
+    };
     if (pj_engine_connect(engine, error) != 0 ||
-        pj_postgres_run(engine->postgres, statement, &parameter, &page, error) != 0)
+        pj_postgres_run(engine->postgres, statement, parameters, &page, error) != 0)
         return -1;
     struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
     *rows = pj_result_rows(page);
@@ -71,7 +76,7 @@ static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_s
             *rows = 0; /* whose page was the last */
     }
     pj_result_free(page);
-    return status == 0 ? pj_engine_write(engine, fold, error) : -1;
+    return status == 0 ? pj_engine_write(engine, fold, one, error) : -1;
 }
 
 static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
@@ -82,26 +87,37 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     pj_statements_state_name(projection, projection->entities[index].name, name);
     const struct pj_statement statement = {
         .name = pj_arena_printf(rebuild->arena, "pj_older_%zu", index),
-        .sql = pj_arena_printf(rebuild->arena,
-                               "SELECT key, facts FROM projectionist.\"%s\" WHERE key >= $1 "
-                               "ORDER BY key LIMIT %d",
-                               name, PAGE),
-        .parameter_count = 1,
+        .sql =
+            pj_arena_printf(rebuild->arena,
+                            "SELECT key, facts FROM (SELECT key, facts, sum(octet_length(facts)) "
+                            "OVER (ORDER BY key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 "
+                            "PRECEDING) AS before FROM projectionist.\"%s\" WHERE key >= $1 "
+                            "ORDER BY key LIMIT %d) AS page "
+                            "WHERE before IS NULL OR before < $2 ORDER BY key",
+                            name, PAGE),
+        .parameter_count = 2,
         .types = page_types,
     };
     const struct pj_statement *kept = pj_arena_copy(rebuild->arena, &statement, sizeof statement);
     uint8_t next[16] = {0}; /* the nil UUID is a key, too */
-    int rows = PAGE;
+    int rows = 1;
     int again = 0;
-    while (rows == PAGE) {
+    bool one = false;
+    while (rows > 0) {
         uint8_t before[16];
         memcpy(before, next, sizeof before);
         if (pj_engine_stopping(engine))
             return PJ_REBUILD_STOPPED;
-        if (keep_page(rebuild, index, kept, next, &rows, error) == 0)
+        if (keep_page(rebuild, index, kept, one, next, &rows, error) == 0) {
+            one = false;
             continue;
+        }
         memcpy(next, before, sizeof next);
-        rows = PAGE;
+        rows = 1;
+        if (pj_writer_too_large(error) && !one) {
+            one = true;
+            continue;
+        }
         if (error->class != PJ_RETRY || again++ == AT_ONCE_MOST)
             return -1;
         if (pj_engine_back_off(engine, error, error) != 0)

@@ -50,7 +50,7 @@ int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *setti
         free(replay);
         return -1;
     }
-    replay->writer = pj_writer_new(settings->projection, NULL);
+    replay->writer = pj_writer_new(settings->projection, NULL, PJ_STATE_MOST);
     replay->letters = pj_arena_new();
     replay->work = pj_arena_new();
     *out = replay;
@@ -402,10 +402,18 @@ int pj_replay_letter(struct pj_replay *replay, int64_t id, enum pj_replay_outcom
     enum step step = READ;
     struct pj_writer_tries tries = {0};
     int waits = 0;
+    bool whole = false;
     pj_arena_reset(replay->letters);
     while (step != DONE) {
-        if (take_step(replay, &letter, &step, outcome, &reason, error) == 0)
+        pj_writer_set_whole(replay->writer, whole);
+        if (take_step(replay, &letter, &step, outcome, &reason, error) == 0) {
+            whole = false;
             continue;
+        }
+        if (pj_writer_too_large(error) && !whole) {
+            whole = true;
+            continue;
+        }
         if (pj_writer_retry_at_once(replay->writer, error, &tries))
             continue;
         if (error->class == PJ_RETRY && waits < WAITS_MOST) {

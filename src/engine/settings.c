@@ -54,7 +54,8 @@ const struct pj_option pj_consumer_options[] = {
      .argument = "SIZE",
      .least = 1024,
      .most = INT64_C(1) << 30,
-     .help = "The most bytes of keys and values in one transaction."},
+     .help = "The most bytes of keys and values in one transaction. What they touch and is loaded "
+             "for them is bounded too, by eight times as much, or 64 MiB where that is less."},
     {.name = "lock-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(lock_timeout_ms),

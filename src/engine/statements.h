@@ -30,12 +30,14 @@ struct pj_update {
 };
 
 struct pj_entity_statements {
-    /* keys uuid[] → key, facts (timed: and derived_at); locked in the order of the keys */
+    /* keys uuid[], most int4 → key, length of the facts, the facts (null where they are longer
+     * than `most`), timed: and derived_at; locked in the order of the keys */
     struct pj_statement load;
     struct pj_statement insert; /* keys uuid[], facts bytea[]; timed: and due_at[], derived_at[] */
     struct pj_statement update; /* the same */
-    struct pj_statement due;    /* timed: stream time → keys that are due, at most PJ_DUE_MOST */
-    const char *copy;           /* as insert; of a shadow, where no other process claims a key */
+    struct pj_statement due; /* timed: stream time → keys that are due, at most PJ_DUE_MOST, and
+                                the lengths of their facts */
+    const char *copy;        /* as insert; of a shadow, where no other process claims a key */
 };
 
 struct pj_statements {

@@ -311,7 +311,9 @@ static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t
                         struct pj_error *error)
 {
     struct pj_writer_tries tries = {0};
+    bool whole = false;
     for (;;) {
+        pj_writer_set_whole(engine->writer, whole);
         if (try_range(engine, batch, from, to, error) == 0)
             return 0;
         if (pj_writer_retry_at_once(engine->writer, error, &tries))
@@ -336,6 +338,11 @@ static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t
                 if (pj_engine_stopping(engine) || any_live(batch, from, middle))
                     return 0;
                 return commit_range(engine, batch, middle, to, error);
+            }
+            /* It is no fault of the record's that there is more than we like to load at once. */
+            if (pj_writer_too_large(error) && !whole) {
+                whole = true;
+                continue;
             }
             if (batch->items[from].state == PJ_ITEM_REFUSED)
                 return pj_error_set(error, PJ_FATAL, "a dead letter cannot be written: %s",
@@ -462,8 +469,10 @@ static int try_sweep(struct pj_engine *engine, struct outcome *outcome, struct p
     return transact(engine, NULL, 0, 0, fold, NULL, 0, outcome, error);
 }
 
-int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold, struct pj_error *error)
+int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold, bool whole,
+                    struct pj_error *error)
 {
+    pj_writer_set_whole(engine->writer, whole);
     struct outcome outcome = {0};
     return transact(engine, NULL, 0, 0, fold, NULL, 0, &outcome, error);
 }
@@ -471,7 +480,13 @@ int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold, struct pj_er
 int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error)
 {
     struct outcome outcome = {0};
-    if (try_sweep(engine, &outcome, error) == 0) {
+    pj_writer_set_whole(engine->writer, false);
+    int status = try_sweep(engine, &outcome, error);
+    if (status != 0 && pj_writer_too_large(error)) {
+        pj_writer_set_whole(engine->writer, true);
+        status = try_sweep(engine, &outcome, error);
+    }
+    if (status == 0) {
         engine->sweep_due = outcome.due > 0;
         pj_engine_recovered(engine);
         return 0;

@@ -4,6 +4,7 @@
 #include "engine/binary.h"
 #include "engine/statements.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,13 @@ enum { COPY_LEAST = 256, COPY_PIECE = 64 * 1024 };
 /* Keys of parents that are known to be there: a cache that forgets by overwriting. */
 enum { SETTLED_SLOTS = 1 << 15 };
 enum { AT_ONCE_MOST = 8 };
+
+/* Facts travel in statements of about this size, so that they are not in memory several times. */
+enum { FACTS_PIECE = 16 << 20 };
+/* What later stages may load at least, as a part of all: an earlier one may be a single entity. */
+enum { LATER_STAGE = 4 };
+
+static const char too_large[] = "PJ002"; /* no SQLSTATE of Postgres's */
 
 struct ensure {
     const char *function;
@@ -28,7 +36,11 @@ struct pj_writer {
     struct pj_copy_buffer buffer;
     struct ensure *ensures;
     uint8_t (*settled)[16];
-    bool no_copy; /* the next write passes over duplicates */
+    bool no_copy;           /* the next write passes over duplicates */
+    bool whole;             /* it loads whatever is needed */
+    size_t state_most;      /* otherwise: bytes of facts */
+    size_t loaded;          /* by this write so far */
+    struct pj_arena *piece; /* of one statement among several */
 };
 
 static const uint32_t ensure_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
@@ -42,12 +54,15 @@ static struct ensure *find_ensure(const struct pj_writer *writer, const struct p
     return ensure;
 }
 
-struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema)
+struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema,
+                                size_t state_most)
 {
     struct pj_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL)
         abort();
     writer->projection = projection;
+    writer->state_most = state_most;
+    writer->piece = pj_arena_new();
     writer->statements = pj_statements_new(projection, schema);
     struct pj_arena *arena = writer->statements->arena;
     writer->settled = pj_arena_alloc(arena, SETTLED_SLOTS * sizeof *writer->settled);
@@ -86,6 +101,7 @@ void pj_writer_free(struct pj_writer *writer)
     if (writer == NULL)
         return;
     pj_copy_free(&writer->buffer);
+    pj_arena_free(writer->piece);
     pj_statements_free(writer->statements);
     free(writer);
 }
@@ -147,31 +163,135 @@ static void pairs_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t
     pairs->rows[pairs->count++] = pj_arena_copy(arena, row, sizeof row);
 }
 
-static int load(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
-                size_t index, const struct pj_stage *stage, struct pj_arena *arena,
-                struct pj_error *error)
+bool pj_writer_too_large(const struct pj_error *error)
 {
-    struct pairs keys = pairs_new(arena, stage->count);
-    for (size_t i = 0; i < stage->count; i++)
-        pairs_add(&keys, arena, stage->touched[i].key, pj_null());
-    struct pj_parameter parameter = pj_binary_array(arena, PJ_UUID, keys.rows, keys.count, 0);
+    return strcmp(error->sqlstate, too_large) == 0;
+}
+
+void pj_writer_set_whole(struct pj_writer *writer, bool whole)
+{
+    writer->whole = whole;
+}
+
+static int refuse(const struct pj_stage *stage, size_t length, struct pj_error *error)
+{
+    pj_error_set(error, PJ_POISON,
+                 "the facts of %zu entities take %zu MiB: too many for one "
+                 "transaction",
+                 stage->count, length >> 20);
+    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", too_large);
+    return -1;
+}
+
+static size_t length_at(const struct pj_result *result, int row)
+{
+    uint32_t length;
+    memcpy(&length, pj_result_value(result, row, 1, NULL), sizeof length);
+    return be32toh(length);
+}
+
+/* Loads those whose facts are at most `most` long; `missing` becomes the keys of the others, and
+ * *length is that of all. */
+static int load_some(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                     size_t index, const struct pairs *keys, size_t most, struct pairs *missing,
+                     size_t *length, struct pj_arena *arena, struct pj_error *error)
+{
+    struct pj_value longest = pj_bigint(most < INT32_MAX ? (int64_t)most : INT32_MAX);
+    struct pj_parameter parameters[2] = {
+        pj_binary_array(arena, PJ_UUID, keys->rows, keys->count, 0),
+        pj_binary_scalar(arena, PJ_INT, &longest),
+    };
     struct pj_result *result;
-    if (pj_postgres_run(postgres, &writer->statements->entities[index].load, &parameter, &result,
+    if (pj_postgres_run(postgres, &writer->statements->entities[index].load, parameters, &result,
                         error) != 0)
         return -1;
     int status = 0;
     bool timed = writer->projection->entities[index].timed;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
-        int length;
-        int64_t derived_at = timed ? pj_binary_time(pj_result_int8(result, row, 2)) : 0;
-        const char *key = pj_result_value(result, row, 0, NULL);
-        const char *facts = pj_result_value(result, row, 1, &length);
-        const void *copy = pj_arena_copy(arena, facts, (size_t)length);
-        status = pj_fold_load(fold, index, (const uint8_t *)key, copy, (size_t)length, derived_at,
-                              error);
+        int size;
+        int64_t derived_at = timed ? pj_binary_time(pj_result_int8(result, row, 3)) : 0;
+        const uint8_t *key = (const uint8_t *)pj_result_value(result, row, 0, NULL);
+        const char *facts = pj_result_value(result, row, 2, &size);
+        *length += length_at(result, row);
+        if (facts == NULL) {
+            pairs_add(missing, arena, key, pj_null());
+            continue;
+        }
+        const void *copy = pj_arena_copy(arena, facts, (size_t)size);
+        status = pj_fold_load(fold, index, key, copy, (size_t)size, derived_at, error);
     }
     pj_result_free(result);
     return status;
+}
+
+/*
+ * Nobody knows how long facts are before Postgres has told it. What each entity may have without
+ * all of them together being too long comes at once, which is nearly always everything; the rest
+ * is asked for when it is known that there is room.
+ */
+static int load(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
+                size_t index, const struct pj_stage *stage, struct pj_arena *arena,
+                struct pj_error *error)
+{
+    struct pairs keys = pairs_new(arena, stage->count);
+    struct pairs missing = pairs_new(arena, stage->count);
+    struct pairs none = pairs_new(arena, 0);
+    size_t length = 0;
+    size_t all = 0;
+    size_t room = writer->state_most / LATER_STAGE;
+    for (size_t i = 0; i < stage->count; i++)
+        pairs_add(&keys, arena, stage->touched[i].key, pj_null());
+    if (room + writer->loaded < writer->state_most)
+        room = writer->state_most - writer->loaded;
+    if (writer->whole || stage->count == 1)
+        room = SIZE_MAX;
+    if (load_some(writer, postgres, fold, index, &keys, room / stage->count, &missing, &length,
+                  arena, error) != 0)
+        return -1;
+    writer->loaded += length;
+    if (missing.count == 0)
+        return 0;
+    if (length > room)
+        return refuse(stage, length, error);
+    return load_some(writer, postgres, fold, index, &missing, SIZE_MAX, &none, &all, arena, error);
+}
+
+static int write_facts(struct pj_postgres *postgres, const struct pj_statement *statement,
+                       const struct pj_value *const *rows, size_t count, bool last,
+                       struct pj_arena *arena, struct pj_error *error)
+{
+    struct pj_parameter parameters[4] = {
+        pj_binary_array(arena, PJ_UUID, rows, count, 0),
+        pj_binary_array(arena, PJ_BYTEA, rows, count, 1),
+    };
+    for (size_t c = 2; c < (size_t)statement->parameter_count; c++)
+        parameters[c] = pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, c);
+    return last ? pj_postgres_queue(postgres, statement, parameters, error)
+                : pj_postgres_run(postgres, statement, parameters, NULL, error);
+}
+
+/* Few enough at once; nearly always that is one statement, which is queued. */
+static int write_all_facts(struct pj_writer *writer, struct pj_postgres *postgres,
+                           const struct pj_statement *statement, const struct pairs *pairs,
+                           struct pj_arena *arena, struct pj_error *error)
+{
+    size_t from = 0;
+    size_t size = 0;
+    for (size_t i = 0; i < pairs->count; i++) {
+        size_t length = pairs->rows[i][1].text.length;
+        if (i > from && size + length > FACTS_PIECE) {
+            pj_arena_reset(writer->piece);
+            if (write_facts(postgres, statement, pairs->rows + from, i - from, false, writer->piece,
+                            error) != 0)
+                return -1;
+            from = i;
+            size = 0;
+        }
+        size += length;
+    }
+    pj_arena_reset(writer->piece);
+    return write_facts(postgres, statement, pairs->rows + from, pairs->count - from, true, arena,
+                       error);
 }
 
 static int save(struct pj_writer *writer, struct pj_postgres *postgres, const struct pj_fold *fold,
@@ -191,30 +311,17 @@ static int save(struct pj_writer *writer, struct pj_postgres *postgres, const st
         fours_add(touched->existed ? &updates : &inserts, arena, touched->key, facts, touched->due,
                   pj_timestamp(pj_fold_stream_time(fold)));
     }
-    const struct pairs *both[] = {&updates, &inserts};
-    const struct pj_statement *which[] = {&statements->update, &statements->insert};
     const struct pj_table *table =
         writer->projection->entities[index].timed ? &pj_timed_state_table : &pj_state_table;
-    for (int i = 0; i < 2; i++) {
-        if (both[i]->count == 0)
-            continue;
-        if (both[i] == &inserts && copy_pays(writer, statements->copy, table, inserts.count)) {
-            if (copy_rows(writer, postgres, statements->copy, table, inserts.rows, inserts.count,
-                          error) != 0)
-                return -1;
-            continue;
-        }
-        struct pj_parameter parameters[4] = {
-            pj_binary_array(arena, PJ_UUID, both[i]->rows, both[i]->count, 0),
-            pj_binary_array(arena, PJ_BYTEA, both[i]->rows, both[i]->count, 1),
-        };
-        for (size_t c = 2; c < 4 && writer->projection->entities[index].timed; c++)
-            parameters[c] =
-                pj_binary_array(arena, PJ_TIMESTAMPTZ, both[i]->rows, both[i]->count, c);
-        if (pj_postgres_queue(postgres, which[i], parameters, error) != 0)
-            return -1;
-    }
-    return 0;
+    if (updates.count > 0 &&
+        write_all_facts(writer, postgres, &statements->update, &updates, arena, error) != 0)
+        return -1;
+    if (inserts.count == 0)
+        return 0;
+    if (copy_pays(writer, statements->copy, table, inserts.count))
+        return copy_rows(writer, postgres, statements->copy, table, inserts.rows, inserts.count,
+                         error);
+    return write_all_facts(writer, postgres, &statements->insert, &inserts, arena, error);
 }
 
 bool pj_writer_timed(const struct pj_writer *writer)
@@ -230,6 +337,8 @@ int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struc
 {
     struct pj_value now = pj_timestamp(stream_time);
     struct pj_parameter parameter = pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &now);
+    /* There is as much room for those whom records touch. */
+    size_t most = writer->whole ? 0 : writer->state_most / 2;
     *due = 0;
     pj_fold_set_stream_time(fold, stream_time);
     for (size_t e = 0; e < writer->projection->entity_count; e++) {
@@ -239,8 +348,13 @@ int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struc
         if (pj_postgres_run(postgres, &writer->statements->entities[e].due, &parameter, &result,
                             error) != 0)
             return -1;
-        for (int row = 0; row < pj_result_rows(result); row++, (*due)++)
+        size_t length = 0;
+        for (int row = 0; row < pj_result_rows(result); row++, (*due)++) {
+            length += length_at(result, row);
+            if (row > 0 && length > most)
+                break;
             pj_fold_wake(fold, e, (const uint8_t *)pj_result_value(result, row, 0, NULL));
+        }
         pj_result_free(result);
     }
     return 0;
@@ -602,6 +716,7 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
                     struct pj_arena *arena, struct pj_written *written, struct pj_error *error)
 {
     *written = (struct pj_written){0};
+    writer->loaded = 0;
     int status = run_stages(writer, postgres, fold, arena, error);
     if (status == 0)
         status = write_tables(writer, postgres, fold, arena, written, error);

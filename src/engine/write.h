@@ -16,12 +16,17 @@ struct pj_written {
     int64_t placeholders; /* rows made so that a foreign key holds */
 };
 
-/* `schema` as in pj_statements_new. */
-struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema);
+/* The facts that one transaction loads, unless its writer is told otherwise. */
+enum { PJ_STATE_MOST = 64 << 20 };
+
+/* `schema` as in pj_statements_new; `state_most`: bytes of facts that one write may load. */
+struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema,
+                                size_t state_most);
 void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */
 
 /* Of a projection with a timed kind: tells the fold the stream time, which the caller has read in
- * this transaction, and which entities are due by it; *due is how many, at most PJ_DUE_MOST. */
+ * this transaction, and which entities are due by it; *due is how many, at most PJ_DUE_MOST and
+ * with few enough facts, but one where any is due. */
 int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
                    int64_t stream_time, struct pj_arena *arena, size_t *due,
                    struct pj_error *error) PJ_MUST_CHECK;
@@ -37,6 +42,15 @@ bool pj_writer_timed(const struct pj_writer *writer);
 int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
                     struct pj_arena *arena, struct pj_written *written,
                     struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * A write whose entities have more facts than it may load fails before it has loaded them, with an
+ * error (PJ_POISON) that this tells from others. Less work is to be done at once; what cannot be
+ * divided is done with pj_writer_set_whole, which loads whatever is needed, until that is taken
+ * back. (Of who is due it wakes one then.) Facts of one entity alone are never too many.
+ */
+bool pj_writer_too_large(const struct pj_error *error);
+void pj_writer_set_whole(struct pj_writer *writer, bool whole);
 
 /* What was tried again at once of one piece of work; zero at first. */
 struct pj_writer_tries {

@@ -151,9 +151,10 @@ Test(statements, copy_of_an_append_table)
 Test(statements, states)
 {
     IS(&statements->entities[0].load,
-       "SELECT key, facts FROM \"projectionist\".\"state_thing_keeper_thing\" "
+       "SELECT key, octet_length(facts), CASE WHEN octet_length(facts) <= $2 THEN facts END "
+       "FROM \"projectionist\".\"state_thing_keeper_thing\" "
        "WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
-       PJ_OID_UUID_ARRAY);
+       PJ_OID_UUID_ARRAY, PJ_OID_INT4);
     IS(&statements->entities[1].insert,
        "INSERT INTO \"projectionist\".\"state_thing_keeper_owner\" (key, facts) "
        "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
