@@ -551,12 +551,6 @@ int pj_result_rows(const struct pj_result *result)
     return PQntuples(result->result);
 }
 
-int pj_result_affected(const struct pj_result *result)
-{
-    const char *text = PQcmdTuples(result->result);
-    return *text ? (int)strtol(text, NULL, 10) : 0;
-}
-
 const char *pj_result_value(const struct pj_result *result, int row, int column, int *length)
 {
     if (PQgetisnull(result->result, row, column))

@@ -59,7 +59,6 @@ enum pj_oid {
     PJ_OID_FLOAT8_ARRAY = 1022,
     PJ_OID_TIMESTAMPTZ = 1184,
     PJ_OID_TIMESTAMPTZ_ARRAY = 1185,
-    PJ_OID_NUMERIC = 1700,
     PJ_OID_UUID = 2950,
     PJ_OID_UUID_ARRAY = 2951,
     PJ_OID_JSONB = 3802,
@@ -137,7 +136,6 @@ int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
                          struct pj_error *error) PJ_MUST_CHECK;
 
 int pj_result_rows(const struct pj_result *result);
-int pj_result_affected(const struct pj_result *result); /* of INSERT, UPDATE, DELETE */
 /* NULL for SQL NULL; borrowed from the result. Text results end in NUL. */
 const char *pj_result_value(const struct pj_result *result, int row, int column, int *length);
 int64_t pj_result_int8(const struct pj_result *result, int row, int column); /* binary int8 */

@@ -138,8 +138,9 @@ static int copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, con
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-/* A growing list of rows of two values (a key and something), for arrays of parameters. */
-struct pairs { /* of two values, or of four for a timed kind */
+/* A growing list of rows for arrays of parameters: of a key and something, or of four values for a
+ * timed kind. */
+struct pairs {
     const struct pj_value **rows;
     size_t count;
 };
