@@ -518,6 +518,7 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         .dsn = settings->postgres_dsn,
         .properties = &config->postgres,
         .application_name = engine->identity.owner,
+        .projection = projection,
         .lock_timeout_ms = settings->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = settings->idle_in_transaction_timeout_ms,
         .waiting = stop_connecting,

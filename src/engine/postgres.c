@@ -2,6 +2,7 @@
 #include "engine/postgres.h"
 
 #include "engine/postgres_connect.h"
+#include "engine/statements.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -15,6 +16,7 @@ enum { STATEMENTS_MOST = 256, PENDING_MOST = 256, WAIT_MS = 100, PARAMETERS_MOST
 
 struct pj_postgres {
     PGconn *connection;
+    const struct pj_projection *projection;
     pj_postgres_idle *idle;
     void *idle_context;
     bool broken;
@@ -65,6 +67,17 @@ static int fail_broken(struct pj_postgres *postgres, struct pj_error *error)
                         message != NULL && *message ? message : "no answer");
 }
 
+static bool is_state(const struct pj_projection *projection, const char *table)
+{
+    char name[PJ_STATE_NAME_SIZE];
+    for (size_t e = 0; projection != NULL && e < projection->entity_count; e++) {
+        pj_statements_state_name(projection, projection->entities[e].name, name);
+        if (strcmp(name, table) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int fail_result(struct pj_postgres *postgres, const PGresult *result, struct pj_error *error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -79,7 +92,7 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
     enum pj_error_class class = pj_postgres_class(sqlstate);
     /* Two transactions met at an entity that neither had seen: the loser reads the winner's facts
      * when it tries again. */
-    if (strcmp(sqlstate, "23505") == 0 && table != NULL && strncmp(table, "state_", 6) == 0)
+    if (strcmp(sqlstate, "23505") == 0 && table != NULL && is_state(postgres->projection, table))
         class = PJ_RETRY;
     char first_context[120] = "";
     if (context != NULL) {
@@ -113,6 +126,7 @@ int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings
     struct pj_postgres *postgres = calloc(1, sizeof *postgres);
     if (postgres == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
+    postgres->projection = settings->projection;
     if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);

@@ -22,11 +22,15 @@
 #include <stdint.h>
 
 struct pj_postgres;
+struct pj_projection;
 
 struct pj_postgres_settings {
     const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
     const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
+    /* A key that is there already in one of its state tables is PJ_RETRY: another transaction was
+     * first. NULL: all such keys are PJ_POISON. Borrowed for the life of the connection. */
+    const struct pj_projection *projection;
     int64_t connect_timeout_ms;             /* for each host; 0: connect_timeout, or 10 s */
     int64_t lock_timeout_ms;                /* 0: none */
     int64_t idle_in_transaction_timeout_ms; /* 0: none; ends the transaction of a frozen owner */

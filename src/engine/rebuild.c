@@ -179,6 +179,7 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .dsn = settings->consumer->postgres_dsn,
         .properties = &settings->config->postgres,
         .application_name = settings->verify ? "projectionist verify" : "projectionist rebuild",
+        .projection = settings->projection,
         .lock_timeout_ms = settings->consumer->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
     };
