@@ -155,6 +155,8 @@ static int miss_records(struct pj_engine *engine, struct pj_error *error)
 {
     const char *missing;
     struct pj_error cause;
+    if (engine->failures > 0) /* it is another server that is away, and they are counted */
+        engine->moved_at = pj_clock_monotonic_ms();
     if (engine->shadow == NULL || engine->shadow->patience_ms == 0 ||
         pj_clock_monotonic_ms() - engine->moved_at < engine->shadow->patience_ms)
         return 0;
