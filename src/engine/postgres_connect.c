@@ -25,6 +25,16 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
                               "cannot connect to Postgres: it asks for a password, and none is "
                               "given; it can be in PROJECTIONIST_POSTGRES_DSN or "
                               "PROJECTIONIST_POSTGRES_PASSWORD");
+    /* This SQLSTATE is the one that PgBouncer has for all that it says, be it for good or not. */
+    if (strcmp(sqlstate, "08P01") == 0 && strstr(message, "startup parameter") != NULL) {
+        pj_error_fatal(error, PJ_EXIT_DATABASE,
+                       "cannot connect to Postgres: %.*s; the postgres-dsn must lead to Postgres "
+                       "itself, or to a pooler in session mode that takes the startup parameter "
+                       "`options` (PgBouncer does from 1.20 on)",
+                       (int)strcspn(severity + 15, "\n"), severity + 15);
+        snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+        return -1;
+    }
     pj_error_set(error, class, "cannot connect to Postgres: %s", message);
     if (class == PJ_FATAL) {
         const char *reason = severity + 15;

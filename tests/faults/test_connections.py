@@ -5,6 +5,8 @@ import contextlib
 import functools
 import re
 import socket
+import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,48 @@ def test_no_time_out_of_a_transaction_is_left(world):
             world.dsn, port=proxy.port, sslmode="disable", gssencmode="disable"))
         consumer.wait(DATABASE)
     assert 'unrecognized configuration parameter \\"transaction_timeout\\"' in consumer.log
+
+
+def refuse(listener, refusal):
+    """Answers whoever connects as a pooler does that does not take what it is asked for."""
+    fields = b"SFATAL\0C08P01\0M" + refusal.encode() + b"\0\0"
+    message = b"E" + struct.pack(">i", 4 + len(fields)) + fields
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(message)
+
+
+@contextlib.contextmanager
+def refusing(refusal):
+    """The port of such a pooler."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse, args=(listener, refusal), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def through(world, port):
+    return conninfo.make_conninfo(world.dsn, host="127.0.0.1", port=port, sslmode="disable",
+                                  gssencmode="disable")
+
+
+def test_a_pooler_that_cannot_do_is_not_waited_for(world):
+    with refusing("unsupported startup parameter: options") as port:
+        consumer = world.start(PROGRAMS[0], POSTGRES_DSN=through(world, port))
+        consumer.wait(DATABASE)
+    assert "unsupported startup parameter: options; the postgres-dsn must lead to" in consumer.log
+    assert "a pooler in session mode" in consumer.log
+
+
+def test_a_pooler_whose_server_is_away_is_waited_for(world):
+    """Which it says with the same SQLSTATE."""
+    with refusing("server login has been failing, try again later") as port:
+        consumer = world.start(PROGRAMS[0], POSTGRES_DSN=through(world, port))
+        world.until_logged(consumer, "server login has been failing", count=2)
+        assert consumer.running
+        consumer.stop()
