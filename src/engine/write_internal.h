@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What write.c (parents and rows) and write_facts.c (the facts they follow from) share. */
+#ifndef PJ_ENGINE_WRITE_INTERNAL_H
+#define PJ_ENGINE_WRITE_INTERNAL_H
+
+#include "engine/binary.h"
+#include "engine/statements.h"
+#include "engine/write.h"
+
+struct pj_writer {
+    const struct pj_projection *projection;
+    struct pj_statements *statements;
+    struct pj_copy_buffer buffer;
+    struct ensure *ensures;
+    uint8_t (*settled)[16];
+    bool no_copy;           /* the next write passes over duplicates */
+    bool whole;             /* it loads whatever is needed */
+    size_t state_most;      /* otherwise: bytes of facts */
+    size_t loaded;          /* by this write so far */
+    struct pj_arena *piece; /* of one statement among several */
+};
+
+/* A growing list of rows for arrays of parameters: of a key and something, or of four values for a
+ * timed kind. */
+struct pairs {
+    const struct pj_value **rows;
+    size_t count;
+};
+
+static inline struct pairs pairs_new(struct pj_arena *arena, size_t most)
+{
+    return (struct pairs){pj_arena_alloc(arena, most * sizeof(struct pj_value *)), 0};
+}
+
+static inline void pairs_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t key[16],
+                             struct pj_value second)
+{
+    struct pj_value row[2] = {pj_uuid(key), second};
+    pairs->rows[pairs->count++] = pj_arena_copy(arena, row, sizeof row);
+}
+
+/* Whether a COPY of so many rows is possible, and quicker than a statement. */
+bool pj_writer_copy_pays(const struct pj_writer *writer, const char *sql,
+                         const struct pj_table *table, size_t count);
+int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, const char *sql,
+                        const struct pj_table *table, const struct pj_value *const *rows,
+                        size_t count, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Loads the facts of what the fold touches, merges them and saves them, stage by stage; then its
+ * rows are known. */
+int pj_writer_run_stages(struct pj_writer *writer, struct pj_postgres *postgres,
+                         struct pj_fold *fold, struct pj_arena *arena,
+                         struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
