@@ -224,8 +224,10 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
         values[n] = properties->items[i].value;
     }
     for (int i = 0; hosts != NULL && i < LISTS; i++) {
+        const char *list = hosts->lists[i];
         keys[n] = list_names[i];
-        values[n++] = hosts->lists[i];
+        /* What is empty would not take the place of the DSN's. */
+        values[n++] = i == PORT && list != NULL && *list == '\0' ? "5432" : list;
     }
     connection = PQconnectStartParams(keys, values, 1);
 out:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import stream as streams
+from lib import consumers as programs
 from lib.tcp_proxy import TcpProxy
 from psycopg import conninfo, sql
 from world import PROGRAMS
@@ -89,6 +90,15 @@ def test_a_host_that_hangs_does_not_hide_the_next(world, first, options):
             assert not consumer.logged("did not answer")
             consumer.stop()
     world.assert_as_if_undisturbed(stream)
+
+
+def test_a_port_that_is_left_out_stays_so(world):
+    """Of the host that is left; whether somebody is at the usual port does not matter."""
+    with silent_server() as port:
+        done = programs.run("projectionist", "status", variables={
+            "POSTGRES_DSN": conninfo.make_conninfo(world.dsn, host="127.0.0.1,127.0.0.1",
+                                                   port=f"{port},", connect_timeout=2)})
+    assert "could not match" not in done.stderr and "did not answer" not in done.stderr
 
 
 def test_a_stop_does_not_wait_for_a_host_that_hangs(world):
