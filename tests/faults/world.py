@@ -6,6 +6,7 @@ import subprocess
 
 import psycopg
 import stream as streams
+from confluent_kafka import KafkaException
 
 from lib import database, kafka, rebuilding
 from lib.consumers import QUICK, REPOSITORY
@@ -89,7 +90,8 @@ class FaultWorld(World):
         return {program: kafka.end_offsets(*TOPICS_OF[program]) for program in PROGRAMS}
 
     def until_caught_up(self, deadline=60):
-        ends, behind = self.ends(), {}
+        # A broker that has just come back may not lead its partitions yet.
+        ends, behind = self.until(self.ends, deadline, not_yet=KafkaException), {}
 
         def caught_up():
             behind.clear()
