@@ -24,11 +24,11 @@ static const struct pj_statement take_statement = {
 static const uint32_t partitions_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
                                             PJ_OID_INT4_ARRAY};
 /* Whatever name a session has, whose it is shows by a lock that nobody waits for. */
-#define OWNER_KEY(owner) "hashtextextended('projectionist ' || " owner ", 0)"
+#define KEY_OF_OWNER "hashtextextended('projectionist ' || owner, 0)"
 static const uint32_t mark_types[] = {PJ_OID_TEXT};
 static const struct pj_statement mark_statement = {
     .name = "pj_mark",
-    .sql = "SELECT pg_try_advisory_lock_shared(" OWNER_KEY("$1") ")",
+    .sql = "SELECT pg_try_advisory_lock_shared(" KEY_OF_OWNER ") FROM (SELECT $1 AS owner) AS o",
     .parameter_count = 1,
     .types = mark_types,
 };
@@ -38,19 +38,17 @@ static const struct pj_statement mark_statement = {
 static const struct pj_statement end_frozen_statement = {
     .name = "pj_end_frozen",
     .sql = "SELECT o.owner, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
-           "JOIN (SELECT DISTINCT owner FROM projectionist.consumer_offsets "
+           "JOIN (SELECT DISTINCT owner, " KEY_OF_OWNER " AS key "
+           "FROM projectionist.consumer_offsets "
            "JOIN unnest($3, $4) AS g (topic, partition) USING (topic, partition) "
            "WHERE cluster_id = $1 AND consumer_group = $2) AS o "
            "ON a.application_name = left(o.owner, 63) OR EXISTS (SELECT FROM pg_locks AS l "
            "WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.database = a.datid "
-           "AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) "
-           "= " OWNER_KEY(
-               "o.owner") ") "
-                          "WHERE a.datname = current_database() AND a.usename = current_user "
-                          "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
-                          "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
-                          "clock_timestamp() - "
-                          "current_setting('idle_in_transaction_session_timeout')::interval",
+           "AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = o.key) "
+           "WHERE a.datname = current_database() AND a.usename = current_user "
+           "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
+           "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
+           "clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval",
     .parameter_count = 4,
     .types = partitions_types,
 };
