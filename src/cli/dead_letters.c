@@ -4,7 +4,6 @@
 #include "base/time_text.h"
 #include "projections/registry.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,22 +102,28 @@ bool pj_letter_filtered(const struct pj_letter_filter *filter)
 }
 
 /* What this program knows, then what has letters and is not of this program. */
-static int refuse_projection(const char *projection, const struct pj_result *others,
+static int refuse_projection(const char *projection, const struct pj_result *lettered,
                              struct pj_error *error)
 {
-    size_t most = pj_projection_count + (size_t)pj_result_rows(others);
-    const char **names = calloc(most + 1, sizeof *names);
+    size_t count = 0;
+    const char **names =
+        calloc(pj_projection_count + (size_t)pj_result_rows(lettered), sizeof *names);
     char list[512] = "";
     if (names == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
-    for (size_t i = 0, length = 0; i < most; i++) {
-        names[i] = i < pj_projection_count ? pj_projections[i]->name
-                                           : pj_cli_text(others, (int)(i - pj_projection_count), 0);
-        if (length < sizeof list)
-            length += (size_t)snprintf(list + length, sizeof list - length, "%s%s",
-                                       i > 0 ? ", " : "", names[i]);
+    while (count < pj_projection_count) {
+        names[count] = pj_projections[count]->name;
+        count++;
     }
-    const char *nearest = pj_help_nearest(projection, names, most);
+    for (int row = 0; row < pj_result_rows(lettered); row++) {
+        const char *name = pj_cli_text(lettered, row, 0);
+        if (pj_projection_find(name) == pj_projection_count)
+            names[count++] = name;
+    }
+    for (size_t i = 0, length = 0; i < count && length < sizeof list; i++)
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i > 0 ? ", " : "",
+                                   names[i]);
+    const char *nearest = pj_help_nearest(projection, names, count);
     pj_error_fatal(error, PJ_EXIT_USAGE, "--projection: there is no '%.80s'%s%s%s; there are %s",
                    projection, nearest != NULL ? "; did you mean '" : "",
                    nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "", list);
@@ -131,12 +136,8 @@ int pj_letter_check(struct pj_postgres *postgres, const struct pj_letter_filter 
 {
     const char *parameters[] = {filter->projection};
     struct pj_result *result;
-    if (filter->projection == NULL)
+    if (filter->projection == NULL || pj_projection_find(filter->projection) < pj_projection_count)
         return 0;
-    for (size_t i = 0; i < pj_projection_count; i++) {
-        if (strcmp(pj_projections[i]->name, filter->projection) == 0)
-            return 0;
-    }
     /* One of another program: it has letters, or consumes in the group of its name. */
     if (pj_postgres_query(postgres,
                           "SELECT 1 FROM projectionist.dead_letters WHERE projection = $1 "
@@ -150,20 +151,11 @@ int pj_letter_check(struct pj_postgres *postgres, const struct pj_letter_filter 
     pj_result_free(result);
     if (known)
         return 0;
-    json_t *ours = json_array();
-    for (size_t i = 0; i < pj_projection_count; i++)
-        json_array_append_new(ours, json_string(pj_projections[i]->name));
-    char *text = json_dumps(ours, JSON_COMPACT);
-    json_decref(ours);
-    parameters[0] = text;
-    int status = pj_postgres_query(postgres,
-                                   "SELECT DISTINCT projection FROM projectionist.dead_letters "
-                                   "WHERE NOT $1::jsonb ? projection ORDER BY 1",
-                                   1, parameters, &result, error);
-    free(text);
-    if (status != 0)
+    if (pj_postgres_query(postgres,
+                          "SELECT DISTINCT projection FROM projectionist.dead_letters ORDER BY 1",
+                          0, NULL, &result, error) != 0)
         return -1;
-    status = refuse_projection(filter->projection, result, error);
+    int status = refuse_projection(filter->projection, result, error);
     pj_result_free(result);
     return status;
 }

@@ -40,10 +40,9 @@ struct replayer {
 
 static int find_projection(const char *name, size_t *index, struct pj_error *error)
 {
-    for (*index = 0; *index < pj_projection_count; (*index)++) {
-        if (strcmp(pj_projections[*index]->name, name) == 0)
-            return 0;
-    }
+    *index = pj_projection_find(name);
+    if (*index < pj_projection_count)
+        return 0;
     return pj_error_fatal(error, PJ_EXIT_USAGE,
                           "the projection %s is not built into this program; choose others with "
                           "--projection",

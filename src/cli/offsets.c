@@ -16,11 +16,8 @@ enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME, TOP
 
 static const struct pj_projection *find_projection(const char *name)
 {
-    for (size_t i = 0; name != NULL && i < pj_projection_count; i++) {
-        if (strcmp(pj_projections[i]->name, name) == 0)
-            return pj_projections[i];
-    }
-    return NULL;
+    size_t index = name != NULL ? pj_projection_find(name) : pj_projection_count;
+    return index < pj_projection_count ? pj_projections[index] : NULL;
 }
 
 int pj_offset_group(const struct pj_config *config, const char *group_option, const char **consumer,

@@ -151,10 +151,8 @@ static int check_operand(const struct pj_config *config, const struct pj_rebuild
                    ? 0
                    : pj_error_fatal(error, PJ_EXIT_USAGE,
                                     "--group goes with one PROJECTION, not with all");
-    for (size_t i = 0; i < pj_projection_count; i++) {
-        if (strcmp(pj_projections[i]->name, config->operands[0]) == 0)
-            return 0;
-    }
+    if (pj_projection_find(config->operands[0]) < pj_projection_count)
+        return 0;
     char names[512] = "";
     for (size_t i = 0, length = 0; i < pj_projection_count && length < sizeof names; i++)
         length += (size_t)snprintf(names + length, sizeof names - length, "%s, ",

@@ -14,4 +14,7 @@ extern const struct pj_projection pj_session_tracker;
 extern const struct pj_projection *const pj_projections[];
 extern const size_t pj_projection_count;
 
+/* The place of a name in pj_projections; pj_projection_count where none has it. */
+size_t pj_projection_find(const char *name);
+
 #endif
