@@ -21,6 +21,12 @@ struct pj_parameter pj_binary_array(struct pj_arena *arena, enum pj_type type,
 struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
                                      const struct pj_value *value);
 
+/* A text, borrowed; NULL is SQL NULL. */
+static inline struct pj_parameter pj_binary_text(const char *text)
+{
+    return (struct pj_parameter){text, text != NULL ? strlen(text) : 0};
+}
+
 /* Microseconds since 1970 of a binary timestamptz; infinity and null stay far in the past. */
 int64_t pj_binary_time(int64_t postgres_microseconds);
 

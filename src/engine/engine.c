@@ -126,27 +126,29 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
 
 /* --- patience -------------------------------------------------------------------------------- */
 
-static int out_of_patience(const struct pj_engine *engine, int64_t since, const char *why,
-                           struct pj_error *error)
+static bool out_of_patience(const struct pj_engine *engine, int64_t since)
 {
-    int64_t waited_ms = pj_clock_monotonic_ms() - since;
-    if (engine->shadow == NULL || engine->shadow->patience_ms == 0 ||
-        waited_ms < engine->shadow->patience_ms)
-        return 0;
-    char reason[512];
-    snprintf(reason, sizeof reason, "%s", why); /* it may be the error's own message */
+    return engine->shadow != NULL && engine->shadow->patience_ms > 0 &&
+           pj_clock_monotonic_ms() - since >= engine->shadow->patience_ms;
+}
+
+static int give_up(int64_t since, const char *why, struct pj_error *error)
+{
     return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
-                          "a server is away, and nothing moved for %lld s: %s",
-                          (long long)(waited_ms / 1000), reason);
+                          "a server is away, and nothing moved for %lld s: %.500s",
+                          (long long)((pj_clock_monotonic_ms() - since) / 1000), why);
 }
 
 /* One more failure for want of a server. A consumer waits for ever, and so does a rebuild. */
 static int count_failure(struct pj_engine *engine, const struct pj_error *why,
                          struct pj_error *error)
 {
+    struct pj_error cause = *why; /* it may be the same */
     if (engine->failures++ == 0)
         engine->away_since = pj_clock_monotonic_ms();
-    return out_of_patience(engine, engine->away_since, why->message, error);
+    if (!out_of_patience(engine, engine->away_since))
+        return 0;
+    return give_up(engine->away_since, cause.message, error);
 }
 
 /* Who has partitions that are not at their ends is to get records; that a broker is away, nobody
@@ -157,13 +159,12 @@ static int miss_records(struct pj_engine *engine, struct pj_error *error)
     struct pj_error cause;
     if (engine->failures > 0) /* it is another server that is away, and they are counted */
         engine->moved_at = pj_clock_monotonic_ms();
-    if (engine->shadow == NULL || engine->shadow->patience_ms == 0 ||
-        pj_clock_monotonic_ms() - engine->moved_at < engine->shadow->patience_ms)
+    if (!out_of_patience(engine, engine->moved_at))
         return 0;
     bool answers =
         pj_consumer_missing_topic(engine->consumer, KAFKA_TIMEOUT_MS, &missing, &cause) == 0;
-    return out_of_patience(engine, engine->moved_at,
-                           answers ? "Kafka answers, but gives no records" : cause.message, error);
+    return give_up(engine->moved_at,
+                   answers ? "Kafka answers, but gives no records" : cause.message, error);
 }
 
 /* --- rebalances ------------------------------------------------------------------------------ */
@@ -191,8 +192,7 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     }
     if (error->class != PJ_RETRY)
         return -1;
-    struct pj_error why = *error;
-    if (count_failure(engine, &why, error) != 0)
+    if (count_failure(engine, error, error) != 0)
         return -1;
     engine->assign_not_before = pj_clock_monotonic_ms() + BACK_OFF_FIRST_MS * engine->failures;
     if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)

@@ -110,11 +110,6 @@ static const struct pj_statement shadow_letter_statement = {
     .types = letter_types,
 };
 
-static struct pj_parameter text_parameter(const char *text)
-{
-    return (struct pj_parameter){text, text != NULL ? strlen(text) : 0};
-}
-
 enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, COLUMNS };
 
 /* One row of values per partition; columns become arrays. */
@@ -137,8 +132,8 @@ static void name_partitions(struct pj_parameter parameters[4], const struct pj_i
                             const struct pj_value *const *rows, size_t count,
                             struct pj_arena *arena)
 {
-    parameters[0] = text_parameter(identity->cluster_id);
-    parameters[1] = text_parameter(identity->group);
+    parameters[0] = pj_binary_text(identity->cluster_id);
+    parameters[1] = pj_binary_text(identity->group);
     parameters[2] = pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC);
     parameters[3] = pj_binary_array(arena, PJ_INT, rows, count, NUMBER);
 }
@@ -181,9 +176,9 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
         rows[i] = row;
     }
     struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
-        text_parameter(identity->owner),
+        pj_binary_text(identity->cluster_id),
+        pj_binary_text(identity->group),
+        pj_binary_text(identity->owner),
         pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC),
         pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
         pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
@@ -219,7 +214,7 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
 int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,
                             struct pj_error *error)
 {
-    struct pj_parameter owner = text_parameter(identity->owner);
+    struct pj_parameter owner = pj_binary_text(identity->owner);
     return pj_postgres_run(postgres, &mark_statement, &owner, NULL, error);
 }
 
@@ -283,8 +278,8 @@ int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identit
                            int64_t *stream_time, struct pj_error *error)
 {
     struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(identity->group),
+        pj_binary_text(identity->cluster_id),
+        pj_binary_text(identity->group),
     };
     struct pj_result *result;
     if (pj_postgres_run(postgres, &stream_time_statement, parameters, &result, error) != 0)
@@ -376,8 +371,8 @@ int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity
     struct pj_value from = pj_bigint(partition->next_offset);
     struct pj_value to = pj_bigint(partition->low);
     struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),      text_parameter(identity->group),
-        text_parameter(partition->topic),          pj_binary_scalar(arena, PJ_INT, &number),
+        pj_binary_text(identity->cluster_id),      pj_binary_text(identity->group),
+        pj_binary_text(partition->topic),          pj_binary_scalar(arena, PJ_INT, &number),
         pj_binary_scalar(arena, PJ_BIGINT, &from), pj_binary_scalar(arena, PJ_BIGINT, &to),
     };
     return pj_postgres_queue(postgres, &gap_statement, parameters, error);
@@ -429,20 +424,20 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
         headers != NULL ? pj_arena_string(arena, headers, strlen(headers)) : NULL;
     free(headers);
     struct pj_parameter parameters[] = {
-        text_parameter(identity->cluster_id),
-        text_parameter(rebuilt ? identity->rebuilt_group : identity->group),
-        text_parameter(identity->projection),
-        text_parameter(record->partition->topic),
+        pj_binary_text(identity->cluster_id),
+        pj_binary_text(rebuilt ? identity->rebuilt_group : identity->group),
+        pj_binary_text(identity->projection),
+        pj_binary_text(record->partition->topic),
         pj_binary_scalar(arena, PJ_INT, &number),
         pj_binary_scalar(arena, PJ_BIGINT, &offset),
         pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &timestamp),
         {record->key, record->key_length},
         {record->value, record->value_length},
-        text_parameter(headers_copy),
+        pj_binary_text(headers_copy),
         pj_binary_scalar(arena, PJ_INT, &schema),
-        text_parameter(pj_error_class_name(reason->class)),
-        text_parameter(*reason->sqlstate ? reason->sqlstate : NULL),
-        text_parameter(pj_offsets_reason_text(arena, reason)),
+        pj_binary_text(pj_error_class_name(reason->class)),
+        pj_binary_text(*reason->sqlstate ? reason->sqlstate : NULL),
+        pj_binary_text(pj_offsets_reason_text(arena, reason)),
     };
     return pj_postgres_queue(postgres, rebuilt ? &shadow_letter_statement : &letter_statement,
                              parameters, error);

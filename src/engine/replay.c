@@ -140,11 +140,6 @@ static const struct pj_statement time_statement = {
 static const struct pj_statement settle_statement = {.name = "pj_letter_settle",
                                                      .sql = "SET CONSTRAINTS ALL IMMEDIATE"};
 
-static struct pj_parameter text_parameter(const char *text)
-{
-    return (struct pj_parameter){text, text != NULL ? strlen(text) : 0};
-}
-
 static struct pj_parameter id_parameter(struct pj_arena *arena, int64_t id)
 {
     struct pj_value value = pj_bigint(id);
@@ -224,9 +219,9 @@ static int count_time(struct pj_replay *replay, const struct letter *letter, str
     struct pj_value partition = pj_bigint(letter->partition);
     struct pj_value time = pj_timestamp(at);
     struct pj_parameter parameters[] = {
-        text_parameter(letter->identity.cluster_id),
-        text_parameter(letter->identity.group),
-        text_parameter(letter->topic),
+        pj_binary_text(letter->identity.cluster_id),
+        pj_binary_text(letter->identity.group),
+        pj_binary_text(letter->topic),
         pj_binary_scalar(replay->work, PJ_INT, &partition),
         pj_binary_scalar(replay->work, PJ_TIMESTAMPTZ, &time),
     };
@@ -343,9 +338,9 @@ static int keep_reason(struct pj_replay *replay, const struct letter *letter,
         return 0;
     struct pj_parameter parameters[] = {
         id_parameter(replay->letters, letter->id),
-        text_parameter(pj_error_class_name(PJ_POISON)),
-        text_parameter(*reason->sqlstate ? reason->sqlstate : NULL),
-        text_parameter(pj_offsets_reason_text(replay->letters, reason)),
+        pj_binary_text(pj_error_class_name(PJ_POISON)),
+        pj_binary_text(*reason->sqlstate ? reason->sqlstate : NULL),
+        pj_binary_text(pj_offsets_reason_text(replay->letters, reason)),
     };
     return pj_postgres_run(replay->postgres, &refuse_statement, parameters, NULL, error);
 }
