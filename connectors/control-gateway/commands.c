@@ -34,7 +34,7 @@ struct handling {
     struct pj_gateway *gateway;
     const struct pj_envelope *envelope; /* NULL at start */
     struct pj_arena *arena;
-    const char *authorization;
+    const struct pj_fields *fields; /* the client's; NULL at start */
     struct pj_known *known;
 };
 
@@ -165,7 +165,7 @@ static enum pj_call_end ask(const struct handling *handling, struct pj_reply **r
     char path[64];
     snprintf(path, sizeof path, "/v1/commands/%s", handling->known->command_id);
     const struct pj_call call = {
-        .method = "GET", .path = path, .authorization = handling->authorization};
+        .method = "GET", .path = path, .fields = handling->fields, .is_question = true};
     return pj_upstream_call(handling->gateway->upstream, &call, reply, error);
 }
 
@@ -240,7 +240,7 @@ static struct pj_reply *forward(const struct handling *handling)
     const struct pj_call call = {
         .method = "POST",
         .path = "/v1/commands",
-        .authorization = handling->authorization,
+        .fields = handling->fields,
         .body = pj_envelope_forwarded(handling->envelope, known->command_id,
                                       known->key != NULL ? known->key : known->command_id,
                                       handling->arena),
@@ -340,8 +340,7 @@ static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_are
     return status;
 }
 
-struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes body,
-                                    const char *authorization)
+struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, const struct pj_request *request)
 {
     struct pj_envelope envelope;
     struct pj_error error;
@@ -349,8 +348,8 @@ struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes 
     struct pj_reply *reply = NULL;
     struct pj_arena *arena = pj_arena_new();
     struct handling handling = {
-        .gateway = gateway, .envelope = &envelope, .arena = arena, .authorization = authorization};
-    if (parse(gateway, body, arena, &envelope, &error) != 0) {
+        .gateway = gateway, .envelope = &envelope, .arena = arena, .fields = request->fields};
+    if (parse(gateway, request->body, arena, &envelope, &error) != 0) {
         reply = pj_gateway_error(400, error.message, NULL);
     } else {
         int64_t patience_ms =

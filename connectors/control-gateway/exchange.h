@@ -29,7 +29,7 @@ struct pj_exchange {
     bool has_begun;
     enum pj_route route;
     char id[PJ_ROUTE_ID_MOST];
-    const char *authorization; /* libmicrohttpd's */
+    struct pj_fields fields; /* end to end ones */
     bool has_body;
     int64_t body_length; /* -1: in chunks */
     int64_t start_us;

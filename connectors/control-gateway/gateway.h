@@ -53,10 +53,16 @@ struct pj_gateway {
 /* {"error": text, "command_id": …}; the id may be NULL or "". */
 struct pj_reply *pj_gateway_error(int status, const char *text, const char *command_id);
 
+/* What a client asks for. */
+struct pj_request {
+    const char *uri;                /* as it came */
+    const struct pj_fields *fields; /* end to end ones */
+    struct pj_bytes body;
+};
+
 /* POST /v1/commands: blocks until it is published and the service has answered, or the time-outs
- * are over. `authorization` is the client's header, or NULL. */
-struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, struct pj_bytes body,
-                                    const char *authorization);
+ * are over. */
+struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, const struct pj_request *request);
 
 /* Forgets some of the commands that are older than the retention of keys; true: there are more. */
 bool pj_gateway_expire_commands(struct pj_gateway *gateway);
@@ -75,12 +81,11 @@ void pj_sessions_free(struct pj_sessions *sessions); /* NULL is allowed */
 int pj_sessions_record(void *context, struct pj_bytes key, struct pj_bytes value,
                        struct pj_error *error) PJ_MUST_CHECK;
 
-/* POST /v1/sessions and DELETE /v1/sessions/:id, as pj_gateway_command. `uri` as it came. */
-struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char *uri,
-                                         struct pj_bytes body, const char *authorization);
-struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char *uri,
-                                          const char *id, struct pj_bytes body,
-                                          const char *authorization);
+/* POST /v1/sessions and DELETE /v1/sessions/:id, as pj_gateway_command. */
+struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
+                                         const struct pj_request *request);
+struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,
+                                          const struct pj_request *request, const char *id);
 
 /* At start: publishes the end of sessions that the former gateway was closing, and tells of those
  * that it was opening. */

@@ -39,7 +39,7 @@ static bool is_authorized(const struct pj_exchange *exchange)
 {
     static const char scheme[] = "Bearer ";
     const char *token = exchange->server->gateway->settings->token;
-    const char *given = exchange->authorization;
+    const char *given = pj_fields_get(&exchange->fields, MHD_HTTP_HEADER_AUTHORIZATION);
     if (token == NULL || exchange->route == PJ_ROUTE_HEALTH)
         return true;
     return given != NULL && strncasecmp(given, scheme, sizeof scheme - 1) == 0 &&
@@ -203,21 +203,27 @@ static enum MHD_Result queue(struct pj_exchange *exchange, struct MHD_Response *
     return result;
 }
 
+static void add_fields(struct MHD_Response *response, const struct pj_fields *fields)
+{
+    for (size_t i = 0; i < fields->count; i++)
+        MHD_add_response_header(response, fields->items[i].name, fields->items[i].value);
+}
+
 static enum MHD_Result answer(struct pj_exchange *exchange, struct pj_reply *reply)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
         reply->length, reply->body != NULL ? reply->body : (char *)"", MHD_RESPMEM_MUST_COPY);
     if (response == NULL)
         return MHD_NO;
-    if (reply->content_type[0] != '\0')
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
+    add_fields(response, &reply->fields);
     if (reply->command_id[0] != '\0')
         MHD_add_response_header(response, "Projectionist-Command-Id", reply->command_id);
     if (reply->repeated != NULL)
         MHD_add_response_header(response, "Projectionist-Repeated", reply->repeated);
-    if (reply->status == 503)
+    if (reply->status == 503 && pj_fields_get(&reply->fields, MHD_HTTP_HEADER_RETRY_AFTER) == NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
-    if (reply->status == 401)
+    if (reply->status == 401 &&
+        pj_fields_get(&reply->fields, MHD_HTTP_HEADER_WWW_AUTHENTICATE) == NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     add_common(exchange, response, reply->status);
     return queue(exchange, response, reply->status, IDLE_MS / 1000);
@@ -233,11 +239,6 @@ static ssize_t read_stream(void *context, uint64_t position, char *data, size_t 
     return length > 0    ? (ssize_t)length
            : length == 0 ? MHD_CONTENT_READER_END_OF_STREAM
                          : MHD_CONTENT_READER_END_WITH_ERROR;
-}
-
-static void add_header(void *response, const char *name, const char *value)
-{
-    MHD_add_response_header(response, name, value);
 }
 
 /* The service's answer, as it comes. */
@@ -257,28 +258,40 @@ static enum MHD_Result answer_stream(struct pj_exchange *exchange)
                                                 STREAM_BLOCK, read_stream, exchange, NULL);
     if (response == NULL)
         return MHD_NO;
-    pj_transfer_each_header(exchange->transfer, add_header, response);
+    add_fields(response, pj_transfer_fields(exchange->transfer));
     add_common(exchange, response, status);
     return queue(exchange, response, status, 0); /* connections.c has the time */
 }
 
 /* --- the way of a request -------------------------------------------------------------------- */
 
-static enum MHD_Result add_to_transfer(void *context, enum MHD_ValueKind kind, const char *name,
-                                       const char *value)
+static enum MHD_Result add_field(void *fields, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
 {
     (void)kind;
-    if (name != NULL)
-        pj_transfer_add_header(context, name, value != NULL ? value : "");
-    return MHD_YES;
+    return name == NULL || pj_fields_add(fields, name, value != NULL ? value : "") ? MHD_YES
+                                                                                   : MHD_NO;
+}
+
+/* libmicrohttpd has bounded them; more than we take are told so. */
+static struct pj_reply *read_fields(struct pj_exchange *exchange)
+{
+    int count = MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, NULL, NULL);
+    int read = MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, add_field,
+                                         &exchange->fields);
+    pj_fields_keep_end_to_end(&exchange->fields);
+    return read == count ? NULL
+                         : pj_gateway_error(MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                                            "the headers are too large", NULL);
 }
 
 /* The headers are here. */
 static enum MHD_Result begin(struct pj_exchange *exchange, const char *method)
 {
     exchange->route = pj_route_of(method, exchange->uri, exchange->id);
-    exchange->authorization = header(exchange, MHD_HTTP_HEADER_AUTHORIZATION);
-    exchange->reply = refusal(exchange);
+    exchange->reply = read_fields(exchange);
+    if (exchange->reply == NULL)
+        exchange->reply = refusal(exchange);
     if (exchange->reply != NULL) {
         /* Who asks before sending a body, or has too much of it, is told at once. */
         if (header(exchange, MHD_HTTP_HEADER_EXPECT) == NULL &&
@@ -295,13 +308,11 @@ static enum MHD_Result begin(struct pj_exchange *exchange, const char *method)
     const struct pj_transfer_request request = {
         .method = method,
         .uri = exchange->uri,
-        .authorization = exchange->authorization,
+        .fields = &exchange->fields,
         .has_body = sends,
         .body_length = exchange->body_length,
     };
     exchange->transfer = pj_transfer_open(exchange->server->gateway->upstream, &request);
-    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, add_to_transfer,
-                              exchange->transfer);
     return MHD_YES;
 }
 
@@ -309,7 +320,9 @@ static enum MHD_Result begin(struct pj_exchange *exchange, const char *method)
 static enum MHD_Result finish(struct pj_exchange *exchange)
 {
     struct pj_gateway *gateway = exchange->server->gateway;
-    struct pj_bytes body = {exchange->body, exchange->length};
+    const struct pj_request request = {.uri = exchange->uri,
+                                       .fields = &exchange->fields,
+                                       .body = {exchange->body, exchange->length}};
     if (!pj_connection_works(exchange->slot))
         return MHD_NO;
     MHD_set_connection_option(exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
@@ -318,13 +331,11 @@ static enum MHD_Result finish(struct pj_exchange *exchange)
         return answer_stream(exchange);
     if (exchange->reply == NULL) {
         if (exchange->route == PJ_ROUTE_COMMAND)
-            exchange->reply = pj_gateway_command(gateway, body, exchange->authorization);
+            exchange->reply = pj_gateway_command(gateway, &request);
         else if (exchange->route == PJ_ROUTE_OPEN)
-            exchange->reply =
-                pj_gateway_open_session(gateway, exchange->uri, body, exchange->authorization);
+            exchange->reply = pj_gateway_open_session(gateway, &request);
         else
-            exchange->reply = pj_gateway_close_session(gateway, exchange->uri, exchange->id, body,
-                                                       exchange->authorization);
+            exchange->reply = pj_gateway_close_session(gateway, &request, exchange->id);
     }
     return answer(exchange, exchange->reply);
 }
@@ -388,6 +399,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
                                   (unsigned int)IDLE_MS / 1000U);
         atomic_fetch_sub(&exchange->server->in_flight, 1);
     }
+    pj_fields_clear(&exchange->fields);
     free(exchange->uri);
     free(exchange);
     *state = NULL;

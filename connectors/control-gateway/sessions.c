@@ -214,13 +214,14 @@ static void tell_unknown(struct pj_gateway *gateway, const char *why)
 
 /* It is open, and cannot be published now: nobody is told of it. */
 static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply *reply,
-                                    const char *session_id, const char *authorization,
+                                    const char *session_id, const struct pj_fields *fields,
                                     const struct pj_error *reason)
 {
     char path[64], text[sizeof reason->message + 128];
     struct pj_error error;
     snprintf(path, sizeof path, "/v1/sessions/%s", session_id);
-    const struct pj_call call = {.method = "DELETE", .path = path, .authorization = authorization};
+    const struct pj_call call = {
+        .method = "DELETE", .path = path, .fields = fields, .is_question = true};
     struct pj_reply *closed = pass(gateway, &call);
     bool is_closed = closed->status < 300 || closed->status == 404;
     pj_reply_release(closed);
@@ -238,7 +239,7 @@ static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply 
 
 /* What the service has opened; *reply is its answer. */
 static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_reply *reply,
-                                       const char *intent, const char *authorization,
+                                       const char *intent, const struct pj_fields *fields,
                                        struct pj_arena *arena)
 {
     struct pj_session_answer answer;
@@ -269,7 +270,7 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
         add_intent(publication, OPENING, intent, NULL);
         status = pj_gateway_publish(gateway, publication, &error);
         if (status != 0)
-            reply = close_again(gateway, reply, answer.session_id, authorization, &error);
+            reply = close_again(gateway, reply, answer.session_id, fields, &error);
         if (status < 0)
             drop_intent(gateway, OPENING, intent); /* it is not published with the other */
     }
@@ -277,14 +278,14 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
     return reply;
 }
 
-struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char *uri,
-                                         struct pj_bytes body, const char *authorization)
+struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
+                                         const struct pj_request *request)
 {
     struct pj_error error;
     struct pj_reply *reply = NULL;
     char intent[PJ_UUID_TEXT];
     uuid_t id;
-    if (pj_session_request_check(body, &error) != 0)
+    if (pj_session_request_check(request->body, &error) != 0)
         return pj_gateway_error(400, error.message, NULL);
     if (pj_publisher_is_away(gateway->publisher))
         return not_done(&kafka_is_away);
@@ -296,14 +297,14 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway, const char 
     }
     const struct pj_call call = {
         .method = "POST",
-        .path = uri,
-        .authorization = authorization,
-        .body = body.data != NULL ? body : (struct pj_bytes){"", 0},
+        .path = request->uri,
+        .fields = request->fields,
+        .body = request->body.data != NULL ? request->body : (struct pj_bytes){"", 0},
     };
     enum pj_call_end end = pj_upstream_call(gateway->upstream, &call, &reply, &error);
     if (end == PJ_CALL_ANSWERED && reply->status >= 200 && reply->status < 300) {
         struct pj_arena *arena = pj_arena_new();
-        reply = publish_opened(gateway, reply, intent, authorization, arena);
+        reply = publish_opened(gateway, reply, intent, request->fields, arena);
         pj_arena_free(arena);
         return reply;
     }
@@ -350,17 +351,17 @@ static struct pj_reply *late(struct pj_reply *reply, const char *session_id)
     return pj_reply_new(503, "application/json", body, strlen(body));
 }
 
-struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway, const char *uri,
-                                          const char *id, struct pj_bytes body,
-                                          const char *authorization)
+struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,
+                                          const struct pj_request *request, const char *id)
 {
     char session[PJ_UUID_TEXT] = "";
     struct pj_reply *reply = NULL;
     struct pj_error error;
     const struct pj_call call = {.method = "DELETE",
-                                 .path = uri,
-                                 .authorization = authorization,
-                                 .body = body.length > 0 ? body : (struct pj_bytes){0}};
+                                 .path = request->uri,
+                                 .fields = request->fields,
+                                 .body = request->body.length > 0 ? request->body
+                                                                  : (struct pj_bytes){0}};
     if (!pj_is_uuid(pj_text_bytes(id)))
         return pass(gateway, &call); /* nothing of this id was ever published */
     for (size_t i = 0; i < sizeof session; i++)

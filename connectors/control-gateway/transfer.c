@@ -5,14 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-enum { BUFFER = 64 << 10, POLL_MS = 500, HEADERS_MOST = 100 };
-
-struct header {
-    char *name;
-    char *value;
-};
+enum { BUFFER = 64 << 10, POLL_MS = 500 };
 
 struct pj_transfer {
     struct pj_upstream *upstream;
@@ -27,45 +21,11 @@ struct pj_transfer {
     const char *out;
     size_t out_length;
     /* What it has received. */
-    struct header answer[HEADERS_MOST];
-    size_t answer_count;
+    struct pj_fields fields;
     bool has_answer; /* all of its headers */
     char in[BUFFER];
     size_t in_start, in_length;
 };
-
-/* Those of one connection, not of the message; and those that each side makes by itself. */
-static bool is_of_connection(const char *name)
-{
-    static const char *const names[] = {
-        "Connection",
-        "Keep-Alive",
-        "Proxy-Authenticate",
-        "Proxy-Authorization",
-        "Proxy-Connection",
-        "TE",
-        "Trailer",
-        "Transfer-Encoding",
-        "Upgrade",
-        "Host",
-        "Content-Length",
-        "Expect",
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcasecmp(name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void forget_answer(struct pj_transfer *transfer)
-{
-    for (size_t i = 0; i < transfer->answer_count; i++) {
-        free(transfer->answer[i].name);
-        free(transfer->answer[i].value);
-    }
-    transfer->answer_count = 0;
-}
 
 /* --- what libcurl calls ---------------------------------------------------------------------- */
 
@@ -76,26 +36,19 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
     long status = 0;
     transfer->activity_ms = pj_clock_monotonic_ms();
     if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) {
-        forget_answer(transfer); /* what came before was a 100 */
+        pj_fields_clear(&transfer->fields); /* what came before was a 100 */
         return length;
     }
     if (length <= 2) {
         curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
         transfer->has_answer = status >= 200;
+        if (transfer->has_answer)
+            pj_fields_keep_end_to_end(&transfer->fields);
         return length;
     }
-    char *line = strndup(data, length);
-    char *colon = line != NULL ? strchr(line, ':') : NULL;
-    if (colon != NULL && transfer->answer_count < HEADERS_MOST && !transfer->has_answer) {
-        *colon = '\0';
-        char *value = colon + 1 + strspn(colon + 1, " \t");
-        for (size_t end = strlen(value); end > 0 && strchr(" \t\r\n", value[end - 1]) != NULL;)
-            value[--end] = '\0';
-        if (!is_of_connection(line))
-            transfer->answer[transfer->answer_count++] =
-                (struct header){strdup(line), strdup(value)};
-    }
-    free(line);
+    /* What comes behind the body, trailers, is not passed on. */
+    if (!transfer->has_answer && !pj_fields_add_line(&transfer->fields, data, length))
+        return 0;
     return length;
 }
 
@@ -168,14 +121,8 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     transfer->headers = curl_slist_append(NULL, "Expect:");
-    transfer->headers = pj_upstream_authorize(upstream, transfer->headers, request->authorization);
+    transfer->headers = pj_upstream_fields(upstream, transfer->headers, request->fields);
     return transfer;
-}
-
-void pj_transfer_add_header(struct pj_transfer *transfer, const char *name, const char *value)
-{
-    if (!is_of_connection(name) && strcasecmp(name, "Authorization") != 0)
-        transfer->headers = pj_upstream_header(transfer->headers, name, value);
 }
 
 void pj_transfer_close(struct pj_transfer *transfer)
@@ -194,7 +141,7 @@ void pj_transfer_close(struct pj_transfer *transfer)
     pthread_mutex_unlock(&upstream->mutex);
     if (!has_room)
         curl_multi_cleanup(transfer->multi);
-    forget_answer(transfer);
+    pj_fields_clear(&transfer->fields);
     free(transfer);
 }
 
@@ -279,13 +226,9 @@ int64_t pj_transfer_length(const struct pj_transfer *transfer)
     return (int64_t)length;
 }
 
-void pj_transfer_each_header(const struct pj_transfer *transfer, pj_transfer_header *take,
-                             void *context)
+const struct pj_fields *pj_transfer_fields(const struct pj_transfer *transfer)
 {
-    for (size_t i = 0; i < transfer->answer_count; i++) {
-        if (transfer->answer[i].name != NULL && transfer->answer[i].value != NULL)
-            take(context, transfer->answer[i].name, transfer->answer[i].value);
-    }
+    return &transfer->fields;
 }
 
 int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { CONNECT_TIMEOUT_MS = 3000, REPLY_MOST = 16 << 20 };
 
@@ -16,7 +17,8 @@ struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, 
         abort();
     atomic_store(&reply->references, 1);
     reply->status = status;
-    snprintf(reply->content_type, sizeof reply->content_type, "%s", content_type);
+    if (content_type != NULL && !pj_fields_add(&reply->fields, "Content-Type", content_type))
+        abort();
     reply->body = body;
     reply->length = length;
     return reply;
@@ -32,6 +34,7 @@ void pj_reply_release(struct pj_reply *reply)
 {
     if (reply == NULL || atomic_fetch_sub(&reply->references, 1) > 1)
         return;
+    pj_fields_clear(&reply->fields);
     free(reply->body);
     free(reply);
 }
@@ -156,14 +159,17 @@ struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *na
     return longer;
 }
 
-struct curl_slist *pj_upstream_authorize(const struct pj_upstream *upstream,
-                                         struct curl_slist *headers, const char *authorization)
+struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
+                                      struct curl_slist *headers, const struct pj_fields *fields)
 {
     struct curl_slist *longer = headers;
     if (upstream->authorization != NULL)
-        longer = curl_slist_append(headers, upstream->authorization);
-    else if (authorization != NULL)
-        longer = pj_upstream_header(headers, "Authorization", authorization);
+        longer = curl_slist_append(longer, upstream->authorization);
+    for (size_t i = 0; fields != NULL && i < fields->count; i++) {
+        const struct pj_field *field = &fields->items[i];
+        if (upstream->authorization == NULL || strcasecmp(field->name, "Authorization") != 0)
+            longer = pj_upstream_header(longer, field->name, field->value);
+    }
     return longer;
 }
 
@@ -226,10 +232,22 @@ static void give_back_easy(struct pj_upstream *upstream, CURL *curl)
 }
 
 struct received {
+    struct pj_fields fields;
     char *data;
     size_t length;
     bool too_large;
 };
+
+static size_t receive_field(char *data, size_t size, size_t count, void *context)
+{
+    struct received *received = context;
+    size_t length = size * count;
+    if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
+        pj_fields_clear(&received->fields); /* what came before was a 100 */
+    else if (!pj_fields_add_line(&received->fields, data, length))
+        return 0;
+    return length;
+}
 
 static size_t receive(char *data, size_t size, size_t count, void *context)
 {
@@ -253,18 +271,49 @@ static enum pj_call_end end_of(struct pj_upstream *upstream, CURL *curl, CURLcod
                                struct pj_error *error)
 {
     long status = 0;
-    char *content_type = NULL;
     if (pj_upstream_end(upstream, code, error) == 0) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-        curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &content_type);
-        *reply = pj_reply_new((int)status, content_type != NULL ? content_type : "", received->data,
-                              received->length);
+        *reply = pj_reply_new((int)status, NULL, received->data, received->length);
+        pj_fields_keep_end_to_end(&received->fields);
+        (*reply)->fields = received->fields;
         return PJ_CALL_ANSWERED;
     }
+    pj_fields_clear(&received->fields);
     free(received->data);
     curl_off_t connected = 0;
     curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected);
     return is_no_connection(code) || connected == 0 ? PJ_CALL_NOT_SENT : PJ_CALL_UNKNOWN;
+}
+
+/* We read requests and answers, so that neither may be compressed, and the body that is sent is not
+ * always the one of which the client has told a digest. */
+static bool is_passed(const struct pj_call *call, const char *name)
+{
+    static const char *const never[] = {"Accept-Encoding", "Content-MD5", "Digest",
+                                        "Content-Digest", "Repr-Digest"};
+    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++) {
+        if (strcasecmp(name, never[i]) == 0)
+            return false;
+    }
+    return !call->is_question ||
+           (strncasecmp(name, "Content-", 8) != 0 && strncasecmp(name, "If-", 3) != 0 &&
+            strcasecmp(name, "Range") != 0 && strcasecmp(name, "Accept") != 0);
+}
+
+static struct curl_slist *make_headers(const struct pj_upstream *upstream,
+                                       const struct pj_call *call)
+{
+    struct pj_fields passed = {0};
+    for (size_t i = 0; call->fields != NULL && i < call->fields->count; i++) {
+        const struct pj_field *field = &call->fields->items[i];
+        if (is_passed(call, field->name) && !pj_fields_add(&passed, field->name, field->value))
+            abort(); /* they had room before */
+    }
+    struct curl_slist *headers = pj_upstream_fields(upstream, NULL, &passed);
+    if (pj_fields_get(&passed, "Content-Type") == NULL)
+        headers = pj_upstream_header(headers, "Content-Type", "application/json");
+    pj_fields_clear(&passed);
+    return headers;
 }
 
 enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
@@ -272,14 +321,13 @@ enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_
 {
     struct received received = {0};
     CURL *curl = borrow_easy(upstream);
-    struct curl_slist *headers = pj_upstream_authorize(upstream, NULL, call->authorization);
-    headers =
-        pj_upstream_header(headers, "Content-Type",
-                           call->content_type != NULL ? call->content_type : "application/json");
+    struct curl_slist *headers = make_headers(upstream, call);
     pj_upstream_set_up(upstream, curl, call->method, call->path);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)upstream->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_field);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &received);
     if (call->body.data != NULL) {
         headers = curl_slist_append(headers, "Expect:");
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.length);

@@ -8,24 +8,23 @@
 #define PJ_CONTROL_GATEWAY_UPSTREAM_H
 
 #include "common/wire.h"
+#include "control-gateway/fields.h"
 #include "projectionist/error.h"
 
 #include <stdatomic.h>
-
-enum { PJ_CONTENT_TYPE_MOST = 128 };
 
 /* An answer, the service's or ours; shared by those who were told the same. */
 struct pj_reply {
     atomic_int references;
     int status;
-    char content_type[PJ_CONTENT_TYPE_MOST];
+    struct pj_fields fields; /* end to end ones; Content-Type among them */
     char *body;
     size_t length;
     char command_id[40];  /* for a header; "": none */
     const char *repeated; /* for a header: "same" or "different-content"; or NULL */
 };
 
-/* Takes a malloc'ed body. */
+/* Takes a malloc'ed body; content_type may be NULL. */
 struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length);
 struct pj_reply *pj_reply_keep(struct pj_reply *reply);
 void pj_reply_release(struct pj_reply *reply); /* NULL is allowed */
@@ -48,10 +47,11 @@ void pj_upstream_close(struct pj_upstream *upstream); /* NULL is allowed */
 
 struct pj_call {
     const char *method;
-    const char *path;          /* with its query */
-    const char *authorization; /* the client's header, or NULL */
-    const char *content_type;  /* or NULL */
-    struct pj_bytes body;      /* null: none */
+    const char *path;               /* with its query */
+    const struct pj_fields *fields; /* the client's, end to end ones; NULL: there is no client */
+    bool is_question;               /* of our own on the client's behalf: of its fields only those
+                                     * that do not say what it sends or wants to have */
+    struct pj_bytes body;           /* null: none */
 };
 
 enum pj_call_end {
@@ -71,8 +71,8 @@ struct pj_transfer;
 
 struct pj_transfer_request {
     const char *method;
-    const char *uri; /* as it came */
-    const char *authorization;
+    const char *uri;                /* as it came */
+    const struct pj_fields *fields; /* the client's, end to end ones */
     bool has_body;
     int64_t body_length; /* or -1 */
 };
@@ -80,9 +80,6 @@ struct pj_transfer_request {
 /* Does not connect yet. */
 struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
                                      const struct pj_transfer_request *request);
-/* Before anything is sent; headers that belong to one connection are left out. */
-void pj_transfer_add_header(struct pj_transfer *transfer, const char *name, const char *value);
-
 /* Blocks until the bytes are taken; what comes after the answer is thrown away. */
 int pj_transfer_write(struct pj_transfer *transfer, const void *data, size_t length,
                       struct pj_error *error) PJ_MUST_CHECK;
@@ -91,9 +88,8 @@ int pj_transfer_write(struct pj_transfer *transfer, const void *data, size_t len
 int pj_transfer_answer(struct pj_transfer *transfer, int *status,
                        struct pj_error *error) PJ_MUST_CHECK;
 int64_t pj_transfer_length(const struct pj_transfer *transfer); /* of the answer's body, or -1 */
-typedef void pj_transfer_header(void *context, const char *name, const char *value);
-void pj_transfer_each_header(const struct pj_transfer *transfer, pj_transfer_header *take,
-                             void *context);
+/* Of the answer, end to end ones. */
+const struct pj_fields *pj_transfer_fields(const struct pj_transfer *transfer);
 
 /* The next bytes of the answer's body: more than 0; 0 at its end; -1. */
 int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,

@@ -27,9 +27,10 @@ void pj_upstream_set_up(const struct pj_upstream *upstream, CURL *curl, const ch
                         const char *uri);
 struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
                                       const char *value);
-/* Our own token, or else the client's Authorization. */
-struct curl_slist *pj_upstream_authorize(const struct pj_upstream *upstream,
-                                         struct curl_slist *headers, const char *authorization);
+/* The client's fields (NULL: none), but our own token instead of its Authorization where we have
+ * one. */
+struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
+                                      struct curl_slist *headers, const struct pj_fields *fields);
 /* What became of a request, as an error or, where the code is CURLE_OK, 0. Logs when the service
  * goes away and when it is back. */
 int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error);

@@ -797,6 +797,37 @@ def test_bodies_stream_both_ways(gateway, service):
     assert told == [True]  # to go on, by who had read the first
 
 
+def test_headers_of_both_sides_pass(gateway, service, monkeypatch):
+    """Those of the message do, on every way; those of a connection, and what Connection names, do
+    not."""
+    monkeypatch.setattr(http.client, "_MAXHEADERS", 1000)
+    sent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "tracestate": "a=1", "baggage": "user=2", "User-Agent": "planner/2",
+            "Accept": "application/json;q=0.9", "X-Request-Id": "r-1", "X-Of-This-Hop": "1",
+            "Connection": "close, X-Of-This-Hop", "Accept-Encoding": "gzip", "TE": "trailers",
+            "Keep-Alive": "timeout=5", "Proxy-Authorization": "x"}
+    got = {"Retry-After": "30", "Location": "/v1/commands/1", "traceresponse": "00-1",
+           "X-Request-Id": "r-1", "Cache-Control": "no-store", "Content-Type": "application/x+json",
+           "WWW-Authenticate": 'Bearer realm="a"', "X-Hop": "1", "Connection": "X-Hop",
+           "Keep-Alive": "timeout=5", "Content-Language": "de",
+           **{f"X-{number}": str(number) for number in range(150)}}
+    kept = {name: value for name, value in got.items()
+            if name not in ("X-Hop", "Connection", "Keep-Alive")}
+    for method, path, body in (("POST", "/v1/commands", command()), ("GET", "/v1/x", None),
+                               ("POST", "/v1/sessions", {"platform": "x"}),
+                               ("DELETE", f"/v1/sessions/{new_id()}", None)):
+        service.routes[(method, path)] = (401, got, [b"{}"])
+        answer = request(gateway.api, method, path, body, headers=sent)
+        assert answer.status == 401 and answer.content == b"{}"
+        assert {name: answer.headers.get(name) for name in kept} == kept, path
+        assert not {"X-Hop", "Keep-Alive"} & set(answer.headers), path
+        _, _, seen, _ = next(one for one in reversed(service.requests)
+                             if one[:2] == (method, path))
+        passed = ("traceparent", "tracestate", "baggage", "User-Agent", "Accept", "X-Request-Id")
+        assert {name: seen.get(name) for name in passed} == {name: sent[name] for name in passed}
+        assert not {"X-Of-This-Hop", "TE", "Keep-Alive", "Proxy-Authorization"} & set(seen), path
+
+
 def test_head_and_a_service_that_breaks_off(gateway, service):
     assert request(gateway.api, "HEAD", "/health").content == b""
 
