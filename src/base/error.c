@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projectionist/error.h"
 
+#include "base/secret.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Ends a message that did not fit with dots, not in the middle of a UTF-8 character. */
-static void mark_cut(char message[sizeof((struct pj_error *)0)->message])
+static void mark_cut(char *message)
 {
     static const char dots[] = "...";
     size_t end = sizeof((struct pj_error *)0)->message - sizeof dots;
@@ -18,11 +20,11 @@ static void mark_cut(char message[sizeof((struct pj_error *)0)->message])
 static void fill(struct pj_error *error, enum pj_error_class class, int exit_code,
                  const char *format, va_list args)
 {
-    char message[sizeof error->message];
-    int length = vsnprintf(message, sizeof message, format, args);
-    if (length < 0)
+    char message[4 * sizeof error->message];
+    if (vsnprintf(message, sizeof message, format, args) < 0)
         message[0] = '\0';
-    if (length >= (int)sizeof message)
+    pj_secret_hide(message); /* before it is cut: of a secret no part is shown either */
+    if (strlen(message) >= sizeof error->message)
         mark_cut(message);
     /* Messages of libraries end in newlines, and what a user typed may hold anything; ours are one
      * line of a log or of a terminal. */
@@ -36,7 +38,7 @@ static void fill(struct pj_error *error, enum pj_error_class class, int exit_cod
     error->class = class;
     error->exit_code = exit_code;
     error->sqlstate[0] = '\0';
-    memcpy(error->message, message, sizeof message);
+    memcpy(error->message, message, end + 1);
 }
 
 int pj_error_set(struct pj_error *error, enum pj_error_class class, const char *format, ...)

@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -155,7 +156,7 @@ static bool is_bare(const char *text)
     return true;
 }
 
-static void put_value(struct line *line, const char *text)
+static void put_shown(struct line *line, const char *text)
 {
     if (text == NULL)
         put_text(line, "null");
@@ -164,6 +165,19 @@ static void put_value(struct line *line, const char *text)
         put_text(line, text);
     else
         put_quoted(line, text);
+}
+
+static void put_value(struct line *line, const char *text)
+{
+    if (text == NULL || !pj_secret_is_in(text)) {
+        put_shown(line, text);
+        return;
+    }
+    char *hidden = strdup(text);
+    if (hidden != NULL)
+        pj_secret_hide(hidden);
+    put_shown(line, hidden);
+    free(hidden);
 }
 
 /* The name and what stands around it; false where the rest of the line has no room for it. */

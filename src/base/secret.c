@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/secret.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define HIDDEN "***"
+
+enum { SECRET_LEAST = 4 };
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static char **secrets;
+static size_t secret_count;
+
+static void keep(const char *text, size_t length)
+{
+    if (length < SECRET_LEAST)
+        return;
+    pthread_mutex_lock(&mutex);
+    bool known = false;
+    for (size_t i = 0; i < secret_count; i++)
+        known |= strlen(secrets[i]) == length && memcmp(secrets[i], text, length) == 0;
+    if (!known) {
+        char **longer = realloc(secrets, (secret_count + 1) * sizeof *secrets);
+        char *copy = strndup(text, length);
+        if (longer == NULL || copy == NULL)
+            abort();
+        secrets = longer;
+        /* The longest first: it may hold a shorter one. */
+        size_t at = secret_count++;
+        for (; at > 0 && strlen(secrets[at - 1]) < length; at--)
+            secrets[at] = secrets[at - 1];
+        secrets[at] = copy;
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+void pj_secret_keep(const char *secret)
+{
+    if (secret != NULL)
+        keep(secret, strlen(secret));
+}
+
+/* --- in URLs and key=value pairs ------------------------------------------------------------- */
+
+static int hex(char c)
+{
+    const char *digits = "0123456789abcdef";
+    const char *found = c != '\0' ? strchr(digits, tolower((unsigned char)c)) : NULL;
+    return found != NULL ? (int)(found - digits) : -1;
+}
+
+/* As it is, and as a server would see it. */
+static void keep_encoded(const char *text, size_t length)
+{
+    char *decoded = malloc(length + 1);
+    size_t count = 0;
+    if (decoded == NULL)
+        abort();
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '%' && i + 2 < length && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+            decoded[count++] = (char)(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+            i += 2;
+        } else {
+            decoded[count++] = text[i];
+        }
+    }
+    keep(text, length);
+    if (memchr(decoded, '\0', count) == NULL)
+        keep(decoded, count);
+    free(decoded);
+}
+
+/* user:password@: to the last @, for who forgot to encode one means that. A password that is the
+ * user's name is none, and would hide a word that is all over. */
+static void keep_password(const char *authority)
+{
+    const char *at = strrchr(authority, '@');
+    const char *colon = at != NULL ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+    if (colon == NULL)
+        return;
+    const char *password = colon + 1;
+    size_t user = (size_t)(colon - authority);
+    const char *first_at = strchr(password, '@');
+    size_t lengths[] = {(size_t)(at - password), (size_t)(first_at - password)};
+    for (size_t i = 0; i < 2; i++) {
+        if (lengths[i] != user || memcmp(password, authority, user) != 0)
+            keep_encoded(password, lengths[i]);
+    }
+}
+
+static bool is_secret_name(const char *name, size_t length)
+{
+    static const char *const words[] = {"password", "passwd", "token",     "secret",
+                                        "key",      "auth",   "signature", "credential"};
+    char copy[64];
+    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
+             name);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcasestr(copy, words[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* A value of a key=value pair: quoted with backslashes, or up to a blank. */
+static void keep_value(const char *value)
+{
+    value += strspn(value, " \t\n");
+    if (*value != '\'') {
+        keep_encoded(value, strcspn(value, " \t\n&#"));
+        keep_encoded(value, strcspn(value, " \t\n"));
+        return;
+    }
+    char *plain = strdup(value + 1);
+    if (plain == NULL)
+        abort();
+    size_t count = 0, i = 0;
+    for (; plain[i] != '\0' && plain[i] != '\''; i++) {
+        i += plain[i] == '\\' && plain[i + 1] != '\0';
+        plain[count++] = plain[i];
+    }
+    keep(value + 1, i);
+    keep(plain, count);
+    free(plain);
+}
+
+void pj_secret_keep_url(const char *text)
+{
+    if (text == NULL)
+        return;
+    const char *authority = strstr(text, "://");
+    if (authority != NULL)
+        keep_password(authority + 3);
+    for (const char *equals = text; (equals = strchr(equals, '=')) != NULL; equals++) {
+        const char *end = equals;
+        while (end > text && isspace((unsigned char)end[-1]))
+            end--;
+        const char *name = end;
+        while (name > text && (isalnum((unsigned char)name[-1]) || strchr("_-.", name[-1]) != NULL))
+            name--;
+        if (is_secret_name(name, (size_t)(end - name)))
+            keep_value(equals + 1);
+    }
+}
+
+void pj_url_shown(const char *url, char *out, size_t size)
+{
+    const char *scheme = strstr(url, "://");
+    size_t length = scheme != NULL ? (size_t)(scheme - url) + 3 : 0;
+    const char *at = strrchr(url, '@');
+    const char *rest = at != NULL && at >= url + length ? at + 1 : url + length;
+    snprintf(out, size, "%.*s%.*s", (int)length, url, (int)strcspn(rest, "?#"), rest);
+}
+
+/* --- hiding ---------------------------------------------------------------------------------- */
+
+bool pj_secret_is_in(const char *text)
+{
+    bool found = false;
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < secret_count && !found; i++)
+        found = strstr(text, secrets[i]) != NULL;
+    pthread_mutex_unlock(&mutex);
+    return found;
+}
+
+void pj_secret_hide(char *text)
+{
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < secret_count; i++) {
+        size_t length = strlen(secrets[i]);
+        for (char *at = text; (at = strstr(at, secrets[i])) != NULL; at += strlen(HIDDEN)) {
+            memcpy(at, HIDDEN, strlen(HIDDEN));
+            memmove(at + strlen(HIDDEN), at + length, strlen(at + length) + 1);
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+}
