@@ -44,12 +44,14 @@ static const struct pj_option options[] = {
              "id only to the gateway of another service and another Kafka."},
     {.name = "gateway-token",
      .kind = PJ_OPTION_SECRET,
+     .token = true,
      .offset = AT(token),
      .argument = "TOKEN",
      .help = "The Bearer token that clients must show, except for /health and /ready. Without it "
              "none is asked for."},
     {.name = "gateway-upstream-token",
      .kind = PJ_OPTION_SECRET,
+     .token = true,
      .offset = AT(upstream_token),
      .argument = "TOKEN",
      .help = "The Bearer token for the service. Without it the service is shown what the client "

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stream-replay: publishes recordings as they happened. Options, help and the last line. */
 #include "base/log.h"
+#include "base/process.h"
 #include "stream-replay/replay.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +254,7 @@ int main(int argc, char **argv)
     struct pj_error error = {.class = PJ_FATAL};
     char *joined = NULL;
     int status;
+    pj_process_open_standard_files();
     char **arguments = join_topic_maps(&argc, argv, &joined);
     if (arguments == NULL) {
         fputs("stream-replay: out of memory\n", stderr);
@@ -277,9 +278,5 @@ int main(int argc, char **argv)
     }
     free(arguments);
     free(joined);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "stream-replay: cannot write the output: %s\n", strerror(errno));
-        return status != PJ_EXIT_OK ? status : PJ_EXIT_FAILED;
-    }
-    return status;
+    return pj_process_end_output("stream-replay", status);
 }

@@ -19,6 +19,7 @@ const struct pj_option pj_bridge_options[] = {
              "name takes over from the first. One for each service."},
     {.name = "telemetry-token",
      .kind = PJ_OPTION_SECRET,
+     .token = true,
      AT(token),
      .argument = "TOKEN",
      .help = "The Bearer token that the service asks for; PROJECTIONIST_TELEMETRY_TOKEN_FILE "

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where settings come from, and which source wins. */
 #include "base/config_internal.h"
+#include "base/secret.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -29,6 +30,10 @@ static void set_property(struct pj_arena *arena, struct pj_properties *propertie
                          const char *value)
 {
     char *copy = pj_arena_string(arena, value, strlen(value));
+    if (pj_config_key_is_secret(key))
+        pj_secret_keep(value);
+    else
+        pj_secret_keep_url(value);
     for (size_t i = 0; i < properties->count; i++) {
         if (strcmp(properties->items[i].key, key) == 0) {
             properties->items[i].value = copy;
@@ -63,7 +68,10 @@ struct pj_properties *pj_config_properties(struct pj_config *config, const char 
 int pj_config_unknown(const struct pj_config_reading *reading, const char *source, const char *what,
                       const char *name, const char *dashes, struct pj_error *error)
 {
-    const char *suggestion = pj_config_suggestion(reading->options, name);
+    static const char *const others[] = {
+        "config",  "kafka.bootstrap.servers", "help", "kafka.client.id",
+        "version", "postgres.dbname",         NULL};
+    const char *suggestion = pj_config_suggestion(reading->options, others, name);
     if (suggestion != NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "%.300s: unknown %s; did you mean %s%s?",
                               source, what, dashes, suggestion);
@@ -169,6 +177,32 @@ static int apply_file_variable(struct pj_config_reading *reading, const struct t
     return apply_value(reading, target, source, content, error);
 }
 
+/* What looks like a slip of a known name is one; else it may be of a tool that we do not know. */
+static int unknown_variable(struct pj_config_reading *reading, const char *variable,
+                            struct pj_error *error)
+{
+    char name[PJ_CONFIG_NAME_MOST];
+    char meant[PJ_CONFIG_NAME_MOST];
+    snprintf(name, sizeof name, "%s", variable + strlen(PJ_CONFIG_PREFIX));
+    const char *end = "";
+    const char *suggestion = pj_config_suggestion(reading->options, pj_config_names, name);
+    char *file = strlen(name) > 5 ? name + strlen(name) - 5 : name;
+    if (suggestion == NULL && strcmp(file, "_FILE") == 0) {
+        *file = '\0';
+        end = "_FILE";
+        suggestion = pj_config_suggestion(reading->options, pj_config_names, name);
+    }
+    if (suggestion != NULL) {
+        pj_config_variable(suggestion, meant);
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: unknown variable; did you mean %s%s?",
+                              variable, meant, end);
+    }
+    const char *before = reading->config->unknown;
+    reading->config->unknown = pj_arena_printf(reading->arena, "%s%s%s", before ? before : "",
+                                               before ? " " : "", variable);
+    return 0;
+}
+
 static int apply_variable(struct pj_config_reading *reading, const char *assignment,
                           struct pj_error *error)
 {
@@ -176,8 +210,12 @@ static int apply_variable(struct pj_config_reading *reading, const char *assignm
     struct target target;
     size_t length = strcspn(assignment, "=");
     const char *value = assignment + length + (assignment[length] == '=');
-    if (length >= PJ_CONFIG_NAME_MOST || *value == '\0')
+    if (*value == '\0')
         return 0; /* empty is how compose files and manifests say "not set" */
+    if (length >= PJ_CONFIG_NAME_MOST)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%.*s...: unknown variable; --help lists what there is",
+                              PJ_CONFIG_NAME_MOST / 2, assignment);
     char *variable = pj_arena_string(reading->arena, assignment, length);
     char *name = variable + strlen(PJ_CONFIG_PREFIX);
     size_t name_length = strlen(name);
@@ -188,14 +226,19 @@ static int apply_variable(struct pj_config_reading *reading, const char *assignm
             error, PJ_EXIT_USAGE,
             "%s: the variable that names the file of settings is " PJ_CONFIG_PREFIX "CONFIG",
             variable);
+    if (pj_config_is_service_link(name, value))
+        return 0;
     if (find_target(reading->options, name, &target) && (target.option != NULL || !names_file))
         return apply_value(reading, &target, variable, value, error);
-    if (!names_file)
-        return 0; /* PROJECTIONIST_ is also the beginning of variables of other tools */
-    name[name_length - (sizeof end - 1)] = '\0';
-    const bool known = find_target(reading->options, name, &target);
-    name[name_length - (sizeof end - 1)] = '_';
-    return known ? apply_file_variable(reading, &target, variable, value, error) : 0;
+    bool is_own_file = false;
+    if (names_file) {
+        name[name_length - (sizeof end - 1)] = '\0';
+        is_own_file = find_target(reading->options, name, &target);
+        name[name_length - (sizeof end - 1)] = '_';
+    }
+    if (is_own_file)
+        return apply_file_variable(reading, &target, variable, value, error);
+    return pj_config_is_others(name) ? 0 : unknown_variable(reading, variable, error);
 }
 
 static int apply_environment(struct pj_config_reading *reading, struct pj_error *error)

@@ -6,15 +6,17 @@
  * PROJECTIONIST_BATCH_RECORDS and the line `batch-records = …` of the file given by --config (or
  * PROJECTIONIST_CONFIG). Flag beats environment beats file beats default. Any variable may be
  * given as NAME_FILE: its value is then the content of that file (secrets of Kubernetes), at most
- * 64 KiB, without its last newline. An empty variable counts as not set; a variable that nothing
- * here knows is passed over, while an unknown flag or line of the file is an error. Flags are not
- * abbreviated. A value in the file is the rest of its line; comments (#) have lines of their own.
+ * 64 KiB, without its last newline, and an empty file is an error. An empty variable counts as not
+ * set. Several programs may share one environment: a variable of another of our programs is passed
+ * over, one that looks like a slip of a known name is an error, and so is an unknown flag or line
+ * of the file; any other variable is listed in `unknown`. Flags are not abbreviated. A value in the
+ * file is the rest of its line; comments (#) have lines of their own.
  *
  * Pass-through: --kafka.KEY=VALUE, `kafka.KEY = VALUE`, PROJECTIONIST_KAFKA_KEY (lower case, `_`
  * for `.`) go to librdkafka; --postgres.KEY, `postgres.KEY`, PROJECTIONIST_POSTGRES_KEY (lower
  * case, `_` kept) to libpq. `kafka.bootstrap.servers` is one of these. A secret (an option of kind
  * PJ_OPTION_SECRET, or a pass-through key that holds a password or secret) on a command line is
- * refused, with the remedy.
+ * refused, with the remedy. Secrets are kept for pj_secret_hide (base/secret.h).
  */
 #ifndef PJ_BASE_CONFIG_H
 #define PJ_BASE_CONFIG_H
@@ -45,7 +47,8 @@ struct pj_option {
     const char *argument; /* its name in the help, such as "URL"; NULL for a bool */
     const char *help;     /* a sentence or two, no newline */
     int64_t least, most;  /* both 0: no bounds */
-    bool filled;          /* a string that is given must not be empty */
+    bool filled;          /* a string that is given must not be empty; a secret never may */
+    bool token;           /* a secret that goes into a header: no blanks, no control characters */
     const char *choices;
 };
 
@@ -65,9 +68,10 @@ struct pj_config {
     struct pj_properties postgres;
     char **operands; /* what is left of argv, in order; borrowed from argv */
     int operand_count;
-    bool help;    /* --help or -h was given: print and exit 0 */
-    bool version; /* --version was given */
-    void *owned;  /* private: the strings that the settings point to */
+    const char *unknown; /* PROJECTIONIST_ variables that nobody knows, with blanks; or NULL */
+    bool help;           /* --help or -h was given: print and exit 0 */
+    bool version;        /* --version was given */
+    void *owned;         /* private: the strings that the settings point to */
 };
 
 /*

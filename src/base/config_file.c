@@ -133,5 +133,9 @@ int pj_config_read_value(const char *variable, const char *path, struct pj_arena
         (*value)[--length] = '\0';
     if (length > 0 && (*value)[length - 1] == '\r')
         (*value)[--length] = '\0';
+    if (length == 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%s: %s is empty; write the value into it, or unset the variable",
+                              variable, path);
     return 0;
 }

@@ -69,8 +69,22 @@ void pj_config_variable(const char *name, char variable[PJ_CONFIG_NAME_MOST]);
 bool pj_config_key_is_secret(const char *key);
 bool pj_config_holds_password(const char *dsn);
 
-/* The option whose name is nearest to what was typed, or a name of the pass-through, or NULL. */
-const char *pj_config_suggestion(const struct pj_option *options, const char *typed);
+/* The name nearest to what was typed, of the options and of `others` (NULL ends them), or NULL. */
+const char *pj_config_suggestion(const struct pj_option *options, const char *const *others,
+                                 const char *typed);
+
+/* --- config_names.c -------------------------------------------------------------------------- */
+
+/* The options of all programs of the product, and what else is often given; NULL ends them. */
+extern const char *const pj_config_names[];
+
+/* Whether a variable, without PROJECTIONIST_, is an option of one of our programs, by itself or as
+ * NAME_FILE, or what our scripts read. */
+bool pj_config_is_others(const char *variable);
+
+/* Whether Kubernetes sets it, as it does in each container for each service of the namespace: of
+ * one that is called projectionist-gateway it sets PROJECTIONIST_GATEWAY_PORT. */
+bool pj_config_is_service_link(const char *variable, const char *value);
 
 /* --- config_file.c --------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kinds of values, what is secret, and which name was meant. */
 #include "base/config_internal.h"
+#include "base/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+enum { SECRET_MOST = 8192 };
 
 struct unit {
     const char *name;
@@ -133,6 +136,31 @@ static int choice_error(const struct pj_option *option, const char *source, cons
                           text);
 }
 
+/* What a file or a variable really holds is only seen when it does not work. */
+static int check_secret(const struct pj_option *option, const char *source, const char *text,
+                        struct pj_error *error)
+{
+    size_t length = strlen(text);
+    if (length == 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%s: must not be empty; leave it out where there is none", source);
+    if (length > SECRET_MOST)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%s: is longer than %d bytes, as no secret is; is it the right file?",
+                              source, SECRET_MOST);
+    for (const char *c = text; *c != '\0'; c++) {
+        unsigned char byte = (unsigned char)*c;
+        if (option->token ? byte <= ' ' || byte >= 0x7f : byte < ' ' || byte == 0x7f)
+            return pj_error_fatal(error, PJ_EXIT_USAGE,
+                                  "%s: byte %zu is 0x%02x, which no %s has; give one line without "
+                                  "%s",
+                                  source, (size_t)(c - text) + 1, byte,
+                                  option->token ? "token" : "password",
+                                  option->token ? "blanks around it" : "control characters");
+    }
+    return 0;
+}
+
 int pj_config_store(const struct pj_option *option, void *settings, const char *source,
                     const char *text, struct pj_arena *arena, struct pj_error *error)
 {
@@ -154,8 +182,12 @@ int pj_config_store(const struct pj_option *option, void *settings, const char *
         if (option->filled && *text == '\0')
             return pj_error_fatal(error, PJ_EXIT_USAGE,
                                   "%s: must not be empty; leave it out for the default", source);
+        pj_secret_keep_url(text);
         break;
     case PJ_OPTION_SECRET:
+        if (check_secret(option, source, text, error) != 0)
+            return -1;
+        pj_secret_keep(text);
         break;
     }
     *(const char **)value = pj_arena_string(arena, text, strlen(text));
@@ -227,12 +259,9 @@ static void normalise(char *out, const char *name)
     out[length] = '\0';
 }
 
-const char *pj_config_suggestion(const struct pj_option *options, const char *typed)
+const char *pj_config_suggestion(const struct pj_option *options, const char *const *others,
+                                 const char *typed)
 {
-    static const char *const others[] = {"config",  "kafka.bootstrap.servers",
-                                         "help",    "kafka.client.id",
-                                         "version", "postgres.dbname"};
-    const size_t other_count = sizeof others / sizeof others[0];
     char wanted[PJ_CONFIG_NAME_MOST];
     char known[PJ_CONFIG_NAME_MOST];
     const char *nearest = NULL;
@@ -242,8 +271,8 @@ const char *pj_config_suggestion(const struct pj_option *options, const char *ty
         return NULL;
     normalise(wanted, typed);
     size_t least = 1 + length / 4; /* more letters, more slips */
-    for (size_t i = 0; i < other_count;) {
-        const char *name = options->name != NULL ? (options++)->name : others[i++];
+    while (options->name != NULL || *others != NULL) {
+        const char *name = options->name != NULL ? (options++)->name : *others++;
         normalise(known, name);
         size_t wrong = distance(wanted, known);
         if (wrong < least || (wrong == least && nearest == NULL)) {

@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +49,27 @@ static enum pj_log_level log_level(const char *name)
     return PJ_INFO;
 }
 
+void pj_process_open_standard_files(void)
+{
+    /* The other way round: what is closed cannot be read or written now either. But nobody must end
+     * for want of a log. */
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            _exit(PJ_EXIT_FAILED);
+    }
+}
+
+int pj_process_end_output(const char *name, int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "%s: cannot write the output%s%s\n", name, errno != 0 ? ": " : "",
+            errno != 0 ? strerror(errno) : "");
+    return code != PJ_EXIT_OK ? code : PJ_EXIT_FAILED;
+}
+
 static int run(const struct pj_process *process, const struct pj_config *config)
 {
     struct pj_error error = {.class = PJ_FATAL};
@@ -54,6 +77,9 @@ static int run(const struct pj_process *process, const struct pj_config *config)
                      strcmp(process->common->log_format, "json") == 0 ? PJ_LOG_JSON
                                                                       : PJ_LOG_LOGFMT);
     pj_process_handle_signals();
+    if (config->unknown != NULL)
+        pj_log(PJ_WARN, "the environment has variables that no setting is known for",
+               pj_f_str("variables", config->unknown));
     srandom((unsigned)getpid()); /* for back-offs: replicas must not try again in step */
     if (process->run(process, config, &error) == 0)
         return PJ_EXIT_OK;
@@ -67,6 +93,7 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv)
     struct pj_config config;
     struct pj_error error;
     int code = PJ_EXIT_OK;
+    pj_process_open_standard_files();
     if (pj_config_read(&config, process->options, process->settings, argc, argv, &error) != 0) {
         fprintf(stderr, "%s: %s\n", process->name, error.message);
         return pj_error_exit_code(&error);
@@ -83,5 +110,5 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv)
         code = run(process, &config);
     }
     pj_config_free(&config);
-    return code;
+    return pj_process_end_output(process->name, code);
 }

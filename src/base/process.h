@@ -52,6 +52,14 @@ struct pj_process {
                struct pj_error *error);
 };
 
+/* For the first line of main: a standard file that is closed is opened, so that no connection gets
+ * its number, and with it what is written there. Writing to a stdout that was closed fails. */
+void pj_process_open_standard_files(void);
+
+/* For the last line of main: `code`, or PJ_EXIT_FAILED with a sentence on stderr where stdout did
+ * not take all that was printed. */
+int pj_process_end_output(const char *name, int code);
+
 /* main: returns the exit code. Takes no arguments but options. */
 int pj_process_main(const struct pj_process *process, int argc, char **argv);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The projectionist command: finds the subcommand, reads its options, prints its error. */
+#include "base/process.h"
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,10 +131,6 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    int status = dispatch(argc > 0 ? argc - 1 : 0, argv + 1);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "projectionist: cannot write the output: %s\n", strerror(errno));
-        return status != PJ_EXIT_OK ? status : PJ_EXIT_FAILED;
-    }
-    return status;
+    pj_process_open_standard_files();
+    return pj_process_end_output("projectionist", dispatch(argc > 0 ? argc - 1 : 0, argv + 1));
 }

@@ -343,13 +343,60 @@ Test(config, the_dsn_of_another_program_is_no_key_of_libpq)
 Test(config, variables_of_others_and_empty_ones_are_passed_over)
 {
     setenv("PROJECTIONIST_CLUSTER_DIR", "x", 1);
-    setenv("PROJECTIONIST_BATCH_RECORD", "x", 1);
+    setenv("PROJECTIONIST_BRIDGE_ID", "x", 1);
+    setenv("PROJECTIONIST_GATEWAY_TOKEN_FILE", "/nonexistent", 1);
+    setenv("PROJECTIONIST_SESAME", "x", 1);
     setenv("PROJECTIONIST_BATCH_RECORDS", "", 1);
     setenv("PROJECTIONIST_CONFIG", "", 1);
     setenv("PROJECTIONIST_KAFKA_", "x", 1);
     ACCEPT();
     cr_assert_eq(settings.records, 500);
     cr_assert_eq(config.kafka.count, 0);
+    cr_assert_str_eq(config.unknown, "PROJECTIONIST_SESAME", "for a warning");
+}
+
+Test(config, a_mistyped_variable_is_an_error_with_a_suggestion)
+{
+    static const char *const slips[][2] = {
+        {"BATCH_RECORD", "BATCH_RECORDS"},
+        {"BATCHRECORDS", "BATCH_RECORDS"},
+        {"batch_records", "BATCH_RECORDS"},
+        {"GRUOP_FILE", "GROUP_FILE"},
+        {"KAFAK_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"},
+        {"BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"},
+        {"REGISTRY_URL", "SCHEMA_REGISTRY_URL"},
+        {"POSTGRESQL_DSN", "POSTGRES_DSN"},
+        {"GATEWAY_TOKN_FILE", "GATEWAY_TOKEN_FILE"},
+        {"TELEMTRY_CA_FILE", "TELEMETRY_CA_FILE"},
+        {"LOGLEVEL", "LOG_LEVEL"},
+    };
+    for (size_t i = 0; i < sizeof slips / sizeof slips[0]; i++) {
+        char variable[128];
+        char sentence[256];
+        snprintf(variable, sizeof variable, "PROJECTIONIST_%s", slips[i][0]);
+        snprintf(sentence, sizeof sentence, "%s: unknown variable; did you mean PROJECTIONIST_%s?",
+                 variable, slips[i][1]);
+        setenv(variable, "x", 1);
+        REFUSE(sentence);
+        unsetenv(variable);
+    }
+}
+
+Test(config, what_kubernetes_sets_for_services_is_no_setting)
+{
+    setenv("PROJECTIONIST_GATEWAY_SERVICE_HOST", "10.0.0.7", 1);
+    setenv("PROJECTIONIST_GATEWAY_SERVICE_PORT", "80", 1);
+    setenv("PROJECTIONIST_GATEWAY_SERVICE_PORT_HTTP", "80", 1);
+    setenv("PROJECTIONIST_KAFKA_PORT", "tcp://10.0.0.7:9092", 1);
+    setenv("PROJECTIONIST_KAFKA_PORT_9092_TCP", "tcp://10.0.0.7:9092", 1);
+    setenv("PROJECTIONIST_KAFKA_PORT_9092_TCP_ADDR", "10.0.0.7", 1);
+    setenv("PROJECTIONIST_POSTGRES_SERVICE_HOST", "10.0.0.8", 1);
+    setenv("PROJECTIONIST_POSTGRES_PORT", "6432", 1); /* and this is libpq's */
+    ACCEPT();
+    cr_assert_eq(config.kafka.count, 0);
+    cr_assert_eq(config.postgres.count, 1);
+    cr_assert_str_eq(pj_properties_get(&config.postgres, "port"), "6432");
+    cr_assert_null(config.unknown);
 }
 
 /* --- secrets --------------------------------------------------------------------------------- */
@@ -377,6 +424,14 @@ Test(config, a_bad_value_file_is_named)
     setenv("PROJECTIONIST_GROUP_FILE", "/dev/zero", 1);
     REFUSE("PROJECTIONIST_GROUP_FILE: /dev/zero is larger than 64 KiB; is it the right file?");
     setenv("PROJECTIONIST_GROUP_FILE", file_path, 1);
+    for (int i = 0; i < 3; i++) {
+        write_file((const char *const[]){"", "\n", "\r\n"}[i]);
+        snprintf(sentence, sizeof sentence,
+                 "PROJECTIONIST_GROUP_FILE: %s is empty; write the value into it, or unset the "
+                 "variable",
+                 file_path);
+        REFUSE(sentence);
+    }
     setenv("PROJECTIONIST_GROUP", "x", 1);
     REFUSE("PROJECTIONIST_GROUP_FILE: PROJECTIONIST_GROUP is set too; set one of the two");
     unsetenv("PROJECTIONIST_GROUP_FILE");
@@ -389,6 +444,38 @@ Test(config, a_bad_value_file_is_named)
     setenv("PROJECTIONIST_CONFIG_FILE", file_path, 1);
     REFUSE("PROJECTIONIST_CONFIG_FILE: the variable that names the file of settings is "
            "PROJECTIONIST_CONFIG");
+}
+
+Test(config, a_secret_that_cannot_be_one_is_refused)
+{
+    static const struct pj_option secrets[] = {
+        {.name = "password", .kind = PJ_OPTION_SECRET, OFFSET(password)},
+        {.name = "token", .kind = PJ_OPTION_SECRET, .token = true, OFFSET(dsn)},
+        {0}};
+    static const char *const refused[][2] = {
+        {"password =", ":1: password: must not be empty"},
+        {"token =", ":1: token: must not be empty"},
+        {"password = two\x01lines", ":1: password: byte 4 is 0x01"},
+        {"token = two words", ":1: token: byte 4 is 0x20"},
+        {"token = t\xc3\xa4st", ":1: token: byte 2 is 0xc3"},
+    };
+    char *argv[] = {(char[]){"program"}, (char[]){"--config"}, file_path, NULL};
+    char long_token[9000];
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        write_file(refused[i][0]);
+        cr_assert_eq(pj_config_read(&config, secrets, &settings, 3, argv, &error), -1);
+        cr_assert_not_null(strstr(error.message, refused[i][1]), "%s", error.message);
+        cr_assert_eq(pj_error_exit_code(&error), PJ_EXIT_USAGE);
+    }
+    memset(long_token, 'x', sizeof long_token);
+    memcpy(long_token, "token = ", 8);
+    long_token[sizeof long_token - 1] = '\0';
+    write_file(long_token);
+    cr_assert_eq(pj_config_read(&config, secrets, &settings, 3, argv, &error), -1);
+    cr_assert_not_null(strstr(error.message, "is longer than 8192 bytes"), "%s", error.message);
+    write_file("password = p\xc3\xa4 ss \ntoken = a.b-c_d~+/==\n");
+    cr_assert_eq(pj_config_read(&config, secrets, &settings, 3, argv, &error), 0, "%s",
+                 error.message);
 }
 
 Test(config, secrets_are_refused_on_a_command_line)

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which PROJECTIONIST_ variables there are beside those of the program that asks. */
+#include "base/config_internal.h"
+
+#include <string.h>
+
+/* tests/integration/test_settings.py compares them with what the programs' --help shows. */
+const char *const pj_config_names[] = {
+    "accept-gap",
+    "all",
+    "batch-bytes",
+    "batch-frames",
+    "batch-records",
+    "bridge-id",
+    "buffer-bytes",
+    "buffer-frames",
+    "config",
+    "directory",
+    "drop-older",
+    "dry-run",
+    "frame-size-limit",
+    "from",
+    "gateway-id",
+    "gateway-listen",
+    "gateway-token",
+    "gateway-upstream",
+    "gateway-upstream-ca-file",
+    "gateway-upstream-token",
+    "group",
+    "heartbeat",
+    "idle-in-transaction-timeout",
+    "instance",
+    "json",
+    "kafka.bootstrap.servers",
+    "kafka.client.id",
+    "kafka.sasl.password",
+    "kafka.sasl.username",
+    "kafka.security.protocol",
+    "kafka.ssl.ca.location",
+    "keep-older",
+    "key",
+    "key-retention",
+    "limit",
+    "linger",
+    "lock-timeout",
+    "log-format",
+    "log-level",
+    "max-body",
+    "max-connections",
+    "max-header",
+    "max-message-bytes",
+    "metrics-address",
+    "partition",
+    "partitions",
+    "patience",
+    "ping-interval",
+    "postgres-dsn",
+    "postgres.password",
+    "projection",
+    "publish-timeout",
+    "rate",
+    "reason",
+    "reconnect-max",
+    "replication-factor",
+    "request-timeout",
+    "retention-ms",
+    "samples",
+    "schema-registry-ca-file",
+    "schema-registry-password",
+    "schema-registry-url",
+    "schema-registry-username",
+    "service-buffer",
+    "session-timeout",
+    "shutdown-timeout",
+    "since",
+    "status",
+    "telemetry-ca-file",
+    "telemetry-token",
+    "telemetry-url",
+    "timeout",
+    "to",
+    "topic",
+    "topic-map",
+    "transaction-timeout",
+    "until",
+    "until-caught-up",
+    "upstream-timeout",
+    "verbose",
+    "workers",
+    "yes",
+    NULL,
+};
+
+static bool begins_with(const char *text, const char *begin)
+{
+    return strncmp(text, begin, strlen(begin)) == 0;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}
+
+bool pj_config_is_others(const char *variable)
+{
+    static const char *const tools[] = {"BENCH_", "CLUSTER_", "SCENARIO_", "SOAK_"};
+    static const char *const passed[] = {"KAFKA_", "POSTGRES_"};
+    char name[PJ_CONFIG_NAME_MOST];
+    char known[PJ_CONFIG_NAME_MOST];
+    if (strcmp(variable, "BIN") == 0)
+        return true;
+    for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++) {
+        if (begins_with(variable, tools[i]))
+            return true;
+    }
+    /* Whose key it is not is for librdkafka or libpq to say. */
+    for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
+        if (strcmp(variable, passed[i]) == 0)
+            return true;
+    }
+    snprintf(name, sizeof name, PJ_CONFIG_PREFIX "%s", variable);
+    for (size_t i = 0; pj_config_names[i] != NULL; i++) {
+        size_t length = strlen(pj_config_names[i]) + strlen(PJ_CONFIG_PREFIX);
+        pj_config_variable(pj_config_names[i], known);
+        if (strncmp(name, known, length) == 0 &&
+            (name[length] == '\0' || strcmp(name + length, "_FILE") == 0))
+            return true;
+    }
+    return false;
+}
+
+bool pj_config_is_service_link(const char *variable, const char *value)
+{
+    static const char *const protocols[] = {"_TCP", "_UDP", "_SCTP"};
+    static const char *const parts[] = {"", "_PROTO", "_PORT", "_ADDR"};
+    if (ends_with(variable, "_SERVICE_HOST") || ends_with(variable, "_SERVICE_PORT") ||
+        strstr(variable, "_SERVICE_PORT_") != NULL)
+        return true;
+    if (ends_with(variable, "_PORT") || strcmp(variable, "PORT") == 0)
+        return begins_with(value, "tcp://") || begins_with(value, "udp://") ||
+               begins_with(value, "sctp://");
+    /* PORT_80_TCP, PORT_80_TCP_ADDR */
+    const char *port = strstr(variable, "PORT_");
+    if (port == NULL || (port != variable && port[-1] != '_'))
+        return false;
+    port += strlen("PORT_");
+    size_t digits = strspn(port, "0123456789");
+    for (size_t i = 0; digits > 0 && i < sizeof protocols / sizeof protocols[0]; i++) {
+        if (!begins_with(port + digits, protocols[i]))
+            continue;
+        for (size_t j = 0; j < sizeof parts / sizeof parts[0]; j++) {
+            if (strcmp(port + digits + strlen(protocols[i]), parts[j]) == 0)
+                return true;
+        }
+    }
+    return false;
+}
