@@ -259,9 +259,10 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count);
 
 /* A row of an entity table, all null: fill its columns, the key first of all (Postgres refuses a
- * null in it, and each event that leads to it becomes a dead letter). Of a rollup table: what this
- * entity counts for in one bucket (sums, candidates for the extremes), as a whole: the engine adds
- * the difference to what it counted for before. */
+ * null in it, and each event that leads to it becomes a dead letter). A row has one entity: an
+ * event by which one makes it twice, or two make it, becomes a dead letter that names the row. Of a
+ * rollup table: what this entity counts for in one bucket (sums, candidates for the extremes), as a
+ * whole: the engine adds the difference to what it counted for before. */
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table);
 
 /*

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <uuid/uuid.h>
 
 /* --- deriving -------------------------------------------------------------------------------- */
 
@@ -30,8 +31,9 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
     assert(entity > derivation->stage && "a stage tells only later ones");
     derivation->told = pj_fold_grown(fold->arena, derivation->told, derivation->told_count,
                                      &derivation->told_capacity, sizeof *derivation->told);
-    struct pj_change *change = &derivation->told[derivation->told_count++];
-    *change = (struct pj_change){.entity = entity, .told = true};
+    struct pj_change *change = &derivation->told[derivation->told_count];
+    *change = (struct pj_change){
+        .entity = entity, .told = true, .said = (uint32_t)derivation->told_count++};
     memcpy(change->key, key, 16);
     change->fact.kind = (uint16_t)fact;
     if (subkey != NULL)
@@ -70,10 +72,11 @@ static int compare_emitted(const void *a, const void *b, void *context)
     const struct pj_projection *projection = context;
     if (x->table != y->table)
         return x->table < y->table ? -1 : 1;
-    return pj_fold_compare_keys(projection->tables[x->table], x->values, y->values);
+    return pj_row_key_compare(projection->tables[x->table], x->values, y->values);
 }
 
-static int compare_told(const void *a, const void *b)
+/* Where it is told. */
+static int compare_place(const void *a, const void *b)
 {
     const struct pj_change *x = a;
     const struct pj_change *y = b;
@@ -83,6 +86,28 @@ static int compare_told(const void *a, const void *b)
     if (compared == 0 && x->fact.kind != y->fact.kind)
         compared = x->fact.kind < y->fact.kind ? -1 : 1;
     return compared != 0 ? compared : memcmp(x->fact.subkey, y->fact.subkey, 16);
+}
+
+static int compare_told(const void *a, const void *b)
+{
+    const struct pj_change *x = a;
+    const struct pj_change *y = b;
+    int compared = compare_place(a, b);
+    return compared != 0 ? compared : (x->said > y->said) - (x->said < y->said);
+}
+
+/* What one entity contributes in one place, it replaces by what it contributes there later. */
+static void keep_last_told(struct pj_derivation *derivation)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < derivation->told_count; i++) {
+        const struct pj_change *told = &derivation->told[i];
+        const struct pj_change *last = kept > 0 ? &derivation->told[kept - 1] : NULL;
+        if (last != NULL && last->told && told->told && compare_place(last, told) == 0)
+            kept--;
+        derivation->told[kept++] = *told;
+    }
+    derivation->told_count = kept;
 }
 
 static void derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
@@ -101,6 +126,68 @@ static void derive(struct pj_derivation *derivation, const struct pj_entity *ent
                 (void *)derivation->fold->projection);
     if (derivation->told_count > 1)
         qsort(derivation->told, derivation->told_count, sizeof *derivation->told, compare_told);
+    keep_last_told(derivation);
+}
+
+static bool same_row(const struct pj_derivation *derivation, size_t a, size_t b)
+{
+    return compare_emitted(&derivation->rows[a], &derivation->rows[b],
+                           (void *)derivation->fold->projection) == 0;
+}
+
+/* The first of the rows that is there twice, or their number. (What an entity counts for in a
+ * bucket may be said in parts.) */
+static size_t find_twice(const struct pj_derivation *derivation)
+{
+    const struct pj_table *const *tables = derivation->fold->projection->tables;
+    for (size_t i = 1; i < derivation->row_count; i++) {
+        if (tables[derivation->rows[i].table]->kind == PJ_ENTITY_TABLE &&
+            same_row(derivation, i - 1, i))
+            return i - 1;
+    }
+    return derivation->row_count;
+}
+
+/* Rows that facts of old make twice were never written. */
+static void drop_twice(struct pj_derivation *derivation)
+{
+    size_t first;
+    while ((first = find_twice(derivation)) < derivation->row_count) {
+        size_t end = first + 1;
+        while (end < derivation->row_count && same_row(derivation, first, end))
+            end++;
+        memmove(&derivation->rows[first], &derivation->rows[end],
+                (derivation->row_count - end) * sizeof *derivation->rows);
+        derivation->row_count -= end - first;
+    }
+}
+
+/* Did the entity's facts change, and not only the time? */
+static bool is_told_of(const struct pj_touched *touched)
+{
+    for (size_t c = 0; c < touched->change_count; c++) {
+        if (!touched->changes[c]->wake)
+            return true;
+    }
+    return false;
+}
+
+static int refuse_twice(const struct pj_derivation *derivation, const struct pj_touched *touched,
+                        struct pj_error *error)
+{
+    struct pj_fold *fold = derivation->fold;
+    size_t twice = find_twice(derivation);
+    if (twice == derivation->row_count)
+        return 0;
+    const struct emitted_row *row = &derivation->rows[twice];
+    char key[37];
+    uuid_unparse_lower(touched->key, key);
+    return pj_error_set(
+        error, is_told_of(touched) ? PJ_POISON : PJ_FATAL,
+        "the %s %s makes the row of %s twice; publish a corrected event, or let derive make one "
+        "of the two",
+        touched->before.kind->name, key,
+        pj_row_key_name(fold->arena, fold->projection->tables[row->table], row->values));
 }
 
 static void push_row(struct pj_fold *fold, size_t table, struct pj_row_change change)
@@ -117,7 +204,8 @@ uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_v
     uint64_t changed = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         const struct pj_column *column = &table->columns[c];
-        if (!column->elsewhere && pj_value_compare(column->type, &before[c], &after[c]) != 0)
+        if (!column->key && !column->elsewhere &&
+            pj_value_compare(column->type, &before[c], &after[c]) != 0)
             changed |= 1ULL << c;
     }
     return changed;
@@ -260,7 +348,7 @@ static void diff_told(struct pj_fold *fold)
         else if (a == after->told_count)
             compared = -1;
         else
-            compared = compare_told(&before->told[b], &after->told[a]);
+            compared = compare_place(&before->told[b], &after->told[a]);
         if (compared < 0) {
             if (before->told[b].told)
                 push_told(fold, &before->told[b], true);
@@ -277,7 +365,7 @@ static void diff_told(struct pj_fold *fold)
     }
 }
 
-void pj_fold_merge(struct pj_fold *fold, size_t stage_index)
+int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
     for (size_t i = 0; i < stage->count; i++) {
@@ -293,10 +381,14 @@ void pj_fold_merge(struct pj_fold *fold, size_t stage_index)
         derive(&fold->before, &touched->before, stage_index, touched->derived_at);
         derive(&fold->after, &touched->after, stage_index, fold->stream_time);
         pj_fold_release_json(fold);
+        drop_twice(&fold->before);
+        if (refuse_twice(&fold->after, touched, error) != 0)
+            return -1;
         touched->due = fold->after.due;
         diff_rows(fold);
         diff_told(fold);
     }
+    return 0;
 }
 
 void pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index)

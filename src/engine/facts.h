@@ -24,10 +24,11 @@ struct pj_entity {
 struct pj_change {
     size_t entity; /* which kind */
     uint8_t key[16];
-    bool told;    /* by another entity: replaces, whatever the order */
-    bool removed; /* taken back by the entity that told it */
-    bool wake;    /* nothing was said: only derive again */
-    bool older;   /* gives way to what is there, under the same order */
+    bool told;     /* by another entity: replaces, whatever the order */
+    bool removed;  /* taken back by the entity that told it */
+    bool wake;     /* nothing was said: only derive again */
+    bool older;    /* gives way to what is there, under the same order */
+    uint32_t said; /* of what one entity tells: the how manieth */
     struct pj_fact fact;
 };
 

@@ -46,15 +46,6 @@ size_t pj_fold_table_index(const struct pj_projection *projection, const struct 
     return index;
 }
 
-int pj_fold_compare_keys(const struct pj_table *table, const struct pj_value *a,
-                         const struct pj_value *b)
-{
-    int compared = 0;
-    for (size_t c = 0; c < table->column_count && table->columns[c].key && compared == 0; c++)
-        compared = pj_value_compare(table->columns[c].type, &a[c], &b[c]);
-    return compared;
-}
-
 /* --- observing ------------------------------------------------------------------------------- */
 
 int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,

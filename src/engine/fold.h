@@ -10,6 +10,9 @@
  *         (load their facts, pj_fold_load)
  *         pj_fold_merge      merge, derive, tell later stages
  *     pj_fold_finish    settle the rows
+ *
+ * A row that is derived twice is the fault of the record that leads to it: merge and finish say so
+ * (PJ_POISON), and nothing of the fold may be written then.
  */
 #ifndef PJ_ENGINE_FOLD_H
 #define PJ_ENGINE_FOLD_H
@@ -92,11 +95,11 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
 /* The stored facts of a touched entity; texts point into `data`, which must outlive the fold. */
 int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error) PJ_MUST_CHECK;
-void pj_fold_merge(struct pj_fold *fold, size_t stage);
+int pj_fold_merge(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
 /* For checks: derives the facts of the stage's entities (in `before`) as if there had been none,
  * so that the fold's rows are the whole and not a difference. */
 void pj_fold_merge_whole(struct pj_fold *fold, size_t stage);
-void pj_fold_finish(struct pj_fold *fold);
+int pj_fold_finish(struct pj_fold *fold, struct pj_error *error) PJ_MUST_CHECK;
 
 /* By the index of the projection's table list; valid after pj_fold_finish. */
 const struct pj_row_changes *pj_fold_rows(const struct pj_fold *fold, size_t table);

@@ -7,6 +7,7 @@
 #define PJ_ENGINE_FOLD_INTERNAL_H
 
 #include "engine/fold.h"
+#include "engine/row_key.h"
 
 /* What derive emits of one entity, before or after. */
 struct emitted_row {
@@ -75,8 +76,7 @@ void pj_fold_release_json(struct pj_fold *fold);
 void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,
                     size_t size);
 size_t pj_fold_table_index(const struct pj_projection *projection, const struct pj_table *table);
-int pj_fold_compare_keys(const struct pj_table *table, const struct pj_value *a,
-                         const struct pj_value *b);
+/* Of the columns that are not of the key. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);
 void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change);

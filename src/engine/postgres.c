@@ -2,6 +2,7 @@
 #include "engine/postgres.h"
 
 #include "engine/postgres_connect.h"
+#include "engine/row_key.h"
 #include "engine/statements.h"
 
 #include <endian.h>
@@ -40,6 +41,8 @@ enum pj_error_class pj_postgres_class(const char *sqlstate)
         enum pj_error_class class;
     } classes[] = {
         {"PJ001", PJ_FENCED}, /* projectionist.advance_offsets */
+        {"PJ003", PJ_POISON}, /* projectionist.refuse_row */
+        {"21000", PJ_POISON}, /* two rows whose keys are equal for Postgres alone */
         {"55P03", PJ_RETRY},  /* lock_timeout */
         {"25P03", PJ_RETRY},  /* idle_in_transaction_session_timeout */
         {"25P04", PJ_RETRY},  /* transaction_timeout */
@@ -94,6 +97,11 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
      * when it tries again. */
     if (strcmp(sqlstate, "23505") == 0 && table != NULL && is_state(postgres->projection, table))
         class = PJ_RETRY;
+    if (strcmp(sqlstate, "PJ003") == 0) {
+        pj_error_set(error, class, PJ_ROW_TAKEN, primary != NULL ? primary : "a table");
+        snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+        return -1;
+    }
     char first_context[120] = "";
     if (context != NULL) {
         snprintf(first_context, sizeof first_context, "%s", context);

@@ -10,7 +10,7 @@ static int compare_changes(const void *a, const void *b, void *context)
 {
     const struct pj_row_change *x = a;
     const struct pj_row_change *y = b;
-    return pj_fold_compare_keys(context, x->values, y->values);
+    return pj_row_key_compare(context, x->values, y->values);
 }
 
 static struct pj_row_change *find_change(const struct pj_table *table, struct pj_row_changes *rows,
@@ -20,7 +20,7 @@ static struct pj_row_change *find_change(const struct pj_table *table, struct pj
     size_t high = rows->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        int compared = pj_fold_compare_keys(table, rows->items[middle].values, key);
+        int compared = pj_row_key_compare(table, rows->items[middle].values, key);
         if (compared == 0)
             return &rows->items[middle];
         if (compared < 0)
@@ -64,17 +64,24 @@ static void settle_part(struct pj_fold *fold, size_t part_index)
 }
 
 /* A row that one entity gives up and another takes over in the same batch is one update, or none
- * where it stays as it is: an update of no column is no SQL. */
-static void join_moves(const struct pj_table *table, struct pj_row_changes *rows)
+ * where it stays as it is: an update of no column is no SQL. What two entities have at once is
+ * nobody's. */
+static int join_moves(struct pj_fold *fold, const struct pj_table *table,
+                      struct pj_row_changes *rows, struct pj_error *error)
 {
     size_t kept = 0;
     for (size_t i = 0; i < rows->count; i++) {
         struct pj_row_change *change = &rows->items[i];
         struct pj_row_change *last = kept > 0 ? &rows->items[kept - 1] : NULL;
-        if (last == NULL || pj_fold_compare_keys(table, last->values, change->values) != 0) {
+        if (last == NULL || pj_row_key_compare(table, last->values, change->values) != 0) {
             rows->items[kept++] = *change;
             continue;
         }
+        if (last->operation != PJ_ROW_DELETE && change->operation != PJ_ROW_DELETE)
+            return pj_error_set(error, PJ_POISON, PJ_ROW_TAKEN,
+                                pj_row_key_name(fold->arena, table, change->values));
+        if (last->operation == PJ_ROW_DELETE && change->operation == PJ_ROW_DELETE)
+            continue;
         const struct pj_value *before = last->before != NULL ? last->before : change->before;
         struct pj_value *values = last->operation == PJ_ROW_DELETE ? change->values : last->values;
         uint64_t changed = before != NULL ? pj_fold_changed_columns(table, before, values) : 0;
@@ -83,14 +90,15 @@ static void join_moves(const struct pj_table *table, struct pj_row_changes *rows
             kept--;
     }
     rows->count = kept;
+    return 0;
 }
 
 /* --- rollups --------------------------------------------------------------------------------- */
 
 static int compare_pieces(const void *a, const void *b, void *context)
 {
-    return pj_fold_compare_keys(context, ((const struct piece *)a)->values,
-                                ((const struct piece *)b)->values);
+    return pj_row_key_compare(context, ((const struct piece *)a)->values,
+                              ((const struct piece *)b)->values);
 }
 
 static void add_counts(struct pj_fold *fold, struct pj_value *sum, const struct pj_value *value,
@@ -149,7 +157,7 @@ static void add_up(struct pj_fold *fold, size_t index)
         const struct piece *piece = &pieces->items[i];
         struct pj_addition *last =
             additions->count > 0 ? &additions->items[additions->count - 1] : NULL;
-        if (last == NULL || pj_fold_compare_keys(table, last->values, piece->values) != 0) {
+        if (last == NULL || pj_row_key_compare(table, last->values, piece->values) != 0) {
             last = &additions->items[additions->count++];
             last->values = pj_arena_alloc(fold->arena, table->column_count * sizeof *last->values);
             for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
@@ -167,7 +175,7 @@ const struct pj_additions *pj_fold_additions(const struct pj_fold *fold, size_t 
     return &fold->additions[table];
 }
 
-void pj_fold_finish(struct pj_fold *fold)
+int pj_fold_finish(struct pj_fold *fold, struct pj_error *error)
 {
     const struct pj_projection *projection = fold->projection;
     for (size_t t = 0; t < projection->table_count; t++) {
@@ -175,13 +183,15 @@ void pj_fold_finish(struct pj_fold *fold)
         if (rows->count > 1)
             qsort_r(rows->items, rows->count, sizeof *rows->items, compare_changes,
                     (void *)projection->tables[t]);
-        join_moves(projection->tables[t], rows);
+        if (join_moves(fold, projection->tables[t], rows, error) != 0)
+            return -1;
         add_up(fold, t);
     }
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of != NULL)
             settle_part(fold, t);
     }
+    return 0;
 }
 
 const struct pj_row_changes *pj_fold_rows(const struct pj_fold *fold, size_t table)

@@ -145,8 +145,42 @@ static void add_measure(struct sql *sql, const struct pj_column *column)
         add(sql, "\"%s\" = GREATEST(t.\"%s\", EXCLUDED.\"%s\")", name, name, name);
         return;
     case PJ_NOT_A_MEASURE:
-        add(sql, "\"%s\" = EXCLUDED.\"%s\"", name, name);
         return;
+    }
+}
+
+/* projectionist.refuse_row('thing with id=' || …, t."id"): a row that somebody else has is not ours
+ * to write over. As pj_row_key_name names it. */
+static void add_refusal(struct sql *sql, const struct pj_table *table, const char *column)
+{
+    add(sql, "projectionist.refuse_row(concat('%s with '", table->name);
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        add(sql, ", '%s%s=', left(t.\"%s\"::text, 80)", c > 0 ? ", " : "", table->columns[c].name,
+            table->columns[c].name);
+    add(sql, "), t.\"%s\")", column);
+}
+
+/* Into an entity table: rows that others made so that foreign keys hold are written over. */
+static void add_taking(struct sql *sql, const struct pj_table *table)
+{
+    bool any = false;
+    if (table->placeholder == 0) {
+        add(sql, "\"%s\" = ", table->columns[0].name);
+        add_refusal(sql, table, table->columns[0].name);
+        return;
+    }
+    for (size_t c = 0; c < table->column_count; c++) {
+        const char *name = table->columns[c].name;
+        if (table->columns[c].key)
+            continue;
+        add(sql, "%s\"%s\" = ", comma(&any), name);
+        if (c != table->placeholder) {
+            add(sql, "EXCLUDED.\"%s\"", name);
+            continue;
+        }
+        add(sql, "CASE WHEN t.\"%s\" THEN EXCLUDED.\"%s\" ELSE ", name, name);
+        add_refusal(sql, table, name);
+        add(sql, " END");
     }
 }
 
@@ -168,7 +202,10 @@ static struct pj_statement make_insert(struct pj_statements *statements,
     add_unnest(&sql, table, all_columns(table));
     add(&sql, " ON CONFLICT (");
     add_names(&sql, table, key_columns(table));
-    if (table->kind == PJ_APPEND_TABLE || table->columns[table->column_count - 1].key) {
+    if (table->kind == PJ_ENTITY_TABLE) {
+        add(&sql, ") DO UPDATE SET ");
+        add_taking(&sql, table);
+    } else if (table->kind == PJ_APPEND_TABLE || table->columns[table->column_count - 1].key) {
         add(&sql, ") DO NOTHING");
     } else {
         add(&sql, ") DO UPDATE SET ");

@@ -14,7 +14,8 @@
 enum { PJ_DUE_MOST = 1000 };
 
 struct pj_table_statements {
-    /* entity: upsert; append: duplicates are passed over; rollup: adds to the bucket */
+    /* entity: over placeholders only, what else is there is refused (PJ003); append: duplicates are
+     * passed over; rollup: adds to the bucket */
     struct pj_statement insert;
     struct pj_statement remove;  /* by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */

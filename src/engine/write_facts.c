@@ -226,10 +226,9 @@ int pj_writer_run_stages(struct pj_writer *writer, struct pj_postgres *postgres,
             continue;
         if (load(writer, postgres, fold, index, stage, arena, error) != 0)
             return -1;
-        pj_fold_merge(fold, index);
-        if (save(writer, postgres, fold, index, stage, arena, error) != 0)
+        if (pj_fold_merge(fold, index, error) != 0 ||
+            save(writer, postgres, fold, index, stage, arena, error) != 0)
             return -1;
     }
-    pj_fold_finish(fold);
-    return 0;
+    return pj_fold_finish(fold, error);
 }

@@ -429,6 +429,14 @@ char *law_rows(const struct law *law, bool one_batch)
     return rows;
 }
 
+size_t law_dead_letters(const struct law *law, bool one_batch)
+{
+    struct law_memory *memory = own_memory(law, one_batch);
+    size_t letters = law_memory_dead_letters(memory);
+    law_memory_free(memory);
+    return letters;
+}
+
 bool law_reaches(const struct law *law)
 {
     struct law_memory *memory = own_memory(law, false);

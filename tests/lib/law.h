@@ -40,6 +40,9 @@ struct law {
 struct law law_of(const struct pj_projection *projection);
 void law_free(struct law *law);
 
+/* How many events are dead letters for a row that follows twice, in the events' own order. */
+size_t law_dead_letters(const struct law *law, bool one_batch);
+
 /* Whether the events make a row of each of the projection's tables: of what they make none of, the
  * law says nothing. Prints which. */
 bool law_reaches(const struct law *law);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law_memory.h"
 
+#include "engine/row_key.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
@@ -31,6 +33,7 @@ struct law_memory {
     size_t state_count;
     struct row *rows;
     size_t row_count;
+    size_t dead_letters;
 };
 
 static struct state *find_state(struct law_memory *memory, size_t entity, const uint8_t key[16])
@@ -73,11 +76,7 @@ static size_t table_index(const struct pj_projection *projection, const struct p
 static bool same_key(const struct pj_table *table, const struct pj_value *a,
                      const struct pj_value *b)
 {
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
-        if (pj_value_compare(table->columns[c].type, &a[c], &b[c]) != 0)
-            return false;
-    }
-    return true;
+    return pj_row_key_compare(table, a, b) == 0;
 }
 
 static struct row *find_row(struct law_memory *memory, size_t table, const struct pj_value *key)
@@ -132,6 +131,23 @@ static void remove_row(struct law_memory *memory, size_t table, const struct pj_
     struct row *row = find_row(memory, table, change->values);
     assert(row != NULL && "a removal of a row that is not there");
     *row = memory->rows[--memory->row_count];
+}
+
+/* As Postgres does: a row that is there already is not another's to insert. */
+static int check_new_rows(struct law_memory *memory, const struct pj_fold *fold,
+                          struct pj_error *error)
+{
+    for (size_t t = 0; t < memory->projection->table_count; t++) {
+        const struct pj_table *table = memory->projection->tables[t];
+        const struct pj_row_changes *changes = pj_fold_rows(fold, t);
+        for (size_t i = 0; i < changes->count && table->part_of == NULL; i++) {
+            const struct pj_row_change *change = &changes->items[i];
+            if (change->operation == PJ_ROW_INSERT && find_row(memory, t, change->values) != NULL)
+                return pj_error_set(error, PJ_POISON, PJ_ROW_TAKEN,
+                                    pj_row_key_name(memory->arena, table, change->values));
+        }
+    }
+    return 0;
 }
 
 static void write_rows(struct law_memory *memory, const struct pj_fold *fold, bool parts)
@@ -212,7 +228,8 @@ static void settle(struct law_memory *memory, size_t t, const struct pj_value *k
         }
         pj_fold_merge_whole(fold, e);
     }
-    pj_fold_finish(fold);
+    if (pj_fold_finish(fold, &error) != 0)
+        abort();
     const struct pj_additions *whole = pj_fold_additions(fold, t);
     bool any = false;
     for (size_t i = 0; i < whole->count; i++) {
@@ -262,10 +279,29 @@ static void commit(struct law_memory *memory)
         memory->committed = memory->stream_time;
 }
 
-void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
-                      size_t count)
+/* Their facts, and what follows from them; nothing is kept of it yet. */
+static int run_stages(struct law_memory *memory, struct pj_fold *fold,
+                      const struct pj_stage **stages, struct pj_error *error)
 {
-    struct pj_error error;
+    for (size_t e = 0; e < memory->projection->entity_count; e++) {
+        const struct pj_stage *stage = stages[e] = pj_fold_stage(fold, e);
+        for (size_t i = 0; i < stage->count; i++) {
+            struct state *state = find_state(memory, e, stage->touched[i].key);
+            if (state != NULL && pj_fold_load(fold, e, state->key, state->data, state->length,
+                                              state->derived_at, error) != 0) {
+                fprintf(stderr, "%s\n", error->message);
+                abort();
+            }
+        }
+        if (pj_fold_merge(fold, e, error) != 0)
+            return -1;
+    }
+    return pj_fold_finish(fold, error);
+}
+
+static int try_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
+                     size_t count, struct pj_error *error)
+{
     begin(memory, owner);
     struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
     for (size_t i = 0; i < count; i++) {
@@ -277,7 +313,7 @@ void law_memory_apply(struct law_memory *memory, int owner, const struct law_eve
             .timestamp_ms = events[i]->timestamp_ms,
         };
         /* A poison event says nothing, here as there. */
-        if (pj_fold_observe(fold, source, &event, &error) != 0)
+        if (pj_fold_observe(fold, source, &event, error) != 0)
             continue;
         note_time(memory, events[i]);
     }
@@ -287,27 +323,51 @@ void law_memory_apply(struct law_memory *memory, int owner, const struct law_eve
         if (state->due.present && state->due.integer < memory->stream_time)
             pj_fold_wake(fold, state->entity, state->key);
     }
+    const struct pj_stage **stages =
+        pj_arena_alloc(memory->arena, memory->projection->entity_count * sizeof(void *));
+    if (run_stages(memory, fold, stages, error) != 0 || check_new_rows(memory, fold, error) != 0)
+        return -1;
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
-        const struct pj_stage *stage = pj_fold_stage(fold, e);
-        for (size_t i = 0; i < stage->count; i++) {
-            struct state *state = find_state(memory, e, stage->touched[i].key);
-            if (state != NULL && pj_fold_load(fold, e, state->key, state->data, state->length,
-                                              state->derived_at, &error) != 0) {
-                fprintf(stderr, "%s\n", error.message);
-                abort();
-            }
-        }
-        pj_fold_merge(fold, e);
-        for (size_t i = 0; i < stage->count; i++) {
-            if (stage->touched[i].changed)
-                save_state(memory, e, &stage->touched[i]);
+        for (size_t i = 0; i < stages[e]->count; i++) {
+            if (stages[e]->touched[i].changed)
+                save_state(memory, e, &stages[e]->touched[i]);
         }
     }
-    pj_fold_finish(fold);
     write_rows(memory, fold, false);
     write_rows(memory, fold, true);
     write_rollups(memory, fold);
     commit(memory);
+    return 0;
+}
+
+/* A batch with a poison event is divided, as in the engine, until that is alone. */
+void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
+                      size_t count)
+{
+    struct pj_error error;
+    int64_t committed = memory->committed;
+    int64_t before = memory->before;
+    int last_owner = memory->owner;
+    if (try_apply(memory, owner, events, count, &error) == 0)
+        return;
+    memory->committed = committed;
+    memory->before = before;
+    memory->owner = last_owner;
+    if (error.class != PJ_POISON || count == 0) {
+        fprintf(stderr, "%s\n", error.message);
+        abort();
+    }
+    if (count == 1) {
+        memory->dead_letters++;
+        return;
+    }
+    law_memory_apply(memory, owner, events, count / 2);
+    law_memory_apply(memory, owner, events + count / 2, count - count / 2);
+}
+
+size_t law_memory_dead_letters(const struct law_memory *memory)
+{
+    return memory->dead_letters;
 }
 
 bool law_memory_keys(const struct law_memory *memory)

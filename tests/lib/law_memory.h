@@ -20,6 +20,10 @@ void law_memory_free(struct law_memory *memory);
 void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
                       size_t count);
 
+/* How many events became dead letters because a row followed twice. (Those that observe refuses say
+ * nothing, and are not counted.) */
+size_t law_memory_dead_letters(const struct law_memory *memory);
+
 /* Whether all rows have their keys; prints the first that lacks one. */
 bool law_memory_keys(const struct law_memory *memory);
 

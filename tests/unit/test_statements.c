@@ -31,9 +31,13 @@ static const struct pj_table long_name = {
     .column_count = 5};
 static const struct pj_table keys_only = {
     .name = "pair", .columns = key_columns, .column_count = 2};
-enum { THING, OWNER, PRICE, NOTE, PAIR, LONG, TABLES };
-static const struct pj_table *const tables[] = {&thing, &owner_part, &price_part,
-                                                &note,  &keys_only,  &long_name};
+static const struct pj_column item_columns[] = {
+    {"id", PJ_UUID, .key = true}, {"note", PJ_JSONB}, {"placeholder", PJ_BOOL}};
+static const struct pj_table item = {
+    .name = "item", .columns = item_columns, .column_count = 3, .placeholder = 2};
+enum { THING, OWNER, PRICE, NOTE, PAIR, LONG, ITEM, TABLES };
+static const struct pj_table *const tables[] = {&thing,     &owner_part, &price_part, &note,
+                                                &keys_only, &long_name,  &item};
 static const struct pj_entity_kind entities[] = {{.name = "thing"}, {.name = "owner"}};
 static const struct pj_projection projection = {.name = "thing-keeper",
                                                 .tables = tables,
@@ -75,8 +79,9 @@ Test(statements, insert_of_an_entity_table)
        "SELECT u.\"id\", u.\"lang\", u.\"price\"::numeric, u.\"seen_at\", u.\"owner\" "
        "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::uuid[]) "
        "AS u(\"id\", \"lang\", \"price\", \"seen_at\", \"owner\") "
-       "ON CONFLICT (\"id\", \"lang\") DO UPDATE SET \"price\" = EXCLUDED.\"price\", "
-       "\"seen_at\" = EXCLUDED.\"seen_at\", \"owner\" = EXCLUDED.\"owner\"",
+       "ON CONFLICT (\"id\", \"lang\") DO UPDATE SET \"id\" = projectionist.refuse_row("
+       "concat('thing with ', 'id=', left(t.\"id\"::text, 80), ', lang=', "
+       "left(t.\"lang\"::text, 80)), t.\"id\")",
        PJ_OID_UUID_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY,
        PJ_OID_UUID_ARRAY);
 }
@@ -95,8 +100,23 @@ Test(statements, insert_where_all_columns_are_the_key)
     IS(&statements->tables[PAIR].insert,
        "INSERT INTO \"pair\" AS t (\"a\", \"b\") SELECT u.\"a\", u.\"b\" "
        "FROM unnest($1::int4[], $2::bool[]) AS u(\"a\", \"b\") "
-       "ON CONFLICT (\"a\", \"b\") DO NOTHING",
+       "ON CONFLICT (\"a\", \"b\") DO UPDATE SET \"a\" = projectionist.refuse_row("
+       "concat('pair with ', 'a=', left(t.\"a\"::text, 80), ', b=', left(t.\"b\"::text, 80)), "
+       "t.\"a\")",
        PJ_OID_INT4_ARRAY, PJ_OID_BOOL_ARRAY);
+}
+
+/* A row that others made so that foreign keys hold is there to be taken. */
+Test(statements, insert_over_placeholders)
+{
+    IS(&statements->tables[ITEM].insert,
+       "INSERT INTO \"item\" AS t (\"id\", \"note\", \"placeholder\") "
+       "SELECT u.\"id\", u.\"note\", u.\"placeholder\" "
+       "FROM unnest($1::uuid[], $2::jsonb[], $3::bool[]) AS u(\"id\", \"note\", \"placeholder\") "
+       "ON CONFLICT (\"id\") DO UPDATE SET \"note\" = EXCLUDED.\"note\", \"placeholder\" = "
+       "CASE WHEN t.\"placeholder\" THEN EXCLUDED.\"placeholder\" ELSE projectionist.refuse_row("
+       "concat('item with ', 'id=', left(t.\"id\"::text, 80)), t.\"placeholder\") END",
+       PJ_OID_UUID_ARRAY, PJ_OID_JSONB_ARRAY, PJ_OID_BOOL_ARRAY);
 }
 
 Test(statements, update_of_some_columns)

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/row_key.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uuid/uuid.h>
+
+/* --- numbers --------------------------------------------------------------------------------- */
+
+/* A decimal number in its text: 0.d1d2d3… times ten to the power of `point`. */
+struct decimal {
+    int sign;           /* 0 for zero */
+    const char *digits; /* from the first that is no zero; a point may be among them */
+    const char *end;    /* behind the last that is no zero */
+    int64_t point;
+};
+
+/* False for what is none (NaN, infinity). */
+static bool read_decimal(const struct pj_value *value, struct decimal *decimal)
+{
+    const char *at = value->text.data;
+    const char *end = at + value->text.length;
+    *decimal = (struct decimal){.sign = 1};
+    while (end > at && isspace((unsigned char)end[-1]))
+        end--;
+    while (at < end && isspace((unsigned char)*at))
+        at++;
+    if (at < end && (*at == '+' || *at == '-'))
+        decimal->sign = *at++ == '-' ? -1 : 1;
+    int64_t whole = 0;
+    bool any = false;
+    bool fraction = false;
+    for (; at < end && (isdigit((unsigned char)*at) || (*at == '.' && !fraction)); at++) {
+        any = any || *at != '.';
+        if (*at == '.') {
+            fraction = true;
+        } else if (*at != '0' || decimal->digits != NULL) {
+            decimal->digits = decimal->digits != NULL ? decimal->digits : at;
+            decimal->end = *at != '0' ? at + 1 : decimal->end;
+            whole += !fraction;
+        } else {
+            whole -= fraction; /* a zero behind the point, before any digit */
+        }
+    }
+    decimal->point = whole;
+    if (at + 1 < end && (*at == 'e' || *at == 'E')) {
+        bool negative = at[1] == '-';
+        int64_t exponent = 0;
+        for (at += at[1] == '-' || at[1] == '+' ? 2 : 1; at < end && isdigit((unsigned char)*at);
+             at++)
+            exponent = exponent < 1000000 ? exponent * 10 + (*at - '0') : exponent;
+        decimal->point += negative ? -exponent : exponent;
+    }
+    if (decimal->digits == NULL)
+        decimal->sign = 0;
+    return any && at == end;
+}
+
+static int compare_digits(const struct decimal *a, const struct decimal *b)
+{
+    const char *x = a->digits;
+    const char *y = b->digits;
+    for (;; x++, y++) {
+        x += x < a->end && *x == '.';
+        y += y < b->end && *y == '.';
+        if (x == a->end || y == b->end)
+            return (x < a->end) - (y < b->end);
+        if (*x != *y)
+            return *x < *y ? -1 : 1;
+    }
+}
+
+static int compare_numerics(const struct pj_value *a, const struct pj_value *b)
+{
+    struct decimal x;
+    struct decimal y;
+    bool is_x = read_decimal(a, &x);
+    bool is_y = read_decimal(b, &y);
+    if (!is_x || !is_y)
+        return is_x != is_y ? (int)is_x - (int)is_y : pj_value_compare(PJ_TEXT, a, b);
+    if (x.sign != y.sign || x.sign == 0)
+        return x.sign - y.sign;
+    if (x.point != y.point)
+        return x.point < y.point ? -x.sign : x.sign;
+    return x.sign * compare_digits(&x, &y);
+}
+
+/* Postgres has one zero and one NaN, above all else. */
+static int compare_doubles(double a, double b)
+{
+    if (isnan(a) || isnan(b))
+        return (isnan(a) != 0) - (isnan(b) != 0);
+    return (a > b) - (a < b);
+}
+
+/* --- keys ------------------------------------------------------------------------------------ */
+
+static int compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b)
+{
+    if (a->present && b->present && type == PJ_DOUBLE)
+        return compare_doubles(a->real, b->real);
+    if (a->present && b->present && type == PJ_NUMERIC)
+        return compare_numerics(a, b);
+    return pj_value_compare(type, a, b);
+}
+
+int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
+                       const struct pj_value *b)
+{
+    int compared = 0;
+    for (size_t c = 0; c < table->column_count && table->columns[c].key && compared == 0; c++)
+        compared = compare(table->columns[c].type, &a[c], &b[c]);
+    return compared;
+}
+
+/* --- names ----------------------------------------------------------------------------------- */
+
+/* A text as far as a message has room for it: whole characters. */
+static void print_text(FILE *out, const struct pj_value *value)
+{
+    enum { MOST = 80 };
+    size_t length = value->text.length;
+    if (length > MOST) {
+        length = MOST;
+        while (length > 0 && (value->text.data[length] & 0xc0) == 0x80)
+            length--;
+    }
+    fwrite(value->text.data, 1, length, out);
+    if (length < value->text.length)
+        fputs("…", out);
+}
+
+static void print_time(FILE *out, int64_t microseconds)
+{
+    int64_t seconds = microseconds / 1000000 - (microseconds % 1000000 < 0);
+    time_t time = (time_t)seconds;
+    struct tm parts;
+    char text[64];
+    if (gmtime_r(&time, &parts) == NULL ||
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
+        fprintf(out, "%lld", (long long)microseconds);
+    else
+        fprintf(out, "%s.%06lldZ", text, (long long)(microseconds - seconds * 1000000));
+}
+
+static void print_value(FILE *out, enum pj_type type, const struct pj_value *value)
+{
+    char uuid[37];
+    if (!value->present) {
+        fputs("null", out);
+        return;
+    }
+    switch (type) {
+    case PJ_BOOL:
+        fputs(value->boolean ? "true" : "false", out);
+        return;
+    case PJ_INT:
+    case PJ_BIGINT:
+        fprintf(out, "%lld", (long long)value->integer);
+        return;
+    case PJ_DOUBLE:
+        fprintf(out, "%.17g", value->real);
+        return;
+    case PJ_UUID:
+        uuid_unparse_lower(value->uuid, uuid);
+        fputs(uuid, out);
+        return;
+    case PJ_TIMESTAMPTZ:
+        print_time(out, value->integer);
+        return;
+    case PJ_TEXT:
+    case PJ_JSONB:
+    case PJ_NUMERIC:
+        print_text(out, value);
+        return;
+    case PJ_BYTEA:
+    case PJ_COUNTS:
+        fprintf(out, "(%zu bytes)", value->text.length);
+        return;
+    }
+}
+
+const char *pj_row_key_name(struct pj_arena *arena, const struct pj_table *table,
+                            const struct pj_value *key)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        abort();
+    fputs(table->name, out);
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
+        fprintf(out, "%s%s=", c > 0 ? ", " : " with ", table->columns[c].name);
+        print_value(out, table->columns[c].type, &key[c]);
+    }
+    if (fclose(out) != 0)
+        abort();
+    const char *name = pj_arena_string(arena, text, length);
+    free(text);
+    return name;
+}

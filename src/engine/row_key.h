@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The key of a row: which rows are one, as Postgres sees it, and how a person is told which. Pure.
+ */
+#ifndef PJ_ENGINE_ROW_KEY_H
+#define PJ_ENGINE_ROW_KEY_H
+
+#include "base/arena.h"
+#include "projectionist/projection.h"
+
+/* <0, 0 or >0. Zero where Postgres takes them for one key: 0.0 and -0.0, 1.0 and 1.00. */
+int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
+                       const struct pj_value *b);
+
+/* "episodes with id=ep1, lang=en"; long values are cut. In the arena. */
+const char *pj_row_key_name(struct pj_arena *arena, const struct pj_table *table,
+                            const struct pj_value *key);
+
+/* A sentence about such a name: a row that somebody else has. */
+#define PJ_ROW_TAKEN                                                                               \
+    "the row of %s is there already, from another entity or by another hand; where several "       \
+    "entities may have it, let the table be `claimed` and derive it with pj_claim"
+
+#endif
