@@ -65,9 +65,11 @@ struct pj_kafka_range {
     int64_t begin;                   /* the first offset there is, -1 where unknown */
     int64_t end;                     /* the one after the last committed record, -1 where unknown */
     char topic_id[PJ_TOPIC_ID_SIZE]; /* "" where unknown */
+    bool compacted;                  /* the caller's to fill */
 };
 
-/* Fills in all but topic and partition of each, with a few requests a broker for all of them. */
+/* Fills in all but topic, partition and compacted of each, with a few requests a broker for all of
+ * them. */
 int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
                     struct pj_error *error) PJ_MUST_CHECK;
 

@@ -144,8 +144,8 @@ const struct pj_command pj_command_rebuild = {
                 "  projectionist rebuild video-catalog\n"
                 "  projectionist rebuild all --yes\n",
     .exit_status =
-        "     (3: retention has removed records that rows follow from; 4: a topic is not the\n"
-        "     one that the group has read; 130: interrupted)\n",
+        "     (3: records that rows follow from are gone, or are another cluster's or group's;\n"
+        "     4: a topic is not the one that the group has read; 130: interrupted)\n",
     .operands = "PROJECTION|all",
     .options = options,
     .settings_size = sizeof(struct pj_rebuild_options),

@@ -43,8 +43,9 @@ struct pj_rebuild_options {
         {.name = "keep-older",                                                                     \
          .kind = PJ_OPTION_BOOL,                                                                   \
          .offset = offsetof(struct pj_rebuild_options, keep_older),                                \
-         .help = "Rows stay that follow from records which are not read: retention has removed "   \
-                 "them. Without it that is an error, which names their offsets."},                 \
+         .help = "Rows stay that follow from records which are not read: retention or compaction " \
+                 "has removed them, or they are another cluster's. Without it that is an error, "  \
+                 "which names them."},                                                             \
         {.name = "workers",                                                                        \
          .kind = PJ_OPTION_INTEGER,                                                                \
          .offset = offsetof(struct pj_rebuild_options, workers),                                   \

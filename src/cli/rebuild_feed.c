@@ -15,6 +15,7 @@ struct known_schema {
 
 struct pj_recorded_feed {
     struct pj_recording *recording;
+    char *path;
     char *topic; /* of the record that was given last */
     struct known_schema *schemas;
     size_t schema_count;
@@ -96,7 +97,9 @@ int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error)
         if (recorded == NULL || run->feeds == NULL)
             abort();
         struct pj_feed *feed = &run->feeds[run->feed_count++];
-        *feed = (struct pj_feed){.next = next, .schema = schema, .context = recorded};
+        recorded->path = copy_text((struct pj_bytes){path, strlen(path)});
+        *feed = (struct pj_feed){
+            .name = recorded->path, .next = next, .schema = schema, .context = recorded};
         status = pj_recording_open(&recorded->recording, path, error);
         if (status == 0)
             feed->count = pj_recording_items(recorded->recording);
@@ -116,6 +119,7 @@ void pj_rebuild_close_feeds(struct pj_rebuild_run *run)
         pj_recording_close(recorded->recording);
         free(recorded->schemas);
         free(recorded->topic);
+        free(recorded->path);
         free(recorded);
     }
     free(run->feeds);

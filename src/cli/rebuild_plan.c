@@ -31,8 +31,11 @@ static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_range **r
     *count = 0;
     for (size_t i = 0; i < projection->source_count && *ranges != NULL; i++) {
         for (int p = 0; p < topics[i].partitions; p++)
-            (*ranges)[(*count)++] =
-                (struct pj_kafka_range){.topic = projection->sources[i].topic, .partition = p};
+            (*ranges)[(*count)++] = (struct pj_kafka_range){
+                .topic = projection->sources[i].topic,
+                .partition = p,
+                .compacted = strstr(topics[i].cleanup_policy, "compact") != NULL,
+            };
     }
     free(topics);
     if (status == 0)
@@ -203,30 +206,123 @@ static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_rang
 
 /* --- history --------------------------------------------------------------------------------- */
 
-static int check_history(const struct pj_rebuild_run *run, const struct pj_stretch *stretches,
-                         size_t count, struct pj_error *error)
+static const char *remedy(const struct pj_rebuild_run *run)
+{
+    return run->verify ? "--keep-older keeps what followed from them"
+                       : "--keep-older keeps what followed from them, --drop-older lets it go";
+}
+
+/* What the group has read before the stretches begin. */
+static int check_unread(const struct pj_rebuild_run *run, const struct pj_stretch *stretches,
+                        size_t count, struct pj_error *error)
 {
     size_t unread_count;
-    const struct pj_rebuild_options *options = run->options;
-    if (run->feed_count > 0)
-        return 0; /* recordings are there to have it */
     struct pj_stretch *unread = pj_rebuild_unread(run->rebuild, stretches, count, &unread_count);
     if (unread == NULL)
         return 0;
-    if (options->keep_older || options->drop_older) {
-        free(unread);
-        return 0;
-    }
     for (size_t i = 0; i < unread_count; i++)
         fprintf(stderr, "%s [%d]: offsets %lld to %lld were read by %s and %s\n", unread[i].topic,
                 (int)unread[i].partition, (long long)unread[i].begin, (long long)unread[i].end - 1,
                 run->settings.group,
-                options->from != NULL ? "are left out" : "are no longer in the topic");
+                run->options->from != NULL ? "are left out" : "are no longer in the topic");
     free(unread);
     return pj_error_fatal(error, PJ_EXIT_GAP,
                           "the records of %zu stretches that rows may follow from are not there to "
-                          "be read; --keep-older keeps what followed from them%s",
-                          unread_count, run->verify ? "" : ", --drop-older lets it go");
+                          "be read; %s",
+                          unread_count, remedy(run));
+}
+
+/* Rows of the same tables that follow from other groups' records, of another cluster perhaps. */
+static int check_others(const struct pj_rebuild_run *run, const struct pj_stretch *stretches,
+                        size_t count, struct pj_error *error)
+{
+    size_t other_count;
+    const struct pj_other_group *others =
+        pj_rebuild_others(run->rebuild, stretches, count, &other_count);
+    for (size_t i = 0; i < other_count; i++)
+        fprintf(stderr, "%s [%d]: offsets %lld to %lld were read by group %s of the cluster %s\n",
+                others[i].read.topic, (int)others[i].read.partition,
+                (long long)others[i].read.begin, (long long)others[i].read.end - 1, others[i].group,
+                others[i].cluster_id);
+    if (other_count == 0)
+        return 0;
+    bool foreign = strcmp(others[0].cluster_id, run->cluster_id) != 0;
+    return pj_error_fatal(error, PJ_EXIT_GAP,
+                          "rows of the same tables follow from records that group %.150s has read "
+                          "from %s%.60s, and that are not read here; %s",
+                          others[0].group, foreign ? "the cluster " : "the same topics",
+                          foreign ? others[0].cluster_id : "", remedy(run));
+}
+
+/* A verify says which rows the topics do not explain; a rebuild would take them away. */
+static int check_recordings(const struct pj_rebuild_run *run, struct pj_error *error)
+{
+    char *names;
+    if (run->verify)
+        return 0;
+    if (pj_rebuild_recordings(run->rebuild, &names, error) != 0)
+        return -1;
+    if (names == NULL)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_GAP,
+                          "rows follow from recordings that a rebuild before this one read "
+                          "(%.300s); name them again by --from, or %s",
+                          names, remedy(run));
+}
+
+/* Compaction removes records and leaves the offsets; only a count tells whether it did. */
+static int check_compaction(const struct pj_rebuild_run *run, const struct pj_kafka_range *range,
+                            const struct pj_live_offset *live, const struct pj_stretch *stretches,
+                            size_t count, struct pj_error *error)
+{
+    for (size_t s = 0; s < count; s++) {
+        const struct pj_stretch *stretch = &stretches[s];
+        if (stretch->partition != range->partition || strcmp(stretch->topic, range->topic) != 0)
+            continue;
+        int64_t begin = stretch->begin > live->start_offset ? stretch->begin : live->start_offset;
+        if (live->next_offset <= begin ||
+            (live->counted_from <= begin && pj_rebuild_is_counted(run->rebuild, live, stretch)))
+            return 0;
+        return pj_error_fatal(error, PJ_EXIT_GAP,
+                              "%.200s is compacted (cleanup.policy), and how many records group "
+                              "%.150s read of partition %d%s is not known, so records may be gone "
+                              "that rows follow from; %s",
+                              range->topic, run->settings.group, (int)range->partition,
+                              stretch->end < live->next_offset ? " up to there" : "", remedy(run));
+    }
+    return 0;
+}
+
+static int check_compactions(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                             size_t range_count, const struct pj_stretch *stretches, size_t count,
+                             struct pj_error *error)
+{
+    size_t live_count;
+    const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
+    for (size_t i = 0; i < range_count; i++) {
+        for (size_t l = 0; l < live_count && ranges[i].compacted; l++) {
+            if (live[l].partition == ranges[i].partition &&
+                strcmp(live[l].topic, ranges[i].topic) == 0 &&
+                check_compaction(run, &ranges[i], &live[l], stretches, count, error) != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int check_history(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
+                         size_t range_count, const struct pj_stretch *stretches, size_t count,
+                         struct pj_error *error)
+{
+    /* Recordings are there to have it. */
+    if (run->feed_count > 0 || run->options->keep_older || run->options->drop_older)
+        return 0;
+    return check_unread(run, stretches, count, error) != 0 ||
+                   check_others(run, stretches, count, error) != 0 ||
+                   check_recordings(run, error) != 0 ||
+                   check_compactions(run, ranges, range_count, stretches, count, error) != 0
+               ? -1
+               : 0;
 }
 
 #define CANNOT_EXPLAIN                                                                             \
@@ -319,11 +415,11 @@ int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out,
                              : chosen_stretches(run, ranges, range_count, stretches, error);
     if (status == 0)
         status = check_begins(run, ranges, stretches, range_count, error);
-    free(ranges);
     if (status == 0) {
         qsort(stretches, *count, sizeof *stretches, pj_stretch_compare);
-        status = check_history(run, stretches, *count, error);
+        status = check_history(run, ranges, range_count, stretches, *count, error);
     }
+    free(ranges);
     if (status != 0) {
         free(stretches);
         return -1;

@@ -59,6 +59,7 @@ static void fill_settings(struct pj_rebuild_run *run)
         .verify = run->verify,
         .follow = run->verify || options->to == NULL || strcmp(options->to, "now") == 0,
         .keep_older = options->keep_older,
+        .drop_older = options->drop_older,
         .workers = choose_workers(options->workers),
         .samples = (int)options->samples,
         .patience_ms = options->patience_ms,
@@ -130,9 +131,10 @@ static int run_one(const struct pj_config *config, const struct pj_rebuild_optio
     }
     pj_difference_free(&run.difference);
     /* An attempt at a rebuild that failed or was interrupted is there to be gone on with, unless
-     * its topic is gone. */
-    pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK ||
-                                      (status < 0 && error->exit_code == PJ_EXIT_TOPIC_RECREATED));
+     * its records are gone. */
+    bool gone = status < 0 &&
+                (error->exit_code == PJ_EXIT_TOPIC_RECREATED || error->exit_code == PJ_EXIT_GAP);
+    pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK || gone);
     pj_rebuild_close_feeds(&run);
     if (status >= 0 && pj_stop_requests > 0)
         return INTERRUPTED;

@@ -123,9 +123,24 @@ void pj_rebuild_close_workers(struct pj_rebuild *rebuild)
 
 /* --- one run --------------------------------------------------------------------------------- */
 
-/* Deals out the stretches that are not read to their ends yet. */
-static void deal(struct pj_rebuild *rebuild)
+/* Three passes: to where the live group's counts begin, to where they end, and to the end. */
+enum pass { TO_COUNTED, THROUGH_COUNTED, TO_END };
+
+static int64_t end_of(const struct pj_rebuild *rebuild, const struct pj_stretch *stretch,
+                      enum pass pass)
 {
+    const struct pj_stretch *counted = pj_rebuild_counted(rebuild, stretch);
+    if (pass == TO_END)
+        return stretch->end;
+    if (counted == NULL)
+        return stretch->begin;
+    return pass == TO_COUNTED ? counted->begin : counted->end;
+}
+
+/* Deals out the stretches that are not read to their ends in this pass yet; false: all are. */
+static bool deal(struct pj_rebuild *rebuild, enum pass pass)
+{
+    bool any = false;
     rebuild->reached = pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof(int64_t));
     for (size_t w = 0; w < rebuild->worker_count; w++) {
         rebuild->workers[w].due =
@@ -137,9 +152,16 @@ static void deal(struct pj_rebuild *rebuild)
         struct pj_worker *worker = worker_of(rebuild, s);
         const struct pj_partition *partition = partition_of(&worker->engine, stretch);
         rebuild->reached[s] = partition != NULL ? partition->next_offset : stretch->begin;
-        if (partition == NULL || partition->next_offset < stretch->end)
-            worker->due[worker->due_count++] = *stretch;
+        int64_t end = end_of(rebuild, stretch, pass);
+        /* An empty one must be taken all the same, once. */
+        if (partition == NULL ? pass == TO_END || end > stretch->begin
+                              : partition->next_offset < end) {
+            worker->due[worker->due_count] = *stretch;
+            worker->due[worker->due_count++].end = end;
+            any = true;
+        }
     }
+    return any;
 }
 
 static void *work(void *context)
@@ -183,6 +205,31 @@ static int run_workers(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
+static int read_pass(struct pj_rebuild *rebuild, enum pass pass, struct pj_error *error)
+{
+    if (!deal(rebuild, pass))
+        return PJ_REBUILD_FILLED;
+    if (run_workers(rebuild, error) != 0)
+        return -1;
+    return *rebuild->settings->stop > 0 ? PJ_REBUILD_STOPPED : PJ_REBUILD_FILLED;
+}
+
+/* What the live group has counted, and whether that is still what there is. */
+static int read_counted(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    if (rebuild->counts_checked || rebuild->counted_count == 0)
+        return PJ_REBUILD_FILLED;
+    int status = read_pass(rebuild, TO_COUNTED, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_rebuild_note_passed(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = read_pass(rebuild, THROUGH_COUNTED, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_rebuild_check_counts(rebuild, error);
+    rebuild->counts_checked = status == PJ_REBUILD_FILLED;
+    return status;
+}
+
 int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     if (open_workers(rebuild, error) != 0)
@@ -193,11 +240,11 @@ int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
             return status;
     }
     rebuild->feeds_read = true;
-    deal(rebuild);
-    if (run_workers(rebuild, error) != 0)
-        return -1;
-    if (*rebuild->settings->stop > 0)
-        return PJ_REBUILD_STOPPED;
+    int status = read_counted(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = read_pass(rebuild, TO_END, error);
+    if (status != PJ_REBUILD_FILLED)
+        return status;
     if (!rebuild->settings->keep_older || rebuild->older_kept)
         return PJ_REBUILD_FILLED;
     rebuild->older_kept = true;

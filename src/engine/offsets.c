@@ -55,11 +55,12 @@ static const struct pj_statement end_frozen_statement = {
 
 static const uint32_t advance_types[] = {
     PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
-    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
+    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY,
+    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TEXT};
 static const struct pj_statement advance_statement = {
     .name = "pj_advance",
-    .sql = "SELECT projectionist.advance_offsets($1, $2, $3, $4, $5, $6, $7, $8)",
-    .parameter_count = 8,
+    .sql = "SELECT projectionist.advance_offsets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    .parameter_count = 11,
     .types = advance_types,
 };
 
@@ -110,7 +111,7 @@ static const struct pj_statement shadow_letter_statement = {
     .types = letter_types,
 };
 
-enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, COLUMNS };
+enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, COLUMNS };
 
 /* One row of values per partition; columns become arrays. */
 static const struct pj_value **partition_rows(struct pj_arena *arena, size_t count)
@@ -241,6 +242,17 @@ int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity
     return 0;
 }
 
+/* Each is mixed well enough (the finalizer of SplitMix64) that none cancels another out. */
+uint64_t pj_offsets_checksum(const struct pj_record *record)
+{
+    uint64_t mixed = (uint64_t)record->offset * UINT64_C(0x9e3779b97f4a7c15) ^
+                     (uint64_t)record->timestamp_ms * UINT64_C(0xd1342543de82ef95) ^
+                     (uint64_t)record->value_length * UINT64_C(0xaf251af3b0f025b5);
+    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
+    return mixed ^ mixed >> 31;
+}
+
 int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *identity,
                        const struct pj_advance *advances, size_t count, struct pj_arena *arena,
                        struct pj_error *error)
@@ -254,14 +266,19 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
         row[THIRD] = pj_bigint(advances[i].next_offset);
         if (advances[i].stream_time != INT64_MIN)
             row[FOURTH] = pj_timestamp(advances[i].stream_time);
+        row[FIFTH] = pj_bigint(advances[i].records);
+        row[SIXTH] = pj_bigint((int64_t)advances[i].checksum);
         rows[i] = row;
     }
-    struct pj_parameter parameters[8];
+    struct pj_parameter parameters[11];
     name_partitions(parameters, identity, rows, count, arena);
     parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
     parameters[5] = pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND);
     parameters[6] = pj_binary_array(arena, PJ_BIGINT, rows, count, THIRD);
     parameters[7] = pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, FOURTH);
+    parameters[8] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIFTH);
+    parameters[9] = pj_binary_array(arena, PJ_BIGINT, rows, count, SIXTH);
+    parameters[10] = pj_binary_text(identity->rebuilt_group == NULL ? identity->projection : NULL);
     return pj_postgres_queue(postgres, &advance_statement, parameters, error);
 }
 

@@ -27,7 +27,12 @@ struct pj_advance {
     struct pj_partition *partition;
     int64_t next_offset; /* behind the batch */
     int64_t stream_time; /* the greatest event time in it; INT64_MIN: none */
+    int64_t records;     /* how many, and which: pj_offsets_checksum of each, by exclusive or */
+    uint64_t checksum;
 };
+
+/* What tells a record from another at its place: its offset, timestamp and length. */
+uint64_t pj_offsets_checksum(const struct pj_record *record);
 
 /*
  * Makes us the owner of the partitions, in a transaction of its own: waits for the transaction of

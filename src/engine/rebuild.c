@@ -79,7 +79,15 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
             .next_offset = pj_rebuild_number(rows, (int)i, 2),
             .start_offset = pj_rebuild_number(rows, (int)i, 3),
             .topic_id = id != NULL ? pj_arena_string(rebuild->arena, id, strlen(id)) : "",
+            .counted_from = -1,
         };
+        if (pj_result_value(rows, (int)i, 5, NULL) == NULL)
+            continue;
+        const char *records = pj_result_value(rows, (int)i, 6, NULL);
+        const char *checksum = pj_result_value(rows, (int)i, 7, NULL);
+        rebuild->live[i].counted_from = pj_rebuild_number(rows, (int)i, 5);
+        rebuild->live[i].records = pj_arena_string(rebuild->arena, records, strlen(records));
+        rebuild->live[i].checksum = pj_arena_string(rebuild->arena, checksum, strlen(checksum));
     }
     pj_result_free(rows);
     return 0;
@@ -184,7 +192,7 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
     };
     if (pj_rebuild_connect(rebuild, error) == 0 && read_live(rebuild, error) == 0 &&
-        read_gaps(rebuild, error) == 0) {
+        read_gaps(rebuild, error) == 0 && pj_rebuild_read_others(rebuild, error) == 0) {
         *out = rebuild;
         return 0;
     }
@@ -210,6 +218,7 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     pthread_mutex_destroy(&rebuild->showing);
     free(rebuild->live);
     free(rebuild->stretches);
+    free(rebuild->counted);
     free(rebuild);
 }
 

@@ -35,6 +35,7 @@ struct pj_fed_record {
 
 /* Where such records come from (a recording): always the same ones in the same order. */
 struct pj_feed {
+    const char *name;
     int64_t count; /* how many, for the progress */
     int (*next)(void *context, struct pj_fed_record *record,
                 struct pj_error *error);              /* 1, 0 at the end, -1 */
@@ -59,6 +60,7 @@ struct pj_rebuild_settings {
     bool verify;       /* never swaps: reads as far as the live group, and keeps no attempt */
     bool follow;       /* goes on to where the live group is by then; else to the planned ends */
     bool keep_older;   /* facts of records that are not read stay */
+    bool drop_older;   /* what followed from them goes, by the operator's word */
     const struct pj_feed *feeds; /* read before the stretches */
     size_t feed_count;
     int workers; /* how many read side by side, each with a connection of its own */
@@ -77,6 +79,16 @@ struct pj_live_offset {
     int64_t start_offset; /* the first that it ever read */
     int64_t next_offset;
     const char *topic_id; /* of the topic that these are offsets of; "" unknown */
+    int64_t counted_from; /* where its count of records begins, which ends here; -1: none */
+    const char *records;  /* the count, and the checksum, as SQL has them */
+    const char *checksum;
+};
+
+/* What another group, or the same one of another cluster, has read for the same tables. */
+struct pj_other_group {
+    struct pj_stretch read;
+    const char *group;
+    const char *cluster_id;
 };
 
 /* Fails (PJ_EXIT_FENCED) while another process rebuilds or verifies the same projection. */
@@ -96,6 +108,21 @@ const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, s
 struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
                                      const struct pj_stretch *stretches, size_t count,
                                      size_t *unread_count);
+
+/* Of what other groups have read, that which the stretches leave out. Lives as long as the
+ * rebuild. */
+const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
+                                               const struct pj_stretch *stretches, size_t count,
+                                               size_t *other_count);
+
+/* The recordings that an earlier rebuild read, in one text; NULL: none. */
+int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names,
+                          struct pj_error *error) PJ_MUST_CHECK;
+
+/* Does reading the stretch tell whether all is there that the group has read? Then the fill fails
+ * (PJ_EXIT_GAP, PJ_EXIT_TOPIC_RECREATED) where it is not. */
+bool pj_rebuild_is_counted(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
+                           const struct pj_stretch *stretch);
 
 /*
  * Takes the stretches, sorted by pj_stretch_compare. `origin` says in words where they begin: an

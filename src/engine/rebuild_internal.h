@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a rebuild share: rebuild.c (opening and planning), fill.c (the workers that
- * read), swap.c (comparing and swapping), shadow.c (the shadow tables, and what is written beside
- * the rows), feed.c (records from elsewhere), older.c (facts of records that are gone).
+ * read), history.c (is there what the rows follow from?), swap.c (comparing and swapping), shadow.c
+ * (the shadow tables, and what is written beside the rows), feed.c (records from elsewhere),
+ * older.c (facts of records that are gone).
  */
 #ifndef PJ_ENGINE_REBUILD_INTERNAL_H
 #define PJ_ENGINE_REBUILD_INTERNAL_H
@@ -42,6 +43,11 @@ struct pj_rebuild {
     size_t gap_count;
     struct pj_stretch *discarded;
     size_t discarded_count;
+    struct pj_other_group *others;
+    size_t other_count;
+    struct pj_stretch *counted; /* the parts of stretches whose records the live group counted */
+    size_t counted_count;
+    bool counts_checked;
     char letters_digest[40];      /* pj_rebuild_digest_letters, at the beginning */
     struct pj_stretch *stretches; /* sorted */
     size_t stretch_count;
@@ -64,7 +70,20 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MU
 int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
                               char digest[40], struct pj_error *error) PJ_MUST_CHECK;
 
-/* topic, partition, next_offset, start_offset, topic_id of the live group, in the order in which
+int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* What of the stretch the live group has counted, or NULL. */
+const struct pj_stretch *pj_rebuild_counted(const struct pj_rebuild *rebuild,
+                                            const struct pj_stretch *stretch);
+/* The shadow is where the live group's counts begin: what it has read by now is no part of them. */
+int pj_rebuild_note_passed(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+/* The shadow is where they end. Both return as pj_rebuild_fill. */
+int pj_rebuild_check_counts(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+/* In the swap's transaction: which recordings rows follow from now. */
+int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* topic, partition, next_offset, start_offset, topic_id, counted_from (NULL: no valid count),
+ * records, checksum of the live group, in the order in which
  * commits lock them; `lock`: until the end of the transaction. */
 int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
                          struct pj_error *error) PJ_MUST_CHECK;

@@ -22,7 +22,8 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
                          struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
-    const char *sql = "SELECT topic, partition, next_offset, start_offset, topic_id "
+    const char *sql = "SELECT topic, partition, next_offset, start_offset, topic_id, "
+                      "CASE WHEN counted_to = next_offset THEN counted_from END, records, checksum "
                       "FROM projectionist.consumer_offsets "
                       "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
     const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
@@ -71,9 +72,11 @@ static int sign(const struct pj_rebuild *rebuild, const char *origin, char *sign
     uuid_generate_sha1(digest, nothing, bytes, (size_t)status.st_size);
     munmap(bytes, (size_t)status.st_size);
     uuid_unparse(digest, text);
-    int length =
-        snprintf(signature, size, "%s %s %s %s %s", text, settings->cluster_id,
-                 settings->keep_older ? "keep-older" : "all", rebuild->letters_digest, origin);
+    int length = snprintf(signature, size, "%s %s %s %s %s", text, settings->cluster_id,
+                          settings->keep_older   ? "keep-older"
+                          : settings->drop_older ? "drop-older"
+                                                 : "all",
+                          rebuild->letters_digest, origin);
     const struct pj_setting *setting = settings->projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL && (size_t)length < size; i++)
         length += snprintf(signature + length, size - (size_t)length, " %s=%lld", setting[i].name,
@@ -131,7 +134,9 @@ static char *creation(const struct pj_rebuild *rebuild)
             "INCLUDING DEFAULTS INCLUDING IDENTITY, "
             "UNIQUE (cluster_id, consumer_group, topic, partition, record_offset)); "
             "CREATE UNLOGGED TABLE \"%s\".stretches (signature text, started_at timestamptz, "
-            "topic text, partition integer, begin_offset bigint, end_offset bigint)",
+            "topic text, partition integer, begin_offset bigint, end_offset bigint, "
+            "counted_from bigint, counted_to bigint, records bigint, checksum bigint, "
+            "passed_records bigint DEFAULT 0, passed_checksum bigint DEFAULT 0)",
             rebuild->schema, rebuild->schema);
     if (fclose(sql) != 0)
         abort();
@@ -153,6 +158,62 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
+static const struct pj_live_offset *live_of(const struct pj_rebuild *rebuild,
+                                            const struct pj_stretch *stretch)
+{
+    for (size_t i = 0; i < rebuild->live_count; i++) {
+        const struct pj_live_offset *live = &rebuild->live[i];
+        if (live->partition == stretch->partition && strcmp(live->topic, stretch->topic) == 0)
+            return live;
+    }
+    return NULL;
+}
+
+static void add_counted(struct pj_rebuild *rebuild, struct pj_stretch *stretch, int64_t from,
+                        int64_t to)
+{
+    rebuild->counted =
+        reallocarray(rebuild->counted, rebuild->counted_count + 1, sizeof *rebuild->counted);
+    if (rebuild->counted == NULL)
+        abort();
+    rebuild->counted[rebuild->counted_count++] =
+        (struct pj_stretch){stretch->topic, stretch->partition, from, to};
+}
+
+static int list_stretch(struct pj_rebuild *rebuild, const char *signature,
+                        struct pj_stretch *stretch, struct pj_error *error)
+{
+    const struct pj_live_offset *live = live_of(rebuild, stretch);
+    bool counted = live != NULL && pj_rebuild_is_counted(rebuild, live, stretch);
+    const int64_t numbers[] = {stretch->partition, stretch->begin, stretch->end,
+                               counted ? live->counted_from : 0, counted ? live->next_offset : 0};
+    char texts[5][24];
+    for (int i = 0; i < 5; i++)
+        snprintf(texts[i], sizeof texts[i], "%lld", (long long)numbers[i]);
+    const char *parameters[] = {signature,
+                                stretch->topic,
+                                texts[0],
+                                texts[1],
+                                texts[2],
+                                counted ? texts[3] : NULL,
+                                counted ? texts[4] : NULL,
+                                counted ? live->records : NULL,
+                                counted ? live->checksum : NULL};
+    struct pj_result *result;
+    if (counted)
+        add_counted(rebuild, stretch, live->counted_from, live->next_offset);
+    if (pj_postgres_query(rebuild->control,
+                          pj_arena_printf(rebuild->arena,
+                                          "INSERT INTO \"%s\".stretches VALUES ($1, now(), $2, "
+                                          "$3::int, $4::bigint, $5::bigint, $6::bigint, "
+                                          "$7::bigint, $8::bigint, $9::bigint)",
+                                          rebuild->schema),
+                          9, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
 static int create_shadow(struct pj_rebuild *rebuild, const char *signature, struct pj_error *error)
 {
     int status = -1;
@@ -162,21 +223,8 @@ static int create_shadow(struct pj_rebuild *rebuild, const char *signature, stru
         pj_postgres_script(rebuild->control, sql, error) != 0)
         goto out;
     for (size_t i = 0; i < rebuild->stretch_count; i++) {
-        const struct pj_stretch *stretch = &rebuild->stretches[i];
-        char numbers[3][24];
-        char insert[160];
-        struct pj_result *result;
-        snprintf(numbers[0], sizeof numbers[0], "%d", (int)stretch->partition);
-        snprintf(numbers[1], sizeof numbers[1], "%lld", (long long)stretch->begin);
-        snprintf(numbers[2], sizeof numbers[2], "%lld", (long long)stretch->end);
-        const char *parameters[] = {signature, stretch->topic, numbers[0], numbers[1], numbers[2]};
-        snprintf(insert, sizeof insert,
-                 "INSERT INTO \"%s\".stretches VALUES ($1, now(), $2, $3::int, $4::bigint, "
-                 "$5::bigint)",
-                 rebuild->schema);
-        if (pj_postgres_query(rebuild->control, insert, 5, parameters, &result, error) != 0)
+        if (list_stretch(rebuild, signature, &rebuild->stretches[i], error) != 0)
             goto out;
-        pj_result_free(result);
     }
     status = pj_postgres_script(rebuild->control, "COMMIT", error);
 out:
@@ -191,32 +239,35 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
                         struct pj_error *error)
 {
     struct pj_result *rows;
-    char sql[256];
     const char *parameters[] = {signature};
     *found = false;
-    snprintf(sql, sizeof sql, "SELECT to_regclass('\"%s\".stretches') IS NOT NULL",
-             rebuild->schema);
+    const char *sql = pj_arena_printf(
+        rebuild->arena, "SELECT to_regclass('\"%s\".stretches') IS NOT NULL", rebuild->schema);
     if (pj_postgres_query(rebuild->control, sql, 0, NULL, &rows, error) != 0)
         return -1;
     bool exists = strcmp(pj_result_value(rows, 0, 0, NULL), "t") == 0;
     pj_result_free(rows);
     if (!exists)
         return 0;
-    snprintf(sql, sizeof sql,
-             "SELECT topic, partition, begin_offset, end_offset, "
-             "(extract(epoch FROM started_at) * 1000)::bigint FROM \"%s\".stretches "
-             "WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
-             rebuild->schema);
+    sql = pj_arena_printf(
+        rebuild->arena,
+        "SELECT topic, partition, begin_offset, end_offset, "
+        "(extract(epoch FROM started_at) * 1000)::bigint, counted_from, counted_to "
+        "FROM \"%s\".stretches WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
+        rebuild->schema);
     if (pj_postgres_query(rebuild->control, sql, 1, parameters, &rows, error) != 0)
         return -1;
     *found = pj_result_rows(rows) > 0;
     if (*found)
         rebuild->stretch_count = 0;
     for (int row = 0; row < pj_result_rows(rows); row++) {
-        pj_rebuild_stretch(rebuild, pj_result_value(rows, row, 0, NULL),
-                           (int32_t)pj_rebuild_number(rows, row, 1),
-                           pj_rebuild_number(rows, row, 2))
-            ->end = pj_rebuild_number(rows, row, 3);
+        struct pj_stretch *stretch = pj_rebuild_stretch(
+            rebuild, pj_result_value(rows, row, 0, NULL), (int32_t)pj_rebuild_number(rows, row, 1),
+            pj_rebuild_number(rows, row, 2));
+        stretch->end = pj_rebuild_number(rows, row, 3);
+        if (pj_result_value(rows, row, 5, NULL) != NULL)
+            add_counted(rebuild, stretch, pj_rebuild_number(rows, row, 5),
+                        pj_rebuild_number(rows, row, 6));
         rebuild->started_ms = pj_rebuild_number(rows, row, 4);
     }
     pj_result_free(rows);
@@ -273,6 +324,8 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
                3, parameters, error) != 0 ||
                    run(rebuild,
                        "UPDATE projectionist.consumer_offsets AS o SET owner = s.owner, "
+                       "counted_from = s.counted_from, counted_to = s.counted_to, "
+                       "records = s.records, checksum = s.checksum, "
                        "stream_time = greatest(s.stream_time, (SELECT max(f.stream_time) "
                        "FROM projectionist.consumer_offsets AS f WHERE f.cluster_id = $1 "
                        "AND f.consumer_group = $3 AND f.topic = s.topic AND f.partition < 0)) "

@@ -147,6 +147,7 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
     if (pj_difference_apply(rebuild->control, &find, error) == 0 &&
         pj_rebuild_move_offsets(rebuild, error) == 0 &&
         pj_rebuild_settle_letters(rebuild, error) == 0 &&
+        pj_rebuild_note_sources(rebuild, error) == 0 &&
         pj_rebuild_write_down(rebuild, difference, error) == 0) {
         rebuild->in_doubt = true;
         if (pj_postgres_script(rebuild->control, "COMMIT", error) == 0)

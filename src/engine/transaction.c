@@ -12,9 +12,12 @@
 enum { FENCES_MOST = 3, LOGGED_MOST = 10 };
 
 /* Sets of partitions in one batch are small: what the group gave to one member. */
-static void advance(struct pj_advance *advances, size_t *count, struct pj_partition *partition,
-                    int64_t next_offset, int64_t stream_time)
+static void advance(struct pj_advance *advances, size_t *count, const struct pj_record *record,
+                    int64_t stream_time)
 {
+    struct pj_partition *partition = record->partition;
+    int64_t next_offset = record->offset + 1;
+    uint64_t checksum = pj_offsets_checksum(record);
     for (size_t i = *count; i-- > 0;) {
         struct pj_advance *known = &advances[i];
         if (known->partition != partition)
@@ -23,9 +26,11 @@ static void advance(struct pj_advance *advances, size_t *count, struct pj_partit
             known->next_offset = next_offset;
         if (stream_time > known->stream_time)
             known->stream_time = stream_time;
+        known->records++;
+        known->checksum ^= checksum;
         return;
     }
-    advances[(*count)++] = (struct pj_advance){partition, next_offset, stream_time};
+    advances[(*count)++] = (struct pj_advance){partition, next_offset, stream_time, 1, checksum};
 }
 
 static int compare_advances(const void *a, const void *b)
@@ -237,7 +242,7 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
         counts = counts && item->state == PJ_ITEM_DECODED;
         const struct pj_source *source =
             &engine->projection->sources[record->partition->topic_index];
-        advance(advances, &count, record->partition, record->offset + 1,
+        advance(advances, &count, record,
                 counts ? pj_offsets_event_time(source, item->values, record->timestamp_ms)
                        : INT64_MIN);
     }
@@ -382,7 +387,11 @@ static int try_ends(struct pj_engine *engine, struct pj_error *error)
         struct pj_partition *partition = partitions[i];
         if (partition->assigned && partition->at_end &&
             partition->end_offset > partition->next_offset)
-            advances[count++] = (struct pj_advance){partition, partition->end_offset, INT64_MIN};
+            advances[count++] = (struct pj_advance){
+                .partition = partition,
+                .next_offset = partition->end_offset,
+                .stream_time = INT64_MIN,
+            };
     }
     if (count == 0 && engine->doubt == NULL)
         return 0;

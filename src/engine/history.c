@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Do the topics still have what the rows follow from? Offsets alone do not tell: compaction, or a
+ * topic that is not the one that was read, leaves them as they were. So a group counts what it
+ * reads (0016), and a rebuild, which reads the same offsets, must come to the same.
+ */
+#include "engine/rebuild_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- what other groups have read ------------------------------------------------------------- */
+
+int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    const char *parameters[] = {settings->cluster_id, settings->group, settings->projection->name};
+    struct pj_result *rows;
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT topic, partition, start_offset, next_offset, consumer_group, "
+                          "cluster_id FROM projectionist.consumer_offsets "
+                          "WHERE (cluster_id, consumer_group) <> ($1, $2) "
+                          "AND coalesce(projection, consumer_group) = $3 "
+                          "AND next_offset > start_offset AND partition >= 0 ORDER BY 6, 5, 1, 2",
+                          3, parameters, &rows, error) != 0)
+        return -1;
+    size_t count = (size_t)pj_result_rows(rows);
+    rebuild->others = pj_arena_alloc(rebuild->arena, (count + 1) * sizeof *rebuild->others);
+    rebuild->other_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const char *texts[3];
+        static const int columns[3] = {0, 4, 5};
+        for (int t = 0; t < 3; t++) {
+            const char *text = pj_result_value(rows, (int)i, columns[t], NULL);
+            texts[t] = pj_arena_string(rebuild->arena, text, strlen(text));
+        }
+        rebuild->others[i] = (struct pj_other_group){
+            .read = {texts[0], (int32_t)pj_rebuild_number(rows, (int)i, 1),
+                     pj_rebuild_number(rows, (int)i, 2), pj_rebuild_number(rows, (int)i, 3)},
+            .group = texts[1],
+            .cluster_id = texts[2],
+        };
+    }
+    pj_result_free(rows);
+    return 0;
+}
+
+static bool covers(const struct pj_stretch *stretches, size_t count, const struct pj_stretch *read)
+{
+    for (size_t s = 0; s < count; s++) {
+        if (stretches[s].partition == read->partition && stretches[s].begin <= read->begin &&
+            stretches[s].end >= read->end && strcmp(stretches[s].topic, read->topic) == 0)
+            return true;
+    }
+    return false;
+}
+
+const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
+                                               const struct pj_stretch *stretches, size_t count,
+                                               size_t *other_count)
+{
+    struct pj_other_group *found =
+        pj_arena_alloc(rebuild->arena, (rebuild->other_count + 1) * sizeof *found);
+    *other_count = 0;
+    for (size_t i = 0; i < rebuild->other_count; i++) {
+        const struct pj_other_group *other = &rebuild->others[i];
+        if (strcmp(other->cluster_id, rebuild->settings->cluster_id) != 0 ||
+            !covers(stretches, count, &other->read))
+            found[(*other_count)++] = *other;
+    }
+    return found;
+}
+
+/* --- what the topics do not have ------------------------------------------------------------- */
+
+int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    struct pj_result *rows;
+    if (pj_postgres_query(rebuild->control,
+                          "SELECT string_agg(source, ', ' ORDER BY source) "
+                          "FROM projectionist.other_sources "
+                          "WHERE cluster_id = $1 AND consumer_group = $2",
+                          2, parameters, &rows, error) != 0)
+        return -1;
+    const char *found = pj_result_value(rows, 0, 0, NULL);
+    *names = found != NULL ? pj_arena_string(rebuild->arena, found, strlen(found)) : NULL;
+    pj_result_free(rows);
+    return 0;
+}
+
+int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    const char *parameters[] = {settings->cluster_id, settings->group, NULL};
+    struct pj_result *result;
+    if (settings->drop_older) {
+        if (pj_postgres_query(rebuild->control,
+                              "DELETE FROM projectionist.other_sources "
+                              "WHERE cluster_id = $1 AND consumer_group = $2",
+                              2, parameters, &result, error) != 0)
+            return -1;
+        pj_result_free(result);
+    }
+    for (size_t i = 0; i < settings->feed_count; i++) {
+        parameters[2] = settings->feeds[i].name;
+        if (pj_postgres_query(rebuild->control,
+                              "INSERT INTO projectionist.other_sources "
+                              "(cluster_id, consumer_group, source) VALUES ($1, $2, $3) "
+                              "ON CONFLICT DO NOTHING",
+                              3, parameters, &result, error) != 0)
+            return -1;
+        pj_result_free(result);
+    }
+    return 0;
+}
+
+/* --- counts ---------------------------------------------------------------------------------- */
+
+bool pj_rebuild_is_counted(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
+                           const struct pj_stretch *stretch)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    return !settings->keep_older && !settings->drop_older && settings->feed_count == 0 &&
+           live->counted_from >= 0 && stretch->begin <= live->counted_from &&
+           stretch->end >= live->next_offset && live->counted_from < live->next_offset;
+}
+
+const struct pj_stretch *pj_rebuild_counted(const struct pj_rebuild *rebuild,
+                                            const struct pj_stretch *stretch)
+{
+    for (size_t i = 0; i < rebuild->counted_count; i++) {
+        const struct pj_stretch *counted = &rebuild->counted[i];
+        if (counted->partition == stretch->partition && strcmp(counted->topic, stretch->topic) == 0)
+            return counted;
+    }
+    return NULL;
+}
+
+/* One query of the shadow's first worker, whose connection is made again where it was lost. */
+static int ask(struct pj_rebuild *rebuild, const char *sql, struct pj_result **result,
+               struct pj_error *error)
+{
+    struct pj_engine *engine = &rebuild->workers[0].engine;
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
+    for (;;) {
+        if (pj_engine_connect(engine, error) == 0 &&
+            pj_postgres_query(engine->postgres, sql, 2, parameters, result, error) == 0)
+            return PJ_REBUILD_FILLED;
+        if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
+            return -1;
+        if (pj_engine_stopping(engine))
+            return PJ_REBUILD_STOPPED;
+    }
+}
+
+int pj_rebuild_note_passed(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    struct pj_result *result;
+    int status = ask(rebuild,
+                     pj_arena_printf(rebuild->arena,
+                                     "UPDATE \"%s\".stretches AS s "
+                                     "SET passed_records = coalesce(o.records, 0), "
+                                     "passed_checksum = coalesce(o.checksum, 0) "
+                                     "FROM projectionist.consumer_offsets AS o "
+                                     "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "
+                                     "AND o.topic = s.topic AND o.partition = s.partition "
+                                     "AND o.next_offset = s.counted_from",
+                                     rebuild->schema),
+                     &result, error);
+    if (status == PJ_REBUILD_FILLED)
+        pj_result_free(result);
+    return status;
+}
+
+static int not_as_read(const struct pj_rebuild *rebuild, const struct pj_result *rows,
+                       struct pj_error *error)
+{
+    long long had = pj_rebuild_number(rows, 0, 4);
+    long long has = pj_rebuild_number(rows, 0, 5);
+    char more[64] = "";
+    if (pj_result_rows(rows) > 1)
+        snprintf(more, sizeof more, ", and %d more partitions are like it",
+                 pj_result_rows(rows) - 1);
+    const char *remedy =
+        rebuild->settings->verify
+            ? "--keep-older keeps what followed from them"
+            : "--keep-older keeps what followed from them, --drop-older lets it go";
+    const char *topic = pj_result_value(rows, 0, 0, NULL);
+    const char *partition = pj_result_value(rows, 0, 1, NULL);
+    const char *begin = pj_result_value(rows, 0, 2, NULL);
+    const char *end = pj_result_value(rows, 0, 3, NULL);
+    if (has < had)
+        return pj_error_fatal(
+            error, PJ_EXIT_GAP,
+            "%.200s [%s] has lost %lld of the %lld records that group %.150s read "
+            "from offset %s to before %s, by compaction or a deletion%s; %s",
+            topic, partition, had - has, had, rebuild->settings->group, begin, end, more, remedy);
+    return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
+                          "%.200s [%s] has other records than those that group %.150s read from "
+                          "offset %s to before %s: it was created anew, or its log was lost%s; %s",
+                          topic, partition, rebuild->settings->group, begin, end, more, remedy);
+}
+
+int pj_rebuild_check_counts(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    struct pj_result *rows;
+    int status = ask(rebuild,
+                     pj_arena_printf(rebuild->arena,
+                                     "SELECT s.topic, s.partition, s.counted_from, s.counted_to, "
+                                     "s.records, coalesce(o.records, 0) - s.passed_records "
+                                     "FROM \"%s\".stretches AS s "
+                                     "JOIN projectionist.consumer_offsets AS o "
+                                     "ON o.topic = s.topic AND o.partition = s.partition "
+                                     "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "
+                                     "AND o.next_offset = s.counted_to AND (s.records, s.checksum) "
+                                     "<> (coalesce(o.records, 0) - s.passed_records, "
+                                     "coalesce(o.checksum, 0) # s.passed_checksum) "
+                                     "ORDER BY s.records <= o.records - s.passed_records, 1, 2",
+                                     rebuild->schema),
+                     &rows, error);
+    if (status != PJ_REBUILD_FILLED)
+        return status;
+    if (pj_result_rows(rows) > 0)
+        status = not_as_read(rebuild, rows, error);
+    pj_result_free(rows);
+    return status;
+}
