@@ -13,6 +13,7 @@ enum { COLUMNS_MOST = 64 };
 /* A pair of tables to compare: one of the projection's, or the states of one entity kind. */
 struct pair {
     size_t index;                 /* names its temporary table */
+    const char *projection;       /* its name */
     const struct pj_table *table; /* NULL: states */
     char live[160], shadow[160];  /* as SQL names them */
     const char *columns[COLUMNS_MOST];
@@ -133,8 +134,10 @@ static struct pair *list_pairs(const struct pj_projection *projection, const cha
     }
     for (size_t e = 0; e < projection->entity_count; e++)
         state_pair(&pairs[(*count)++], projection, &projection->entities[e], shadow);
-    for (size_t i = 0; i < *count; i++)
+    for (size_t i = 0; i < *count; i++) {
         pairs[i].index = i;
+        pairs[i].projection = projection->name;
+    }
     return pairs;
 }
 
@@ -414,6 +417,31 @@ int pj_difference_lock(struct pj_postgres *postgres, const struct pj_projection 
     return script(postgres, &sql, error);
 }
 
+/* Behind what writes the rows of one kind ("WITH written AS (… "): it wrote them all. */
+static void add_check(struct sql *sql, const struct pair *pair, const char *kind, const char *verb)
+{
+    add(sql,
+        " RETURNING 1) SELECT projectionist.refuse_unwritten('%s', '%s'::regclass, '%s', q.n, w.n) "
+        "FROM (SELECT count(*) AS n FROM pj_difference_%zu WHERE pj_kind = '%s') AS q, "
+        "(SELECT count(*) AS n FROM written) AS w WHERE q.n <> w.n; ",
+        pair->projection, pair->live, verb, pair->index, kind);
+}
+
+/* Where a function took them away, what is left of them is others' placeholders. */
+static void add_absence(struct sql *sql, const struct pair *pair)
+{
+    const char *placeholder = placeholder_of(pair);
+    add(sql,
+        "SELECT projectionist.refuse_unwritten('%s', '%s'::regclass, 'DELETE', count(*), "
+        "count(*) FILTER (WHERE l.\"%s\" IS NULL)) FROM pj_difference_%zu AS d LEFT JOIN %s AS l "
+        "ON ",
+        pair->projection, pair->live, pair->columns[0], pair->index, pair->live);
+    add_match(sql, pair, "l", "d");
+    if (placeholder != NULL)
+        add(sql, " AND l.\"%s\" IS NOT TRUE", placeholder);
+    add(sql, " WHERE d.pj_kind = 'extra' HAVING count(l.\"%s\") > 0; ", pair->columns[0]);
+}
+
 static void add_remove(struct sql *sql, const struct pair *pair)
 {
     if (pair->table != NULL && pair->table->remove != NULL) {
@@ -422,12 +450,15 @@ static void add_remove(struct sql *sql, const struct pair *pair)
             add(sql, "%sarray_agg(\"%s\")", c > 0 ? ", " : "", pair->columns[c]);
         add(sql, ") FROM pj_difference_%zu WHERE pj_kind = 'extra' HAVING count(*) > 0; ",
             pair->index);
+        add_absence(sql, pair);
         return;
     }
-    add(sql, "DELETE FROM %s AS l USING pj_difference_%zu AS d WHERE d.pj_kind = 'extra' AND ",
+    add(sql,
+        "WITH written AS (DELETE FROM %s AS l USING pj_difference_%zu AS d WHERE d.pj_kind = "
+        "'extra' AND ",
         pair->live, pair->index);
     add_match(sql, pair, "l", "d");
-    add(sql, "; ");
+    add_check(sql, pair, "extra", "DELETE");
 }
 
 /* Columns under a unique index belong to a part: old values go before new ones are set. */
@@ -439,7 +470,7 @@ static void add_part_releases(struct sql *sql, const struct pj_projection *proje
         bool any = false;
         if (pair->table == NULL || part->part_of != pair->table)
             continue;
-        add(sql, "UPDATE %s AS l SET ", pair->live);
+        add(sql, "WITH written AS (UPDATE %s AS l SET ", pair->live);
         for (size_t c = 0; c < part->column_count; c++) {
             if (part->columns[c].key)
                 continue;
@@ -448,7 +479,7 @@ static void add_part_releases(struct sql *sql, const struct pj_projection *proje
         }
         add(sql, " FROM pj_difference_%zu AS d WHERE d.pj_kind = 'changed' AND ", pair->index);
         add_match(sql, pair, "l", "d");
-        add(sql, "; ");
+        add_check(sql, pair, "changed", "UPDATE");
     }
 }
 
@@ -496,7 +527,7 @@ static void add_update(struct sql *sql, const struct pair *pair)
 {
     if (pair->column_count == pair->key_count)
         return;
-    add(sql, "UPDATE %s AS l SET ", pair->live);
+    add(sql, "WITH written AS (UPDATE %s AS l SET ", pair->live);
     for (size_t c = pair->key_count; c < pair->column_count; c++)
         add(sql, "%s\"%s\" = s.\"%s\"", c > pair->key_count ? ", " : "", pair->columns[c],
             pair->columns[c]);
@@ -505,12 +536,12 @@ static void add_update(struct sql *sql, const struct pair *pair)
     add_match(sql, pair, "s", "d");
     add(sql, " AND ");
     add_match(sql, pair, "l", "d");
-    add(sql, "; ");
+    add_check(sql, pair, "changed", "UPDATE");
 }
 
 static void add_insert(struct sql *sql, const struct pair *pair)
 {
-    add(sql, "INSERT INTO %s (", pair->live);
+    add(sql, "WITH written AS (INSERT INTO %s (", pair->live);
     add_columns(sql, pair, "", 0, pair->column_count);
     add(sql, ") SELECT ");
     add_columns(sql, pair, "s.", 0, pair->column_count);
@@ -523,7 +554,7 @@ static void add_insert(struct sql *sql, const struct pair *pair)
             add(sql, "%s\"%s\" = excluded.\"%s\"", c > pair->key_count ? ", " : "",
                 pair->columns[c], pair->columns[c]);
     }
-    add(sql, "; ");
+    add_check(sql, pair, "missing", "INSERT");
 }
 
 /* A timed kind's rows are as of when it was derived: the shadow's rows, the shadow's time. */

@@ -93,11 +93,16 @@ static const uint32_t letter_types[] = {PJ_OID_TEXT,  PJ_OID_TEXT, PJ_OID_TEXT, 
                                         PJ_OID_INT4,  PJ_OID_INT8, PJ_OID_TIMESTAMPTZ, PJ_OID_BYTEA,
                                         PJ_OID_BYTEA, PJ_OID_TEXT, PJ_OID_INT4,        PJ_OID_TEXT,
                                         PJ_OID_TEXT,  PJ_OID_TEXT};
+/* A letter that is there already stays as it is: what is written to it is what it says. */
 #define LETTER_SQL(table)                                                                          \
-    "INSERT INTO " table " (cluster_id, consumer_group, projection, topic, partition, "            \
+    "WITH written AS (INSERT INTO " table                                                          \
+    " (cluster_id, consumer_group, projection, topic, partition, "                                 \
     "record_offset, record_timestamp, key, value, headers, schema_id, error_class, sqlstate, "     \
     "message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14) "        \
-    "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO NOTHING"
+    "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO UPDATE "         \
+    "SET topic = EXCLUDED.topic RETURNING 1) SELECT CASE WHEN count(*) <> 1 THEN "                 \
+    "projectionist.refuse_unwritten($3, '" table "'::regclass, 'INSERT', 1, count(*)) END "        \
+    "FROM written"
 static const struct pj_statement letter_statement = {
     .name = "pj_dead_letter",
     .sql = LETTER_SQL("projectionist.dead_letters"),

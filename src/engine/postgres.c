@@ -43,6 +43,7 @@ enum pj_error_class pj_postgres_class(const char *sqlstate)
         {"PJ001", PJ_FENCED}, /* projectionist.advance_offsets */
         {"PJ003", PJ_POISON}, /* projectionist.refuse_row */
         {"21000", PJ_POISON}, /* two rows whose keys are equal for Postgres alone */
+        {"PJ004", PJ_FATAL},  /* projectionist.refuse_unwritten */
         {"55P03", PJ_RETRY},  /* lock_timeout */
         {"25P03", PJ_RETRY},  /* idle_in_transaction_session_timeout */
         {"25P04", PJ_RETRY},  /* transaction_timeout */
@@ -103,7 +104,7 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
         return -1;
     }
     char first_context[120] = "";
-    if (context != NULL) {
+    if (context != NULL && strcmp(sqlstate, "PJ004") != 0) {
         snprintf(first_context, sizeof first_context, "%s", context);
         first_context[strcspn(first_context, "\n")] = '\0';
     }
@@ -432,7 +433,8 @@ void pj_postgres_rollback(struct pj_postgres *postgres)
     /* The transaction is lost whatever the server says now; a connection that cannot even roll
      * back is not used again. */
     struct pj_error error;
-    if (postgres->copying && pj_postgres_copy_end(postgres, "rolled back", &error) != 0 &&
+    int64_t rows;
+    if (postgres->copying && pj_postgres_copy_end(postgres, "rolled back", &rows, &error) != 0 &&
         postgres->broken)
         return;
     if (postgres->pending_count > 0)
@@ -551,7 +553,7 @@ int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t
     return 0;
 }
 
-int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
+int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason, int64_t *rows,
                          struct pj_error *error)
 {
     postgres->copying = false;
@@ -562,6 +564,7 @@ int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
         return fail_broken(postgres, error);
     PGresult *last = NULL;
     status = drain(postgres, &last, error);
+    *rows = last != NULL ? strtoll(PQcmdTuples(last), NULL, 10) : 0;
     PQclear(last);
     return status;
 }

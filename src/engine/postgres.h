@@ -130,13 +130,13 @@ void pj_postgres_rollback(struct pj_postgres *postgres);
 /*
  * COPY … FROM STDIN (FORMAT binary): begin sends what is queued first; data is handed over in
  * pieces of any size (it blocks only while the server is behind); end(NULL) finishes and gives the
- * server's verdict, end(reason) aborts the COPY.
+ * server's verdict and how many rows it wrote, end(reason) aborts the COPY.
  */
 int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql,
                            struct pj_error *error) PJ_MUST_CHECK;
 int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t length,
                           struct pj_error *error) PJ_MUST_CHECK;
-int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
+int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason, int64_t *rows,
                          struct pj_error *error) PJ_MUST_CHECK;
 
 int pj_result_rows(const struct pj_result *result);

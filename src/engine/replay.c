@@ -109,8 +109,10 @@ static const struct pj_statement lock_statement = {
 };
 static const struct pj_statement mark_statement = {
     .name = "pj_letter_mark",
-    .sql = "UPDATE projectionist.dead_letters SET status = 'replayed', "
-           "resolved_at = clock_timestamp() WHERE id = $1",
+    .sql = "WITH written AS (UPDATE projectionist.dead_letters SET status = 'replayed', "
+           "resolved_at = clock_timestamp() WHERE id = $1 RETURNING projection) "
+           "SELECT CASE WHEN count(*) <> 1 THEN projectionist.refuse_unwritten(max(projection), "
+           "'projectionist.dead_letters'::regclass, 'UPDATE', 1, count(*)) END FROM written",
     .parameter_count = 1,
     .types = id_types,
 };

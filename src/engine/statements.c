@@ -89,6 +89,32 @@ static void add_key_match(struct sql *sql, const struct pj_table *table)
             table->columns[c].name);
 }
 
+/*
+ * How many rows a statement wrote is looked at by the statement itself: a COMMIT may be on its way
+ * behind it, which only an error stops. What it says of one row a parameter is around it.
+ */
+static void add_checked(struct sql *sql)
+{
+    add(sql, "WITH written AS (");
+}
+
+static void add_comparison(struct sql *sql, const struct pj_statements *statements,
+                           const struct pj_table *table, const char *verb, const char *queued)
+{
+    add(sql, "SELECT CASE WHEN count(*) <> %s THEN projectionist.refuse_unwritten('%s', '", queued,
+        statements->projection->name);
+    add_table(sql, statements, table);
+    add(sql, "'::regclass, '%s', %s, count(*)) END", verb, queued);
+}
+
+static void add_check(struct sql *sql, const struct pj_statements *statements,
+                      const struct pj_table *table, const char *verb)
+{
+    add(sql, " RETURNING 1) ");
+    add_comparison(sql, statements, table, verb, "cardinality($1)");
+    add(sql, " FROM written");
+}
+
 static uint64_t key_columns(const struct pj_table *table)
 {
     uint64_t columns = 0;
@@ -184,11 +210,20 @@ static void add_taking(struct sql *sql, const struct pj_table *table)
     }
 }
 
+/* Of rows that are there already nothing is written. */
+static bool passes_over(const struct pj_table *table)
+{
+    return table->kind != PJ_ENTITY_TABLE &&
+           (table->kind == PJ_APPEND_TABLE || table->columns[table->column_count - 1].key);
+}
+
 static struct pj_statement make_insert(struct pj_statements *statements,
                                        const struct pj_table *table)
 {
     struct sql sql = {.length = 0};
     bool any = false;
+    if (!passes_over(table))
+        add_checked(&sql);
     add(&sql, "INSERT INTO ");
     add_table(&sql, statements, table);
     add(&sql, " AS t (");
@@ -205,7 +240,7 @@ static struct pj_statement make_insert(struct pj_statements *statements,
     if (table->kind == PJ_ENTITY_TABLE) {
         add(&sql, ") DO UPDATE SET ");
         add_taking(&sql, table);
-    } else if (table->kind == PJ_APPEND_TABLE || table->columns[table->column_count - 1].key) {
+    } else if (passes_over(table)) {
         add(&sql, ") DO NOTHING");
     } else {
         add(&sql, ") DO UPDATE SET ");
@@ -217,6 +252,8 @@ static struct pj_statement make_insert(struct pj_statements *statements,
             add_measure(&sql, &table->columns[c]);
         }
     }
+    if (!passes_over(table))
+        add_check(&sql, statements, table, "INSERT");
     return finish(statements, &sql, table, all_columns(table), "insert");
 }
 
@@ -241,12 +278,14 @@ static struct pj_statement make_remove(struct pj_statements *statements,
         add(&sql, ")");
         return finish(statements, &sql, table, columns, "remove");
     }
+    add_checked(&sql);
     add(&sql, "DELETE FROM ");
     add_table(&sql, statements, table);
     add(&sql, " t USING ");
     add_unnest(&sql, table, columns);
     add(&sql, " WHERE ");
     add_key_match(&sql, table);
+    add_check(&sql, statements, table, "DELETE");
     return finish(statements, &sql, table, columns, "remove");
 }
 
@@ -255,6 +294,7 @@ static struct pj_statement make_update(struct pj_statements *statements,
 {
     struct sql sql = {.length = 0};
     bool any = false;
+    add_checked(&sql);
     add(&sql, "UPDATE ");
     add_table(&sql, statements, table);
     add(&sql, " t SET ");
@@ -268,6 +308,7 @@ static struct pj_statement make_update(struct pj_statements *statements,
     add_unnest(&sql, table, columns);
     add(&sql, " WHERE ");
     add_key_match(&sql, table);
+    add_check(&sql, statements, table, "UPDATE");
     return finish(statements, &sql, table, columns, "update");
 }
 
@@ -277,6 +318,7 @@ static struct pj_statement make_release(struct pj_statements *statements,
     struct sql sql = {.length = 0};
     uint64_t columns = key_columns(table);
     bool any = false;
+    add_checked(&sql);
     add(&sql, "UPDATE ");
     add_table(&sql, statements, table);
     add(&sql, " t SET ");
@@ -288,7 +330,44 @@ static struct pj_statement make_release(struct pj_statements *statements,
     add_unnest(&sql, table, columns);
     add(&sql, " WHERE ");
     add_key_match(&sql, table);
+    add_check(&sql, statements, table, "UPDATE");
     return finish(statements, &sql, table, columns, "release");
+}
+
+/* Behind an INSERT that passes over rows which are there already: they are all there now. */
+static struct pj_statement make_present(struct pj_statements *statements,
+                                        const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    uint64_t columns = key_columns(table);
+    add_comparison(&sql, statements, table, "INSERT", "cardinality($1)");
+    add(&sql, " FROM ");
+    add_unnest(&sql, table, columns);
+    add(&sql, " WHERE EXISTS (SELECT FROM ");
+    add_table(&sql, statements, table);
+    add(&sql, " t WHERE ");
+    add_key_match(&sql, table);
+    add(&sql, ")");
+    return finish(statements, &sql, table, columns, "present");
+}
+
+/* Behind a function that takes rows away: what is left of them is others' placeholders. */
+static struct pj_statement make_absent(struct pj_statements *statements,
+                                       const struct pj_table *table)
+{
+    struct sql sql = {.length = 0};
+    uint64_t columns = key_columns(table);
+    add_comparison(&sql, statements, table, "DELETE", "cardinality($1)");
+    add(&sql, " FROM ");
+    add_unnest(&sql, table, columns);
+    add(&sql, " WHERE NOT EXISTS (SELECT FROM ");
+    add_table(&sql, statements, table);
+    add(&sql, " t WHERE ");
+    add_key_match(&sql, table);
+    if (table->placeholder != 0)
+        add(&sql, " AND t.\"%s\" IS NOT TRUE", table->columns[table->placeholder].name);
+    add(&sql, ")");
+    return finish(statements, &sql, table, columns, "absent");
 }
 
 static struct pj_statement make_settle(struct pj_statements *statements,
@@ -303,15 +382,33 @@ static struct pj_statement make_settle(struct pj_statements *statements,
     return settle;
 }
 
-static const char *make_copy(struct pj_statements *statements, const struct pj_table *table)
+static const uint32_t copied_types[] = {PJ_OID_INT8, PJ_OID_INT8};
+
+static struct pj_copy make_copy(struct pj_statements *statements, const struct pj_table *table,
+                                size_t index)
 {
     struct sql sql = {.length = 0};
+    struct sql copied = {.length = 0};
     add(&sql, "COPY ");
     add_table(&sql, statements, table);
     add(&sql, " (");
     add_names(&sql, table, all_columns(table));
     add(&sql, ") FROM STDIN (FORMAT binary)");
-    return pj_arena_string(statements->arena, sql.text, sql.length);
+    add_table(&copied, statements, table);
+    return (struct pj_copy){
+        .sql = pj_arena_string(statements->arena, sql.text, sql.length),
+        .copied =
+            {
+                .name = pj_arena_printf(statements->arena, "pj_copied_%zu_%s", index, table->name),
+                .sql =
+                    pj_arena_printf(statements->arena,
+                                    "SELECT projectionist.refuse_unwritten('%s', '%s'::regclass, "
+                                    "'INSERT', $1, $2)",
+                                    statements->projection->name, copied.text),
+                .parameter_count = 2,
+                .types = copied_types,
+            },
+    };
 }
 
 /* --- states ---------------------------------------------------------------------------------- */
@@ -340,18 +437,37 @@ void pj_statements_state_name(const struct pj_projection *projection, const char
     }
 }
 
-static struct pj_statement state_statement(struct pj_statements *statements, const char *entity,
-                                           const char *verb, const char *format,
-                                           const uint32_t *types, int count)
+/* As a table among others: with its name and schema. */
+static struct pj_table state_table(struct pj_statements *statements,
+                                   const struct pj_entity_kind *entity)
 {
-    char table[PJ_STATE_NAME_SIZE];
-    pj_statements_state_name(statements->projection, entity, table);
+    char name[PJ_STATE_NAME_SIZE];
+    struct pj_table table = entity->timed ? pj_timed_state_table : pj_state_table;
+    pj_statements_state_name(statements->projection, entity->name, name);
+    table.name = pj_arena_string(statements->arena, name, strlen(name));
+    table.schema = "projectionist";
+    return table;
+}
+
+/* `format` has an @ for the table. */
+static struct pj_statement state_statement(struct pj_statements *statements, const char *entity,
+                                           const struct pj_table *table, const char *verb,
+                                           const char *format, const uint32_t *types, int count)
+{
+    struct sql sql = {.length = 0};
+    bool inserts = strcmp(verb, "insert") == 0;
+    bool writes = inserts || strcmp(verb, "update") == 0;
     const char *gap = strchr(format, '@');
+    if (writes)
+        add_checked(&sql);
+    add(&sql, "%.*s", (int)(gap - format), format);
+    add_table(&sql, statements, table);
+    add(&sql, "%s", gap + 1);
+    if (writes)
+        add_check(&sql, statements, table, inserts ? "INSERT" : "UPDATE");
     return (struct pj_statement){
         .name = pj_arena_printf(statements->arena, "pj_%s_state_%s", verb, entity),
-        .sql = pj_arena_printf(
-            statements->arena, "%.*s\"%s\".\"%s\"%s", (int)(gap - format), format,
-            statements->schema != NULL ? statements->schema : "projectionist", table, gap + 1),
+        .sql = pj_arena_string(statements->arena, sql.text, sql.length),
         .parameter_count = count,
         .types = types,
     };
@@ -362,59 +478,53 @@ static struct pj_statement state_statement(struct pj_statements *statements, con
 #define FACTS "octet_length(facts), CASE WHEN octet_length(facts) <= $2 THEN facts END"
 
 static void make_timed_entity(struct pj_statements *statements, const char *name,
-                              struct pj_entity_statements *entity)
+                              const struct pj_table *table, struct pj_entity_statements *entity)
 {
-    entity->load = state_statement(statements, name, "load",
+    entity->load = state_statement(statements, name, table, "load",
                                    "SELECT key, " FACTS ", derived_at FROM @ "
                                    "WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
                                    load_types, 2);
     entity->insert =
-        state_statement(statements, name, "insert",
+        state_statement(statements, name, table, "insert",
                         "INSERT INTO @ (key, facts, due_at, derived_at) SELECT * FROM "
                         "unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[])",
                         keys_facts_types, 4);
     entity->update = state_statement(
-        statements, name, "update",
+        statements, name, table, "update",
         "UPDATE @ t SET facts = u.facts, due_at = u.due_at, derived_at = u.derived_at FROM "
         "unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[]) "
         "AS u(key, facts, due_at, derived_at) WHERE t.key = u.key",
         keys_facts_types, 4);
-    entity->due = state_statement(statements, name, "due",
+    entity->due = state_statement(statements, name, table, "due",
                                   "SELECT key, octet_length(facts) FROM @ WHERE due_at < $1 "
                                   "ORDER BY due_at LIMIT 1000",
                                   stream_time_type, 1);
 }
 
-static const char *make_state_copy(struct pj_statements *statements,
-                                   const struct pj_entity_kind *entity)
-{
-    return state_statement(
-               statements, entity->name, "copy",
-               entity->timed ? "COPY @ (key, facts, due_at, derived_at) FROM STDIN (FORMAT binary)"
-                             : "COPY @ (key, facts) FROM STDIN (FORMAT binary)",
-               NULL, 0)
-        .sql;
-}
-
 static void make_entity(struct pj_statements *statements, size_t index)
 {
-    const char *name = statements->projection->entities[index].name;
+    const struct pj_entity_kind *kind = &statements->projection->entities[index];
+    const char *name = kind->name;
+    const struct pj_table of = state_table(statements, kind);
+    const struct pj_table *table = &of;
     struct pj_entity_statements *entity = &statements->entities[index];
-    if (statements->projection->entities[index].timed) {
-        make_timed_entity(statements, name, entity);
+    if (statements->schema != NULL)
+        entity->copy = make_copy(statements, table, statements->projection->table_count + index);
+    if (kind->timed) {
+        make_timed_entity(statements, name, table, entity);
         return;
     }
     /* LockRows runs above the sort: locks are taken in the order of the keys. */
-    entity->load = state_statement(statements, name, "load",
+    entity->load = state_statement(statements, name, table, "load",
                                    "SELECT key, " FACTS
                                    " FROM @ WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
                                    load_types, 2);
     /* No ON CONFLICT: a key that another transaction claimed meanwhile must fail this one. */
-    entity->insert = state_statement(statements, name, "insert",
+    entity->insert = state_statement(statements, name, table, "insert",
                                      "INSERT INTO @ (key, facts) "
                                      "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
                                      keys_facts_types, 2);
-    entity->update = state_statement(statements, name, "update",
+    entity->update = state_statement(statements, name, table, "update",
                                      "UPDATE @ t SET facts = u.facts FROM "
                                      "unnest($1::uuid[], $2::bytea[]) AS u(key, facts) "
                                      "WHERE t.key = u.key",
@@ -439,15 +549,16 @@ struct pj_statements *pj_statements_new(const struct pj_projection *projection, 
         if (table->part_of != NULL)
             statements->tables[t].release = make_release(statements, table);
         if (table->kind == PJ_APPEND_TABLE || (schema != NULL && table->kind == PJ_ENTITY_TABLE))
-            statements->tables[t].copy = make_copy(statements, table);
+            statements->tables[t].copy = make_copy(statements, table, t);
+        if (passes_over(table))
+            statements->tables[t].present = make_present(statements, table);
+        if (table->remove != NULL && schema == NULL)
+            statements->tables[t].absent = make_absent(statements, table);
         if (table->settle != NULL)
             statements->tables[t].settle = make_settle(statements, table);
     }
-    for (size_t e = 0; e < projection->entity_count; e++) {
+    for (size_t e = 0; e < projection->entity_count; e++)
         make_entity(statements, e);
-        if (schema != NULL)
-            statements->entities[e].copy = make_state_copy(statements, &projection->entities[e]);
-    }
     return statements;
 }
 

@@ -13,15 +13,29 @@
 /* Parameters of all: one array a column, in the table's order, unless said otherwise. */
 enum { PJ_DUE_MOST = 1000 };
 
+/* COPY … FROM STDIN, and behind one that wrote fewer rows than it was given, `copied` (queued int8,
+ * written int8), which fails with the reason. */
+struct pj_copy {
+    const char *sql; /* NULL: none */
+    struct pj_statement copied;
+};
+
+/*
+ * Whatever writes fails with PJ004 where it wrote another number of rows than there are in its
+ * parameters: rows that are gone, hidden from the role, or that a trigger held back. A statement
+ * that cannot tell by itself has a second one, which is to be queued behind it.
+ */
 struct pj_table_statements {
-    /* entity: over placeholders only, what else is there is refused (PJ003); append: duplicates are
+    /* entity: over placeholders only, what else is there is refused (PJ004); append: duplicates are
      * passed over; rollup: adds to the bucket */
     struct pj_statement insert;
+    struct pj_statement present; /* sql not NULL: behind such an insert; by the key columns */
     struct pj_statement remove;  /* by the key columns */
+    struct pj_statement absent;  /* sql not NULL: behind remove; by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
     struct pj_statement settle;  /* rollup: the key columns, and a bool: an extreme went */
-    const char *copy; /* COPY … FROM STDIN; append tables, and entity tables of a shadow */
-    struct pj_update *updates; /* by the set of columns, made as they are needed */
+    struct pj_copy copy;         /* of append tables, and entity tables of a shadow */
+    struct pj_update *updates;   /* by the set of columns, made as they are needed */
 };
 
 struct pj_update {
@@ -38,7 +52,7 @@ struct pj_entity_statements {
     struct pj_statement update; /* the same */
     struct pj_statement due; /* timed: stream time → keys that are due, at most PJ_DUE_MOST, and
                                 the lengths of their facts */
-    const char *copy;        /* as insert; of a shadow, where no other process claims a key */
+    struct pj_copy copy;     /* as insert; of a shadow, where no other process claims a key */
 };
 
 struct pj_statements {

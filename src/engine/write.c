@@ -84,18 +84,32 @@ void pj_writer_free(struct pj_writer *writer)
 
 /* --- copying -------------------------------------------------------------------------------- */
 
-bool pj_writer_copy_pays(const struct pj_writer *writer, const char *sql,
+bool pj_writer_copy_pays(const struct pj_writer *writer, const struct pj_copy *copy,
                          const struct pj_table *table, size_t count)
 {
-    return sql != NULL && count >= COPY_LEAST && !writer->no_copy && pj_copy_possible(table);
+    return copy->sql != NULL && count >= COPY_LEAST && !writer->no_copy && pj_copy_possible(table);
 }
 
-int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, const char *sql,
-                        const struct pj_table *table, const struct pj_value *const *rows,
-                        size_t count, struct pj_error *error)
+/* With the reason, as far as Postgres knows it. */
+static int refuse_copy(struct pj_postgres *postgres, const struct pj_copy *copy, int64_t queued,
+                       int64_t written, struct pj_arena *arena, struct pj_error *error)
 {
+    struct pj_value numbers[] = {pj_bigint(queued), pj_bigint(written)};
+    struct pj_parameter parameters[] = {pj_binary_scalar(arena, PJ_BIGINT, &numbers[0]),
+                                        pj_binary_scalar(arena, PJ_BIGINT, &numbers[1])};
+    if (pj_postgres_run(postgres, &copy->copied, parameters, NULL, error) != 0)
+        return -1;
+    return pj_error_fatal(error, PJ_EXIT_DATABASE, "a COPY wrote %lld of %lld rows",
+                          (long long)written, (long long)queued);
+}
+
+int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres,
+                        const struct pj_copy *copy, const struct pj_table *table,
+                        const struct pj_value *const *rows, size_t count, struct pj_error *error)
+{
+    int64_t copied;
     struct pj_copy_buffer *buffer = &writer->buffer;
-    if (pj_postgres_copy_begin(postgres, sql, error) != 0)
+    if (pj_postgres_copy_begin(postgres, copy->sql, error) != 0)
         return -1;
     pj_copy_start(buffer);
     for (size_t i = 0; i < count; i++) {
@@ -107,9 +121,13 @@ int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, 
         buffer->length = 0;
     }
     pj_copy_finish(buffer);
-    if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
+    if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0 ||
+        pj_postgres_copy_end(postgres, NULL, &copied, error) != 0)
         return -1;
-    return pj_postgres_copy_end(postgres, NULL, error);
+    if (copied == (int64_t)count)
+        return 0;
+    pj_arena_reset(writer->piece);
+    return refuse_copy(postgres, copy, (int64_t)count, copied, writer->piece, error);
 }
 
 /* --- parents --------------------------------------------------------------------------------- */
@@ -221,6 +239,29 @@ static int queue_rows(struct pj_postgres *postgres, const struct pj_statement *s
     return pj_postgres_queue(postgres, statement, parameters, error);
 }
 
+static int insert_rows(struct pj_postgres *postgres, const struct pj_table_statements *statements,
+                       const struct pj_table *table, const struct pj_value *const *rows,
+                       size_t count, struct pj_arena *arena, struct pj_error *error)
+{
+    if (queue_rows(postgres, &statements->insert, table, UINT64_MAX, rows, count, arena, error) !=
+        0)
+        return -1;
+    return statements->present.sql != NULL
+               ? queue_rows(postgres, &statements->present, table, 0, rows, count, arena, error)
+               : 0;
+}
+
+static int remove_rows(struct pj_postgres *postgres, const struct pj_table_statements *statements,
+                       const struct pj_table *table, const struct pj_value *const *rows,
+                       size_t count, struct pj_arena *arena, struct pj_error *error)
+{
+    if (queue_rows(postgres, &statements->remove, table, 0, rows, count, arena, error) != 0)
+        return -1;
+    return statements->absent.sql != NULL
+               ? queue_rows(postgres, &statements->absent, table, 0, rows, count, arena, error)
+               : 0;
+}
+
 struct sorted_rows {
     const struct pj_value **inserts, **updates, **removes;
     size_t insert_count, update_count, remove_count;
@@ -268,21 +309,19 @@ static int write_entity_table(struct pj_writer *writer, struct pj_postgres *post
         ensure_all(writer, postgres, table, sorted.updates, sorted.update_count, arena, written,
                    error) != 0)
         return -1;
-    if (sorted.remove_count > 0 &&
-        queue_rows(postgres, &statements->remove, table, 0, sorted.removes, sorted.remove_count,
-                   arena, error) != 0)
+    if (sorted.remove_count > 0 && remove_rows(postgres, statements, table, sorted.removes,
+                                               sorted.remove_count, arena, error) != 0)
         return -1;
     if (sorted.update_count > 0 &&
         queue_rows(postgres, pj_statements_update(writer->statements, index, sorted.changed), table,
                    sorted.changed, sorted.updates, sorted.update_count, arena, error) != 0)
         return -1;
-    if (pj_writer_copy_pays(writer, statements->copy, table, sorted.insert_count)) {
-        if (pj_writer_copy_rows(writer, postgres, statements->copy, table, sorted.inserts,
+    if (pj_writer_copy_pays(writer, &statements->copy, table, sorted.insert_count)) {
+        if (pj_writer_copy_rows(writer, postgres, &statements->copy, table, sorted.inserts,
                                 sorted.insert_count, error) != 0)
             return -1;
-    } else if (sorted.insert_count > 0 &&
-               queue_rows(postgres, &statements->insert, table, UINT64_MAX, sorted.inserts,
-                          sorted.insert_count, arena, error) != 0)
+    } else if (sorted.insert_count > 0 && insert_rows(postgres, statements, table, sorted.inserts,
+                                                      sorted.insert_count, arena, error) != 0)
         return -1;
     const struct pj_parent *parent = writer->ensures != NULL ? table->parents : NULL;
     for (; parent != NULL && parent->ensure != NULL; parent++) {
@@ -346,11 +385,10 @@ static int write_append_table(struct pj_writer *writer, struct pj_postgres *post
     written->rows += (int64_t)appended->count;
     if (ensure_all(writer, postgres, table, rows, appended->count, arena, written, error) != 0)
         return -1;
-    if (pj_writer_copy_pays(writer, statements->copy, table, appended->count))
-        return pj_writer_copy_rows(writer, postgres, statements->copy, table, rows, appended->count,
-                                   error);
-    return queue_rows(postgres, &statements->insert, table, UINT64_MAX, rows, appended->count,
-                      arena, error);
+    if (pj_writer_copy_pays(writer, &statements->copy, table, appended->count))
+        return pj_writer_copy_rows(writer, postgres, &statements->copy, table, rows,
+                                   appended->count, error);
+    return insert_rows(postgres, statements, table, rows, appended->count, arena, error);
 }
 
 /* An array literal: what a text parameter is cast from. */

@@ -175,8 +175,8 @@ static int save(struct pj_writer *writer, struct pj_postgres *postgres, const st
         return -1;
     if (inserts.count == 0)
         return 0;
-    if (pj_writer_copy_pays(writer, statements->copy, table, inserts.count))
-        return pj_writer_copy_rows(writer, postgres, statements->copy, table, inserts.rows,
+    if (pj_writer_copy_pays(writer, &statements->copy, table, inserts.count))
+        return pj_writer_copy_rows(writer, postgres, &statements->copy, table, inserts.rows,
                                    inserts.count, error);
     return write_all_facts(writer, postgres, &statements->insert, &inserts, arena, error);
 }

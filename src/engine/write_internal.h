@@ -40,11 +40,12 @@ static inline void pairs_add(struct pairs *pairs, struct pj_arena *arena, const 
 }
 
 /* Whether a COPY of so many rows is possible, and quicker than a statement. */
-bool pj_writer_copy_pays(const struct pj_writer *writer, const char *sql,
+bool pj_writer_copy_pays(const struct pj_writer *writer, const struct pj_copy *copy,
                          const struct pj_table *table, size_t count);
-int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres, const char *sql,
-                        const struct pj_table *table, const struct pj_value *const *rows,
-                        size_t count, struct pj_error *error) PJ_MUST_CHECK;
+int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres,
+                        const struct pj_copy *copy, const struct pj_table *table,
+                        const struct pj_value *const *rows, size_t count,
+                        struct pj_error *error) PJ_MUST_CHECK;
 
 /* Loads the facts of what the fold touches, merges them and saves them, stage by stage; then its
  * rows are known. */

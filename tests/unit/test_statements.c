@@ -68,6 +68,13 @@ static void is(const struct pj_statement *statement, const char *sql, int count,
         cr_assert_eq(statement->types[i], types[i], "parameter %d", i + 1);
 }
 
+/* What writes, and looks at how much it wrote. */
+#define CHECKED(sql, table, verb)                                                                  \
+    "WITH written AS (" sql " RETURNING 1) " REFUSED(table, verb) " FROM written"
+#define REFUSED(table, verb)                                                                       \
+    "SELECT CASE WHEN count(*) <> cardinality($1) THEN projectionist.refuse_unwritten("            \
+    "'thing-keeper', '" table "'::regclass, '" verb "', cardinality($1), count(*)) END"
+
 #define IS(statement, sql, ...)                                                                    \
     is(statement, sql, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),                       \
        (uint32_t[]){__VA_ARGS__})
@@ -75,13 +82,14 @@ static void is(const struct pj_statement *statement, const char *sql, int count,
 Test(statements, insert_of_an_entity_table)
 {
     IS(&statements->tables[THING].insert,
-       "INSERT INTO \"thing\" AS t (\"id\", \"lang\", \"price\", \"seen_at\", \"owner\") "
-       "SELECT u.\"id\", u.\"lang\", u.\"price\"::numeric, u.\"seen_at\", u.\"owner\" "
-       "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::uuid[]) "
-       "AS u(\"id\", \"lang\", \"price\", \"seen_at\", \"owner\") "
-       "ON CONFLICT (\"id\", \"lang\") DO UPDATE SET \"id\" = projectionist.refuse_row("
-       "concat('thing with ', 'id=', left(t.\"id\"::text, 80), ', lang=', "
-       "left(t.\"lang\"::text, 80)), t.\"id\")",
+       CHECKED("INSERT INTO \"thing\" AS t (\"id\", \"lang\", \"price\", \"seen_at\", \"owner\") "
+               "SELECT u.\"id\", u.\"lang\", u.\"price\"::numeric, u.\"seen_at\", u.\"owner\" "
+               "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::uuid[]) "
+               "AS u(\"id\", \"lang\", \"price\", \"seen_at\", \"owner\") "
+               "ON CONFLICT (\"id\", \"lang\") DO UPDATE SET \"id\" = projectionist.refuse_row("
+               "concat('thing with ', 'id=', left(t.\"id\"::text, 80), ', lang=', "
+               "left(t.\"lang\"::text, 80)), t.\"id\")",
+               "\"thing\"", "INSERT"),
        PJ_OID_UUID_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY,
        PJ_OID_UUID_ARRAY);
 }
@@ -95,14 +103,26 @@ Test(statements, insert_of_an_append_table)
        PJ_OID_UUID_ARRAY, PJ_OID_JSONB_ARRAY);
 }
 
+Test(statements, what_an_insert_passes_over_is_there)
+{
+    IS(&statements->tables[NOTE].present,
+       REFUSED("\"note\"",
+               "INSERT") " FROM unnest($1::uuid[]) AS u(\"id\") "
+                         "WHERE EXISTS (SELECT FROM \"note\" t WHERE t.\"id\" = u.\"id\")",
+       PJ_OID_UUID_ARRAY);
+    cr_assert_null(statements->tables[THING].present.sql);
+}
+
 Test(statements, insert_where_all_columns_are_the_key)
 {
     IS(&statements->tables[PAIR].insert,
-       "INSERT INTO \"pair\" AS t (\"a\", \"b\") SELECT u.\"a\", u.\"b\" "
-       "FROM unnest($1::int4[], $2::bool[]) AS u(\"a\", \"b\") "
-       "ON CONFLICT (\"a\", \"b\") DO UPDATE SET \"a\" = projectionist.refuse_row("
-       "concat('pair with ', 'a=', left(t.\"a\"::text, 80), ', b=', left(t.\"b\"::text, 80)), "
-       "t.\"a\")",
+       CHECKED(
+           "INSERT INTO \"pair\" AS t (\"a\", \"b\") SELECT u.\"a\", u.\"b\" "
+           "FROM unnest($1::int4[], $2::bool[]) AS u(\"a\", \"b\") "
+           "ON CONFLICT (\"a\", \"b\") DO UPDATE SET \"a\" = projectionist.refuse_row("
+           "concat('pair with ', 'a=', left(t.\"a\"::text, 80), ', b=', left(t.\"b\"::text, 80)), "
+           "t.\"a\")",
+           "\"pair\"", "INSERT"),
        PJ_OID_INT4_ARRAY, PJ_OID_BOOL_ARRAY);
 }
 
@@ -110,27 +130,34 @@ Test(statements, insert_where_all_columns_are_the_key)
 Test(statements, insert_over_placeholders)
 {
     IS(&statements->tables[ITEM].insert,
-       "INSERT INTO \"item\" AS t (\"id\", \"note\", \"placeholder\") "
-       "SELECT u.\"id\", u.\"note\", u.\"placeholder\" "
-       "FROM unnest($1::uuid[], $2::jsonb[], $3::bool[]) AS u(\"id\", \"note\", \"placeholder\") "
-       "ON CONFLICT (\"id\") DO UPDATE SET \"note\" = EXCLUDED.\"note\", \"placeholder\" = "
-       "CASE WHEN t.\"placeholder\" THEN EXCLUDED.\"placeholder\" ELSE projectionist.refuse_row("
-       "concat('item with ', 'id=', left(t.\"id\"::text, 80)), t.\"placeholder\") END",
+       CHECKED("INSERT INTO \"item\" AS t (\"id\", \"note\", \"placeholder\") "
+               "SELECT u.\"id\", u.\"note\", u.\"placeholder\" "
+               "FROM unnest($1::uuid[], $2::jsonb[], $3::bool[]) AS u(\"id\", \"note\", "
+               "\"placeholder\") "
+               "ON CONFLICT (\"id\") DO UPDATE SET \"note\" = EXCLUDED.\"note\", \"placeholder\" = "
+               "CASE WHEN t.\"placeholder\" THEN EXCLUDED.\"placeholder\" ELSE "
+               "projectionist.refuse_row("
+               "concat('item with ', 'id=', left(t.\"id\"::text, 80)), t.\"placeholder\") END",
+               "\"item\"", "INSERT"),
        PJ_OID_UUID_ARRAY, PJ_OID_JSONB_ARRAY, PJ_OID_BOOL_ARRAY);
 }
 
 Test(statements, update_of_some_columns)
 {
     IS(pj_statements_update(statements, THING, 1u << 2 | 1u << 3),
-       "UPDATE \"thing\" t SET \"price\" = u.\"price\"::numeric, \"seen_at\" = u.\"seen_at\" "
-       "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) "
-       "AS u(\"id\", \"lang\", \"price\", \"seen_at\") "
-       "WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+       CHECKED(
+           "UPDATE \"thing\" t SET \"price\" = u.\"price\"::numeric, \"seen_at\" = u.\"seen_at\" "
+           "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) "
+           "AS u(\"id\", \"lang\", \"price\", \"seen_at\") "
+           "WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+           "\"thing\"", "UPDATE"),
        PJ_OID_UUID_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY);
     IS(pj_statements_update(statements, THING, 1u << 3),
-       "UPDATE \"thing\" t SET \"seen_at\" = u.\"seen_at\" "
-       "FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS u(\"id\", \"lang\", \"seen_at\") "
-       "WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+       CHECKED("UPDATE \"thing\" t SET \"seen_at\" = u.\"seen_at\" "
+               "FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS u(\"id\", \"lang\", "
+               "\"seen_at\") "
+               "WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+               "\"thing\"", "UPDATE"),
        PJ_OID_UUID_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY);
 }
 
@@ -147,25 +174,28 @@ Test(statements, an_update_is_made_once)
 Test(statements, remove_by_key)
 {
     IS(&statements->tables[THING].remove,
-       "DELETE FROM \"thing\" t USING unnest($1::uuid[], $2::text[]) AS u(\"id\", \"lang\") "
-       "WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+       CHECKED(
+           "DELETE FROM \"thing\" t USING unnest($1::uuid[], $2::text[]) AS u(\"id\", \"lang\") "
+           "WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+           "\"thing\"", "DELETE"),
        PJ_OID_UUID_ARRAY, PJ_OID_TEXT_ARRAY);
 }
 
 Test(statements, release_of_a_part)
 {
     IS(&statements->tables[OWNER].release,
-       "UPDATE \"thing\" t SET \"owner\" = NULL FROM unnest($1::uuid[], $2::text[]) "
-       "AS u(\"id\", \"lang\") WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+       CHECKED("UPDATE \"thing\" t SET \"owner\" = NULL FROM unnest($1::uuid[], $2::text[]) "
+               "AS u(\"id\", \"lang\") WHERE t.\"id\" = u.\"id\" AND t.\"lang\" = u.\"lang\"",
+               "\"thing\"", "UPDATE"),
        PJ_OID_UUID_ARRAY, PJ_OID_TEXT_ARRAY);
     cr_assert_null(statements->tables[THING].release.sql);
 }
 
 Test(statements, copy_of_an_append_table)
 {
-    cr_assert_str_eq(statements->tables[NOTE].copy,
+    cr_assert_str_eq(statements->tables[NOTE].copy.sql,
                      "COPY \"note\" (\"id\", \"note\") FROM STDIN (FORMAT binary)");
-    cr_assert_null(statements->tables[THING].copy);
+    cr_assert_null(statements->tables[THING].copy.sql);
 }
 
 Test(statements, states)
@@ -176,19 +206,21 @@ Test(statements, states)
        "WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
        PJ_OID_UUID_ARRAY, PJ_OID_INT4);
     IS(&statements->entities[1].insert,
-       "INSERT INTO \"projectionist\".\"state_thing_keeper_owner\" (key, facts) "
-       "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
+       CHECKED("INSERT INTO \"projectionist\".\"state_thing_keeper_owner\" (key, facts) "
+               "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
+               "\"projectionist\".\"state_thing_keeper_owner\"", "INSERT"),
        PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY);
     IS(&statements->entities[1].update,
-       "UPDATE \"projectionist\".\"state_thing_keeper_owner\" t SET facts = u.facts FROM "
-       "unnest($1::uuid[], $2::bytea[]) AS u(key, facts) WHERE t.key = u.key",
+       CHECKED("UPDATE \"projectionist\".\"state_thing_keeper_owner\" t SET facts = u.facts FROM "
+               "unnest($1::uuid[], $2::bytea[]) AS u(key, facts) WHERE t.key = u.key",
+               "\"projectionist\".\"state_thing_keeper_owner\"", "UPDATE"),
        PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY);
 }
 
 Test(statements, in_the_shadow_of_a_rebuild)
 {
     struct pj_statements *shadow = pj_statements_new(&projection, "projectionist_rebuild");
-    cr_assert_str_eq(shadow->tables[NOTE].copy,
+    cr_assert_str_eq(shadow->tables[NOTE].copy.sql,
                      "COPY \"projectionist_rebuild\".\"note\" (\"id\", \"note\") "
                      "FROM STDIN (FORMAT binary)");
     cr_assert_not_null(strstr(shadow->tables[THING].insert.sql,
@@ -209,6 +241,8 @@ Test(statements, every_name_is_its_own)
     for (size_t t = 0; t < projection.table_count; t++) {
         all[count++] = &statements->tables[t].insert;
         all[count++] = &statements->tables[t].remove;
+        if (statements->tables[t].present.sql != NULL)
+            all[count++] = &statements->tables[t].present;
         all[count++] = pj_statements_update(statements, t, 4);
         all[count++] = pj_statements_update(statements, t, 12);
         if (statements->tables[t].release.sql != NULL)

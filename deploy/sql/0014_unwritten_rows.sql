@@ -1,0 +1,45 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- A statement that writes fewer rows than it was given is no error to Postgres: rows that somebody
+-- deleted, that row security hides or a trigger holds back are passed over. Whatever writes rows
+-- counts them, and ends its transaction by this where the numbers differ.
+
+CREATE FUNCTION projectionist.refuse_unwritten(
+    p_projection TEXT, p_table REGCLASS, p_verb TEXT, p_queued BIGINT, p_written BIGINT)
+RETURNS BOOLEAN
+LANGUAGE plpgsql AS $$
+DECLARE
+    reason TEXT;
+    triggers TEXT;
+BEGIN
+    -- Row triggers (1) that come before (2) the row or in place (64) of it, for INSERT (4), DELETE
+    -- (8), UPDATE (16). An INSERT may become an UPDATE.
+    SELECT string_agg(DISTINCT quote_ident(g.tgname), ', ') INTO triggers
+    FROM pg_trigger AS g
+    WHERE g.tgrelid IN (SELECT p_table::oid UNION SELECT relid FROM pg_partition_tree(p_table))
+        AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgtype & 1 = 1 AND g.tgtype & 66 <> 0
+        AND g.tgtype & CASE p_verb WHEN 'INSERT' THEN 20 WHEN 'DELETE' THEN 8 ELSE 16 END <> 0;
+    reason := CASE
+        WHEN p_written > p_queued THEN 'its key is not unique'
+        WHEN row_security_active(p_table) THEN format(
+            'row security hides others from the role %I; give it a policy FOR ALL USING (true) '
+            'WITH CHECK (true), or BYPASSRLS', current_user)
+        WHEN triggers IS NOT NULL AND p_verb = 'INSERT' THEN format(
+            'a trigger (%s) returned NULL for others; correct or drop it', triggers)
+        WHEN p_verb = 'INSERT' THEN 'find out what holds others back'
+        ELSE format(
+            'others were deleted by hand or by a foreign key''s ON DELETE; `projectionist rebuild '
+            '%s` makes them again%s', p_projection,
+            ' (or a trigger returned NULL for them: ' || triggers || ')')
+    END;
+    RAISE EXCEPTION USING ERRCODE = 'PJ004', MESSAGE = format(
+        'the table %s took %s of the %s rows of %s %s, so nothing of the transaction was kept: %s',
+        (SELECT format('%I.%I', n.nspname, c.relname)
+            FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.oid = p_table),
+        p_written, p_queued, CASE p_verb WHEN 'DELETE' THEN 'a' ELSE 'an' END, p_verb,
+        reason);
+END;
+$$;
+COMMENT ON FUNCTION projectionist.refuse_unwritten IS
+    'Raises PJ004: a statement wrote another number of rows than it was given';
