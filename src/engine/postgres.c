@@ -139,20 +139,11 @@ int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings
     if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
-    /* What a server sets for all would end a long statement or transaction of ours each time
-     * anew. */
-    char session[200];
-    snprintf(
-        session, sizeof session,
-        "SET statement_timeout = 0; SET lock_timeout = %lld; "
-        "SET idle_in_transaction_session_timeout = %lld%s",
-        (long long)settings->lock_timeout_ms, (long long)settings->idle_in_transaction_timeout_ms,
-        PQserverVersion(postgres->connection) >= 170000 ? "; SET transaction_timeout = 0" : "");
     if (PQsetnonblocking(postgres->connection, 1) != 0) {
         fail_broken(postgres, error);
         goto fail;
     }
-    if (pj_postgres_script(postgres, session, error) != 0)
+    if (pj_postgres_start_session(postgres, postgres->connection, settings, error) != 0)
         goto fail;
     *out = postgres;
     return 0;

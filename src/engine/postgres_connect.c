@@ -203,8 +203,10 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
     /* What comes later wins: our defaults, the DSN, the operator's postgres.*. A peer that is gone
      * without a word is noticed in tens of seconds, not hours. */
     static const char *const defaults[][2] = {
-        {"keepalives_idle", "10"},     {"keepalives_interval", "5"}, {"keepalives_count", "3"},
-        {"tcp_user_timeout", "30000"}, {"client_encoding", "UTF8"},  {"options", "-c timezone=UTC"},
+        {"keepalives_idle", "10"},
+        {"keepalives_interval", "5"},
+        {"keepalives_count", "3"},
+        {"tcp_user_timeout", "30000"},
     };
     PGconn *connection = NULL;
     if (keys == NULL || values == NULL)

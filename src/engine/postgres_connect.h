@@ -16,4 +16,10 @@
 int pj_postgres_connect(PGconn **connection, const struct pj_postgres_settings *settings,
                         struct pj_error *error) PJ_MUST_CHECK;
 
+/* Gives the new session its settings, and refuses one that could not hold what is written
+ * (PJ_EXIT_DATABASE): in postgres_session.c. */
+int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connection,
+                              const struct pj_postgres_settings *settings,
+                              struct pj_error *error) PJ_MUST_CHECK;
+
 #endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a session of ours runs with, whatever the server, the database, the role, PGOPTIONS or the
+ * `options` of the DSN say: our statements and the functions they call mean the same everywhere,
+ * and no time-out that is meant for others ends one of them. Only where tables are found
+ * (search_path) is the operator's to say.
+ */
+#include "engine/postgres_connect.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    int since; /* the server's version */
+    const char *set;
+} pinned[] = {
+    {0, "statement_timeout = 0"},
+    {140000, "idle_session_timeout = 0"},
+    {170000, "transaction_timeout = 0"},
+    /* what a transaction is */
+    {0, "default_transaction_isolation = 'read committed'"},
+    {0, "default_transaction_read_only = off"},
+    {0, "default_transaction_deferrable = off"},
+    {0, "row_security = off"}, /* see access.h */
+    /* what a text means, and how a value becomes one */
+    {0, "client_encoding = 'UTF8'"},
+    {0, "standard_conforming_strings = on"},
+    {0, "transform_null_equals = off"},
+    {0, "array_nulls = on"},
+    {0, "xmloption = content"},
+    {0, "quote_all_identifiers = off"},
+    {0, "TimeZone = 'UTC'"},
+    {0, "DateStyle = 'ISO, YMD'"},
+    {0, "IntervalStyle = 'postgres'"},
+    {0, "extra_float_digits = 3"},
+    {0, "bytea_output = 'hex'"},
+};
+
+static char *write_settings(const PGconn *connection, const struct pj_postgres_settings *settings)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *sql = open_memstream(&text, &length);
+    if (sql == NULL)
+        abort();
+    for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++) {
+        if (PQserverVersion(connection) >= pinned[i].since)
+            fprintf(sql, "SET %s; ", pinned[i].set);
+    }
+    fprintf(sql, "SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %lld; ",
+            (long long)settings->lock_timeout_ms,
+            (long long)settings->idle_in_transaction_timeout_ms);
+    /* How far a commit that is waited for has gone is the operator's to say; that it is waited for
+     * is not. */
+    fputs("SELECT set_config('synchronous_commit', 'on', false) "
+          "WHERE current_setting('synchronous_commit') = 'off'",
+          sql);
+    if (fclose(sql) != 0)
+        abort();
+    return text;
+}
+
+/* Of a text in another encoding some characters would be refused or change, and one without any
+ * takes whatever bytes come. */
+static int check_encoding(const PGconn *connection, struct pj_error *error)
+{
+    const char *encoding = PQparameterStatus(connection, "server_encoding");
+    if (encoding == NULL || strcmp(encoding, "UTF8") == 0)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                          "the database %s has the encoding %s, which cannot hold the texts of "
+                          "all events: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+                          PQdb(connection), encoding);
+}
+
+/* Without triggers and foreign keys no table is right. Only a superuser may set this. */
+static int check_replication_role(struct pj_postgres *postgres, struct pj_error *error)
+{
+    struct pj_result *result;
+    if (pj_postgres_query(postgres,
+                          "SELECT current_setting('session_replication_role'), "
+                          "quote_ident(session_user)",
+                          0, NULL, &result, error) != 0)
+        return -1;
+    int status = 0;
+    if (strcmp(pj_result_value(result, 0, 0, NULL), "origin") != 0 &&
+        pj_postgres_script(postgres, "SET session_replication_role = origin", error) != 0)
+        status = error->class != PJ_FATAL
+                     ? -1
+                     : pj_error_fatal(error, PJ_EXIT_DATABASE,
+                                      "session_replication_role is %s, with which foreign keys "
+                                      "and triggers do not work: ALTER ROLE %s RESET "
+                                      "session_replication_role, or wherever else it is set",
+                                      pj_result_value(result, 0, 0, NULL),
+                                      pj_result_value(result, 0, 1, NULL));
+    pj_result_free(result);
+    return status;
+}
+
+int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connection,
+                              const struct pj_postgres_settings *settings, struct pj_error *error)
+{
+    if (check_encoding(connection, error) != 0)
+        return -1;
+    char *sql = write_settings(connection, settings);
+    int status = pj_postgres_script(postgres, sql, error);
+    free(sql);
+    return status == 0 ? check_replication_role(postgres, error) : -1;
+}
