@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
+#include "engine/access.h"
+
 #define LOCAL_CLUSTER "for the local cluster: eval \"$(deploy/local/cluster env)\""
 
 int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *config,
@@ -14,7 +16,13 @@ int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *confi
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: give --postgres-dsn or set "
                               "PROJECTIONIST_POSTGRES_DSN (" LOCAL_CLUSTER ")");
-    return pj_postgres_open(postgres, &settings, error);
+    if (pj_postgres_open(postgres, &settings, error) != 0)
+        return -1;
+    if (pj_access_check(*postgres, NULL, error) == 0)
+        return 0;
+    pj_postgres_close(*postgres);
+    *postgres = NULL;
+    return -1;
 }
 
 int pj_cli_registry(struct pj_registry **registry, const struct pj_cli_servers *servers,

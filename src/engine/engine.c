@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/access.h"
 #include "engine/declaration.h"
 #include "engine/tables.h"
 
@@ -112,6 +113,7 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
      * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
     if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off; SET jit = off", error) !=
             0 ||
+        pj_access_check(engine->postgres, engine->projection, error) != 0 ||
         (!engine->tables_checked &&
          pj_tables_check(engine->postgres, engine->projection,
                          engine->shadow != NULL ? engine->shadow->schema : NULL, error) != 0)) {

@@ -2,6 +2,7 @@
 #include "engine/rebuild.h"
 
 #include "base/clock.h"
+#include "engine/access.h"
 #include "engine/rebuild_internal.h"
 
 #include <stdio.h>
@@ -47,7 +48,8 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
     rebuild->control = NULL;
     if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
         return -1;
-    if (take_lock(rebuild, error) == 0)
+    if (pj_access_check(rebuild->control, rebuild->settings->projection, error) == 0 &&
+        take_lock(rebuild, error) == 0)
         return 0;
     /* Whoever finds it open takes it for ours. */
     pj_postgres_close(rebuild->control);

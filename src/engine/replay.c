@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/replay.h"
 
+#include "engine/access.h"
 #include "engine/binary.h"
 #include "engine/fold.h"
 #include "engine/offsets.h"
@@ -81,7 +82,9 @@ static int connect_postgres(struct pj_replay *replay, struct pj_error *error)
     settings.projection = replay->settings.projection;
     if (pj_postgres_open(&replay->postgres, &settings, error) != 0)
         return -1;
-    if (pj_postgres_script(replay->postgres, "SET plan_cache_mode = force_custom_plan", error) == 0)
+    if (pj_postgres_script(replay->postgres, "SET plan_cache_mode = force_custom_plan", error) ==
+            0 &&
+        pj_access_check(replay->postgres, replay->settings.projection, error) == 0)
         return 0;
     pj_postgres_close(replay->postgres);
     replay->postgres = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
+#include "engine/access.h"
 #include "engine/rebuild_internal.h"
 
 #include <stdio.h>
@@ -116,6 +117,8 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
     int status = hold_still(rebuild, error);
     if (status == PJ_REBUILD_FILLED)
         status = pj_postgres_open(&snapshot, &rebuild->control_settings, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = pj_access_check(snapshot, rebuild->settings->projection, error);
     if (status == PJ_REBUILD_FILLED)
         status =
             pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);

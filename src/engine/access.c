@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/access.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The projection's tables as an array of what to_regclass takes. */
+static char *list_tables(const struct pj_projection *projection)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *list = open_memstream(&text, &length);
+    if (list == NULL)
+        abort();
+    fputc('{', list);
+    for (size_t t = 0; projection != NULL && t < projection->table_count; t++) {
+        const struct pj_table *table = projection->tables[t];
+        /* Quoted for to_regclass, and that for the array. */
+        fprintf(list, "%s\"", t > 0 ? "," : "");
+        if (table->schema != NULL)
+            fprintf(list, "\\\"%s\\\".", table->schema);
+        fprintf(list, "\\\"%s\\\"\"", table->name);
+    }
+    fputc('}', list);
+    if (fclose(list) != 0)
+        abort();
+    return text;
+}
+
+static int refuse(const struct pj_result *result, int row, struct pj_error *error)
+{
+    enum { TABLE, ROLE, RESTRICTIVE };
+    const char *table = pj_result_value(result, row, TABLE, NULL);
+    const char *role = pj_result_value(result, row, ROLE, NULL);
+    const char *restrictive = pj_result_value(result, row, RESTRICTIVE, NULL);
+    if (restrictive != NULL)
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "row security may hide rows of the table %s from the role %s, by the "
+                              "restrictive policy %s: drop that, or ALTER ROLE %s BYPASSRLS",
+                              table, role, restrictive, role);
+    return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                          "row security may hide rows of the table %s from the role %s: CREATE "
+                          "POLICY projectionist ON %s TO %s USING (true) WITH CHECK (true), or "
+                          "ALTER ROLE %s BYPASSRLS",
+                          table, role, table, role, role);
+}
+
+int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,
+                    struct pj_error *error)
+{
+    /* polroles is {0} for PUBLIC. */
+    static const char sql[] =
+        "SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname), "
+        "quote_ident(current_user), p.restrictive, "
+        "p.restrictive IS NULL AND p.open "
+        "FROM pg_class AS c, LATERAL (SELECT "
+        "string_agg(quote_ident(polname), ', ') FILTER (WHERE NOT polpermissive) AS restrictive, "
+        "count(*) FILTER (WHERE polpermissive AND polcmd = '*' "
+        "AND pg_get_expr(polqual, polrelid) = 'true' "
+        "AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true') > 0 AS open "
+        "FROM pg_policy WHERE polrelid = c.oid AND EXISTS (SELECT FROM unnest(polroles) AS r "
+        "WHERE CASE WHEN r = 0 THEN true ELSE pg_has_role(r, 'USAGE') END)) AS p "
+        "WHERE c.relrowsecurity AND row_security_active(c.oid) "
+        "AND (c.relnamespace = to_regnamespace('projectionist') "
+        "OR c.oid IN (SELECT to_regclass(t) FROM unnest($1::text[]) AS t)) "
+        "ORDER BY 1";
+    char *tables = list_tables(projection);
+    const char *parameters[] = {tables};
+    struct pj_result *result;
+    int status = pj_postgres_query(postgres, sql, 1, parameters, &result, error);
+    free(tables);
+    if (status != 0)
+        return -1;
+    int secured = pj_result_rows(result);
+    for (int row = 0; row < secured && status == 0; row++) {
+        if (*pj_result_value(result, row, 3, NULL) != 't')
+            status = refuse(result, row, error);
+    }
+    pj_result_free(result);
+    if (status != 0 || secured == 0)
+        return status;
+    return pj_postgres_script(postgres, "SET row_security = on", error);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Row security. A statement that it filters is no error to Postgres: an UPDATE finds no row, and a
+ * comparison finds rows missing. Connections begin with row_security off, so that Postgres refuses
+ * such a statement; here it is seen beforehand, with the remedy, and switched on where policies
+ * hide nothing from the role.
+ */
+#ifndef PJ_ENGINE_ACCESS_H
+#define PJ_ENGINE_ACCESS_H
+
+#include "engine/postgres.h"
+#include "projectionist/projection.h"
+
+/*
+ * Of the engine's own tables, and of the projection's (NULL: none) as the search_path finds them:
+ * that row security hides none of their rows (PJ_EXIT_DATABASE). It does not for an owner without
+ * FORCE, with BYPASSRLS, or by a policy FOR ALL USING (true) WITH CHECK (true) without a
+ * restrictive one beside it. To be called on each connection that reads or writes them.
+ */
+int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
