@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/registry.h"
 
+#include "base/secret.h"
+
 #include <curl/curl.h>
 #include <jansson.h>
 #include <pthread.h>
@@ -58,7 +60,8 @@ static bool has_part(CURLU *url, CURLUPart part)
 
 static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error *error)
 {
-    /* The text itself is not shown before it is known to hold no password. */
+    char shown[256];
+    pj_url_shown(text, shown, sizeof shown);
     if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the schema registry's URL is not understood; give "
@@ -70,9 +73,9 @@ static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error 
                               "PROJECTIONIST_SCHEMA_REGISTRY_PASSWORD instead");
     if (has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the schema registry's URL %.200s has a ? or a #; leave out what "
-                              "follows the path",
-                              text);
+                              "the schema registry's URL %s has a ? or a #; leave out what follows "
+                              "the path",
+                              shown);
     char *scheme = NULL;
     if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
         abort();
@@ -81,8 +84,8 @@ static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error 
     curl_free(scheme);
     if (!known || !has_part(url, CURLUPART_HOST))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the schema registry's URL %.200s is neither http:// nor https://",
-                              text);
+                              "the schema registry's URL %s is neither http:// nor https://",
+                              shown);
     return 0;
 }
 
@@ -180,6 +183,7 @@ static void set_up(struct pj_registry *registry, const char *method, const char 
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not that of the environment */
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, redirects);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(curl, CURLOPT_POSTREDIR, (long)CURL_REDIR_POST_ALL);

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 
 #define HIDDEN "***"
 
-enum { SECRET_LEAST = 4 };
+/* A short one is hidden where it is a word of its own: it may be within any word of ours. */
+enum { SECRET_LEAST = 4, SHORT_MOST = 7 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char **secrets;
@@ -159,12 +161,24 @@ void pj_url_shown(const char *url, char *out, size_t size)
 
 /* --- hiding ---------------------------------------------------------------------------------- */
 
+/* Where the secret is next in the text, which begins at `start`; NULL: nowhere. */
+static char *find(const char *start, const char *from, const char *secret)
+{
+    size_t length = strlen(secret);
+    for (; (from = strstr(from, secret)) != NULL; from++) {
+        bool begins = from == start || !isalnum((unsigned char)from[-1]);
+        if (length > SHORT_MOST || (begins && !isalnum((unsigned char)from[length])))
+            break;
+    }
+    return (char *)(uintptr_t)from;
+}
+
 bool pj_secret_is_in(const char *text)
 {
     bool found = false;
     pthread_mutex_lock(&mutex);
     for (size_t i = 0; i < secret_count && !found; i++)
-        found = strstr(text, secrets[i]) != NULL;
+        found = find(text, text, secrets[i]) != NULL;
     pthread_mutex_unlock(&mutex);
     return found;
 }
@@ -174,9 +188,9 @@ void pj_secret_hide(char *text)
     pthread_mutex_lock(&mutex);
     for (size_t i = 0; i < secret_count; i++) {
         size_t length = strlen(secrets[i]);
-        for (char *at = text; (at = strstr(at, secrets[i])) != NULL; at += strlen(HIDDEN)) {
-            memcpy(at, HIDDEN, strlen(HIDDEN));
+        for (char *at = text; (at = find(text, at, secrets[i])) != NULL; at += strlen(HIDDEN)) {
             memmove(at + strlen(HIDDEN), at + length, strlen(at + length) + 1);
+            memcpy(at, HIDDEN, strlen(HIDDEN));
         }
     }
     pthread_mutex_unlock(&mutex);

@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Keeps a password or a token; NULL and what is shorter than 4 bytes is passed over. Copied. */
+/* Keeps a password or a token; NULL and what is shorter than 4 bytes is passed over, and one of
+ * less than 8 is hidden only where it is a word of its own. Copied. */
 void pj_secret_keep(const char *secret);
 
 /* Keeps what is secret in a URL, a URI of Postgres or key=value pairs: the password before the
