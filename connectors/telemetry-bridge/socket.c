@@ -3,92 +3,143 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "telemetry-bridge/address.h"
+#include "telemetry-bridge/handshake.h"
 #include "telemetry-bridge/stream.h"
+#include "telemetry-bridge/websocket.h"
 
+#include <curl/curl.h>
+#include <errno.h>
 #include <jansson.h>
-#include <libwebsockets.h>
+#include <openssl/rand.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 enum {
     READ_BYTES = 65536,
+    READS_A_TURN = 16,
     TICK_MS = 1000,
+    CONNECT_MS = 10000,
+    HANDSHAKE_MS = 10000,
+    BODY_MS = 1000, /* for the words of a refusal */
     GREETING_MS = 2000,
     RECONNECT_FIRST_MS = 100,
     KEPT_OF_TOO_LONG = 65536,
+    UNSENT_MOST = 65536, /* of answers to pings that the service does not read */
+    REASON_SIZE = 600,
 };
 
 struct pj_socket {
     const struct pj_bridge_settings *settings;
     const struct pj_bridge_metrics *metrics;
-    char *url;   /* cut into pieces by lws_parse_uri */
-    char *shown; /* the URL for the log: a query may be a secret */
-    const char *host;
-    char *path;
-    int port;
-    bool is_secure;
+    struct pj_address address;
     pthread_t thread;
     bool has_thread;
     atomic_bool stop;
     atomic_bool is_subscribed;
     atomic_llong last_turn_ms;
-    /* All below is the thread's own, but for the context's wake-up. */
-    struct lws_context *context;
-    struct lws *wsi; /* NULL: not connected */
-    lws_sorted_usec_list_t connect_timer;
-    lws_sorted_usec_list_t tick_timer;
+    int wake; /* an eventfd: the buffer has room, or stop */
+    /* All below is the thread's own. */
     struct pj_stream stream;
-    char *message; /* what has come of it, at most the limit */
-    size_t length, capacity, whole;
-    bool must_subscribe, must_ping, is_paused, paused_told, is_up, lost_told;
+    struct pj_websocket_reader reader;
+    CURL *curl; /* the connection */
+    int fd;
+    char *in; /* READ_BYTES, of which those from in_start are not taken yet */
+    size_t in_start, in_end;
+    char *out; /* what is still to be sent */
+    size_t out_length;
+    bool is_paused, paused_told;
     int64_t connected_ms, heard_ms, pinged_ms;
-    int64_t reconnect_ms; /* the next wait */
+    int64_t reconnect_ms;     /* the next wait */
+    char reason[REASON_SIZE]; /* why the connection ended */
 };
 
+static int end(struct pj_socket *socket, const char *reason)
+{
+    snprintf(socket->reason, sizeof socket->reason, "%s", reason);
+    return -1;
+}
+
+static bool must_stop(struct pj_socket *socket)
+{
+    atomic_store(&socket->last_turn_ms, pj_clock_monotonic_ms());
+    return atomic_load(&socket->stop);
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+static int flush(struct pj_socket *socket)
+{
+    while (socket->out_length > 0) {
+        size_t sent = 0;
+        CURLcode code = curl_easy_send(socket->curl, socket->out, socket->out_length, &sent);
+        if (code == CURLE_AGAIN)
+            return 0;
+        if (code != CURLE_OK)
+            return end(socket, curl_easy_strerror(code));
+        socket->out_length -= sent;
+        memmove(socket->out, socket->out + sent, socket->out_length);
+    }
+    return 0;
+}
+
+static char *reserve_out(struct pj_socket *socket, size_t length)
+{
+    socket->out = realloc(socket->out, socket->out_length + length);
+    if (socket->out == NULL)
+        abort();
+    return socket->out + socket->out_length;
+}
+
+static int send_frame(struct pj_socket *socket, enum pj_websocket_opcode opcode, const char *data,
+                      size_t length)
+{
+    unsigned char mask[4];
+    if (RAND_bytes(mask, sizeof mask) != 1)
+        abort();
+    char *place = reserve_out(socket, length + PJ_WEBSOCKET_OVERHEAD);
+    socket->out_length += pj_websocket_write(place, opcode, data, length, mask);
+    return flush(socket);
+}
+
+/* The last word; whether it arrives does not matter. */
+static void send_close(struct pj_socket *socket, int code)
+{
+    char data[2] = {(char)(code >> 8), (char)code};
+    (void)send_frame(socket, PJ_WEBSOCKET_CLOSE, data,
+                     code != PJ_WEBSOCKET_NO_CODE ? sizeof data : 0);
+}
+
+static int subscribe(struct pj_socket *socket)
+{
+    json_t *object =
+        json_pack("{s:s, s:s}", "type", "subscribe", "cursor", socket->stream.subscribe_from);
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    if (text == NULL)
+        abort();
+    int status = send_frame(socket, PJ_WEBSOCKET_TEXT, text, strlen(text));
+    free(text);
+    return status;
+}
+
 /* --- messages -------------------------------------------------------------------------------- */
-
-static void add_bytes(struct pj_socket *socket, const char *bytes, size_t count)
-{
-    size_t limit = (size_t)socket->settings->frame_size_limit;
-    socket->whole += count;
-    if (socket->length + count > limit)
-        count = limit - socket->length;
-    if (socket->length + count > socket->capacity) {
-        socket->capacity = (socket->length + count) * 2;
-        socket->message = realloc(socket->message, socket->capacity);
-        if (socket->message == NULL)
-            abort();
-    }
-    memcpy(socket->message + socket->length, bytes, count);
-    socket->length += count;
-}
-
-static void forget_message(struct pj_socket *socket)
-{
-    socket->length = 0;
-    socket->whole = 0;
-    if (socket->capacity > READ_BYTES) { /* one large frame is no reason to keep its memory */
-        free(socket->message);
-        socket->message = NULL;
-        socket->capacity = 0;
-    }
-}
 
 /* -1: this connection is to end. */
 static int obey(struct pj_socket *socket, enum pj_stream_action action)
 {
     if (action == PJ_STREAM_RECONNECT) {
         socket->reconnect_ms = 0;
-        return -1;
+        return end(socket, "it is to replay from another place");
     }
-    if (action == PJ_STREAM_SUBSCRIBE) {
-        socket->must_subscribe = true;
-        lws_callback_on_writable(socket->wsi);
-    }
-    return 0;
+    return action == PJ_STREAM_SUBSCRIBE ? subscribe(socket) : 0;
 }
 
 static void pause_reading(struct pj_socket *socket)
@@ -98,9 +149,6 @@ static void pause_reading(struct pj_socket *socket)
     socket->is_paused = true;
     pj_metric_add(socket->metrics->pauses, 1);
     pj_metric_set(socket->metrics->paused, 1);
-    lws_rx_flow_control(socket->wsi, 0);
-    if (!pj_buffer_is_full(socket->stream.buffer)) /* it was published in between */
-        lws_cancel_service(socket->context);
 }
 
 static void go_on_reading(struct pj_socket *socket)
@@ -113,23 +161,15 @@ static void go_on_reading(struct pj_socket *socket)
     if (socket->paused_told)
         pj_log(PJ_INFO, "the socket is read again");
     socket->paused_told = false;
-    if (socket->wsi != NULL)
-        lws_rx_flow_control(socket->wsi, 1 | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
 }
 
-static int on_receive(struct pj_socket *socket, const char *bytes, size_t count)
+static int take_message(struct pj_socket *socket, const struct pj_websocket_event *event)
 {
-    socket->heard_ms = pj_clock_monotonic_ms();
-    socket->pinged_ms = 0;
-    add_bytes(socket, bytes, count);
-    if (!lws_is_final_fragment(socket->wsi))
-        return 0;
-    size_t length = socket->length;
-    if (socket->whole > length && length > KEPT_OF_TOO_LONG)
+    size_t length = event->length;
+    if (event->whole > length && length > KEPT_OF_TOO_LONG)
         length = KEPT_OF_TOO_LONG;
     enum pj_stream_action action =
-        pj_stream_message(&socket->stream, socket->message, length, socket->whole);
-    forget_message(socket);
+        pj_stream_message(&socket->stream, event->data, length, event->whole);
     if (socket->stream.is_subscribed && !atomic_load(&socket->is_subscribed)) {
         socket->reconnect_ms = RECONNECT_FIRST_MS;
         atomic_store(&socket->is_subscribed, true);
@@ -139,191 +179,269 @@ static int on_receive(struct pj_socket *socket, const char *bytes, size_t count)
     return obey(socket, action);
 }
 
-static int send_text(struct pj_socket *socket, const char *text)
+static int take_event(struct pj_socket *socket, const struct pj_websocket_event *event)
 {
-    size_t length = strlen(text);
-    unsigned char *buffer = malloc(LWS_PRE + length);
-    if (buffer == NULL)
-        abort();
-    memcpy(buffer + LWS_PRE, text, length);
-    int written = lws_write(socket->wsi, buffer + LWS_PRE, length, LWS_WRITE_TEXT);
-    free(buffer);
-    return written < (int)length ? -1 : 0;
+    switch (event->kind) {
+    case PJ_WEBSOCKET_MORE:
+    case PJ_WEBSOCKET_PONGED:
+        return 0;
+    case PJ_WEBSOCKET_MESSAGE:
+        return take_message(socket, event);
+    case PJ_WEBSOCKET_PINGED:
+        if (socket->out_length >= UNSENT_MOST)
+            return 0; /* it does not read the answers */
+        return send_frame(socket, PJ_WEBSOCKET_PONG, event->data, event->length);
+    case PJ_WEBSOCKET_CLOSED:
+        send_close(socket, event->code);
+        if (event->code == PJ_WEBSOCKET_NO_CODE)
+            return end(socket, "it closed the connection without saying why");
+        snprintf(socket->reason, sizeof socket->reason, "it closed the connection with code %d%s%s",
+                 event->code, event->length > 0 ? ": " : "", event->data);
+        return -1;
+    case PJ_WEBSOCKET_BROKEN:
+        send_close(socket, event->code);
+        snprintf(socket->reason, sizeof socket->reason,
+                 "it breaks the WebSocket protocol (closed with code %d): %s", event->code,
+                 event->data);
+        return -1;
+    }
+    return 0;
 }
 
-/* One message a turn: that is the contract of LWS_CALLBACK_CLIENT_WRITEABLE. */
-static int on_writable(struct pj_socket *socket)
+/* Takes what has been read, until the buffer is full. */
+static int take_bytes(struct pj_socket *socket)
 {
-    int status = 0;
-    if (socket->must_subscribe) {
-        json_t *object =
-            json_pack("{s:s, s:s}", "type", "subscribe", "cursor", socket->stream.subscribe_from);
-        char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-        json_decref(object);
-        if (text == NULL)
-            abort();
-        socket->must_subscribe = false;
-        status = send_text(socket, text);
-        free(text);
-    } else if (socket->must_ping) {
-        socket->must_ping = false;
-        status = send_text(socket, "{\"type\":\"ping\"}");
+    while (!socket->is_paused && socket->in_start < socket->in_end) {
+        const char *bytes = socket->in + socket->in_start;
+        size_t count = socket->in_end - socket->in_start;
+        struct pj_websocket_event event = pj_websocket_read(&socket->reader, &bytes, &count);
+        socket->in_start = socket->in_end - count;
+        if (take_event(socket, &event) != 0)
+            return -1;
     }
-    if (status == 0 && socket->must_ping)
-        lws_callback_on_writable(socket->wsi);
-    return status;
+    return 0;
+}
+
+/* 1: there is nothing more for now. */
+static int receive(struct pj_socket *socket)
+{
+    size_t count = 0;
+    CURLcode code = curl_easy_recv(socket->curl, socket->in, READ_BYTES, &count);
+    if (code == CURLE_AGAIN)
+        return 1;
+    if (code != CURLE_OK)
+        return end(socket, curl_easy_strerror(code));
+    if (count == 0)
+        return end(socket, "the connection was closed");
+    socket->in_start = 0;
+    socket->in_end = count;
+    socket->heard_ms = pj_clock_monotonic_ms();
+    socket->pinged_ms = 0;
+    return 0;
+}
+
+/* 1: more may be there, 0: there is not. */
+static int read_some(struct pj_socket *socket)
+{
+    for (int i = 0; i < READS_A_TURN; i++) {
+        if (take_bytes(socket) != 0)
+            return -1;
+        if (socket->is_paused)
+            return 0;
+        int status = receive(socket);
+        if (status != 0)
+            return status < 0 ? -1 : 0;
+    }
+    return 1;
 }
 
 /* --- the connection -------------------------------------------------------------------------- */
 
-static void on_connect_timer(lws_sorted_usec_list_t *timer);
-
-static void schedule_connect(struct pj_socket *socket)
+/* Waits for the socket (events 0: not) or for who wakes us. */
+static void wait_for(struct pj_socket *socket, short events, int64_t timeout_ms)
 {
-    int64_t wait = socket->reconnect_ms;
-    if (wait > 0) /* between half of it and all of it, so that bridges do not come all at once */
-        wait = wait / 2 + random() % (wait / 2 + 1);
-    int64_t next = socket->reconnect_ms > 0 ? socket->reconnect_ms * 2 : RECONNECT_FIRST_MS;
-    socket->reconnect_ms =
-        next < socket->settings->reconnect_most_ms ? next : socket->settings->reconnect_most_ms;
-    lws_sul_schedule(socket->context, 0, &socket->connect_timer, on_connect_timer,
-                     wait * LWS_US_PER_MS + 1);
+    struct pollfd fds[] = {{.fd = socket->wake, .events = POLLIN},
+                           {.fd = socket->fd, .events = events}};
+    uint64_t ignored;
+    if (poll(fds, events != 0 ? 2 : 1, (int)timeout_ms) > 0 && fds[0].revents != 0 &&
+        read(socket->wake, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
+        abort();
 }
 
-static void on_lost(struct pj_socket *socket, const char *reason)
+static int tick(struct pj_socket *socket)
 {
-    socket->wsi = NULL;
-    socket->is_up = false;
-    socket->is_paused = false;
-    socket->must_subscribe = false;
-    socket->must_ping = false;
-    socket->lost_told = true;
-    pj_metric_set(socket->metrics->connected, 0);
-    pj_metric_set(socket->metrics->paused, 0);
-    atomic_store(&socket->is_subscribed, false);
-    forget_message(socket);
-    if (atomic_load(&socket->stop))
-        return;
-    pj_log(PJ_WARN, "not connected to the service", pj_f_str("url", socket->shown),
-           pj_f_str("reason", reason), pj_f_int("next_try_within_ms", socket->reconnect_ms));
-    /* A buffer that is full would only be made fuller by a replay. */
-    if (!pj_buffer_is_full(socket->stream.buffer))
-        schedule_connect(socket);
-}
-
-static void on_connect_timer(lws_sorted_usec_list_t *timer)
-{
-    struct pj_socket *socket = lws_container_of(timer, struct pj_socket, connect_timer);
-    struct lws_client_connect_info info = {
-        .context = socket->context,
-        .address = socket->host,
-        .port = socket->port,
-        .path = socket->path,
-        .host = socket->host,
-        .origin = socket->host,
-        .ssl_connection = socket->is_secure ? LCCSCF_USE_SSL : 0,
-        .local_protocol_name = "telemetry",
-        .alpn = "http/1.1",
-        .pwsi = &socket->wsi,
-    };
-    pj_metric_add(socket->metrics->connections, 1);
-    socket->lost_told = false;
-    /* On failure CLIENT_CONNECTION_ERROR may have been told already, or not. */
-    if (lws_client_connect_via_info(&info) == NULL && socket->wsi == NULL && !socket->lost_told)
-        on_lost(socket, "its address cannot be found, or not be connected to: look at "
-                        "PROJECTIONIST_TELEMETRY_URL");
-}
-
-static void on_refused(struct pj_socket *socket, struct lws *wsi, const char *reason)
-{
-    unsigned code = lws_http_client_http_response(wsi);
-    if (code == 401 || code == 403)
-        reason = "it refuses our token: look at PROJECTIONIST_TELEMETRY_TOKEN_FILE";
-    else if (code == 404)
-        reason = "it has no such path: look at PROJECTIONIST_TELEMETRY_URL";
-    on_lost(socket, reason != NULL ? reason : "it does not answer");
-}
-
-static void on_tick(lws_sorted_usec_list_t *timer)
-{
-    struct pj_socket *socket = lws_container_of(timer, struct pj_socket, tick_timer);
     int64_t now = pj_clock_monotonic_ms();
-    atomic_store(&socket->last_turn_ms, now);
-    lws_sul_schedule(socket->context, 0, timer, on_tick, TICK_MS * LWS_US_PER_MS);
-    if (socket->is_paused && !socket->paused_told) {
+    if (socket->is_paused && !socket->paused_told && now - socket->heard_ms >= TICK_MS) {
         socket->paused_told = true;
         pj_log(PJ_WARN, "the buffer is full, the socket is not read until half of it is published");
     }
     /* Who does not read hears nothing, also of a service that is well. */
-    if (!socket->is_up || socket->is_paused)
-        return;
-    if (now - socket->connected_ms >= GREETING_MS)
-        (void)obey(socket, pj_stream_not_greeted(&socket->stream));
-    if (socket->pinged_ms != 0 && now - socket->pinged_ms >= socket->settings->ping_ms) {
-        pj_log(PJ_WARN, "the service does not answer a ping");
-        lws_set_timeout(socket->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
-    } else if (socket->pinged_ms == 0 && now - socket->heard_ms >= socket->settings->ping_ms) {
-        socket->pinged_ms = now;
-        socket->must_ping = true;
-        lws_callback_on_writable(socket->wsi);
-    }
-}
-
-static int add_token(struct pj_socket *socket, struct lws *wsi, unsigned char **place,
-                     unsigned char *end)
-{
-    char value[4096];
-    const char *token = socket->settings->token;
-    if (token == NULL)
+    if (socket->is_paused)
         return 0;
-    int length = snprintf(value, sizeof value, "Bearer %s", token);
-    if (length >= (int)sizeof value)
+    if (now - socket->connected_ms >= GREETING_MS &&
+        obey(socket, pj_stream_not_greeted(&socket->stream)) != 0)
         return -1;
-    return lws_add_http_header_by_token(wsi, WSI_TOKEN_HTTP_AUTHORIZATION,
-                                        (const unsigned char *)value, length, place, end);
+    if (socket->pinged_ms != 0 && now - socket->pinged_ms >= socket->settings->ping_ms)
+        return end(socket, "the service does not answer a ping");
+    if (socket->pinged_ms == 0 && now - socket->heard_ms >= socket->settings->ping_ms) {
+        static const char ping[] = "{\"type\":\"ping\"}";
+        socket->pinged_ms = now;
+        return send_frame(socket, PJ_WEBSOCKET_TEXT, ping, sizeof ping - 1);
+    }
+    return 0;
 }
 
-static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
-                    size_t length)
+/* Until the connection ends, or a stop. */
+static void follow(struct pj_socket *socket)
 {
-    struct pj_socket *socket = lws_context_user(lws_get_context(wsi));
-    (void)user;
-    switch (reason) {
-    case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
-        return add_token(socket, wsi, in, *(unsigned char **)in + length);
-    case LWS_CALLBACK_CLIENT_ESTABLISHED:
-        socket->wsi = wsi;
-        socket->is_up = true;
-        socket->connected_ms = socket->heard_ms = pj_clock_monotonic_ms();
-        socket->pinged_ms = 0;
-        pj_stream_connected(&socket->stream);
-        return 0;
-    case LWS_CALLBACK_CLIENT_RECEIVE:
-        return on_receive(socket, in, length);
-    case LWS_CALLBACK_CLIENT_WRITEABLE:
-        return on_writable(socket);
-    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-        on_refused(socket, wsi, in);
-        return 0;
-    case LWS_CALLBACK_CLIENT_CLOSED:
-        on_lost(socket, "the connection was closed");
-        return 0;
-    case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
+    int more = 0;
+    while (!must_stop(socket)) {
+        short events = 0;
+        events |= socket->is_paused ? 0 : POLLIN;
+        events |= socket->out_length > 0 ? POLLOUT : 0;
+        wait_for(socket, events, more > 0 ? 0 : TICK_MS);
         go_on_reading(socket);
-        /* It was lost while the buffer was full. */
-        if (socket->wsi == NULL && lws_dll2_is_detached(&socket->connect_timer.list) &&
-            !atomic_load(&socket->stop) && !pj_buffer_is_full(socket->stream.buffer))
-            schedule_connect(socket);
-        return 0;
-    default:
-        return 0;
+        if (flush(socket) != 0 || tick(socket) != 0)
+            return;
+        more = socket->is_paused ? 0 : read_some(socket);
+        if (more < 0)
+            return;
+    }
+    send_close(socket, PJ_WEBSOCKET_GOING_AWAY);
+}
+
+/* The answer to our request; what follows it is left in `in`. */
+static int shake_hands(struct pj_socket *socket)
+{
+    char key[PJ_HANDSHAKE_KEY_SIZE];
+    struct pj_handshake_answer answer = {.end = PJ_HANDSHAKE_MORE};
+    pj_handshake_key(key);
+    char *request = pj_handshake_request(&socket->address, key, socket->settings->token);
+    size_t length = strlen(request);
+    memcpy(reserve_out(socket, length), request, length);
+    socket->out_length = length;
+    free(request);
+    int64_t deadline = pj_clock_monotonic_ms() + HANDSHAKE_MS;
+    socket->in_end = 0;
+    while (answer.end == PJ_HANDSHAKE_MORE) {
+        size_t count = 0;
+        if (must_stop(socket))
+            return end(socket, "stopped");
+        if (flush(socket) != 0)
+            return -1;
+        CURLcode code = curl_easy_recv(socket->curl, socket->in + socket->in_end,
+                                       READ_BYTES - socket->in_end, &count);
+        if (code != CURLE_OK && code != CURLE_AGAIN)
+            return end(socket, curl_easy_strerror(code));
+        socket->in_end += count;
+        int64_t left = deadline - pj_clock_monotonic_ms();
+        bool is_all = (code == CURLE_OK && count == 0) || socket->in_end == READ_BYTES || left <= 0;
+        pj_handshake_read(&answer, socket->in, socket->in_end, is_all, key);
+        if (answer.end != PJ_HANDSHAKE_MORE)
+            break;
+        if (is_all)
+            return end(socket, "it does not answer our request");
+        if (answer.used > 0 && deadline > pj_clock_monotonic_ms() + BODY_MS)
+            deadline = pj_clock_monotonic_ms() + BODY_MS;
+        if (code == CURLE_AGAIN)
+            wait_for(socket, socket->out_length > 0 ? POLLIN | POLLOUT : POLLIN,
+                     left < TICK_MS / 5 ? left : TICK_MS / 5);
+    }
+    socket->in_start = answer.used;
+    return answer.end == PJ_HANDSHAKE_OPEN ? 0 : end(socket, answer.reason);
+}
+
+static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a, (void)b, (void)c, (void)d;
+    return must_stop(context);
+}
+
+static int fail_connect(struct pj_socket *socket, CURLcode code, const char *message)
+{
+    const char *before = "", *after = "";
+    if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY) {
+        before = "its address cannot be found: look at PROJECTIONIST_TELEMETRY_URL; ";
+    } else if (code == CURLE_PEER_FAILED_VERIFICATION) {
+        before = "its certificate is not trusted: ";
+        if (strstr(message, "issuer") != NULL || strstr(message, "self") != NULL)
+            after = "; PROJECTIONIST_TELEMETRY_CA_FILE names the file of its authority";
+    }
+    snprintf(socket->reason, sizeof socket->reason, "%s%s%s", before,
+             *message != '\0' ? message : curl_easy_strerror(code), after);
+    return -1;
+}
+
+/* TCP and TLS. */
+static int connect_to(struct pj_socket *socket)
+{
+    char message[CURL_ERROR_SIZE] = "";
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    CURL *curl = socket->curl = curl_easy_init();
+    if (curl == NULL)
+        abort();
+    curl_easy_setopt(curl, CURLOPT_URL, socket->address.connect);
+    curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not that of the environment */
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, socket);
+    if (socket->settings->ca_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, socket->settings->ca_file);
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
+    if (code != CURLE_OK)
+        return fail_connect(socket, code, message);
+    if (curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd == CURL_SOCKET_BAD)
+        return end(socket, "the connection was closed");
+    socket->fd = fd;
+    return 0;
+}
+
+static void run_connection(struct pj_socket *socket)
+{
+    pj_metric_add(socket->metrics->connections, 1);
+    socket->out_length = 0;
+    socket->in_start = socket->in_end = 0;
+    socket->pinged_ms = 0;
+    if (connect_to(socket) == 0 && shake_hands(socket) == 0) {
+        socket->connected_ms = socket->heard_ms = pj_clock_monotonic_ms();
+        pj_stream_connected(&socket->stream);
+        if (take_bytes(socket) == 0)
+            follow(socket);
+    }
+    curl_easy_cleanup(socket->curl);
+    socket->curl = NULL;
+    socket->is_paused = false;
+    pj_websocket_reset(&socket->reader);
+    pj_metric_set(socket->metrics->connected, 0);
+    pj_metric_set(socket->metrics->paused, 0);
+    atomic_store(&socket->is_subscribed, false);
+}
+
+/* Between half of the wait and all of it, so that bridges do not come all at once. A buffer that is
+ * full would only be made fuller by a replay. */
+static void wait_to_connect(struct pj_socket *socket)
+{
+    int64_t wait = socket->reconnect_ms;
+    int64_t next = wait > 0 ? wait * 2 : RECONNECT_FIRST_MS;
+    int64_t most = socket->settings->reconnect_most_ms;
+    if (wait > 0)
+        wait = wait / 2 + random() % (wait / 2 + 1);
+    socket->reconnect_ms = next < most ? next : most;
+    int64_t until = pj_clock_monotonic_ms() + wait;
+    while (!must_stop(socket)) {
+        int64_t left = until - pj_clock_monotonic_ms();
+        if (left <= 0 && !pj_buffer_is_full(socket->stream.buffer))
+            return;
+        wait_for(socket, 0, left > 0 && left < TICK_MS ? left : TICK_MS);
     }
 }
-
-static const struct lws_protocols protocols[] = {
-    {.name = "telemetry", .callback = on_event, .rx_buffer_size = READ_BYTES},
-    {0},
-};
 
 /* --- the thread ------------------------------------------------------------------------------ */
 
@@ -331,45 +449,27 @@ static void *run(void *argument)
 {
     struct pj_socket *socket = argument;
     socket->reconnect_ms = 0;
-    schedule_connect(socket);
-    on_tick(&socket->tick_timer);
-    while (!atomic_load(&socket->stop) && lws_service(socket->context, 0) >= 0) {
+    wait_to_connect(socket);
+    while (!must_stop(socket)) {
+        run_connection(socket);
+        if (must_stop(socket))
+            break;
+        pj_log(PJ_WARN, "not connected to the service", pj_f_str("url", socket->address.shown),
+               pj_f_str("reason", socket->reason),
+               pj_f_int("next_try_within_ms", socket->reconnect_ms));
+        wait_to_connect(socket);
     }
-    lws_sul_cancel(&socket->connect_timer);
-    lws_sul_cancel(&socket->tick_timer);
     return NULL;
 }
 
-static void on_lws_log(int level, const char *line)
+static void wake(struct pj_socket *socket)
 {
-    pj_log(level == LLL_ERR ? PJ_INFO : PJ_DEBUG, "libwebsockets", pj_f_str("text", line));
+    static const uint64_t one = 1;
+    if (write(socket->wake, &one, sizeof one) < 0 && errno != EAGAIN)
+        abort();
 }
 
 /* --- opening and closing --------------------------------------------------------------------- */
-
-static int parse_url(struct pj_socket *socket, struct pj_error *error)
-{
-    const char *url = socket->settings->telemetry_url;
-    const char *scheme, *path;
-    bool is_plain = strncmp(url, "ws://", 5) == 0;
-    socket->is_secure = strncmp(url, "wss://", 6) == 0;
-    if (strchr(url, '@') != NULL)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the URL of the telemetry must not hold a name or password; "
-                              "PROJECTIONIST_TELEMETRY_TOKEN_FILE names the file of a token");
-    socket->url = strdup(url);
-    if (socket->url == NULL || !(is_plain || socket->is_secure) ||
-        lws_parse_uri(socket->url, &scheme, &socket->host, &socket->port, &path) != 0 ||
-        *socket->host == '\0' || socket->port <= 0 || socket->port > 65535)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "'%s' is no URL of the telemetry, such as "
-                              "ws://127.0.0.1:7071/v1/stream or wss://HOST/v1/stream",
-                              url);
-    socket->shown = strndup(url, strcspn(url, "?#"));
-    if (socket->shown == NULL || asprintf(&socket->path, "/%s", path) < 0)
-        abort();
-    return 0;
-}
 
 int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *settings,
                    const struct pj_bridge_metrics *metrics, struct pj_error *error)
@@ -379,7 +479,8 @@ int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *sett
         abort();
     socket->settings = settings;
     socket->metrics = metrics;
-    if (parse_url(socket, error) != 0) {
+    socket->wake = -1;
+    if (pj_address_parse(&socket->address, settings->telemetry_url, error) != 0) {
         pj_socket_close(socket);
         return -1;
     }
@@ -390,21 +491,16 @@ int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *sett
 int pj_socket_start(struct pj_socket *socket, const struct pj_position *position,
                     struct pj_buffer *buffer, struct pj_error *error)
 {
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN,
-        .protocols = protocols,
-        .user = socket,
-        .fd_limit_per_thread = 32,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
-        .client_ssl_ca_filepath = socket->settings->ca_file,
-    };
     sigset_t all, before;
-    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
-    socket->context = lws_create_context(&info);
-    if (socket->context == NULL)
-        return pj_error_set(error, PJ_FATAL, "libwebsockets cannot start%s%s",
-                            socket->settings->ca_file != NULL ? ", maybe because of " : "",
-                            socket->settings->ca_file != NULL ? socket->settings->ca_file : "");
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return pj_error_set(error, PJ_FATAL, "libcurl does not start");
+    socket->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (socket->wake < 0)
+        return pj_error_set(error, PJ_FATAL, "cannot make an eventfd: %s", strerror(errno));
+    socket->in = malloc(READ_BYTES);
+    if (socket->in == NULL)
+        abort();
+    socket->reader.limit = (size_t)socket->settings->frame_size_limit;
     socket->stream.settings = socket->settings;
     socket->stream.metrics = socket->metrics;
     socket->stream.buffer = buffer;
@@ -422,7 +518,7 @@ void pj_socket_stop(struct pj_socket *socket)
     if (!socket->has_thread)
         return;
     atomic_store(&socket->stop, true);
-    lws_cancel_service(socket->context);
+    wake(socket);
     pthread_join(socket->thread, NULL);
     socket->has_thread = false;
 }
@@ -432,21 +528,20 @@ void pj_socket_close(struct pj_socket *socket)
     if (socket == NULL)
         return;
     pj_socket_stop(socket);
-    if (socket->context != NULL) {
-        lws_context_destroy(socket->context); /* tells us of the connection's end */
+    if (socket->wake >= 0) {
+        close(socket->wake);
         pj_stream_free(&socket->stream);
     }
-    free(socket->message);
-    free(socket->path);
-    free(socket->url);
-    free(socket->shown);
+    free(socket->in);
+    free(socket->out);
+    pj_address_free(&socket->address);
     free(socket);
 }
 
 void pj_socket_resume(struct pj_socket *socket)
 {
     if (socket->has_thread)
-        lws_cancel_service(socket->context);
+        wake(socket);
 }
 
 bool pj_socket_is_subscribed(const struct pj_socket *socket)
