@@ -29,6 +29,7 @@ enum pj_exit {
     PJ_EXIT_FENCED = 5,          /* another process holds the same partitions for good */
     PJ_EXIT_DATABASE = 6,        /* tables missing or different, or a right is missing */
     PJ_EXIT_UNAVAILABLE = 7,     /* a one-shot command could not reach a server in time */
+    PJ_EXIT_DECLARATION = 8,     /* the projection's declaration or code is wrong: its author's */
 };
 
 struct pj_error {

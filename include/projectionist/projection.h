@@ -100,8 +100,9 @@ struct pj_fact_kind {
     size_t value_count;
 };
 
-/* The last two members of a const struct pj_fact_kind. A value does not know its type: who fills an
- * array of values must keep to this order and number, which no compiler checks. */
+/* The last two members of a static const struct pj_fact_kind. Who fills an array of values must
+ * keep to this order and number: a value of another type is found when it is kept, too few are not.
+ */
 #define PJ_FACT_VALUES(...)                                                                        \
     (const enum pj_type[]){__VA_ARGS__},                                                           \
         sizeof((enum pj_type[]){__VA_ARGS__}) / sizeof(enum pj_type)
@@ -172,11 +173,13 @@ struct pj_parent {
     const char *release;
 };
 
+enum { PJ_TABLES_MOST = 64, PJ_COLUMNS_MOST = 64 };
+
 struct pj_table {
     const char *name;
     const char *schema; /* NULL: found by the connection's search_path */
     enum pj_table_kind kind;
-    const struct pj_column *columns; /* at most 64 */
+    const struct pj_column *columns; /* at most PJ_COLUMNS_MOST */
     size_t column_count;
     /*
      * Not NULL: this is not a table of its own but some columns (marked `elsewhere` there) of that

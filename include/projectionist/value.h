@@ -25,8 +25,20 @@ enum pj_type {
     PJ_COUNTS, /* bigint[]: `text` is an array of int64_t, its length in bytes; for measures */
 };
 
+/* What the union of a value holds. The functions below say it, and so does what is decoded, so that
+ * a value of another type than its column or fact has is found. */
+enum pj_shape {
+    PJ_SHAPE_UNSAID, /* filled by hand: taken for what it is declared as */
+    PJ_SHAPE_BOOLEAN,
+    PJ_SHAPE_INTEGER,
+    PJ_SHAPE_REAL,
+    PJ_SHAPE_UUID,
+    PJ_SHAPE_TEXT,
+};
+
 struct pj_value {
-    bool present; /* false: SQL NULL, null in Avro, or a branch that was not taken */
+    bool present;  /* false: SQL NULL, null in Avro, or a branch that was not taken */
+    uint8_t shape; /* enum pj_shape */
     union {
         bool boolean;
         int64_t integer;
@@ -46,12 +58,18 @@ static inline struct pj_value pj_null(void)
 
 static inline struct pj_value pj_bool(bool value)
 {
-    return (struct pj_value){.present = true, .boolean = value};
+    return (struct pj_value){.present = true, .shape = PJ_SHAPE_BOOLEAN, .boolean = value};
 }
 
+/* Of a PJ_INT, too: one that does not fit 32 bits makes the record a dead letter. */
 static inline struct pj_value pj_bigint(int64_t value)
 {
-    return (struct pj_value){.present = true, .integer = value};
+    return (struct pj_value){.present = true, .shape = PJ_SHAPE_INTEGER, .integer = value};
+}
+
+static inline struct pj_value pj_double(double value)
+{
+    return (struct pj_value){.present = true, .shape = PJ_SHAPE_REAL, .real = value};
 }
 
 static inline struct pj_value pj_timestamp(int64_t microseconds)
@@ -59,17 +77,23 @@ static inline struct pj_value pj_timestamp(int64_t microseconds)
     return pj_bigint(microseconds);
 }
 
+/* Of a PJ_JSONB, PJ_NUMERIC, PJ_BYTEA or PJ_COUNTS, too. */
+static inline struct pj_value pj_text_of(const void *data, size_t length)
+{
+    struct pj_value value = {.present = true, .shape = PJ_SHAPE_TEXT};
+    value.text.data = (const char *)data;
+    value.text.length = length;
+    return value;
+}
+
 static inline struct pj_value pj_text(const char *text) /* NULL gives null */
 {
-    struct pj_value value = {.present = text != NULL};
-    value.text.data = text;
-    value.text.length = text != NULL ? strlen(text) : 0;
-    return value;
+    return text != NULL ? pj_text_of(text, strlen(text)) : pj_null();
 }
 
 static inline struct pj_value pj_uuid(const uint8_t uuid[16])
 {
-    struct pj_value value = {.present = true};
+    struct pj_value value = {.present = true, .shape = PJ_SHAPE_UUID};
     memcpy(value.uuid, uuid, 16);
     return value;
 }

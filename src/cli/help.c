@@ -10,7 +10,8 @@ static const char common_exit_status[] =
     "  1  the work could not be done\n"
     "  2  a flag, variable or line of the file is wrong; nothing was done\n"
     "  6  the database is not as it must be, or a right is missing\n"
-    "  7  a server could not be reached in time\n";
+    "  7  a server could not be reached in time\n"
+    "  8  the declaration or the code of a projection is wrong\n";
 
 static const char environment[] =
     "  Any option is also a variable: --postgres-dsn is PROJECTIONIST_POSTGRES_DSN;\n"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/projection_settings.h"
 
+#include "base/invariant.h"
 #include "engine/settings.h"
 #include "projections/registry.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum {
@@ -24,7 +24,7 @@ static size_t list_settings(const struct pj_setting *list[ALL_MOST])
                 i++;
             if (i < count)
                 continue;
-            assert(count < ALL_MOST);
+            PJ_CHECK(count < ALL_MOST, "the projections have more settings than room for them");
             list[count++] = setting;
         }
     }
@@ -41,7 +41,7 @@ const struct pj_option *pj_cli_options(const struct pj_command *command)
     for (; command->options[count].name != NULL; count++)
         options[count] = command->options[count];
     size_t own = list_settings(settings);
-    assert(count + own < OPTIONS_MOST);
+    PJ_CHECK(count + own < OPTIONS_MOST, "a command has more options than room for them");
     for (size_t i = 0; i < own; i++)
         options[count++] =
             pj_setting_option(settings[i], command->projection_settings + i * sizeof(int64_t));

@@ -1,26 +1,171 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/declaration.h"
+#include "engine/declaration_internal.h"
+
+#include "engine/decode.h"
+#include "engine/fit.h"
+#include "engine/settings.h"
 
 #include <string.h>
 
-enum { COLUMNS_MOST = 64, TABLES_MOST = 64, SOURCES_MOST = 64, NAME_MOST = 63 };
+enum { SOURCES_MOST = 64, TOPIC_MOST = 249, FACTS_MOST = 65535, PATH_MOST = 511 };
 
 static const char lower[] = "abcdefghijklmnopqrstuvwxyz";
+static const char lower_digits_dash[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+static const char lower_digits_underscore[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+static const char topic_characters[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
-/* --- sources and entities -------------------------------------------------------------------- */
-
-static int check_source(const struct pj_source *source, struct pj_error *error)
+static bool is_word(const char *name, const char *characters)
 {
-    if (source->topic == NULL || source->observe == NULL)
-        return pj_error_set(error, PJ_FATAL, "the source of %s lacks its %s",
-                            source->topic != NULL ? source->topic : "the projection",
-                            source->topic != NULL ? "observe function" : "topic");
+    return name != NULL && strspn(name, lower) > 0 && name[strspn(name, characters)] == '\0';
+}
+
+/* --- sources --------------------------------------------------------------------------------- */
+
+static int check_field(const struct pj_source *source, size_t index, struct pj_error *error)
+{
+    const struct pj_field *field = &source->fields[index];
+    if (field->path == NULL || *field->path == '\0')
+        return PJ_WRONG(error,
+                        "field %zu of the source %s lacks its path; are there fewer than its "
+                        "field_count?",
+                        index, source->topic);
+    if (strlen(field->path) > PATH_MOST)
+        return PJ_WRONG(error, "the path of field %zu of the source %s is longer than %d bytes",
+                        index, source->topic, PATH_MOST);
+    if (!pj_type_exists(field->type) || field->type == PJ_COUNTS)
+        return PJ_WRONG(error,
+                        "the field %s of the source %s is of %s, which no field can be; see enum "
+                        "pj_type",
+                        field->path, source->topic, pj_type_name(field->type));
+    if (field->most_chars != 0 && field->type != PJ_TEXT)
+        return PJ_WRONG(error,
+                        "the field %s of the source %s has most_chars, which only a PJ_TEXT has, "
+                        "and is a %s",
+                        field->path, source->topic, pj_type_name(field->type));
+    return 0;
+}
+
+/* Its fields against its own schema. */
+static int check_schema(const struct pj_source *source, struct pj_error *error)
+{
+    struct pj_decoder *decoder;
+    struct pj_error cause;
+    if (pj_decoder_new(&decoder, source, &cause) != 0)
+        return PJ_WRONG(error, "the source %s: %s", source->topic, cause.message);
+    pj_decoder_free(decoder);
+    return 0;
+}
+
+static int check_topic(const struct pj_projection *projection, size_t index, struct pj_error *error)
+{
+    const char *topic = projection->sources[index].topic;
+    if (topic == NULL)
+        return PJ_WRONG(error,
+                        "the source of the projection lacks its topic (source %zu of %s); are "
+                        "there fewer than its source_count?",
+                        index, projection->name);
+    if (*topic == '\0' || strlen(topic) > TOPIC_MOST || topic[strspn(topic, topic_characters)] ||
+        strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0)
+        return PJ_WRONG(error,
+                        "no topic of Kafka's can have the name \"%.300s\": 1 to %d letters, "
+                        "digits, dots, dashes and underscores",
+                        topic, TOPIC_MOST);
+    for (size_t s = 0; s < index; s++) {
+        if (strcmp(projection->sources[s].topic, topic) == 0)
+            return PJ_WRONG(error,
+                            "two sources of %s are of the topic %s; make them one, whose observe "
+                            "tells its records apart",
+                            projection->name, topic);
+    }
+    return 0;
+}
+
+static int check_source(const struct pj_projection *projection, size_t index,
+                        struct pj_error *error)
+{
+    const struct pj_source *source = &projection->sources[index];
+    if (check_topic(projection, index, error) != 0)
+        return -1;
+    if (source->observe == NULL)
+        return PJ_WRONG(error, "the source of %s lacks its observe function", source->topic);
+    if (source->schema == NULL)
+        return PJ_WRONG(error,
+                        "the source of %s lacks its schema: the text of an Avro schema, such as "
+                        "pj_schema_<topic> of schemas.h",
+                        source->topic);
+    if (source->fields == NULL && source->field_count > 0)
+        return PJ_WRONG(error, "the source of %s lacks its fields, and its field_count is %zu",
+                        source->topic, source->field_count);
+    for (size_t f = 0; f < source->field_count; f++) {
+        if (check_field(source, f, error) != 0)
+            return -1;
+    }
     if (source->event_time != 0 && (source->event_time >= source->field_count ||
                                     source->fields[source->event_time].type != PJ_TIMESTAMPTZ))
-        return pj_error_set(error, PJ_FATAL,
-                            "the event_time of the source %s is no field of it that is a "
-                            "PJ_TIMESTAMPTZ; 0 means that it has none",
-                            source->topic);
+        return PJ_WRONG(error,
+                        "the event_time of the source %s is no field of it that is a "
+                        "PJ_TIMESTAMPTZ; 0 means that it has none",
+                        source->topic);
+    return check_schema(source, error);
+}
+
+/* --- entity kinds ---------------------------------------------------------------------------- */
+
+static int check_fact(const struct pj_entity_kind *entity, size_t index, struct pj_error *error)
+{
+    const struct pj_fact_kind *fact = &entity->facts[index];
+    if (fact->name == NULL || *fact->name == '\0')
+        return PJ_WRONG(error,
+                        "fact kind %zu of the entity kind %s is not declared: it has no name",
+                        index, entity->name);
+    for (size_t f = 0; f < index; f++) {
+        if (strcmp(entity->facts[f].name, fact->name) == 0)
+            return PJ_WRONG(error,
+                            "two fact kinds of the entity kind %s have the name %s; rename one",
+                            entity->name, fact->name);
+    }
+    if (fact->keep != PJ_GREATEST && fact->keep != PJ_LEAST)
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" of %s keeps by the rule %d, which there is not; use "
+                        "PJ_GREATEST or PJ_LEAST",
+                        fact->name, entity->name, (int)fact->keep);
+    if (fact->value_count > PJ_FACT_VALUES_MOST)
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" has %zu values, and %d is the most: divide it in two",
+                        fact->name, fact->value_count, PJ_FACT_VALUES_MOST);
+    if (fact->value_count > 0 && fact->types == NULL)
+        return PJ_WRONG(error, "the fact kind \"%s\" of %s lacks the types of its %zu values",
+                        fact->name, entity->name, fact->value_count);
+    for (size_t v = 0; v < fact->value_count; v++) {
+        if (!pj_type_exists(fact->types[v]))
+            return PJ_WRONG(error,
+                            "value %zu of the fact kind \"%s\" of %s is of a type that there is "
+                            "not; see enum pj_type",
+                            v, fact->name, entity->name);
+    }
+    return 0;
+}
+
+static int check_entity_name(const struct pj_projection *projection, size_t index,
+                             struct pj_error *error)
+{
+    const struct pj_entity_kind *entity = &projection->entities[index];
+    if (!is_word(entity->name, lower_digits_underscore))
+        return PJ_WRONG(error,
+                        "the name of entity kind %zu of %s is \"%.100s\", and must be of small "
+                        "letters, digits and underscores",
+                        index, projection->name, entity->name);
+    if (strlen("state__") + strlen(projection->name) + strlen(entity->name) > PJ_SQL_NAME_MOST)
+        return PJ_WRONG(error,
+                        "state_%s_%s is longer than the %d bytes that the name of a table can "
+                        "have; shorten one of the two",
+                        projection->name, entity->name, PJ_SQL_NAME_MOST);
+    for (size_t e = 0; e < index; e++) {
+        if (strcmp(projection->entities[e].name, entity->name) == 0)
+            return PJ_WRONG(error, "two entity kinds of %s have the name %s; rename one",
+                            projection->name, entity->name);
+    }
     return 0;
 }
 
@@ -29,183 +174,128 @@ static int check_entity(const struct pj_projection *projection, size_t index,
 {
     const struct pj_entity_kind *entity = &projection->entities[index];
     if (entity->name == NULL || entity->derive == NULL)
-        return pj_error_set(error, PJ_FATAL,
-                            "entity kind %zu of %s lacks its %s; are there fewer than its "
-                            "entity_count?",
-                            index, projection->name, entity->name == NULL ? "name" : "derive");
-    if (strlen("state__") + strlen(projection->name) + strlen(entity->name) > NAME_MOST)
-        return pj_error_set(error, PJ_FATAL,
-                            "state_%s_%s is longer than the %d bytes that the name of a table "
-                            "can have; shorten one of the two",
-                            projection->name, entity->name, NAME_MOST);
-    for (size_t e = 0; e < index; e++) {
-        if (strcmp(projection->entities[e].name, entity->name) == 0)
-            return pj_error_set(error, PJ_FATAL, "two entity kinds of %s have the name %s",
-                                projection->name, entity->name);
-    }
+        return PJ_WRONG(error,
+                        "entity kind %zu of %s lacks its %s; are there fewer than its "
+                        "entity_count?",
+                        index, projection->name, entity->name == NULL ? "name" : "derive");
+    if (check_entity_name(projection, index, error) != 0)
+        return -1;
+    if (entity->facts == NULL || entity->fact_count == 0 || entity->fact_count > FACTS_MOST)
+        return PJ_WRONG(error,
+                        "the entity kind %s of %s has %zu fact kinds, and must have 1 to %d: there "
+                        "is no entity without a fact",
+                        entity->name, projection->name,
+                        entity->facts == NULL ? 0 : entity->fact_count, FACTS_MOST);
     for (size_t f = 0; f < entity->fact_count; f++) {
-        const struct pj_fact_kind *fact = &entity->facts[f];
-        if (fact->name == NULL)
-            return pj_error_set(error, PJ_FATAL,
-                                "fact kind %zu of the entity kind %s is not declared", f,
-                                entity->name);
-        if (fact->value_count > PJ_FACT_VALUES_MOST)
-            return pj_error_set(error, PJ_FATAL,
-                                "the fact kind \"%s\" has %zu values, and %d is the most: divide "
-                                "it in two",
-                                fact->name, fact->value_count, PJ_FACT_VALUES_MOST);
+        if (check_fact(entity, f, error) != 0)
+            return -1;
     }
     return 0;
 }
 
-/* --- tables ---------------------------------------------------------------------------------- */
+/* --- settings -------------------------------------------------------------------------------- */
 
-static bool is_sum(enum pj_type type)
+static bool is_taken(const struct pj_projection *projection, size_t index)
 {
-    return type == PJ_BIGINT || type == PJ_COUNTS;
-}
-
-static int check_measure(const struct pj_table *table, const struct pj_column *column,
-                         struct pj_error *error)
-{
-    bool wanted = table->kind == PJ_ROLLUP_TABLE && !column->key;
-    if (wanted && column->measure == PJ_NOT_A_MEASURE)
-        return pj_error_set(error, PJ_FATAL,
-                            "the column %s of the rollup %s is neither a key nor has it a measure "
-                            "(PJ_SUM, PJ_MIN or PJ_MAX)",
-                            column->name, table->name);
-    if (!wanted && column->measure != PJ_NOT_A_MEASURE)
-        return pj_error_set(error, PJ_FATAL,
-                            "the column %s of %s has a measure, which only columns of a rollup "
-                            "have that are not of its key",
-                            column->name, table->name);
-    if (column->measure == PJ_SUM && !is_sum(column->type))
-        return pj_error_set(error, PJ_FATAL,
-                            "the column %s of %s is a PJ_SUM, so it must be a PJ_BIGINT or "
-                            "PJ_COUNTS",
-                            column->name, table->name);
-    if (column->type == PJ_COUNTS && column->measure != PJ_SUM)
-        return pj_error_set(error, PJ_FATAL, "the column %s of %s is PJ_COUNTS, but no PJ_SUM",
-                            column->name, table->name);
-    return 0;
-}
-
-static int check_column(const struct pj_table *table, size_t index, struct pj_error *error)
-{
-    const struct pj_column *column = &table->columns[index];
-    if (column->name == NULL)
-        return pj_error_set(error, PJ_FATAL, "column %zu of %s is not declared", index,
-                            table->name);
-    if (index == 0 && !column->key)
-        return pj_error_set(error, PJ_FATAL,
-                            "the first column of %s, %s, is not of its key: key columns come "
-                            "first, and there is at least one",
-                            table->name, column->name);
-    if (index > 0 && column->key && !table->columns[index - 1].key)
-        return pj_error_set(error, PJ_FATAL,
-                            "the key column %s of %s comes behind %s, which is not of the key: key "
-                            "columns come first",
-                            column->name, table->name, table->columns[index - 1].name);
-    for (size_t c = 0; c < index; c++) {
-        if (strcmp(table->columns[c].name, column->name) == 0)
-            return pj_error_set(error, PJ_FATAL, "two columns of %s have the name %s", table->name,
-                                column->name);
+    static const char *const others[] = {"help", "version", "config"};
+    const char *name = projection->settings[index].name;
+    for (size_t s = 0; s < index; s++) {
+        if (strcmp(projection->settings[s].name, name) == 0)
+            return true;
     }
-    return check_measure(table, column, error);
-}
-
-static bool has_elsewhere(const struct pj_table *whole, const struct pj_column *column)
-{
-    for (size_t c = 0; c < whole->column_count; c++) {
-        const struct pj_column *other = &whole->columns[c];
-        if (other->name != NULL && strcmp(other->name, column->name) == 0)
-            return other->type == column->type && other->key == column->key &&
-                   other->elsewhere != column->key;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(others[i], name) == 0)
+            return true;
+    }
+    for (size_t i = 0; pj_consumer_options[i].name != NULL; i++) {
+        if (strcmp(pj_consumer_options[i].name, name) == 0)
+            return true;
     }
     return false;
 }
 
-static int check_part(const struct pj_projection *projection, const struct pj_table *table,
-                      struct pj_error *error)
+static int check_setting(const struct pj_projection *projection, size_t index,
+                         struct pj_error *error)
 {
-    size_t index = 0;
-    while (index < projection->table_count && projection->tables[index] != table->part_of)
-        index++;
-    if (index == projection->table_count)
-        return pj_error_set(error, PJ_FATAL,
-                            "a part of %s is among the tables of %s, but not the whole of it",
-                            table->name, projection->name);
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (!has_elsewhere(table->part_of, &table->columns[c]))
-            return pj_error_set(error, PJ_FATAL,
-                                "the column %s of a part of %s is not in the whole of it with the "
-                                "same type, as part of the key or marked `elsewhere`",
-                                table->columns[c].name, table->name);
-    }
+    const struct pj_setting *setting = &projection->settings[index];
+    const struct pj_option option = pj_setting_option(setting, 0);
+    struct pj_error cause;
+    int64_t value;
+    if (!is_word(setting->name, lower_digits_dash) || strlen(setting->name) > PJ_SQL_NAME_MOST)
+        return PJ_WRONG(error,
+                        "a setting of %s has the name \"%.100s\", and must be of small letters, "
+                        "digits and dashes, at most %d",
+                        projection->name, setting->name, PJ_SQL_NAME_MOST);
+    if (is_taken(projection, index))
+        return PJ_WRONG(error, "the name of the setting %s of %s is taken; rename it",
+                        setting->name, projection->name);
+    if (setting->fallback == NULL || setting->help == NULL)
+        return PJ_WRONG(error, "the setting %s of %s lacks its %s", setting->name, projection->name,
+                        setting->fallback == NULL ? "fallback" : "help");
+    if (pj_parse_duration(setting->name, setting->fallback, option.least, option.most, &value,
+                          &cause) != 0)
+        return PJ_WRONG(error, "the fallback of a setting of %s is no duration: %s",
+                        projection->name, cause.message);
     return 0;
 }
 
-static int check_table(const struct pj_projection *projection, size_t index, struct pj_error *error)
+static int check_settings(const struct pj_projection *projection, struct pj_error *error)
 {
-    const struct pj_table *table = projection->tables[index];
-    if (table == NULL || table->name == NULL)
-        return pj_error_set(error, PJ_FATAL, "table %zu of %s is not declared", index,
-                            projection->name);
-    for (size_t t = 0; t < index; t++) {
-        if (projection->tables[t] == table)
-            return pj_error_set(error, PJ_FATAL, "%s is twice among the tables of %s", table->name,
-                                projection->name);
-    }
-    if (table->column_count == 0 || table->column_count > COLUMNS_MOST)
-        return pj_error_set(error, PJ_FATAL, "%s has %zu columns, which must be 1 to %d",
-                            table->name, table->column_count, COLUMNS_MOST);
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (check_column(table, c, error) != 0)
+    size_t count = 0;
+    while (projection->settings != NULL && projection->settings[count].name != NULL &&
+           count <= PJ_SETTINGS_MOST)
+        count++;
+    if (count > PJ_SETTINGS_MOST)
+        return PJ_WRONG(error, "%s has more than %d settings; or an empty one does not end them",
+                        projection->name, PJ_SETTINGS_MOST);
+    for (size_t s = 0; s < count; s++) {
+        if (check_setting(projection, s, error) != 0)
             return -1;
     }
-    if (table->settle != NULL && table->kind != PJ_ROLLUP_TABLE)
-        return pj_error_set(error, PJ_FATAL, "%s is no rollup, so `settle` would never be called",
-                            table->name);
-    if (table->placeholder != 0 && (table->placeholder >= table->column_count ||
-                                    table->columns[table->placeholder].type != PJ_BOOL))
-        return pj_error_set(error, PJ_FATAL, "the placeholder of %s is no PJ_BOOL column of it",
-                            table->name);
-    return table->part_of != NULL ? check_part(projection, table, error) : 0;
+    return 0;
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
 static int check_counts(const struct pj_projection *projection, struct pj_error *error)
 {
-    if (projection->source_count == 0 || projection->source_count > SOURCES_MOST)
-        return pj_error_set(error, PJ_FATAL, "%s has %zu sources, which must be 1 to %d",
-                            projection->name, projection->source_count, SOURCES_MOST);
-    if (projection->table_count == 0 || projection->table_count > TABLES_MOST)
-        return pj_error_set(error, PJ_FATAL, "%s has %zu tables, which must be 1 to %d",
-                            projection->name, projection->table_count, TABLES_MOST);
-    size_t settings = 0;
-    while (projection->settings != NULL && projection->settings[settings].name != NULL &&
-           settings <= PJ_SETTINGS_MOST)
-        settings++;
-    if (settings > PJ_SETTINGS_MOST)
-        return pj_error_set(error, PJ_FATAL,
-                            "%s has more than %d settings; or an empty one does not end them",
-                            projection->name, PJ_SETTINGS_MOST);
+    if (projection->sources == NULL || projection->source_count == 0 ||
+        projection->source_count > SOURCES_MOST)
+        return PJ_WRONG(error, "%s has %zu sources, which must be 1 to %d", projection->name,
+                        projection->sources == NULL ? 0 : projection->source_count, SOURCES_MOST);
+    if (projection->tables == NULL || projection->table_count == 0 ||
+        projection->table_count > PJ_TABLES_MOST)
+        return PJ_WRONG(error, "%s has %zu tables, which must be 1 to %d", projection->name,
+                        projection->tables == NULL ? 0 : projection->table_count, PJ_TABLES_MOST);
+    if (projection->entities == NULL && projection->entity_count > 0)
+        return PJ_WRONG(error, "%s lacks its entities, and its entity_count is %zu",
+                        projection->name, projection->entity_count);
+    return 0;
+}
+
+static int check_name(const struct pj_projection *projection, struct pj_error *error)
+{
+    if (!is_word(projection->name, lower_digits_dash))
+        return PJ_WRONG(error,
+                        "the projection's name is '%.100s', and must be of small letters, digits "
+                        "and dashes, as in video-catalog",
+                        projection->name != NULL ? projection->name : "");
+    if (strlen(projection->name) > PJ_SQL_NAME_MOST)
+        return PJ_WRONG(error, "the projection's name %.100s is longer than %d bytes; shorten it",
+                        projection->name, PJ_SQL_NAME_MOST);
+    if (projection->summary == NULL)
+        return PJ_WRONG(error, "%s lacks its summary: one line for --help", projection->name);
     return 0;
 }
 
 int pj_declaration_check(const struct pj_projection *projection, struct pj_error *error)
 {
-    const char *name = projection->name != NULL ? projection->name : "";
-    if (strspn(name, lower) == 0 || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")])
-        return pj_error_set(error, PJ_FATAL,
-                            "the projection's name is '%s', and must be of small letters, digits "
-                            "and dashes, as in video-catalog",
-                            name);
-    if (check_counts(projection, error) != 0)
+    if (projection == NULL)
+        return PJ_WRONG(error, "no projection is given: name one in pj_consumer_main");
+    if (check_name(projection, error) != 0 || check_counts(projection, error) != 0)
         return -1;
     for (size_t s = 0; s < projection->source_count; s++) {
-        if (check_source(&projection->sources[s], error) != 0)
+        if (check_source(projection, s, error) != 0)
             return -1;
     }
     for (size_t e = 0; e < projection->entity_count; e++) {
@@ -213,8 +303,8 @@ int pj_declaration_check(const struct pj_projection *projection, struct pj_error
             return -1;
     }
     for (size_t t = 0; t < projection->table_count; t++) {
-        if (check_table(projection, t, error) != 0)
+        if (pj_declaration_check_table(projection, t, error) != 0)
             return -1;
     }
-    return 0;
+    return check_settings(projection, error);
 }

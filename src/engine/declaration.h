@@ -8,7 +8,8 @@
 
 #include "projectionist/projection.h"
 
-/* PJ_FATAL with the first mistake, and what is right. */
+/* PJ_FATAL (PJ_EXIT_DECLARATION) with the first mistake, and what is right. Nothing of the
+ * projection is looked at before; NULL is a mistake, too. */
 int pj_declaration_check(const struct pj_projection *projection,
                          struct pj_error *error) PJ_MUST_CHECK;
 

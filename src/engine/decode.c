@@ -2,6 +2,7 @@
 #include "engine/decode.h"
 
 #include "engine/avro_reader.h"
+#include "engine/fit.h"
 #include "engine/plan.h"
 
 #include <stdlib.h>
@@ -240,7 +241,7 @@ int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
     decoding.values = values;
     decoding.error = error;
     for (size_t i = 0; i < source->field_count; i++)
-        values[i].present = false;
+        values[i] = (struct pj_value){.shape = (uint8_t)pj_type_shape(source->fields[i].type)};
     pj_avro_reader_init(&decoding.reader, body, length, error);
     if (decode(&decoding, plan->root) != 0)
         return -1;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/fold_internal.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
 
@@ -12,57 +11,113 @@ void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size)
     return pj_arena_alloc(derivation->fold->arena, size);
 }
 
+static const char *kind_name(const struct pj_derivation *derivation)
+{
+    return derivation->fold->projection->entities[derivation->stage].name;
+}
+
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table)
 {
     struct pj_fold *fold = derivation->fold;
-    assert(table->kind != PJ_APPEND_TABLE);
+    size_t index = pj_fold_table_index(fold->projection, table);
+    if (index == fold->projection->table_count || table->kind == PJ_APPEND_TABLE) {
+        pj_fold_mistake(fold, "derive of the entity kind %s makes a row of %s, which is %s",
+                        kind_name(derivation), table->name,
+                        table->kind == PJ_APPEND_TABLE
+                            ? "an append table: its rows come from observe, by pj_append"
+                            : "not among its tables: list it there");
+        return pj_arena_alloc(fold->arena, table->column_count * sizeof(struct pj_value));
+    }
     derivation->rows = pj_fold_grown(fold->arena, derivation->rows, derivation->row_count,
                                      &derivation->row_capacity, sizeof *derivation->rows);
     struct emitted_row *row = &derivation->rows[derivation->row_count++];
-    row->table = pj_fold_table_index(fold->projection, table);
+    row->table = index;
     row->values = pj_arena_alloc(fold->arena, table->column_count * sizeof *row->values);
     return row->values;
+}
+
+/* What an entity tells one of a later kind; NULL where it must not. */
+static struct pj_change *tell(struct pj_derivation *derivation, const char *who, size_t entity,
+                              const uint8_t key[16], size_t fact, const uint8_t subkey[16],
+                              const struct pj_value *values)
+{
+    struct pj_fold *fold = derivation->fold;
+    struct pj_change change;
+    if (!pj_fold_change(fold, who, entity, key, fact, subkey, values, &change))
+        return NULL;
+    if (entity <= derivation->stage) {
+        pj_fold_mistake(fold,
+                        "derive of the entity kind %s tells the kind %s, which is %s: an entity "
+                        "tells only those of kinds behind its own in the list",
+                        kind_name(derivation), fold->projection->entities[entity].name,
+                        entity == derivation->stage ? "its own" : "an earlier one");
+        return NULL;
+    }
+    derivation->told = pj_fold_grown(fold->arena, derivation->told, derivation->told_count,
+                                     &derivation->told_capacity, sizeof *derivation->told);
+    change.said = (uint32_t)derivation->told_count;
+    derivation->told[derivation->told_count] = change;
+    return &derivation->told[derivation->told_count++];
 }
 
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values)
 {
-    struct pj_fold *fold = derivation->fold;
-    assert(entity > derivation->stage && "a stage tells only later ones");
-    derivation->told = pj_fold_grown(fold->arena, derivation->told, derivation->told_count,
-                                     &derivation->told_capacity, sizeof *derivation->told);
-    struct pj_change *change = &derivation->told[derivation->told_count];
-    *change = (struct pj_change){
-        .entity = entity, .told = true, .said = (uint32_t)derivation->told_count++};
-    memcpy(change->key, key, 16);
-    change->fact.kind = (uint16_t)fact;
-    if (subkey != NULL)
-        memcpy(change->fact.subkey, subkey, 16);
-    change->fact.values = pj_fold_copy_values(fold, entity, fact, values);
+    struct pj_change *change = tell(derivation, "pj_contribute", entity, key, fact, subkey, values);
+    if (change != NULL)
+        change->told = true;
 }
 
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values)
 {
-    pj_contribute(derivation, entity, key, fact, subkey, values);
-    struct pj_change *change = &derivation->told[derivation->told_count - 1];
-    change->told = false;
-    change->fact.order = *order;
+    struct pj_change *change = tell(derivation, "pj_tell", entity, key, fact, subkey, values);
+    if (change == NULL)
+        return;
+    if (order == NULL)
+        pj_fold_mistake(derivation->fold,
+                        "derive of the entity kind %s gives pj_tell no order: give one, or use "
+                        "pj_contribute",
+                        kind_name(derivation));
+    else
+        change->fact.order = *order;
+}
+
+static void check_timed(const struct pj_derivation *derivation, const char *what)
+{
+    if (!derivation->fold->projection->entities[derivation->stage].timed)
+        pj_fold_mistake(derivation->fold,
+                        "derive of the entity kind %s calls %s, but the kind is not .timed: "
+                        "declare it so",
+                        kind_name(derivation), what);
 }
 
 int64_t pj_stream_time(const struct pj_derivation *derivation)
 {
+    check_timed(derivation, "pj_stream_time");
     return derivation->stream_time;
 }
 
 void pj_due(struct pj_derivation *derivation, int64_t at)
 {
+    check_timed(derivation, "pj_due");
     derivation->due = pj_timestamp(at);
 }
 
 int64_t pj_setting(const struct pj_derivation *derivation, size_t index)
 {
-    return derivation->fold->settings[index];
+    struct pj_fold *fold = derivation->fold;
+    const struct pj_setting *setting = fold->projection->settings;
+    size_t count = 0;
+    while (setting != NULL && setting[count].name != NULL)
+        count++;
+    if (index < count && fold->settings != NULL)
+        return fold->settings[index];
+    pj_fold_mistake(fold,
+                    "derive of the entity kind %s asks for the setting %zu, and there are "
+                    "%zu: give an index of its settings",
+                    kind_name(derivation), index, count);
+    return 0;
 }
 
 static int compare_emitted(const void *a, const void *b, void *context)
@@ -110,8 +165,27 @@ static void keep_last_told(struct pj_derivation *derivation)
     derivation->told_count = kept;
 }
 
-static void derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
-                   int64_t stream_time)
+/* What derive has made, before anything looks into its values. */
+static int check_derived(const struct pj_derivation *derivation, struct pj_error *error)
+{
+    const struct pj_fold *fold = derivation->fold;
+    if (pj_fold_check_mistake(fold, error) != 0)
+        return -1;
+    for (size_t r = 0; r < derivation->row_count; r++) {
+        const struct emitted_row *row = &derivation->rows[r];
+        if (pj_fold_check_row(fold->projection->tables[row->table], row->values, error) != 0)
+            return -1;
+    }
+    for (size_t t = 0; t < derivation->told_count; t++) {
+        const struct pj_change *told = &derivation->told[t];
+        if (pj_fold_check_fact(fold, told->entity, &told->fact, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
+                  int64_t stream_time, struct pj_error *error)
 {
     derivation->stage = stage;
     derivation->stream_time = stream_time;
@@ -119,14 +193,17 @@ static void derive(struct pj_derivation *derivation, const struct pj_entity *ent
     derivation->row_count = 0;
     derivation->told_count = 0;
     if (entity->count == 0)
-        return;
+        return 0;
     entity->kind->derive(entity, derivation);
+    if (check_derived(derivation, error) != 0)
+        return -1;
     if (derivation->row_count > 1)
         qsort_r(derivation->rows, derivation->row_count, sizeof *derivation->rows, compare_emitted,
                 (void *)derivation->fold->projection);
     if (derivation->told_count > 1)
         qsort(derivation->told, derivation->told_count, sizeof *derivation->told, compare_told);
     keep_last_told(derivation);
+    return 0;
 }
 
 static bool same_row(const struct pj_derivation *derivation, size_t a, size_t b)
@@ -378,11 +455,13 @@ int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *err
         if (!touched->changed)
             continue;
         pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
-        derive(&fold->before, &touched->before, stage_index, touched->derived_at);
-        derive(&fold->after, &touched->after, stage_index, fold->stream_time);
+        int status =
+            derive(&fold->before, &touched->before, stage_index, touched->derived_at, error);
+        if (status == 0)
+            status = derive(&fold->after, &touched->after, stage_index, fold->stream_time, error);
         pj_fold_release_json(fold);
         drop_twice(&fold->before);
-        if (refuse_twice(&fold->after, touched, error) != 0)
+        if (status != 0 || refuse_twice(&fold->after, touched, error) != 0)
             return -1;
         touched->due = fold->after.due;
         diff_rows(fold);
@@ -391,15 +470,19 @@ int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *err
     return 0;
 }
 
-void pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index)
+int pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
     for (size_t i = 0; i < stage->count; i++) {
         fold->before.row_count = 0;
         fold->before.told_count = 0;
-        derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time);
+        int status =
+            derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time, error);
         pj_fold_release_json(fold);
+        if (status != 0)
+            return -1;
         fold->after.told_count = 0;
         diff_rows(fold);
     }
+    return 0;
 }

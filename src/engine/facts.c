@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/facts.h"
+#include "engine/fit.h"
+#include "engine/fold_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -305,7 +306,7 @@ static bool tag_fits(enum pj_type type, uint8_t tag)
 
 static struct pj_value take_value(struct reader *reader, enum pj_type type)
 {
-    struct pj_value value = {.present = true};
+    struct pj_value value = {.present = true, .shape = (uint8_t)pj_type_shape(type)};
     uint8_t tag = *(const uint8_t *)take(reader, 1);
     if (!tag_fits(type, tag)) {
         reader->failed = true;
@@ -318,7 +319,7 @@ static struct pj_value take_value(struct reader *reader, enum pj_type type)
         break;
     case TAG_INTEGER:
         value.integer = take_zigzag(reader);
-        if (type == PJ_INT && (value.integer < INT32_MIN || value.integer > INT32_MAX))
+        if (!pj_value_fits(type, &value))
             reader->failed = true;
         break;
     case TAG_DOUBLE:
@@ -397,10 +398,24 @@ const uint8_t *pj_entity_key(const struct pj_entity *entity)
     return entity->key;
 }
 
+static bool is_declared(const struct pj_entity *entity, size_t fact)
+{
+    if (fact < entity->kind->fact_count)
+        return true;
+    if (entity->fold != NULL)
+        pj_fold_mistake(entity->fold,
+                        "derive of the entity kind %s asks for its fact %zu, and it has %zu: give "
+                        "an index of its facts",
+                        entity->kind->name, fact, entity->kind->fact_count);
+    return false;
+}
+
 const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact,
                                      const uint8_t subkey[16])
 {
     bool found;
+    if (!is_declared(entity, fact))
+        return NULL;
     size_t at = find(entity, (uint16_t)fact, subkey != NULL ? subkey : zero, &found);
     return found ? &entity->facts[at] : NULL;
 }
@@ -408,6 +423,9 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count)
 {
     bool found;
+    *count = 0;
+    if (!is_declared(entity, fact))
+        return entity->facts;
     size_t first = find(entity, (uint16_t)fact, zero, &found);
     size_t end = first;
     while (end < entity->count && entity->facts[end].kind == fact)

@@ -12,8 +12,11 @@
 #include "base/arena.h"
 #include "projectionist/projection.h"
 
+struct pj_fold;
+
 struct pj_entity {
     const struct pj_entity_kind *kind;
+    struct pj_fold *fold; /* is told where derive asks for a fact that there is not; or NULL */
     uint8_t key[16];
     struct pj_fact *facts; /* sorted by kind, then subkey */
     size_t count;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/fit.h"
 #include "engine/fold_internal.h"
 
-#include <assert.h>
 #include <endian.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,
@@ -42,24 +44,107 @@ size_t pj_fold_table_index(const struct pj_projection *projection, const struct 
     size_t index = 0;
     while (index < projection->table_count && projection->tables[index] != table)
         index++;
-    assert(index < projection->table_count && "the table is not in the projection's list");
     return index;
 }
 
+/* --- what the projection's code must not do -------------------------------------------------- */
+
+void pj_fold_mistake(struct pj_fold *fold, const char *format, ...)
+{
+    if (fold->mistaken)
+        return;
+    va_list args;
+    va_start(args, format);
+    char *text = NULL;
+    if (vasprintf(&text, format, args) < 0)
+        abort();
+    va_end(args);
+    fold->mistaken = true;
+    pj_error_fatal(&fold->mistake, PJ_EXIT_DECLARATION, "the code of %s is wrong: %s",
+                   fold->projection->name, text);
+    free(text);
+}
+
+int pj_fold_check_mistake(const struct pj_fold *fold, struct pj_error *error)
+{
+    if (!fold->mistaken)
+        return 0;
+    *error = fold->mistake;
+    return -1;
+}
+
+int pj_fold_check_row(const struct pj_table *table, const struct pj_value *values,
+                      struct pj_error *error)
+{
+    for (size_t c = 0; c < table->column_count; c++) {
+        const struct pj_column *column = &table->columns[c];
+        if (pj_value_fits(column->type, &values[c]))
+            continue;
+        char *what = NULL;
+        if (asprintf(&what, "the column %s of %s", column->name, table->name) < 0)
+            abort();
+        pj_value_misfit(column->type, &values[c], what, error);
+        free(what);
+        return -1;
+    }
+    return 0;
+}
+
+int pj_fold_check_fact(const struct pj_fold *fold, size_t entity, const struct pj_fact *fact,
+                       struct pj_error *error)
+{
+    const struct pj_entity_kind *kind = &fold->projection->entities[entity];
+    const struct pj_fact_kind *declared = &kind->facts[fact->kind];
+    for (size_t v = 0; v < declared->value_count; v++) {
+        if (pj_value_fits(declared->types[v], &fact->values[v]))
+            continue;
+        char *what = NULL;
+        if (asprintf(&what, "value %zu of the fact \"%s\" of %s", v, declared->name, kind->name) <
+            0)
+            abort();
+        pj_value_misfit(declared->types[v], &fact->values[v], what, error);
+        free(what);
+        return -1;
+    }
+    return 0;
+}
+
 /* --- observing ------------------------------------------------------------------------------- */
+
+/* What the event has said: its facts behind `changes`, its rows behind `appended`. */
+static int check_said(const struct pj_fold *fold, size_t changes, const size_t *appended,
+                      struct pj_error *error)
+{
+    for (size_t c = changes; c < fold->change_count; c++) {
+        const struct pj_change *change = fold->changes[c];
+        if (pj_fold_check_fact(fold, change->entity, &change->fact, error) != 0)
+            return -1;
+    }
+    for (size_t t = 0; t < fold->projection->table_count; t++) {
+        const struct pj_appended *rows = &fold->appended[t];
+        for (size_t r = appended[t]; r < rows->count; r++) {
+            if (pj_fold_check_row(fold->projection->tables[t], rows->rows[r], error) != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
 
 int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
                     const struct pj_event *event, struct pj_error *error)
 {
     size_t change_count = fold->change_count;
     size_t tables = fold->projection->table_count;
-    size_t appended[64];
-    assert(tables <= 64);
+    size_t appended[PJ_TABLES_MOST];
     for (size_t t = 0; t < tables; t++)
         appended[t] = fold->appended[t].count;
+    pj_error_set(error, PJ_POISON, "observe refused it and did not say why");
     int status = source->observe(event, &fold->observer, error);
+    error->class = PJ_POISON; /* whatever it said: a record cannot stop the others */
     pj_fold_release_json(fold);
-    if (status == 0)
+    if (pj_fold_check_mistake(fold, error) != 0)
+        return -1;
+    if (status == 0 && check_said(fold, change_count, appended, error) == 0)
         return 0;
     fold->change_count = change_count;
     for (size_t t = 0; t < tables; t++)
@@ -74,14 +159,40 @@ void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change)
     fold->changes[fold->change_count++] = change;
 }
 
-const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, size_t entity, size_t fact,
-                                           const struct pj_value *values)
+bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const uint8_t key[16],
+                    size_t fact, const uint8_t subkey[16], const struct pj_value *values,
+                    struct pj_change *change)
 {
     const struct pj_projection *projection = fold->projection;
-    assert(entity < projection->entity_count && "the projection has no such entity kind");
-    assert(fact < projection->entities[entity].fact_count && "the entity kind has no such fact");
-    const struct pj_fact_kind *kind = &projection->entities[entity].facts[fact];
-    return pj_arena_copy(fold->arena, values, kind->value_count * sizeof *values);
+    *change = (struct pj_change){.entity = entity};
+    if (entity >= projection->entity_count) {
+        pj_fold_mistake(fold,
+                        "%s names the entity kind %zu, and there are %zu: give an index of "
+                        "its entities",
+                        who, entity, projection->entity_count);
+        return false;
+    }
+    const struct pj_entity_kind *of = &projection->entities[entity];
+    if (fact >= of->fact_count) {
+        pj_fold_mistake(fold,
+                        "%s names the fact %zu of the entity kind %s, which has %zu: give an "
+                        "index of its facts",
+                        who, fact, of->name, of->fact_count);
+        return false;
+    }
+    const struct pj_fact_kind *kind = &of->facts[fact];
+    if (key == NULL || (values == NULL && kind->value_count > 0)) {
+        pj_fold_mistake(fold, "%s gives no %s with the fact \"%s\" of the entity kind %s: give one",
+                        who, key == NULL ? "key" : "values", kind->name, of->name);
+        return false;
+    }
+    memcpy(change->key, key, 16);
+    change->fact.kind = (uint16_t)fact; /* the declaration says that it fits */
+    if (subkey != NULL)
+        memcpy(change->fact.subkey, subkey, 16);
+    change->fact.values =
+        pj_arena_copy(fold->arena, values, kind->value_count * sizeof *change->fact.values);
+    return true;
 }
 
 void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16], size_t fact,
@@ -89,13 +200,14 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
 {
     struct pj_fold *fold = observer->fold;
     struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
-    change->entity = entity;
-    memcpy(change->key, key, 16);
-    change->fact.kind = (uint16_t)fact;
-    if (subkey != NULL)
-        memcpy(change->fact.subkey, subkey, 16);
+    if (!pj_fold_change(fold, "pj_keep", entity, key, fact, subkey, values, change))
+        return;
+    if (order == NULL) {
+        pj_fold_mistake(fold, "pj_keep gives no order with a fact of the entity kind %s: give one",
+                        fold->projection->entities[entity].name);
+        return;
+    }
     change->fact.order = *order;
-    change->fact.values = pj_fold_copy_values(fold, entity, fact, values);
     pj_fold_push_change(fold, change);
 }
 
@@ -107,8 +219,15 @@ void *pj_observer_alloc(struct pj_observer *observer, size_t size)
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table)
 {
     struct pj_fold *fold = observer->fold;
-    struct pj_appended *appended = &fold->appended[pj_fold_table_index(fold->projection, table)];
-    assert(table->kind == PJ_APPEND_TABLE);
+    size_t index = pj_fold_table_index(fold->projection, table);
+    if (index == fold->projection->table_count || table->kind != PJ_APPEND_TABLE) {
+        pj_fold_mistake(fold, "pj_append names %s, which is %s", table->name,
+                        table->kind != PJ_APPEND_TABLE
+                            ? "no append table: its rows come from derive, by pj_row"
+                            : "not among its tables: list it there");
+        return pj_arena_alloc(fold->arena, table->column_count * sizeof(struct pj_value));
+    }
+    struct pj_appended *appended = &fold->appended[index];
     appended->rows = pj_fold_grown(fold->arena, appended->rows, appended->count,
                                    &appended->capacity, sizeof(struct pj_value *));
     struct pj_value *row = pj_arena_alloc(fold->arena, table->column_count * sizeof *row);
@@ -169,6 +288,7 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage_index)
         touched->changes = &changes[i];
         touched->change_count = 1;
         touched->before.kind = &fold->projection->entities[stage_index];
+        touched->before.fold = fold;
         memcpy(touched->before.key, touched->key, 16);
     }
     return stage;

@@ -87,7 +87,13 @@ void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 void pj_fold_tell_older(struct pj_fold *fold, size_t entity, const uint8_t key[16],
                         const struct pj_fact *fact);
 
-/* Returns 0, or -1 with an error of class PJ_POISON: then the event said nothing. */
+/*
+ * What follows fails with PJ_POISON where a record asks for what no column or fact can hold, and
+ * with PJ_FATAL (PJ_EXIT_DECLARATION) where the projection's code does what its declaration rules
+ * out; then nothing of the fold counts any more.
+ */
+
+/* Returns 0, or -1: after PJ_POISON the event said nothing, and the fold may go on without it. */
 int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
                     const struct pj_event *event, struct pj_error *error) PJ_MUST_CHECK;
 
@@ -98,7 +104,7 @@ int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], cons
 int pj_fold_merge(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
 /* For checks: derives the facts of the stage's entities (in `before`) as if there had been none,
  * so that the fold's rows are the whole and not a difference. */
-void pj_fold_merge_whole(struct pj_fold *fold, size_t stage);
+int pj_fold_merge_whole(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
 int pj_fold_finish(struct pj_fold *fold, struct pj_error *error) PJ_MUST_CHECK;
 
 /* By the index of the projection's table list; valid after pj_fold_finish. */

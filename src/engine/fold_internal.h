@@ -67,7 +67,22 @@ struct pj_fold {
     struct pj_derivation before, after; /* reused for every entity */
     struct parsed_json *parsed;         /* released with the event or entity */
     size_t parsed_count, parsed_capacity;
+    bool mistaken;
+    struct pj_error mistake; /* the first one of the projection's code */
 };
+
+/*
+ * The projection's code did what its declaration rules out. It goes on until it returns, with
+ * harmless answers; what called it fails then, and so does the process.
+ */
+void pj_fold_mistake(struct pj_fold *fold, const char *format, ...) PJ_PRINTF(2, 3);
+/* -1 with *error where there was one. */
+int pj_fold_check_mistake(const struct pj_fold *fold, struct pj_error *error) PJ_MUST_CHECK;
+/* The values of a row: 0, or -1 as pj_value_misfit. */
+int pj_fold_check_row(const struct pj_table *table, const struct pj_value *values,
+                      struct pj_error *error) PJ_MUST_CHECK;
+int pj_fold_check_fact(const struct pj_fold *fold, size_t entity, const struct pj_fact *fact,
+                       struct pj_error *error) PJ_MUST_CHECK;
 
 /* Behind every event and entity: what pj_observer_json and pj_derivation_json parsed for it. */
 void pj_fold_release_json(struct pj_fold *fold);
@@ -75,13 +90,16 @@ void pj_fold_release_json(struct pj_fold *fold);
 /* A bigger array in the arena, where this one is full. */
 void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,
                     size_t size);
+/* The projection's table_count where it is not in its list. */
 size_t pj_fold_table_index(const struct pj_projection *projection, const struct pj_table *table);
 /* Of the columns that are not of the key. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);
 void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change);
-/* As many values as the kind of the fact has. */
-const struct pj_value *pj_fold_copy_values(struct pj_fold *fold, size_t entity, size_t fact,
-                                           const struct pj_value *values);
+/* The change that pj_keep and its kin speak of, with as many values as the kind of the fact has;
+ * false where there is no such kind. `who` says it, for people. */
+bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const uint8_t key[16],
+                    size_t fact, const uint8_t subkey[16], const struct pj_value *values,
+                    struct pj_change *change);
 
 #endif

@@ -44,13 +44,10 @@ void pj_fold_release_json(struct pj_fold *fold)
 
 static struct pj_value text_of(struct pj_arena *arena, const json_t *string)
 {
-    struct pj_value text = pj_null();
     if (!json_is_string(string))
-        return text;
-    text.present = true;
-    text.text.length = json_string_length(string);
-    text.text.data = pj_arena_string(arena, json_string_value(string), text.text.length);
-    return text;
+        return pj_null();
+    size_t length = json_string_length(string);
+    return pj_text_of(pj_arena_string(arena, json_string_value(string), length), length);
 }
 
 const json_t *pj_observer_json(struct pj_observer *observer, const struct pj_value *json)

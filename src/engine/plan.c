@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/plan.h"
 
+#include "engine/fit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -141,7 +143,7 @@ static bool find_field(const struct pj_plan_node *node, const struct pj_avro_typ
 static bool default_value(struct planning *planning, const struct pj_avro_type *ours,
                           const struct pj_field *field, const json_t *json, struct pj_value *value)
 {
-    *value = (struct pj_value){.present = true};
+    *value = (struct pj_value){.present = true, .shape = (uint8_t)pj_type_shape(field->type)};
     const char *text = json_string_value(json);
     if (field->type == PJ_JSONB && (text == NULL || ours->kind != PJ_AVRO_STRING)) {
         char *dumped = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -288,6 +290,16 @@ static const char *kind_name(enum pj_avro_kind kind)
     return kinds[kind];
 }
 
+/* For people; of a union, the first branch that is not null. */
+static const char *type_name(const struct pj_avro_type *type)
+{
+    for (size_t i = 0; type->kind == PJ_AVRO_UNION && i < type->count; i++) {
+        if (type->branches[i]->kind != PJ_AVRO_NULL)
+            return type_name(type->branches[i]);
+    }
+    return type->logical == PJ_LOGICAL_DECIMAL ? "decimal" : kind_name(type->kind);
+}
+
 static void plan_slots(struct planning *planning, struct pj_plan_node *node, const char *path)
 {
     const struct pj_source *source = planning->source;
@@ -430,11 +442,11 @@ void pj_plan_free(struct pj_plan *plan)
 
 /* --- the decoder ----------------------------------------------------------------------------- */
 
-/* Follows a field's path through our schema. */
-static bool path_exists(const struct pj_avro_type *type, const char *path)
+/* Follows a field's path through our schema: its type, or NULL. */
+static const struct pj_avro_type *type_at(const struct pj_avro_type *type, const char *path)
 {
     if (*path == '\0')
-        return true;
+        return type;
     size_t length = strcspn(path, ".");
     const char *rest = path[length] == '.' ? path + length + 1 : path + length;
     if (type->kind == PJ_AVRO_UNION) {
@@ -445,18 +457,45 @@ static bool path_exists(const struct pj_avro_type *type, const char *path)
                 continue;
             const char *name = pj_schema_short_name(branch->name);
             if (!by_name)
-                return path_exists(branch, path);
+                return type_at(branch, path);
             if (strlen(name) == length && strncmp(name, path, length) == 0)
-                return path_exists(branch, rest);
+                return type_at(branch, rest);
         }
-        return false;
+        return NULL;
     }
     for (size_t i = 0; type->kind == PJ_AVRO_RECORD && i < type->count; i++) {
         const char *name = type->fields[i].name;
         if (strlen(name) == length && strncmp(name, path, length) == 0)
-            return path_exists(type->fields[i].type, rest);
+            return type_at(type->fields[i].type, rest);
     }
-    return false;
+    return NULL;
+}
+
+/* Of a union, one branch that is not null will do. */
+static bool can_be(enum pj_type to, const struct pj_avro_type *ours)
+{
+    if (ours->kind != PJ_AVRO_UNION)
+        return ours->kind != PJ_AVRO_NULL && converts(to, ours);
+    bool any = false;
+    for (size_t i = 0; i < ours->count; i++)
+        any = any || can_be(to, ours->branches[i]);
+    return any;
+}
+
+static int check_field(const struct pj_decoder *decoder, const struct pj_field *field,
+                       struct pj_error *error)
+{
+    const struct pj_avro_type *ours = type_at(pj_schema_root(decoder->schema), field->path);
+    if (ours == NULL)
+        return pj_error_fatal(error, PJ_EXIT_DECLARATION, "the schema of %s has no field %s",
+                              decoder->source->topic, field->path);
+    if (!can_be(field->type, ours))
+        return pj_error_fatal(error, PJ_EXIT_DECLARATION,
+                              "the field %s is declared as %s, but is of the type %s in the "
+                              "schema of %s; correct one of the two",
+                              field->path, pj_type_name(field->type), type_name(ours),
+                              decoder->source->topic);
+    return 0;
 }
 
 int pj_decoder_new(struct pj_decoder **out, const struct pj_source *source, struct pj_error *error)
@@ -467,14 +506,13 @@ int pj_decoder_new(struct pj_decoder **out, const struct pj_source *source, stru
     decoder->source = source;
     if (pj_schema_parse(&decoder->schema, source->schema, error) != 0) {
         error->class = PJ_FATAL;
+        error->exit_code = PJ_EXIT_DECLARATION;
         pj_decoder_free(decoder);
         return -1;
     }
     for (size_t i = 0; i < source->field_count; i++) {
-        if (path_exists(pj_schema_root(decoder->schema), source->fields[i].path))
+        if (check_field(decoder, &source->fields[i], error) == 0)
             continue;
-        pj_error_set(error, PJ_FATAL, "the schema of %s has no field %s", source->topic,
-                     source->fields[i].path);
         pj_decoder_free(decoder);
         return -1;
     }

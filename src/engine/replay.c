@@ -276,11 +276,8 @@ static int apply(struct pj_replay *replay, struct letter *letter, enum pj_replay
     if (!open)
         return 0;
     letter->in_doubt = false;
-    if (pj_fold_observe(fold, letter->source, &event, error) != 0) {
-        error->class = PJ_POISON;
-        return -1;
-    }
-    if (count_time(replay, letter, error) != 0 ||
+    if (pj_fold_observe(fold, letter->source, &event, error) != 0 ||
+        count_time(replay, letter, error) != 0 ||
         write_rows(replay, letter, fold, &due, error) != 0)
         return -1;
     return pj_postgres_queue(replay->postgres, &mark_statement, &id, error);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/fold_internal.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 /* --- finishing ------------------------------------------------------------------------------- */
@@ -34,9 +33,8 @@ static struct pj_row_change *find_change(const struct pj_table *table, struct pj
 static size_t column_index(const struct pj_table *table, const char *name)
 {
     size_t index = 0;
-    while (index < table->column_count && strcmp(table->columns[index].name, name) != 0)
+    while (strcmp(table->columns[index].name, name) != 0) /* the declaration says it is there */
         index++;
-    assert(index < table->column_count && "a part names a column that its table has not");
     return index;
 }
 
@@ -101,51 +99,62 @@ static int compare_pieces(const void *a, const void *b, void *context)
                               ((const struct piece *)b)->values);
 }
 
-static void add_counts(struct pj_fold *fold, struct pj_value *sum, const struct pj_value *value,
+/* False where 64 bits do not hold it. */
+static bool add_integer(int64_t *sum, int64_t value, int sign)
+{
+    return sign < 0 ? !__builtin_sub_overflow(*sum, value, sum)
+                    : !__builtin_add_overflow(*sum, value, sum);
+}
+
+/* One may have more elements than the other. */
+static bool add_counts(struct pj_fold *fold, struct pj_value *sum, const struct pj_value *value,
                        int sign)
 {
-    int64_t *counts = pj_arena_alloc(fold->arena, value->text.length);
-    if (sum->present)
-        memcpy(counts, sum->text.data, value->text.length);
+    size_t length = value->text.length;
+    bool fits = true;
+    if (sum->present && sum->text.length > length)
+        length = sum->text.length;
+    int64_t *counts = pj_arena_alloc(fold->arena, length);
+    if (sum->present && sum->text.length > 0)
+        memcpy(counts, sum->text.data, sum->text.length);
     for (size_t i = 0; i < value->text.length / sizeof *counts; i++) {
         int64_t count;
         memcpy(&count, value->text.data + i * sizeof count, sizeof count);
-        counts[i] += sign * count;
+        fits = add_integer(&counts[i], count, sign) && fits;
     }
-    sum->present = true;
-    sum->text.data = (const char *)counts;
-    sum->text.length = value->text.length;
+    *sum = pj_text_of(counts, length);
+    return fits;
 }
 
-static void add_piece(struct pj_fold *fold, const struct pj_column *column, struct pj_value *sum,
+/* False where the sum is beyond 64 bits. */
+static bool add_piece(struct pj_fold *fold, const struct pj_column *column, struct pj_value *sum,
                       const struct pj_value *value, int sign)
 {
     int compared;
     if (!value->present)
-        return;
+        return true;
     switch (column->measure) {
     case PJ_NOT_A_MEASURE:
-        return;
+        return true;
     case PJ_SUM:
-        if (column->type == PJ_COUNTS) {
-            add_counts(fold, sum, value, sign);
-            return;
-        }
-        sum->integer = (sum->present ? sum->integer : 0) + sign * value->integer;
-        sum->present = true;
-        return;
+        if (column->type == PJ_COUNTS)
+            return add_counts(fold, sum, value, sign);
+        if (!sum->present)
+            *sum = pj_bigint(0);
+        return add_integer(&sum->integer, value->integer, sign);
     case PJ_MIN:
     case PJ_MAX:
         compared = sum->present ? pj_value_compare(column->type, value, sum) : 0;
         if (sign > 0 &&
             (!sum->present || (column->measure == PJ_MIN ? compared < 0 : compared > 0)))
             *sum = *value;
-        return;
+        return true;
     }
+    return true;
 }
 
 /* The pieces of a bucket become one addition. */
-static void add_up(struct pj_fold *fold, size_t index)
+static int add_up(struct pj_fold *fold, size_t index, struct pj_error *error)
 {
     const struct pj_table *table = fold->projection->tables[index];
     struct pieces *pieces = &fold->pieces[index];
@@ -165,9 +174,15 @@ static void add_up(struct pj_fold *fold, size_t index)
         }
         last->left = last->left || piece->leaves;
         last->extreme = last->extreme || piece->extreme;
-        for (size_t c = 0; c < table->column_count; c++)
-            add_piece(fold, &table->columns[c], &last->values[c], &piece->values[c], piece->sign);
+        for (size_t c = 0; c < table->column_count; c++) {
+            if (!add_piece(fold, &table->columns[c], &last->values[c], &piece->values[c],
+                           piece->sign))
+                return pj_error_set(error, PJ_POISON,
+                                    "what is added to the column %s of %s does not fit 64 bits",
+                                    table->columns[c].name, table->name);
+        }
     }
+    return 0;
 }
 
 const struct pj_additions *pj_fold_additions(const struct pj_fold *fold, size_t table)
@@ -183,9 +198,9 @@ int pj_fold_finish(struct pj_fold *fold, struct pj_error *error)
         if (rows->count > 1)
             qsort_r(rows->items, rows->count, sizeof *rows->items, compare_changes,
                     (void *)projection->tables[t]);
-        if (join_moves(fold, projection->tables[t], rows, error) != 0)
+        if (join_moves(fold, projection->tables[t], rows, error) != 0 ||
+            add_up(fold, t, error) != 0)
             return -1;
-        add_up(fold, t);
     }
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of != NULL)

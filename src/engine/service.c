@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projectionist/consumer.h"
 
+#include "base/invariant.h"
 #include "base/log.h"
+#include "engine/declaration.h"
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -51,7 +53,8 @@ static void print_help(const struct pj_process *process)
            "       librdkafka tells from 2.3 on)\n"
            "    5  another process keeps taking the same partitions\n"
            "    6  tables are missing or not as declared, or a right is missing (run\n"
-           "       `projectionist migrate`)\n");
+           "       `projectionist migrate`)\n"
+           "    8  the declaration or the code of the consumer itself is wrong: its author's\n");
 }
 
 /* HOST:PID, unless the operator named it. */
@@ -98,6 +101,7 @@ static void list_options(const struct pj_projection *projection,
     size_t count = 0;
     while (pj_consumer_options[count].name != NULL)
         count++;
+    PJ_CHECK(count + PJ_SETTINGS_MOST < OPTIONS_MOST, "there are more options than room for them");
     memcpy(options, pj_consumer_options, count * sizeof *options);
     const struct pj_setting *setting = projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
@@ -109,6 +113,13 @@ static void list_options(const struct pj_projection *projection,
 int pj_consumer_main(const struct pj_projection *projection, int argc, char **argv)
 {
     struct pj_option options[OPTIONS_MOST];
+    struct pj_error error;
+    if (pj_declaration_check(projection, &error) != 0) {
+        fprintf(stderr, "%s: %s\n",
+                projection != NULL && projection->name != NULL ? projection->name : argv[0],
+                error.message);
+        return pj_error_exit_code(&error);
+    }
     struct all_settings all = {.projection = projection};
     const struct pj_process process = {
         .name = projection->name,

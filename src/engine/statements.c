@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/statements.h"
 
+#include "base/invariant.h"
 #include "engine/binary.h"
 
 #include <stdarg.h>
@@ -21,10 +22,8 @@ static void add(struct sql *sql, const char *format, ...)
     va_start(args, format);
     int length = vsnprintf(sql->text + sql->length, sizeof sql->text - sql->length, format, args);
     va_end(args);
-    /* Declarations are const data of at most 64 columns: a statement that does not fit is a
-     * mistake that the first start shows. */
-    if (length < 0 || (size_t)length >= sizeof sql->text - sql->length)
-        __builtin_trap();
+    PJ_CHECK(length >= 0 && (size_t)length < sizeof sql->text - sql->length,
+             "a statement is longer than 64 columns can make it");
     sql->length += (size_t)length;
 }
 
@@ -125,14 +124,15 @@ static uint64_t key_columns(const struct pj_table *table)
 
 static uint64_t all_columns(const struct pj_table *table)
 {
-    return table->column_count == 64 ? UINT64_MAX : (1ULL << table->column_count) - 1;
+    return UINT64_MAX >> (PJ_COLUMNS_MOST - table->column_count);
 }
 
 static struct pj_statement finish(struct pj_statements *statements, const struct sql *sql,
                                   const struct pj_table *table, uint64_t columns, const char *verb)
 {
     struct pj_arena *arena = statements->arena;
-    uint32_t *types = pj_arena_alloc(arena, 64 * sizeof *types);
+    /* One more for the flag of `settle`. */
+    uint32_t *types = pj_arena_alloc(arena, (PJ_COLUMNS_MOST + 1) * sizeof *types);
     int count = 0;
     size_t index = 0;
     while (statements->projection->tables[index] != table)

@@ -65,8 +65,8 @@ static int decode_rest(struct pj_engine *engine, struct pj_batch *batch, size_t 
     return 0;
 }
 
-static void observe(struct pj_engine *engine, struct pj_batch *batch, struct pj_item *item,
-                    struct pj_fold *fold)
+static int observe(struct pj_engine *engine, struct pj_batch *batch, struct pj_item *item,
+                   struct pj_fold *fold, struct pj_error *error)
 {
     const struct pj_record *record = &item->record;
     const struct pj_source *source = &engine->projection->sources[record->partition->topic_index];
@@ -77,12 +77,13 @@ static void observe(struct pj_engine *engine, struct pj_batch *batch, struct pj_
         .offset = record->offset,
         .timestamp_ms = record->timestamp_ms,
     };
-    struct pj_error error;
-    if (pj_fold_observe(fold, source, &event, &error) == 0)
-        return;
-    error.class = PJ_POISON;
+    if (pj_fold_observe(fold, source, &event, error) == 0)
+        return 0;
+    if (error->class != PJ_POISON)
+        return -1;
     item->state = PJ_ITEM_REFUSED;
-    item->reason = pj_arena_copy(batch->arena, &error, sizeof error);
+    item->reason = pj_arena_copy(batch->arena, error, sizeof *error);
+    return 0;
 }
 
 /* --- the transaction ------------------------------------------------------------------------- */
@@ -237,8 +238,8 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
         outcome.records++;
         const struct pj_record *record = &item->record;
         bool counts = item->state == PJ_ITEM_DECODED && !is_discarded(engine, record);
-        if (counts)
-            observe(engine, batch, item, fold);
+        if (counts && observe(engine, batch, item, fold, error) != 0)
+            return -1;
         counts = counts && item->state == PJ_ITEM_DECODED;
         const struct pj_source *source =
             &engine->projection->sources[record->partition->topic_index];

@@ -229,7 +229,7 @@ static int queue_rows(struct pj_postgres *postgres, const struct pj_statement *s
                       const struct pj_value *const *rows, size_t count, struct pj_arena *arena,
                       struct pj_error *error)
 {
-    struct pj_parameter parameters[64];
+    struct pj_parameter parameters[PJ_COLUMNS_MOST];
     size_t parameter = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         if (table->columns[c].key || (columns >> c & 1) != 0)
@@ -367,7 +367,7 @@ static int set_part(struct pj_writer *writer, struct pj_postgres *postgres,
     }
     if (count == 0)
         return 0;
-    uint64_t columns = (1ULL << part->column_count) - 1;
+    uint64_t columns = UINT64_MAX >> (PJ_COLUMNS_MOST - part->column_count);
     return queue_rows(postgres, pj_statements_update(writer->statements, index, columns), part,
                       columns, rows, count, arena, error);
 }
@@ -446,7 +446,7 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
         return -1;
     if (settle.count == 0 || table->settle == NULL)
         return 0;
-    struct pj_parameter parameters[64];
+    struct pj_parameter parameters[PJ_COLUMNS_MOST + 1]; /* the keys, and a flag */
     size_t keys = 0;
     for (; keys < table->column_count && table->columns[keys].key; keys++)
         parameters[keys] =

@@ -162,9 +162,7 @@ static int save(struct pj_writer *writer, struct pj_postgres *postgres, const st
         const struct pj_touched *touched = &stage->touched[i];
         if (!touched->changed)
             continue;
-        struct pj_value facts = {.present = true};
-        facts.text.data = touched->stored;
-        facts.text.length = touched->stored_length;
+        struct pj_value facts = pj_text_of(touched->stored, touched->stored_length);
         fours_add(touched->existed ? &updates : &inserts, arena, touched->key, facts, touched->due,
                   pj_timestamp(pj_fold_stream_time(fold)));
     }

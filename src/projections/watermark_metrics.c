@@ -405,9 +405,7 @@ static void derive_metrics(const struct pj_value *removal, struct pj_derivation 
     row[M_MS_MIN] = *took;
     row[M_MS_MAX] = *took;
     int64_t *bins = pj_derivation_alloc(derivation, BINS * sizeof *bins);
-    row[M_HISTOGRAM].present = true;
-    row[M_HISTOGRAM].text.data = (const char *)bins;
-    row[M_HISTOGRAM].text.length = BINS * sizeof *bins;
+    row[M_HISTOGRAM] = pj_text_of(bins, BINS * sizeof *bins);
     if (!took->present)
         return;
     bins[bin_of(took->integer)] = 1;

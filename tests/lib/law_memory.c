@@ -3,7 +3,6 @@
 
 #include "engine/row_key.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
 
@@ -36,6 +35,19 @@ struct law_memory {
     size_t dead_letters;
 };
 
+static void expect(bool holds, const char *otherwise)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "%s\n", otherwise);
+    abort();
+}
+
+static void must(int status, const struct pj_error *error)
+{
+    expect(status == 0, error->message);
+}
+
 static struct state *find_state(struct law_memory *memory, size_t entity, const uint8_t key[16])
 {
     for (size_t i = 0; i < memory->state_count; i++) {
@@ -49,7 +61,7 @@ static void save_state(struct law_memory *memory, size_t entity, const struct pj
 {
     /* as it is stored: the stream time of the rows, and when they are due */
     struct state *state = find_state(memory, entity, touched->key);
-    assert((state != NULL) == touched->existed);
+    expect((state != NULL) == touched->existed, "a state that is not as it was loaded");
     if (state == NULL) {
         memory->states =
             realloc(memory->states, (memory->state_count + 1) * sizeof *memory->states);
@@ -105,7 +117,7 @@ static void put_part(struct law_memory *memory, const struct pj_table *part,
 {
     size_t whole = table_index(memory->projection, part->part_of);
     struct row *row = find_row(memory, whole, change->values);
-    assert(row != NULL && "a part of a row that is not there");
+    expect(row != NULL, "a part of a row that is not there");
     for (size_t c = 0; c < part->column_count; c++) {
         for (size_t w = 0; w < part->part_of->column_count; w++) {
             if (!part->columns[c].key &&
@@ -119,7 +131,7 @@ static void put_part(struct law_memory *memory, const struct pj_table *part,
 static void update_row(struct law_memory *memory, size_t table, const struct pj_row_change *change)
 {
     struct row *row = find_row(memory, table, change->values);
-    assert(row != NULL && "an update of a row that is not there");
+    expect(row != NULL, "an update of a row that is not there");
     for (size_t c = 0; c < memory->projection->tables[table]->column_count; c++) {
         if (change->changed >> c & 1)
             row->values[c] = change->values[c];
@@ -129,7 +141,7 @@ static void update_row(struct law_memory *memory, size_t table, const struct pj_
 static void remove_row(struct law_memory *memory, size_t table, const struct pj_row_change *change)
 {
     struct row *row = find_row(memory, table, change->values);
-    assert(row != NULL && "a removal of a row that is not there");
+    expect(row != NULL, "a removal of a row that is not there");
     *row = memory->rows[--memory->row_count];
 }
 
@@ -226,10 +238,9 @@ static void settle(struct law_memory *memory, size_t t, const struct pj_value *k
                                                  memory->arena, &error) != 0)
                 abort();
         }
-        pj_fold_merge_whole(fold, e);
+        must(pj_fold_merge_whole(fold, e, &error), &error);
     }
-    if (pj_fold_finish(fold, &error) != 0)
-        abort();
+    must(pj_fold_finish(fold, &error), &error);
     const struct pj_additions *whole = pj_fold_additions(fold, t);
     bool any = false;
     for (size_t i = 0; i < whole->count; i++) {
@@ -313,8 +324,10 @@ static int try_apply(struct law_memory *memory, int owner, const struct law_even
             .timestamp_ms = events[i]->timestamp_ms,
         };
         /* A poison event says nothing, here as there. */
-        if (pj_fold_observe(fold, source, &event, error) != 0)
+        if (pj_fold_observe(fold, source, &event, error) != 0) {
+            must(error->class == PJ_POISON ? 0 : -1, error);
             continue;
+        }
         note_time(memory, events[i]);
     }
     pj_fold_set_stream_time(fold, memory->stream_time);

@@ -153,9 +153,9 @@ Test(avro_reader, blocks_with_a_size)
 
 Test(avro_reader, indexes_out_of_range)
 {
-    poisons("['null','int']", "04", "union has no member 2");
-    poisons("['null','int']", "01", "union has no member -1");
-    poisons("['null','int']", "ffffffffffffffffff01", "union has no member");
+    poisons("['null','boolean']", "04", "union has no member 2");
+    poisons("['null','boolean']", "01", "union has no member -1");
+    poisons("['null','boolean']", "ffffffffffffffffff01", "union has no member");
     poisons(ARRAY("{'type':'enum','name':'E','symbols':['P']}"), "020200", "enum has no member 1");
     poisons(ARRAY("{'type':'enum','name':'E','symbols':[]}"), "020000", "enum has no member 0");
     decode_hex("{'type':'enum','name':'E','symbols':['P']}", "01", PJ_TEXT);

@@ -4,10 +4,20 @@
 #include "projections/registry.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 enum { ID, TEXT, AT, FIELDS };
-static const struct pj_field fields[FIELDS] = {
+static struct pj_field fields[FIELDS];
+static const struct pj_field right_fields[FIELDS] = {
     [ID] = {"id", PJ_UUID}, [TEXT] = {"text", PJ_TEXT}, [AT] = {"at", PJ_TIMESTAMPTZ}};
+
+static const char schema[] =
+    "{\"type\": \"record\", \"name\": \"Thing\", \"fields\": ["
+    "{\"name\": \"id\", \"type\": \"string\"},"
+    "{\"name\": \"text\", \"type\": [\"null\", \"string\"], \"default\": null},"
+    "{\"name\": \"at\", \"type\": {\"type\": \"long\", \"logicalType\": \"timestamp-millis\"}},"
+    "{\"name\": \"cost\", \"type\": {\"type\": \"bytes\", \"logicalType\": \"decimal\","
+    " \"precision\": 9, \"scale\": 2}, \"default\": \"\"}]}";
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
@@ -26,19 +36,26 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
 
 /* What the tests spoil; made anew for each. */
 static struct pj_source source;
+static struct pj_source sources[2];
 static struct pj_column columns[4];
 static struct pj_column place_columns[2];
 static struct pj_column daily_columns[3];
 static struct pj_table whole, part, daily;
 static const struct pj_table *tables[3];
 static struct pj_fact_kind facts[2];
+static const struct pj_fact_kind right_facts[2] = {
+    {"seen", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT)},
+    {"left", PJ_GREATEST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)},
+};
 static struct pj_entity_kind entities[2];
 static struct pj_setting settings[PJ_SETTINGS_MOST + 2];
 static struct pj_projection projection;
 
 static void start(void)
 {
+    memcpy(fields, right_fields, sizeof fields);
     source = (struct pj_source){.topic = "t",
+                                .schema = schema,
                                 .fields = fields,
                                 .field_count = FIELDS,
                                 .event_time = AT,
@@ -64,13 +81,14 @@ static void start(void)
     tables[0] = &whole;
     tables[1] = &part;
     tables[2] = &daily;
-    facts[0] = (struct pj_fact_kind){"seen", PJ_LEAST, PJ_FACT_VALUES(PJ_TEXT)};
-    facts[1] = (struct pj_fact_kind){"left", PJ_GREATEST, PJ_FACT_VALUES(PJ_TIMESTAMPTZ)};
+    facts[0] = right_facts[0];
+    facts[1] = right_facts[1];
     entities[0] = (struct pj_entity_kind){"thing", facts, 2, derive};
     entities[1] = (struct pj_entity_kind){"place", facts, 1, derive};
     memset(settings, 0, sizeof settings);
     settings[0] = (struct pj_setting){"thing-timeout", "5m", "When a thing is late."};
     projection = (struct pj_projection){.name = "thing-keeper",
+                                        .summary = "keep things",
                                         .sources = &source,
                                         .source_count = 1,
                                         .entities = entities,
@@ -87,6 +105,7 @@ static void refuse(const char *what)
     struct pj_error error = {0};
     cr_assert_eq(pj_declaration_check(&projection, &error), -1, "it is taken");
     cr_expect_eq(error.class, PJ_FATAL);
+    cr_expect_eq(error.exit_code, PJ_EXIT_DECLARATION);
     cr_assert_not_null(strstr(error.message, what), "%s\nis not in\n%s", what, error.message);
 }
 
@@ -142,12 +161,51 @@ Test(declaration, a_source)
     take();
     source.observe = NULL;
     refuse("the source of t lacks its observe function");
+    source.observe = observe;
+    source.schema = NULL;
+    refuse("the source of t lacks its schema");
+    source.schema = "{";
+    refuse("the source t: ");
+    source.schema = schema;
+    source.topic = "a topic";
+    refuse("no topic of Kafka's can have the name \"a topic\"");
+    source.topic = "t";
+    sources[0] = sources[1] = source;
+    projection.sources = sources;
+    projection.source_count = 2;
+    refuse("two sources of thing-keeper are of the topic t");
+    projection.sources = NULL;
+    refuse("thing-keeper has 0 sources");
+    projection.sources = &source;
     projection.source_count = 0;
     refuse("thing-keeper has 0 sources");
 }
 
+Test(declaration, a_field)
+{
+    fields[TEXT].type = PJ_BIGINT;
+    refuse("the field text is declared as PJ_BIGINT, but is of the type string in the schema of t");
+    fields[TEXT].type = PJ_COUNTS;
+    refuse("the field text of the source t is of PJ_COUNTS");
+    fields[TEXT].type = PJ_TEXT;
+    fields[TEXT].path = "txt";
+    refuse("the schema of t has no field txt");
+    fields[TEXT].path = NULL;
+    refuse("field 1 of the source t lacks its path");
+    fields[TEXT] = right_fields[TEXT];
+    fields[ID].most_chars = 36;
+    refuse("the field id of the source t has most_chars");
+}
+
 Test(declaration, an_entity_kind)
 {
+    entities[1].name = "Place";
+    refuse("the name of entity kind 1 of thing-keeper is \"Place\"");
+    entities[1].name = "place";
+    entities[1].fact_count = 0;
+    refuse("the entity kind place of thing-keeper has 0 fact kinds");
+    entities[1].fact_count = 1;
+
     entities[1].derive = NULL;
     refuse("entity kind 1 of thing-keeper lacks its derive");
     entities[1] = (struct pj_entity_kind){0};
@@ -160,6 +218,17 @@ Test(declaration, a_fact_kind)
 {
     facts[1].value_count = PJ_FACT_VALUES_MOST + 1;
     refuse("\"left\" has 17 values, and 16 is the most");
+    facts[1].value_count = 1;
+    facts[1].types = NULL;
+    refuse("\"left\" of thing lacks the types of its 1 values");
+    facts[1].types = (const enum pj_type[]){(enum pj_type)77};
+    refuse("value 0 of the fact kind \"left\"");
+    facts[1].value_count = 0;
+    facts[1].keep = (enum pj_keep_rule)7;
+    refuse("keeps by the rule 7");
+    facts[1].keep = PJ_LEAST;
+    facts[1].name = "seen";
+    refuse("two fact kinds of the entity kind thing have the name seen");
     facts[1].name = NULL;
     refuse("fact kind 1 of the entity kind thing is not declared");
 }
@@ -171,12 +240,27 @@ Test(declaration, a_key)
     columns[0].key = true;
     columns[3].key = true;
     refuse("the key column guess of things comes behind place");
+    columns[3].key = false;
+    columns[0].elsewhere = true;
+    refuse("the column id of things is of its key and marked `elsewhere`");
+    columns[0].elsewhere = false;
+    columns[0].type = PJ_JSONB;
+    refuse("the key column id of things is a PJ_JSONB");
 }
 
 Test(declaration, columns)
 {
     columns[3].name = "name";
     refuse("two columns of things have the name name");
+    columns[3].name = "";
+    refuse("the name of a column of things is \"\"");
+    columns[3].name = "gue\"ss";
+    refuse("has no quotation marks");
+    columns[3].name = "a_column_whose_name_is_one_byte_longer_than_all_that_postgres_keeps";
+    refuse("is longer than the 63 bytes that Postgres keeps of one");
+    columns[3].name = "guess";
+    columns[3].type = (enum pj_type)11;
+    refuse("the column guess of things is of a type that there is not");
     columns[3].name = NULL;
     refuse("column 3 of things is not declared");
     whole.column_count = 65;
@@ -211,8 +295,64 @@ Test(declaration, what_belongs_to_one_kind_of_table)
     refuse("the placeholder of things is no PJ_BOOL");
 }
 
+Test(declaration, parents)
+{
+    static struct pj_parent parents[2];
+    whole.parents = parents;
+    parents[0] = (struct pj_parent){.column = 1, .seen_at = 1, .ensure = "ensure_names"};
+    refuse("the column of a parent of things (index 1) is no PJ_UUID");
+    parents[0].column = 99;
+    refuse("the column of a parent of things (index 99)");
+    parents[0].column = 0;
+    refuse("the seen_at of a parent of things (index 1) is no PJ_TIMESTAMPTZ");
+    columns[1].type = PJ_TIMESTAMPTZ;
+    take();
+    parents[0].ensure = "ensure names";
+    refuse("the `ensure` of things is \"ensure names\"");
+    whole.parents = NULL;
+    daily.parents = parents;
+    refuse("things_daily is a rollup");
+}
+
+static struct pj_column many[65];
+static char names[65][16];
+
+static void make_wide(bool keys)
+{
+    for (size_t c = 0; c < 65; c++) {
+        snprintf(names[c], sizeof names[c], "c%zu", c);
+        many[c] = (struct pj_column){names[c], PJ_TEXT, .key = keys || c == 0};
+    }
+    daily = (struct pj_table){.name = "wide", .columns = many, .column_count = 64};
+}
+
+Test(declaration, the_widest_table)
+{
+    make_wide(false);
+    take();
+    make_wide(true);
+    refuse("wide has more than 32 key columns");
+}
+
 Test(declaration, a_part)
 {
+    part.kind = PJ_ROLLUP_TABLE;
+    refuse("place of the rollup things is neither a key nor has it a measure");
+    place_columns[1].measure = PJ_MAX;
+    refuse("things is a part of things, and one of the two is no entity table");
+    place_columns[1].measure = PJ_NOT_A_MEASURE;
+    part.kind = PJ_ENTITY_TABLE;
+    part.name = "places";
+    refuse("a part of the table things has the name places");
+    part.name = "things";
+    place_columns[1].key = true;
+    refuse("a part of things has not the same key as the whole of it");
+    place_columns[1].key = false;
+    tables[1] = &daily;
+    projection.table_count = 2;
+    refuse("the column place of things is marked `elsewhere`, and none of the tables");
+    tables[1] = &part;
+    projection.table_count = 3;
     columns[2].elsewhere = false;
     refuse("the column place of a part of things is not in the whole of it");
     columns[2].elsewhere = true;
@@ -227,7 +367,24 @@ Test(declaration, tables)
 {
     tables[2] = &whole;
     refuse("things is twice among the tables of thing-keeper");
+    tables[2] = &daily;
+    daily.name = "things";
+    refuse("two tables of thing-keeper have the name things");
+    daily.schema = "other";
+    take();
+    daily.schema = "";
+    refuse("the name of the schema of things is \"\"");
+    daily.schema = NULL;
+    daily.name = "things_daily";
+    daily.kind = (enum pj_table_kind)3;
+    refuse("things_daily is of a kind that there is not");
+    daily.kind = PJ_ROLLUP_TABLE;
+    daily.settle = "settle(things)";
+    refuse("the `settle` of things_daily is \"settle(things)\"");
+    projection.entity_count = 0;
+    refuse("the rows of things come from derive, and thing-keeper has no entity kinds");
     tables[2] = NULL;
+    projection.entity_count = 2;
     refuse("table 2 of thing-keeper is not declared");
     projection.table_count = 0;
     refuse("thing-keeper has 0 tables");
@@ -235,6 +392,17 @@ Test(declaration, tables)
 
 Test(declaration, settings)
 {
+    settings[0].fallback = "soon";
+    refuse("the fallback of a setting of thing-keeper is no duration");
+    settings[0].fallback = NULL;
+    refuse("the setting thing-timeout of thing-keeper lacks its fallback");
+    settings[0].fallback = "5m";
+    settings[1] = settings[0];
+    refuse("the name of the setting thing-timeout of thing-keeper is taken");
+    settings[1].name = "batch-records";
+    refuse("the name of the setting batch-records");
+    settings[1].name = "Late";
+    refuse("a setting of thing-keeper has the name \"Late\"");
     for (size_t i = 0; i <= PJ_SETTINGS_MOST; i++)
         settings[i] = settings[0];
     refuse("thing-keeper has more than 8 settings");

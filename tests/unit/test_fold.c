@@ -205,13 +205,13 @@ static void run(void)
         const struct pj_stage *touched = pj_fold_stage(fold, stage);
         stages[stage] = touched;
         load_states(stage);
-        cr_assert_eq(pj_fold_merge(fold, stage, &error), 0);
+        cr_assert_eq(pj_fold_merge(fold, stage, &error), 0, "%s", error.message);
         for (size_t i = 0; i < touched->count; i++) {
             if (touched->touched[i].changed)
                 save_state(stage, &touched->touched[i]);
         }
     }
-    cr_assert_eq(pj_fold_finish(fold, &error), 0);
+    cr_assert_eq(pj_fold_finish(fold, &error), 0, "%s", error.message);
 }
 
 /* What there is before the batch that a test is about. */
@@ -511,9 +511,9 @@ Test(fold, a_large_batch)
     }
     for (size_t stage = 0; stage < 2; stage++) {
         pj_fold_stage(fold, stage);
-        cr_assert_eq(pj_fold_merge(fold, stage, &error), 0);
+        cr_assert_eq(pj_fold_merge(fold, stage, &error), 0, "%s", error.message);
     }
-    cr_assert_eq(pj_fold_finish(fold, &error), 0);
+    cr_assert_eq(pj_fold_finish(fold, &error), 0, "%s", error.message);
     expect_rows(PERSON_TABLE, 5000);
     expect_rows(HOUSE_TABLE, 7);
     expect_rows(PLACE_PART, 0);

@@ -91,8 +91,8 @@ static const struct pj_value *row_of(const char *document)
 {
     cr_assert_eq(see(1, document), 0);
     pj_fold_stage(fold, 0);
-    cr_assert_eq(pj_fold_merge(fold, 0, &error), 0);
-    cr_assert_eq(pj_fold_finish(fold, &error), 0);
+    cr_assert_eq(pj_fold_merge(fold, 0, &error), 0, "%s", error.message);
+    cr_assert_eq(pj_fold_finish(fold, &error), 0, "%s", error.message);
     cr_assert_eq(pj_fold_rows(fold, 0)->count, 1);
     return pj_fold_rows(fold, 0)->items[0].values;
 }
@@ -169,7 +169,7 @@ Test(json, trees_are_given_back)
     for (uint8_t id = 2; id < 200; id++)
         cr_assert_eq(see(id, "{\"name\":\"n\"}"), 0);
     pj_fold_stage(fold, 0);
-    cr_assert_eq(pj_fold_merge(fold, 0, &error), 0);
-    cr_assert_eq(pj_fold_finish(fold, &error), 0);
+    cr_assert_eq(pj_fold_merge(fold, 0, &error), 0, "%s", error.message);
+    cr_assert_eq(pj_fold_finish(fold, &error), 0, "%s", error.message);
     cr_assert_eq(pj_fold_rows(fold, 0)->count, 198);
 }

@@ -48,10 +48,19 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     }
 }
 
-static const struct pj_source sources[] = {
-    {.topic = "shelves", .fields = fields, .field_count = FIELDS, .observe = observe}};
+static const char schema[] =
+    "{\"type\": \"record\", \"name\": \"Shelf\", \"fields\": ["
+    "{\"name\": \"event\", \"type\": \"string\"}, {\"name\": \"shelf\", \"type\": \"string\"},"
+    "{\"name\": \"rank\", \"type\": \"long\"}, {\"name\": \"books\", \"type\": \"string\"}]}";
+
+static const struct pj_source sources[] = {{.topic = "shelves",
+                                            .schema = schema,
+                                            .fields = fields,
+                                            .field_count = FIELDS,
+                                            .observe = observe}};
 static const struct pj_entity_kind entities[] = {{"shelf", facts, 1, derive}};
 static const struct pj_projection library = {.name = "library",
+                                             .summary = "keep books",
                                              .sources = sources,
                                              .source_count = 1,
                                              .entities = entities,

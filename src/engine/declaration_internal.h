@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What declaration.c (the whole, its sources, entity kinds and settings) and declaration_tables.c
+ * share. */
+#ifndef PJ_ENGINE_DECLARATION_INTERNAL_H
+#define PJ_ENGINE_DECLARATION_INTERNAL_H
+
+#include "engine/declaration.h"
+
+enum { PJ_SQL_NAME_MOST = 63 };
+
+#define PJ_WRONG(error, ...) pj_error_fatal(error, PJ_EXIT_DECLARATION, __VA_ARGS__)
+
+/* The table at `index` in the projection's list, held against those before it. */
+int pj_declaration_check_table(const struct pj_projection *projection, size_t index,
+                               struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
