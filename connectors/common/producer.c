@@ -23,16 +23,28 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
     pj_log(ours, "librdkafka", pj_f_str("facility", facility), pj_f_str("text", text));
 }
 
-enum pj_error_class pj_producer_fatal_class(rd_kafka_resp_err_t cause)
+int pj_producer_set_broken(struct pj_error *error, rd_kafka_resp_err_t cause, const char *what)
 {
-    switch (cause) {
-    case RD_KAFKA_RESP_ERR__FENCED:
-    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
-    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
-        return PJ_FENCED;
-    default:
-        return PJ_FATAL;
-    }
+    if (pj_refusal_class(cause) == PJ_FENCED)
+        return pj_error_set(error, PJ_FENCED,
+                            "%.400s: another producer has taken over this transactional.id (%s)",
+                            what, rd_kafka_err2name(cause));
+    pj_refusal_set(error, cause, what); /* with the exit code of what may return */
+    error->class = PJ_FATAL;
+    return -1;
+}
+
+void pj_producer_count_refusal(struct pj_producer *producer, rd_kafka_resp_err_t code)
+{
+    char label[96];
+    if (producer->metrics == NULL)
+        return;
+    snprintf(label, sizeof label, "error=\"%s\"", rd_kafka_err2name(code));
+    pj_metric_add(pj_metrics_add(producer->metrics, PJ_COUNTER,
+                                 "projectionist_kafka_refusals_total", label,
+                                 "Records and transactions that Kafka did not take, by its error; "
+                                 "they are tried again, or are dead letters."),
+                  1);
 }
 
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
@@ -45,14 +57,8 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     if (code == RD_KAFKA_RESP_ERR__FATAL && !producer->is_broken) {
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client, text, sizeof text);
         producer->is_broken = true;
-        enum pj_error_class class = pj_producer_fatal_class(cause);
-        if (class == PJ_FENCED)
-            pj_error_set(&producer->fatal, class,
-                         "another producer has taken over this transactional.id (%s)",
-                         rd_kafka_err2name(cause));
-        else
-            pj_error_set(&producer->fatal, class, "Kafka's producer cannot go on (%s): %s",
-                         rd_kafka_err2name(cause), text);
+        pj_producer_set_broken(&producer->fatal, cause, "Kafka's producer cannot go on");
+        pj_producer_count_refusal(producer, cause);
     }
     /* "All brokers are down" says less than the reason that came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *producer->last_error == '\0')
@@ -60,12 +66,55 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     pthread_mutex_unlock(&producer->mutex);
 }
 
-/* What is wrong with the record itself goes wrong again. */
-static enum pj_error_class refusal_class(rd_kafka_resp_err_t code)
+static void on_throttle(rd_kafka_t *client, const char *broker, int32_t id, int ms, void *opaque)
 {
-    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || code == RD_KAFKA_RESP_ERR_INVALID_RECORD
-               ? PJ_POISON
-               : PJ_FATAL;
+    struct pj_producer *producer = opaque;
+    (void)client;
+    (void)id;
+    if (ms == 0)
+        return;
+    pthread_mutex_lock(&producer->mutex);
+    snprintf(producer->last_error, sizeof producer->last_error,
+             "%s slows us down by a quota (THROTTLING_QUOTA_EXCEEDED, %d ms)", broker, ms);
+    pthread_mutex_unlock(&producer->mutex);
+}
+
+static struct pj_producer_topic *topic_of(struct pj_producer *producer, const rd_kafka_topic_t *rkt)
+{
+    pthread_mutex_lock(&producer->mutex);
+    struct pj_producer_topic *topic = producer->topics;
+    while (topic != NULL &&
+           strcmp(rd_kafka_topic_name(topic->handle), rd_kafka_topic_name(rkt)) != 0)
+        topic = topic->next;
+    pthread_mutex_unlock(&producer->mutex);
+    return topic;
+}
+
+static void give_back(struct pj_producer *producer, const rd_kafka_message_t *failed,
+                      const struct pj_error *failure)
+{
+    struct pj_producer_message message = {.topic = topic_of(producer, failed->rkt),
+                                          .partition = failed->partition,
+                                          .key = {failed->key, failed->key_len},
+                                          .value = {failed->payload, failed->len},
+                                          .opaque = failed->_private};
+    rd_kafka_headers_t *headers = NULL;
+    struct pj_header *copy = NULL;
+    if (rd_kafka_message_headers(failed, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        message.header_count = rd_kafka_header_cnt(headers);
+        copy = calloc(message.header_count + 1, sizeof *copy);
+        if (copy == NULL)
+            abort();
+        for (size_t i = 0; i < message.header_count; i++) {
+            const char *name = NULL;
+            (void)rd_kafka_header_get_all(headers, i, &name, &copy[i].value.data,
+                                          &copy[i].value.length);
+            copy[i].name = (struct pj_bytes){name, strlen(name)};
+        }
+        message.headers = copy;
+    }
+    producer->delivered(producer->context, &message, failure);
+    free(copy);
 }
 
 static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
@@ -73,28 +122,38 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     struct pj_producer *producer = opaque;
     struct pj_error failure = {.class = PJ_FATAL};
     bool failed = message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+    char what[320];
     (void)client;
-    if (failed)
-        pj_error_set(&failure, refusal_class(message->err),
-                     "cannot publish to topic %s, partition %d: %s%s",
-                     rd_kafka_topic_name(message->rkt), (int)message->partition,
-                     rd_kafka_err2str(message->err),
-                     message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
-                         ? " (the topic's max.message.bytes says how large it may be)"
-                         : "");
+    if (failed) {
+        snprintf(what, sizeof what, "cannot publish to topic %s, partition %d",
+                 rd_kafka_topic_name(message->rkt), (int)message->partition);
+        pj_refusal_set(&failure, message->err, what);
+        pj_producer_count_refusal(producer, message->err);
+    }
     pthread_mutex_lock(&producer->mutex);
     if (failed) {
         producer->counts.failed++;
-        if (!producer->has_failed)
+        /* What was purged only follows from another failure. */
+        bool is_cause = message->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE &&
+                        message->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+        if (!producer->has_failed || (is_cause && !producer->has_cause))
             producer->first_failure = failure;
         producer->has_failed = true;
+        producer->has_cause |= is_cause;
     } else {
         producer->counts.delivered++;
         producer->progress_ms = pj_clock_monotonic_ms();
+        producer->last_error[0] = '\0'; /* whatever it was, it is over */
     }
     pthread_mutex_unlock(&producer->mutex);
-    if (producer->delivered != NULL)
-        producer->delivered(producer->context, message->_private, failed ? &failure : NULL);
+    if (producer->delivered == NULL)
+        return;
+    if (failed) {
+        give_back(producer, message, &failure);
+    } else {
+        const struct pj_producer_message taken = {.opaque = message->_private};
+        producer->delivered(producer->context, &taken, NULL);
+    }
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -171,6 +230,7 @@ static int open_client(struct pj_producer *producer, const struct pj_producer_se
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_throttle_cb(conf, on_throttle);
     if (configure(conf, settings, error) != 0) {
         rd_kafka_conf_destroy(conf);
         return -1;
@@ -206,6 +266,7 @@ int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings
     producer->context = settings->context;
     producer->stop = settings->stop;
     producer->is_transactional = settings->transactional_id != NULL;
+    producer->metrics = settings->metrics;
     producer->servers = strdup(servers);
     if (producer->servers == NULL) {
         pj_error_set(error, PJ_FATAL, "out of memory");
@@ -419,6 +480,16 @@ static int64_t count_sent(struct pj_producer *producer, int64_t change)
     return sent;
 }
 
+static void refuse_locally(struct pj_producer *producer, const struct pj_producer_message *message,
+                           rd_kafka_resp_err_t code, struct pj_error *error)
+{
+    char what[320];
+    snprintf(what, sizeof what, "cannot publish to topic %s",
+             rd_kafka_topic_name(message->topic->handle));
+    pj_refusal_set(error, code, what);
+    pj_producer_count_refusal(producer, code);
+}
+
 int pj_producer_send(struct pj_producer *producer, const struct pj_producer_message *message,
                      struct pj_error *error)
 {
@@ -439,10 +510,10 @@ int pj_producer_send(struct pj_producer *producer, const struct pj_producer_mess
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         /* check has the reason of a fatal error. A transaction that has failed takes no records. */
         bool must_abort = producer->is_transactional && code == RD_KAFKA_RESP_ERR__STATE;
-        if (check(producer, error) == 0)
-            pj_error_set(error, must_abort ? PJ_RETRY : refusal_class(code),
-                         "cannot publish to topic %s: %s",
-                         rd_kafka_topic_name(message->topic->handle), rd_kafka_err2str(code));
+        if (check(producer, error) == 0 && must_abort)
+            pj_producer_why_abort(producer, error);
+        else if (check(producer, error) == 0)
+            refuse_locally(producer, message, code, error);
         goto fail;
     }
     return 0;
@@ -478,7 +549,7 @@ int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms, struct p
         return pj_producer_unavailable(producer, what, error);
     }
     pthread_mutex_lock(&producer->mutex);
-    int status = producer->has_failed ? -1 : 0;
+    int status = producer->has_failed && producer->delivered == NULL ? -1 : 0;
     if (status != 0)
         *error = producer->first_failure;
     pthread_mutex_unlock(&producer->mutex);

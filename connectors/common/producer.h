@@ -12,17 +12,36 @@
 #define PJ_CONNECTORS_PRODUCER_H
 
 #include "base/config.h"
+#include "base/metrics.h"
 #include "common/wire.h"
 #include "projectionist/error.h"
 
 #include <signal.h>
+#include <stdbool.h>
 
 struct pj_producer;
 struct pj_producer_topic; /* belongs to its producer */
 
-/* `failed` NULL: the brokers have it, safely. Otherwise why they have not; PJ_POISON where they
- * would never take it. */
-typedef void pj_producer_delivered(void *context, void *message, const struct pj_error *failed);
+struct pj_producer_message {
+    struct pj_producer_topic *topic;
+    int32_t partition; /* -1: by key; at random where there is none */
+    struct pj_bytes key;
+    struct pj_bytes value;
+    int64_t timestamp_ms; /* 0: now */
+    const struct pj_header *headers;
+    size_t header_count;
+    void *opaque; /* comes back in `delivered` */
+};
+
+/*
+ * `failed` NULL: the brokers have it, safely; the message is its opaque pointer alone. Otherwise
+ * why they have not: PJ_POISON where it will never be taken, it or another one of its batch, which
+ * they refuse as a whole; PJ_RETRY where nothing is for a while (common/refusal.h). The message is
+ * the whole one then, but for its time, which librdkafka does not tell; it lives until the call
+ * returns.
+ */
+typedef void pj_producer_delivered(void *context, const struct pj_producer_message *message,
+                                   const struct pj_error *failed);
 
 struct pj_producer_settings {
     const struct pj_properties *kafka; /* kafka.*: beats what is set here */
@@ -37,6 +56,7 @@ struct pj_producer_settings {
      * id fences this one. */
     const char *transactional_id;
     int64_t transaction_timeout_ms; /* after this the brokers abort a transaction by themselves */
+    struct pj_metrics *metrics;     /* or NULL; what the brokers refuse is counted there */
 };
 
 /* Fails with PJ_EXIT_USAGE where bootstrap.servers is missing or librdkafka knows no such
@@ -61,17 +81,6 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
 int pj_producer_topic(struct pj_producer *producer, const char *name,
                       struct pj_producer_topic **topic, struct pj_error *error) PJ_MUST_CHECK;
 
-struct pj_producer_message {
-    struct pj_producer_topic *topic;
-    int32_t partition; /* -1: by key; at random where there is none */
-    struct pj_bytes key;
-    struct pj_bytes value;
-    int64_t timestamp_ms; /* 0: now */
-    const struct pj_header *headers;
-    size_t header_count;
-    void *opaque; /* comes back in `delivered` */
-};
-
 /*
  * Queues a copy. Returns -1 where it was not queued: it is too large, the producer is broken, the
  * brokers stall, or an earlier message failed and nobody has a `delivered` to hear of it. Returns
@@ -84,8 +93,8 @@ int pj_producer_send(struct pj_producer *producer, const struct pj_producer_mess
 int pj_producer_poll(struct pj_producer *producer, int64_t wait_ms,
                      struct pj_error *error) PJ_MUST_CHECK;
 
-/* Waits until everything is delivered or has failed, at most timeout_ms. -1 where something failed,
- * the first error, or is still under way. */
+/* Waits until everything is delivered or has failed, at most timeout_ms. -1 where something is
+ * still under way or has failed, the first error; the latter only without a `delivered`. */
 int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms,
                       struct pj_error *error) PJ_MUST_CHECK;
 
@@ -104,19 +113,26 @@ struct pj_producer_counts pj_producer_counts(struct pj_producer *producer);
  *
  *    0  it is done
  *    1  (begin, commit) the transaction has failed and cannot be committed: abort it, and send its
- *       records again in a new one
+ *       records again in a new one; *error says why: PJ_POISON where one of them will never be
+ *       taken
  *   -1  PJ_RETRY: the brokers do not answer; the work goes on, so call the same function again to
  *       wait for it
  *       PJ_FENCED: another producer has this transactional.id now, or the brokers have aborted
  *       the transaction because it was open for longer than its time-out
- *       PJ_FATAL: this producer cannot go on
+ *       PJ_FATAL: this producer cannot go on; another one may, later, where the reason is one for a
+ *       while, such as a right that was taken away (pj_producer_may_return)
  *
  * After PJ_FENCED, PJ_FATAL, or 1 from a commit that was tried again, nothing is known of how the
  * transaction ended: close the producer, open another one, whose init waits for the end of what the
  * former left behind, and read what was committed.
  *
- * pj_producer_send in a transaction that has failed returns -1 with PJ_RETRY: abort it.
+ * pj_producer_send in a transaction that has failed returns -1 with the error of a 1: abort it.
  */
+static inline bool pj_producer_may_return(const struct pj_error *error)
+{
+    return error->class == PJ_RETRY || error->exit_code == PJ_EXIT_UNAVAILABLE;
+}
+
 int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
                                   struct pj_error *error) PJ_MUST_CHECK;
 int pj_producer_begin(struct pj_producer *producer, struct pj_error *error) PJ_MUST_CHECK;

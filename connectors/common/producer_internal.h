@@ -4,6 +4,7 @@
 #define PJ_CONNECTORS_PRODUCER_INTERNAL_H
 
 #include "common/producer.h"
+#include "common/refusal.h"
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -24,10 +25,11 @@ struct pj_producer {
     pthread_mutex_t mutex; /* of all below */
     struct pj_producer_topic *topics;
     struct pj_producer_counts counts;
-    int64_t progress_ms; /* when something was last delivered, or began to be due */
-    bool has_failed;
+    int64_t progress_ms;        /* when something was last delivered, or began to be due */
+    bool has_failed, has_cause; /* the latter: first_failure is more than a consequence */
     struct pj_error first_failure;
     bool is_transactional;
+    struct pj_metrics *metrics;
     bool is_broken; /* librdkafka says that this producer cannot go on */
     struct pj_error fatal;
     bool refused; /* the brokers do not let us in: waiting does not help */
@@ -38,7 +40,13 @@ struct pj_producer {
  * let us in. */
 int pj_producer_unavailable(struct pj_producer *producer, const char *what, struct pj_error *error);
 
-/* The class of a fatal error by its cause: another producer with our transactional.id, or not. */
-enum pj_error_class pj_producer_fatal_class(rd_kafka_resp_err_t cause);
+/* An error after which librdkafka's producer cannot go on, by its cause: PJ_FENCED or PJ_FATAL. */
+int pj_producer_set_broken(struct pj_error *error, rd_kafka_resp_err_t cause, const char *what);
+
+/* Why the open transaction has failed: PJ_POISON or PJ_RETRY. */
+void pj_producer_why_abort(struct pj_producer *producer, struct pj_error *error);
+
+/* Counts a refusal by its name. */
+void pj_producer_count_refusal(struct pj_producer *producer, rd_kafka_resp_err_t code);
 
 #endif

@@ -9,26 +9,26 @@ static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, cons
     if (failure == NULL)
         return 0;
     rd_kafka_resp_err_t code = rd_kafka_error_code(failure);
-    enum pj_error_class class = pj_producer_fatal_class(code);
     rd_kafka_resp_err_t cause = rd_kafka_fatal_error(producer->client, text, sizeof text);
-    if (class != PJ_FENCED && cause != RD_KAFKA_RESP_ERR_NO_ERROR)
-        class = pj_producer_fatal_class(cause);
     int status = -1;
-    if (class == PJ_FENCED) {
-        pj_error_set(error, class, "%s: another producer has taken over this transactional.id (%s)",
-                     what, rd_kafka_err2name(code));
+    if (pj_refusal_class(code) == PJ_FENCED) {
+        pj_producer_set_broken(error, code, what);
     } else if (rd_kafka_error_is_fatal(failure) || cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        pj_error_set(error, PJ_FATAL, "%s: %s", what, rd_kafka_error_string(failure));
+        pj_producer_set_broken(error, cause != RD_KAFKA_RESP_ERR_NO_ERROR ? cause : code, what);
     } else if (rd_kafka_error_txn_requires_abort(failure)) {
-        pj_error_set(error, PJ_RETRY, "%s: %s", what, rd_kafka_error_string(failure));
+        pj_refusal_set(error, code, what);
+        if (error->class != PJ_POISON)
+            error->class = PJ_RETRY;
         status = 1;
     } else if (rd_kafka_error_is_retriable(failure) || code == RD_KAFKA_RESP_ERR__TIMED_OUT) {
-        snprintf(text, sizeof text, "%s at %s: %s", what, producer->servers,
-                 rd_kafka_error_string(failure));
+        snprintf(text, sizeof text, "%s at %s: %s (%s)", what, producer->servers,
+                 rd_kafka_error_string(failure), rd_kafka_err2name(code));
         pj_producer_unavailable(producer, text, error);
     } else {
         pj_error_set(error, PJ_FATAL, "%s: %s", what, rd_kafka_error_string(failure));
     }
+    if (pj_refusal_class(code) != PJ_FENCED && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
+        pj_producer_count_refusal(producer, code);
     rd_kafka_error_destroy(failure);
     return status;
 }
@@ -45,7 +45,7 @@ int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
 int pj_producer_begin(struct pj_producer *producer, struct pj_error *error)
 {
     pthread_mutex_lock(&producer->mutex);
-    producer->has_failed = false;
+    producer->has_failed = producer->has_cause = false;
     pthread_mutex_unlock(&producer->mutex);
     return outcome(producer, rd_kafka_begin_transaction(producer->client),
                    "cannot begin a transaction", error);
@@ -56,10 +56,18 @@ int pj_producer_commit(struct pj_producer *producer, int64_t wait_ms, struct pj_
     int status = outcome(producer, rd_kafka_commit_transaction(producer->client, (int)wait_ms),
                          "Kafka did not commit the transaction", error);
     pthread_mutex_lock(&producer->mutex);
-    if (status == 1 && producer->has_failed)
-        pj_error_set(error, producer->first_failure.class, "%s", producer->first_failure.message);
+    /* It names the topic, too. */
+    if (status == 1 && producer->has_cause)
+        *error = producer->first_failure;
     pthread_mutex_unlock(&producer->mutex);
     return status;
+}
+
+void pj_producer_why_abort(struct pj_producer *producer, struct pj_error *error)
+{
+    /* A failed transaction is not committed by this: it says why it cannot be. */
+    if (pj_producer_commit(producer, 0, error) != 1)
+        pj_error_set(error, PJ_RETRY, "the transaction takes no records");
 }
 
 int pj_producer_abort(struct pj_producer *producer, int64_t wait_ms, struct pj_error *error)

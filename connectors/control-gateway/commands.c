@@ -43,6 +43,15 @@ static struct pj_reply *refuse(const struct handling *handling, int status, cons
     return pj_gateway_error(status, text, handling->known->command_id);
 }
 
+/* "the reason; what that means" */
+static struct pj_reply *refuse_because(const struct handling *handling, int status,
+                                       const struct pj_error *reason, const char *meaning)
+{
+    char text[sizeof reason->message + 256];
+    snprintf(text, sizeof text, "%s; %s", reason->message, meaning);
+    return refuse(handling, status, text);
+}
+
 /* --- publishing ------------------------------------------------------------------------------ */
 
 static int make_publication(const struct handling *handling, struct pj_publication **publication,
@@ -89,17 +98,18 @@ static struct pj_reply *publish(const struct handling *handling)
         status = pj_publisher_wait(gateway->publisher, known->publishing,
                                    pj_gateway_patience_ms(gateway), &error);
     if (status == 1 && !pj_publisher_cancel(gateway->publisher, known->publishing))
-        return refuse(handling, 503,
-                      "Kafka does not answer, and the command may still be published; it was not "
-                      "executed; repeat it with the same idempotency_key or command_id");
+        return refuse_because(handling, 503, &error,
+                              "the command may still be published; it was not executed; repeat it "
+                              "with the same idempotency_key or command_id");
     /* Of what was under way when the publisher ended, the next gateway finds out. */
     pj_publication_release(known->publishing);
     known->publishing = NULL;
-    if (status == 1)
-        return refuse(handling, 503,
-                      "Kafka does not answer; the command was neither published nor executed");
-    if (status < 0)
-        return refuse(handling, error.class == PJ_POISON ? 413 : 503, error.message);
+    if (status < 0 && error.class == PJ_POISON)
+        return refuse_because(handling, pj_publisher_finds_too_large(&error) ? 413 : 422, &error,
+                              "the command was neither published nor executed");
+    if (status != 0)
+        return refuse_because(handling, 503, &error,
+                              "the command was neither published nor executed");
     known->state = PJ_COMMAND_PUBLISHED;
     known->is_fresh = true;
     return NULL;
@@ -208,12 +218,9 @@ static struct pj_reply *repeat_accepted(const struct handling *handling)
 
 static struct pj_reply *away(const struct handling *handling, const struct pj_error *error)
 {
-    char text[sizeof error->message + 128];
-    snprintf(text, sizeof text,
-             "%s; the command is published: repeat it with the same idempotency_key or command_id "
-             "to have it executed, once",
-             error->message);
-    return refuse(handling, 503, text);
+    return refuse_because(handling, 503, error,
+                          "the command is published: repeat it with the same idempotency_key or "
+                          "command_id to have it executed, once");
 }
 
 /* Its answer was lost. Now it still knows whether it has taken it; after a restart it would not. */
@@ -268,7 +275,7 @@ static struct pj_reply *forward(const struct handling *handling)
 static struct pj_reply *forward_again(const struct handling *handling)
 {
     struct pj_reply *asked = NULL;
-    struct pj_error error = {.class = PJ_RETRY, .message = "Kafka does not answer"};
+    struct pj_error error = {.class = PJ_RETRY};
     if (ask(handling, &asked, &error) != PJ_CALL_ANSWERED)
         return away(handling, &error);
     if (asked->status == 200) {

@@ -117,6 +117,9 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
     } else if (publisher->has_ended) {
         status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
     } else {
+        pj_error_set(error, PJ_RETRY, "%s",
+                     publisher->trouble.message[0] != '\0' ? publisher->trouble.message
+                                                           : "Kafka does not answer in time");
         status = 1;
     }
     pthread_mutex_unlock(&publisher->mutex);
@@ -153,6 +156,21 @@ bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *
 bool pj_publisher_is_away(struct pj_publisher *publisher)
 {
     return atomic_load(&publisher->is_away);
+}
+
+bool pj_publisher_trouble(struct pj_publisher *publisher, struct pj_error *error)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    bool is_away = publisher->trouble.message[0] != '\0';
+    if (is_away)
+        *error = publisher->trouble;
+    pthread_mutex_unlock(&publisher->mutex);
+    return is_away;
+}
+
+bool pj_publisher_finds_too_large(const struct pj_error *error)
+{
+    return strstr(error->message, "(MSG_SIZE_TOO_LARGE)") != NULL;
 }
 
 bool pj_publisher_has_failed(struct pj_publisher *publisher, struct pj_error *error)

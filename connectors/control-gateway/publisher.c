@@ -37,21 +37,27 @@ static bool is_at_end(struct pj_publisher *publisher)
     return stopped;
 }
 
-/* While Kafka is away, for the probes and the log; NULL: it is back. */
+/* While Kafka is away, or takes nothing, why: for the probes, the log and who waits; NULL: it is
+ * back. */
 static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
 {
-    bool was_away = atomic_exchange(&publisher->is_away, reason != NULL);
+    const char *text = reason != NULL ? reason->message : "";
     struct pj_metrics_server *server = publisher->settings.server;
     if (server != NULL)
         pj_metrics_server_heartbeat(server);
-    if (was_away == (reason != NULL))
+    atomic_store(&publisher->is_away, reason != NULL);
+    pthread_mutex_lock(&publisher->mutex);
+    bool is_news = strcmp(publisher->trouble.message, text) != 0;
+    publisher->trouble = reason != NULL ? *reason : (struct pj_error){0};
+    pthread_mutex_unlock(&publisher->mutex);
+    if (!is_news)
         return;
     if (reason != NULL)
-        pj_log(PJ_WARN, "waiting for Kafka", pj_f_str("reason", reason->message));
+        pj_log(PJ_WARN, "waiting for Kafka", pj_f_str("reason", text));
     else
         pj_log(PJ_INFO, "Kafka is back");
     if (server != NULL && publisher->has_thread)
-        pj_metrics_server_set_ready(server, reason != NULL ? reason->message : NULL);
+        pj_metrics_server_set_ready(server, reason != NULL ? text : NULL);
 }
 
 static void back_off(struct pj_publisher *publisher)
@@ -60,16 +66,6 @@ static void back_off(struct pj_publisher *publisher)
     pthread_mutex_lock(&publisher->mutex);
     pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
     pthread_mutex_unlock(&publisher->mutex);
-}
-
-static void on_delivered(void *context, void *message, const struct pj_error *failed)
-{
-    struct pj_publication *publication = message;
-    (void)context;
-    if (publication == NULL || failed == NULL || failed->class != PJ_POISON)
-        return;
-    publication->is_refused = true;
-    publication->error = *failed;
 }
 
 /* --- opening, and again after the end of a transaction is not known -------------------------- */
@@ -121,10 +117,9 @@ static int open_once(struct pj_publisher *publisher, struct pj_error *error)
         const struct pj_producer_settings producer = {
             .kafka = settings->kafka,
             .client_id = "control-gateway",
-            .delivered = on_delivered,
-            .context = publisher,
             .transactional_id = publisher->transactional_id,
             .transaction_timeout_ms = settings->transaction_timeout_ms,
+            .metrics = settings->metrics,
         };
         if (pj_producer_open(&publisher->producer, &producer, error) != 0)
             return -1;
@@ -153,8 +148,12 @@ static int open_producer(struct pj_publisher *publisher, struct pj_error *error)
             tell(publisher, NULL);
         if (status >= 0)
             return status;
-        if (error->class != PJ_RETRY)
+        if (!pj_producer_may_return(error))
             return -1;
+        if (error->class != PJ_RETRY) {
+            pj_producer_close(publisher->producer);
+            publisher->producer = NULL;
+        }
         tell(publisher, error);
         if (is_at_end(publisher))
             return 1;
@@ -199,51 +198,89 @@ static enum outcome abort_transaction(struct pj_publisher *publisher, int64_t be
 static int send_all(struct pj_publisher *publisher, struct pj_error *error)
 {
     for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
-        for (size_t i = 0; i < one->record_count && !one->is_refused; i++) {
+        for (size_t i = 0; i < one->record_count; i++) {
             const struct record *record = &one->records[i];
             const struct pj_producer_message message = {
                 .topic = publisher->topics[record->topic],
                 .partition = -1,
                 .key = {record->key, record->key_length},
                 .value = {record->value, record->value_length},
-                .opaque = one,
             };
-            if (pj_producer_send(publisher->producer, &message, error) == 0)
-                continue;
-            if (error->class == PJ_POISON) {
-                one->is_refused = true;
-                one->error = *error;
-            }
-            return -1;
+            if (pj_producer_send(publisher->producer, &message, error) != 0)
+                return -1;
         }
     }
     return 0;
 }
 
-static enum outcome try_batch(struct pj_publisher *publisher)
+/* AGAIN: *error says why. */
+static enum outcome try_batch(struct pj_publisher *publisher, struct pj_error *error)
 {
-    struct pj_error error = {.class = PJ_FATAL};
     int64_t begun_ms = pj_clock_monotonic_ms();
-    int status = pj_producer_begin(publisher->producer, &error);
+    int status = pj_producer_begin(publisher->producer, error);
     if (status != 0)
         return status > 0 ? abort_transaction(publisher, begun_ms)
-                          : judge(publisher, begun_ms, &error);
-    if (send_all(publisher, &error) != 0)
-        return error.class == PJ_FENCED || error.class == PJ_FATAL
-                   ? judge(publisher, begun_ms, &error)
+                          : judge(publisher, begun_ms, error);
+    if (send_all(publisher, error) != 0)
+        return error->class == PJ_FENCED || error->class == PJ_FATAL
+                   ? judge(publisher, begun_ms, error)
                    : abort_transaction(publisher, begun_ms);
     for (bool tried = false;; tried = true) {
-        status = pj_producer_commit(publisher->producer, TURN_MS, &error);
+        status = pj_producer_commit(publisher->producer, TURN_MS, error);
         if (status == 0)
             return COMMITTED;
         if (status > 0 && !tried)
             return abort_transaction(publisher, begun_ms);
         if (status > 0)
             return UNKNOWN;
-        if (error.class != PJ_RETRY || is_at_end(publisher))
-            return judge(publisher, begun_ms, &error);
-        tell(publisher, &error);
+        if (error->class != PJ_RETRY || is_at_end(publisher))
+            return judge(publisher, begun_ms, error);
+        tell(publisher, error);
     }
+}
+
+/* The later half of the batch waits again, as the first to be taken; what is left is tried next. */
+static void halve(struct pj_publisher *publisher, size_t count)
+{
+    struct pj_publication **middle = &publisher->batch;
+    publisher->batch_most = (count + 1) / 2;
+    for (size_t i = 0; i < publisher->batch_most; i++)
+        middle = &(*middle)->next;
+    struct pj_publication *rest = *middle;
+    *middle = NULL;
+    pthread_mutex_lock(&publisher->mutex);
+    struct pj_publication **last = &rest;
+    for (; *last != NULL; last = &(*last)->next) {
+        (*last)->state = WAITING;
+        publisher->waiting++;
+        publisher->urgent += (*last)->wait_ms == 0;
+        publisher->waiting_bytes += (*last)->bytes;
+    }
+    *last = publisher->first;
+    if (publisher->first == NULL)
+        publisher->last = last;
+    publisher->first = rest;
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* Brokers refuse a batch of records for one of them. After an abort: whether one of this batch is
+ * refused for good, which leaves it then, or is looked for. */
+static bool look_for_refused(struct pj_publisher *publisher, const struct pj_error *error)
+{
+    size_t count = 0;
+    if (error->class != PJ_POISON)
+        return false;
+    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next)
+        count++;
+    if (count > 1) {
+        halve(publisher, count);
+        return true;
+    }
+    publisher->batch->is_refused = true;
+    publisher->batch->error = *error;
+    pj_log(PJ_WARN, "Kafka refuses a record for good; it is not published",
+           pj_f_str("reason", error->message));
+    return true;
 }
 
 /* The publications of the batch that have come to an end leave it. */
@@ -298,7 +335,8 @@ static enum outcome publish_batch(struct pj_publisher *publisher)
 {
     while (publisher->batch != NULL) {
         int64_t start_us = pj_clock_monotonic_us();
-        enum outcome outcome = try_batch(publisher);
+        struct pj_error error = {.class = PJ_FATAL};
+        enum outcome outcome = try_batch(publisher, &error);
         if (outcome == UNKNOWN)
             outcome = recover(publisher);
         if (outcome == ENDED)
@@ -307,10 +345,13 @@ static enum outcome publish_batch(struct pj_publisher *publisher)
             tell(publisher, NULL);
             pj_metric_add(publisher->transactions, 1);
             pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
+            if (publisher->batch_most < BATCH_MOST)
+                publisher->batch_most *= 2;
+        } else if (publisher->batch != NULL && !look_for_refused(publisher, &error)) {
+            tell(publisher, &error);
+            back_off(publisher);
         }
         settle(publisher, outcome == COMMITTED);
-        if (publisher->batch != NULL)
-            back_off(publisher);
     }
     return COMMITTED;
 }
@@ -337,7 +378,7 @@ static bool take_batch(struct pj_publisher *publisher)
         pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
     }
     struct pj_publication **end = &publisher->batch;
-    for (size_t i = 0; i < BATCH_MOST && publisher->first != NULL; i++) {
+    for (size_t i = 0; i < publisher->batch_most && publisher->first != NULL; i++) {
         struct pj_publication *one = publisher->first;
         pj_publisher_take_out(publisher, &publisher->first);
         one->state = SENT;
@@ -394,6 +435,7 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
         abort();
     publisher->settings = *settings;
     publisher->last = &publisher->first;
+    publisher->batch_most = BATCH_MOST;
     snprintf(publisher->transactional_id, sizeof publisher->transactional_id,
              "projectionist-control-gateway-%s", settings->id);
     pthread_mutex_init(&publisher->mutex, NULL);

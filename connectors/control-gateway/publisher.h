@@ -62,9 +62,9 @@ int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *p
                         struct pj_error *error) PJ_MUST_CHECK;
 
 /*
- * 0: it is committed. 1: not yet, after timeout_ms. -1: it is not, and will not be: PJ_POISON where
- * Kafka would never take it; PJ_RETRY where the publisher has ended (nothing is known then of what
- * was under way).
+ * 0: it is committed. 1: not yet, after timeout_ms; *error says why. -1: it is not, and will not
+ * be: PJ_POISON where Kafka would never take it; PJ_RETRY where the publisher has ended (nothing is
+ * known then of what was under way).
  */
 int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *publication,
                       int64_t timeout_ms, struct pj_error *error) PJ_MUST_CHECK;
@@ -72,8 +72,12 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
 /* Takes a publication back that is in no transaction yet; false: too late. */
 bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *publication);
 
-/* Whether Kafka was away at the last try. */
+/* Whether Kafka was away, or took nothing, at the last try; and why. */
 bool pj_publisher_is_away(struct pj_publisher *publisher);
+bool pj_publisher_trouble(struct pj_publisher *publisher, struct pj_error *error);
+
+/* Whether a refusal for good is one of the size. */
+bool pj_publisher_finds_too_large(const struct pj_error *error);
 
 /* Whether the thread has ended by itself, and why. */
 bool pj_publisher_has_failed(struct pj_publisher *publisher, struct pj_error *error);

@@ -39,6 +39,7 @@ struct pj_publisher {
     struct pj_producer *producer;
     struct pj_producer_topic *topics[PJ_PUBLICATION_TOPICS];
     struct pj_publication *batch; /* of the thread: what its transaction holds */
+    size_t batch_most;            /* of the thread; few while it looks for one that is refused */
     pthread_t thread;
     bool has_thread;
     atomic_bool is_away;
@@ -50,6 +51,7 @@ struct pj_publisher {
     int64_t give_up_ms; /* when stopping */
     bool has_failed;
     struct pj_error failure;
+    struct pj_error trouble; /* why nothing is published now; its message empty: it is */
     struct pj_metric *transactions, *published, *aborted, *latency;
 };
 

@@ -39,9 +39,6 @@ struct pj_sessions {
     bool is_started; /* from now on openings are ours */
 };
 
-static const struct pj_error kafka_is_away = {.class = PJ_RETRY,
-                                              .message = "Kafka does not answer"};
-
 static int compare(const void *a, const void *b)
 {
     return strcmp(a, b);
@@ -127,7 +124,6 @@ static void add_intent(struct pj_publication *publication, const char *prefix, c
 static int keep_intent(struct pj_gateway *gateway, const char *prefix, const char *id,
                        struct pj_error *error)
 {
-    *error = kafka_is_away;
     struct pj_publication *publication = pj_publication_new();
     add_intent(publication, prefix, id, "{}");
     int status = pj_gateway_publish(gateway, publication, error);
@@ -243,7 +239,7 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
                                        struct pj_arena *arena)
 {
     struct pj_session_answer answer;
-    struct pj_error error = kafka_is_away;
+    struct pj_error error;
     char event_id[PJ_UUID_TEXT];
     struct pj_publication *publication = pj_publication_new();
     int status = pj_session_answer_parse((struct pj_bytes){reply->body, reply->length}, arena,
@@ -266,7 +262,6 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
                pj_f_str("reason", error.message));
         drop_intent(gateway, OPENING, intent);
     } else {
-        error = kafka_is_away;
         add_intent(publication, OPENING, intent, NULL);
         status = pj_gateway_publish(gateway, publication, &error);
         if (status != 0)
@@ -287,8 +282,8 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
     uuid_t id;
     if (pj_session_request_check(request->body, &error) != 0)
         return pj_gateway_error(400, error.message, NULL);
-    if (pj_publisher_is_away(gateway->publisher))
-        return not_done(&kafka_is_away);
+    if (pj_publisher_trouble(gateway->publisher, &error))
+        return not_done(&error);
     uuid_generate_random(id);
     uuid_unparse_lower(id, intent);
     if (keep_intent(gateway, OPENING, intent, &error) != 0) {
@@ -322,7 +317,6 @@ static int publish_closed(struct pj_gateway *gateway, const char *id, struct pj_
     struct pj_publication *publication = make_closed(gateway, id, error);
     if (publication == NULL)
         return -1;
-    *error = kafka_is_away;
     int status = pj_gateway_publish(gateway, publication, error);
     pj_publication_release(publication);
     if (status == 0)
@@ -337,11 +331,13 @@ static void drop_closing(struct pj_gateway *gateway, const char *id)
         set_closing(gateway->sessions, id, false);
 }
 
-static struct pj_reply *late(struct pj_reply *reply, const char *session_id)
+static struct pj_reply *late(struct pj_reply *reply, const char *session_id,
+                             const struct pj_error *reason)
 {
-    json_t *json = json_pack("{s:s, s:s}", "error",
-                             "the session is closed, but Kafka does not answer; its end is "
-                             "published when Kafka is back",
+    json_t *json = json_pack("{s:o, s:s}", "error",
+                             json_sprintf("the session is closed, but its end is not published "
+                                          "yet, which happens when Kafka takes it: %s",
+                                          reason->message),
                              "session_id", session_id);
     char *body = json_dumps(json, 0);
     json_decref(json);
@@ -378,7 +374,7 @@ struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,
     bool is_closed = reply->status >= 200 && reply->status < 300;
     if (is_closed || (reply->status == 404 && was_closing)) {
         if (publish_closed(gateway, session, &error) != 0)
-            return late(reply, session);
+            return late(reply, session, &error);
     } else if (reply->status < 500 && !was_closing) {
         drop_closing(gateway, session);
     }

@@ -105,6 +105,11 @@ static void print_help(void)
           "  second ends the program at once. The producer is idempotent: nothing is\n"
           "  published twice by one run.\n"
           "\n"
+          "  A message that Kafka refuses for good, such as one that is too large for its\n"
+          "  topic, is named in the log; those that Kafka refused together with it are\n"
+          "  published behind what was sent meanwhile. After a hundred such messages it\n"
+          "  ends.\n"
+          "\n"
           "OPTIONS\n",
           stdout);
     pj_config_print_options(stdout, options, HELP_WIDTH);

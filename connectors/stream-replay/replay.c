@@ -2,12 +2,15 @@
 #include "stream-replay/replay.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "common/merge.h"
 #include "common/pace.h"
 #include "common/producer.h"
 #include "common/survey.h"
+#include "stream-replay/refused.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +21,9 @@ enum {
     COUNT_EVERY = 256,  /* messages, for the bar */
     LAST_FLUSH_MS = 10000,
     REGISTRY_PAUSE_MS = 500,
+    REFUSED_MOST = 100, /* then it is not the messages */
+    KEPT_MOST = 10000,  /* before those that are refused are looked at */
+    KEPT_BYTES_MOST = 64 << 20,
 };
 
 struct replay {
@@ -31,6 +37,10 @@ struct replay {
     struct pj_producer *producer;
     struct pj_merge *merge;
     struct pj_progress *progress;
+    struct pj_refused_list refused; /* not looked at yet */
+    bool has_failed;
+    struct pj_error failure; /* of a message, for another reason than itself */
+    int64_t refused_count;   /* for good */
 };
 
 static bool should_stop(const struct replay *replay)
@@ -170,6 +180,30 @@ static void show_progress(struct replay *replay)
     pj_progress_update(replay->progress, pj_producer_counts(replay->producer).delivered);
 }
 
+static void on_delivered(void *context, const struct pj_producer_message *message,
+                         const struct pj_error *failed)
+{
+    struct replay *replay = context;
+    if (failed == NULL)
+        return;
+    if (failed->class == PJ_POISON) {
+        struct pj_producer_message whole = *message;
+        whole.timestamp_ms = (intptr_t)message->opaque;
+        pj_refused_keep(&replay->refused, &whole, failed);
+    } else if (!replay->has_failed) {
+        replay->has_failed = true;
+        replay->failure = *failed;
+        replay->failure.exit_code = PJ_EXIT_FAILED; /* a server has answered */
+    }
+}
+
+static int check_failure(const struct replay *replay, struct pj_error *error)
+{
+    if (replay->has_failed)
+        *error = replay->failure;
+    return replay->has_failed ? -1 : 0;
+}
+
 /* Returns 0 when the next message is due, 1 on a stop, -1. */
 static int wait_for_turn(struct replay *replay, struct pj_pace *pace, struct pj_error *error)
 {
@@ -201,10 +235,85 @@ static int send_message(struct replay *replay, const struct pj_recorded *recorde
                                           .value = recorded->value,
                                           .timestamp_ms = recorded->timestamp_ms,
                                           .headers = recorded->headers,
-                                          .header_count = recorded->header_count};
+                                          .header_count = recorded->header_count,
+                                          .opaque = (void *)(intptr_t)recorded->timestamp_ms};
     if (pj_survey_translate(&replay->survey, recording, &message.value, error) != 0)
         return -1;
     return pj_producer_send(replay->producer, &message, error);
+}
+
+/* As long as something is delivered within the time-out, it may take as long as it takes: poll
+ * finds a stall. */
+static int wait_for_deliveries(struct replay *replay, struct pj_error *error)
+{
+    struct pj_producer_counts counts = pj_producer_counts(replay->producer);
+    while (counts.sent > counts.delivered + counts.failed && !should_stop(replay)) {
+        if (pj_producer_poll(replay->producer, WAIT_MOST_MS, error) != 0)
+            return -1;
+        show_progress(replay);
+        counts = pj_producer_counts(replay->producer);
+    }
+    return pj_producer_flush(replay->producer, LAST_FLUSH_MS, error) == 0
+               ? check_failure(replay, error)
+               : -1;
+}
+
+static int tell_refused(struct replay *replay, const struct pj_refused *refused,
+                        struct pj_error *error)
+{
+    char key[128];
+    int length = refused->message.key.length < sizeof key ? (int)refused->message.key.length
+                                                          : (int)sizeof key - 1;
+    snprintf(key, sizeof key, "%.*s", length,
+             length > 0 ? (const char *)refused->message.key.data : "");
+    replay->refused_count++;
+    pj_log(PJ_ERROR, "a message is refused for good", pj_f_str("key", key),
+           pj_f_int("timestamp_ms", refused->message.timestamp_ms),
+           pj_f_str("reason", refused->reason.message));
+    if (replay->refused_count < REFUSED_MOST)
+        return 0;
+    return pj_error_set(error, PJ_FATAL, "Kafka refuses %d messages, the last one so: %s",
+                        REFUSED_MOST, refused->reason.message);
+}
+
+/* Sends what was refused again, in halves of halves, until each bad one is alone. */
+static int find_refused(struct replay *replay, struct pj_refused_list *list, struct pj_error *error)
+{
+    struct pj_refused_list halves[2] = {*list};
+    int status = 0;
+    *list = (struct pj_refused_list){0};
+    if (halves[0].count > 1)
+        halves[1] = pj_refused_split(&halves[0]);
+    for (size_t i = 0; i < 2; i++) {
+        for (const struct pj_refused *one = halves[i].first; one != NULL && status == 0;
+             one = one->next)
+            status = pj_producer_send(replay->producer, &one->message, error);
+        if (status == 0)
+            status = wait_for_deliveries(replay, error);
+        struct pj_refused_list again = replay->refused;
+        replay->refused = (struct pj_refused_list){0};
+        if (status == 0 && again.count == 1 && halves[i].count == 1)
+            status = tell_refused(replay, again.first, error);
+        else if (status == 0 && again.count > 0)
+            status = find_refused(replay, &again, error);
+        pj_refused_free(&again);
+        pj_refused_free(&halves[i]);
+    }
+    return status;
+}
+
+/* Once what was sent before has come to its end. */
+static int look_at_refused(struct replay *replay, struct pj_error *error)
+{
+    if (wait_for_deliveries(replay, error) != 0)
+        return -1;
+    struct pj_refused_list list = replay->refused;
+    replay->refused = (struct pj_refused_list){0};
+    if (list.count == 0 || should_stop(replay)) {
+        pj_refused_free(&list);
+        return 0;
+    }
+    return find_refused(replay, &list, error);
 }
 
 /* Sends all that is planned, or until a stop. */
@@ -223,24 +332,15 @@ static int send_all(struct replay *replay, int64_t planned, struct pj_error *err
             status = wait_for_turn(replay, &pace, error);
         if (status == 0)
             status = send_message(replay, recorded, recording, error);
+        if (status == 0)
+            status = check_failure(replay, error);
+        if (status == 0 &&
+            (replay->refused.count >= KEPT_MOST || replay->refused.bytes >= KEPT_BYTES_MOST))
+            status = look_at_refused(replay, error);
         if (sent % COUNT_EVERY == 0)
             show_progress(replay);
     }
     return status < 0 ? -1 : 0;
-}
-
-/* As long as something is delivered within the time-out, it may take as long as it takes: poll
- * finds a stall. */
-static int wait_for_deliveries(struct replay *replay, struct pj_error *error)
-{
-    struct pj_producer_counts counts = pj_producer_counts(replay->producer);
-    while (counts.sent > counts.delivered + counts.failed && !should_stop(replay)) {
-        if (pj_producer_poll(replay->producer, WAIT_MOST_MS, error) != 0)
-            return -1;
-        show_progress(replay);
-        counts = pj_producer_counts(replay->producer);
-    }
-    return pj_producer_flush(replay->producer, LAST_FLUSH_MS, error);
 }
 
 static int deliver_all(struct replay *replay, int64_t planned, struct pj_error *error)
@@ -248,11 +348,15 @@ static int deliver_all(struct replay *replay, int64_t planned, struct pj_error *
     struct pj_error second;
     int status = send_all(replay, planned, error);
     if (status == 0)
-        status = wait_for_deliveries(replay, error);
+        status = look_at_refused(replay, error);
     else if (error->class != PJ_RETRY &&
              pj_producer_flush(replay->producer, LAST_FLUSH_MS, &second) != 0)
         return -1; /* what was queued before the error may still arrive, and then it counts */
-    return status;
+    if (status == 0 && replay->refused_count > 0)
+        status = pj_error_set(error, PJ_FATAL,
+                              "Kafka refuses %lld of the messages for good; the log names them",
+                              (long long)replay->refused_count);
+    return status < 0 ? -1 : 0;
 }
 
 static int publish(struct replay *replay, struct pj_replay_result *result, struct pj_error *error)
@@ -269,6 +373,7 @@ static int publish(struct replay *replay, struct pj_replay_result *result, struc
     int status = deliver_all(replay, result->planned, error);
     result->seconds = (double)(pj_clock_monotonic_us() - start_us) / 1e6;
     result->delivered = pj_producer_counts(replay->producer).delivered;
+    result->refused = replay->refused_count;
     pj_progress_free(replay->progress);
     return status;
 }
@@ -282,6 +387,8 @@ static int run(struct replay *replay, struct pj_replay_result *result, struct pj
                                                   .client_id = "stream-replay",
                                                   .linger_ms = LINGER_MS,
                                                   .stall_ms = settings->timeout_ms,
+                                                  .delivered = on_delivered,
+                                                  .context = replay,
                                                   .stop = settings->stop};
     if (read_recordings(replay, error) != 0 || choose_targets(replay, error) != 0)
         return -1;
@@ -306,6 +413,7 @@ int pj_replay_run(const struct pj_replay_settings *settings, struct pj_replay_re
         status = 0;
     pj_merge_close(replay.merge);
     pj_producer_close(replay.producer);
+    pj_refused_free(&replay.refused);
     pj_survey_free(&replay.survey);
     for (size_t i = 0; i < replay.recording_count; i++)
         pj_recording_close(replay.recordings[i]);

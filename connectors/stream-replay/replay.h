@@ -24,13 +24,16 @@ struct pj_replay_settings {
 struct pj_replay_result {
     int64_t planned;   /* messages that were to be published */
     int64_t delivered; /* that the brokers have */
+    int64_t refused;   /* that they will never take */
     size_t topics;
     double seconds; /* of publishing, without the checks before */
     bool interrupted;
 };
 
 /*
- * Blocks until all is delivered, something fails or *stop is set. The result is filled in either
+ * Blocks until all is delivered, something fails or *stop is set. A message that Kafka refuses for
+ * good is told on stderr, and those around it are published, behind what was sent meanwhile; at the
+ * end it is an error, and so are many of them at once. The result is filled in either
  * case. A stop is no error.
  */
 int pj_replay_run(const struct pj_replay_settings *settings, struct pj_replay_result *result,

@@ -8,6 +8,9 @@
 
 #include "telemetry-bridge/frame.h"
 
+/* How much of a letter is published; its headers always are. */
+enum pj_cut { PJ_CUT_NOTHING, PJ_CUT_TO_BEGINNING, PJ_CUT_ALL };
+
 struct pj_item {
     struct pj_item *next;
     struct pj_frame *frame; /* NULL: only a gap */
@@ -15,7 +18,8 @@ struct pj_item {
     struct pj_place gap_after;
     struct pj_place gap_before;
     int64_t received_us; /* monotonic */
-    bool cut;            /* the letter is too large for Kafka: only its beginning is published */
+    bool is_retimed;     /* Kafka does not take it with its own time: its record has that of now */
+    enum pj_cut cut;     /* of a letter that Kafka does not take as it is */
 };
 
 struct pj_buffer;

@@ -22,7 +22,7 @@ enum pj_frame_kind {
     PJ_FRAME_ERROR, /* the service complains: `type` is what it says */
 };
 
-enum { PJ_UUID_TEXT_SIZE = 37, PJ_REASON_SIZE = 200 };
+enum { PJ_UUID_TEXT_SIZE = 37, PJ_REASON_SIZE = 512 };
 
 struct pj_frame {
     enum pj_frame_kind kind;

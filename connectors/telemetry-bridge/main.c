@@ -126,6 +126,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     const struct pj_publisher_settings publisher = {.bridge = settings,
                                                     .kafka = &config->kafka,
                                                     .metrics = &bridge.metrics,
+                                                    .registry = bridge.registry,
                                                     .stop = &pj_stop_requests,
                                                     .turn = on_turn,
                                                     .context = &bridge};

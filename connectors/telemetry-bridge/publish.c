@@ -136,7 +136,7 @@ static int register_schemas(struct pj_publisher *publisher, struct pj_error *err
         }
         pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "schema registry"),
                pj_f_str("error", error->message));
-        if (!back_off(publisher, &delay_ms, "the schema registry does not answer"))
+        if (!back_off(publisher, &delay_ms, error->message))
             status = 1;
     }
     pj_registry_close(registry);
@@ -159,6 +159,7 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
         .client_id = "telemetry-bridge",
         .transactional_id = publisher->transactional_id,
         .transaction_timeout_ms = bridge->transaction_timeout_ms,
+        .metrics = publisher->settings.registry,
     };
     drop_producer(publisher);
     if (pj_producer_open(&publisher->records.producer, &settings, error) != 0 ||
@@ -168,7 +169,7 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
     while (pj_producer_init_transactions(publisher->records.producer, STEP_MS, error) != 0) {
         if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline)
             return -1;
-        if (!turn(publisher, "Kafka does not answer"))
+        if (!turn(publisher, error->message))
             return 1;
     }
     return look_up(publisher, false, found, error);
@@ -187,11 +188,12 @@ static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark
         if (status > 0 || error->class == PJ_FENCED)
             break;
         /* Brokers that have just started may not know everything yet. */
-        if (error->class == PJ_FATAL && (first || ++publisher->fatal_count >= FATAL_MOST))
+        if (!pj_producer_may_return(error) && error->class == PJ_FATAL &&
+            (first || ++publisher->fatal_count >= FATAL_MOST))
             break;
         pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
                pj_f_str("error", error->message));
-        if (!back_off(publisher, &delay_ms, "Kafka does not answer"))
+        if (!back_off(publisher, &delay_ms, error->message))
             return 1;
     }
     if (status < 0 && error->class == PJ_FENCED)
@@ -224,10 +226,13 @@ static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_
     pj_metric_add(publisher->settings.metrics->aborted, 1);
     while (pj_producer_abort(publisher->records.producer, STEP_MS, &second) != 0) {
         if (second.class != PJ_RETRY) {
-            *error = second;
+            /* Brokers that were told of no partition know no transaction to abort, and librdkafka
+             * takes that for the end of the producer; why is in *error. */
+            if (second.class == PJ_FENCED)
+                *error = second;
             return UNKNOWN;
         }
-        if (!turn(publisher, "Kafka does not answer"))
+        if (!turn(publisher, second.message))
             return LEAVE;
     }
     return AGAIN;
@@ -246,7 +251,7 @@ static enum outcome commit(struct pj_publisher *publisher, struct pj_error *erro
             told = true;
         }
         waited = true;
-        if (!turn(publisher, "Kafka does not answer"))
+        if (!turn(publisher, error->message))
             return LEAVE;
     }
     if (status == 0) {
@@ -287,7 +292,7 @@ static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_e
     while (look_up(publisher, true, &found, error) != 0) {
         if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
             return FAILED;
-        if (!back_off(publisher, &delay_ms, "Kafka does not answer"))
+        if (!back_off(publisher, &delay_ms, error->message))
             return LEAVE;
     }
     if (!publisher->is_open || strcmp(found.instance, publisher->committed.instance) == 0)
@@ -309,7 +314,8 @@ static enum outcome find_out(struct pj_publisher *publisher, struct pj_error *er
         fenced(publisher, error);
         return FAILED;
     }
-    if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
+    if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
+        ++publisher->fatal_count >= FATAL_MOST)
         return FAILED;
     pj_log(PJ_WARN, "beginning anew with Kafka", pj_f_str("reason", error->message));
     enum outcome outcome = look_for_another(publisher, error);
@@ -369,28 +375,41 @@ static struct pj_item *middle_of(struct pj_item *list)
     return middle;
 }
 
-/* One of the list will never be taken, or all of it is too much at once: each half by itself, and
- * what is refused alone becomes a letter. */
-static int publish_apart(struct pj_publisher *publisher, struct pj_item *list,
-                         struct pj_error *error)
+/* One of the list will never be taken, or all of it is too much at once: each half by itself. */
+static int publish_halves(struct pj_publisher *publisher, struct pj_item *list,
+                          struct pj_error *error)
 {
-    if (list->next == NULL) {
-        if (list->cut || list->frame == NULL)
-            return pj_error_set(error, PJ_FATAL, "%s", error->message);
-        pj_log(PJ_WARN, "a frame is refused and becomes a dead letter",
-               pj_f_str("cursor", list->frame->place.text), pj_f_str("error", error->message));
-        char reason[PJ_REASON_SIZE];
-        snprintf(reason, sizeof reason, "%.150s", error->message);
-        list->cut = list->frame->kind == PJ_FRAME_LETTER;
-        pj_frame_refuse(list->frame, reason);
-        return publish(publisher, list, error);
-    }
     struct pj_item *middle = middle_of(list);
     struct pj_item *rest = middle->next;
     middle->next = NULL;
     int status = publish(publisher, list, error);
     middle->next = rest;
     return status == 0 ? publish(publisher, rest, error) : status;
+}
+
+/*
+ * What is refused alone is tried in the next form that it has: with the time of now instead of its
+ * own, as a dead letter, as the beginning of one, as a letter without its bytes. False: that was
+ * the last one, and what refuses it is not of the frame.
+ */
+static bool change_form(struct pj_item *item, const struct pj_error *refusal)
+{
+    char reason[PJ_REASON_SIZE];
+    if (item->frame == NULL || item->cut == PJ_CUT_ALL)
+        return false;
+    if (item->frame->kind == PJ_FRAME_LETTER) {
+        item->cut++;
+        return true;
+    }
+    if (!item->is_retimed) {
+        item->is_retimed = true;
+        return true;
+    }
+    pj_log(PJ_WARN, "a frame is refused and becomes a dead letter",
+           pj_f_str("cursor", item->frame->place.text), pj_f_str("error", refusal->message));
+    snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, refusal->message);
+    pj_frame_refuse(item->frame, reason);
+    return true;
 }
 
 /* Until the list is published, once. Returns 1 when it is time to go. */
@@ -401,18 +420,24 @@ static int publish(struct pj_publisher *publisher, struct pj_item *list, struct 
     for (;;) {
         next = bookmark_after(publisher, list);
         enum outcome outcome = transact(publisher, list, &next, error);
-        if (outcome == UNKNOWN)
+        if (outcome == UNKNOWN) {
+            struct pj_error reason = *error;
             outcome = find_out(publisher, error);
+            if (outcome == AGAIN)
+                *error = reason;
+        }
         if (outcome == DONE)
             break;
         if (outcome == LEAVE)
             return 1;
         if (outcome == FAILED)
             return -1;
-        if (error->class == PJ_POISON && list != NULL)
-            return publish_apart(publisher, list, error);
+        if (error->class == PJ_POISON && list != NULL && list->next != NULL)
+            return publish_halves(publisher, list, error);
+        if (error->class == PJ_POISON && list != NULL && change_form(list, error))
+            continue;
         pj_log(PJ_WARN, "a transaction is tried again", pj_f_str("error", error->message));
-        if (!back_off(publisher, &delay_ms, "Kafka refuses transactions"))
+        if (!back_off(publisher, &delay_ms, error->message))
             return 1;
     }
     publisher->committed = next;

@@ -19,8 +19,10 @@ struct pj_publisher_settings {
     const struct pj_bridge_settings *bridge;
     const struct pj_properties *kafka;
     const struct pj_bridge_metrics *metrics;
+    struct pj_metrics *registry;       /* where they are */
     const volatile sig_atomic_t *stop; /* set by a signal: publish what is left, then return */
-    /* Called at every turn, also while Kafka is away (`trouble` is why, else NULL). */
+    /* Called at every turn, also while Kafka is away or refuses everything (`trouble` is why, until
+     * the call returns; else NULL). */
     void (*turn)(void *context, const char *trouble);
     void *context;
 };

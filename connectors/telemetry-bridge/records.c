@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/records.h"
 
+#include "base/clock.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -55,11 +56,20 @@ static const char *key_of(const struct pj_frame *frame)
     return frame->target_session_id != NULL ? frame->target_session_id : frame->event_id_text;
 }
 
-static int send_encoded(struct pj_records *records, struct pj_producer_topic *topic,
-                        const char *key, int64_t emitted_at_us, struct pj_error *error)
+/*
+ * The record's time, by which Kafka keeps it and by which consumers bound stream time; the event's
+ * own is in its value whatever this is. Nothing was sent later than now, and what was before 1970
+ * Kafka cannot say. 0 is now.
+ */
+static int64_t time_of_record(const struct pj_item *item, int64_t emitted_at_us)
 {
-    /* Rounded down, also before 1970. */
-    int64_t ms = emitted_at_us / 1000 - (emitted_at_us % 1000 < 0);
+    int64_t ms = emitted_at_us / 1000;
+    return item->is_retimed || ms < 0 || ms > pj_clock_wall_ms() ? 0 : ms;
+}
+
+static int send_encoded(struct pj_records *records, struct pj_producer_topic *topic,
+                        const char *key, int64_t ms, struct pj_error *error)
+{
     const struct pj_producer_message message = {.topic = topic,
                                                 .partition = -1,
                                                 .key = bytes_of(key),
@@ -68,9 +78,10 @@ static int send_encoded(struct pj_records *records, struct pj_producer_topic *to
     return send(records, &message, error);
 }
 
-static int send_telemetry(struct pj_records *records, const struct pj_frame *frame,
+static int send_telemetry(struct pj_records *records, const struct pj_item *item,
                           struct pj_error *error)
 {
+    const struct pj_frame *frame = item->frame;
     const char *cursor = frame->place.text[0] != '\0' ? frame->place.text : NULL;
     const struct pj_telemetry_event event = {
         .event_id = bytes_of(frame->event_id_text),
@@ -89,12 +100,14 @@ static int send_telemetry(struct pj_records *records, const struct pj_frame *fra
     };
     if (pj_encode_telemetry(records->encoder, &event, &records->encoded, error) != 0)
         return -1;
-    return send_encoded(records, records->telemetry, key_of(frame), frame->emitted_at_us, error);
+    return send_encoded(records, records->telemetry, key_of(frame),
+                        time_of_record(item, frame->emitted_at_us), error);
 }
 
-static int send_status(struct pj_records *records, const struct pj_frame *frame,
+static int send_status(struct pj_records *records, const struct pj_item *item,
                        struct pj_error *error)
 {
+    const struct pj_frame *frame = item->frame;
     const char *cursor = frame->place.text[0] != '\0' ? frame->place.text : NULL;
     const struct pj_command_status_changed changed = {.status = bytes_of(frame->status),
                                                       .result = frame->result,
@@ -106,7 +119,8 @@ static int send_status(struct pj_records *records, const struct pj_frame *frame,
                                            .status_changed = &changed};
     if (pj_encode_command(records->encoder, &event, &records->encoded, error) != 0)
         return -1;
-    return send_encoded(records, records->commands, frame->command_id, frame->emitted_at_us, error);
+    return send_encoded(records, records->commands, frame->command_id,
+                        time_of_record(item, frame->emitted_at_us), error);
 }
 
 /* --- gaps ------------------------------------------------------------------------------------ */
@@ -155,7 +169,8 @@ static int send_gap(struct pj_records *records, const struct pj_item *item, stru
     int status = pj_encode_telemetry(records->encoder, &event, &records->encoded, error);
     free(text);
     return status != 0 ? -1
-                       : send_encoded(records, records->telemetry, id, event.emitted_at, error);
+                       : send_encoded(records, records->telemetry, id,
+                                      time_of_record(item, event.emitted_at), error);
 }
 
 /* --- dead letters and the bookmark ----------------------------------------------------------- */
@@ -178,7 +193,7 @@ static int send_letter(struct pj_records *records, const struct pj_item *item,
     headers[count++] = header("size", size);
     if (frame->place.text[0] != '\0')
         headers[count++] = header("cursor", frame->place.text);
-    if (item->cut)
+    if (item->cut != PJ_CUT_NOTHING)
         headers[count++] = header("cut", "true");
     struct pj_producer_message message = {.topic = records->letters,
                                           .partition = -1,
@@ -186,8 +201,10 @@ static int send_letter(struct pj_records *records, const struct pj_item *item,
                                           .value = frame->raw,
                                           .headers = headers,
                                           .header_count = count};
-    if (item->cut && message.value.length > CUT_BYTES)
+    if (item->cut == PJ_CUT_TO_BEGINNING && message.value.length > CUT_BYTES)
         message.value.length = CUT_BYTES;
+    if (item->cut == PJ_CUT_ALL)
+        message.value.length = 0;
     return send(records, &message, error);
 }
 
@@ -200,9 +217,9 @@ int pj_records_send(struct pj_records *records, const struct pj_item *item, stru
         return 0;
     if (frame->kind == PJ_FRAME_LETTER)
         return send_letter(records, item, error);
-    if (send_telemetry(records, frame, error) != 0)
+    if (send_telemetry(records, item, error) != 0)
         return -1;
-    return frame->status != NULL ? send_status(records, frame, error) : 0;
+    return frame->status != NULL ? send_status(records, item, error) : 0;
 }
 
 int pj_records_send_bookmark(struct pj_records *records, const struct pj_bookmark *bookmark,

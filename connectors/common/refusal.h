@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What Kafka's error codes mean for what was to be published: the one table of the connectors.
+ *
+ *   PJ_POISON  the record is refused for good; its neighbours, which a broker refuses together with
+ *              it, are not
+ *   PJ_RETRY   refused for a while: until a right, a topic, a setting or a server is there
+ *   PJ_FENCED  another producer has our transactional.id
+ *   PJ_FATAL   all else
+ */
+#ifndef PJ_CONNECTORS_REFUSAL_H
+#define PJ_CONNECTORS_REFUSAL_H
+
+#include "projectionist/error.h"
+
+#include <librdkafka/rdkafka.h>
+
+enum pj_error_class pj_refusal_class(rd_kafka_resp_err_t code);
+
+/* Fills *error with "what: the reason (NAME); the remedy", and returns -1. What is refused for a
+ * while has PJ_EXIT_UNAVAILABLE. */
+int pj_refusal_set(struct pj_error *error, rd_kafka_resp_err_t code, const char *what);
+
+#endif
