@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/fields.h"
 
+#include "base/http.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -37,17 +39,23 @@ bool pj_fields_add(struct pj_fields *fields, const char *name, const char *value
     return add(fields, name, strlen(name), value, strlen(value));
 }
 
-bool pj_fields_add_line(struct pj_fields *fields, const char *line, size_t length)
+const char *pj_fields_add_line(struct pj_fields *fields, const char *line, size_t length)
 {
+    static const char malformed[] = "a line of its head is no header field";
     const char *colon = memchr(line, ':', length);
-    if (colon == NULL || colon == line)
-        return true;
+    if (colon == NULL)
+        return malformed;
     const char *value = colon + 1, *end = line + length;
     while (value < end && strchr(" \t", *value) != NULL)
         value++;
     while (end > value && strchr(" \t\r\n", end[-1]) != NULL)
         end--;
-    return add(fields, line, (size_t)(colon - line), value, (size_t)(end - value));
+    if (memchr(line, '\0', length) != NULL)
+        return malformed;
+    if (!add(fields, line, (size_t)(colon - line), value, (size_t)(end - value)))
+        return "its head is larger than 256 KiB";
+    const struct pj_field *field = &fields->items[fields->count - 1];
+    return pj_http_is_token(field->name) && pj_http_is_value(field->value) ? NULL : malformed;
 }
 
 const char *pj_fields_get(const struct pj_fields *fields, const char *name)
@@ -59,46 +67,49 @@ const char *pj_fields_get(const struct pj_fields *fields, const char *name)
     return NULL;
 }
 
-/* Whether a list with commas, such as Connection's, has that name. */
-static bool names(const char *list, const char *name)
+static size_t count_of(const struct pj_fields *fields, const char *name)
 {
-    size_t length = strlen(name);
-    while (*list != '\0') {
-        list += strspn(list, ", \t");
-        size_t word = strcspn(list, ", \t");
-        if (word == length && strncasecmp(list, name, length) == 0)
+    size_t count = 0;
+    for (size_t i = 0; i < fields->count; i++)
+        count += strcasecmp(fields->items[i].name, name) == 0;
+    return count;
+}
+
+const char *pj_fields_doubt(const struct pj_fields *fields)
+{
+    const char *length = pj_fields_get(fields, "Content-Length");
+    const char *encoding = pj_fields_get(fields, "Transfer-Encoding");
+    if (count_of(fields, "Content-Length") + count_of(fields, "Transfer-Encoding") > 1)
+        return "the length of its body is given more than once";
+    if (encoding != NULL && strcasecmp(encoding, "chunked") != 0)
+        return "its Transfer-Encoding is not chunked";
+    if (length != NULL && (*length == '\0' || length[strspn(length, "0123456789")] != '\0'))
+        return "its Content-Length is no number";
+    return NULL;
+}
+
+/* By these some servers take a request for one of another method or path. */
+static bool is_disguise(const char *name)
+{
+    static const char *const names[] = {
+        "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override",
+        "X-Original-URL",         "X-Rewrite-URL",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcasecmp(name, names[i]) == 0)
             return true;
-        list += word;
     }
     return false;
 }
 
-static bool is_of_connection(const struct pj_fields *fields, const char *name)
+static bool is_end_to_end(const struct pj_fields *fields, const char *name)
 {
-    static const char *const of_connection[] = {
-        "Connection",
-        "Keep-Alive",
-        "Proxy-Authenticate",
-        "Proxy-Authorization",
-        "TE",
-        "Proxy-Connection",
-        "Trailer",
-        "Transfer-Encoding",
-        "Upgrade",
-        "Host",
-        "Content-Length",
-        "Expect",
-    };
-    for (size_t i = 0; i < sizeof of_connection / sizeof of_connection[0]; i++) {
-        if (strcasecmp(name, of_connection[i]) == 0)
-            return true;
-    }
     for (size_t i = 0; i < fields->count; i++) {
         if (strcasecmp(fields->items[i].name, "Connection") == 0 &&
-            names(fields->items[i].value, name))
-            return true;
+            pj_http_list_has(fields->items[i].value, name))
+            return false;
     }
-    return false;
+    return !pj_http_is_of_connection(name) && !is_disguise(name);
 }
 
 static void field_free(const struct pj_field *field)
@@ -111,7 +122,7 @@ void pj_fields_keep_end_to_end(struct pj_fields *fields)
 {
     struct pj_fields kept = {0};
     for (size_t i = 0; i < fields->count; i++) {
-        if (!is_of_connection(fields, fields->items[i].name) &&
+        if (is_end_to_end(fields, fields->items[i].name) &&
             !pj_fields_add(&kept, fields->items[i].name, fields->items[i].value))
             abort(); /* they had room before */
     }

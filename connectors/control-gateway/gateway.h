@@ -25,6 +25,7 @@ struct pj_gateway_settings {
     int64_t body_most;
     int64_t header_most;
     int64_t connections_most;
+    int64_t concurrent_most;
     int64_t request_timeout_ms;
     int64_t upstream_timeout_ms;
     int64_t publish_timeout_ms;

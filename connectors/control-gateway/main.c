@@ -81,11 +81,23 @@ static const struct pj_option options[] = {
     {.name = "max-connections",
      .kind = PJ_OPTION_INTEGER,
      .offset = AT(connections_most),
-     .fallback = "256",
+     .fallback = "1024",
      .argument = "N",
      .least = 1,
      .most = 10000,
-     .help = "The most connections at a time, each with a thread; more are answered 503, or wait."},
+     .help = "The most connections at a time. Who comes when there are as many is answered 503, "
+             "unless another one has been idle for 5 s."},
+    {.name = "max-concurrent",
+     .kind = PJ_OPTION_INTEGER,
+     .offset = AT(concurrent_most),
+     .fallback = "64",
+     .argument = "N",
+     .least = 4,
+     .most = 1000,
+     .help = "The most requests that are in work at a time, and so with the service; each has a "
+             "thread. Others wait, by turns of the clients' addresses; more than 16 times as many, "
+             "or for longer than --upstream-timeout, are answered 503. What is passed through, "
+             "which may be slow, has at most three quarters."},
     {.name = "request-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(request_timeout_ms),
@@ -334,7 +346,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                                  .metrics = pj_metrics_new()};
     struct pj_metrics_server *server = NULL;
     int status = 0;
-    /* A thread for each connection: with an arena for each, what one has given back stays. */
+    /* Many threads: with an arena for each, what one has given back stays. */
     mallopt(M_ARENA_MAX, ARENAS);
     sem_init(&gateway.parsers, 0, PARSERS);
     sem_init(&gateway.lookups, 0, LOOKUPS);

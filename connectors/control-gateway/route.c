@@ -43,12 +43,16 @@ static bool unescape(const char *uri, char path[PATH_MOST])
     return true;
 }
 
-/* Takes the path apart; -1 where a segment is . or .. ; what is beyond the most is only counted. */
+/* Takes the path apart, without parameters (;x=1), which some servers leave out; -1 where a segment
+ * is . or .. ; what is beyond the most is only counted. */
 static int split(char *path, const char *segments[SEGMENTS_MOST])
 {
     int count = 0;
     char *rest = NULL;
     for (char *part = strtok_r(path, "/", &rest); part != NULL; part = strtok_r(NULL, "/", &rest)) {
+        part[strcspn(part, ";")] = '\0';
+        if (*part == '\0')
+            continue;
         if (strcmp(part, ".") == 0 || strcmp(part, "..") == 0)
             return -1;
         if (count < SEGMENTS_MOST)

@@ -20,6 +20,9 @@ enum pj_route {
 
 enum { PJ_ROUTE_ID_MOST = 128 };
 
+/* Those that are known. */
+#define PJ_ROUTE_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
 /* `uri`: path and query as they came. `id`: of PJ_ROUTE_CLOSE, unescaped, else "". */
 enum pj_route pj_route_of(const char *method, const char *uri, char id[PJ_ROUTE_ID_MOST]);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP side (libmicrohttpd): a thread for each of a bounded number of connections, limits on
- * everything a client may send, the token, and the way of each request.
+ * The HTTP side (base/http_server.h): limits on everything a client may send, the token, and the
+ * way of each request. What goes on to the service is made anew from what was understood.
  */
 #ifndef PJ_CONTROL_GATEWAY_SERVER_H
 #define PJ_CONTROL_GATEWAY_SERVER_H

@@ -22,34 +22,35 @@ struct pj_transfer {
     size_t out_length;
     /* What it has received. */
     struct pj_fields fields;
-    bool has_answer; /* all of its headers */
+    bool has_answer;   /* all of its headers */
+    const char *fault; /* why it is no answer, or NULL */
     char in[BUFFER];
     size_t in_start, in_length;
 };
 
 /* --- what libcurl calls ---------------------------------------------------------------------- */
 
+/* What is not the length ends the transfer. */
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
     struct pj_transfer *transfer = context;
     size_t length = size * count;
     long status = 0;
     transfer->activity_ms = pj_clock_monotonic_ms();
+    if (transfer->has_answer)
+        return length; /* what comes behind the body, trailers, is not passed on */
     if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) {
         pj_fields_clear(&transfer->fields); /* what came before was a 100 */
-        return length;
-    }
-    if (length <= 2) {
+    } else if (length > 2) {
+        transfer->fault = pj_fields_add_line(&transfer->fields, data, length);
+    } else {
         curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-        transfer->has_answer = status >= 200;
+        transfer->fault = pj_fields_doubt(&transfer->fields);
+        transfer->has_answer = status >= 200 && transfer->fault == NULL;
         if (transfer->has_answer)
             pj_fields_keep_end_to_end(&transfer->fields);
-        return length;
     }
-    /* What comes behind the body, trailers, is not passed on. */
-    if (!transfer->has_answer && !pj_fields_add_line(&transfer->fields, data, length))
-        return 0;
-    return length;
+    return transfer->fault == NULL ? length : 0;
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
@@ -166,6 +167,8 @@ static int turn(struct pj_transfer *transfer, struct pj_error *error)
             transfer->result = message->data.result;
         }
     }
+    if (transfer->fault != NULL)
+        return pj_upstream_fault(transfer->upstream, transfer->fault, error);
     if (transfer->is_done)
         return pj_upstream_end(transfer->upstream, transfer->result, error);
     if (transfer->out_length != out_before || transfer->in_length != in_before ||
@@ -214,7 +217,7 @@ int pj_transfer_answer(struct pj_transfer *transfer, int *status, struct pj_erro
     }
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &code);
     if (!transfer->has_answer || code < 200 || code > 599)
-        return pj_error_set(error, PJ_RETRY, "the automation service does not answer in HTTP");
+        return pj_upstream_fault(transfer->upstream, "its status is none", error);
     *status = (int)code;
     return 0;
 }

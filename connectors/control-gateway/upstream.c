@@ -2,9 +2,11 @@
 #include "base/log.h"
 #include "control-gateway/upstream_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 enum { CONNECT_TIMEOUT_MS = 3000, REPLY_MOST = 16 << 20 };
 
@@ -120,7 +122,17 @@ void pj_upstream_close(struct pj_upstream *upstream)
     free(upstream);
 }
 
-void pj_upstream_set_up(const struct pj_upstream *upstream, CURL *curl, const char *method,
+/* Where there is no descriptor, the service is not to blame. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct pj_upstream *upstream = context;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    atomic_store(&upstream->lacks_descriptors, fd < 0 && (errno == EMFILE || errno == ENFILE));
+    return fd >= 0 ? fd : CURL_SOCKET_BAD;
+}
+
+void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *method,
                         const char *uri)
 {
     char *url = NULL;
@@ -128,6 +140,8 @@ void pj_upstream_set_up(const struct pj_upstream *upstream, CURL *curl, const ch
         abort();
     curl_easy_setopt(curl, CURLOPT_URL, url);
     free(url);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, upstream);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -179,8 +193,21 @@ static bool is_no_connection(CURLcode code)
            code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR;
 }
 
+int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault, struct pj_error *error)
+{
+    return pj_error_set(error, PJ_POISON,
+                        "the automation service at %.300s does not answer in HTTP: %s",
+                        upstream->url, fault);
+}
+
 static int failure(const struct pj_upstream *upstream, CURLcode code, struct pj_error *error)
 {
+    if (is_no_connection(code) && atomic_load(&upstream->lacks_descriptors))
+        return pj_error_set(error, PJ_RETRY,
+                            "the gateway has no descriptor left for a connection to the automation "
+                            "service; raise the limit of open files of control-gateway");
+    if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
+        return pj_upstream_fault(upstream, curl_easy_strerror(code), error);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return pj_error_set(error, PJ_RETRY,
                             "the automation service at %.300s does not answer in time",
@@ -193,7 +220,8 @@ static int failure(const struct pj_upstream *upstream, CURLcode code, struct pj_
 int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error)
 {
     /* A connection that broke off tells nothing of the service: the next request will. */
-    bool is_away = is_no_connection(code) || code == CURLE_OPERATION_TIMEDOUT;
+    bool is_away = (is_no_connection(code) && !atomic_load(&upstream->lacks_descriptors)) ||
+                   code == CURLE_OPERATION_TIMEDOUT;
     if (code != CURLE_OK)
         (void)failure(upstream, code, error);
     if (is_away && !atomic_exchange(&upstream->is_away, true))
@@ -235,18 +263,25 @@ struct received {
     struct pj_fields fields;
     char *data;
     size_t length;
-    bool too_large;
+    bool is_headed;    /* its head has ended */
+    const char *fault; /* why it is no answer, or NULL */
 };
 
 static size_t receive_field(char *data, size_t size, size_t count, void *context)
 {
     struct received *received = context;
     size_t length = size * count;
-    if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
+    bool begins = length >= 5 && memcmp(data, "HTTP/", 5) == 0;
+    if (received->is_headed && !begins)
+        return length; /* trailers */
+    if (begins)
         pj_fields_clear(&received->fields); /* what came before was a 100 */
-    else if (!pj_fields_add_line(&received->fields, data, length))
-        return 0;
-    return length;
+    else if (length > 2)
+        received->fault = pj_fields_add_line(&received->fields, data, length);
+    else
+        received->fault = pj_fields_doubt(&received->fields);
+    received->is_headed = length <= 2;
+    return received->fault == NULL ? length : 0;
 }
 
 static size_t receive(char *data, size_t size, size_t count, void *context)
@@ -254,7 +289,7 @@ static size_t receive(char *data, size_t size, size_t count, void *context)
     struct received *received = context;
     size_t length = size * count;
     if (length > REPLY_MOST - received->length) {
-        received->too_large = true;
+        received->fault = "its body is larger than 16 MiB";
         return 0;
     }
     char *longer = realloc(received->data, received->length + length + 1);
@@ -271,7 +306,9 @@ static enum pj_call_end end_of(struct pj_upstream *upstream, CURL *curl, CURLcod
                                struct pj_error *error)
 {
     long status = 0;
-    if (pj_upstream_end(upstream, code, error) == 0) {
+    if (received->fault != NULL) {
+        (void)pj_upstream_fault(upstream, received->fault, error);
+    } else if (pj_upstream_end(upstream, code, error) == 0) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
         *reply = pj_reply_new((int)status, NULL, received->data, received->length);
         pj_fields_keep_end_to_end(&received->fields);

@@ -74,7 +74,7 @@ struct pj_transfer_request {
     const char *uri;                /* as it came */
     const struct pj_fields *fields; /* the client's, end to end ones */
     bool has_body;
-    int64_t body_length; /* or -1 */
+    int64_t body_length;
 };
 
 /* Does not connect yet. */

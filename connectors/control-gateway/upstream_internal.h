@@ -20,10 +20,11 @@ struct pj_upstream {
     CURLM *multis[PJ_UPSTREAM_KEPT]; /* of transfers */
     size_t easy_count, multi_count;
     atomic_bool is_away; /* and that was told */
+    atomic_bool lacks_descriptors;
 };
 
 /* URL, method and what every request has. */
-void pj_upstream_set_up(const struct pj_upstream *upstream, CURL *curl, const char *method,
+void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *method,
                         const char *uri);
 struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
                                       const char *value);
@@ -31,6 +32,9 @@ struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *na
  * one. */
 struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
                                       struct curl_slist *headers, const struct pj_fields *fields);
+/* What the service sent is no answer: PJ_POISON. */
+int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault,
+                      struct pj_error *error);
 /* What became of a request, as an error or, where the code is CURLE_OK, 0. Logs when the service
  * goes away and when it is back. */
 int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error);
