@@ -795,7 +795,7 @@ static bool start_threads(struct pj_http_server *server)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    server->workers = calloc((size_t)server->settings.workers, sizeof *server->workers);
+    server->workers = calloc((size_t)server->settings.workers + 1, sizeof *server->workers);
     if (server->workers == NULL)
         abort();
     bool started = true;

@@ -44,8 +44,8 @@ struct pj_http_settings {
     int64_t body_most;          /* of a body; more: 413 */
     int64_t request_timeout_ms; /* from a request's first byte to its last; later: 408 */
     int64_t wait_timeout_ms;    /* for a worker; later: 503 */
-    int workers;
-    int descriptors_kept; /* of the process, for what the workers open */
+    int workers;                /* 0: begin answers everything */
+    int descriptors_kept;       /* of the process, for what the workers open */
     /* The server's own counts; each may be NULL. */
     struct pj_metric *open, *refused, *malformed, *timeouts;
 };

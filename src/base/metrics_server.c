@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /metrics, /livez and /readyz, by libmicrohttpd. */
+/* /metrics, /livez and /readyz. */
 #include "base/clock.h"
+#include "base/http_server.h"
 #include "base/listen.h"
-#include "base/metrics.h"
 
 #include <inttypes.h>
-#include <microhttpd.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +13,15 @@
 
 enum {
     CONNECTIONS_MOST = 32,
-    CONNECTION_MEMORY = 16 << 10,
-    CONNECTION_TIMEOUT_S = 10,
+    SPARED_MS = 100, /* a probe is not kept waiting by who sends nothing */
+    HEADER_MOST = 8 << 10,
+    REQUEST_TIMEOUT_MS = 10000,
     LIVENESS_LIMIT_MS = 60000,
     TEXT_MOST = 512,
 };
 
 struct pj_metrics_server {
-    struct MHD_Daemon *daemon;
+    struct pj_http_server *http;
     struct pj_metrics *metrics;
     int port;
     _Atomic int64_t heartbeat_ms;
@@ -33,103 +32,66 @@ struct pj_metrics_server {
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int status,
-                              const char *type, const char *allow, char *text,
-                              enum MHD_ResponseMemoryMode mode)
+static void answer(struct pj_http_request *request, int status, const char *text)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, mode);
-    if (response == NULL) {
-        if (mode == MHD_RESPMEM_MUST_FREE)
-            free(text);
-        return MHD_NO;
-    }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    if (allow != NULL)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
-    enum MHD_Result result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
-    return result;
+    pj_http_add_field(request, "Content-Type", "text/plain; charset=utf-8");
+    pj_http_answer(request, status, text, strlen(text));
 }
 
-static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned int status,
-                                   const char *allow, char *text)
+static void answer_live(struct pj_metrics_server *server, struct pj_http_request *request)
 {
-    return answer(connection, status, "text/plain; charset=utf-8", allow, text,
-                  MHD_RESPMEM_MUST_COPY);
-}
-
-static enum MHD_Result answer_live(struct pj_metrics_server *server,
-                                   struct MHD_Connection *connection)
-{
-    char text[TEXT_MOST] = "ok\n";
+    char text[TEXT_MOST];
     int64_t silent_ms = pj_clock_monotonic_ms() - atomic_load(&server->heartbeat_ms);
-    if (silent_ms <= atomic_load(&server->liveness_limit_ms))
-        return answer_text(connection, MHD_HTTP_OK, NULL, text);
+    if (silent_ms <= atomic_load(&server->liveness_limit_ms)) {
+        answer(request, 200, "ok\n");
+        return;
+    }
     snprintf(text, sizeof text, "the main loop has not turned for %" PRId64 " ms\n", silent_ms);
-    return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, text);
+    answer(request, 503, text);
 }
 
-static enum MHD_Result answer_ready(struct pj_metrics_server *server,
-                                    struct MHD_Connection *connection)
+static void answer_ready(struct pj_metrics_server *server, struct pj_http_request *request)
 {
     char text[TEXT_MOST + 1];
     pthread_mutex_lock(&server->mutex);
     const int ready = server->not_ready[0] == '\0';
     snprintf(text, sizeof text, "%s\n", ready ? "ok" : server->not_ready);
     pthread_mutex_unlock(&server->mutex);
-    return answer_text(connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, NULL, text);
+    answer(request, ready ? 200 : 503, text);
 }
 
-static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url,
-                              const char *method, const char *version, const char *upload,
-                              size_t *upload_size, void **state)
+static void answer_metrics(struct pj_metrics_server *server, struct pj_http_request *request)
 {
-    static int seen;
-    static char not_found[] = "there is /metrics, /livez and /readyz\n";
-    static char not_allowed[] = "only GET and HEAD\n";
+    char *text = pj_metrics_render(server->metrics);
+    pj_http_add_field(request, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+    pj_http_answer(request, 200, text, strlen(text));
+    free(text);
+}
+
+/* All is answered by the server's thread: no worker can keep a probe waiting. */
+static void begin(void *context, struct pj_http_request *request)
+{
     struct pj_metrics_server *server = context;
-    const int metrics = strcmp(url, "/metrics") == 0;
-    const int live = strcmp(url, "/livez") == 0;
-    (void)version;
-    (void)upload;
-    /* The first call has the headers only; a body, if there is one, is thrown away. */
-    if (*state == NULL) {
-        *state = &seen;
-        return MHD_YES;
+    const struct pj_http_head *head = request->head;
+    size_t length = strcspn(head->target, "?");
+    const bool metrics = length == 8 && memcmp(head->target, "/metrics", length) == 0;
+    const bool live = length == 6 && memcmp(head->target, "/livez", length) == 0;
+    const bool ready = length == 7 && memcmp(head->target, "/readyz", length) == 0;
+    if (!metrics && !live && !ready) {
+        answer(request, 404, "there is /metrics, /livez and /readyz\n");
+    } else if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0) {
+        pj_http_add_field(request, "Allow", "GET, HEAD");
+        answer(request, 405, "only GET and HEAD\n");
+    } else if (live) {
+        answer_live(server, request);
+    } else if (ready) {
+        answer_ready(server, request);
+    } else {
+        answer_metrics(server, request);
     }
-    if (*upload_size > 0) {
-        *upload_size = 0;
-        return MHD_YES;
-    }
-    if (!metrics && !live && strcmp(url, "/readyz") != 0)
-        return answer_text(connection, MHD_HTTP_NOT_FOUND, NULL, not_found);
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-        return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, HEAD", not_allowed);
-    if (live)
-        return answer_live(server, connection);
-    if (!metrics)
-        return answer_ready(server, connection);
-    return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", NULL,
-                  pj_metrics_render(server->metrics), MHD_RESPMEM_MUST_FREE);
 }
 
 /* --- the server ------------------------------------------------------------------------------ */
-
-/* Its thread takes no signals: they must interrupt the main loop. */
-static struct MHD_Daemon *start_daemon(struct pj_metrics_server *server, int fd)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, server,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MOST,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)CONNECTION_TIMEOUT_S, MHD_OPTION_END);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return daemon;
-}
 
 int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *metrics,
                             const char *address, struct pj_error *error)
@@ -146,15 +108,18 @@ int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *m
     pthread_mutex_init(&server->mutex, NULL);
     atomic_store(&server->liveness_limit_ms, LIVENESS_LIMIT_MS);
     pj_metrics_server_heartbeat(server);
-    server->daemon = start_daemon(server, fd);
-    if (server->daemon == NULL) {
-        /* The socket is libmicrohttpd's by now, or was never looked at; the program ends. */
+    const struct pj_http_settings settings = {
+        .name = "metrics",
+        .connections_most = CONNECTIONS_MOST,
+        .spared_ms = SPARED_MS,
+        .header_most = HEADER_MOST,
+        .request_timeout_ms = REQUEST_TIMEOUT_MS,
+    };
+    const struct pj_http_handler handler = {.context = server, .begin = begin};
+    if (pj_http_server_start(&server->http, fd, &settings, &handler, error) != 0) {
         pthread_mutex_destroy(&server->mutex);
         free(server);
-        return pj_error_fatal(error, PJ_EXIT_FAILED,
-                              "cannot start the metrics server on %.200s: no thread or memory for "
-                              "it; raise the limits of this process",
-                              address);
+        return -1;
     }
     *out = server;
     return 0;
@@ -164,7 +129,7 @@ void pj_metrics_server_stop(struct pj_metrics_server *server)
 {
     if (server == NULL)
         return;
-    MHD_stop_daemon(server->daemon);
+    pj_http_server_stop(server->http, 0);
     pthread_mutex_destroy(&server->mutex);
     free(server);
 }

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -177,14 +178,20 @@ Test(metrics, no_update_is_lost_between_threads)
 
 static char answer[65536];
 
-/* Connects, sends, reads to the end; the whole answer, headers and all. */
-static const char *ask(const char *request)
+static int connect_to_server(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)pj_metrics_server_port(server)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+/* Connects, sends, reads to the end; the whole answer, headers and all. */
+static const char *ask(const char *request)
+{
+    int fd = connect_to_server();
     cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
     size_t length = 0;
     ssize_t count;
@@ -283,6 +290,27 @@ Test(metrics_server, headers_are_bounded)
     memcpy(request + sizeof request - 5, "\r\n\r\n", 5);
     cr_assert_neq(strncmp(ask(request), "HTTP/1.1 200", 12), 0);
     expect_status(get("/livez"), 200);
+}
+
+Test(metrics_server, probes_are_answered_beside_connections_that_trickle)
+{
+    enum { CROWD = 100, PATIENCE = 200 };
+    int crowd[CROWD];
+    start("127.0.0.1:0");
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = connect_to_server();
+        cr_assert_eq(send(crowd[i], i % 2 == 0 ? "GET /li" : "", i % 2 == 0 ? 7 : 0, MSG_NOSIGNAL),
+                     i % 2 == 0 ? 7 : 0);
+    }
+    bool answered = false;
+    for (int i = 0; i < PATIENCE && !answered; i++) { /* those that came just now are spared */
+        answered = strncmp(get("/livez"), "HTTP/1.1 200 ", 13) == 0;
+        if (!answered)
+            poll(NULL, 0, 10);
+    }
+    cr_assert(answered, "%s", answer);
+    for (int i = 0; i < CROWD; i++)
+        close(crowd[i]);
 }
 
 Test(metrics_server, a_taken_port_is_named_with_the_remedy)
