@@ -27,7 +27,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { RESOLVED_MOST = 1000, LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25, EXPIRED_MOST = 1000 };
+enum { LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25, EXPIRED_MOST = 1000 };
 
 /* One request about a command that is in hand. */
 struct handling {
@@ -406,22 +406,15 @@ bool pj_gateway_expire_commands(struct pj_gateway *gateway)
     return count == EXPIRED_MOST;
 }
 
-void pj_gateway_resolve_commands(struct pj_gateway *gateway)
+bool pj_gateway_resolve_command(struct pj_gateway *gateway, struct pj_known *known)
 {
-    char after[PJ_UUID_TEXT] = "";
-    enum pj_call_end end = PJ_CALL_ANSWERED;
-    for (int i = 0; i < RESOLVED_MOST && end == PJ_CALL_ANSWERED; i++) {
-        struct pj_reply *asked = NULL;
-        struct pj_error error;
-        struct handling handling = {.gateway = gateway};
-        handling.known = pj_keys_claim_open(gateway->keys, after);
-        if (handling.known == NULL)
-            return;
-        memcpy(after, handling.known->command_id, sizeof after);
-        end = ask(&handling, &asked, &error);
-        if (end == PJ_CALL_ANSWERED && asked->status == 200)
-            accept(&handling, asked);
-        pj_reply_release(asked);
-        pj_keys_finish(gateway->keys, handling.known, NULL);
-    }
+    struct pj_reply *asked = NULL;
+    struct pj_error error;
+    const struct handling handling = {.gateway = gateway, .known = known};
+    enum pj_call_end end = ask(&handling, &asked, &error);
+    if (end == PJ_CALL_ANSWERED && asked->status == 200)
+        accept(&handling, asked);
+    pj_reply_release(asked);
+    pj_keys_finish(gateway->keys, known, NULL);
+    return end == PJ_CALL_ANSWERED;
 }

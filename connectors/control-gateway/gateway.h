@@ -68,8 +68,9 @@ struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, const struct pj_
 /* Forgets some of the commands that are older than the retention of keys; true: there are more. */
 bool pj_gateway_expire_commands(struct pj_gateway *gateway);
 
-/* At start: asks the service about commands of which the former gateway left no end behind. */
-void pj_gateway_resolve_commands(struct pj_gateway *gateway);
+/* Asks the service about a command that is in hand, of which the former gateway left no end behind,
+ * and lets go of it. False: the service is away. */
+bool pj_gateway_resolve_command(struct pj_gateway *gateway, struct pj_known *known);
 
 /* Whether the telemetry tells that a published command was taken by the service: 1, with its
  * status; 0; -1: that cannot be found out now. Reads safari.commands from the command on. */
@@ -88,9 +89,13 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
 struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,
                                           const struct pj_request *request, const char *id);
 
-/* At start: publishes the end of sessions that the former gateway was closing, and tells of those
- * that it was opening. */
-void pj_gateway_resolve_sessions(struct pj_gateway *gateway);
+/* Before requests: tells of sessions that the former gateway was opening. */
+void pj_gateway_resolve_openings(struct pj_gateway *gateway);
+/* Those that the former gateway was closing: how many. */
+size_t pj_gateway_list_closing(struct pj_gateway *gateway, char (*ids)[PJ_UUID_TEXT], size_t most);
+/* Publishes the end of one of them if it is gone. One that is not is dropped, or (serves) left to
+ * whoever may be closing it, and to the next start. False: this cannot be found out now. */
+bool pj_gateway_resolve_closing(struct pj_gateway *gateway, const char *id, bool serves);
 
 /* --- small things ---------------------------------------------------------------------------- */
 

@@ -198,34 +198,30 @@ enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *enve
     return *answer != NULL ? PJ_CLAIM_ANSWERED : PJ_CLAIM_TIMEOUT;
 }
 
-/* What twalk_r looks for: the least id behind `after`. */
 struct search {
-    const char *after;
-    struct pj_known *found;
+    struct pj_known **open;
+    size_t count, most;
 };
 
 static void visit(const void *node, VISIT order, void *context)
 {
     struct search *search = context;
     struct pj_known *known = *(struct pj_known *const *)node;
-    if ((order != postorder && order != leaf) || search->found != NULL)
+    if ((order != postorder && order != leaf) || search->count == search->most ||
+        known->state != PJ_COMMAND_PUBLISHED || known->is_busy)
         return;
-    if (known->state == PJ_COMMAND_PUBLISHED && !known->is_busy &&
-        strcmp(known->command_id, search->after) > 0)
-        search->found = known;
+    known->is_busy = true;
+    known->is_read = false;
+    search->open[search->count++] = known;
 }
 
-struct pj_known *pj_keys_claim_open(struct pj_keys *keys, const char *after)
+size_t pj_keys_claim_open(struct pj_keys *keys, struct pj_known **open, size_t most)
 {
-    struct search search = {.after = after};
+    struct search search = {.open = open, .most = most};
     pthread_mutex_lock(&keys->mutex);
     twalk_r(keys->by_id, visit, &search);
-    if (search.found != NULL) {
-        search.found->is_busy = true;
-        search.found->is_read = false;
-    }
     pthread_mutex_unlock(&keys->mutex);
-    return search.found;
+    return search.count;
 }
 
 void pj_keys_finish(struct pj_keys *keys, struct pj_known *known, struct pj_reply *answer)

@@ -63,9 +63,8 @@ enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *enve
                             int64_t wait_ms, struct pj_known **known, struct pj_reply **answer,
                             char command_id[PJ_UUID_TEXT]);
 
-/* Takes a command in hand that was published and of which nothing more is known, the next one after
- * `after` ("": the first); NULL: there is none. */
-struct pj_known *pj_keys_claim_open(struct pj_keys *keys, const char *after);
+/* Takes the commands in hand that were published and of which nothing more is known: how many. */
+size_t pj_keys_claim_open(struct pj_keys *keys, struct pj_known **open, size_t most);
 
 /* Lets go of it, with the answer for those who wait (or NULL: they take it in hand themselves).
  * One that is still NEW, and is not being published, is forgotten. */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control-gateway/gateway.h"
+#include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
 
 #include <malloc.h>
@@ -274,8 +275,6 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
     if (status != 0)
         return status;
     pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));
-    pj_gateway_resolve_commands(gateway);
-    pj_gateway_resolve_sessions(gateway);
     return 0;
 }
 
@@ -291,8 +290,11 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
                  struct pj_error *error)
 {
     struct pj_server *server = NULL;
-    if (pj_server_start(&server, gateway, error) != 0)
+    struct pj_resolver *resolver = pj_resolver_start(gateway);
+    if (pj_server_start(&server, gateway, error) != 0) {
+        pj_resolver_stop(resolver);
         return -1;
+    }
     pj_log(PJ_INFO, "listening", pj_f_int("port", pj_server_port(server)),
            pj_f_str("upstream", gateway->settings->upstream),
            pj_f_int("known_commands", (int64_t)pj_keys_count(gateway->keys)));
@@ -309,6 +311,7 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
     if (probes != NULL)
         pj_metrics_server_set_ready(probes, "ending");
     pj_server_stop(server, gateway->settings->shutdown_timeout_ms);
+    pj_resolver_stop(resolver);
     return failed ? -1 : 0;
 }
 

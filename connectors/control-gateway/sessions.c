@@ -403,7 +403,7 @@ static bool is_gone(const struct pj_reply *reply)
 }
 
 /* Of openings nothing can be found out. */
-static void resolve_openings(struct pj_gateway *gateway)
+void pj_gateway_resolve_openings(struct pj_gateway *gateway)
 {
     struct pj_sessions *sessions = gateway->sessions;
     for (;;) {
@@ -420,31 +420,40 @@ static void resolve_openings(struct pj_gateway *gateway)
     sessions->is_started = true;
 }
 
-void pj_gateway_resolve_sessions(struct pj_gateway *gateway)
+struct listing {
+    char (*ids)[PJ_UUID_TEXT];
+    size_t count, most;
+};
+
+static void take_id(const void *node, VISIT order, void *context)
 {
-    resolve_openings(gateway);
-    for (;;) {
-        const char *found = NULL;
-        char id[PJ_UUID_TEXT];
-        char path[64];
-        struct pj_reply *reply = NULL;
-        struct pj_error error;
-        twalk_r(gateway->sessions->closing, take_first, &found);
-        if (found == NULL)
-            return;
-        snprintf(id, sizeof id, "%s", found);
-        snprintf(path, sizeof path, "/v1/sessions/%s", id);
-        const struct pj_call call = {.method = "GET", .path = path};
-        if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
-            return; /* whoever wants it closed asks again */
-        bool gone = is_gone(reply);
-        bool is_known = reply->status == 200 || gone;
-        pj_reply_release(reply);
-        if (!is_known)
-            return;
-        if (!gone)
-            drop_closing(gateway, id);
-        else if (publish_closed(gateway, id, &error) != 0)
-            return;
-    }
+    struct listing *listing = context;
+    if ((order == postorder || order == leaf) && listing->count < listing->most)
+        snprintf(listing->ids[listing->count++], PJ_UUID_TEXT, "%s", *(char *const *)node);
+}
+
+size_t pj_gateway_list_closing(struct pj_gateway *gateway, char (*ids)[PJ_UUID_TEXT], size_t most)
+{
+    struct listing listing = {.ids = ids, .most = most};
+    pthread_mutex_lock(&gateway->sessions->mutex);
+    twalk_r(gateway->sessions->closing, take_id, &listing);
+    pthread_mutex_unlock(&gateway->sessions->mutex);
+    return listing.count;
+}
+
+bool pj_gateway_resolve_closing(struct pj_gateway *gateway, const char *id, bool serves)
+{
+    char path[64];
+    struct pj_reply *reply = NULL;
+    struct pj_error error;
+    snprintf(path, sizeof path, "/v1/sessions/%s", id);
+    const struct pj_call call = {.method = "GET", .path = path};
+    if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
+        return false; /* whoever wants it closed asks again */
+    bool gone = is_gone(reply);
+    bool is_known = reply->status == 200 || gone;
+    pj_reply_release(reply);
+    if (is_known && !gone && !serves)
+        drop_closing(gateway, id);
+    return is_known && (!gone || publish_closed(gateway, id, &error) == 0);
 }
