@@ -25,11 +25,20 @@ void pj_http_queue_end(struct pj_http_queue *queue)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-bool pj_http_queue_put(struct pj_http_queue *queue, struct pj_http_connection *connection)
+/* What is slow leaves a quarter of the places to what is not, and a client some to others. */
+static bool has_place(const struct pj_http_queue *queue,
+                      const struct pj_http_connection *connection)
 {
     int most = queue->workers * WAITING_FOR_EACH;
+    bool is_long = connection->request.is_long;
+    return queue->count < (is_long ? most * 3 / 4 : most) &&
+           connection->client->waiting < (is_long ? most / 2 : most * 3 / 4);
+}
+
+bool pj_http_queue_put(struct pj_http_queue *queue, struct pj_http_connection *connection)
+{
     pthread_mutex_lock(&queue->mutex);
-    bool has_room = queue->count < most && connection->client->waiting < (most + 1) / 2;
+    bool has_room = has_place(queue, connection);
     if (has_room) {
         connection->waits = true;
         connection->next_one = NULL;
