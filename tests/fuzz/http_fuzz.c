@@ -80,14 +80,15 @@ static void check_written_anew(const struct pj_http_head *head, size_t length)
 {
     struct pj_http_head again;
     struct pj_http_fault fault;
-    char *text = malloc(length * 2 + 64);
+    size_t size = length * 2 + 64;
+    char *text = malloc(size);
     require(text != NULL);
-    size_t end = (size_t)sprintf(text, "%s %s HTTP/1.%d\r\n", head->method, head->target,
-                                 head->is_1_0 ? 0 : 1);
+    size_t end = (size_t)snprintf(text, size, "%s %s HTTP/1.%d\r\n", head->method, head->target,
+                                  head->is_1_0 ? 0 : 1);
     for (size_t i = 0; i < head->field_count; i++)
-        end +=
-            (size_t)sprintf(text + end, "%s: %s\r\n", head->fields[i].name, head->fields[i].value);
-    end += (size_t)sprintf(text + end, "\r\n");
+        end += (size_t)snprintf(text + end, size - end, "%s: %s\r\n", head->fields[i].name,
+                                head->fields[i].value);
+    end += (size_t)snprintf(text + end, size - end, "\r\n");
     require(pj_http_head_parse(&again, text, end, &fault) == 0);
     require(strcmp(again.target, head->target) == 0 && again.field_count == head->field_count);
     require(again.body_length == head->body_length && again.keeps_alive == head->keeps_alive);
