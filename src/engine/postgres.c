@@ -22,6 +22,7 @@ struct pj_postgres {
     void *idle_context;
     bool broken;
     bool copying;
+    struct pj_refusal refusal;
     /* Prepared on this connection, by pointer. */
     const struct pj_statement *prepared[STATEMENTS_MOST];
     int prepared_count;
@@ -33,35 +34,6 @@ struct pj_postgres {
 struct pj_result {
     PGresult *result;
 };
-
-enum pj_error_class pj_postgres_class(const char *sqlstate)
-{
-    static const struct {
-        const char *prefix;
-        enum pj_error_class class;
-    } classes[] = {
-        {"PJ001", PJ_FENCED}, /* projectionist.advance_offsets */
-        {"PJ003", PJ_POISON}, /* projectionist.refuse_row */
-        {"21000", PJ_POISON}, /* two rows whose keys are equal for Postgres alone */
-        {"PJ004", PJ_FATAL},  /* projectionist.refuse_unwritten */
-        {"55P03", PJ_RETRY},  /* lock_timeout */
-        {"25P03", PJ_RETRY},  /* idle_in_transaction_session_timeout */
-        {"25P04", PJ_RETRY},  /* transaction_timeout */
-        {"25006", PJ_RETRY},  /* a standby, during a failover */
-        {"08", PJ_RETRY},     /* connection */
-        {"40", PJ_RETRY},     /* serialization, deadlock */
-        {"53", PJ_RETRY},     /* disk full, out of memory, too many connections */
-        {"57", PJ_RETRY},     /* shutdown, cancel, starting up */
-        {"22", PJ_POISON},    /* data */
-        {"23", PJ_POISON},    /* constraints */
-        {"54", PJ_POISON},    /* program limits: a value too large to index, JSON too deep */
-    };
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
-        if (strncmp(sqlstate, classes[i].prefix, strlen(classes[i].prefix)) == 0)
-            return classes[i].class;
-    }
-    return PJ_FATAL;
-}
 
 static int fail_broken(struct pj_postgres *postgres, struct pj_error *error)
 {
@@ -82,6 +54,41 @@ static bool is_state(const struct pj_projection *projection, const char *table)
     return false;
 }
 
+static void note_field(char *out, const PGresult *result, int field)
+{
+    const char *text = PQresultErrorField(result, field);
+    snprintf(out, PJ_REFUSAL_NAME_SIZE, "%s", text != NULL ? text : "");
+}
+
+const struct pj_refusal *pj_postgres_refusal(const struct pj_postgres *postgres)
+{
+    return &postgres->refusal;
+}
+
+/* By RAISE of PL/pgSQL, whatever SQLSTATE that was given: a trigger does not like the record. */
+static bool is_raised(const PGresult *result, const char *sqlstate)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    return function != NULL && strcmp(function, "exec_stmt_raise") == 0 &&
+           strncmp(sqlstate, "PJ", 2) != 0;
+}
+
+/* What somebody can do about it, where Postgres does not say so. */
+static const char *remedy(const char *sqlstate)
+{
+    static const char *const remedies[][2] = {
+        {"2200H", "; let the sequence and its column hold greater numbers"},
+        {"25006", "; it is a standby, or default_transaction_read_only is on for the role or the "
+                  "database"},
+        {"42501", "; grant the role what it lacks"},
+    };
+    for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++) {
+        if (strcmp(sqlstate, remedies[i][0]) == 0)
+            return remedies[i][1];
+    }
+    return "";
+}
+
 static int fail_result(struct pj_postgres *postgres, const PGresult *result, struct pj_error *error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -94,6 +101,12 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
         return fail_broken(postgres, error);
     }
     enum pj_error_class class = pj_postgres_class(sqlstate);
+    if (class == PJ_FATAL && is_raised(result, sqlstate))
+        class = PJ_POISON;
+    note_field(postgres->refusal.schema, result, PG_DIAG_SCHEMA_NAME);
+    note_field(postgres->refusal.table, result, PG_DIAG_TABLE_NAME);
+    note_field(postgres->refusal.column, result, PG_DIAG_COLUMN_NAME);
+    note_field(postgres->refusal.constraint, result, PG_DIAG_CONSTRAINT_NAME);
     /* Two transactions met at an entity that neither had seen: the loser reads the winner's facts
      * when it tries again. */
     if (strcmp(sqlstate, "23505") == 0 && table != NULL && is_state(postgres->projection, table))
@@ -108,9 +121,10 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
         snprintf(first_context, sizeof first_context, "%s", context);
         first_context[strcspn(first_context, "\n")] = '\0';
     }
-    pj_error_set(error, class, "Postgres: %s%s%s%s%s (SQLSTATE %s)",
+    pj_error_set(error, class, "Postgres: %s%s%s%s%s (SQLSTATE %s)%s",
                  primary != NULL ? primary : "unknown error", detail != NULL ? ": " : "",
-                 detail != NULL ? detail : "", *first_context ? "; " : "", first_context, sqlstate);
+                 detail != NULL ? detail : "", *first_context ? "; " : "", first_context, sqlstate,
+                 remedy(sqlstate));
     if (class == PJ_FATAL)
         error->exit_code = PJ_EXIT_DATABASE;
     snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);

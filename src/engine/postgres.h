@@ -145,7 +145,19 @@ const char *pj_result_value(const struct pj_result *result, int row, int column,
 int64_t pj_result_int8(const struct pj_result *result, int row, int column); /* binary int8 */
 void pj_result_free(struct pj_result *result);                               /* NULL is allowed */
 
-/* The class of an SQLSTATE; unknown ones are fatal. */
+enum { PJ_REFUSAL_NAME_SIZE = 64 }; /* of Postgres, with the NUL */
+
+/* What the last statement that failed failed at, as far as Postgres says; "" where it does not. */
+struct pj_refusal {
+    char schema[PJ_REFUSAL_NAME_SIZE];
+    char table[PJ_REFUSAL_NAME_SIZE];
+    char column[PJ_REFUSAL_NAME_SIZE];
+    char constraint[PJ_REFUSAL_NAME_SIZE];
+};
+
+const struct pj_refusal *pj_postgres_refusal(const struct pj_postgres *postgres);
+
+/* The class of an SQLSTATE (postgres_class.c); unknown ones are fatal. */
 enum pj_error_class pj_postgres_class(const char *sqlstate);
 
 #endif

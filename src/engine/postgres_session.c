@@ -20,7 +20,6 @@ static const struct {
     {170000, "transaction_timeout = 0"},
     /* what a transaction is */
     {0, "default_transaction_isolation = 'read committed'"},
-    {0, "default_transaction_read_only = off"},
     {0, "default_transaction_deferrable = off"},
     {0, "row_security = off"}, /* see access.h */
     /* what a text means, and how a value becomes one */

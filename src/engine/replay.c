@@ -5,6 +5,7 @@
 #include "engine/binary.h"
 #include "engine/fold.h"
 #include "engine/offsets.h"
+#include "engine/refusal.h"
 #include "engine/schemas.h"
 #include "engine/write.h"
 
@@ -415,6 +416,8 @@ int pj_replay_letter(struct pj_replay *replay, int64_t id, enum pj_replay_outcom
         }
         if (pj_writer_retry_at_once(replay->writer, error, &tries))
             continue;
+        if (replay->postgres != NULL)
+            pj_refusal_judge(replay->postgres, replay->settings.projection, error);
         if (error->class == PJ_RETRY && waits < WAITS_MOST) {
             wait_a_little(waits++);
         } else if (error->class == PJ_POISON && step != REFUSE) {

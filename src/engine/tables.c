@@ -111,11 +111,12 @@ static const struct pj_column *declared(const struct subject *subject, const cha
 static int check_columns(const struct subject *subject, struct pj_error *error)
 {
     enum { NAME, TYPE, NEEDED };
-    /* A trigger may fill what is needed. */
+    /* A trigger (of rows, before INSERT) may fill what is needed. */
     static const char sql[] =
         "SELECT a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), "
         "a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND NOT EXISTS ("
-        "SELECT FROM pg_trigger AS g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal) "
+        "SELECT FROM pg_trigger AS g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal "
+        "AND g.tgenabled <> 'D' AND g.tgtype & 7 = 7) "
         "FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid "
         "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped "
         "ORDER BY a.attnum";

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/refusal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -324,6 +325,8 @@ static int commit_range(struct pj_engine *engine, struct pj_batch *batch, size_t
             return 0;
         if (pj_writer_retry_at_once(engine->writer, error, &tries))
             continue;
+        if (engine->postgres != NULL)
+            pj_refusal_judge(engine->postgres, engine->projection, error);
         switch (error->class) {
         case PJ_RETRY:
             if (pj_engine_back_off(engine, error, error) != 0)

@@ -47,13 +47,13 @@ def other_role(world):
     role = sql.Identifier(name)
     admin = conninfo.make_conninfo(address("CLUSTER_ADMIN_DSN"), dbname=database)
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'writer'").format(role))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'Xk7-2q'").format(role))
         try:
             connection.execute(sql.SQL(
                 "GRANT ALL ON ALL TABLES IN SCHEMA public, projectionist TO {0}; "
                 "GRANT USAGE ON SCHEMA projectionist TO {0}; GRANT CREATE ON DATABASE {1} TO {0}"
             ).format(role, sql.Identifier(database)))
-            yield name, conninfo.make_conninfo(world.dsn, user=name, password="writer")
+            yield name, conninfo.make_conninfo(world.dsn, user=name, password="Xk7-2q")
         finally:
             connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(role))
 

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/refusal.h"
+
+#include "engine/statements.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The declared columns of the table and of its parts, as an array; NULL: it is none of ours. */
+static char *declared_columns(const struct pj_projection *projection, const char *table)
+{
+    bool any = false;
+    char *text = NULL;
+    size_t length;
+    FILE *list = open_memstream(&text, &length);
+    if (list == NULL)
+        abort();
+    fputc('{', list);
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_table *declared = projection->tables[t];
+        if (strcmp(declared->name, table) != 0)
+            continue;
+        for (size_t c = 0; c < declared->column_count; c++, any = true)
+            fprintf(list, "%s\"%s\"", any ? "," : "", declared->columns[c].name);
+    }
+    fputc('}', list);
+    if (fclose(list) != 0)
+        abort();
+    if (any)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static bool is_engines(const struct pj_refusal *refusal)
+{
+    static const char *const names[] = {"consumer_offsets", "dead_letters", "schemas"};
+    bool known = strncmp(refusal->table, "state_", strlen("state_")) == 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        known = known || strcmp(refusal->table, names[i]) == 0;
+    return known && strcmp(refusal->schema, "projectionist") == 0;
+}
+
+/* What follows from a declared column by the table itself is as good as declared. */
+static const char on_ours[] =
+    "SELECT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attnum > 0 "
+    "AND (a.attname = ANY ($5::text[]) OR a.attgenerated <> '') "
+    "AND (a.attname = $3 OR a.attnum IN (SELECT d.refobjsubid FROM pg_depend AS d "
+    "WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND ("
+    "(d.classid = 'pg_constraint'::regclass AND d.objid IN "
+    "(SELECT oid FROM pg_constraint WHERE conrelid = r.oid AND conname = $4)) OR "
+    "(d.classid = 'pg_class'::regclass AND d.objid IN "
+    "(SELECT i.indexrelid FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid "
+    "WHERE i.indrelid = r.oid AND x.relname = $4)))))) "
+    "FROM pg_class AS r JOIN pg_namespace AS n ON n.oid = r.relnamespace "
+    "WHERE n.nspname = $1 AND r.relname = $2";
+
+void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *projection,
+                      struct pj_error *error)
+{
+    /* A copy: the question is a statement, too. */
+    struct pj_refusal refusal = *pj_postgres_refusal(postgres);
+    if (error->class != PJ_POISON || strncmp(error->sqlstate, "23", 2) != 0 ||
+        *refusal.table == '\0')
+        return;
+    const char *what = *refusal.column != '\0' ? refusal.column : refusal.constraint;
+    const char *parameters[] = {refusal.schema, refusal.table, refusal.column, refusal.constraint,
+                                NULL};
+    char *columns = declared_columns(projection, refusal.table);
+    if (columns == NULL) {
+        /* Of the other tables it is the row that a trigger makes of the record. */
+        if (is_engines(&refusal)) {
+            error->class = PJ_FATAL;
+            error->exit_code = PJ_EXIT_DATABASE;
+        }
+        return;
+    }
+    struct pj_result *result;
+    struct pj_error cause = *error;
+    parameters[4] = columns;
+    int status = pj_postgres_query(postgres, on_ours, 5, parameters, &result, error);
+    free(columns);
+    if (status != 0)
+        return;
+    bool ours = pj_result_rows(result) == 0 || *pj_result_value(result, 0, 0, NULL) == 't';
+    pj_result_free(result);
+    *error = cause;
+    if (ours)
+        return;
+    pj_error_fatal(
+        error, PJ_EXIT_DATABASE,
+        "the table %s refuses rows for what %s does not write, by %s: drop or mend that, "
+        "or give the column a default (%.400s)",
+        refusal.table, projection->name, what, cause.message);
+    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
+}
