@@ -530,6 +530,9 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
     };
     engine->identity.projection = projection->name;
     engine->work = pj_arena_new();
+    engine->accepted = calloc(projection->source_count + 1, sizeof *engine->accepted);
+    if (engine->accepted == NULL)
+        abort();
     for (int i = 0; i < 2; i++)
         engine->batches[i].arena = pj_arena_new();
     if (pj_declaration_check(projection, error) != 0)
@@ -558,5 +561,6 @@ void pj_engine_close(struct pj_engine *engine)
     pj_registry_close(engine->registry);
     pj_writer_free(engine->writer);
     pj_arena_free(engine->work);
+    free(engine->accepted);
     free(engine->doubt);
 }

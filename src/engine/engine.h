@@ -93,6 +93,7 @@ struct pj_engine {
     size_t doubt_count;
 
     int64_t *setting_values;   /* of the projection's settings */
+    bool *accepted;            /* of each source: something was, once (flood.h) */
     bool sweep_due;            /* stream time may have gone past entities that nothing touched */
     int fences;                /* in a row, without a commit between them */
     int failures;              /* tries in a row that failed for want of a server */

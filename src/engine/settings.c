@@ -21,6 +21,11 @@ const struct pj_option pj_consumer_options[] = {
      .offset = AT(accept_gap),
      .help = "Go on where retention removed records that were never read, and write their ranges "
              "to projectionist.gaps. Without it that is a stop with exit code 3."},
+    {.name = "accept-dead-letters",
+     .kind = PJ_OPTION_BOOL,
+     .offset = AT(accept_dead_letters),
+     .help = "Go on where the first 100 records of a topic are all refused for one reason, and set "
+             "them aside as dead letters. Without it that is a stop with exit code 1."},
     {.name = "postgres-dsn",
      .kind = PJ_OPTION_STRING,
      .offset = AT(postgres_dsn),

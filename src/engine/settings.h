@@ -20,6 +20,7 @@ struct pj_settings {
     int64_t shutdown_timeout_ms;
     bool until_caught_up;
     bool accept_gap;
+    bool accept_dead_letters;
 };
 
 extern const struct pj_option pj_consumer_options[];

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/flood.h"
 #include "engine/refusal.h"
 
 #include <stdlib.h>
@@ -192,7 +193,8 @@ static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t fro
         (fold != NULL && (wake(engine, fold, &outcome->due, error) != 0 ||
                           pj_writer_write(engine->writer, postgres, fold, engine->work,
                                           &outcome->written, error) != 0)) ||
-        (batch != NULL && write_dead_letters(engine, batch, from, to, outcome, error) != 0)) {
+        (batch != NULL && (write_dead_letters(engine, batch, from, to, outcome, error) != 0 ||
+                           pj_flood_accept(engine, batch, from, to, error) != 0))) {
         pj_postgres_rollback(postgres);
         return -1;
     }
@@ -251,8 +253,10 @@ static int try_range(struct pj_engine *engine, struct pj_batch *batch, size_t fr
     if (count == 0)
         return 0;
     qsort(advances, count, sizeof *advances, compare_advances);
-    if (transact(engine, batch, from, to, fold, advances, count, &outcome, error) != 0)
+    if (pj_flood_check(engine, batch, from, to, error) != 0 ||
+        transact(engine, batch, from, to, fold, advances, count, &outcome, error) != 0)
         return -1;
+    pj_flood_accepted(engine, batch, from, to);
     committed(engine, advances, count);
     pj_metric_add(engine->numbers.records, (int64_t)outcome.records);
     pj_metric_add(engine->numbers.rows, outcome.written.rows);
@@ -294,7 +298,8 @@ static void log_dead_letters(const struct pj_batch *batch)
     int64_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct pj_item *item = &batch->items[i];
-        if (item->state != PJ_ITEM_REFUSED || ++count > LOGGED_MOST)
+        /* What is still ours to write was not written. */
+        if (item->state != PJ_ITEM_REFUSED || pj_item_live(item) || ++count > LOGGED_MOST)
             continue;
         pj_log(PJ_WARN, "dead letter", pj_f_str("topic", item->record.partition->topic),
                pj_f_int("partition", item->record.partition->number),

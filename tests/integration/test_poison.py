@@ -338,13 +338,16 @@ def test_a_flood_does_not_hold_up_a_stop(world):
     """SIGTERM amid a large batch that is divided: what is committed stays, the rest is for the next
     one."""
     writer = Writer(world, TELEMETRY)
-    world.publish([writer.bad("", payload='"\\u0000"').record for _ in range(FLOOD // 5)])
+    world.publish([good(TELEMETRY, 0)], partition=0)
+    world.publish([writer.bad("", payload='"\\u0000"').record for _ in range(FLOOD // 5)],
+                  partition=0)
     consumer = world.start(RECORDER)
     consumer.wait_until(lambda: world.letters())
     consumer.stop()
     assert len(world.letters()) < FLOOD // 5, "it was not amid the flood any more"
     world.catch_up(RECORDER)
-    assert [letter["record_offset"] for letter in world.letters()] == list(range(FLOOD // 5))
+    assert [letter["record_offset"] for letter in world.letters()] == list(
+        range(1, FLOOD // 5 + 1))
 
 
 # Refuses rows of one type as if the server had no connection left, while a row says so.

@@ -4,7 +4,7 @@ table's, which stops the consumer before its records fill the dead letters."""
 
 import pytest
 
-from lib import events
+from lib import events, kafka
 from lib.events import SECOND, START
 from lib.world import RECORDER
 
@@ -74,3 +74,68 @@ def test_what_every_record_breaks_is_the_tables_fault(world, ddl, words):
     consumer.wait(DATABASE)
     assert consumer.logged(*words), consumer.tail
     assert not world.letters()
+
+
+# --- a topic of which nothing is accepted ---
+
+
+def garbage(count, value=b"garbage"):
+    return [kafka.Record(events.TELEMETRY, b"key", value, partition=number % 3)
+            for number in range(count)]
+
+
+def stops(world, *words):
+    """With the reason, however often it is started; how many dead letters there are at the
+    end: less than 100."""
+    counts = []
+    for _ in range(2):
+        consumer = world.start(RECORDER, "--until-caught-up")
+        consumer.wait(1)
+        assert consumer.logged("the first 100 records of safari.telemetry are all refused",
+                               "--accept-dead-letters", *words), consumer.tail
+        counts.append(len(world.letters()))
+    assert max(counts) < 100
+    return counts[-1]
+
+
+def test_a_topic_that_cannot_be_read_at_all_stops_the_consumer(world):
+    world.publish(garbage(150))
+    stops(world, "the value is not in the wire format")
+    # Whoever wants that can have it, and what comes then is read.
+    world.catch_up(RECORDER, ACCEPT_DEAD_LETTERS="true")
+    assert len(world.letters()) == 150
+    world.publish([frame(1), *garbage(150)])
+    world.catch_up(RECORDER)
+    assert (len(world.letters()), world.count("safari_events")) == (300, 1)
+
+
+def test_records_that_are_refused_one_by_one_add_up(world):
+    for count in (60, 39):
+        world.publish(garbage(count))
+        world.catch_up(RECORDER)
+    world.publish(garbage(1))
+    assert stops(world) == 99
+    # A single one that is well shows that it was not the topic.
+    world.catch_up(RECORDER, ACCEPT_DEAD_LETTERS="true")
+    world.publish([frame(1)])
+    world.catch_up(RECORDER)
+    world.publish(garbage(101))
+    world.catch_up(RECORDER)
+    assert len(world.letters()) == 201
+
+
+def test_a_table_that_refuses_every_record_stops_the_consumer(world):
+    world.database.execute("ALTER TABLE safari_events ADD CONSTRAINT odd CHECK (type <> "
+                           "'rate.limited')")
+    world.publish([frame(number) for number in range(300)])
+    assert stops(world, "odd") == 99
+    world.database.execute("ALTER TABLE safari_events DROP CONSTRAINT odd")
+    world.catch_up(RECORDER)
+    assert world.count("safari_events") == 201
+
+
+def test_records_that_are_refused_for_many_reasons_are_only_bad_records(world):
+    world.publish(garbage(60) + garbage(60, b""))
+    world.publish([kafka.Record(events.TELEMETRY, b"key", None, partition=0)] * 30)
+    world.catch_up(RECORDER)
+    assert len(world.letters()) == 150

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/flood.h"
+
+#include "engine/binary.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { FIRST = 100 };
+
+static const uint32_t accept_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT};
+static const struct pj_statement accept_statement = {
+    .name = "pj_accept",
+    .sql = "INSERT INTO projectionist.accepted_topics (cluster_id, consumer_group, topic) "
+           "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    .parameter_count = 3,
+    .types = accept_types,
+};
+
+/* --- reasons --------------------------------------------------------------------------------- */
+
+/* The end of the word, and whether it may be another one in the same sentence: a number, a name
+ * with digits, what is in quotes. */
+static const char *read_word(const char *word, bool *varies)
+{
+    const char *end = word;
+    *varies = false;
+    for (; *end != '\0' && *end != ' '; end++)
+        *varies = *varies || !(isalpha((unsigned char)*end) || strchr(".,;:()-", *end) != NULL);
+    return end;
+}
+
+bool pj_flood_same_reason(const char *a, const char *b)
+{
+    while (*a != '\0' && *b != '\0') {
+        bool varies[2];
+        const char *ends[2] = {read_word(a, &varies[0]), read_word(b, &varies[1])};
+        bool same = ends[0] - a == ends[1] - b && memcmp(a, b, (size_t)(ends[0] - a)) == 0;
+        if (!same && !(varies[0] && varies[1]))
+            return false;
+        a = ends[0] + (*ends[0] == ' ');
+        b = ends[1] + (*ends[1] == ' ');
+    }
+    return *a == *b;
+}
+
+struct reason {
+    const char *sqlstate;
+    const char *message;
+    size_t count;
+    bool others; /* there are other reasons, too */
+};
+
+static void add_reason(struct reason *reason, const char *sqlstate, const char *message)
+{
+    if (reason->count++ == 0) {
+        reason->sqlstate = sqlstate;
+        reason->message = message;
+        return;
+    }
+    /* What Postgres refuses has a name; the message may quote the record. */
+    bool same = strcmp(reason->sqlstate, sqlstate) == 0 &&
+                (*sqlstate != '\0' || pj_flood_same_reason(reason->message, message));
+    reason->others = reason->others || !same;
+}
+
+/* --- topics ---------------------------------------------------------------------------------- */
+
+static bool is_of(const struct pj_item *item, size_t source)
+{
+    return pj_item_live(item) && item->record.partition->topic_index == source;
+}
+
+static bool any_accepted(const struct pj_batch *batch, size_t from, size_t to, size_t source)
+{
+    for (size_t i = from; i < to; i++) {
+        if (is_of(&batch->items[i], source) && batch->items[i].state != PJ_ITEM_REFUSED)
+            return true;
+    }
+    return false;
+}
+
+/* Those that come before the first one that is accepted. */
+static void add_refused(const struct pj_batch *batch, size_t from, size_t to, size_t source,
+                        struct pj_arena *arena, struct reason *reason)
+{
+    for (size_t i = from; i < to; i++) {
+        const struct pj_item *item = &batch->items[i];
+        if (!is_of(item, source))
+            continue;
+        if (item->state != PJ_ITEM_REFUSED)
+            return;
+        add_reason(reason, item->reason->sqlstate, pj_offsets_reason_text(arena, item->reason));
+    }
+}
+
+/* What was committed before, by whatever process; *accepted: something that is no dead letter. */
+static int add_letters(struct pj_engine *engine, const char *topic, bool *accepted,
+                       struct reason *reason, struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT a.known, l.sqlstate, l.message FROM (SELECT EXISTS (SELECT FROM "
+        "projectionist.accepted_topics WHERE cluster_id = $1 AND consumer_group = $2 "
+        "AND topic = $3) AS known) AS a LEFT JOIN LATERAL (SELECT sqlstate, message FROM "
+        "projectionist.dead_letters WHERE cluster_id = $1 AND consumer_group = $2 "
+        "AND topic = $3 LIMIT 100) AS l ON true";
+    const char *parameters[] = {engine->identity.cluster_id, engine->identity.group, topic};
+    struct pj_result *result;
+    if (pj_postgres_query(engine->postgres, sql, 3, parameters, &result, error) != 0)
+        return -1;
+    *accepted = *pj_result_value(result, 0, 0, NULL) == 't';
+    for (int row = 0; row < pj_result_rows(result); row++) {
+        const char *sqlstate = pj_result_value(result, row, 1, NULL);
+        const char *message = pj_result_value(result, row, 2, NULL);
+        if (message != NULL)
+            add_reason(reason,
+                       sqlstate != NULL ? pj_arena_string(engine->work, sqlstate, strlen(sqlstate))
+                                        : "",
+                       pj_arena_string(engine->work, message, strlen(message)));
+    }
+    pj_result_free(result);
+    return 0;
+}
+
+static bool is_watched(const struct pj_engine *engine, size_t source)
+{
+    return engine->shadow == NULL && !engine->settings->accept_dead_letters &&
+           !engine->accepted[source];
+}
+
+static int check_topic(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
+                       size_t to, size_t source, struct pj_error *error)
+{
+    const char *topic = engine->projection->sources[source].topic;
+    struct reason reason = {.count = 0};
+    add_refused(batch, from, to, source, engine->work, &reason);
+    if (reason.count == 0)
+        return 0;
+    if (add_letters(engine, topic, &engine->accepted[source], &reason, error) != 0)
+        return -1;
+    if (engine->accepted[source] || reason.others || reason.count < FIRST)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_FAILED,
+                          "the first %d records of %s are all refused for one reason, and none was "
+                          "accepted: correct the topic, its schema, the table or the program, or "
+                          "set them aside with --accept-dead-letters (%.350s)",
+                          FIRST, topic, reason.message);
+}
+
+int pj_flood_check(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
+                   struct pj_error *error)
+{
+    for (size_t s = 0; s < engine->projection->source_count; s++) {
+        if (is_watched(engine, s) && check_topic(engine, batch, from, to, s, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int pj_flood_accept(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
+                    struct pj_error *error)
+{
+    for (size_t s = 0; s < engine->projection->source_count; s++) {
+        struct pj_parameter parameters[] = {
+            pj_binary_text(engine->identity.cluster_id),
+            pj_binary_text(engine->identity.group),
+            pj_binary_text(engine->projection->sources[s].topic),
+        };
+        if (engine->shadow == NULL && !engine->accepted[s] && any_accepted(batch, from, to, s) &&
+            pj_postgres_queue(engine->postgres, &accept_statement, parameters, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+void pj_flood_accepted(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
+                       size_t to)
+{
+    for (size_t s = 0; engine->shadow == NULL && s < engine->projection->source_count; s++) {
+        if (!engine->accepted[s])
+            engine->accepted[s] = any_accepted(batch, from, to, s);
+    }
+}

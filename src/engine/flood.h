@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A topic of which the first records are all refused for one reason is not one with bad records: it
+ * is the wrong topic, schema, table or program. The consumer stops with the reason, and again when
+ * it is started again, until a record is accepted or the operator says --accept-dead-letters.
+ */
+#ifndef PJ_ENGINE_FLOOD_H
+#define PJ_ENGINE_FLOOD_H
+
+#include "engine/engine.h"
+
+/* Before the records [from, to) are committed with their dead letters: fatal where these would be
+ * the first hundred of their topic. */
+int pj_flood_check(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
+                   struct pj_error *error) PJ_MUST_CHECK;
+
+/* In their transaction: queues what keeps in mind that something of a topic was accepted. */
+int pj_flood_accept(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
+                    struct pj_error *error) PJ_MUST_CHECK;
+/* Behind the commit. */
+void pj_flood_accepted(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
+                       size_t to);
+
+/* Whether two messages give one reason: but for the numbers, names and texts in them. */
+bool pj_flood_same_reason(const char *a, const char *b);
+
+#endif
