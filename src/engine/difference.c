@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/difference.h"
 
+#include "engine/constraints.h"
 #include "engine/statements.h"
 
 #include <stdarg.h>
@@ -58,7 +59,7 @@ static void add(struct sql *sql, const char *format, ...)
 static int script(struct pj_postgres *postgres, struct sql *sql, struct pj_error *error)
 {
     sql_close(sql);
-    int status = pj_postgres_script(postgres, sql->text, error);
+    int status = sql->length > 0 ? pj_postgres_script(postgres, sql->text, error) : 0;
     free(sql->text);
     return status;
 }
@@ -418,13 +419,13 @@ int pj_difference_lock(struct pj_postgres *postgres, const struct pj_projection 
 }
 
 /* Behind what writes the rows of one kind ("WITH written AS (… "): it wrote them all. */
-static void add_check(struct sql *sql, const struct pair *pair, const char *kind, const char *verb)
+static void add_check(struct sql *sql, const struct pair *pair, const char *kinds, const char *verb)
 {
     add(sql,
         " RETURNING 1) SELECT projectionist.refuse_unwritten('%s', '%s'::regclass, '%s', q.n, w.n) "
-        "FROM (SELECT count(*) AS n FROM pj_difference_%zu WHERE pj_kind = '%s') AS q, "
+        "FROM (SELECT count(*) AS n FROM pj_difference_%zu WHERE pj_kind IN (%s)) AS q, "
         "(SELECT count(*) AS n FROM written) AS w WHERE q.n <> w.n; ",
-        pair->projection, pair->live, verb, pair->index, kind);
+        pair->projection, pair->live, verb, pair->index, kinds);
 }
 
 /* Where a function took them away, what is left of them is others' placeholders. */
@@ -458,10 +459,10 @@ static void add_remove(struct sql *sql, const struct pair *pair)
         "'extra' AND ",
         pair->live, pair->index);
     add_match(sql, pair, "l", "d");
-    add_check(sql, pair, "extra", "DELETE");
+    add_check(sql, pair, "'extra'", "DELETE");
 }
 
-/* Columns under a unique index belong to a part: old values go before new ones are set. */
+/* What parts have: old values go before new ones are set. */
 static void add_part_releases(struct sql *sql, const struct pj_projection *projection,
                               const struct pair *pair)
 {
@@ -477,10 +478,32 @@ static void add_part_releases(struct sql *sql, const struct pj_projection *proje
             add(sql, "%s\"%s\" = NULL", any ? ", " : "", part->columns[c].name);
             any = true;
         }
-        add(sql, " FROM pj_difference_%zu AS d WHERE d.pj_kind = 'changed' AND ", pair->index);
+        add(sql, " FROM pj_difference_%zu AS d WHERE d.pj_kind IN ('changed', 'extra') AND ",
+            pair->index);
         add_match(sql, pair, "l", "d");
-        add_check(sql, pair, "changed", "UPDATE");
+        add_check(sql, pair, "'changed', 'extra'", "UPDATE");
     }
+}
+
+/* Of other columns under a unique index, too, where rows may swap their values. */
+static void add_unique_releases(struct sql *sql, const struct pair *pair, uint64_t unique,
+                                uint64_t release)
+{
+    bool any = false;
+    if (pair->table == NULL || release == 0)
+        return;
+    add(sql, "UPDATE %s AS l SET ", pair->live);
+    for (size_t c = pair->key_count; c < pair->column_count; c++) {
+        if ((release >> c & 1) != 0)
+            add(sql, "%s\"%s\" = NULL", any ? ", " : "", pair->columns[c]);
+        any = any || (release >> c & 1) != 0;
+    }
+    add(sql,
+        " FROM pj_difference_%zu AS d WHERE (d.pj_kind = 'extra' OR (d.pj_kind = 'changed' "
+        "AND d.pj_columns & (%lld)::bigint <> 0)) AND ",
+        pair->index, (long long)unique);
+    add_match(sql, pair, "l", "d");
+    add(sql, "; ");
 }
 
 /* What rows will refer to. */
@@ -536,7 +559,7 @@ static void add_update(struct sql *sql, const struct pair *pair)
     add_match(sql, pair, "s", "d");
     add(sql, " AND ");
     add_match(sql, pair, "l", "d");
-    add_check(sql, pair, "changed", "UPDATE");
+    add_check(sql, pair, "'changed'", "UPDATE");
 }
 
 static void add_insert(struct sql *sql, const struct pair *pair)
@@ -554,7 +577,7 @@ static void add_insert(struct sql *sql, const struct pair *pair)
             add(sql, "%s\"%s\" = excluded.\"%s\"", c > pair->key_count ? ", " : "",
                 pair->columns[c], pair->columns[c]);
     }
-    add_check(sql, pair, "missing", "INSERT");
+    add_check(sql, pair, "'missing'", "INSERT");
 }
 
 /* A timed kind's rows are as of when it was derived: the shadow's rows, the shadow's time. */
@@ -569,26 +592,90 @@ static void add_derived_at(struct sql *sql, const struct pair *pair)
         pair->live, pair->shadow);
 }
 
+/* The pairs as their constraints want them, the states last. */
+static const struct pair **sort_pairs(const struct pair *pairs, size_t count,
+                                      const struct pj_projection *projection, const size_t *order,
+                                      struct pj_arena *arena)
+{
+    const struct pair **sorted = pj_arena_alloc(arena, count * sizeof(void *));
+    size_t at = 0;
+    for (size_t i = 0; i < projection->table_count; i++) {
+        for (size_t p = 0; p < count; p++) {
+            if (pairs[p].table == projection->tables[order[i]])
+                sorted[at++] = &pairs[p];
+        }
+    }
+    for (size_t p = 0; p < count; p++) {
+        if (pairs[p].table == NULL)
+            sorted[at++] = &pairs[p];
+    }
+    return sorted;
+}
+
+static void add_giving_up(struct sql *sql, const struct pair *pair,
+                          const struct pj_projection *projection,
+                          const struct pj_constraints *constraints)
+{
+    add_lefts(sql, pair, true);
+    add_part_releases(sql, projection, pair);
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t] == pair->table)
+            add_unique_releases(sql, pair, constraints->unique[t], constraints->release[t]);
+    }
+}
+
+/* As a batch is written: values are given up, what is referred to comes before what refers to it,
+ * and goes after it. */
+static int apply_pairs(struct pj_postgres *postgres, const struct pair *const *pairs, size_t count,
+                       const struct pj_projection *projection,
+                       const struct pj_constraints *constraints, struct pj_error *error)
+{
+    enum { GIVE_UP, WRITE, REMOVE, LEAVE, PHASES };
+    for (int phase = 0; phase < PHASES; phase++) {
+        for (size_t i = 0; i < count; i++) {
+            struct sql sql;
+            const struct pair *pair = pairs[phase == REMOVE ? count - 1 - i : i];
+            sql_open(&sql);
+            switch (phase) {
+            case GIVE_UP:
+                add_giving_up(&sql, pair, projection, constraints);
+                break;
+            case WRITE:
+                add_ensures(&sql, pair);
+                add_insert(&sql, pair);
+                add_update(&sql, pair);
+                add_derived_at(&sql, pair);
+                break;
+            case REMOVE:
+                add_remove(&sql, pair);
+                break;
+            default:
+                add_lefts(&sql, pair, false);
+            }
+            if (script(postgres, &sql, error) != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
 int pj_difference_apply(struct pj_postgres *postgres, const struct pj_difference_settings *settings,
                         struct pj_error *error)
 {
     size_t count;
+    struct pj_constraints constraints;
+    struct pj_arena *arena = pj_arena_new();
     struct pair *pairs = list_pairs(settings->projection, settings->shadow, &count);
-    int status = 0;
-    for (size_t i = 0; i < count && status == 0; i++) {
-        const struct pair *pair = &pairs[i];
-        struct sql sql;
-        sql_open(&sql);
-        add_lefts(&sql, pair, true);
-        add_remove(&sql, pair);
-        add_part_releases(&sql, settings->projection, pair);
-        add_ensures(&sql, pair);
-        add_update(&sql, pair);
-        add_insert(&sql, pair);
-        add_derived_at(&sql, pair);
-        add_lefts(&sql, pair, false);
-        status = script(postgres, &sql, error);
-    }
+    int status = pj_constraints_read(&constraints, postgres, settings->projection, arena, error);
+    if (status == 0 && constraints.deferrable)
+        status = pj_postgres_script(postgres, pj_constraints_defer.sql, error);
+    if (status == 0)
+        status = apply_pairs(
+            postgres, sort_pairs(pairs, count, settings->projection, constraints.order, arena),
+            count, settings->projection, &constraints, error);
+    if (status == 0 && constraints.deferrable)
+        status = pj_postgres_script(postgres, pj_constraints_check.sql, error);
     free(pairs);
+    pj_arena_free(arena);
     return status;
 }

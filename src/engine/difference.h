@@ -53,8 +53,9 @@ json_t *pj_difference_json(const struct pj_difference *difference);
 
 /*
  * Behind pj_difference_find in the same transaction: writes only what differs. Foreign keys hold at
- * every step: parents are made before rows refer to them, and what others refer to is not deleted.
- * Nobody else may write these tables meanwhile (see pj_difference_lock).
+ * every step: what is referred to is made before what refers to it, and goes after it; what can
+ * wait for the end of the transaction has been checked when this returns. Nobody else may write
+ * these tables meanwhile (see pj_difference_lock).
  */
 int pj_difference_apply(struct pj_postgres *postgres, const struct pj_difference_settings *settings,
                         struct pj_error *error) PJ_MUST_CHECK;

@@ -38,9 +38,9 @@ static size_t column_index(const struct pj_table *table, const char *name)
     return index;
 }
 
-/* A part's columns of a row that is new in this batch travel with that row's INSERT; a row that
- * goes takes its parts along. What is left in the part's list is written by an UPDATE of its own.
- */
+/* A part's columns of a row that is new in this batch travel with that row's INSERT; of a row that
+ * goes they are given up before, for others to take. What is left in the part's list is written by
+ * an UPDATE of its own. */
 static void settle_part(struct pj_fold *fold, size_t part_index)
 {
     const struct pj_table *part = fold->projection->tables[part_index];
@@ -55,6 +55,9 @@ static void settle_part(struct pj_fold *fold, size_t part_index)
             for (size_t c = 0; c < part->column_count; c++)
                 row->values[column_index(whole, part->columns[c].name)] = change->values[c];
         } else if (row == NULL || row->operation != PJ_ROW_DELETE) {
+            parts->items[kept++] = *change;
+        } else if (change->operation != PJ_ROW_INSERT) {
+            change->operation = PJ_ROW_DELETE;
             parts->items[kept++] = *change;
         }
     }

@@ -312,8 +312,9 @@ static struct pj_statement make_update(struct pj_statements *statements,
     return finish(statements, &sql, table, columns, "update");
 }
 
+/* Its name has no columns, which are no parameters of it: a part has one, and a table too. */
 static struct pj_statement make_release(struct pj_statements *statements,
-                                        const struct pj_table *table)
+                                        const struct pj_table *table, uint64_t released)
 {
     struct sql sql = {.length = 0};
     uint64_t columns = key_columns(table);
@@ -323,7 +324,7 @@ static struct pj_statement make_release(struct pj_statements *statements,
     add_table(&sql, statements, table);
     add(&sql, " t SET ");
     for (size_t c = 0; c < table->column_count; c++) {
-        if (!table->columns[c].key)
+        if (!table->columns[c].key && (released >> c & 1) != 0)
             add(&sql, "%s\"%s\" = NULL", comma(&any), table->columns[c].name);
     }
     add(&sql, " FROM ");
@@ -547,7 +548,7 @@ struct pj_statements *pj_statements_new(const struct pj_projection *projection, 
         statements->tables[t].insert = make_insert(statements, table);
         statements->tables[t].remove = make_remove(statements, table);
         if (table->part_of != NULL)
-            statements->tables[t].release = make_release(statements, table);
+            statements->tables[t].release = make_release(statements, table, all_columns(table));
         if (table->kind == PJ_APPEND_TABLE || (schema != NULL && table->kind == PJ_ENTITY_TABLE))
             statements->tables[t].copy = make_copy(statements, table, t);
         if (passes_over(table))
@@ -568,18 +569,34 @@ void pj_statements_free(struct pj_statements *statements)
         pj_arena_free(statements->arena);
 }
 
-const struct pj_statement *pj_statements_update(struct pj_statements *statements, size_t table,
-                                                uint64_t columns)
+/* Of the list, or made and added to it. */
+static const struct pj_statement *
+by_columns(struct pj_statements *statements, struct pj_update **list, size_t table,
+           uint64_t columns,
+           struct pj_statement (*make)(struct pj_statements *statements,
+                                       const struct pj_table *table, uint64_t columns))
 {
-    struct pj_table_statements *of = &statements->tables[table];
-    for (struct pj_update *update = of->updates; update != NULL; update = update->next) {
+    for (struct pj_update *update = *list; update != NULL; update = update->next) {
         if (update->columns == columns)
             return &update->statement;
     }
     struct pj_update *update = pj_arena_alloc(statements->arena, sizeof *update);
     update->columns = columns;
-    update->statement = make_update(statements, statements->projection->tables[table], columns);
-    update->next = of->updates;
-    of->updates = update;
+    update->statement = make(statements, statements->projection->tables[table], columns);
+    update->next = *list;
+    *list = update;
     return &update->statement;
+}
+
+const struct pj_statement *pj_statements_update(struct pj_statements *statements, size_t table,
+                                                uint64_t columns)
+{
+    return by_columns(statements, &statements->tables[table].updates, table, columns, make_update);
+}
+
+const struct pj_statement *pj_statements_release(struct pj_statements *statements, size_t table,
+                                                 uint64_t columns)
+{
+    return by_columns(statements, &statements->tables[table].releases, table, columns,
+                      make_release);
 }

@@ -35,6 +35,7 @@ struct pj_table_statements {
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
     struct pj_statement settle;  /* rollup: the key columns, and a bool: an extreme went */
     struct pj_copy copy;         /* of append tables, and entity tables of a shadow */
+    struct pj_update *releases;  /* some columns to NULL, by the key columns; likewise */
     struct pj_update *updates;   /* by the set of columns, made as they are needed */
 };
 
@@ -80,5 +81,7 @@ void pj_statements_free(struct pj_statements *statements); /* NULL is allowed */
 
 const struct pj_statement *pj_statements_update(struct pj_statements *statements, size_t table,
                                                 uint64_t columns);
+const struct pj_statement *pj_statements_release(struct pj_statements *statements, size_t table,
+                                                 uint64_t columns);
 
 #endif

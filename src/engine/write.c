@@ -39,6 +39,8 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
     writer->projection = projection;
     writer->state_most = state_most;
     writer->piece = pj_arena_new();
+    writer->learned = pj_arena_new();
+    writer->constraints = pj_constraints_none(projection, writer->learned);
     writer->statements = pj_statements_new(projection, schema);
     struct pj_arena *arena = writer->statements->arena;
     writer->settled = pj_arena_alloc(arena, SETTLED_SLOTS * sizeof *writer->settled);
@@ -78,6 +80,7 @@ void pj_writer_free(struct pj_writer *writer)
         return;
     pj_copy_free(&writer->buffer);
     pj_arena_free(writer->piece);
+    pj_arena_free(writer->learned);
     pj_statements_free(writer->statements);
     free(writer);
 }
@@ -292,41 +295,79 @@ static struct sorted_rows sort_out(const struct pj_row_changes *changes, struct 
     return sorted;
 }
 
-/* A table of its own: what goes, what changes, what comes. */
+/* What changes of an entity table, while the tables are written. */
+struct table_write {
+    const struct pj_row_changes *changes;
+    struct sorted_rows sorted;
+};
+
+/*
+ * Two rows whose values are swapped under a unique index would meet in the middle: where that was
+ * seen, those that change or go leave the index before any row is written.
+ */
+static int release_uniques(struct pj_writer *writer, struct pj_postgres *postgres,
+                           struct table_write *write, size_t index, struct pj_arena *arena,
+                           struct pj_error *error)
+{
+    uint64_t unique = writer->constraints.unique[index];
+    uint64_t release = writer->constraints.release[index];
+    const struct pj_value **rows = pj_arena_alloc(arena, write->changes->count * sizeof(void *));
+    size_t count = 0;
+    for (size_t i = 0; i < write->changes->count; i++) {
+        const struct pj_row_change *change = &write->changes->items[i];
+        if (change->operation == PJ_ROW_DELETE ||
+            (change->operation == PJ_ROW_UPDATE && (change->changed & unique) != 0))
+            rows[count++] = change->values;
+    }
+    if (release == 0 || count == 0)
+        return 0;
+    write->sorted.changed |= release;
+    return queue_rows(postgres, pj_statements_release(writer->statements, index, release),
+                      writer->projection->tables[index], 0, rows, count, arena, error);
+}
+
+/* What comes and what changes: an update may refer to a row that is new. */
 static int write_entity_table(struct pj_writer *writer, struct pj_postgres *postgres,
-                              const struct pj_fold *fold, size_t index, struct pj_arena *arena,
+                              const struct table_write *write, size_t index, struct pj_arena *arena,
                               struct pj_written *written, struct pj_error *error)
 {
     const struct pj_table *table = writer->projection->tables[index];
-    const struct pj_row_changes *changes = pj_fold_rows(fold, index);
     const struct pj_table_statements *statements = &writer->statements->tables[index];
-    if (changes->count == 0)
-        return 0;
-    struct sorted_rows sorted = sort_out(changes, arena);
-    written->rows += (int64_t)changes->count;
-    if (ensure_all(writer, postgres, table, sorted.inserts, sorted.insert_count, arena, written,
+    const struct sorted_rows *sorted = &write->sorted;
+    written->rows += (int64_t)write->changes->count;
+    if (ensure_all(writer, postgres, table, sorted->inserts, sorted->insert_count, arena, written,
                    error) != 0 ||
-        ensure_all(writer, postgres, table, sorted.updates, sorted.update_count, arena, written,
+        ensure_all(writer, postgres, table, sorted->updates, sorted->update_count, arena, written,
                    error) != 0)
         return -1;
-    if (sorted.remove_count > 0 && remove_rows(postgres, statements, table, sorted.removes,
-                                               sorted.remove_count, arena, error) != 0)
-        return -1;
-    if (sorted.update_count > 0 &&
-        queue_rows(postgres, pj_statements_update(writer->statements, index, sorted.changed), table,
-                   sorted.changed, sorted.updates, sorted.update_count, arena, error) != 0)
-        return -1;
-    if (pj_writer_copy_pays(writer, &statements->copy, table, sorted.insert_count)) {
-        if (pj_writer_copy_rows(writer, postgres, &statements->copy, table, sorted.inserts,
-                                sorted.insert_count, error) != 0)
+    if (pj_writer_copy_pays(writer, &statements->copy, table, sorted->insert_count)) {
+        if (pj_writer_copy_rows(writer, postgres, &statements->copy, table, sorted->inserts,
+                                sorted->insert_count, error) != 0)
             return -1;
-    } else if (sorted.insert_count > 0 && insert_rows(postgres, statements, table, sorted.inserts,
-                                                      sorted.insert_count, arena, error) != 0)
+    } else if (sorted->insert_count > 0 && insert_rows(postgres, statements, table, sorted->inserts,
+                                                       sorted->insert_count, arena, error) != 0)
+        return -1;
+    if (sorted->update_count == 0)
+        return 0;
+    return queue_rows(postgres, pj_statements_update(writer->statements, index, sorted->changed),
+                      table, sorted->changed, sorted->updates, sorted->update_count, arena, error);
+}
+
+/* What goes, where nothing refers to it any more, then the parents that rows refer to no longer. */
+static int remove_entity_rows(struct pj_writer *writer, struct pj_postgres *postgres,
+                              const struct table_write *write, size_t index, struct pj_arena *arena,
+                              struct pj_error *error)
+{
+    const struct pj_table *table = writer->projection->tables[index];
+    const struct sorted_rows *sorted = &write->sorted;
+    if (sorted->remove_count > 0 &&
+        remove_rows(postgres, &writer->statements->tables[index], table, sorted->removes,
+                    sorted->remove_count, arena, error) != 0)
         return -1;
     const struct pj_parent *parent = writer->ensures != NULL ? table->parents : NULL;
     for (; parent != NULL && parent->ensure != NULL; parent++) {
         if (parent->release != NULL &&
-            release_parents(writer, postgres, parent, changes, arena, error) != 0)
+            release_parents(writer, postgres, parent, write->changes, arena, error) != 0)
             return -1;
     }
     return 0;
@@ -456,26 +497,71 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
                              error);
 }
 
-typedef int write_table(struct pj_writer *writer, struct pj_postgres *postgres,
-                        const struct pj_fold *fold, size_t index, struct pj_arena *arena,
-                        struct pj_written *written, struct pj_error *error);
+static bool is_entity_table(const struct pj_table *table)
+{
+    return table->kind == PJ_ENTITY_TABLE && table->part_of == NULL;
+}
 
+static int write_table(struct pj_writer *writer, struct pj_postgres *postgres,
+                       const struct pj_fold *fold, const struct table_write *write, size_t index,
+                       struct pj_arena *arena, struct pj_written *written, struct pj_error *error)
+{
+    const struct pj_table *table = writer->projection->tables[index];
+    if (table->part_of != NULL)
+        return 0;
+    switch (table->kind) {
+    case PJ_APPEND_TABLE:
+        return write_append_table(writer, postgres, fold, index, arena, written, error);
+    case PJ_ROLLUP_TABLE:
+        return write_rollup(writer, postgres, fold, index, arena, written, error);
+    case PJ_ENTITY_TABLE:
+        return write_entity_table(writer, postgres, write, index, arena, written, error);
+    }
+    return 0;
+}
+
+/* Values that are to be taken by others in the same batch are given up first. */
+static int release_values(struct pj_writer *writer, struct pj_postgres *postgres,
+                          const struct pj_fold *fold, struct table_write *writes,
+                          struct pj_arena *arena, struct pj_written *written,
+                          struct pj_error *error)
+{
+    for (size_t t = 0; t < writer->projection->table_count; t++) {
+        const struct pj_table *table = writer->projection->tables[t];
+        if (table->part_of != NULL &&
+            release_part(writer, postgres, fold, t, arena, written, error) != 0)
+            return -1;
+        if (writer->careful && is_entity_table(table) &&
+            release_uniques(writer, postgres, &writes[t], t, arena, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/*
+ * What is referred to comes before what refers to it, and goes after it: a row that moved to
+ * another parent has moved when its old one goes, and with that what still refers to it.
+ */
 static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
                         const struct pj_fold *fold, struct pj_arena *arena,
                         struct pj_written *written, struct pj_error *error)
 {
     const struct pj_projection *projection = writer->projection;
+    const size_t *order = writer->constraints.order;
+    struct table_write *writes = pj_arena_alloc(arena, projection->table_count * sizeof *writes);
     for (size_t t = 0; t < projection->table_count; t++) {
-        if (projection->tables[t]->part_of != NULL &&
-            release_part(writer, postgres, fold, t, arena, written, error) != 0)
-            return -1;
+        writes[t].changes = pj_fold_rows(fold, t);
+        if (is_entity_table(projection->tables[t]))
+            writes[t].sorted = sort_out(writes[t].changes, arena);
     }
-    for (size_t t = 0; t < projection->table_count; t++) {
-        const struct pj_table *table = projection->tables[t];
-        write_table *write = table->kind == PJ_APPEND_TABLE   ? write_append_table
-                             : table->kind == PJ_ROLLUP_TABLE ? write_rollup
-                                                              : write_entity_table;
-        if (table->part_of == NULL && write(writer, postgres, fold, t, arena, written, error) != 0)
+    if (writer->constraints.deferrable &&
+        pj_postgres_queue(postgres, &pj_constraints_defer, NULL, error) != 0)
+        return -1;
+    if (release_values(writer, postgres, fold, writes, arena, written, error) != 0)
+        return -1;
+    for (size_t i = 0; i < projection->table_count; i++) {
+        if (write_table(writer, postgres, fold, &writes[order[i]], order[i], arena, written,
+                        error) != 0)
             return -1;
     }
     for (size_t t = 0; t < projection->table_count; t++) {
@@ -483,7 +569,21 @@ static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
             set_part(writer, postgres, fold, t, arena, error) != 0)
             return -1;
     }
-    return 0;
+    for (size_t i = projection->table_count; i-- > 0;) {
+        if (is_entity_table(projection->tables[order[i]]) &&
+            remove_entity_rows(writer, postgres, &writes[order[i]], order[i], arena, error) != 0)
+            return -1;
+    }
+    return writer->constraints.deferrable
+               ? pj_postgres_queue(postgres, &pj_constraints_check, NULL, error)
+               : 0;
+}
+
+int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_error *error)
+{
+    pj_arena_reset(writer->learned);
+    return pj_constraints_read(&writer->constraints, postgres, writer->projection, writer->learned,
+                               error);
 }
 
 int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
@@ -495,6 +595,7 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
     if (status == 0)
         status = write_tables(writer, postgres, fold, arena, written, error);
     writer->no_copy = false;
+    writer->careful = false;
     return status;
 }
 
@@ -518,5 +619,6 @@ bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *er
         return false;
     tries->passed_over = true;
     writer->no_copy = true;
+    writer->careful = true;
     return true;
 }

@@ -22,6 +22,10 @@ enum { PJ_STATE_MOST = 64 << 20 };
 /* `schema` as in pj_statements_new; `state_most`: bytes of facts that one write may load. */
 struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema,
                                 size_t state_most);
+/* On a new connection to the live tables, before the first write: the order in which they must be
+ * written, as their constraints say. Errors as of pj_constraints_read. */
+int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres,
+                    struct pj_error *error) PJ_MUST_CHECK;
 void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */
 
 /* Of a projection with a timed kind: tells the fold the stream time, which the caller has read in
@@ -37,7 +41,8 @@ bool pj_writer_timed(const struct pj_writer *writer);
  * Runs the stages of the fold and writes its rows. Parameters live in the arena; some statements
  * may still be queued when it returns: the COMMIT takes them along. Errors are as of
  * pj_postgres_run; after one the caller rolls back, and may try again as it is: a second try
- * passes over duplicates where COPY stumbled on one, and asks again for parents it thought known.
+ * passes over duplicates where COPY stumbled on one, lets rows swap their values under a unique
+ * index, and asks again for parents it thought known.
  */
 int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
                     struct pj_arena *arena, struct pj_written *written,
@@ -56,7 +61,7 @@ void pj_writer_set_whole(struct pj_writer *writer, bool whole);
 struct pj_writer_tries {
     int conflicts;    /* with another transaction */
     int parents;      /* that were gone */
-    bool passed_over; /* duplicates */
+    bool passed_over; /* duplicates: of keys, or of values that are swapped */
 };
 
 /*

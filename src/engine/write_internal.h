@@ -4,6 +4,7 @@
 #define PJ_ENGINE_WRITE_INTERNAL_H
 
 #include "engine/binary.h"
+#include "engine/constraints.h"
 #include "engine/statements.h"
 #include "engine/write.h"
 
@@ -13,11 +14,14 @@ struct pj_writer {
     struct pj_copy_buffer buffer;
     struct ensure *ensures;
     uint8_t (*settled)[16];
-    bool no_copy;           /* the next write passes over duplicates */
-    bool whole;             /* it loads whatever is needed */
-    size_t state_most;      /* otherwise: bytes of facts */
-    size_t loaded;          /* by this write so far */
-    struct pj_arena *piece; /* of one statement among several */
+    struct pj_constraints constraints;
+    struct pj_arena *learned; /* of those */
+    bool no_copy;             /* the next write passes over duplicates */
+    bool careful;             /* and lets rows swap their values under unique indexes */
+    bool whole;               /* it loads whatever is needed */
+    size_t state_most;        /* otherwise: bytes of facts */
+    size_t loaded;            /* by this write so far */
+    struct pj_arena *piece;   /* of one statement among several */
 };
 
 /* A growing list of rows for arrays of parameters: of a key and something, or of four values for a
