@@ -123,9 +123,9 @@ struct pj_entity_kind {
     const struct pj_fact_kind *facts;
     size_t fact_count;
     /*
-     * The rows that follow from the facts. May call pj_row and pj_contribute. Called with the old
-     * and the new facts of every entity that changed; only differences are written. `entity` is
-     * never without facts.
+     * The rows that follow from the facts. May call pj_row, pj_claim and pj_contribute. Called with
+     * the old and the new facts of every entity that changed; only differences are written.
+     * `entity` is never without facts.
      */
     void (*derive)(const struct pj_entity *entity, struct pj_derivation *derivation);
     /*
@@ -209,6 +209,13 @@ struct pj_table {
      * it.
      */
     size_t placeholder;
+    /*
+     * Or NULL: several entities, of whatever kinds, may claim its rows, which come from pj_claim.
+     * The engine keeps the claims in the table `projectionist.state_<projection>_<claimed>` (key
+     * uuid, facts bytea) that a migration makes, with all columns of each claim in the order in
+     * which they are declared: new ones come last.
+     */
+    const char *claimed;
 };
 
 enum { PJ_SETTINGS_MOST = 8 };
@@ -267,6 +274,14 @@ const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fac
  * rollup table: what this entity counts for in one bucket (sums, candidates for the extremes), as a
  * whole: the engine adds the difference to what it counted for before. */
 struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table);
+
+/*
+ * A claim on a row of a table that is `claimed`: as pj_row, but several entities may claim the row.
+ * The claim of the greatest order wins, ties are decided by the content; it is taken back when it
+ * is no longer made, and the next best has the row. One entity claims a row once.
+ */
+struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_table *table,
+                          const struct pj_order *order);
 
 /*
  * Tells an entity of a later kind a fact: it replaces what was told before under the same subkey

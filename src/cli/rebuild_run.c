@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/progress.h"
+#include "engine/claims.h"
 #include "projections/registry.h"
 
 #include <stdlib.h>
@@ -190,7 +191,7 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
     }
     pj_postgres_close(postgres);
     for (size_t i = 0; i < pj_projection_count && worst >= 0 && pj_stop_requests == 0; i++) {
-        const struct pj_projection *projection = pj_projections[i];
+        const struct pj_projection *projection = pj_claims_expand(pj_projections[i]);
         if (strcmp(config->operands[0], "all") != 0 &&
             strcmp(config->operands[0], projection->name) != 0)
             continue;

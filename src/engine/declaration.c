@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/declaration_internal.h"
 
+#include "engine/claims.h"
 #include "engine/decode.h"
 #include "engine/fit.h"
 #include "engine/settings.h"
@@ -130,7 +131,7 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
                         "the fact kind \"%s\" of %s keeps by the rule %d, which there is not; use "
                         "PJ_GREATEST or PJ_LEAST",
                         fact->name, entity->name, (int)fact->keep);
-    if (fact->value_count > PJ_FACT_VALUES_MOST)
+    if (fact->value_count > PJ_FACT_VALUES_MOST && !pj_claims_is_kind(entity))
         return PJ_WRONG(error,
                         "the fact kind \"%s\" has %zu values, and %d is the most: divide it in two",
                         fact->name, fact->value_count, PJ_FACT_VALUES_MOST);
@@ -306,5 +307,6 @@ int pj_declaration_check(const struct pj_projection *projection, struct pj_error
         if (pj_declaration_check_table(projection, t, error) != 0)
             return -1;
     }
-    return check_settings(projection, error);
+    return pj_claims_check(projection, error) != 0 || check_settings(projection, error) != 0 ? -1
+                                                                                             : 0;
 }

@@ -16,24 +16,41 @@ static const char *kind_name(const struct pj_derivation *derivation)
     return derivation->fold->projection->entities[derivation->stage].name;
 }
 
-struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table)
+struct pj_value *pj_fold_row(struct pj_derivation *derivation, const struct pj_table *table)
 {
     struct pj_fold *fold = derivation->fold;
     size_t index = pj_fold_table_index(fold->projection, table);
-    if (index == fold->projection->table_count || table->kind == PJ_APPEND_TABLE) {
-        pj_fold_mistake(fold, "derive of the entity kind %s makes a row of %s, which is %s",
-                        kind_name(derivation), table->name,
-                        table->kind == PJ_APPEND_TABLE
-                            ? "an append table: its rows come from observe, by pj_append"
-                            : "not among its tables: list it there");
-        return pj_arena_alloc(fold->arena, table->column_count * sizeof(struct pj_value));
-    }
     derivation->rows = pj_fold_grown(fold->arena, derivation->rows, derivation->row_count,
                                      &derivation->row_capacity, sizeof *derivation->rows);
     struct emitted_row *row = &derivation->rows[derivation->row_count++];
     row->table = index;
     row->values = pj_arena_alloc(fold->arena, table->column_count * sizeof *row->values);
     return row->values;
+}
+
+struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table *table)
+{
+    struct pj_fold *fold = derivation->fold;
+    bool listed = pj_fold_table_index(fold->projection, table) < fold->projection->table_count;
+    if (listed && table->kind != PJ_APPEND_TABLE && table->claimed == NULL)
+        return pj_fold_row(derivation, table);
+    pj_fold_mistake(fold, "derive of the entity kind %s makes a row of %s, which is %s",
+                    kind_name(derivation), table->name,
+                    table->kind == PJ_APPEND_TABLE
+                        ? "an append table: its rows come from observe, by pj_append"
+                    : !listed ? "not among its tables: list it there"
+                              : "`claimed`: its rows come from pj_claim");
+    return pj_arena_alloc(fold->arena, table->column_count * sizeof(struct pj_value));
+}
+
+struct pj_change *pj_fold_told(struct pj_derivation *derivation)
+{
+    derivation->told =
+        pj_fold_grown(derivation->fold->arena, derivation->told, derivation->told_count,
+                      &derivation->told_capacity, sizeof *derivation->told);
+    struct pj_change *change = &derivation->told[derivation->told_count];
+    *change = (struct pj_change){.said = (uint32_t)derivation->told_count++};
+    return change;
 }
 
 /* What an entity tells one of a later kind; NULL where it must not. */
@@ -53,11 +70,10 @@ static struct pj_change *tell(struct pj_derivation *derivation, const char *who,
                         entity == derivation->stage ? "its own" : "an earlier one");
         return NULL;
     }
-    derivation->told = pj_fold_grown(fold->arena, derivation->told, derivation->told_count,
-                                     &derivation->told_capacity, sizeof *derivation->told);
-    change.said = (uint32_t)derivation->told_count;
-    derivation->told[derivation->told_count] = change;
-    return &derivation->told[derivation->told_count++];
+    struct pj_change *told = pj_fold_told(derivation);
+    change.said = told->said;
+    *told = change;
+    return told;
 }
 
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
@@ -151,15 +167,23 @@ static int compare_told(const void *a, const void *b)
     return compared != 0 ? compared : (x->said > y->said) - (x->said < y->said);
 }
 
-/* What one entity contributes in one place, it replaces by what it contributes there later. */
+/* What one entity contributes in one place, it replaces by what it contributes there later; of rows
+ * that it claims it has one each. */
 static void keep_last_told(struct pj_derivation *derivation)
 {
+    const struct pj_projection *projection = derivation->fold->projection;
     size_t kept = 0;
     for (size_t i = 0; i < derivation->told_count; i++) {
         const struct pj_change *told = &derivation->told[i];
         const struct pj_change *last = kept > 0 ? &derivation->told[kept - 1] : NULL;
-        if (last != NULL && last->told && told->told && compare_place(last, told) == 0)
+        if (last != NULL && last->told && told->told && compare_place(last, told) == 0) {
+            const struct pj_table *table =
+                pj_claims_table(projection, &projection->entities[told->entity]);
+            if (table != NULL)
+                derivation->twice = (struct emitted_row){pj_fold_table_index(projection, table),
+                                                         (struct pj_value *)told->fact.values};
             kept--;
+        }
         derivation->told[kept++] = *told;
     }
     derivation->told_count = kept;
@@ -192,11 +216,13 @@ static int derive(struct pj_derivation *derivation, const struct pj_entity *enti
     derivation->due = pj_null();
     derivation->row_count = 0;
     derivation->told_count = 0;
+    derivation->twice.values = NULL;
     if (entity->count == 0)
         return 0;
     entity->kind->derive(entity, derivation);
     if (check_derived(derivation, error) != 0)
         return -1;
+    pj_claims_settle(derivation, entity);
     if (derivation->row_count > 1)
         qsort_r(derivation->rows, derivation->row_count, sizeof *derivation->rows, compare_emitted,
                 (void *)derivation->fold->projection);
@@ -254,9 +280,11 @@ static int refuse_twice(const struct pj_derivation *derivation, const struct pj_
 {
     struct pj_fold *fold = derivation->fold;
     size_t twice = find_twice(derivation);
-    if (twice == derivation->row_count)
+    const struct emitted_row *row = &derivation->twice;
+    if (twice < derivation->row_count)
+        row = &derivation->rows[twice];
+    if (row->values == NULL)
         return 0;
-    const struct emitted_row *row = &derivation->rows[twice];
     char key[37];
     uuid_unparse_lower(touched->key, key);
     return pj_error_set(

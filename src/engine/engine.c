@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/access.h"
+#include "engine/claims.h"
 #include "engine/declaration.h"
 #include "engine/tables.h"
 
@@ -116,7 +117,8 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
         pj_access_check(engine->postgres, engine->projection, error) != 0 ||
         (!engine->tables_checked &&
          pj_tables_check(engine->postgres, engine->projection,
-                         engine->shadow != NULL ? engine->shadow->schema : NULL, error) != 0)) {
+                         engine->shadow != NULL ? engine->shadow->schema : NULL, error) != 0) ||
+        (engine->shadow == NULL && pj_writer_learn(engine->writer, engine->postgres, error) != 0)) {
         pj_postgres_close(engine->postgres);
         engine->postgres = NULL;
         return -1;
@@ -537,6 +539,9 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         engine->batches[i].arena = pj_arena_new();
     if (pj_declaration_check(projection, error) != 0)
         return -1;
+    projection = pj_claims_expand(projection);
+    engine->projection = projection;
+    engine->postgres_settings.projection = projection;
     if (!pj_postgres_is_named(&engine->postgres_settings))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: set PROJECTIONIST_POSTGRES_DSN or give "

@@ -31,8 +31,8 @@ static int compare_place(const struct pj_fact *a, uint16_t kind, const uint8_t s
     return memcmp(a->subkey, subkey, 16);
 }
 
-static int compare_facts(const struct pj_fact_kind *kind, const struct pj_fact *a,
-                         const struct pj_fact *b)
+int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
+                     const struct pj_fact *b)
 {
     for (int i = 0; i < 4; i++) {
         if (a->order.rank[i] != b->order.rank[i])
@@ -114,7 +114,7 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
     }
     if (change->older && same_order(fact, &entity->facts[at]))
         return false;
-    int compared = compare_facts(kind, fact, &entity->facts[at]);
+    int compared = pj_facts_compare(kind, fact, &entity->facts[at]);
     bool better =
         change->told ? compared != 0 : (kind->keep == PJ_GREATEST ? compared > 0 : compared < 0);
     if (better)

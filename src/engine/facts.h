@@ -40,6 +40,10 @@ struct pj_change {
 bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                     struct pj_arena *arena);
 
+/* By order, then tie, then content: <0, 0 or >0. */
+int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
+                     const struct pj_fact *b);
+
 /* A copy that can be changed without touching the original's array. */
 struct pj_entity pj_facts_copy(const struct pj_entity *entity, struct pj_arena *arena);
 

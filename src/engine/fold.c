@@ -165,11 +165,14 @@ bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const 
 {
     const struct pj_projection *projection = fold->projection;
     *change = (struct pj_change){.entity = entity};
-    if (entity >= projection->entity_count) {
+    size_t declared = projection->entity_count;
+    while (declared > 0 && pj_claims_is_kind(&projection->entities[declared - 1]))
+        declared--; /* what is claimed is only so by pj_claim */
+    if (entity >= declared) {
         pj_fold_mistake(fold,
                         "%s names the entity kind %zu, and there are %zu: give an index of "
                         "its entities",
-                        who, entity, projection->entity_count);
+                        who, entity, declared);
         return false;
     }
     const struct pj_entity_kind *of = &projection->entities[entity];

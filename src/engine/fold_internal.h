@@ -6,6 +6,7 @@
 #ifndef PJ_ENGINE_FOLD_INTERNAL_H
 #define PJ_ENGINE_FOLD_INTERNAL_H
 
+#include "engine/claims.h"
 #include "engine/fold.h"
 #include "engine/row_key.h"
 
@@ -38,6 +39,7 @@ struct pj_derivation {
     size_t told_count, told_capacity;
     int64_t stream_time;
     struct pj_value due;
+    struct emitted_row twice; /* a row that was claimed twice; values NULL: none */
 };
 
 struct pj_observer {
@@ -92,6 +94,12 @@ void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *c
                     size_t size);
 /* The projection's table_count where it is not in its list. */
 size_t pj_fold_table_index(const struct pj_projection *projection, const struct pj_table *table);
+/* A row of any table; what one entity tells another, to be filled. */
+struct pj_value *pj_fold_row(struct pj_derivation *derivation, const struct pj_table *table);
+struct pj_change *pj_fold_told(struct pj_derivation *derivation);
+/* Behind derive, when the rows are filled: which rows are claimed, and by whom. */
+void pj_claims_settle(struct pj_derivation *derivation, const struct pj_entity *entity);
+
 /* Of the columns that are not of the key. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);

@@ -5,6 +5,7 @@
  * entities contributed is left out: they contribute it again.
  */
 #include "engine/binary.h"
+#include "engine/claims.h"
 #include "engine/rebuild_internal.h"
 #include "engine/statements.h"
 
@@ -14,11 +15,11 @@ enum { PAGE = 2000, PAGE_BYTES = PJ_STATE_MOST / 2, AT_ONCE_MOST = 8 };
 
 static const uint32_t page_types[] = {PJ_OID_UUID, PJ_OID_INT8};
 
-/* Told by pj_contribute: it has no order of its own. */
-static bool is_contributed(const struct pj_fact *fact)
+/* Told by pj_contribute, where it has no order of its own, or a claim. */
+static bool is_contributed(const struct pj_entity_kind *kind, const struct pj_fact *fact)
 {
     static const struct pj_order none;
-    return memcmp(&fact->order, &none, sizeof none) == 0;
+    return pj_claims_is_kind(kind) || memcmp(&fact->order, &none, sizeof none) == 0;
 }
 
 static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const struct pj_result *page,
@@ -34,7 +35,7 @@ static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const stru
         if (pj_facts_decode(&entity, copy, (size_t)length, arena, error) != 0)
             return -1;
         for (size_t f = 0; f < entity.count; f++) {
-            if (!is_contributed(&entity.facts[f]))
+            if (!is_contributed(kind, &entity.facts[f]))
                 pj_fold_tell_older(fold, index, entity.key, &entity.facts[f]);
         }
     }

@@ -3,6 +3,7 @@
 
 #include "engine/access.h"
 #include "engine/binary.h"
+#include "engine/claims.h"
 #include "engine/fold.h"
 #include "engine/offsets.h"
 #include "engine/refusal.h"
@@ -47,6 +48,7 @@ int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *setti
     if (replay == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     replay->settings = *settings;
+    replay->settings.projection = pj_claims_expand(settings->projection);
     if (pj_schemas_new(&replay->schemas, settings->projection, settings->registry,
                        settings->registry_name, error) != 0) {
         free(replay);
@@ -85,7 +87,8 @@ static int connect_postgres(struct pj_replay *replay, struct pj_error *error)
         return -1;
     if (pj_postgres_script(replay->postgres, "SET plan_cache_mode = force_custom_plan", error) ==
             0 &&
-        pj_access_check(replay->postgres, replay->settings.projection, error) == 0)
+        pj_access_check(replay->postgres, replay->settings.projection, error) == 0 &&
+        pj_writer_learn(replay->writer, replay->postgres, error) == 0)
         return 0;
     pj_postgres_close(replay->postgres);
     replay->postgres = NULL;

@@ -115,6 +115,78 @@ int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
     return compared;
 }
 
+/* A value's bytes with their length before them, in a form that all values which are one have. */
+static void print_bytes(FILE *out, const void *data, size_t length)
+{
+    uint64_t prefix = length;
+    fwrite(&prefix, sizeof prefix, 1, out);
+    fwrite(data, 1, length, out);
+}
+
+static void print_decimal(FILE *out, const struct pj_value *value)
+{
+    struct decimal decimal;
+    if (!read_decimal(value, &decimal)) {
+        print_bytes(out, value->text.data, value->text.length);
+        return;
+    }
+    fprintf(out, "%d,%lld,", decimal.sign, decimal.sign == 0 ? 0 : (long long)decimal.point);
+    for (const char *at = decimal.digits; at < decimal.end; at++) {
+        if (*at != '.')
+            fputc(*at, out);
+    }
+    fputc(';', out);
+}
+
+static void print_key(FILE *out, enum pj_type type, const struct pj_value *value)
+{
+    fputc(value->present, out);
+    if (!value->present)
+        return;
+    double real;
+    switch (type) {
+    case PJ_BOOL:
+        fputc(value->boolean, out);
+        return;
+    case PJ_INT:
+    case PJ_BIGINT:
+    case PJ_TIMESTAMPTZ:
+        print_bytes(out, &value->integer, sizeof value->integer);
+        return;
+    case PJ_DOUBLE:
+        real = isnan(value->real) ? NAN : value->real == 0 ? 0 : value->real;
+        print_bytes(out, &real, sizeof real);
+        return;
+    case PJ_UUID:
+        print_bytes(out, value->uuid, 16);
+        return;
+    case PJ_NUMERIC:
+        print_decimal(out, value);
+        return;
+    case PJ_TEXT:
+    case PJ_JSONB:
+    case PJ_BYTEA:
+    case PJ_COUNTS:
+        print_bytes(out, value->text.data, value->text.length);
+        return;
+    }
+}
+
+void pj_row_key_uuid(const struct pj_table *table, const struct pj_value *key, uint8_t uuid[16])
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        abort();
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        print_key(out, table->columns[c].type, &key[c]);
+    if (fclose(out) != 0)
+        abort();
+    pj_uuid_of_name(text, length, uuid);
+    free(text);
+}
+
 /* --- names ----------------------------------------------------------------------------------- */
 
 /* A text as far as a message has room for it: whole characters. */

@@ -16,6 +16,9 @@ int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
 const char *pj_row_key_name(struct pj_arena *arena, const struct pj_table *table,
                             const struct pj_value *key);
 
+/* A UUID of the key; the same where keys are one. */
+void pj_row_key_uuid(const struct pj_table *table, const struct pj_value *key, uint8_t uuid[16]);
+
 /* A sentence about such a name: a row that somebody else has. */
 #define PJ_ROW_TAKEN                                                                               \
     "the row of %s is there already, from another entity or by another hand; where several "       \

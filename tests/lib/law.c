@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law.h"
 
+#include "engine/claims.h"
 #include "engine/declaration.h"
 #include "lib/law_memory.h"
 
@@ -451,7 +452,7 @@ struct law law_of(const struct pj_projection *projection)
 {
     struct pj_error error = {0};
     cr_assert_eq(pj_declaration_check(projection, &error), 0, "%s", error.message);
-    return (struct law){.projection = projection, .arena = pj_arena_new()};
+    return (struct law){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
 }
 
 void law_free(struct law *law)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows that move, follow twice, refer to each other and swap their values, by the projection of
+tests/shelf: live, replayed, verified and rebuilt."""
+
+import random
+import re
+
+import pytest
+from lib import consumers, database, events
+from lib.events import COMMANDS
+
+SHELF = "shelf"
+TABLES = consumers.REPOSITORY / "tests/shelf/tables.sql"
+
+
+@pytest.fixture
+def shelf(world):
+    world.database.execute(TABLES.read_text())
+    return world
+
+
+def saved(world, drama, version, partition=0, **payload):
+    payload = {"drama": drama, "version": version, **payload}
+    for name in ("episodes", "props"):
+        if name in payload:
+            payload[name] = [item if isinstance(item, dict) else {"id": item}
+                             for item in payload[name]]
+    return world.record(events.command_submitted(events.id_of("drama", drama), payload=payload),
+                        partition)
+
+
+def batch(world, *records):
+    world.publish(records)
+    world.catch_up(SHELF)
+
+
+def rows(world, columns, table):
+    with world.database.cursor(row_factory=None) as cursor:
+        cursor.row_factory = database.psycopg.rows.tuple_row
+        return cursor.execute(f"SELECT {columns} FROM shelf_{table} ORDER BY 1").fetchall()
+
+
+def command(world, name, *arguments, code=0):
+    result = consumers.run("projectionist-shelf", name, *arguments,
+                           variables=world.consumers.variables)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def assert_verified(world):
+    command(world, "verify", SHELF, "--group", world.group(SHELF))
+
+
+def messages(world):
+    return [letter["message"] for letter in world.letters() if letter["status"] == "open"]
+
+
+def test_an_episode_that_moves_between_dramas_is_there(shelf):
+    """Each event a batch of its own, told again, and all in one batch."""
+    orders = {"x": "A1 A2 B1", "y": "A1 B1 A2", "z": "B1 A1 A2"}
+    told = []
+    for tag, order in orders.items():
+        of = {"A1": (f"{tag}A", 1, [f"{tag}e"]), "A2": (f"{tag}A", 2, []),
+              "B1": (f"{tag}B", 1, [f"{tag}e"])}
+        told.append([saved(shelf, drama, version, episodes=episodes)
+                     for drama, version, episodes in (of[name] for name in order.split())])
+    for step in zip(*told):
+        batch(shelf, *step)
+    expected = [(f"{tag}e", f"{tag}B") for tag in orders]
+    assert rows(shelf, "id, drama_id", "episodes") == expected
+    batch(shelf, *reversed([record for order in told for record in order]))
+    assert rows(shelf, "id, drama_id", "episodes") == expected
+    batch(shelf, saved(shelf, "xB", 3, gone=True), saved(shelf, "yA", 3, episodes=["ye"]),
+          saved(shelf, "zB", 2, episodes=[]))
+    assert rows(shelf, "id, drama_id", "episodes") == [("ye", "yA")]
+    assert messages(shelf) == []
+    assert_verified(shelf)
+
+
+def test_a_row_that_follows_twice_is_a_dead_letter_that_names_it(shelf):
+    batch(shelf, saved(shelf, "A", 1, props=[1, 1]), saved(shelf, "B", 1, props=[2]),
+          saved(shelf, "C", 1, props=[3, {"id": 3, "name": "other"}]),
+          saved(shelf, "D", 1, props=[0.0, -0.0]), saved(shelf, "E", 1, episodes=["e", "e"]))
+    said = messages(shelf)
+    assert len(said) == 4 and rows(shelf, "id, drama_id", "props") == [(2, "B")]
+    for message, row in zip(said, ("props with id=1", "props with id=3", "props with id=0",
+                                   "episodes with id=e")):
+        assert f"shelf_{row} twice" in message
+    batch(shelf, saved(shelf, "A", 2, props=[1]), saved(shelf, "D", 2, props=[-0.0]))
+    assert rows(shelf, "id, drama_id", "props") == [(0, "D"), (1, "A"), (2, "B")]
+    # Of two entities, in one batch and in two; by hand, too.
+    shelf.database.execute("INSERT INTO shelf_props VALUES (9)")
+    batch(shelf, saved(shelf, "F", 1, props=[5]), saved(shelf, "G", 1, props=[5, 6]))
+    batch(shelf, saved(shelf, "H", 1, props=[5]), saved(shelf, "I", 1, props=[9]))
+    said = messages(shelf)[4:]
+    assert rows(shelf, "id, drama_id", "props")[3:] == [(5, "F"), (9, None)]
+    assert [re.search(r"shelf_props with id=\d", text)[0][-1] for text in said] == ["5", "5", "9"]
+    assert all("pj_claim" in text for text in said)
+    # Once nobody has it, a replay gives it to who waited.
+    shelf.database.execute("DELETE FROM shelf_props WHERE id = 9")
+    batch(shelf, saved(shelf, "F", 2, props=[]))
+    command(shelf, "dead-letters", "replay", "--all", "--yes", code=1)
+    assert rows(shelf, "id, drama_id", "props")[3:] == [(5, "G"), (6, "G"), (9, "I")]
+
+
+def test_writes_are_in_the_order_that_foreign_keys_want(shelf):
+    batch(shelf, saved(shelf, "A", 1, episodes=["a", "b"], props=[1], code="x"),
+          saved(shelf, "B", 1, episodes=["c"], code="y", sequel_of="A"))
+    # The old parent goes in the batch in which its rows move to a new one.
+    batch(shelf, saved(shelf, "A", 2, gone=True),
+          saved(shelf, "B", 2, episodes=["c"], code="x"),
+          saved(shelf, "N", 1, episodes=["b", "a"], props=[1], code="y", sequel_of="B"))
+    dramas = [("B", "x", None), ("N", "y", "B")]
+    assert rows(shelf, "id, code, sequel_of", "dramas") == dramas
+    assert rows(shelf, "id, drama_id, place", "episodes") == [("a", "N", 1), ("b", "N", 0),
+                                                               ("c", "B", 0)]
+    # Values are swapped, and an update refers to what is new.
+    batch(shelf, saved(shelf, "Z", 1), saved(shelf, "B", 3, episodes=["c"], code="y",
+                                             sequel_of="Z"),
+          saved(shelf, "N", 2, episodes=["a", "b"], props=[1], code="x", sequel_of="B"))
+    dramas = [("B", "y", "Z"), ("N", "x", "B"), ("Z", None, None)]
+    assert rows(shelf, "id, code, sequel_of", "dramas") == dramas
+    assert rows(shelf, "drama_id", "props") == [("N",)]
+    # One who goes leaves its value to one who comes.
+    batch(shelf, saved(shelf, "B", 4, gone=True), saved(shelf, "N", 3, props=[1], code="y"))
+    assert rows(shelf, "id, code, sequel_of", "dramas") == [("N", "y", None), ("Z", None, None)]
+    assert rows(shelf, "id", "episodes") == []
+    assert messages(shelf) == []
+    assert_verified(shelf)
+
+
+def test_a_rebuild_writes_in_that_order_too(shelf):
+    batch(shelf, saved(shelf, "A", 1, episodes=["a", "b"], props=[1], code="x"),
+          saved(shelf, "B", 1, episodes=["c"], props=[2], code="y", sequel_of="A"),
+          saved(shelf, "C", 1, code="z", sequel_of="B"))
+    right = [rows(shelf, "*", table) for table in ("dramas", "episodes", "props")]
+    shelf.database.execute("""
+        INSERT INTO shelf_dramas VALUES ('W', 'wrong', 'w', 'A');
+        UPDATE shelf_dramas SET code = NULL;
+        UPDATE shelf_dramas SET code = translate(id, 'ABCW', 'yxwz'), sequel_of = 'W'
+            WHERE id <> 'W';
+        UPDATE shelf_dramas SET code = 'z' WHERE id = 'W';
+        UPDATE shelf_episodes SET drama_id = 'W', place = place + 7;
+        UPDATE shelf_props SET drama_id = 'W';
+        DELETE FROM shelf_props WHERE id = 2; DELETE FROM shelf_episodes WHERE id = 'c';
+        DELETE FROM shelf_dramas WHERE id = 'C'""")
+    command(shelf, "rebuild", SHELF, "--group", shelf.group(SHELF), "--yes")
+    assert [rows(shelf, "*", table) for table in ("dramas", "episodes", "props")] == right
+    assert_verified(shelf)
+
+
+CONSTRAINTS = {
+    "a constraint": ("ALTER TABLE shelf_episodes ADD CONSTRAINT one UNIQUE (drama_id, place)",
+                     "ALTER TABLE shelf_episodes DROP CONSTRAINT one, ADD CONSTRAINT one"),
+    "an index": ("CREATE UNIQUE INDEX one ON shelf_episodes (place, drama_id)",
+                 "DROP INDEX one; ALTER TABLE shelf_episodes ADD CONSTRAINT one UNIQUE"),
+    "an index of an expression": (
+        "CREATE UNIQUE INDEX one ON shelf_episodes (lower(drama_id), place) WHERE place < 9",
+        "ADD CONSTRAINT one EXCLUDE USING btree"),
+    "a ring": ("ALTER TABLE shelf_dramas ADD first TEXT CONSTRAINT one REFERENCES shelf_episodes",
+               "ALTER TABLE shelf_"),
+}
+
+
+@pytest.mark.parametrize("what", CONSTRAINTS)
+def test_what_no_order_satisfies_is_refused_at_the_start_with_the_remedy(shelf, what):
+    change, remedy = CONSTRAINTS[what]
+    shelf.database.execute(change)
+    started = shelf.start(SHELF)
+    started.wait(6)
+    said = started.log.replace("\\", "")
+    assert remedy in said
+    shelf.database.execute(re.search(r"(?:run|transaction): (.*?DEFERRED)", said)[1])
+    batch(shelf, saved(shelf, "A", 1, episodes=["a", "b"]))
+    batch(shelf, saved(shelf, "A", 2, episodes=["b", "a"]))
+    assert rows(shelf, "id, place", "episodes") == [("a", 1), ("b", 0)]
+    assert messages(shelf) == []
+
+
+def test_what_waits_for_the_end_of_the_transaction_makes_a_dead_letter(shelf):
+    """Of the record alone whose value is there twice."""
+    shelf.database.execute("""
+        ALTER TABLE shelf_dramas DROP CONSTRAINT shelf_dramas_code_key,
+            ADD UNIQUE (code) DEFERRABLE INITIALLY IMMEDIATE""")
+    batch(shelf, saved(shelf, "A", 1, code="x"), saved(shelf, "B", 1, code="y"),
+          saved(shelf, "C", 1, code="x"), saved(shelf, "D", 1, code="z"))
+    assert rows(shelf, "id", "dramas") == [("A",), ("B",), ("D",)]
+    assert [letter["sqlstate"] for letter in shelf.letters()] == ["23505"]
+    batch(shelf, saved(shelf, "A", 2, code="y"), saved(shelf, "B", 2, code="x"))
+    assert rows(shelf, "code", "dramas") == [("x",), ("y",), ("z",)]
+
+
+@pytest.mark.partitions(4)
+def test_two_replicas_agree_on_who_has_a_row_also_when_one_is_killed(shelf):
+    seed = random.Random(11)
+    newest, records = {}, []
+    for version in range(1, 241):
+        drama = f"d{seed.randrange(8)}"
+        episodes = [f"e{n}" for n in range(12) if seed.random() < 0.3]
+        newest[drama] = (version, episodes)
+        record = saved(shelf, drama, version, int(drama[1:]) % 4, episodes=episodes)
+        records += [record] * (2 if seed.random() < 0.2 else 1)
+    replicas = [shelf.start(SHELF, BATCH_RECORDS="7", **consumers.QUICK) for _ in range(2)]
+    for replica in replicas:
+        replica.wait_until(lambda: replica.metric("projectionist_assigned_partitions") == 2)
+    shelf.publish(records[:150])
+    database.wait_until(lambda: shelf.count("shelf_episodes") > 0, message="no episode comes")
+    replicas[0].kill()
+    shelf.publish(records[150:])
+    shelf.wait_for_ends(shelf.group(SHELF), COMMANDS)
+    expected = {}
+    for drama, (version, episodes) in newest.items():
+        for episode in episodes:
+            expected[episode] = max(expected.get(episode, (0, "")), (version, drama))
+    assert rows(shelf, "id, drama_id", "episodes") == sorted(
+        (episode, drama) for episode, (_, drama) in expected.items())
+    replicas[1].stop()
+    assert messages(shelf) == []
+    assert_verified(shelf)

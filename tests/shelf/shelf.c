@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shelf: a projection of the tests, for what the product's own have not: rows that several entities
+ * claim or derive twice, tables that refer to each other against the order of their declaration,
+ * values that are swapped under unique constraints. It reads commands whose payload is
+ *
+ *     {"drama": "A", "version": 1, "title": "t", "code": "c", "sequel_of": "B",
+ *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}]}
+ *
+ * or has "gone": true. Episodes are claimed, props are not.
+ */
+#include "projectionist/json.h"
+#include "projections/safari.h"
+#include "schemas.h"
+
+/* --- tables ---------------------------------------------------------------------------------- */
+
+enum { P_ID, P_DRAMA, P_NAME, P_COLUMNS };
+static const struct pj_column prop_columns[P_COLUMNS] = {
+    [P_ID] = {"id", PJ_DOUBLE, .key = true},
+    [P_DRAMA] = {"drama_id", PJ_TEXT},
+    [P_NAME] = {"name", PJ_TEXT},
+};
+
+enum { E_ID, E_DRAMA, E_TITLE, E_PLACE, E_COLUMNS };
+static const struct pj_column episode_columns[E_COLUMNS] = {
+    [E_ID] = {"id", PJ_TEXT, .key = true},
+    [E_DRAMA] = {"drama_id", PJ_TEXT},
+    [E_TITLE] = {"title", PJ_TEXT},
+    [E_PLACE] = {"place", PJ_BIGINT},
+};
+
+enum { D_ID, D_TITLE, D_CODE, D_SEQUEL_OF, D_COLUMNS };
+static const struct pj_column drama_columns[D_COLUMNS] = {
+    [D_ID] = {"id", PJ_TEXT, .key = true},
+    [D_TITLE] = {"title", PJ_TEXT},
+    [D_CODE] = {"code", PJ_TEXT},
+    [D_SEQUEL_OF] = {"sequel_of", PJ_TEXT},
+};
+
+static const struct pj_table props = {
+    .name = "shelf_props", .columns = prop_columns, .column_count = P_COLUMNS};
+static const struct pj_table episodes = {.name = "shelf_episodes",
+                                         .columns = episode_columns,
+                                         .column_count = E_COLUMNS,
+                                         .claimed = "episode"};
+static const struct pj_table dramas = {
+    .name = "shelf_dramas", .columns = drama_columns, .column_count = D_COLUMNS};
+
+/* --- facts ----------------------------------------------------------------------------------- */
+
+enum { N_PAYLOAD, N_VERSION, N_VALUES };
+static const struct pj_fact_kind drama_facts[] = {
+    {"newest", PJ_GREATEST, PJ_FACT_VALUES(PJ_JSONB, PJ_BIGINT)}};
+
+static int observe(const struct pj_event *event, struct pj_observer *observer,
+                   struct pj_error *error)
+{
+    const struct pj_value *v = event->values;
+    const json_t *payload = pj_observer_json(observer, &v[COMMAND_PAYLOAD]);
+    struct pj_value drama = pj_observer_text(observer, json_object_get(payload, "drama"));
+    struct pj_value version = pj_json_integer(json_object_get(payload, "version"));
+    uint8_t key[16];
+    if (!drama.present || !version.present)
+        return pj_error_set(error, PJ_POISON, "no drama, or no version");
+    struct pj_order order = {.rank = {version.integer}};
+    memcpy(order.tie, v[COMMAND_EVENT_ID].uuid, 16);
+    struct pj_value newest[N_VALUES] = {v[COMMAND_PAYLOAD], version};
+    pj_uuid_of_name(drama.text.data, drama.text.length, key);
+    pj_keep(observer, 0, key, 0, NULL, &order, newest);
+    return 0;
+}
+
+/* --- what follows from the facts ------------------------------------------------------------- */
+
+static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    const struct pj_value *newest = pj_entity_fact(entity, 0, NULL)->values;
+    const json_t *payload = pj_derivation_json(derivation, &newest[N_PAYLOAD]);
+    struct pj_value id = pj_derivation_text(derivation, json_object_get(payload, "drama"));
+    struct pj_order order = {.rank = {newest[N_VERSION].integer}};
+    const json_t *item;
+    size_t i;
+    if (json_is_true(json_object_get(payload, "gone")))
+        return;
+    struct pj_value *row = pj_row(derivation, &dramas);
+    row[D_ID] = id;
+    row[D_TITLE] = pj_derivation_text(derivation, json_object_get(payload, "title"));
+    row[D_CODE] = pj_derivation_text(derivation, json_object_get(payload, "code"));
+    row[D_SEQUEL_OF] = pj_derivation_text(derivation, json_object_get(payload, "sequel_of"));
+    const json_t *list = json_object_get(payload, "episodes");
+    for (i = 0; i < json_array_size(list) && (item = json_array_get(list, i)) != NULL; i++) {
+        row = pj_claim(derivation, &episodes, &order);
+        row[E_ID] = pj_derivation_text(derivation, json_object_get(item, "id"));
+        row[E_DRAMA] = id;
+        row[E_TITLE] = pj_derivation_text(derivation, json_object_get(item, "title"));
+        row[E_PLACE] = pj_bigint((int64_t)i);
+    }
+    list = json_object_get(payload, "props");
+    for (i = 0; i < json_array_size(list) && (item = json_array_get(list, i)) != NULL; i++) {
+        row = pj_row(derivation, &props);
+        row[P_ID].present = true;
+        row[P_ID].real = json_number_value(json_object_get(item, "id"));
+        row[P_DRAMA] = id;
+        row[P_NAME] = pj_derivation_text(derivation, json_object_get(item, "name"));
+    }
+}
+
+/* --- the projection -------------------------------------------------------------------------- */
+
+static const struct pj_source sources[] = {SAFARI_COMMANDS(observe)};
+static const struct pj_entity_kind entities[] = {{"drama", drama_facts, 1, derive}};
+static const struct pj_table *const tables[] = {&props, &episodes, &dramas};
+
+const struct pj_projection pj_shelf = {
+    .name = "shelf",
+    .summary = "keep dramas, episodes and props",
+    .sources = sources,
+    .source_count = 1,
+    .entities = entities,
+    .entity_count = 1,
+    .tables = tables,
+    .table_count = 3,
+};

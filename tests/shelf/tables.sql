@@ -1,0 +1,24 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- What the projection of these tests needs.
+
+CREATE TABLE shelf_dramas (
+    id TEXT PRIMARY KEY,
+    title TEXT,
+    code TEXT UNIQUE,
+    sequel_of TEXT REFERENCES shelf_dramas ON DELETE SET NULL
+);
+CREATE TABLE shelf_episodes (
+    id TEXT PRIMARY KEY,
+    drama_id TEXT NOT NULL REFERENCES shelf_dramas ON DELETE CASCADE,
+    title TEXT,
+    place BIGINT NOT NULL,
+    UNIQUE (drama_id, place) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE TABLE shelf_props (
+    id DOUBLE PRECISION PRIMARY KEY,
+    drama_id TEXT REFERENCES shelf_dramas,
+    name TEXT
+);
+CREATE TABLE projectionist.state_shelf_drama (key UUID PRIMARY KEY, facts BYTEA NOT NULL);
+CREATE TABLE projectionist.state_shelf_episode (key UUID PRIMARY KEY, facts BYTEA NOT NULL);

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows that several entities claim: who has them, under every order of events. */
+#include "lib/safari_law.h"
+
+#include <criterion/criterion.h>
+
+extern const struct pj_projection pj_shelf;
+
+static struct safari_law s;
+
+static void start(void)
+{
+    s = safari_law_start(&pj_shelf);
+}
+
+static void stop(void)
+{
+    law_free(&s.law);
+}
+
+TestSuite(shelf, .init = start, .fini = stop);
+
+/* A letter each: the episodes of a drama, in its partition. */
+static void saved(const char *drama, int64_t version, const char *episodes)
+{
+    char *payload = pj_arena_alloc(s.law.arena, 4096);
+    size_t length =
+        (size_t)snprintf(payload, 4096, "{\"drama\":\"%s\",\"version\":%lld,\"episodes\":[", drama,
+                         (long long)version);
+    for (const char *e = episodes; *e != '\0'; e++)
+        length += (size_t)snprintf(payload + length, 4096 - length, "%s{\"id\":\"%c\"}",
+                                   e > episodes ? "," : "", *e);
+    snprintf(payload + length, 4096 - length, "]}");
+    struct pj_value *values = law_event(&s.law, 0, drama[0] - 'A');
+    values[COMMAND_EVENT_ID] = law_uuid(s.next_event++);
+    values[COMMAND_ID] = law_uuid(1);
+    values[COMMAND_EMITTED_AT] = law_time(version);
+    values[COMMAND_PAYLOAD] = pj_text(payload);
+}
+
+/* "id drama" of each episode. */
+static void expect(const char *rows)
+{
+    for (int one_batch = 0; one_batch < 2; one_batch++) {
+        char *found = law_rows(&s.law, one_batch != 0);
+        char shortened[1024] = "";
+        size_t length = 0;
+        for (char *at = found; (at = strstr(at, "shelf_episodes|id=")) != NULL; at++)
+            length += (size_t)snprintf(shortened + length, sizeof shortened - length, "%c%c ",
+                                       at[18], *(strstr(at, "drama_id=") + 9));
+        cr_assert_str_eq(shortened, rows, "%s", found);
+        free(found);
+    }
+    cr_assert(law_holds(&s.law, 400, 1));
+}
+
+Test(shelf, an_episode_that_moves_is_there)
+{
+    saved("A", 1, "e");
+    saved("B", 1, "e");
+    saved("A", 2, "");
+    expect("eB ");
+}
+
+Test(shelf, the_greatest_claim_has_it)
+{
+    saved("A", 3, "ef");
+    saved("B", 2, "eg");
+    saved("C", 4, "e");
+    expect("eC fA gB ");
+}
+
+Test(shelf, the_next_best_takes_over)
+{
+    saved("A", 3, "e");
+    saved("B", 2, "e");
+    saved("C", 1, "e");
+    saved("A", 4, "");
+    expect("eB ");
+    saved("B", 5, "");
+    expect("eC ");
+    saved("C", 6, "");
+    expect("");
+}
+
+Test(shelf, equal_orders_are_decided_by_content)
+{
+    saved("A", 1, "e");
+    saved("B", 1, "e");
+    saved("C", 1, "e");
+    expect("eC ");
+}
+
+Test(shelf, a_claim_that_is_made_twice_is_a_dead_letter)
+{
+    saved("A", 1, "eef");
+    saved("B", 1, "e");
+    expect("eB ");
+    cr_assert_eq(law_dead_letters(&s.law, true), 1);
+    saved("A", 2, "ef");
+    expect("eA fA ");
+}
+
+Test(shelf, many_moves_in_every_order)
+{
+    unsigned seed = 7;
+    for (int64_t version = 1; version <= 40; version++) {
+        char drama[2] = {(char)('A' + rand_r(&seed) % 5), '\0'};
+        char held[8] = "";
+        size_t count = 0;
+        for (char e = 'a'; e <= 'f'; e++) {
+            if (rand_r(&seed) % 3 == 0)
+                held[count++] = e;
+        }
+        saved(drama, version, held);
+    }
+    cr_assert(law_holds(&s.law, 600, 3));
+}
