@@ -59,6 +59,8 @@ static const struct pj_option options[] = {
              "shows."},
     {.name = "gateway-upstream-ca-file",
      .kind = PJ_OPTION_STRING,
+     .certificates = true,
+     .filled = true,
      .offset = AT(upstream_ca_file),
      .argument = "FILE",
      .help = "TLS roots for the service, in PEM; the default is the system's."},

@@ -2,6 +2,7 @@
 /* stream-replay: publishes recordings as they happened. Options, help and the last line. */
 #include "base/log.h"
 #include "base/process.h"
+#include "base/tls_files.h"
 #include "stream-replay/replay.h"
 
 #include <jansson.h>
@@ -245,7 +246,9 @@ static int replay(const struct settings *settings, const struct pj_config *confi
     if (config->operand_count == 0)
         pj_error_fatal(&error, PJ_EXIT_USAGE,
                        "no recording is named; 'stream-replay --help' says how");
-    else if (parse_rate(settings->rate, &run.rate, &error) == 0)
+    else if (pj_tls_check_options(options, settings, &error) == 0 &&
+             pj_tls_check_kafka(&config->kafka, &error) == 0 &&
+             parse_rate(settings->rate, &run.rate, &error) == 0)
         status = pj_replay_run(&run, &result, &error);
     return report(settings->json, status, &result, &error);
 }

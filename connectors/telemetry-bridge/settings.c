@@ -26,6 +26,8 @@ const struct pj_option pj_bridge_options[] = {
              "names a file that holds it."},
     {.name = "telemetry-ca-file",
      .kind = PJ_OPTION_STRING,
+     .certificates = true,
+     .filled = true,
      AT(ca_file),
      .argument = "FILE",
      .help = "TLS roots for the service, in PEM; the default is the system's."},

@@ -50,6 +50,7 @@ struct pj_option {
     bool filled;          /* a string that is given must not be empty; a secret never may */
     bool token;           /* a secret that goes into a header: no blanks, no control characters */
     const char *choices;
+    bool certificates; /* a string that names a file of certificates (base/tls_files.h) */
 };
 
 /* A pair of the pass-through. */

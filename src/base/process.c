@@ -2,6 +2,7 @@
 #include "base/process.h"
 
 #include "base/log.h"
+#include "base/tls_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +82,9 @@ static int run(const struct pj_process *process, const struct pj_config *config)
         pj_log(PJ_WARN, "the environment has variables that no setting is known for",
                pj_f_str("variables", config->unknown));
     srandom((unsigned)getpid()); /* for back-offs: replicas must not try again in step */
-    if (process->run(process, config, &error) == 0)
+    if (pj_tls_check_options(process->options, process->settings, &error) == 0 &&
+        pj_tls_check_kafka(&config->kafka, &error) == 0 &&
+        process->run(process, config, &error) == 0)
         return PJ_EXIT_OK;
     int code = pj_error_exit_code(&error);
     pj_log(PJ_ERROR, error.message, pj_f_int("exit_code", code));

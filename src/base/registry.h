@@ -44,6 +44,7 @@ struct pj_registry_settings {
     {                                                                                              \
         .name = "schema-registry-ca-file", .kind = PJ_OPTION_STRING,                               \
         .offset = (at) + offsetof(struct pj_registry_settings, ca_file), .argument = "FILE",       \
+        .certificates = true,                                                                      \
         .help = "TLS roots for the schema registry, in PEM; the default is the system's."          \
     }
 

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "engine/access.h"
+#include "engine/postgres_settings.h"
 
 #define LOCAL_CLUSTER "for the local cluster: eval \"$(deploy/local/cluster env)\""
 
@@ -16,7 +17,8 @@ int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *confi
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: give --postgres-dsn or set "
                               "PROJECTIONIST_POSTGRES_DSN (" LOCAL_CLUSTER ")");
-    if (pj_postgres_open(postgres, &settings, error) != 0)
+    if (pj_postgres_check_files(&settings, error) != 0 ||
+        pj_postgres_open(postgres, &settings, error) != 0)
         return -1;
     if (pj_access_check(*postgres, NULL, error) == 0)
         return 0;

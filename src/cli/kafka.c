@@ -2,6 +2,7 @@
 #include "cli/kafka.h"
 
 #include "base/clock.h"
+#include "base/tls_files.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -54,6 +55,8 @@ int pj_kafka_open(struct pj_kafka **out, const struct pj_properties *properties,
                               "no Kafka is named: give --kafka.bootstrap.servers or set "
                               "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
                               "\"$(deploy/local/cluster env)\")");
+    if (pj_tls_check_kafka(properties, error) != 0)
+        return -1;
     struct pj_kafka *kafka = calloc(1, sizeof *kafka);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char reason[256];

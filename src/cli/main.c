@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The projectionist command: finds the subcommand, reads its options, prints its error. */
 #include "base/process.h"
+#include "base/tls_files.h"
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -84,7 +85,7 @@ static int run(const struct pj_command *command, int argc, char **argv)
         pj_error_fatal(&error, PJ_EXIT_USAGE,
                        "'%s' is not expected; 'projectionist %s --help' says what is",
                        config.operands[0], command->name);
-    } else {
+    } else if (pj_tls_check_options(pj_cli_options(command), settings, &error) == 0) {
         status = command->run(&config, settings, &error);
     }
     pj_config_free(&config);

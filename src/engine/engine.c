@@ -6,6 +6,7 @@
 #include "engine/access.h"
 #include "engine/claims.h"
 #include "engine/declaration.h"
+#include "engine/postgres_settings.h"
 #include "engine/tables.h"
 
 #include <errno.h>
@@ -546,6 +547,9 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: set PROJECTIONIST_POSTGRES_DSN or give "
                               "--postgres-dsn");
+    if (pj_postgres_check_settings(&engine->postgres_settings, error) != 0 ||
+        pj_postgres_check_files(&engine->postgres_settings, error) != 0)
+        return -1;
     engine->writer = pj_writer_new(
         projection, engine->shadow != NULL ? engine->shadow->schema : NULL, state_most(settings));
     engine->current = &engine->batches[0];

@@ -2,6 +2,7 @@
 #include "engine/postgres_connect.h"
 
 #include "base/clock.h"
+#include "engine/postgres_settings.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -9,6 +10,25 @@
 #include <string.h>
 
 enum { CONNECT_MS = 10000, LOOK_MS = 1000 };
+
+/* What libpq says of settings that it has not come to use: those of its service file and variables
+ * are not seen before. */
+static bool is_of_settings(const char *message)
+{
+    static const char *const begins[] = {"invalid ",
+                                         "could not match ",
+                                         "definition of service ",
+                                         "service file ",
+                                         "syntax error in service ",
+                                         "could not parse network address ",
+                                         "nested service specifications not supported",
+                                         "Unix-domain socket path "};
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++) {
+        if (strncmp(message, begins[i], strlen(begins[i])) == 0)
+            return true;
+    }
+    return false;
+}
 
 /* With PQERRORS_VERBOSE a refusal reads "FATAL:  28P01: password …": the only place where libpq
  * tells the SQLSTATE of a failed connection. */
@@ -25,6 +45,11 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
                               "cannot connect to Postgres: it asks for a password, and none is "
                               "given; it can be in PROJECTIONIST_POSTGRES_DSN or "
                               "PROJECTIONIST_POSTGRES_PASSWORD");
+    if (!*sqlstate && is_of_settings(message))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the settings of Postgres cannot be used: %.*s; check the "
+                              "postgres-dsn, the variables PG... and the service file",
+                              (int)strcspn(message, "\n"), message);
     /* This SQLSTATE is the one that PgBouncer has for all that it says, be it for good or not. */
     if (strcmp(sqlstate, "08P01") == 0 && strstr(message, "startup parameter") != NULL) {
         pj_error_fatal(error, PJ_EXIT_DATABASE,
@@ -57,37 +82,6 @@ bool pj_postgres_is_named(const struct pj_postgres_settings *settings)
             return true;
     }
     return false;
-}
-
-/* What libpq would refuse for good is told apart from a server that is away. */
-static int check_settings(const struct pj_postgres_settings *settings, struct pj_error *error)
-{
-    const struct pj_properties *properties = settings->properties;
-    const char *dsn = settings->dsn;
-    if (dsn != NULL && (strchr(dsn, '=') != NULL || strstr(dsn, "://") != NULL)) {
-        char *reason = NULL;
-        PQconninfoOption *parsed = PQconninfoParse(dsn, &reason);
-        if (parsed == NULL) {
-            pj_error_fatal(error, PJ_EXIT_USAGE, "the postgres-dsn cannot be read: %s",
-                           reason != NULL ? reason : "out of memory");
-            PQfreemem(reason);
-            return -1;
-        }
-        PQconninfoFree(parsed);
-    }
-    PQconninfoOption *known = PQconndefaults();
-    int status = 0;
-    for (size_t i = 0; known != NULL && properties != NULL && i < properties->count; i++) {
-        const PQconninfoOption *option = known;
-        while (option->keyword != NULL && strcmp(option->keyword, properties->items[i].key) != 0)
-            option++;
-        if (option->keyword == NULL)
-            status = pj_error_fatal(error, PJ_EXIT_USAGE,
-                                    "postgres.%s is no connection parameter of libpq",
-                                    properties->items[i].key);
-    }
-    PQconninfoFree(known);
-    return status;
 }
 
 /* --- hosts ----------------------------------------------------------------------------------- */
@@ -290,7 +284,7 @@ int pj_postgres_connect(PGconn **out, const struct pj_postgres_settings *setting
                         struct pj_error *error)
 {
     *out = NULL;
-    if (check_settings(settings, error) != 0)
+    if (pj_postgres_check_settings(settings, error) != 0)
         return -1;
     int status = 1;
     struct hosts hosts = {0};
