@@ -30,6 +30,7 @@ enum pj_exit {
     PJ_EXIT_DATABASE = 6,        /* tables missing or different, or a right is missing */
     PJ_EXIT_UNAVAILABLE = 7,     /* a one-shot command could not reach a server in time */
     PJ_EXIT_DECLARATION = 8,     /* the projection's declaration or code is wrong: its author's */
+    PJ_EXIT_REGISTRY = 9,        /* a schema id means another schema than what was kept of it */
 };
 
 struct pj_error {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/registry.h"
 
+#include "base/schema_references.h"
 #include "base/secret.h"
 
 #include <curl/curl.h>
@@ -8,12 +9,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     TIMEOUT_MS = 5000,
     CONNECT_TIMEOUT_MS = 3000,
     ANSWER_MOST = 4 << 20,
     REDIRECTS_MOST = 3,
+    REFERENCES_MOST = 64,
     UNKNOWN_SCHEMA = 40403,
     REASON_MOST = 300,
 };
@@ -364,30 +367,139 @@ static int send_object(struct pj_registry *registry, const char *method, const c
 
 /* --- the calls ------------------------------------------------------------------------------- */
 
-static int take_schema(int32_t id, const char *url, const struct answer *answer, char **schema,
+struct gathering {
+    struct pj_registry *registry;
+    json_t *definitions; /* by name; null while their own references are asked for */
+    size_t bytes;
+    int32_t id; /* whose references they are */
+};
+
+static int refuse_type(int32_t id, const char *url, const struct answer *answer,
                        struct pj_error *error)
 {
-    const json_t *text = json_object_get(answer->json, "schema");
     const json_t *type = json_object_get(answer->json, "schemaType");
-    const json_t *references = json_object_get(answer->json, "references");
-    if (type != NULL && !json_is_null(type) &&
-        (json_string_value(type) == NULL || strcmp(json_string_value(type), "AVRO") != 0))
-        return pj_error_set(error, PJ_POISON, "schema id %d is %.40s, not Avro (%.200s)", id,
-                            json_is_string(type) ? json_string_value(type) : "of a strange type",
-                            url);
-    if (json_array_size(references) > 0)
-        return pj_error_set(
-            error, PJ_POISON,
-            "schema id %d refers to other schemas, which is not supported; register "
-            "it as one schema (%.200s)",
-            id, url);
-    if (!json_is_string(text))
+    if (type == NULL || json_is_null(type) ||
+        (json_is_string(type) && strcasecmp(json_string_value(type), "AVRO") == 0))
+        return 0;
+    return pj_error_set(error, PJ_POISON, "schema id %d is %.40s, not Avro (%.200s)", id,
+                        json_is_string(type) ? json_string_value(type) : "of a strange type", url);
+}
+
+/* What is no JSON is a fault of the registry's, and of no record. */
+static json_t *parse_schema(const char *url, const struct answer *answer, struct pj_error *error)
+{
+    const char *text = json_string_value(json_object_get(answer->json, "schema"));
+    json_t *parsed = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    if (parsed == NULL)
+        (void)pj_error_set(error, PJ_RETRY,
+                           "%.200s answers %s; see the registry's log, and check "
+                           "--schema-registry-url and its path",
+                           url,
+                           text == NULL    ? "without a schema"
+                           : *text == '\0' ? "with an empty schema"
+                                           : "with a schema that is no JSON");
+    return parsed;
+}
+
+static int gather(struct gathering *gathering, const json_t *references, struct pj_error *error);
+
+static int gather_from(struct gathering *gathering, const char *url, const char *name,
+                       const struct answer *answer, struct pj_error *error)
+{
+    if (refuse_type(gathering->id, url, answer, error) != 0)
+        return -1;
+    json_t *schema = parse_schema(url, answer, error);
+    if (schema == NULL)
+        return -1;
+    gathering->bytes += answer->length;
+    if (gathering->bytes > ANSWER_MOST ||
+        json_object_size(gathering->definitions) >= REFERENCES_MOST) {
+        json_decref(schema);
+        return pj_error_set(error, PJ_POISON,
+                            "schema id %d refers to more than %d schemas or %d MiB of them",
+                            gathering->id, REFERENCES_MOST, ANSWER_MOST >> 20);
+    }
+    json_object_set_new(gathering->definitions, name, json_null());
+    int status = gather(gathering, json_object_get(answer->json, "references"), error);
+    json_object_set_new(gathering->definitions, name, schema);
+    return status;
+}
+
+static int gather_one(struct gathering *gathering, const json_t *reference, struct pj_error *error)
+{
+    const char *name = json_string_value(json_object_get(reference, "name"));
+    const char *subject = json_string_value(json_object_get(reference, "subject"));
+    const json_t *version = json_object_get(reference, "version");
+    struct answer answer;
+    if (name == NULL || subject == NULL || !json_is_integer(version))
         return pj_error_set(error, PJ_RETRY,
-                            "%.200s answers without a schema; check --schema-registry-url and its "
-                            "path",
-                            url);
-    *schema = copy(json_string_value(text));
+                            "schema id %d refers to a schema without name, subject or version; see "
+                            "the registry's log",
+                            gathering->id);
+    const json_t *known = json_object_get(gathering->definitions, name);
+    if (json_is_null(known))
+        return pj_error_set(error, PJ_POISON, "schema id %d refers to itself by way of %.200s",
+                            gathering->id, name);
+    if (known != NULL)
+        return 0;
+    char *after = NULL;
+    if (asprintf(&after, "/versions/%lld?deleted=true", (long long)json_integer_value(version)) < 0)
+        abort();
+    char *url = url_of(gathering->registry, "/subjects/", subject, after);
+    int status = request(gathering->registry, "GET", url, NULL, &answer, error);
+    if (status == 0)
+        status = gather_from(gathering, url, name, &answer, error);
+    else if (answer.status == 404 && answer.json != NULL)
+        (void)pj_error_set(error, PJ_POISON,
+                           "schema id %d refers to %.200s, of which the schema registry has no "
+                           "version %lld of the subject %.200s",
+                           gathering->id, name, (long long)json_integer_value(version), subject);
+    answer_free(&answer);
+    free(url);
+    free(after);
+    return status;
+}
+
+static int gather(struct gathering *gathering, const json_t *references, struct pj_error *error)
+{
+    for (size_t i = 0; i < json_array_size(references); i++) {
+        if (gather_one(gathering, json_array_get(references, i), error) != 0)
+            return -1;
+    }
     return 0;
+}
+
+/* One text that says all, malloc'ed, so that whoever keeps it needs no registry. */
+static int resolve(struct pj_registry *registry, int32_t id, const json_t *schema,
+                   const json_t *references, char **text, struct pj_error *error)
+{
+    struct gathering gathering = {.registry = registry, .definitions = json_object(), .id = id};
+    int status = gather(&gathering, references, error);
+    json_t *resolved =
+        status == 0 ? pj_schema_references_resolve(schema, gathering.definitions, error) : NULL;
+    if (resolved != NULL)
+        *text = json_dumps(resolved, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(gathering.definitions);
+    json_decref(resolved);
+    return resolved != NULL ? 0 : -1;
+}
+
+static int take_schema(struct pj_registry *registry, int32_t id, const char *url,
+                       const struct answer *answer, char **schema, struct pj_error *error)
+{
+    const json_t *references = json_object_get(answer->json, "references");
+    if (refuse_type(id, url, answer, error) != 0)
+        return -1;
+    json_t *parsed = parse_schema(url, answer, error);
+    if (parsed == NULL)
+        return -1;
+    int status = 0;
+    if (json_array_size(references) > 0)
+        status = resolve(registry, id, parsed, references, schema, error);
+    else
+        *schema = copy(json_string_value(json_object_get(answer->json, "schema")));
+    json_decref(parsed);
+    return status;
 }
 
 int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
@@ -402,10 +514,22 @@ int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
         abort();
     int status = request(registry, "GET", url, NULL, &answer, error);
     if (status == 0)
-        status = take_schema(id, url, &answer, schema, error);
+        status = take_schema(registry, id, url, &answer, schema, error);
     answer_free(&answer);
     free(url);
     return status;
+}
+
+bool pj_registry_same_schema(const char *one, const char *other)
+{
+    if (strcmp(one, other) == 0)
+        return true;
+    json_t *a = json_loads(one, JSON_DECODE_ANY, NULL);
+    json_t *b = json_loads(other, JSON_DECODE_ANY, NULL);
+    bool same = a != NULL && b != NULL && json_equal(a, b);
+    json_decref(a);
+    json_decref(b);
+    return same;
 }
 
 int pj_registry_register(struct pj_registry *registry, const char *subject, const char *schema,

@@ -54,14 +54,18 @@ int pj_registry_open(struct pj_registry **registry, const struct pj_registry_set
 void pj_registry_close(struct pj_registry *registry); /* NULL is allowed */
 
 /*
- * GET /schemas/ids/{id}: the schema's text, malloc'ed. Errors: PJ_POISON when the registry says
- * there is no such id (404, error_code 40403) or that it is not Avro or uses references; PJ_RETRY
- * when it is away, slow, overloaded or answers what is not JSON; PJ_FATAL on 401 and 403, on a
+ * GET /schemas/ids/{id}: the schema's text, malloc'ed; it is JSON, and what it refers to is in it.
+ * Errors: PJ_POISON when the registry says there is no such id (404, error_code 40403), that it is
+ * not Avro, or that it refers to what is not there or to itself; PJ_RETRY when it is away, slow,
+ * overloaded, or answers what is not JSON or has no schema in it; PJ_FATAL on 401 and 403, on a
  * certificate that is not trusted, and on a 404 of another kind in JSON: the URL's path is wrong
  * then, which must not turn every record into a dead letter.
  */
 int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
                        struct pj_error *error) PJ_MUST_CHECK;
+
+/* Whether two texts say the same; how they are laid out does not matter. */
+bool pj_registry_same_schema(const char *one, const char *other);
 
 /* POST /subjects/{subject}/versions: registers, or finds, the schema and gives its id. A 409 or
  * 422 is PJ_FATAL with the registry's reason. */

@@ -36,6 +36,8 @@ extern const struct pj_command pj_command_offsets_set;
 extern const struct pj_command pj_command_offsets_show;
 extern const struct pj_command pj_command_rebuild;
 extern const struct pj_command pj_command_schemas_register;
+extern const struct pj_command pj_command_schemas_list;
+extern const struct pj_command pj_command_schemas_forget;
 extern const struct pj_command pj_command_status;
 extern const struct pj_command pj_command_topics_create;
 extern const struct pj_command pj_command_verify;

@@ -14,6 +14,8 @@ const struct pj_command *const pj_commands[] = {
     &pj_command_offsets_set,
     &pj_command_topics_create,
     &pj_command_schemas_register,
+    &pj_command_schemas_list,
+    &pj_command_schemas_forget,
     &pj_command_completion,
 };
 

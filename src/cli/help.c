@@ -11,7 +11,8 @@ static const char common_exit_status[] =
     "  2  a flag, variable or line of the file is wrong; nothing was done\n"
     "  6  the database is not as it must be, or a right is missing\n"
     "  7  a server could not be reached in time\n"
-    "  8  the declaration or the code of a projection is wrong\n";
+    "  8  the declaration or the code of a projection is wrong\n"
+    "  9  a schema id means another schema than before\n";
 
 static const char environment[] =
     "  Any option is also a variable: --postgres-dsn is PROJECTIONIST_POSTGRES_DSN;\n"

@@ -391,7 +391,8 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
     }
     if (pj_consumer_lost_position(engine->consumer) && join_anew(engine, error) != 0)
         return -1;
-    if (rebalance(engine, error) != 0 || pj_engine_check_topics(engine, error) != 0)
+    if (rebalance(engine, error) != 0 || pj_engine_check_topics(engine, error) != 0 ||
+        pj_schemas_look_again(engine->schemas, error) != 0)
         return -1;
     chores(engine);
     if (engine->next->count > 0) {
@@ -492,6 +493,7 @@ static int open_registry(struct pj_engine *engine, struct pj_error *error)
     if (pj_schemas_new(&engine->schemas, engine->projection, engine->registry,
                        settings->registry.url, error) != 0)
         return -1;
+    pj_schemas_set_reader(engine->schemas, &engine->identity);
     if (engine->shadow == NULL)
         pj_schemas_want_registry(engine->schemas);
     return 0;

@@ -214,6 +214,7 @@ static int decode(struct pj_replay *replay, struct letter *letter, struct pj_err
     letter->source = &projection->sources[index];
     letter->values =
         pj_arena_alloc(replay->letters, letter->source->field_count * sizeof *letter->values);
+    pj_schemas_set_reader(replay->schemas, &letter->identity);
     return pj_schemas_decode(replay->schemas, replay->postgres, index, letter->value,
                              letter->value_length, replay->letters, letter->values, error);
 }

@@ -2,7 +2,10 @@
 #include "engine/schemas.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "engine/check.h"
+#include "engine/offsets.h"
+#include "engine/schema.h"
 
 #include <endian.h>
 #include <stdio.h>
@@ -11,12 +14,15 @@
 
 /* An unknown id is asked for again after a while: a registry's follower may be behind. */
 enum { UNKNOWN_KEPT_MS = 5000, SLOTS = 4096, HEADER = 5 };
+/* A registry that is away is not asked about what is known; one that answers is, now and then. */
+enum { AWAY_MS = 60000, LOOK_AGAIN_MS = 10000 };
 
 struct entry {
     int32_t id;
     size_t source;
     struct pj_plan *plan; /* NULL: it cannot be read, for this reason: */
     struct pj_error refused;
+    char *text;         /* as it is kept; NULL: it is not */
     int64_t expires_ms; /* 0: never */
     struct entry *next;
 };
@@ -29,6 +35,11 @@ struct pj_schemas {
     struct pj_decoder **decoders;
     struct entry *slots[SLOTS];
     size_t refused_count;
+    const struct pj_identity *reader; /* or NULL */
+    bool reader_noted;
+    int64_t ask_not_before; /* about what is known: the registry is away */
+    int64_t looked_at;
+    size_t look_next;                                 /* the slot whose ids are asked about next */
     const char *(*lookup)(void *context, int32_t id); /* or NULL */
     void *lookup_context;
 };
@@ -53,6 +64,11 @@ int pj_schemas_new(struct pj_schemas **out, const struct pj_projection *projecti
     return 0;
 }
 
+void pj_schemas_set_reader(struct pj_schemas *schemas, const struct pj_identity *reader)
+{
+    schemas->reader = reader;
+}
+
 void pj_schemas_set_lookup(struct pj_schemas *schemas,
                            const char *(*lookup)(void *context, int32_t id), void *context)
 {
@@ -65,6 +81,13 @@ void pj_schemas_want_registry(struct pj_schemas *schemas)
     schemas->registry_wanted = true;
 }
 
+static void free_entry(struct entry *entry)
+{
+    pj_plan_free(entry->plan);
+    free(entry->text);
+    free(entry);
+}
+
 void pj_schemas_free(struct pj_schemas *schemas)
 {
     if (schemas == NULL)
@@ -73,8 +96,7 @@ void pj_schemas_free(struct pj_schemas *schemas)
         while (schemas->slots[s] != NULL) {
             struct entry *entry = schemas->slots[s];
             schemas->slots[s] = entry->next;
-            pj_plan_free(entry->plan);
-            free(entry);
+            free_entry(entry);
         }
     }
     for (size_t i = 0; schemas->decoders != NULL && i < schemas->projection->source_count; i++)
@@ -110,41 +132,143 @@ static struct entry *find(struct pj_schemas *schemas, int32_t id, size_t source)
         return entry;
     *link = entry->next;
     schemas->refused_count--;
-    free(entry);
+    free_entry(entry);
     return NULL;
 }
 
-/* Without a registry's name any will do, as long as they agree what the id means. */
+static const char *group_of(const struct pj_schemas *schemas)
+{
+    const struct pj_identity *reader = schemas->reader;
+    if (reader == NULL || reader->cluster_id == NULL)
+        return NULL;
+    return reader->rebuilt_group != NULL ? reader->rebuilt_group : reader->group;
+}
+
+/* What Postgres keeps of an id. */
+struct kept {
+    char *text; /* NULL: nothing that can be read */
+    char *registry;
+    bool here;   /* by the registry that is asked */
+    bool broken; /* by that one, but it cannot be read */
+};
+
+static void kept_free(struct kept *kept)
+{
+    free(kept->text);
+    free(kept->registry);
+}
+
+static bool can_be_read(const char *text)
+{
+    struct pj_schema *parsed;
+    struct pj_error ignored;
+    if (pj_schema_parse(&parsed, text, &ignored) != 0)
+        return false;
+    pj_schema_free(parsed);
+    return true;
+}
+
+static int differ(const struct pj_schemas *schemas, int32_t id, const char *one, const char *other,
+                  struct pj_error *error)
+{
+    const char *group = group_of(schemas);
+    return pj_error_fatal(error, PJ_EXIT_REGISTRY,
+                          "schema id %d means another schema at %.200s than what %s%.100s was told "
+                          "by %.200s before, so records would be read wrongly; name the registry "
+                          "that they were written with, or where what is kept is wrong, run "
+                          "'projectionist schemas forget %d'",
+                          id, one, group != NULL ? "group " : "this database",
+                          group != NULL ? group : "", other, id);
+}
+
+/*
+ * Of the registry that is asked, and of those that the group was told by before. Without a
+ * registry's name, and for a group that was told by none, any will do, as long as they agree what
+ * the id means.
+ */
 static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
-                         char **text, struct pj_error *error)
+                         struct kept *kept, struct pj_error *error)
 {
     char number[16];
     snprintf(number, sizeof number, "%d", id);
-    const char *parameters[] = {schemas->registry_name, number};
+    const char *group = group_of(schemas);
+    const char *parameters[] = {schemas->registry_name, number,
+                                group != NULL ? schemas->reader->cluster_id : NULL, group};
+    struct pj_result *result;
+    *kept = (struct kept){0};
+    if (pj_postgres_query(postgres,
+                          "WITH told AS (SELECT registry FROM projectionist.schema_readers "
+                          "WHERE cluster_id = $3 AND consumer_group = $4) "
+                          "SELECT registry, schema, EXISTS (SELECT FROM told) OR $1 <> '' "
+                          "FROM projectionist.schemas WHERE schema_id = $2::int AND (registry = $1 "
+                          "OR registry IN (SELECT registry FROM told) "
+                          "OR $1 = '' AND NOT EXISTS (SELECT FROM told)) "
+                          "ORDER BY registry <> $1, fetched_at, registry",
+                          4, parameters, &result, error) != 0)
+        return -1;
+    int status = 0;
+    for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
+        const char *registry = pj_result_value(result, row, 0, NULL);
+        const char *text = pj_result_value(result, row, 1, NULL);
+        bool here = strcmp(registry, schemas->registry_name) == 0;
+        if (!can_be_read(text)) {
+            kept->broken |= here;
+        } else if (kept->text == NULL) {
+            kept->text = strdup(text);
+            kept->registry = strdup(registry);
+            kept->here = here;
+        } else if (!pj_registry_same_schema(kept->text, text)) {
+            if (strcmp(pj_result_value(result, row, 2, NULL), "t") == 0) {
+                status = differ(schemas, id, kept->registry, registry, error);
+            } else { /* nobody knows which it is */
+                kept_free(kept);
+                *kept = (struct kept){0};
+                break;
+            }
+        }
+    }
+    pj_result_free(result);
+    if (status != 0)
+        kept_free(kept);
+    return status;
+}
+
+/* `anew`: in place of what cannot be read. */
+static int into_postgres(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
+                         const char *text, bool anew, struct pj_error *error)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%d", id);
+    const char *parameters[] = {schemas->registry_name, number, text, anew ? "true" : "false"};
     struct pj_result *result;
     if (pj_postgres_query(postgres,
-                          "SELECT DISTINCT schema FROM projectionist.schemas "
-                          "WHERE (registry = $1 OR $1 = '') AND schema_id = $2::int",
-                          2, parameters, &result, error) != 0)
+                          "INSERT INTO projectionist.schemas AS s (registry, schema_id, schema) "
+                          "VALUES ($1, $2::int, $3) ON CONFLICT (registry, schema_id) DO UPDATE "
+                          "SET schema = excluded.schema, fetched_at = now() WHERE $4::boolean",
+                          4, parameters, &result, error) != 0)
         return -1;
-    *text = pj_result_rows(result) == 1 ? strdup(pj_result_value(result, 0, 0, NULL)) : NULL;
     pj_result_free(result);
     return 0;
 }
 
-static int into_postgres(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
-                         const char *text, struct pj_error *error)
+/* From now on the group's ids mean what this registry says, too. */
+static int note_reader(struct pj_schemas *schemas, struct pj_postgres *postgres,
+                       struct pj_error *error)
 {
-    char number[16];
-    snprintf(number, sizeof number, "%d", id);
-    const char *parameters[] = {schemas->registry_name, number, text};
+    const char *group = group_of(schemas);
+    if (schemas->reader_noted || group == NULL || schemas->registry == NULL ||
+        schemas->reader->rebuilt_group != NULL)
+        return 0;
+    const char *parameters[] = {schemas->reader->cluster_id, group, schemas->registry_name};
     struct pj_result *result;
     if (pj_postgres_query(postgres,
-                          "INSERT INTO projectionist.schemas (registry, schema_id, schema) "
-                          "VALUES ($1, $2::int, $3) ON CONFLICT DO NOTHING",
+                          "INSERT INTO projectionist.schema_readers "
+                          "(cluster_id, consumer_group, registry) VALUES ($1, $2, $3) "
+                          "ON CONFLICT DO NOTHING",
                           3, parameters, &result, error) != 0)
         return -1;
     pj_result_free(result);
+    schemas->reader_noted = true;
     return 0;
 }
 
@@ -158,33 +282,71 @@ static int look_elsewhere(struct pj_schemas *schemas, int32_t id, char **text,
                                         "schema id %d is not where the record comes from", id);
 }
 
-static int fetch(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id, char **text,
-                 struct pj_error *error)
+static int no_registry(const struct pj_schemas *schemas, int32_t id, struct pj_error *error)
 {
-    if (schemas->lookup != NULL)
-        return look_elsewhere(schemas, id, text, error);
-    if (from_postgres(schemas, postgres, id, text, error) != 0)
-        return -1;
-    if (*text != NULL)
-        return 0;
-    if (schemas->registry == NULL && schemas->registry_wanted)
+    if (schemas->registry_wanted)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "schema id %d is not kept in Postgres, and no schema registry is "
                               "named to ask for it: set PROJECTIONIST_SCHEMA_REGISTRY_URL or give "
                               "--schema-registry-url",
                               id);
-    if (schemas->registry == NULL)
-        return pj_error_set(error, PJ_POISON,
-                            "schema id %d is not kept in Postgres, and no schema registry is set",
-                            id);
-    if (pj_registry_schema(schemas->registry, id, text, error) != 0)
-        return -1;
-    if (into_postgres(schemas, postgres, id, *text, error) != 0) {
-        free(*text);
-        *text = NULL;
-        return -1;
+    return pj_error_set(error, PJ_POISON,
+                        "schema id %d is not kept in Postgres, and no schema registry is set", id);
+}
+
+/*
+ * Asks the registry about an id that is known: 0 where it says the same, has no such id or does not
+ * answer now, which is no reason to stop. *told: it said the same.
+ */
+static int compare(struct pj_schemas *schemas, int32_t id, const char *text, const char *by,
+                   bool *told, struct pj_error *error)
+{
+    char *now = NULL;
+    struct pj_error failed;
+    *told = false;
+    if (schemas->registry == NULL || pj_clock_monotonic_ms() < schemas->ask_not_before)
+        return 0;
+    if (pj_registry_schema(schemas->registry, id, &now, &failed) != 0) {
+        if (failed.class == PJ_POISON)
+            return 0;
+        schemas->ask_not_before = pj_clock_monotonic_ms() + AWAY_MS;
+        pj_log(PJ_WARN, "kept schemas are not compared with the registry",
+               pj_f_str("reason", failed.message));
+        return 0;
     }
-    return 0;
+    *told = pj_registry_same_schema(text, now);
+    free(now);
+    return *told ? 0 : differ(schemas, id, schemas->registry_name, by, error);
+}
+
+static int fetch(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id, char **text,
+                 struct pj_error *error)
+{
+    struct kept kept;
+    bool told = false;
+    if (schemas->lookup != NULL)
+        return look_elsewhere(schemas, id, text, error);
+    if (from_postgres(schemas, postgres, id, &kept, error) != 0)
+        return -1;
+    int status = 0;
+    if (kept.text != NULL) {
+        status = compare(schemas, id, kept.text, kept.registry, &told, error);
+    } else if (schemas->registry == NULL) {
+        status = no_registry(schemas, id, error);
+    } else {
+        status = pj_registry_schema(schemas->registry, id, &kept.text, error);
+        told = status == 0;
+    }
+    /* Nothing is kept that cannot be read: the registry may be broken, and be mended. */
+    if (status == 0 && told && can_be_read(kept.text) &&
+        ((!kept.here && into_postgres(schemas, postgres, id, kept.text, kept.broken, error) != 0) ||
+         note_reader(schemas, postgres, error) != 0))
+        status = -1;
+    *text = status == 0 ? kept.text : NULL;
+    if (status == 0)
+        kept.text = NULL;
+    kept_free(&kept);
+    return status;
 }
 
 static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
@@ -194,18 +356,23 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
     struct pj_plan *plan = NULL;
     bool known = fetch(schemas, postgres, id, &text, error) == 0;
     int status = known ? pj_plan_new(&plan, schemas->decoders[source], text, error) : -1;
-    free(text);
-    if (status != 0 && error->class != PJ_POISON)
+    known = known && (status == 0 || can_be_read(text));
+    if (status != 0 && error->class != PJ_POISON) {
+        free(text);
         return -1;
+    }
     /* Ids that nobody knows come from garbage; they are remembered a little and in bounds. */
-    if (!known && schemas->refused_count >= SLOTS)
+    if (!known && schemas->refused_count >= SLOTS) {
+        free(text);
         return -1;
+    }
     struct entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
         abort();
     entry->id = id;
     entry->source = source;
     entry->plan = plan;
+    entry->text = text;
     if (status != 0)
         entry->refused = *error;
     if (!known) {
@@ -216,6 +383,30 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
     entry->next = *slot;
     *slot = entry;
     *out = entry;
+    return 0;
+}
+
+int pj_schemas_look_again(struct pj_schemas *schemas, struct pj_error *error)
+{
+    int64_t now = pj_clock_monotonic_ms();
+    bool told;
+    if (schemas->registry == NULL || schemas->lookup != NULL ||
+        now - schemas->looked_at < LOOK_AGAIN_MS)
+        return 0;
+    schemas->looked_at = now;
+    for (size_t i = 0; i < SLOTS; i++) {
+        bool any = false;
+        const struct entry *entry = schemas->slots[schemas->look_next++ % SLOTS];
+        for (; entry != NULL; entry = entry->next) {
+            if (entry->expires_ms != 0)
+                continue;
+            any = true;
+            if (compare(schemas, entry->id, entry->text, schemas->registry_name, &told, error) != 0)
+                return -1;
+        }
+        if (any)
+            return 0;
+    }
     return 0;
 }
 

@@ -2,7 +2,8 @@
 /*
  * The plans of the writers' schemas, by registry id: made once, found in memory, else in
  * projectionist.schemas, else at the registry (and then kept in both), so that a rebuild needs no
- * registry.
+ * registry. What is kept is held against what the registry says: an id that means another schema
+ * there ends the work (PJ_EXIT_REGISTRY), because records of before would be read wrongly.
  */
 #ifndef PJ_ENGINE_SCHEMAS_H
 #define PJ_ENGINE_SCHEMAS_H
@@ -12,12 +13,16 @@
 #include "engine/postgres.h"
 
 struct pj_schemas;
+struct pj_identity;
 
 /* `registry` and `registry_name` (its URL) may be NULL: then only what Postgres has is known. All
  * are kept, not owned. */
 int pj_schemas_new(struct pj_schemas **schemas, const struct pj_projection *projection,
                    struct pj_registry *registry, const char *registry_name,
                    struct pj_error *error) PJ_MUST_CHECK;
+/* Who reads: an id means for a group what any registry has told it, whatever that one's URL was.
+ * The cluster's id may be filled in later, before anything is decoded. */
+void pj_schemas_set_reader(struct pj_schemas *schemas, const struct pj_identity *reader);
 /* Ids mean what this says, and nothing else: for records of another registry. */
 void pj_schemas_set_lookup(struct pj_schemas *schemas,
                            const char *(*lookup)(void *context, int32_t id), void *context);
@@ -36,6 +41,10 @@ void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
 int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, size_t source,
                       const void *data, size_t length, struct pj_arena *arena,
                       struct pj_value *values, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Asks the registry about one of the ids in use, in turns, where it is time: one that was filled
+ * anew while we run gives other meanings to ids that we know. Blocks for a request at most. */
+int pj_schemas_look_again(struct pj_schemas *schemas, struct pj_error *error) PJ_MUST_CHECK;
 
 /* The schema id of a value in the wire format, or -1. */
 int32_t pj_schemas_wire_id(const void *data, size_t length);

@@ -55,7 +55,8 @@ static void print_help(const struct pj_process *process)
            "    5  another process keeps taking the same partitions\n"
            "    6  tables are missing or not as declared, or a right is missing (run\n"
            "       `projectionist migrate`)\n"
-           "    8  the declaration or the code of the consumer itself is wrong: its author's\n");
+           "    8  the declaration or the code of the consumer itself is wrong: its author's\n"
+           "    9  a schema id means another schema at the registry than what was kept of it\n");
 }
 
 /* HOST:PID, unless the operator named it. */

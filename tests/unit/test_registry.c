@@ -290,7 +290,7 @@ Test(registry, an_impossible_id_is_poison_and_asks_nobody)
     cr_assert_eq(mock.requests, 0);
 }
 
-Test(registry, what_is_not_avro_or_has_references_is_poison)
+Test(registry, what_is_not_avro_or_refers_to_itself_is_poison)
 {
     answer(200, "{\"schemaType\":\"PROTOBUF\",\"schema\":\"message x {}\"}");
     fail_to_get(9);
@@ -298,7 +298,7 @@ Test(registry, what_is_not_avro_or_has_references_is_poison)
     answer(200, "{\"schema\":\"\\\"x\\\"\",\"references\":[{\"name\":\"x\",\"subject\":\"x\","
                 "\"version\":1}]}");
     fail_to_get(9);
-    EXPECT_ERROR(PJ_POISON, "9", "refers to other schemas");
+    EXPECT_ERROR(PJ_POISON, "9", "refers to itself by way of x");
 }
 
 /* --- what is tried again --------------------------------------------------------------------- */
@@ -320,9 +320,17 @@ Test(registry, a_registry_in_trouble_is_tried_again)
 
 Test(registry, answers_that_make_no_sense_are_tried_again)
 {
-    static const char *const bodies[] = {
-        "",     "<html>welcome</html>",      "{\"schema\":", "[]", "{\"schema\":5}", "{}", "\xff",
-        "null", "{\"schema\":\"a\\u0000b\"}"};
+    static const char *const bodies[] = {"",
+                                         "<html>welcome</html>",
+                                         "{\"schema\":",
+                                         "[]",
+                                         "{\"schema\":5}",
+                                         "{}",
+                                         "\xff",
+                                         "null",
+                                         "{\"schema\":\"a\\u0000b\"}",
+                                         "{\"schema\":\"\"}",
+                                         "{\"schema\":\"{\"}"};
     int32_t id;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         answer(200, bodies[i]);

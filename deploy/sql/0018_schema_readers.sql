@@ -1,0 +1,27 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- By which schema registries each group was told what the ids in its records mean. An id that means
+-- another schema at another registry, or at the same one after it was filled anew, is noticed by it.
+
+CREATE TABLE projectionist.schema_readers (
+    cluster_id TEXT NOT NULL,
+    consumer_group TEXT NOT NULL,
+    registry TEXT NOT NULL,
+    since TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (cluster_id, consumer_group, registry)
+);
+COMMENT ON TABLE projectionist.schema_readers IS
+    'Which schema registries told each group what the schema ids of its records mean';
+
+CREATE TABLE projectionist.forgotten_schemas (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    registry TEXT NOT NULL,
+    schema_id INTEGER NOT NULL,
+    schema TEXT NOT NULL,
+    fetched_at TIMESTAMPTZ NOT NULL,
+    forgotten_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    forgotten_by TEXT NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE projectionist.forgotten_schemas IS
+    'Schemas that were kept and that a person took away ("projectionist schemas forget")';
+COMMENT ON COLUMN projectionist.forgotten_schemas.forgotten_by IS 'The role that was logged in';
