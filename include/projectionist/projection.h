@@ -184,8 +184,7 @@ struct pj_table {
     /*
      * Not NULL: this is not a table of its own but some columns (marked `elsewhere` there) of that
      * one, which another entity kind derives. Same key; a row that is no longer derived leaves
-     * NULL behind. A column with a unique index must be of such a part: old values are
-     * taken back before new ones are set.
+     * NULL behind. Old values are taken back before new ones are set.
      */
     const struct pj_table *part_of;
     const struct pj_parent *parents; /* or NULL */
@@ -235,7 +234,7 @@ struct pj_projection {
     size_t source_count;
     const struct pj_entity_kind *entities; /* in stages: one contributes only to later ones */
     size_t entity_count;
-    const struct pj_table *const *tables; /* in the order in which they are written */
+    const struct pj_table *const *tables; /* in whatever order; foreign keys say how to write */
     size_t table_count;
     const struct pj_setting *settings; /* or NULL; at most PJ_SETTINGS_MOST */
 };
@@ -285,8 +284,8 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
 
 /*
  * Tells an entity of a later kind a fact: it replaces what was told before under the same subkey
- * by this entity, and is taken back when it is no longer told. The subkey says who tells, so it
- * must be unique to this entity (its key, as a rule).
+ * by this entity (in the same call of derive, too), and is taken back when it is no longer told.
+ * The subkey says who tells, so it must be unique to this entity (its key, as a rule).
  */
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values);

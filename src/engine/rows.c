@@ -52,8 +52,10 @@ static void settle_part(struct pj_fold *fold, size_t part_index)
         struct pj_row_change *change = &parts->items[i];
         struct pj_row_change *row = find_change(whole, wholes, change->values);
         if (row != NULL && row->operation == PJ_ROW_INSERT && change->operation == PJ_ROW_INSERT) {
-            for (size_t c = 0; c < part->column_count; c++)
-                row->values[column_index(whole, part->columns[c].name)] = change->values[c];
+            for (size_t c = 0; c < part->column_count; c++) {
+                if (!part->columns[c].key)
+                    row->values[column_index(whole, part->columns[c].name)] = change->values[c];
+            }
         } else if (row == NULL || row->operation != PJ_ROW_DELETE) {
             parts->items[kept++] = *change;
         } else if (change->operation != PJ_ROW_INSERT) {

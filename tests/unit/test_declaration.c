@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mistakes in a declaration: each in one that is right otherwise. */
+#include "engine/claims.h"
 #include "engine/declaration.h"
 #include "projections/registry.h"
 
@@ -123,6 +124,30 @@ Test(declaration, all_that_there_are)
     }
     start();
     take();
+}
+
+Test(declaration, claimed_tables)
+{
+    whole.claimed = "claimed_thing";
+    take();
+    struct pj_projection expanded = *pj_claims_expand(&projection);
+    cr_assert_eq(expanded.entity_count, 3);
+    cr_assert_str_eq(expanded.entities[2].name, "claimed_thing");
+    cr_assert_eq(pj_claims_expand(&projection), pj_claims_expand(&projection));
+    const struct pj_projection *again = pj_claims_expand(pj_claims_expand(&projection));
+    cr_assert_eq(again->entity_count, 3);
+    projection = expanded;
+    take();
+    start();
+    daily.claimed = "day";
+    refuse("things_daily is `claimed`, which only an entity table can be");
+    start();
+    whole.claimed = "place";
+    refuse("the `claimed` of things is 'place'");
+    whole.claimed = "A Thing";
+    refuse("small letters, digits and underscores");
+    whole.claimed = "a_name_with_which_the_table_of_its_states_is_longer_than_can_be";
+    refuse("shorten the `claimed` of things");
 }
 
 Test(declaration, each_consumer_is_in_the_registry)
