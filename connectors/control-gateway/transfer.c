@@ -16,6 +16,7 @@ struct pj_transfer {
     bool is_started, is_done, is_body_whole;
     bool is_receiving_paused, is_sending_paused;
     CURLcode result;
+    char reason[CURL_ERROR_SIZE]; /* libcurl's, or "" */
     int64_t activity_ms;
     /* What libcurl is to send next; the caller's. */
     const char *out;
@@ -121,6 +122,7 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
     transfer->headers = curl_slist_append(NULL, "Expect:");
     transfer->headers = pj_upstream_fields(upstream, transfer->headers, request->fields);
     return transfer;
@@ -170,12 +172,12 @@ static int turn(struct pj_transfer *transfer, struct pj_error *error)
     if (transfer->fault != NULL)
         return pj_upstream_fault(transfer->upstream, transfer->fault, error);
     if (transfer->is_done)
-        return pj_upstream_end(transfer->upstream, transfer->result, error);
+        return pj_upstream_end(transfer->upstream, transfer->result, transfer->reason, error);
     if (transfer->out_length != out_before || transfer->in_length != in_before ||
         transfer->has_answer != had_answer)
         return 0;
     if (pj_clock_monotonic_ms() - transfer->activity_ms > transfer->upstream->timeout_ms)
-        return pj_upstream_end(transfer->upstream, CURLE_OPERATION_TIMEDOUT, error);
+        return pj_upstream_end(transfer->upstream, CURLE_OPERATION_TIMEDOUT, "", error);
     curl_multi_poll(transfer->multi, NULL, 0, POLL_MS, NULL);
     return 0;
 }
@@ -245,7 +247,7 @@ int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
         go_on(transfer, &transfer->is_receiving_paused);
     }
     if (transfer->in_length == 0)
-        return pj_upstream_end(transfer->upstream, transfer->result, error);
+        return pj_upstream_end(transfer->upstream, transfer->result, transfer->reason, error);
     size_t length = transfer->in_length < size ? transfer->in_length : size;
     memcpy(data, transfer->in + transfer->in_start, length);
     transfer->in_start += length;

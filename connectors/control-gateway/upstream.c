@@ -200,30 +200,33 @@ int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault, str
                         upstream->url, fault);
 }
 
-static int failure(const struct pj_upstream *upstream, CURLcode code, struct pj_error *error)
+static int failure(const struct pj_upstream *upstream, CURLcode code, const char *reason,
+                   struct pj_error *error)
 {
+    if (*reason == '\0')
+        reason = curl_easy_strerror(code);
     if (is_no_connection(code) && atomic_load(&upstream->lacks_descriptors))
         return pj_error_set(error, PJ_RETRY,
                             "the gateway has no descriptor left for a connection to the automation "
                             "service; raise the limit of open files of control-gateway");
     if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
-        return pj_upstream_fault(upstream, curl_easy_strerror(code), error);
+        return pj_upstream_fault(upstream, reason, error);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return pj_error_set(error, PJ_RETRY,
                             "the automation service at %.300s does not answer in time",
                             upstream->url);
     return pj_error_set(error, PJ_RETRY, "the automation service at %.300s %s (%s)", upstream->url,
-                        is_no_connection(code) ? "cannot be reached" : "broke off",
-                        curl_easy_strerror(code));
+                        is_no_connection(code) ? "cannot be reached" : "broke off", reason);
 }
 
-int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error)
+int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, const char *reason,
+                    struct pj_error *error)
 {
     /* A connection that broke off tells nothing of the service: the next request will. */
     bool is_away = (is_no_connection(code) && !atomic_load(&upstream->lacks_descriptors)) ||
                    code == CURLE_OPERATION_TIMEDOUT;
     if (code != CURLE_OK)
-        (void)failure(upstream, code, error);
+        (void)failure(upstream, code, reason, error);
     if (is_away && !atomic_exchange(&upstream->is_away, true))
         pj_log(PJ_WARN, "the automation service is away", pj_f_str("reason", error->message));
     if (code == CURLE_OK && atomic_exchange(&upstream->is_away, false))
@@ -265,6 +268,7 @@ struct received {
     size_t length;
     bool is_headed;    /* its head has ended */
     const char *fault; /* why it is no answer, or NULL */
+    char reason[CURL_ERROR_SIZE];
 };
 
 static size_t receive_field(char *data, size_t size, size_t count, void *context)
@@ -308,7 +312,7 @@ static enum pj_call_end end_of(struct pj_upstream *upstream, CURL *curl, CURLcod
     long status = 0;
     if (received->fault != NULL) {
         (void)pj_upstream_fault(upstream, received->fault, error);
-    } else if (pj_upstream_end(upstream, code, error) == 0) {
+    } else if (pj_upstream_end(upstream, code, received->reason, error) == 0) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
         *reply = pj_reply_new((int)status, NULL, received->data, received->length);
         pj_fields_keep_end_to_end(&received->fields);
@@ -363,6 +367,7 @@ enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)upstream->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, received.reason);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_field);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, &received);
     if (call->body.data != NULL) {

@@ -35,8 +35,10 @@ struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
 /* What the service sent is no answer: PJ_POISON. */
 int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault,
                       struct pj_error *error);
-/* What became of a request, as an error or, where the code is CURLE_OK, 0. Logs when the service
- * goes away and when it is back. */
-int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, struct pj_error *error);
+/* What became of a request, as an error or, where the code is CURLE_OK, 0; `reason` is libcurl's
+ * own, such as what is wrong with a certificate, or "". Logs when the service goes away and when it
+ * is back. */
+int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, const char *reason,
+                    struct pj_error *error);
 
 #endif

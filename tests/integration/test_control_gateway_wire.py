@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import threading
-import uuid
 
 import pytest
 from lib import gateway as gateway_lib
@@ -37,8 +36,8 @@ def gateway(tmp_path_factory, topics, service):
 class Service:
     """A service of bytes: keeps what it got on each connection, and answers what it is told to."""
 
-    def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
-        self.answer, self.got = answer, []
+    def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", reads=True):
+        self.answer, self.got, self.reads = answer, [], reads
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -51,7 +50,7 @@ class Service:
                 return
             with connection:
                 data = b""
-                while b"\r\n\r\n" not in data:
+                while self.reads and b"\r\n\r\n" not in data:
                     if not (more := connection.recv(65536)):
                         break
                     data += more
@@ -383,3 +382,15 @@ def test_all_headers_of_the_service_arrive(raw_gateway, raw_service):
     lines = received.split(b"\r\n")
     assert all(b"X-%d: %d" % (i, i) in lines for i in range(300))
     assert b"Set-Cookie: a" in lines and b"Set-Cookie: b" in lines
+
+
+def test_why_the_service_cannot_be_reached_is_told(tmp_path, service):
+    """By TLS: not only that it fails."""
+    gateways = Gateways(tmp_path, service)
+    plain = Service(b"220 this is not TLS\r\n", reads=False)
+    gateway = gateways(GATEWAY_ID="tls", GATEWAY_UPSTREAM=plain.url.replace("http:", "https:"))
+    answer = request(gateway.api, "GET", "/v1/x")
+    assert answer.status == 503 and "SSL routines" in answer.json["error"], answer.json
+    gateway.wait_for_log("the automation service is away.*SSL routines")
+    gateways.end()
+    plain.close()
