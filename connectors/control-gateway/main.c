@@ -98,7 +98,7 @@ static const struct pj_option options[] = {
      .least = 4,
      .most = 1000,
      .help = "The most requests that are in work at a time, and so with the service; each has a "
-             "thread. Others wait, by turns of the clients' addresses; more than 16 times as many, "
+             "thread. Others wait, by turns of the clients' addresses; more than 32 times as many, "
              "or for longer than --upstream-timeout, are answered 503. What is passed through, "
              "which may be slow, has at most three quarters."},
     {.name = "request-timeout",

@@ -170,10 +170,13 @@ void pj_http_answer_fault(struct pj_http_connection *connection, const struct pj
 
 /* --- streams --------------------------------------------------------------------------------- */
 
-static int send_all(struct pj_http_connection *connection, const char *data, size_t length)
+/* has_more: it may wait a moment for what comes behind it. */
+static int send_all(struct pj_http_connection *connection, const char *data, size_t length,
+                    bool has_more)
 {
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (has_more ? MSG_MORE : 0);
     while (length > 0 && !connection->is_broken) {
-        ssize_t sent = send(connection->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = send(connection->fd, data, length, flags);
         if (sent > 0) {
             data += sent;
             length -= (size_t)sent;
@@ -194,7 +197,9 @@ int pj_http_stream(struct pj_http_request *request, int status, int64_t length)
     struct pj_http_connection *connection = connection_of(request);
     connection->is_answered = connection->is_streamed = true;
     pj_http_compose(connection, status, NULL, length);
-    int result = send_all(connection, connection->out.data, connection->out.length);
+    bool has_body =
+        length != 0 && status != 204 && status != 304 && strcmp(request->head->method, "HEAD") != 0;
+    int result = send_all(connection, connection->out.data, connection->out.length, has_body);
     connection->out.length = 0;
     return result;
 }
@@ -206,11 +211,12 @@ int pj_http_stream_write(struct pj_http_request *request, const char *data, size
     if (length == 0 || strcmp(request->head->method, "HEAD") == 0)
         return connection->is_broken ? -1 : 0;
     if (!connection->is_chunked)
-        return send_all(connection, data, length);
+        return send_all(connection, data, length, false);
     int digits = snprintf(size, sizeof size, "%zx\r\n", length);
-    if (send_all(connection, size, (size_t)digits) != 0 || send_all(connection, data, length) != 0)
+    if (send_all(connection, size, (size_t)digits, true) != 0 ||
+        send_all(connection, data, length, true) != 0)
         return -1;
-    return send_all(connection, "\r\n", 2);
+    return send_all(connection, "\r\n", 2, false);
 }
 
 void pj_http_stream_end(struct pj_http_request *request, bool is_whole)
@@ -219,5 +225,5 @@ void pj_http_stream_end(struct pj_http_request *request, bool is_whole)
     if (!is_whole)
         connection->is_broken = true;
     if (connection->is_chunked && strcmp(request->head->method, "HEAD") != 0)
-        (void)send_all(connection, "0\r\n\r\n", 5);
+        (void)send_all(connection, "0\r\n\r\n", 5, false);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/http_internal.h"
 
-enum { WAITING_FOR_EACH = 16 /* worker */ };
+enum { WAITING_FOR_EACH = 32 /* worker */ };
 
 void pj_http_queue_init(struct pj_http_queue *queue, int workers)
 {
