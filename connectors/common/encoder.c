@@ -384,21 +384,31 @@ int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event 
 
 /* --- decoding -------------------------------------------------------------------------------- */
 
-static bool read_status(const avro_value_t *record, char *status, size_t size)
+static bool read_text(const avro_value_t *record, const char *name, char *text, size_t size)
 {
-    avro_value_t body, branch, field;
-    const char *text = NULL;
+    avro_value_t field;
+    const char *found = NULL;
     size_t length = 0;
-    if (avro_value_get_by_name(record, "body", &body, NULL) != 0 ||
-        avro_value_get_current_branch(&body, &branch) != 0 ||
-        avro_value_get_by_name(&branch, "status", &field, NULL) != 0 ||
-        avro_value_get_string(&field, &text, &length) != 0)
+    if (avro_value_get_by_name(record, name, &field, NULL) != 0 ||
+        avro_value_get_string(&field, &found, &length) != 0)
         return false;
-    snprintf(status, size, "%s", text);
+    snprintf(text, size, "%s", found);
     return true;
 }
 
-bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value, char *status, size_t size)
+static bool read_status(const avro_value_t *record, struct pj_decoded_status *status)
+{
+    avro_value_t body, branch, field;
+    return avro_value_get_by_name(record, "body", &body, NULL) == 0 &&
+           avro_value_get_current_branch(&body, &branch) == 0 &&
+           read_text(&branch, "status", status->status, sizeof status->status) &&
+           read_text(record, "event_id", status->event_id, sizeof status->event_id) &&
+           avro_value_get_by_name(record, "emitted_at", &field, NULL) == 0 &&
+           avro_value_get_long(&field, &status->emitted_at) == 0;
+}
+
+bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value,
+                      struct pj_decoded_status *status)
 {
     struct form *form = &encoder->forms[COMMANDS];
     int32_t id;
@@ -409,7 +419,7 @@ bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value, char *s
     if (reader == NULL)
         return false;
     bool is_status =
-        avro_value_read(reader, &form->value) == 0 && read_status(&form->value, status, size);
+        avro_value_read(reader, &form->value) == 0 && read_status(&form->value, status);
     avro_reader_free(reader);
     (void)!avro_value_reset(&form->value);
     return is_status;

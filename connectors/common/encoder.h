@@ -128,8 +128,16 @@ int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_ev
 int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event *event,
                       struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Whether a value is a CommandStatusChanged, and its status. Only of records that were written with
- * the same schema, as the bridge's are. */
-bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value, char *status, size_t size);
+/* What a CommandStatusChanged says. */
+struct pj_decoded_status {
+    char event_id[40]; /* what is longer is cut */
+    char status[32];
+    int64_t emitted_at;
+};
+
+/* Whether a value is a CommandStatusChanged. Only of records that were written with the same
+ * schema, as the bridge's are. */
+bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value,
+                      struct pj_decoded_status *status);
 
 #endif

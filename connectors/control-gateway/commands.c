@@ -9,6 +9,14 @@
  *   until its answer is kept   PUBLISHED: a repetition asks the service, which knows it: not again;
  *                              where it has forgotten it, the telemetry knows it: not again
  *   after that                 ACCEPTED: never forwarded again, whatever the service has forgotten
+ *   where it refuses, until    PUBLISHED: a repetition is forwarded again, and refused again
+ *   that is kept
+ *   after that                 REFUSED, and FAILED in its topic: the same content is forwarded
+ *                              again, once that it is QUEUED again is kept; another one is another
+ *                              command
+ *
+ * Refused is what the service says that it has not taken: 3xx, 4xx but 408, 503 with Retry-After.
+ * Of all else that is no success nobody knows: it is asked.
  *
  * Its answer is kept behind the client's back, with the next command's record or soon: to wait for
  * that would not make the time any shorter in which a crash loses it.
@@ -20,12 +28,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "projectionist/value.h"
 
 #include <jansson.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <uuid.h>
 
 enum { LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25, EXPIRED_MOST = 1000 };
 
@@ -115,6 +125,34 @@ static struct pj_reply *publish(const struct handling *handling)
     return NULL;
 }
 
+/* A status that the gateway tells of it, because nobody else does; *error is why, or NULL. */
+static int add_status(const struct handling *handling, const char *status, const char *why,
+                      struct pj_publication *publication, struct pj_error *error)
+{
+    struct pj_gateway *gateway = handling->gateway;
+    const char *command_id = handling->known->command_id;
+    char event_id[PJ_UUID_TEXT];
+    struct pj_encoded encoded = {0};
+    int64_t now_us = pj_gateway_now_us();
+    pj_gateway_status_event_id(command_id, status, now_us, event_id);
+    const struct pj_command_status_changed changed = {.status = pj_text_bytes(status),
+                                                      .error = pj_text_bytes(why)};
+    const struct pj_command_event event = {
+        .event_id = pj_text_bytes(event_id),
+        .command_id = pj_text_bytes(command_id),
+        .emitted_at = now_us,
+        .status_changed = &changed,
+    };
+    pthread_mutex_lock(&gateway->encoder_mutex);
+    int failed = pj_encode_command(gateway->encoder, &event, &encoded, error);
+    pthread_mutex_unlock(&gateway->encoder_mutex);
+    if (failed == 0)
+        pj_publication_add(publication, PJ_TO_COMMANDS, event.command_id,
+                           pj_encoded_bytes(&encoded));
+    pj_encoded_free(&encoded);
+    return failed;
+}
+
 /* The command's record as it is now, without an event. */
 static struct pj_publication *make_record(const struct handling *handling)
 {
@@ -169,6 +207,70 @@ static void accept(const struct handling *handling, const struct pj_reply *reply
     pj_publication_release(publication);
 }
 
+/* The reason that an answer gives. */
+static char *reason_of(const struct pj_reply *reply)
+{
+    enum { REASON_MOST = 2000 };
+    char *reason = NULL;
+    json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
+    const char *text = json_string_value(json_object_get(json, "error"));
+    if (text == NULL)
+        text = json_string_value(json_object_get(json, "message"));
+    size_t length = text != NULL ? strlen(text) : 0;
+    if (length > REASON_MOST) {
+        for (length = REASON_MOST; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
+            length--; /* whole characters */
+    }
+    if (asprintf(&reason, "the service does not take the command (HTTP %d)%s%.*s", reply->status,
+                 length > 0 ? ": " : "", (int)length, text != NULL ? text : "") < 0)
+        abort();
+    json_decref(json);
+    return reason;
+}
+
+/* The service does not take it. Whoever is told so finds it FAILED; only where Kafka is away too
+ * that comes later. */
+static void give_up(const struct handling *handling, const struct pj_reply *reply)
+{
+    struct pj_known *known = handling->known;
+    struct pj_error error;
+    char *reason = reason_of(reply);
+    known->state = PJ_COMMAND_REFUSED;
+    pj_metric_add(handling->gateway->refused, 1);
+    struct pj_publication *publication = pj_publication_new();
+    int status = add_status(handling, "FAILED", reason, publication, &error);
+    pj_known_add_record(known, publication);
+    if (status == 0)
+        status = pj_gateway_publish(handling->gateway, publication, &error);
+    if (status != 0)
+        pj_log(PJ_WARN, "that a command is refused is not published yet",
+               pj_f_str("command_id", known->command_id), pj_f_str("refused", reason),
+               pj_f_str("reason", error.message));
+    pj_publication_release(publication);
+    free(reason);
+}
+
+/* A refused command comes again, and may be taken now. NULL: that is kept. */
+static struct pj_reply *take_up_again(const struct handling *handling)
+{
+    struct pj_known *known = handling->known;
+    struct pj_error error;
+    struct pj_publication *publication = pj_publication_new();
+    known->state = PJ_COMMAND_PUBLISHED;
+    int status = add_status(handling, "QUEUED", NULL, publication, &error);
+    pj_known_add_record(known, publication);
+    if (status == 0)
+        status = pj_gateway_publish(handling->gateway, publication, &error);
+    if (status == 1 && pj_publisher_cancel(handling->gateway->publisher, publication))
+        known->state = PJ_COMMAND_REFUSED;
+    else if (status < 0)
+        known->state = PJ_COMMAND_REFUSED;
+    pj_publication_release(publication);
+    return status == 0 ? NULL
+                       : refuse_because(handling, 503, &error,
+                                        "the command, which was refused before, was not executed");
+}
+
 static enum pj_call_end ask(const struct handling *handling, struct pj_reply **reply,
                             struct pj_error *error)
 {
@@ -210,7 +312,9 @@ static struct pj_reply *repeat_accepted(const struct handling *handling)
 {
     struct pj_reply *asked = NULL;
     struct pj_error ignored;
-    (void)ask(handling, &asked, &ignored);
+    if (ask(handling, &asked, &ignored) == PJ_CALL_ANSWERED &&
+        (asked->status == 401 || asked->status == 403))
+        return asked; /* it is not told to everybody */
     struct pj_reply *reply = repeat(handling, asked);
     pj_reply_release(asked);
     return reply;
@@ -238,6 +342,42 @@ static struct pj_reply *ask_at_once(const struct handling *handling, const struc
     return reply;
 }
 
+static bool is_refusal(const struct pj_reply *reply)
+{
+    return (reply->status >= 300 && reply->status < 500 && reply->status != 408) ||
+           (reply->status == 503 && pj_fields_get(&reply->fields, "Retry-After") != NULL);
+}
+
+/* Its answer says neither that it has taken it nor that it has not. */
+static struct pj_reply *ask_about(const struct handling *handling, struct pj_reply *answer)
+{
+    struct pj_reply *asked = NULL;
+    struct pj_error ignored;
+    struct pj_reply *reply = answer;
+    if (ask(handling, &asked, &ignored) == PJ_CALL_ANSWERED && asked->status == 200) {
+        accept(handling, asked);
+        reply = repeat(handling, asked);
+        pj_reply_release(answer);
+    }
+    pj_reply_release(asked);
+    return reply;
+}
+
+/* The service has one space of keys for all callers. */
+static const char *key_for_service(const struct handling *handling)
+{
+    const struct pj_known *known = handling->known;
+    char *key = pj_arena_alloc(handling->arena, PJ_UUID_TEXT);
+    uint8_t uuid[16];
+    if (known->key == NULL || known->caller[0] == '\0')
+        return known->key != NULL ? known->key : known->command_id;
+    const char *name =
+        pj_arena_printf(handling->arena, "control-gateway key %s %s", known->caller, known->key);
+    pj_uuid_of_name(name, strlen(name), uuid);
+    uuid_unparse_lower(uuid, key);
+    return key;
+}
+
 static struct pj_reply *forward(const struct handling *handling)
 {
     struct pj_gateway *gateway = handling->gateway;
@@ -249,8 +389,7 @@ static struct pj_reply *forward(const struct handling *handling)
         .path = "/v1/commands",
         .fields = handling->fields,
         .body = pj_envelope_forwarded(handling->envelope, known->command_id,
-                                      known->key != NULL ? known->key : known->command_id,
-                                      handling->arena),
+                                      key_for_service(handling), handling->arena),
     };
     bool was_fresh = known->is_fresh;
     known->is_fresh = false;
@@ -263,11 +402,15 @@ static struct pj_reply *forward(const struct handling *handling)
     case PJ_CALL_ANSWERED:
         break;
     }
-    snprintf(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
-    if (reply->status >= 200 && reply->status < 300)
+    if (reply->status >= 200 && reply->status < 300) {
         accept(handling, reply);
-    else if (reply->status < 500)
-        known->is_fresh = was_fresh; /* it says that it has not taken it */
+    } else if (is_refusal(reply)) {
+        known->is_fresh = was_fresh;
+        give_up(handling, reply);
+    } else {
+        reply = ask_about(handling, reply);
+    }
+    snprintf(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
     return reply;
 }
 
@@ -304,6 +447,13 @@ static struct pj_reply *forward_again(const struct handling *handling)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
+static const char other_content[] =
+    "the idempotency_key or command_id is that of a command with another content, which is not "
+    "executed yet; repeat that one, or take another key";
+static const char other_refused[] =
+    "the command_id is that of a command with another content, which was refused; take another "
+    "command_id";
+
 static struct pj_reply *carry_out(const struct handling *handling)
 {
     struct pj_known *known = handling->known;
@@ -318,12 +468,12 @@ static struct pj_reply *carry_out(const struct handling *handling)
                pj_f_str("command_id", known->command_id));
     }
     if (known->state != PJ_COMMAND_ACCEPTED && !is_same)
-        return refuse(
-            handling, 409,
-            "the idempotency_key or command_id is that of a command with another content, "
-            "which is not executed yet; repeat that one, or take another key");
+        return refuse(handling, 409,
+                      known->state == PJ_COMMAND_REFUSED ? other_refused : other_content);
     if (known->state == PJ_COMMAND_NEW)
         reply = publish(handling);
+    else if (known->state == PJ_COMMAND_REFUSED)
+        reply = take_up_again(handling);
     if (reply != NULL)
         return reply;
     if (known->state == PJ_COMMAND_ACCEPTED)
@@ -347,35 +497,67 @@ static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_are
     return status;
 }
 
+/* NULL: it is let in, and the envelope says who it is. */
+static struct pj_reply *check_caller(struct pj_gateway *gateway, const struct pj_request *request,
+                                     struct pj_envelope *envelope)
+{
+    const struct pj_gateway_settings *settings = gateway->settings;
+    bool is_service_checking = settings->token == NULL && settings->upstream_token == NULL;
+    pj_caller_name(request->fields, is_service_checking, envelope->caller);
+    return is_service_checking ? pj_callers_check(gateway->callers, gateway->upstream,
+                                                  request->fields, envelope->caller)
+                               : NULL;
+}
+
+static struct pj_reply *handle(struct handling *handling)
+{
+    struct pj_gateway *gateway = handling->gateway;
+    int64_t patience_ms =
+        gateway->settings->publish_timeout_ms + gateway->settings->upstream_timeout_ms;
+    char command_id[PJ_UUID_TEXT];
+    struct pj_reply *reply = NULL;
+    switch (pj_keys_claim(gateway->keys, handling->envelope, patience_ms, &handling->known, &reply,
+                          command_id)) {
+    case PJ_CLAIM_TAKEN:
+        reply = carry_out(handling);
+        pj_keys_finish(gateway->keys, handling->known, reply);
+        pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));
+        break;
+    case PJ_CLAIM_ANSWERED:
+        pj_metric_add(gateway->repeated, 1);
+        break;
+    case PJ_CLAIM_TIMEOUT:
+        reply = pj_gateway_error(503, "another request about this command is still under way",
+                                 command_id);
+        break;
+    case PJ_CLAIM_CONFLICT:
+        pj_metric_add(gateway->conflicts, 1);
+        reply = pj_gateway_error(409, other_content, command_id);
+        reply->repeated = "different-content";
+        break;
+    case PJ_CLAIM_FOREIGN:
+        reply = pj_gateway_error(
+            409, "the command_id is that of another caller's command; take another command_id",
+            NULL);
+        break;
+    }
+    return reply;
+}
+
 struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, const struct pj_request *request)
 {
     struct pj_envelope envelope;
     struct pj_error error;
-    char command_id[PJ_UUID_TEXT];
     struct pj_reply *reply = NULL;
     struct pj_arena *arena = pj_arena_new();
-    struct handling handling = {
-        .gateway = gateway, .envelope = &envelope, .arena = arena, .fields = request->fields};
-    if (parse(gateway, request->body, arena, &envelope, &error) != 0) {
+    if (parse(gateway, request->body, arena, &envelope, &error) != 0)
         reply = pj_gateway_error(400, error.message, NULL);
-    } else {
-        int64_t patience_ms =
-            gateway->settings->publish_timeout_ms + gateway->settings->upstream_timeout_ms;
-        switch (pj_keys_claim(gateway->keys, &envelope, patience_ms, &handling.known, &reply,
-                              command_id)) {
-        case PJ_CLAIM_TAKEN:
-            reply = carry_out(&handling);
-            pj_keys_finish(gateway->keys, handling.known, reply);
-            pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));
-            break;
-        case PJ_CLAIM_ANSWERED:
-            pj_metric_add(gateway->repeated, 1);
-            break;
-        case PJ_CLAIM_TIMEOUT:
-            reply = pj_gateway_error(503, "another request about this command is still under way",
-                                     command_id);
-            break;
-        }
+    else
+        reply = check_caller(gateway, request, &envelope);
+    if (reply == NULL) {
+        struct handling handling = {
+            .gateway = gateway, .envelope = &envelope, .arena = arena, .fields = request->fields};
+        reply = handle(&handling);
     }
     pj_arena_free(arena);
     return reply;

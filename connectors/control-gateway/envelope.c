@@ -7,10 +7,19 @@
 
 #include <ctype.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TYPE_MOST = 100, KEY_MOST = 255, PLATFORM_MOST = 50, NAME_MOST = 1000, TIME_MOST = 64 };
+enum {
+    TYPE_MOST = 100,
+    KEY_MOST = 255,
+    PLATFORM_MOST = 50,
+    NAME_MOST = 1000,
+    TIME_MOST = 64,
+    EXPONENT_DIGITS = 16,
+    EXPONENT_TEXT = 24,
+};
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
@@ -212,20 +221,118 @@ static int read_slices(const struct reading *reading, struct pj_envelope *envelo
     return 0;
 }
 
-/* So that a retry which writes the same in another order is the same. */
-static int make_digest(const struct reading *reading, struct pj_envelope *envelope)
+/* --- the content ------------------------------------------------------------------------------ */
+
+/* A text that is built within what was allocated for it. */
+struct building {
+    char *at;
+};
+
+static void append(struct building *out, const void *data, size_t length)
 {
-    static const char *const names[] = {"payload", "target", "type"};
-    json_t *content = json_object();
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const json_t *found = member(reading->object, names[i]);
-        if (found != NULL)
-            json_object_set(content, names[i], (json_t *)(uintptr_t)found);
+    if (length > 0)
+        out->at = mempcpy(out->at, data, length);
+}
+
+/*
+ * A number as a text of its exact value: the same for 1, 1.0 and 10e-1, another one for
+ * 9007199254740993 than for 9007199254740992. Returns behind it; NULL: its exponent is beyond
+ * EXPONENT_DIGITS.
+ */
+static const char *append_number(struct building *out, const char *at, const char *end)
+{
+    char *begin = out->at;
+    int64_t exponent = 0, written = 0;
+    bool is_fraction = false, is_negative = *at == '-';
+    append(out, is_negative ? "\"n-" : "\"n", is_negative ? 3 : 2);
+    char *digits = out->at;
+    for (at += is_negative; at < end && (isdigit((unsigned char)*at) || *at == '.'); at++) {
+        if (*at == '.') {
+            is_fraction = true;
+            continue;
+        }
+        exponent -= is_fraction;
+        if (*at != '0' || out->at > digits)
+            append(out, at, 1);
     }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        char *behind = NULL;
+        written = strtoll(at + 1, &behind, 10);
+        if (behind - at > EXPONENT_DIGITS)
+            return NULL;
+        at = behind;
+    }
+    for (exponent += written; out->at > digits && out->at[-1] == '0'; out->at--)
+        exponent++;
+    if (out->at == digits)
+        out->at = mempcpy(begin, "\"n0", 3); /* also -0 */
+    else
+        out->at += snprintf(out->at, EXPONENT_TEXT, "e%lld", (long long)exponent);
+    append(out, "\"", 1);
+    return at;
+}
+
+/*
+ * A JSON text, which has been parsed, with each number as a text and each text (also a name) marked
+ * as one, so that what reads it compares numbers by their digits. NULL where a number cannot be
+ * told; the bytes are the caller's to free.
+ */
+static char *mark_values(struct pj_bytes body)
+{
+    enum { LONGER = 4, SPARE = 64 }; /* 1, becomes "n1e0", */
+    const char *at = body.data, *end = at + body.length;
+    char *text = malloc(body.length * LONGER + SPARE);
+    struct building out = {text};
+    bool is_text = false;
+    if (text == NULL)
+        return NULL;
+    while (at < end) {
+        if (!is_text && (*at == '-' || isdigit((unsigned char)*at))) {
+            at = append_number(&out, at, end);
+            if (at == NULL) {
+                free(text);
+                return NULL;
+            }
+            continue;
+        }
+        size_t length = is_text && *at == '\\' ? 2 : 1;
+        bool begins = *at == '"' && !is_text;
+        is_text = *at == '"' ? !is_text : is_text;
+        append(&out, at, length);
+        append(&out, "s", begins);
+        at += length;
+    }
+    *out.at = '\0';
+    return text;
+}
+
+/* Of what is asked for, not of who asks and when: so that a retry, which may write the same in
+ * another order, is the same. */
+static int make_digest(struct pj_envelope *envelope, struct pj_error *error)
+{
+    static const char *const not_content[] = {"scommand_id", "sidempotency_key", "scorrelation_id",
+                                              "srequested_at", "srequester"};
+    char *marked = mark_values(envelope->body);
+    json_t *content = marked != NULL ? json_loads(marked, 0, NULL) : NULL;
+    const char *name;
+    json_t *value;
+    void *next;
+    free(marked);
+    if (content == NULL)
+        return pj_error_set(error, PJ_POISON, "the body has a number that is too large");
+    for (size_t i = 0; i < sizeof not_content / sizeof not_content[0]; i++)
+        json_object_del(content, not_content[i]);
+    json_object_foreach_safe(content, next, name, value)
+    {
+        if (json_is_null(value))
+            json_object_del(content, name); /* as if it were not there */
+    }
+    if (json_object_get(content, "spayload") == NULL)
+        json_object_set_new(content, "spayload", json_object());
     char *text = json_dumps(content, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(content);
     if (text == NULL)
-        return pj_error_set(reading->error, PJ_POISON, "the body is too large");
+        return pj_error_set(error, PJ_POISON, "the body is too large");
     pj_uuid_of_name(text, strlen(text), envelope->digest);
     free(text);
     return 0;
@@ -244,24 +351,11 @@ int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_en
         status = read_optional(&reading, &envelope->submitted);
     if (status == 0)
         status = read_slices(&reading, envelope);
-    if (status == 0)
-        status = make_digest(&reading, envelope);
-    json_decref(json);
-    return status;
+    json_decref(json); /* which is large, and so is what comes now */
+    return status == 0 ? make_digest(envelope, error) : -1;
 }
 
 /* --- forwarding ------------------------------------------------------------------------------ */
-
-/* A text that is built within what was allocated for it. */
-struct building {
-    char *at;
-};
-
-static void append(struct building *out, const void *data, size_t length)
-{
-    if (length > 0)
-        out->at = mempcpy(out->at, data, length);
-}
 
 static void append_member(struct building *out, const char *name, const char *value)
 {

@@ -17,8 +17,11 @@ struct pj_envelope {
     struct pj_bytes body;                  /* as it came; borrowed */
     char command_id[PJ_UUID_TEXT];         /* in lower case; "" where the caller gave none */
     struct pj_command_submitted submitted; /* in the arena; the payload in the body, as written */
-    uint8_t digest[16];               /* of type, payload and target, however they are written */
-    struct pj_bytes command_id_slice; /* where in the body; null: not there */
+    uint8_t digest[16];                    /* of all members but command_id, idempotency_key,
+                                            * correlation_id, requested_at and requester: exact, however
+                                            * they are written */
+    char caller[PJ_UUID_TEXT];             /* whose it is (callers.h); set by who knows it */
+    struct pj_bytes command_id_slice;      /* where in the body; null: not there */
     struct pj_bytes key_slice;
 };
 

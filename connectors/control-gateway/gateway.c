@@ -37,6 +37,14 @@ void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID
     uuid_unparse_lower(uuid, event_id);
 }
 
+void pj_gateway_status_event_id(const char *command_id, const char *status, int64_t emitted_at,
+                                char event_id[PJ_UUID_TEXT])
+{
+    char name[PJ_UUID_TEXT + PJ_STATUS_MOST + 24];
+    snprintf(name, sizeof name, "%s %s %lld", command_id, status, (long long)emitted_at);
+    pj_gateway_event_id("status", name, event_id);
+}
+
 int64_t pj_gateway_now_us(void)
 {
     struct timespec now;

@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "base/registry.h"
 #include "common/encoder.h"
+#include "control-gateway/callers.h"
 #include "control-gateway/keys.h"
 #include "control-gateway/publisher.h"
 #include "control-gateway/upstream.h"
@@ -39,6 +40,7 @@ struct pj_sessions; /* what is known of sessions that are being opened and close
 struct pj_gateway {
     const struct pj_gateway_settings *settings;
     const struct pj_properties *kafka;
+    struct pj_callers *callers;
     struct pj_keys *keys;
     struct pj_sessions *sessions;
     struct pj_publisher *publisher;
@@ -48,7 +50,8 @@ struct pj_gateway {
     sem_t parsers; /* how many may parse at a time: a parsed body is many times its bytes */
     sem_t lookups; /* and how many may read the telemetry */
     struct pj_metrics *metrics;
-    struct pj_metric *repeated, *conflicts, *unpublished, *known, *expired, *unknown_sessions;
+    struct pj_metric *repeated, *conflicts, *refused, *unpublished, *known, *expired,
+        *unknown_sessions;
 };
 
 /* {"error": text, "command_id": …}; the id may be NULL or "". */
@@ -101,6 +104,9 @@ bool pj_gateway_resolve_closing(struct pj_gateway *gateway, const char *id, bool
 
 /* The event_id of an event that happens once to what has this id: a repetition has the same. */
 void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID_TEXT]);
+/* And that of a status that the gateway itself tells of a command. */
+void pj_gateway_status_event_id(const char *command_id, const char *status, int64_t emitted_at,
+                                char event_id[PJ_UUID_TEXT]);
 int64_t pj_gateway_now_us(void);
 
 static inline struct pj_bytes pj_text_bytes(const char *text)

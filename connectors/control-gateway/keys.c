@@ -11,8 +11,10 @@
 #include <string.h>
 #include <uuid.h>
 
-#define KEY_PREFIX "key:"
-#define ID_PREFIX  "id:"
+/* Names of records: key:KEY, key@CALLER:KEY or, of a command without a key, id:ID. */
+#define KEY_PREFIX    "key:"
+#define CALLER_PREFIX "key@"
+#define ID_PREFIX     "id:"
 
 struct pj_keys {
     pthread_mutex_t mutex;
@@ -24,7 +26,9 @@ struct pj_keys {
 
 static int compare_keys(const void *a, const void *b)
 {
-    return strcmp(((const struct pj_known *)a)->key, ((const struct pj_known *)b)->key);
+    const struct pj_known *one = a, *other = b;
+    int order = strcmp(one->key, other->key);
+    return order != 0 ? order : strcmp(one->caller, other->caller);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -88,12 +92,14 @@ size_t pj_keys_count(struct pj_keys *keys)
 }
 
 /* Under the mutex. Takes `key`. A key that is another command's already stays with that one. */
-static struct pj_known *insert(struct pj_keys *keys, const char *command_id, char *key)
+static struct pj_known *insert(struct pj_keys *keys, const char *command_id, const char *caller,
+                               char *key)
 {
     struct pj_known *known = calloc(1, sizeof *known);
     if (known == NULL)
         abort();
     memcpy(known->command_id, command_id, sizeof known->command_id);
+    memcpy(known->caller, caller, sizeof known->caller);
     known->key = key;
     if (tsearch(known, &keys->by_id, compare_ids) == NULL ||
         (key != NULL && tsearch(known, &keys->by_key, compare_keys) == NULL))
@@ -130,6 +136,7 @@ static struct pj_known *find_or_insert(struct pj_keys *keys, const struct pj_env
     struct pj_known like = {.key = text_of(envelope->submitted.idempotency_key)};
     struct pj_known *known = NULL;
     memcpy(like.command_id, envelope->command_id, sizeof like.command_id);
+    memcpy(like.caller, envelope->caller, sizeof like.caller);
     if (like.key != NULL)
         known = find(&keys->by_key, &like, compare_keys);
     if (known == NULL && like.command_id[0] != '\0')
@@ -143,7 +150,7 @@ static struct pj_known *find_or_insert(struct pj_keys *keys, const struct pj_env
         uuid_generate_random(id);
         uuid_unparse_lower(id, like.command_id);
     }
-    known = insert(keys, like.command_id, like.key);
+    known = insert(keys, like.command_id, like.caller, like.key);
     memcpy(known->digest, envelope->digest, sizeof known->digest);
     return known;
 }
@@ -171,6 +178,26 @@ static bool wait_for(struct pj_keys *keys, struct pj_known *known, const struct 
     return over;
 }
 
+/* Under the mutex: what can be said of it at once; PJ_CLAIM_ANSWERED: wait for who has it. */
+static enum pj_claim look_at(const struct pj_known *known, const struct pj_envelope *envelope)
+{
+    if (strcmp(known->caller, envelope->caller) != 0)
+        return PJ_CLAIM_FOREIGN;
+    if (known->is_busy && memcmp(known->digest, envelope->digest, sizeof known->digest) != 0)
+        return PJ_CLAIM_CONFLICT;
+    /* An answer that others still have to fetch must not be mixed with the next one. */
+    return known->is_busy || known->answer != NULL ? PJ_CLAIM_ANSWERED : PJ_CLAIM_TAKEN;
+}
+
+/* Under the mutex: a refused command whose key another one may take; its id may not be. */
+static bool is_given_up(const struct pj_known *known, const struct pj_envelope *envelope)
+{
+    return known->state == PJ_COMMAND_REFUSED && !known->is_busy && known->waiting == 0 &&
+           memcmp(known->digest, envelope->digest, sizeof known->digest) != 0 &&
+           strcmp(known->command_id, envelope->command_id) != 0 &&
+           strcmp(known->caller, envelope->caller) == 0;
+}
+
 enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *envelope,
                             int64_t wait_ms, struct pj_known **out, struct pj_reply **answer,
                             char command_id[PJ_UUID_TEXT])
@@ -182,14 +209,20 @@ enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *enve
     pthread_mutex_lock(&keys->mutex);
     for (;;) {
         struct pj_known *known = find_or_insert(keys, envelope);
+        if (is_given_up(known, envelope)) {
+            forget(keys, known);
+            continue;
+        }
         memcpy(command_id, known->command_id, PJ_UUID_TEXT);
-        /* An answer that others still have to fetch must not be mixed with the next one. */
-        if (!known->is_busy && known->answer == NULL) {
+        enum pj_claim claim = look_at(known, envelope);
+        if (claim == PJ_CLAIM_TAKEN) {
             known->is_busy = true;
             known->is_read = false;
             *out = known;
+        }
+        if (claim != PJ_CLAIM_ANSWERED) {
             pthread_mutex_unlock(&keys->mutex);
-            return PJ_CLAIM_TAKEN;
+            return claim;
         }
         if (wait_for(keys, known, &until, answer))
             break;
@@ -290,21 +323,29 @@ static void add(const struct pj_known *known, struct pj_publication *publication
                 struct pj_bytes value)
 {
     char *name = NULL;
-    if (asprintf(&name, "%s%s", known->key != NULL ? KEY_PREFIX : ID_PREFIX,
-                 known->key != NULL ? known->key : known->command_id) < 0)
+    int length = known->key == NULL ? asprintf(&name, "%s%s", ID_PREFIX, known->command_id)
+                 : known->caller[0] != '\0'
+                     ? asprintf(&name, "%s%s:%s", CALLER_PREFIX, known->caller, known->key)
+                     : asprintf(&name, "%s%s", KEY_PREFIX, known->key);
+    if (length < 0)
         abort();
     pj_publication_add(publication, PJ_TO_KEYS, (struct pj_bytes){name, strlen(name)}, value);
     free(name);
 }
+
+static const char *const state_names[] = {[PJ_COMMAND_NEW] = "published",
+                                          [PJ_COMMAND_PUBLISHED] = "published",
+                                          [PJ_COMMAND_ACCEPTED] = "accepted",
+                                          [PJ_COMMAND_REFUSED] = "refused"};
 
 void pj_known_add_record(const struct pj_known *known, struct pj_publication *publication)
 {
     char digest[PJ_UUID_TEXT];
     unparse(known->digest, digest);
     json_t *json =
-        json_pack("{s:s, s:s*, s:s, s:s, s:s*, s:s*, s:I}", "command_id", known->command_id,
-                  "idempotency_key", known->key, "digest", digest, "state",
-                  known->state == PJ_COMMAND_ACCEPTED ? "accepted" : "published", "status",
+        json_pack("{s:s, s:s*, s:s*, s:s, s:s, s:s*, s:s*, s:I}", "command_id", known->command_id,
+                  "caller", known->caller[0] != '\0' ? known->caller : NULL, "idempotency_key",
+                  known->key, "digest", digest, "state", state_names[known->state], "status",
                   known->status[0] != '\0' ? known->status : NULL, "accepted_at",
                   known->accepted_at[0] != '\0' ? known->accepted_at : NULL, "updated_ms",
                   (json_int_t)known->updated_ms);
@@ -329,12 +370,19 @@ static bool read_record(const json_t *json, struct pj_known *read)
     const char *state = json_string_value(json_object_get(json, "state"));
     const char *status = json_string_value(json_object_get(json, "status"));
     const char *accepted_at = json_string_value(json_object_get(json, "accepted_at"));
-    if (id == NULL || !pj_is_uuid((struct pj_bytes){id, strlen(id)}) || state == NULL)
+    const char *caller = json_string_value(json_object_get(json, "caller"));
+    if (id == NULL || !pj_is_uuid((struct pj_bytes){id, strlen(id)}) || state == NULL ||
+        (caller != NULL && !pj_is_uuid((struct pj_bytes){caller, strlen(caller)})))
         return false;
+    snprintf(read->caller, sizeof read->caller, "%s", caller != NULL ? caller : "");
     memcpy(read->command_id, id, sizeof read->command_id);
     if (digest != NULL && uuid_parse(digest, read->digest) != 0)
         return false;
-    read->state = strcmp(state, "accepted") == 0 ? PJ_COMMAND_ACCEPTED : PJ_COMMAND_PUBLISHED;
+    read->state = PJ_COMMAND_PUBLISHED;
+    for (size_t i = PJ_COMMAND_ACCEPTED; i <= PJ_COMMAND_REFUSED; i++) {
+        if (strcmp(state, state_names[i]) == 0)
+            read->state = (enum pj_command_state)i;
+    }
     snprintf(read->status, sizeof read->status, "%s", status != NULL ? status : "");
     snprintf(read->accepted_at, sizeof read->accepted_at, "%s",
              accepted_at != NULL ? accepted_at : "");
@@ -351,21 +399,24 @@ static bool has_prefix(struct pj_bytes key, const char *prefix)
 /* The command has expired. What a request had in hand since is newer here. */
 static void end_record(struct pj_keys *keys, struct pj_bytes key)
 {
-    bool is_key = has_prefix(key, KEY_PREFIX);
-    size_t prefix = strlen(is_key ? KEY_PREFIX : ID_PREFIX);
     struct pj_known like = {0};
     struct pj_known *known = NULL;
-    char *name = strndup((const char *)key.data + prefix, key.length - prefix);
+    char *name = strndup(key.data, key.length);
     if (name == NULL)
         abort();
     pthread_mutex_lock(&keys->mutex);
-    if (is_key) {
-        like.key = name;
-        known = find(&keys->by_key, &like, compare_keys);
-    } else if (strlen(name) < sizeof like.command_id) {
-        memcpy(like.command_id, name, strlen(name));
+    if (has_prefix(key, KEY_PREFIX)) {
+        like.key = name + strlen(KEY_PREFIX);
+    } else if (has_prefix(key, CALLER_PREFIX) &&
+               strlen(name) >= strlen(CALLER_PREFIX) + PJ_UUID_TEXT) {
+        memcpy(like.caller, name + strlen(CALLER_PREFIX), PJ_UUID_TEXT - 1);
+        like.key = name + strlen(CALLER_PREFIX) + PJ_UUID_TEXT; /* and a colon */
+    } else if (strlen(name) - strlen(ID_PREFIX) < sizeof like.command_id) {
+        memcpy(like.command_id, name + strlen(ID_PREFIX), strlen(name) - strlen(ID_PREFIX));
         known = find(&keys->by_id, &like, compare_ids);
     }
+    if (like.key != NULL)
+        known = find(&keys->by_key, &like, compare_keys);
     if (known != NULL && known->is_read)
         forget(keys, known);
     pthread_mutex_unlock(&keys->mutex);
@@ -378,7 +429,8 @@ int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
     struct pj_keys *keys = context;
     struct pj_known read = {0};
     (void)error;
-    if (!has_prefix(key, KEY_PREFIX) && !has_prefix(key, ID_PREFIX))
+    if (!has_prefix(key, KEY_PREFIX) && !has_prefix(key, CALLER_PREFIX) &&
+        !has_prefix(key, ID_PREFIX))
         return 0; /* of somebody else */
     if (value.data == NULL) {
         end_record(keys, key);
@@ -396,7 +448,7 @@ int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
     /* What a request has in hand, or the service has accepted, is newer here. */
     bool is_newer = known != NULL && (known->is_busy || known->state == PJ_COMMAND_ACCEPTED);
     if (known == NULL) {
-        known = insert(keys, read.command_id, read.key);
+        known = insert(keys, read.command_id, read.caller, read.key);
         known->is_read = true;
     } else {
         free(read.key);

@@ -17,13 +17,15 @@ enum pj_command_state {
     PJ_COMMAND_NEW,       /* not published, as far as is known */
     PJ_COMMAND_PUBLISHED, /* and it may have been forwarded */
     PJ_COMMAND_ACCEPTED,  /* the service has it */
+    PJ_COMMAND_REFUSED,   /* the service does not take it; its key is free for another one */
 };
 
 enum { PJ_STATUS_MOST = 32, PJ_TIME_MOST = 40 };
 
 /* A command. Only who has it in hand reads and writes these. */
 struct pj_known {
-    char *key; /* idempotency key, or NULL */
+    char caller[PJ_UUID_TEXT]; /* whose it is: keys are only the same for the same one */
+    char *key;                 /* idempotency key, or NULL */
     char command_id[PJ_UUID_TEXT];
     uint8_t digest[16];
     enum pj_command_state state;
@@ -53,11 +55,14 @@ enum pj_claim {
     PJ_CLAIM_TAKEN,    /* it is in hand: *known, until pj_keys_finish */
     PJ_CLAIM_ANSWERED, /* another request had it in hand: *answer is what that one was told */
     PJ_CLAIM_TIMEOUT,  /* and still has: *command_id says which it is */
+    PJ_CLAIM_CONFLICT, /* a command with another content is under way: *command_id is its id */
+    PJ_CLAIM_FOREIGN,  /* the command_id is that of another caller's command */
 };
 
 /*
  * Takes the command of an envelope in hand, a new one (of envelope->command_id, or of a new id)
- * where neither its key nor its id is known. Waits at most wait_ms for another request.
+ * where neither its key nor its id is known, or its key is only that of a refused command with
+ * another content, which is forgotten. Waits at most wait_ms for another request.
  */
 enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *envelope,
                             int64_t wait_ms, struct pj_known **known, struct pj_reply **answer,

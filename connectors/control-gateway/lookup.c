@@ -16,17 +16,29 @@ struct lookup {
     bool found;
 };
 
+static bool is_ours(const char *command_id, const struct pj_decoded_status *status)
+{
+    char event_id[PJ_UUID_TEXT];
+    pj_gateway_status_event_id(command_id, status->status, status->emitted_at, event_id);
+    return strcmp(event_id, status->event_id) == 0;
+}
+
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
     struct lookup *lookup = context;
+    struct pj_decoded_status status;
     (void)error;
     if (key.length != strlen(lookup->command_id) ||
         memcmp(key.data, lookup->command_id, key.length) != 0)
         return 0;
     pthread_mutex_lock(&lookup->gateway->encoder_mutex);
-    if (pj_decode_status(lookup->gateway->encoder, value, lookup->status, PJ_STATUS_MOST))
-        lookup->found = true; /* the last one stays */
+    /* The last one stays. What the gateway says of a refused command is no sign that it ran. */
+    if (pj_decode_status(lookup->gateway->encoder, value, &status) &&
+        !is_ours(lookup->command_id, &status)) {
+        snprintf(lookup->status, PJ_STATUS_MOST, "%s", status.status);
+        lookup->found = true;
+    }
     pthread_mutex_unlock(&lookup->gateway->encoder_mutex);
     return 0;
 }

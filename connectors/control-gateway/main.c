@@ -174,7 +174,10 @@ static void print_help(const struct pj_process *process)
         "    same command_id, neither publishes nor executes again, and is answered with the\n"
         "    first command's id and its state by now; so it is where the content differs\n"
         "    (Projectionist-Repeated: different-content), as the service does, unless the first\n"
-        "    one is not executed yet (409). Where the service or Kafka is away the answer is 503\n"
+        "    one is not executed yet (409). A command that the service refuses is FAILED, and its\n"
+        "    key is free; where clients show the service's token, keys are theirs, and nothing is\n"
+        "    published before it lets them in. Where the service or Kafka is away the answer is "
+        "503\n"
         "    with the command_id, and says whether the command is published. The keys are kept\n"
         "    in the topic safari.idempotency-keys, which is read at the start.\n"
         "\n"
@@ -326,6 +329,9 @@ static void add_metrics(struct pj_gateway *gateway)
     gateway->conflicts =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_key_conflicts_total", NULL,
                        "Known keys or ids that came with another content.");
+    gateway->refused =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_refused_commands_total", NULL,
+                       "Commands that the service did not take; they are FAILED.");
     gateway->unpublished = pj_metrics_add(
         metrics, PJ_COUNTER, "projectionist_gateway_unpublished_sessions_total", NULL,
         "Sessions that were opened and cannot be published, because the answer has no UUID.");
@@ -345,6 +351,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     const struct pj_gateway_settings *settings = process->settings;
     struct pj_gateway gateway = {.settings = settings,
                                  .kafka = &config->kafka,
+                                 .callers = pj_callers_new(),
                                  .keys = pj_keys_new(),
                                  .sessions = pj_sessions_new(),
                                  .encoder_mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -365,6 +372,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_metrics_server_stop(server);
     pj_upstream_close(gateway.upstream);
     pj_encoder_free(gateway.encoder);
+    pj_callers_free(gateway.callers);
     pj_keys_free(gateway.keys);
     pj_sessions_free(gateway.sessions);
     pj_metrics_free(gateway.metrics);
