@@ -161,6 +161,47 @@ static int apply_value(struct pj_config_reading *reading, const struct target *t
     return 0;
 }
 
+/* Where the value that was just applied came from, for pj_config_fresh. */
+static void remember_file(struct pj_config_reading *reading, const struct target *target,
+                          const char *path)
+{
+    struct pj_config *config = reading->config;
+    const char *key = NULL;
+    const char *value = NULL;
+    const struct pj_properties *properties =
+        target->option == NULL ? pj_config_properties(config, target->name, &key) : NULL;
+    if (properties != NULL)
+        value = pj_properties_get(properties, key);
+    else if (target->option != NULL &&
+             (target->option->kind == PJ_OPTION_STRING || target->option->kind == PJ_OPTION_SECRET))
+        memcpy(&value, (const char *)reading->settings + target->option->offset, sizeof value);
+    if (value == NULL)
+        return;
+    const struct pj_config_file file = {value, pj_arena_string(reading->arena, path, strlen(path)),
+                                        config->postgres.files};
+    config->postgres.files = pj_arena_copy(reading->arena, &file, sizeof file);
+    config->kafka.files = config->postgres.files;
+}
+
+char *pj_config_fresh(const struct pj_config_file *files, const char *value)
+{
+    while (files != NULL && files->value != value)
+        files = files->next;
+    if (files == NULL)
+        return NULL;
+    char *content;
+    struct pj_error ignored; /* what was known stays good */
+    struct pj_arena *arena = pj_arena_new();
+    char *fresh = NULL;
+    if (pj_config_read_value(files->path, files->path, arena, &content, &ignored) == 0) {
+        fresh = strdup(content);
+        pj_secret_keep(content);
+        pj_secret_keep_url(content);
+    }
+    pj_arena_free(arena);
+    return fresh;
+}
+
 /* NAME_FILE: the value is what the file holds. */
 static int apply_file_variable(struct pj_config_reading *reading, const struct target *target,
                                const char *variable, const char *path, struct pj_error *error)
@@ -174,7 +215,10 @@ static int apply_file_variable(struct pj_config_reading *reading, const struct t
     if (pj_config_read_value(variable, path, reading->arena, &content, error) != 0)
         return -1;
     const char *source = pj_arena_printf(reading->arena, "%s (%s)", variable, path);
-    return apply_value(reading, target, source, content, error);
+    if (apply_value(reading, target, source, content, error) != 0)
+        return -1;
+    remember_file(reading, target, path);
+    return 0;
 }
 
 /* What looks like a slip of a known name is one; else it may be of a tool that we do not know. */

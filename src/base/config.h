@@ -59,9 +59,17 @@ struct pj_property {
     char *value;
 };
 
+/* A value that a NAME_FILE variable gave. */
+struct pj_config_file {
+    const char *value; /* as the settings point to it */
+    const char *path;
+    struct pj_config_file *next;
+};
+
 struct pj_properties {
     struct pj_property *items;
     size_t count;
+    struct pj_config_file *files; /* of the whole configuration; NULL: none */
 };
 
 struct pj_config {
@@ -87,6 +95,10 @@ void pj_config_free(struct pj_config *config);
 
 /* The value of a pass-through key, or NULL. */
 const char *pj_properties_get(const struct pj_properties *properties, const char *key);
+
+/* What is in the file now that the value (the pointer in the settings) came of: a secret may be
+ * changed while we run. NULL where it came of no file, or that cannot be read; else malloc'ed. */
+char *pj_config_fresh(const struct pj_config_file *files, const char *value);
 
 /* The table as the OPTIONS part of a help text, wrapped at `width` columns. */
 void pj_config_print_options(FILE *out, const struct pj_option *options, int width);

@@ -23,7 +23,8 @@ enum {
     KAFKA_TIMEOUT_MS = 5000,
     TELL_GROUP_MS = 1000,
     LAG_MS = 1000,
-    EMPTY_SETTLE_MS = 3000, /* an empty assignment may only be the first of two */
+    REFUSED_MOST_MS = 300000, /* a password may be wrong for so long after it was right */
+    EMPTY_SETTLE_MS = 3000,   /* an empty assignment may only be the first of two */
 };
 
 bool pj_engine_stopping(const struct pj_engine *engine)
@@ -93,6 +94,23 @@ static int use_shadow(struct pj_engine *engine, struct pj_error *error)
     return 0;
 }
 
+/*
+ * A password that is being changed reaches server and file one after the other, and a database that
+ * is being restored is away for a while: whoever was connected before tries again for some time.
+ */
+static int wait_for_admission(struct pj_engine *engine, struct pj_error *error)
+{
+    bool refused = strncmp(error->sqlstate, "28", 2) == 0 || strcmp(error->sqlstate, "3D000") == 0;
+    int64_t now = pj_clock_monotonic_ms();
+    if (!engine->tables_checked || !refused)
+        return -1;
+    if (engine->refused_since == 0)
+        engine->refused_since = now;
+    if (now - engine->refused_since < REFUSED_MOST_MS)
+        error->class = PJ_RETRY;
+    return -1;
+}
+
 int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
 {
     if (engine->postgres != NULL && pj_postgres_broken(engine->postgres)) {
@@ -102,7 +120,8 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
     if (engine->postgres != NULL)
         return 0;
     if (pj_postgres_open(&engine->postgres, &engine->postgres_settings, error) != 0)
-        return -1;
+        return wait_for_admission(engine, error);
+    engine->refused_since = 0;
     if ((engine->shadow != NULL
              ? use_shadow(engine, error)
              : pj_offsets_mark_session(engine->postgres, &engine->identity, error)) != 0) {

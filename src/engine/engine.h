@@ -72,6 +72,7 @@ struct pj_engine {
     struct pj_postgres_settings postgres_settings;
     struct pj_postgres *postgres; /* NULL: to be opened */
     bool tables_checked;
+    int64_t refused_since; /* by a server that took us before; 0: it does not */
     struct pj_consumer *consumer;
     struct pj_registry *registry;
     struct pj_schemas *schemas;

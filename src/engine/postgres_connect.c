@@ -30,43 +30,76 @@ static bool is_of_settings(const char *message)
     return false;
 }
 
-/* With PQERRORS_VERBOSE a refusal reads "FATAL:  28P01: password …": the only place where libpq
- * tells the SQLSTATE of a failed connection. */
+/*
+ * libpq has no fields of a connection that failed, only a text: with PQERRORS_VERBOSE it is
+ * "FATAL:  28P01: password …" for each host that refused, the first word in the server's language.
+ * Two blanks and five characters between colons are the SQLSTATE in all of them. NULL: no more.
+ */
+static const char *find_sqlstate(const char *message)
+{
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    while ((message = strstr(message, ":  ")) != NULL) {
+        message += 3;
+        if (strspn(message, letters) == 5 && message[5] == ':' && message[6] == ' ')
+            return message;
+    }
+    return NULL;
+}
+
+/* A database that is closed for a while (55000) is so until somebody opens it again. */
+static enum pj_error_class class_of_refusal(const char *sqlstate)
+{
+    return strncmp(sqlstate, "55000", 5) == 0 ? PJ_RETRY : pj_postgres_class(sqlstate);
+}
+
+/* The refusal that counts: of several hosts one that passes. NULL: none refused, they are away. */
+static const char *choose_refusal(const char *message, char sqlstate[6])
+{
+    const char *chosen = NULL;
+    for (const char *at = find_sqlstate(message); at != NULL; at = find_sqlstate(at)) {
+        char found[6];
+        snprintf(found, sizeof found, "%.5s", at);
+        if (chosen != NULL && class_of_refusal(found) != PJ_RETRY)
+            continue;
+        if (chosen == NULL || class_of_refusal(sqlstate) != PJ_RETRY) {
+            chosen = at;
+            memcpy(sqlstate, found, sizeof found);
+        }
+    }
+    return chosen;
+}
+
 static int fail_connect(PGconn *connection, struct pj_error *error)
 {
     const char *message = connection != NULL ? PQerrorMessage(connection) : "out of memory";
-    const char *severity = strstr(message, "FATAL:  ");
     char sqlstate[6] = "";
-    if (severity != NULL && strlen(severity) > 14 && severity[13] == ':')
-        snprintf(sqlstate, sizeof sqlstate, "%.5s", severity + 8);
-    enum pj_error_class class = *sqlstate ? pj_postgres_class(sqlstate) : PJ_RETRY;
-    if (connection != NULL && !*sqlstate && PQconnectionNeedsPassword(connection))
+    const char *refusal = choose_refusal(message, sqlstate);
+    if (connection != NULL && refusal == NULL && PQconnectionNeedsPassword(connection))
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
                               "cannot connect to Postgres: it asks for a password, and none is "
                               "given; it can be in PROJECTIONIST_POSTGRES_DSN or "
                               "PROJECTIONIST_POSTGRES_PASSWORD");
-    if (!*sqlstate && is_of_settings(message))
+    if (refusal == NULL && is_of_settings(message))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the settings of Postgres cannot be used: %.*s; check the "
                               "postgres-dsn, the variables PG... and the service file",
                               (int)strcspn(message, "\n"), message);
+    enum pj_error_class class = refusal != NULL ? class_of_refusal(sqlstate) : PJ_RETRY;
+    const char *reason = refusal != NULL ? refusal + strlen("28P01: ") : "";
+    int length = (int)strcspn(reason, "\n");
     /* This SQLSTATE is the one that PgBouncer has for all that it says, be it for good or not. */
-    if (strcmp(sqlstate, "08P01") == 0 && strstr(message, "startup parameter") != NULL) {
+    if (strcmp(sqlstate, "08P01") == 0 && strstr(message, "startup parameter") != NULL)
         pj_error_fatal(error, PJ_EXIT_DATABASE,
                        "cannot connect to Postgres: %.*s; the postgres-dsn must lead to Postgres "
                        "itself, or to a pooler in session mode that takes the startup parameter "
                        "`options` (PgBouncer does from 1.20 on)",
-                       (int)strcspn(severity + 15, "\n"), severity + 15);
-        snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
-        return -1;
-    }
-    pj_error_set(error, class, "cannot connect to Postgres: %s", message);
-    if (class == PJ_FATAL) {
-        const char *reason = severity + 15;
-        pj_error_set(error, class, "cannot connect to Postgres: %.*s; check the postgres-dsn",
-                     (int)strcspn(reason, "\n"), reason);
-        error->exit_code = PJ_EXIT_DATABASE;
-    }
+                       length, reason);
+    else if (class == PJ_FATAL)
+        pj_error_fatal(error, PJ_EXIT_DATABASE,
+                       "cannot connect to Postgres: %.*s (SQLSTATE %s); check the postgres-dsn",
+                       length, reason, sqlstate);
+    else
+        pj_error_set(error, class, "cannot connect to Postgres: %s", message);
     snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
     return -1;
 }
@@ -203,7 +236,8 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
         {"tcp_user_timeout", "30000"},
     };
     PGconn *connection = NULL;
-    if (keys == NULL || values == NULL)
+    char **fresh = calloc(count + 1, sizeof *fresh);
+    if (keys == NULL || values == NULL || fresh == NULL)
         goto out;
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++, n++) {
         keys[n] = defaults[i][0];
@@ -212,12 +246,16 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
     keys[n] = "fallback_application_name";
     values[n++] = settings->application_name;
     if (settings->dsn != NULL) {
+        /* A password may be another one by now. */
+        fresh[count] =
+            pj_config_fresh(properties != NULL ? properties->files : NULL, settings->dsn);
         keys[n] = "dbname";
-        values[n++] = settings->dsn;
+        values[n++] = fresh[count] != NULL ? fresh[count] : settings->dsn;
     }
     for (size_t i = 0; i < count; i++, n++) {
+        fresh[i] = pj_config_fresh(properties->files, properties->items[i].value);
         keys[n] = properties->items[i].key;
-        values[n] = properties->items[i].value;
+        values[n] = fresh[i] != NULL ? fresh[i] : properties->items[i].value;
     }
     for (int i = 0; hosts != NULL && i < LISTS; i++) {
         const char *list = hosts->lists[i];
@@ -227,6 +265,9 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
     }
     connection = PQconnectStartParams(keys, values, 1);
 out:
+    for (size_t i = 0; fresh != NULL && i <= count; i++)
+        free(fresh[i]);
+    free(fresh);
     free(keys);
     free(values);
     return connection;

@@ -9,9 +9,11 @@ import struct
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 import stream as streams
 from lib import consumers as programs
+from lib.consumers import address
 from lib.tcp_proxy import TcpProxy
 from psycopg import conninfo, sql
 from world import PROGRAMS
@@ -136,9 +138,9 @@ def test_no_time_out_of_a_transaction_is_left(world):
     assert 'unrecognized configuration parameter \\"transaction_timeout\\"' in consumer.log
 
 
-def refuse(listener, refusal):
+def refuse(listener, refusal, sqlstate, severity):
     """Answers whoever connects as a pooler does that does not take what it is asked for."""
-    fields = b"SFATAL\0C08P01\0M" + refusal.encode() + b"\0\0"
+    fields = f"S{severity}\0VFATAL\0C{sqlstate}\0M{refusal}\0\0".encode()
     message = b"E" + struct.pack(">i", 4 + len(fields)) + fields
     with contextlib.suppress(OSError):
         while True:
@@ -149,10 +151,11 @@ def refuse(listener, refusal):
 
 
 @contextlib.contextmanager
-def refusing(refusal):
-    """The port of such a pooler."""
+def refusing(refusal, sqlstate="08P01", severity="FATAL"):
+    """The port of such a pooler, or of a server that speaks another language."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=refuse, args=(listener, refusal), daemon=True)
+        thread = threading.Thread(target=refuse, args=(listener, refusal, sqlstate, severity),
+                                  daemon=True)
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
@@ -179,3 +182,89 @@ def test_a_pooler_whose_server_is_away_is_waited_for(world):
         world.until_logged(consumer, "server login has been failing", count=2)
         assert consumer.running
         consumer.stop()
+
+
+@pytest.mark.parametrize("sqlstate, code", [
+    ("28P01", DATABASE), ("3D000", DATABASE), ("42501", DATABASE), ("57P03", None),
+    ("53300", None), ("55000", None)])
+def test_a_refusal_is_understood_in_any_language(world, sqlstate, code):
+    """For good where somebody must do something, else it is waited for."""
+    reason = "пользователь не прошёл проверку: 28000"
+    with refusing(reason, sqlstate, "ВАЖНО") as port:
+        consumer = world.start(PROGRAMS[0], POSTGRES_DSN=through(world, port))
+        if code:
+            consumer.wait(code)
+            assert consumer.logged(reason, sqlstate, "check the postgres-dsn")
+        else:
+            world.until_logged(consumer, reason, count=2)
+            assert consumer.running
+            consumer.stop()
+
+
+@contextlib.contextmanager
+def owner_with_password(world, password):
+    """A role that may do what the owner may, and a way to give it another password; (DSN, set)."""
+    name = f"rotated_{world.id}"
+    role = sql.Identifier(name)
+    ours = conninfo.conninfo_to_dict(world.dsn)
+    with psycopg.connect(address("CLUSTER_ADMIN_DSN"), autocommit=True) as admin:
+        def set_password(word):
+            admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(word)))
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                          "WHERE usename = %s", [name])
+
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(
+            role, sql.Identifier(ours["user"])))
+        try:
+            set_password(password)
+            del ours["password"]
+            yield conninfo.make_conninfo(**{**ours, "user": name}), set_password
+        finally:
+            admin.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.mark.parametrize("variable", ["POSTGRES_PASSWORD_FILE", "POSTGRES_DSN_FILE",
+                                      "POSTGRES_PASSFILE"])
+def test_a_password_that_is_changed_is_read_again(world, tmp_path, variable):
+    """The server has it before the file has."""
+    secret = tmp_path / "secret"
+
+    def write(dsn, word):
+        parts = conninfo.conninfo_to_dict(dsn)
+        secret.write_text({
+            "POSTGRES_PASSWORD_FILE": f"{word}\n",
+            "POSTGRES_DSN_FILE": conninfo.make_conninfo(dsn, password=word),
+            "POSTGRES_PASSFILE": f"{parts['host']}:{parts['port']}:*:{parts['user']}:{word}\n",
+        }[variable])
+        secret.chmod(0o600)
+
+    stream = streams.of_commands(20, seed=83)
+    with owner_with_password(world, "first-7Q") as (dsn, set_password):
+        write(dsn, "first-7Q")
+        consumer = world.start(PROGRAMS[0], POSTGRES_DSN=None if variable == "POSTGRES_DSN_FILE"
+                               else dsn, **{variable: str(secret)})
+        world.until(consumer.ready)
+        set_password("second-9Z")
+        world.publish(stream)
+        world.until_logged(consumer, "28P01", count=2)
+        assert consumer.running
+        write(dsn, "second-9Z")
+        world.until(lambda: world.count("safari_commands") > 0 and consumer.ready())
+        assert "second-9Z" not in consumer.log
+        consumer.stop()
+
+
+def test_a_database_that_takes_no_connections_for_a_while_is_waited_for(world):
+    consumer = world.start(PROGRAMS[0])
+    world.until(consumer.ready)
+    own = sql.Identifier(world.id)
+    with psycopg.connect(address("CLUSTER_ADMIN_DSN"), autocommit=True) as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(own))
+        try:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                          "WHERE datname = %s", [world.id])
+            world.until_logged(consumer, "55000", count=2)
+            assert consumer.running
+        finally:
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(own))
+        world.until(consumer.ready)
