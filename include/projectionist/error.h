@@ -25,7 +25,7 @@ enum pj_exit {
     PJ_EXIT_FAILED = 1,          /* the work could not be done; verify: rows differ */
     PJ_EXIT_USAGE = 2,           /* a flag, variable or file setting is wrong; nothing was done */
     PJ_EXIT_GAP = 3,             /* retention removed records that were never read */
-    PJ_EXIT_TOPIC_RECREATED = 4, /* the topic ends before our offset, or has another id */
+    PJ_EXIT_TOPIC_RECREATED = 4, /* it is not, or may not be, the topic that was read */
     PJ_EXIT_FENCED = 5,          /* another process holds the same partitions for good */
     PJ_EXIT_DATABASE = 6,        /* tables missing or different, or a right is missing */
     PJ_EXIT_UNAVAILABLE = 7,     /* a one-shot command could not reach a server in time */

@@ -5,12 +5,15 @@
 #include "base/tls_files.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct pj_kafka {
     rd_kafka_t *client;
+    rd_kafka_t *uncommitted; /* sees what is in open transactions, too; NULL: not needed yet */
+    const struct pj_properties *properties;
     char *cluster_id;
     int timeout_ms;
     bool refused;         /* the brokers do not let us in: waiting does not help */
@@ -47,6 +50,30 @@ static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
     return 0;
 }
 
+static int open_client(struct pj_kafka *kafka, const char *isolation, rd_kafka_t **client,
+                       struct pj_error *error)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char reason[256];
+    rd_kafka_conf_set_opaque(conf, kafka);
+    rd_kafka_conf_set_error_cb(conf, keep_error);
+    rd_kafka_conf_set_log_cb(conf, drop_log);
+    int status = set(conf, "client.id", "projectionist", error);
+    for (size_t i = 0; i < kafka->properties->count && status == 0; i++)
+        status =
+            set(conf, kafka->properties->items[i].key, kafka->properties->items[i].value, error);
+    if (status == 0)
+        status = set(conf, "isolation.level", isolation, error);
+    if (status == 0) {
+        *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
+        if (*client != NULL)
+            return 0;
+        pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s", reason);
+    }
+    rd_kafka_conf_destroy(conf);
+    return -1;
+}
+
 int pj_kafka_open(struct pj_kafka **out, const struct pj_properties *properties, int64_t timeout_ms,
                   struct pj_error *error)
 {
@@ -58,35 +85,17 @@ int pj_kafka_open(struct pj_kafka **out, const struct pj_properties *properties,
     if (pj_tls_check_kafka(properties, error) != 0)
         return -1;
     struct pj_kafka *kafka = calloc(1, sizeof *kafka);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char reason[256];
-    if (kafka == NULL) {
-        pj_error_set(error, PJ_RETRY, "out of memory");
-        goto fail;
-    }
+    if (kafka == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
     kafka->timeout_ms = (int)timeout_ms;
-    rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_conf_set_error_cb(conf, keep_error);
-    rd_kafka_conf_set_log_cb(conf, drop_log);
+    kafka->properties = properties;
     /* Like the consumers: an open transaction's records do not count. */
-    if (set(conf, "client.id", "projectionist", error) != 0 ||
-        set(conf, "isolation.level", "read_committed", error) != 0)
-        goto fail;
-    for (size_t i = 0; i < properties->count; i++) {
-        if (set(conf, properties->items[i].key, properties->items[i].value, error) != 0)
-            goto fail;
-    }
-    kafka->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
-    if (kafka->client == NULL) {
-        pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s", reason);
-        goto fail;
+    if (open_client(kafka, "read_committed", &kafka->client, error) != 0) {
+        free(kafka);
+        return -1;
     }
     *out = kafka;
     return 0;
-fail:
-    rd_kafka_conf_destroy(conf);
-    free(kafka);
-    return -1;
 }
 
 void pj_kafka_close(struct pj_kafka *kafka)
@@ -96,6 +105,8 @@ void pj_kafka_close(struct pj_kafka *kafka)
     if (kafka->cluster_id != NULL)
         rd_kafka_mem_free(kafka->client, kafka->cluster_id);
     rd_kafka_destroy_flags(kafka->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (kafka->uncommitted != NULL)
+        rd_kafka_destroy_flags(kafka->uncommitted, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     free(kafka);
 }
 
@@ -244,8 +255,8 @@ static int describe_settings(struct pj_kafka *kafka, struct pj_kafka_topic *topi
     return status;
 }
 
-int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
-                      struct pj_error *error)
+int pj_kafka_count_partitions(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
+                              struct pj_error *error)
 {
     const struct rd_kafka_metadata *metadata;
     if (fetch_metadata(kafka, &metadata, error) != 0)
@@ -256,7 +267,15 @@ int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, siz
                                             .partitions = topic ? topic->partition_cnt : 0};
     }
     rd_kafka_metadata_destroy(metadata);
-    return describe_settings(kafka, topics, count, error);
+    return 0;
+}
+
+int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
+                      struct pj_error *error)
+{
+    return pj_kafka_count_partitions(kafka, topics, count, error) != 0
+               ? -1
+               : describe_settings(kafka, topics, count, error);
 }
 
 /* --- making topics --------------------------------------------------------------------------- */
@@ -349,7 +368,7 @@ static rd_kafka_topic_partition_list_t *queryable(const struct rd_kafka_metadata
     for (size_t i = 0; i < count; i++) {
         struct pj_kafka_range *range = &ranges[i];
         const struct rd_kafka_metadata_topic *topic = find_topic(metadata, range->topic);
-        range->begin = range->end = -1;
+        range->begin = range->end = range->high = -1;
         range->exists =
             topic != NULL && range->partition >= 0 && range->partition < topic->partition_cnt;
         bool led = false;
@@ -361,30 +380,39 @@ static rd_kafka_topic_partition_list_t *queryable(const struct rd_kafka_metadata
     return list;
 }
 
-/* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". */
-static int query(struct pj_kafka *kafka, rd_kafka_topic_partition_list_t *list, int64_t where,
-                 struct pj_kafka_range *ranges, size_t count, struct pj_error *error)
+/* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". The offsets
+ * go to that member of the ranges. */
+static int query(struct pj_kafka *kafka, rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                 int64_t where, size_t member, struct pj_kafka_range *ranges, size_t count,
+                 struct pj_error *error)
 {
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = where;
-    rd_kafka_resp_err_t code =
-        list->cnt > 0 ? rd_kafka_offsets_for_times(kafka->client, list, kafka->timeout_ms)
-                      : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t code = list->cnt > 0
+                                   ? rd_kafka_offsets_for_times(client, list, kafka->timeout_ms)
+                                   : RD_KAFKA_RESP_ERR_NO_ERROR;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail_code(kafka, "cannot read where the topics end", code, error);
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_topic_partition_t *found =
             rd_kafka_topic_partition_list_find(list, ranges[i].topic, ranges[i].partition);
-        int64_t offset =
-            found != NULL && found->err == RD_KAFKA_RESP_ERR_NO_ERROR && found->offset >= 0
-                ? found->offset
-                : -1;
-        if (where == RD_KAFKA_OFFSET_END)
-            ranges[i].end = offset;
-        else
-            ranges[i].begin = offset;
+        int64_t *offset = (int64_t *)((char *)&ranges[i] + member);
+        *offset = found != NULL && found->err == RD_KAFKA_RESP_ERR_NO_ERROR && found->offset >= 0
+                      ? found->offset
+                      : -1;
     }
     return 0;
+}
+
+static int query_high(struct pj_kafka *kafka, rd_kafka_topic_partition_list_t *list,
+                      struct pj_kafka_range *ranges, size_t count, struct pj_error *error)
+{
+    if (kafka->uncommitted == NULL &&
+        open_client(kafka, "read_uncommitted", &kafka->uncommitted, error) != 0)
+        return -1;
+    rd_kafka_poll(kafka->uncommitted, 0);
+    return query(kafka, kafka->uncommitted, list, RD_KAFKA_OFFSET_END,
+                 offsetof(struct pj_kafka_range, high), ranges, count, error);
 }
 
 /* Of each topic that exists; the partitions of one follow each other. */
@@ -421,9 +449,13 @@ int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_
         return -1;
     rd_kafka_topic_partition_list_t *list = queryable(metadata, ranges, count);
     rd_kafka_metadata_destroy(metadata);
-    int status = query(kafka, list, RD_KAFKA_OFFSET_BEGINNING, ranges, count, error);
+    int status = query(kafka, kafka->client, list, RD_KAFKA_OFFSET_BEGINNING,
+                       offsetof(struct pj_kafka_range, begin), ranges, count, error);
     if (status == 0)
-        status = query(kafka, list, RD_KAFKA_OFFSET_END, ranges, count, error);
+        status = query(kafka, kafka->client, list, RD_KAFKA_OFFSET_END,
+                       offsetof(struct pj_kafka_range, end), ranges, count, error);
+    if (status == 0)
+        status = query_high(kafka, list, ranges, count, error);
     if (status == 0)
         status = ask_topic_ids(kafka, ranges, count, error);
     rd_kafka_topic_partition_list_destroy(list);

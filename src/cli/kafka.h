@@ -61,12 +61,17 @@ int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *to
 struct pj_kafka_range {
     const char *topic;
     int32_t partition;
-    bool exists;                     /* false: the brokers know no such topic or partition */
-    int64_t begin;                   /* the first offset there is, -1 where unknown */
-    int64_t end;                     /* the one after the last committed record, -1 where unknown */
+    bool exists;   /* false: the brokers know no such topic or partition */
+    int64_t begin; /* the first offset there is, -1 where unknown */
+    int64_t end;   /* the one after the last record in no open transaction, -1 where unknown */
+    int64_t high;  /* the one after the last record of all, -1 where unknown */
     char topic_id[PJ_TOPIC_ID_SIZE]; /* "" where unknown */
     bool compacted;                  /* the caller's to fill */
 };
+
+/* Fills in how many partitions each has, and nothing else. */
+int pj_kafka_count_partitions(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
+                              struct pj_error *error) PJ_MUST_CHECK;
 
 /* Fills in all but topic, partition and compacted of each, with a few requests a broker for all of
  * them. */

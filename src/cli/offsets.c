@@ -9,10 +9,11 @@
 static const char rows_sql[] =
     "SELECT topic, partition, next_offset, epoch, owner,"
     "  to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"
-    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), topic_id "
+    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), topic_id,"
+    "  stop_reason "
     "FROM projectionist.consumer_offsets "
     "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic COLLATE \"C\", partition";
-enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME, TOPIC_ID };
+enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME, TOPIC_ID, STOP };
 
 static const struct pj_projection *find_projection(const char *name)
 {
@@ -97,6 +98,7 @@ static void add_committed(struct pj_offset_list *list, int row)
         place->updated_at = pj_result_value(list->rows, row, UPDATED_AT, NULL);
         place->stream_time = pj_result_value(list->rows, row, STREAM_TIME, NULL);
         place->read_topic_id = pj_result_value(list->rows, row, TOPIC_ID, NULL);
+        place->is_stopped = pj_result_value(list->rows, row, STOP, NULL) != NULL;
     }
 }
 

@@ -12,6 +12,7 @@ struct pj_offset_place {
     int64_t committed; /* the first offset that is not in the tables; -1: not read yet */
     int64_t begin, end;
     int64_t epoch;
+    bool is_stopped; /* its consumer has stopped there until a person acts, by this perhaps */
     const char *owner, *updated_at, *stream_time; /* or NULL */
     char topic_id[PJ_TOPIC_ID_SIZE]; /* of the topic as it is; "" where nobody tells it */
     const char *read_topic_id;       /* of the one that `committed` is of, or NULL */

@@ -154,7 +154,7 @@ static void drop_unchanged(struct changes *changes)
     size_t kept = 0;
     for (size_t i = 0; i < changes->count; i++) {
         if (changes->items[i].target != changes->items[i].place->committed ||
-            is_of_another(changes->items[i].place))
+            changes->items[i].place->is_stopped || is_of_another(changes->items[i].place))
             changes->items[kept++] = changes->items[i];
     }
     changes->count = kept;
@@ -400,7 +400,9 @@ const struct pj_command pj_command_offsets_set = {
         "  no longer what the topics say, until the group goes back or they are rebuilt.\n"
         "\n"
         "  After a topic was deleted and created anew, --to earliest follows the new one: an\n"
-        "  offset that is set is one of the topic that is there now.\n",
+        "  offset that is set is one of the topic that is there now. A consumer that stopped\n"
+        "  for that reason, or for records that are gone, goes on once the offset is set, and\n"
+        "  not before.\n",
     .examples = "  projectionist offsets set command-projector --to earliest --dry-run\n"
                 "  projectionist offsets set event-recorder --to 2026-11-21T05:06:34Z\n"
                 "  projectionist offsets set event-recorder --topic safari.telemetry \\\n"

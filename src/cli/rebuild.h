@@ -93,6 +93,8 @@ struct pj_rebuild_run {
     struct pj_progress *progress;
     char label[192]; /* of the progress; it says more as it goes on */
     struct pj_difference difference;
+    size_t untaken; /* of a verify: partitions with records that no consumer has ever taken */
+    int64_t held;   /* likewise: records that wait for an open transaction of a producer */
 };
 
 /*

@@ -177,7 +177,7 @@ static int chosen_stretches(struct pj_rebuild_run *run, const struct pj_kafka_ra
 
 /* --- verify ---------------------------------------------------------------------------------- */
 
-/* As far as the live group has read, and no partition that it has not. */
+/* As far as the live group has read. What nobody has ever begun to read is counted. */
 static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
                           size_t range_count, struct pj_stretch *stretches, size_t *count,
                           struct pj_error *error)
@@ -191,6 +191,8 @@ static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_rang
                               "status' lists the groups",
                               run->settings.group);
     for (size_t i = 0; i < range_count; i++) {
+        bool taken = false;
+        run->held += ranges[i].high > ranges[i].end ? ranges[i].high - ranges[i].end : 0;
         for (size_t l = 0; l < live_count; l++) {
             if (live[l].partition != ranges[i].partition ||
                 strcmp(live[l].topic, ranges[i].topic) != 0)
@@ -199,7 +201,15 @@ static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_rang
                 ranges[i].begin < live[l].next_offset ? ranges[i].begin : live[l].next_offset;
             stretches[(*count)++] = (struct pj_stretch){ranges[i].topic, ranges[i].partition, begin,
                                                         live[l].next_offset};
+            taken = true;
         }
+        if (taken || ranges[i].high <= ranges[i].begin)
+            continue;
+        fprintf(stderr,
+                "%s [%d]: %lld records, of which no consumer of group %s has ever read one\n",
+                ranges[i].topic, (int)ranges[i].partition,
+                (long long)(ranges[i].high - ranges[i].begin), run->settings.group);
+        run->untaken++;
     }
     return 0;
 }
@@ -326,24 +336,30 @@ static int check_history(const struct pj_rebuild_run *run, const struct pj_kafka
 }
 
 #define CANNOT_EXPLAIN                                                                             \
-    "the topic was created anew, so it cannot explain the rows; 'projectionist offsets set' says " \
-    "where the group begins in it"
+    "so it cannot explain the rows; 'projectionist offsets set' says where the group begins in it"
 
 /* A topic that ends before the group's offset is not the one that it has read, and one that has
  * another id is not, either. */
 static int check_topic(const struct pj_rebuild_run *run, const struct pj_kafka_range *range,
                        const struct pj_live_offset *live, struct pj_error *error)
 {
+    /* A gap is looked for below; recordings may have what it lacks. */
+    if (live->stop_code != 0 && live->stop_code != PJ_EXIT_GAP) {
+        pj_error_set(error, PJ_FATAL, "%s", live->stop_reason);
+        error->exit_code = live->stop_code;
+        return -1;
+    }
     if (live->next_offset > range->end)
-        return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
-                              "%s [%d] ends at %lld, before the offset %lld of group "
-                              "%s: " CANNOT_EXPLAIN,
-                              range->topic, (int)range->partition, (long long)range->end,
-                              (long long)live->next_offset, run->settings.group);
+        return pj_error_fatal(
+            error, PJ_EXIT_TOPIC_RECREATED,
+            "%s [%d] ends at %lld, before the offset %lld of group "
+            "%s: the topic was recreated or has lost the end of its log, " CANNOT_EXPLAIN,
+            range->topic, (int)range->partition, (long long)range->end,
+            (long long)live->next_offset, run->settings.group);
     if (pj_topic_is_another(range->topic_id, live->topic_id, live->next_offset))
         return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
                               "%s [%d] has the id %s, and group %s has read one with the id "
-                              "%s: " CANNOT_EXPLAIN,
+                              "%s: the topic was recreated, " CANNOT_EXPLAIN,
                               range->topic, (int)range->partition, range->topic_id,
                               run->settings.group, live->topic_id);
     return 0;

@@ -11,7 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000, BATCH_BYTES = 32 << 20 };
+enum {
+    LOCK_TIMEOUT_MS = 15000,
+    IDLE_TIMEOUT_MS = 10000,
+    STALL_TIMEOUT_MS = 10000,
+    BATCH_BYTES = 32 << 20
+};
 enum {
     WORKERS_MOST = 4, /* unless more are asked for */
     INTERRUPTED = 130
@@ -47,6 +52,7 @@ static void fill_settings(struct pj_rebuild_run *run)
         .batch_bytes = BATCH_BYTES,
         .lock_timeout_ms = LOCK_TIMEOUT_MS,
         .idle_in_transaction_timeout_ms = IDLE_TIMEOUT_MS,
+        .stall_timeout_ms = STALL_TIMEOUT_MS,
     };
     if (run->consumer.registry.url != NULL && *run->consumer.registry.url == '\0')
         run->consumer.registry.url = NULL;

@@ -34,7 +34,8 @@ static const char offsets_sql[] =
     "  CASE WHEN next_offset > start_offset THEN"
     "    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') END,"
     "  floor(extract(epoch FROM clock_timestamp() - updated_at))::bigint,"
-    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), topic_id "
+    "  to_char(stream_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), topic_id,"
+    "  projection, stop_reason, stop_code "
     "FROM projectionist.consumer_offsets "
     "WHERE ($1::text IS NULL OR cluster_id = $1) AND ($2::text IS NULL OR consumer_group = $2) "
     "ORDER BY 1, 2, 3, 4";
@@ -49,7 +50,10 @@ enum {
     LAST_COMMIT,
     AGE,
     STREAM_TIME,
-    TOPIC_ID
+    TOPIC_ID,
+    PROJECTION,
+    STOP,
+    STOP_CODE
 };
 
 static const char letters_sql[] =
@@ -67,6 +71,10 @@ static int query(struct collector *collector, const char *sql, int count,
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
                               "the database has no table of offsets yet; 'projectionist migrate' "
                               "makes it");
+    if (strcmp(error->sqlstate, "42703") == 0)
+        return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                              "the database is older than this program; run 'projectionist "
+                              "migrate'");
     return -1;
 }
 
@@ -80,6 +88,9 @@ static void read_partition(const struct pj_result *result, int row,
                            struct pj_status_partition *partition)
 {
     *partition = (struct pj_status_partition){
+        .cluster_id = pj_cli_text(result, row, CLUSTER),
+        .group = pj_cli_text(result, row, GROUP),
+        .projection = pj_result_value(result, row, PROJECTION, NULL),
         .topic = pj_cli_text(result, row, TOPIC),
         .partition = (int32_t)number(result, row, PARTITION),
         .committed = number(result, row, NEXT_OFFSET),
@@ -92,27 +103,183 @@ static void read_partition(const struct pj_result *result, int row,
         .age_s = -1,
         .stream_time = pj_result_value(result, row, STREAM_TIME, NULL),
         .topic_id = pj_result_value(result, row, TOPIC_ID, NULL),
+        .stop = pj_result_value(result, row, STOP, NULL),
+        .stop_code = (int)number(result, row, STOP_CODE),
     };
     if (partition->last_commit != NULL)
         partition->age_s = number(result, row, AGE);
+}
+
+/* What was never taken lacks all of what is there. */
+static void measure(struct pj_status_partition *partition, const struct pj_kafka_range *range)
+{
+    int64_t next = partition->committed >= 0 ? partition->committed : range->begin;
+    int64_t stable = range->end > next ? range->end : next;
+    if (next < 0 || range->end < 0)
+        return;
+    int64_t high = range->high > range->end ? range->high : range->end;
+    partition->lag = high - next;
+    partition->held = high > stable ? high - stable : 0;
+    if (range->begin > next)
+        partition->problem = "gap";
+    else if (partition->stop == NULL && partition->committed < 0 && partition->lag > 0)
+        partition->problem = "never-taken";
+    else if (partition->stop == NULL && partition->held > 0)
+        partition->problem = "open-transaction";
 }
 
 static void judge(struct pj_status_partition *partition, const struct pj_kafka_range *range)
 {
     partition->begin = range->begin;
     partition->end = range->end;
-    if (!range->exists) {
+    if (!range->exists)
         partition->problem = "no-topic";
-    } else if (range->end >= 0 && range->end < partition->committed) {
+    else if (range->end >= 0 && range->end < partition->committed)
         partition->problem = "beyond-end";
-    } else if (pj_topic_is_another(range->topic_id, partition->topic_id, partition->committed)) {
+    else if (pj_topic_is_another(range->topic_id, partition->topic_id, partition->committed))
         partition->problem = "another-id";
-    } else if (range->end >= 0) {
-        partition->lag = range->end - partition->committed;
-        if (range->begin > partition->committed)
-            partition->problem = "gap";
+    else if (partition->stop_code == PJ_EXIT_TOPIC_RECREATED)
+        partition->problem = "stopped"; /* how far the offset is from that end means nothing */
+    else
+        measure(partition, range);
+    if (partition->problem == NULL && partition->stop != NULL)
+        partition->problem = "stopped";
+}
+
+/* --- the partitions that nobody took --------------------------------------------------------- */
+
+static const struct pj_projection *projection_of(const struct pj_status_partition *partition)
+{
+    const char *name = partition->projection != NULL ? partition->projection : partition->group;
+    size_t index = pj_projection_find(name);
+    return index < pj_projection_count ? pj_projections[index] : NULL;
+}
+
+/* A rebuild or a verify has the partitions that it was dealt out. */
+static bool is_shadow(const char *group)
+{
+    const char *slash = strrchr(group, '/');
+    return slash != NULL && (strcmp(slash, "/rebuild") == 0 || strcmp(slash, "/verify") == 0);
+}
+
+static bool in_group(const struct pj_status_partition *a, const struct pj_status_partition *b)
+{
+    return strcmp(a->cluster_id, b->cluster_id) == 0 && strcmp(a->group, b->group) == 0;
+}
+
+struct counts {
+    struct pj_kafka_topic *topics;
+    size_t count;
+};
+
+static void add_topic(struct counts *counts, const char *name)
+{
+    for (size_t i = 0; i < counts->count; i++) {
+        if (strcmp(counts->topics[i].name, name) == 0)
+            return;
+    }
+    counts->topics[counts->count++].name = name;
+}
+
+/* The topics of one group: of its projection, and those that it has read. */
+static void list_topics(struct counts *counts, const struct pj_status_partition *rows, size_t count)
+{
+    counts->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_projection *projection = projection_of(&rows[i]);
+        for (size_t t = 0; projection != NULL && t < projection->source_count; t++)
+            add_topic(counts, projection->sources[t].topic);
+        add_topic(counts, rows[i].topic);
     }
 }
+
+static bool has_place(const struct pj_status_partition *rows, size_t count, const char *topic,
+                      int partition)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].partition == partition && strcmp(rows[i].topic, topic) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct pj_status_partition *x = a;
+    const struct pj_status_partition *y = b;
+    int compared = strcmp(x->topic, y->topic);
+    return compared != 0 ? compared : (x->partition > y->partition) - (x->partition < y->partition);
+}
+
+/* Copies the rows of one group behind `*count` others, and adds what its topics have besides. */
+static void complete_group(struct collector *collector, const struct counts *counts,
+                           const struct pj_status_partition *rows, size_t row_count,
+                           struct pj_status_partition **all, size_t *count)
+{
+    size_t most = row_count;
+    for (size_t t = 0; t < counts->count; t++)
+        most += (size_t)counts->topics[t].partitions;
+    *all = reallocarray(*all, *count + most + 1, sizeof **all);
+    if (*all == NULL)
+        abort();
+    struct pj_status_partition *mine = *all + *count;
+    size_t added = row_count;
+    memcpy(mine, rows, row_count * sizeof *rows);
+    bool ours = collector->status.cluster_id != NULL &&
+                strcmp(rows->cluster_id, collector->status.cluster_id) == 0 &&
+                !is_shadow(rows->group);
+    for (size_t t = 0; t < counts->count && ours; t++) {
+        for (int p = 0; p < counts->topics[t].partitions; p++) {
+            if (!has_place(rows, row_count, counts->topics[t].name, p))
+                mine[added++] = (struct pj_status_partition){.cluster_id = rows->cluster_id,
+                                                             .group = rows->group,
+                                                             .topic = counts->topics[t].name,
+                                                             .partition = p,
+                                                             .committed = -1,
+                                                             .begin = -1,
+                                                             .end = -1,
+                                                             .lag = -1,
+                                                             .epoch = -1,
+                                                             .age_s = -1};
+        }
+    }
+    qsort(mine, added, sizeof *mine, compare_places);
+    *count += added;
+}
+
+/* Which partitions there are, the topics say, not who has read them. */
+static int complete(struct collector *collector, size_t *count, struct pj_error *error)
+{
+    size_t rows = *count;
+    struct counts counts = {0};
+    struct pj_status_partition *all = NULL;
+    size_t topics = rows;
+    for (size_t i = 0; i < pj_projection_count; i++)
+        topics += pj_projections[i]->source_count;
+    counts.topics = calloc(topics + 1, sizeof *counts.topics);
+    if (counts.topics == NULL)
+        return pj_error_set(error, PJ_RETRY, "out of memory");
+    *count = 0;
+    for (size_t i = 0, next; i < rows; i = next) {
+        const struct pj_status_partition *first = &collector->partitions[i];
+        for (next = i + 1; next < rows && in_group(first, &collector->partitions[next]); next++) {
+        }
+        list_topics(&counts, first, next - i);
+        if (collector->status.kafka_error == NULL &&
+            pj_kafka_count_partitions(collector->kafka, counts.topics, counts.count,
+                                      &collector->kafka_error) != 0)
+            collector->status.kafka_error = collector->kafka_error.message;
+        for (size_t t = 0; collector->status.kafka_error != NULL && t < counts.count; t++)
+            counts.topics[t].partitions = 0;
+        complete_group(collector, &counts, first, next - i, &all, count);
+    }
+    free(counts.topics);
+    free(collector->partitions);
+    collector->partitions = all;
+    return 0;
+}
+
+/* --- Kafka ----------------------------------------------------------------------------------- */
 
 /* Where the topics end. Kafka being away is no error here: it is what there is to show. */
 static int ask_kafka(struct collector *collector, size_t count, struct pj_error *error)
@@ -177,8 +344,8 @@ static int gather(struct collector *collector, size_t rows, struct pj_error *err
         return pj_error_set(error, PJ_RETRY, "out of memory");
     struct pj_status_consumer *last = NULL;
     for (size_t i = 0; i < rows; i++) {
-        const char *cluster = pj_cli_text(collector->offsets, (int)i, CLUSTER);
-        const char *group = pj_cli_text(collector->offsets, (int)i, GROUP);
+        const char *cluster = collector->partitions[i].cluster_id;
+        const char *group = collector->partitions[i].group;
         if (last == NULL || strcmp(last->cluster_id, cluster) != 0 ||
             strcmp(last->group, group) != 0) {
             last = &status->consumers[status->count++];
@@ -223,6 +390,8 @@ static int collect(struct collector *collector, const struct pj_config *config,
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (size_t i = 0; i < rows; i++)
         read_partition(collector->offsets, (int)i, &collector->partitions[i]);
+    if (complete(collector, &rows, error) != 0)
+        return -1;
     if (status->kafka_error == NULL && ask_kafka(collector, rows, error) != 0)
         return -1;
     if (gather(collector, rows, error) != 0)

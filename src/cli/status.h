@@ -9,19 +9,23 @@
 
 /* Numbers are -1 and texts NULL where unknown; texts are borrowed. */
 struct pj_status_partition {
+    const char *cluster_id, *group, *projection; /* the last or NULL: not known */
     const char *topic;
     int32_t partition;
-    int64_t committed; /* the first offset that is not in the tables */
+    int64_t committed; /* the first offset that is not in the tables; -1: nobody ever took it */
     int64_t begin, end;
     int64_t lag;
+    int64_t held; /* of the lag: in, or behind, an open transaction of a producer */
     int64_t epoch;
     const char *owner;
     const char *last_commit; /* RFC 3339; NULL: nothing was committed yet */
     int64_t age_s;           /* of the last commit */
     const char *stream_time;
     const char *topic_id; /* of the topic that the offset is of */
-    const char *problem;  /* one word: "gap", "beyond-end", "another-id", "no-topic"; NULL when all
-                             is well */
+    int stop_code;        /* the exit code of that, or 0 */
+    const char *stop;     /* why a consumer has stopped there until a person acts, or NULL */
+    const char *problem;  /* one word: "gap", "beyond-end", "another-id", "no-topic", "stopped",
+                             "never-taken", "open-transaction"; NULL when all is well */
 };
 
 struct pj_status_consumer {

@@ -48,10 +48,16 @@ static void print_partitions(const struct pj_status *status)
             pj_text_table_add(table, consumer->group);
             pj_text_table_add(table, partition->topic);
             add_number(table, partition->partition);
-            add_number(table, partition->committed);
+            if (partition->committed >= 0)
+                add_number(table, partition->committed);
+            else
+                pj_text_table_add(table, "-");
             add_number(table, partition->end);
             add_number(table, partition->lag);
-            add_number(table, partition->epoch);
+            if (partition->epoch >= 0)
+                add_number(table, partition->epoch);
+            else
+                pj_text_table_add(table, "-");
             pj_text_table_add(table, partition->owner != NULL ? partition->owner : "-");
             pj_text_table_add(table, age_text(age, partition->age_s));
         }
@@ -86,21 +92,33 @@ static void print_problem(const char *group, const struct pj_status_partition *p
 {
     const char *topic = partition->topic;
     int number = (int)partition->partition;
-    if (strcmp(partition->problem, "gap") == 0)
+    if (partition->stop != NULL)
+        printf("%s: stopped until somebody acts: %s\n", group, partition->stop);
+    else if (strcmp(partition->problem, "gap") == 0)
         printf("%s: %s [%d] begins at %lld, so %lld records are gone that were not read; the "
                "consumer stops there unless it is started with --accept-gap\n",
                group, topic, number, (long long)partition->begin,
                (long long)(partition->begin - partition->committed));
     else if (strcmp(partition->problem, "beyond-end") == 0)
-        printf("%s: %s [%d] ends at %lld, before the committed offset: the topic was made anew; "
-               "'projectionist offsets set %s --to earliest' follows it\n",
+        printf("%s: %s [%d] ends at %lld, before the committed offset: the topic was recreated, or "
+               "has lost the end of its log; 'projectionist offsets set %s --to earliest' follows "
+               "it\n",
                group, topic, number, (long long)partition->end, group);
     else if (strcmp(partition->problem, "another-id") == 0)
-        printf("%s: %s [%d] is not the topic that was read, which had the id %s: it was made anew; "
+        printf("%s: %s [%d] is not the topic that was read, which had the id %s: it was recreated; "
                "'projectionist offsets set %s --to earliest' follows it\n",
                group, topic, number, partition->topic_id, group);
+    else if (strcmp(partition->problem, "never-taken") == 0)
+        printf("%s: no consumer has ever taken %s [%d], which has %lld records; see who has it in "
+               "the group, and start one\n",
+               group, topic, number, (long long)partition->lag);
+    else if (strcmp(partition->problem, "open-transaction") == 0)
+        printf("%s: %lld records of %s [%d], from %lld on, wait for an open transaction of a "
+               "producer\n",
+               group, (long long)partition->held, topic, number, (long long)partition->end);
     else
-        printf("%s: %s [%d] does not exist in Kafka; 'projectionist topics create' makes topics\n",
+        printf("%s: %s [%d] does not exist in Kafka, or this user may not see it; 'projectionist "
+               "topics create' makes topics\n",
                group, topic, number);
 }
 
@@ -136,13 +154,18 @@ static json_t *text(const char *text_or_null)
 
 static json_t *partition_json(const struct pj_status_partition *partition)
 {
-    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "topic",
-                     partition->topic, "partition", (int)partition->partition, "committed",
-                     known(partition->committed), "begin", known(partition->begin), "end",
-                     known(partition->end), "lag", known(partition->lag), "epoch",
-                     known(partition->epoch), "owner", text(partition->owner), "last_commit",
-                     text(partition->last_commit), "stream_time", text(partition->stream_time),
-                     "problem", text(partition->problem));
+    json_t *object = json_pack(
+        "{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "topic", partition->topic,
+        "partition", (int)partition->partition, "committed", known(partition->committed), "begin",
+        known(partition->begin), "end", known(partition->end), "lag", known(partition->lag),
+        "epoch", known(partition->epoch), "owner", text(partition->owner), "last_commit",
+        text(partition->last_commit), "stream_time", text(partition->stream_time), "problem",
+        text(partition->problem));
+    if (partition->stop != NULL)
+        json_object_set_new(object, "stop", text(partition->stop));
+    if (partition->held > 0)
+        json_object_set_new(object, "open_transaction", json_integer(partition->held));
+    return object;
 }
 
 void pj_status_print_json(const struct pj_status *status)

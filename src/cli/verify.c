@@ -15,9 +15,21 @@ static int verify(struct pj_rebuild_run *run, struct pj_error *error)
         return -1;
     bool equal = run->difference.total == 0;
     if (run->options->json)
-        pj_rebuild_show_json(run, equal ? "equal" : "different");
+        pj_rebuild_show_json(run, !equal ? "different" : run->untaken > 0 ? "untaken" : "equal");
     else
         pj_rebuild_show(run);
+    if (run->held > 0)
+        fprintf(stderr,
+                "%s: %lld records wait for an open transaction of a producer and were not "
+                "compared\n",
+                run->projection->name, (long long)run->held);
+    if (equal && run->untaken > 0) {
+        fprintf(stderr,
+                "%s: %zu partitions were not compared, because no consumer has ever taken them; "
+                "start one (or look with 'projectionist status' who has them), and verify again\n",
+                run->projection->name, run->untaken);
+        return PJ_VERIFY_UNKNOWN;
+    }
     return equal ? PJ_VERIFY_EQUAL : PJ_VERIFY_DIFFERENT;
 }
 
@@ -59,7 +71,8 @@ const struct pj_command pj_command_verify = {
                 "  projectionist verify all --json | jq .differing_rows\n",
     .exit_status = "  0  no row differs\n"
                    "  1  some do\n"
-                   "  2  it could not tell: a server is away, records are gone, a flag is wrong\n"
+                   "  2  it could not tell: a server is away, records are gone or never read, a "
+                   "flag is wrong\n"
                    "  130  interrupted\n",
     .exit_status_is_whole = true,
     .operands = "PROJECTION|all",

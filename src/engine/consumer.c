@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <endian.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
@@ -35,27 +36,21 @@ static void on_log(const rd_kafka_t *kafka, int level, const char *facility, con
 
 static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaque)
 {
-    struct pj_consumer *consumer = opaque;
-    if (code == RD_KAFKA_RESP_ERR__FATAL) {
-        char text[512];
-        rd_kafka_resp_err_t cause = rd_kafka_fatal_error(kafka, text, sizeof text);
-        consumer->fatal = true;
-        pj_error_set(&consumer->fatal_error, PJ_FATAL, "Kafka: %s: %s", rd_kafka_err2name(cause),
-                     text);
-        return;
-    }
-    pj_log(PJ_WARN, "Kafka reports an error", pj_f_str("error", rd_kafka_err2name(code)),
-           pj_f_str("reason", reason));
+    (void)kafka;
+    pj_consumer_note_trouble(opaque, NULL, code, NULL, reason);
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
 
 static int copy_topics(struct pj_consumer *consumer, const struct pj_consumer_settings *settings)
 {
+    consumer->group = strdup(settings->group);
     consumer->topics = calloc(settings->topic_count + 1, sizeof *consumer->topics);
+    consumer->topic_troubles = calloc(settings->topic_count + 1, sizeof *consumer->topic_troubles);
     consumer->topic_ids = calloc(settings->topic_count + 1, sizeof *consumer->topic_ids);
     consumer->partitions = calloc(PJ_PARTITIONS_MOST, sizeof(struct pj_partition *));
-    if (consumer->topics == NULL || consumer->topic_ids == NULL || consumer->partitions == NULL)
+    if (consumer->group == NULL || consumer->topics == NULL || consumer->topic_ids == NULL ||
+        consumer->topic_troubles == NULL || consumer->partitions == NULL)
         return -1;
     for (size_t i = 0; i < settings->topic_count; i++) {
         consumer->topics[i] = strdup(settings->topics[i]);
@@ -81,6 +76,7 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
     }
     if (pj_consumer_configure(conf, settings, error) != 0)
         goto fail;
+    consumer->asker_conf = rd_kafka_conf_dup(conf);
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
@@ -140,11 +136,15 @@ static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *m
 {
     const char *topic = message->rkt != NULL ? rd_kafka_topic_name(message->rkt) : NULL;
     struct pj_partition *partition =
-        topic != NULL ? pj_consumer_find_partition(consumer, topic, message->partition) : NULL;
+        topic != NULL && message->partition >= 0
+            ? pj_consumer_find_partition(consumer, topic, message->partition)
+            : NULL;
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        if (partition != NULL && partition->assigned)
+        if (partition != NULL && partition->assigned) {
+            partition->trouble = 0;
             reach_end(partition, message->offset);
+        }
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
@@ -164,9 +164,8 @@ static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *m
     default:
         break;
     }
-    pj_log(PJ_WARN, "Kafka reports an error", pj_f_str("error", rd_kafka_err2name(message->err)),
-           pj_f_str("topic", topic), pj_f_int("partition", message->partition),
-           pj_f_str("reason", rd_kafka_message_errstr(message)));
+    pj_consumer_note_trouble(consumer, partition, message->err, topic,
+                             rd_kafka_message_errstr(message));
 }
 
 static struct pj_partition *partition_of(struct pj_consumer *consumer,
@@ -185,7 +184,7 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
                         struct pj_record *record)
 {
     struct pj_partition *partition = partition_of(consumer, message);
-    if (partition == NULL || !partition->assigned)
+    if (partition == NULL || !partition->assigned || partition->is_another)
         return false;
     if (is_stopped(partition))
         return false;
@@ -196,7 +195,8 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
         return false;
     }
     partition->at_end = false;
-    if (message->offset < partition->next_offset) {
+    partition->trouble = 0;
+    if (message->offset < partition->next_offset && message->offset != partition->read_offset) {
         consumer->dropped++;
         return false;
     }
@@ -213,7 +213,43 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
         .value_length = message->len,
         .message = message,
     };
-    return true;
+    if (message->offset == partition->read_offset &&
+        pj_record_digest(record) != partition->read_digest) {
+        partition->is_another = true;
+        return false;
+    }
+    return message->offset >= partition->next_offset;
+}
+
+/* FNV-1a: it tells records apart that nobody has made alike on purpose. */
+static uint64_t mix(uint64_t digest, const void *bytes, size_t size)
+{
+    const uint8_t *byte = bytes;
+    for (size_t i = 0; i < size; i++)
+        digest = (digest ^ byte[i]) * UINT64_C(0x100000001b3);
+    return digest;
+}
+
+int64_t pj_record_digest(const struct pj_record *record)
+{
+    uint64_t lengths[] = {htole64((uint64_t)record->timestamp_ms),
+                          htole64(record->key != NULL ? record->key_length + 1 : 0),
+                          htole64(record->value != NULL ? record->value_length + 1 : 0)};
+    uint64_t digest = mix(UINT64_C(0xcbf29ce484222325), lengths, sizeof lengths);
+    if (record->key != NULL)
+        digest = mix(digest, record->key, record->key_length);
+    if (record->value != NULL)
+        digest = mix(digest, record->value, record->value_length);
+    return (int64_t)digest;
+}
+
+struct pj_partition *pj_consumer_another(const struct pj_consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->partition_count; i++) {
+        if (consumer->partitions[i]->assigned && consumer->partitions[i]->is_another)
+            return consumer->partitions[i];
+    }
+    return NULL;
 }
 
 static void reserve_messages(struct pj_consumer *consumer, size_t most)
@@ -278,7 +314,7 @@ int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, si
         *error = consumer->fatal_error;
         return -1;
     }
-    return 0;
+    return pj_consumer_check_fatal(consumer, error);
 }
 
 void pj_record_release(struct pj_record *record)
@@ -412,26 +448,6 @@ int pj_consumer_cluster_id(struct pj_consumer *consumer, int64_t timeout_ms, con
     return 0;
 }
 
-int pj_consumer_missing_topic(struct pj_consumer *consumer, int64_t timeout_ms,
-                              const char **missing, struct pj_error *error)
-{
-    *missing = NULL;
-    for (size_t i = 0; i < consumer->topic_count && *missing == NULL; i++) {
-        rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer->kafka, consumer->topics[i], NULL);
-        const struct rd_kafka_metadata *metadata;
-        rd_kafka_resp_err_t code =
-            rd_kafka_metadata(consumer->kafka, 0, topic, &metadata, (int)timeout_ms);
-        rd_kafka_topic_destroy(topic);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s",
-                                rd_kafka_err2str(code));
-        if (metadata->topic_cnt != 1 || metadata->topics[0].partition_cnt == 0)
-            *missing = consumer->topics[i];
-        rd_kafka_metadata_destroy(metadata);
-    }
-    return 0;
-}
-
 /* --- closing --------------------------------------------------------------------------------- */
 
 static void leave_group(struct pj_consumer *consumer, int64_t timeout_ms)
@@ -456,10 +472,13 @@ static void leave_group(struct pj_consumer *consumer, int64_t timeout_ms)
 }
 
 /* Before 2.3 librdkafka aborts when it is destroyed between joining a group with cooperative-sticky
- * and the group's first answer (its issue 4312). The group is left already and the process ends. */
+ * and the group's first answer (its issue 4312). And where partitions that it had are there no
+ * more, their topic deleted or forbidden, 2.0.2 waits for ever (seen). The group is left already
+ * and the process ends. */
 static bool may_destroy(const struct pj_consumer *consumer)
 {
-    return rd_kafka_version() >= 0x02030000 || !consumer->subscribed || consumer->group_answered;
+    return !consumer->lost_topic &&
+           (rd_kafka_version() >= 0x02030000 || !consumer->subscribed || consumer->group_answered);
 }
 
 void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
@@ -484,15 +503,18 @@ void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
         else if (may_destroy(consumer))
             rd_kafka_destroy_flags(consumer->kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
+    pj_consumer_close_asker(consumer);
     if (consumer->event_fd >= 0)
         close(consumer->event_fd);
     for (size_t i = 0; i < consumer->partition_count; i++)
-        free(consumer->partitions[i]);
+        pj_partition_free(consumer->partitions[i]);
     free(consumer->partitions);
     for (size_t i = 0; i < consumer->topic_count; i++)
         free(consumer->topics[i]);
     free(consumer->topics);
     free(consumer->topic_ids);
+    free(consumer->topic_troubles);
+    free(consumer->group);
     free(consumer->messages);
     free(consumer->cluster_id);
     free(consumer);

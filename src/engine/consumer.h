@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct pj_consumer;
+struct pj_metric;
 
 struct pj_consumer_settings {
     const struct pj_properties *properties; /* `kafka.*` */
@@ -55,10 +56,30 @@ struct pj_partition {
     bool at_end;          /* the last thing fetched was the end … */
     int64_t end_offset;   /* … which is here (behind records that are invisible, too) */
     int64_t told_offset;  /* what the Kafka group was told last */
+    bool exists;          /* when last asked */
+    int64_t begin;        /* the first offset there is, when last asked; -1: not known now */
+    int64_t stable_end;   /* likewise: behind it are records that an open transaction holds back */
+    int64_t asked_ms;     /* when the two were last told, by the monotonic clock */
+    int trouble;          /* why Kafka does not give its records, a code of Kafka's; 0 */
     const char *topic_id; /* of the topic, when last asked; "" where nobody could tell */
     /* Of the topic that next_offset is of, from Postgres; "" unknown. */
     char read_topic_id[PJ_TOPIC_ID_SIZE];
-    void *user; /* the engine's */
+    int64_t read_offset; /* the last record that was read, from Postgres; -1 unknown */
+    int64_t read_digest; /* pj_record_digest of it */
+    bool is_another;     /* the record there is another one: it is another topic */
+    /* Why it cannot be read on until a person acts: an exit code, or 0, and a sentence. */
+    int stop_code;
+    char *stop_reason;
+    bool stop_written; /* it is in Postgres */
+    int64_t short_ms;  /* since when it seems to end before our offset; 0: it does not */
+    struct pj_metric *lag_gauge, *held_gauge; /* the engine's; NULL: not shown */
+
+    /* Of stall.c: how far it is (of one that is not ours: as Postgres says) and when that last grew
+     * or there was nothing to do; and whether nobody of ours has it. */
+    int64_t reached;
+    int64_t moved_ms;
+    int64_t wanted; /* the end that a run until caught up waits for another owner to reach; -1 */
+    bool unattended;
 };
 
 struct pj_record {
@@ -93,6 +114,8 @@ int pj_consumer_fd(const struct pj_consumer *consumer);
  */
 int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, size_t most,
                      size_t *count, struct pj_error *error) PJ_MUST_CHECK;
+/* What tells it from any other record of the same place: its time, key and value. */
+int64_t pj_record_digest(const struct pj_record *record);
 void pj_record_release(struct pj_record *record);
 /* The record's headers as a JSON array of {name, value in hex}, malloc'ed; NULL where none. */
 char *pj_record_headers(const struct pj_record *record);
@@ -123,12 +146,40 @@ int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms,
 int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms,
                           struct pj_error *error) PJ_MUST_CHECK;
 
+/*
+ * Asks the brokers for all partitions of the topics, and where they begin and end; blocks up to
+ * `timeout_ms` a few times. What cannot be told of one is its trouble and its offsets are -1;
+ * PJ_RETRY when no broker answers, and then nothing is known of any.
+ */
+int pj_consumer_survey(struct pj_consumer *consumer, int64_t timeout_ms,
+                       struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * In words, with the remedy: why Kafka does not give the partition's records, or (NULL) does not
+ * take us into the group. False where it has not said so since all was well.
+ */
+bool pj_consumer_trouble(const struct pj_consumer *consumer, const struct pj_partition *partition,
+                         char *text, size_t size);
+/* In words, with the remedy: the first topic that the last survey could not look at. */
+enum pj_topics { PJ_TOPICS_KNOWN, PJ_TOPICS_MISSING, PJ_TOPICS_REFUSED };
+enum pj_topics pj_consumer_topic_trouble(const struct pj_consumer *consumer, char *text,
+                                         size_t size);
+/* The member of the group that has the partition, "CLIENT at HOST", as the group's coordinator
+ * says; false where nobody has it or that cannot be told. Blocks up to `timeout_ms`. */
+bool pj_consumer_holder(struct pj_consumer *consumer, const struct pj_partition *partition,
+                        int64_t timeout_ms, char *text, size_t size);
+
 /* Carries out the pending assignment: fetching begins at each partition's next_offset. */
 int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
 /* Carries out the pending revocation. */
 void pj_consumer_unassign(struct pj_consumer *consumer);
 /* Gives everything back and joins anew (after a fence, or an offset out of range). */
 int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
+/* An assigned partition that turned out to be of another topic (`is_another`), of which nothing
+ * comes any more; NULL where there is none. */
+struct pj_partition *pj_consumer_another(const struct pj_consumer *consumer);
+/* Stops the partition, with code 0: no longer. The reason is copied. */
+void pj_partition_stop(struct pj_partition *partition, int code, const char *reason, size_t length);
 /* True, once, when a fetch offset was out of range: what we own must be checked again. */
 bool pj_consumer_lost_position(struct pj_consumer *consumer);
 
@@ -139,12 +190,13 @@ bool pj_consumer_paused(const struct pj_consumer *consumer);
 /* Tells the Kafka group the offsets that Postgres has, for tools that show lag. Never blocks. */
 void pj_consumer_tell_group(struct pj_consumer *consumer);
 
-/* All partitions ever owned; those assigned now have `assigned`. */
+/* All partitions that are known; those assigned now have `assigned`. */
 struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *consumer,
                                                    size_t *count);
 /* An assignment (even an empty one) has been carried out and none is pending. */
 bool pj_consumer_settled(const struct pj_consumer *consumer);
-/* The end of the partition as far as the last fetch told; -1 when unknown. */
+/* The end of the partition (of all its records, in open transactions, too) as far as the last fetch
+ * told; -1 when unknown. */
 int64_t pj_consumer_known_end(const struct pj_consumer *consumer,
                               const struct pj_partition *partition);
 /* Records that were below their partition's next offset. */
@@ -153,9 +205,6 @@ int64_t pj_consumer_dropped(const struct pj_consumer *consumer);
 /* The cluster's id; PJ_RETRY when no broker answers in time. Borrowed. */
 int pj_consumer_cluster_id(struct pj_consumer *consumer, int64_t timeout_ms, const char **id,
                            struct pj_error *error) PJ_MUST_CHECK;
-/* PJ_RETRY when no broker answers; otherwise *missing is a topic that is not there, or NULL. */
-int pj_consumer_missing_topic(struct pj_consumer *consumer, int64_t timeout_ms,
-                              const char **missing, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Leaves the group within the time, or without a word; then frees. NULL is allowed. */
 void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms);

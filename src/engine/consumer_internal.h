@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of Kafka's side share: consumer.c (opening, records, closing), consumer_config.c
- * (librdkafka's configuration), consumer_rebalance.c (which partitions are ours).
+ * (librdkafka's configuration), consumer_rebalance.c (which partitions are ours), consumer_survey.c
+ * (all partitions and their ends), consumer_trouble.c (what Kafka refuses).
  */
 #ifndef PJ_ENGINE_CONSUMER_INTERNAL_H
 #define PJ_ENGINE_CONSUMER_INTERNAL_H
@@ -14,10 +15,14 @@ enum { PJ_PARTITIONS_MOST = 16384 };
 
 struct pj_consumer {
     rd_kafka_t *kafka;
+    rd_kafka_t *asker;           /* for surveys; NULL: not needed yet */
+    rd_kafka_conf_t *asker_conf; /* what it is made of; NULL: it was */
     rd_kafka_queue_t *queue;
     int event_fd;
+    char *group;
     char **topics;
     struct pj_topic_id *topic_ids; /* of the same topics */
+    int *topic_troubles; /* likewise: why they could not be looked at last; 0: they could */
     size_t topic_count;
     struct pj_partition **partitions;
     size_t partition_count;
@@ -29,6 +34,8 @@ struct pj_consumer {
     bool paused;
     bool lost_position;
     bool told_unknown_ids;
+    bool lost_topic;   /* ever: a partition of ours was there no more */
+    int group_trouble; /* why the group does not take us, since it last gave us partitions; 0 */
     bool fatal;
     struct pj_error fatal_error;
     int64_t dropped;
@@ -40,12 +47,25 @@ struct pj_consumer {
     struct pj_partition *run_partition;
 };
 
+/* -1, with the setting and the remedy in *error, where librdkafka says that it cannot go on: it
+ * says so by a callback, by a message or by what a call returns. */
+int pj_consumer_check_fatal(const struct pj_consumer *consumer,
+                            struct pj_error *error) PJ_MUST_CHECK;
+
+/* Keeps what Kafka says is wrong with a partition (NULL: with us in the group), and logs it. */
+void pj_consumer_note_trouble(struct pj_consumer *consumer, struct pj_partition *partition,
+                              int code, const char *topic, const char *reason);
+
 int pj_consumer_configure(rd_kafka_conf_t *conf, const struct pj_consumer_settings *settings,
                           struct pj_error *error) PJ_MUST_CHECK;
 
 /* The partition of a topic of ours, made where it is new; NULL where there is no such topic. */
 struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, const char *topic,
                                                 int32_t number);
+
+void pj_consumer_close_asker(struct pj_consumer *consumer);
+
+void pj_partition_free(struct pj_partition *partition);
 
 /* librdkafka's callback: only notes what is to be carried out. */
 void pj_consumer_on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/consumer_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -29,8 +30,25 @@ struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, co
     partition->told_offset = -1;
     partition->start_offset = -1;
     partition->stop_offset = -1;
+    partition->begin = partition->stable_end = partition->wanted = -1;
+    partition->read_offset = -1;
     consumer->partitions[consumer->partition_count++] = partition;
     return partition;
+}
+
+void pj_partition_stop(struct pj_partition *partition, int code, const char *reason, size_t length)
+{
+    free(partition->stop_reason);
+    partition->stop_code = code;
+    partition->stop_reason = code != 0 ? strndup(reason, length) : NULL;
+    if (code != 0 && partition->stop_reason == NULL)
+        abort();
+}
+
+void pj_partition_free(struct pj_partition *partition)
+{
+    free(partition->stop_reason);
+    free(partition);
 }
 
 static int compare_partitions(const void *a, const void *b)
@@ -110,6 +128,7 @@ void pj_consumer_on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
     begin_rebalance(consumer, assign ? PJ_REBALANCE_ASSIGN : PJ_REBALANCE_REVOKE,
                     (size_t)list->cnt + (kept != NULL ? (size_t)kept->cnt : 0));
     consumer->group_answered = true;
+    consumer->group_trouble = 0;
     consumer->rebalance_list = rd_kafka_topic_partition_list_copy(list);
     for (int i = 0; i < list->cnt; i++)
         add_to_rebalance(
@@ -149,7 +168,9 @@ int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error)
     rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->kafka, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return pj_error_set(error, PJ_FATAL, "cannot subscribe: %s", rd_kafka_err2str(code));
+        return pj_consumer_check_fatal(consumer, error) != 0
+                   ? -1
+                   : pj_error_set(error, PJ_FATAL, "cannot subscribe: %s", rd_kafka_err2str(code));
     consumer->subscribed = true;
     return 0;
 }
@@ -169,6 +190,9 @@ int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms, str
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return pj_error_set(error, PJ_RETRY, "Kafka does not tell the ends of %s [%d]: %s",
                                 partition->topic, partition->number, rd_kafka_err2str(code));
+        partition->begin = partition->low;
+        partition->stable_end = partition->high;
+        partition->asked_ms = pj_clock_monotonic_ms();
     }
     return 0;
 }
@@ -180,10 +204,11 @@ int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms, stru
                          &unknown, error) != 0)
         return -1;
     if (unknown != NULL && !consumer->told_unknown_ids)
-        pj_log(PJ_INFO,
-               "topic ids are not known: a topic that is created anew is noticed only where it "
-               "ends before our offset",
-               pj_f_str("reason", unknown), pj_f_str("librdkafka", rd_kafka_version_str()));
+        pj_log(
+            PJ_INFO,
+            "topic ids are not known: a recreated topic is noticed only where it ends before our "
+            "offset, or has another record there",
+            pj_f_str("reason", unknown), pj_f_str("librdkafka", rd_kafka_version_str()));
     consumer->told_unknown_ids |= unknown != NULL;
     return 0;
 }
@@ -218,6 +243,15 @@ static int unassign_kept(struct pj_consumer *consumer, struct pj_error *error)
     return status;
 }
 
+/* One record back, so that it shows whether the topic is still the one that was read. A run that
+ * has ends passes by there anyway. */
+static int64_t fetch_offset(const struct pj_partition *partition)
+{
+    bool looks_back = partition->stop_offset < 0 && partition->read_offset >= partition->low &&
+                      partition->read_offset < partition->next_offset;
+    return looks_back ? partition->read_offset : partition->next_offset;
+}
+
 int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
 {
     struct pj_rebalance *rebalance = &consumer->rebalance;
@@ -228,7 +262,7 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
     for (size_t i = 0; i < rebalance->count; i++) {
         struct pj_partition *partition = rebalance->partitions[i];
         rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
-            partition->next_offset;
+            fetch_offset(partition);
     }
     int status;
     if (is_cooperative(consumer)) {
@@ -248,6 +282,9 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
         partition->assigned = true;
         partition->generation++;
         partition->at_end = false;
+        partition->trouble = 0;
+        partition->reached = partition->next_offset;
+        partition->moved_ms = pj_clock_monotonic_ms();
     }
     pj_consumer_forget_rebalance(consumer);
     consumer->settled = true;

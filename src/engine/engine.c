@@ -34,7 +34,9 @@ bool pj_engine_stopping(const struct pj_engine *engine)
 
 void pj_engine_set_ready(struct pj_engine *engine, const char *reason)
 {
-    if (engine->server != NULL)
+    snprintf(engine->stall.waiting, sizeof engine->stall.waiting, "%s",
+             reason != NULL ? reason : "");
+    if (engine->server != NULL && !engine->stall.stalled)
         pj_metrics_server_set_ready(engine->server, reason);
 }
 
@@ -64,6 +66,7 @@ static bool work_ahead(void *context, int *fd)
 {
     struct pj_engine *engine = context;
     heartbeat(engine);
+    pj_stall_look(engine);
     stop_waiting_in_time(engine);
     if (pj_batch_full(engine, engine->next))
         return false;
@@ -148,20 +151,7 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
     return 0;
 }
 
-/* --- patience -------------------------------------------------------------------------------- */
-
-static bool out_of_patience(const struct pj_engine *engine, int64_t since)
-{
-    return engine->shadow != NULL && engine->shadow->patience_ms > 0 &&
-           pj_clock_monotonic_ms() - since >= engine->shadow->patience_ms;
-}
-
-static int give_up(int64_t since, const char *why, struct pj_error *error)
-{
-    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
-                          "a server is away, and nothing moved for %lld s: %.500s",
-                          (long long)((pj_clock_monotonic_ms() - since) / 1000), why);
-}
+/* --- failures -------------------------------------------------------------------------------- */
 
 /* One more failure for want of a server. A consumer waits for ever, and so does a rebuild. */
 static int count_failure(struct pj_engine *engine, const struct pj_error *why,
@@ -169,26 +159,24 @@ static int count_failure(struct pj_engine *engine, const struct pj_error *why,
 {
     struct pj_error cause = *why; /* it may be the same */
     if (engine->failures++ == 0)
-        engine->away_since = pj_clock_monotonic_ms();
-    if (!out_of_patience(engine, engine->away_since))
+        engine->stall.moved_ms = pj_clock_monotonic_ms();
+    if (!pj_stall_out_of_patience(engine))
         return 0;
-    return give_up(engine->away_since, cause.message, error);
+    return pj_stall_give_up(engine, cause.message, error);
 }
 
 /* Who has partitions that are not at their ends is to get records; that a broker is away, nobody
  * tells us otherwise. */
 static int miss_records(struct pj_engine *engine, struct pj_error *error)
 {
-    const char *missing;
-    struct pj_error cause;
+    engine->stall.idle_ms = pj_clock_monotonic_ms();
     if (engine->failures > 0) /* it is another server that is away, and they are counted */
-        engine->moved_at = pj_clock_monotonic_ms();
-    if (!out_of_patience(engine, engine->moved_at))
+        engine->stall.moved_ms = engine->stall.idle_ms;
+    if (engine->shadow != NULL)
+        pj_stall_survey(engine);
+    if (!pj_stall_out_of_patience(engine))
         return 0;
-    bool answers =
-        pj_consumer_missing_topic(engine->consumer, KAFKA_TIMEOUT_MS, &missing, &cause) == 0;
-    return give_up(engine->moved_at,
-                   answers ? "Kafka answers, but gives no records" : cause.message, error);
+    return pj_stall_give_up(engine, NULL, error);
 }
 
 /* --- rebalances ------------------------------------------------------------------------------ */
@@ -221,7 +209,9 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     engine->assign_not_before = pj_clock_monotonic_ms() + BACK_OFF_FIRST_MS * engine->failures;
     if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)
         engine->failures = BACK_OFF_MOST_MS / BACK_OFF_FIRST_MS;
-    pj_engine_set_ready(engine, "taking over partitions: Postgres or Kafka does not answer");
+    char text[sizeof engine->stall.waiting];
+    snprintf(text, sizeof text, "taking over partitions: %.600s", error->message);
+    pj_engine_set_ready(engine, text);
     pj_metric_add(engine->numbers.retries, 1);
     pj_log(PJ_WARN, "cannot take over partitions yet", pj_f_str("reason", error->message));
     return 0;
@@ -256,11 +246,15 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
     if (wait > BACK_OFF_MOST_MS)
         wait = BACK_OFF_MOST_MS;
     wait = wait / 2 + random() % (wait / 2 + 1); /* jitter: replicas must not come back as one */
+    char reason[sizeof why->message];
+    snprintf(reason, sizeof reason, "%s", why->message); /* `error` may be the same */
     if (count_failure(engine, why, error) != 0)
         return -1;
-    pj_engine_set_ready(engine, "waiting for a server: see the log");
+    char text[sizeof engine->stall.waiting];
+    snprintf(text, sizeof text, "waiting for a server: %.600s", reason);
+    pj_engine_set_ready(engine, text);
     pj_metric_add(engine->numbers.retries, 1);
-    pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", why->message),
+    pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", reason),
            pj_f_int("milliseconds", wait), pj_f_int("failures", engine->failures));
     pj_consumer_pause(engine->consumer);
     int64_t deadline = pj_clock_monotonic_ms() + wait;
@@ -269,6 +263,7 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
         if (left <= 0 || pj_engine_stopping(engine))
             return 0;
         heartbeat(engine);
+        pj_stall_look(engine);
         pj_batch_fill(engine, engine->next);
         if (engine->poll_failed) {
             *error = engine->poll_error;
@@ -291,33 +286,41 @@ void pj_engine_recovered(struct pj_engine *engine)
 
 /* --- the loop -------------------------------------------------------------------------------- */
 
+/* What is not known is not shown. */
+static void show_gauge(struct pj_engine *engine, const struct pj_partition *partition,
+                       struct pj_metric **gauge, int64_t value, const char *name, const char *help)
+{
+    char labels[300];
+    if (value < 0) {
+        if (*gauge != NULL)
+            pj_metric_hide(*gauge);
+        *gauge = NULL;
+        return;
+    }
+    snprintf(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
+             partition->number);
+    if (*gauge == NULL)
+        *gauge = pj_metrics_add(engine->metrics, PJ_GAUGE, name, labels, help);
+    pj_metric_set(*gauge, value);
+}
+
+static void show_partition(struct pj_engine *engine, struct pj_partition *partition)
+{
+    int64_t held = -1;
+    int64_t lag = partition->assigned ? pj_stall_lag(engine, partition, &held) : -1;
+    show_gauge(engine, partition, &partition->lag_gauge, lag, "projectionist_lag_records",
+               "Records behind the end of the partition; not there while that is not known.");
+    show_gauge(engine, partition, &partition->held_gauge, lag >= 0 ? held : -1,
+               "projectionist_open_transaction_records",
+               "Of those, how many wait for an open transaction of a producer.");
+}
+
 static void show_lag(struct pj_engine *engine)
 {
     size_t count;
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct pj_partition *partition = partitions[i];
-        if (!partition->assigned) {
-            if (partition->user != NULL)
-                pj_metric_hide(partition->user);
-            partition->user = NULL;
-            continue;
-        }
-        if (partition->user == NULL) {
-            char labels[300];
-            snprintf(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
-                     partition->number);
-            partition->user = pj_metrics_add(engine->metrics, PJ_GAUGE, "projectionist_lag_records",
-                                             labels, "Records behind the end of the partition.");
-        }
-        int64_t end = pj_consumer_known_end(engine->consumer, partition);
-        if (end < partition->high)
-            end = partition->high;
-        if (partition->at_end && end < partition->end_offset)
-            end = partition->end_offset;
-        pj_metric_set(partition->user,
-                      end > partition->next_offset ? end - partition->next_offset : 0);
-    }
+    for (size_t i = 0; i < count; i++)
+        show_partition(engine, partitions[i]);
     int64_t dropped = pj_consumer_dropped(engine->consumer);
     pj_metric_add(engine->numbers.dropped, dropped - pj_metric_value(engine->numbers.dropped));
 }
@@ -327,6 +330,7 @@ static void chores(struct pj_engine *engine)
 {
     int64_t now = pj_clock_monotonic_ms();
     heartbeat(engine);
+    pj_stall_look(engine);
     if (engine->shadow != NULL) {
         engine->shadow->progress(engine->shadow->context, engine);
         return;
@@ -335,13 +339,14 @@ static void chores(struct pj_engine *engine)
         pj_consumer_tell_group(engine->consumer);
         engine->told_group_at = now;
     }
+    pj_stall_survey(engine);
     if (now - engine->lag_shown_at >= LAG_MS) {
         show_lag(engine);
         engine->lag_shown_at = now;
     }
 }
 
-static bool caught_up(const struct pj_engine *engine)
+static bool caught_up(struct pj_engine *engine)
 {
     size_t count;
     size_t assigned = 0;
@@ -363,18 +368,20 @@ static bool caught_up(const struct pj_engine *engine)
         if (!partition->at_end || partition->end_offset > partition->next_offset)
             return false;
     }
-    return assigned > 0 || pj_clock_monotonic_ms() - engine->settled_since > EMPTY_SETTLE_MS;
+    return (assigned > 0 || pj_clock_monotonic_ms() - engine->settled_since > EMPTY_SETTLE_MS) &&
+           pj_stall_others_caught_up(engine);
 }
 
 /* A topic that is not there yet may come; a run that is to end cannot wait for it. */
 static int look_for_topics(struct pj_engine *engine, struct pj_error *error)
 {
-    const char *missing;
+    char trouble[512];
     if (engine->topics_seen)
         return 0;
-    if (pj_consumer_missing_topic(engine->consumer, KAFKA_TIMEOUT_MS, &missing, error) != 0)
+    if (pj_consumer_survey(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0)
         return pj_engine_back_off(engine, error, error);
-    if (missing == NULL) {
+    enum pj_topics topics = pj_consumer_topic_trouble(engine->consumer, trouble, sizeof trouble);
+    if (topics == PJ_TOPICS_KNOWN) {
         engine->topics_seen = true;
         engine->failures = 0;
         if (engine->shadow == NULL)
@@ -383,10 +390,10 @@ static int look_for_topics(struct pj_engine *engine, struct pj_error *error)
                             engine->shadow->stretch_count);
         return 0;
     }
-    pj_error_fatal(error, PJ_EXIT_FAILED,
-                   "the topic %s does not exist; create it with `projectionist topics create`",
-                   missing);
-    return engine->settings->until_caught_up ? -1 : pj_engine_back_off(engine, error, error);
+    pj_error_fatal(error, PJ_EXIT_FAILED, "%s", trouble);
+    return engine->settings->until_caught_up && topics == PJ_TOPICS_MISSING
+               ? -1
+               : pj_engine_back_off(engine, error, error);
 }
 
 static int join_anew(struct pj_engine *engine, struct pj_error *error)
@@ -419,7 +426,7 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
         engine->next = engine->current;
         engine->current = fetched;
         int status = pj_engine_commit(engine, error);
-        engine->moved_at = pj_clock_monotonic_ms(); /* a commit may take long */
+        engine->stall.moved_ms = pj_clock_monotonic_ms(); /* a commit may take long */
         return status;
     }
     if (pj_engine_advance_to_ends(engine, error) != 0)
@@ -438,7 +445,7 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
 int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
 {
     bool done = false;
-    engine->moved_at = pj_clock_monotonic_ms();
+    engine->stall.moved_ms = pj_clock_monotonic_ms();
     pj_engine_set_ready(engine, "starting");
     while (!done && !pj_engine_stopping(engine)) {
         heartbeat(engine);
@@ -490,6 +497,8 @@ static void add_numbers(struct pj_engine *engine)
         {&numbers->assigned, PJ_GAUGE, "projectionist_assigned_partitions", "Partitions owned."},
         {&numbers->last_commit, PJ_GAUGE, "projectionist_last_commit_timestamp_seconds",
          "When the last transaction was committed."},
+        {&numbers->stalled, PJ_GAUGE, "projectionist_stalled",
+         "1 while nothing is done of what there is to do; /readyz has the reason."},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);

@@ -14,6 +14,7 @@
 #include "engine/postgres.h"
 #include "engine/schemas.h"
 #include "engine/settings.h"
+#include "engine/stall.h"
 #include "engine/write.h"
 
 #include <signal.h>
@@ -62,7 +63,7 @@ struct pj_shadow {
 /* The numbers that /metrics shows. */
 struct pj_engine_metrics {
     struct pj_metric *records, *rows, *batches, *batch_seconds, *dead_letters, *retries, *fenced;
-    struct pj_metric *placeholders, *dropped, *rebalances, *assigned, *last_commit;
+    struct pj_metric *placeholders, *dropped, *rebalances, *assigned, *last_commit, *stalled;
 };
 
 struct pj_engine {
@@ -99,9 +100,9 @@ struct pj_engine {
     int fences;                /* in a row, without a commit between them */
     int failures;              /* tries in a row that failed for want of a server */
     int64_t assign_not_before; /* a pending assignment is tried again from then on */
-    int64_t away_since;        /* of the first of the failures */
-    int64_t moved_at;          /* when records came last */
-    int64_t stop_seen_at;      /* 0: not asked to stop */
+    struct pj_stall stall;
+    int64_t others_asked_ms; /* when what others have yet to read was looked at */
+    int64_t stop_seen_at;    /* 0: not asked to stop */
     int64_t told_group_at;
     int64_t checked_at; /* when a consumer without records looked whether it still owns anything */
     int64_t lag_shown_at;

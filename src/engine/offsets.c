@@ -12,12 +12,19 @@ enum { AHEAD_MOST_MS = 24 * 3600 * 1000 };
 
 static const uint32_t take_types[] = {PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT,
                                       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY,
-                                      PJ_OID_TEXT_ARRAY};
+                                      PJ_OID_TEXT_ARRAY, PJ_OID_TEXT};
+/* A rebuild knows by the last record of the group whose tables it rebuilds whether it reads the
+ * same topic. */
 static const struct pj_statement take_statement = {
     .name = "pj_take",
-    .sql = "SELECT next_offset, epoch, topic, partition, topic_id "
-           "FROM projectionist.take_partitions($1, $2, $3, $4, $5, $6, $7)",
-    .parameter_count = 7,
+    .sql = "SELECT t.next_offset, t.epoch, t.topic, t.partition, t.topic_id, "
+           "CASE WHEN $8 IS NULL THEN t.read_offset ELSE l.read_offset END, "
+           "CASE WHEN $8 IS NULL THEN t.read_digest ELSE l.read_digest END, "
+           "t.stop_code, t.stop_reason "
+           "FROM projectionist.take_partitions($1, $2, $3, $4, $5, $6, $7) AS t "
+           "LEFT JOIN projectionist.consumer_offsets AS l ON l.cluster_id = $1 "
+           "AND l.consumer_group = $8 AND l.topic = t.topic AND l.partition = t.partition",
+    .parameter_count = 8,
     .types = take_types,
 };
 
@@ -56,11 +63,13 @@ static const struct pj_statement end_frozen_statement = {
 static const uint32_t advance_types[] = {
     PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
     PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY,
-    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TEXT};
+    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TEXT,       PJ_OID_INT8_ARRAY,
+    PJ_OID_INT8_ARRAY};
 static const struct pj_statement advance_statement = {
     .name = "pj_advance",
-    .sql = "SELECT projectionist.advance_offsets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    .parameter_count = 11,
+    .sql = "SELECT projectionist.advance_offsets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+           "$12, $13)",
+    .parameter_count = 13,
     .types = advance_types,
 };
 
@@ -75,16 +84,61 @@ static const struct pj_statement outcome_statement = {
     .types = partitions_types,
 };
 
+#define NO_STOP "stop_code = NULL, stop_reason = NULL, stopped_at = NULL"
+
+static const uint32_t stop_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4,
+                                      PJ_OID_INT8, PJ_OID_INT4, PJ_OID_TEXT};
+static const struct pj_statement stop_statement = {
+    .name = "pj_stop",
+    .sql = "UPDATE projectionist.consumer_offsets SET stop_code = $6, stop_reason = $7, "
+           "stopped_at = clock_timestamp() WHERE cluster_id = $1 AND consumer_group = $2 "
+           "AND topic = $3 AND partition = $4 AND epoch = $5 RETURNING 1",
+    .parameter_count = 7,
+    .types = stop_types,
+};
+static const struct pj_statement go_on_statement = {
+    .name = "pj_go_on",
+    .sql = "UPDATE projectionist.consumer_offsets SET " NO_STOP " WHERE cluster_id = $1 "
+           "AND consumer_group = $2 AND topic = $3 AND partition = $4 AND epoch = $5",
+    .parameter_count = 5,
+    .types = stop_types,
+};
+
+static const uint32_t group_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
+                                       PJ_OID_INT4_ARRAY};
+static const struct pj_statement group_statement = {
+    .name = "pj_group",
+    .sql = "SELECT o.next_offset, g.place - 1 FROM unnest($3, $4) WITH ORDINALITY "
+           "AS g (topic, partition, place) JOIN projectionist.consumer_offsets AS o "
+           "USING (topic, partition) WHERE o.cluster_id = $1 AND o.consumer_group = $2",
+    .parameter_count = 4,
+    .types = group_types,
+};
+
+static const uint32_t attended_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4};
+static const struct pj_statement attended_statement = {
+    .name = "pj_attended",
+    .sql = "SELECT FROM projectionist.consumer_offsets AS o JOIN pg_locks AS l "
+           "ON l.locktype = 'advisory' AND l.objsubid = 1 "
+           "AND (l.classid::bigint << 32 | l.objid::bigint) = " KEY_OF_OWNER " "
+           "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+           "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND o.topic = $3 "
+           "AND o.partition = $4 LIMIT 1",
+    .parameter_count = 4,
+    .types = attended_types,
+};
+
 static const uint32_t gap_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT,
                                      PJ_OID_INT4, PJ_OID_INT8, PJ_OID_INT8};
 static const struct pj_statement gap_statement = {
     .name = "pj_gap",
-    .sql = "WITH moved AS (UPDATE projectionist.consumer_offsets SET next_offset = $6, "
-           "updated_at = clock_timestamp() WHERE cluster_id = $1 AND consumer_group = $2 "
-           "AND topic = $3 AND partition = $4 AND next_offset = $5 RETURNING 1) "
-           "INSERT INTO projectionist.gaps "
-           "(cluster_id, consumer_group, topic, partition, from_offset, to_offset, reason) "
-           "SELECT $1, $2, $3, $4, $5, $6, 'removed by retention before it was read' FROM moved",
+    .sql =
+        "WITH moved AS (UPDATE projectionist.consumer_offsets SET next_offset = $6, "
+        "updated_at = clock_timestamp(), " NO_STOP " WHERE cluster_id = $1 AND consumer_group = $2 "
+        "AND topic = $3 AND partition = $4 AND next_offset = $5 RETURNING 1) "
+        "INSERT INTO projectionist.gaps "
+        "(cluster_id, consumer_group, topic, partition, from_offset, to_offset, reason) "
+        "SELECT $1, $2, $3, $4, $5, $6, 'removed by retention before it was read' FROM moved",
     .parameter_count = 6,
     .types = gap_types,
 };
@@ -116,7 +170,7 @@ static const struct pj_statement shadow_letter_statement = {
     .types = letter_types,
 };
 
-enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, COLUMNS };
+enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, COLUMNS };
 
 /* One row of values per partition; columns become arrays. */
 static const struct pj_value **partition_rows(struct pj_arena *arena, size_t count)
@@ -160,12 +214,27 @@ static bool names(const struct pj_result *result, int row, const struct pj_parti
            int4(result, row, 3) == partition->number;
 }
 
-static void take_topic_id(struct pj_partition *partition, const struct pj_result *result, int row)
+static void take_row(struct pj_partition *partition, const struct pj_result *result, int row)
 {
     int length = 0;
     const char *id = pj_result_value(result, row, 4, &length);
+    int64_t next_offset = pj_result_int8(result, row, 0);
+    if (partition->next_offset != next_offset) /* somebody acted before a stop could be written */
+        pj_partition_stop(partition, 0, NULL, 0);
+    partition->next_offset = next_offset;
+    partition->epoch = pj_result_int8(result, row, 1);
     snprintf(partition->read_topic_id, sizeof partition->read_topic_id, "%.*s",
              id != NULL ? length : 0, id != NULL ? id : "");
+    partition->read_offset =
+        pj_result_value(result, row, 5, NULL) != NULL ? pj_result_int8(result, row, 5) : -1;
+    partition->read_digest = pj_result_int8(result, row, 6);
+    partition->is_another = false;
+    partition->stop_written = pj_result_value(result, row, 7, NULL) != NULL;
+    if (!partition->stop_written)
+        return;
+    const char *reason = pj_result_value(result, row, 8, &length);
+    pj_partition_stop(partition, int4(result, row, 7), reason != NULL ? reason : "",
+                      reason != NULL ? (size_t)length : 0);
 }
 
 int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
@@ -189,10 +258,11 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
         pj_binary_array(arena, PJ_INT, rows, count, NUMBER),
         pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST),
         pj_binary_array(arena, PJ_TEXT, rows, count, SECOND),
+        pj_binary_text(identity->rebuilt_group),
     };
     struct pj_result *result;
     if (pj_postgres_run(postgres, &take_statement, parameters, &result, error) != 0) {
-        if (strcmp(error->sqlstate, "42883") == 0)
+        if (strcmp(error->sqlstate, "42883") == 0 || strcmp(error->sqlstate, "42703") == 0)
             pj_error_fatal(error, PJ_EXIT_DATABASE,
                            "the database is older than this program; run `projectionist migrate`");
         return -1;
@@ -202,9 +272,7 @@ int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *iden
         for (size_t i = 0; i < count; i++) {
             if (!names(result, row, partitions[i]))
                 continue;
-            partitions[i]->next_offset = pj_result_int8(result, row, 0);
-            partitions[i]->epoch = pj_result_int8(result, row, 1);
-            take_topic_id(partitions[i], result, row);
+            take_row(partitions[i], result, row);
             found++;
         }
     }
@@ -273,9 +341,13 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
             row[FOURTH] = pj_timestamp(advances[i].stream_time);
         row[FIFTH] = pj_bigint(advances[i].records);
         row[SIXTH] = pj_bigint((int64_t)advances[i].checksum);
+        if (advances[i].last != NULL) {
+            row[SEVENTH] = pj_bigint(advances[i].last->offset);
+            row[EIGHTH] = pj_bigint(pj_record_digest(advances[i].last));
+        }
         rows[i] = row;
     }
-    struct pj_parameter parameters[11];
+    struct pj_parameter parameters[13];
     name_partitions(parameters, identity, rows, count, arena);
     parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
     parameters[5] = pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND);
@@ -284,6 +356,8 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
     parameters[8] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIFTH);
     parameters[9] = pj_binary_array(arena, PJ_BIGINT, rows, count, SIXTH);
     parameters[10] = pj_binary_text(identity->rebuilt_group == NULL ? identity->projection : NULL);
+    parameters[11] = pj_binary_array(arena, PJ_BIGINT, rows, count, SEVENTH);
+    parameters[12] = pj_binary_array(arena, PJ_BIGINT, rows, count, EIGHTH);
     return pj_postgres_queue(postgres, &advance_statement, parameters, error);
 }
 
@@ -398,6 +472,73 @@ int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity
         pj_binary_scalar(arena, PJ_BIGINT, &from), pj_binary_scalar(arena, PJ_BIGINT, &to),
     };
     return pj_postgres_queue(postgres, &gap_statement, parameters, error);
+}
+
+int pj_offsets_stop(struct pj_postgres *postgres, const struct pj_identity *identity,
+                    const struct pj_partition *partition, struct pj_arena *arena,
+                    struct pj_error *error)
+{
+    struct pj_value number = pj_bigint(partition->number);
+    struct pj_value epoch = pj_bigint(partition->epoch);
+    struct pj_value code = pj_bigint(partition->stop_code);
+    struct pj_parameter parameters[] = {
+        pj_binary_text(identity->cluster_id),       pj_binary_text(identity->group),
+        pj_binary_text(partition->topic),           pj_binary_scalar(arena, PJ_INT, &number),
+        pj_binary_scalar(arena, PJ_BIGINT, &epoch), pj_binary_scalar(arena, PJ_INT, &code),
+        pj_binary_text(partition->stop_reason),
+    };
+    struct pj_result *result = NULL;
+    if (partition->stop_code == 0)
+        return pj_postgres_run(postgres, &go_on_statement, parameters, NULL, error);
+    if (pj_postgres_run(postgres, &stop_statement, parameters, &result, error) != 0)
+        return -1;
+    bool ours = pj_result_rows(result) == 1;
+    pj_result_free(result);
+    return ours ? 0
+                : pj_error_set(error, PJ_FENCED, "another owner has taken partition %s [%d]",
+                               partition->topic, partition->number);
+}
+
+int pj_offsets_of_group(struct pj_postgres *postgres, const struct pj_identity *identity,
+                        struct pj_partition *const *partitions, size_t count, int64_t *offsets,
+                        struct pj_arena *arena, struct pj_error *error)
+{
+    const struct pj_value **rows = partition_rows(arena, count);
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = partition_row(arena, partitions[i]);
+        offsets[i] = -1;
+    }
+    struct pj_parameter parameters[4];
+    name_partitions(parameters, identity, rows, count, arena);
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &group_statement, parameters, &result, error) != 0)
+        return -1;
+    for (int row = 0; row < pj_result_rows(result); row++) {
+        int64_t place = pj_result_int8(result, row, 1);
+        if (place >= 0 && (size_t)place < count)
+            offsets[place] = pj_result_int8(result, row, 0);
+    }
+    pj_result_free(result);
+    return 0;
+}
+
+int pj_offsets_attended(struct pj_postgres *postgres, const struct pj_identity *identity,
+                        const struct pj_partition *partition, struct pj_arena *arena,
+                        bool *attended, struct pj_error *error)
+{
+    struct pj_value number = pj_bigint(partition->number);
+    struct pj_parameter parameters[] = {
+        pj_binary_text(identity->cluster_id),
+        pj_binary_text(identity->group),
+        pj_binary_text(partition->topic),
+        pj_binary_scalar(arena, PJ_INT, &number),
+    };
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &attended_statement, parameters, &result, error) != 0)
+        return -1;
+    *attended = pj_result_rows(result) > 0;
+    pj_result_free(result);
+    return 0;
 }
 
 /* A clock that runs a day ahead must not expire what is alive. */

@@ -29,6 +29,7 @@ struct pj_advance {
     int64_t stream_time; /* the greatest event time in it; INT64_MIN: none */
     int64_t records;     /* how many, and which: pj_offsets_checksum of each, by exclusive or */
     uint64_t checksum;
+    const struct pj_record *last; /* of it, until it is committed; NULL: it has no record */
 };
 
 /* What tells a record from another at its place: its offset, timestamp and length. */
@@ -38,7 +39,8 @@ uint64_t pj_offsets_checksum(const struct pj_record *record);
  * Makes us the owner of the partitions, in a transaction of its own: waits for the transaction of
  * the owner before, then fences it. Fills epoch and next_offset; where the group never had the
  * partition, next_offset is its start_offset, else its low watermark. Fills read_topic_id, too: the
- * id that the topic has now, unless the group has read from one with another id.
+ * id that the topic has now, unless the group has read from one with another id; the last record
+ * that was read; and a stop that is there.
  */
 int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
@@ -83,7 +85,26 @@ int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *i
                        const struct pj_advance *advances, size_t count, struct pj_arena *arena,
                        enum pj_commit_outcome *outcome, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Queues the audit of a gap that the operator chose to go on without, and the move behind it. */
+/*
+ * Writes the partition's stop beside its offset (where it has none: takes it away), at once.
+ * PJ_FENCED where the partition is no longer ours.
+ */
+int pj_offsets_stop(struct pj_postgres *postgres, const struct pj_identity *identity,
+                    const struct pj_partition *partition, struct pj_arena *arena,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
+/* How far the group is in each of the partitions, whoever has them; -1: nobody ever had it. */
+int pj_offsets_of_group(struct pj_postgres *postgres, const struct pj_identity *identity,
+                        struct pj_partition *const *partitions, size_t count, int64_t *offsets,
+                        struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Is whoever took the partition last one of ours that is connected? */
+int pj_offsets_attended(struct pj_postgres *postgres, const struct pj_identity *identity,
+                        const struct pj_partition *partition, struct pj_arena *arena,
+                        bool *attended, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Queues the audit of a gap that the operator chose to go on without, and the move behind it; a
+ * stop goes with it. */
 int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity *identity,
                           const struct pj_partition *partition, struct pj_arena *arena,
                           struct pj_error *error) PJ_MUST_CHECK;

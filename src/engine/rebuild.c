@@ -82,7 +82,11 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
             .start_offset = pj_rebuild_number(rows, (int)i, 3),
             .topic_id = id != NULL ? pj_arena_string(rebuild->arena, id, strlen(id)) : "",
             .counted_from = -1,
+            .stop_code = (int)pj_rebuild_number(rows, (int)i, 8),
         };
+        const char *stop = pj_result_value(rows, (int)i, 9, NULL);
+        if (stop != NULL)
+            rebuild->live[i].stop_reason = pj_arena_string(rebuild->arena, stop, strlen(stop));
         if (pj_result_value(rows, (int)i, 5, NULL) == NULL)
             continue;
         const char *records = pj_result_value(rows, (int)i, 6, NULL);

@@ -79,6 +79,8 @@ struct pj_live_offset {
     int64_t start_offset; /* the first that it ever read */
     int64_t next_offset;
     const char *topic_id; /* of the topic that these are offsets of; "" unknown */
+    int stop_code;        /* why its consumers have stopped there, until a person acts; 0 */
+    const char *stop_reason;
     int64_t counted_from; /* where its count of records begins, which ends here; -1: none */
     const char *records;  /* the count, and the checksum, as SQL has them */
     const char *checksum;

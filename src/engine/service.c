@@ -50,13 +50,16 @@ static void print_help(const struct pj_process *process)
            "       reason (--accept-dead-letters)\n"
            "    2  a flag, variable or file setting is wrong\n"
            "    3  retention removed records that were never read (--accept-gap)\n"
-           "    4  a topic was created anew: it ends before our offset, or has another id (which\n"
-           "       librdkafka tells from 2.3 on)\n"
-           "    5  another process keeps taking the same partitions\n"
+           "    4  a topic was recreated, or has lost the end of its log: it ends before our\n"
+           "       offset, has another record there, or another id (which librdkafka tells from\n"
+           "       2.3 on)\n"
+           "    5  another process keeps taking the same partitions, or our group.instance.id\n"
            "    6  tables are missing or not as declared, or a right is missing (run\n"
            "       `projectionist migrate`)\n"
            "    8  the declaration or the code of the consumer itself is wrong: its author's\n"
-           "    9  a schema id means another schema at the registry than what was kept of it\n");
+           "    9  a schema id means another schema at the registry than what was kept of it\n"
+           "    3 and 4 stay, however often it is started, until a person acts: --accept-gap,\n"
+           "    `projectionist offsets set`, `projectionist rebuild`.\n");
 }
 
 /* HOST:PID, unless the operator named it. */

@@ -90,6 +90,17 @@ const struct pj_option pj_consumer_options[] = {
      .help = "How long a stop waits for Postgres to finish the batch, and after that for the "
              "brokers when leaving the group. Keep the two together below the grace period of "
              "whatever stops the process."},
+    {.name = "stall-timeout",
+     .kind = PJ_OPTION_DURATION,
+     .offset = AT(stall_timeout_ms),
+     .fallback = "10s",
+     .argument = "TIME",
+     .least = 1000,
+     .most = 86400000,
+     .help =
+         "Where records are there to be read, or Kafka does not tell whether they are, and none "
+         "was for so long, /readyz says no, with the reason, and the log does so over and "
+         "over."},
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };

@@ -22,10 +22,12 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
                          struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
-    const char *sql = "SELECT topic, partition, next_offset, start_offset, topic_id, "
-                      "CASE WHEN counted_to = next_offset THEN counted_from END, records, checksum "
-                      "FROM projectionist.consumer_offsets "
-                      "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
+    const char *sql =
+        "SELECT topic, partition, next_offset, start_offset, topic_id, "
+        "CASE WHEN counted_to = next_offset THEN counted_from END, records, checksum, "
+        "stop_code, stop_reason "
+        "FROM projectionist.consumer_offsets "
+        "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
     const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
     return pj_postgres_query(rebuild->control, lock ? locking : sql, 2, parameters, rows, error);
 }

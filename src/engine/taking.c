@@ -5,50 +5,116 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
-enum { KAFKA_TIMEOUT_MS = 5000, TOPIC_IDS_MS = 10000, TOPIC_IDS_TIMEOUT_MS = 1000 };
+enum {
+    KAFKA_TIMEOUT_MS = 5000,
+    TOPIC_IDS_MS = 10000,
+    TOPIC_IDS_TIMEOUT_MS = 1000,
+    SURE_MS = 2000, /* of an end that lies before our offset */
+};
 
-static const char *remedy_for_new_topic(const struct pj_engine *engine)
+/* --- what needs a person --------------------------------------------------------------------- */
+
+static int stop(struct pj_partition *partition, const struct pj_error *error)
 {
-    return engine->shadow != NULL
-               ? "nothing was changed, and the same command begins anew"
-               : "`projectionist offsets set` or a new --group begins where it begins";
+    pj_partition_stop(partition, pj_error_exit_code(error), error->message, strlen(error->message));
+    return -1;
 }
 
-static int check_topic_id(const struct pj_engine *engine, const struct pj_partition *partition,
+/* What a stop that was seen before, here or by another replica, has to say. */
+static int stopped(const struct pj_partition *partition, struct pj_error *error)
+{
+    pj_error_set(error, PJ_FATAL, "%s", partition->stop_reason);
+    error->exit_code = partition->stop_code;
+    return -1;
+}
+
+/* Where the offset is one of a topic that is not, or may not be, the one that is there. */
+static int not_the_same(const struct pj_engine *engine, struct pj_partition *partition,
+                        const char *what, struct pj_error *error)
+{
+    const char *group = engine->identity.rebuilt_group != NULL ? engine->identity.rebuilt_group
+                                                               : engine->identity.group;
+    const char *name = engine->projection->name;
+    bool own_name = strcmp(group, name) == 0;
+    bool known = *partition->topic_id != '\0' && *partition->read_topic_id != '\0';
+    bool same = known && strcmp(partition->topic_id, partition->read_topic_id) == 0;
+    char remedy[320];
+    /* What a rebuild has in its books is of an attempt before. */
+    if (engine->shadow != NULL && !partition->is_another)
+        snprintf(remedy, sizeof remedy, "nothing was changed, and the same command begins anew");
+    else
+        snprintf(remedy, sizeof remedy,
+                 "%s`projectionist offsets set %.80s%s%.160s --to earliest` reads it from its "
+                 "beginning",
+                 engine->shadow != NULL ? "nothing was changed; " : "", name,
+                 own_name ? "" : " --group ", own_name ? "" : group);
+    pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED, "%s [%d] %s: %s; %s", partition->topic,
+                   partition->number, what,
+                   same    ? "its id is the same, so the brokers have lost the end of its log"
+                   : known ? "the topic was recreated"
+                           : "the topic was recreated, or the brokers have lost the end of its log "
+                             "(no topic ids tell which)",
+                   remedy);
+    return stop(partition, error);
+}
+
+static int check_topic_id(const struct pj_engine *engine, struct pj_partition *partition,
                           struct pj_error *error)
 {
+    char what[256];
     if (!pj_topic_is_another(partition->topic_id, partition->read_topic_id, partition->next_offset))
         return 0;
-    return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
-                          "%s [%d] has the id %s, and the offset %lld of group %s is of one with "
-                          "the id %s: the topic was created anew; %s",
-                          partition->topic, partition->number, partition->topic_id,
-                          (long long)partition->next_offset, engine->identity.group,
-                          partition->read_topic_id, remedy_for_new_topic(engine));
+    snprintf(what, sizeof what,
+             "has the id %s, and the offset %lld of the group is of one with "
+             "the id %s",
+             partition->topic_id, (long long)partition->next_offset, partition->read_topic_id);
+    return not_the_same(engine, partition, what, error);
 }
 
-/* An end below our offset shows that the topic is another one, and so does another id. */
-static int check_topic(const struct pj_engine *engine, const struct pj_partition *partition,
-                       struct pj_error *error)
+/*
+ * An end below our offset shows that the topic is another one, or lost what it had. A leader that
+ * is new may be behind for a moment, though: it is asked again.
+ */
+static int check_end(const struct pj_engine *engine, struct pj_partition *partition,
+                     struct pj_error *error)
 {
-    if (partition->next_offset <= partition->high)
-        return check_topic_id(engine, partition, error);
-    return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
-                          "%s [%d] ends at %lld, before the offset %lld of group %s: the topic was "
-                          "created anew; %s",
-                          partition->topic, partition->number, (long long)partition->high,
-                          (long long)partition->next_offset, engine->identity.group,
-                          remedy_for_new_topic(engine));
+    char what[128];
+    int64_t now = pj_clock_monotonic_ms();
+    if (partition->next_offset <= partition->high) {
+        partition->short_ms = 0;
+        return 0;
+    }
+    if (partition->short_ms == 0)
+        partition->short_ms = now;
+    snprintf(what, sizeof what, "ends at %lld, before the offset %lld of the group",
+             (long long)partition->high, (long long)partition->next_offset);
+    if (now - partition->short_ms < SURE_MS)
+        return pj_error_set(error, PJ_RETRY, "%s [%d] %s; asking again", partition->topic,
+                            partition->number, what);
+    return not_the_same(engine, partition, what, error);
+}
+
+static int accept_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
+                      struct pj_error *error)
+{
+    if ((*gaps == 0 && pj_postgres_begin(engine->postgres, error) != 0) ||
+        pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
+                              error) != 0)
+        return -1;
+    /* The pipeline is bounded. */
+    if (++*gaps % 64 == 0 && pj_postgres_settle(engine->postgres, error) != 0)
+        return -1;
+    partition->next_offset = partition->low;
+    return 0;
 }
 
 /* A low watermark above our offset is a loss. */
 static int check_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
                      struct pj_error *error)
 {
-    if (check_topic(engine, partition, error) != 0)
-        return -1;
     if (partition->low <= partition->next_offset)
         return 0;
     pj_log(engine->settings->accept_gap ? PJ_WARN : PJ_ERROR,
@@ -61,26 +127,50 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
                               "were being read; begin anew, with --keep-older",
                               (long long)partition->next_offset, (long long)partition->low - 1,
                               partition->topic, partition->number);
-    if (!engine->settings->accept_gap)
-        return pj_error_fatal(
-            error, PJ_EXIT_GAP,
-            "%s [%d] lacks the offsets %lld to %lld, removed by retention before they were read; "
-            "go on without them with --accept-gap, and publish them again if a recording has them",
-            partition->topic, partition->number, (long long)partition->next_offset,
-            (long long)partition->low - 1);
-    if ((*gaps == 0 && pj_postgres_begin(engine->postgres, error) != 0) ||
-        pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
-                              error) != 0)
+    if (engine->settings->accept_gap)
+        return accept_gap(engine, partition, gaps, error);
+    pj_error_fatal(
+        error, PJ_EXIT_GAP,
+        "%s [%d] lacks the offsets %lld to %lld, removed by retention before they were read; "
+        "go on without them with --accept-gap, and publish them again if a recording has them",
+        partition->topic, partition->number, (long long)partition->next_offset,
+        (long long)partition->low - 1);
+    return stop(partition, error);
+}
+
+static int check_partition(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
+                           struct pj_error *error)
+{
+    if (partition->stop_code == PJ_EXIT_GAP && engine->settings->accept_gap)
+        pj_partition_stop(partition, 0, NULL, 0);
+    if (partition->stop_code != 0)
+        return stopped(partition, error);
+    if (check_end(engine, partition, error) != 0 || check_topic_id(engine, partition, error) != 0)
         return -1;
-    /* The pipeline is bounded. */
-    if (++*gaps % 64 == 0 && pj_postgres_settle(engine->postgres, error) != 0)
-        return -1;
-    partition->next_offset = partition->low;
+    return check_gap(engine, partition, gaps, error);
+}
+
+/* Before the process ends for them: who starts it again must find them. */
+static int write_stops(struct pj_engine *engine, const struct pj_rebalance *rebalance,
+                       struct pj_error *error)
+{
+    for (size_t i = 0; i < rebalance->count && engine->shadow == NULL; i++) {
+        struct pj_partition *partition = rebalance->partitions[i];
+        if (partition->stop_written == (partition->stop_code != 0))
+            continue;
+        if (pj_offsets_stop(engine->postgres, &engine->identity, partition, engine->work, error) !=
+            0) {
+            if (error->class == PJ_FENCED) /* whoever has it by now sees for himself */
+                pj_partition_stop(partition, 0, NULL, 0);
+            return -1;
+        }
+        partition->stop_written = partition->stop_code != 0;
+    }
     return 0;
 }
 
-static int check_gaps(struct pj_engine *engine, const struct pj_rebalance *rebalance,
-                      struct pj_error *error)
+static int check_partitions(struct pj_engine *engine, const struct pj_rebalance *rebalance,
+                            struct pj_error *error)
 {
     size_t gaps = 0;
     int status = 0;
@@ -88,17 +178,43 @@ static int check_gaps(struct pj_engine *engine, const struct pj_rebalance *rebal
     for (size_t i = 0; i < rebalance->count; i++) {
         /* All of them are named in the log before the first one stops us. */
         struct pj_error this_error;
-        if (check_gap(engine, rebalance->partitions[i], &gaps, &this_error) != 0 && status == 0) {
+        if (check_partition(engine, rebalance->partitions[i], &gaps, &this_error) != 0 &&
+            (status == 0 || (first.class == PJ_RETRY && this_error.class != PJ_RETRY))) {
             first = this_error;
             status = -1;
         }
     }
-    if (status != 0) {
-        pj_postgres_rollback(engine->postgres);
-        *error = first;
+    if (status == 0)
+        return gaps > 0 ? pj_postgres_commit(engine->postgres, error) : 0;
+    pj_postgres_rollback(engine->postgres);
+    if (first.class == PJ_FATAL && write_stops(engine, rebalance, error) != 0) {
+        if (error->class == PJ_FENCED)
+            error->class = PJ_RETRY; /* so they are taken again */
         return -1;
     }
-    return gaps > 0 ? pj_postgres_commit(engine->postgres, error) : 0;
+    *error = first;
+    return -1;
+}
+
+/* While it is read: by then it is nobody's fault that the stop is not in Postgres at once. */
+static int stop_now(struct pj_engine *engine, struct pj_partition *partition,
+                    struct pj_error *error)
+{
+    const struct pj_error why = *error;
+    const struct pj_rebalance only = {.partitions = &partition, .count = 1};
+    for (;;) {
+        pj_arena_reset(engine->work);
+        if (pj_engine_connect(engine, error) == 0 && write_stops(engine, &only, error) == 0)
+            break;
+        if (error->class == PJ_FENCED)
+            return pj_consumer_rejoin(engine->consumer, error);
+        if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
+            return -1;
+        if (pj_engine_stopping(engine) || !partition->assigned)
+            return 0;
+    }
+    *error = why;
+    return -1;
 }
 
 /*
@@ -139,7 +255,9 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
             pj_consumer_watermarks(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
             pj_consumer_topic_ids(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
             pj_engine_connect(engine, error) != 0 || take(engine, error) != 0 ||
-            check_gaps(engine, rebalance, error) != 0)
+            check_partitions(engine, rebalance, error) != 0)
+            return -1;
+        if (write_stops(engine, rebalance, error) != 0) /* those that are over */
             return -1;
         /* Whoever had them may have been killed between a commit and its look at who is due. */
         engine->sweep_due = pj_writer_timed(engine->writer);
@@ -152,11 +270,21 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
     return pj_consumer_assign(engine->consumer, error);
 }
 
-/* A topic can be created anew between two fetches, which librdkafka does not notice. After a longer
+/* A topic can be recreated between two fetches, which librdkafka does not notice. After a longer
  * standstill this comes before anything of it is committed. */
 int pj_engine_check_topics(struct pj_engine *engine, struct pj_error *error)
 {
     size_t count;
+    char what[128];
+    struct pj_partition *another = pj_consumer_another(engine->consumer);
+    if (another != NULL) {
+        snprintf(what, sizeof what,
+                 "has another record at the offset %lld than the one that the "
+                 "group read there",
+                 (long long)another->read_offset);
+        not_the_same(engine, another, what, error);
+        return stop_now(engine, another, error);
+    }
     struct pj_error ignored;
     int64_t now = pj_clock_monotonic_ms();
     if (now - engine->topic_ids_asked_at < TOPIC_IDS_MS || !pj_consumer_settled(engine->consumer))
@@ -167,7 +295,7 @@ int pj_engine_check_topics(struct pj_engine *engine, struct pj_error *error)
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
     for (size_t i = 0; i < count; i++) {
         if (partitions[i]->assigned && check_topic_id(engine, partitions[i], error) != 0)
-            return -1;
+            return stop_now(engine, partitions[i], error);
     }
     return 0;
 }

@@ -17,22 +17,24 @@ enum { FENCES_MOST = 3, LOGGED_MOST = 10 };
 static void advance(struct pj_advance *advances, size_t *count, const struct pj_record *record,
                     int64_t stream_time)
 {
-    struct pj_partition *partition = record->partition;
     int64_t next_offset = record->offset + 1;
     uint64_t checksum = pj_offsets_checksum(record);
     for (size_t i = *count; i-- > 0;) {
         struct pj_advance *known = &advances[i];
-        if (known->partition != partition)
+        if (known->partition != record->partition)
             continue;
-        if (next_offset > known->next_offset)
+        if (next_offset > known->next_offset) {
             known->next_offset = next_offset;
+            known->last = record;
+        }
         if (stream_time > known->stream_time)
             known->stream_time = stream_time;
         known->records++;
         known->checksum ^= checksum;
         return;
     }
-    advances[(*count)++] = (struct pj_advance){partition, next_offset, stream_time, 1, checksum};
+    advances[(*count)++] =
+        (struct pj_advance){record->partition, next_offset, stream_time, 1, checksum, record};
 }
 
 static int compare_advances(const void *a, const void *b)
@@ -182,9 +184,9 @@ static int wake(struct pj_engine *engine, struct pj_fold *fold, size_t *due, str
                           error);
 }
 
-static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
-                    struct pj_fold *fold, const struct pj_advance *advances, size_t count,
-                    struct outcome *outcome, struct pj_error *error)
+static int try_transact(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
+                        struct pj_fold *fold, const struct pj_advance *advances, size_t count,
+                        struct outcome *outcome, struct pj_error *error)
 {
     struct pj_postgres *postgres = engine->postgres;
     if (pj_postgres_begin(postgres, error) != 0 ||
@@ -198,6 +200,7 @@ static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t fro
         pj_postgres_rollback(postgres);
         return -1;
     }
+    engine->stall.committing = true;
     if (pj_postgres_commit(postgres, error) != 0) {
         if (pj_postgres_broken(postgres) && count > 0)
             remember_doubt(engine, advances, count);
@@ -205,6 +208,16 @@ static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t fro
         return -1;
     }
     return 0;
+}
+
+static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
+                    struct pj_fold *fold, const struct pj_advance *advances, size_t count,
+                    struct outcome *outcome, struct pj_error *error)
+{
+    pj_stall_busy(engine, true);
+    int status = try_transact(engine, batch, from, to, fold, advances, count, outcome, error);
+    pj_stall_busy(engine, false);
+    return status;
 }
 
 static bool is_discarded(const struct pj_engine *engine, const struct pj_record *record)

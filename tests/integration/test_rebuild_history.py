@@ -263,7 +263,7 @@ def test_a_topic_that_was_made_anew(world, count):
     new_topics(1)
     publish(world, range(10, 10 + count))
     refused(world, PROJECTOR, RECREATED, f"{COMMANDS} [0] ends at {count}, before the offset 10")
-    refused(world, PROJECTOR, RECREATED, "created anew", arguments=("--keep-older",))
+    refused(world, PROJECTOR, RECREATED, "recreated", arguments=("--keep-older",))
 
     result = consumers.run("projectionist", "offsets", "set", PROJECTOR, "--group",
                            world.group(PROJECTOR), "--to", "earliest", "--yes",

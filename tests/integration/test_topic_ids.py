@@ -94,7 +94,7 @@ def test_a_topic_that_is_as_long_again(world):
 
     line = stopped(world)
     assert f"{COMMANDS} [0] has the id {new}, and the offset 5 of " in line
-    assert f"the id {old}" in line and "created anew" in line and "offsets set" in line
+    assert f"the id {old}" in line and "recreated" in line and "offsets set" in line
     assert "another" not in stopped(world, "--accept-gap")
     assert world.count("safari_commands") == 10 and ids(world) == {old}
     assert problems(world) == ["another-id", "another-id"]
@@ -136,7 +136,7 @@ def test_made_anew_between_two_fetches(world):
     new = make_anew(world, range(10, 30))
     consumer.thaw()
     consumer.wait(RECREATED)
-    assert f"has the id {new}" in consumer.log and "created anew" in consumer.log
+    assert f"has the id {new}" in consumer.log and "recreated" in consumer.log
     set_offsets(world, "earliest")
     world.catch_up(PROJECTOR)
     assert world.count("safari_commands") == 30
@@ -173,7 +173,7 @@ def test_a_rebuild_of_what_another_topic_said(world):
         error = rebuild(world, PROJECTOR, *arguments, code=RECREATED)
         assert f"{COMMANDS} [0] has the id {new}" in error and f"the id {old}" in error
         assert "offsets set" in error
-    assert "created anew" in verify(world, PROJECTOR, code=UNKNOWN)
+    assert "recreated" in verify(world, PROJECTOR, code=UNKNOWN)
     assert world.count("safari_commands") == 10 and traces(world) == []
 
     set_offsets(world, "earliest")

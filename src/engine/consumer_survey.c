@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All partitions of the topics, and where they begin and end: asked for, because a fetch that is
+ * refused or a broker that is frozen says nothing. */
+#include "engine/consumer_internal.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- the client that asks -------------------------------------------------------------------- */
+
+/* The consumer's own client tells what there is to log. */
+static void drop_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    (void)client;
+    (void)level;
+    (void)facility;
+    (void)text;
+}
+
+static void drop_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    (void)client;
+    (void)code;
+    (void)reason;
+    (void)opaque;
+}
+
+/* A broker answers one request of a connection after the other, and a fetch for which it has
+ * nothing keeps it for fetch.wait.max.ms: who is in a group asks by other connections. */
+static rd_kafka_t *asker(struct pj_consumer *consumer)
+{
+    char ignored[256];
+    if (consumer->subscribed && consumer->asker_conf != NULL) {
+        rd_kafka_conf_set_log_cb(consumer->asker_conf, drop_log);
+        rd_kafka_conf_set_error_cb(consumer->asker_conf, drop_error);
+        consumer->asker =
+            rd_kafka_new(RD_KAFKA_CONSUMER, consumer->asker_conf, ignored, sizeof ignored);
+        if (consumer->asker == NULL)
+            rd_kafka_conf_destroy(consumer->asker_conf);
+        consumer->asker_conf = NULL;
+    }
+    if (consumer->asker == NULL)
+        return consumer->kafka;
+    rd_kafka_poll(consumer->asker, 0);
+    return consumer->asker;
+}
+
+void pj_consumer_close_asker(struct pj_consumer *consumer)
+{
+    if (consumer->asker_conf != NULL)
+        rd_kafka_conf_destroy(consumer->asker_conf);
+    if (consumer->asker != NULL)
+        rd_kafka_destroy_flags(consumer->asker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+/* --- all partitions -------------------------------------------------------------------------- */
+
+/* Makes the topic's partitions known; those with a leader are added to the list. */
+static void take_metadata(struct pj_consumer *consumer, size_t index,
+                          const struct rd_kafka_metadata_topic *topic,
+                          rd_kafka_topic_partition_list_t *list)
+{
+    consumer->topic_troubles[index] = topic->err != RD_KAFKA_RESP_ERR_NO_ERROR ? (int)topic->err
+                                      : topic->partition_cnt == 0
+                                          ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                                          : 0;
+    for (int i = 0; i < topic->partition_cnt; i++) {
+        struct pj_partition *partition =
+            pj_consumer_find_partition(consumer, consumer->topics[index], topic->partitions[i].id);
+        if (partition == NULL)
+            continue;
+        partition->exists = true;
+        if (topic->partitions[i].leader >= 0)
+            rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
+        else
+            partition->trouble = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    }
+}
+
+static int ask_metadata(struct pj_consumer *consumer, int64_t timeout_ms,
+                        rd_kafka_topic_partition_list_t *list, struct pj_error *error)
+{
+    rd_kafka_t *client = asker(consumer);
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        rd_kafka_topic_t *topic = rd_kafka_topic_new(client, consumer->topics[i], NULL);
+        const struct rd_kafka_metadata *metadata;
+        rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, topic, &metadata, (int)timeout_ms);
+        rd_kafka_topic_destroy(topic);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s",
+                                rd_kafka_err2str(code));
+        if (metadata->topic_cnt == 1)
+            take_metadata(consumer, i, &metadata->topics[0], list);
+        else
+            consumer->topic_troubles[i] = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        rd_kafka_metadata_destroy(metadata);
+    }
+    return 0;
+}
+
+/* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". */
+static int ask_offsets(struct pj_consumer *consumer, rd_kafka_topic_partition_list_t *list,
+                       int64_t where, int64_t timeout_ms, struct pj_error *error)
+{
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = where;
+    rd_kafka_resp_err_t code =
+        list->cnt > 0 ? rd_kafka_offsets_for_times(asker(consumer), list, (int)timeout_ms)
+                      : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT)
+        return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s", rd_kafka_err2str(code));
+    for (int i = 0; i < list->cnt; i++) {
+        struct pj_partition *partition =
+            pj_consumer_find_partition(consumer, list->elems[i].topic, list->elems[i].partition);
+        rd_kafka_resp_err_t failed = code != RD_KAFKA_RESP_ERR_NO_ERROR ? code : list->elems[i].err;
+        if (failed != RD_KAFKA_RESP_ERR_NO_ERROR)
+            partition->trouble = (int)failed;
+        if (failed != RD_KAFKA_RESP_ERR_NO_ERROR || list->elems[i].offset < 0)
+            continue;
+        if (where == RD_KAFKA_OFFSET_BEGINNING)
+            partition->begin = list->elems[i].offset;
+        else
+            partition->stable_end = list->elems[i].offset;
+        partition->asked_ms = pj_clock_monotonic_ms();
+    }
+    return 0;
+}
+
+int pj_consumer_survey(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (size_t i = 0; i < consumer->partition_count; i++) {
+        struct pj_partition *partition = consumer->partitions[i];
+        partition->exists = false;
+        partition->begin = partition->stable_end = -1;
+    }
+    int status = ask_metadata(consumer, timeout_ms, list, error);
+    if (status == 0)
+        status = ask_offsets(consumer, list, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, error);
+    if (status == 0)
+        status = ask_offsets(consumer, list, RD_KAFKA_OFFSET_END, timeout_ms, error);
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+/* --- who has a partition --------------------------------------------------------------------- */
+
+static bool holds(const rd_kafka_MemberDescription_t *member, const struct pj_partition *partition)
+{
+    const rd_kafka_MemberAssignment_t *assignment = rd_kafka_MemberDescription_assignment(member);
+    const rd_kafka_topic_partition_list_t *list =
+        assignment != NULL ? rd_kafka_MemberAssignment_partitions(assignment) : NULL;
+    return list != NULL &&
+           rd_kafka_topic_partition_list_find((rd_kafka_topic_partition_list_t *)list,
+                                              partition->topic, partition->number) != NULL;
+}
+
+static bool find_holder(const rd_kafka_event_t *event, const struct pj_partition *partition,
+                        char *text, size_t size)
+{
+    size_t count = 0;
+    const rd_kafka_DescribeConsumerGroups_result_t *result =
+        rd_kafka_event_DescribeConsumerGroups_result((rd_kafka_event_t *)event);
+    const rd_kafka_ConsumerGroupDescription_t **groups =
+        result != NULL ? rd_kafka_DescribeConsumerGroups_result_groups(result, &count) : NULL;
+    for (size_t g = 0; g < count; g++) {
+        for (size_t m = 0; m < rd_kafka_ConsumerGroupDescription_member_count(groups[g]); m++) {
+            const rd_kafka_MemberDescription_t *member =
+                rd_kafka_ConsumerGroupDescription_member(groups[g], m);
+            if (!holds(member, partition))
+                continue;
+            snprintf(text, size, "%.100s at %.100s", rd_kafka_MemberDescription_client_id(member),
+                     rd_kafka_MemberDescription_host(member));
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pj_consumer_holder(struct pj_consumer *consumer, const struct pj_partition *partition,
+                        int64_t timeout_ms, char *text, size_t size)
+{
+    char ignored[128];
+    rd_kafka_t *client = asker(consumer);
+    const char *groups[] = {consumer->group};
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
+    rd_kafka_AdminOptions_set_request_timeout(options, (int)timeout_ms, ignored, sizeof ignored);
+    rd_kafka_DescribeConsumerGroups(client, groups, 1, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, (int)timeout_ms);
+    bool found = event != NULL && find_holder(event, partition, text, size);
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return found;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What Kafka refuses, in words: which setting or right it is about, and whether it ends us. */
+#include "engine/consumer_internal.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+
+/* Codes that librdkafka 2.0.2 has no names for. */
+enum { UNRELEASED_INSTANCE_ID = 111, UNSUPPORTED_ASSIGNOR = 112 };
+
+struct meaning {
+    int code;
+    enum pj_exit exit_code; /* where it ends the process */
+    const char *remedy;
+};
+
+static const struct meaning meanings[] = {
+    {RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, PJ_EXIT_FENCED,
+     "another process has joined the group with the same kafka.group.instance.id; give each "
+     "replica "
+     "one of its own"},
+    {UNRELEASED_INSTANCE_ID, PJ_EXIT_FENCED,
+     "another process is in the group with the same kafka.group.instance.id; stop it, or give each "
+     "replica one of its own"},
+    {RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL, PJ_EXIT_USAGE,
+     "other members of the group have no kafka.partition.assignment.strategy or "
+     "kafka.group.protocol in common with this one; give all the same, or this one a --group of "
+     "its "
+     "own"},
+    {UNSUPPORTED_ASSIGNOR, PJ_EXIT_USAGE,
+     "the brokers do not know what kafka.group.remote.assignor names"},
+    {RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION, PJ_EXIT_USAGE,
+     "the brokers do not speak what kafka.group.protocol asks for; leave it out, or use newer "
+     "brokers"},
+    {RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, PJ_EXIT_USAGE,
+     "the brokers cannot do what kafka.group.protocol or kafka.group.instance.id asks for; leave "
+     "it "
+     "out, or use newer brokers"},
+    {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, PJ_EXIT_USAGE,
+     "kafka.session.timeout.ms is not between the brokers' group.min.session.timeout.ms and "
+     "group.max.session.timeout.ms"},
+    {RD_KAFKA_RESP_ERR_INVALID_GROUP_ID, PJ_EXIT_USAGE, "the brokers do not take the --group"},
+    {RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED, PJ_EXIT_FAILED,
+     "the group has as many members as the brokers' group.max.size allows; stop another one, or "
+     "raise it"},
+    {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, PJ_EXIT_FAILED,
+     "grant this user READ on the group"},
+    {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, PJ_EXIT_FAILED,
+     "grant this user READ and DESCRIBE on the topic"},
+    {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, PJ_EXIT_FAILED,
+     "the topic does not exist any more; `projectionist topics create` creates it"},
+    {RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, PJ_EXIT_FAILED,
+     "the topic does not exist any more; `projectionist topics create` creates it"},
+    {RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, PJ_EXIT_FAILED,
+     "the partition does not exist any more: the topic was recreated with fewer"},
+    {RD_KAFKA_RESP_ERR__AUTHENTICATION, PJ_EXIT_FAILED,
+     "the brokers do not let this user in; see kafka.sasl.* and kafka.security.protocol"},
+    {RD_KAFKA_RESP_ERR__SSL, PJ_EXIT_FAILED,
+     "no TLS connection can be made; see kafka.ssl.* and kafka.security.protocol"},
+    {RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED, PJ_EXIT_FAILED,
+     "raise kafka.max.poll.interval.ms, or lower --batch-records"},
+};
+
+static const struct meaning *find_meaning(int code)
+{
+    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
+        if (meanings[i].code == code)
+            return &meanings[i];
+    }
+    return NULL;
+}
+
+static const char *remedy_of(int code)
+{
+    const struct meaning *meaning = find_meaning(code);
+    return meaning != NULL ? meaning->remedy : NULL;
+}
+
+int pj_consumer_check_fatal(const struct pj_consumer *consumer, struct pj_error *error)
+{
+    char text[512];
+    rd_kafka_resp_err_t cause = rd_kafka_fatal_error(consumer->kafka, text, sizeof text);
+    if (cause == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    const struct meaning *meaning = find_meaning((int)cause);
+    if (meaning == NULL)
+        return pj_error_fatal(error, PJ_EXIT_FAILED,
+                              "Kafka's client cannot go on in the group %s (%s): %.400s",
+                              consumer->group, rd_kafka_err2name(cause), text);
+    return pj_error_fatal(error, meaning->exit_code,
+                          "Kafka's client cannot go on in the group %s (%s): %s", consumer->group,
+                          rd_kafka_err2name(cause), meaning->remedy);
+}
+
+/* --- what passes, some day ------------------------------------------------------------------- */
+
+/* Whether the group does not take us, as far as the code tells. */
+static bool is_of_group(int code)
+{
+    return code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED ||
+           code == RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL ||
+           code == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT ||
+           code == RD_KAFKA_RESP_ERR_INVALID_GROUP_ID ||
+           code == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION;
+}
+
+static bool is_of_topic(int code)
+{
+    return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
+void pj_consumer_note_trouble(struct pj_consumer *consumer, struct pj_partition *partition,
+                              int code, const char *topic, const char *reason)
+{
+    if (code == RD_KAFKA_RESP_ERR__FATAL)
+        return; /* the poll finds it, and its cause */
+    if (is_of_topic(code))
+        consumer->lost_topic = true;
+    if (partition != NULL)
+        partition->trouble = code;
+    else if (is_of_group(code))
+        consumer->group_trouble = code;
+    pj_log(PJ_WARN, "Kafka reports an error", pj_f_str("error", rd_kafka_err2name(code)),
+           pj_f_str("topic", topic), pj_f_str("reason", reason),
+           pj_f_str("remedy", remedy_of(code)));
+}
+
+bool pj_consumer_trouble(const struct pj_consumer *consumer, const struct pj_partition *partition,
+                         char *text, size_t size)
+{
+    int code = partition == NULL ? consumer->group_trouble
+               : consumer->topic_troubles[partition->topic_index] != 0
+                   ? consumer->topic_troubles[partition->topic_index]
+                   : partition->trouble;
+    if (code == 0)
+        return false;
+    const char *remedy = remedy_of(code);
+    snprintf(text, size, "%s%s%s", rd_kafka_err2str((rd_kafka_resp_err_t)code),
+             remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
+    return true;
+}
+
+enum pj_topics pj_consumer_topic_trouble(const struct pj_consumer *consumer, char *text,
+                                         size_t size)
+{
+    for (size_t i = 0; i < consumer->topic_count; i++) {
+        int code = consumer->topic_troubles[i];
+        if (code == 0)
+            continue;
+        bool missing = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        if (missing && size > 0)
+            snprintf(text, size,
+                     "the topic %s does not exist; create it with `projectionist topics create`",
+                     consumer->topics[i]);
+        else if (size > 0)
+            snprintf(text, size, "the topic %s cannot be looked at: %s%s%s", consumer->topics[i],
+                     rd_kafka_err2str((rd_kafka_resp_err_t)code),
+                     remedy_of(code) != NULL ? ": " : "",
+                     remedy_of(code) != NULL ? remedy_of(code) : "");
+        return missing ? PJ_TOPICS_MISSING : PJ_TOPICS_REFUSED;
+    }
+    return PJ_TOPICS_KNOWN;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/stall.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SURVEY_LEAST_MS = 500,
+    SURVEY_MOST_MS = 10000,
+    SURVEY_TIMEOUT_MS = 1000,
+    OTHERS_MS = 1000, /* between two looks at what others have yet to read */
+    TELL_TIMES = 3,   /* the stall timeout goes by so often before the log is told again */
+};
+
+static int64_t limit_ms(const struct pj_engine *engine)
+{
+    return engine->settings->stall_timeout_ms;
+}
+
+static bool is_over(const struct pj_engine *engine, int64_t since, int64_t now)
+{
+    return now - since >= limit_ms(engine);
+}
+
+/* --- the work of one partition --------------------------------------------------------------- */
+
+/* What there is to read, of all that was told; a shadow's end is given. -1: not known now. */
+static int64_t end_of(const struct pj_engine *engine, const struct pj_partition *partition)
+{
+    if (partition->stop_offset >= 0)
+        return partition->stop_offset;
+    if (partition->stable_end < 0)
+        return -1;
+    int64_t end = pj_consumer_known_end(engine->consumer, partition);
+    return end > partition->stable_end ? end : partition->stable_end;
+}
+
+int64_t pj_stall_lag(const struct pj_engine *engine, const struct pj_partition *partition,
+                     int64_t *held)
+{
+    int64_t end = end_of(engine, partition);
+    int64_t next = partition->next_offset;
+    /* The end that a fetch has come to is where records stop that are in no open transaction. */
+    int64_t stable = partition->at_end && partition->end_offset > partition->stable_end
+                         ? partition->end_offset
+                         : partition->stable_end;
+    *held = 0;
+    if (end < 0)
+        return -1;
+    if (stable < end)
+        *held = end - (stable > next ? stable : next);
+    return end > next ? end - next : 0;
+}
+
+/* Remembers what moved, and tells whether the partition has work that nobody does. */
+static bool is_stuck(struct pj_engine *engine, struct pj_partition *partition, int64_t now)
+{
+    const struct pj_stall *stall = &engine->stall;
+    int64_t held;
+    int64_t lag = pj_stall_lag(engine, partition, &held);
+    if (partition->reached != partition->next_offset) {
+        partition->reached = partition->next_offset;
+        partition->moved_ms = engine->stall.moved_ms = now;
+        return false;
+    }
+    if (lag == 0) {
+        /* As it was when the brokers said so. */
+        int64_t known = partition->stop_offset >= 0 ? now : partition->asked_ms;
+        if (partition->moved_ms < known)
+            partition->moved_ms = known;
+        if (stall->asked || engine->shadow != NULL)
+            return false;
+    }
+    /* While the others' records keep us busy its own may be waiting behind them. */
+    bool waits = stall->idle_ms > partition->moved_ms || partition->trouble != 0 || lag < 0;
+    return waits && is_over(engine, partition->moved_ms, now);
+}
+
+/* --- why ------------------------------------------------------------------------------------- */
+
+static void say_partition(const struct pj_engine *engine, const struct pj_partition *partition,
+                          char *text, size_t size)
+{
+    char trouble[512];
+    int64_t held;
+    int64_t lag = pj_stall_lag(engine, partition, &held);
+    if (partition->unattended)
+        snprintf(text, size,
+                 "%lld records of %s [%d] are read by nobody of ours: %s; stop what is no consumer "
+                 "of this database, or give it another group",
+                 (long long)(partition->stable_end - partition->reached), partition->topic,
+                 partition->number,
+                 *engine->stall.holder != '\0' ? engine->stall.holder
+                                               : "nobody in the group says to have it");
+    else if (pj_consumer_trouble(engine->consumer, partition, trouble, sizeof trouble))
+        snprintf(text, size, "%s [%d]: %s", partition->topic, partition->number, trouble);
+    else if (!engine->stall.asked)
+        snprintf(text, size, "%s [%d]: %s", partition->topic, partition->number,
+                 engine->stall.unasked);
+    else if (lag < 0)
+        snprintf(text, size, "%s [%d]: Kafka does not tell where it ends", partition->topic,
+                 partition->number);
+    else if (held > 0 && held == lag)
+        snprintf(text, size,
+                 "%lld records of %s [%d] wait for an open transaction of a producer, which ends "
+                 "by itself after its transaction.timeout.ms at the latest",
+                 (long long)held, partition->topic, partition->number);
+    else
+        snprintf(text, size,
+                 "Kafka answers, but gives no records of %s [%d] from %lld on, which "
+                 "ends at %lld",
+                 partition->topic, partition->number, (long long)partition->next_offset,
+                 (long long)(partition->next_offset + lag));
+}
+
+/* What comes first explains what comes later. */
+static void say_why(const struct pj_engine *engine, const struct pj_partition *stuck, char *text,
+                    size_t size)
+{
+    const struct pj_stall *stall = &engine->stall;
+    char trouble[512];
+    if (engine->failures > 0 && *stall->waiting != '\0')
+        snprintf(text, size, "%s", stall->waiting);
+    else if (stall->busy_ms != 0 && stall->committing)
+        snprintf(text, size,
+                 "Postgres has not answered a COMMIT yet: it may wait for a synchronous "
+                 "standby (synchronous_standby_names), or for its disk");
+    else if (stall->busy_ms != 0)
+        snprintf(text, size,
+                 "Postgres has not finished a transaction yet: a lock, its disk or its "
+                 "load may hold it up (see pg_stat_activity)");
+    else if (stuck != NULL)
+        say_partition(engine, stuck, text, size);
+    else if (pj_consumer_topic_trouble(engine->consumer, trouble, sizeof trouble) !=
+             PJ_TOPICS_KNOWN)
+        snprintf(text, size, "%s", trouble);
+    else if (pj_consumer_trouble(engine->consumer, NULL, trouble, sizeof trouble))
+        snprintf(text, size, "the group %s does not take us in: %s", engine->identity.group,
+                 trouble);
+    else if (!stall->asked)
+        snprintf(text, size, "%s", stall->unasked);
+    else
+        snprintf(text, size, "the group %s has not told us yet which partitions are ours",
+                 engine->identity.group);
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+/* Who has no partitions may be in the group, or wait in vain to be; and of a topic that is not
+ * there, or not for us, nobody knows what it has. */
+static bool is_outside(struct pj_engine *engine, size_t assigned, int64_t now)
+{
+    char ignored[8];
+    struct pj_stall *stall = &engine->stall;
+    bool nothing =
+        assigned == 0 && (!pj_consumer_settled(engine->consumer) || !engine->topics_seen ||
+                          pj_consumer_trouble(engine->consumer, NULL, ignored, sizeof ignored));
+    bool outside =
+        engine->shadow == NULL &&
+        (nothing || pj_consumer_topic_trouble(engine->consumer, NULL, 0) != PJ_TOPICS_KNOWN);
+    if (!outside)
+        stall->joining_ms = 0;
+    else if (stall->joining_ms == 0)
+        stall->joining_ms = now;
+    return outside && is_over(engine, stall->joining_ms, now);
+}
+
+static void tell(struct pj_engine *engine, bool stalled, const struct pj_partition *stuck)
+{
+    struct pj_stall *stall = &engine->stall;
+    char why[640];
+    int64_t now = pj_clock_monotonic_ms();
+    if (stalled)
+        say_why(engine, stuck, why, sizeof why);
+    if (engine->server != NULL)
+        pj_metrics_server_set_ready(engine->server, stalled                   ? why
+                                                    : *stall->waiting != '\0' ? stall->waiting
+                                                                              : NULL);
+    if (engine->shadow == NULL)
+        pj_metric_set(engine->numbers.stalled, stalled);
+    if (!stalled && stall->stalled)
+        pj_log(PJ_INFO, "progress is made again");
+    /* What the loop waits for, it logs itself. */
+    bool due = stalled && engine->failures == 0 &&
+               (!stall->stalled || now - stall->told_ms >= TELL_TIMES * limit_ms(engine));
+    stall->stalled = stalled;
+    if (!due)
+        return;
+    stall->told_ms = now;
+    pj_log(PJ_WARN, "no progress", pj_f_str("reason", why));
+}
+
+void pj_stall_look(struct pj_engine *engine)
+{
+    size_t count;
+    size_t assigned = 0;
+    struct pj_stall *stall = &engine->stall;
+    const struct pj_partition *stuck = NULL;
+    int64_t now = pj_clock_monotonic_ms();
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (partitions[i]->assigned) {
+            assigned++;
+            if (is_stuck(engine, partitions[i], now) && (stuck == NULL || stuck->unattended))
+                stuck = partitions[i];
+        } else if (partitions[i]->unattended && stuck == NULL) {
+            stuck = partitions[i];
+        }
+    }
+    bool busy = stall->busy_ms != 0 && is_over(engine, stall->busy_ms, now);
+    tell(engine, is_outside(engine, assigned, now) || stuck != NULL || busy, stuck);
+}
+
+void pj_stall_busy(struct pj_engine *engine, bool busy)
+{
+    engine->stall.busy_ms = busy ? pj_clock_monotonic_ms() : 0;
+    engine->stall.committing = false;
+}
+
+/* --- what others have ------------------------------------------------------------------------ */
+
+/* Those that are not ours, in an array of the work arena; `*unknown`: the brokers do not tell of
+ * some where they end. */
+static struct pj_partition **find_others(struct pj_engine *engine, size_t *count, bool *unknown)
+{
+    size_t known;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &known);
+    struct pj_partition **others = pj_arena_alloc(engine->work, (known + 1) * sizeof(void *));
+    *count = 0;
+    *unknown = pj_consumer_topic_trouble(engine->consumer, NULL, 0) != PJ_TOPICS_KNOWN;
+    for (size_t i = 0; i < known; i++) {
+        if (partitions[i]->assigned || !partitions[i]->exists)
+            partitions[i]->unattended = false;
+        else if (partitions[i]->stable_end < 0)
+            *unknown = true;
+        else
+            others[(*count)++] = partitions[i];
+    }
+    return others;
+}
+
+/* Whether nobody of ours does anything about its records; looked at closely only where none of them
+ * was read for a while. */
+static int look_at_other(struct pj_engine *engine, struct pj_partition *other, int64_t offset,
+                         struct pj_error *error)
+{
+    bool attended = false;
+    int64_t now = pj_clock_monotonic_ms();
+    int64_t reached = offset >= 0 ? offset : other->begin;
+    if (other->reached != reached || other->stable_end <= reached || other->moved_ms == 0) {
+        other->reached = reached;
+        other->moved_ms = now;
+    }
+    if (!is_over(engine, other->moved_ms, now)) {
+        other->unattended = false;
+        return 0;
+    }
+    if (offset >= 0 && pj_offsets_attended(engine->postgres, &engine->identity, other, engine->work,
+                                           &attended, error) != 0)
+        return -1;
+    other->unattended = !attended;
+    return 0;
+}
+
+/* Fills in how far others are; `*behind`: not as far as was wanted of them. */
+static int look_at_others(struct pj_engine *engine, bool *behind, struct pj_error *error)
+{
+    size_t count;
+    pj_arena_reset(engine->work);
+    struct pj_partition **others = find_others(engine, &count, behind);
+    int64_t *offsets = pj_arena_alloc(engine->work, (count + 1) * sizeof *offsets);
+    if (count == 0)
+        return 0;
+    if (pj_consumer_cluster_id(engine->consumer, SURVEY_TIMEOUT_MS, &engine->identity.cluster_id,
+                               error) != 0 ||
+        pj_engine_connect(engine, error) != 0 ||
+        pj_offsets_of_group(engine->postgres, &engine->identity, others, count, offsets,
+                            engine->work, error) != 0)
+        return -1;
+    const struct pj_partition *first = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (look_at_other(engine, others[i], offsets[i], error) != 0)
+            return -1;
+        if (others[i]->wanted < 0)
+            others[i]->wanted = others[i]->stable_end;
+        *behind |= others[i]->reached < others[i]->wanted;
+        if (first == NULL && others[i]->unattended)
+            first = others[i];
+    }
+    char holder[216];
+    *engine->stall.holder = '\0';
+    if (first != NULL &&
+        pj_consumer_holder(engine->consumer, first, SURVEY_TIMEOUT_MS, holder, sizeof holder))
+        snprintf(engine->stall.holder, sizeof engine->stall.holder, "the member %s has it", holder);
+    return 0;
+}
+
+static bool survey(struct pj_engine *engine, bool *behind)
+{
+    struct pj_stall *stall = &engine->stall;
+    struct pj_error error;
+    *behind = true;
+    stall->asked = pj_consumer_survey(engine->consumer, SURVEY_TIMEOUT_MS, &error) == 0;
+    if (!stall->asked)
+        snprintf(stall->unasked, sizeof stall->unasked, "%.255s", error.message);
+    stall->surveyed_ms = pj_clock_monotonic_ms();
+    if (!stall->asked || engine->shadow != NULL || look_at_others(engine, behind, &error) == 0)
+        return stall->asked;
+    /* Where Postgres is away, that shows elsewhere, too. */
+    pj_log(PJ_DEBUG, "what others have is not known now", pj_f_str("reason", error.message));
+    return false;
+}
+
+void pj_stall_survey(struct pj_engine *engine)
+{
+    bool ignored;
+    int64_t every = limit_ms(engine) / 5;
+    every = every < SURVEY_LEAST_MS  ? SURVEY_LEAST_MS
+            : every > SURVEY_MOST_MS ? SURVEY_MOST_MS
+                                     : every;
+    if (pj_clock_monotonic_ms() - engine->stall.surveyed_ms >= every)
+        (void)survey(engine, &ignored);
+}
+
+bool pj_stall_others_caught_up(struct pj_engine *engine)
+{
+    bool behind;
+    if (engine->shadow != NULL)
+        return true;
+    if (pj_clock_monotonic_ms() - engine->others_asked_ms < OTHERS_MS)
+        return false;
+    bool known = survey(engine, &behind);
+    engine->others_asked_ms = pj_clock_monotonic_ms();
+    return known && !behind;
+}
+
+/* --- patience -------------------------------------------------------------------------------- */
+
+bool pj_stall_out_of_patience(const struct pj_engine *engine)
+{
+    return engine->shadow != NULL && engine->shadow->patience_ms > 0 &&
+           pj_clock_monotonic_ms() - engine->stall.moved_ms >= engine->shadow->patience_ms;
+}
+
+/* Of a shadow, the first partition that is not at its end. */
+static const struct pj_partition *first_unread(const struct pj_engine *engine)
+{
+    size_t count;
+    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (partitions[i]->assigned && partitions[i]->next_offset < partitions[i]->stop_offset)
+            return partitions[i];
+    }
+    return NULL;
+}
+
+int pj_stall_give_up(const struct pj_engine *engine, const char *why, struct pj_error *error)
+{
+    char text[640];
+    int64_t seconds = (pj_clock_monotonic_ms() - engine->stall.moved_ms) / 1000;
+    if (why != NULL)
+        snprintf(text, sizeof text, "%s", why);
+    else
+        say_why(engine, first_unread(engine), text, sizeof text);
+    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "%snothing moved for %lld s: %.600s",
+                          why != NULL || !engine->stall.asked ? "a server is away, and " : "",
+                          (long long)seconds, text);
+}
