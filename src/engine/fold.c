@@ -297,6 +297,11 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage_index)
     return stage;
 }
 
+const struct pj_projection *pj_fold_projection(const struct pj_fold *fold)
+{
+    return fold->projection;
+}
+
 void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds)
 {
     fold->stream_time = microseconds;

@@ -77,6 +77,7 @@ struct pj_fold;
 /* `settings`: the values of the projection's settings; NULL where it has none. */
 struct pj_fold *pj_fold_new(const struct pj_projection *projection, const int64_t *settings,
                             struct pj_arena *arena);
+const struct pj_projection *pj_fold_projection(const struct pj_fold *fold);
 /* Before the first stage, of a projection with a timed kind. */
 void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds);
 /* Has an entity of a timed kind derived again. */

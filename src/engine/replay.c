@@ -54,7 +54,7 @@ int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *setti
         free(replay);
         return -1;
     }
-    replay->writer = pj_writer_new(settings->projection, NULL, PJ_STATE_MOST);
+    replay->writer = pj_writer_new(replay->settings.projection, NULL, PJ_STATE_MOST);
     replay->letters = pj_arena_new();
     replay->work = pj_arena_new();
     *out = replay;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The facts that a transaction loads, merges and saves: bounded, however large the entities are. */
+#include "base/invariant.h"
 #include "engine/write_internal.h"
 
 #include <endian.h>
@@ -218,6 +219,8 @@ int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struc
 int pj_writer_run_stages(struct pj_writer *writer, struct pj_postgres *postgres,
                          struct pj_fold *fold, struct pj_arena *arena, struct pj_error *error)
 {
+    PJ_CHECK(pj_fold_projection(fold) == writer->projection,
+             "a batch is folded by another projection than it is written by");
     for (size_t index = 0; index < writer->projection->entity_count; index++) {
         const struct pj_stage *stage = pj_fold_stage(fold, index);
         if (stage->count == 0)
