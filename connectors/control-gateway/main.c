@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control-gateway: the HTTP API of the automation service, with every command published first. */
 #include "base/clock.h"
+#include "base/listen.h"
 #include "base/log.h"
+#include "common/producer.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
@@ -252,6 +254,23 @@ static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server
     return status;
 }
 
+/* What is only used when servers have answered is looked at before they are waited for. */
+static int check_settings(const struct pj_gateway_settings *settings,
+                          const struct pj_properties *kafka, struct pj_error *error)
+{
+    const struct pj_producer_settings producer = {.kafka = kafka,
+                                                  .client_id = "control-gateway",
+                                                  .transactional_id = "control-gateway",
+                                                  .transaction_timeout_ms =
+                                                      settings->transaction_timeout_ms};
+    struct pj_producer *tried = NULL;
+    if (pj_listen_check("gateway address", settings->listen, error) != 0 ||
+        pj_producer_open(&tried, &producer, error) != 0)
+        return -1;
+    pj_producer_close(tried);
+    return 0;
+}
+
 static int open_parts(struct pj_gateway *gateway, const struct pj_config *config,
                       struct pj_metrics_server *server, struct pj_error *error)
 {
@@ -271,7 +290,8 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
         .metrics = gateway->metrics,
         .server = server,
     };
-    if (pj_upstream_open(&gateway->upstream, &upstream, error) != 0 ||
+    if (check_settings(settings, &config->kafka, error) != 0 ||
+        pj_upstream_open(&gateway->upstream, &upstream, error) != 0 ||
         pj_encoder_new(&gateway->encoder, error) != 0)
         return -1;
     int status = register_schemas(gateway, server, error);

@@ -59,6 +59,16 @@ static bool has_part(CURLU *url, CURLUPart part)
     return found;
 }
 
+/* libcurl takes 0 for a port, where nobody listens. */
+static bool has_port_0(CURLU *url)
+{
+    char *port = NULL;
+    bool found = curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK &&
+                 strspn(port, "0") == strlen(port);
+    curl_free(port);
+    return found;
+}
+
 static int check_url(const char *text, struct pj_error *error)
 {
     CURLU *url = curl_url();
@@ -71,7 +81,7 @@ static int check_url(const char *text, struct pj_error *error)
                   curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK;
     /* The text is not shown: it may hold a password. */
     bool good = parsed && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
-                strcmp(path, "/") == 0 && !has_part(url, CURLUPART_USER) &&
+                strcmp(path, "/") == 0 && !has_port_0(url) && !has_part(url, CURLUPART_USER) &&
                 !has_part(url, CURLUPART_QUERY) && !has_part(url, CURLUPART_FRAGMENT);
     curl_free(scheme);
     curl_free(path);

@@ -149,20 +149,25 @@ static void drop_producer(struct pj_publisher *publisher)
     publisher->records.producer = NULL;
 }
 
+static int make_producer(struct pj_publisher *publisher, struct pj_error *error)
+{
+    const struct pj_producer_settings settings = {
+        .kafka = publisher->settings.kafka,
+        .client_id = "telemetry-bridge",
+        .transactional_id = publisher->transactional_id,
+        .transaction_timeout_ms = publisher->settings.bridge->transaction_timeout_ms,
+        .metrics = publisher->settings.registry,
+    };
+    drop_producer(publisher);
+    return pj_producer_open(&publisher->records.producer, &settings, error);
+}
+
 /* One try: a producer that has fenced all former ones, and what the last of them committed. */
 static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *found,
                          struct pj_error *error)
 {
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
-    const struct pj_producer_settings settings = {
-        .kafka = publisher->settings.kafka,
-        .client_id = "telemetry-bridge",
-        .transactional_id = publisher->transactional_id,
-        .transaction_timeout_ms = bridge->transaction_timeout_ms,
-        .metrics = publisher->settings.registry,
-    };
-    drop_producer(publisher);
-    if (pj_producer_open(&publisher->records.producer, &settings, error) != 0 ||
+    if (make_producer(publisher, error) != 0 ||
         pj_records_find_topics(&publisher->records, READ_MS, error) != 0)
         return -1;
     int64_t deadline = pj_clock_monotonic_ms() + bridge->transaction_timeout_ms;
@@ -463,7 +468,10 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     snprintf(publisher->transactional_id, sizeof publisher->transactional_id, "telemetry-bridge-%s",
              settings->bridge->bridge_id);
     struct pj_bookmark found;
-    int status = register_schemas(publisher, error);
+    /* What is wrong with kafka.* is said before the registry is waited for. */
+    int status = make_producer(publisher, error);
+    if (status == 0)
+        status = register_schemas(publisher, error);
     if (status == 0)
         status = reopen(publisher, true, &found, error);
     /* From now on everybody sees whose id it is. */

@@ -6,6 +6,7 @@
 
 /* tests/integration/test_settings.py compares them with what the programs' --help shows. */
 const char *const pj_config_names[] = {
+    "accept-dead-letters",
     "accept-gap",
     "all",
     "batch-bytes",
@@ -46,6 +47,7 @@ const char *const pj_config_names[] = {
     "log-format",
     "log-level",
     "max-body",
+    "max-concurrent",
     "max-connections",
     "max-header",
     "max-message-bytes",
@@ -73,6 +75,7 @@ const char *const pj_config_names[] = {
     "session-timeout",
     "shutdown-timeout",
     "since",
+    "stall-timeout",
     "status",
     "telemetry-ca-file",
     "telemetry-token",

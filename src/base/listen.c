@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BACKLOG = 128 };
+enum { BACKLOG = 128, HOST_MOST = 256, PORT_MOST = 8 };
 
 /* "host:port", "[::1]:port", ":port"; the host is empty for all interfaces. */
 static int split_address(const char *what, const char *address, char *host, size_t host_size,
@@ -41,6 +41,13 @@ static int split_address(const char *what, const char *address, char *host, size
     return 0;
 }
 
+int pj_listen_check(const char *what, const char *address, struct pj_error *error)
+{
+    char host[HOST_MOST];
+    char port[PORT_MOST];
+    return split_address(what, address, host, sizeof host, port, sizeof port, error);
+}
+
 static int listen_at(const struct addrinfo *info, int only_v6)
 {
     const int on = 1;
@@ -62,8 +69,8 @@ static int listen_at(const struct addrinfo *info, int only_v6)
 /* All interfaces: one socket of IPv6 takes IPv4 too; a kernel without IPv6 has IPv4 only. */
 int pj_listen(const char *what, const char *address, struct pj_error *error)
 {
-    char host[256];
-    char port[8];
+    char host[HOST_MOST];
+    char port[PORT_MOST];
     struct addrinfo *found = NULL;
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,

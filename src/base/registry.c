@@ -61,11 +61,22 @@ static bool has_part(CURLU *url, CURLUPart part)
     return found;
 }
 
+/* libcurl takes 0 for a port, where nobody listens. */
+static bool has_port_0(CURLU *url)
+{
+    char *port = NULL;
+    bool found = curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK &&
+                 strspn(port, "0") == strlen(port);
+    curl_free(port);
+    return found;
+}
+
 static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error *error)
 {
     char shown[256];
     pj_url_shown(text, shown, sizeof shown);
-    if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+    if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+        has_port_0(url))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the schema registry's URL is not understood; give "
                               "--schema-registry-url such as http://127.0.0.1:8081");

@@ -35,6 +35,7 @@ struct pj_registry_settings {
          .kind = PJ_OPTION_STRING,                                                                 \
          .offset = (at) + offsetof(struct pj_registry_settings, username),                         \
          .argument = "NAME",                                                                       \
+         .filled = true,                                                                           \
          .help = "User name for the schema registry's basic authentication."},                     \
         {.name = "schema-registry-password",                                                       \
          .kind = PJ_OPTION_SECRET,                                                                 \

@@ -148,6 +148,7 @@ static const struct pj_option options[] = {
     {.name = "group",
      .letter = 'g',
      .kind = PJ_OPTION_STRING,
+     .filled = true,
      .offset = offsetof(struct settings, group),
      .argument = "NAME",
      .help = "The consumer group; the default is the consumer's name."},

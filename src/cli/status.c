@@ -434,6 +434,7 @@ static const struct pj_option options[] = {
     {.name = "group",
      .letter = 'g',
      .kind = PJ_OPTION_STRING,
+     .filled = true,
      .offset = offsetof(struct settings, group),
      .argument = "NAME",
      .help = "Only this consumer group; its name is by default that of the projection."},

@@ -253,3 +253,22 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
             output, _ = process.communicate(timeout=30)
         assert output and CANARY not in output, output
     assert CANARY not in run(words, "--help", **secrets).stdout
+
+
+# --- values -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("words, arguments, sentence", [
+    (("control-gateway",), ["--gateway-listen=nonsense"], "gateway address 'nonsense'"),
+    (("control-gateway",), ["--gateway-listen=127.0.0.1:70000"], "has no port between 0 and 65535"),
+    (("control-gateway",), ["--gateway-upstream=http://127.0.0.1:0"], "gateway-upstream is http"),
+    (("control-gateway",), ["--kafka.no.such=1"], "kafka.no.such"),
+    (("telemetry-bridge",), ["--kafka.no.such=1"], "kafka.no.such"),
+    (("telemetry-bridge",), ["--metrics-address=:x"], "has no port between 0 and 65535"),
+    (("event-recorder",), ["--schema-registry-url=http://127.0.0.1:0"], "URL is not understood"),
+    (("event-recorder",), ["--schema-registry-username="], "must not be empty"),
+    (("projectionist", "dead-letters", "discard"), ["--projection=", "--yes"], "must not be empty"),
+    (("projectionist", "status"), ["--group="], "must not be empty"),
+], ids=str)
+def test_a_value_that_cannot_be_used_is_refused_before_any_server_is_waited_for(words, arguments,
+                                                                               sentence):
+    refused(words, sentence, *arguments, **servers(words))
