@@ -102,7 +102,7 @@ static const struct pj_option options[] = {
      .help = "The most requests that are in work at a time, and so with the service; each has a "
              "thread. Others wait, by turns of the clients' addresses; more than 32 times as many, "
              "or for longer than --upstream-timeout, are answered 503. What is passed through, "
-             "which may be slow, has at most three quarters."},
+             "which may be slow, has at most three quarters, and one client's half."},
     {.name = "request-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(request_timeout_ms),

@@ -15,7 +15,7 @@ struct pj_http_client {
     struct pj_http_client *next;
     unsigned char address[16];
     int connections;
-    int waiting, working; /* requests; under the queue's mutex */
+    int waiting, working, long_working; /* requests; under the queue's mutex */
 };
 
 struct pj_http_text {

@@ -63,11 +63,14 @@ static void unlink_one(struct pj_http_queue *queue, struct pj_http_connection **
     connection->client->waiting--;
 }
 
-/* Of a quarter of the workers, what is slow keeps away. */
+/* What is slow keeps away from a quarter of the workers, and one client's from another one: whose
+ * readers hang holds up nobody else. */
 static bool may_start(const struct pj_http_queue *queue,
                       const struct pj_http_connection *connection)
 {
-    return !connection->request.is_long || queue->long_working < (queue->workers * 3 + 3) / 4;
+    return !connection->request.is_long ||
+           (queue->long_working < (queue->workers * 3 + 3) / 4 &&
+            connection->client->long_working < (queue->workers + 1) / 2);
 }
 
 /* Of those whose client has least in work, the one that came first. */
@@ -96,6 +99,7 @@ struct pj_http_connection *pj_http_queue_take(struct pj_http_queue *queue)
         unlink_one(queue, place);
         connection->client->working++;
         queue->long_working += connection->request.is_long;
+        connection->client->long_working += connection->request.is_long;
     }
     pthread_mutex_unlock(&queue->mutex);
     return connection;
@@ -107,6 +111,7 @@ void pj_http_queue_done(struct pj_http_queue *queue, struct pj_http_connection *
     connection->client->working--;
     if (connection->request.is_long) {
         queue->long_working--;
+        connection->client->long_working--;
         pthread_cond_signal(&queue->filled);
     }
     pthread_mutex_unlock(&queue->mutex);
