@@ -86,6 +86,30 @@ static int sign(const struct pj_rebuild *rebuild, const char *origin, char *sign
     return 0;
 }
 
+/* What a trigger fills in the live table stays empty here, where there are none: nothing asks for
+ * it. */
+static void add_freedom(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
+{
+    fprintf(
+        sql,
+        "DO $do$ DECLARE shadow CONSTANT regclass := '\"%s\".\"%s\"'; declared CONSTANT text[] := "
+        "ARRAY[",
+        rebuild->schema, table->name);
+    for (size_t c = 0; c < table->column_count; c++)
+        fprintf(sql, "%s'%s'", c > 0 ? ", " : "", table->columns[c].name);
+    fputs("]; found text; BEGIN "
+          "FOR found IN SELECT conname FROM pg_constraint AS k WHERE conrelid = shadow "
+          "AND contype = 'c' AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = shadow "
+          "AND attnum = ANY (k.conkey) AND attgenerated = '' AND attname <> ALL (declared)) LOOP "
+          "EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', shadow, found); END LOOP; "
+          "FOR found IN SELECT attname FROM pg_attribute WHERE attrelid = shadow AND attnum > 0 "
+          "AND NOT attisdropped AND attnotnull AND attgenerated = '' AND attidentity = '' "
+          "AND attname <> ALL (declared) LOOP "
+          "EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', shadow, found); "
+          "END LOOP; END $do$; ",
+          sql);
+}
+
 static void add_table(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
 {
     const char *schema = table->schema;
@@ -98,6 +122,7 @@ static void add_table(FILE *sql, const struct pj_rebuild *rebuild, const struct 
         fprintf(sql, "%s\"%s\"", c > 0 ? ", " : "", table->columns[c].name);
     fprintf(sql, ")) WITH (autovacuum_enabled = false, fillfactor = %d); ",
             table->kind == PJ_APPEND_TABLE ? 100 : 80);
+    add_freedom(sql, rebuild, table);
 }
 
 static void add_state(FILE *sql, const struct pj_rebuild *rebuild,

@@ -4,6 +4,7 @@ table's, which stops the consumer before its records fill the dead letters."""
 
 import pytest
 
+from cli_support import cli
 from lib import events, kafka
 from lib.events import SECOND, START
 from lib.world import RECORDER
@@ -139,3 +140,22 @@ def test_records_that_are_refused_for_many_reasons_are_only_bad_records(world):
     world.publish([kafka.Record(events.TELEMETRY, b"key", None, partition=0)] * 30)
     world.catch_up(RECORDER)
     assert len(world.letters()) == 150
+
+
+def test_a_rebuild_asks_for_nothing_that_a_trigger_fills(world):
+    """There are no triggers beside the live tables, where a record is the same record."""
+    world.database.execute("""
+        ALTER TABLE safari_events ADD COLUMN tenant TEXT NOT NULL CHECK (tenant IS NOT NULL);
+        CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NEW.tenant := 'a'; RETURN NEW; END $$;
+        CREATE TRIGGER fills BEFORE INSERT ON safari_events FOR EACH ROW
+            EXECUTE FUNCTION fill()""")
+    world.publish([frame(number) for number in range(COUNT)])
+    world.catch_up(RECORDER)
+    world.database.execute("DELETE FROM safari_events WHERE (payload->>'n')::int < 5")
+    group = ("--group", world.group(RECORDER))
+    rebuilt = cli("rebuild", RECORDER, "--yes", *group, dsn=world.dsn)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert world.count("safari_events") == COUNT and not world.letters()
+    assert cli("verify", RECORDER, *group, dsn=world.dsn).returncode == 0
+    assert world.value("SELECT count(*) FROM safari_events WHERE tenant = 'a'") == COUNT
