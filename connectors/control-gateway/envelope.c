@@ -18,7 +18,6 @@ enum {
     NAME_MOST = 1000,
     TIME_MOST = 64,
     EXPONENT_DIGITS = 16,
-    EXPONENT_TEXT = 24,
 };
 
 /* --- JSON ------------------------------------------------------------------------------------ */
@@ -223,119 +222,270 @@ static int read_slices(const struct reading *reading, struct pj_envelope *envelo
 
 /* --- the content ------------------------------------------------------------------------------ */
 
-/* A text that is built within what was allocated for it. */
-struct building {
-    char *at;
+/*
+ * A body, which has been parsed, in a form that is the same however it is written: without blanks
+ * and escapes, members in order, and numbers by their exact value. Not by the parsed values: those
+ * hold no number of more than 53 bits.
+ */
+struct canon {
+    const char *at; /* the body; each value ends before the body does */
+    char *text;
+    size_t length, capacity;
+    size_t *members; /* where those of the objects that are open begin */
+    size_t member_count, member_capacity;
+    bool is_bad; /* a number's exponent has too many digits */
 };
 
-static void append(struct building *out, const void *data, size_t length)
+static void put(struct canon *canon, const void *data, size_t length)
 {
-    if (length > 0)
-        out->at = mempcpy(out->at, data, length);
+    if (canon->length + length > canon->capacity) {
+        canon->capacity = (canon->length + length) * 2;
+        canon->text = realloc(canon->text, canon->capacity);
+        if (canon->text == NULL)
+            abort();
+    }
+    memcpy(canon->text + canon->length, data, length);
+    canon->length += length;
 }
 
-/*
- * A number as a text of its exact value: the same for 1, 1.0 and 10e-1, another one for
- * 9007199254740993 than for 9007199254740992. Returns behind it; NULL: its exponent is beyond
- * EXPONENT_DIGITS.
- */
-static const char *append_number(struct building *out, const char *at, const char *end)
+static void skip_blanks(struct canon *canon)
 {
-    char *begin = out->at;
-    int64_t exponent = 0, written = 0;
-    bool is_fraction = false, is_negative = *at == '-';
-    append(out, is_negative ? "\"n-" : "\"n", is_negative ? 3 : 2);
-    char *digits = out->at;
-    for (at += is_negative; at < end && (isdigit((unsigned char)*at) || *at == '.'); at++) {
-        if (*at == '.') {
+    while (*canon->at == ' ' || *canon->at == '\t' || *canon->at == '\r' || *canon->at == '\n')
+        canon->at++;
+}
+
+static unsigned read_hex(const char *at)
+{
+    char digits[5] = {at[0], at[1], at[2], at[3], '\0'};
+    return (unsigned)strtoul(digits, NULL, 16);
+}
+
+/* \uXXXX, or two of them that are one character; `at` is behind the u. Returns behind it. */
+static const char *put_character(struct canon *canon, const char *at)
+{
+    unsigned code = read_hex(at);
+    at += 4;
+    if (code >= 0xd800 && code < 0xdc00) {
+        code = 0x10000 + ((code - 0xd800) << 10) + (read_hex(at + 2) - 0xdc00);
+        at += 6;
+    }
+    char bytes[4];
+    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, code >>= 6)
+        bytes[i] = (char)(0x80 | (code & 0x3f));
+    bytes[0] = (char)((length == 1 ? 0 : (0xf00 >> length) & 0xff) | code);
+    if (length == 1 && (*bytes == '"' || *bytes == '\\'))
+        put(canon, "\\", 1);
+    put(canon, bytes, length);
+    return at;
+}
+
+static void put_text(struct canon *canon)
+{
+    static const char names[] = "bfnrt/", characters[] = "\b\f\n\r\t/";
+    put(canon, "\"", 1);
+    const char *at = canon->at + 1;
+    while (*at != '"') {
+        const char *plain = at;
+        while (*at != '"' && *at != '\\')
+            at++;
+        put(canon, plain, (size_t)(at - plain));
+        if (*at == '"')
+            break;
+        const char *name = strchr(names, at[1]);
+        if (at[1] == 'u') {
+            at = put_character(canon, at + 2);
+            continue;
+        }
+        if (name != NULL)
+            put(canon, &characters[name - names], 1);
+        else
+            put(canon, at, 2); /* \" and \\ stay */
+        at += 2;
+    }
+    put(canon, "\"", 1);
+    canon->at = at + 1;
+}
+
+/* As 1e0 for 1, 1.0 and 10e-1; 0 for 0 and -0. */
+static void put_number(struct canon *canon)
+{
+    size_t begin = canon->length;
+    char exponent_text[24];
+    int64_t exponent = 0;
+    bool is_fraction = false;
+    if (*canon->at == '-')
+        put(canon, canon->at++, 1);
+    size_t digits = canon->length;
+    for (; isdigit((unsigned char)*canon->at) || *canon->at == '.'; canon->at++) {
+        if (*canon->at == '.') {
             is_fraction = true;
             continue;
         }
         exponent -= is_fraction;
-        if (*at != '0' || out->at > digits)
-            append(out, at, 1);
+        if (*canon->at != '0' || canon->length > digits)
+            put(canon, canon->at, 1);
     }
-    if (at < end && (*at == 'e' || *at == 'E')) {
+    if (*canon->at == 'e' || *canon->at == 'E') {
         char *behind = NULL;
-        written = strtoll(at + 1, &behind, 10);
-        if (behind - at > EXPONENT_DIGITS)
-            return NULL;
-        at = behind;
+        exponent += strtoll(canon->at + 1, &behind, 10);
+        canon->is_bad |= behind - canon->at > EXPONENT_DIGITS;
+        canon->at = behind;
     }
-    for (exponent += written; out->at > digits && out->at[-1] == '0'; out->at--)
+    for (; canon->length > digits && canon->text[canon->length - 1] == '0'; canon->length--)
         exponent++;
-    if (out->at == digits)
-        out->at = mempcpy(begin, "\"n0", 3); /* also -0 */
-    else
-        out->at += snprintf(out->at, EXPONENT_TEXT, "e%lld", (long long)exponent);
-    append(out, "\"", 1);
-    return at;
+    if (canon->length == digits) {
+        canon->length = begin;
+        put(canon, "0", 1);
+        return;
+    }
+    int length = snprintf(exponent_text, sizeof exponent_text, "e%lld", (long long)exponent);
+    put(canon, exponent_text, (size_t)length);
 }
 
-/*
- * A JSON text, which has been parsed, with each number as a text and each text (also a name) marked
- * as one, so that what reads it compares numbers by their digits. NULL where a number cannot be
- * told; the bytes are the caller's to free.
- */
-static char *mark_values(struct pj_bytes body)
+/* Of who asks and when, not of what is asked for; or null, which is as if it were not there. */
+static bool is_no_content(const char *member, size_t length)
 {
-    enum { LONGER = 4, SPARE = 64 }; /* 1, becomes "n1e0", */
-    const char *at = body.data, *end = at + body.length;
-    char *text = malloc(body.length * LONGER + SPARE);
-    struct building out = {text};
-    bool is_text = false;
-    if (text == NULL)
-        return NULL;
-    while (at < end) {
-        if (!is_text && (*at == '-' || isdigit((unsigned char)*at))) {
-            at = append_number(&out, at, end);
-            if (at == NULL) {
-                free(text);
-                return NULL;
-            }
+    static const char *const names[] = {
+        "\"command_id\":", "\"idempotency_key\":", "\"correlation_id\":", "\"requested_at\":",
+        "\"requester\":"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (length > strlen(names[i]) && memcmp(member, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return length > 5 && memcmp(member + length - 5, ":null", 5) == 0;
+}
+
+static void begin_member(struct canon *canon)
+{
+    if (canon->member_count == canon->member_capacity) {
+        canon->member_capacity = canon->member_capacity > 0 ? canon->member_capacity * 2 : 64;
+        canon->members =
+            reallocarray(canon->members, canon->member_capacity, sizeof *canon->members);
+        if (canon->members == NULL)
+            abort();
+    }
+    canon->members[canon->member_count++] = canon->length;
+}
+
+static int compare_members(const void *a, const void *b)
+{
+    const struct pj_bytes *one = a, *other = b;
+    size_t length = one->length < other->length ? one->length : other->length;
+    int order = memcmp(one->data, other->data, length);
+    return order != 0 ? order : one->length < other->length ? -1 : one->length > other->length;
+}
+
+/* Puts the members from `first` on in order; they end where the text does, each with a comma. */
+static void sort_members(struct canon *canon, size_t first)
+{
+    size_t count = canon->member_count - first;
+    canon->member_count = first;
+    if (count < 2)
+        return;
+    const size_t *starts = &canon->members[first];
+    size_t bytes = canon->length - starts[0];
+    struct pj_bytes *members = reallocarray(NULL, count, sizeof *members);
+    char *sorted = malloc(bytes);
+    if (members == NULL || sorted == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        size_t end = i + 1 < count ? starts[i + 1] : canon->length;
+        members[i] = (struct pj_bytes){canon->text + starts[i], end - starts[i]};
+    }
+    qsort(members, count, sizeof *members, compare_members);
+    char *out = sorted;
+    for (size_t i = 0; i < count; i++)
+        out = mempcpy(out, members[i].data, members[i].length);
+    memcpy(canon->text + starts[0], sorted, bytes);
+    free(members);
+    free(sorted);
+}
+
+static void put_value(struct canon *canon, bool is_body);
+
+static void put_object(struct canon *canon, bool is_body)
+{
+    size_t first = canon->member_count;
+    bool has_payload = false;
+    put(canon, "{", 1);
+    canon->at++;
+    for (skip_blanks(canon); *canon->at != '}'; skip_blanks(canon)) {
+        if (*canon->at == ',') {
+            canon->at++;
             continue;
         }
-        size_t length = is_text && *at == '\\' ? 2 : 1;
-        bool begins = *at == '"' && !is_text;
-        is_text = *at == '"' ? !is_text : is_text;
-        append(&out, at, length);
-        append(&out, "s", begins);
-        at += length;
+        size_t begin = canon->length;
+        begin_member(canon);
+        put_text(canon);
+        skip_blanks(canon);
+        canon->at++; /* the colon */
+        put(canon, ":", 1);
+        put_value(canon, false);
+        if (is_body && is_no_content(canon->text + begin, canon->length - begin)) {
+            canon->length = begin;
+            canon->member_count--;
+            continue;
+        }
+        has_payload |=
+            canon->length - begin > 10 && memcmp(canon->text + begin, "\"payload\":", 10) == 0;
+        put(canon, ",", 1);
     }
-    *out.at = '\0';
-    return text;
+    if (is_body && !has_payload) {
+        begin_member(canon);
+        put(canon, "\"payload\":{},", 13);
+    }
+    canon->at++;
+    sort_members(canon, first);
+    put(canon, "}", 1);
 }
 
-/* Of what is asked for, not of who asks and when: so that a retry, which may write the same in
- * another order, is the same. */
+static void put_array(struct canon *canon)
+{
+    put(canon, "[", 1);
+    canon->at++;
+    for (skip_blanks(canon); *canon->at != ']'; skip_blanks(canon)) {
+        if (*canon->at == ',') {
+            canon->at++;
+            continue;
+        }
+        put_value(canon, false);
+        put(canon, ",", 1);
+    }
+    canon->at++;
+    put(canon, "]", 1);
+}
+
+static void put_value(struct canon *canon, bool is_body)
+{
+    skip_blanks(canon);
+    const char *at = canon->at;
+    if (*at == '{') {
+        put_object(canon, is_body);
+    } else if (*at == '[') {
+        put_array(canon);
+    } else if (*at == '"') {
+        put_text(canon);
+    } else if (*at == '-' || isdigit((unsigned char)*at)) {
+        put_number(canon);
+    } else {
+        while (isalpha((unsigned char)*canon->at))
+            canon->at++;
+        put(canon, at, (size_t)(canon->at - at));
+    }
+}
+
+/* So that a retry which writes the same in another way is the same. */
 static int make_digest(struct pj_envelope *envelope, struct pj_error *error)
 {
-    static const char *const not_content[] = {"scommand_id", "sidempotency_key", "scorrelation_id",
-                                              "srequested_at", "srequester"};
-    char *marked = mark_values(envelope->body);
-    json_t *content = marked != NULL ? json_loads(marked, 0, NULL) : NULL;
-    const char *name;
-    json_t *value;
-    void *next;
-    free(marked);
-    if (content == NULL)
-        return pj_error_set(error, PJ_POISON, "the body has a number that is too large");
-    for (size_t i = 0; i < sizeof not_content / sizeof not_content[0]; i++)
-        json_object_del(content, not_content[i]);
-    json_object_foreach_safe(content, next, name, value)
-    {
-        if (json_is_null(value))
-            json_object_del(content, name); /* as if it were not there */
-    }
-    if (json_object_get(content, "spayload") == NULL)
-        json_object_set_new(content, "spayload", json_object());
-    char *text = json_dumps(content, JSON_COMPACT | JSON_SORT_KEYS);
-    json_decref(content);
-    if (text == NULL)
-        return pj_error_set(error, PJ_POISON, "the body is too large");
-    pj_uuid_of_name(text, strlen(text), envelope->digest);
-    free(text);
-    return 0;
+    struct canon canon = {.at = envelope->body.data};
+    put_value(&canon, true);
+    if (!canon.is_bad)
+        pj_uuid_of_name(canon.text, canon.length, envelope->digest);
+    free(canon.text);
+    free(canon.members);
+    return canon.is_bad ? pj_error_set(error, PJ_POISON, "the body has a number that is too large")
+                        : 0;
 }
 
 int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_envelope *envelope,
@@ -351,11 +501,22 @@ int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_en
         status = read_optional(&reading, &envelope->submitted);
     if (status == 0)
         status = read_slices(&reading, envelope);
-    json_decref(json); /* which is large, and so is what comes now */
+    json_decref(json);
     return status == 0 ? make_digest(envelope, error) : -1;
 }
 
 /* --- forwarding ------------------------------------------------------------------------------ */
+
+/* A text that is built within what was allocated for it. */
+struct building {
+    char *at;
+};
+
+static void append(struct building *out, const void *data, size_t length)
+{
+    if (length > 0)
+        out->at = mempcpy(out->at, data, length);
+}
 
 static void append_member(struct building *out, const char *name, const char *value)
 {

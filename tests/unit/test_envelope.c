@@ -159,6 +159,37 @@ Test(envelope, digest_is_of_the_content)
     cr_assert_arr_neq(given.envelope.digest, first, sizeof first);
 }
 
+static bool is_same_content(const char *a, const char *b)
+{
+    uint8_t first[16];
+    is_good(a);
+    memcpy(first, given.envelope.digest, sizeof first);
+    is_good(b);
+    return memcmp(first, given.envelope.digest, sizeof first) == 0;
+}
+
+Test(envelope, content_is_the_same_however_it_is_written)
+{
+    cr_assert(is_same_content("{\"type\":\"x\"}", " { \"payload\" : { } , \"type\" : \"x\" } "));
+    cr_assert(is_same_content(
+        "{\"type\":\"x\",\"payload\":{\"b\":[1,{\"d\":2,\"c\":[]}],\"a\":"
+        "\"\\u00e4\\ud83d\\ude00\\n\\/"
+        "\\u0022\\u005c\"}}",
+        "{\"payload\":{\"a\":\"\xc3\xa4\xf0\x9f\x98\x80\\u000a/\\\"\\\\\",\"b\":[1e0,{\"c\":[ ],"
+        "\"d\":20e-1}]},\"type\":\"x\",\"priority\":null,\"requested_at\":\"1970-01-01T00:00:"
+        "00Z\"}"));
+    cr_assert_not(is_same_content("{\"type\":\"x\",\"payload\":{\"a\":\"\\\\n\"}}",
+                                  "{\"type\":\"x\",\"payload\":{\"a\":\"\\n\"}}"));
+    cr_assert_not(is_same_content("{\"type\":\"x\",\"payload\":{\"a\":\"\\\",\\\"b\\\":1\"}}",
+                                  "{\"type\":\"x\",\"payload\":{\"a\":\"\",\"b\":1}}"));
+    cr_assert_not(is_same_content("{\"type\":\"x\",\"payload\":{\"a\":{\"b\":1}}}",
+                                  "{\"type\":\"x\",\"payload\":{\"a\":{},\"b\":1}}"));
+    cr_assert_not(is_same_content("{\"type\":\"x\",\"payload\":{\"requester\":1}}",
+                                  "{\"type\":\"x\",\"payload\":{\"requester\":2}}"));
+    cr_assert_not(is_same_content("{\"type\":\"x\",\"payload\":{\"a\":[true]}}",
+                                  "{\"type\":\"x\",\"payload\":{\"a\":[\"true\"]}}"));
+}
+
 Test(envelope, session_requests)
 {
     static const struct pj_bytes blank = {" \r\n", 3};
