@@ -67,8 +67,6 @@ static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, str
         .shadow =
             {
                 .schema = rebuild->schema,
-                .discarded = rebuild->discarded,
-                .discarded_count = rebuild->discarded_count,
                 .halted = &rebuild->halted,
                 .patience_ms = settings->patience_ms,
                 .progress = show_progress,
@@ -168,6 +166,8 @@ static void *work(void *context)
 {
     struct pj_worker *worker = context;
     worker->status = 0;
+    worker->shadow.discarded = worker->rebuild->discarded;
+    worker->shadow.discarded_count = worker->rebuild->discarded_count;
     worker->shadow.stretches = worker->due;
     worker->shadow.stretch_count = worker->due_count;
     if (worker->engine.topics_seen)

@@ -198,7 +198,8 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
     };
     if (pj_rebuild_connect(rebuild, error) == 0 && read_live(rebuild, error) == 0 &&
-        read_gaps(rebuild, error) == 0 && pj_rebuild_read_others(rebuild, error) == 0) {
+        read_gaps(rebuild, error) == 0 && pj_rebuild_read_others(rebuild, error) == 0 &&
+        pj_rebuild_hold_letters(rebuild, error) == 0) {
         *out = rebuild;
         return 0;
     }

@@ -3,7 +3,8 @@
  * What the files of a rebuild share: rebuild.c (opening and planning), fill.c (the workers that
  * read), history.c (is there what the rows follow from?), swap.c (comparing and swapping), shadow.c
  * (the shadow tables, and what is written beside the rows), feed.c (records from elsewhere),
- * older.c (facts of records that are gone).
+ * older.c (facts of records that are gone), held.c
+ * (records that only the live tables refuse).
  */
 #ifndef PJ_ENGINE_REBUILD_INTERNAL_H
 #define PJ_ENGINE_REBUILD_INTERNAL_H
@@ -41,13 +42,15 @@ struct pj_rebuild {
     size_t live_count;
     struct pj_stretch *gaps; /* accepted */
     size_t gap_count;
-    struct pj_stretch *discarded;
+    struct pj_stretch *discarded; /* letters that are passed over: given up, or held */
     size_t discarded_count;
     struct pj_other_group *others;
     size_t other_count;
     struct pj_stretch *counted; /* the parts of stretches whose records the live group counted */
     size_t counted_count;
     bool counts_checked;
+    const char *held;             /* the ids of the letters that are held, with commas */
+    int64_t last_letter;          /* the greatest id when it began */
     char letters_digest[40];      /* pj_rebuild_digest_letters, at the beginning */
     struct pj_stretch *stretches; /* sorted */
     size_t stretch_count;
@@ -64,6 +67,15 @@ struct pj_rebuild {
 
 /* Opens the control connection where it is not open, and locks the projection's rebuilds. */
 int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+
+/* At the beginning: which records the live tables still refuse. */
+int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+/* Before the shadow reads on. */
+int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+/* Fails where the shadow has a row of a record that is a letter by now, or lacks one of a letter
+ * that was resolved. */
+int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                             struct pj_error *error) PJ_MUST_CHECK;
 
 /* Which letters are given up, and where older rows are kept, which are replayed: rows follow from
  * that, too. */

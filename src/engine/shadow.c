@@ -79,6 +79,10 @@ static int sign(const struct pj_rebuild *rebuild, const char *origin, char *sign
                           : settings->drop_older ? "drop-older"
                                                  : "all",
                           rebuild->letters_digest, origin);
+    uuid_generate_sha1(digest, nothing, rebuild->held, strlen(rebuild->held));
+    uuid_unparse(digest, text);
+    if ((size_t)length < size)
+        length += snprintf(signature + length, size - (size_t)length, " %s", text);
     const struct pj_setting *setting = settings->projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL && (size_t)length < size; i++)
         length += snprintf(signature + length, size - (size_t)length, " %s=%lld", setting[i].name,
@@ -185,6 +189,50 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
+/* Whatever lets only one of two rows in does so here: unique indexes, exclusion constraints. Others
+ * would only cost time. */
+static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
+                      struct pj_error *error)
+{
+    const char *schema = table->schema;
+    const char *parameters[] = {
+        rebuild->schema,
+        pj_arena_printf(rebuild->arena, "%s%s%s\"%s\"", schema != NULL ? "\"" : "",
+                        schema != NULL ? schema : "", schema != NULL ? "\"." : "", table->name)};
+    struct pj_result *result;
+    if (pj_postgres_query(
+            rebuild->control,
+            "SELECT string_agg(CASE WHEN c.oid IS NOT NULL "
+            "THEN format('ALTER TABLE %I.%I ADD %s', $1::text, t.relname, "
+            "pg_get_constraintdef(c.oid)) "
+            "ELSE regexp_replace(pg_get_indexdef(i.indexrelid), "
+            "'^CREATE UNIQUE INDEX .*? USING ', "
+            "format('CREATE UNIQUE INDEX ON %I.%I USING ', $1::text, t.relname)) END, "
+            "'; ' ORDER BY i.indexrelid) "
+            "FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid "
+            "LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid "
+            "AND c.conrelid = i.indrelid AND c.contype IN ('u', 'x') "
+            "WHERE i.indrelid = $2::regclass AND NOT i.indisprimary AND i.indisvalid "
+            "AND (i.indisunique OR c.contype = 'x')",
+            2, parameters, &result, error) != 0)
+        return -1;
+    const char *sql = pj_result_value(result, 0, 0, NULL);
+    int status = sql != NULL ? pj_postgres_script(rebuild->control, sql, error) : 0;
+    pj_result_free(result);
+    return status;
+}
+
+static int add_all_unique(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_projection *projection = rebuild->settings->projection;
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->part_of == NULL &&
+            add_unique(rebuild, projection->tables[t], error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static const struct pj_live_offset *live_of(const struct pj_rebuild *rebuild,
                                             const struct pj_stretch *stretch)
 {
@@ -247,7 +295,8 @@ static int create_shadow(struct pj_rebuild *rebuild, const char *signature, stru
     char *sql = creation(rebuild);
     if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
         pj_rebuild_drop_shadow(rebuild, error) != 0 ||
-        pj_postgres_script(rebuild->control, sql, error) != 0)
+        pj_postgres_script(rebuild->control, sql, error) != 0 ||
+        add_all_unique(rebuild, error) != 0)
         goto out;
     for (size_t i = 0; i < rebuild->stretch_count; i++) {
         if (list_stretch(rebuild, signature, &rebuild->stretches[i], error) != 0)
@@ -372,19 +421,21 @@ int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
 int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group};
-    const char *resolve = pj_arena_printf(
-        rebuild->arena,
-        "UPDATE projectionist.dead_letters AS l "
-        "SET status = 'replayed', resolved_at = clock_timestamp() "
-        "FROM projectionist.consumer_offsets AS s "
-        "WHERE l.cluster_id = $1 AND l.consumer_group = $2 AND l.status = 'open' "
-        "AND s.cluster_id = $1 AND s.consumer_group = $3 AND s.topic = l.topic "
-        "AND s.partition = l.partition AND l.record_offset >= s.start_offset "
-        "AND l.record_offset < s.next_offset AND NOT EXISTS (SELECT FROM \"%s\".dead_letters AS d "
-        "WHERE d.topic = l.topic AND d.partition = l.partition "
-        "AND d.record_offset = l.record_offset)",
-        rebuild->schema);
+                                rebuild->shadow_group,
+                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
+    const char *resolve =
+        pj_arena_printf(rebuild->arena,
+                        "UPDATE projectionist.dead_letters AS l "
+                        "SET status = 'replayed', resolved_at = clock_timestamp() "
+                        "FROM projectionist.consumer_offsets AS s "
+                        "WHERE l.cluster_id = $1 AND l.consumer_group = $2 AND l.status = 'open' "
+                        "AND s.cluster_id = $1 AND s.consumer_group = $3 AND s.topic = l.topic "
+                        "AND s.partition = l.partition AND l.record_offset >= s.start_offset "
+                        "AND l.record_offset < s.next_offset AND l.id <> ALL ($4::bigint[]) AND "
+                        "NOT EXISTS (SELECT FROM \"%s\".dead_letters AS d "
+                        "WHERE d.topic = l.topic AND d.partition = l.partition "
+                        "AND d.record_offset = l.record_offset)",
+                        rebuild->schema);
     const char *open = pj_arena_printf(
         rebuild->arena,
         "INSERT INTO projectionist.dead_letters AS l (" LETTER_COLUMNS ") "
@@ -393,7 +444,7 @@ int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error
         "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
         "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",
         rebuild->schema);
-    return run(rebuild, resolve, 3, parameters, error) != 0 ||
+    return run(rebuild, resolve, 4, parameters, error) != 0 ||
                    run(rebuild, open, 0, NULL, error) != 0
                ? -1
                : 0;

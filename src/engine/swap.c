@@ -36,7 +36,7 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
         }
     }
     pj_result_free(rows);
-    return status;
+    return status == 0 && *grew ? pj_rebuild_hold_newer(rebuild, error) : status;
 }
 
 /*
@@ -100,7 +100,7 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
     if (pj_rebuild_digest_letters(rebuild, postgres, digest, error) != 0)
         return -1;
     if (strcmp(digest, rebuild->letters_digest) == 0)
-        return PJ_REBUILD_FILLED;
+        return pj_rebuild_check_letters(rebuild, postgres, error);
     return pj_error_fatal(error, PJ_EXIT_FAILED,
                           "dead letters were discarded%s meanwhile; nothing was changed, and the "
                           "same command begins anew",
@@ -133,6 +133,19 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
     return status;
 }
 
+/* The shadow has neither triggers nor foreign keys. The consumers find the record, and a rebuild
+ * after them passes it over. */
+static void refused_rows(struct pj_error *error)
+{
+    struct pj_error cause = *error;
+    (void)pj_error_fatal(error, PJ_EXIT_FAILED,
+                         "the live tables refuse a row (%.400s), so nothing was changed; let the "
+                         "consumers read to the end, which sets its record aside, or mend what "
+                         "refuses it, and run the same command again",
+                         cause.message);
+    memcpy(error->sqlstate, cause.sqlstate, sizeof error->sqlstate);
+}
+
 static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
                     struct pj_error *error)
 {
@@ -157,6 +170,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
             return PJ_REBUILD_FILLED;
         rebuild->in_doubt = pj_postgres_broken(rebuild->control);
     }
+    if (error->class == PJ_POISON)
+        refused_rows(error);
     pj_postgres_rollback(rebuild->control);
     if (!rebuild->in_doubt) /* else it may turn out to be what was written */
         pj_difference_free(difference);

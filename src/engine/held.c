@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Dead letters whose records Postgres refused. What refused them may be in the live tables alone: a
+ * trigger, a foreign key, a unique index under which another record came first. So the live tables
+ * are asked, in a transaction that is rolled back: a record that they still refuse stays a letter
+ * and is passed over by the shadow; one that they take by now is read like any other.
+ */
+#include "engine/rebuild_internal.h"
+#include "engine/replay.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REFUSALS_MOST = 100 }; /* in a row: the others are like them */
+
+/* To those that the shadow passes over. */
+static void hold(struct pj_rebuild *rebuild, const struct pj_result *rows, int row)
+{
+    const char *topic = pj_result_value(rows, row, 1, NULL);
+    int64_t offset = pj_rebuild_number(rows, row, 3);
+    struct pj_stretch *list =
+        pj_arena_alloc(rebuild->arena, (rebuild->discarded_count + 1) * sizeof *list);
+    memcpy(list, rebuild->discarded, rebuild->discarded_count * sizeof *list);
+    list[rebuild->discarded_count++] =
+        (struct pj_stretch){pj_arena_string(rebuild->arena, topic, strlen(topic)),
+                            (int32_t)pj_rebuild_number(rows, row, 2), offset, offset + 1};
+    rebuild->discarded = list;
+}
+
+static void sort_held(struct pj_rebuild *rebuild)
+{
+    if (rebuild->discarded_count > 1)
+        qsort(rebuild->discarded, rebuild->discarded_count, sizeof *rebuild->discarded,
+              pj_stretch_compare);
+}
+
+static void add_id(struct pj_rebuild *rebuild, const char *id)
+{
+    rebuild->held = *rebuild->held == '\0'
+                        ? pj_arena_string(rebuild->arena, id, strlen(id))
+                        : pj_arena_printf(rebuild->arena, "%s,%s", rebuild->held, id);
+}
+
+static int open_trial(struct pj_rebuild *rebuild, struct pj_registry **registry,
+                      struct pj_replay **trial, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    const struct pj_registry_settings *named = &settings->consumer->registry;
+    if (named->url != NULL && pj_registry_open(registry, named, error) != 0)
+        return -1;
+    const struct pj_replay_settings replay = {
+        .postgres = &rebuild->control_settings,
+        .projection = settings->projection,
+        .setting_values = settings->setting_values,
+        .registry = *registry,
+        .registry_name = named->url,
+        .dry_run = true,
+    };
+    return pj_replay_new(trial, &replay, error);
+}
+
+/* Holds those that are still refused. */
+static int try_all(struct pj_rebuild *rebuild, const struct pj_result *rows,
+                   struct pj_replay *trial, struct pj_error *error)
+{
+    int refusals = 0;
+    for (int row = 0; row < pj_result_rows(rows); row++) {
+        enum pj_replay_outcome outcome = PJ_REPLAY_REFUSED;
+        if (refusals < REFUSALS_MOST &&
+            pj_replay_letter(trial, pj_rebuild_number(rows, row, 0), &outcome, error) != 0)
+            return -1;
+        refusals = outcome == PJ_REPLAY_REFUSED ? refusals + 1 : 0;
+        if (outcome != PJ_REPLAY_REFUSED)
+            continue;
+        hold(rebuild, rows, row);
+        add_id(rebuild, pj_result_value(rows, row, 0, NULL));
+    }
+    return 0;
+}
+
+#define OPEN_LETTERS                                                                               \
+    "SELECT l.id, l.topic, l.partition, l.record_offset FROM projectionist.dead_letters AS l "     \
+    "WHERE l.cluster_id = $1 AND l.consumer_group = $2 AND l.status = 'open' "                     \
+    "AND l.sqlstate IS NOT NULL "
+
+int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    struct pj_result *rows;
+    struct pj_registry *registry = NULL;
+    struct pj_replay *trial = NULL;
+    rebuild->held = "";
+    if (pj_postgres_query(rebuild->control, "SELECT max(id) FROM projectionist.dead_letters", 0,
+                          NULL, &rows, error) != 0)
+        return -1;
+    rebuild->last_letter = pj_rebuild_number(rows, 0, 0);
+    pj_result_free(rows);
+    if (pj_postgres_query(rebuild->control, OPEN_LETTERS "ORDER BY l.id", 2, parameters, &rows,
+                          error) != 0)
+        return -1;
+    int status = 0;
+    if (pj_result_rows(rows) > 0)
+        status = open_trial(rebuild, &registry, &trial, error);
+    if (status == 0 && trial != NULL)
+        status = try_all(rebuild, rows, trial, error);
+    sort_held(rebuild);
+    pj_replay_free(trial);
+    pj_registry_close(registry);
+    pj_result_free(rows);
+    return status;
+}
+
+/* What the consumers have set aside since, and the shadow has yet to read. */
+int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    char last[24];
+    snprintf(last, sizeof last, "%" PRId64, rebuild->last_letter);
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group, last,
+                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
+    struct pj_result *rows;
+    if (pj_postgres_query(rebuild->control,
+                          OPEN_LETTERS
+                          "AND l.id > $4::bigint AND l.id <> ALL ($5::bigint[]) AND NOT EXISTS ("
+                          "SELECT FROM projectionist.consumer_offsets AS s "
+                          "WHERE s.cluster_id = $1 AND s.consumer_group = $3 "
+                          "AND s.topic = l.topic AND s.partition = l.partition "
+                          "AND s.next_offset > l.record_offset)",
+                          5, parameters, &rows, error) != 0)
+        return -1;
+    for (int row = 0; row < pj_result_rows(rows); row++) {
+        hold(rebuild, rows, row);
+        add_id(rebuild, pj_result_value(rows, row, 0, NULL));
+    }
+    sort_held(rebuild);
+    pj_result_free(rows);
+    return 0;
+}
+
+int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
+                             struct pj_error *error)
+{
+    char last[24];
+    snprintf(last, sizeof last, "%" PRId64, rebuild->last_letter);
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group, last,
+                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
+    struct pj_result *rows;
+    if (pj_postgres_query(
+            postgres,
+            pj_arena_printf(rebuild->arena,
+                            "SELECT FROM projectionist.dead_letters AS l "
+                            "WHERE l.cluster_id = $1 AND l.consumer_group = $2 AND CASE "
+                            "WHEN l.id = ANY ($5::bigint[]) THEN l.status <> 'open' "
+                            "ELSE l.status = 'open' AND l.sqlstate IS NOT NULL "
+                            "AND l.id > $4::bigint AND EXISTS ("
+                            "SELECT FROM projectionist.consumer_offsets AS s "
+                            "WHERE s.cluster_id = $1 AND s.consumer_group = $3 "
+                            "AND s.topic = l.topic AND s.partition = l.partition "
+                            "AND s.next_offset > l.record_offset) AND NOT EXISTS ("
+                            "SELECT FROM \"%s\".dead_letters AS d WHERE d.topic = l.topic "
+                            "AND d.partition = l.partition "
+                            "AND d.record_offset = l.record_offset) END LIMIT 1",
+                            rebuild->schema),
+            5, parameters, &rows, error) != 0)
+        return -1;
+    bool changed = pj_result_rows(rows) > 0;
+    pj_result_free(rows);
+    return !changed
+               ? 0
+               : pj_error_fatal(error, PJ_EXIT_FAILED,
+                                "dead letters came or were resolved meanwhile, of records that "
+                                "had been read already; nothing was changed, and the same "
+                                "command begins anew");
+}
