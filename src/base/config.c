@@ -2,6 +2,7 @@
 /* Where settings come from, and which source wins. */
 #include "base/config_internal.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -85,10 +86,11 @@ int pj_config_pass(struct pj_config_reading *reading, const char *source, const 
     char dashed[PJ_CONFIG_NAME_MOST];
     const char *key = NULL;
     struct pj_properties *properties = pj_config_properties(reading->config, name, &key);
-    snprintf(dashed, sizeof dashed, "%s", name);
+    /* What is longer is no option. */
+    bool fits = pj_text_fits(dashed, sizeof dashed, "%s", name);
     for (char *c = dashed; *c != '\0'; c++)
         *c = *c == '.' ? '-' : *c;
-    if (find_option(reading->options, dashed) != NULL)
+    if (fits && find_option(reading->options, dashed) != NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "%.300s: '%s%s' is spelt %s%s", source, dashes,
                               name, dashes, dashed);
     set_property(reading->arena, properties, key, value);
@@ -128,7 +130,8 @@ static bool find_target(const struct pj_option *options, const char *variable,
     static const char *const prefixes[] = {"kafka.", "postgres."};
     char full[PJ_CONFIG_NAME_MOST];
     char known[PJ_CONFIG_NAME_MOST];
-    snprintf(full, sizeof full, PJ_CONFIG_PREFIX "%s", variable);
+    if (!pj_text_fits(full, sizeof full, PJ_CONFIG_PREFIX "%s", variable))
+        return false; /* as no name is */
     for (target->option = options; target->option->name != NULL; target->option++) {
         pj_config_variable(target->option->name, known);
         if (strcmp(known, full) == 0)
@@ -140,7 +143,9 @@ static bool find_target(const struct pj_option *options, const char *variable,
         if (strncasecmp(variable, prefixes[i], length - 1) != 0 || variable[length - 1] != '_' ||
             variable[length] == '\0')
             continue;
-        snprintf(target->name, sizeof target->name, "%s%s", prefixes[i], variable + length);
+        if (!pj_text_fits(target->name, sizeof target->name, "%s%s", prefixes[i],
+                          variable + length))
+            return false;
         for (char *c = target->name + length; *c != '\0'; c++)
             *c = i == 0 && *c == '_' ? '.' : (char)tolower((unsigned char)*c);
         /* Of the other programs' tables; libpq has no such key. */
@@ -227,7 +232,8 @@ static int unknown_variable(struct pj_config_reading *reading, const char *varia
 {
     char name[PJ_CONFIG_NAME_MOST];
     char meant[PJ_CONFIG_NAME_MOST];
-    snprintf(name, sizeof name, "%s", variable + strlen(PJ_CONFIG_PREFIX));
+    if (!pj_text_fits(name, sizeof name, "%s", variable + strlen(PJ_CONFIG_PREFIX)))
+        return 0; /* is like no name of ours */
     const char *end = "";
     const char *suggestion = pj_config_suggestion(reading->options, pj_config_names, name);
     char *file = strlen(name) > 5 ? name + strlen(name) - 5 : name;
@@ -301,7 +307,7 @@ static int apply_defaults(struct pj_config_reading *reading, struct pj_error *er
 {
     for (const struct pj_option *option = reading->options; option->name != NULL; option++) {
         char source[PJ_CONFIG_NAME_MOST];
-        snprintf(source, sizeof source, "default of --%s", option->name);
+        pj_text_show(source, sizeof source, "default of --%s", option->name);
         if (option->fallback != NULL &&
             pj_config_store(option, reading->settings, source, option->fallback, reading->arena,
                             error) != 0)

@@ -46,7 +46,7 @@ struct pj_option {
     const char *fallback; /* as the user would write it; NULL: unset (NULL, false, 0) */
     const char *argument; /* its name in the help, such as "URL"; NULL for a bool */
     const char *help;     /* a sentence or two, no newline */
-    int64_t least, most;  /* both 0: no bounds */
+    int64_t least, most;  /* both 0: no bounds; of a string, the bytes that it may have at most */
     bool filled;          /* a string that is given must not be empty; a secret never may */
     bool token;           /* a secret that goes into a header: no blanks, no control characters */
     const char *choices;

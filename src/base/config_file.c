@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file of --config, by libinih, and the files that NAME_FILE variables name. */
 #include "base/config_internal.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -66,7 +67,7 @@ static char *read_line(char *out, int size, void *context)
         *file->next++ = '\0';
     file->line[strcspn(file->line, "\r")] = '\0';
     const char *start = file->line + strspn(file->line, " \t");
-    snprintf(out, (size_t)size, "%s", start);
+    pj_text_show(out, (size_t)size, "%s", start);
     return out;
 }
 
@@ -97,8 +98,8 @@ static int handle_line(void *context, const char *section, const char *name, con
                        file->path, file->number, section);
         return 0;
     }
-    snprintf(source, sizeof source, "%s:%d", file->path, file->number);
-    snprintf(full, sizeof full, "%s%s%s", section, *section != '\0' ? "." : "", name);
+    pj_text_show(source, sizeof source, "%s:%d", file->path, file->number);
+    pj_text_show(full, sizeof full, "%s%s%s", section, *section != '\0' ? "." : "", name);
     struct pj_config_line line = {source, full, value_of(file->line)};
     file->failed = file->handler(file->context, &line, file->error) != 0;
     return !file->failed;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flags, by getopt_long. */
 #include "base/config_internal.h"
+#include "base/text.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -133,13 +134,13 @@ static int flag_error(const struct pj_config_reading *reading, bool missing, con
     char source[PJ_CONFIG_NAME_MOST] = "";
     if (optopt != 0 && optopt < FLAG_HELP) {
         if (optopt > ' ' && optopt < 0x7f)
-            snprintf(source, sizeof source, "-%c", optopt);
+            pj_text_show(source, sizeof source, "-%c", optopt);
         else
-            snprintf(source, sizeof source, "-(byte 0x%02x)", optopt & 0xff);
+            pj_text_show(source, sizeof source, "-(byte 0x%02x)", optopt & 0xff);
         if (!missing)
             return pj_config_unknown(reading, source, "option", "", "--", error);
     } else {
-        snprintf(source, sizeof source, "%.*s", (int)strcspn(word, "="), word);
+        pj_text_show(source, sizeof source, "%.*s", (int)strcspn(word, "="), word);
         if (!missing && optopt != 0)
             return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: takes no value", source);
         if (!missing)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The OPTIONS part of a help text. */
 #include "base/config_internal.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -57,8 +58,8 @@ static void print_choices(struct wrapping *wrapping, const char *choices)
     while (*choices != '\0') {
         size_t length = strcspn(choices, "|");
         char word[PJ_CONFIG_NAME_MOST];
-        snprintf(word, sizeof word, "%.*s%s", (int)length, choices,
-                 choices[length] == '|' ? "," : ".");
+        pj_text_show(word, sizeof word, "%.*s%s", (int)length, choices,
+                     choices[length] == '|' ? "," : ".");
         wrap(wrapping, word);
         choices += length + (choices[length] == '|');
     }
@@ -90,7 +91,7 @@ static void print_option(FILE *out, const struct pj_option *option, int width)
         print_choices(&wrapping, option->choices);
     if (option->fallback != NULL) {
         char text[PJ_CONFIG_NAME_MOST];
-        snprintf(text, sizeof text, "Default: %s.", option->fallback);
+        pj_text_show(text, sizeof text, "Default: %s.", option->fallback);
         wrap(&wrapping, text);
     }
     if (option->kind != PJ_OPTION_SECRET) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which PROJECTIONIST_ variables there are beside those of the program that asks. */
 #include "base/config_internal.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -122,7 +123,8 @@ bool pj_config_is_others(const char *variable)
         if (strcmp(variable, passed[i]) == 0)
             return true;
     }
-    snprintf(name, sizeof name, PJ_CONFIG_PREFIX "%s", variable);
+    if (!pj_text_fits(name, sizeof name, PJ_CONFIG_PREFIX "%s", variable))
+        return false; /* as no name is */
     for (size_t i = 0; pj_config_names[i] != NULL; i++) {
         size_t length = strlen(pj_config_names[i]) + strlen(PJ_CONFIG_PREFIX);
         pj_config_variable(pj_config_names[i], known);

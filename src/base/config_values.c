@@ -2,6 +2,7 @@
 /* The kinds of values, what is secret, and which name was meant. */
 #include "base/config_internal.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -28,7 +29,7 @@ static void show(char *out, size_t size, const struct unit *units, int64_t value
 {
     while (value % units->factor != 0)
         units++;
-    snprintf(out, size, "%" PRId64 "%s", value / units->factor, value != 0 ? units->name : "");
+    pj_text_whole(out, size, "%" PRId64 "%s", value / units->factor, value != 0 ? units->name : "");
 }
 
 /* No bounds are meant where the table leaves both at 0. */
@@ -182,6 +183,9 @@ int pj_config_store(const struct pj_option *option, void *settings, const char *
         if (option->filled && *text == '\0')
             return pj_error_fatal(error, PJ_EXIT_USAGE,
                                   "%s: must not be empty; leave it out for the default", source);
+        if (option->most > 0 && strlen(text) > (size_t)option->most)
+            return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: has %zu bytes, and at most %lld fit",
+                                  source, strlen(text), (long long)option->most);
         pj_secret_keep_url(text);
         break;
     case PJ_OPTION_SECRET:
@@ -196,7 +200,7 @@ int pj_config_store(const struct pj_option *option, void *settings, const char *
 
 void pj_config_variable(const char *name, char variable[PJ_CONFIG_NAME_MOST])
 {
-    snprintf(variable, PJ_CONFIG_NAME_MOST, PJ_CONFIG_PREFIX "%s", name);
+    pj_text_whole(variable, PJ_CONFIG_NAME_MOST, PJ_CONFIG_PREFIX "%s", name);
     for (char *c = variable; *c != '\0'; c++)
         *c = *c == '-' || *c == '.' ? '_' : (char)toupper((unsigned char)*c);
 }

@@ -2,6 +2,7 @@
 #include "base/http_internal.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -118,7 +119,7 @@ void pj_http_compose(struct pj_http_connection *connection, int status, const ch
     struct pj_http_text *out = &connection->out;
     char line[64];
     bool has_none = status == 204 || status == 304;
-    snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
+    pj_text_show(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
     append_text(out, line);
     if (!connection->has_date) {
         time_t now = time(NULL);
@@ -131,7 +132,7 @@ void pj_http_compose(struct pj_http_connection *connection, int status, const ch
     if (connection->is_chunked) {
         append_field(out, "Transfer-Encoding", "chunked");
     } else if (!has_none && length >= 0) {
-        snprintf(line, sizeof line, "%lld", (long long)length);
+        pj_text_whole(line, sizeof line, "%lld", (long long)length);
         append_field(out, "Content-Length", line);
     } else if (!has_none) {
         connection->closes = true; /* which is the end of the body */
@@ -212,8 +213,8 @@ int pj_http_stream_write(struct pj_http_request *request, const char *data, size
         return connection->is_broken ? -1 : 0;
     if (!connection->is_chunked)
         return send_all(connection, data, length, false);
-    int digits = snprintf(size, sizeof size, "%zx\r\n", length);
-    if (send_all(connection, size, (size_t)digits, true) != 0 ||
+    size_t digits = pj_text_whole(size, sizeof size, "%zx\r\n", length);
+    if (send_all(connection, size, digits, true) != 0 ||
         send_all(connection, data, length, true) != 0)
         return -1;
     return send_all(connection, "\r\n", 2, false);

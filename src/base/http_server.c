@@ -2,6 +2,7 @@
 #include "base/http_internal.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -275,9 +276,9 @@ static void too_large(struct pj_http_connection *connection)
 {
     char text[96];
     struct pj_http_request *request = &connection->request;
-    int length =
-        snprintf(text, sizeof text, "{\"error\": \"the body is larger than %lld bytes\"}\n",
-                 (long long)connection->server->settings.body_most);
+    size_t length =
+        pj_text_whole(text, sizeof text, "{\"error\": \"the body is larger than %lld bytes\"}\n",
+                      (long long)connection->server->settings.body_most);
     pj_http_add_field(request, "Content-Type", "application/json");
     pj_http_answer(request, 413, text, (size_t)length);
 }
@@ -819,7 +820,7 @@ int pj_http_server_start(struct pj_http_server **out, int fd,
         abort();
     server->settings = *settings;
     server->handler = *handler;
-    snprintf(server->name, sizeof server->name, "%s", settings->name);
+    pj_text_show(server->name, sizeof server->name, "%s", settings->name);
     server->listening = fd;
     pj_http_queue_init(&server->queue, settings->workers);
     pthread_mutex_init(&server->mutex, NULL);

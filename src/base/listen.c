@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/listen.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -36,8 +38,8 @@ static int split_address(const char *what, const char *address, char *host, size
         strtol(colon + 1, NULL, 10) > UINT16_MAX)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the %s '%.200s' has no port between 0 and 65535", what, address);
-    snprintf(host, host_size, "%.*s", (int)(host_end - host_start), host_start);
-    snprintf(port, port_size, "%s", colon + 1);
+    pj_text_whole(host, host_size, "%.*s", (int)(host_end - host_start), host_start);
+    pj_text_whole(port, port_size, "%s", colon + 1);
     return 0;
 }
 

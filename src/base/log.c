@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -133,7 +134,7 @@ static void put_quoted(struct line *line, const char *text)
             put_text(line, "\\t");
         } else if (is_control(text)) {
             char escaped[8];
-            snprintf(escaped, sizeof escaped, "\\u%04x", control_code(text));
+            pj_text_whole(escaped, sizeof escaped, "\\u%04x", control_code(text));
             put_text(line, escaped);
         } else {
             put(line, text, length);
@@ -211,9 +212,9 @@ static void put_double(struct line *line, double value)
         put_text(line, settings.format == PJ_LOG_JSON ? "null" : word);
         return;
     }
-    snprintf(text, sizeof text, "%.15g", value);
+    pj_text_whole(text, sizeof text, "%.15g", value);
     if (strtod(text, NULL) < value || strtod(text, NULL) > value)
-        snprintf(text, sizeof text, "%.17g", value);
+        pj_text_whole(text, sizeof text, "%.17g", value);
     put_text(line, text);
 }
 
@@ -227,7 +228,7 @@ static void put_field(struct line *line, const struct pj_log_field *field)
         put_value(line, field->str);
         return;
     case PJ_FIELD_INT:
-        snprintf(text, sizeof text, "%" PRId64, field->integer);
+        pj_text_whole(text, sizeof text, "%" PRId64, field->integer);
         put_text(line, text);
         return;
     case PJ_FIELD_DOUBLE:
@@ -248,7 +249,7 @@ static void put_time(struct line *line)
     size_t length = 0;
     if (gmtime_r(&seconds, &utc) != NULL)
         length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + length, sizeof text - length, ".%03dZ", (int)(now_ms % 1000));
+    pj_text_show(text + length, sizeof text - length, ".%03dZ", (int)(now_ms % 1000));
     if (settings.colours)
         put_text(line, "\033[2m");
     if (put_name(line, "ts"))

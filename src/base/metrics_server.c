@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/http_server.h"
 #include "base/listen.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -46,7 +47,7 @@ static void answer_live(struct pj_metrics_server *server, struct pj_http_request
         answer(request, 200, "ok\n");
         return;
     }
-    snprintf(text, sizeof text, "the main loop has not turned for %" PRId64 " ms\n", silent_ms);
+    pj_text_show(text, sizeof text, "the main loop has not turned for %" PRId64 " ms\n", silent_ms);
     answer(request, 503, text);
 }
 
@@ -55,7 +56,7 @@ static void answer_ready(struct pj_metrics_server *server, struct pj_http_reques
     char text[TEXT_MOST + 1];
     pthread_mutex_lock(&server->mutex);
     const int ready = server->not_ready[0] == '\0';
-    snprintf(text, sizeof text, "%s\n", ready ? "ok" : server->not_ready);
+    pj_text_show(text, sizeof text, "%s\n", ready ? "ok" : server->not_ready);
     pthread_mutex_unlock(&server->mutex);
     answer(request, ready ? 200 : 503, text);
 }
@@ -104,7 +105,7 @@ int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *m
         abort();
     server->metrics = metrics;
     server->port = pj_listen_port(fd);
-    snprintf(server->not_ready, sizeof server->not_ready, "starting");
+    pj_text_show(server->not_ready, sizeof server->not_ready, "starting");
     pthread_mutex_init(&server->mutex, NULL);
     atomic_store(&server->liveness_limit_ms, LIVENESS_LIMIT_MS);
     pj_metrics_server_heartbeat(server);
@@ -142,10 +143,10 @@ int pj_metrics_server_port(const struct pj_metrics_server *server)
 void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *reason_or_null)
 {
     pthread_mutex_lock(&server->mutex);
-    snprintf(server->not_ready, sizeof server->not_ready, "%s",
-             reason_or_null == NULL    ? ""
-             : *reason_or_null != '\0' ? reason_or_null
-                                       : "not ready");
+    pj_text_show(server->not_ready, sizeof server->not_ready, "%s",
+                 reason_or_null == NULL    ? ""
+                 : *reason_or_null != '\0' ? reason_or_null
+                                           : "not ready");
     pthread_mutex_unlock(&server->mutex);
 }
 

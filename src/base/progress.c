@@ -2,6 +2,7 @@
 #include "base/progress.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -39,18 +40,18 @@ void pj_progress_format_time(char *text, size_t size, int64_t seconds)
 {
     long long s = seconds;
     if (s >= 3600)
-        snprintf(text, size, "%lldh %02lldm", s / 3600, s / 60 % 60);
+        pj_text_show(text, size, "%lldh %02lldm", s / 3600, s / 60 % 60);
     else if (s >= 60)
-        snprintf(text, size, "%lldm %02llds", s / 60, s % 60);
+        pj_text_show(text, size, "%lldm %02llds", s / 60, s % 60);
     else
-        snprintf(text, size, "%llds", s);
+        pj_text_show(text, size, "%llds", s);
 }
 
 /* 1234567 as "1,234,567". */
 static void format_count(char *text, size_t size, int64_t count)
 {
     char digits[24];
-    snprintf(digits, sizeof digits, "%lld", (long long)(count < 0 ? 0 : count));
+    pj_text_whole(digits, sizeof digits, "%lld", (long long)(count < 0 ? 0 : count));
     size_t length = strlen(digits), at = 0;
     for (size_t i = 0; i < length && at + 2 < size; i++) {
         if (i > 0 && (length - i) % 3 == 0)
@@ -70,11 +71,11 @@ static bool append(char *line, size_t room, const char *format, ...)
     char part[96];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(part, sizeof part, format, args);
+    size_t length = pj_text_vshow(part, sizeof part, format, args);
     va_end(args);
-    if (length < 0 || (size_t)length >= sizeof part || used + (size_t)length >= room)
+    if (used + length >= room)
         return false;
-    memcpy(line + used, part, (size_t)length + 1);
+    memcpy(line + used, part, length + 1);
     return true;
 }
 

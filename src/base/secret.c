@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/secret.h"
 
+#include "base/text.h"
+
 #include <ctype.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -100,8 +102,8 @@ static bool is_secret_name(const char *name, size_t length)
     static const char *const words[] = {"password", "passwd", "token",     "secret",
                                         "key",      "auth",   "signature", "credential"};
     char copy[64];
-    snprintf(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
-             name);
+    pj_text_whole(copy, sizeof copy, "%.*s", (int)(length < sizeof copy ? length : sizeof copy - 1),
+                  name);
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (strcasestr(copy, words[i]) != NULL)
             return true;
@@ -156,7 +158,7 @@ void pj_url_shown(const char *url, char *out, size_t size)
     size_t length = scheme != NULL ? (size_t)(scheme - url) + 3 : 0;
     const char *at = strrchr(url, '@');
     const char *rest = at != NULL && at >= url + length ? at + 1 : url + length;
-    snprintf(out, size, "%.*s%.*s", (int)length, url, (int)strcspn(rest, "?#"), rest);
+    pj_text_show(out, size, "%.*s%.*s", (int)length, url, (int)strcspn(rest, "?#"), rest);
 }
 
 /* --- hiding ---------------------------------------------------------------------------------- */

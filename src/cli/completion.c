@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist completion: a script for bash, made from the same tables as the help. */
+#include "base/text.h"
 #include "cli/cli.h"
 
 #include "projections/registry.h"
@@ -41,7 +42,7 @@ static void print_families(void)
         if (name[length] == '\0' || strncmp(name, last, length + 1) == 0)
             continue;
         char family[64];
-        snprintf(family, sizeof family, "%.*s", (int)length, name);
+        pj_text_whole(family, sizeof family, "%.*s", (int)length, name);
         printf("    %s | 'help %s') offered='", family, family);
         print_words(family);
         puts("' ;;");

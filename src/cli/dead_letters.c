@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/dead_letters.h"
 
+#include "base/text.h"
 #include "base/time_text.h"
 #include "projections/registry.h"
 
@@ -30,10 +31,10 @@ static int id_array(char *const *ids, int count, char **array, struct pj_error *
             *array = NULL;
             return -1;
         }
-        length += (size_t)snprintf(*array + length, NUMBER_TEXT, "%c%lld", i == 0 ? '{' : ',',
-                                   (long long)id);
+        length += pj_text_whole(*array + length, NUMBER_TEXT, "%c%lld", i == 0 ? '{' : ',',
+                                (long long)id);
     }
-    snprintf(*array + length, 3, "}");
+    pj_text_whole(*array + length, 3, "}");
     return 0;
 }
 
@@ -46,7 +47,7 @@ static int time_parameter(const char *option, const char *text, char number[NUMB
         return 0;
     if (pj_time_parse(option, text, &microseconds, error) != 0)
         return -1;
-    snprintf(number, NUMBER_TEXT, "%lld", (long long)microseconds);
+    pj_text_whole(number, NUMBER_TEXT, "%lld", (long long)microseconds);
     *parameter = number;
     return 0;
 }
@@ -76,7 +77,7 @@ int pj_letter_query(struct pj_postgres *postgres, const char *sql,
         time_parameter("--until", filter->until, until, &parameters[5], error) != 0 ||
         (id_count > 0 && id_array(ids, id_count, &array, error) != 0))
         return -1;
-    snprintf(limit, sizeof limit, "%lld", (long long)filter->limit);
+    pj_text_whole(limit, sizeof limit, "%lld", (long long)filter->limit);
     parameters[6] = filter->key;
     parameters[7] = array;
     parameters[8] = filter->limit > 0 ? limit : NULL;
@@ -108,7 +109,8 @@ static int refuse_projection(const char *projection, const struct pj_result *let
     size_t count = 0;
     const char **names =
         calloc(pj_projection_count + (size_t)pj_result_rows(lettered), sizeof *names);
-    char list[512] = "";
+    char *list = NULL;
+    size_t length;
     if (names == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     while (count < pj_projection_count) {
@@ -120,13 +122,18 @@ static int refuse_projection(const char *projection, const struct pj_result *let
         if (pj_projection_find(name) == pj_projection_count)
             names[count++] = name;
     }
-    for (size_t i = 0, length = 0; i < count && length < sizeof list; i++)
-        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i > 0 ? ", " : "",
-                                   names[i]);
+    FILE *out = open_memstream(&list, &length);
+    if (out == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s%s", i > 0 ? ", " : "", names[i]);
+    if (fclose(out) != 0)
+        abort();
     const char *nearest = pj_help_nearest(projection, names, count);
     pj_error_fatal(error, PJ_EXIT_USAGE, "--projection: there is no '%.80s'%s%s%s; there are %s",
                    projection, nearest != NULL ? "; did you mean '" : "",
                    nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "", list);
+    free(list);
     free(names);
     return -1;
 }

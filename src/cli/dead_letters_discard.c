@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist dead-letters discard: gives letters up; they stay in the table, for the record. */
+#include "base/text.h"
 #include "cli/confirm.h"
 #include "cli/dead_letters.h"
 
@@ -68,8 +69,8 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     if (pj_cli_postgres(&postgres, config, &settings->servers, error) != 0 ||
         pj_letter_choose(postgres, config, &settings->filter, settings->all, &chosen, error) != 0)
         goto out;
-    snprintf(question, sizeof question, "Give up %d dead letter%s", pj_result_rows(chosen),
-             pj_result_rows(chosen) == 1 ? "" : "s");
+    pj_text_show(question, sizeof question, "Give up %d dead letter%s", pj_result_rows(chosen),
+                 pj_result_rows(chosen) == 1 ? "" : "s");
     if (settings->dry_run || pj_result_rows(chosen) == 0) {
         print(settings, chosen, !settings->dry_run);
         status = PJ_EXIT_OK;

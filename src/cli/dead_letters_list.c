@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist dead-letters list: what could not be applied, and why, and how often. */
+#include "base/text.h"
 #include "cli/dead_letters.h"
 #include "cli/text_table.h"
 
@@ -31,7 +32,7 @@ static const char *cut(char text[REASON_TEXT], const char *reason)
 {
     if (strlen(reason) <= REASON_MOST)
         return reason;
-    snprintf(text, REASON_TEXT, "%.*s...", REASON_MOST - 3, reason);
+    pj_text_show(text, REASON_TEXT, "%.*s...", REASON_MOST - 3, reason);
     return text;
 }
 
@@ -52,8 +53,8 @@ static void print_text(const struct settings *settings, const struct pj_result *
         pj_text_table_add(table, pj_cli_text(letters, row, ID));
         pj_text_table_add(table, pj_cli_text(letters, row, FAILED_AT));
         pj_text_table_add(table, pj_cli_text(letters, row, GROUP));
-        snprintf(text, sizeof text, "%s[%s]@%s", pj_cli_text(letters, row, TOPIC),
-                 pj_cli_text(letters, row, PARTITION), pj_cli_text(letters, row, OFFSET));
+        pj_text_show(text, sizeof text, "%s[%s]@%s", pj_cli_text(letters, row, TOPIC),
+                     pj_cli_text(letters, row, PARTITION), pj_cli_text(letters, row, OFFSET));
         pj_text_table_add(table, text);
         pj_text_table_add(table, pj_cli_text(letters, row, STATUS));
         pj_text_table_add(table, cut(reason, pj_cli_text(letters, row, MESSAGE)));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist dead-letters replay: applies letters whose cause is mended (engine/replay.h). */
 #include "base/progress.h"
+#include "base/text.h"
 #include "cli/confirm.h"
 #include "cli/dead_letters.h"
 #include "cli/projection_settings.h"
@@ -207,8 +208,8 @@ static int run_all(struct replayer *replayer, const struct pj_config *config,
         if (find_projection(pj_cli_text(letters, row, PJ_LETTER_PROJECTION), &index, error) != 0)
             return -1;
     }
-    snprintf(question, sizeof question, "Replay %d dead letter%s", pj_result_rows(letters),
-             pj_result_rows(letters) == 1 ? "" : "s");
+    pj_text_show(question, sizeof question, "Replay %d dead letter%s", pj_result_rows(letters),
+                 pj_result_rows(letters) == 1 ? "" : "s");
     if (!settings->dry_run && pj_result_rows(letters) > 0 &&
         pj_cli_confirm(question, settings->yes, error) != 0)
         return -1;

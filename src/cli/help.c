@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "cli/cli.h"
 
 #include <string.h>
@@ -141,7 +142,7 @@ const char *pj_help_suggestion(const char *typed)
     for (size_t i = 0; i < pj_command_count; i++) {
         const char *name = pj_commands[i]->name;
         char first[NAME_MOST + 1];
-        snprintf(first, sizeof first, "%.*s", (int)strcspn(name, " "), name);
+        pj_text_whole(first, sizeof first, "%.*s", (int)strcspn(name, " "), name);
         size_t whole = distance(typed, name);
         size_t part = distance(typed, first);
         size_t nearest = whole < part ? whole : part;

@@ -2,6 +2,7 @@
 #include "cli/kafka.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "base/tls_files.h"
 
 #include <librdkafka/rdkafka.h>
@@ -30,7 +31,7 @@ static void keep_error(rd_kafka_t *client, int code, const char *reason, void *o
         kafka->refused = true;
     /* "All brokers are down" says less than the reason that came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *kafka->last_error == '\0')
-        snprintf(kafka->last_error, sizeof kafka->last_error, "%s", reason);
+        pj_text_show(kafka->last_error, sizeof kafka->last_error, "%s", reason);
 }
 
 /* What librdkafka logs also comes to keep_error; a command prints one sentence. */
@@ -208,11 +209,11 @@ static void keep_settings(struct pj_kafka_topic *topic, const rd_kafka_ConfigRes
         if (value == NULL)
             continue;
         if (strcmp(name, "retention.ms") == 0)
-            snprintf(topic->retention_ms, sizeof topic->retention_ms, "%s", value);
+            pj_text_show(topic->retention_ms, sizeof topic->retention_ms, "%s", value);
         else if (strcmp(name, "retention.bytes") == 0)
-            snprintf(topic->retention_bytes, sizeof topic->retention_bytes, "%s", value);
+            pj_text_show(topic->retention_bytes, sizeof topic->retention_bytes, "%s", value);
         else if (strcmp(name, "cleanup.policy") == 0)
-            snprintf(topic->cleanup_policy, sizeof topic->cleanup_policy, "%s", value);
+            pj_text_show(topic->cleanup_policy, sizeof topic->cleanup_policy, "%s", value);
     }
 }
 
@@ -299,9 +300,10 @@ static rd_kafka_NewTopic_t *new_topic(const struct pj_kafka_new_topics *topics,
      * each start: its segments are small. */
     if (wanted->compacted)
         rd_kafka_NewTopic_set_config(topic, "segment.bytes", "16777216");
-    snprintf(text, sizeof text, "%lld", wanted->compacted ? -1LL : (long long)topics->retention_ms);
+    pj_text_whole(text, sizeof text, "%lld",
+                  wanted->compacted ? -1LL : (long long)topics->retention_ms);
     rd_kafka_NewTopic_set_config(topic, "retention.ms", text);
-    snprintf(text, sizeof text, "%lld", (long long)topics->max_message_bytes);
+    pj_text_whole(text, sizeof text, "%lld", (long long)topics->max_message_bytes);
     rd_kafka_NewTopic_set_config(topic, "max.message.bytes", text);
     return topic;
 }

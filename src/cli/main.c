@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The projectionist command: finds the subcommand, reads its options, prints its error. */
 #include "base/process.h"
+#include "base/text.h"
 #include "base/tls_files.h"
 #include "cli/cli.h"
 
@@ -27,7 +28,7 @@ static int unknown_command(int argc, char **argv)
 {
     char typed[128];
     const bool two = argc > 1 && argv[1][0] != '-';
-    snprintf(typed, sizeof typed, "%s%s%s", argv[0], two ? " " : "", two ? argv[1] : "");
+    pj_text_show(typed, sizeof typed, "%s%s%s", argv[0], two ? " " : "", two ? argv[1] : "");
     const char *suggestion = pj_help_suggestion(typed);
     if (suggestion == NULL)
         suggestion = pj_help_suggestion(argv[0]);

@@ -5,6 +5,7 @@
  * file is due, so that several can run at once, also through a pooler.
  */
 #include "base/clock.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/migrations.h"
 
@@ -41,7 +42,7 @@ static int compute_checksum(struct pj_postgres *postgres, const char *sql, char 
     if (pj_postgres_query(postgres, "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex')", 1,
                           parameters, &result, error) != 0)
         return -1;
-    snprintf(checksum, 65, "%s", pj_cli_text(result, 0, 0));
+    pj_text_show(checksum, 65, "%s", pj_cli_text(result, 0, 0));
     pj_result_free(result);
     return 0;
 }
@@ -125,7 +126,7 @@ static int still_due(struct migrator *migrator, const struct pj_migration *migra
     if (!has)
         return 0;
     char version[16];
-    snprintf(version, sizeof version, "%d", migration->version);
+    pj_text_whole(version, sizeof version, "%d", migration->version);
     const char *parameters[] = {version};
     struct pj_result *result;
     if (pj_postgres_query(migrator->postgres,
@@ -143,7 +144,7 @@ static int apply_and_record(struct pj_postgres *postgres, const struct pj_migrat
     char version[16];
     char checksum[65];
     struct pj_result *result;
-    snprintf(version, sizeof version, "%d", migration->version);
+    pj_text_whole(version, sizeof version, "%d", migration->version);
     const char *parameters[] = {version, migration->name, checksum};
     if (pj_postgres_script(postgres, migration->sql, error) != 0 ||
         compute_checksum(postgres, migration->sql, checksum, error) != 0 ||
@@ -168,8 +169,8 @@ static int apply(struct migrator *migrator, struct pj_migration *migration, stru
         pj_postgres_script(postgres, "COMMIT", error) != 0) {
         pj_postgres_rollback(postgres);
         struct pj_error cause = *error;
-        snprintf(error->message, sizeof error->message, "%s was not applied: %.600s",
-                 migration->name, cause.message);
+        pj_text_show(error->message, sizeof error->message, "%s was not applied: %.600s",
+                     migration->name, cause.message);
         if (error->class == PJ_POISON)
             error->exit_code = PJ_EXIT_DATABASE;
         return -1;

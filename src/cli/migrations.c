@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/migrations.h"
 
+#include "base/text.h"
 #include "embedded_sql.h"
 
 #include <dirent.h>
@@ -73,10 +74,12 @@ static int load_directory(struct pj_migrations *migrations, const char *director
     while (status == 0 && (entry = readdir(folder)) != NULL) {
         if (!is_migration(entry->d_name))
             continue;
-        char path[4096];
+        char *path = NULL;
         char *sql = NULL;
-        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (asprintf(&path, "%s/%s", directory, entry->d_name) < 0)
+            abort();
         status = read_file(path, &sql, error);
+        free(path);
         if (status == 0)
             status = add(migrations, entry->d_name, sql, error);
     }

@@ -3,6 +3,7 @@
  * projectionist offsets set: makes a group go on elsewhere. It takes the partitions as another
  * consumer would, so whoever has them cannot commit past the change.
  */
+#include "base/text.h"
 #include "base/time_text.h"
 #include "cli/confirm.h"
 #include "cli/offsets.h"
@@ -194,11 +195,11 @@ static void print_changes(const struct changes *changes, const char *group)
                                      : "-");
         pj_text_table_add(table, pj_number_text(text, change->target));
         if (by != 0)
-            snprintf(words, sizeof words, "%s %s", by > 0 ? "skips" : "back by",
-                     pj_number_text(text, by > 0 ? by : -by));
+            pj_text_show(words, sizeof words, "%s %s", by > 0 ? "skips" : "back by",
+                         pj_number_text(text, by > 0 ? by : -by));
         if (is_new(change->place))
-            snprintf(words + strlen(words), sizeof words - strlen(words), "%sthe topic is new",
-                     by != 0 ? "; " : "");
+            pj_text_show(words + strlen(words), sizeof words - strlen(words), "%sthe topic is new",
+                         by != 0 ? "; " : "");
         pj_text_table_add(table, words);
         skipped += by > 0 ? by : 0;
         repeated += by < 0 ? -by : 0;
@@ -265,7 +266,7 @@ static const char set_sql[] =
 static int set(const struct pj_offset_list *list, const struct changes *changes, const char *to,
                struct pj_result **result, struct pj_error *error)
 {
-    char reason[128];
+    char *reason = NULL;
     json_t *places = json_array();
     for (size_t i = 0; i < changes->count; i++) {
         const struct pj_offset_place *place = changes->items[i].place;
@@ -276,9 +277,11 @@ static int set(const struct pj_offset_list *list, const struct changes *changes,
     }
     char *text = json_dumps(places, JSON_COMPACT);
     json_decref(places);
-    snprintf(reason, sizeof reason, "offsets set --to %s", to);
+    if (asprintf(&reason, "offsets set --to %s", to) < 0)
+        abort();
     const char *parameters[] = {list->cluster_id, list->group, text, reason};
     int status = pj_postgres_query(list->postgres, set_sql, 4, parameters, result, error);
+    free(reason);
     free(text);
     if (status != 0 && strcmp(error->sqlstate, "42883") == 0)
         return pj_error_fatal(error, PJ_EXIT_DATABASE,

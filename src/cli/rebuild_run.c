@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "cli/rebuild.h"
 
 #include "base/log.h"
@@ -25,11 +26,11 @@ enum {
 static void show_progress(void *context, const struct pj_rebuild_progress *progress)
 {
     struct pj_rebuild_run *run = context;
-    int length = snprintf(run->label, sizeof run->label, "%s %s",
-                          run->verify ? "verifying" : "rebuilding", run->projection->name);
-    if (progress->partitions > 0 && length > 0 && (size_t)length < sizeof run->label)
-        snprintf(run->label + length, sizeof run->label - (size_t)length,
-                 ", %zu of %zu partitions read", progress->finished, progress->partitions);
+    size_t length = pj_text_show(run->label, sizeof run->label, "%s %s",
+                                 run->verify ? "verifying" : "rebuilding", run->projection->name);
+    if (progress->partitions > 0)
+        pj_text_show(run->label + length, sizeof run->label - length,
+                     ", %zu of %zu partitions read", progress->finished, progress->partitions);
     pj_progress_set_total(run->progress, progress->total);
     pj_progress_update(run->progress, progress->done);
 }
@@ -83,13 +84,15 @@ static int plan(struct pj_rebuild_run *run, struct pj_error *error)
     struct pj_stretch *stretches;
     size_t count;
     bool resumed;
-    char origin[512];
+    char *origin;
     if (pj_rebuild_stretch_list(run, &stretches, &count, error) != 0)
         return -1;
-    snprintf(origin, sizeof origin, "from %s to %s",
-             run->options->from != NULL ? run->options->from : "earliest",
-             run->options->to != NULL ? run->options->to : "now");
+    if (asprintf(&origin, "from %s to %s",
+                 run->options->from != NULL ? run->options->from : "earliest",
+                 run->options->to != NULL ? run->options->to : "now") < 0)
+        abort();
     int status = pj_rebuild_plan(run->rebuild, stretches, count, origin, &resumed, error);
+    free(origin);
     free(stretches);
     if (status == 0 && resumed)
         fprintf(stderr, "%s: going on with an attempt that was interrupted\n",
@@ -162,12 +165,19 @@ static int check_operand(const struct pj_config *config, const struct pj_rebuild
                                     "--group goes with one PROJECTION, not with all");
     if (pj_projection_find(config->operands[0]) < pj_projection_count)
         return 0;
-    char names[512] = "";
-    for (size_t i = 0, length = 0; i < pj_projection_count && length < sizeof names; i++)
-        length += (size_t)snprintf(names + length, sizeof names - length, "%s, ",
-                                   pj_projections[i]->name);
-    return pj_error_fatal(error, PJ_EXIT_USAGE, "'%s' is no projection of this program: %sor all",
-                          config->operands[0], names);
+    char *names = NULL;
+    size_t length;
+    FILE *out = open_memstream(&names, &length);
+    if (out == NULL)
+        abort();
+    for (size_t i = 0; i < pj_projection_count; i++)
+        fprintf(out, "%s, ", pj_projections[i]->name);
+    if (fclose(out) != 0)
+        abort();
+    pj_error_fatal(error, PJ_EXIT_USAGE, "'%.100s' is no projection of this program: %sor all",
+                   config->operands[0], names);
+    free(names);
+    return -1;
 }
 
 int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,

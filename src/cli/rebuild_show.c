@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "cli/rebuild.h"
 #include "cli/text_table.h"
 
@@ -9,20 +10,23 @@ enum { VALUE_MOST = 60 };
 /* "status 1,200, result 34" */
 static void add_columns(struct pj_text_table *table, const json_t *columns)
 {
-    char text[400] = "";
-    size_t length = 0;
+    char *text = NULL;
+    size_t length;
     const char *name;
     json_t *count;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        abort();
     json_object_foreach((json_t *)columns, name, count)
     {
         char number[PJ_NUMBER_TEXT];
-        int more = snprintf(text + length, sizeof text - length, "%s%s %s", length > 0 ? ", " : "",
-                            name, pj_number_text(number, json_integer_value(count)));
-        length += (size_t)more;
-        if (length >= sizeof text)
-            break;
+        fprintf(out, "%s%s %s", ftell(out) > 0 ? ", " : "", name,
+                pj_number_text(number, json_integer_value(count)));
     }
+    if (fclose(out) != 0)
+        abort();
     pj_text_table_add(table, text);
+    free(text);
 }
 
 static void show_tables(const struct pj_difference *difference)

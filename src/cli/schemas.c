@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist schemas register: makes the schemas of schemas/ known to the registry. */
+#include "base/text.h"
 #include "cli/cli.h"
 
 #include "schemas.h"
@@ -16,7 +17,7 @@ static int register_one(struct pj_registry *registry, const struct pj_embedded_s
 {
     char subject[256];
     int32_t id;
-    snprintf(subject, sizeof subject, "%s-value", schema->topic);
+    pj_text_whole(subject, sizeof subject, "%s-value", schema->topic);
     /* First, so that even the first version is checked against what is there. Not every registry
      * lets us, or knows the level; the schema is good without. */
     if (pj_registry_set_compatibility(registry, subject, compatibility, error) != 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist schemas list and forget: what Postgres keeps of the schema registries. */
 #include "base/process.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/confirm.h"
 #include "cli/text_table.h"
@@ -88,7 +89,7 @@ static int take_away(struct pj_postgres *postgres, const struct settings *settin
 {
     struct pj_result *gone;
     char question[96];
-    snprintf(question, sizeof question, "Forget %s", count == 1 ? "it" : "them");
+    pj_text_show(question, sizeof question, "Forget %s", count == 1 ? "it" : "them");
     if (pj_cli_confirm(question, settings->yes, error) != 0 ||
         pj_postgres_query(postgres, forget_sql, 2, parameters, &gone, error) != 0)
         return -1;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "cli/status.h"
 
 #include "cli/text_table.h"
@@ -20,8 +21,8 @@ static const char *age_text(char text[PJ_NUMBER_TEXT], int64_t seconds)
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         /* Two of a unit at least: "90 min ago" says more than "1 h ago". */
         if (seconds >= 2 * units[i].seconds || units[i].seconds == 1) {
-            snprintf(text, PJ_NUMBER_TEXT, "%lld %s ago", (long long)(seconds / units[i].seconds),
-                     units[i].unit);
+            pj_text_whole(text, PJ_NUMBER_TEXT, "%lld %s ago",
+                          (long long)(seconds / units[i].seconds), units[i].unit);
             break;
         }
     }

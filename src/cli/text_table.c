@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/text_table.h"
 
+#include "base/text.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,10 +101,10 @@ const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number)
 {
     char digits[24];
     if (number < 0) {
-        snprintf(text, PJ_NUMBER_TEXT, "?");
+        pj_text_whole(text, PJ_NUMBER_TEXT, "?");
         return text;
     }
-    size_t length = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)number);
+    size_t length = pj_text_whole(digits, sizeof digits, "%lld", (long long)number);
     size_t out = 0;
     for (size_t i = 0; i < length; i++) {
         if (i > 0 && (length - i) % 3 == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist topics create: makes the topics of schemas/ with what the projections need. */
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/kafka.h"
 
@@ -78,7 +79,7 @@ static void warn_of(const struct pj_kafka_topic *topic, const struct settings *s
         return;
     }
     char wanted[24];
-    snprintf(wanted, sizeof wanted, "%lld", (long long)settings->retention_ms);
+    pj_text_whole(wanted, sizeof wanted, "%lld", (long long)settings->retention_ms);
     if (*topic->retention_ms && strcmp(topic->retention_ms, "-1") != 0 &&
         strcmp(topic->retention_ms, wanted) != 0)
         fprintf(stderr,

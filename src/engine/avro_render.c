@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "engine/avro_reader.h"
 
 #include <math.h>
@@ -51,9 +52,9 @@ static void put_format(struct text *text, const char *format, ...)
     char piece[400];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(piece, sizeof piece, format, args);
+    size_t length = pj_text_vwhole(piece, sizeof piece, format, args);
     va_end(args);
-    put(text, piece, (size_t)length);
+    put(text, piece, length);
 }
 
 /* Bytes that are no UTF-8 pass as they are: Postgres says so, and the record is a dead letter. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/check.h"
 
+#include "base/text.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 
 static int refuse(struct pj_error *error, const char *sqlstate)
 {
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+    pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
     return -1;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "engine/consumer_internal.h"
 
 #include "base/clock.h"
@@ -339,7 +340,7 @@ char *pj_record_headers(const struct pj_record *record)
         if (hex == NULL)
             abort();
         for (size_t b = 0; b < size; b++)
-            snprintf(hex + b * 2, 3, "%02x", ((const uint8_t *)value)[b]);
+            pj_text_whole(hex + b * 2, 3, "%02x", ((const uint8_t *)value)[b]);
         /* A name that is no UTF-8 cannot be in JSON; its value still can. */
         json_t *text = json_string(name);
         json_array_append_new(array, json_pack("{s:o,s:s}", "name",

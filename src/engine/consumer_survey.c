@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All partitions of the topics, and where they begin and end: asked for, because a fetch that is
  * refused or a broker that is frozen says nothing. */
+#include "base/text.h"
 #include "engine/consumer_internal.h"
 
 #include "base/clock.h"
@@ -171,8 +172,9 @@ static bool find_holder(const rd_kafka_event_t *event, const struct pj_partition
                 rd_kafka_ConsumerGroupDescription_member(groups[g], m);
             if (!holds(member, partition))
                 continue;
-            snprintf(text, size, "%.100s at %.100s", rd_kafka_MemberDescription_client_id(member),
-                     rd_kafka_MemberDescription_host(member));
+            pj_text_show(text, size, "%.100s at %.100s",
+                         rd_kafka_MemberDescription_client_id(member),
+                         rd_kafka_MemberDescription_host(member));
             return true;
         }
     }

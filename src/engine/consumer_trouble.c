@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What Kafka refuses, in words: which setting or right it is about, and whether it ends us. */
+#include "base/text.h"
 #include "engine/consumer_internal.h"
 
 #include "base/log.h"
@@ -139,8 +140,8 @@ bool pj_consumer_trouble(const struct pj_consumer *consumer, const struct pj_par
     if (code == 0)
         return false;
     const char *remedy = remedy_of(code);
-    snprintf(text, size, "%s%s%s", rd_kafka_err2str((rd_kafka_resp_err_t)code),
-             remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
+    pj_text_show(text, size, "%s%s%s", rd_kafka_err2str((rd_kafka_resp_err_t)code),
+                 remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
     return true;
 }
 
@@ -153,14 +154,15 @@ enum pj_topics pj_consumer_topic_trouble(const struct pj_consumer *consumer, cha
             continue;
         bool missing = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         if (missing && size > 0)
-            snprintf(text, size,
-                     "the topic %s does not exist; create it with `projectionist topics create`",
-                     consumer->topics[i]);
+            pj_text_show(
+                text, size,
+                "the topic %s does not exist; create it with `projectionist topics create`",
+                consumer->topics[i]);
         else if (size > 0)
-            snprintf(text, size, "the topic %s cannot be looked at: %s%s%s", consumer->topics[i],
-                     rd_kafka_err2str((rd_kafka_resp_err_t)code),
-                     remedy_of(code) != NULL ? ": " : "",
-                     remedy_of(code) != NULL ? remedy_of(code) : "");
+            pj_text_show(text, size, "the topic %s cannot be looked at: %s%s%s",
+                         consumer->topics[i], rd_kafka_err2str((rd_kafka_resp_err_t)code),
+                         remedy_of(code) != NULL ? ": " : "",
+                         remedy_of(code) != NULL ? remedy_of(code) : "");
         return missing ? PJ_TOPICS_MISSING : PJ_TOPICS_REFUSED;
     }
     return PJ_TOPICS_KNOWN;

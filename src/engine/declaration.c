@@ -281,9 +281,11 @@ static int check_name(const struct pj_projection *projection, struct pj_error *e
                         "the projection's name is '%.100s', and must be of small letters, digits "
                         "and dashes, as in video-catalog",
                         projection->name != NULL ? projection->name : "");
-    if (strlen(projection->name) > PJ_SQL_NAME_MOST)
-        return PJ_WRONG(error, "the projection's name %.100s is longer than %d bytes; shorten it",
-                        projection->name, PJ_SQL_NAME_MOST);
+    if (strlen("projectionist_rebuild_") + strlen(projection->name) > PJ_SQL_NAME_MOST)
+        return PJ_WRONG(error,
+                        "projectionist_rebuild_%.100s, the schema of its rebuild, is longer than "
+                        "the 63 bytes that Postgres keeps of a name; shorten the projection's",
+                        projection->name);
     if (projection->summary == NULL)
         return PJ_WRONG(error, "%s lacks its summary: one line for --help", projection->name);
     return 0;

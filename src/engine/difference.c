@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/difference.h"
 
+#include "base/text.h"
 #include "engine/constraints.h"
 #include "engine/statements.h"
 
@@ -95,9 +96,9 @@ static void table_pair(struct pair *pair, const struct pj_table *table, const ch
 {
     const char *schema = table->schema;
     pair->table = table;
-    snprintf(pair->live, sizeof pair->live, "%s%s%s\"%s\"", schema != NULL ? "\"" : "",
-             schema != NULL ? schema : "", schema != NULL ? "\"." : "", table->name);
-    snprintf(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, table->name);
+    pj_text_whole(pair->live, sizeof pair->live, "%s%s%s\"%s\"", schema != NULL ? "\"" : "",
+                  schema != NULL ? schema : "", schema != NULL ? "\"." : "", table->name);
+    pj_text_whole(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, table->name);
     for (size_t c = 0; c < table->column_count; c++) {
         pair->columns[pair->column_count++] = table->columns[c].name;
         pair->key_count += table->columns[c].key;
@@ -110,8 +111,8 @@ static void state_pair(struct pair *pair, const struct pj_projection *projection
 {
     char name[PJ_STATE_NAME_SIZE];
     pj_statements_state_name(projection, entity->name, name);
-    snprintf(pair->live, sizeof pair->live, "\"projectionist\".\"%s\"", name);
-    snprintf(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, name);
+    pj_text_whole(pair->live, sizeof pair->live, "\"projectionist\".\"%s\"", name);
+    pj_text_whole(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, name);
     pair->columns[0] = "key";
     pair->columns[1] = "facts";
     /* When it was derived depends on when it was read; what was derived does not. */

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/access.h"
 #include "engine/claims.h"
 #include "engine/declaration.h"
@@ -34,8 +35,8 @@ bool pj_engine_stopping(const struct pj_engine *engine)
 
 void pj_engine_set_ready(struct pj_engine *engine, const char *reason)
 {
-    snprintf(engine->stall.waiting, sizeof engine->stall.waiting, "%s",
-             reason != NULL ? reason : "");
+    pj_text_show(engine->stall.waiting, sizeof engine->stall.waiting, "%s",
+                 reason != NULL ? reason : "");
     if (engine->server != NULL && !engine->stall.stalled)
         pj_metrics_server_set_ready(engine->server, reason);
 }
@@ -210,7 +211,7 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)
         engine->failures = BACK_OFF_MOST_MS / BACK_OFF_FIRST_MS;
     char text[sizeof engine->stall.waiting];
-    snprintf(text, sizeof text, "taking over partitions: %.600s", error->message);
+    pj_text_show(text, sizeof text, "taking over partitions: %.600s", error->message);
     pj_engine_set_ready(engine, text);
     pj_metric_add(engine->numbers.retries, 1);
     pj_log(PJ_WARN, "cannot take over partitions yet", pj_f_str("reason", error->message));
@@ -247,11 +248,11 @@ int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, str
         wait = BACK_OFF_MOST_MS;
     wait = wait / 2 + random() % (wait / 2 + 1); /* jitter: replicas must not come back as one */
     char reason[sizeof why->message];
-    snprintf(reason, sizeof reason, "%s", why->message); /* `error` may be the same */
+    pj_text_show(reason, sizeof reason, "%s", why->message); /* `error` may be the same */
     if (count_failure(engine, why, error) != 0)
         return -1;
     char text[sizeof engine->stall.waiting];
-    snprintf(text, sizeof text, "waiting for a server: %.600s", reason);
+    pj_text_show(text, sizeof text, "waiting for a server: %.600s", reason);
     pj_engine_set_ready(engine, text);
     pj_metric_add(engine->numbers.retries, 1);
     pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", reason),
@@ -297,8 +298,8 @@ static void show_gauge(struct pj_engine *engine, const struct pj_partition *part
         *gauge = NULL;
         return;
     }
-    snprintf(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
-             partition->number);
+    pj_text_show(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
+                 partition->number);
     if (*gauge == NULL)
         *gauge = pj_metrics_add(engine->metrics, PJ_GAUGE, name, labels, help);
     pj_metric_set(*gauge, value);
@@ -568,7 +569,8 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         abort();
     for (int i = 0; i < 2; i++)
         engine->batches[i].arena = pj_arena_new();
-    if (pj_declaration_check(projection, error) != 0)
+    if (pj_declaration_check(projection, error) != 0 ||
+        (engine->shadow == NULL && pj_offsets_check_group(engine->identity.group, error) != 0))
         return -1;
     projection = pj_claims_expand(projection);
     engine->projection = projection;

@@ -5,6 +5,7 @@
  * are asked, in a transaction that is rolled back: a record that they still refuse stays a letter
  * and is passed over by the shadow; one that they take by now is read like any other.
  */
+#include "base/text.h"
 #include "engine/rebuild_internal.h"
 #include "engine/replay.h"
 
@@ -115,7 +116,7 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
 int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     char last[24];
-    snprintf(last, sizeof last, "%" PRId64, rebuild->last_letter);
+    pj_text_whole(last, sizeof last, "%" PRId64, rebuild->last_letter);
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
                                 rebuild->shadow_group, last,
                                 pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
@@ -142,7 +143,7 @@ int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *pos
                              struct pj_error *error)
 {
     char last[24];
-    snprintf(last, sizeof last, "%" PRId64, rebuild->last_letter);
+    pj_text_whole(last, sizeof last, "%" PRId64, rebuild->last_letter);
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
                                 rebuild->shadow_group, last,
                                 pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};

@@ -4,6 +4,7 @@
  * topic that is not the one that was read, leaves them as they were. So a group counts what it
  * reads (0016), and a rebuild, which reads the same offsets, must come to the same.
  */
+#include "base/text.h"
 #include "engine/rebuild_internal.h"
 
 #include <stdlib.h>
@@ -180,8 +181,8 @@ static int not_as_read(const struct pj_rebuild *rebuild, const struct pj_result 
     long long has = pj_rebuild_number(rows, 0, 5);
     char more[64] = "";
     if (pj_result_rows(rows) > 1)
-        snprintf(more, sizeof more, ", and %d more partitions are like it",
-                 pj_result_rows(rows) - 1);
+        pj_text_whole(more, sizeof more, ", and %d more partitions are like it",
+                      pj_result_rows(rows) - 1);
     const char *remedy =
         rebuild->settings->verify
             ? "--keep-older keeps what followed from them"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/offsets.h"
 
+#include "base/text.h"
 #include "engine/binary.h"
 
 #include <endian.h>
@@ -223,8 +224,8 @@ static void take_row(struct pj_partition *partition, const struct pj_result *res
         pj_partition_stop(partition, 0, NULL, 0);
     partition->next_offset = next_offset;
     partition->epoch = pj_result_int8(result, row, 1);
-    snprintf(partition->read_topic_id, sizeof partition->read_topic_id, "%.*s",
-             id != NULL ? length : 0, id != NULL ? id : "");
+    pj_text_show(partition->read_topic_id, sizeof partition->read_topic_id, "%.*s",
+                 id != NULL ? length : 0, id != NULL ? id : "");
     partition->read_offset =
         pj_result_value(result, row, 5, NULL) != NULL ? pj_result_int8(result, row, 5) : -1;
     partition->read_digest = pj_result_int8(result, row, 6);
@@ -604,4 +605,18 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
     };
     return pj_postgres_queue(postgres, rebuilt ? &shadow_letter_statement : &letter_statement,
                              parameters, error);
+}
+
+int pj_offsets_check_group(const char *group, struct pj_error *error)
+{
+    static const char *const endings[] = {"/verify", "/rebuild"};
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        size_t length = strlen(endings[i]);
+        if (strlen(group) >= length && strcmp(group + strlen(group) - length, endings[i]) == 0)
+            return pj_error_fatal(error, PJ_EXIT_USAGE,
+                                  "a group whose name ends in %s is that of a verify or rebuild, "
+                                  "which removes its offsets; give --group another name than %s",
+                                  endings[i], group);
+    }
+    return 0;
 }

@@ -124,4 +124,8 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
                            const struct pj_error *reason, struct pj_arena *arena,
                            struct pj_error *error) PJ_MUST_CHECK;
 
+/* A verify or rebuild of the group `x` reads as the group `x/verify` or `x/rebuild`, whose offsets
+ * it removes: PJ_FATAL (PJ_EXIT_USAGE) for a live group whose name ends so. */
+int pj_offsets_check_group(const char *group, struct pj_error *error) PJ_MUST_CHECK;
+
 #endif

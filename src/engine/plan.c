@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/plan.h"
 
+#include "base/text.h"
 #include "engine/fit.h"
 
 #include <stdio.h>
@@ -36,8 +37,8 @@ static bool wanted(const struct pj_source *source, const char *path)
 static void step(char *out, const char *path, const char *name)
 {
     /* No projection has a path as long as this; cut, it could only be mistaken for another. */
-    if (snprintf(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name) >= PATH_MOST)
-        snprintf(out, PATH_MOST, "?");
+    if (!pj_text_fits(out, PATH_MOST, "%s%s%s", path, *path ? "." : "", name))
+        pj_text_whole(out, PATH_MOST, "?");
 }
 
 static bool names(const json_t *aliases, const char *name)

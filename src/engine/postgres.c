@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/postgres.h"
 
+#include "base/text.h"
 #include "engine/postgres_connect.h"
 #include "engine/row_key.h"
 #include "engine/statements.h"
@@ -57,7 +58,7 @@ static bool is_state(const struct pj_projection *projection, const char *table)
 static void note_field(char *out, const PGresult *result, int field)
 {
     const char *text = PQresultErrorField(result, field);
-    snprintf(out, PJ_REFUSAL_NAME_SIZE, "%s", text != NULL ? text : "");
+    pj_text_show(out, PJ_REFUSAL_NAME_SIZE, "%s", text != NULL ? text : "");
 }
 
 const struct pj_refusal *pj_postgres_refusal(const struct pj_postgres *postgres)
@@ -113,13 +114,13 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
         class = PJ_RETRY;
     if (strcmp(sqlstate, "PJ003") == 0) {
         pj_error_set(error, class, PJ_ROW_TAKEN, primary != NULL ? primary : "a table");
-        snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+        pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%.5s", sqlstate);
         return -1;
     }
     char first_context[120] = "";
     if (context != NULL && strcmp(sqlstate, "PJ004") != 0) {
-        snprintf(first_context, sizeof first_context, "%s", context);
-        first_context[strcspn(first_context, "\n")] = '\0';
+        pj_text_show(first_context, sizeof first_context, "%.*s", (int)strcspn(context, "\n"),
+                     context);
     }
     pj_error_set(error, class, "Postgres: %s%s%s%s%s (SQLSTATE %s)%s",
                  primary != NULL ? primary : "unknown error", detail != NULL ? ": " : "",
@@ -127,7 +128,7 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
                  remedy(sqlstate));
     if (class == PJ_FATAL)
         error->exit_code = PJ_EXIT_DATABASE;
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+    pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%.5s", sqlstate);
     /* A standby stays one for as long as this connection lasts; the primary may be where a new one
      * leads to. */
     if (PQstatus(postgres->connection) == CONNECTION_BAD || strcmp(sqlstate, "25006") == 0)
@@ -280,7 +281,7 @@ int pj_postgres_check_size(const struct pj_statement *statement,
                  "the parameters of the statement %s take %zu MiB, and Postgres takes no message "
                  "of 1 GiB",
                  statement->name, size >> 20);
-    snprintf(error->sqlstate, sizeof error->sqlstate, "54000");
+    pj_text_whole(error->sqlstate, sizeof error->sqlstate, "54000");
     return -1;
 }
 

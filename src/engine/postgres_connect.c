@@ -2,6 +2,7 @@
 #include "engine/postgres_connect.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "engine/postgres_settings.h"
 
 #include <poll.h>
@@ -58,7 +59,7 @@ static const char *choose_refusal(const char *message, char sqlstate[6])
     const char *chosen = NULL;
     for (const char *at = find_sqlstate(message); at != NULL; at = find_sqlstate(at)) {
         char found[6];
-        snprintf(found, sizeof found, "%.5s", at);
+        pj_text_whole(found, sizeof found, "%.5s", at);
         if (chosen != NULL && class_of_refusal(found) != PJ_RETRY)
             continue;
         if (chosen == NULL || class_of_refusal(sqlstate) != PJ_RETRY) {
@@ -100,7 +101,7 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
                        length, reason, sqlstate);
     else
         pj_error_set(error, class, "cannot connect to Postgres: %s", message);
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", sqlstate);
+    pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%.5s", sqlstate);
     return -1;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/postgres_settings.h"
 
+#include "base/text.h"
 #include "base/tls_files.h"
 
 #include <libpq-fe.h>
@@ -136,7 +137,7 @@ static int check_words(const struct source *source, struct pj_error *error)
     char what[160];
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         const char *value = value_of(source, words[i][0]);
-        snprintf(what, sizeof what, "must be one of: %s", words[i][1]);
+        pj_text_show(what, sizeof what, "must be one of: %s", words[i][1]);
         if (value != NULL && *value != '\0' && !is_one_of(words[i][1], value))
             return refuse(source, words[i][0], what, error);
     }
@@ -180,8 +181,8 @@ static int check_files(const struct source *source, struct pj_error *error)
     char settings[3][64];
     static const char *const names[] = {"sslrootcert", "sslcert", "sslkey"};
     for (int i = 0; i < 3; i++)
-        snprintf(settings[i], sizeof settings[i], "%s%s",
-                 source->is_dsn ? "postgres-dsn: " : "postgres.", names[i]);
+        pj_text_whole(settings[i], sizeof settings[i], "%s%s",
+                      source->is_dsn ? "postgres-dsn: " : "postgres.", names[i]);
     if (mode != NULL && strcmp(mode, "disable") == 0)
         return 0;
     if (roots != NULL && *roots != '\0' && strcmp(roots, "system") != 0 &&

@@ -2,6 +2,7 @@
 #include "engine/rebuild.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "engine/access.h"
 #include "engine/rebuild_internal.h"
 
@@ -139,7 +140,7 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
                           "OR status = 'replayed' AND $3::boolean)",
                           3, parameters, &result, error) != 0)
         return -1;
-    snprintf(digest, 40, "%s", pj_result_value(result, 0, 0, NULL));
+    pj_text_whole(digest, 40, "%s", pj_result_value(result, 0, 0, NULL));
     pj_result_free(result);
     return 0;
 }
@@ -168,8 +169,9 @@ static void name_schema(struct pj_rebuild *rebuild)
 {
     /* A group of its own name may have tables of its own in another database only, but a verify
      * must not get in the way of a rebuild. */
-    snprintf(rebuild->schema, sizeof rebuild->schema, "projectionist_%s_%s",
-             rebuild->settings->verify ? "verify" : "rebuild", rebuild->settings->projection->name);
+    pj_text_whole(rebuild->schema, sizeof rebuild->schema, "projectionist_%s_%s",
+                  rebuild->settings->verify ? "verify" : "rebuild",
+                  rebuild->settings->projection->name);
     for (char *c = rebuild->schema; *c; c++) {
         if (*c == '-')
             *c = '_';
@@ -187,8 +189,8 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
     pthread_mutex_init(&rebuild->showing, NULL);
     rebuild->started_ms = pj_clock_wall_ms();
     name_schema(rebuild);
-    snprintf(rebuild->shadow_group, sizeof rebuild->shadow_group, "%s/%s", settings->group,
-             settings->verify ? "verify" : "rebuild");
+    rebuild->shadow_group = pj_arena_printf(rebuild->arena, "%s/%s", settings->group,
+                                            settings->verify ? "verify" : "rebuild");
     rebuild->control_settings = (struct pj_postgres_settings){
         .dsn = settings->consumer->postgres_dsn,
         .properties = &settings->config->postgres,
@@ -197,7 +199,8 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .lock_timeout_ms = settings->consumer->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
     };
-    if (pj_rebuild_connect(rebuild, error) == 0 && read_live(rebuild, error) == 0 &&
+    if (pj_offsets_check_group(settings->group, error) == 0 &&
+        pj_rebuild_connect(rebuild, error) == 0 && read_live(rebuild, error) == 0 &&
         read_gaps(rebuild, error) == 0 && pj_rebuild_read_others(rebuild, error) == 0 &&
         pj_rebuild_hold_letters(rebuild, error) == 0) {
         *out = rebuild;

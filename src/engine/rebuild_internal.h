@@ -35,8 +35,8 @@ struct pj_rebuild {
     struct pj_postgres_settings control_settings;
     struct pj_postgres *control; /* not the engine's: locks, compares and writes the live tables */
     char schema[64];
-    char shadow_group[160];
-    char id[24]; /* in projectionist.rebuilds */
+    const char *shadow_group; /* the group's own name and a word: no group ends in it */
+    char id[24];              /* in projectionist.rebuilds */
     int64_t started_ms;
     struct pj_live_offset *live;
     size_t live_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/refusal.h"
 
+#include "base/text.h"
 #include "engine/statements.h"
 
 #include <stdio.h>
@@ -94,5 +95,5 @@ void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *
         "the table %s refuses rows for what %s does not write, by %s: drop or mend that, "
         "or give the column a default (%.400s)",
         refusal.table, projection->name, what, cause.message);
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
+    pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
 }

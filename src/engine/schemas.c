@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/check.h"
 #include "engine/offsets.h"
 #include "engine/schema.h"
@@ -190,7 +191,7 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
                          struct kept *kept, struct pj_error *error)
 {
     char number[16];
-    snprintf(number, sizeof number, "%d", id);
+    pj_text_whole(number, sizeof number, "%d", id);
     const char *group = group_of(schemas);
     const char *parameters[] = {schemas->registry_name, number,
                                 group != NULL ? schemas->reader->cluster_id : NULL, group};
@@ -238,7 +239,7 @@ static int into_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
                          const char *text, bool anew, struct pj_error *error)
 {
     char number[16];
-    snprintf(number, sizeof number, "%d", id);
+    pj_text_whole(number, sizeof number, "%d", id);
     const char *parameters[] = {schemas->registry_name, number, text, anew ? "true" : "false"};
     struct pj_result *result;
     if (pj_postgres_query(postgres,

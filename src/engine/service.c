@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "projectionist/consumer.h"
 
 #include "base/invariant.h"
@@ -69,7 +70,7 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
         return settings->instance;
     char host[128] = "localhost";
     gethostname(host, sizeof host - 1);
-    snprintf(buffer, size, "%s:%d", host, (int)getpid());
+    pj_text_whole(buffer, size, "%s:%d", host, (int)getpid());
     return buffer;
 }
 

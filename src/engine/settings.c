@@ -9,6 +9,7 @@ const struct pj_option pj_consumer_options[] = {
      .kind = PJ_OPTION_STRING,
      .offset = AT(group),
      .filled = true,
+     .most = PJ_GROUP_MOST,
      .argument = "NAME",
      .help = "Consumer group: its members share the partitions, its offsets are its own. The "
              "default is the consumer's name."},
@@ -40,6 +41,7 @@ const struct pj_option pj_consumer_options[] = {
      .kind = PJ_OPTION_STRING,
      .offset = AT(instance),
      .filled = true,
+     .most = PJ_GROUP_MOST,
      .argument = "NAME",
      .help = "The name of this replica as the owner of partitions in status and logs. The default "
              "is HOST:PID."},

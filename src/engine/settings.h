@@ -7,6 +7,9 @@
 #include "base/registry.h"
 #include "projectionist/projection.h"
 
+/* Bytes of the name of a group, or of an owner: as of a topic's. */
+enum { PJ_GROUP_MOST = 249 };
+
 struct pj_settings {
     const char *group;
     const char *instance;

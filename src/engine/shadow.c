@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shadow tables of a rebuild, and what a swap writes beside the rows. */
+#include "base/text.h"
 #include "engine/rebuild_internal.h"
 #include "engine/statements.h"
 
@@ -56,7 +57,7 @@ struct pj_stretch *pj_rebuild_stretch(struct pj_rebuild *rebuild, const char *to
  * What rows follow from besides records: the program, its settings, where it begins to read. An
  * attempt of another signature is of no use.
  */
-static int sign(const struct pj_rebuild *rebuild, const char *origin, char *signature, size_t size,
+static int sign(struct pj_rebuild *rebuild, const char *origin, const char **signature,
                 struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
@@ -74,19 +75,18 @@ static int sign(const struct pj_rebuild *rebuild, const char *origin, char *sign
     uuid_generate_sha1(digest, nothing, bytes, (size_t)status.st_size);
     munmap(bytes, (size_t)status.st_size);
     uuid_unparse(digest, text);
-    int length = snprintf(signature, size, "%s %s %s %s %s", text, settings->cluster_id,
-                          settings->keep_older   ? "keep-older"
-                          : settings->drop_older ? "drop-older"
-                                                 : "all",
-                          rebuild->letters_digest, origin);
+    *signature = pj_arena_printf(rebuild->arena, "%s %s %s %s %s", text, settings->cluster_id,
+                                 settings->keep_older   ? "keep-older"
+                                 : settings->drop_older ? "drop-older"
+                                                        : "all",
+                                 rebuild->letters_digest, origin);
     uuid_generate_sha1(digest, nothing, rebuild->held, strlen(rebuild->held));
     uuid_unparse(digest, text);
-    if ((size_t)length < size)
-        length += snprintf(signature + length, size - (size_t)length, " %s", text);
+    *signature = pj_arena_printf(rebuild->arena, "%s %s", *signature, text);
     const struct pj_setting *setting = settings->projection->settings;
-    for (size_t i = 0; setting != NULL && setting[i].name != NULL && (size_t)length < size; i++)
-        length += snprintf(signature + length, size - (size_t)length, " %s=%lld", setting[i].name,
-                           (long long)settings->setting_values[i]);
+    for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
+        *signature = pj_arena_printf(rebuild->arena, "%s %s=%lld", *signature, setting[i].name,
+                                     (long long)settings->setting_values[i]);
     return 0;
 }
 
@@ -176,14 +176,15 @@ static char *creation(const struct pj_rebuild *rebuild)
 
 int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->shadow_group};
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
     struct pj_result *result;
     char sql[160];
-    snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS \"%s\" CASCADE", rebuild->schema);
+    pj_text_whole(sql, sizeof sql, "DROP SCHEMA IF EXISTS \"%s\" CASCADE", rebuild->schema);
     if (pj_postgres_script(rebuild->control, sql, error) != 0 ||
         pj_postgres_query(rebuild->control,
-                          "DELETE FROM projectionist.consumer_offsets WHERE consumer_group = $1", 1,
-                          parameters, &result, error) != 0)
+                          "DELETE FROM projectionist.consumer_offsets "
+                          "WHERE cluster_id = $1 AND consumer_group = $2",
+                          2, parameters, &result, error) != 0)
         return -1;
     pj_result_free(result);
     return 0;
@@ -264,7 +265,7 @@ static int list_stretch(struct pj_rebuild *rebuild, const char *signature,
                                counted ? live->counted_from : 0, counted ? live->next_offset : 0};
     char texts[5][24];
     for (int i = 0; i < 5; i++)
-        snprintf(texts[i], sizeof texts[i], "%lld", (long long)numbers[i]);
+        pj_text_whole(texts[i], sizeof texts[i], "%lld", (long long)numbers[i]);
     const char *parameters[] = {signature,
                                 stretch->topic,
                                 texts[0],
@@ -353,12 +354,12 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
 int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_stretch *stretches, size_t count,
                     const char *origin, bool *resumed, struct pj_error *error)
 {
-    char signature[1024];
+    const char *signature = NULL;
     *resumed = false;
     for (size_t i = 0; i < count; i++)
         pj_rebuild_stretch(rebuild, stretches[i].topic, stretches[i].partition, stretches[i].begin)
             ->end = stretches[i].end;
-    if (sign(rebuild, origin, signature, sizeof signature, error) != 0)
+    if (sign(rebuild, origin, &signature, error) != 0)
         return -1;
     if (!rebuild->settings->verify && find_attempt(rebuild, signature, resumed, error) != 0)
         return -1;
@@ -456,7 +457,7 @@ static char *stretches_json(const struct pj_rebuild *rebuild)
     for (size_t i = 0; i < rebuild->stretch_count; i++) {
         const struct pj_stretch *stretch = &rebuild->stretches[i];
         char name[300];
-        snprintf(name, sizeof name, "%s/%d", stretch->topic, (int)stretch->partition);
+        pj_text_whole(name, sizeof name, "%s/%d", stretch->topic, (int)stretch->partition);
         json_object_set_new(
             object, name,
             json_pack("[I, I]", (json_int_t)stretch->begin, (json_int_t)stretch->end));
@@ -476,8 +477,8 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
     char *differences = json_dumps(tables, JSON_COMPACT);
     char *stretches = stretches_json(rebuild);
     json_decref(tables);
-    snprintf(started, sizeof started, "%lld", (long long)rebuild->started_ms);
-    snprintf(total, sizeof total, "%lld", (long long)difference->total);
+    pj_text_whole(started, sizeof started, "%lld", (long long)rebuild->started_ms);
+    pj_text_whole(total, sizeof total, "%lld", (long long)difference->total);
     const char *parameters[] = {
         settings->verify ? "verify" : "rebuild",
         settings->projection->name,
@@ -501,7 +502,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
     free(stretches);
     if (status != 0)
         return -1;
-    snprintf(rebuild->id, sizeof rebuild->id, "%s", pj_result_value(result, 0, 0, NULL));
+    pj_text_whole(rebuild->id, sizeof rebuild->id, "%s", pj_result_value(result, 0, 0, NULL));
     pj_result_free(result);
     return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -89,32 +90,34 @@ static void say_partition(const struct pj_engine *engine, const struct pj_partit
     int64_t held;
     int64_t lag = pj_stall_lag(engine, partition, &held);
     if (partition->unattended)
-        snprintf(text, size,
-                 "%lld records of %s [%d] are read by nobody of ours: %s; stop what is no consumer "
-                 "of this database, or give it another group",
-                 (long long)(partition->stable_end - partition->reached), partition->topic,
-                 partition->number,
-                 *engine->stall.holder != '\0' ? engine->stall.holder
-                                               : "nobody in the group says to have it");
+        pj_text_show(
+            text, size,
+            "%lld records of %s [%d] are read by nobody of ours: %s; stop what is no consumer "
+            "of this database, or give it another group",
+            (long long)(partition->stable_end - partition->reached), partition->topic,
+            partition->number,
+            *engine->stall.holder != '\0' ? engine->stall.holder
+                                          : "nobody in the group says to have it");
     else if (pj_consumer_trouble(engine->consumer, partition, trouble, sizeof trouble))
-        snprintf(text, size, "%s [%d]: %s", partition->topic, partition->number, trouble);
+        pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number, trouble);
     else if (!engine->stall.asked)
-        snprintf(text, size, "%s [%d]: %s", partition->topic, partition->number,
-                 engine->stall.unasked);
+        pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number,
+                     engine->stall.unasked);
     else if (lag < 0)
-        snprintf(text, size, "%s [%d]: Kafka does not tell where it ends", partition->topic,
-                 partition->number);
+        pj_text_show(text, size, "%s [%d]: Kafka does not tell where it ends", partition->topic,
+                     partition->number);
     else if (held > 0 && held == lag)
-        snprintf(text, size,
-                 "%lld records of %s [%d] wait for an open transaction of a producer, which ends "
-                 "by itself after its transaction.timeout.ms at the latest",
-                 (long long)held, partition->topic, partition->number);
+        pj_text_show(
+            text, size,
+            "%lld records of %s [%d] wait for an open transaction of a producer, which ends "
+            "by itself after its transaction.timeout.ms at the latest",
+            (long long)held, partition->topic, partition->number);
     else
-        snprintf(text, size,
-                 "Kafka answers, but gives no records of %s [%d] from %lld on, which "
-                 "ends at %lld",
-                 partition->topic, partition->number, (long long)partition->next_offset,
-                 (long long)(partition->next_offset + lag));
+        pj_text_show(text, size,
+                     "Kafka answers, but gives no records of %s [%d] from %lld on, which "
+                     "ends at %lld",
+                     partition->topic, partition->number, (long long)partition->next_offset,
+                     (long long)(partition->next_offset + lag));
 }
 
 /* What comes first explains what comes later. */
@@ -124,28 +127,28 @@ static void say_why(const struct pj_engine *engine, const struct pj_partition *s
     const struct pj_stall *stall = &engine->stall;
     char trouble[512];
     if (engine->failures > 0 && *stall->waiting != '\0')
-        snprintf(text, size, "%s", stall->waiting);
+        pj_text_show(text, size, "%s", stall->waiting);
     else if (stall->busy_ms != 0 && stall->committing)
-        snprintf(text, size,
-                 "Postgres has not answered a COMMIT yet: it may wait for a synchronous "
-                 "standby (synchronous_standby_names), or for its disk");
+        pj_text_show(text, size,
+                     "Postgres has not answered a COMMIT yet: it may wait for a synchronous "
+                     "standby (synchronous_standby_names), or for its disk");
     else if (stall->busy_ms != 0)
-        snprintf(text, size,
-                 "Postgres has not finished a transaction yet: a lock, its disk or its "
-                 "load may hold it up (see pg_stat_activity)");
+        pj_text_show(text, size,
+                     "Postgres has not finished a transaction yet: a lock, its disk or its "
+                     "load may hold it up (see pg_stat_activity)");
     else if (stuck != NULL)
         say_partition(engine, stuck, text, size);
     else if (pj_consumer_topic_trouble(engine->consumer, trouble, sizeof trouble) !=
              PJ_TOPICS_KNOWN)
-        snprintf(text, size, "%s", trouble);
+        pj_text_show(text, size, "%s", trouble);
     else if (pj_consumer_trouble(engine->consumer, NULL, trouble, sizeof trouble))
-        snprintf(text, size, "the group %s does not take us in: %s", engine->identity.group,
-                 trouble);
+        pj_text_show(text, size, "the group %s does not take us in: %s", engine->identity.group,
+                     trouble);
     else if (!stall->asked)
-        snprintf(text, size, "%s", stall->unasked);
+        pj_text_show(text, size, "%s", stall->unasked);
     else
-        snprintf(text, size, "the group %s has not told us yet which partitions are ours",
-                 engine->identity.group);
+        pj_text_show(text, size, "the group %s has not told us yet which partitions are ours",
+                     engine->identity.group);
 }
 
 /* --- looking --------------------------------------------------------------------------------- */
@@ -295,7 +298,8 @@ static int look_at_others(struct pj_engine *engine, bool *behind, struct pj_erro
     *engine->stall.holder = '\0';
     if (first != NULL &&
         pj_consumer_holder(engine->consumer, first, SURVEY_TIMEOUT_MS, holder, sizeof holder))
-        snprintf(engine->stall.holder, sizeof engine->stall.holder, "the member %s has it", holder);
+        pj_text_show(engine->stall.holder, sizeof engine->stall.holder, "the member %s has it",
+                     holder);
     return 0;
 }
 
@@ -306,7 +310,7 @@ static bool survey(struct pj_engine *engine, bool *behind)
     *behind = true;
     stall->asked = pj_consumer_survey(engine->consumer, SURVEY_TIMEOUT_MS, &error) == 0;
     if (!stall->asked)
-        snprintf(stall->unasked, sizeof stall->unasked, "%.255s", error.message);
+        pj_text_show(stall->unasked, sizeof stall->unasked, "%.255s", error.message);
     stall->surveyed_ms = pj_clock_monotonic_ms();
     if (!stall->asked || engine->shadow != NULL || look_at_others(engine, behind, &error) == 0)
         return stall->asked;
@@ -363,7 +367,7 @@ int pj_stall_give_up(const struct pj_engine *engine, const char *why, struct pj_
     char text[640];
     int64_t seconds = (pj_clock_monotonic_ms() - engine->stall.moved_ms) / 1000;
     if (why != NULL)
-        snprintf(text, sizeof text, "%s", why);
+        pj_text_show(text, sizeof text, "%s", why);
     else
         say_why(engine, first_unread(engine), text, sizeof text);
     return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "%snothing moved for %lld s: %.600s",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/statements.h"
 
-#include "base/invariant.h"
+#include "base/text.h"
 #include "engine/binary.h"
 
 #include <stdarg.h>
@@ -20,11 +20,10 @@ static void add(struct sql *sql, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(sql->text + sql->length, sizeof sql->text - sql->length, format, args);
+    /* Declarations are const data of at most 64 columns. */
+    sql->length +=
+        pj_text_vwhole(sql->text + sql->length, sizeof sql->text - sql->length, format, args);
     va_end(args);
-    PJ_CHECK(length >= 0 && (size_t)length < sizeof sql->text - sql->length,
-             "a statement is longer than 64 columns can make it");
-    sql->length += (size_t)length;
 }
 
 static void add_table(struct sql *sql, const struct pj_statements *statements,
@@ -431,7 +430,7 @@ const struct pj_table pj_timed_state_table = {.columns = state_columns, .column_
 void pj_statements_state_name(const struct pj_projection *projection, const char *entity,
                               char name[PJ_STATE_NAME_SIZE])
 {
-    snprintf(name, PJ_STATE_NAME_SIZE, "state_%s_%s", projection->name, entity);
+    pj_text_whole(name, PJ_STATE_NAME_SIZE, "state_%s_%s", projection->name, entity);
     for (char *c = name; *c != '\0'; c++) {
         if (*c == '-')
             *c = '_';

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
+#include "base/text.h"
 #include "engine/access.h"
 #include "engine/rebuild_internal.h"
 
@@ -86,7 +87,7 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
 {
     struct pj_result *result;
     char sql[128];
-    snprintf(sql, sizeof sql, "SELECT FROM \"%s\".stretches LIMIT 1", rebuild->schema);
+    pj_text_whole(sql, sizeof sql, "SELECT FROM \"%s\".stretches LIMIT 1", rebuild->schema);
     if (pj_postgres_query(postgres, sql, 0, NULL, &result, error) != 0)
         return -1;
     bool whole = pj_result_rows(result) == 1;

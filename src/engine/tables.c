@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/tables.h"
 
+#include "base/text.h"
 #include "engine/binary.h"
 #include "engine/statements.h"
 
@@ -31,7 +32,7 @@ static int not_as_needed(const struct subject *subject, struct pj_error *error, 
     char why[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(why, sizeof why, format, args);
+    pj_text_vshow(why, sizeof why, format, args);
     va_end(args);
     return pj_error_fatal(error, PJ_EXIT_DATABASE, "the table %s is not as %s needs it: %s",
                           subject->shown, subject->projection->name, why);
@@ -277,8 +278,8 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
     const struct pj_table *table = entity->timed ? &pj_timed_state_table : &pj_state_table;
     const char *in = schema != NULL ? schema : "projectionist";
     pj_statements_state_name(projection, entity->name, name);
-    snprintf(quoted, sizeof quoted, "\"%s\".\"%s\"", in, name);
-    snprintf(shown, sizeof shown, "%s.%s", in, name);
+    pj_text_whole(quoted, sizeof quoted, "\"%s\".\"%s\"", in, name);
+    pj_text_whole(shown, sizeof shown, "%s.%s", in, name);
     const struct subject subject = {.postgres = postgres,
                                     .projection = projection,
                                     .table = quoted,
@@ -295,8 +296,8 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
         const struct pj_table *table = projection->tables[t];
         const char *of = table->schema;
         char quoted[NAME_SIZE];
-        snprintf(quoted, sizeof quoted, "%s%s%s\"%s\"", of != NULL ? "\"" : "",
-                 of != NULL ? of : "", of != NULL ? "\"." : "", table->name);
+        pj_text_whole(quoted, sizeof quoted, "%s%s%s\"%s\"", of != NULL ? "\"" : "",
+                      of != NULL ? of : "", of != NULL ? "\"." : "", table->name);
         const struct subject subject = {.postgres = postgres,
                                         .projection = projection,
                                         .table = quoted,

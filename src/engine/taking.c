@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Taking partitions: what Postgres has of them is held against what Kafka has. */
+#include "base/text.h"
 #include "engine/engine.h"
 
 #include "base/clock.h"
@@ -44,13 +45,14 @@ static int not_the_same(const struct pj_engine *engine, struct pj_partition *par
     char remedy[320];
     /* What a rebuild has in its books is of an attempt before. */
     if (engine->shadow != NULL && !partition->is_another)
-        snprintf(remedy, sizeof remedy, "nothing was changed, and the same command begins anew");
+        pj_text_show(remedy, sizeof remedy,
+                     "nothing was changed, and the same command begins anew");
     else
-        snprintf(remedy, sizeof remedy,
-                 "%s`projectionist offsets set %.80s%s%.160s --to earliest` reads it from its "
-                 "beginning",
-                 engine->shadow != NULL ? "nothing was changed; " : "", name,
-                 own_name ? "" : " --group ", own_name ? "" : group);
+        pj_text_show(remedy, sizeof remedy,
+                     "%s`projectionist offsets set %.80s%s%.160s --to earliest` reads it from its "
+                     "beginning",
+                     engine->shadow != NULL ? "nothing was changed; " : "", name,
+                     own_name ? "" : " --group ", own_name ? "" : group);
     pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED, "%s [%d] %s: %s; %s", partition->topic,
                    partition->number, what,
                    same    ? "its id is the same, so the brokers have lost the end of its log"
@@ -67,10 +69,10 @@ static int check_topic_id(const struct pj_engine *engine, struct pj_partition *p
     char what[256];
     if (!pj_topic_is_another(partition->topic_id, partition->read_topic_id, partition->next_offset))
         return 0;
-    snprintf(what, sizeof what,
-             "has the id %s, and the offset %lld of the group is of one with "
-             "the id %s",
-             partition->topic_id, (long long)partition->next_offset, partition->read_topic_id);
+    pj_text_show(what, sizeof what,
+                 "has the id %s, and the offset %lld of the group is of one with "
+                 "the id %s",
+                 partition->topic_id, (long long)partition->next_offset, partition->read_topic_id);
     return not_the_same(engine, partition, what, error);
 }
 
@@ -89,8 +91,8 @@ static int check_end(const struct pj_engine *engine, struct pj_partition *partit
     }
     if (partition->short_ms == 0)
         partition->short_ms = now;
-    snprintf(what, sizeof what, "ends at %lld, before the offset %lld of the group",
-             (long long)partition->high, (long long)partition->next_offset);
+    pj_text_show(what, sizeof what, "ends at %lld, before the offset %lld of the group",
+                 (long long)partition->high, (long long)partition->next_offset);
     if (now - partition->short_ms < SURE_MS)
         return pj_error_set(error, PJ_RETRY, "%s [%d] %s; asking again", partition->topic,
                             partition->number, what);
@@ -278,10 +280,10 @@ int pj_engine_check_topics(struct pj_engine *engine, struct pj_error *error)
     char what[128];
     struct pj_partition *another = pj_consumer_another(engine->consumer);
     if (another != NULL) {
-        snprintf(what, sizeof what,
-                 "has another record at the offset %lld than the one that the "
-                 "group read there",
-                 (long long)another->read_offset);
+        pj_text_show(what, sizeof what,
+                     "has another record at the offset %lld than the one that the "
+                     "group read there",
+                     (long long)another->read_offset);
         not_the_same(engine, another, what, error);
         return stop_now(engine, another, error);
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/topic_ids.h"
 
+#include "base/text.h"
+
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -80,7 +82,8 @@ static void keep_id(struct pj_topic_id *topic, const char *text)
 {
     if (text == NULL || strspn(text, "A") == strlen(text))
         return;
-    snprintf(topic->id, sizeof topic->id, "%s", text);
+    if (!pj_text_fits(topic->id, sizeof topic->id, "%s", text))
+        return; /* is no id that Kafka gives */
     /* Kafka's tools write ids so that they can be part of a file's name. */
     for (char *c = topic->id; *c != '\0'; c++)
         *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;

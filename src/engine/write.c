@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "engine/write_internal.h"
 
 #include <stdio.h>
@@ -441,10 +442,9 @@ static struct pj_value counts_text(const struct pj_value *counts, struct pj_aren
     for (size_t i = 0; i < count; i++) {
         int64_t value;
         memcpy(&value, counts->text.data + i * sizeof value, sizeof value);
-        length +=
-            (size_t)snprintf(text + length, 22, "%c%lld", i == 0 ? '{' : ',', (long long)value);
+        length += pj_text_whole(text + length, 22, "%c%lld", i == 0 ? '{' : ',', (long long)value);
     }
-    snprintf(text + length, 3, "%s", count == 0 ? "{}" : "}");
+    pj_text_whole(text + length, 3, "%s", count == 0 ? "{}" : "}");
     return counts->present ? pj_text(text) : pj_null();
 }
 

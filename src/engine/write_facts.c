@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The facts that a transaction loads, merges and saves: bounded, however large the entities are. */
 #include "base/invariant.h"
+#include "base/text.h"
 #include "engine/write_internal.h"
 
 #include <endian.h>
@@ -30,7 +31,7 @@ static int refuse(const struct pj_stage *stage, size_t length, struct pj_error *
                  "the facts of %zu entities take %zu MiB: too many for one "
                  "transaction",
                  stage->count, length >> 20);
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%s", too_large);
+    pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", too_large);
     return -1;
 }
 

@@ -341,3 +341,29 @@ def test_the_help_has_one_list_of_exit_codes():
     said = consumers.run("projectionist", "verify", "--help").stdout
     codes = said.partition("EXIT STATUS\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in codes] == ["0", "1", "2", "130"]
+
+
+def test_a_group_with_a_long_name(world):
+    """The group that a verify reads as is told from the live one, however long their names are."""
+    group = "g" * 248
+    world.consumers.catch_up("command-projector", group=group)
+    before = world.offsets(group)
+    assert before
+    verify(world, "command-projector", "--group", group)
+    assert world.offsets(group) == before
+    for name, says in (("g" * 250, "has 250 bytes, and at most 249 fit"),
+                       ("mine/verify", "a group whose name ends in /verify")):
+        refused = consumers.run("command-projector", "--group", name, "--until-caught-up",
+                                variables=world.consumers.variables)
+        assert refused.returncode == rebuilding.USAGE and says in refused.stderr, refused.stderr
+
+
+def test_a_verify_removes_its_own_offsets_alone(world):
+    """Those of a group of that name in another cluster stay."""
+    world.database.execute(
+        "INSERT INTO projectionist.consumer_offsets (cluster_id, consumer_group, topic, partition, "
+        "next_offset, start_offset, epoch, owner) VALUES ('another', %s, 'safari.commands', 0, 7, "
+        "0, 1, 'them')", [world.group("command-projector") + "/verify"])
+    verify(world, "command-projector")
+    assert world.value("SELECT next_offset FROM projectionist.consumer_offsets "
+                       "WHERE cluster_id = 'another'") == 7
