@@ -19,8 +19,8 @@
 
 /*
  * NULL where the value is null. (What is no JSON does not come here: of a projection with entities,
- * such a record is refused before.) In a text with an integer beyond 64 bits all numbers are reals;
- * pj_json_integer reads either.
+ * such a record is refused before.) An integer beyond 64 bits is a real; a real has about 15 digits
+ * here, and all of its text by the functions for numerics.
  */
 const json_t *pj_observer_json(struct pj_observer *observer, const struct pj_value *json);
 const json_t *pj_derivation_json(struct pj_derivation *derivation, const struct pj_value *json);
@@ -28,6 +28,11 @@ const json_t *pj_derivation_json(struct pj_derivation *derivation, const struct 
 /* The text of a JSON string, which lives as long as the batch; null where it is none. */
 struct pj_value pj_observer_text(struct pj_observer *observer, const json_t *string);
 struct pj_value pj_derivation_text(struct pj_derivation *derivation, const json_t *string);
+
+/* A PJ_NUMERIC of a number, with each digit that its text has, while that is parsed; null where it
+ * is no number. */
+struct pj_value pj_observer_numeric(struct pj_observer *observer, const json_t *number);
+struct pj_value pj_derivation_numeric(struct pj_derivation *derivation, const json_t *number);
 
 /* A PJ_BIGINT, of a number without a fraction, however it is written (12, 12.0, 1.2e1; beyond 2^53
  * only as an integer); null where it is none. */

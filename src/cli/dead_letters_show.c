@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist dead-letters show: all that is known of one letter. */
+#include "base/json_numbers.h"
 #include "cli/dead_letters.h"
 #include "engine/decode.h"
 
@@ -148,11 +149,9 @@ static int decode(struct shown *shown, struct pj_postgres *postgres,
     free(schema);
     if (status != 0)
         return -1;
-    json_error_t ignored;
-    shown->decoded = json_loadb(text, length, JSON_ALLOW_NUL | JSON_DECODE_ANY, &ignored);
+    shown->decoded = pj_json_load(text, length, PJ_LONG_AS_TEXT, JSON_ALLOW_NUL);
     if (shown->decoded == NULL)
-        return pj_error_set(error, PJ_POISON, "it decodes to what is no JSON: %.200s",
-                            ignored.text);
+        return pj_error_set(error, PJ_POISON, "it decodes to what is no JSON");
     return 0;
 }
 
@@ -161,14 +160,15 @@ static int decode(struct shown *shown, struct pj_postgres *postgres,
 /* A control character in a text of the record must not reach the terminal. */
 static void print_decoded(const json_t *decoded)
 {
-    char *text = json_dumps(decoded, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    char *text = json_dumps(decoded, JSON_INDENT(2) | PJ_JSON_DIGITS | JSON_ENCODE_ANY);
     bool plain = text != NULL;
     for (const unsigned char *c = (const unsigned char *)text; plain && *c; c++)
         plain = *c != 0xc2 || c[1] < 0x80 || c[1] > 0x9f;
     if (plain)
         puts(text);
     else
-        json_dumpf(decoded, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+        json_dumpf(decoded, stdout,
+                   JSON_INDENT(2) | PJ_JSON_DIGITS | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
     if (!plain)
         putchar('\n');
     free(text);
@@ -188,16 +188,17 @@ static void print_headers(const char *text)
     json_array_foreach(headers, i, header)
     {
         const char *name = json_string_value(json_object_get(header, "name"));
-        const char *hex = json_string_value(json_object_get(header, "hex"));
+        const json_t *bytes = json_object_get(header, "hex");
+        const char *hex = json_string_value(bytes);
         struct pj_arena *arena = pj_arena_new();
         const char *value = hex != NULL ? as_text(arena, hex) : NULL;
         char *quoted =
             json_dumps(json_object_get(header, "name"), JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
         printf("%-12s %s = %s%s\n", "header", name != NULL && quoted != NULL ? quoted : "?",
-               value != NULL ? "" : "0x",
+               value != NULL || json_is_null(bytes) ? "" : "0x",
                value != NULL ? value
                : hex != NULL ? hex
-                             : "");
+                             : "(null)");
         free(quoted);
         pj_arena_free(arena);
     }
@@ -271,7 +272,7 @@ static void print_json(const struct shown *shown)
                   "not_decoded", shown->decoded == NULL ? shown->reason.message : NULL);
     json_object_update(document, record);
     json_decref(record);
-    json_dumpf(document, stdout, JSON_COMPACT);
+    json_dumpf(document, stdout, JSON_COMPACT | PJ_JSON_DIGITS);
     putchar('\n');
     json_decref(document);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json_numbers.h"
 #include "base/text.h"
 #include "cli/rebuild.h"
 #include "cli/text_table.h"
@@ -52,7 +53,7 @@ static void show_tables(const struct pj_difference *difference)
 
 static void print_value(const json_t *value)
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | PJ_JSON_DIGITS);
     if (text == NULL)
         return;
     int most = VALUE_MOST;
@@ -178,7 +179,7 @@ void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
                                  run->projection->name, "group", run->settings.group, "cluster_id",
                                  run->cluster_id, "outcome", outcome, "differing_rows",
                                  (json_int_t)run->difference.total, "tables", tables, "read", read);
-    json_dumpf(document, stdout, JSON_COMPACT);
+    json_dumpf(document, stdout, JSON_COMPACT | PJ_JSON_DIGITS);
     putchar('\n');
     fflush(stdout);
     json_decref(document);

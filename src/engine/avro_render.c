@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <uuid/uuid.h>
@@ -265,6 +266,18 @@ static int render_text(struct pj_avro_reader *reader, const struct pj_avro_type 
     return 0;
 }
 
+/* With as few digits as read back as the same number. */
+static void put_real(struct text *text, double value)
+{
+    char digits[32];
+    for (int precision = 15; precision <= 17; precision++) {
+        pj_text_whole(digits, sizeof digits, "%.*g", precision, value);
+        if (strtod(digits, NULL) == value)
+            break;
+    }
+    put_string(text, digits);
+}
+
 static int render_real(struct pj_avro_reader *reader, const struct pj_avro_type *type,
                        struct text *text)
 {
@@ -276,8 +289,10 @@ static int render_real(struct pj_avro_reader *reader, const struct pj_avro_type 
     /* JSON has no words for these; a string keeps them. */
     if (isnan(value) || isinf(value))
         put_string(text, isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+    else if (narrow)
+        put_format(text, "%.9g", value);
     else
-        put_format(text, "%.*g", narrow ? 9 : 17, value);
+        put_real(text, value);
     return 0;
 }
 

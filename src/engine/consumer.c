@@ -336,14 +336,15 @@ char *pj_record_headers(const struct pj_record *record)
     const void *value;
     size_t size;
     for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-        char *hex = calloc(size * 2 + 1, 1);
-        if (hex == NULL)
+        char *hex = value != NULL ? calloc(size * 2 + 1, 1) : NULL;
+        if (value != NULL && hex == NULL)
             abort();
-        for (size_t b = 0; b < size; b++)
+        for (size_t b = 0; value != NULL && b < size; b++)
             pj_text_whole(hex + b * 2, 3, "%02x", ((const uint8_t *)value)[b]);
-        /* A name that is no UTF-8 cannot be in JSON; its value still can. */
+        /* A name that is no UTF-8 cannot be in JSON; its value still can. No value is none, and not
+         * an empty one. */
         json_t *text = json_string(name);
-        json_array_append_new(array, json_pack("{s:o,s:s}", "name",
+        json_array_append_new(array, json_pack("{s:o,s:s?}", "name",
                                                text != NULL ? text : json_string("?"), "hex", hex));
         free(hex);
     }

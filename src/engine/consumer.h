@@ -117,7 +117,8 @@ int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, si
 /* What tells it from any other record of the same place: its time, key and value. */
 int64_t pj_record_digest(const struct pj_record *record);
 void pj_record_release(struct pj_record *record);
-/* The record's headers as a JSON array of {name, value in hex}, malloc'ed; NULL where none. */
+/* The record's headers as a JSON array of {name, value in hex or null}, malloc'ed; NULL where none.
+ */
 char *pj_record_headers(const struct pj_record *record);
 
 /* Joins the group. */

@@ -10,14 +10,14 @@ enum { KEYS_MOST = 32, PARENTS_MOST = 64 };
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-/* They stand between quotes in SQL. `of`: "the column %s of things". */
+/* They stand between quotes of both kinds in SQL. `of`: "the column %s of things". */
 static int check_sql_name(const char *what, const char *of, const char *name,
                           struct pj_error *error)
 {
     size_t length = strlen(name);
     bool odd = length == 0;
     for (const char *c = name; *c != '\0'; c++)
-        odd = odd || (unsigned char)*c < ' ' || *c == '"' || *c == 0x7f;
+        odd = odd || (unsigned char)*c < ' ' || *c == '"' || *c == '\'' || *c == 0x7f;
     if (odd)
         return PJ_WRONG(error,
                         "the name of %s of %s is \"%.100s\": a name is not empty and has no "

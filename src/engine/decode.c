@@ -94,10 +94,18 @@ static int store_integer(struct decoding *decoding, const struct pj_plan_node *n
         return store_time(decoding, node, slot, raw);
     case PJ_DOUBLE:
         value->real = (double)raw;
+        /* 2^63, which a double makes of some, is no integer any more. */
+        if (value->real >= 9223372036854775808.0 || (int64_t)value->real != raw)
+            return pj_error_set(decoding->error, PJ_POISON,
+                                "%s is %lld, of which a PJ_DOUBLE would keep 53 bits only",
+                                decoding->fields[slot].path, (long long)raw);
         break;
     case PJ_INT:
         if (raw < INT32_MIN || raw > INT32_MAX)
-            return bad_field(decoding, slot, "does not fit 32 bits");
+            return pj_error_set(decoding->error, PJ_POISON,
+                                "%s is %lld, which does not fit 32 bits: a PJ_INT holds "
+                                "-2147483648 to 2147483647",
+                                decoding->fields[slot].path, (long long)raw);
         value->integer = raw;
         break;
     default:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/difference.h"
 
+#include "base/json_numbers.h"
 #include "base/text.h"
 #include "engine/constraints.h"
 #include "engine/statements.h"
@@ -244,16 +245,14 @@ static int count_pair(struct pj_postgres *postgres, const struct pair *pair,
 /* --- samples --------------------------------------------------------------------------------- */
 
 /*
- * The columns of the mask, of the row in this column of the result (or no row: NULL). Numbers of
- * jsonb may be greater than any that JSON libraries know: the column behind it has them as texts.
+ * The columns of the mask, of the row in this column of the result (or no row: NULL). Numbers with
+ * more digits than JSON libraries keep are texts.
  */
 static json_t *chosen(const struct pair *pair, const struct pj_result *result, int number,
                       int column, uint64_t mask)
 {
     const char *text = pj_result_value(result, number, column, NULL);
-    json_t *row = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    if (text != NULL && row == NULL)
-        row = json_loads(pj_result_value(result, number, column + 1, NULL), 0, NULL);
+    json_t *row = text != NULL ? pj_json_load(text, strlen(text), PJ_LONG_AS_TEXT, 0) : NULL;
     if (row == NULL)
         return json_null();
     json_t *object = json_object();
@@ -266,8 +265,8 @@ static json_t *chosen(const struct pair *pair, const struct pj_result *result, i
     return object;
 }
 
-/* Columns of the result; with what is behind them. */
-enum { LIVE = 2, SHADOW = 4 };
+/* Columns of the result. */
+enum { LIVE = 2, SHADOW = 3 };
 
 static json_t *sample(const struct pair *pair, const struct pj_result *result, int row)
 {
@@ -283,29 +282,19 @@ static json_t *sample(const struct pair *pair, const struct pj_result *result, i
                      chosen(pair, result, row, SHADOW, mask));
 }
 
-/* The row as JSON, and again with what is JSON in it as texts. */
+/* The row as JSON. */
 static void add_row(struct sql *sql, const struct pair *pair, const char *name)
 {
     const char *key = pair->columns[0];
     if (pair->table == NULL) {
         /* Facts are bytes that mean nothing to a person; that they differ does. */
-        for (int time = 0; time < 2; time++)
-            add(sql,
-                ", CASE WHEN %s.key IS NOT NULL THEN "
-                "jsonb_build_object('key', %s.key, 'facts', md5(%s.facts)) END",
-                name, name, name);
+        add(sql,
+            ", CASE WHEN %s.key IS NOT NULL THEN "
+            "jsonb_build_object('key', %s.key, 'facts', md5(%s.facts)) END",
+            name, name, name);
         return;
     }
-    add(sql,
-        ", CASE WHEN %s.\"%s\" IS NOT NULL THEN to_jsonb(%s) END, "
-        "CASE WHEN %s.\"%s\" IS NOT NULL THEN to_jsonb(%s)",
-        name, key, name, name, key, name);
-    for (size_t c = 0; c < pair->table->column_count; c++) {
-        if (pair->table->columns[c].type == PJ_JSONB)
-            add(sql, " || jsonb_build_object('%s', %s.\"%s\"::text)", pair->columns[c], name,
-                pair->columns[c]);
-    }
-    add(sql, " END");
+    add(sql, ", CASE WHEN %s.\"%s\" IS NOT NULL THEN to_jsonb(%s) END", name, key, name);
 }
 
 static int take_samples(struct pj_postgres *postgres, const struct pair *pair, int most,

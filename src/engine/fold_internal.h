@@ -46,11 +46,20 @@ struct pj_observer {
     struct pj_fold *fold;
 };
 
+struct json_number {
+    const struct json_t *number;
+    const struct json_t *digits;
+};
+
 /* A text of the event or entity at hand, parsed. */
 struct parsed_json {
     const char *text;
     size_t length;
     struct json_t *tree; /* NULL: it is no JSON */
+    /* Where digits were asked for: the tree with texts for its reals, and which is whose. */
+    struct json_t *digits;
+    struct json_number *numbers; /* sorted by number */
+    size_t number_count, number_capacity;
 };
 
 struct pj_fold {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projectionist/json.h"
 
+#include "base/json_numbers.h"
 #include "engine/fold_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* A text that is asked for again is nearly always one of the last few. */
 enum { LOOK_BACK = 16 };
@@ -16,7 +18,7 @@ static json_t *load(const struct pj_value *json)
     json_error_t reason;
     json_t *tree = json_loadb(text, json->text.length, JSON_DECODE_ANY, &reason);
     if (tree == NULL && json_error_code(&reason) == json_error_numeric_overflow)
-        tree = json_loadb(text, json->text.length, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+        tree = pj_json_load(text, json->text.length, PJ_WIDE_AS_REAL, 0);
     return tree;
 }
 
@@ -32,14 +34,9 @@ static const json_t *parsed(struct pj_fold *fold, const struct pj_value *json)
     fold->parsed = pj_fold_grown(fold->arena, fold->parsed, fold->parsed_count,
                                  &fold->parsed_capacity, sizeof *fold->parsed);
     struct parsed_json *entry = &fold->parsed[fold->parsed_count++];
-    *entry = (struct parsed_json){json->text.data, json->text.length, load(json)};
+    *entry = (struct parsed_json){
+        .text = json->text.data, .length = json->text.length, .tree = load(json)};
     return entry->tree;
-}
-
-void pj_fold_release_json(struct pj_fold *fold)
-{
-    while (fold->parsed_count > 0)
-        json_decref(fold->parsed[--fold->parsed_count].tree);
 }
 
 static struct pj_value text_of(struct pj_arena *arena, const json_t *string)
@@ -48,6 +45,86 @@ static struct pj_value text_of(struct pj_arena *arena, const json_t *string)
         return pj_null();
     size_t length = json_string_length(string);
     return pj_text_of(pj_arena_string(arena, json_string_value(string), length), length);
+}
+
+void pj_fold_release_json(struct pj_fold *fold)
+{
+    while (fold->parsed_count > 0) {
+        struct parsed_json *entry = &fold->parsed[--fold->parsed_count];
+        json_decref(entry->tree);
+        json_decref(entry->digits);
+    }
+}
+
+/* --- numbers with all their digits ----------------------------------------------------------- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const struct json_number *x = a;
+    const struct json_number *y = b;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+/* Pairs the reals of a tree with the texts of the same tree read as texts. */
+static void pair_numbers(struct parsed_json *entry, const json_t *tree, const json_t *digits,
+                         struct pj_arena *arena)
+{
+    const char *name;
+    json_t *item;
+    size_t i;
+    if (json_is_real(tree) && json_is_string(digits)) {
+        entry->numbers = pj_fold_grown(arena, entry->numbers, entry->number_count,
+                                       &entry->number_capacity, sizeof *entry->numbers);
+        entry->numbers[entry->number_count++] = (struct json_number){tree, digits};
+    } else if (json_is_array(tree)) {
+        json_array_foreach((json_t *)tree, i, item)
+            pair_numbers(entry, item, json_array_get(digits, i), arena);
+    } else if (json_is_object(tree)) {
+        json_object_foreach((json_t *)tree, name, item)
+            pair_numbers(entry, item, json_object_get(digits, name), arena);
+    }
+}
+
+static const json_t *digits_of(struct pj_fold *fold, const json_t *number)
+{
+    for (size_t i = fold->parsed_count; i-- > 0;) {
+        struct parsed_json *entry = &fold->parsed[i];
+        if (entry->digits == NULL && entry->tree != NULL) {
+            entry->digits = pj_json_load(entry->text, entry->length, PJ_REALS_AS_TEXT, 0);
+            pair_numbers(entry, entry->tree, entry->digits, fold->arena);
+            if (entry->number_count > 0)
+                qsort(entry->numbers, entry->number_count, sizeof *entry->numbers, compare_numbers);
+        }
+        const struct json_number wanted = {number, NULL};
+        const struct json_number *found =
+            entry->number_count > 0 ? bsearch(&wanted, entry->numbers, entry->number_count,
+                                              sizeof wanted, compare_numbers)
+                                    : NULL;
+        if (found != NULL)
+            return found->digits;
+    }
+    return NULL;
+}
+
+static struct pj_value numeric_of(struct pj_fold *fold, const json_t *number)
+{
+    if (json_is_integer(number))
+        return pj_text(
+            pj_arena_printf(fold->arena, "%" JSON_INTEGER_FORMAT, json_integer_value(number)));
+    const json_t *digits = json_is_real(number) ? digits_of(fold, number) : NULL;
+    if (digits == NULL && json_is_real(number)) /* no number of a text that was parsed here */
+        return pj_text(pj_arena_printf(fold->arena, "%.17g", json_real_value(number)));
+    return digits != NULL ? text_of(fold->arena, digits) : pj_null();
+}
+
+struct pj_value pj_observer_numeric(struct pj_observer *observer, const json_t *number)
+{
+    return numeric_of(observer->fold, number);
+}
+
+struct pj_value pj_derivation_numeric(struct pj_derivation *derivation, const json_t *number)
+{
+    return numeric_of(derivation->fold, number);
 }
 
 const json_t *pj_observer_json(struct pj_observer *observer, const struct pj_value *json)
@@ -75,7 +152,8 @@ struct pj_value pj_json_integer(const json_t *number)
     if (json_is_integer(number))
         return pj_bigint(json_integer_value(number));
     double real = json_real_value(number);
-    if (!json_is_real(number) || fabs(real) > integers_exact || real != trunc(real))
+    /* That very number may be one that was rounded to it. */
+    if (!json_is_real(number) || fabs(real) >= integers_exact || real != trunc(real))
         return pj_null();
     return pj_bigint((int64_t)real);
 }

@@ -167,7 +167,7 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
     case PJ_INT:
     case PJ_BIGINT:
         value->integer = json_integer_value(json);
-        return json_is_integer(json);
+        return json_is_integer(json) && pj_value_fits(field->type, value);
     case PJ_TIMESTAMPTZ:
         return json_is_integer(json) &&
                pj_plan_time(ours->logical, json_integer_value(json), &value->integer);

@@ -14,7 +14,8 @@ from lib.world import PROJECTOR, RECORDER
 pytestmark = pytest.mark.partitions(1)  # so that neighbours are in one batch
 
 CONSUMER = {COMMANDS: PROJECTOR, TELEMETRY: RECORDER}
-HEADERS = [("trace", b"\x00\xff"), ("trace", b"again"), ("nothing", None)]
+HEADERS = [("trace", b"\x00\xff"), ("trace", b"again"), ("nothing", None),
+           ("empty", b"")]
 HUGE = 1 << 62  # a length or a count that no record has
 
 
@@ -170,7 +171,8 @@ def bad_records(world, topic):
 
 
 def headers_of(record):
-    return [{"name": name, "hex": (value or b"").hex()} for name, value in record.headers] or None
+    return [{"name": name, "hex": value.hex() if value is not None else None}
+            for name, value in record.headers] or None
 
 
 def schema_id_of(value):

@@ -369,7 +369,20 @@ Test(decode, a_long_must_fit_an_int)
     IS_INTEGER(0, INT32_MAX);
     GIVEN("{'name':'a','type':'int'}", "{'name':'a','type':'long'}", "{'a':2147483648}",
           {"a", PJ_INT});
-    POISONED("a does not fit 32 bits");
+    POISONED("a is 2147483648, which does not fit 32 bits: a PJ_INT holds -2147483648 to");
+}
+
+Test(decode, a_long_must_fit_a_double)
+{
+    GIVEN("{'name':'a','type':'double'}", "{'name':'a','type':'long'}", "{'a':9007199254740992}",
+          {"a", PJ_DOUBLE});
+    IS_REAL(0, 9007199254740992.0);
+    GIVEN("{'name':'a','type':'double'}", "{'name':'a','type':'long'}", "{'a':9007199254740993}",
+          {"a", PJ_DOUBLE});
+    POISONED("a is 9007199254740993, of which a PJ_DOUBLE would keep 53 bits only");
+    GIVEN("{'name':'a','type':'double'}", "{'name':'a','type':'long'}", "{'a':9223372036854775807}",
+          {"a", PJ_DOUBLE});
+    POISONED("a is 9223372036854775807");
 }
 
 Test(decode, extreme_longs)

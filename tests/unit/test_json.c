@@ -6,13 +6,13 @@
 #include <criterion/criterion.h>
 
 enum { ID, DOCUMENT, FIELDS };
-enum { R_ID, R_OBSERVED, R_DERIVED, R_SIZE, R_OWNER, R_COLUMNS };
+enum { R_ID, R_OBSERVED, R_DERIVED, R_SIZE, R_OWNER, R_PRICE, R_COLUMNS };
 enum { F_DOCUMENT, F_NAME };
 
 static const struct pj_column columns[R_COLUMNS] = {
     [R_ID] = {"id", PJ_UUID, .key = true}, [R_OBSERVED] = {"observed", PJ_TEXT},
     [R_DERIVED] = {"derived", PJ_TEXT},    [R_SIZE] = {"size", PJ_BIGINT},
-    [R_OWNER] = {"owner", PJ_UUID},
+    [R_OWNER] = {"owner", PJ_UUID},        [R_PRICE] = {"price", PJ_NUMERIC},
 };
 static const struct pj_table documents = {
     .name = "documents", .columns = columns, .column_count = R_COLUMNS};
@@ -43,6 +43,8 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     row[R_DERIVED] = pj_derivation_text(derivation, json_object_get(document, "name"));
     row[R_SIZE] = pj_json_integer(json_object_get(document, "size"));
     row[R_OWNER] = pj_json_uuid(json_object_get(document, "owner"));
+    row[R_PRICE] =
+        pj_derivation_numeric(derivation, json_array_get(json_object_get(document, "prices"), 1));
 }
 
 static const struct pj_source source = {.topic = "documents", .observe = observe};
@@ -172,4 +174,40 @@ Test(json, trees_are_given_back)
     cr_assert_eq(pj_fold_merge(fold, 0, &error), 0, "%s", error.message);
     cr_assert_eq(pj_fold_finish(fold, &error), 0, "%s", error.message);
     cr_assert_eq(pj_fold_rows(fold, 0)->count, 198);
+}
+
+static void price_is(const char *document, const char *price)
+{
+    const struct pj_value *row = row_of(document);
+    if (price == NULL)
+        cr_assert_not(row[R_PRICE].present, "%s", document);
+    else
+        cr_assert(pj_text_is(&row[R_PRICE], price), "%s: %.*s", document,
+                  (int)row[R_PRICE].text.length, row[R_PRICE].text.data);
+    stop();
+    start();
+}
+
+Test(json, a_number_keeps_all_its_digits)
+{
+    price_is("{\"prices\":[1.5,123456789012456.7891]}", "123456789012456.7891");
+    price_is("{\"a\":\"1.5\",\"prices\":[{\"b\":2.50},-0.10]}", "-0.10");
+    price_is("{\"prices\":[1,9223372036854775807]}", "9223372036854775807");
+    price_is("{\"prices\":[1,123456789012345678901234567890]}", "123456789012345678901234567890");
+    price_is("{\"prices\":[1,1.000000000000000000001e-7]}", "1.000000000000000000001e-7");
+    price_is("{\"\\\"p\":[\"\\\\\",7.25],\"prices\":[\"[1\\\"\",3.3]}", "3.3");
+    price_is("{\"prices\":[1,\"2.5\"]}", NULL);
+    price_is("{\"prices\":[1.5]}", NULL);
+}
+
+Test(json, integers_beside_one_beyond_64_bits)
+{
+    const struct pj_value *row =
+        row_of("{\"wide\":123456789012345678901234567890,\"size\":9007199254740993}");
+    cr_assert_eq(row[R_SIZE].integer, INT64_C(9007199254740993));
+}
+
+Test(json, a_real_that_may_have_been_rounded_is_no_integer)
+{
+    cr_assert_not(row_of("{\"size\":9007199254740992.5}")[R_SIZE].present);
 }

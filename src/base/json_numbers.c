@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json_numbers.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a double holds of any number, and jansson prints with PJ_JSON_DIGITS as it was. */
+enum { DIGITS_EXACT = 15, EXPONENT_EXACT = 300 };
+
+struct number {
+    const char *at;
+    size_t length;
+};
+
+static bool is_of_number(char c)
+{
+    return isdigit((unsigned char)c) || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
+static bool is_integer(const struct number *number)
+{
+    for (size_t i = 0; i < number->length; i++) {
+        if (!isdigit((unsigned char)number->at[i]) && number->at[i] != '-')
+            return false;
+    }
+    return true;
+}
+
+static bool fits_64_bits(const struct number *number)
+{
+    char text[24] = "";
+    if (number->length >= sizeof text)
+        return false;
+    memcpy(text, number->at, number->length);
+    errno = 0;
+    (void)strtoll(text, NULL, 10);
+    return errno == 0;
+}
+
+static bool fits_digits(const struct number *number)
+{
+    size_t digits = 0;
+    size_t i = 0;
+    for (; i < number->length && tolower((unsigned char)number->at[i]) != 'e'; i++) {
+        bool digit = isdigit((unsigned char)number->at[i]);
+        digits += digit && (digits > 0 || number->at[i] != '0');
+    }
+    long exponent = 0;
+    for (; i < number->length; i++) {
+        if (isdigit((unsigned char)number->at[i]) && exponent <= EXPONENT_EXACT)
+            exponent = exponent * 10 + (number->at[i] - '0');
+    }
+    return digits <= DIGITS_EXACT && exponent <= EXPONENT_EXACT;
+}
+
+/* How the number is to be written: "" as it is, "\"" between these, or with "e0" behind it. */
+static const char *way_of(const struct number *number, enum pj_json_numbers numbers)
+{
+    bool integer = is_integer(number);
+    if (integer && fits_64_bits(number))
+        return "";
+    switch (numbers) {
+    case PJ_WIDE_AS_REAL:
+        return integer ? "e0" : "";
+    case PJ_REALS_AS_TEXT:
+        return "\"";
+    case PJ_LONG_AS_TEXT:
+        return fits_digits(number) && !integer ? "" : "\"";
+    }
+    return "";
+}
+
+static char *put(char *out, const char *data, size_t length)
+{
+    memcpy(out, data, length);
+    return out + length;
+}
+
+/* A string, as it is; `at` is behind its first quote. */
+static const char *end_of_string(const char *at, const char *end)
+{
+    while (at < end && *at != '"')
+        at += *at == '\\' && at + 1 < end ? 2 : 1;
+    return at < end ? at + 1 : end;
+}
+
+json_t *pj_json_load(const char *text, size_t length, enum pj_json_numbers numbers, size_t flags)
+{
+    const char *at = text;
+    const char *end = text + length;
+    /* A number of one digit and what parts it from the next grow to twice that at most. */
+    char *written = malloc(length * 2 + 4);
+    if (written == NULL)
+        abort();
+    char *out = written;
+    while (at < end) {
+        const char *from = at;
+        if (*at == '"') {
+            at = end_of_string(at + 1, end);
+        } else if (isdigit((unsigned char)*at) || *at == '-') {
+            while (at < end && is_of_number(*at))
+                at++;
+            const struct number number = {from, (size_t)(at - from)};
+            const char *way = way_of(&number, numbers);
+            if (*way == '"')
+                out = put(out, way, 1);
+            out = put(out, from, number.length);
+            out = put(out, way, strlen(way));
+            continue;
+        } else {
+            at++;
+        }
+        out = put(out, from, (size_t)(at - from));
+    }
+    json_t *tree = json_loadb(written, (size_t)(out - written), flags | JSON_DECODE_ANY, NULL);
+    free(written);
+    return tree;
+}
