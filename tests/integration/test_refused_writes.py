@@ -186,7 +186,7 @@ def test_a_trigger_that_returns_null_stops_the_consumer(world):
             ends(world, PROJECTOR, table, "of an UPDATE", "a trigger returned NULL", "holds")
     world.catch_up(PROJECTOR)
     # Appended rows: few by a statement, many by COPY; duplicates are no fault.
-    world.publish([frame(number) for number in range(3)])
+    world.publish([frame(number) for number in range(3)], partition=0)
     with held_back(world, "safari_events", "INSERT", "NEW.payload->>'n' = '1'"):
         ends(world, RECORDER, "safari_events", "2 of the 3 rows of an INSERT", "a trigger (holds")
         world.publish([frame(number) for number in range(300)], partition=0)
