@@ -126,7 +126,7 @@ def test_a_topic_with_other_records_at_the_same_offsets(world):
     # As where the topic's id is not known.
     world.database.execute("UPDATE projectionist.consumer_offsets SET topic_id = NULL")
     new_topics(1)
-    publish(world, range(30, 40))
+    publish(world, [*range(30, 39), 9])  # the last is the same
     refused(world, PROJECTOR, RECREATED, f"{COMMANDS} [0] has other records than those that group")
     assert known(world) == list(range(10))
 
