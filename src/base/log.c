@@ -147,7 +147,7 @@ static void put_quoted(struct line *line, const char *text)
 /* Whether logfmt may write it without quotes. */
 static bool is_bare(const char *text)
 {
-    if (*text == '\0' || strcmp(text, "null") == 0)
+    if (*text == '\0')
         return false;
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
@@ -159,10 +159,8 @@ static bool is_bare(const char *text)
 
 static void put_shown(struct line *line, const char *text)
 {
-    if (text == NULL)
-        put_text(line, "null");
-    else if (settings.format == PJ_LOG_LOGFMT && is_bare(text) &&
-             strlen(text) <= LINE_MOST - TAIL - line->length)
+    if (settings.format == PJ_LOG_LOGFMT && is_bare(text) &&
+        strlen(text) <= LINE_MOST - TAIL - line->length)
         put_text(line, text);
     else
         put_quoted(line, text);
@@ -170,7 +168,7 @@ static void put_shown(struct line *line, const char *text)
 
 static void put_value(struct line *line, const char *text)
 {
-    if (text == NULL || !pj_secret_is_in(text)) {
+    if (!pj_secret_is_in(text)) {
         put_shown(line, text);
         return;
     }
@@ -221,7 +219,7 @@ static void put_double(struct line *line, double value)
 static void put_field(struct line *line, const struct pj_log_field *field)
 {
     char text[24];
-    if (!put_name(line, field->name))
+    if ((field->kind == PJ_FIELD_STR && field->str == NULL) || !put_name(line, field->name))
         return;
     switch (field->kind) {
     case PJ_FIELD_STR:

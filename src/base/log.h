@@ -5,9 +5,9 @@
  *
  *     pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", 12), pj_f_str("topic", name));
  *
- * Thread-safe (one write(2) a line); values are escaped; a NULL string is written as null. A line
- * has at most 8 KiB: what does not fit is cut, and `truncated=true` ends it. Coloured on a terminal
- * unless NO_COLOR is set.
+ * Thread-safe (one write(2) a line); values are escaped; a NULL string is no value, and its field
+ * is left out. A line has at most 8 KiB: what does not fit is cut, and `truncated=true` ends it.
+ * Coloured on a terminal unless NO_COLOR is set.
  */
 #ifndef PJ_BASE_LOG_H
 #define PJ_BASE_LOG_H

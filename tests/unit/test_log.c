@@ -86,7 +86,7 @@ Test(log, json_line)
     cr_assert_str_eq(json_string_value(json_object_get(json, "program")), "event-recorder");
     cr_assert_str_eq(json_string_value(json_object_get(json, "msg")), "a\t\"quoted\"\\ \x01");
     cr_assert_eq(json_integer_value(json_object_get(json, "least")), INT64_MIN);
-    cr_assert(json_is_null(json_object_get(json, "none")));
+    cr_assert_null(json_object_get(json, "none"));
     cr_assert_float_eq(json_real_value(json_object_get(json, "third")), 1.0 / 3, 0);
     cr_assert(json_is_null(json_object_get(json, "nan")));
     cr_assert(json_is_true(json_object_get(json, "on")));
@@ -98,12 +98,12 @@ Test(log, a_value_cannot_forge_a_line_or_a_field)
 {
     pj_log_configure("p", PJ_INFO, PJ_LOG_LOGFMT);
     pj_log(PJ_WARN, "m", pj_f_str("key", "x\nlevel=error msg=\"forged\""), pj_f_str("empty", ""),
-           pj_f_str("null", NULL), pj_f_str("word", "null"), pj_f_str("escape", "\033[2J\x7f"),
+           pj_f_str("none", NULL), pj_f_str("word", "null"), pj_f_str("escape", "\033[2J\x7f"),
            pj_f_str("c1", "\xc2\x9b"), pj_f_str("bad name=", "v"), pj_f_str("pair", "a=b"),
            pj_f_str("path", "a\\b"));
     cr_assert_str_eq(after_time(next_line()),
                      "level=warn program=p msg=m key=\"x\\nlevel=error msg=\\\"forged\\\"\" "
-                     "empty=\"\" null=null word=\"null\" escape=\"\\u001b[2J\\u007f\" "
+                     "empty=\"\" word=null escape=\"\\u001b[2J\\u007f\" "
                      "c1=\"\\u009b\" bad_name_=v pair=\"a=b\" path=\"a\\\\b\"\n");
     cr_assert_str_eq(next_line(), "");
 }
