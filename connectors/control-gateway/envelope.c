@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/envelope.h"
 
+#include "base/text.h"
 #include "base/time_text.h"
 #include "common/json_slice.h"
 #include "projectionist/value.h"
@@ -51,6 +52,11 @@ static json_t *load_object(struct pj_bytes body, struct pj_error *error)
 {
     json_error_t reason;
     const char *bytes = body.data != NULL ? body.data : "";
+    /* The parser takes one behind a number for nothing, and what reads the bytes does not. */
+    if (memchr(bytes, '\0', body.length) != NULL) {
+        pj_error_set(error, PJ_POISON, "the body has a NUL byte, which JSON does not have");
+        return NULL;
+    }
     json_t *json =
         json_loadb(bytes, body.length,
                    JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES, &reason);
@@ -339,8 +345,8 @@ static void put_number(struct canon *canon)
         put(canon, "0", 1);
         return;
     }
-    int length = snprintf(exponent_text, sizeof exponent_text, "e%lld", (long long)exponent);
-    put(canon, exponent_text, (size_t)length);
+    put(canon, exponent_text,
+        pj_text_whole(exponent_text, sizeof exponent_text, "e%lld", (long long)exponent));
 }
 
 /* Of who asks and when, not of what is asked for; or null, which is as if it were not there. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/frame.h"
 
+#include "base/text.h"
 #include "base/time_text.h"
 #include "common/json_slice.h"
 #include "projectionist/value.h"
@@ -34,7 +35,7 @@ static bool refuse(struct parser *parser, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(parser->frame->reason, sizeof parser->frame->reason, format, args);
+    pj_text_vshow(parser->frame->reason, sizeof parser->frame->reason, format, args);
     va_end(args);
     return false;
 }
@@ -306,6 +307,9 @@ static bool read(struct parser *parser)
 {
     json_error_t fault;
     const struct pj_bytes raw = parser->frame->raw;
+    /* The parser takes one behind a number for nothing, and what reads the bytes does not. */
+    if (memchr(raw.data, '\0', raw.length) != NULL)
+        return refuse(parser, "it has a NUL byte, which JSON does not have");
     parser->root = json_loadb(raw.data, raw.length, PARSE_FLAGS, &fault);
     if (parser->root == NULL)
         return refuse(parser, "it is not JSON: %s", fault.text);
@@ -366,9 +370,9 @@ struct pj_frame *pj_frame_too_long(const char *text, size_t length, size_t whole
     char *rest;
     struct pj_frame *frame = new_frame(text, length, 0, &rest);
     frame->kind = PJ_FRAME_LETTER;
-    snprintf(frame->reason, sizeof frame->reason,
-             "it has %zu bytes, more than the %zu of --frame-size-limit: this is its beginning",
-             whole, limit);
+    pj_text_show(frame->reason, sizeof frame->reason,
+                 "it has %zu bytes, more than the %zu of --frame-size-limit: this is its beginning",
+                 whole, limit);
     finish(frame);
     return frame;
 }
@@ -381,5 +385,5 @@ void pj_frame_free(struct pj_frame *frame)
 void pj_frame_refuse(struct pj_frame *frame, const char *reason)
 {
     frame->kind = PJ_FRAME_LETTER;
-    snprintf(frame->reason, sizeof frame->reason, "%s", reason);
+    pj_text_show(frame->reason, sizeof frame->reason, "%s", reason);
 }

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 static int refuse(struct pj_error *error, const char *sqlstate)
 {
@@ -92,6 +93,11 @@ static int check_json(const struct pj_field *field, const struct pj_value *value
                       struct pj_error *error)
 {
     json_error_t reason;
+    /* The parser takes one behind a number for nothing; Postgres does not. */
+    if (memchr(value->text.data, '\0', value->text.length) != NULL) {
+        pj_error_set(error, PJ_POISON, "%s has a NUL byte, which JSON does not have", field->path);
+        return refuse(error, "22021");
+    }
     json_t *json = json_loadb(value->text.data, value->text.length,
                               JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &reason);
     json_decref(json);

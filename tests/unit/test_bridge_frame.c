@@ -179,6 +179,16 @@ Test(frame, greetings_are_no_frames)
     pj_frame_free(frame);
 }
 
+Test(frame, with_a_nul_byte_is_a_letter)
+{
+    static const char text[] = HEAD "\"payload\":{\"a\":[1\0,2]}}";
+    struct pj_frame *frame = pj_frame_parse(text, sizeof text - 1);
+    cr_assert_eq(frame->kind, PJ_FRAME_LETTER);
+    cr_assert_str_eq(frame->reason, "it has a NUL byte, which JSON does not have");
+    cr_assert_eq(frame->raw.length, sizeof text - 1);
+    pj_frame_free(frame);
+}
+
 Test(frame, that_fits_neither_is_a_letter_with_the_reason)
 {
     expect_letter("", "not JSON");

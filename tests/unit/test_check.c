@@ -63,6 +63,7 @@ Test(check, json_that_jsonb_refuses)
     REFUSES(1, "{\"\\u0000\":1}", "22P05");
     REFUSES(1, "\"\\ud800\"", "22P02");
     REFUSES(1, "\"\xff\"", "22P02");
+    REFUSES(1, "[1\0,2]", "22021");
     REFUSES(1, "1e400", "22003");
     REFUSES(1, "1e-20000", "22003");
     REFUSES(1, "{\"a\":[\"\\\\\",0E9999999999]}", "22003");

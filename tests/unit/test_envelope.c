@@ -118,6 +118,23 @@ Test(envelope, says_what_is_wrong_with_the_json)
     cr_assert_not_null(strstr(given.error.message, "is not UTF-8"), "%s", given.error.message);
 }
 
+Test(envelope, with_a_nul_byte_anywhere_is_refused)
+{
+    static const char body[] =
+        "{\"type\":\"x\",\"payload\":{\"a\":[1,2.0],\"b\":true},\"idempotency_key\":\"k\"}";
+    for (size_t i = 0; i < sizeof body; i++) {
+        char with[sizeof body];
+        memcpy(with, body, i);
+        with[i] = '\0';
+        memcpy(with + i + 1, body + i, sizeof body - 1 - i);
+        cr_assert_eq(pj_envelope_parse((struct pj_bytes){with, sizeof with}, given.arena,
+                                       &given.envelope, &given.error),
+                     -1, "taken with one at %zu", i);
+        cr_assert_eq(given.error.class, PJ_POISON);
+        cr_assert_str_eq(given.error.message, "the body has a NUL byte, which JSON does not have");
+    }
+}
+
 Test(envelope, counts_characters_not_bytes)
 {
     char body[1200] = "{\"type\":\"x\",\"idempotency_key\":\"";
