@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     (void)client;
     /* "All brokers are down" says less than the reason that came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *reading->last_error == '\0')
-        snprintf(reading->last_error, sizeof reading->last_error, "%s", reason);
+        pj_text_show(reading->last_error, sizeof reading->last_error, "%s", reason);
 }
 
 static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
@@ -151,8 +152,8 @@ static int take(struct reading *reading, const rd_kafka_message_t *message, stru
         return 0;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        snprintf(reading->last_error, sizeof reading->last_error, "%s",
-                 rd_kafka_message_errstr(message));
+        pj_text_show(reading->last_error, sizeof reading->last_error, "%s",
+                     rd_kafka_message_errstr(message));
         return 0;
     }
     struct pj_bytes key = {message->key, message->key_len};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/encoder.h"
 
+#include "base/text.h"
 #include "schemas.h"
 
 #include <avro.h>
@@ -91,7 +92,7 @@ int pj_encoder_register(struct pj_encoder *encoder, const char *topic, struct pj
         struct form *form = &encoder->forms[i];
         if (strcmp(form->topic, topic) != 0)
             continue;
-        snprintf(subject, sizeof subject, "%s-value", topic);
+        pj_text_whole(subject, sizeof subject, "%s-value", topic);
         if (pj_registry_register(registry, subject, form->text, &form->id, error) != 0)
             return -1;
         form->is_registered = true;
@@ -392,7 +393,7 @@ static bool read_text(const avro_value_t *record, const char *name, char *text, 
     if (avro_value_get_by_name(record, name, &field, NULL) != 0 ||
         avro_value_get_string(&field, &found, &length) != 0)
         return false;
-    snprintf(text, size, "%s", found);
+    pj_text_show(text, size, "%s", found);
     return true;
 }
 

@@ -130,7 +130,7 @@ int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event 
 
 /* What a CommandStatusChanged says. */
 struct pj_decoded_status {
-    char event_id[40]; /* what is longer is cut */
+    char event_id[40]; /* what is longer is cut, and ends in "..." */
     char status[32];
     int64_t emitted_at;
 };

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,7 @@ void pj_producer_count_refusal(struct pj_producer *producer, rd_kafka_resp_err_t
     char label[96];
     if (producer->metrics == NULL)
         return;
-    snprintf(label, sizeof label, "error=\"%s\"", rd_kafka_err2name(code));
+    pj_text_whole(label, sizeof label, "error=\"%s\"", rd_kafka_err2name(code));
     pj_metric_add(pj_metrics_add(producer->metrics, PJ_COUNTER,
                                  "projectionist_kafka_refusals_total", label,
                                  "Records and transactions that Kafka did not take, by its error; "
@@ -62,7 +63,7 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     }
     /* "All brokers are down" says less than the reason that came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *producer->last_error == '\0')
-        snprintf(producer->last_error, sizeof producer->last_error, "%s", reason);
+        pj_text_show(producer->last_error, sizeof producer->last_error, "%s", reason);
     pthread_mutex_unlock(&producer->mutex);
 }
 
@@ -74,8 +75,8 @@ static void on_throttle(rd_kafka_t *client, const char *broker, int32_t id, int 
     if (ms == 0)
         return;
     pthread_mutex_lock(&producer->mutex);
-    snprintf(producer->last_error, sizeof producer->last_error,
-             "%s slows us down by a quota (THROTTLING_QUOTA_EXCEEDED, %d ms)", broker, ms);
+    pj_text_show(producer->last_error, sizeof producer->last_error,
+                 "%s slows us down by a quota (THROTTLING_QUOTA_EXCEEDED, %d ms)", broker, ms);
     pthread_mutex_unlock(&producer->mutex);
 }
 
@@ -125,8 +126,8 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     char what[320];
     (void)client;
     if (failed) {
-        snprintf(what, sizeof what, "cannot publish to topic %s, partition %d",
-                 rd_kafka_topic_name(message->rkt), (int)message->partition);
+        pj_text_show(what, sizeof what, "cannot publish to topic %s, partition %d",
+                     rd_kafka_topic_name(message->rkt), (int)message->partition);
         pj_refusal_set(&failure, message->err, what);
         pj_producer_count_refusal(producer, message->err);
     }
@@ -173,7 +174,7 @@ static int configure_transactions(rd_kafka_conf_t *conf,
     char timeout[24];
     if (settings->transactional_id == NULL)
         return 0;
-    snprintf(timeout, sizeof timeout, "%lld", (long long)settings->transaction_timeout_ms);
+    pj_text_whole(timeout, sizeof timeout, "%lld", (long long)settings->transaction_timeout_ms);
     if (set(conf, "transactional.id", settings->transactional_id, error) != 0 ||
         set(conf, "transaction.timeout.ms", timeout, error) != 0)
         return -1;
@@ -199,7 +200,7 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *s
         {"reconnect.backoff.max.ms", "2000"},
     };
     char linger[24];
-    snprintf(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
+    pj_text_whole(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
     if (set(conf, "client.id", settings->client_id, error) != 0 ||
         set(conf, "linger.ms", linger, error) != 0)
         return -1;
@@ -311,7 +312,7 @@ int pj_producer_unavailable(struct pj_producer *producer, const char *what, stru
     char reason[256];
     pthread_mutex_lock(&producer->mutex);
     bool refused = producer->refused;
-    snprintf(reason, sizeof reason, "%s", producer->last_error);
+    pj_text_show(reason, sizeof reason, "%s", producer->last_error);
     pthread_mutex_unlock(&producer->mutex);
     if (refused && producer->scram && rd_kafka_version() < 0x02060100)
         pj_error_set(error, PJ_FATAL,
@@ -356,7 +357,7 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
         if (left > piece && !is_refused(producer) && !should_stop(producer))
             continue;
         is_refused(producer);
-        snprintf(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
+        pj_text_show(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
         return pj_producer_unavailable(producer, what, error);
     }
     for (size_t i = 0; i < count; i++) {
@@ -423,8 +424,8 @@ static int check(struct pj_producer *producer, struct pj_error *error)
     pthread_mutex_unlock(&producer->mutex);
     if (status != 0 || !(stalls || (refused && producer->stall_ms > 0)))
         return status;
-    snprintf(what, sizeof what, "Kafka at %s has taken nothing for %lld s", producer->servers,
-             (long long)(quiet_ms / 1000));
+    pj_text_show(what, sizeof what, "Kafka at %s has taken nothing for %lld s", producer->servers,
+                 (long long)(quiet_ms / 1000));
     return pj_producer_unavailable(producer, what, error);
 }
 
@@ -484,8 +485,8 @@ static void refuse_locally(struct pj_producer *producer, const struct pj_produce
                            rd_kafka_resp_err_t code, struct pj_error *error)
 {
     char what[320];
-    snprintf(what, sizeof what, "cannot publish to topic %s",
-             rd_kafka_topic_name(message->topic->handle));
+    pj_text_show(what, sizeof what, "cannot publish to topic %s",
+                 rd_kafka_topic_name(message->topic->handle));
     pj_refusal_set(error, code, what);
     pj_producer_count_refusal(producer, code);
 }
@@ -544,8 +545,8 @@ int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms, struct p
             break;
         if (left > 0)
             continue;
-        snprintf(what, sizeof what, "Kafka at %s has not taken %lld of the records in time",
-                 producer->servers, (long long)under_way(&counts));
+        pj_text_show(what, sizeof what, "Kafka at %s has not taken %lld of the records in time",
+                     producer->servers, (long long)under_way(&counts));
         return pj_producer_unavailable(producer, what, error);
     }
     pthread_mutex_lock(&producer->mutex);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/producer_internal.h"
 
+#include "base/text.h"
+
 /* What librdkafka says of a step, as what is to be done; see producer.h. */
 static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, const char *what,
                    struct pj_error *error)
@@ -21,8 +23,8 @@ static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, cons
             error->class = PJ_RETRY;
         status = 1;
     } else if (rd_kafka_error_is_retriable(failure) || code == RD_KAFKA_RESP_ERR__TIMED_OUT) {
-        snprintf(text, sizeof text, "%s at %s: %s (%s)", what, producer->servers,
-                 rd_kafka_error_string(failure), rd_kafka_err2name(code));
+        pj_text_show(text, sizeof text, "%s at %s: %s (%s)", what, producer->servers,
+                     rd_kafka_error_string(failure), rd_kafka_err2name(code));
         pj_producer_unavailable(producer, text, error);
     } else {
         pj_error_set(error, PJ_FATAL, "%s: %s", what, rd_kafka_error_string(failure));

@@ -2,6 +2,7 @@
 #include "control-gateway/callers.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "control-gateway/gateway.h"
 #include "projectionist/value.h"
 
@@ -117,10 +118,10 @@ struct pj_reply *pj_callers_check(struct pj_callers *callers, struct pj_upstream
     char text[sizeof error.message + TEXT_MOST];
     bool is_benefit_of_doubt = known.is_let_in || (!known.is_there && name[0] == '\0');
     if (pj_upstream_call(upstream, &call, &reply, &error) != PJ_CALL_ANSWERED) {
-        snprintf(text, sizeof text,
-                 "%s, and cannot say whether it lets this token in; the command was neither "
-                 "published nor executed",
-                 error.message);
+        pj_text_show(text, sizeof text,
+                     "%s, and cannot say whether it lets this token in; the command was neither "
+                     "published nor executed",
+                     error.message);
         return is_benefit_of_doubt ? NULL : pj_gateway_error(503, text, NULL);
     }
     if (reply->status == 401 || reply->status == 403 || reply->status == 407) {

@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -58,7 +59,7 @@ static struct pj_reply *refuse_because(const struct handling *handling, int stat
                                        const struct pj_error *reason, const char *meaning)
 {
     char text[sizeof reason->message + 256];
-    snprintf(text, sizeof text, "%s; %s", reason->message, meaning);
+    pj_text_show(text, sizeof text, "%s; %s", reason->message, meaning);
     return refuse(handling, status, text);
 }
 
@@ -178,8 +179,8 @@ static int publish_record(const struct handling *handling, struct pj_error *erro
 static void note_text(const json_t *json, const char *name, char *text, size_t size)
 {
     const char *found = json_string_value(json_object_get(json, name));
-    if (found != NULL && strlen(found) < size)
-        snprintf(text, size, "%s", found);
+    if (found != NULL)
+        pj_text_show(text, size, "%s", found);
 }
 
 /* The service has it: that will be kept. */
@@ -275,7 +276,7 @@ static enum pj_call_end ask(const struct handling *handling, struct pj_reply **r
                             struct pj_error *error)
 {
     char path[64];
-    snprintf(path, sizeof path, "/v1/commands/%s", handling->known->command_id);
+    pj_text_whole(path, sizeof path, "/v1/commands/%s", handling->known->command_id);
     const struct pj_call call = {
         .method = "GET", .path = path, .fields = handling->fields, .is_question = true};
     return pj_upstream_call(handling->gateway->upstream, &call, reply, error);
@@ -303,7 +304,7 @@ static struct pj_reply *repeat(const struct handling *handling, const struct pj_
     if (body == NULL)
         abort();
     struct pj_reply *reply = pj_reply_new(202, "application/json", body, strlen(body));
-    snprintf(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
+    pj_text_whole(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
     return reply;
 }
 
@@ -410,7 +411,7 @@ static struct pj_reply *forward(const struct handling *handling)
     } else {
         reply = ask_about(handling, reply);
     }
-    snprintf(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
+    pj_text_whole(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
     return reply;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/gateway.h"
 
+#include "base/text.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -24,7 +25,7 @@ struct pj_reply *pj_gateway_error(int status, const char *text, const char *comm
         abort();
     struct pj_reply *reply = pj_reply_new(status, "application/json", body, strlen(body));
     if (id != NULL)
-        snprintf(reply->command_id, sizeof reply->command_id, "%s", id);
+        pj_text_whole(reply->command_id, sizeof reply->command_id, "%s", id);
     return reply;
 }
 
@@ -32,7 +33,7 @@ void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID
 {
     char name[128];
     uint8_t uuid[16];
-    snprintf(name, sizeof name, "control-gateway %s %s", what, id);
+    pj_text_whole(name, sizeof name, "control-gateway %s %s", what, id);
     pj_uuid_of_name(name, strlen(name), uuid);
     uuid_unparse_lower(uuid, event_id);
 }
@@ -41,7 +42,7 @@ void pj_gateway_status_event_id(const char *command_id, const char *status, int6
                                 char event_id[PJ_UUID_TEXT])
 {
     char name[PJ_UUID_TEXT + PJ_STATUS_MOST + 24];
-    snprintf(name, sizeof name, "%s %s %lld", command_id, status, (long long)emitted_at);
+    pj_text_whole(name, sizeof name, "%s %s %lld", command_id, status, (long long)emitted_at);
     pj_gateway_event_id("status", name, event_id);
 }
 

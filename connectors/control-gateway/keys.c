@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -374,7 +375,7 @@ static bool read_record(const json_t *json, struct pj_known *read)
     if (id == NULL || !pj_is_uuid((struct pj_bytes){id, strlen(id)}) || state == NULL ||
         (caller != NULL && !pj_is_uuid((struct pj_bytes){caller, strlen(caller)})))
         return false;
-    snprintf(read->caller, sizeof read->caller, "%s", caller != NULL ? caller : "");
+    pj_text_whole(read->caller, sizeof read->caller, "%s", caller != NULL ? caller : "");
     memcpy(read->command_id, id, sizeof read->command_id);
     if (digest != NULL && uuid_parse(digest, read->digest) != 0)
         return false;
@@ -383,9 +384,9 @@ static bool read_record(const json_t *json, struct pj_known *read)
         if (strcmp(state, state_names[i]) == 0)
             read->state = (enum pj_command_state)i;
     }
-    snprintf(read->status, sizeof read->status, "%s", status != NULL ? status : "");
-    snprintf(read->accepted_at, sizeof read->accepted_at, "%s",
-             accepted_at != NULL ? accepted_at : "");
+    pj_text_show(read->status, sizeof read->status, "%s", status != NULL ? status : "");
+    pj_text_show(read->accepted_at, sizeof read->accepted_at, "%s",
+                 accepted_at != NULL ? accepted_at : "");
     read->updated_ms = json_integer_value(json_object_get(json, "updated_ms"));
     read->key = key != NULL ? text_of((struct pj_bytes){key, strlen(key)}) : NULL;
     return true;

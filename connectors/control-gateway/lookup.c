@@ -6,6 +6,8 @@
  */
 #include "control-gateway/gateway.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +38,7 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     /* The last one stays. What the gateway says of a refused command is no sign that it ran. */
     if (pj_decode_status(lookup->gateway->encoder, value, &status) &&
         !is_ours(lookup->command_id, &status)) {
-        snprintf(lookup->status, PJ_STATUS_MOST, "%s", status.status);
+        pj_text_whole(lookup->status, PJ_STATUS_MOST, "%s", status.status);
         lookup->found = true;
     }
     pthread_mutex_unlock(&lookup->gateway->encoder_mutex);

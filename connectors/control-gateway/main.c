@@ -41,6 +41,7 @@ static const struct pj_option options[] = {
      .kind = PJ_OPTION_STRING,
      .offset = AT(id),
      .filled = true,
+     .most = 200,
      .fallback = "default",
      .argument = "NAME",
      .help = "Of the gateways with one id only the newest works; those before it end. Give another "

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "common/encoder.h"
 
 #include <stdlib.h>
@@ -436,8 +437,8 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->settings = *settings;
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
-    snprintf(publisher->transactional_id, sizeof publisher->transactional_id,
-             "projectionist-control-gateway-%s", settings->id);
+    pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
+                  "projectionist-control-gateway-%s", settings->id);
     pthread_mutex_init(&publisher->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/route.h"
 
+#include "base/text.h"
+
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -96,7 +98,7 @@ enum pj_route pj_route_of(const char *method, const char *uri, char id[PJ_ROUTE_
     if (count == 3 && strcmp(method, "DELETE") == 0 && strcasecmp(segments[1], "sessions") == 0) {
         if (strlen(segments[2]) >= PJ_ROUTE_ID_MOST)
             return PJ_ROUTE_BAD_PATH;
-        snprintf(id, PJ_ROUTE_ID_MOST, "%s", segments[2]);
+        pj_text_whole(id, PJ_ROUTE_ID_MOST, "%s", segments[2]);
         return PJ_ROUTE_CLOSE;
     }
     return PJ_ROUTE_PASS;

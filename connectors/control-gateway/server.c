@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/http_server.h"
 #include "base/listen.h"
+#include "base/text.h"
 #include "control-gateway/route.h"
 
 #include <stdlib.h>
@@ -38,11 +39,12 @@ static void count(struct pj_server *server, const struct exchange *exchange, int
     };
     struct pj_metrics *metrics = server->gateway->metrics;
     char labels[64];
-    snprintf(labels, sizeof labels, "route=\"%s\",code=\"%d\"", routes[exchange->route], status);
+    pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", routes[exchange->route],
+                  status);
     pj_metric_add(pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_requests_total",
                                  labels, "Requests that were answered."),
                   1);
-    snprintf(labels, sizeof labels, "route=\"%s\"", routes[exchange->route]);
+    pj_text_whole(labels, sizeof labels, "route=\"%s\"", routes[exchange->route]);
     pj_metric_observe_us(pj_metrics_add(metrics, PJ_HISTOGRAM,
                                         "projectionist_gateway_request_seconds", labels,
                                         "Time from a request's last byte to its answer."),

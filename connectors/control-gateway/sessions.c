@@ -17,6 +17,7 @@
 #include "control-gateway/gateway.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -116,7 +117,7 @@ static void add_intent(struct pj_publication *publication, const char *prefix, c
                        const char *value)
 {
     char key[PREFIX_MOST + PJ_UUID_TEXT];
-    snprintf(key, sizeof key, "%s%s", prefix, id);
+    pj_text_whole(key, sizeof key, "%s%s", prefix, id);
     pj_publication_add(publication, PJ_TO_KEYS, pj_text_bytes(key), pj_text_bytes(value));
 }
 
@@ -161,7 +162,7 @@ static int add_event(struct pj_gateway *gateway, const struct pj_session_event *
 static struct pj_reply *not_done(const struct pj_error *error)
 {
     char text[sizeof error->message + 64];
-    snprintf(text, sizeof text, "%s; nothing was done", error->message);
+    pj_text_show(text, sizeof text, "%s; nothing was done", error->message);
     return pj_gateway_error(503, text, NULL);
 }
 
@@ -215,7 +216,7 @@ static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply 
 {
     char path[64], text[sizeof reason->message + 128];
     struct pj_error error;
-    snprintf(path, sizeof path, "/v1/sessions/%s", session_id);
+    pj_text_whole(path, sizeof path, "/v1/sessions/%s", session_id);
     const struct pj_call call = {
         .method = "DELETE", .path = path, .fields = fields, .is_question = true};
     struct pj_reply *closed = pass(gateway, &call);
@@ -227,8 +228,8 @@ static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply 
         pj_log(PJ_WARN, "the end of a session is not published", pj_f_str("session_id", session_id),
                pj_f_str("reason", error.message));
     pj_publication_release(publication);
-    snprintf(text, sizeof text, "%s; the session %s; repeat the request for another one",
-             reason->message, is_closed ? "was closed again" : "was opened, and is not used");
+    pj_text_show(text, sizeof text, "%s; the session %s; repeat the request for another one",
+                 reason->message, is_closed ? "was closed again" : "was opened, and is not used");
     pj_reply_release(reply);
     return pj_gateway_error(503, text, NULL);
 }
@@ -412,7 +413,7 @@ void pj_gateway_resolve_openings(struct pj_gateway *gateway)
         twalk_r(sessions->opening, take_first, &found);
         if (found == NULL || pj_publisher_is_away(gateway->publisher))
             break;
-        snprintf(id, sizeof id, "%s", found);
+        pj_text_whole(id, sizeof id, "%s", found);
         tell_unknown(gateway, "the gateway before this one ended while the service answered");
         drop_intent(gateway, OPENING, id);
         set_member(sessions, &sessions->opening, id, false);
@@ -429,7 +430,7 @@ static void take_id(const void *node, VISIT order, void *context)
 {
     struct listing *listing = context;
     if ((order == postorder || order == leaf) && listing->count < listing->most)
-        snprintf(listing->ids[listing->count++], PJ_UUID_TEXT, "%s", *(char *const *)node);
+        pj_text_whole(listing->ids[listing->count++], PJ_UUID_TEXT, "%s", *(char *const *)node);
 }
 
 size_t pj_gateway_list_closing(struct pj_gateway *gateway, char (*ids)[PJ_UUID_TEXT], size_t most)
@@ -446,7 +447,7 @@ bool pj_gateway_resolve_closing(struct pj_gateway *gateway, const char *id, bool
     char path[64];
     struct pj_reply *reply = NULL;
     struct pj_error error;
-    snprintf(path, sizeof path, "/v1/sessions/%s", id);
+    pj_text_whole(path, sizeof path, "/v1/sessions/%s", id);
     const struct pj_call call = {.method = "GET", .path = path};
     if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
         return false; /* whoever wants it closed asks again */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "common/merge.h"
 #include "common/pace.h"
 #include "common/producer.h"
@@ -264,8 +265,8 @@ static int tell_refused(struct replay *replay, const struct pj_refused *refused,
     char key[128];
     int length = refused->message.key.length < sizeof key ? (int)refused->message.key.length
                                                           : (int)sizeof key - 1;
-    snprintf(key, sizeof key, "%.*s", length,
-             length > 0 ? (const char *)refused->message.key.data : "");
+    pj_text_show(key, sizeof key, "%.*s", length,
+                 length > 0 ? (const char *)refused->message.key.data : "");
     replay->refused_count++;
     pj_log(PJ_ERROR, "a message is refused for good", pj_f_str("key", key),
            pj_f_int("timestamp_ms", refused->message.timestamp_ms),

@@ -2,6 +2,7 @@
 #include "telemetry-bridge/handshake.h"
 
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <openssl/evp.h>
@@ -54,7 +55,7 @@ struct head {
 static void refuse(struct pj_handshake_answer *answer, const char *reason)
 {
     answer->end = PJ_HANDSHAKE_REFUSED;
-    snprintf(answer->reason, sizeof answer->reason, "%s", reason);
+    pj_text_show(answer->reason, sizeof answer->reason, "%s", reason);
 }
 
 /* How many headers of that name there are, and the value of the first. */
@@ -74,8 +75,8 @@ static int find_header(const struct head *head, const char *name, char value[VAL
                 from++;
             while (to > from && isspace((unsigned char)to[-1]))
                 to--;
-            snprintf(value, VALUE_MOST, "%.*s",
-                     (int)(to - from < VALUE_MOST ? to - from : VALUE_MOST - 1), from);
+            pj_text_show(value, VALUE_MOST, "%.*s",
+                         (int)(to - from < VALUE_MOST ? to - from : VALUE_MOST - 1), from);
         }
         line = end + 1;
     }
@@ -98,7 +99,7 @@ static void accept_of(const char *key, char accept[64])
     char text[PJ_HANDSHAKE_KEY_SIZE + sizeof GUID];
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
-    snprintf(text, sizeof text, "%s" GUID, key);
+    pj_text_whole(text, sizeof text, "%s" GUID, key);
     if (EVP_Digest(text, strlen(text), digest, &length, EVP_sha1(), NULL) != 1)
         abort();
     EVP_EncodeBlock((unsigned char *)accept, digest, (int)length);
@@ -135,10 +136,10 @@ static void refuse_with_status(struct pj_handshake_answer *answer, const struct 
     int status = head->status;
     if (status >= 300 && status < 400 && find_header(head, "Location", location) > 0) {
         pj_url_shown(location, shown, sizeof shown);
-        snprintf(answer->reason, sizeof answer->reason,
-                 "it redirects (HTTP %d) to %.200s, and redirects are not followed: look at "
-                 "PROJECTIONIST_TELEMETRY_URL",
-                 status, shown);
+        pj_text_show(answer->reason, sizeof answer->reason,
+                     "it redirects (HTTP %d) to %.200s, and redirects are not followed: look at "
+                     "PROJECTIONIST_TELEMETRY_URL",
+                     status, shown);
         answer->end = PJ_HANDSHAKE_REFUSED;
         return;
     }
@@ -149,8 +150,8 @@ static void refuse_with_status(struct pj_handshake_answer *answer, const struct 
     size_t kept = length < BODY_SHOWN ? length : BODY_SHOWN;
     while (kept > 0 && isspace((unsigned char)body[kept - 1]))
         kept--;
-    snprintf(answer->reason, sizeof answer->reason, "%sit answers HTTP %d%s%.*s", advice, status,
-             kept > 0 ? ": " : "", (int)kept, body);
+    pj_text_show(answer->reason, sizeof answer->reason, "%sit answers HTTP %d%s%.*s", advice,
+                 status, kept > 0 ? ": " : "", (int)kept, body);
     answer->end = PJ_HANDSHAKE_REFUSED;
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/registry.h"
+#include "base/text.h"
 #include "common/compacted.h"
 #include "telemetry-bridge/records.h"
 
@@ -412,7 +413,7 @@ static bool change_form(struct pj_item *item, const struct pj_error *refusal)
     }
     pj_log(PJ_WARN, "a frame is refused and becomes a dead letter",
            pj_f_str("cursor", item->frame->place.text), pj_f_str("error", refusal->message));
-    snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, refusal->message);
+    pj_text_show(reason, sizeof reason, "%s", refusal->message);
     pj_frame_refuse(item->frame, reason);
     return true;
 }
@@ -465,8 +466,8 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->records.bridge_id = settings->bridge->bridge_id;
     uuid_generate(instance);
     uuid_unparse_lower(instance, publisher->committed.instance);
-    snprintf(publisher->transactional_id, sizeof publisher->transactional_id, "telemetry-bridge-%s",
-             settings->bridge->bridge_id);
+    pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
+                  "telemetry-bridge-%s", settings->bridge->bridge_id);
     struct pj_bookmark found;
     /* What is wrong with kafka.* is said before the registry is waited for. */
     int status = make_producer(publisher, error);

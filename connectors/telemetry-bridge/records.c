@@ -2,6 +2,7 @@
 #include "telemetry-bridge/records.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -187,7 +188,7 @@ static int send_letter(struct pj_records *records, const struct pj_item *item,
     char size[24];
     struct pj_header headers[5];
     size_t count = 0;
-    snprintf(size, sizeof size, "%zu", frame->raw.length);
+    pj_text_whole(size, sizeof size, "%zu", frame->raw.length);
     headers[count++] = header("reason", frame->reason);
     headers[count++] = header("bridge", records->bridge_id);
     headers[count++] = header("size", size);

@@ -13,6 +13,8 @@ const struct pj_option pj_bridge_options[] = {
     {.name = "bridge-id",
      .kind = PJ_OPTION_STRING,
      AT(bridge_id),
+     .filled = true,
+     .most = 200,
      .fallback = "telemetry-bridge",
      .argument = "NAME",
      .help = "The bridge's name: its cursor is kept under it, and a second bridge of the same "

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "telemetry-bridge/address.h"
 #include "telemetry-bridge/handshake.h"
 #include "telemetry-bridge/stream.h"
@@ -63,7 +64,7 @@ struct pj_socket {
 
 static int end(struct pj_socket *socket, const char *reason)
 {
-    snprintf(socket->reason, sizeof socket->reason, "%s", reason);
+    pj_text_show(socket->reason, sizeof socket->reason, "%s", reason);
     return -1;
 }
 
@@ -195,14 +196,15 @@ static int take_event(struct pj_socket *socket, const struct pj_websocket_event 
         send_close(socket, event->code);
         if (event->code == PJ_WEBSOCKET_NO_CODE)
             return end(socket, "it closed the connection without saying why");
-        snprintf(socket->reason, sizeof socket->reason, "it closed the connection with code %d%s%s",
-                 event->code, event->length > 0 ? ": " : "", event->data);
+        pj_text_show(socket->reason, sizeof socket->reason,
+                     "it closed the connection with code %d%s%s", event->code,
+                     event->length > 0 ? ": " : "", event->data);
         return -1;
     case PJ_WEBSOCKET_BROKEN:
         send_close(socket, event->code);
-        snprintf(socket->reason, sizeof socket->reason,
-                 "it breaks the WebSocket protocol (closed with code %d): %s", event->code,
-                 event->data);
+        pj_text_show(socket->reason, sizeof socket->reason,
+                     "it breaks the WebSocket protocol (closed with code %d): %s", event->code,
+                     event->data);
         return -1;
     }
     return 0;
@@ -367,8 +369,8 @@ static int fail_connect(struct pj_socket *socket, CURLcode code, const char *mes
         if (strstr(message, "issuer") != NULL || strstr(message, "self") != NULL)
             after = "; PROJECTIONIST_TELEMETRY_CA_FILE names the file of its authority";
     }
-    snprintf(socket->reason, sizeof socket->reason, "%s%s%s", before,
-             *message != '\0' ? message : curl_easy_strerror(code), after);
+    pj_text_show(socket->reason, sizeof socket->reason, "%s%s%s", before,
+                 *message != '\0' ? message : curl_easy_strerror(code), after);
     return -1;
 }
 
