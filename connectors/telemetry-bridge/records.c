@@ -161,12 +161,15 @@ static int send_gap(struct pj_records *records, const struct pj_item *item, stru
     if (text == NULL)
         return pj_error_set(error, PJ_FATAL, "out of memory");
     identify_gap(records, item, id);
+    int64_t emitted_at;
+    if (__builtin_mul_overflow(item->gap_before.ms, 1000, &emitted_at))
+        emitted_at = pj_clock_wall_ms() * 1000; /* a cursor need not be a time */
     const struct pj_telemetry_event event = {.event_id = bytes_of(id),
                                              .version = bytes_of("1.0"),
                                              .type = bytes_of("telemetry.gap"),
                                              .severity = bytes_of("warn"),
                                              .payload = bytes_of(text),
-                                             .emitted_at = item->gap_before.ms * 1000};
+                                             .emitted_at = emitted_at};
     int status = pj_encode_telemetry(records->encoder, &event, &records->encoded, error);
     free(text);
     return status != 0 ? -1

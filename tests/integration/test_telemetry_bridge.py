@@ -384,6 +384,21 @@ def test_a_gap_after_a_restart_that_forgot_its_beginning(world):
     assert (gap["after"], gap["before"]) == (frames[19]["cursor"], frames[40]["cursor"])
 
 
+def test_a_gap_before_a_cursor_that_is_no_time(world, scripted):
+    """Its number is beyond what microseconds hold."""
+    scripted.buffer = [frame(NOW, number) for number in range(1, 4)]
+    running = started(world, scripted)
+    bridge.wait_for_events(3)
+    running.kill()
+    far = {**frame(NOW, 9), "cursor": f"{2 ** 63 - 1}-9"}
+    scripted.buffer = [far]
+    started(world, scripted)
+    found = bridge.wait_for_events(5)
+    gap, = [event for event in found if event["type"] == "telemetry.gap"]
+    assert json.loads(gap["payload"])["before"] == far["cursor"]
+    assert abs(gap["emitted_at"] - time.time() * 1e6) < 300e6
+
+
 # --- frames that fit neither wire ---------------------------------------------------------------
 
 def test_dead_letters_are_whole_and_once(world, scripted):
