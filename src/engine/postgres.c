@@ -14,7 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { STATEMENTS_MOST = 256, PENDING_MOST = 256, WAIT_MS = 100, PARAMETERS_MOST = 768 << 20 };
+enum {
+    STATEMENTS_MOST = 256,
+    PENDING_MOST = 256,
+    WAIT_MS = 100,
+    PARAMETERS_MOST = 768 << 20,
+    COPY_MOST = 64 << 20
+};
 
 struct pj_postgres {
     PGconn *connection;
@@ -545,14 +551,20 @@ int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct
 int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t length,
                           struct pj_error *error)
 {
-    int status;
-    while ((status = PQputCopyData(postgres->connection, data, (int)length)) == 0) {
+    /* In pieces of any size: a row may be in several. */
+    for (const char *at = data, *end = at + length; at < end;) {
+        int piece = end - at < COPY_MOST ? (int)(end - at) : COPY_MOST;
+        int status = PQputCopyData(postgres->connection, at, piece);
+        if (status < 0)
+            return fail_broken(postgres, error);
+        if (status > 0) {
+            at += piece;
+            continue;
+        }
         wait_for(postgres, POLLOUT);
         if (PQflush(postgres->connection) < 0)
             return fail_broken(postgres, error);
     }
-    if (status < 0)
-        return fail_broken(postgres, error);
     /* Hand over what the socket takes now; the server parses while we encode the next piece. */
     if (PQflush(postgres->connection) < 0)
         return fail_broken(postgres, error);

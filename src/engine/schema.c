@@ -223,8 +223,9 @@ static int parse_object(struct pj_schema *schema, const json_t *json, const char
     }
     if (strcmp(name, "fixed") == 0) {
         type->kind = PJ_AVRO_FIXED;
-        json_int_t size = json_integer_value(json_object_get(json, "size"));
-        if (size < 0 || size > FIXED_BYTES_MOST)
+        const json_t *given = json_object_get(json, "size");
+        json_int_t size = json_integer_value(given);
+        if (!json_is_integer(given) || size < 0 || size > FIXED_BYTES_MOST)
             return bad(error, "has a fixed of an impossible size", NULL);
         type->size = (size_t)size;
         if (declare(schema, json, &space, type, error) != 0)

@@ -236,6 +236,8 @@ Test(schema, what_is_no_schema)
     refuses("{'type':'array'}", "neither a name");
     refuses("{'type':'map'}", "neither a name");
     refuses("{'type':'fixed','name':'F','size':-1}", "impossible size");
+    refuses("{'type':'fixed','name':'F','size':'16'}", "impossible size");
+    refuses("{'type':'fixed','name':'F'}", "impossible size");
     refuses("{'type':'fixed','name':'F','size':1048577}", "impossible size");
     refuses("{'type':'record','name':'R','fields':[{'name':'x','type':'Later'},{'name':'y','type':"
             "{'type':'enum','name':'Later','symbols':['P']}}]}",
