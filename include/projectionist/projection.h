@@ -196,10 +196,10 @@ struct pj_table {
     /*
      * Of a rollup: the SQL function that settles buckets from which something was taken back. Its
      * parameters are one array per key column (a text[] also where the column is a VARCHAR), and a
-     * boolean[] that says where an extreme went:
-     * minima and maxima cannot be subtracted. Buckets that are empty go. It runs behind the
-     * addition, in the same transaction. NULL leaves empty buckets behind, which breaks the law
-     * unless what an entity counts for never moves to another bucket.
+     * boolean[] that says where an extreme went: minima and maxima cannot be subtracted. Buckets
+     * that are empty go. It runs behind all rows of all tables, in the same transaction. NULL
+     * leaves empty buckets behind, which breaks the law unless what an entity counts for never
+     * moves to another bucket.
      */
     const char *settle;
     /*

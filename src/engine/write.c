@@ -300,6 +300,7 @@ static struct sorted_rows sort_out(const struct pj_row_changes *changes, struct 
 struct table_write {
     const struct pj_row_changes *changes;
     struct sorted_rows sorted;
+    struct pairs settle; /* of a rollup: buckets that something left */
 };
 
 /*
@@ -460,17 +461,17 @@ static const struct pj_value *with_flag(const struct pj_table *table,
     return row;
 }
 
-/* Differences are added; then the buckets from which something was taken back are settled. */
+/* Differences are added. */
 static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
-                        const struct pj_fold *fold, size_t index, struct pj_arena *arena,
-                        struct pj_written *written, struct pj_error *error)
+                        const struct pj_fold *fold, struct table_write *write, size_t index,
+                        struct pj_arena *arena, struct pj_written *written, struct pj_error *error)
 {
     const struct pj_table *table = writer->projection->tables[index];
     const struct pj_additions *additions = pj_fold_additions(fold, index);
     const struct pj_value **rows = pj_arena_alloc(arena, additions->count * sizeof(void *));
-    struct pairs settle = pairs_new(arena, additions->count);
     if (additions->count == 0)
         return 0;
+    write->settle = pairs_new(arena, additions->count);
     for (size_t i = 0; i < additions->count; i++) {
         struct pj_value *values = additions->items[i].values;
         for (size_t c = 0; c < table->column_count; c++) {
@@ -479,20 +480,29 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
         }
         rows[i] = values;
         if (additions->items[i].left || additions->items[i].extreme)
-            settle.rows[settle.count++] = with_flag(table, &additions->items[i], arena);
+            write->settle.rows[write->settle.count++] =
+                with_flag(table, &additions->items[i], arena);
     }
     written->rows += (int64_t)additions->count;
-    if (queue_rows(postgres, &writer->statements->tables[index].insert, table, UINT64_MAX, rows,
-                   additions->count, arena, error) != 0)
-        return -1;
-    if (settle.count == 0 || table->settle == NULL)
+    return queue_rows(postgres, &writer->statements->tables[index].insert, table, UINT64_MAX, rows,
+                      additions->count, arena, error);
+}
+
+/* Behind all rows, those that go included: the function may look for what is left in them. */
+static int settle_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
+                         const struct table_write *write, size_t index, struct pj_arena *arena,
+                         struct pj_error *error)
+{
+    const struct pj_table *table = writer->projection->tables[index];
+    const struct pairs *settle = &write->settle;
+    if (settle->count == 0 || table->settle == NULL)
         return 0;
     struct pj_parameter parameters[PJ_COLUMNS_MOST + 1]; /* the keys, and a flag */
     size_t keys = 0;
     for (; keys < table->column_count && table->columns[keys].key; keys++)
         parameters[keys] =
-            pj_binary_array(arena, table->columns[keys].type, settle.rows, settle.count, keys);
-    parameters[keys] = pj_binary_array(arena, PJ_BOOL, settle.rows, settle.count, keys);
+            pj_binary_array(arena, table->columns[keys].type, settle->rows, settle->count, keys);
+    parameters[keys] = pj_binary_array(arena, PJ_BOOL, settle->rows, settle->count, keys);
     return pj_postgres_queue(postgres, &writer->statements->tables[index].settle, parameters,
                              error);
 }
@@ -503,7 +513,7 @@ static bool is_entity_table(const struct pj_table *table)
 }
 
 static int write_table(struct pj_writer *writer, struct pj_postgres *postgres,
-                       const struct pj_fold *fold, const struct table_write *write, size_t index,
+                       const struct pj_fold *fold, struct table_write *write, size_t index,
                        struct pj_arena *arena, struct pj_written *written, struct pj_error *error)
 {
     const struct pj_table *table = writer->projection->tables[index];
@@ -513,7 +523,7 @@ static int write_table(struct pj_writer *writer, struct pj_postgres *postgres,
     case PJ_APPEND_TABLE:
         return write_append_table(writer, postgres, fold, index, arena, written, error);
     case PJ_ROLLUP_TABLE:
-        return write_rollup(writer, postgres, fold, index, arena, written, error);
+        return write_rollup(writer, postgres, fold, write, index, arena, written, error);
     case PJ_ENTITY_TABLE:
         return write_entity_table(writer, postgres, write, index, arena, written, error);
     }
@@ -572,6 +582,10 @@ static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
     for (size_t i = projection->table_count; i-- > 0;) {
         if (is_entity_table(projection->tables[order[i]]) &&
             remove_entity_rows(writer, postgres, &writes[order[i]], order[i], arena, error) != 0)
+            return -1;
+    }
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (settle_rollup(writer, postgres, &writes[t], t, arena, error) != 0)
             return -1;
     }
     return writer->constraints.deferrable
