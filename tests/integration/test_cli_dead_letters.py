@@ -321,6 +321,7 @@ REPLAYED_LATER = ("watermark-metrics", PROJECTOR)
 def only_late(world):
     """A stream of which two consumers have only letters, which could be replayed now."""
     schemas = LateSchemas()
+    world.consumers.variables["ACCEPT_DEAD_LETTERS"] = "true"
     stream = scenario_run.Stream([scenario.Scenario(9, 40)], world.schema_ids, 9, garbage=False)
     scenario_run.run_in_peace(world, [schemas.late(record) for record in stream.records],
                               REPLAYED_LATER)
