@@ -334,8 +334,11 @@ static void put_number(struct canon *canon)
     }
     if (*canon->at == 'e' || *canon->at == 'E') {
         char *behind = NULL;
-        exponent += strtoll(canon->at + 1, &behind, 10);
-        canon->is_bad |= behind - canon->at > EXPONENT_DIGITS;
+        int64_t given = strtoll(canon->at + 1, &behind, 10);
+        if (behind - canon->at > EXPONENT_DIGITS)
+            canon->is_bad = true;
+        else
+            exponent += given;
         canon->at = behind;
     }
     for (; canon->length > digits && canon->text[canon->length - 1] == '0'; canon->length--)

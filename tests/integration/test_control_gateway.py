@@ -589,6 +589,11 @@ def test_a_closing_that_was_cut_off_is_published(gateways, service):
     (b'{"type":"\xff\xfe"}', "UTF-8"),
     (b'{"type":"a\\u0000b"}', "u0000"),
     (b'{"type":"x","payload":{"n":1e999}}', "number"),
+    (b'{"type":"x","payload":{"n":1.5e-99999999999999999999}}', "number"),
+    (b'{"type":"x","payload":{"n":[900\0,1]}}', "NUL"),
+    (b'{"type":"x","payload":{"n":true\0}}', "NUL"),
+    (b'\0{"type":"x"}', "NUL"),
+    (b'{"type":"x"}\0', "NUL"),
     (b'{"type":"x","type":"y"}', "twice"),
     (b'{"type":7}', "type"),
     (b'{"type":"%s"}' % (b"x" * 101), "type"),
@@ -618,7 +623,9 @@ def test_malformed_commands(gateway, service, body, field):
 
 def test_malformed_sessions(gateway, service):
     for body, field in (({"platform": 7}, "platform"), ({"account_id": "x"}, "account_id"),
-                        ({"browser_pid": 1.5}, "browser_pid"), ([], "body")):
+                        ({"browser_pid": 1.5}, "browser_pid"), ({"browser_pid": -1}, "browser_pid"),
+                        ({"browser_pid": 2 ** 31}, "browser_pid"),
+                        ({"browser_pid": 2 ** 80}, "browser_pid"), ([], "body")):
         answer = request(gateway.api, "POST", "/v1/sessions", body)
         assert answer.status == 400 and field in answer.json["error"]
     assert not service.requests
