@@ -142,7 +142,7 @@ int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
         (!engine->tables_checked &&
          pj_tables_check(engine->postgres, engine->projection,
                          engine->shadow != NULL ? engine->shadow->schema : NULL, error) != 0) ||
-        (engine->shadow == NULL && pj_writer_learn(engine->writer, engine->postgres, error) != 0)) {
+        pj_writer_learn(engine->writer, engine->postgres, error) != 0) {
         pj_postgres_close(engine->postgres);
         engine->postgres = NULL;
         return -1;

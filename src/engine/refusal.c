@@ -44,9 +44,17 @@ static bool is_engines(const struct pj_refusal *refusal)
     return known && strcmp(refusal->schema, "projectionist") == 0;
 }
 
-/* What follows from a declared column by the table itself is as good as declared. */
+/*
+ * Is it a declared column that has a default? Whoever gave it one counts on it where there is no
+ * value, but rows are written with all declared columns, null or not: the table and the projection
+ * differ. And is it of ours at all: what follows from a declared column by the table itself is as
+ * good as declared.
+ */
+enum { DEFAULTED, OURS };
 static const char on_ours[] =
-    "SELECT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attnum > 0 "
+    "SELECT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attname = $3 "
+    "AND a.attname = ANY ($5::text[]) AND a.atthasdef AND a.attgenerated = ''), "
+    "EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attnum > 0 "
     "AND (a.attname = ANY ($5::text[]) OR a.attgenerated <> '') "
     "AND (a.attname = $3 OR a.attnum IN (SELECT d.refobjsubid FROM pg_depend AS d "
     "WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND ("
@@ -85,9 +93,21 @@ void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *
     free(columns);
     if (status != 0)
         return;
-    bool ours = pj_result_rows(result) == 0 || *pj_result_value(result, 0, 0, NULL) == 't';
+    bool found = pj_result_rows(result) > 0;
+    bool defaulted = found && *pj_result_value(result, 0, DEFAULTED, NULL) == 't';
+    bool ours = !found || *pj_result_value(result, 0, OURS, NULL) == 't';
     pj_result_free(result);
     *error = cause;
+    if (strcmp(cause.sqlstate, "23502") == 0 && defaulted) {
+        pj_error_fatal(error, PJ_EXIT_DATABASE,
+                       "the table %s is not as %s needs it: its column %s is NOT NULL with a "
+                       "default, which no row gets that is written, and a row leaves it null; run "
+                       "ALTER TABLE \"%s\" ALTER COLUMN \"%s\" DROP NOT NULL, or let the "
+                       "projection give it a value",
+                       refusal.table, projection->name, what, refusal.table, what);
+        pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
+        return;
+    }
     if (ours)
         return;
     pj_error_fatal(

@@ -20,7 +20,8 @@ struct subject {
     const char *shown; /* for people */
     const struct pj_column *columns;
     size_t column_count;
-    bool part; /* others declare the rest of the table */
+    bool part;                           /* others declare the rest of the table */
+    const struct pj_column *placeholder; /* or NULL */
 };
 
 static int not_as_needed(const struct subject *subject, struct pj_error *error, const char *format,
@@ -109,15 +110,21 @@ static const struct pj_column *declared(const struct subject *subject, const cha
     return NULL;
 }
 
+static bool is_true(const struct pj_result *result, int row, int column)
+{
+    return *pj_result_value(result, row, column, NULL) == 't';
+}
+
 static int check_columns(const struct subject *subject, struct pj_error *error)
 {
-    enum { NAME, TYPE, NEEDED };
+    enum { NAME, TYPE, NEEDED, NOT_NULL, COMPUTED };
     /* A trigger (of rows, before INSERT) may fill what is needed. */
     static const char sql[] =
         "SELECT a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), "
         "a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND NOT EXISTS ("
         "SELECT FROM pg_trigger AS g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal "
-        "AND g.tgenabled <> 'D' AND g.tgtype & 7 = 7) "
+        "AND g.tgenabled <> 'D' AND g.tgtype & 7 = 7), "
+        "a.attnotnull OR t.typnotnull, a.attgenerated <> '' OR a.attidentity = 'a' "
         "FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid "
         "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped "
         "ORDER BY a.attnum";
@@ -128,13 +135,25 @@ static int check_columns(const struct subject *subject, struct pj_error *error)
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
         const char *name = pj_result_value(result, row, NAME, NULL);
         const char *type = pj_result_value(result, row, TYPE, NULL);
-        bool needed = *pj_result_value(result, row, NEEDED, NULL) == 't';
+        bool needed = is_true(result, row, NEEDED);
         const struct pj_column *column = declared(subject, name);
         if (column != NULL && !fits(column->type, type))
             status = not_as_needed(subject, error,
                                    "its column %s is %s, but declared as %s; correct one of the "
                                    "two",
                                    name, type, types[column->type]);
+        else if (column != NULL && is_true(result, row, COMPUTED))
+            status = not_as_needed(subject, error,
+                                   "its column %s is GENERATED ALWAYS, but declared, so no row "
+                                   "could be written; correct one of the two",
+                                   name);
+        else if (column != NULL && (column->elsewhere || column == subject->placeholder) &&
+                 is_true(result, row, NOT_NULL))
+            status = not_as_needed(subject, error,
+                                   "its column %s is NOT NULL, but no row has a value of it when "
+                                   "it comes; run ALTER TABLE %s ALTER COLUMN \"%s\" DROP NOT "
+                                   "NULL",
+                                   name, subject->table, name);
         else if (column == NULL && needed && !subject->part)
             status = not_as_needed(subject, error,
                                    "its column %s is NOT NULL without a default, and not declared, "
@@ -298,13 +317,15 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
         char quoted[NAME_SIZE];
         pj_text_whole(quoted, sizeof quoted, "%s%s%s\"%s\"", of != NULL ? "\"" : "",
                       of != NULL ? of : "", of != NULL ? "\"." : "", table->name);
-        const struct subject subject = {.postgres = postgres,
-                                        .projection = projection,
-                                        .table = quoted,
-                                        .shown = table->name,
-                                        .columns = table->columns,
-                                        .column_count = table->column_count,
-                                        .part = table->part_of != NULL};
+        const struct subject subject = {
+            .postgres = postgres,
+            .projection = projection,
+            .table = quoted,
+            .shown = table->name,
+            .columns = table->columns,
+            .column_count = table->column_count,
+            .part = table->part_of != NULL,
+            .placeholder = table->placeholder != 0 ? &table->columns[table->placeholder] : NULL};
         if ((of == NULL && schema == NULL && check_only_one(&subject, error) != 0) ||
             check_table(&subject, error) != 0 ||
             check_functions(&subject, table, schema != NULL, error) != 0)

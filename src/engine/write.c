@@ -548,6 +548,33 @@ static int release_values(struct pj_writer *writer, struct pj_postgres *postgres
     return 0;
 }
 
+/* Before any row is sent: Postgres would say nothing. */
+static int check_limits(const struct pj_writer *writer, const struct pj_fold *fold,
+                        struct pj_error *error)
+{
+    for (size_t t = 0; writer->limits != NULL && t < writer->projection->table_count; t++) {
+        const struct pj_table *table = writer->projection->tables[t];
+        const struct pj_limit *limits = writer->limits[t];
+        const struct pj_row_changes *changes = pj_fold_rows(fold, t);
+        const struct pj_appended *appended = pj_fold_appended(fold, t);
+        const struct pj_additions *additions = pj_fold_additions(fold, t);
+        int status = 0;
+        if (limits == NULL)
+            continue;
+        for (size_t i = 0; i < changes->count && status == 0; i++) {
+            if (changes->items[i].operation != PJ_ROW_DELETE)
+                status = pj_limits_check(limits, table, changes->items[i].values, error);
+        }
+        for (size_t i = 0; i < appended->count && status == 0; i++)
+            status = pj_limits_check(limits, table, appended->rows[i], error);
+        for (size_t i = 0; i < additions->count && status == 0; i++)
+            status = pj_limits_check(limits, table, additions->items[i].values, error);
+        if (status != 0)
+            return -1;
+    }
+    return 0;
+}
+
 /*
  * What is referred to comes before what refers to it, and goes after it: a row that moved to
  * another parent has moved when its old one goes, and with that what still refers to it.
@@ -596,6 +623,12 @@ static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
 int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_error *error)
 {
     pj_arena_reset(writer->learned);
+    writer->constraints = pj_constraints_none(writer->projection, writer->learned);
+    writer->limits = NULL;
+    if (pj_limits_read(&writer->limits, postgres, writer->projection, writer->learned, error) != 0)
+        return -1;
+    if (writer->statements->schema != NULL) /* a shadow has no constraints between rows */
+        return 0;
     return pj_constraints_read(&writer->constraints, postgres, writer->projection, writer->learned,
                                error);
 }
@@ -606,6 +639,8 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
     *written = (struct pj_written){0};
     writer->loaded = 0;
     int status = pj_writer_run_stages(writer, postgres, fold, arena, error);
+    if (status == 0)
+        status = check_limits(writer, fold, error);
     if (status == 0)
         status = write_tables(writer, postgres, fold, arena, written, error);
     writer->no_copy = false;

@@ -22,8 +22,8 @@ enum { PJ_STATE_MOST = 64 << 20 };
 /* `schema` as in pj_statements_new; `state_most`: bytes of facts that one write may load. */
 struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema,
                                 size_t state_most);
-/* On a new connection to the live tables, before the first write: the order in which they must be
- * written, as their constraints say. Errors as of pj_constraints_read. */
+/* On a new connection, before the first write: what the columns hold, and of live tables the order
+ * in which they must be written, as their constraints say. Errors as of pj_constraints_read. */
 int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres,
                     struct pj_error *error) PJ_MUST_CHECK;
 void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */

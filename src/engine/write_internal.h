@@ -5,6 +5,7 @@
 
 #include "engine/binary.h"
 #include "engine/constraints.h"
+#include "engine/limits.h"
 #include "engine/statements.h"
 #include "engine/write.h"
 
@@ -15,13 +16,14 @@ struct pj_writer {
     struct ensure *ensures;
     uint8_t (*settled)[16];
     struct pj_constraints constraints;
-    struct pj_arena *learned; /* of those */
-    bool no_copy;             /* the next write passes over duplicates */
-    bool careful;             /* and lets rows swap their values under unique indexes */
-    bool whole;               /* it loads whatever is needed */
-    size_t state_most;        /* otherwise: bytes of facts */
-    size_t loaded;            /* by this write so far */
-    struct pj_arena *piece;   /* of one statement among several */
+    const struct pj_limit *const *limits; /* per table; NULL: not read yet */
+    struct pj_arena *learned;             /* of those */
+    bool no_copy;                         /* the next write passes over duplicates */
+    bool careful;                         /* and lets rows swap their values under unique indexes */
+    bool whole;                           /* it loads whatever is needed */
+    size_t state_most;                    /* otherwise: bytes of facts */
+    size_t loaded;                        /* by this write so far */
+    struct pj_arena *piece;               /* of one statement among several */
 };
 
 /* A growing list of rows for arrays of parameters: of a key and something, or of four values for a

@@ -7,7 +7,7 @@ import pytest
 from lib import consumers, events, rebuilding
 from lib.events import SECOND, START
 from lib.rebuilding import DIFFERENT, FAILED, rebuild, tables, verify
-from lib.world import PROJECTOR
+from lib.world import PROJECTOR, RECORDER
 from test_rebuild_history import command, known
 
 pytestmark = pytest.mark.partitions(2)
@@ -98,3 +98,23 @@ def test_a_letter_that_is_given_up_stays_so(world):
     verify(world, PROJECTOR)
     rebuild(world, PROJECTOR)
     assert world.count("safari_commands") == 4
+
+
+def test_what_a_column_would_round(world):
+    """The consumer sets it aside, and so do a verify and a rebuild, until the column is wide."""
+    whole = START - START % SECOND
+    world.database.execute("DROP VIEW safari_events_enriched; "
+                           "ALTER TABLE safari_events ALTER emitted_at TYPE timestamptz(0)")
+    world.publish([events.telemetry("rate.limited", whole + number * SECOND // 2, payload={})
+                   for number in range(4)])
+    world.catch_up(RECORDER)
+    assert [row["sqlstate"] for row in world.letters()] == ["22008"] * 2
+    assert world.count("safari_events") == 2
+    verify(world, RECORDER)
+    rebuild(world, RECORDER)
+    assert world.count("safari_events") == 2
+    world.database.execute("ALTER TABLE safari_events ALTER emitted_at TYPE timestamptz")
+    verify(world, RECORDER, code=DIFFERENT)
+    rebuild(world, RECORDER)
+    assert world.count("safari_events") == 4
+    assert [row["status"] for row in world.letters()] == ["replayed"] * 2

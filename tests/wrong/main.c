@@ -53,7 +53,7 @@ static const struct pj_column right_daily_columns[D_COLUMNS] = {
     [D_SIZES] = {"sizes", PJ_COUNTS, .measure = PJ_SUM},
 };
 static const struct pj_column note_columns[] = {
-    {"id", PJ_UUID, .key = true}, {"note", PJ_TEXT}, {"count", PJ_INT}};
+    {"id", PJ_UUID, .key = true}, {"note", PJ_TEXT}, {"count", PJ_INT}, {"price", PJ_NUMERIC}};
 
 /* What the mistakes are made in. */
 static struct pj_field fields[FIELDS];
@@ -105,8 +105,11 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
                             : makes("append to an entity table")  ? &things
                                                                   : &notes);
     note[0] = v[ID];
-    note[1] = makes("appended value of another type") ? v[AT] : v[NAME];
+    note[1] = makes("appended value of another type") ? v[AT]
+              : makes("text that ends in blanks")     ? pj_text("a thing ")
+                                                      : v[NAME];
     note[2] = makes("appended beyond a PJ_INT") ? v[COUNT] : pj_bigint(2);
+    note[3] = pj_text("12.3450");
     return 0;
 }
 
@@ -150,7 +153,9 @@ static void derive_thing(const struct pj_entity *entity, struct pj_derivation *d
     row[T_NAME] = makes("column of another type") ? seen[SEEN_COUNT] : seen[SEEN_NAME];
     if (makes("row of an append table"))
         return;
-    row[T_COUNT] = makes("column beyond a PJ_INT") ? pj_bigint(INT64_C(3000000000)) : pj_bigint(1);
+    row[T_COUNT] = makes("column beyond a PJ_INT")            ? pj_bigint(INT64_C(3000000000))
+                   : makes("column with a default left null") ? pj_null()
+                                                              : pj_bigint(1);
     row[T_AT] = makes("boolean as a time") ? pj_bool(true) : seen[SEEN_AT];
     pj_contribute(derivation, PLACE, pj_entity_key(entity), 0, NULL, &seen[SEEN_NAME]);
     struct pj_value *day = pj_row(derivation, &things_daily);
@@ -192,7 +197,7 @@ static void start(void)
                                      .columns = daily_columns,
                                      .column_count = D_COLUMNS};
     notes = (struct pj_table){
-        .name = "notes", .kind = PJ_APPEND_TABLE, .columns = note_columns, .column_count = 3};
+        .name = "notes", .kind = PJ_APPEND_TABLE, .columns = note_columns, .column_count = 4};
     unlisted = things;
     unlisted.name = "unlisted";
     unlisted_notes = notes;
