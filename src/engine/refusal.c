@@ -66,6 +66,29 @@ static const char on_ours[] =
     "FROM pg_class AS r JOIN pg_namespace AS n ON n.oid = r.relnamespace "
     "WHERE n.nspname = $1 AND r.relname = $2";
 
+/* A refusal names the partition; declared is the table. */
+static char *declared_of_root(struct pj_postgres *postgres, const struct pj_projection *projection,
+                              const struct pj_refusal *refusal, char table[PJ_REFUSAL_NAME_SIZE])
+{
+    static const char root[] =
+        "SELECT relname FROM pg_class WHERE oid = "
+        "pg_partition_root(to_regclass(format('%I.%I', $1::text, $2::text)))";
+    const char *parameters[] = {refusal->schema, refusal->table};
+    struct pj_result *result;
+    struct pj_error error = {0};
+    char *columns = NULL;
+    if (pj_postgres_query(postgres, root, 2, parameters, &result, &error) != 0)
+        return NULL;
+    if (pj_result_rows(result) > 0) {
+        const char *name = pj_result_value(result, 0, 0, NULL);
+        columns = declared_columns(projection, name);
+        if (columns != NULL)
+            pj_text_whole(table, PJ_REFUSAL_NAME_SIZE, "%s", name);
+    }
+    pj_result_free(result);
+    return columns;
+}
+
 void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *projection,
                       struct pj_error *error)
 {
@@ -77,7 +100,11 @@ void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *
     const char *what = *refusal.column != '\0' ? refusal.column : refusal.constraint;
     const char *parameters[] = {refusal.schema, refusal.table, refusal.column, refusal.constraint,
                                 NULL};
-    char *columns = declared_columns(projection, refusal.table);
+    char table[PJ_REFUSAL_NAME_SIZE];
+    pj_text_whole(table, sizeof table, "%s", refusal.table);
+    char *columns = declared_columns(projection, table);
+    if (columns == NULL)
+        columns = declared_of_root(postgres, projection, &refusal, table);
     if (columns == NULL) {
         /* Of the other tables it is the row that a trigger makes of the record. */
         if (is_engines(&refusal)) {
@@ -104,7 +131,7 @@ void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *
                        "default, which no row gets that is written, and a row leaves it null; run "
                        "ALTER TABLE \"%s\" ALTER COLUMN \"%s\" DROP NOT NULL, or let the "
                        "projection give it a value",
-                       refusal.table, projection->name, what, refusal.table, what);
+                       table, projection->name, what, table, what);
         pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
         return;
     }
@@ -114,6 +141,6 @@ void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *
         error, PJ_EXIT_DATABASE,
         "the table %s refuses rows for what %s does not write, by %s: drop or mend that, "
         "or give the column a default (%.400s)",
-        refusal.table, projection->name, what, cause.message);
+        table, projection->name, what, cause.message);
     pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
 }

@@ -2,7 +2,7 @@
 /*
  * Whose fault is it that Postgres refuses a row? A constraint on what the projection writes is
  * broken by the record; one on columns that it does not write is broken by every record, and is the
- * table's.
+ * table's. So is a NOT NULL with a default on one that it writes: no row ever gets the default.
  */
 #ifndef PJ_ENGINE_REFUSAL_H
 #define PJ_ENGINE_REFUSAL_H

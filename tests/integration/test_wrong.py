@@ -152,13 +152,19 @@ def test_tables_that_are_not_as_declared(template, tmp_path, change, says):
         assert code == DATABASE and says in log.replace('\\"', '"'), log
 
 
-def test_a_column_with_a_default_that_is_left_null(template, tmp_path):
+@pytest.mark.parametrize("change", ["", """
+    DROP TABLE things;
+    CREATE TABLE things (id uuid PRIMARY KEY, name text, count int NOT NULL DEFAULT 7, place text,
+                         at timestamptz) PARTITION BY HASH (id);
+    CREATE TABLE things_0 PARTITION OF things FOR VALUES WITH (MODULUS 1, REMAINDER 0)"""],
+    ids=["plain", "partitioned"])
+def test_a_column_with_a_default_that_is_left_null(template, tmp_path, change):
     """No row that is written gets the default: the table and the code differ, not the records."""
     kafka.new_topics(TOPIC, partitions=1)
     schema_id = registry.register(f"{TOPIC}-value", json.dumps(SCHEMA))
     kafka.produce([thing(schema_id)] * 3)
     with new_database(template=template) as dsn, database.connect(dsn) as connection:
-        connection.execute(TABLES)
+        connection.execute(TABLES + change)
         code, log = ends(start("column with a default left null", dsn, tmp_path, 0))
         assert code == DATABASE, log
         assert 'ALTER TABLE "things" ALTER COLUMN "count" DROP NOT NULL' in log.replace('\\"', '"')
