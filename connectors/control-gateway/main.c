@@ -34,6 +34,7 @@ static const struct pj_option options[] = {
     {.name = "gateway-upstream",
      .kind = PJ_OPTION_STRING,
      .offset = AT(upstream),
+     .most = 300, /* as much as errors show */
      .fallback = "http://127.0.0.1:7070",
      .argument = "URL",
      .help = "The automation service."},
