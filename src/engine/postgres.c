@@ -87,6 +87,8 @@ static const char *remedy(const char *sqlstate)
         {"2200H", "; let the sequence and its column hold greater numbers"},
         {"25006", "; it is a standby, or default_transaction_read_only is on for the role or the "
                   "database"},
+        {"3F000", "; let the search_path of the role or the database begin with a schema that is "
+                  "there, such as public"},
         {"42501", "; grant the role what it lacks"},
     };
     for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++) {

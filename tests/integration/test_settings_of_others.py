@@ -173,3 +173,54 @@ def test_a_partitioned_table_is_one_like_any_other(world):
     consumer = world.start(RECORDER, "--until-caught-up")
     consumer.wait(DATABASE)
     assert consumer.logged("public.safari_events", "of an INSERT", "(holds)"), consumer.tail
+
+
+def test_parents_in_partitioned_tables_have_their_placeholders(world):
+    """The videos that removals refer to, and the commands that frames do."""
+    world.database.execute("""
+        DROP VIEW safari_events_enriched, safari_command_performance, watermark_free_videos CASCADE;
+        DO $$
+        DECLARE
+            parent TEXT[];
+            reference RECORD;
+            again TEXT[] := '{}';
+            statement TEXT;
+        BEGIN
+            FOREACH parent SLICE 1 IN ARRAY ARRAY[['safari_commands', 'command_id'],
+                                                  ['safari_videos', 'video_id']] LOOP
+                FOR reference IN SELECT conrelid::regclass AS child, conname AS name,
+                        pg_get_constraintdef(oid) AS text FROM pg_constraint
+                        WHERE contype = 'f' AND confrelid = parent[1]::regclass LOOP
+                    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', reference.child,
+                                   reference.name);
+                    IF reference.child <> 'safari_videos'::regclass OR parent[1] = 'safari_videos' THEN
+                        again := again || format('ALTER TABLE %s ADD %s', reference.child,
+                                                 reference.text);
+                    END IF;
+                END LOOP;
+                EXECUTE format('ALTER TABLE %1$I RENAME TO old_%1$s; CREATE TABLE public.%1$I (LIKE '
+                    'old_%1$s INCLUDING DEFAULTS, PRIMARY KEY (%2$s)) PARTITION BY HASH (%2$s); '
+                    'CREATE TABLE public.%1$s_0 PARTITION OF %1$I FOR VALUES WITH (MODULUS 1, '
+                    'REMAINDER 0)', parent[1], parent[2]);
+            END LOOP;
+            FOREACH statement IN ARRAY again LOOP
+                EXECUTE statement;
+            END LOOP;
+        END $$""")
+    command = events.id_of("partitioned", 1)
+    world.publish([
+        events.command_submitted(command, type="sora.generate.clean"),
+        events.telemetry("action.attempted", START + SECOND, command_id=command, counter=1,
+                         payload={"action": "WATERMARK_REMOVAL", "input_path": "/raw/1"}),
+        events.status_changed(command, "SUCCEEDED", START + 2 * SECOND, counter=2,
+                              result={"video_path": "/raw/1", "cleaned_path": "/clean/1"})])
+    world.use_default_groups()
+    for name, table in ((RECORDER, "safari_events"), ("watermark-metrics", "watermark_removals"),
+                        ("video-catalog", "safari_videos"), (PROJECTOR, "safari_commands")):
+        world.catch_up(name)
+        assert world.count(table) == 1, name
+    assert world.value("SELECT count(*) FROM safari_videos WHERE placeholder") == 0
+    assert world.letters() == []
+    for name in (RECORDER, "watermark-metrics", "video-catalog", PROJECTOR):
+        verified = cli("verify", name, dsn=world.dsn)
+        assert verified.returncode == 0, verified
