@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/constraints.h"
 
+#include "engine/statements.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,12 +39,11 @@ static int query_ours(struct pj_postgres *postgres, const struct pj_projection *
     fputs("WITH ours (n, oid) AS (VALUES ", out);
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
-        const char *schema = table->schema;
+        char name[PJ_TABLE_NAME_SIZE];
         if (table->part_of != NULL)
             continue;
-        fprintf(out, "%s(%zu, '%s%s%s\"%s\"'::regclass::oid)", any ? ", " : "", t,
-                schema != NULL ? "\"" : "", schema != NULL ? schema : "",
-                schema != NULL ? "\"." : "", table->name);
+        pj_statements_table_name(table, name);
+        fprintf(out, "%s(%zu, '%s'::regclass::oid)", any ? ", " : "", t, name);
         any = true;
     }
     fprintf(out, ") %s", query);

@@ -15,10 +15,10 @@ enum { COLUMNS_MOST = 64 };
 
 /* A pair of tables to compare: one of the projection's, or the states of one entity kind. */
 struct pair {
-    size_t index;                 /* names its temporary table */
-    const char *projection;       /* its name */
-    const struct pj_table *table; /* NULL: states */
-    char live[160], shadow[160];  /* as SQL names them */
+    size_t index;                                              /* names its temporary table */
+    const char *projection;                                    /* its name */
+    const struct pj_table *table;                              /* NULL: states */
+    char live[PJ_TABLE_NAME_SIZE], shadow[PJ_TABLE_NAME_SIZE]; /* as SQL names them */
     const char *columns[COLUMNS_MOST];
     size_t column_count;
     size_t key_count;
@@ -95,10 +95,8 @@ static void add_columns(struct sql *sql, const struct pair *pair, const char *pr
 
 static void table_pair(struct pair *pair, const struct pj_table *table, const char *shadow)
 {
-    const char *schema = table->schema;
     pair->table = table;
-    pj_text_whole(pair->live, sizeof pair->live, "%s%s%s\"%s\"", schema != NULL ? "\"" : "",
-                  schema != NULL ? schema : "", schema != NULL ? "\"." : "", table->name);
+    pj_statements_table_name(table, pair->live);
     pj_text_whole(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, table->name);
     for (size_t c = 0; c < table->column_count; c++) {
         pair->columns[pair->column_count++] = table->columns[c].name;

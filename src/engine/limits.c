@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/limits.h"
 
-#include "base/text.h"
+#include "engine/statements.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* As "schema"."name", the longest 63 bytes each. */
-enum { NAME_SIZE = 160 };
 
 /* --- reading --------------------------------------------------------------------------------- */
 
@@ -35,12 +32,10 @@ static void take(struct pj_limit *limits, const struct pj_table *table, const ch
 static int read_table(const struct pj_limit **limits, struct pj_postgres *postgres,
                       const struct pj_table *table, struct pj_arena *arena, struct pj_error *error)
 {
-    const char *of = table->schema;
-    char quoted[NAME_SIZE];
+    char quoted[PJ_TABLE_NAME_SIZE];
     const char *parameters[] = {quoted};
     struct pj_result *result;
-    pj_text_whole(quoted, sizeof quoted, "%s%s%s\"%s\"", of != NULL ? "\"" : "",
-                  of != NULL ? of : "", of != NULL ? "\"." : "", table->name);
+    pj_statements_table_name(table, quoted);
     if (pj_postgres_query(postgres, limits_sql, 1, parameters, &result, error) != 0)
         return -1;
     struct pj_limit *found = pj_arena_alloc(arena, table->column_count * sizeof *found);

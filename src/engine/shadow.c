@@ -116,12 +116,12 @@ static void add_freedom(FILE *sql, const struct pj_rebuild *rebuild, const struc
 
 static void add_table(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
 {
-    const char *schema = table->schema;
+    char live[PJ_TABLE_NAME_SIZE];
+    pj_statements_table_name(table, live);
     fprintf(sql,
-            "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE %s%s%s\"%s\" INCLUDING DEFAULTS INCLUDING "
+            "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE %s INCLUDING DEFAULTS INCLUDING "
             "CONSTRAINTS INCLUDING GENERATED INCLUDING IDENTITY, PRIMARY KEY (",
-            rebuild->schema, table->name, schema != NULL ? "\"" : "", schema != NULL ? schema : "",
-            schema != NULL ? "\"." : "", table->name);
+            rebuild->schema, table->name, live);
     for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
         fprintf(sql, "%s\"%s\"", c > 0 ? ", " : "", table->columns[c].name);
     fprintf(sql, ")) WITH (autovacuum_enabled = false, fillfactor = %d); ",
@@ -195,11 +195,9 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
 static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
                       struct pj_error *error)
 {
-    const char *schema = table->schema;
-    const char *parameters[] = {
-        rebuild->schema,
-        pj_arena_printf(rebuild->arena, "%s%s%s\"%s\"", schema != NULL ? "\"" : "",
-                        schema != NULL ? schema : "", schema != NULL ? "\"." : "", table->name)};
+    char live[PJ_TABLE_NAME_SIZE];
+    const char *parameters[] = {rebuild->schema, live};
+    pj_statements_table_name(table, live);
     struct pj_result *result;
     if (pj_postgres_query(
             rebuild->control,

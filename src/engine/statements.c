@@ -427,6 +427,14 @@ static const struct pj_column state_columns[] = {
 const struct pj_table pj_state_table = {.columns = state_columns, .column_count = 2};
 const struct pj_table pj_timed_state_table = {.columns = state_columns, .column_count = 4};
 
+void pj_statements_table_name(const struct pj_table *table, char name[PJ_TABLE_NAME_SIZE])
+{
+    if (table->schema != NULL)
+        pj_text_whole(name, PJ_TABLE_NAME_SIZE, "\"%s\".\"%s\"", table->schema, table->name);
+    else
+        pj_text_whole(name, PJ_TABLE_NAME_SIZE, "\"%s\"", table->name);
+}
+
 void pj_statements_state_name(const struct pj_projection *projection, const char *entity,
                               char name[PJ_STATE_NAME_SIZE])
 {

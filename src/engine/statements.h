@@ -68,7 +68,11 @@ struct pj_statements {
 extern const struct pj_table pj_state_table;
 extern const struct pj_table pj_timed_state_table;
 
-enum { PJ_STATE_NAME_SIZE = 64 }; /* pj_declaration_check sees that it fits */
+/* pj_declaration_check sees that names fit. */
+enum { PJ_STATE_NAME_SIZE = 64, PJ_TABLE_NAME_SIZE = 160 };
+
+/* A live table as SQL names it: "schema"."name", or "name" alone where the search_path finds it. */
+void pj_statements_table_name(const struct pj_table *table, char name[PJ_TABLE_NAME_SIZE]);
 
 /* Its name, without a schema: state_command_projector_command. */
 void pj_statements_state_name(const struct pj_projection *projection, const char *entity,

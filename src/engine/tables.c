@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As "schema"."name", the longest 63 bytes each. */
-enum { NAME_SIZE = 160 };
-
 struct subject {
     struct pj_postgres *postgres;
     const struct pj_projection *projection;
@@ -292,8 +289,8 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
                        struct pj_error *error)
 {
     char name[PJ_STATE_NAME_SIZE];
-    char quoted[NAME_SIZE];
-    char shown[NAME_SIZE];
+    char quoted[PJ_TABLE_NAME_SIZE];
+    char shown[PJ_TABLE_NAME_SIZE];
     const struct pj_table *table = entity->timed ? &pj_timed_state_table : &pj_state_table;
     const char *in = schema != NULL ? schema : "projectionist";
     pj_statements_state_name(projection, entity->name, name);
@@ -313,10 +310,8 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
 {
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
-        const char *of = table->schema;
-        char quoted[NAME_SIZE];
-        pj_text_whole(quoted, sizeof quoted, "%s%s%s\"%s\"", of != NULL ? "\"" : "",
-                      of != NULL ? of : "", of != NULL ? "\"." : "", table->name);
+        char quoted[PJ_TABLE_NAME_SIZE];
+        pj_statements_table_name(table, quoted);
         const struct subject subject = {
             .postgres = postgres,
             .projection = projection,
@@ -326,7 +321,7 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
             .column_count = table->column_count,
             .part = table->part_of != NULL,
             .placeholder = table->placeholder != 0 ? &table->columns[table->placeholder] : NULL};
-        if ((of == NULL && schema == NULL && check_only_one(&subject, error) != 0) ||
+        if ((table->schema == NULL && schema == NULL && check_only_one(&subject, error) != 0) ||
             check_table(&subject, error) != 0 ||
             check_functions(&subject, table, schema != NULL, error) != 0)
             return -1;
