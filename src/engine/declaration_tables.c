@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/declaration_internal.h"
 
-#include "engine/fit.h"
+#include "base/fit.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/decode.h"
 
+#include "base/fit.h"
 #include "engine/avro_reader.h"
-#include "engine/fit.h"
 #include "engine/plan.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/fit.h"
+#include "base/fit.h"
 #include "engine/fold_internal.h"
 
 #include <stdio.h>

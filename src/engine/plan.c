@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/plan.h"
 
+#include "base/fit.h"
 #include "base/text.h"
-#include "engine/fit.h"
 
 #include <stdio.h>
 #include <stdlib.h>

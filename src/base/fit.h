@@ -3,8 +3,8 @@
  * Whether a value is what its column or fact is declared as. Checked where a projection's code
  * hands it over, so that nothing is cut or read as something else later.
  */
-#ifndef PJ_ENGINE_FIT_H
-#define PJ_ENGINE_FIT_H
+#ifndef PJ_BASE_FIT_H
+#define PJ_BASE_FIT_H
 
 #include "projectionist/error.h"
 #include "projectionist/value.h"
