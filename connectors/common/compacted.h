@@ -6,8 +6,8 @@
 #ifndef PJ_CONNECTORS_COMPACTED_H
 #define PJ_CONNECTORS_COMPACTED_H
 
+#include "avro/wire.h"
 #include "base/config.h"
-#include "common/wire.h"
 #include "projectionist/error.h"
 
 #include <signal.h>

@@ -10,8 +10,8 @@
 #ifndef PJ_CONNECTORS_ENCODER_H
 #define PJ_CONNECTORS_ENCODER_H
 
-#include "base/registry.h"
-#include "common/wire.h"
+#include "avro/registry.h"
+#include "avro/wire.h"
 #include "projectionist/error.h"
 
 #define PJ_COMMANDS_TOPIC  "safari.commands"

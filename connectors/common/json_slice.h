@@ -4,7 +4,7 @@
 #ifndef PJ_CONNECTORS_JSON_SLICE_H
 #define PJ_CONNECTORS_JSON_SLICE_H
 
-#include "common/wire.h"
+#include "avro/wire.h"
 
 #include <stdbool.h>
 

@@ -6,7 +6,7 @@
 #ifndef PJ_CONNECTORS_MERGE_H
 #define PJ_CONNECTORS_MERGE_H
 
-#include "common/recording.h"
+#include "avro/recording.h"
 
 struct pj_merge;
 

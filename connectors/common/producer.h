@@ -11,9 +11,9 @@
 #ifndef PJ_CONNECTORS_PRODUCER_H
 #define PJ_CONNECTORS_PRODUCER_H
 
+#include "avro/wire.h"
 #include "base/config.h"
 #include "base/metrics.h"
-#include "common/wire.h"
 #include "projectionist/error.h"
 
 #include <signal.h>

@@ -6,7 +6,7 @@
 #ifndef PJ_CONNECTORS_SURVEY_H
 #define PJ_CONNECTORS_SURVEY_H
 
-#include "common/recording.h"
+#include "avro/recording.h"
 
 struct pj_survey_topic {
     char *name;             /* as recorded */

@@ -3,8 +3,8 @@
 #ifndef PJ_CONTROL_GATEWAY_GATEWAY_H
 #define PJ_CONTROL_GATEWAY_GATEWAY_H
 
+#include "avro/registry.h"
 #include "base/process.h"
-#include "base/registry.h"
 #include "common/encoder.h"
 #include "control-gateway/callers.h"
 #include "control-gateway/keys.h"

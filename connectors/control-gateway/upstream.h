@@ -7,7 +7,7 @@
 #ifndef PJ_CONTROL_GATEWAY_UPSTREAM_H
 #define PJ_CONTROL_GATEWAY_UPSTREAM_H
 
-#include "common/wire.h"
+#include "avro/wire.h"
 #include "control-gateway/fields.h"
 #include "projectionist/error.h"
 

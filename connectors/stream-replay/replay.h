@@ -3,8 +3,8 @@
 #ifndef PJ_STREAM_REPLAY_REPLAY_H
 #define PJ_STREAM_REPLAY_REPLAY_H
 
+#include "avro/registry.h"
 #include "base/config.h"
-#include "base/registry.h"
 
 #include <signal.h>
 

@@ -7,7 +7,7 @@
 #ifndef PJ_TELEMETRY_BRIDGE_BOOKMARK_H
 #define PJ_TELEMETRY_BRIDGE_BOOKMARK_H
 
-#include "common/wire.h"
+#include "avro/wire.h"
 #include "projectionist/error.h"
 #include "telemetry-bridge/cursor.h"
 

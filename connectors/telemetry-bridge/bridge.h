@@ -3,8 +3,8 @@
 #ifndef PJ_TELEMETRY_BRIDGE_BRIDGE_H
 #define PJ_TELEMETRY_BRIDGE_BRIDGE_H
 
+#include "avro/registry.h"
 #include "base/process.h"
-#include "base/registry.h"
 
 #define PJ_DEAD_LETTERS_TOPIC "safari.telemetry.dead-letters"
 #define PJ_CURSORS_TOPIC      "safari.bridge-cursors"

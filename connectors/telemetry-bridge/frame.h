@@ -6,7 +6,7 @@
 #ifndef PJ_TELEMETRY_BRIDGE_FRAME_H
 #define PJ_TELEMETRY_BRIDGE_FRAME_H
 
-#include "common/wire.h"
+#include "avro/wire.h"
 #include "telemetry-bridge/cursor.h"
 
 #include <stdbool.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/publish.h"
 
+#include "avro/registry.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/registry.h"
 #include "base/text.h"
 #include "common/compacted.h"
 #include "telemetry-bridge/records.h"

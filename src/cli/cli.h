@@ -6,8 +6,8 @@
 #ifndef PJ_CLI_H
 #define PJ_CLI_H
 
+#include "avro/registry.h"
 #include "base/config.h"
-#include "base/registry.h"
 #include "engine/postgres.h"
 
 struct pj_command {

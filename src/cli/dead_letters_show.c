@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist dead-letters show: all that is known of one letter. */
+#include "avro/decode.h"
 #include "base/json_numbers.h"
 #include "cli/dead_letters.h"
-#include "engine/decode.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* Recordings as feeds of a rebuild. */
 #include "cli/rebuild.h"
 
-#include "common/recording.h"
+#include "avro/recording.h"
 
 #include <stdlib.h>
 #include <string.h>

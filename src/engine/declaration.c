@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/declaration_internal.h"
 
+#include "avro/decode.h"
 #include "base/fit.h"
 #include "engine/claims.h"
-#include "engine/decode.h"
 #include "engine/settings.h"
 
 #include <string.h>

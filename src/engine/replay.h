@@ -8,7 +8,7 @@
 #ifndef PJ_ENGINE_REPLAY_H
 #define PJ_ENGINE_REPLAY_H
 
-#include "base/registry.h"
+#include "avro/registry.h"
 #include "engine/postgres.h"
 #include "projectionist/projection.h"
 

@@ -8,8 +8,8 @@
 #ifndef PJ_ENGINE_SCHEMAS_H
 #define PJ_ENGINE_SCHEMAS_H
 
-#include "base/registry.h"
-#include "engine/decode.h"
+#include "avro/decode.h"
+#include "avro/registry.h"
 #include "engine/postgres.h"
 
 struct pj_schemas;

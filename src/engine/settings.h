@@ -3,8 +3,8 @@
 #ifndef PJ_ENGINE_SETTINGS_H
 #define PJ_ENGINE_SETTINGS_H
 
+#include "avro/registry.h"
 #include "base/process.h"
-#include "base/registry.h"
 #include "projectionist/projection.h"
 
 /* Bytes of the name of a group, or of an owner: as of a topic's. */

@@ -3,7 +3,7 @@
  * Decoding of anything, by any writer's schema. The input: a byte that chooses our schema and
  * whether the writer's is in the input; that schema's text, ended by a zero; the record.
  */
-#include "engine/decode.h"
+#include "avro/decode.h"
 #include "projections/safari.h"
 #include "schemas.h"
 

@@ -9,8 +9,8 @@
 #ifndef PJ_TESTS_UNIT_ENCODE_H
 #define PJ_TESTS_UNIT_ENCODE_H
 
+#include "avro/decode.h"
 #include "base/arena.h"
-#include "engine/decode.h"
 
 #include <avro.h>
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes that nobody meant well: each is a dead letter, in bounded time and memory. */
-#include "engine/avro_reader.h"
+#include "avro/avro_reader.h"
 #include "projections/safari.h"
 #include "schemas.h"
 #include "unit/encode.h"

@@ -3,8 +3,8 @@
  * What the connectors encode, read by the engine's decoder, which shares nothing with avro-c. The
  * registry is a small server that gives every subject an id.
  */
+#include "avro/decode.h"
 #include "common/encoder.h"
-#include "engine/decode.h"
 #include "projections/safari.h"
 #include "schemas.h"
 

@@ -3,8 +3,8 @@
  * The registry client against a server that answers what a test tells it, faults above all. The
  * real registry is asked in tests/integration.
  */
+#include "avro/registry.h"
 #include "base/clock.h"
-#include "base/registry.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/schema.h"
+#include "avro/avro_schema.h"
 
 #include "base/arena.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/recording.h"
+#include "avro/recording.h"
 
-#include "common/container.h"
-#include "engine/avro_reader.h"
+#include "avro/avro_reader.h"
+#include "avro/container.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/registry.h"
+#include "avro/registry.h"
 
-#include "base/schema_references.h"
+#include "avro/schema_references.h"
 #include "base/secret.h"
 
 #include <curl/curl.h>

@@ -3,8 +3,8 @@
  * Avro schemas that refer to others by name: each definition is put where its name comes first, so
  * that one text says all.
  */
-#ifndef PJ_BASE_SCHEMA_REFERENCES_H
-#define PJ_BASE_SCHEMA_REFERENCES_H
+#ifndef PJ_AVRO_SCHEMA_REFERENCES_H
+#define PJ_AVRO_SCHEMA_REFERENCES_H
 
 #include "projectionist/error.h"
 

@@ -3,12 +3,12 @@
  * The plan of decoding one writer's schema: a tree that follows the writer's types as far as a
  * wanted field lies below. Private to decode.c and plan.c.
  */
-#ifndef PJ_ENGINE_PLAN_H
-#define PJ_ENGINE_PLAN_H
+#ifndef PJ_AVRO_PLAN_H
+#define PJ_AVRO_PLAN_H
 
+#include "avro/avro_schema.h"
+#include "avro/decode.h"
 #include "base/arena.h"
-#include "engine/decode.h"
-#include "engine/schema.h"
 
 struct pj_decoder {
     const struct pj_source *source;

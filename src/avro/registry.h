@@ -4,8 +4,8 @@
  * the request time-out; transient faults are the caller's to retry (class PJ_RETRY). A client is
  * for one thread at a time.
  */
-#ifndef PJ_BASE_REGISTRY_H
-#define PJ_BASE_REGISTRY_H
+#ifndef PJ_AVRO_REGISTRY_H
+#define PJ_AVRO_REGISTRY_H
 
 #include "base/config.h"
 #include "projectionist/error.h"

@@ -3,8 +3,8 @@
  * An Avro schema as a graph of types: what a decoder needs, aliases, defaults and logical types
  * included (avro-c 1.11 keeps none of the three).
  */
-#ifndef PJ_ENGINE_SCHEMA_H
-#define PJ_ENGINE_SCHEMA_H
+#ifndef PJ_AVRO_AVRO_SCHEMA_H
+#define PJ_AVRO_AVRO_SCHEMA_H
 
 #include "projectionist/error.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/decode.h"
+#include "avro/decode.h"
 
+#include "avro/avro_reader.h"
+#include "avro/plan.h"
 #include "base/fit.h"
-#include "engine/avro_reader.h"
-#include "engine/plan.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/plan.h"
+#include "avro/plan.h"
 
 #include "base/fit.h"
 #include "base/text.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/schema_references.h"
+#include "avro/schema_references.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
 /*
  * The Confluent wire format: byte 0, the schema's id in four bytes (big-endian), the Avro body.
  */
-#ifndef PJ_CONNECTORS_WIRE_H
-#define PJ_CONNECTORS_WIRE_H
+#ifndef PJ_AVRO_WIRE_H
+#define PJ_AVRO_WIRE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,8 +7,8 @@
  * compared with the file's size first, and opening walks over all blocks, so that a file which was
  * cut short is refused before anything of it is used.
  */
-#ifndef PJ_CONNECTORS_CONTAINER_H
-#define PJ_CONNECTORS_CONTAINER_H
+#ifndef PJ_AVRO_CONTAINER_H
+#define PJ_AVRO_CONTAINER_H
 
 #include "projectionist/error.h"
 

@@ -7,10 +7,10 @@
  * Nothing in the file is believed: a truncated or hostile one ends in an error that names the file
  * and the record, after bounded work and memory.
  */
-#ifndef PJ_CONNECTORS_RECORDING_H
-#define PJ_CONNECTORS_RECORDING_H
+#ifndef PJ_AVRO_RECORDING_H
+#define PJ_AVRO_RECORDING_H
 
-#include "common/wire.h"
+#include "avro/wire.h"
 #include "projectionist/error.h"
 
 struct pj_recording;

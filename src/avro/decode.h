@@ -8,8 +8,8 @@
  * JSON, no length is believed before it is compared with what is left, and the work is bounded by
  * the record's size.
  */
-#ifndef PJ_ENGINE_DECODE_H
-#define PJ_ENGINE_DECODE_H
+#ifndef PJ_AVRO_DECODE_H
+#define PJ_AVRO_DECODE_H
 
 #include "base/arena.h"
 #include "projectionist/projection.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/avro_reader.h"
+#include "avro/avro_reader.h"
 
 #include <string.h>
 

@@ -4,11 +4,11 @@
  * budget of steps stops arrays of items that take no bytes. All return 0, or -1 with *error of
  * class PJ_POISON.
  */
-#ifndef PJ_ENGINE_AVRO_READER_H
-#define PJ_ENGINE_AVRO_READER_H
+#ifndef PJ_AVRO_AVRO_READER_H
+#define PJ_AVRO_AVRO_READER_H
 
+#include "avro/avro_schema.h"
 #include "base/arena.h"
-#include "engine/schema.h"
 
 #include <stdint.h>
 

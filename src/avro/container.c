@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/container.h"
+#include "avro/container.h"
 
-#include "engine/avro_reader.h"
+#include "avro/avro_reader.h"
 
 #include <errno.h>
 #include <fcntl.h>

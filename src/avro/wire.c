@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/wire.h"
+#include "avro/wire.h"
 
 void pj_wire_put_header(uint8_t header[PJ_WIRE_HEADER_SIZE], int32_t schema_id)
 {

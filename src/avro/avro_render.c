@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "avro/avro_reader.h"
 #include "base/text.h"
-#include "engine/avro_reader.h"
 
 #include <math.h>
 #include <stdarg.h>
