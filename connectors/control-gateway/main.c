@@ -3,10 +3,10 @@
 #include "base/clock.h"
 #include "base/listen.h"
 #include "base/log.h"
-#include "common/producer.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
+#include "kafka/producer.h"
 
 #include <malloc.h>
 #include <poll.h>

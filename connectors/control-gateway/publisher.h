@@ -10,8 +10,8 @@
 #define PJ_CONTROL_GATEWAY_PUBLISHER_H
 
 #include "base/metrics.h"
-#include "common/compacted.h"
-#include "common/producer.h"
+#include "kafka/compacted.h"
+#include "kafka/producer.h"
 
 #include <stdbool.h>
 

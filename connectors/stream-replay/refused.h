@@ -4,7 +4,7 @@
 #ifndef PJ_STREAM_REPLAY_REFUSED_H
 #define PJ_STREAM_REPLAY_REFUSED_H
 
-#include "common/producer.h"
+#include "kafka/producer.h"
 
 struct pj_refused {
     struct pj_refused *next;

@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "common/merge.h"
 #include "common/pace.h"
-#include "common/producer.h"
 #include "common/survey.h"
+#include "kafka/producer.h"
 #include "stream-replay/refused.h"
 
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "common/compacted.h"
+#include "kafka/compacted.h"
 #include "telemetry-bridge/records.h"
 
 #include <poll.h>

@@ -5,7 +5,7 @@
 #define PJ_TELEMETRY_BRIDGE_RECORDS_H
 
 #include "common/encoder.h"
-#include "common/producer.h"
+#include "kafka/producer.h"
 #include "telemetry-bridge/bookmark.h"
 #include "telemetry-bridge/bridge.h"
 #include "telemetry-bridge/buffer.h"

@@ -4,7 +4,7 @@
 #define PJ_CLI_OFFSETS_H
 
 #include "cli/cli.h"
-#include "cli/kafka.h"
+#include "kafka/admin.h"
 
 struct pj_offset_place {
     const char *topic;

@@ -8,9 +8,9 @@
 #define PJ_CLI_REBUILD_H
 
 #include "cli/cli.h"
-#include "cli/kafka.h"
 #include "cli/projection_settings.h"
 #include "engine/rebuild.h"
+#include "kafka/admin.h"
 
 /* A command's settings. */
 struct pj_rebuild_options {

@@ -6,7 +6,7 @@
 #include "cli/status.h"
 
 #include "cli/cli.h"
-#include "cli/kafka.h"
+#include "kafka/admin.h"
 #include "projections/registry.h"
 
 #include <stdlib.h>

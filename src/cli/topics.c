@@ -2,7 +2,7 @@
 /* projectionist topics create: makes the topics of schemas/ with what the projections need. */
 #include "base/text.h"
 #include "cli/cli.h"
-#include "cli/kafka.h"
+#include "kafka/admin.h"
 
 #include "base/clock.h"
 #include "schemas.h"

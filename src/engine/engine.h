@@ -9,13 +9,13 @@
 
 #include "base/arena.h"
 #include "base/metrics.h"
-#include "engine/consumer.h"
 #include "engine/offsets.h"
 #include "engine/postgres.h"
 #include "engine/schemas.h"
 #include "engine/settings.h"
 #include "engine/stall.h"
 #include "engine/write.h"
+#include "kafka/consumer.h"
 
 #include <signal.h>
 #include <stdatomic.h>

@@ -7,8 +7,8 @@
 #define PJ_ENGINE_OFFSETS_H
 
 #include "base/arena.h"
-#include "engine/consumer.h"
 #include "engine/postgres.h"
+#include "kafka/consumer.h"
 #include "projectionist/projection.h"
 
 /* Who is asking; borrowed. */

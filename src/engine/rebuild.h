@@ -15,9 +15,9 @@
 #ifndef PJ_ENGINE_REBUILD_H
 #define PJ_ENGINE_REBUILD_H
 
-#include "engine/consumer.h"
 #include "engine/difference.h"
 #include "engine/settings.h"
+#include "kafka/consumer.h"
 
 #include <signal.h>
 

@@ -2,7 +2,7 @@
 /* All partitions of the topics, and where they begin and end: asked for, because a fetch that is
  * refused or a broker that is frozen says nothing. */
 #include "base/text.h"
-#include "engine/consumer_internal.h"
+#include "kafka/consumer_internal.h"
 
 #include "base/clock.h"
 

@@ -3,8 +3,8 @@
  * Reads a compacted topic whole, as its owner does when it starts: what is committed, from the
  * first record (or from a time on) to the end that the topic has at the time of the call.
  */
-#ifndef PJ_CONNECTORS_COMPACTED_H
-#define PJ_CONNECTORS_COMPACTED_H
+#ifndef PJ_KAFKA_COMPACTED_H
+#define PJ_KAFKA_COMPACTED_H
 
 #include "avro/wire.h"
 #include "base/config.h"

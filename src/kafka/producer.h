@@ -8,8 +8,8 @@
  * copies, and blocks only while the queue is full. All functions may be called from any thread;
  * `delivered` is called from within pj_producer_send, _poll and _flush.
  */
-#ifndef PJ_CONNECTORS_PRODUCER_H
-#define PJ_CONNECTORS_PRODUCER_H
+#ifndef PJ_KAFKA_PRODUCER_H
+#define PJ_KAFKA_PRODUCER_H
 
 #include "avro/wire.h"
 #include "base/config.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/refusal.h"
+#include "kafka/delivery.h"
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/topic_ids.h"
+#include "kafka/topic_ids.h"
 
 #include "base/text.h"
 

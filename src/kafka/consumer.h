@@ -6,11 +6,11 @@
  * Nothing here decides what a partition's next offset is: Postgres does. Rebalances
  * are only noted when they come; the engine carries them out when no transaction is open.
  */
-#ifndef PJ_ENGINE_CONSUMER_H
-#define PJ_ENGINE_CONSUMER_H
+#ifndef PJ_KAFKA_CONSUMER_H
+#define PJ_KAFKA_CONSUMER_H
 
 #include "base/config.h"
-#include "engine/topic_ids.h"
+#include "kafka/topic_ids.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>

@@ -4,10 +4,10 @@
  * (librdkafka's configuration), consumer_rebalance.c (which partitions are ours), consumer_survey.c
  * (all partitions and their ends), consumer_trouble.c (what Kafka refuses).
  */
-#ifndef PJ_ENGINE_CONSUMER_INTERNAL_H
-#define PJ_ENGINE_CONSUMER_INTERNAL_H
+#ifndef PJ_KAFKA_CONSUMER_INTERNAL_H
+#define PJ_KAFKA_CONSUMER_INTERNAL_H
 
-#include "engine/consumer.h"
+#include "kafka/consumer.h"
 
 #include <librdkafka/rdkafka.h>
 

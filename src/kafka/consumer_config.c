@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/consumer_internal.h"
+#include "kafka/consumer_internal.h"
 
 #include "base/log.h"
 

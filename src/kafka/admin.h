@@ -4,11 +4,11 @@
  * (librdkafka; no other file of the command includes it.) Every call blocks for at most the
  * time-out given at the start; errors of servers that are away have the class PJ_RETRY.
  */
-#ifndef PJ_CLI_KAFKA_H
-#define PJ_CLI_KAFKA_H
+#ifndef PJ_KAFKA_ADMIN_H
+#define PJ_KAFKA_ADMIN_H
 
 #include "base/config.h"
-#include "engine/topic_ids.h"
+#include "kafka/topic_ids.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the two files of the producer share: producer.c and producer_transaction.c. */
-#ifndef PJ_CONNECTORS_PRODUCER_INTERNAL_H
-#define PJ_CONNECTORS_PRODUCER_INTERNAL_H
+#ifndef PJ_KAFKA_PRODUCER_INTERNAL_H
+#define PJ_KAFKA_PRODUCER_INTERNAL_H
 
-#include "common/producer.h"
-#include "common/refusal.h"
+#include "kafka/delivery.h"
+#include "kafka/producer.h"
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>

@@ -3,8 +3,8 @@
  * Kafka's ids of topics. A topic that was deleted and created anew under the same name has another
  * one: nothing else tells it apart once it is longer than what was read of the old one.
  */
-#ifndef PJ_ENGINE_TOPIC_IDS_H
-#define PJ_ENGINE_TOPIC_IDS_H
+#ifndef PJ_KAFKA_TOPIC_IDS_H
+#define PJ_KAFKA_TOPIC_IDS_H
 
 #include "projectionist/error.h"
 

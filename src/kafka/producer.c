@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/producer_internal.h"
+#include "kafka/producer_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"

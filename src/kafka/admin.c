@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/kafka.h"
+#include "kafka/admin.h"
 
 #include "base/clock.h"
 #include "base/text.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/compacted.h"
+#include "kafka/compacted.h"
 
 #include "base/clock.h"
 #include "base/log.h"

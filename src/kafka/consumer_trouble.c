@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What Kafka refuses, in words: which setting or right it is about, and whether it ends us. */
 #include "base/text.h"
-#include "engine/consumer_internal.h"
+#include "kafka/consumer_internal.h"
 
 #include "base/log.h"
 

@@ -8,8 +8,8 @@
  *   PJ_FENCED  another producer has our transactional.id
  *   PJ_FATAL   all else
  */
-#ifndef PJ_CONNECTORS_REFUSAL_H
-#define PJ_CONNECTORS_REFUSAL_H
+#ifndef PJ_KAFKA_DELIVERY_H
+#define PJ_KAFKA_DELIVERY_H
 
 #include "projectionist/error.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
-#include "engine/consumer_internal.h"
+#include "kafka/consumer_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
