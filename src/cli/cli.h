@@ -8,7 +8,7 @@
 
 #include "avro/registry.h"
 #include "base/config.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 struct pj_command {
     const char *name; /* one word or two, "topics create" */

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 #include "engine/access.h"
-#include "engine/postgres_settings.h"
+#include "postgres/postgres_settings.h"
 
 #define LOCAL_CLUSTER "for the local cluster: eval \"$(deploy/local/cluster env)\""
 

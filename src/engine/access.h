@@ -8,7 +8,7 @@
 #ifndef PJ_ENGINE_ACCESS_H
 #define PJ_ENGINE_ACCESS_H
 
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 /*

@@ -8,7 +8,7 @@
 #define PJ_ENGINE_CONSTRAINTS_H
 
 #include "base/arena.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 struct pj_constraints {

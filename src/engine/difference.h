@@ -8,7 +8,7 @@
 #ifndef PJ_ENGINE_DIFFERENCE_H
 #define PJ_ENGINE_DIFFERENCE_H
 
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 #include <jansson.h>

@@ -7,8 +7,8 @@
 #include "engine/access.h"
 #include "engine/claims.h"
 #include "engine/declaration.h"
-#include "engine/postgres_settings.h"
 #include "engine/tables.h"
+#include "postgres/postgres_settings.h"
 
 #include <errno.h>
 #include <poll.h>

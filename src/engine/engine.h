@@ -10,12 +10,12 @@
 #include "base/arena.h"
 #include "base/metrics.h"
 #include "engine/offsets.h"
-#include "engine/postgres.h"
 #include "engine/schemas.h"
 #include "engine/settings.h"
 #include "engine/stall.h"
 #include "engine/write.h"
 #include "kafka/consumer.h"
+#include "postgres/postgres.h"
 
 #include <signal.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/flood.h"
 
-#include "engine/binary.h"
+#include "postgres/binary.h"
 
 #include <ctype.h>
 #include <string.h>

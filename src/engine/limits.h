@@ -9,7 +9,7 @@
 #define PJ_ENGINE_LIMITS_H
 
 #include "base/arena.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 struct pj_limit {

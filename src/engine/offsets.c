@@ -2,7 +2,7 @@
 #include "engine/offsets.h"
 
 #include "base/text.h"
-#include "engine/binary.h"
+#include "postgres/binary.h"
 
 #include <endian.h>
 #include <stdio.h>

@@ -7,8 +7,8 @@
 #define PJ_ENGINE_OFFSETS_H
 
 #include "base/arena.h"
-#include "engine/postgres.h"
 #include "kafka/consumer.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 /* Who is asking; borrowed. */

@@ -4,10 +4,10 @@
  * if they had been observed, entity by entity; rows follow from both as they always do. What other
  * entities contributed is left out: they contribute it again.
  */
-#include "engine/binary.h"
 #include "engine/claims.h"
 #include "engine/rebuild_internal.h"
 #include "engine/statements.h"
+#include "postgres/binary.h"
 
 #include <string.h>
 

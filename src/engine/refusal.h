@@ -7,7 +7,7 @@
 #ifndef PJ_ENGINE_REFUSAL_H
 #define PJ_ENGINE_REFUSAL_H
 
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 /*

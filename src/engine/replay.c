@@ -2,13 +2,13 @@
 #include "engine/replay.h"
 
 #include "engine/access.h"
-#include "engine/binary.h"
 #include "engine/claims.h"
 #include "engine/fold.h"
 #include "engine/offsets.h"
 #include "engine/refusal.h"
 #include "engine/schemas.h"
 #include "engine/write.h"
+#include "postgres/binary.h"
 
 #include <endian.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #define PJ_ENGINE_REPLAY_H
 
 #include "avro/registry.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 struct pj_replay;

@@ -10,7 +10,7 @@
 
 #include "avro/decode.h"
 #include "avro/registry.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 struct pj_schemas;
 struct pj_identity;

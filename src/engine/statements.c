@@ -2,7 +2,7 @@
 #include "engine/statements.h"
 
 #include "base/text.h"
-#include "engine/binary.h"
+#include "postgres/binary.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 #define PJ_ENGINE_STATEMENTS_H
 
 #include "base/arena.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 /* Parameters of all: one array a column, in the table's order, unless said otherwise. */

@@ -2,8 +2,8 @@
 #include "engine/tables.h"
 
 #include "base/text.h"
-#include "engine/binary.h"
 #include "engine/statements.h"
+#include "postgres/binary.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #ifndef PJ_ENGINE_TABLES_H
 #define PJ_ENGINE_TABLES_H
 
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 /*

@@ -7,7 +7,7 @@
 #define PJ_ENGINE_WRITE_H
 
 #include "engine/fold.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 struct pj_writer;
 

@@ -3,11 +3,11 @@
 #ifndef PJ_ENGINE_WRITE_INTERNAL_H
 #define PJ_ENGINE_WRITE_INTERNAL_H
 
-#include "engine/binary.h"
 #include "engine/constraints.h"
 #include "engine/limits.h"
 #include "engine/statements.h"
 #include "engine/write.h"
+#include "postgres/binary.h"
 
 struct pj_writer {
     const struct pj_projection *projection;

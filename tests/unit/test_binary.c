@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Postgres's binary formats, byte by byte. */
-#include "engine/binary.h"
+#include "postgres/binary.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
  * and no time-out that is meant for others ends one of them. Only where tables are found
  * (search_path) is the operator's to say.
  */
-#include "engine/postgres_connect.h"
+#include "postgres/postgres_connect.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 #include "base/text.h"
-#include "engine/postgres_connect.h"
 #include "engine/row_key.h"
 #include "engine/statements.h"
+#include "postgres/postgres_connect.h"
 
 #include <endian.h>
 #include <errno.h>

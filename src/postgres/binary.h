@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values in Postgres's binary formats: arrays for statements, tuples for COPY. */
-#ifndef PJ_ENGINE_BINARY_H
-#define PJ_ENGINE_BINARY_H
+#ifndef PJ_POSTGRES_BINARY_H
+#define PJ_POSTGRES_BINARY_H
 
 #include "base/arena.h"
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
 /* The SQL name of the type and of its array as parameters. A numeric and counts travel as text

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How postgres.c comes to a connection; of no use to others. */
-#ifndef PJ_ENGINE_POSTGRES_CONNECT_H
-#define PJ_ENGINE_POSTGRES_CONNECT_H
+#ifndef PJ_POSTGRES_POSTGRES_CONNECT_H
+#define PJ_POSTGRES_POSTGRES_CONNECT_H
 
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 #include <libpq-fe.h>
 

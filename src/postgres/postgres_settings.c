@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/postgres_settings.h"
+#include "postgres/postgres_settings.h"
 
 #include "base/text.h"
 #include "base/tls_files.h"

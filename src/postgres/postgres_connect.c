@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/postgres_connect.h"
+#include "postgres/postgres_connect.h"
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "engine/postgres_settings.h"
+#include "postgres/postgres_settings.h"
 
 #include <poll.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/binary.h"
+#include "postgres/binary.h"
 
 #include <endian.h>
 #include <stdlib.h>

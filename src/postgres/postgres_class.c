@@ -4,7 +4,7 @@
  * must somebody do something about the tables, the rights or the program (PJ_FATAL)? Which of the
  * last two a broken constraint is, refusal.c looks up.
  */
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef PJ_ENGINE_POSTGRES_SETTINGS_H
-#define PJ_ENGINE_POSTGRES_SETTINGS_H
+#ifndef PJ_POSTGRES_POSTGRES_SETTINGS_H
+#define PJ_POSTGRES_POSTGRES_SETTINGS_H
 
-#include "engine/postgres.h"
+#include "postgres/postgres.h"
 
 /*
  * What libpq would refuse for good, or go on trying for ever, in what the operator says about

@@ -11,8 +11,8 @@
  * Errors carry their SQLSTATE and their class (error.h). After PJ_RETRY with
  * pj_postgres_broken() true the connection is gone; open another.
  */
-#ifndef PJ_ENGINE_POSTGRES_H
-#define PJ_ENGINE_POSTGRES_H
+#ifndef PJ_POSTGRES_POSTGRES_H
+#define PJ_POSTGRES_POSTGRES_H
 
 #include "base/config.h"
 #include "projectionist/error.h"
