@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/progress.h"
-#include "engine/claims.h"
+#include "fold/claims.h"
 #include "projections/registry.h"
 
 #include <stdlib.h>

@@ -5,9 +5,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/access.h"
-#include "engine/claims.h"
-#include "engine/declaration.h"
 #include "engine/tables.h"
+#include "fold/claims.h"
+#include "fold/declaration.h"
 #include "postgres/postgres_settings.h"
 
 #include <errno.h>

@@ -2,12 +2,12 @@
 #include "engine/replay.h"
 
 #include "engine/access.h"
-#include "engine/claims.h"
-#include "engine/fold.h"
 #include "engine/offsets.h"
 #include "engine/refusal.h"
 #include "engine/schemas.h"
 #include "engine/write.h"
+#include "fold/claims.h"
+#include "fold/fold.h"
 #include "postgres/binary.h"
 
 #include <endian.h>

@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "engine/check.h"
 #include "engine/offsets.h"
+#include "fold/check.h"
 
 #include <endian.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
 
 #include "base/invariant.h"
 #include "base/log.h"
-#include "engine/declaration.h"
 #include "engine/engine.h"
+#include "fold/declaration.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #ifndef PJ_ENGINE_WRITE_H
 #define PJ_ENGINE_WRITE_H
 
-#include "engine/fold.h"
+#include "fold/fold.h"
 #include "postgres/postgres.h"
 
 struct pj_writer;

@@ -2,8 +2,8 @@
 #include "postgres/postgres.h"
 
 #include "base/text.h"
-#include "engine/row_key.h"
 #include "engine/statements.h"
+#include "fold/row_key.h"
 #include "postgres/postgres_connect.h"
 
 #include <endian.h>

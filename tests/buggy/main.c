@@ -3,7 +3,7 @@
  * A consumer with a bug put in on purpose: of three entities (or events) in ten, the first text of
  * every row is wrong, and so is what they count for. All else is the projection PJ_PROJECTION.
  */
-#include "engine/fold_internal.h"
+#include "fold/fold_internal.h"
 #include "projectionist/consumer.h"
 
 enum { KINDS_MOST = 8 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stored form of facts, damaged in any way. What is read can be merged, stored, read again. */
-#include "engine/facts.h"
+#include "fold/facts.h"
 
 #include <stdlib.h>
 

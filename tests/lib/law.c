@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law.h"
 
-#include "engine/claims.h"
-#include "engine/declaration.h"
+#include "fold/claims.h"
+#include "fold/declaration.h"
 #include "lib/law_memory.h"
 
 #include <criterion/criterion.h>

@@ -18,7 +18,7 @@
 #define PJ_TESTS_LAW_H
 
 #include "base/arena.h"
-#include "engine/fold.h"
+#include "fold/fold.h"
 
 struct law_event {
     size_t source;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law_memory.h"
 
-#include "engine/row_key.h"
+#include "fold/row_key.h"
 
 #include <stdlib.h>
 #include <uuid/uuid.h>

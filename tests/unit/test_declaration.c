@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mistakes in a declaration: each in one that is right otherwise. */
-#include "engine/claims.h"
-#include "engine/declaration.h"
+#include "fold/claims.h"
+#include "fold/declaration.h"
 #include "projections/registry.h"
 
 #include <criterion/criterion.h>

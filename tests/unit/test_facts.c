@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/facts.h"
+#include "fold/facts.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

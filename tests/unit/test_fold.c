@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A batch folded, over a small town: people have titles and live in houses. */
-#include "engine/fold.h"
+#include "fold/fold.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

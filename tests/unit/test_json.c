@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON in observe and derive: of each document a row says what was read from it. */
-#include "engine/fold.h"
+#include "fold/fold.h"
 #include "projectionist/json.h"
 
 #include <criterion/criterion.h>

@@ -3,7 +3,7 @@
  * printed is as small as can be. */
 #include "lib/law.h"
 
-#include "engine/fold_internal.h"
+#include "fold/fold_internal.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

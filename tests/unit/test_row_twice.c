@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A row that follows twice: from one entity, from two, in one batch and in several; and what is one
  * key for Postgres. */
-#include "engine/row_key.h"
+#include "fold/row_key.h"
 #include "lib/law.h"
 #include "lib/law_memory.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
-#include "engine/fold_internal.h"
+#include "fold/fold_internal.h"
 
 #include <endian.h>
 #include <stdarg.h>

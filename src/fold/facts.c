@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
-#include "engine/fold_internal.h"
+#include "fold/fold_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
  * the row's entity, and the row follows from the greatest. So claims are stored, loaded, compared
  * and taken back as any contribution is.
  */
-#ifndef PJ_ENGINE_CLAIMS_H
-#define PJ_ENGINE_CLAIMS_H
+#ifndef PJ_FOLD_CLAIMS_H
+#define PJ_FOLD_CLAIMS_H
 
 #include "projectionist/projection.h"
 

@@ -14,10 +14,10 @@
  * A row that is derived twice is the fault of the record that leads to it: merge and finish say so
  * (PJ_POISON), and nothing of the fold may be written then.
  */
-#ifndef PJ_ENGINE_FOLD_H
-#define PJ_ENGINE_FOLD_H
+#ifndef PJ_FOLD_FOLD_H
+#define PJ_FOLD_FOLD_H
 
-#include "engine/facts.h"
+#include "fold/facts.h"
 
 /* An entity that the batch touches. */
 struct pj_touched {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What declaration.c (the whole, its sources, entity kinds and settings) and declaration_tables.c
  * share. */
-#ifndef PJ_ENGINE_DECLARATION_INTERNAL_H
-#define PJ_ENGINE_DECLARATION_INTERNAL_H
+#ifndef PJ_FOLD_DECLARATION_INTERNAL_H
+#define PJ_FOLD_DECLARATION_INTERNAL_H
 
-#include "engine/declaration.h"
+#include "fold/declaration.h"
 
 enum { PJ_SQL_NAME_MOST = 63 };
 

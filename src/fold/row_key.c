@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/row_key.h"
+#include "fold/row_key.h"
 
 #include <ctype.h>
 #include <math.h>

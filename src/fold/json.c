@@ -2,7 +2,7 @@
 #include "projectionist/json.h"
 
 #include "base/json_numbers.h"
-#include "engine/fold_internal.h"
+#include "fold/fold_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

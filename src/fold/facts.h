@@ -6,8 +6,8 @@
  * each fact with its kind, subkey, order and values, integers as zigzag varints. Values may be
  * added at the end of a kind later; the missing ones read as null.
  */
-#ifndef PJ_ENGINE_FACTS_H
-#define PJ_ENGINE_FACTS_H
+#ifndef PJ_FOLD_FACTS_H
+#define PJ_FOLD_FACTS_H
 
 #include "base/arena.h"
 #include "projectionist/projection.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/fold_internal.h"
+#include "fold/fold_internal.h"
 
 #include <stdlib.h>
 

@@ -3,12 +3,12 @@
  * What the files of the fold share: fold.c (observing, stages), derive.c (from facts to rows and
  * what changed), rows.c (settling them).
  */
-#ifndef PJ_ENGINE_FOLD_INTERNAL_H
-#define PJ_ENGINE_FOLD_INTERNAL_H
+#ifndef PJ_FOLD_FOLD_INTERNAL_H
+#define PJ_FOLD_FOLD_INTERNAL_H
 
-#include "engine/claims.h"
-#include "engine/fold.h"
-#include "engine/row_key.h"
+#include "fold/claims.h"
+#include "fold/fold.h"
+#include "fold/row_key.h"
 
 /* What derive emits of one entity, before or after. */
 struct emitted_row {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/declaration_internal.h"
+#include "fold/declaration_internal.h"
 
 #include "base/fit.h"
 

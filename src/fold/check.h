@@ -4,8 +4,8 @@
  * to a better one is never written, so whether its record is a dead letter would depend on which
  * records share its batch, and with it the rows (the law).
  */
-#ifndef PJ_ENGINE_CHECK_H
-#define PJ_ENGINE_CHECK_H
+#ifndef PJ_FOLD_CHECK_H
+#define PJ_FOLD_CHECK_H
 
 #include "projectionist/projection.h"
 

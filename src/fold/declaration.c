@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/declaration_internal.h"
+#include "fold/declaration_internal.h"
 
 #include "avro/decode.h"
 #include "base/fit.h"
-#include "engine/claims.h"
 #include "engine/settings.h"
+#include "fold/claims.h"
 
 #include <string.h>
 

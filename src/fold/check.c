@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/check.h"
+#include "fold/check.h"
 
 #include "base/text.h"
 

@@ -3,8 +3,8 @@
  * A projection's declaration, held against what projection.h asks of it: a mistake is told at the
  * start, and by the first unit test, and not by SQL that cannot be read or rows that are wrong.
  */
-#ifndef PJ_ENGINE_DECLARATION_H
-#define PJ_ENGINE_DECLARATION_H
+#ifndef PJ_FOLD_DECLARATION_H
+#define PJ_FOLD_DECLARATION_H
 
 #include "projectionist/projection.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/claims.h"
+#include "fold/claims.h"
 
-#include "engine/fold_internal.h"
 #include "engine/statements.h"
+#include "fold/fold_internal.h"
 
 #include <stdlib.h>
 

@@ -2,8 +2,8 @@
 /*
  * The key of a row: which rows are one, as Postgres sees it, and how a person is told which. Pure.
  */
-#ifndef PJ_ENGINE_ROW_KEY_H
-#define PJ_ENGINE_ROW_KEY_H
+#ifndef PJ_FOLD_ROW_KEY_H
+#define PJ_FOLD_ROW_KEY_H
 
 #include "base/arena.h"
 #include "projectionist/projection.h"
