@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
-#include "engine/access.h"
 #include "postgres/postgres_settings.h"
+#include "store/access.h"
 
 #define LOCAL_CLUSTER "for the local cluster: eval \"$(deploy/local/cluster env)\""
 

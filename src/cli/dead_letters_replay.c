@@ -5,9 +5,9 @@
 #include "cli/confirm.h"
 #include "cli/dead_letters.h"
 #include "cli/projection_settings.h"
-#include "engine/offsets.h"
 #include "engine/replay.h"
 #include "projections/registry.h"
+#include "store/offsets.h"
 
 #include <jansson.h>
 #include <stdlib.h>

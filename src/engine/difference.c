@@ -3,8 +3,8 @@
 
 #include "base/json_numbers.h"
 #include "base/text.h"
-#include "engine/constraints.h"
-#include "engine/statements.h"
+#include "store/constraints.h"
+#include "store/statements.h"
 
 #include <stdarg.h>
 #include <stdio.h>

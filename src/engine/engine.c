@@ -4,11 +4,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "engine/access.h"
-#include "engine/tables.h"
 #include "fold/claims.h"
 #include "fold/declaration.h"
 #include "postgres/postgres_settings.h"
+#include "store/access.h"
+#include "store/tables.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -9,13 +9,13 @@
 
 #include "base/arena.h"
 #include "base/metrics.h"
-#include "engine/offsets.h"
-#include "engine/schemas.h"
 #include "engine/settings.h"
 #include "engine/stall.h"
-#include "engine/write.h"
 #include "kafka/consumer.h"
 #include "postgres/postgres.h"
+#include "store/offsets.h"
+#include "store/schemas.h"
+#include "store/write.h"
 
 #include <signal.h>
 #include <stdatomic.h>

@@ -5,9 +5,9 @@
  * entities contributed is left out: they contribute it again.
  */
 #include "engine/rebuild_internal.h"
-#include "engine/statements.h"
 #include "fold/claims.h"
 #include "postgres/binary.h"
+#include "store/statements.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "engine/access.h"
 #include "engine/rebuild_internal.h"
+#include "store/access.h"
 
 #include <stdio.h>
 #include <stdlib.h>

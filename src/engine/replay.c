@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/replay.h"
 
-#include "engine/access.h"
-#include "engine/offsets.h"
-#include "engine/refusal.h"
-#include "engine/schemas.h"
-#include "engine/write.h"
 #include "fold/claims.h"
 #include "fold/fold.h"
 #include "postgres/binary.h"
+#include "store/access.h"
+#include "store/offsets.h"
+#include "store/refusal.h"
+#include "store/schemas.h"
+#include "store/write.h"
 
 #include <endian.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* The shadow tables of a rebuild, and what a swap writes beside the rows. */
 #include "base/text.h"
 #include "engine/rebuild_internal.h"
-#include "engine/statements.h"
+#include "store/statements.h"
 
 #include <fcntl.h>
 #include <stdio.h>

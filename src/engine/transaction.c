@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/flood.h"
-#include "engine/refusal.h"
+#include "store/refusal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,9 +2,9 @@
 #include "postgres/postgres.h"
 
 #include "base/text.h"
-#include "engine/statements.h"
 #include "fold/row_key.h"
 #include "postgres/postgres_connect.h"
+#include "store/statements.h"
 
 #include <endian.h>
 #include <errno.h>

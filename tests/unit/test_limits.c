@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/limits.h"
+#include "store/limits.h"
 
 #include <criterion/criterion.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of safari_sessions, by their rows in every order, and the law. */
-#include "engine/offsets.h"
 #include "lib/safari_law.h"
+#include "store/offsets.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

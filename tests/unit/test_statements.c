@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The SQL of a small projection, word by word. */
-#include "engine/statements.h"
+#include "store/statements.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The database, held against what a projection declares. */
-#ifndef PJ_ENGINE_TABLES_H
-#define PJ_ENGINE_TABLES_H
+#ifndef PJ_STORE_TABLES_H
+#define PJ_STORE_TABLES_H
 
 #include "postgres/postgres.h"
 #include "projectionist/projection.h"

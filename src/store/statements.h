@@ -3,8 +3,8 @@
  * The SQL of a projection, generated once from its const data: names come from declarations,
  * never from events.
  */
-#ifndef PJ_ENGINE_STATEMENTS_H
-#define PJ_ENGINE_STATEMENTS_H
+#ifndef PJ_STORE_STATEMENTS_H
+#define PJ_STORE_STATEMENTS_H
 
 #include "base/arena.h"
 #include "postgres/postgres.h"

@@ -3,8 +3,8 @@
  * A batch's fold against Postgres: loads the facts it touches and writes what follows. Everything
  * happens in the transaction that the caller has begun and will commit.
  */
-#ifndef PJ_ENGINE_WRITE_H
-#define PJ_ENGINE_WRITE_H
+#ifndef PJ_STORE_WRITE_H
+#define PJ_STORE_WRITE_H
 
 #include "fold/fold.h"
 #include "postgres/postgres.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/offsets.h"
+#include "store/offsets.h"
 
 #include "base/text.h"
 #include "postgres/binary.h"

@@ -2,7 +2,7 @@
 /* The facts that a transaction loads, merges and saves: bounded, however large the entities are. */
 #include "base/invariant.h"
 #include "base/text.h"
-#include "engine/write_internal.h"
+#include "store/write_internal.h"
 
 #include <endian.h>
 #include <stdio.h>

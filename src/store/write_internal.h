@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What write.c (parents and rows) and write_facts.c (the facts they follow from) share. */
-#ifndef PJ_ENGINE_WRITE_INTERNAL_H
-#define PJ_ENGINE_WRITE_INTERNAL_H
+#ifndef PJ_STORE_WRITE_INTERNAL_H
+#define PJ_STORE_WRITE_INTERNAL_H
 
-#include "engine/constraints.h"
-#include "engine/limits.h"
-#include "engine/statements.h"
-#include "engine/write.h"
 #include "postgres/binary.h"
+#include "store/constraints.h"
+#include "store/limits.h"
+#include "store/statements.h"
+#include "store/write.h"
 
 struct pj_writer {
     const struct pj_projection *projection;

@@ -5,8 +5,8 @@
  * registry. What is kept is held against what the registry says: an id that means another schema
  * there ends the work (PJ_EXIT_REGISTRY), because records of before would be read wrongly.
  */
-#ifndef PJ_ENGINE_SCHEMAS_H
-#define PJ_ENGINE_SCHEMAS_H
+#ifndef PJ_STORE_SCHEMAS_H
+#define PJ_STORE_SCHEMAS_H
 
 #include "avro/decode.h"
 #include "avro/registry.h"

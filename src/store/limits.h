@@ -5,8 +5,8 @@
  * nothing; here such a value is refused. Read from its catalogue, because migrations say it and
  * declarations do not.
  */
-#ifndef PJ_ENGINE_LIMITS_H
-#define PJ_ENGINE_LIMITS_H
+#ifndef PJ_STORE_LIMITS_H
+#define PJ_STORE_LIMITS_H
 
 #include "base/arena.h"
 #include "postgres/postgres.h"

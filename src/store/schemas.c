@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/schemas.h"
+#include "store/schemas.h"
 
 #include "avro/avro_schema.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "engine/offsets.h"
 #include "fold/check.h"
+#include "store/offsets.h"
 
 #include <endian.h>
 #include <stdio.h>

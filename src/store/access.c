@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/access.h"
+#include "store/access.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/refusal.h"
+#include "store/refusal.h"
 
 #include "base/text.h"
-#include "engine/statements.h"
+#include "store/statements.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
-#include "engine/write_internal.h"
+#include "store/write_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * Offsets and the fence: projectionist.consumer_offsets, through the two functions
  * that a migration made, and the dead letters that travel in the same transaction.
  */
-#ifndef PJ_ENGINE_OFFSETS_H
-#define PJ_ENGINE_OFFSETS_H
+#ifndef PJ_STORE_OFFSETS_H
+#define PJ_STORE_OFFSETS_H
 
 #include "base/arena.h"
 #include "kafka/consumer.h"

@@ -4,8 +4,8 @@
  * broken by the record; one on columns that it does not write is broken by every record, and is the
  * table's. So is a NOT NULL with a default on one that it writes: no row ever gets the default.
  */
-#ifndef PJ_ENGINE_REFUSAL_H
-#define PJ_ENGINE_REFUSAL_H
+#ifndef PJ_STORE_REFUSAL_H
+#define PJ_STORE_REFUSAL_H
 
 #include "postgres/postgres.h"
 #include "projectionist/projection.h"

@@ -4,8 +4,8 @@
  * which values must differ, and which of all that may wait for the end of the transaction. Read
  * from its catalogue, because migrations say it and declarations do not.
  */
-#ifndef PJ_ENGINE_CONSTRAINTS_H
-#define PJ_ENGINE_CONSTRAINTS_H
+#ifndef PJ_STORE_CONSTRAINTS_H
+#define PJ_STORE_CONSTRAINTS_H
 
 #include "base/arena.h"
 #include "postgres/postgres.h"

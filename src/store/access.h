@@ -5,8 +5,8 @@
  * such a statement; here it is seen beforehand, with the remedy, and switched on where policies
  * hide nothing from the role.
  */
-#ifndef PJ_ENGINE_ACCESS_H
-#define PJ_ENGINE_ACCESS_H
+#ifndef PJ_STORE_ACCESS_H
+#define PJ_STORE_ACCESS_H
 
 #include "postgres/postgres.h"
 #include "projectionist/projection.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/tables.h"
+#include "store/tables.h"
 
 #include "base/text.h"
-#include "engine/statements.h"
 #include "postgres/binary.h"
+#include "store/statements.h"
 
 #include <stdarg.h>
 #include <stdio.h>

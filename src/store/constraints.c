@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/constraints.h"
+#include "store/constraints.h"
 
-#include "engine/statements.h"
+#include "store/statements.h"
 
 #include <stdio.h>
 #include <stdlib.h>

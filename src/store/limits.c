@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/limits.h"
+#include "store/limits.h"
 
-#include "engine/statements.h"
+#include "store/statements.h"
 
 #include <stdlib.h>
 #include <string.h>
