@@ -9,8 +9,8 @@
 
 #include "cli/cli.h"
 #include "cli/projection_settings.h"
-#include "engine/rebuild.h"
 #include "kafka/admin.h"
+#include "rebuild/rebuild.h"
 
 /* A command's settings. */
 struct pj_rebuild_options {

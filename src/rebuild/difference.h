@@ -5,8 +5,8 @@
  * Private state counts like any table: rows to come follow from it. All happens in the transaction
  * that is open on the connection; found rows are kept in temporary tables that go with it.
  */
-#ifndef PJ_ENGINE_DIFFERENCE_H
-#define PJ_ENGINE_DIFFERENCE_H
+#ifndef PJ_REBUILD_DIFFERENCE_H
+#define PJ_REBUILD_DIFFERENCE_H
 
 #include "postgres/postgres.h"
 #include "projectionist/projection.h"

@@ -12,12 +12,12 @@
  * Everything blocks. After a kill at any place the live tables are as they were, or, once the
  * swap's transaction is committed, as they should be.
  */
-#ifndef PJ_ENGINE_REBUILD_H
-#define PJ_ENGINE_REBUILD_H
+#ifndef PJ_REBUILD_REBUILD_H
+#define PJ_REBUILD_REBUILD_H
 
-#include "engine/difference.h"
 #include "engine/settings.h"
 #include "kafka/consumer.h"
+#include "rebuild/difference.h"
 
 #include <signal.h>
 

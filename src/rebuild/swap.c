@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
 #include "base/text.h"
-#include "engine/rebuild_internal.h"
+#include "rebuild/rebuild_internal.h"
 #include "store/access.h"
 
 #include <stdio.h>

@@ -4,9 +4,9 @@
  * if they had been observed, entity by entity; rows follow from both as they always do. What other
  * entities contributed is left out: they contribute it again.
  */
-#include "engine/rebuild_internal.h"
 #include "fold/claims.h"
 #include "postgres/binary.h"
+#include "rebuild/rebuild_internal.h"
 #include "store/statements.h"
 
 #include <string.h>

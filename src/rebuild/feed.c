@@ -4,7 +4,7 @@
  * negative number (-1, -2, …): so it has an offset, its batches are committed like any other, and
  * an interrupted attempt goes on where it was. None of that reaches the live tables.
  */
-#include "engine/rebuild_internal.h"
+#include "rebuild/rebuild_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

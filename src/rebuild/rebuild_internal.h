@@ -6,11 +6,11 @@
  * older.c (facts of records that are gone), held.c
  * (records that only the live tables refuse).
  */
-#ifndef PJ_ENGINE_REBUILD_INTERNAL_H
-#define PJ_ENGINE_REBUILD_INTERNAL_H
+#ifndef PJ_REBUILD_REBUILD_INTERNAL_H
+#define PJ_REBUILD_REBUILD_INTERNAL_H
 
 #include "engine/engine.h"
-#include "engine/rebuild.h"
+#include "rebuild/rebuild.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/rebuild.h"
+#include "rebuild/rebuild.h"
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "engine/rebuild_internal.h"
+#include "rebuild/rebuild_internal.h"
 #include "store/access.h"
 
 #include <stdio.h>

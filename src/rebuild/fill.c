@@ -5,7 +5,7 @@
  * where the same locks keep them apart. That they may is the law: rows do not depend on who reads
  * what when.
  */
-#include "engine/rebuild_internal.h"
+#include "rebuild/rebuild_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shadow tables of a rebuild, and what a swap writes beside the rows. */
 #include "base/text.h"
-#include "engine/rebuild_internal.h"
+#include "rebuild/rebuild_internal.h"
 #include "store/statements.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/difference.h"
+#include "rebuild/difference.h"
 
 #include "base/json_numbers.h"
 #include "base/text.h"

@@ -5,7 +5,7 @@
  * reads (0016), and a rebuild, which reads the same offsets, must come to the same.
  */
 #include "base/text.h"
-#include "engine/rebuild_internal.h"
+#include "rebuild/rebuild_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  * and is passed over by the shadow; one that they take by now is read like any other.
  */
 #include "base/text.h"
-#include "engine/rebuild_internal.h"
 #include "engine/replay.h"
+#include "rebuild/rebuild_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
