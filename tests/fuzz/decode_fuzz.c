@@ -4,7 +4,7 @@
  * whether the writer's is in the input; that schema's text, ended by a zero; the record.
  */
 #include "avro/decode.h"
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 #include <stdio.h>

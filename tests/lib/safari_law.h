@@ -5,7 +5,7 @@
 
 #include "lib/law.h"
 #include "projections/registry.h"
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 
 #include <stdlib.h>
 

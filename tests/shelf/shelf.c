@@ -10,7 +10,7 @@
  * or has "gone": true. Episodes are claimed, props are not.
  */
 #include "projectionist/json.h"
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 /* --- tables ---------------------------------------------------------------------------------- */

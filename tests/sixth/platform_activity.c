@@ -7,7 +7,7 @@
  * are enough. A command counts on the day and for the platform of its earliest submission; the last
  * command of a platform is kept by the platform itself, so that it need not remember all of them.
  */
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 /* --- tables ---------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes that nobody meant well: each is a dead letter, in bounded time and memory. */
 #include "avro/avro_reader.h"
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 #include "unit/encode.h"
 

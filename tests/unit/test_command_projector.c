@@ -2,7 +2,7 @@
 /* The rules of safari_commands, each by its rows, and the law over a set that has them all. */
 #include "lib/law.h"
 #include "projections/registry.h"
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

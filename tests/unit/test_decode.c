@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records of writers whose schemas are not ours, read as ours. */
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 #include "unit/encode.h"
 

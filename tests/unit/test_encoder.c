@@ -5,7 +5,7 @@
  */
 #include "avro/decode.h"
 #include "common/encoder.h"
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 #include <criterion/criterion.h>

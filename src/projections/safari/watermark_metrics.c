@@ -7,7 +7,7 @@
  * path it reads. The rollup counts each removal as its row stands, so what is delivered twice
  * counts once.
  */
-#include "projections/production.h"
+#include "projections/safari/production.h"
 #include "schemas.h"
 
 /* --- tables ---------------------------------------------------------------------------------- */

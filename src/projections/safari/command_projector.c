@@ -6,7 +6,7 @@
  * event that happened last, the earliest time it ran and the earliest time it was heard of. Who has
  * an idempotency key is a second kind of entity, because two commands may claim one.
  */
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 /* --- tables ---------------------------------------------------------------------------------- */

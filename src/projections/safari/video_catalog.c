@@ -6,7 +6,7 @@
  * whichever is seen first, the clean that succeeded last gives the videos of that raw path their
  * cleaned one. A row follows from what both tell its video.
  */
-#include "projections/production.h"
+#include "projections/safari/production.h"
 #include "schemas.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "projections/production.h"
+#include "projections/safari/production.h"
 
 #include <stdio.h>
 #include <uuid/uuid.h>

@@ -4,10 +4,10 @@
  * it. Its facts are gathered here; what is said of its items (one of a generate, one per prompt of
  * a batch) is read from them, whatever their order.
  */
-#ifndef PJ_PROJECTIONS_PRODUCTION_H
-#define PJ_PROJECTIONS_PRODUCTION_H
+#ifndef PJ_PROJECTIONS_SAFARI_PRODUCTION_H
+#define PJ_PROJECTIONS_SAFARI_PRODUCTION_H
 
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 
 enum production_fact {
     PRODUCTION_SUBMITTED,       /* the earliest submission */

@@ -3,7 +3,7 @@
  * event-recorder: every telemetry frame, whole, in safari_events. The event id decides duplicates;
  * an event whose command is not there yet gets a placeholder row in safari_commands.
  */
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 enum {

@@ -3,8 +3,8 @@
  * What the Safari projections share: the fields of the three topics' records, and the rules about
  * cursors and statuses that more than one table follows.
  */
-#ifndef PJ_PROJECTIONS_SAFARI_H
-#define PJ_PROJECTIONS_SAFARI_H
+#ifndef PJ_PROJECTIONS_SAFARI_SAFARI_H
+#define PJ_PROJECTIONS_SAFARI_SAFARI_H
 
 #include "projectionist/json.h"
 #include "projectionist/projection.h"

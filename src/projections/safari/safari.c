@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 
 /* Lengths are those of the tables' columns: a longer text is refused before it reaches them. */
 

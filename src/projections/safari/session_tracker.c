@@ -7,7 +7,7 @@
  * keeps only the first and the last of it. Expiry is by stream time: a session whose last activity
  * lies further back than the time-out has expired, until it is active again.
  */
-#include "projections/safari.h"
+#include "projections/safari/safari.h"
 #include "schemas.h"
 
 /* --- the table ------------------------------------------------------------------------------- */
