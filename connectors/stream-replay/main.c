@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/tls_files.h"
-#include "stream-replay/replay.h"
+#include "stream-replay/stream_replay.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
 
-#include <stdio.h>
-
 /* timestamptz begins in 4714 BC; its end is beyond what 64 bits of microseconds hold. INT64_MIN is
  * its -infinity. */
 static const int64_t first_time = -INT64_C(210866803200000000);

@@ -4,6 +4,7 @@
 #include "base/invariant.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 size_t pj_text_vshow(char *buffer, size_t size, const char *format, va_list args)
@@ -55,4 +56,63 @@ bool pj_text_fits(char *buffer, size_t size, const char *format, ...)
         return true;
     buffer[0] = '\0';
     return false;
+}
+
+static void reserve(struct pj_builder *builder, size_t length)
+{
+    if (builder->capacity - builder->length > length)
+        return;
+    builder->capacity = (builder->length + length + 1) * 2;
+    builder->text = realloc(builder->text, builder->capacity);
+    if (builder->text == NULL)
+        abort();
+}
+
+void pj_builder_add_bytes(struct pj_builder *builder, const void *bytes, size_t length)
+{
+    reserve(builder, length);
+    memcpy(builder->text + builder->length, bytes, length);
+    builder->length += length;
+}
+
+void pj_builder_add(struct pj_builder *builder, const char *format, ...)
+{
+    va_list args;
+    va_list again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    if (length < 0)
+        abort();
+    reserve(builder, (size_t)length);
+    vsnprintf(builder->text + builder->length, (size_t)length + 1, format, again);
+    builder->length += (size_t)length;
+    va_end(again);
+    va_end(args);
+}
+
+char *pj_builder_take(struct pj_builder *builder)
+{
+    reserve(builder, 0);
+    char *text = builder->text;
+    text[builder->length] = '\0';
+    *builder = (struct pj_builder){0};
+    return text;
+}
+
+char *pj_text_vnew(const char *format, va_list args)
+{
+    char *text;
+    if (vasprintf(&text, format, args) < 0)
+        abort();
+    return text;
+}
+
+char *pj_text_new(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = pj_text_vnew(format, args);
+    va_end(args);
+    return text;
 }

@@ -3,7 +3,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "base/time_text.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include "cli/dead_letters.h"
 #include "cli/projection_settings.h"
 #include "engine/replay.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 #include "store/offsets.h"
 
 #include <jansson.h>

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "base/time_text.h"
 #include "cli/confirm.h"
-#include "cli/offsets.h"
+#include "cli/offsets_command.h"
 #include "cli/text_table.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist offsets show: where a group goes on, and who moved it by hand. */
-#include "cli/offsets.h"
+#include "cli/offsets_command.h"
 
 #include "cli/text_table.h"
 

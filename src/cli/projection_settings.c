@@ -3,7 +3,7 @@
 
 #include "base/invariant.h"
 #include "engine/settings.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recordings as feeds of a rebuild. */
-#include "cli/rebuild.h"
+#include "cli/rebuild_command.h"
 
 #include "avro/recording.h"
 

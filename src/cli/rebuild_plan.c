@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which offsets a rebuild reads: --from and --to, partition by partition. */
 #include "base/time_text.h"
-#include "cli/rebuild.h"
+#include "cli/rebuild_command.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
-#include "cli/rebuild.h"
+#include "cli/rebuild_command.h"
 
 #include "base/log.h"
 #include "base/process.h"
 #include "base/progress.h"
 #include "fold/claims.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <stdlib.h>
 #include <string.h>

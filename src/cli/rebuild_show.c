@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_numbers.h"
 #include "base/text.h"
-#include "cli/rebuild.h"
+#include "cli/rebuild_command.h"
 #include "cli/text_table.h"
 
 #include <string.h>

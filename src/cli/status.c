@@ -7,7 +7,7 @@
 
 #include "cli/cli.h"
 #include "kafka/admin.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist verify: are the tables what the topics say? */
-#include "cli/rebuild.h"
+#include "cli/rebuild_command.h"
 
 static int verify(struct pj_rebuild_run *run, struct pj_error *error)
 {

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "engine/projection_check.h"
 #include "fold/claims.h"
-#include "fold/declaration.h"
 #include "postgres/postgres_settings.h"
 #include "store/access.h"
 #include "store/tables.h"
@@ -556,7 +556,6 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         .dsn = settings->postgres_dsn,
         .properties = &config->postgres,
         .application_name = engine->identity.owner,
-        .projection = projection,
         .lock_timeout_ms = settings->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = settings->idle_in_transaction_timeout_ms,
         .waiting = stop_connecting,
@@ -569,12 +568,11 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         abort();
     for (int i = 0; i < 2; i++)
         engine->batches[i].arena = pj_arena_new();
-    if (pj_declaration_check(projection, error) != 0 ||
+    if (pj_projection_check(projection, error) != 0 ||
         (engine->shadow == NULL && pj_offsets_check_group(engine->identity.group, error) != 0))
         return -1;
     projection = pj_claims_expand(projection);
     engine->projection = projection;
-    engine->postgres_settings.projection = projection;
     if (!pj_postgres_is_named(&engine->postgres_settings))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: set PROJECTIONIST_POSTGRES_DSN or give "

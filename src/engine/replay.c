@@ -81,9 +81,7 @@ static int connect_postgres(struct pj_replay *replay, struct pj_error *error)
     }
     if (replay->postgres != NULL)
         return 0;
-    struct pj_postgres_settings settings = *replay->settings.postgres;
-    settings.projection = replay->settings.projection;
-    if (pj_postgres_open(&replay->postgres, &settings, error) != 0)
+    if (pj_postgres_open(&replay->postgres, replay->settings.postgres, error) != 0)
         return -1;
     if (pj_postgres_script(replay->postgres, "SET plan_cache_mode = force_custom_plan", error) ==
             0 &&

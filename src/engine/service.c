@@ -5,7 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "engine/engine.h"
-#include "fold/declaration.h"
+#include "engine/projection_check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -120,7 +120,7 @@ int pj_consumer_main(const struct pj_projection *projection, int argc, char **ar
 {
     struct pj_option options[OPTIONS_MOST];
     struct pj_error error;
-    if (pj_declaration_check(projection, &error) != 0) {
+    if (pj_projection_check(projection, &error) != 0) {
         fprintf(stderr, "%s: %s\n",
                 projection != NULL && projection->name != NULL ? projection->name : argv[0],
                 error.message);

@@ -107,7 +107,8 @@ static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, 
         if (item->state != PJ_ITEM_REFUSED || !pj_item_live(item))
             continue;
         int32_t id = pj_schemas_wire_id(item->record.value, item->record.value_length);
-        if (pj_offsets_dead_letter(engine->postgres, &engine->identity, &item->record, id,
+        const char *headers = pj_record_headers(&item->record, engine->work);
+        if (pj_offsets_dead_letter(engine->postgres, &engine->identity, &item->record, headers, id,
                                    item->reason, engine->work, error) != 0)
             return -1;
         /* The pipeline is bounded: a flood of bad records is settled piece by piece. */

@@ -5,7 +5,6 @@
 
 #include <ctype.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 
 static int refuse(struct pj_error *error, const char *sqlstate)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fold/claims.h"
 
+#include "fold/declaration.h"
 #include "fold/fold_internal.h"
-#include "store/statements.h"
 
 #include <stdlib.h>
 

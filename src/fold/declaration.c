@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "fold/declaration.h"
+#include "base/text.h"
 #include "fold/declaration_internal.h"
 
-#include "avro/decode.h"
 #include "base/fit.h"
-#include "engine/settings.h"
 #include "fold/claims.h"
 
 #include <string.h>
@@ -11,12 +11,12 @@
 enum { SOURCES_MOST = 64, TOPIC_MOST = 249, FACTS_MOST = 65535, PATH_MOST = 511 };
 
 static const char lower[] = "abcdefghijklmnopqrstuvwxyz";
-static const char lower_digits_dash[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+const char pj_declaration_program_name[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 static const char lower_digits_underscore[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
 static const char topic_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
-static bool is_word(const char *name, const char *characters)
+bool pj_declaration_is_word(const char *name, const char *characters)
 {
     return name != NULL && strspn(name, lower) > 0 && name[strspn(name, characters)] == '\0';
 }
@@ -44,17 +44,6 @@ static int check_field(const struct pj_source *source, size_t index, struct pj_e
                         "the field %s of the source %s has most_chars, which only a PJ_TEXT has, "
                         "and is a %s",
                         field->path, source->topic, pj_type_name(field->type));
-    return 0;
-}
-
-/* Its fields against its own schema. */
-static int check_schema(const struct pj_source *source, struct pj_error *error)
-{
-    struct pj_decoder *decoder;
-    struct pj_error cause;
-    if (pj_decoder_new(&decoder, source, &cause) != 0)
-        return PJ_WRONG(error, "the source %s: %s", source->topic, cause.message);
-    pj_decoder_free(decoder);
     return 0;
 }
 
@@ -108,7 +97,7 @@ static int check_source(const struct pj_projection *projection, size_t index,
                         "the event_time of the source %s is no field of it that is a "
                         "PJ_TIMESTAMPTZ; 0 means that it has none",
                         source->topic);
-    return check_schema(source, error);
+    return 0;
 }
 
 /* --- entity kinds ---------------------------------------------------------------------------- */
@@ -152,7 +141,7 @@ static int check_entity_name(const struct pj_projection *projection, size_t inde
                              struct pj_error *error)
 {
     const struct pj_entity_kind *entity = &projection->entities[index];
-    if (!is_word(entity->name, lower_digits_underscore))
+    if (!pj_declaration_is_word(entity->name, lower_digits_underscore))
         return PJ_WRONG(error,
                         "the name of entity kind %zu of %s is \"%.100s\", and must be of small "
                         "letters, digits and underscores",
@@ -194,68 +183,6 @@ static int check_entity(const struct pj_projection *projection, size_t index,
     return 0;
 }
 
-/* --- settings -------------------------------------------------------------------------------- */
-
-static bool is_taken(const struct pj_projection *projection, size_t index)
-{
-    static const char *const others[] = {"help", "version", "config"};
-    const char *name = projection->settings[index].name;
-    for (size_t s = 0; s < index; s++) {
-        if (strcmp(projection->settings[s].name, name) == 0)
-            return true;
-    }
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        if (strcmp(others[i], name) == 0)
-            return true;
-    }
-    for (size_t i = 0; pj_consumer_options[i].name != NULL; i++) {
-        if (strcmp(pj_consumer_options[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int check_setting(const struct pj_projection *projection, size_t index,
-                         struct pj_error *error)
-{
-    const struct pj_setting *setting = &projection->settings[index];
-    const struct pj_option option = pj_setting_option(setting, 0);
-    struct pj_error cause;
-    int64_t value;
-    if (!is_word(setting->name, lower_digits_dash) || strlen(setting->name) > PJ_SQL_NAME_MOST)
-        return PJ_WRONG(error,
-                        "a setting of %s has the name \"%.100s\", and must be of small letters, "
-                        "digits and dashes, at most %d",
-                        projection->name, setting->name, PJ_SQL_NAME_MOST);
-    if (is_taken(projection, index))
-        return PJ_WRONG(error, "the name of the setting %s of %s is taken; rename it",
-                        setting->name, projection->name);
-    if (setting->fallback == NULL || setting->help == NULL)
-        return PJ_WRONG(error, "the setting %s of %s lacks its %s", setting->name, projection->name,
-                        setting->fallback == NULL ? "fallback" : "help");
-    if (pj_parse_duration(setting->name, setting->fallback, option.least, option.most, &value,
-                          &cause) != 0)
-        return PJ_WRONG(error, "the fallback of a setting of %s is no duration: %s",
-                        projection->name, cause.message);
-    return 0;
-}
-
-static int check_settings(const struct pj_projection *projection, struct pj_error *error)
-{
-    size_t count = 0;
-    while (projection->settings != NULL && projection->settings[count].name != NULL &&
-           count <= PJ_SETTINGS_MOST)
-        count++;
-    if (count > PJ_SETTINGS_MOST)
-        return PJ_WRONG(error, "%s has more than %d settings; or an empty one does not end them",
-                        projection->name, PJ_SETTINGS_MOST);
-    for (size_t s = 0; s < count; s++) {
-        if (check_setting(projection, s, error) != 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* --- the whole ------------------------------------------------------------------------------- */
 
 static int check_counts(const struct pj_projection *projection, struct pj_error *error)
@@ -276,7 +203,7 @@ static int check_counts(const struct pj_projection *projection, struct pj_error 
 
 static int check_name(const struct pj_projection *projection, struct pj_error *error)
 {
-    if (!is_word(projection->name, lower_digits_dash))
+    if (!pj_declaration_is_word(projection->name, pj_declaration_program_name))
         return PJ_WRONG(error,
                         "the projection's name is '%.100s', and must be of small letters, digits "
                         "and dashes, as in video-catalog",
@@ -309,6 +236,28 @@ int pj_declaration_check(const struct pj_projection *projection, struct pj_error
         if (pj_declaration_check_table(projection, t, error) != 0)
             return -1;
     }
-    return pj_claims_check(projection, error) != 0 || check_settings(projection, error) != 0 ? -1
-                                                                                             : 0;
+    return pj_claims_check(projection, error);
+}
+
+/* --- names ----------------------------------------------------------------------------------- */
+
+void pj_declaration_state_name(const struct pj_projection *projection, const char *entity,
+                               char name[PJ_STATE_NAME_SIZE])
+{
+    pj_text_whole(name, PJ_STATE_NAME_SIZE, "state_%s_%s", projection->name, entity);
+    for (char *c = name; *c != '\0'; c++) {
+        if (*c == '-')
+            *c = '_';
+    }
+}
+
+bool pj_declaration_is_state_name(const struct pj_projection *projection, const char *name)
+{
+    char state[PJ_STATE_NAME_SIZE];
+    for (size_t e = 0; e < projection->entity_count; e++) {
+        pj_declaration_state_name(projection, projection->entities[e].name, state);
+        if (strcmp(state, name) == 0)
+            return true;
+    }
+    return false;
 }

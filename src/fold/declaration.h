@@ -13,4 +13,11 @@
 int pj_declaration_check(const struct pj_projection *projection,
                          struct pj_error *error) PJ_MUST_CHECK;
 
+/* The name of the table, in the schema `projectionist`, that keeps the facts of an entity kind:
+ * state_command_projector_command. pj_declaration_check sees that it fits. */
+enum { PJ_STATE_NAME_SIZE = 64 };
+void pj_declaration_state_name(const struct pj_projection *projection, const char *entity,
+                               char name[PJ_STATE_NAME_SIZE]);
+bool pj_declaration_is_state_name(const struct pj_projection *projection, const char *name);
+
 #endif

@@ -14,4 +14,8 @@ enum { PJ_SQL_NAME_MOST = 63 };
 int pj_declaration_check_table(const struct pj_projection *projection, size_t index,
                                struct pj_error *error) PJ_MUST_CHECK;
 
+/* Whether a name begins with a small letter and is of the characters alone. */
+bool pj_declaration_is_word(const char *name, const char *characters);
+extern const char pj_declaration_program_name[]; /* the characters of what programs are called */
+
 #endif

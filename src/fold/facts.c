@@ -2,7 +2,6 @@
 #include "base/fit.h"
 #include "fold/fold_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
 

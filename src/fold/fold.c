@@ -2,9 +2,10 @@
 #include "base/fit.h"
 #include "fold/fold_internal.h"
 
+#include "base/text.h"
+
 #include <endian.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,
@@ -55,9 +56,7 @@ void pj_fold_mistake(struct pj_fold *fold, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    char *text = NULL;
-    if (vasprintf(&text, format, args) < 0)
-        abort();
+    char *text = pj_text_vnew(format, args);
     va_end(args);
     fold->mistaken = true;
     pj_error_fatal(&fold->mistake, PJ_EXIT_DECLARATION, "the code of %s is wrong: %s",
@@ -80,9 +79,7 @@ int pj_fold_check_row(const struct pj_table *table, const struct pj_value *value
         const struct pj_column *column = &table->columns[c];
         if (pj_value_fits(column->type, &values[c]))
             continue;
-        char *what = NULL;
-        if (asprintf(&what, "the column %s of %s", column->name, table->name) < 0)
-            abort();
+        char *what = pj_text_new("the column %s of %s", column->name, table->name);
         pj_value_misfit(column->type, &values[c], what, error);
         free(what);
         return -1;
@@ -98,10 +95,8 @@ int pj_fold_check_fact(const struct pj_fold *fold, size_t entity, const struct p
     for (size_t v = 0; v < declared->value_count; v++) {
         if (pj_value_fits(declared->types[v], &fact->values[v]))
             continue;
-        char *what = NULL;
-        if (asprintf(&what, "value %zu of the fact \"%s\" of %s", v, declared->name, kind->name) <
-            0)
-            abort();
+        char *what =
+            pj_text_new("value %zu of the fact \"%s\" of %s", v, declared->name, kind->name);
         pj_value_misfit(declared->types[v], &fact->values[v], what, error);
         free(what);
         return -1;

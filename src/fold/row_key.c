@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fold/row_key.h"
 
+#include "base/text.h"
+
 #include <ctype.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
 
@@ -116,37 +117,37 @@ int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
 }
 
 /* A value's bytes with their length before them, in a form that all values which are one have. */
-static void print_bytes(FILE *out, const void *data, size_t length)
+static void print_bytes(struct pj_builder *out, const void *data, size_t length)
 {
     uint64_t prefix = length;
-    fwrite(&prefix, sizeof prefix, 1, out);
-    fwrite(data, 1, length, out);
+    pj_builder_add_bytes(out, &prefix, sizeof prefix);
+    pj_builder_add_bytes(out, data, length);
 }
 
-static void print_decimal(FILE *out, const struct pj_value *value)
+static void print_decimal(struct pj_builder *out, const struct pj_value *value)
 {
     struct decimal decimal;
     if (!read_decimal(value, &decimal)) {
         print_bytes(out, value->text.data, value->text.length);
         return;
     }
-    fprintf(out, "%d,%lld,", decimal.sign, decimal.sign == 0 ? 0 : (long long)decimal.point);
+    pj_builder_add(out, "%d,%lld,", decimal.sign, decimal.sign == 0 ? 0 : (long long)decimal.point);
     for (const char *at = decimal.digits; at < decimal.end; at++) {
         if (*at != '.')
-            fputc(*at, out);
+            pj_builder_add_bytes(out, at, 1);
     }
-    fputc(';', out);
+    pj_builder_add(out, ";");
 }
 
-static void print_key(FILE *out, enum pj_type type, const struct pj_value *value)
+static void print_key(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
-    fputc(value->present, out);
+    pj_builder_add_bytes(out, value->present ? "\1" : "\0", 1);
     if (!value->present)
         return;
     double real;
     switch (type) {
     case PJ_BOOL:
-        fputc(value->boolean, out);
+        pj_builder_add_bytes(out, value->boolean ? "\1" : "\0", 1);
         return;
     case PJ_INT:
     case PJ_BIGINT:
@@ -174,23 +175,17 @@ static void print_key(FILE *out, enum pj_type type, const struct pj_value *value
 
 void pj_row_key_uuid(const struct pj_table *table, const struct pj_value *key, uint8_t uuid[16])
 {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (out == NULL)
-        abort();
+    struct pj_builder bytes = {0};
     for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        print_key(out, table->columns[c].type, &key[c]);
-    if (fclose(out) != 0)
-        abort();
-    pj_uuid_of_name(text, length, uuid);
-    free(text);
+        print_key(&bytes, table->columns[c].type, &key[c]);
+    pj_uuid_of_name(bytes.text, bytes.length, uuid);
+    free(bytes.text);
 }
 
 /* --- names ----------------------------------------------------------------------------------- */
 
 /* A text as far as a message has room for it: whole characters. */
-static void print_text(FILE *out, const struct pj_value *value)
+static void print_text(struct pj_builder *out, const struct pj_value *value)
 {
     enum { MOST = 80 };
     size_t length = value->text.length;
@@ -199,12 +194,12 @@ static void print_text(FILE *out, const struct pj_value *value)
         while (length > 0 && (value->text.data[length] & 0xc0) == 0x80)
             length--;
     }
-    fwrite(value->text.data, 1, length, out);
+    pj_builder_add_bytes(out, value->text.data, length);
     if (length < value->text.length)
-        fputs("…", out);
+        pj_builder_add(out, "…");
 }
 
-static void print_time(FILE *out, int64_t microseconds)
+static void print_time(struct pj_builder *out, int64_t microseconds)
 {
     int64_t seconds = microseconds / 1000000 - (microseconds % 1000000 < 0);
     time_t time = (time_t)seconds;
@@ -212,32 +207,32 @@ static void print_time(FILE *out, int64_t microseconds)
     char text[64];
     if (gmtime_r(&time, &parts) == NULL ||
         strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
-        fprintf(out, "%lld", (long long)microseconds);
+        pj_builder_add(out, "%lld", (long long)microseconds);
     else
-        fprintf(out, "%s.%06lldZ", text, (long long)(microseconds - seconds * 1000000));
+        pj_builder_add(out, "%s.%06lldZ", text, (long long)(microseconds - seconds * 1000000));
 }
 
-static void print_value(FILE *out, enum pj_type type, const struct pj_value *value)
+static void print_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
     char uuid[37];
     if (!value->present) {
-        fputs("null", out);
+        pj_builder_add(out, "null");
         return;
     }
     switch (type) {
     case PJ_BOOL:
-        fputs(value->boolean ? "true" : "false", out);
+        pj_builder_add(out, "%s", value->boolean ? "true" : "false");
         return;
     case PJ_INT:
     case PJ_BIGINT:
-        fprintf(out, "%lld", (long long)value->integer);
+        pj_builder_add(out, "%lld", (long long)value->integer);
         return;
     case PJ_DOUBLE:
-        fprintf(out, "%.17g", value->real);
+        pj_builder_add(out, "%.17g", value->real);
         return;
     case PJ_UUID:
         uuid_unparse_lower(value->uuid, uuid);
-        fputs(uuid, out);
+        pj_builder_add(out, "%s", uuid);
         return;
     case PJ_TIMESTAMPTZ:
         print_time(out, value->integer);
@@ -249,7 +244,7 @@ static void print_value(FILE *out, enum pj_type type, const struct pj_value *val
         return;
     case PJ_BYTEA:
     case PJ_COUNTS:
-        fprintf(out, "(%zu bytes)", value->text.length);
+        pj_builder_add(out, "(%zu bytes)", value->text.length);
         return;
     }
 }
@@ -257,19 +252,13 @@ static void print_value(FILE *out, enum pj_type type, const struct pj_value *val
 const char *pj_row_key_name(struct pj_arena *arena, const struct pj_table *table,
                             const struct pj_value *key)
 {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (out == NULL)
-        abort();
-    fputs(table->name, out);
+    struct pj_builder out = {0};
+    pj_builder_add(&out, "%s", table->name);
     for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
-        fprintf(out, "%s%s=", c > 0 ? ", " : " with ", table->columns[c].name);
-        print_value(out, table->columns[c].type, &key[c]);
+        pj_builder_add(&out, "%s%s=", c > 0 ? ", " : " with ", table->columns[c].name);
+        print_value(&out, table->columns[c].type, &key[c]);
     }
-    if (fclose(out) != 0)
-        abort();
-    const char *name = pj_arena_string(arena, text, length);
-    free(text);
+    const char *name = pj_arena_string(arena, out.text, out.length);
+    free(out.text);
     return name;
 }

@@ -19,9 +19,4 @@ const char *pj_row_key_name(struct pj_arena *arena, const struct pj_table *table
 /* A UUID of the key; the same where keys are one. */
 void pj_row_key_uuid(const struct pj_table *table, const struct pj_value *key, uint8_t uuid[16]);
 
-/* A sentence about such a name: a row that somebody else has. */
-#define PJ_ROW_TAKEN                                                                               \
-    "the row of %s is there already, from another entity or by another hand; where several "       \
-    "entities may have it, let the table be `claimed` and derive it with pj_claim"
-
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/sentences.h"
 #include "fold/fold_internal.h"
 
 #include <stdlib.h>

@@ -14,16 +14,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-int pj_stretch_compare(const void *a, const void *b)
-{
-    const struct pj_stretch *x = a;
-    const struct pj_stretch *y = b;
-    int compared = strcmp(x->topic, y->topic);
-    if (compared == 0)
-        compared = (x->partition > y->partition) - (x->partition < y->partition);
-    return compared != 0 ? compared : (x->begin > y->begin) - (x->begin < y->begin);
-}
-
 /* --- callbacks: all run inside pj_consumer_poll ---------------------------------------------- */
 
 static void on_log(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
@@ -222,28 +212,6 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
     return message->offset >= partition->next_offset;
 }
 
-/* FNV-1a: it tells records apart that nobody has made alike on purpose. */
-static uint64_t mix(uint64_t digest, const void *bytes, size_t size)
-{
-    const uint8_t *byte = bytes;
-    for (size_t i = 0; i < size; i++)
-        digest = (digest ^ byte[i]) * UINT64_C(0x100000001b3);
-    return digest;
-}
-
-int64_t pj_record_digest(const struct pj_record *record)
-{
-    uint64_t lengths[] = {htole64((uint64_t)record->timestamp_ms),
-                          htole64(record->key != NULL ? record->key_length + 1 : 0),
-                          htole64(record->value != NULL ? record->value_length + 1 : 0)};
-    uint64_t digest = mix(UINT64_C(0xcbf29ce484222325), lengths, sizeof lengths);
-    if (record->key != NULL)
-        digest = mix(digest, record->key, record->key_length);
-    if (record->value != NULL)
-        digest = mix(digest, record->value, record->value_length);
-    return (int64_t)digest;
-}
-
 struct pj_partition *pj_consumer_another(const struct pj_consumer *consumer)
 {
     for (size_t i = 0; i < consumer->partition_count; i++) {
@@ -325,7 +293,7 @@ void pj_record_release(struct pj_record *record)
     record->message = NULL;
 }
 
-char *pj_record_headers(const struct pj_record *record)
+const char *pj_record_headers(const struct pj_record *record, struct pj_arena *arena)
 {
     rd_kafka_headers_t *headers;
     if (record->message == NULL ||
@@ -349,8 +317,12 @@ char *pj_record_headers(const struct pj_record *record)
         free(hex);
     }
     char *json = json_dumps(array, JSON_COMPACT);
+    if (json == NULL)
+        abort();
+    const char *copy = pj_arena_string(arena, json, strlen(json));
+    free(json);
     json_decref(array);
-    return json;
+    return copy;
 }
 
 /* --- flow ------------------------------------------------------------------------------------ */

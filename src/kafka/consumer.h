@@ -9,8 +9,9 @@
 #ifndef PJ_KAFKA_CONSUMER_H
 #define PJ_KAFKA_CONSUMER_H
 
+#include "base/arena.h"
 #include "base/config.h"
-#include "kafka/topic_ids.h"
+#include "base/partition.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>
@@ -18,7 +19,6 @@
 #include <stdint.h>
 
 struct pj_consumer;
-struct pj_metric;
 
 struct pj_consumer_settings {
     const struct pj_properties *properties; /* `kafka.*` */
@@ -27,71 +27,6 @@ struct pj_consumer_settings {
     const char *const *topics;
     size_t topic_count;
     bool bulk; /* much is fetched ahead: for a run that reads from end to end */
-};
-
-/* Offsets of one partition: from `begin` up to, not with, `end`. */
-struct pj_stretch {
-    const char *topic;
-    int32_t partition;
-    int64_t begin;
-    int64_t end;
-};
-
-/* By topic, partition and beginning; of qsort's kind. */
-int pj_stretch_compare(const void *a, const void *b);
-
-/* One partition of one topic; lives as long as the consumer, whoever owns it. */
-struct pj_partition {
-    size_t topic_index;
-    const char *topic;
-    int32_t number;
-    bool assigned;
-    bool kept;            /* librdkafka still has what we gave up; to be taken anew */
-    uint32_t generation;  /* grows with every assignment: what was fetched before is void */
-    int64_t epoch;        /* of our ownership, from Postgres */
-    int64_t next_offset;  /* committed in Postgres */
-    int64_t low, high;    /* watermarks when last asked */
-    int64_t start_offset; /* where a group that is new there begins; -1: at `low` */
-    int64_t stop_offset;  /* counts as the end; -1: there is none but the real one */
-    bool at_end;          /* the last thing fetched was the end … */
-    int64_t end_offset;   /* … which is here (behind records that are invisible, too) */
-    int64_t told_offset;  /* what the Kafka group was told last */
-    bool exists;          /* when last asked */
-    int64_t begin;        /* the first offset there is, when last asked; -1: not known now */
-    int64_t stable_end;   /* likewise: behind it are records that an open transaction holds back */
-    int64_t asked_ms;     /* when the two were last told, by the monotonic clock */
-    int trouble;          /* why Kafka does not give its records, a code of Kafka's; 0 */
-    const char *topic_id; /* of the topic, when last asked; "" where nobody could tell */
-    /* Of the topic that next_offset is of, from Postgres; "" unknown. */
-    char read_topic_id[PJ_TOPIC_ID_SIZE];
-    int64_t read_offset; /* the last record that was read, from Postgres; -1 unknown */
-    int64_t read_digest; /* pj_record_digest of it */
-    bool is_another;     /* the record there is another one: it is another topic */
-    /* Why it cannot be read on until a person acts: an exit code, or 0, and a sentence. */
-    int stop_code;
-    char *stop_reason;
-    bool stop_written; /* it is in Postgres */
-    int64_t short_ms;  /* since when it seems to end before our offset; 0: it does not */
-    struct pj_metric *lag_gauge, *held_gauge; /* the engine's; NULL: not shown */
-
-    /* Of stall.c: how far it is (of one that is not ours: as Postgres says) and when that last grew
-     * or there was nothing to do; and whether nobody of ours has it. */
-    int64_t reached;
-    int64_t moved_ms;
-    int64_t wanted; /* the end that a run until caught up waits for another owner to reach; -1 */
-    bool unattended;
-};
-
-struct pj_record {
-    struct pj_partition *partition;
-    uint32_t generation;
-    int64_t offset;
-    int64_t timestamp_ms; /* -1: none */
-    const void *key;      /* NULL: none */
-    size_t key_length;
-    const void *value; /* NULL: a tombstone */
-    size_t value_length;
-    void *message; /* owns all of it */
 };
 
 enum pj_rebalance_kind { PJ_REBALANCE_NONE, PJ_REBALANCE_ASSIGN, PJ_REBALANCE_REVOKE };
@@ -114,12 +49,9 @@ int pj_consumer_fd(const struct pj_consumer *consumer);
  */
 int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, size_t most,
                      size_t *count, struct pj_error *error) PJ_MUST_CHECK;
-/* What tells it from any other record of the same place: its time, key and value. */
-int64_t pj_record_digest(const struct pj_record *record);
 void pj_record_release(struct pj_record *record);
-/* The record's headers as a JSON array of {name, value in hex or null}, malloc'ed; NULL where none.
- */
-char *pj_record_headers(const struct pj_record *record);
+/* The record's headers as a JSON array of {name, value in hex or null}; NULL where none. */
+const char *pj_record_headers(const struct pj_record *record, struct pj_arena *arena);
 
 /* Joins the group. */
 int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
@@ -179,8 +111,6 @@ int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error) PJ_
 /* An assigned partition that turned out to be of another topic (`is_another`), of which nothing
  * comes any more; NULL where there is none. */
 struct pj_partition *pj_consumer_another(const struct pj_consumer *consumer);
-/* Stops the partition, with code 0: no longer. The reason is copied. */
-void pj_partition_stop(struct pj_partition *partition, int code, const char *reason, size_t length);
 /* True, once, when a fetch offset was out of range: what we own must be checked again. */
 bool pj_consumer_lost_position(struct pj_consumer *consumer);
 

@@ -8,6 +8,7 @@
 #define PJ_KAFKA_CONSUMER_INTERNAL_H
 
 #include "kafka/consumer.h"
+#include "kafka/topic_ids.h"
 
 #include <librdkafka/rdkafka.h>
 

@@ -36,15 +36,6 @@ struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, co
     return partition;
 }
 
-void pj_partition_stop(struct pj_partition *partition, int code, const char *reason, size_t length)
-{
-    free(partition->stop_reason);
-    partition->stop_code = code;
-    partition->stop_reason = code != 0 ? strndup(reason, length) : NULL;
-    if (code != 0 && partition->stop_reason == NULL)
-        abort();
-}
-
 void pj_partition_free(struct pj_partition *partition)
 {
     free(partition->stop_reason);

@@ -71,12 +71,6 @@ static bool find_library(struct library *library)
            library->text != NULL;
 }
 
-bool pj_topic_is_another(const char *id, const char *read, int64_t offset)
-{
-    return offset > 0 && id != NULL && *id != '\0' && read != NULL && *read != '\0' &&
-           strcmp(id, read) != 0;
-}
-
 /* Brokers before 2.8 have no ids, and say so with zeros. */
 static void keep_id(struct pj_topic_id *topic, const char *text)
 {

@@ -6,6 +6,7 @@
 #ifndef PJ_KAFKA_TOPIC_IDS_H
 #define PJ_KAFKA_TOPIC_IDS_H
 
+#include "base/partition.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>
@@ -14,19 +15,10 @@
 
 struct rd_kafka_s;
 
-enum { PJ_TOPIC_ID_SIZE = 24 };
-
 struct pj_topic_id {
     const char *topic;
     char id[PJ_TOPIC_ID_SIZE]; /* as Kafka's own tools write it; "" where nobody tells it */
 };
-
-/*
- * Whether an offset of the topic with the id `read` means nothing in the topic that has the id `id`
- * now: both are known, and differ. The offset 0 is the same place in every topic. NULL and "" are
- * unknown.
- */
-bool pj_topic_is_another(const char *id, const char *read, int64_t offset);
 
 /*
  * Fills in the ids, by one request to the brokers; blocks up to `timeout_ms`. PJ_RETRY when they do

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "postgres/postgres.h"
 
+#include "base/sentences.h"
 #include "base/text.h"
-#include "fold/row_key.h"
 #include "postgres/postgres_connect.h"
-#include "store/statements.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -24,7 +23,8 @@ enum {
 
 struct pj_postgres {
     PGconn *connection;
-    const struct pj_projection *projection;
+    pj_postgres_contested *contested;
+    const void *contested_context;
     pj_postgres_idle *idle;
     void *idle_context;
     bool broken;
@@ -48,17 +48,6 @@ static int fail_broken(struct pj_postgres *postgres, struct pj_error *error)
     const char *message = PQerrorMessage(postgres->connection);
     return pj_error_set(error, PJ_RETRY, "the connection to Postgres was lost: %s",
                         message != NULL && *message ? message : "no answer");
-}
-
-static bool is_state(const struct pj_projection *projection, const char *table)
-{
-    char name[PJ_STATE_NAME_SIZE];
-    for (size_t e = 0; projection != NULL && e < projection->entity_count; e++) {
-        pj_statements_state_name(projection, projection->entities[e].name, name);
-        if (strcmp(name, table) == 0)
-            return true;
-    }
-    return false;
 }
 
 static void note_field(char *out, const PGresult *result, int field)
@@ -118,7 +107,8 @@ static int fail_result(struct pj_postgres *postgres, const PGresult *result, str
     note_field(postgres->refusal.constraint, result, PG_DIAG_CONSTRAINT_NAME);
     /* Two transactions met at an entity that neither had seen: the loser reads the winner's facts
      * when it tries again. */
-    if (strcmp(sqlstate, "23505") == 0 && table != NULL && is_state(postgres->projection, table))
+    if (strcmp(sqlstate, "23505") == 0 && table != NULL && postgres->contested != NULL &&
+        postgres->contested(postgres->contested_context, table))
         class = PJ_RETRY;
     if (strcmp(sqlstate, "PJ003") == 0) {
         pj_error_set(error, class, PJ_ROW_TAKEN, primary != NULL ? primary : "a table");
@@ -158,7 +148,6 @@ int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings
     struct pj_postgres *postgres = calloc(1, sizeof *postgres);
     if (postgres == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
-    postgres->projection = settings->projection;
     if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
@@ -187,6 +176,13 @@ void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, v
 {
     postgres->idle = idle;
     postgres->idle_context = context;
+}
+
+void pj_postgres_on_contested(struct pj_postgres *postgres, pj_postgres_contested *contested,
+                              const void *context)
+{
+    postgres->contested = contested;
+    postgres->contested_context = context;
 }
 
 bool pj_postgres_broken(const struct pj_postgres *postgres)

@@ -22,15 +22,11 @@
 #include <stdint.h>
 
 struct pj_postgres;
-struct pj_projection;
 
 struct pj_postgres_settings {
     const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
     const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
-    /* A key that is there already in one of its state tables is PJ_RETRY: another transaction was
-     * first. NULL: all such keys are PJ_POISON. Borrowed for the life of the connection. */
-    const struct pj_projection *projection;
     int64_t connect_timeout_ms;             /* for each host; 0: connect_timeout, or 10 s */
     int64_t lock_timeout_ms;                /* 0: none */
     int64_t idle_in_transaction_timeout_ms; /* 0: none; ends the transaction of a frozen owner */
@@ -91,6 +87,12 @@ int pj_postgres_open(struct pj_postgres **postgres, const struct pj_postgres_set
                      struct pj_error *error) PJ_MUST_CHECK;
 void pj_postgres_close(struct pj_postgres *postgres); /* NULL is allowed; never blocks */
 void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, void *context);
+
+/* Whether a key that is there already in the table is PJ_RETRY, because another transaction was
+ * first; without it such keys are PJ_POISON. The context is borrowed. */
+typedef bool pj_postgres_contested(const void *context, const char *table);
+void pj_postgres_on_contested(struct pj_postgres *postgres, pj_postgres_contested *contested,
+                              const void *context);
 bool pj_postgres_broken(const struct pj_postgres *postgres);
 /* Breaks the connection, from the idle hook too: what waits for an answer gets PJ_RETRY. */
 void pj_postgres_abandon(struct pj_postgres *postgres);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rebuild/difference.h"
+#include "fold/declaration.h"
 
 #include "base/json_numbers.h"
 #include "base/text.h"
@@ -109,7 +110,7 @@ static void state_pair(struct pair *pair, const struct pj_projection *projection
                        const struct pj_entity_kind *entity, const char *shadow)
 {
     char name[PJ_STATE_NAME_SIZE];
-    pj_statements_state_name(projection, entity->name, name);
+    pj_declaration_state_name(projection, entity->name, name);
     pj_text_whole(pair->live, sizeof pair->live, "\"projectionist\".\"%s\"", name);
     pj_text_whole(pair->shadow, sizeof pair->shadow, "\"%s\".\"%s\"", shadow, name);
     pair->columns[0] = "key";

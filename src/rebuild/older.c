@@ -5,6 +5,7 @@
  * entities contributed is left out: they contribute it again.
  */
 #include "fold/claims.h"
+#include "fold/declaration.h"
 #include "postgres/binary.h"
 #include "rebuild/rebuild_internal.h"
 #include "store/statements.h"
@@ -85,7 +86,7 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     const struct pj_projection *projection = rebuild->settings->projection;
     struct pj_engine *engine = &rebuild->workers[0].engine;
     char name[PJ_STATE_NAME_SIZE];
-    pj_statements_state_name(projection, projection->entities[index].name, name);
+    pj_declaration_state_name(projection, projection->entities[index].name, name);
     const struct pj_statement statement = {
         .name = pj_arena_printf(rebuild->arena, "pj_older_%zu", index),
         .sql =

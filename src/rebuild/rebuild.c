@@ -49,6 +49,7 @@ int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
     rebuild->control = NULL;
     if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
         return -1;
+    pj_writer_expect_races(rebuild->control, rebuild->settings->projection);
     if (pj_access_check(rebuild->control, rebuild->settings->projection, error) == 0 &&
         take_lock(rebuild, error) == 0)
         return 0;
@@ -195,7 +196,6 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .dsn = settings->consumer->postgres_dsn,
         .properties = &settings->config->postgres,
         .application_name = settings->verify ? "projectionist verify" : "projectionist rebuild",
-        .projection = settings->projection,
         .lock_timeout_ms = settings->consumer->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
     };

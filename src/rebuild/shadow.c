@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shadow tables of a rebuild, and what a swap writes beside the rows. */
 #include "base/text.h"
+#include "fold/declaration.h"
 #include "rebuild/rebuild_internal.h"
 #include "store/statements.h"
 
@@ -133,7 +134,7 @@ static void add_state(FILE *sql, const struct pj_rebuild *rebuild,
                       const struct pj_entity_kind *entity)
 {
     char name[PJ_STATE_NAME_SIZE];
-    pj_statements_state_name(rebuild->settings->projection, entity->name, name);
+    pj_declaration_state_name(rebuild->settings->projection, entity->name, name);
     fprintf(sql,
             "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE projectionist.\"%s\", PRIMARY KEY (key)) "
             "WITH (autovacuum_enabled = false, fillfactor = 80); ",

@@ -570,7 +570,7 @@ const char *pj_offsets_reason_text(struct pj_arena *arena, const struct pj_error
 }
 
 int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
-                           const struct pj_record *record, int32_t schema_id,
+                           const struct pj_record *record, const char *headers, int32_t schema_id,
                            const struct pj_error *reason, struct pj_arena *arena,
                            struct pj_error *error)
 {
@@ -583,10 +583,6 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
                         !__builtin_mul_overflow(record->timestamp_ms, 1000, &timestamp.integer);
     schema.present = schema_id >= 0;
     bool rebuilt = identity->rebuilt_group != NULL;
-    char *headers = pj_record_headers(record);
-    const char *headers_copy =
-        headers != NULL ? pj_arena_string(arena, headers, strlen(headers)) : NULL;
-    free(headers);
     struct pj_parameter parameters[] = {
         pj_binary_text(identity->cluster_id),
         pj_binary_text(rebuilt ? identity->rebuilt_group : identity->group),
@@ -597,7 +593,7 @@ int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identit
         pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &timestamp),
         {record->key, record->key_length},
         {record->value, record->value_length},
-        pj_binary_text(headers_copy),
+        pj_binary_text(headers),
         pj_binary_scalar(arena, PJ_INT, &schema),
         pj_binary_text(pj_error_class_name(reason->class)),
         pj_binary_text(*reason->sqlstate ? reason->sqlstate : NULL),

@@ -7,7 +7,7 @@
 #define PJ_STORE_OFFSETS_H
 
 #include "base/arena.h"
-#include "kafka/consumer.h"
+#include "base/partition.h"
 #include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
@@ -118,9 +118,9 @@ int64_t pj_offsets_event_time(const struct pj_source *source, const struct pj_va
  * be harmless in a text column and on a terminal. */
 const char *pj_offsets_reason_text(struct pj_arena *arena, const struct pj_error *reason);
 
-/* Queues a dead letter: the record whole, with the reason. */
+/* Queues a dead letter: the record whole, with the reason; its headers as JSON, NULL where none. */
 int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
-                           const struct pj_record *record, int32_t schema_id,
+                           const struct pj_record *record, const char *headers, int32_t schema_id,
                            const struct pj_error *reason, struct pj_arena *arena,
                            struct pj_error *error) PJ_MUST_CHECK;
 

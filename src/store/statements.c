@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/statements.h"
+#include "fold/declaration.h"
 
 #include "base/text.h"
 #include "postgres/binary.h"
@@ -435,23 +436,13 @@ void pj_statements_table_name(const struct pj_table *table, char name[PJ_TABLE_N
         pj_text_whole(name, PJ_TABLE_NAME_SIZE, "\"%s\"", table->name);
 }
 
-void pj_statements_state_name(const struct pj_projection *projection, const char *entity,
-                              char name[PJ_STATE_NAME_SIZE])
-{
-    pj_text_whole(name, PJ_STATE_NAME_SIZE, "state_%s_%s", projection->name, entity);
-    for (char *c = name; *c != '\0'; c++) {
-        if (*c == '-')
-            *c = '_';
-    }
-}
-
 /* As a table among others: with its name and schema. */
 static struct pj_table state_table(struct pj_statements *statements,
                                    const struct pj_entity_kind *entity)
 {
     char name[PJ_STATE_NAME_SIZE];
     struct pj_table table = entity->timed ? pj_timed_state_table : pj_state_table;
-    pj_statements_state_name(statements->projection, entity->name, name);
+    pj_declaration_state_name(statements->projection, entity->name, name);
     table.name = pj_arena_string(statements->arena, name, strlen(name));
     table.schema = "projectionist";
     return table;

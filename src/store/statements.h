@@ -69,14 +69,10 @@ extern const struct pj_table pj_state_table;
 extern const struct pj_table pj_timed_state_table;
 
 /* pj_declaration_check sees that names fit. */
-enum { PJ_STATE_NAME_SIZE = 64, PJ_TABLE_NAME_SIZE = 160 };
+enum { PJ_TABLE_NAME_SIZE = 160 };
 
 /* A live table as SQL names it: "schema"."name", or "name" alone where the search_path finds it. */
 void pj_statements_table_name(const struct pj_table *table, char name[PJ_TABLE_NAME_SIZE]);
-
-/* Its name, without a schema: state_command_projector_command. */
-void pj_statements_state_name(const struct pj_projection *projection, const char *entity,
-                              char name[PJ_STATE_NAME_SIZE]);
 
 /* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
  * search_path, states in `projectionist`. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/tables.h"
+#include "fold/declaration.h"
 
 #include "base/text.h"
 #include "postgres/binary.h"
@@ -293,7 +294,7 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
     char shown[PJ_TABLE_NAME_SIZE];
     const struct pj_table *table = entity->timed ? &pj_timed_state_table : &pj_state_table;
     const char *in = schema != NULL ? schema : "projectionist";
-    pj_statements_state_name(projection, entity->name, name);
+    pj_declaration_state_name(projection, entity->name, name);
     pj_text_whole(quoted, sizeof quoted, "\"%s\".\"%s\"", in, name);
     pj_text_whole(shown, sizeof shown, "%s.%s", in, name);
     const struct subject subject = {.postgres = postgres,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
+#include "fold/declaration.h"
 #include "store/write_internal.h"
 
 #include <stdio.h>
@@ -620,8 +621,19 @@ static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
                : 0;
 }
 
+static bool is_state(const void *projection, const char *table)
+{
+    return pj_declaration_is_state_name(projection, table);
+}
+
+void pj_writer_expect_races(struct pj_postgres *postgres, const struct pj_projection *projection)
+{
+    pj_postgres_on_contested(postgres, is_state, projection);
+}
+
 int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_error *error)
 {
+    pj_writer_expect_races(postgres, writer->projection);
     pj_arena_reset(writer->learned);
     writer->constraints = pj_constraints_none(writer->projection, writer->learned);
     writer->limits = NULL;

@@ -22,6 +22,10 @@ enum { PJ_STATE_MOST = 64 << 20 };
 /* `schema` as in pj_statements_new; `state_most`: bytes of facts that one write may load. */
 struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema,
                                 size_t state_most);
+/* From now on a state that another transaction was first to write is PJ_RETRY on the connection, as
+ * pj_writer_learn has it. */
+void pj_writer_expect_races(struct pj_postgres *postgres, const struct pj_projection *projection);
+
 /* On a new connection, before the first write: what the columns hold, and of live tables the order
  * in which they must be written, as their constraints say. Errors as of pj_constraints_read. */
 int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres,

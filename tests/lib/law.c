@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law.h"
 
+#include "engine/projection_check.h"
 #include "fold/claims.h"
-#include "fold/declaration.h"
 #include "lib/law_memory.h"
 
 #include <criterion/criterion.h>
@@ -451,7 +451,7 @@ bool law_reaches(const struct law *law)
 struct law law_of(const struct pj_projection *projection)
 {
     struct pj_error error = {0};
-    cr_assert_eq(pj_declaration_check(projection, &error), 0, "%s", error.message);
+    cr_assert_eq(pj_projection_check(projection, &error), 0, "%s", error.message);
     return (struct law){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/law_memory.h"
+#include "base/sentences.h"
 
 #include "fold/row_key.h"
 

@@ -4,7 +4,7 @@
 #define PJ_TESTS_SAFARI_LAW_H
 
 #include "lib/law.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 #include "projections/safari/safari.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The projections of a projectionist command that knows this one alone. */
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mistakes in a declaration: each in one that is right otherwise. */
+#include "engine/projection_check.h"
 #include "fold/claims.h"
-#include "fold/declaration.h"
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -104,7 +104,7 @@ TestSuite(declaration, .init = start);
 static void refuse(const char *what)
 {
     struct pj_error error = {0};
-    cr_assert_eq(pj_declaration_check(&projection, &error), -1, "it is taken");
+    cr_assert_eq(pj_projection_check(&projection, &error), -1, "it is taken");
     cr_expect_eq(error.class, PJ_FATAL);
     cr_expect_eq(error.exit_code, PJ_EXIT_DECLARATION);
     cr_assert_not_null(strstr(error.message, what), "%s\nis not in\n%s", what, error.message);
@@ -113,7 +113,7 @@ static void refuse(const char *what)
 static void take(void)
 {
     struct pj_error error = {0};
-    cr_assert_eq(pj_declaration_check(&projection, &error), 0, "%s", error.message);
+    cr_assert_eq(pj_projection_check(&projection, &error), 0, "%s", error.message);
 }
 
 Test(declaration, all_that_there_are)

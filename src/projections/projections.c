@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All projections of this build: one line here and in registry.c for a new one. */
-#ifndef PJ_PROJECTIONS_REGISTRY_H
-#define PJ_PROJECTIONS_REGISTRY_H
+#ifndef PJ_PROJECTIONS_PROJECTIONS_H
+#define PJ_PROJECTIONS_PROJECTIONS_H
 
 #include "projectionist/projection.h"
 

@@ -4,8 +4,8 @@
  * live tables differ. rebuild_plan.c says which offsets are read, rebuild_feed.c opens
  * recordings, rebuild_show.c prints.
  */
-#ifndef PJ_CLI_REBUILD_H
-#define PJ_CLI_REBUILD_H
+#ifndef PJ_CLI_REBUILD_COMMAND_H
+#define PJ_CLI_REBUILD_COMMAND_H
 
 #include "cli/cli.h"
 #include "cli/projection_settings.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist rebuild: makes tables again from their topics, beside running consumers. */
-#include "cli/rebuild.h"
+#include "cli/rebuild_command.h"
 
 #include "base/process.h"
 #include "cli/confirm.h"

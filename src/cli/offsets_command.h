@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a consumer group goes on, partition by partition: what offsets.c collects. */
-#ifndef PJ_CLI_OFFSETS_H
-#define PJ_CLI_OFFSETS_H
+#ifndef PJ_CLI_OFFSETS_COMMAND_H
+#define PJ_CLI_OFFSETS_COMMAND_H
 
 #include "cli/cli.h"
 #include "kafka/admin.h"

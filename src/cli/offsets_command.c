@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/offsets.h"
+#include "cli/offsets_command.h"
 
-#include "projections/registry.h"
+#include "projections/projections.h"
 
 #include <stdlib.h>
 #include <string.h>

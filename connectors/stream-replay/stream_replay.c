@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "stream-replay/replay.h"
+#include "stream-replay/stream_replay.h"
 
 #include "base/clock.h"
 #include "base/log.h"
