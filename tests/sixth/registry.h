@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sixth's line of src/projections/registry.h, for its test. */
+/* The sixth's line of src/projections/projections.h, for its test. */
 #ifndef PJ_TESTS_SIXTH_REGISTRY_H
 #define PJ_TESTS_SIXTH_REGISTRY_H
 
