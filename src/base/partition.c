@@ -11,10 +11,10 @@ bool pj_topic_is_another(const char *id, const char *read, int64_t offset)
            strcmp(id, read) != 0;
 }
 
-int pj_stretch_compare(const void *a, const void *b)
+int pj_offset_range_compare(const void *a, const void *b)
 {
-    const struct pj_stretch *x = a;
-    const struct pj_stretch *y = b;
+    const struct pj_offset_range *x = a;
+    const struct pj_offset_range *y = b;
     int compared = strcmp(x->topic, y->topic);
     if (compared == 0)
         compared = (x->partition > y->partition) - (x->partition < y->partition);

@@ -23,7 +23,7 @@ enum { PJ_TOPIC_ID_SIZE = 24 };
 bool pj_topic_is_another(const char *id, const char *read, int64_t offset);
 
 /* Offsets of one partition: from `begin` up to, not with, `end`. */
-struct pj_stretch {
+struct pj_offset_range {
     const char *topic;
     int32_t partition;
     int64_t begin;
@@ -31,7 +31,7 @@ struct pj_stretch {
 };
 
 /* By topic, partition and beginning; of qsort's kind. */
-int pj_stretch_compare(const void *a, const void *b);
+int pj_offset_range_compare(const void *a, const void *b);
 
 /* One partition of one topic; lives as long as the consumer, whoever owns it. */
 struct pj_partition {
@@ -48,7 +48,7 @@ struct pj_partition {
     int64_t stop_offset;  /* counts as the end; -1: there is none but the real one */
     bool at_end;          /* the last thing fetched was the end … */
     int64_t end_offset;   /* … which is here (behind records that are invisible, too) */
-    int64_t told_offset;  /* what the Kafka group was told last */
+    int64_t group_offset; /* what the Kafka group was told last */
     bool exists;          /* when last asked */
     int64_t begin;        /* the first offset there is, when last asked; -1: not known now */
     int64_t stable_end;   /* likewise: behind it are records that an open transaction holds back */

@@ -102,21 +102,21 @@ static void add_committed(struct pj_offset_list *list, int row)
     }
 }
 
-static int read_ranges(struct pj_offset_list *list, struct pj_error *error)
+static int read_extents(struct pj_offset_list *list, struct pj_error *error)
 {
-    struct pj_kafka_range *ranges = calloc(list->count + 1, sizeof *ranges);
-    if (ranges == NULL)
+    struct pj_kafka_extent *extents = calloc(list->count + 1, sizeof *extents);
+    if (extents == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (size_t i = 0; i < list->count; i++)
-        ranges[i] = (struct pj_kafka_range){.topic = list->places[i].topic,
-                                            .partition = list->places[i].partition};
-    int status = pj_kafka_ranges(list->kafka, ranges, list->count, error);
+        extents[i] = (struct pj_kafka_extent){.topic = list->places[i].topic,
+                                              .partition = list->places[i].partition};
+    int status = pj_kafka_extents(list->kafka, extents, list->count, error);
     for (size_t i = 0; i < list->count && status == 0; i++) {
-        list->places[i].begin = ranges[i].begin;
-        list->places[i].end = ranges[i].end;
-        memcpy(list->places[i].topic_id, ranges[i].topic_id, sizeof ranges[i].topic_id);
+        list->places[i].begin = extents[i].begin;
+        list->places[i].end = extents[i].end;
+        memcpy(list->places[i].topic_id, extents[i].topic_id, sizeof extents[i].topic_id);
     }
-    free(ranges);
+    free(extents);
     return status;
 }
 
@@ -143,7 +143,7 @@ static int make_places(struct pj_offset_list *list, const struct topics *topics,
     }
     for (int row = 0; row < pj_result_rows(list->rows); row++)
         add_committed(list, row);
-    return read_ranges(list, error);
+    return read_extents(list, error);
 }
 
 static int read_rows(struct pj_offset_list *list, struct pj_error *error)

@@ -85,28 +85,28 @@ static int by_time(const struct pj_offset_list *list, const char *text, struct c
     if (microseconds < 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "--to '%s' lies before 1970; use earliest",
                               text);
-    struct pj_kafka_range *ranges = calloc(changes->count, sizeof *ranges);
+    struct pj_kafka_extent *extents = calloc(changes->count, sizeof *extents);
     int64_t *offsets = calloc(changes->count, sizeof *offsets);
     int status = -1;
-    if (ranges == NULL || offsets == NULL) {
+    if (extents == NULL || offsets == NULL) {
         pj_error_set(error, PJ_RETRY, "out of memory");
         goto out;
     }
     for (size_t i = 0; i < changes->count; i++)
-        ranges[i] = (struct pj_kafka_range){.topic = changes->items[i].place->topic,
-                                            .partition = changes->items[i].place->partition,
-                                            .end = changes->items[i].place->end};
+        extents[i] = (struct pj_kafka_extent){.topic = changes->items[i].place->topic,
+                                              .partition = changes->items[i].place->partition,
+                                              .end = changes->items[i].place->end};
     /* A record of that very millisecond belongs to it, one of the fraction before does not. */
-    status = pj_kafka_offsets_at(list->kafka, ranges, changes->count, (microseconds + 999) / 1000,
+    status = pj_kafka_offsets_at(list->kafka, extents, changes->count, (microseconds + 999) / 1000,
                                  offsets, error);
     for (size_t i = 0; i < changes->count && status == 0; i++) {
         changes->items[i].target = offsets[i];
         if (offsets[i] < 0)
             status = pj_error_set(error, PJ_RETRY, "%s [%d] cannot be searched by time now",
-                                  ranges[i].topic, (int)ranges[i].partition);
+                                  extents[i].topic, (int)extents[i].partition);
     }
 out:
-    free(ranges);
+    free(extents);
     free(offsets);
     return status;
 }

@@ -110,10 +110,10 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
 /* Opens, plans and fills, with progress on stderr. Returns as pj_rebuild_fill. */
 int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
 
-/* The stretches to read, malloc'ed and sorted; their topics are the projection's texts. Refuses
+/* The ranges to read, malloc'ed and sorted; their topics are the projection's texts. Refuses
  * (PJ_EXIT_GAP, with the offsets on stderr) what leaves history out, unless it is allowed to. */
-int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **stretches,
-                            size_t *count, struct pj_error *error) PJ_MUST_CHECK;
+int pj_rebuild_range_list(struct pj_rebuild_run *run, struct pj_offset_range **ranges,
+                          size_t *count, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Does --from name recordings? */
 bool pj_rebuild_is_recording(const char *from);

@@ -8,7 +8,7 @@
 
 /* --- partitions ------------------------------------------------------------------------------ */
 
-static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_range **ranges,
+static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_extent **extents,
                            size_t *count, struct pj_error *error)
 {
     const struct pj_projection *projection = run->projection;
@@ -27,11 +27,11 @@ static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_range **r
                                     topics[i].name);
         partitions += (size_t)topics[i].partitions;
     }
-    *ranges = status == 0 ? calloc(partitions + 1, sizeof **ranges) : NULL;
+    *extents = status == 0 ? calloc(partitions + 1, sizeof **extents) : NULL;
     *count = 0;
-    for (size_t i = 0; i < projection->source_count && *ranges != NULL; i++) {
+    for (size_t i = 0; i < projection->source_count && *extents != NULL; i++) {
         for (int p = 0; p < topics[i].partitions; p++)
-            (*ranges)[(*count)++] = (struct pj_kafka_range){
+            (*extents)[(*count)++] = (struct pj_kafka_extent){
                 .topic = projection->sources[i].topic,
                 .partition = p,
                 .compacted = strstr(topics[i].cleanup_policy, "compact") != NULL,
@@ -39,12 +39,12 @@ static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_range **r
     }
     free(topics);
     if (status == 0)
-        status = pj_kafka_ranges(run->kafka, *ranges, *count, error);
+        status = pj_kafka_extents(run->kafka, *extents, *count, error);
     for (size_t i = 0; i < *count && status == 0; i++) {
-        if ((*ranges)[i].begin < 0 || (*ranges)[i].end < 0)
+        if ((*extents)[i].begin < 0 || (*extents)[i].end < 0)
             status = pj_error_set(error, PJ_RETRY,
                                   "where %s [%d] begins and ends is not known: it has no leader",
-                                  (*ranges)[i].topic, (int)(*ranges)[i].partition);
+                                  (*extents)[i].topic, (int)(*extents)[i].partition);
     }
     return status;
 }
@@ -52,7 +52,7 @@ static int list_partitions(struct pj_rebuild_run *run, struct pj_kafka_range **r
 /* --- --from and --to ------------------------------------------------------------------------- */
 
 static int by_time(struct pj_rebuild_run *run, const char *option, const char *text,
-                   const struct pj_kafka_range *ranges, size_t count, int64_t *offsets,
+                   const struct pj_kafka_extent *extents, size_t count, int64_t *offsets,
                    struct pj_error *error)
 {
     int64_t microseconds;
@@ -63,19 +63,19 @@ static int by_time(struct pj_rebuild_run *run, const char *option, const char *t
                               option, text, strcmp(option, "--to") == 0 ? "now" : "earliest");
     if (microseconds < 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "%s '%s' lies before 1970", option, text);
-    if (pj_kafka_offsets_at(run->kafka, ranges, count, (microseconds + 999) / 1000, offsets,
+    if (pj_kafka_offsets_at(run->kafka, extents, count, (microseconds + 999) / 1000, offsets,
                             error) != 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
         if (offsets[i] < 0)
             return pj_error_set(error, PJ_RETRY, "%s [%d] cannot be searched by time now",
-                                ranges[i].topic, (int)ranges[i].partition);
+                                extents[i].topic, (int)extents[i].partition);
     }
     return 0;
 }
 
 /* One "TOPIC/PARTITION=OFFSET". */
-static int set_place(const char *option, char *place, const struct pj_kafka_range *ranges,
+static int set_place(const char *option, char *place, const struct pj_kafka_extent *extents,
                      size_t count, int64_t *offsets, struct pj_error *error)
 {
     char *equals = strchr(place, '=');
@@ -91,7 +91,7 @@ static int set_place(const char *option, char *place, const struct pj_kafka_rang
         pj_parse_integer(option, equals + 1, 0, INT64_MAX, &offset, error) != 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        if (ranges[i].partition == partition && strcmp(ranges[i].topic, place) == 0) {
+        if (extents[i].partition == partition && strcmp(extents[i].topic, place) == 0) {
             offsets[i] = offset;
             return 0;
         }
@@ -100,7 +100,7 @@ static int set_place(const char *option, char *place, const struct pj_kafka_rang
                           place, (long long)partition);
 }
 
-static int by_places(const char *option, const char *text, const struct pj_kafka_range *ranges,
+static int by_places(const char *option, const char *text, const struct pj_kafka_extent *extents,
                      size_t count, int64_t *offsets, struct pj_error *error)
 {
     char *copy = strdup(text);
@@ -108,23 +108,23 @@ static int by_places(const char *option, const char *text, const struct pj_kafka
     int status = copy != NULL ? 0 : pj_error_set(error, PJ_RETRY, "out of memory");
     for (char *place = status == 0 ? strtok_r(copy, ",", &rest) : NULL;
          place != NULL && status == 0; place = strtok_r(NULL, ",", &rest))
-        status = set_place(option, place, ranges, count, offsets, error);
+        status = set_place(option, place, extents, count, offsets, error);
     free(copy);
     return status;
 }
 
 /* Fills the offsets, which are those of the default (NULL or `word`) at first. */
 static int find_offsets(struct pj_rebuild_run *run, const char *option, const char *word,
-                        const char *text, const struct pj_kafka_range *ranges, size_t count,
+                        const char *text, const struct pj_kafka_extent *extents, size_t count,
                         int64_t *offsets, struct pj_error *error)
 {
     int64_t offset;
     if (text == NULL || strcmp(text, word) == 0)
         return 0;
     if (strchr(text, '=') != NULL)
-        return by_places(option, text, ranges, count, offsets, error);
+        return by_places(option, text, extents, count, offsets, error);
     if (*text == '\0' || strspn(text, "0123456789") != strlen(text))
-        return by_time(run, option, text, ranges, count, offsets, error);
+        return by_time(run, option, text, extents, count, offsets, error);
     if (pj_parse_integer(option, text, 0, INT64_MAX, &offset, error) != 0)
         return -1;
     for (size_t i = 0; i < count; i++)
@@ -132,43 +132,43 @@ static int find_offsets(struct pj_rebuild_run *run, const char *option, const ch
     return 0;
 }
 
-static int check_stretch(const struct pj_kafka_range *range, const struct pj_stretch *stretch,
-                         struct pj_error *error)
+static int check_range(const struct pj_kafka_extent *extent, const struct pj_offset_range *range,
+                       struct pj_error *error)
 {
-    if (stretch->begin < range->begin || stretch->end > range->end)
-        return pj_error_fatal(
-            error, PJ_EXIT_USAGE,
-            "--%s %lld lies outside of %s [%d], which reaches from %lld to %lld",
-            stretch->begin < range->begin ? "from" : "to",
-            (long long)(stretch->begin < range->begin ? stretch->begin : stretch->end),
-            range->topic, (int)range->partition, (long long)range->begin, (long long)range->end);
-    if (stretch->begin > stretch->end)
+    if (range->begin < extent->begin || range->end > extent->end)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--%s %lld lies outside of %s [%d], which reaches from %lld to %lld",
+                              range->begin < extent->begin ? "from" : "to",
+                              (long long)(range->begin < extent->begin ? range->begin : range->end),
+                              extent->topic, (int)extent->partition, (long long)extent->begin,
+                              (long long)extent->end);
+    if (range->begin > range->end)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "--from lies behind --to in %s [%d]",
-                              range->topic, (int)range->partition);
+                              extent->topic, (int)extent->partition);
     return 0;
 }
 
-static int chosen_stretches(struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                            size_t count, struct pj_stretch *stretches, struct pj_error *error)
+static int chosen_ranges(struct pj_rebuild_run *run, const struct pj_kafka_extent *extents,
+                         size_t count, struct pj_offset_range *ranges, struct pj_error *error)
 {
     int64_t *begins = calloc(count + 1, sizeof *begins);
     int64_t *ends = calloc(count + 1, sizeof *ends);
     if (begins == NULL || ends == NULL)
         abort();
     for (size_t i = 0; i < count; i++) {
-        begins[i] = ranges[i].begin;
-        ends[i] = ranges[i].end;
+        begins[i] = extents[i].begin;
+        ends[i] = extents[i].end;
     }
     int status = 0;
     if (run->feed_count == 0)
-        status = find_offsets(run, "--from", "earliest", run->options->from, ranges, count, begins,
+        status = find_offsets(run, "--from", "earliest", run->options->from, extents, count, begins,
                               error);
     if (status == 0)
-        status = find_offsets(run, "--to", "now", run->options->to, ranges, count, ends, error);
+        status = find_offsets(run, "--to", "now", run->options->to, extents, count, ends, error);
     for (size_t i = 0; i < count && status == 0; i++) {
-        stretches[i] =
-            (struct pj_stretch){ranges[i].topic, ranges[i].partition, begins[i], ends[i]};
-        status = check_stretch(&ranges[i], &stretches[i], error);
+        ranges[i] =
+            (struct pj_offset_range){extents[i].topic, extents[i].partition, begins[i], ends[i]};
+        status = check_range(&extents[i], &ranges[i], error);
     }
     free(begins);
     free(ends);
@@ -178,9 +178,9 @@ static int chosen_stretches(struct pj_rebuild_run *run, const struct pj_kafka_ra
 /* --- verify ---------------------------------------------------------------------------------- */
 
 /* As far as the live group has read. What nobody has ever begun to read is counted. */
-static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                          size_t range_count, struct pj_stretch *stretches, size_t *count,
-                          struct pj_error *error)
+static int live_ranges(struct pj_rebuild_run *run, const struct pj_kafka_extent *extents,
+                       size_t extent_count, struct pj_offset_range *ranges, size_t *count,
+                       struct pj_error *error)
 {
     size_t live_count;
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
@@ -190,25 +190,25 @@ static int live_stretches(struct pj_rebuild_run *run, const struct pj_kafka_rang
                               "the group %s has read nothing from this Kafka; 'projectionist "
                               "status' lists the groups",
                               run->settings.group);
-    for (size_t i = 0; i < range_count; i++) {
+    for (size_t i = 0; i < extent_count; i++) {
         bool taken = false;
-        run->held += ranges[i].high > ranges[i].end ? ranges[i].high - ranges[i].end : 0;
+        run->held += extents[i].high > extents[i].end ? extents[i].high - extents[i].end : 0;
         for (size_t l = 0; l < live_count; l++) {
-            if (live[l].partition != ranges[i].partition ||
-                strcmp(live[l].topic, ranges[i].topic) != 0)
+            if (live[l].partition != extents[i].partition ||
+                strcmp(live[l].topic, extents[i].topic) != 0)
                 continue;
             int64_t begin =
-                ranges[i].begin < live[l].next_offset ? ranges[i].begin : live[l].next_offset;
-            stretches[(*count)++] = (struct pj_stretch){ranges[i].topic, ranges[i].partition, begin,
-                                                        live[l].next_offset};
+                extents[i].begin < live[l].next_offset ? extents[i].begin : live[l].next_offset;
+            ranges[(*count)++] = (struct pj_offset_range){extents[i].topic, extents[i].partition,
+                                                          begin, live[l].next_offset};
             taken = true;
         }
-        if (taken || ranges[i].high <= ranges[i].begin)
+        if (taken || extents[i].high <= extents[i].begin)
             continue;
         fprintf(stderr,
                 "%s [%d]: %lld records, of which no consumer of group %s has ever read one\n",
-                ranges[i].topic, (int)ranges[i].partition,
-                (long long)(ranges[i].high - ranges[i].begin), run->settings.group);
+                extents[i].topic, (int)extents[i].partition,
+                (long long)(extents[i].high - extents[i].begin), run->settings.group);
         run->untaken++;
     }
     return 0;
@@ -222,12 +222,12 @@ static const char *remedy(const struct pj_rebuild_run *run)
                        : "--keep-older keeps what followed from them, --drop-older lets it go";
 }
 
-/* What the group has read before the stretches begin. */
-static int check_unread(const struct pj_rebuild_run *run, const struct pj_stretch *stretches,
+/* What the group has read before the ranges begin. */
+static int check_unread(const struct pj_rebuild_run *run, const struct pj_offset_range *ranges,
                         size_t count, struct pj_error *error)
 {
     size_t unread_count;
-    struct pj_stretch *unread = pj_rebuild_unread(run->rebuild, stretches, count, &unread_count);
+    struct pj_offset_range *unread = pj_rebuild_unread(run->rebuild, ranges, count, &unread_count);
     if (unread == NULL)
         return 0;
     for (size_t i = 0; i < unread_count; i++)
@@ -237,18 +237,18 @@ static int check_unread(const struct pj_rebuild_run *run, const struct pj_stretc
                 run->options->from != NULL ? "are left out" : "are no longer in the topic");
     free(unread);
     return pj_error_fatal(error, PJ_EXIT_GAP,
-                          "the records of %zu stretches that rows may follow from are not there to "
+                          "the records of %zu ranges that rows may follow from are not there to "
                           "be read; %s",
                           unread_count, remedy(run));
 }
 
 /* Rows of the same tables that follow from other groups' records, of another cluster perhaps. */
-static int check_others(const struct pj_rebuild_run *run, const struct pj_stretch *stretches,
+static int check_others(const struct pj_rebuild_run *run, const struct pj_offset_range *ranges,
                         size_t count, struct pj_error *error)
 {
     size_t other_count;
     const struct pj_other_group *others =
-        pj_rebuild_others(run->rebuild, stretches, count, &other_count);
+        pj_rebuild_others(run->rebuild, ranges, count, &other_count);
     for (size_t i = 0; i < other_count; i++)
         fprintf(stderr, "%s [%d]: offsets %lld to %lld were read by group %s of the cluster %s\n",
                 others[i].read.topic, (int)others[i].read.partition,
@@ -281,56 +281,57 @@ static int check_recordings(const struct pj_rebuild_run *run, struct pj_error *e
 }
 
 /* Compaction removes records and leaves the offsets; only a count tells whether it did. */
-static int check_compaction(const struct pj_rebuild_run *run, const struct pj_kafka_range *range,
-                            const struct pj_live_offset *live, const struct pj_stretch *stretches,
+static int check_compaction(const struct pj_rebuild_run *run, const struct pj_kafka_extent *extent,
+                            const struct pj_live_offset *live, const struct pj_offset_range *ranges,
                             size_t count, struct pj_error *error)
 {
     for (size_t s = 0; s < count; s++) {
-        const struct pj_stretch *stretch = &stretches[s];
-        if (stretch->partition != range->partition || strcmp(stretch->topic, range->topic) != 0)
+        const struct pj_offset_range *range = &ranges[s];
+        if (range->partition != extent->partition || strcmp(range->topic, extent->topic) != 0)
             continue;
-        int64_t begin = stretch->begin > live->start_offset ? stretch->begin : live->start_offset;
+        int64_t begin = range->begin > live->start_offset ? range->begin : live->start_offset;
         if (live->next_offset <= begin ||
-            (live->counted_from <= begin && pj_rebuild_is_counted(run->rebuild, live, stretch)))
+            (live->counted_from <= begin && pj_rebuild_is_counted(run->rebuild, live, range)))
             return 0;
         return pj_error_fatal(error, PJ_EXIT_GAP,
                               "%.200s is compacted (cleanup.policy), and how many records group "
                               "%.150s read of partition %d%s is not known, so records may be gone "
                               "that rows follow from; %s",
-                              range->topic, run->settings.group, (int)range->partition,
-                              stretch->end < live->next_offset ? " up to there" : "", remedy(run));
+                              extent->topic, run->settings.group, (int)extent->partition,
+                              range->end < live->next_offset ? " up to there" : "", remedy(run));
     }
     return 0;
 }
 
-static int check_compactions(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                             size_t range_count, const struct pj_stretch *stretches, size_t count,
+static int check_compactions(const struct pj_rebuild_run *run,
+                             const struct pj_kafka_extent *extents, size_t extent_count,
+                             const struct pj_offset_range *ranges, size_t count,
                              struct pj_error *error)
 {
     size_t live_count;
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
-    for (size_t i = 0; i < range_count; i++) {
-        for (size_t l = 0; l < live_count && ranges[i].compacted; l++) {
-            if (live[l].partition == ranges[i].partition &&
-                strcmp(live[l].topic, ranges[i].topic) == 0 &&
-                check_compaction(run, &ranges[i], &live[l], stretches, count, error) != 0)
+    for (size_t i = 0; i < extent_count; i++) {
+        for (size_t l = 0; l < live_count && extents[i].compacted; l++) {
+            if (live[l].partition == extents[i].partition &&
+                strcmp(live[l].topic, extents[i].topic) == 0 &&
+                check_compaction(run, &extents[i], &live[l], ranges, count, error) != 0)
                 return -1;
         }
     }
     return 0;
 }
 
-static int check_history(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                         size_t range_count, const struct pj_stretch *stretches, size_t count,
+static int check_history(const struct pj_rebuild_run *run, const struct pj_kafka_extent *extents,
+                         size_t extent_count, const struct pj_offset_range *ranges, size_t count,
                          struct pj_error *error)
 {
     /* Recordings are there to have it. */
     if (run->feed_count > 0 || run->options->keep_older || run->options->drop_older)
         return 0;
-    return check_unread(run, stretches, count, error) != 0 ||
-                   check_others(run, stretches, count, error) != 0 ||
+    return check_unread(run, ranges, count, error) != 0 ||
+                   check_others(run, ranges, count, error) != 0 ||
                    check_recordings(run, error) != 0 ||
-                   check_compactions(run, ranges, range_count, stretches, count, error) != 0
+                   check_compactions(run, extents, extent_count, ranges, count, error) != 0
                ? -1
                : 0;
 }
@@ -340,7 +341,7 @@ static int check_history(const struct pj_rebuild_run *run, const struct pj_kafka
 
 /* A topic that ends before the group's offset is not the one that it has read, and one that has
  * another id is not, either. */
-static int check_topic(const struct pj_rebuild_run *run, const struct pj_kafka_range *range,
+static int check_topic(const struct pj_rebuild_run *run, const struct pj_kafka_extent *extent,
                        const struct pj_live_offset *live, struct pj_error *error)
 {
     /* A gap is looked for below; recordings may have what it lacks. */
@@ -349,32 +350,32 @@ static int check_topic(const struct pj_rebuild_run *run, const struct pj_kafka_r
         error->exit_code = live->stop_code;
         return -1;
     }
-    if (live->next_offset > range->end)
+    if (live->next_offset > extent->end)
         return pj_error_fatal(
             error, PJ_EXIT_TOPIC_RECREATED,
             "%s [%d] ends at %lld, before the offset %lld of group "
             "%s: the topic was recreated or has lost the end of its log, " CANNOT_EXPLAIN,
-            range->topic, (int)range->partition, (long long)range->end,
+            extent->topic, (int)extent->partition, (long long)extent->end,
             (long long)live->next_offset, run->settings.group);
-    if (pj_topic_is_another(range->topic_id, live->topic_id, live->next_offset))
+    if (pj_topic_is_another(extent->topic_id, live->topic_id, live->next_offset))
         return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
                               "%s [%d] has the id %s, and group %s has read one with the id "
                               "%s: the topic was recreated, " CANNOT_EXPLAIN,
-                              range->topic, (int)range->partition, range->topic_id,
+                              extent->topic, (int)extent->partition, extent->topic_id,
                               run->settings.group, live->topic_id);
     return 0;
 }
 
-static int check_topics(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                        size_t range_count, struct pj_error *error)
+static int check_topics(const struct pj_rebuild_run *run, const struct pj_kafka_extent *extents,
+                        size_t extent_count, struct pj_error *error)
 {
     size_t live_count;
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
-    for (size_t i = 0; i < range_count; i++) {
+    for (size_t i = 0; i < extent_count; i++) {
         for (size_t l = 0; l < live_count; l++) {
-            if (live[l].partition == ranges[i].partition &&
-                strcmp(live[l].topic, ranges[i].topic) == 0 &&
-                check_topic(run, &ranges[i], &live[l], error) != 0)
+            if (live[l].partition == extents[i].partition &&
+                strcmp(live[l].topic, extents[i].topic) == 0 &&
+                check_topic(run, &extents[i], &live[l], error) != 0)
                 return -1;
         }
     }
@@ -382,64 +383,64 @@ static int check_topics(const struct pj_rebuild_run *run, const struct pj_kafka_
 }
 
 /* Nothing that the group has yet to read is passed over: who accepts that says so elsewhere. */
-static int check_begins(const struct pj_rebuild_run *run, const struct pj_kafka_range *ranges,
-                        const struct pj_stretch *stretches, size_t range_count,
+static int check_begins(const struct pj_rebuild_run *run, const struct pj_kafka_extent *extents,
+                        const struct pj_offset_range *ranges, size_t extent_count,
                         struct pj_error *error)
 {
     size_t live_count;
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
     if (run->feed_count > 0)
         return 0; /* recordings are there to have it */
-    for (size_t i = 0; i < range_count; i++) {
+    for (size_t i = 0; i < extent_count; i++) {
         for (size_t l = 0; l < live_count; l++) {
-            if (live[l].partition != ranges[i].partition ||
-                strcmp(live[l].topic, ranges[i].topic) != 0)
+            if (live[l].partition != extents[i].partition ||
+                strcmp(live[l].topic, extents[i].topic) != 0)
                 continue;
-            if (ranges[i].begin > live[l].next_offset)
+            if (extents[i].begin > live[l].next_offset)
                 return pj_error_fatal(
                     error, PJ_EXIT_GAP,
                     "%s [%d] lacks the offsets %lld to %lld, removed by retention before group %s "
                     "read them; run %s with --accept-gap first",
-                    ranges[i].topic, (int)ranges[i].partition, (long long)live[l].next_offset,
-                    (long long)ranges[i].begin - 1, run->settings.group, run->projection->name);
-            if (!run->verify && stretches[i].begin > live[l].next_offset)
+                    extents[i].topic, (int)extents[i].partition, (long long)live[l].next_offset,
+                    (long long)extents[i].begin - 1, run->settings.group, run->projection->name);
+            if (!run->verify && ranges[i].begin > live[l].next_offset)
                 return pj_error_fatal(
                     error, PJ_EXIT_USAGE,
                     "--from %lld lies behind the offset %lld of group %s in %s [%d]: the records "
                     "between them would never be read",
-                    (long long)stretches[i].begin, (long long)live[l].next_offset,
-                    run->settings.group, ranges[i].topic, (int)ranges[i].partition);
+                    (long long)ranges[i].begin, (long long)live[l].next_offset, run->settings.group,
+                    extents[i].topic, (int)extents[i].partition);
         }
     }
     return 0;
 }
 
-int pj_rebuild_stretch_list(struct pj_rebuild_run *run, struct pj_stretch **out, size_t *count,
-                            struct pj_error *error)
+int pj_rebuild_range_list(struct pj_rebuild_run *run, struct pj_offset_range **out, size_t *count,
+                          struct pj_error *error)
 {
-    struct pj_kafka_range *ranges = NULL;
+    struct pj_kafka_extent *extents = NULL;
     *out = NULL;
-    int status = list_partitions(run, &ranges, count, error);
-    struct pj_stretch *stretches = calloc(*count + 1, sizeof *stretches);
-    if (stretches == NULL)
+    int status = list_partitions(run, &extents, count, error);
+    struct pj_offset_range *ranges = calloc(*count + 1, sizeof *ranges);
+    if (ranges == NULL)
         abort();
     if (status == 0)
-        status = check_topics(run, ranges, *count, error);
-    size_t range_count = *count;
+        status = check_topics(run, extents, *count, error);
+    size_t extent_count = *count;
     if (status == 0)
-        status = run->verify ? live_stretches(run, ranges, range_count, stretches, count, error)
-                             : chosen_stretches(run, ranges, range_count, stretches, error);
+        status = run->verify ? live_ranges(run, extents, extent_count, ranges, count, error)
+                             : chosen_ranges(run, extents, extent_count, ranges, error);
     if (status == 0)
-        status = check_begins(run, ranges, stretches, range_count, error);
+        status = check_begins(run, extents, ranges, extent_count, error);
     if (status == 0) {
-        qsort(stretches, *count, sizeof *stretches, pj_stretch_compare);
-        status = check_history(run, ranges, range_count, stretches, *count, error);
+        qsort(ranges, *count, sizeof *ranges, pj_offset_range_compare);
+        status = check_history(run, extents, extent_count, ranges, *count, error);
     }
-    free(ranges);
+    free(extents);
     if (status != 0) {
-        free(stretches);
+        free(ranges);
         return -1;
     }
-    *out = stretches;
+    *out = ranges;
     return 0;
 }

@@ -81,19 +81,19 @@ static void fill_settings(struct pj_rebuild_run *run)
 
 static int plan(struct pj_rebuild_run *run, struct pj_error *error)
 {
-    struct pj_stretch *stretches;
+    struct pj_offset_range *ranges;
     size_t count;
     bool resumed;
     char *origin;
-    if (pj_rebuild_stretch_list(run, &stretches, &count, error) != 0)
+    if (pj_rebuild_range_list(run, &ranges, &count, error) != 0)
         return -1;
     if (asprintf(&origin, "from %s to %s",
                  run->options->from != NULL ? run->options->from : "earliest",
                  run->options->to != NULL ? run->options->to : "now") < 0)
         abort();
-    int status = pj_rebuild_plan(run->rebuild, stretches, count, origin, &resumed, error);
+    int status = pj_rebuild_plan(run->rebuild, ranges, count, origin, &resumed, error);
     free(origin);
-    free(stretches);
+    free(ranges);
     if (status == 0 && resumed)
         fprintf(stderr, "%s: going on with an attempt that was interrupted\n",
                 run->projection->name);

@@ -104,9 +104,9 @@ static int64_t records(const struct pj_rebuild_run *run)
 {
     size_t count;
     int64_t total = 0;
-    const struct pj_stretch *stretches = pj_rebuild_stretches(run->rebuild, &count);
+    const struct pj_offset_range *ranges = pj_rebuild_rangees(run->rebuild, &count);
     for (size_t i = 0; i < count; i++)
-        total += stretches[i].end - stretches[i].begin;
+        total += ranges[i].end - ranges[i].begin;
     return total;
 }
 
@@ -115,16 +115,16 @@ static int64_t records_beyond(const struct pj_rebuild_run *run)
 {
     size_t count, live_count;
     int64_t total = 0;
-    const struct pj_stretch *stretches = pj_rebuild_stretches(run->rebuild, &count);
+    const struct pj_offset_range *ranges = pj_rebuild_rangees(run->rebuild, &count);
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
     for (size_t i = 0; i < count; i++) {
-        int64_t from = stretches[i].begin;
+        int64_t from = ranges[i].begin;
         for (size_t l = 0; l < live_count; l++) {
-            if (live[l].partition == stretches[i].partition && live[l].next_offset > from &&
-                strcmp(live[l].topic, stretches[i].topic) == 0)
+            if (live[l].partition == ranges[i].partition && live[l].next_offset > from &&
+                strcmp(live[l].topic, ranges[i].topic) == 0)
                 from = live[l].next_offset;
         }
-        total += stretches[i].end > from ? stretches[i].end - from : 0;
+        total += ranges[i].end > from ? ranges[i].end - from : 0;
     }
     return total;
 }
@@ -133,7 +133,7 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
 {
     char text[PJ_NUMBER_TEXT];
     size_t count;
-    pj_rebuild_stretches(run->rebuild, &count);
+    pj_rebuild_rangees(run->rebuild, &count);
     printf("%s: %s offsets of %zu partitions\n", run->projection->name,
            pj_number_text(text, records(run)), count);
     int64_t beyond = run->verify ? 0 : records_beyond(run);
@@ -166,15 +166,15 @@ void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
     json_t *tables = pj_difference_json(&run->difference);
     json_t *read = json_array();
     size_t count;
-    const struct pj_stretch *stretches = pj_rebuild_stretches(run->rebuild, &count);
+    const struct pj_offset_range *ranges = pj_rebuild_rangees(run->rebuild, &count);
     for (size_t t = 0; t < run->difference.count; t++)
         json_object_set(json_object_get(tables, run->difference.tables[t].name), "samples",
                         run->difference.tables[t].samples);
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(read, json_pack("{s:s, s:i, s:I, s:I}", "topic", stretches[i].topic,
-                                              "partition", (int)stretches[i].partition, "begin",
-                                              (json_int_t)stretches[i].begin, "end",
-                                              (json_int_t)stretches[i].end));
+        json_array_append_new(read, json_pack("{s:s, s:i, s:I, s:I}", "topic", ranges[i].topic,
+                                              "partition", (int)ranges[i].partition, "begin",
+                                              (json_int_t)ranges[i].begin, "end",
+                                              (json_int_t)ranges[i].end));
     json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "projection",
                                  run->projection->name, "group", run->settings.group, "cluster_id",
                                  run->cluster_id, "outcome", outcome, "differing_rows",

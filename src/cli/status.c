@@ -111,16 +111,16 @@ static void read_partition(const struct pj_result *result, int row,
 }
 
 /* What was never taken lacks all of what is there. */
-static void measure(struct pj_status_partition *partition, const struct pj_kafka_range *range)
+static void measure(struct pj_status_partition *partition, const struct pj_kafka_extent *extent)
 {
-    int64_t next = partition->committed >= 0 ? partition->committed : range->begin;
-    int64_t stable = range->end > next ? range->end : next;
-    if (next < 0 || range->end < 0)
+    int64_t next = partition->committed >= 0 ? partition->committed : extent->begin;
+    int64_t stable = extent->end > next ? extent->end : next;
+    if (next < 0 || extent->end < 0)
         return;
-    int64_t high = range->high > range->end ? range->high : range->end;
+    int64_t high = extent->high > extent->end ? extent->high : extent->end;
     partition->lag = high - next;
     partition->held = high > stable ? high - stable : 0;
-    if (range->begin > next)
+    if (extent->begin > next)
         partition->problem = "gap";
     else if (partition->stop == NULL && partition->committed < 0 && partition->lag > 0)
         partition->problem = "never-taken";
@@ -128,20 +128,20 @@ static void measure(struct pj_status_partition *partition, const struct pj_kafka
         partition->problem = "open-transaction";
 }
 
-static void judge(struct pj_status_partition *partition, const struct pj_kafka_range *range)
+static void judge(struct pj_status_partition *partition, const struct pj_kafka_extent *extent)
 {
-    partition->begin = range->begin;
-    partition->end = range->end;
-    if (!range->exists)
+    partition->begin = extent->begin;
+    partition->end = extent->end;
+    if (!extent->exists)
         partition->problem = "no-topic";
-    else if (range->end >= 0 && range->end < partition->committed)
+    else if (extent->end >= 0 && extent->end < partition->committed)
         partition->problem = "beyond-end";
-    else if (pj_topic_is_another(range->topic_id, partition->topic_id, partition->committed))
+    else if (pj_topic_is_another(extent->topic_id, partition->topic_id, partition->committed))
         partition->problem = "another-id";
     else if (partition->stop_code == PJ_EXIT_TOPIC_RECREATED)
         partition->problem = "stopped"; /* how far the offset is from that end means nothing */
     else
-        measure(partition, range);
+        measure(partition, extent);
     if (partition->problem == NULL && partition->stop != NULL)
         partition->problem = "stopped";
 }
@@ -285,19 +285,19 @@ static int complete(struct collector *collector, size_t *count, struct pj_error 
 static int ask_kafka(struct collector *collector, size_t count, struct pj_error *error)
 {
     struct pj_status_partition *partitions = collector->partitions;
-    struct pj_kafka_range *ranges = calloc(count + 1, sizeof *ranges);
-    if (ranges == NULL)
+    struct pj_kafka_extent *extents = calloc(count + 1, sizeof *extents);
+    if (extents == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (size_t i = 0; i < count; i++)
-        ranges[i] = (struct pj_kafka_range){.topic = partitions[i].topic,
-                                            .partition = partitions[i].partition};
-    if (pj_kafka_ranges(collector->kafka, ranges, count, &collector->kafka_error) != 0) {
+        extents[i] = (struct pj_kafka_extent){.topic = partitions[i].topic,
+                                              .partition = partitions[i].partition};
+    if (pj_kafka_extents(collector->kafka, extents, count, &collector->kafka_error) != 0) {
         collector->status.kafka_error = collector->kafka_error.message;
     } else {
         for (size_t i = 0; i < count; i++)
-            judge(&partitions[i], &ranges[i]);
+            judge(&partitions[i], &extents[i]);
     }
-    free(ranges);
+    free(extents);
     return 0;
 }
 

@@ -22,7 +22,7 @@ enum {
     BACK_OFF_FIRST_MS = 100, /* doubles with every failure … */
     BACK_OFF_MOST_MS = 5000, /* … up to here */
     KAFKA_TIMEOUT_MS = 5000,
-    TELL_GROUP_MS = 1000,
+    GROUP_COMMIT_MS = 1000,
     LAG_MS = 1000,
     REFUSED_MOST_MS = 300000, /* a password may be wrong for so long after it was right */
     EMPTY_SETTLE_MS = 3000,   /* an empty assignment may only be the first of two */
@@ -198,7 +198,7 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     }
     if (pj_clock_monotonic_ms() < engine->assign_not_before)
         return 0;
-    if (pj_engine_take_partitions(engine, error) == 0) {
+    if (pj_engine_carry_out_assignment(engine, error) == 0) {
         engine->failures = 0;
         pj_engine_set_ready(engine, NULL);
         return 0;
@@ -226,7 +226,7 @@ static int rebalance_while_waiting(struct pj_engine *engine, struct pj_error *er
     if (pending->kind == PJ_REBALANCE_REVOKE)
         return rebalance(engine, error);
     if (pending->kind == PJ_REBALANCE_ASSIGN && pending->count == 0 &&
-        pj_engine_take_partitions(engine, error) != 0 && error->class != PJ_RETRY)
+        pj_engine_carry_out_assignment(engine, error) != 0 && error->class != PJ_RETRY)
         return -1;
     return 0;
 }
@@ -336,9 +336,9 @@ static void chores(struct pj_engine *engine)
         engine->shadow->progress(engine->shadow->context, engine);
         return;
     }
-    if (now - engine->told_group_at >= TELL_GROUP_MS) {
-        pj_consumer_tell_group(engine->consumer);
-        engine->told_group_at = now;
+    if (now - engine->group_committed_at >= GROUP_COMMIT_MS) {
+        pj_consumer_commit_to_group(engine->consumer);
+        engine->group_committed_at = now;
     }
     pj_stall_survey(engine);
     if (now - engine->lag_shown_at >= LAG_MS) {
@@ -360,7 +360,7 @@ static bool caught_up(struct pj_engine *engine)
         assigned += partition->assigned;
         if (!partition->assigned)
             continue;
-        /* An end that was seen may be from before the stretch grew; the stretch's is not. */
+        /* An end that was seen may be from before the range grew; the range's is not. */
         if (partition->stop_offset >= 0) {
             if (partition->next_offset < partition->stop_offset)
                 return false;
@@ -387,8 +387,7 @@ static int look_for_topics(struct pj_engine *engine, struct pj_error *error)
         engine->failures = 0;
         if (engine->shadow == NULL)
             return pj_consumer_subscribe(engine->consumer, error);
-        pj_consumer_request(engine->consumer, engine->shadow->stretches,
-                            engine->shadow->stretch_count);
+        pj_consumer_request(engine->consumer, engine->shadow->ranges, engine->shadow->range_count);
         return 0;
     }
     pj_error_fatal(error, PJ_EXIT_FAILED, "%s", trouble);
@@ -461,7 +460,7 @@ int pj_engine_run(struct pj_engine *engine, struct pj_error *error)
     pj_engine_set_ready(engine, "stopping");
     pj_log(PJ_INFO, done ? "caught up" : "stopping");
     if (engine->shadow == NULL)
-        pj_consumer_tell_group(engine->consumer);
+        pj_consumer_commit_to_group(engine->consumer);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The engine of one consumer: the loop that fetches, folds and commits. Private to the files
- * engine.c (the loop, rebalances, waiting), taking.c (partitions that are taken), batch.c (fetching
- * and decoding ahead) and transaction.c (one batch against Postgres).
+ * engine.c (the loop, rebalances, waiting), assignment.c (partitions that are taken), batch.c
+ * (fetching and decoding ahead) and transaction.c (one batch against Postgres).
  */
 #ifndef PJ_ENGINE_ENGINE_H
 #define PJ_ENGINE_ENGINE_H
@@ -49,9 +49,10 @@ struct pj_engine;
  */
 struct pj_shadow {
     const char *schema; /* of the shadow tables */
-    const struct pj_stretch *stretches;
-    size_t stretch_count;
-    const struct pj_stretch *discarded; /* of one record each; sorted by pj_stretch_compare */
+    const struct pj_offset_range *ranges;
+    size_t range_count;
+    const struct pj_offset_range
+        *discarded; /* of one record each; sorted by pj_offset_range_compare */
     size_t discarded_count;
     const atomic_bool *halted; /* a stop, too: of this run and those beside it */
     int64_t patience_ms;       /* without any progress it fails (PJ_EXIT_UNAVAILABLE); 0: never */
@@ -103,7 +104,7 @@ struct pj_engine {
     struct pj_stall stall;
     int64_t others_asked_ms; /* when what others have yet to read was looked at */
     int64_t stop_seen_at;    /* 0: not asked to stop */
-    int64_t told_group_at;
+    int64_t group_committed_at;
     int64_t checked_at; /* when a consumer without records looked whether it still owns anything */
     int64_t lag_shown_at;
     int64_t topic_ids_asked_at;
@@ -139,7 +140,7 @@ bool pj_item_live(const struct pj_item *item);
  * that says. Fatal (PJ_EXIT_GAP, PJ_EXIT_TOPIC_RECREATED) where that is not in the topics any more;
  * PJ_RETRY leaves the assignment pending.
  */
-int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+int pj_engine_carry_out_assignment(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 /* Are the topics still those that were taken? Asks now and then, and blocks for a second at most.
  */
 int pj_engine_check_topics(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;

@@ -245,8 +245,8 @@ static int write_rows(struct pj_replay *replay, const struct letter *letter, str
     *due = 0;
     if (pj_writer_timed(replay->writer) &&
         (pj_offsets_stream_time(replay->postgres, &letter->identity, &stream_time, error) != 0 ||
-         pj_writer_wake(replay->writer, replay->postgres, fold, stream_time, replay->work, due,
-                        error) != 0))
+         pj_writer_run_timers(replay->writer, replay->postgres, fold, stream_time, replay->work,
+                              due, error) != 0))
         return -1;
     return pj_writer_write(replay->writer, replay->postgres, fold, replay->work, &written, error);
 }

@@ -112,7 +112,7 @@ static int write_dead_letters(struct pj_engine *engine, struct pj_batch *batch, 
                                    item->reason, engine->work, error) != 0)
             return -1;
         /* The pipeline is bounded: a flood of bad records is settled piece by piece. */
-        if (++outcome->dead_letters % 64 == 0 && pj_postgres_settle(engine->postgres, error) != 0)
+        if (++outcome->dead_letters % 64 == 0 && pj_postgres_drain(engine->postgres, error) != 0)
             return -1;
     }
     return 0;
@@ -181,8 +181,8 @@ static int wake(struct pj_engine *engine, struct pj_fold *fold, size_t *due, str
         return 0;
     if (pj_offsets_stream_time(engine->postgres, &engine->identity, &stream_time, error) != 0)
         return -1;
-    return pj_writer_wake(engine->writer, engine->postgres, fold, stream_time, engine->work, due,
-                          error);
+    return pj_writer_run_timers(engine->writer, engine->postgres, fold, stream_time, engine->work,
+                                due, error);
 }
 
 static int try_transact(struct pj_engine *engine, struct pj_batch *batch, size_t from, size_t to,
@@ -224,11 +224,11 @@ static int transact(struct pj_engine *engine, struct pj_batch *batch, size_t fro
 static bool is_discarded(const struct pj_engine *engine, const struct pj_record *record)
 {
     const struct pj_shadow *shadow = engine->shadow;
-    struct pj_stretch place = {record->partition->topic, record->partition->number, record->offset,
-                               record->offset + 1};
+    struct pj_offset_range place = {record->partition->topic, record->partition->number,
+                                    record->offset, record->offset + 1};
     return shadow != NULL && shadow->discarded_count > 0 &&
            bsearch(&place, shadow->discarded, shadow->discarded_count, sizeof place,
-                   pj_stretch_compare) != NULL;
+                   pj_offset_range_compare) != NULL;
 }
 
 /* One try of the records [from, to) that are still ours. */

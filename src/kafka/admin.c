@@ -360,32 +360,32 @@ out:
     return status;
 }
 
-/* --- ranges ---------------------------------------------------------------------------------- */
+/* --- extents ---------------------------------------------------------------------------------- */
 
 /* Partitions without a leader are left out: the answer for the others would wait for them. */
 static rd_kafka_topic_partition_list_t *queryable(const struct rd_kafka_metadata *metadata,
-                                                  struct pj_kafka_range *ranges, size_t count)
+                                                  struct pj_kafka_extent *extents, size_t count)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++) {
-        struct pj_kafka_range *range = &ranges[i];
-        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, range->topic);
-        range->begin = range->end = range->high = -1;
-        range->exists =
-            topic != NULL && range->partition >= 0 && range->partition < topic->partition_cnt;
+        struct pj_kafka_extent *extent = &extents[i];
+        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, extent->topic);
+        extent->begin = extent->end = extent->high = -1;
+        extent->exists =
+            topic != NULL && extent->partition >= 0 && extent->partition < topic->partition_cnt;
         bool led = false;
-        for (int j = 0; range->exists && j < topic->partition_cnt; j++)
-            led |= topic->partitions[j].id == range->partition && topic->partitions[j].leader >= 0;
-        if (led && !rd_kafka_topic_partition_list_find(list, range->topic, range->partition))
-            rd_kafka_topic_partition_list_add(list, range->topic, range->partition);
+        for (int j = 0; extent->exists && j < topic->partition_cnt; j++)
+            led |= topic->partitions[j].id == extent->partition && topic->partitions[j].leader >= 0;
+        if (led && !rd_kafka_topic_partition_list_find(list, extent->topic, extent->partition))
+            rd_kafka_topic_partition_list_add(list, extent->topic, extent->partition);
     }
     return list;
 }
 
 /* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". The offsets
- * go to that member of the ranges. */
+ * go to that member of the extents. */
 static int query(struct pj_kafka *kafka, rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
-                 int64_t where, size_t member, struct pj_kafka_range *ranges, size_t count,
+                 int64_t where, size_t member, struct pj_kafka_extent *extents, size_t count,
                  struct pj_error *error)
 {
     for (int i = 0; i < list->cnt; i++)
@@ -397,8 +397,8 @@ static int query(struct pj_kafka *kafka, rd_kafka_t *client, rd_kafka_topic_part
         return fail_code(kafka, "cannot read where the topics end", code, error);
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_topic_partition_t *found =
-            rd_kafka_topic_partition_list_find(list, ranges[i].topic, ranges[i].partition);
-        int64_t *offset = (int64_t *)((char *)&ranges[i] + member);
+            rd_kafka_topic_partition_list_find(list, extents[i].topic, extents[i].partition);
+        int64_t *offset = (int64_t *)((char *)&extents[i] + member);
         *offset = found != NULL && found->err == RD_KAFKA_RESP_ERR_NO_ERROR && found->offset >= 0
                       ? found->offset
                       : -1;
@@ -407,18 +407,18 @@ static int query(struct pj_kafka *kafka, rd_kafka_t *client, rd_kafka_topic_part
 }
 
 static int query_high(struct pj_kafka *kafka, rd_kafka_topic_partition_list_t *list,
-                      struct pj_kafka_range *ranges, size_t count, struct pj_error *error)
+                      struct pj_kafka_extent *extents, size_t count, struct pj_error *error)
 {
     if (kafka->uncommitted == NULL &&
         open_client(kafka, "read_uncommitted", &kafka->uncommitted, error) != 0)
         return -1;
     rd_kafka_poll(kafka->uncommitted, 0);
     return query(kafka, kafka->uncommitted, list, RD_KAFKA_OFFSET_END,
-                 offsetof(struct pj_kafka_range, high), ranges, count, error);
+                 offsetof(struct pj_kafka_extent, high), extents, count, error);
 }
 
 /* Of each topic that exists; the partitions of one follow each other. */
-static int ask_topic_ids(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
+static int ask_topic_ids(struct pj_kafka *kafka, struct pj_kafka_extent *extents, size_t count,
                          struct pj_error *error)
 {
     const char *unknown;
@@ -427,49 +427,49 @@ static int ask_topic_ids(struct pj_kafka *kafka, struct pj_kafka_range *ranges, 
     if (ids == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        if (ranges[i].exists &&
-            (topics == 0 || strcmp(ids[topics - 1].topic, ranges[i].topic) != 0))
-            ids[topics++].topic = ranges[i].topic;
+        if (extents[i].exists &&
+            (topics == 0 || strcmp(ids[topics - 1].topic, extents[i].topic) != 0))
+            ids[topics++].topic = extents[i].topic;
     }
     int status = pj_topic_ids_ask(kafka->client, ids, topics, kafka->timeout_ms, &unknown, error);
     for (size_t i = 0; i < count; i++) {
-        *ranges[i].topic_id = '\0';
-        for (size_t t = 0; t < topics && ranges[i].exists && status == 0; t++) {
-            if (strcmp(ids[t].topic, ranges[i].topic) == 0)
-                memcpy(ranges[i].topic_id, ids[t].id, sizeof ids[t].id);
+        *extents[i].topic_id = '\0';
+        for (size_t t = 0; t < topics && extents[i].exists && status == 0; t++) {
+            if (strcmp(ids[t].topic, extents[i].topic) == 0)
+                memcpy(extents[i].topic_id, ids[t].id, sizeof ids[t].id);
         }
     }
     free(ids);
     return status;
 }
 
-int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
-                    struct pj_error *error)
+int pj_kafka_extents(struct pj_kafka *kafka, struct pj_kafka_extent *extents, size_t count,
+                     struct pj_error *error)
 {
     const struct rd_kafka_metadata *metadata;
     if (fetch_metadata(kafka, &metadata, error) != 0)
         return -1;
-    rd_kafka_topic_partition_list_t *list = queryable(metadata, ranges, count);
+    rd_kafka_topic_partition_list_t *list = queryable(metadata, extents, count);
     rd_kafka_metadata_destroy(metadata);
     int status = query(kafka, kafka->client, list, RD_KAFKA_OFFSET_BEGINNING,
-                       offsetof(struct pj_kafka_range, begin), ranges, count, error);
+                       offsetof(struct pj_kafka_extent, begin), extents, count, error);
     if (status == 0)
         status = query(kafka, kafka->client, list, RD_KAFKA_OFFSET_END,
-                       offsetof(struct pj_kafka_range, end), ranges, count, error);
+                       offsetof(struct pj_kafka_extent, end), extents, count, error);
     if (status == 0)
-        status = query_high(kafka, list, ranges, count, error);
+        status = query_high(kafka, list, extents, count, error);
     if (status == 0)
-        status = ask_topic_ids(kafka, ranges, count, error);
+        status = ask_topic_ids(kafka, extents, count, error);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
 }
 
-int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,
+int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_extent *extents, size_t count,
                         int64_t time_ms, int64_t *offsets, struct pj_error *error)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++)
-        rd_kafka_topic_partition_list_add(list, ranges[i].topic, ranges[i].partition)->offset =
+        rd_kafka_topic_partition_list_add(list, extents[i].topic, extents[i].partition)->offset =
             time_ms;
     rd_kafka_resp_err_t code =
         count > 0 ? rd_kafka_offsets_for_times(kafka->client, list, kafka->timeout_ms)
@@ -478,7 +478,7 @@ int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ran
         const rd_kafka_topic_partition_t *found = &list->elems[i];
         offsets[i] = found->err != RD_KAFKA_RESP_ERR_NO_ERROR ? -1
                      : found->offset >= 0                     ? found->offset
-                                                              : ranges[i].end;
+                                                              : extents[i].end;
     }
     rd_kafka_topic_partition_list_destroy(list);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)

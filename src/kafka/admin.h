@@ -58,7 +58,7 @@ struct pj_kafka_new_topics {
 int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *topics,
                     struct pj_error *error) PJ_MUST_CHECK;
 
-struct pj_kafka_range {
+struct pj_kafka_extent {
     const char *topic;
     int32_t partition;
     bool exists;   /* false: the brokers know no such topic or partition */
@@ -75,12 +75,12 @@ int pj_kafka_count_partitions(struct pj_kafka *kafka, struct pj_kafka_topic *top
 
 /* Fills in all but topic, partition and compacted of each, with a few requests a broker for all of
  * them. */
-int pj_kafka_ranges(struct pj_kafka *kafka, struct pj_kafka_range *ranges, size_t count,
-                    struct pj_error *error) PJ_MUST_CHECK;
+int pj_kafka_extents(struct pj_kafka *kafka, struct pj_kafka_extent *extents, size_t count,
+                     struct pj_error *error) PJ_MUST_CHECK;
 
 /* The first offset of each whose record's Kafka timestamp is not before the time; the partition's
  * end where there is none, -1 where unknown. Topics and partitions must exist. */
-int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_range *ranges, size_t count,
+int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_extent *extents, size_t count,
                         int64_t time_ms, int64_t *offsets, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -57,11 +57,11 @@ const char *pj_record_headers(const struct pj_record *record, struct pj_arena *a
 int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
 
 /*
- * Without a group: asks for these stretches, as a group would ask for partitions (a pending
- * assignment, in place of all that is assigned). What lies behind a stretch's end is
+ * Without a group: asks for these ranges, as a group would ask for partitions (a pending
+ * assignment, in place of all that is assigned). What lies behind a range's end is
  * dropped; a partition that is there counts as being at its end. Topics must be of the consumer's.
  */
-void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *stretches,
+void pj_consumer_request(struct pj_consumer *consumer, const struct pj_offset_range *ranges,
                          size_t count);
 
 /* What the group asks for; kind NONE where nothing is. Borrowed until it is carried out. */
@@ -119,7 +119,7 @@ void pj_consumer_resume(struct pj_consumer *consumer);
 bool pj_consumer_paused(const struct pj_consumer *consumer);
 
 /* Tells the Kafka group the offsets that Postgres has, for tools that show lag. Never blocks. */
-void pj_consumer_tell_group(struct pj_consumer *consumer);
+void pj_consumer_commit_to_group(struct pj_consumer *consumer);
 
 /* All partitions that are known; those assigned now have `assigned`. */
 struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *consumer,

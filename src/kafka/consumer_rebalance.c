@@ -27,7 +27,7 @@ struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, co
     partition->topic = consumer->topics[topic_index];
     partition->topic_id = consumer->topic_ids[topic_index].id;
     partition->number = number;
-    partition->told_offset = -1;
+    partition->group_offset = -1;
     partition->start_offset = -1;
     partition->stop_offset = -1;
     partition->begin = partition->stable_end = partition->wanted = -1;
@@ -132,7 +132,7 @@ void pj_consumer_on_rebalance(rd_kafka_t *kafka, rd_kafka_resp_err_t code,
     sort_rebalance(&consumer->rebalance);
 }
 
-void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *stretches,
+void pj_consumer_request(struct pj_consumer *consumer, const struct pj_offset_range *ranges,
                          size_t count)
 {
     for (size_t i = 0; i < consumer->partition_count; i++)
@@ -140,11 +140,11 @@ void pj_consumer_request(struct pj_consumer *consumer, const struct pj_stretch *
     begin_rebalance(consumer, PJ_REBALANCE_ASSIGN, count);
     for (size_t i = 0; i < count; i++) {
         struct pj_partition *partition =
-            pj_consumer_find_partition(consumer, stretches[i].topic, stretches[i].partition);
+            pj_consumer_find_partition(consumer, ranges[i].topic, ranges[i].partition);
         if (partition == NULL)
             continue;
-        partition->start_offset = stretches[i].begin;
-        partition->stop_offset = stretches[i].end;
+        partition->start_offset = ranges[i].begin;
+        partition->stop_offset = ranges[i].end;
         add_to_rebalance(&consumer->rebalance, partition);
     }
     sort_rebalance(&consumer->rebalance);

@@ -428,7 +428,7 @@ int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error)
     return pj_postgres_queue(postgres, &begin_statement, NULL, error);
 }
 
-int pj_postgres_settle(struct pj_postgres *postgres, struct pj_error *error)
+int pj_postgres_drain(struct pj_postgres *postgres, struct pj_error *error)
 {
     return pj_postgres_run(postgres, &settle_statement, NULL, NULL, error);
 }

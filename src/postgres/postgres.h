@@ -122,7 +122,7 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
 
 /* Waits until all that is queued has been carried out, within the transaction. A pipeline takes at
  * most 256 statements: whoever may queue more does this now and then. */
-int pj_postgres_settle(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;
+int pj_postgres_drain(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;
 int pj_postgres_begin(struct pj_postgres *postgres,
                       struct pj_error *error) PJ_MUST_CHECK; /* queued */
 int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;

@@ -31,8 +31,8 @@ static int take(struct feeding *feeding, struct pj_error *error)
         if (pj_consumer_cluster_id(engine->consumer, TIMEOUT_MS, &engine->identity.cluster_id,
                                    error) == 0 &&
             pj_engine_connect(engine, error) == 0 &&
-            pj_offsets_take(engine->postgres, &engine->identity, list, count, engine->work,
-                            error) == 0)
+            pj_offsets_claim(engine->postgres, &engine->identity, list, count, engine->work,
+                             error) == 0)
             return 0;
         if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
             return -1;

@@ -15,24 +15,24 @@ enum { CLOSE_MS = 2000 };
 /* --- progress -------------------------------------------------------------------------------- */
 
 static const struct pj_partition *partition_of(const struct pj_engine *engine,
-                                               const struct pj_stretch *stretch)
+                                               const struct pj_offset_range *range)
 {
     size_t count;
     if (!engine->topics_seen)
         return NULL;
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
     for (size_t p = 0; p < count; p++) {
-        if (partitions[p]->number == stretch->partition && partitions[p]->epoch != 0 &&
-            strcmp(partitions[p]->topic, stretch->topic) == 0)
+        if (partitions[p]->number == range->partition && partitions[p]->epoch != 0 &&
+            strcmp(partitions[p]->topic, range->topic) == 0)
             return partitions[p];
     }
     return NULL;
 }
 
-/* Whose stretch it is stays the same when others are added. */
-static struct pj_worker *worker_of(struct pj_rebuild *rebuild, size_t stretch)
+/* Whose range it is stays the same when others are added. */
+static struct pj_worker *worker_of(struct pj_rebuild *rebuild, size_t range)
 {
-    return &rebuild->workers[stretch % rebuild->worker_count];
+    return &rebuild->workers[range % rebuild->worker_count];
 }
 
 /* Called by each worker; what the others have reached is what they last said. */
@@ -40,18 +40,18 @@ static void show_progress(void *context, const struct pj_engine *engine)
 {
     struct pj_worker *worker = context;
     struct pj_rebuild *rebuild = worker->rebuild;
-    struct pj_rebuild_progress progress = {.partitions = rebuild->stretch_count};
+    struct pj_rebuild_progress progress = {.partitions = rebuild->range_count};
     pthread_mutex_lock(&rebuild->showing);
-    for (size_t s = 0; s < rebuild->stretch_count; s++) {
-        const struct pj_stretch *stretch = &rebuild->stretches[s];
+    for (size_t s = 0; s < rebuild->range_count; s++) {
+        const struct pj_offset_range *range = &rebuild->ranges[s];
         const struct pj_partition *partition =
-            worker_of(rebuild, s) == worker ? partition_of(engine, stretch) : NULL;
+            worker_of(rebuild, s) == worker ? partition_of(engine, range) : NULL;
         if (partition != NULL)
             rebuild->reached[s] = partition->next_offset;
-        progress.total += stretch->end - stretch->begin;
-        progress.finished += rebuild->reached[s] >= stretch->end;
-        if (rebuild->reached[s] > stretch->begin)
-            progress.done += rebuild->reached[s] - stretch->begin;
+        progress.total += range->end - range->begin;
+        progress.finished += rebuild->reached[s] >= range->end;
+        if (rebuild->reached[s] > range->begin)
+            progress.done += rebuild->reached[s] - range->begin;
     }
     rebuild->settings->progress(rebuild->settings->context, &progress);
     pthread_mutex_unlock(&rebuild->showing);
@@ -97,8 +97,8 @@ static int open_workers(struct pj_rebuild *rebuild, struct pj_error *error)
         settings->workers < PJ_WORKERS_MOST ? (size_t)settings->workers : PJ_WORKERS_MOST;
     if (rebuild->worker_count > 0)
         return 0;
-    if (count > rebuild->stretch_count)
-        count = rebuild->stretch_count;
+    if (count > rebuild->range_count)
+        count = rebuild->range_count;
     if (count == 0)
         count = 1;
     rebuild->consumer_settings = *settings->consumer;
@@ -124,37 +124,37 @@ void pj_rebuild_close_workers(struct pj_rebuild *rebuild)
 /* Three passes: to where the live group's counts begin, to where they end, and to the end. */
 enum pass { TO_COUNTED, THROUGH_COUNTED, TO_END };
 
-static int64_t end_of(const struct pj_rebuild *rebuild, const struct pj_stretch *stretch,
+static int64_t end_of(const struct pj_rebuild *rebuild, const struct pj_offset_range *range,
                       enum pass pass)
 {
-    const struct pj_stretch *counted = pj_rebuild_counted(rebuild, stretch);
+    const struct pj_offset_range *counted = pj_rebuild_counted(rebuild, range);
     if (pass == TO_END)
-        return stretch->end;
+        return range->end;
     if (counted == NULL)
-        return stretch->begin;
+        return range->begin;
     return pass == TO_COUNTED ? counted->begin : counted->end;
 }
 
-/* Deals out the stretches that are not read to their ends in this pass yet; false: all are. */
+/* Deals out the ranges that are not read to their ends in this pass yet; false: all are. */
 static bool deal(struct pj_rebuild *rebuild, enum pass pass)
 {
     bool any = false;
-    rebuild->reached = pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof(int64_t));
+    rebuild->reached = pj_arena_alloc(rebuild->arena, rebuild->range_count * sizeof(int64_t));
     for (size_t w = 0; w < rebuild->worker_count; w++) {
         rebuild->workers[w].due =
-            pj_arena_alloc(rebuild->arena, rebuild->stretch_count * sizeof(struct pj_stretch));
+            pj_arena_alloc(rebuild->arena, rebuild->range_count * sizeof(struct pj_offset_range));
         rebuild->workers[w].due_count = 0;
     }
-    for (size_t s = 0; s < rebuild->stretch_count; s++) {
-        const struct pj_stretch *stretch = &rebuild->stretches[s];
+    for (size_t s = 0; s < rebuild->range_count; s++) {
+        const struct pj_offset_range *range = &rebuild->ranges[s];
         struct pj_worker *worker = worker_of(rebuild, s);
-        const struct pj_partition *partition = partition_of(&worker->engine, stretch);
-        rebuild->reached[s] = partition != NULL ? partition->next_offset : stretch->begin;
-        int64_t end = end_of(rebuild, stretch, pass);
+        const struct pj_partition *partition = partition_of(&worker->engine, range);
+        rebuild->reached[s] = partition != NULL ? partition->next_offset : range->begin;
+        int64_t end = end_of(rebuild, range, pass);
         /* An empty one must be taken all the same, once. */
-        if (partition == NULL ? pass == TO_END || end > stretch->begin
+        if (partition == NULL ? pass == TO_END || end > range->begin
                               : partition->next_offset < end) {
-            worker->due[worker->due_count] = *stretch;
+            worker->due[worker->due_count] = *range;
             worker->due[worker->due_count++].end = end;
             any = true;
         }
@@ -168,8 +168,8 @@ static void *work(void *context)
     worker->status = 0;
     worker->shadow.discarded = worker->rebuild->discarded;
     worker->shadow.discarded_count = worker->rebuild->discarded_count;
-    worker->shadow.stretches = worker->due;
-    worker->shadow.stretch_count = worker->due_count;
+    worker->shadow.ranges = worker->due;
+    worker->shadow.range_count = worker->due_count;
     if (worker->engine.topics_seen)
         pj_consumer_request(worker->engine.consumer, worker->due, worker->due_count);
     if (worker->due_count > 0)

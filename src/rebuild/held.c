@@ -20,12 +20,12 @@ static void hold(struct pj_rebuild *rebuild, const struct pj_result *rows, int r
 {
     const char *topic = pj_result_value(rows, row, 1, NULL);
     int64_t offset = pj_rebuild_number(rows, row, 3);
-    struct pj_stretch *list =
+    struct pj_offset_range *list =
         pj_arena_alloc(rebuild->arena, (rebuild->discarded_count + 1) * sizeof *list);
     memcpy(list, rebuild->discarded, rebuild->discarded_count * sizeof *list);
     list[rebuild->discarded_count++] =
-        (struct pj_stretch){pj_arena_string(rebuild->arena, topic, strlen(topic)),
-                            (int32_t)pj_rebuild_number(rows, row, 2), offset, offset + 1};
+        (struct pj_offset_range){pj_arena_string(rebuild->arena, topic, strlen(topic)),
+                                 (int32_t)pj_rebuild_number(rows, row, 2), offset, offset + 1};
     rebuild->discarded = list;
 }
 
@@ -33,7 +33,7 @@ static void sort_held(struct pj_rebuild *rebuild)
 {
     if (rebuild->discarded_count > 1)
         qsort(rebuild->discarded, rebuild->discarded_count, sizeof *rebuild->discarded,
-              pj_stretch_compare);
+              pj_offset_range_compare);
 }
 
 static void add_id(struct pj_rebuild *rebuild, const char *id)

@@ -46,18 +46,19 @@ int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
-static bool covers(const struct pj_stretch *stretches, size_t count, const struct pj_stretch *read)
+static bool covers(const struct pj_offset_range *ranges, size_t count,
+                   const struct pj_offset_range *read)
 {
     for (size_t s = 0; s < count; s++) {
-        if (stretches[s].partition == read->partition && stretches[s].begin <= read->begin &&
-            stretches[s].end >= read->end && strcmp(stretches[s].topic, read->topic) == 0)
+        if (ranges[s].partition == read->partition && ranges[s].begin <= read->begin &&
+            ranges[s].end >= read->end && strcmp(ranges[s].topic, read->topic) == 0)
             return true;
     }
     return false;
 }
 
 const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
-                                               const struct pj_stretch *stretches, size_t count,
+                                               const struct pj_offset_range *ranges, size_t count,
                                                size_t *other_count)
 {
     struct pj_other_group *found =
@@ -66,7 +67,7 @@ const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
     for (size_t i = 0; i < rebuild->other_count; i++) {
         const struct pj_other_group *other = &rebuild->others[i];
         if (strcmp(other->cluster_id, rebuild->settings->cluster_id) != 0 ||
-            !covers(stretches, count, &other->read))
+            !covers(ranges, count, &other->read))
             found[(*other_count)++] = *other;
     }
     return found;
@@ -119,20 +120,20 @@ int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
 /* --- counts ---------------------------------------------------------------------------------- */
 
 bool pj_rebuild_is_counted(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
-                           const struct pj_stretch *stretch)
+                           const struct pj_offset_range *range)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
     return !settings->keep_older && !settings->drop_older && settings->feed_count == 0 &&
-           live->counted_from >= 0 && stretch->begin <= live->counted_from &&
-           stretch->end >= live->next_offset && live->counted_from < live->next_offset;
+           live->counted_from >= 0 && range->begin <= live->counted_from &&
+           range->end >= live->next_offset && live->counted_from < live->next_offset;
 }
 
-const struct pj_stretch *pj_rebuild_counted(const struct pj_rebuild *rebuild,
-                                            const struct pj_stretch *stretch)
+const struct pj_offset_range *pj_rebuild_counted(const struct pj_rebuild *rebuild,
+                                                 const struct pj_offset_range *range)
 {
     for (size_t i = 0; i < rebuild->counted_count; i++) {
-        const struct pj_stretch *counted = &rebuild->counted[i];
-        if (counted->partition == stretch->partition && strcmp(counted->topic, stretch->topic) == 0)
+        const struct pj_offset_range *counted = &rebuild->counted[i];
+        if (counted->partition == range->partition && strcmp(counted->topic, range->topic) == 0)
             return counted;
     }
     return NULL;
@@ -160,7 +161,7 @@ int pj_rebuild_note_passed(struct pj_rebuild *rebuild, struct pj_error *error)
     struct pj_result *result;
     int status = ask(rebuild,
                      pj_arena_printf(rebuild->arena,
-                                     "UPDATE \"%s\".stretches AS s "
+                                     "UPDATE \"%s\".ranges AS s "
                                      "SET passed_records = coalesce(o.records, 0), "
                                      "passed_checksum = coalesce(o.checksum, 0) "
                                      "FROM projectionist.consumer_offsets AS o "
@@ -210,7 +211,7 @@ int pj_rebuild_check_counts(struct pj_rebuild *rebuild, struct pj_error *error)
                      pj_arena_printf(rebuild->arena,
                                      "SELECT s.topic, s.partition, s.counted_from, s.counted_to, "
                                      "s.records, coalesce(o.records, 0) - s.passed_records "
-                                     "FROM \"%s\".stretches AS s "
+                                     "FROM \"%s\".ranges AS s "
                                      "JOIN projectionist.consumer_offsets AS o "
                                      "ON o.topic = s.topic AND o.partition = s.partition "
                                      "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "

@@ -101,18 +101,18 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
-static struct pj_stretch *read_stretches(struct pj_rebuild *rebuild, const char *sql, size_t *count,
-                                         struct pj_error *error)
+static struct pj_offset_range *read_ranges(struct pj_rebuild *rebuild, const char *sql,
+                                           size_t *count, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
     if (pj_postgres_query(rebuild->control, sql, 2, parameters, &rows, error) != 0)
         return NULL;
     *count = (size_t)pj_result_rows(rows);
-    struct pj_stretch *stretches = pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *stretches);
+    struct pj_offset_range *ranges = pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *ranges);
     for (size_t i = 0; i < *count; i++) {
         const char *topic = pj_result_value(rows, (int)i, 0, NULL);
-        stretches[i] = (struct pj_stretch){
+        ranges[i] = (struct pj_offset_range){
             .topic = pj_arena_string(rebuild->arena, topic, strlen(topic)),
             .partition = (int32_t)pj_rebuild_number(rows, (int)i, 1),
             .begin = pj_rebuild_number(rows, (int)i, 2),
@@ -121,8 +121,8 @@ static struct pj_stretch *read_stretches(struct pj_rebuild *rebuild, const char 
     }
     pj_result_free(rows);
     if (*count > 1)
-        qsort(stretches, *count, sizeof *stretches, pj_stretch_compare);
-    return stretches;
+        qsort(ranges, *count, sizeof *ranges, pj_offset_range_compare);
+    return ranges;
 }
 
 int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
@@ -150,19 +150,19 @@ static int read_gaps(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     if (pj_rebuild_digest_letters(rebuild, rebuild->control, rebuild->letters_digest, error) != 0)
         return -1;
-    rebuild->gaps = read_stretches(rebuild,
-                                   "SELECT topic, partition, from_offset, to_offset "
-                                   "FROM projectionist.gaps "
-                                   "WHERE cluster_id = $1 AND consumer_group = $2",
-                                   &rebuild->gap_count, error);
+    rebuild->gaps = read_ranges(rebuild,
+                                "SELECT topic, partition, from_offset, to_offset "
+                                "FROM projectionist.gaps "
+                                "WHERE cluster_id = $1 AND consumer_group = $2",
+                                &rebuild->gap_count, error);
     rebuild->discarded =
         rebuild->gaps == NULL
             ? NULL
-            : read_stretches(rebuild,
-                             "SELECT topic, partition, record_offset, record_offset + 1 "
-                             "FROM projectionist.dead_letters WHERE cluster_id = $1 "
-                             "AND consumer_group = $2 AND status = 'discarded'",
-                             &rebuild->discarded_count, error);
+            : read_ranges(rebuild,
+                          "SELECT topic, partition, record_offset, record_offset + 1 "
+                          "FROM projectionist.dead_letters WHERE cluster_id = $1 "
+                          "AND consumer_group = $2 AND status = 'discarded'",
+                          &rebuild->discarded_count, error);
     return rebuild->discarded != NULL ? 0 : -1;
 }
 
@@ -227,7 +227,7 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     pj_arena_free(rebuild->arena);
     pthread_mutex_destroy(&rebuild->showing);
     free(rebuild->live);
-    free(rebuild->stretches);
+    free(rebuild->ranges);
     free(rebuild->counted);
     free(rebuild);
 }
@@ -238,37 +238,37 @@ const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, s
     return rebuild->live;
 }
 
-const struct pj_stretch *pj_rebuild_stretches(const struct pj_rebuild *rebuild, size_t *count)
+const struct pj_offset_range *pj_rebuild_rangees(const struct pj_rebuild *rebuild, size_t *count)
 {
-    *count = rebuild->stretch_count;
-    return rebuild->stretches;
+    *count = rebuild->range_count;
+    return rebuild->ranges;
 }
 
 /* --- planning -------------------------------------------------------------------------------- */
 
 /* What of [from, to) is not in an accepted gap; gaps are sorted. */
 static void add_unread(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
-                       int64_t to, struct pj_stretch *unread, size_t *count)
+                       int64_t to, struct pj_offset_range *unread, size_t *count)
 {
     int64_t from = live->start_offset;
     for (size_t g = 0; g <= rebuild->gap_count && from < to; g++) {
-        const struct pj_stretch *gap = g < rebuild->gap_count ? &rebuild->gaps[g] : NULL;
+        const struct pj_offset_range *gap = g < rebuild->gap_count ? &rebuild->gaps[g] : NULL;
         if (gap != NULL && (strcmp(gap->topic, live->topic) != 0 ||
                             gap->partition != live->partition || gap->end <= from))
             continue;
         int64_t end = gap != NULL && gap->begin < to ? gap->begin : to;
         if (end > from)
-            unread[(*count)++] = (struct pj_stretch){live->topic, live->partition, from, end};
+            unread[(*count)++] = (struct pj_offset_range){live->topic, live->partition, from, end};
         from = gap != NULL && gap->end > end ? gap->end : end;
     }
 }
 
-struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
-                                     const struct pj_stretch *stretches, size_t count,
-                                     size_t *unread_count)
+struct pj_offset_range *pj_rebuild_unread(const struct pj_rebuild *rebuild,
+                                          const struct pj_offset_range *ranges, size_t count,
+                                          size_t *unread_count)
 {
     *unread_count = 0;
-    struct pj_stretch *unread =
+    struct pj_offset_range *unread =
         calloc(rebuild->live_count + rebuild->gap_count + 1, sizeof *unread);
     if (unread == NULL)
         abort();
@@ -276,9 +276,9 @@ struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
         const struct pj_live_offset *live = &rebuild->live[i];
         int64_t begin = live->next_offset; /* a partition that is not read at all */
         for (size_t s = 0; s < count; s++) {
-            if (strcmp(stretches[s].topic, live->topic) == 0 &&
-                stretches[s].partition == live->partition && stretches[s].begin < begin)
-                begin = stretches[s].begin;
+            if (strcmp(ranges[s].topic, live->topic) == 0 &&
+                ranges[s].partition == live->partition && ranges[s].begin < begin)
+                begin = ranges[s].begin;
         }
         add_unread(rebuild, live, begin, unread, unread_count);
     }

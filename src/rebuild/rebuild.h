@@ -61,7 +61,7 @@ struct pj_rebuild_settings {
     bool follow;       /* goes on to where the live group is by then; else to the planned ends */
     bool keep_older;   /* facts of records that are not read stay */
     bool drop_older;   /* what followed from them goes, by the operator's word */
-    const struct pj_feed *feeds; /* read before the stretches */
+    const struct pj_feed *feeds; /* read before the ranges */
     size_t feed_count;
     int workers; /* how many read side by side, each with a connection of its own */
     int samples;
@@ -88,7 +88,7 @@ struct pj_live_offset {
 
 /* What another group, or the same one of another cluster, has read for the same tables. */
 struct pj_other_group {
-    struct pj_stretch read;
+    struct pj_offset_range read;
     const char *group;
     const char *cluster_id;
 };
@@ -103,35 +103,35 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop);
 const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, size_t *count);
 
 /*
- * What the live group has read and the stretches leave out at their beginnings, as malloc'ed
- * stretches: rows may follow from it that nothing else explains. Gaps that were accepted were never
+ * What the live group has read and the ranges leave out at their beginnings, as malloc'ed
+ * ranges: rows may follow from it that nothing else explains. Gaps that were accepted were never
  * read, so they are not among them. NULL where there is none.
  */
-struct pj_stretch *pj_rebuild_unread(const struct pj_rebuild *rebuild,
-                                     const struct pj_stretch *stretches, size_t count,
-                                     size_t *unread_count);
+struct pj_offset_range *pj_rebuild_unread(const struct pj_rebuild *rebuild,
+                                          const struct pj_offset_range *ranges, size_t count,
+                                          size_t *unread_count);
 
-/* Of what other groups have read, that which the stretches leave out. Lives as long as the
+/* Of what other groups have read, that which the ranges leave out. Lives as long as the
  * rebuild. */
 const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
-                                               const struct pj_stretch *stretches, size_t count,
+                                               const struct pj_offset_range *ranges, size_t count,
                                                size_t *other_count);
 
 /* The recordings that an earlier rebuild read, in one text; NULL: none. */
 int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names,
                           struct pj_error *error) PJ_MUST_CHECK;
 
-/* Does reading the stretch tell whether all is there that the group has read? Then the fill fails
+/* Does reading the range tell whether all is there that the group has read? Then the fill fails
  * (PJ_EXIT_GAP, PJ_EXIT_TOPIC_RECREATED) where it is not. */
 bool pj_rebuild_is_counted(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
-                           const struct pj_stretch *stretch);
+                           const struct pj_offset_range *range);
 
 /*
- * Takes the stretches, sorted by pj_stretch_compare. `origin` says in words where they begin: an
- * interrupted attempt of the same origin, program and settings is taken up, with its own stretches
+ * Takes the ranges, sorted by pj_offset_range_compare. `origin` says in words where they begin: an
+ * interrupted attempt of the same origin, program and settings is taken up, with its own ranges
  * (*resumed).
  */
-int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_stretch *stretches, size_t count,
+int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_offset_range *ranges, size_t count,
                     const char *origin, bool *resumed, struct pj_error *error) PJ_MUST_CHECK;
 
 enum { PJ_REBUILD_FILLED = 0, PJ_REBUILD_STOPPED = 1 };
@@ -146,7 +146,7 @@ int pj_rebuild_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
 int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
                     struct pj_error *error) PJ_MUST_CHECK;
 
-/* The stretches, with the ends that were reached. Borrowed. */
-const struct pj_stretch *pj_rebuild_stretches(const struct pj_rebuild *rebuild, size_t *count);
+/* The ranges, with the ends that were reached. Borrowed. */
+const struct pj_offset_range *pj_rebuild_rangees(const struct pj_rebuild *rebuild, size_t *count);
 
 #endif

@@ -3,7 +3,7 @@
  * What the files of a rebuild share: rebuild.c (opening and planning), fill.c (the workers that
  * read), history.c (is there what the rows follow from?), swap.c (comparing and swapping), shadow.c
  * (the shadow tables, and what is written beside the rows), feed.c (records from elsewhere),
- * older.c (facts of records that are gone), held.c
+ * retained_state.c (facts of records that are gone), held.c
  * (records that only the live tables refuse).
  */
 #ifndef PJ_REBUILD_REBUILD_INTERNAL_H
@@ -17,12 +17,12 @@
 
 enum { PJ_WORKERS_MOST = 16 };
 
-/* Reads its share of the stretches into the shadow tables: a replica among others. */
+/* Reads its share of the ranges into the shadow tables: a replica among others. */
 struct pj_worker {
     struct pj_rebuild *rebuild;
     struct pj_engine engine;
     struct pj_shadow shadow;
-    struct pj_stretch *due; /* what is left to read of its share */
+    struct pj_offset_range *due; /* what is left to read of its share */
     size_t due_count;
     pthread_t thread;
     int status; /* of its last run, with the error where that is not 0 */
@@ -40,21 +40,21 @@ struct pj_rebuild {
     int64_t started_ms;
     struct pj_live_offset *live;
     size_t live_count;
-    struct pj_stretch *gaps; /* accepted */
+    struct pj_offset_range *gaps; /* accepted */
     size_t gap_count;
-    struct pj_stretch *discarded; /* letters that are passed over: given up, or held */
+    struct pj_offset_range *discarded; /* letters that are passed over: given up, or held */
     size_t discarded_count;
     struct pj_other_group *others;
     size_t other_count;
-    struct pj_stretch *counted; /* the parts of stretches whose records the live group counted */
+    struct pj_offset_range *counted; /* the parts of ranges whose records the live group counted */
     size_t counted_count;
     bool counts_checked;
-    const char *held;             /* the ids of the letters that are held, with commas */
-    int64_t last_letter;          /* the greatest id when it began */
-    char letters_digest[40];      /* pj_rebuild_digest_letters, at the beginning */
-    struct pj_stretch *stretches; /* sorted */
-    size_t stretch_count;
-    int64_t *reached;        /* of each stretch, for the progress */
+    const char *held;               /* the ids of the letters that are held, with commas */
+    int64_t last_letter;            /* the greatest id when it began */
+    char letters_digest[40];        /* pj_rebuild_digest_letters, at the beginning */
+    struct pj_offset_range *ranges; /* sorted */
+    size_t range_count;
+    int64_t *reached;        /* of each range, for the progress */
     pthread_mutex_t showing; /* whoever shows it holds this */
     struct pj_settings consumer_settings;
     struct pj_worker workers[PJ_WORKERS_MOST]; /* the first also reads what is not in Kafka */
@@ -84,9 +84,9 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
 
 int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
-/* What of the stretch the live group has counted, or NULL. */
-const struct pj_stretch *pj_rebuild_counted(const struct pj_rebuild *rebuild,
-                                            const struct pj_stretch *stretch);
+/* What of the range the live group has counted, or NULL. */
+const struct pj_offset_range *pj_rebuild_counted(const struct pj_rebuild *rebuild,
+                                                 const struct pj_offset_range *range);
 /* The shadow is where the live group's counts begin: what it has read by now is no part of them. */
 int pj_rebuild_note_passed(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 /* The shadow is where they end. Both return as pj_rebuild_fill. */
@@ -101,9 +101,9 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
                          struct pj_error *error) PJ_MUST_CHECK;
 int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column);
 
-/* The stretch of the partition; where there is none, a new one that is empty at `begin`. */
-struct pj_stretch *pj_rebuild_stretch(struct pj_rebuild *rebuild, const char *topic,
-                                      int32_t partition, int64_t begin);
+/* The range of the partition; where there is none, a new one that is empty at `begin`. */
+struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char *topic,
+                                         int32_t partition, int64_t begin);
 
 int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 

@@ -34,22 +34,22 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
     return pj_postgres_query(rebuild->control, lock ? locking : sql, 2, parameters, rows, error);
 }
 
-struct pj_stretch *pj_rebuild_stretch(struct pj_rebuild *rebuild, const char *topic,
-                                      int32_t partition, int64_t begin)
+struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char *topic,
+                                         int32_t partition, int64_t begin)
 {
-    for (size_t i = 0; i < rebuild->stretch_count; i++) {
-        struct pj_stretch *stretch = &rebuild->stretches[i];
-        if (stretch->partition == partition && strcmp(stretch->topic, topic) == 0)
-            return stretch;
+    for (size_t i = 0; i < rebuild->range_count; i++) {
+        struct pj_offset_range *range = &rebuild->ranges[i];
+        if (range->partition == partition && strcmp(range->topic, topic) == 0)
+            return range;
     }
-    rebuild->stretches =
-        reallocarray(rebuild->stretches, rebuild->stretch_count + 1, sizeof *rebuild->stretches);
-    if (rebuild->stretches == NULL)
+    rebuild->ranges =
+        reallocarray(rebuild->ranges, rebuild->range_count + 1, sizeof *rebuild->ranges);
+    if (rebuild->ranges == NULL)
         abort();
-    struct pj_stretch *stretch = &rebuild->stretches[rebuild->stretch_count++];
-    *stretch = (struct pj_stretch){pj_arena_string(rebuild->arena, topic, strlen(topic)), partition,
-                                   begin, begin};
-    return stretch;
+    struct pj_offset_range *range = &rebuild->ranges[rebuild->range_count++];
+    *range = (struct pj_offset_range){pj_arena_string(rebuild->arena, topic, strlen(topic)),
+                                      partition, begin, begin};
+    return range;
 }
 
 /* --- making and finding the tables ----------------------------------------------------------- */
@@ -144,7 +144,7 @@ static void add_state(FILE *sql, const struct pj_rebuild *rebuild,
                 rebuild->schema, name);
 }
 
-/* A crash of Postgres empties what is not logged, and with it the list of stretches: then there is
+/* A crash of Postgres empties what is not logged, and with it the list of ranges: then there is
  * no attempt to take up. */
 static char *creation(const struct pj_rebuild *rebuild)
 {
@@ -165,7 +165,7 @@ static char *creation(const struct pj_rebuild *rebuild)
             "CREATE UNLOGGED TABLE \"%s\".dead_letters (LIKE projectionist.dead_letters "
             "INCLUDING DEFAULTS INCLUDING IDENTITY, "
             "UNIQUE (cluster_id, consumer_group, topic, partition, record_offset)); "
-            "CREATE UNLOGGED TABLE \"%s\".stretches (signature text, started_at timestamptz, "
+            "CREATE UNLOGGED TABLE \"%s\".ranges (signature text, started_at timestamptz, "
             "topic text, partition integer, begin_offset bigint, end_offset bigint, "
             "counted_from bigint, counted_to bigint, records bigint, checksum bigint, "
             "passed_records bigint DEFAULT 0, passed_checksum bigint DEFAULT 0)",
@@ -234,17 +234,17 @@ static int add_all_unique(struct pj_rebuild *rebuild, struct pj_error *error)
 }
 
 static const struct pj_live_offset *live_of(const struct pj_rebuild *rebuild,
-                                            const struct pj_stretch *stretch)
+                                            const struct pj_offset_range *range)
 {
     for (size_t i = 0; i < rebuild->live_count; i++) {
         const struct pj_live_offset *live = &rebuild->live[i];
-        if (live->partition == stretch->partition && strcmp(live->topic, stretch->topic) == 0)
+        if (live->partition == range->partition && strcmp(live->topic, range->topic) == 0)
             return live;
     }
     return NULL;
 }
 
-static void add_counted(struct pj_rebuild *rebuild, struct pj_stretch *stretch, int64_t from,
+static void add_counted(struct pj_rebuild *rebuild, struct pj_offset_range *range, int64_t from,
                         int64_t to)
 {
     rebuild->counted =
@@ -252,21 +252,21 @@ static void add_counted(struct pj_rebuild *rebuild, struct pj_stretch *stretch, 
     if (rebuild->counted == NULL)
         abort();
     rebuild->counted[rebuild->counted_count++] =
-        (struct pj_stretch){stretch->topic, stretch->partition, from, to};
+        (struct pj_offset_range){range->topic, range->partition, from, to};
 }
 
-static int list_stretch(struct pj_rebuild *rebuild, const char *signature,
-                        struct pj_stretch *stretch, struct pj_error *error)
+static int list_range(struct pj_rebuild *rebuild, const char *signature,
+                      struct pj_offset_range *range, struct pj_error *error)
 {
-    const struct pj_live_offset *live = live_of(rebuild, stretch);
-    bool counted = live != NULL && pj_rebuild_is_counted(rebuild, live, stretch);
-    const int64_t numbers[] = {stretch->partition, stretch->begin, stretch->end,
+    const struct pj_live_offset *live = live_of(rebuild, range);
+    bool counted = live != NULL && pj_rebuild_is_counted(rebuild, live, range);
+    const int64_t numbers[] = {range->partition, range->begin, range->end,
                                counted ? live->counted_from : 0, counted ? live->next_offset : 0};
     char texts[5][24];
     for (int i = 0; i < 5; i++)
         pj_text_whole(texts[i], sizeof texts[i], "%lld", (long long)numbers[i]);
     const char *parameters[] = {signature,
-                                stretch->topic,
+                                range->topic,
                                 texts[0],
                                 texts[1],
                                 texts[2],
@@ -276,10 +276,10 @@ static int list_stretch(struct pj_rebuild *rebuild, const char *signature,
                                 counted ? live->checksum : NULL};
     struct pj_result *result;
     if (counted)
-        add_counted(rebuild, stretch, live->counted_from, live->next_offset);
+        add_counted(rebuild, range, live->counted_from, live->next_offset);
     if (pj_postgres_query(rebuild->control,
                           pj_arena_printf(rebuild->arena,
-                                          "INSERT INTO \"%s\".stretches VALUES ($1, now(), $2, "
+                                          "INSERT INTO \"%s\".ranges VALUES ($1, now(), $2, "
                                           "$3::int, $4::bigint, $5::bigint, $6::bigint, "
                                           "$7::bigint, $8::bigint, $9::bigint)",
                                           rebuild->schema),
@@ -298,8 +298,8 @@ static int create_shadow(struct pj_rebuild *rebuild, const char *signature, stru
         pj_postgres_script(rebuild->control, sql, error) != 0 ||
         add_all_unique(rebuild, error) != 0)
         goto out;
-    for (size_t i = 0; i < rebuild->stretch_count; i++) {
-        if (list_stretch(rebuild, signature, &rebuild->stretches[i], error) != 0)
+    for (size_t i = 0; i < rebuild->range_count; i++) {
+        if (list_range(rebuild, signature, &rebuild->ranges[i], error) != 0)
             goto out;
     }
     status = pj_postgres_script(rebuild->control, "COMMIT", error);
@@ -310,7 +310,7 @@ out:
     return status;
 }
 
-/* The stretches of an attempt with this signature take the place of those that were planned. */
+/* The ranges of an attempt with this signature take the place of those that were planned. */
 static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool *found,
                         struct pj_error *error)
 {
@@ -318,7 +318,7 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
     const char *parameters[] = {signature};
     *found = false;
     const char *sql = pj_arena_printf(
-        rebuild->arena, "SELECT to_regclass('\"%s\".stretches') IS NOT NULL", rebuild->schema);
+        rebuild->arena, "SELECT to_regclass('\"%s\".ranges') IS NOT NULL", rebuild->schema);
     if (pj_postgres_query(rebuild->control, sql, 0, NULL, &rows, error) != 0)
         return -1;
     bool exists = strcmp(pj_result_value(rows, 0, 0, NULL), "t") == 0;
@@ -329,20 +329,20 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
         rebuild->arena,
         "SELECT topic, partition, begin_offset, end_offset, "
         "(extract(epoch FROM started_at) * 1000)::bigint, counted_from, counted_to "
-        "FROM \"%s\".stretches WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
+        "FROM \"%s\".ranges WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
         rebuild->schema);
     if (pj_postgres_query(rebuild->control, sql, 1, parameters, &rows, error) != 0)
         return -1;
     *found = pj_result_rows(rows) > 0;
     if (*found)
-        rebuild->stretch_count = 0;
+        rebuild->range_count = 0;
     for (int row = 0; row < pj_result_rows(rows); row++) {
-        struct pj_stretch *stretch = pj_rebuild_stretch(
+        struct pj_offset_range *range = pj_rebuild_range(
             rebuild, pj_result_value(rows, row, 0, NULL), (int32_t)pj_rebuild_number(rows, row, 1),
             pj_rebuild_number(rows, row, 2));
-        stretch->end = pj_rebuild_number(rows, row, 3);
+        range->end = pj_rebuild_number(rows, row, 3);
         if (pj_result_value(rows, row, 5, NULL) != NULL)
-            add_counted(rebuild, stretch, pj_rebuild_number(rows, row, 5),
+            add_counted(rebuild, range, pj_rebuild_number(rows, row, 5),
                         pj_rebuild_number(rows, row, 6));
         rebuild->started_ms = pj_rebuild_number(rows, row, 4);
     }
@@ -350,14 +350,14 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
     return 0;
 }
 
-int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_stretch *stretches, size_t count,
+int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_offset_range *ranges, size_t count,
                     const char *origin, bool *resumed, struct pj_error *error)
 {
     const char *signature = NULL;
     *resumed = false;
     for (size_t i = 0; i < count; i++)
-        pj_rebuild_stretch(rebuild, stretches[i].topic, stretches[i].partition, stretches[i].begin)
-            ->end = stretches[i].end;
+        pj_rebuild_range(rebuild, ranges[i].topic, ranges[i].partition, ranges[i].begin)->end =
+            ranges[i].end;
     if (sign(rebuild, origin, &signature, error) != 0)
         return -1;
     if (!rebuild->settings->verify && find_attempt(rebuild, signature, resumed, error) != 0)
@@ -453,13 +453,12 @@ int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error
 static char *stretches_json(const struct pj_rebuild *rebuild)
 {
     json_t *object = json_object();
-    for (size_t i = 0; i < rebuild->stretch_count; i++) {
-        const struct pj_stretch *stretch = &rebuild->stretches[i];
+    for (size_t i = 0; i < rebuild->range_count; i++) {
+        const struct pj_offset_range *range = &rebuild->ranges[i];
         char name[300];
-        pj_text_whole(name, sizeof name, "%s/%d", stretch->topic, (int)stretch->partition);
-        json_object_set_new(
-            object, name,
-            json_pack("[I, I]", (json_int_t)stretch->begin, (json_int_t)stretch->end));
+        pj_text_whole(name, sizeof name, "%s/%d", range->topic, (int)range->partition);
+        json_object_set_new(object, name,
+                            json_pack("[I, I]", (json_int_t)range->begin, (json_int_t)range->end));
     }
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -474,7 +473,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
     char total[24];
     json_t *tables = pj_difference_json(difference);
     char *differences = json_dumps(tables, JSON_COMPACT);
-    char *stretches = stretches_json(rebuild);
+    char *ranges = stretches_json(rebuild);
     json_decref(tables);
     pj_text_whole(started, sizeof started, "%lld", (long long)rebuild->started_ms);
     pj_text_whole(total, sizeof total, "%lld", (long long)difference->total);
@@ -486,7 +485,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
         started,
         total,
         differences,
-        stretches,
+        ranges,
         settings->keep_older ? "true" : "false",
     };
     struct pj_result *result;
@@ -498,7 +497,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
         "$8::jsonb, $9::boolean) RETURNING id",
         9, parameters, &result, error);
     free(differences);
-    free(stretches);
+    free(ranges);
     if (status != 0)
         return -1;
     pj_text_whole(rebuild->id, sizeof rebuild->id, "%s", pj_result_value(result, 0, 0, NULL));

@@ -11,7 +11,7 @@
 
 enum { TRIES_MOST = 20, TRY_AGAIN_MS = 250, ROUNDS_MOST = 4 };
 
-/* Where the live group has gone past a stretch's end, the stretch grows. A partition that only the
+/* Where the live group has gone past a range's end, the range grows. A partition that only the
  * live group knows (a topic that grew) begins where that began. */
 static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error)
 {
@@ -24,12 +24,12 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
         const char *topic = pj_result_value(rows, row, 0, NULL);
         int32_t partition = (int32_t)pj_rebuild_number(rows, row, 1);
         int64_t next = pj_rebuild_number(rows, row, 2);
-        struct pj_stretch *stretch =
-            pj_rebuild_stretch(rebuild, topic, partition, pj_rebuild_number(rows, row, 3));
-        if (next > stretch->end && rebuild->settings->follow) {
-            stretch->end = next;
+        struct pj_offset_range *range =
+            pj_rebuild_range(rebuild, topic, partition, pj_rebuild_number(rows, row, 3));
+        if (next > range->end && rebuild->settings->follow) {
+            range->end = next;
             *grew = true;
-        } else if (next < stretch->end && rebuild->settings->verify) {
+        } else if (next < range->end && rebuild->settings->verify) {
             status = pj_error_fatal(error, PJ_EXIT_FAILED,
                                     "the offset of %s [%d] was set back to %lld meanwhile; try "
                                     "again",
@@ -87,7 +87,7 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
 {
     struct pj_result *result;
     char sql[128];
-    pj_text_whole(sql, sizeof sql, "SELECT FROM \"%s\".stretches LIMIT 1", rebuild->schema);
+    pj_text_whole(sql, sizeof sql, "SELECT FROM \"%s\".ranges LIMIT 1", rebuild->schema);
     if (pj_postgres_query(postgres, sql, 0, NULL, &result, error) != 0)
         return -1;
     bool whole = pj_result_rows(result) == 1;

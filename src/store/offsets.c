@@ -238,9 +238,9 @@ static void take_row(struct pj_partition *partition, const struct pj_result *res
                       reason != NULL ? (size_t)length : 0);
 }
 
-int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
-                    struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
-                    struct pj_error *error)
+int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *identity,
+                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
+                     struct pj_error *error)
 {
     const struct pj_value **rows = partition_rows(arena, count);
     for (size_t i = 0; i < count; i++) {

@@ -42,9 +42,9 @@ uint64_t pj_offsets_checksum(const struct pj_record *record);
  * id that the topic has now, unless the group has read from one with another id; the last record
  * that was read; and a stop that is there.
  */
-int pj_offsets_take(struct pj_postgres *postgres, const struct pj_identity *identity,
-                    struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
-                    struct pj_error *error) PJ_MUST_CHECK;
+int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *identity,
+                     struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
+                     struct pj_error *error) PJ_MUST_CHECK;
 
 /* Makes the session known as the owner's, until it ends, for pj_offsets_end_frozen. */
 int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,

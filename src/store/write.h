@@ -35,9 +35,9 @@ void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */
 /* Of a projection with a timed kind: tells the fold the stream time, which the caller has read in
  * this transaction, and which entities are due by it; *due is how many, at most PJ_DUE_MOST and
  * with few enough facts, but one where any is due. */
-int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
-                   int64_t stream_time, struct pj_arena *arena, size_t *due,
-                   struct pj_error *error) PJ_MUST_CHECK;
+int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
+                         struct pj_fold *fold, int64_t stream_time, struct pj_arena *arena,
+                         size_t *due, struct pj_error *error) PJ_MUST_CHECK;
 /* Does the projection have a timed kind? */
 bool pj_writer_timed(const struct pj_writer *writer);
 

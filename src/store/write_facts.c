@@ -189,8 +189,9 @@ bool pj_writer_timed(const struct pj_writer *writer)
     return timed;
 }
 
-int pj_writer_wake(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
-                   int64_t stream_time, struct pj_arena *arena, size_t *due, struct pj_error *error)
+int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
+                         struct pj_fold *fold, int64_t stream_time, struct pj_arena *arena,
+                         size_t *due, struct pj_error *error)
 {
     struct pj_value now = pj_timestamp(stream_time);
     struct pj_parameter parameter = pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &now);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Taking partitions: what Postgres has of them is held against what Kafka has. */
+/* An assignment is carried out: what Postgres has of them is held against what Kafka has. */
 #include "base/text.h"
 #include "engine/engine.h"
 
@@ -107,7 +107,7 @@ static int accept_gap(struct pj_engine *engine, struct pj_partition *partition, 
                               error) != 0)
         return -1;
     /* The pipeline is bounded. */
-    if (++*gaps % 64 == 0 && pj_postgres_settle(engine->postgres, error) != 0)
+    if (++*gaps % 64 == 0 && pj_postgres_drain(engine->postgres, error) != 0)
         return -1;
     partition->next_offset = partition->low;
     return 0;
@@ -236,18 +236,18 @@ static void end_frozen_owner(struct pj_engine *engine)
                pj_f_str("owner", owner), pj_f_int("sessions", ended));
 }
 
-static int take(struct pj_engine *engine, struct pj_error *error)
+static int claim(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
-    if (pj_offsets_take(engine->postgres, &engine->identity, rebalance->partitions,
-                        rebalance->count, engine->work, error) == 0)
+    if (pj_offsets_claim(engine->postgres, &engine->identity, rebalance->partitions,
+                         rebalance->count, engine->work, error) == 0)
         return 0;
     if (engine->shadow == NULL && strcmp(error->sqlstate, "55P03") == 0)
         end_frozen_owner(engine);
     return -1;
 }
 
-int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
+int pj_engine_carry_out_assignment(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
     pj_arena_reset(engine->work);
@@ -256,7 +256,7 @@ int pj_engine_take_partitions(struct pj_engine *engine, struct pj_error *error)
                                    error) != 0 ||
             pj_consumer_watermarks(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
             pj_consumer_topic_ids(engine->consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
-            pj_engine_connect(engine, error) != 0 || take(engine, error) != 0 ||
+            pj_engine_connect(engine, error) != 0 || claim(engine, error) != 0 ||
             check_partitions(engine, rebalance, error) != 0)
             return -1;
         if (write_stops(engine, rebalance, error) != 0) /* those that are over */
