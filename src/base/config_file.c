@@ -51,7 +51,7 @@ static int read_text(const char *source, const char *path, size_t most, struct p
 /*
  * Feeds libinih one line at a time, without what it would misread: an indented line is no
  * continuation, and what does not fit its buffer is no line of its own (handle_line takes the value
- * from the whole line).
+ * from the whole line). The buffer is never full: libinih 58 would wait for the rest of the line.
  */
 static char *read_line(char *out, int size, void *context)
 {
@@ -67,7 +67,7 @@ static char *read_line(char *out, int size, void *context)
         *file->next++ = '\0';
     file->line[strcspn(file->line, "\r")] = '\0';
     const char *start = file->line + strspn(file->line, " \t");
-    pj_text_show(out, (size_t)size, "%s", start);
+    pj_text_show(out, (size_t)size - 1, "%s", start);
     return out;
 }
 
