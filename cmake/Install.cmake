@@ -5,11 +5,40 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 if(PJ_SANITIZE)
-    target_link_options(projectionist INTERFACE -fsanitize=address,undefined)
     set(PJ_SANITIZER_FLAGS -fsanitize=address,undefined)
 endif()
 
-install(TARGETS projectionist EXPORT projectionist)
+# The library as others get it: one object, of which only what the public headers declare is global.
+# Everything else may change from one version to the next without anybody's program breaking.
+file(GLOB public_headers CONFIGURE_DEPENDS include/projectionist/*.h)
+set(public_names)
+foreach(header IN LISTS public_headers)
+    file(READ ${header} text)
+    string(REGEX MATCHALL "pj_[a-z0-9_]+\\(" calls "${text}")
+    list(APPEND public_names ${calls})
+endforeach()
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${public_headers})
+list(REMOVE_DUPLICATES public_names)
+list(SORT public_names)
+list(JOIN public_names "\n" public_names)
+string(REPLACE "(" "" public_names "${public_names}")
+set(symbols ${CMAKE_BINARY_DIR}/generated/public-symbols)
+file(CONFIGURE OUTPUT ${symbols} CONTENT "${public_names}\n")
+set(object ${CMAKE_BINARY_DIR}/generated/projectionist.o)
+add_custom_command(OUTPUT ${object} DEPENDS projectionist ${symbols} VERBATIM COMMAND_EXPAND_LISTS
+    COMMAND ${CMAKE_LINKER} -r -o ${object} $<TARGET_OBJECTS:projectionist>
+    COMMAND ${CMAKE_OBJCOPY} --keep-global-symbols=${symbols} ${object})
+add_library(public-projectionist STATIC ${object})
+get_target_property(public_libraries projectionist INTERFACE_LINK_LIBRARIES)
+target_link_libraries(public-projectionist PUBLIC ${public_libraries})
+target_include_directories(public-projectionist INTERFACE $<INSTALL_INTERFACE:include>)
+set_target_properties(public-projectionist PROPERTIES LINKER_LANGUAGE C OUTPUT_NAME projectionist
+    EXPORT_NAME projectionist ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/public)
+if(PJ_SANITIZE)
+    target_link_options(public-projectionist INTERFACE -fsanitize=address,undefined)
+endif()
+
+install(TARGETS public-projectionist EXPORT projectionist)
 install(DIRECTORY include/projectionist TYPE INCLUDE FILES_MATCHING PATTERN *.h)
 install(DIRECTORY deploy/sql DESTINATION ${CMAKE_INSTALL_DATADIR}/projectionist
     FILES_MATCHING PATTERN *.sql)
