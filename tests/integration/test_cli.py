@@ -17,8 +17,8 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from cli_support import ADMIN_WAIT, cli
+from lib import kafka
 from lib.consumers import REPOSITORY, address
-from lib.database import wait_until
 from lib.world import new_database
 
 USAGE, DATABASE, UNAVAILABLE = 2, 6, 7
@@ -38,23 +38,12 @@ def admin():
     return AdminClient({"bootstrap.servers": address("KAFKA_BOOTSTRAP_SERVERS")})
 
 
-def remove(admin, names):
-    for name, future in admin.delete_topics(list(names)).items():
-        try:
-            future.result(ADMIN_WAIT)
-        except Exception as error:
-            assert "UNKNOWN_TOPIC" in str(error), (name, error)
-    # A broker that is asked next may not have heard of it yet.
-    wait_until(lambda: not any(partitions_of(admin, name) for name in names), ADMIN_WAIT,
-               "a deleted topic is still there")
-
-
 @pytest.fixture
-def topics(admin):
+def topics():
     """Two names that nobody else uses; the topics, if made, are removed again."""
     names = [f"cli-test.{uuid.uuid4().hex[:12]}.{word}" for word in ("a", "b")]
     yield names
-    remove(admin, names)
+    kafka.delete_topics(*names)
 
 
 def settings_of(admin, topic):
@@ -294,7 +283,7 @@ def test_our_topics_are_made_by_default(admin):
 
 
 def test_the_connectors_topics_have_one_partition_and_the_compacted_ones_keep_all_keys(admin):
-    remove(admin, CONNECTOR_TOPICS)
+    kafka.delete_topics(*CONNECTOR_TOPICS)
     result = cli("topics", "create", "--partitions=3", "--retention-ms=1000", *CONNECTOR_TOPICS)
     assert (result.returncode, result.stderr) == (0, ""), result
     assert result.stdout == "".join(f"{name} made, 1 partition\n" for name in CONNECTOR_TOPICS)
@@ -304,13 +293,13 @@ def test_the_connectors_topics_have_one_partition_and_the_compacted_ones_keep_al
         assert settings["cleanup.policy"] == policy
         assert settings["retention.ms"] == ("-1" if policy == "compact" else "1000")
         assert (settings["segment.bytes"] == str(16 << 20)) == (policy == "compact")
-    remove(admin, CONNECTOR_TOPICS)
+    kafka.delete_topics(*CONNECTOR_TOPICS)
     assert cli("topics", "create", *CONNECTOR_TOPICS).returncode == 0
 
 
 def test_a_connectors_topic_that_is_not_compacted_is_named_with_the_remedy(admin):
     name = "safari.bridge-cursors"
-    remove(admin, [name])
+    kafka.delete_topics(name)
     (made,) = admin.create_topics([NewTopic(name, 1, 1)]).values()
     made.result(ADMIN_WAIT)
     try:
@@ -318,7 +307,7 @@ def test_a_connectors_topic_that_is_not_compacted_is_named_with_the_remedy(admin
         assert result.returncode == 0 and result.stderr.count("\n") == 1
         assert f"--topic {name} --add-config cleanup.policy=compact" in result.stderr
     finally:
-        remove(admin, [name])
+        kafka.delete_topics(name)
         assert cli("topics", "create", name).stderr == ""
 
 

@@ -17,25 +17,19 @@ pytestmark = pytest.mark.partitions(1)
 KEEP, DROP = "--keep-older keeps what followed from them", "--drop-older lets it go"
 
 
-def set_config(kind, name, **settings):
-    entries = [ConfigEntry(key.replace("_", "."), value,
-                           incremental_operation=AlterConfigOpType.SET)
-               for key, value in settings.items()]
-    resource = ConfigResource(kind, name, incremental_configs=entries)
-    client = kafka.admin()
-    for future in client.incremental_alter_configs([resource]).values():
-        future.result(30)
-
-
 def status(number, word, second):
     return events.status_changed(command(number), word, START + second * SECOND)
 
 
 def compact(world):
     """Only the last of each command's records stays, but for those of the last segment."""
-    set_config(ResourceType.BROKER, "1", log_cleaner_backoff_ms="100")
-    set_config(ResourceType.TOPIC, COMMANDS, cleanup_policy="compact", segment_ms="100",
-               min_cleanable_dirty_ratio="0.001", max_compaction_lag_ms="100")
+    client = kafka.admin()
+    often = ConfigEntry("log.cleaner.backoff.ms", "100",
+                        incremental_operation=AlterConfigOpType.SET)
+    broker = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[often])
+    client.incremental_alter_configs([broker])[broker].result(30)
+    kafka.set_topic(COMMANDS, cleanup_policy="compact", segment_ms="100",
+                    min_cleanable_dirty_ratio="0.001", max_compaction_lag_ms="100")
     had = len(kafka.read(COMMANDS))
     sent = 0
 
@@ -60,7 +54,7 @@ def test_compaction(world):
     refused(world, PROJECTOR, GAP, f"{COMMANDS} [0] has lost ", "by compaction or a deletion", KEEP)
     assert DROP in rebuild(world, PROJECTOR, code=GAP)
     # That it was switched on once is enough.
-    set_config(ResourceType.TOPIC, COMMANDS, cleanup_policy="delete")
+    kafka.set_topic(COMMANDS, cleanup_policy="delete")
     refused(world, PROJECTOR, GAP, f"{COMMANDS} [0] has lost ")
     verify(world, PROJECTOR, "--keep-older")
     world.database.execute("DELETE FROM safari_commands WHERE command_id = %s", [command(3)])
@@ -78,7 +72,7 @@ def test_compaction_where_nothing_was_counted(world):
     world.catch_up(PROJECTOR)
     world.database.execute("UPDATE projectionist.consumer_offsets SET counted_to = NULL")
     verify(world, PROJECTOR)
-    set_config(ResourceType.TOPIC, COMMANDS, cleanup_policy="compact")
+    kafka.set_topic(COMMANDS, cleanup_policy="compact")
     refused(world, PROJECTOR, GAP, f"{COMMANDS} is compacted (cleanup.policy)", KEEP)
     rebuild(world, PROJECTOR, "--keep-older")  # which counts
     verify(world, PROJECTOR)

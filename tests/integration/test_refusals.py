@@ -15,7 +15,6 @@ import fastavro
 import pytest
 import recorder
 from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType,
-                                   AlterConfigOpType, ConfigEntry, ConfigResource,
                                    ResourcePatternType, ResourceType)
 
 from lib import bridge, consumers, events
@@ -27,25 +26,6 @@ from lib.database import wait_until
 from lib.gateway import Gateways, command, post
 
 NOW = 1_795_237_594_968
-
-
-def set_topic(topic, **settings):
-    """Changes settings of a topic, with _ for the dots; None is the default again."""
-    entries = [ConfigEntry(name.replace("_", "."), value,
-                           incremental_operation=AlterConfigOpType.SET if value is not None
-                           else AlterConfigOpType.DELETE) for name, value in settings.items()]
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-    client = kafka.admin()
-    for future in client.incremental_alter_configs([resource]).values():
-        future.result(30)
-
-    def applied():
-        wanted = ConfigResource(ResourceType.TOPIC, topic)
-        found, = client.describe_configs([wanted]).values()
-        return all(value is None or found.result(30)[name.replace("_", ".")].value == value
-                   for name, value in settings.items())
-
-    wait_until(applied, message=f"{topic} is not changed")
 
 
 @pytest.fixture
@@ -78,7 +58,7 @@ def test_frames_whose_time_is_far_from_now(world, scripted):
     that Kafka takes."""
     bridge.new_topics()
     for topic in (events.TELEMETRY, events.COMMANDS):
-        set_topic(topic, message_timestamp_before_max_ms="3600000")
+        kafka.set_topic(topic, message_timestamp_before_max_ms="3600000")
     running = bridge.subscribe(bridge.start(world.consumers, scripted.url))
     times = [text_of(), text_of(hours=-2), text_of(days=-4000), text_of(hours=2),
              "1969-12-31T23:59:59.500Z", "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z",
@@ -113,8 +93,8 @@ def test_letters_that_are_too_large_too(world, scripted):
     """A frame that neither topic takes: its letter has what the topic takes of it, at last its
     headers alone, and the size. Nothing of it stops the bridge, nor its neighbours."""
     bridge.new_topics()
-    set_topic(events.TELEMETRY, max_message_bytes="20000")
-    set_topic(bridge.LETTERS, max_message_bytes="40000")
+    kafka.set_topic(events.TELEMETRY, max_message_bytes="20000")
+    kafka.set_topic(bridge.LETTERS, max_message_bytes="40000")
     running = bridge.subscribe(bridge.start(world.consumers, scripted.url))
     large = {number: frame(NOW, number, payload={"text": noise(size)})
              for number, size in ((20, 30_000), (40, 400_000), (60, 25_000))}
@@ -137,7 +117,7 @@ def test_letters_that_are_too_large_too(world, scripted):
 def test_commands_that_are_too_large_for_kafka(gateways, service):
     """Their neighbours share transactions with them, and are published and executed all the same."""
     gateway = gateways(PUBLISH_TIMEOUT="40s")
-    set_topic(events.COMMANDS, max_message_bytes="20000")
+    kafka.set_topic(events.COMMANDS, max_message_bytes="20000")
     bodies = [command(str(number), payload={"text": noise(30_000) if number % 10 == 5 else "x"})
               for number in range(40)]
     with concurrent.futures.ThreadPoolExecutor(40) as pool:

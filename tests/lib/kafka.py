@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,
+                                   ConfigSource, NewTopic, ResourceType)
 
 from lib.database import wait_until
 
 TIMEOUT = 30  # seconds
+EVERY_TOPIC = {"retention.ms": "-1"}  # what the tests' topics have set
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,8 @@ def admin():
 
 
 def create_topics(*names, partitions=12, config=None):
-    """Makes topics that keep their records for ever, and waits until they can be used. How large a
-    batch may be is said although it is the broker's own limit: after a crash a broker applies what
-    a deleted topic of the same name had set and the new one has not (measured with 4.1)."""
-    settings = {"retention.ms": "-1", "max.message.bytes": "1048588", **(config or {})}
+    """Makes topics that keep their records for ever, and waits until they can be used."""
+    settings = {**EVERY_TOPIC, **(config or {})}
     client = admin()
     wanted = [NewTopic(name, partitions, 1, config=settings) for name in names]
     for future in client.create_topics(wanted, operation_timeout=TIMEOUT).values():
@@ -52,16 +52,28 @@ def create_topics(*names, partitions=12, config=None):
 
 
 def delete_topics(*names):
-    """Deletes topics, and waits until they are gone; those that are not there are no error."""
+    """Deletes topics, and waits until they are gone; those that are not there are no error. What
+    they have set goes first: a broker that starts again gives it to a new topic of the same name
+    otherwise (Kafka 4.1, where the records of its metadata are read again in one go)."""
     client = admin()
-    for future in client.delete_topics(list(names), operation_timeout=TIMEOUT).values():
-        try:
-            future.result(TIMEOUT)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise
+    _change_settings(client, {name: dict.fromkeys(own.keys() - EVERY_TOPIC.keys())
+                              for name, own in _own_settings(client, names).items()})
+    for _ in _of_those_there(client.delete_topics(list(names), operation_timeout=TIMEOUT)):
+        pass
     wait_until(lambda: not any(_partition_count(client, name) for name in names),
                TIMEOUT, f"topics {', '.join(names)} did not go")
+
+
+def set_topic(name, **settings):
+    """Changes settings of a topic, with _ for the dots; None is the default again."""
+    def applied():
+        own, = _own_settings(client, [name]).values()
+        return {key: own.get(key) for key in wanted} == wanted
+
+    client = admin()
+    wanted = {key.replace("_", "."): value for key, value in settings.items()}
+    _change_settings(client, {name: wanted})
+    wait_until(applied, TIMEOUT, f"{name} is not changed")
 
 
 def new_topics(*names, partitions, config=None):
@@ -145,6 +157,36 @@ def read(*topics):
         return records
     finally:
         consumer.close()
+
+
+def _own_settings(client, names):
+    """{topic: {setting: value}} of what the topics have set themselves."""
+    found = client.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    return {resource.name: {entry.name: entry.value for entry in settings.values()
+                            if entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value}
+            for resource, settings in _of_those_there(found)}
+
+
+def _change_settings(client, wanted):
+    """wanted: {topic: {setting: value, or None for the default}}."""
+    changes = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[
+                   ConfigEntry(key, value, incremental_operation=AlterConfigOpType.DELETE
+                               if value is None else AlterConfigOpType.SET)
+                   for key, value in settings.items()])
+               for name, settings in wanted.items() if settings]
+    if changes:
+        for future in client.incremental_alter_configs(changes).values():
+            future.result(TIMEOUT)
+
+
+def _of_those_there(futures):
+    """(key, result) of each, but for topics that are not there."""
+    for key, future in futures.items():
+        try:
+            yield key, future.result(TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
 
 
 def _consumer():
