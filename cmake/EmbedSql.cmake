@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-# Turns deploy/sql/NNNN_….sql into the list pj_embedded_sql of "embedded_sql.h", by number, so that
-# the projectionist command needs no files beside it. PJ_EMBEDDED_SQL is the source to compile.
+# Turns deploy/sql/SYSTEM/NNNN_….sql into the list pj_embedded_sql of "embedded_sql.h", so that the
+# projectionist command needs no files beside it. PJ_EMBEDDED_SQL is the source to compile.
 set(generated ${CMAKE_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${generated})
-file(GLOB sql_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
-    deploy/sql/[0-9][0-9][0-9][0-9]_*.sql)
+file(GLOB sql_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/deploy/sql
+    deploy/sql/*/[0-9][0-9][0-9][0-9]_*.sql)
 list(SORT sql_files)
 set(texts "")
 set(list "")
 foreach(file IN LISTS sql_files)
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${file})
-    get_filename_component(name ${file} NAME)
-    string(MAKE_C_IDENTIFIER ${name} symbol)
-    file(READ ${file} hex HEX)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+        ${CMAKE_SOURCE_DIR}/deploy/sql/${file})
+    string(MAKE_C_IDENTIFIER ${file} symbol)
+    file(READ deploy/sql/${file} hex HEX)
     string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
-    string(APPEND texts "static const char sql${symbol}[] = {${bytes}0};\n")
-    string(APPEND list "    {\"${name}\", sql${symbol}},\n")
+    string(APPEND texts "static const char sql_${symbol}[] = {${bytes}0};\n")
+    string(APPEND list "    {\"${file}\", sql_${symbol}},\n")
 endforeach()
 file(CONFIGURE OUTPUT ${generated}/embedded_sql.h @ONLY CONTENT
 "/* Generated from deploy/sql/. */
@@ -23,7 +23,7 @@ file(CONFIGURE OUTPUT ${generated}/embedded_sql.h @ONLY CONTENT
 #define PJ_EMBEDDED_SQL_H
 #include <stddef.h>
 struct pj_embedded_sql {
-    const char *name; /* of the file */
+    const char *path; /* SYSTEM/FILE */
     const char *sql;
 };
 extern const struct pj_embedded_sql pj_embedded_sql[];

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * projectionist migrate: brings a database to the newest of the numbered files of deploy/sql, each
- * in a transaction of its own. That transaction takes an advisory lock and looks again whether the
- * file is due, so that several can run at once, also through a pooler.
+ * projectionist migrate: brings a database to the newest of the numbered files of deploy/sql, the
+ * engine's first and then each system's, each file in a transaction of its own. That transaction
+ * takes an advisory lock and looks again whether the file is due, so that several can run at once,
+ * also through a pooler.
  */
+#include "cli/migrate_tables.h"
+
 #include "base/clock.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -19,6 +22,7 @@
 struct settings {
     struct pj_cli_servers servers;
     const char *directory;
+    const char *tables_schema;
     bool dry_run;
     bool json;
 };
@@ -27,7 +31,7 @@ struct migrator {
     struct pj_postgres *postgres;
     const struct settings *settings;
     struct pj_migrations migrations;
-    json_t *applied; /* names, in order */
+    json_t *applied; /* paths, in order */
     int already;
 };
 
@@ -49,35 +53,46 @@ static int compute_checksum(struct pj_postgres *postgres, const char *sql, char 
 
 /* Not by to_regclass(): that may answer from a cache as old as the transaction, which can be older
  * than the wait for the lock. */
-static int has_list(struct pj_postgres *postgres, bool *has, struct pj_error *error)
+static int has_account(struct pj_postgres *postgres, bool *has, struct pj_error *error)
 {
     struct pj_result *result;
     if (pj_postgres_query(postgres,
-                          "SELECT FROM pg_catalog.pg_tables "
-                          "WHERE schemaname = 'projectionist' AND tablename = 'migrations'",
+                          "SELECT bool_or(a.attname = 'system') FROM pg_catalog.pg_attribute AS a "
+                          "JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid "
+                          "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+                          "WHERE n.nspname = 'projectionist' AND c.relname = 'migrations'",
                           0, NULL, &result, error) != 0)
         return -1;
-    *has = pj_result_rows(result) > 0;
+    const char *by_system = pj_result_value(result, 0, 0, NULL);
+    int status = 0;
+    *has = by_system != NULL;
+    if (*has && strcmp(by_system, "t") != 0)
+        status = pj_error_fatal(
+            error, PJ_EXIT_DATABASE,
+            "the database was migrated by a version before " PJ_VERSION ", which this one does not "
+            "continue; run `DROP SCHEMA projectionist CASCADE` in it, which the tables survive, "
+            "then `projectionist migrate` and `projectionist rebuild all`");
     pj_result_free(result);
-    return 0;
+    return status;
 }
 
-static int check_one(struct migrator *migrator, int version, const char *name, const char *checksum,
-                     struct pj_error *error)
+static int check_one(struct migrator *migrator, const char *system, int number, const char *name,
+                     const char *checksum, struct pj_error *error)
 {
-    const struct pj_migrations *migrations = &migrator->migrations;
-    int newest = migrations->items[migrations->count - 1].version;
-    struct pj_migration *migration = pj_migrations_find(migrations, version);
-    if (version > newest)
+    const struct pj_migration *newest = pj_migrations_newest(&migrator->migrations, system);
+    struct pj_migration *migration = pj_migrations_find(&migrator->migrations, system, number);
+    if (newest == NULL) /* that of another program, or not asked for */
+        return 0;
+    if (number > newest->number)
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "the database has had %s, which is newer than this projectionist "
+                              "the database has had %s/%s, which is newer than this projectionist "
                               "(" PJ_VERSION ", up to %04d); use the version that migrated it",
-                              name, newest);
+                              system, name, newest->number);
     if (migration == NULL)
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "the database has had %s, which is not among the migrations of this "
-                              "projectionist; use the version that migrated it",
-                              name);
+                              "the database has had %s/%s, which is not among the migrations of "
+                              "this projectionist; use the version that migrated it",
+                              system, name);
     char ours[65];
     if (compute_checksum(migrator->postgres, migration->sql, ours, error) != 0)
         return -1;
@@ -85,8 +100,9 @@ static int check_one(struct migrator *migrator, int version, const char *name, c
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
                               "%s has changed since it was applied; restore it and put the change "
                               "into a new file",
-                              migration->name);
+                              migration->path);
     migration->applied = true;
+    migrator->already++;
     return 0;
 }
 
@@ -94,94 +110,120 @@ static int check_one(struct migrator *migrator, int version, const char *name, c
 static int check_applied(struct migrator *migrator, struct pj_error *error)
 {
     bool has;
-    if (has_list(migrator->postgres, &has, error) != 0)
+    if (has_account(migrator->postgres, &has, error) != 0)
         return -1;
     if (!has)
         return 0;
     struct pj_result *result;
     if (pj_postgres_query(migrator->postgres,
-                          "SELECT version, name, checksum FROM projectionist.migrations "
-                          "ORDER BY version DESC",
+                          "SELECT system, number, name, checksum FROM projectionist.migrations "
+                          "ORDER BY system, number DESC",
                           0, NULL, &result, error) != 0)
         return -1;
     int status = 0;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++)
-        status = check_one(migrator, (int)strtol(pj_cli_text(result, row, 0), NULL, 10),
-                           pj_cli_text(result, row, 1), pj_cli_text(result, row, 2), error);
-    migrator->already = pj_result_rows(result);
+        status = check_one(migrator, pj_cli_text(result, row, 0),
+                           (int)strtol(pj_cli_text(result, row, 1), NULL, 10),
+                           pj_cli_text(result, row, 2), pj_cli_text(result, row, 3), error);
     pj_result_free(result);
     return status;
 }
 
 /* --- applying -------------------------------------------------------------------------------- */
 
+/* What of a migration's system the account has now. */
+struct had {
+    bool this_one;
+    bool any;
+};
+
 /* Within the transaction that holds the lock: has somebody else applied it meanwhile? */
-static int still_due(struct migrator *migrator, const struct pj_migration *migration, bool *due,
-                     struct pj_error *error)
+static int look_again(struct migrator *migrator, const struct pj_migration *migration,
+                      struct had *had, struct pj_error *error)
 {
     bool has;
-    if (has_list(migrator->postgres, &has, error) != 0)
+    *had = (struct had){0};
+    if (has_account(migrator->postgres, &has, error) != 0)
         return -1;
-    *due = true;
     if (!has)
         return 0;
-    char version[16];
-    pj_text_whole(version, sizeof version, "%d", migration->version);
-    const char *parameters[] = {version};
+    char number[16];
+    pj_text_whole(number, sizeof number, "%d", migration->number);
+    const char *parameters[] = {migration->system, number};
     struct pj_result *result;
     if (pj_postgres_query(migrator->postgres,
-                          "SELECT FROM projectionist.migrations WHERE version = $1::int", 1,
-                          parameters, &result, error) != 0)
+                          "SELECT number = $2::int FROM projectionist.migrations "
+                          "WHERE system = $1 ORDER BY 1 DESC LIMIT 1",
+                          2, parameters, &result, error) != 0)
         return -1;
-    *due = pj_result_rows(result) == 0;
+    had->any = pj_result_rows(result) > 0;
+    had->this_one = had->any && strcmp(pj_cli_text(result, 0, 0), "t") == 0;
     pj_result_free(result);
     return 0;
 }
 
-static int apply_and_record(struct pj_postgres *postgres, const struct pj_migration *migration,
-                            struct pj_error *error)
+static int record(struct pj_postgres *postgres, const struct pj_migration *migration,
+                  struct pj_error *error)
 {
-    char version[16];
+    char number[16];
     char checksum[65];
     struct pj_result *result;
-    pj_text_whole(version, sizeof version, "%d", migration->version);
-    const char *parameters[] = {version, migration->name, checksum};
-    if (pj_postgres_script(postgres, migration->sql, error) != 0 ||
-        compute_checksum(postgres, migration->sql, checksum, error) != 0 ||
+    pj_text_whole(number, sizeof number, "%d", migration->number);
+    const char *parameters[] = {migration->system, number, migration->file, checksum};
+    if (compute_checksum(postgres, migration->sql, checksum, error) != 0 ||
         pj_postgres_query(postgres,
-                          "INSERT INTO projectionist.migrations (version, name, checksum) "
-                          "VALUES ($1::int, $2, $3)",
-                          3, parameters, &result, error) != 0)
+                          "INSERT INTO projectionist.migrations (system, number, name, checksum) "
+                          "VALUES ($1, $2::int, $3, $4)",
+                          4, parameters, &result, error) != 0)
         return -1;
     pj_result_free(result);
     return 0;
 }
 
-static int apply(struct migrator *migrator, struct pj_migration *migration, struct pj_error *error)
+/* The engine's objects are in its own schema; a system's tables go where the operator says. */
+static int apply_one(struct migrator *migrator, const struct pj_migration *migration,
+                     struct pj_error *error)
+{
+    struct pj_postgres *postgres = migrator->postgres;
+    const char *schema = migrator->settings->tables_schema;
+    if (strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0) {
+        if (pj_postgres_script(postgres, "SET LOCAL search_path = projectionist", error) != 0)
+            return -1;
+    } else if (pj_migrate_use_schema(postgres, schema, error) != 0) {
+        return -1;
+    }
+    return pj_postgres_script(postgres, migration->sql, error) != 0 ||
+                   record(postgres, migration, error) != 0
+               ? -1
+               : 0;
+}
+
+static int apply(struct migrator *migrator, const struct pj_migration *migration,
+                 struct pj_error *error)
 {
     struct pj_postgres *postgres = migrator->postgres;
     int64_t start = pj_clock_monotonic_ms();
-    bool due = false;
+    struct had had = {0};
     if (pj_postgres_script(postgres, "BEGIN", error) != 0 ||
         pj_postgres_script(postgres, LOCK, error) != 0 ||
-        still_due(migrator, migration, &due, error) != 0 ||
-        (due && apply_and_record(postgres, migration, error) != 0) ||
+        look_again(migrator, migration, &had, error) != 0 ||
+        (!had.this_one && apply_one(migrator, migration, error) != 0) ||
         pj_postgres_script(postgres, "COMMIT", error) != 0) {
         pj_postgres_rollback(postgres);
         struct pj_error cause = *error;
         pj_text_show(error->message, sizeof error->message, "%s was not applied: %.600s",
-                     migration->name, cause.message);
+                     migration->path, cause.message);
         if (error->class == PJ_POISON)
             error->exit_code = PJ_EXIT_DATABASE;
         return -1;
     }
-    if (!due) {
+    if (had.this_one) {
         migrator->already++;
         return 0;
     }
-    json_array_append_new(migrator->applied, json_string(migration->name));
+    json_array_append_new(migrator->applied, json_string(migration->path));
     if (!migrator->settings->json)
-        printf("applied %s (%lld ms)\n", migration->name,
+        printf("applied %s (%lld ms)\n", migration->path,
                (long long)(pj_clock_monotonic_ms() - start));
     return 0;
 }
@@ -189,7 +231,7 @@ static int apply(struct migrator *migrator, struct pj_migration *migration, stru
 static int apply_all(struct migrator *migrator, struct pj_error *error)
 {
     for (size_t i = 0; i < migrator->migrations.count; i++) {
-        struct pj_migration *migration = &migrator->migrations.items[i];
+        const struct pj_migration *migration = &migrator->migrations.items[i];
         if (migration->applied)
             continue;
         if (!migrator->settings->dry_run) {
@@ -197,33 +239,57 @@ static int apply_all(struct migrator *migrator, struct pj_error *error)
                 return -1;
             continue;
         }
-        json_array_append_new(migrator->applied, json_string(migration->name));
+        json_array_append_new(migrator->applied, json_string(migration->path));
         if (!migrator->settings->json)
-            printf("would apply %s\n", migration->name);
+            printf("would apply %s\n", migration->path);
     }
     return 0;
 }
 
+/* --- the command ------------------------------------------------------------------------------ */
+
+/* The last file of each system. */
+static json_t *newest_of_each(const struct pj_migrations *migrations)
+{
+    json_t *newest = json_array();
+    for (size_t i = 0; i < migrations->count; i++) {
+        const struct pj_migration *migration = &migrations->items[i];
+        if (pj_migrations_newest(migrations, migration->system) == migration)
+            json_array_append_new(newest, json_string(migration->path));
+    }
+    return newest;
+}
+
+static void print_end(const struct migrator *migrator, const json_t *newest)
+{
+    size_t count = json_array_size(migrator->applied);
+    size_t i;
+    const json_t *path;
+    if (migrator->settings->dry_run && count > 0) {
+        printf("%zu of %zu files are due; nothing was changed\n", count,
+               migrator->migrations.count);
+        return;
+    }
+    printf("%sthe database is at ", count == 0 ? "nothing to do: " : "");
+    json_array_foreach(newest, i, path) printf("%s%s", i == 0 ? "" : ", ", json_string_value(path));
+    putchar('\n');
+}
+
 static void report(const struct migrator *migrator)
 {
-    const struct pj_migrations *migrations = &migrator->migrations;
-    const char *newest = migrations->items[migrations->count - 1].name;
-    size_t count = json_array_size(migrator->applied);
     bool dry_run = migrator->settings->dry_run;
+    json_t *newest = newest_of_each(&migrator->migrations);
     if (migrator->settings->json) {
-        json_t *document = json_pack("{s:b, s:O, s:i, s:s}", "dry_run", (int)dry_run,
+        json_t *document = json_pack("{s:b, s:O, s:i, s:O}", "dry_run", (int)dry_run,
                                      dry_run ? "pending" : "applied", migrator->applied,
                                      "already_applied", migrator->already, "newest", newest);
         json_dumpf(document, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(document);
-    } else if (count == 0) {
-        printf("nothing to do: the database is at %s\n", newest);
-    } else if (dry_run) {
-        printf("%zu of %zu files are due; nothing was changed\n", count, migrations->count);
     } else {
-        printf("the database is at %s\n", newest);
+        print_end(migrator, newest);
     }
+    json_decref(newest);
 }
 
 static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
@@ -231,7 +297,11 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     const struct settings *settings = opaque;
     struct migrator migrator = {.settings = settings};
     int status = -1;
-    if (pj_migrations_load(&migrator.migrations, settings->directory, error) != 0)
+    if (settings->tables_schema != NULL && strcmp(settings->tables_schema, "projectionist") == 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--tables-schema names the engine's own schema; take another");
+    if (pj_migrations_load(&migrator.migrations, settings->directory, config->operands,
+                           (size_t)config->operand_count, error) != 0)
         return -1;
     migrator.applied = json_array();
     if (pj_cli_postgres(&migrator.postgres, config, &settings->servers, error) != 0)
@@ -249,6 +319,13 @@ out:
 
 static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTIONS,
+    {.name = "tables-schema",
+     .kind = PJ_OPTION_STRING,
+     .offset = offsetof(struct settings, tables_schema),
+     .argument = "NAME",
+     .help = "Make the tables of the systems in this schema, which is created where it is not "
+             "there. Else the first one of the search_path takes them: public, unless the role, "
+             "the database or the DSN says otherwise."},
     {.name = "dry-run",
      .letter = 'n',
      .kind = PJ_OPTION_BOOL,
@@ -258,7 +335,7 @@ static const struct pj_option options[] = {
      .kind = PJ_OPTION_STRING,
      .offset = offsetof(struct settings, directory),
      .argument = "DIR",
-     .help = "Take the files from here instead of those built into the program."},
+     .help = "Take the files from DIR/SYSTEM/ instead of those built into the program."},
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
@@ -269,18 +346,21 @@ const struct pj_command pj_command_migrate = {
     .summary = "make or update the tables",
     .description =
         "  Applies the numbered files of deploy/sql, which are built into the program,\n"
-        "  that the database has not had yet, each in a transaction of its own. Tables\n"
-        "  that are there already keep their rows. It can be run at any time, and by\n"
-        "  several at once: one waits for the other and then finds nothing to do.\n"
+        "  that the database has not had yet, each in a transaction of its own: those of\n"
+        "  the engine, then those of the systems named, or of all. Tables that are there\n"
+        "  already keep their rows. It can be run at any time, and by several at once:\n"
+        "  one waits for the other and then finds nothing to do.\n"
         "\n"
-        "  The list of what was applied is the table projectionist.migrations. It is an\n"
-        "  error when an applied file has changed since, or when the database is newer\n"
+        "  The account of what was applied is the table projectionist.migrations. It is\n"
+        "  an error when an applied file has changed since, or when the database is newer\n"
         "  than this program.\n"
         "\n"
         "  The role needs the right to create schemas, extensions (uuid-ossp) and tables.\n",
     .examples = "  projectionist migrate\n"
+                "  projectionist migrate safari --tables-schema media\n"
                 "  projectionist migrate --dry-run\n"
                 "  projectionist migrate --json | jq .applied\n",
+    .operands = "[SYSTEM]...",
     .options = options,
     .settings_size = sizeof(struct settings),
     .run = run,

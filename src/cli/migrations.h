@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The numbered files of deploy/sql: those built into the program, or those of a folder. */
+/* The numbered files of deploy/sql/SYSTEM: those built into the program, or those of a folder. */
 #ifndef PJ_CLI_MIGRATIONS_H
 #define PJ_CLI_MIGRATIONS_H
 
@@ -8,24 +8,35 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The system that all others need. */
+#define PJ_MIGRATIONS_ENGINE "engine"
+
 struct pj_migration {
-    int version; /* the number that the name begins with */
-    char *name;  /* of the file */
+    char *path; /* SYSTEM/FILE */
+    char *system;
+    const char *file; /* its name, within path */
+    int number;       /* that the name begins with, of its system */
     char *sql;
     bool applied; /* for the caller */
 };
 
 struct pj_migrations {
-    struct pj_migration *items; /* by version, none twice; at least one */
+    /* The engine's, then by system; by number, none twice within a system; at least one. */
+    struct pj_migration *items;
     size_t count;
 };
 
-/* `directory` NULL: those built in. Fails with PJ_EXIT_USAGE, naming the file or folder. */
+/* Those of the engine and of the systems named, or of all where none is. `directory` NULL: those
+ * built in. Fails with PJ_EXIT_USAGE, naming the system, the file or the folder. */
 int pj_migrations_load(struct pj_migrations *migrations, const char *directory,
+                       char *const *systems, size_t system_count,
                        struct pj_error *error) PJ_MUST_CHECK;
 void pj_migrations_free(struct pj_migrations *migrations);
 
 /* NULL where there is none. */
-struct pj_migration *pj_migrations_find(const struct pj_migrations *migrations, int version);
+struct pj_migration *pj_migrations_find(const struct pj_migrations *migrations, const char *system,
+                                        int number);
+const struct pj_migration *pj_migrations_newest(const struct pj_migrations *migrations,
+                                                const char *system);
 
 #endif

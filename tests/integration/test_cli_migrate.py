@@ -17,7 +17,11 @@ from lib.database import wait_until
 from lib.world import new_database
 
 USAGE, DATABASE = 2, 6
-FILES = sorted(path.name for path in (REPOSITORY / "deploy/sql").glob("[0-9]*.sql"))
+SQL = REPOSITORY / "deploy/sql"
+FILES = [f"{system}/{path.name}" for system in ("engine", "safari")
+         for path in sorted((SQL / system).glob("[0-9]*.sql"))]
+ENGINE_FILES = [name for name in FILES if name.startswith("engine/")]
+NEWEST = [ENGINE_FILES[-1], FILES[-1]]
 SEED = (Path(__file__).parent / "test_cli_seed.sql").read_text()
 LOCK = 8102082571640042606
 
@@ -31,7 +35,7 @@ def database():
 @pytest.fixture
 def folder(tmp_path):
     """A copy of deploy/sql that may be changed."""
-    return shutil.copytree(REPOSITORY / "deploy/sql", tmp_path / "sql")
+    return shutil.copytree(SQL, tmp_path / "sql")
 
 
 def rows(dsn, query, *parameters):
@@ -46,7 +50,8 @@ def execute(dsn, script):
 
 def applied(dsn):
     return [name for (name,) in
-            rows(dsn, "SELECT name FROM projectionist.migrations ORDER BY version")]
+            rows(dsn, "SELECT system || '/' || name FROM projectionist.migrations "
+                      "ORDER BY system, number")]
 
 
 # --- what the seed's tables are -----------------------------------------------------------------
@@ -176,6 +181,32 @@ def test_what_a_person_would_query_has_a_comment(database):
             AND obj_description(oid, 'pg_proc') IS NULL""") == []
 
 
+def tables_of(dsn, schema):
+    return {name for (name,) in rows(
+        dsn, "SELECT tablename FROM pg_tables WHERE schemaname = %s", schema)}
+
+
+SAFARI_TABLES = {"safari_commands", "safari_videos", "watermark_removals", "safari_events",
+                 "safari_sessions", "watermark_metrics", "watermark_metrics_times"}
+
+
+def test_the_tables_are_made_in_the_schema_that_is_named(database):
+    """Which is created where it is not there; what is already in another one does not matter."""
+    execute(database, "CREATE TABLE safari_videos (id INTEGER)")
+    for _ in range(2):
+        result = cli("migrate", "--tables-schema", "Media, Poster", dsn=database)
+        assert result.returncode == 0, result
+    assert tables_of(database, "Media, Poster") == SAFARI_TABLES
+    assert tables_of(database, "public") == {"safari_videos"}
+
+
+def test_the_engines_schema_is_not_for_tables(database):
+    result = cli("migrate", "--tables-schema", "projectionist", dsn=database)
+    assert result.returncode == USAGE
+    assert "the engine's own schema" in result.stderr and result.stderr.count("\n") == 1
+    assert rows(database, "SELECT FROM pg_namespace WHERE nspname = 'projectionist'") == []
+
+
 # --- applying -----------------------------------------------------------------------------------
 
 
@@ -184,22 +215,23 @@ def test_every_file_is_applied_once(database):
     assert first.returncode == 0, first
     lines = first.stdout.splitlines()
     assert [re.fullmatch(r"applied (\S+) \(\d+ ms\)", line)[1] for line in lines[:-1]] == FILES
-    assert lines[-1] == f"the database is at {FILES[-1]}"
-    before = rows(database, "SELECT * FROM projectionist.migrations ORDER BY version")
-    assert [(version, name) for version, name, *_ in before] == [
-        (int(name[:4]), name) for name in FILES]
+    assert lines[-1] == f"the database is at {', '.join(NEWEST)}"
+    before = rows(database, "SELECT * FROM projectionist.migrations ORDER BY system, number")
+    assert [(system, number, name) for system, number, name, *_ in before] == [
+        (system, int(name[:4]), name) for system, name in (path.split("/") for path in FILES)]
     second = cli("migrate", dsn=database)
     assert second.returncode == 0, second
-    assert second.stdout == f"nothing to do: the database is at {FILES[-1]}\n"
-    assert rows(database, "SELECT * FROM projectionist.migrations ORDER BY version") == before
+    assert second.stdout == f"nothing to do: the database is at {', '.join(NEWEST)}\n"
+    assert rows(database, "SELECT * FROM projectionist.migrations "
+                          "ORDER BY system, number") == before
 
 
 def test_json(database):
     first = json.loads(cli("migrate", "--json", dsn=database).stdout)
-    assert first == {"dry_run": False, "applied": FILES, "already_applied": 0, "newest": FILES[-1]}
+    assert first == {"dry_run": False, "applied": FILES, "already_applied": 0, "newest": NEWEST}
     second = json.loads(cli("migrate", "--json", dsn=database).stdout)
     assert second == {"dry_run": False, "applied": [], "already_applied": len(FILES),
-                      "newest": FILES[-1]}
+                      "newest": NEWEST}
 
 
 def test_a_dry_run_changes_nothing(database):
@@ -226,10 +258,11 @@ def test_the_second_waits_for_the_first_and_finds_nothing_to_do(database):
     # As if the first were in the middle of the last file: not committed, its lock held.
     with psycopg.connect(database) as first:
         execute(database, "DELETE FROM projectionist.migrations "
-                          f"WHERE name = '{FILES[-1]}'")
+                          f"WHERE system || '/' || name = '{FILES[-1]}'")
         first.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        first.execute("INSERT INTO projectionist.migrations (version, name, checksum) "
-                      "VALUES (%s, %s, 'x')", (int(FILES[-1][:4]), FILES[-1]))
+        system, name = FILES[-1].split("/")
+        first.execute("INSERT INTO projectionist.migrations (system, number, name, checksum) "
+                      "VALUES (%s, %s, %s, 'x')", (system, int(name[:4]), name))
         second = start("migrate", "--json", dsn=database)
         wait_until(lambda: rows(database, """
             SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database
@@ -246,7 +279,7 @@ def test_a_changed_file_is_an_error_that_names_it(database, folder):
     assert cli("migrate", "--directory", folder, dsn=database).returncode == 0
     with (folder / FILES[1]).open("a") as file:
         file.write("-- changed\n")
-    (folder / "9000_later.sql").write_text("CREATE TABLE later ();\n")
+    (folder / "safari/9000_later.sql").write_text("CREATE TABLE later ();\n")
     result = cli("migrate", "--directory", folder, dsn=database)
     assert result.returncode == DATABASE
     assert f"{FILES[1]} has changed since it was applied" in result.stderr
@@ -257,37 +290,78 @@ def test_a_changed_file_is_an_error_that_names_it(database, folder):
 def test_the_built_in_files_are_those_of_the_folder(database, folder):
     assert cli("migrate", dsn=database).returncode == 0
     result = cli("migrate", "--directory", folder, dsn=database)
-    assert result.stdout == f"nothing to do: the database is at {FILES[-1]}\n", result
+    assert result.stdout == f"nothing to do: the database is at {', '.join(NEWEST)}\n", result
+
+
+def test_only_the_systems_named_are_applied_after_the_engine(database, folder):
+    result = cli("migrate", "engine", dsn=database)
+    assert result.returncode == 0, result
+    assert applied(database) == ENGINE_FILES and tables_of(database, "public") == set()
+    (folder / "other").mkdir()
+    (folder / "other/0001_other.sql").write_text("CREATE TABLE other ();\n")
+    result = cli("migrate", "other", "--directory", folder, "--json", dsn=database)
+    assert json.loads(result.stdout) == {
+        "dry_run": False, "applied": ["other/0001_other.sql"],
+        "already_applied": len(ENGINE_FILES), "newest": [NEWEST[0], "other/0001_other.sql"]}
+    assert tables_of(database, "public") == {"other"}
+    # A system that this program does not know is that of another one.
+    result = cli("migrate", "safari", dsn=database)
+    assert result.returncode == 0, result
+    assert sorted(applied(database)) == sorted([*FILES, "other/0001_other.sql"])
+
+
+def test_an_unknown_system_is_exit_code_2(database):
+    result = cli("migrate", "safari", "sofari", dsn=database)
+    assert result.returncode == USAGE
+    assert "there is no system 'sofari'; there are: engine, safari" in result.stderr
+    assert rows(database, "SELECT FROM pg_namespace WHERE nspname = 'projectionist'") == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_an_account_without_systems_is_refused_with_the_remedy(database, arguments):
+    """That of a version before the baselines."""
+    execute(database, """
+        CREATE SCHEMA projectionist;
+        CREATE TABLE projectionist.migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
+            checksum TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp());
+        INSERT INTO projectionist.migrations VALUES (0, '0000_migrations.sql', 'x');""")
+    result = cli("migrate", *arguments, dsn=database)
+    assert result.returncode == DATABASE, result
+    assert "DROP SCHEMA projectionist CASCADE" in result.stderr
+    assert result.stderr.count("\n") == 1 and result.stdout == ""
+    assert rows(database, "SELECT name FROM projectionist.migrations") == [("0000_migrations.sql",)]
+    assert tables_of(database, "projectionist") == {"migrations"}
+    assert tables_of(database, "public") == set()
 
 
 def test_a_newer_database_is_an_error(database, folder):
-    (folder / "9000_later.sql").write_text("CREATE TABLE later ();\n")
+    (folder / "safari/9000_later.sql").write_text("CREATE TABLE later ();\n")
     assert cli("migrate", "--directory", folder, dsn=database).returncode == 0
     result = cli("migrate", dsn=database)
     assert result.returncode == DATABASE
-    assert "9000_later.sql, which is newer" in result.stderr
+    assert "safari/9000_later.sql, which is newer" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_a_file_that_fails_leaves_nothing_and_can_be_mended(database, folder):
-    broken = folder / "9000_broken.sql"
+    broken = folder / "safari/9000_broken.sql"
     broken.write_text("CREATE TABLE half ();\nSELECT 1 / 0;\n")
-    (folder / "9001_after.sql").write_text("CREATE TABLE after ();\n")
+    (folder / "safari/9001_after.sql").write_text("CREATE TABLE after ();\n")
     result = cli("migrate", "--directory", folder, dsn=database)
     assert result.returncode == DATABASE, result
-    assert "9000_broken.sql was not applied" in result.stderr and "division by zero" in result.stderr
+    assert "safari/9000_broken.sql was not applied" in result.stderr and "division by zero" in result.stderr
     assert result.stderr.count("\n") == 1
     assert applied(database) == FILES
     assert rows(database, "SELECT to_regclass('half'), to_regclass('after')") == [(None, None)]
     broken.write_text("CREATE TABLE half ();\n")
     assert cli("migrate", "--directory", folder, dsn=database).returncode == 0
-    assert applied(database) == FILES + ["9000_broken.sql", "9001_after.sql"]
+    assert applied(database) == FILES + ["safari/9000_broken.sql", "safari/9001_after.sql"]
 
 
 @pytest.mark.parametrize("change, sentence", [
-    (lambda folder: (folder / "0000_migrations.sql").unlink(), "no 0000_"),
-    (lambda folder: (folder / "0001_again.sql").write_text("SELECT 1;"), "same number"),
-    (lambda folder: (folder / "9000_empty.sql").write_text(""), "9000_empty.sql"),
+    (lambda folder: (folder / "engine/0001_migrations.sql").unlink(), "no engine/0001_"),
+    (lambda folder: (folder / "safari/0001_again.sql").write_text("SELECT 1;"), "same number"),
+    (lambda folder: (folder / "safari/9000_empty.sql").write_text(""), "9000_empty.sql"),
 ])
 def test_a_wrong_folder_is_exit_code_2(database, folder, change, sentence):
     change(folder)

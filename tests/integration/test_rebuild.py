@@ -107,6 +107,15 @@ def test_states_that_were_lost_come_back(world):
     assert_right(world)
 
 
+def test_all_that_we_keep_for_ourselves_comes_back(world):
+    """What migrate tells the owner of a database that a version of before had migrated."""
+    world.database.execute("DROP SCHEMA projectionist CASCADE")
+    migrated = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": world.dsn})
+    assert migrated.returncode == 0, migrated.stderr
+    rebuilding.run(world, "rebuild", "all", "--yes")
+    assert_right(world)
+
+
 def test_rows_that_are_all_key_come_back(world):
     """The times of removals: one is lost, one is another."""
     lost, wrong = world.database.execute(

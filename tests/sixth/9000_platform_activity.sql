@@ -2,13 +2,6 @@
 --
 -- What the platform activity needs: its two tables, and its private state.
 
--- As in 0003: what is made here belongs where the Safari tables are.
-SELECT set_config('search_path',
-    (SELECT coalesce(string_agg(quote_ident(s.name), ', ' ORDER BY s.place), '')
-     FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place)
-     WHERE s.name <> 'projectionist'),
-    true);
-
 CREATE TABLE IF NOT EXISTS platform_activity (
     platform VARCHAR(50) NOT NULL,
     day TIMESTAMPTZ NOT NULL,

@@ -1,8 +1,21 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- By which schema registries each group was told what the ids in its records mean. An id that means
--- another schema at another registry, or at the same one after it was filled anew, is noticed by it.
+-- The schemas that records were written with, and which registries said so.
 
+CREATE TABLE projectionist.schemas (
+    registry TEXT NOT NULL,
+    schema_id INTEGER NOT NULL,
+    schema TEXT NOT NULL,
+    fetched_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (registry, schema_id)
+);
+COMMENT ON TABLE projectionist.schemas IS
+    'The schemas that records were written with, so that a rebuild needs no schema registry';
+COMMENT ON COLUMN projectionist.schemas.registry IS 'The registry that gave the id';
+COMMENT ON COLUMN projectionist.schemas.schema IS 'The Avro schema, as the registry gave it';
+
+-- An id that means another schema at another registry, or at the same one after it was filled
+-- again, is noticed by this.
 CREATE TABLE projectionist.schema_readers (
     cluster_id TEXT NOT NULL,
     consumer_group TEXT NOT NULL,

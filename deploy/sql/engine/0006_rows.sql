@@ -1,9 +1,22 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
+-- What the statements that write rows call.
+
+-- A row that follows from one entity is not overwritten by another: whoever inserts it calls this
+-- where it is there already and no placeholder.
+CREATE FUNCTION projectionist.refuse_row(p_row TEXT, p_value ANYELEMENT)
+    RETURNS ANYELEMENT
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'PJ003', MESSAGE = p_row;
+END;
+$$;
+COMMENT ON FUNCTION projectionist.refuse_row IS
+    'Refuses a row that another entity has already; p_row names it, p_value is never returned';
+
 -- A statement that writes fewer rows than it was given is no error to Postgres: rows that somebody
 -- deleted, that row security hides or a trigger holds back are passed over. Whatever writes rows
 -- counts them, and ends its transaction by this where the numbers differ.
-
 CREATE FUNCTION projectionist.refuse_unwritten(
     p_projection TEXT, p_table REGCLASS, p_verb TEXT, p_queued BIGINT, p_written BIGINT)
 RETURNS BOOLEAN
@@ -43,3 +56,18 @@ END;
 $$;
 COMMENT ON FUNCTION projectionist.refuse_unwritten IS
     'Raises PJ004: a statement wrote another number of rows than it was given';
+
+-- Histograms are arrays of counts, added element by element; a missing one is all zeros.
+CREATE FUNCTION projectionist.add_counts(p_a BIGINT[], p_b BIGINT[]) RETURNS BIGINT[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN p_a IS NULL THEN p_b
+        WHEN p_b IS NULL THEN p_a
+        ELSE (SELECT array_agg(coalesce(g.a, 0) + coalesce(g.b, 0) ORDER BY g.i)
+            FROM unnest(p_a, p_b) WITH ORDINALITY AS g (a, b, i))
+    END
+$$;
+COMMENT ON FUNCTION projectionist.add_counts IS 'Adds two histograms element by element';
+CREATE AGGREGATE projectionist.sum_counts(BIGINT[]) (
+    SFUNC = projectionist.add_counts, STYPE = BIGINT[], PARALLEL = SAFE);
+COMMENT ON AGGREGATE projectionist.sum_counts(BIGINT[]) IS 'Adds histograms element by element';

@@ -5,14 +5,6 @@
 -- passes over what is there already, so a database that has these tables, with rows in them, is
 -- taken as it is. Our own additions are in the files after this one.
 
--- The tables are made where the operator's search_path says, but never in our own schema, which is
--- first in the path of a role that happens to have its name. (The file runs in one transaction.)
-SELECT set_config('search_path',
-    (SELECT coalesce(string_agg(quote_ident(s.name), ', ' ORDER BY s.place), '')
-     FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place)
-     WHERE s.name <> 'projectionist'),
-    true);
-
 -- What the tables take for granted. On Supabase the extension is in the schema "extensions", and a
 -- function of this name may serve other tables too: neither is touched where it exists.
 CREATE EXTENSION IF NOT EXISTS "uuid-ossp";

@@ -1,0 +1,25 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The schema of Projectionist's own objects, and the account of the migrations that a database has
+-- had. The schema may have been created, and granted, by somebody with more rights.
+
+CREATE SCHEMA IF NOT EXISTS projectionist;
+COMMENT ON SCHEMA projectionist IS
+    'What Projectionist keeps for itself: offsets, private state, dead letters, schemas';
+
+CREATE TABLE projectionist.migrations (
+    system TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (system, number)
+);
+COMMENT ON TABLE projectionist.migrations IS
+    'The migrations that this database has had; written by "projectionist migrate"';
+COMMENT ON COLUMN projectionist.migrations.system IS
+    'Whose migration it is: "engine", or a system of topics and tables such as "safari"';
+COMMENT ON COLUMN projectionist.migrations.number IS 'The number that the file''s name begins with';
+COMMENT ON COLUMN projectionist.migrations.name IS 'The file''s name';
+COMMENT ON COLUMN projectionist.migrations.checksum IS
+    'SHA-256 of the file when it was applied, in hex; a file that has changed since is an error';
