@@ -13,11 +13,11 @@
  *     write       the engine writes the rows that differ, the entities' facts and the offsets
  *                 in one transaction
  *
- * The law (tables are a function of the set of events, whatever their order, repetition or split
- * over processes) holds by construction: a fact is replaced only by one of a better order, ties
- * are decided by content, so merging is commutative, associative and idempotent; and rows are a
- * function of facts alone. So observe and derive must not read clocks, files, globals that change,
- * or anything else but their arguments.
+ * Order independence (tables are a function of the set of events, whatever their order, repetition
+ * or split over processes) holds by construction: a fact is replaced only by one of a better order,
+ * ties are decided by content, so merging is commutative, associative and idempotent; and rows are
+ * a function of facts alone. So observe and derive must not read clocks, files, globals that
+ * change, or anything else but their arguments.
  *
  * CONTRIBUTING has the steps of adding one; tests/sixth/platform_activity.c is one to copy.
  */
@@ -198,8 +198,8 @@ struct pj_table {
      * parameters are one array per key column (a text[] also where the column is a VARCHAR), and a
      * boolean[] that says where an extreme went: minima and maxima cannot be subtracted. Buckets
      * that are empty go. It runs behind all rows of all tables, in the same transaction. NULL
-     * leaves empty buckets behind, which breaks the law unless what an entity counts for never
-     * moves to another bucket.
+     * leaves empty buckets behind, which breaks order independence unless what an entity counts for
+     * never moves to another bucket.
      */
     const char *settle;
     /*
@@ -294,8 +294,8 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
  * Tells an entity of a later kind a fact that stays: it is kept or not by its order, like one from
  * observe, and never taken back. For what only grows (the last activity), so that the entity need
  * not remember each who told. It must hold whatever else comes to be known of who tells: what a
- * later event may change (the platform of a command that is told anew) breaks the law here; use
- * pj_contribute, or pj_keep in observe.
+ * later event may change (the platform of a command that is told anew) breaks order independence;
+ * use pj_contribute, or pj_keep in observe.
  */
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);

@@ -2,7 +2,7 @@
 /*
  * What Postgres would refuse in a decoded value, found before a fold can hide it: a fact that loses
  * to a better one is never written, so whether its record is a dead letter would depend on which
- * records share its batch, and with it the rows (the law).
+ * records share its batch, and with it the rows.
  */
 #ifndef PJ_FOLD_CHECK_H
 #define PJ_FOLD_CHECK_H

@@ -2,7 +2,7 @@
 /*
  * Filling the shadow tables. Several workers share the partitions as the replicas of a consumer
  * group do: each is an engine of its own, with its own connections, and they meet only in Postgres,
- * where the same locks keep them apart. That they may is the law: rows do not depend on who reads
+ * where the same locks keep them apart. They may because rows do not depend on who reads
  * what when.
  */
 #include "rebuild/rebuild_internal.h"

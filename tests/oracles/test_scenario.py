@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scenarios hold what they promise, and the oracle obeys the law that it is to judge by."""
+"""The scenarios hold what they promise, and the oracle does not depend on the order that it is to judge by."""
 
 import json
 import random

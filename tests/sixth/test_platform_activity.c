@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of platform_activity and platform_last_command, by their rows in every order. */
-#include "lib/safari_law.h"
+#include "lib/safari_orders.h"
 #include "sixth/registry.h"
 
 #include <criterion/criterion.h>
 
-static struct safari_law s;
+static struct safari_orders s;
 
 enum { HOUR = 3600000 };
 
 static void start(void)
 {
-    s = safari_law_start(&pj_platform_activity);
+    s = safari_orders_start(&pj_platform_activity);
 }
 
 static void stop(void)
 {
-    law_free(&s.law);
+    orders_free(&s.orders);
 }
 
 TestSuite(platform_activity, .init = start, .fini = stop);
@@ -51,7 +51,7 @@ Test(platform_activity, the_earliest_submission_counts)
     submit(1, 5000, "flow");
     submit(1, 1000, "sora");
     safari_expect(&s, "platform_activity|platform=sora|day=0|submitted=1|");
-    char *rows = law_rows(&s.law, false);
+    char *rows = orders_rows(&s.orders, false);
     cr_assert_null(strstr(rows, "platform_activity|platform=flow"), "an empty bucket is left");
     free(rows);
 }
@@ -67,8 +67,8 @@ Test(platform_activity, the_last_command_of_each_platform)
                       "type=flow.run|submitted_at=2000000\n");
 }
 
-Test(platform_activity, the_law)
+Test(platform_activity, order_independence)
 {
-    safari_law_mixture(&s, 40, 1);
-    cr_assert(law_holds(&s.law, 1000, 42));
+    safari_orders_mixture(&s, 40, 1);
+    cr_assert(orders_agree(&s.orders, 1000, 42));
 }

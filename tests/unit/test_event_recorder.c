@@ -1,41 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* safari_events: a row is a frame, column by column; and the law. */
-#include "lib/safari_law.h"
+/* safari_events: a row is a frame, column by column; in every order. */
+#include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
 
-static struct safari_law s;
+static struct safari_orders s;
 
 enum { TELEMETRY_ALONE }; /* its only source */
 
 static void start(void)
 {
-    s = safari_law_start(&pj_event_recorder);
+    s = safari_orders_start(&pj_event_recorder);
 }
 
 static void stop(void)
 {
-    law_free(&s.law);
+    orders_free(&s.orders);
 }
 
 TestSuite(event_recorder, .init = start, .fini = stop);
 
 static struct pj_value *frame(unsigned event, int64_t ms)
 {
-    struct pj_value *v = law_event(&s.law, TELEMETRY_ALONE, (int32_t)(event % 3));
-    v[TELEMETRY_EVENT_ID] = law_uuid(event);
+    struct pj_value *v = orders_event(&s.orders, TELEMETRY_ALONE, (int32_t)(event % 3));
+    v[TELEMETRY_EVENT_ID] = orders_uuid(event);
     v[TELEMETRY_TYPE] = pj_text("brand.new");
     v[TELEMETRY_SEVERITY] = pj_text("warn");
     v[TELEMETRY_VERSION] = pj_text("1.0");
-    v[TELEMETRY_EMITTED_AT] = law_time(ms);
+    v[TELEMETRY_EMITTED_AT] = orders_time(ms);
     return v;
 }
 
 Test(event_recorder, every_column_is_the_frames)
 {
     struct pj_value *v = frame(5, 2000);
-    v[TELEMETRY_COMMAND_ID] = law_uuid(1);
-    v[TELEMETRY_CORRELATION_ID] = law_uuid(2);
+    v[TELEMETRY_COMMAND_ID] = orders_uuid(1);
+    v[TELEMETRY_CORRELATION_ID] = orders_uuid(2);
     v[TELEMETRY_PAYLOAD] = pj_text("{\"a\":1}");
     v[TELEMETRY_CURSOR] = pj_text("2000-7");
     v[TELEMETRY_TARGET] = pj_text("{\"platform\":\"x\"}");
@@ -53,9 +53,9 @@ Test(event_recorder, a_frame_of_no_command_is_a_row_too)
                       "payload=null|cursor=null|emitted_at=2000000|version=1.0|target=null\n");
 }
 
-Test(event_recorder, the_law)
+Test(event_recorder, order_independence)
 {
     for (unsigned i = 0; i < 60; i++)
-        frame(i, (int64_t)i % 7)[TELEMETRY_COMMAND_ID] = law_uuid(i % 4);
-    cr_assert(law_holds(&s.law, 400, 1));
+        frame(i, (int64_t)i % 7)[TELEMETRY_COMMAND_ID] = orders_uuid(i % 4);
+    cr_assert(orders_agree(&s.orders, 400, 1));
 }

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a command makes, as production.h reads it: which items there are, and what counts for each.
  * Seen in the rows of the video catalog. */
-#include "lib/safari_law.h"
+#include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
 
-static struct safari_law s;
+static struct safari_orders s;
 
 static void start(void)
 {
-    s = safari_law_start(&pj_video_catalog);
+    s = safari_orders_start(&pj_video_catalog);
 }
 
 static void stop(void)
 {
-    law_free(&s.law);
+    orders_free(&s.orders);
 }
 
 TestSuite(production, .init = start, .fini = stop);
@@ -123,7 +123,7 @@ Test(production, an_index_is_a_number_from_0_to_9999)
                       "status=GENERATING|metadata={\"batch_index\":300}|");
     again();
     frame(1000, "sora.prompt.submitted", "{\"batch_index\":9999}");
-    char *rows = law_rows(&s.law, true);
+    char *rows = orders_rows(&s.orders, true);
     cr_assert_not_null(strstr(rows, "metadata={\"batch_index\":9999}|"));
     free(rows);
     again();
@@ -259,7 +259,7 @@ static struct pj_value *clean_ends(unsigned command, const char *cursor, const c
     safari_submitted(&s, command, 2000, "sora.clean", "{\"input_path\":\"/r\"}");
     struct pj_value *v =
         safari_status(&s, command, 3000, status,
-                      pj_arena_printf(s.law.arena, "{\"output_path\":\"/c%u\"}", command), NULL);
+                      pj_arena_printf(s.orders.arena, "{\"output_path\":\"/c%u\"}", command), NULL);
     v[COMMAND_CURSOR] = pj_text(cursor);
     return v;
 }
@@ -270,21 +270,21 @@ Test(production, of_several_cleans_of_a_path_the_last_to_succeed_counts)
     frame(1100, "sora.video.downloaded", "{\"file_path\":\"/r\"}");
     frame(1100, "sora.video.cleaned", "{\"output_path\":\"/own\",\"file_size\":4}");
     safari_expect(&s, "cleaned_path=/own|cleaned_size_bytes=4|");
-    clean_ends(9, "4000-9", "SUCCEEDED")[COMMAND_EVENT_ID] = law_uuid(9999);
+    clean_ends(9, "4000-9", "SUCCEEDED")[COMMAND_EVENT_ID] = orders_uuid(9999);
     safari_expect(&s, "cleaned_path=/c9|cleaned_size_bytes=null|");
     clean_ends(2, "4000-10", "SUCCEEDED");
     safari_expect(&s, "cleaned_path=/c2|");
-    clean_ends(8, "3999-11", "SUCCEEDED")[COMMAND_EMITTED_AT] = law_time(9000);
+    clean_ends(8, "3999-11", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(9000);
     safari_expect(&s, "cleaned_path=/c2|");
-    clean_ends(3, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = law_time(3001);
+    clean_ends(3, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(3001);
     safari_expect(&s, "cleaned_path=/c3|");
-    clean_ends(4, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = law_time(2999);
+    clean_ends(4, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(2999);
     safari_expect(&s, "cleaned_path=/c3|");
     struct pj_value *v = clean_ends(7, "4000-10", "SUCCEEDED");
-    v[COMMAND_EMITTED_AT] = law_time(3001);
-    v[COMMAND_EVENT_ID] = law_uuid(1);
+    v[COMMAND_EMITTED_AT] = orders_time(3001);
+    v[COMMAND_EVENT_ID] = orders_uuid(1);
     safari_expect(&s, "cleaned_path=/c3|");
-    clean_ends(5, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = law_time(3001);
+    clean_ends(5, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(3001);
     safari_expect(&s, "cleaned_path=/c5|");
     clean_ends(4, "6000-1", "SUCCEEDED")[COMMAND_RESULT] = pj_null(); /* of no output */
     safari_expect(&s, "cleaned_path=/c5|");
@@ -331,7 +331,7 @@ Test(production, requested_at_is_when_it_was_created)
 {
     frame(100, "sora.polling.started", "{}");
     safari_status(&s, 1, 200, "QUEUED", NULL, NULL);
-    safari_submitted(&s, 1, 1000, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = law_time(900);
+    safari_submitted(&s, 1, 1000, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = orders_time(900);
     safari_expect(&s, "created_at=900000|");
 }
 
@@ -362,7 +362,7 @@ Test(production, the_frame_of_the_greatest_cursor_counts)
                                             "sora.video.downloaded", "sora.video.cleaned"};
         for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
             const char *payload = pj_arena_printf(
-                s.law.arena,
+                s.orders.arena,
                 "{\"character\":%s,\"video_url\":%s,\"file_path\":%s,\"output_path\":%s}",
                 said[i].name, said[i].name, said[i].name, said[i].name);
             safari_telemetry(&s, 1, 1000, types[t], payload)[TELEMETRY_CURSOR] =

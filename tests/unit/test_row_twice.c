@@ -2,8 +2,8 @@
 /* A row that follows twice: from one entity, from two, in one batch and in several; and what is one
  * key for Postgres. */
 #include "fold/row_key.h"
-#include "lib/law.h"
-#include "lib/law_memory.h"
+#include "lib/memory_store.h"
+#include "lib/orders.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -67,32 +67,32 @@ static const struct pj_projection library = {.name = "library",
                                              .entity_count = 1,
                                              .tables = tables,
                                              .table_count = 1};
-static struct law law;
+static struct orders orders;
 
 static void start(void)
 {
-    law = law_of(&library);
+    orders = orders_of(&library);
 }
 
 static void stop(void)
 {
-    law_free(&law);
+    orders_free(&orders);
 }
 
 TestSuite(row_twice, .init = start, .fini = stop);
 
 static void holds(unsigned shelf, int64_t rank, const char *what)
 {
-    struct pj_value *values = law_event(&law, 0, (int32_t)shelf);
-    values[F_EVENT] = law_uuid((unsigned)law.count);
-    values[F_SHELF] = law_uuid(shelf);
+    struct pj_value *values = orders_event(&orders, 0, (int32_t)shelf);
+    values[F_EVENT] = orders_uuid((unsigned)orders.count);
+    values[F_SHELF] = orders_uuid(shelf);
     values[F_RANK] = pj_bigint(rank);
     values[F_BOOKS] = pj_text(what);
 }
 
 static void expect(bool one_batch, size_t letters, const char *rows)
 {
-    char *found = law_rows(&law, one_batch);
+    char *found = orders_rows(&orders, one_batch);
     char *at = found;
     char shortened[256] = "";
     size_t length = 0;
@@ -103,7 +103,7 @@ static void expect(bool one_batch, size_t letters, const char *rows)
     }
     free(found);
     cr_assert_str_eq(shortened, rows);
-    cr_assert_eq(law_dead_letters(&law, one_batch), letters);
+    cr_assert_eq(orders_dead_letters(&orders, one_batch), letters);
 }
 
 Test(row_twice, from_one_entity_is_the_fault_of_its_record)
@@ -116,7 +116,7 @@ Test(row_twice, from_one_entity_is_the_fault_of_its_record)
     holds(1, 2, "ab");      /* and a corrected event makes the rows; in one batch it is in time */
     expect(true, 0, "a1 b1 c2 ");
     expect(false, 1, "a1 b1 c2 ");
-    cr_assert(law_holds(&law, 300, 1));
+    cr_assert(orders_agree(&orders, 300, 1));
 }
 
 Test(row_twice, with_other_contents_it_is_so_too)
@@ -126,7 +126,7 @@ Test(row_twice, with_other_contents_it_is_so_too)
     expect(false, 2, "");
     holds(1, 3, "b");
     expect(false, 2, "b1 ");
-    cr_assert(law_holds(&law, 300, 1));
+    cr_assert(orders_agree(&orders, 300, 1));
 }
 
 Test(row_twice, a_bad_record_leaves_the_rows_as_they_were)
@@ -170,7 +170,7 @@ Test(row_twice, the_sentence_names_the_row)
                                     {"name", PJ_TEXT, .key = true},
                                     {"count", PJ_INT, .key = true}};
     const struct pj_table table = {.name = "things", .columns = key, .column_count = 4};
-    const struct pj_value values[] = {pj_timestamp(-1), law_uuid(7), pj_text("a"), pj_null()};
+    const struct pj_value values[] = {pj_timestamp(-1), orders_uuid(7), pj_text("a"), pj_null()};
     cr_assert_str_eq(pj_row_key_name(arena, &table, values),
                      "things with at=1969-12-31T23:59:59.999999Z, "
                      "id=00000000-0000-4000-8000-000000000007, name=a, count=null");

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of safari_videos, each by its rows in every order, and the law over a mixture. */
-#include "lib/safari_law.h"
+/* The rules of safari_videos, each by its rows in every order, and every order of a mixture. */
+#include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
 
 #define NINES "9999999999999999999" /* with a digit before it: beyond 64 bits */
 
-static struct safari_law s;
+static struct safari_orders s;
 
 static void start(void)
 {
-    s = safari_law_start(&pj_video_catalog);
+    s = safari_orders_start(&pj_video_catalog);
 }
 
 static void stop(void)
 {
-    law_free(&s.law);
+    orders_free(&s.orders);
 }
 
 TestSuite(video_catalog, .init = start, .fini = stop);
@@ -123,7 +123,7 @@ Test(video_catalog, what_is_not_read_may_be_anything)
     safari_submitted(&s, 2, 1000, "sora.download", "{\"duration\":\"" LONG "\"}");
     for (unsigned command = 1; command < 3; command++)
         safari_telemetry(&s, command, 1500, "sora.video.downloaded", "{\"file_path\":\"/raw\"}");
-    char *rows = law_rows(&s.law, false);
+    char *rows = orders_rows(&s.orders, false);
     cr_expect_str_empty(rows, "%s", rows); /* neither makes a video */
     free(rows);
     safari_submitted(&s, 3, 1000, "sora.generate", "{}");
@@ -142,7 +142,7 @@ Test(video_catalog, what_is_not_read_may_be_anything)
 
 static const char *prompts(size_t count)
 {
-    char *json = pj_arena_alloc(s.law.arena, 3 * count + 20);
+    char *json = pj_arena_alloc(s.orders.arena, 3 * count + 20);
     char *at = stpcpy(json, "{\"prompts\":[");
     for (size_t i = 0; i < count; i++)
         at = stpcpy(at, i == 0 ? "\"\"" : ",\"\"");
@@ -154,8 +154,8 @@ static const char *prompts(size_t count)
 static const char *refusal(void)
 {
     static struct pj_error error;
-    struct pj_event event = {.values = s.law.events[s.law.count - 1].values};
-    struct pj_fold *fold = pj_fold_new(&pj_video_catalog, NULL, s.law.arena);
+    struct pj_event event = {.values = s.orders.events[s.orders.count - 1].values};
+    struct pj_fold *fold = pj_fold_new(&pj_video_catalog, NULL, s.orders.arena);
     bool taken = pj_fold_observe(fold, &pj_video_catalog.sources[0], &event, &error) == 0;
     return taken ? "" : error.message;
 }
@@ -180,7 +180,7 @@ Test(video_catalog, an_index_beyond_the_prompts_makes_no_video_between)
     safari_expect(&s, "prompt=null|character=null|duration=null|aspect_ratio=null|raw_path=null|"
                       "raw_size_bytes=null|cleaned_path=/c|cleaned_size_bytes=null|status=CLEANED|"
                       "metadata={\"batch_index\":3}|");
-    char *rows = law_rows(&s.law, false);
+    char *rows = orders_rows(&s.orders, false);
     cr_expect_null(strstr(rows, "status=GENERATING|metadata={\"batch_index\":1}"), "%s", rows);
     free(rows);
 }
@@ -325,13 +325,13 @@ Test(video_catalog, a_clean_makes_no_video)
     safari_telemetry(&s, 2, 3500, "sora.video.cleaned",
                      "{\"input_path\":\"/raw\",\"output_path\":\"/c\"}");
     safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
-    char *rows = law_rows(&s.law, false);
+    char *rows = orders_rows(&s.orders, false);
     cr_assert_str_empty(rows);
     free(rows);
 }
 
-Test(video_catalog, the_law)
+Test(video_catalog, order_independence)
 {
-    safari_law_mixture(&s, 80, 5);
-    cr_assert(law_holds(&s.law, 400, 1));
+    safari_orders_mixture(&s, 80, 5);
+    cr_assert(orders_agree(&s.orders, 400, 1));
 }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of watermark_removals and its rollup, by their rows in every order, and the law. */
-#include "lib/safari_law.h"
+/* The rules of watermark_removals and its rollup, by their rows in every order. */
+#include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
 
-static struct safari_law s;
+static struct safari_orders s;
 
 static void start(void)
 {
-    s = safari_law_start(&pj_watermark_metrics);
+    s = safari_orders_start(&pj_watermark_metrics);
 }
 
 static void stop(void)
 {
-    law_free(&s.law);
+    orders_free(&s.orders);
 }
 
 TestSuite(watermark_metrics, .init = start, .fini = stop);
@@ -85,7 +85,7 @@ Test(watermark_metrics, a_clean_joins_the_video_of_its_path)
     safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
     safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\",\"file_size\":5}", NULL);
     safari_expect(&s, "input_path=/raw|output_path=null|input_size_bytes=5|");
-    char *rows = law_rows(&s.law, false);
+    char *rows = orders_rows(&s.orders, false);
     cr_assert_null(strstr(rows, "video_id=null"), "%s", rows);
     free(rows);
 }
@@ -185,13 +185,13 @@ Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
     safari_telemetry(&s, 1, 3500000, "action.attempted",
                      "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
     safari_expect(&s, "watermark_metrics|bucket_start=0|method=lama|attempts=1|");
-    char *rows = law_rows(&s.law, false);
+    char *rows = orders_rows(&s.orders, false);
     cr_assert_null(strstr(rows, "bucket_start=7200000000"), "%s", rows);
     free(rows);
 }
 
-Test(watermark_metrics, the_law)
+Test(watermark_metrics, order_independence)
 {
-    safari_law_mixture(&s, 80, 9);
-    cr_assert(law_holds(&s.law, 200, 1));
+    safari_orders_mixture(&s, 80, 9);
+    cr_assert(orders_agree(&s.orders, 200, 1));
 }

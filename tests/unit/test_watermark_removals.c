@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which commands make removals, and where each column of them and of their sums comes from. */
-#include "lib/safari_law.h"
+#include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
 
-static struct safari_law s;
+static struct safari_orders s;
 
 static void start(void)
 {
-    s = safari_law_start(&pj_watermark_metrics);
+    s = safari_orders_start(&pj_watermark_metrics);
 }
 
 static void stop(void)
 {
-    law_free(&s.law);
+    orders_free(&s.orders);
 }
 
 TestSuite(watermark_removals, .init = start, .fini = stop);
@@ -198,7 +198,7 @@ Test(watermark_removals, an_attempt_is_none_of_a_batch)
 Test(watermark_removals, a_batch_ends_with_index_9999)
 {
     enum { MOST = 10000 };
-    char *results = pj_arena_alloc(s.law.arena, 64 + 3 * MOST);
+    char *results = pj_arena_alloc(s.orders.arena, 64 + 3 * MOST);
     char *at = stpcpy(results, "{\"results\":[");
     for (int i = 0; i < MOST - 1; i++)
         at = stpcpy(at, "{},");
@@ -206,7 +206,7 @@ Test(watermark_removals, a_batch_ends_with_index_9999)
     struct pj_value *v = safari_status(&s, 1, 1300, "SUCCEEDED", NULL, NULL);
     stpcpy(at, "{\"path\":\"/r\",\"error\":\"e\"}]}");
     v[COMMAND_RESULT] = pj_text(results);
-    char *rows = law_rows(&s.law, true);
+    char *rows = orders_rows(&s.orders, true);
     cr_assert_not_null(strstr(rows, "input_path=/r|"));
     free(rows);
     stpcpy(at, "{},{\"path\":\"/r\",\"error\":\"e\"}]}");
@@ -323,8 +323,8 @@ static void takes(int64_t microseconds, const char *processing, const char *bin)
     safari_submitted(&s, 1, 1000, "sora.clean", "{\"input_path\":\"/in\"}");
     attempted(5000);
     cleaned(5000)[TELEMETRY_EMITTED_AT] = pj_timestamp(5000000 + microseconds);
-    safari_expect(&s, pj_arena_printf(s.law.arena, "|processing_time_ms=%s|", processing));
-    safari_expect(&s, pj_arena_printf(s.law.arena, "|histogram=%s\n", bin));
+    safari_expect(&s, pj_arena_printf(s.orders.arena, "|processing_time_ms=%s|", processing));
+    safari_expect(&s, pj_arena_printf(s.orders.arena, "|histogram=%s\n", bin));
     again();
 }
 
@@ -389,7 +389,7 @@ Test(watermark_removals, the_oldest_video_of_a_path_is_it)
     safari_expect(&s, "video_id=1473064a-566e-5c85-9bd7-e437b86f2b05|"
                       "command_id=00000000-0000-4000-8000-000000000009|input_path=/in|"
                       "output_path=null|input_size_bytes=1|");
-    safari_submitted(&s, 1, 10, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = law_time(8000);
+    safari_submitted(&s, 1, 10, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = orders_time(8000);
     safari_refuse(&s, "video_id=1473064a-566e-5c85-9bd7-e437b86f2b05|"
                       "command_id=00000000-0000-4000-8000-000000000009");
 }

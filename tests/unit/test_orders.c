@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The harness of the law: projections that break one part of it each are found out, and what is
- * printed is as small as can be. */
-#include "lib/law.h"
+/* The harness of orders: projections that depend on the order in one way each are found out, and
+ * what is printed is as small as can be. */
+#include "lib/orders.h"
 
 #include "fold/fold_internal.h"
 
@@ -134,48 +134,48 @@ static struct pj_source source = {.topic = "t",
                                   .observe = observe_well};
 static struct pj_entity_kind kind = {"thing", facts, 1, derive};
 static const struct pj_projection projection = {.name = "broken",
-                                                .summary = "break the law",
+                                                .summary = "depend on the order",
                                                 .sources = &source,
                                                 .source_count = 1,
                                                 .entities = &kind,
                                                 .entity_count = 1,
                                                 .tables = tables,
                                                 .table_count = 1};
-static struct law law;
+static struct orders orders;
 
 static void start(void)
 {
-    law = law_of(&projection);
+    orders = orders_of(&projection);
 }
 
 static void stop(void)
 {
-    law_free(&law);
+    orders_free(&orders);
 }
 
-TestSuite(law, .init = start, .fini = stop);
+TestSuite(orders, .init = start, .fini = stop);
 
 /* That many events about a few things, spread over the partitions. */
 static void happen(unsigned count, unsigned partitions)
 {
     for (unsigned i = 0; i < count; i++) {
-        struct pj_value *v = law_event(&law, 0, (int32_t)(i % partitions));
-        v[F_EVENT] = law_uuid(i);
-        v[F_THING] = law_uuid(i * 7 % 3);
-        v[F_TEXT] = pj_text(pj_arena_printf(law.arena, "text %u", i));
-        v[F_AT] = law_time(i);
+        struct pj_value *v = orders_event(&orders, 0, (int32_t)(i % partitions));
+        v[F_EVENT] = orders_uuid(i);
+        v[F_THING] = orders_uuid(i * 7 % 3);
+        v[F_TEXT] = pj_text(pj_arena_printf(orders.arena, "text %u", i));
+        v[F_AT] = orders_time(i);
     }
 }
 
-/* What is printed while the law is tried in that many orders, or (-1) looked at for its reach. */
-static char *printed(int orders, bool *holds)
+/* What is printed while so many orders are tried, or (-1) looked at for its reach. */
+static char *printed(int times, bool *holds)
 {
     FILE *file = tmpfile();
     int before = dup(STDERR_FILENO);
     cr_assert(file != NULL && before >= 0);
     fflush(stderr);
     dup2(fileno(file), STDERR_FILENO);
-    *holds = orders < 0 ? law_reaches(&law) : law_holds(&law, orders, 1);
+    *holds = times < 0 ? orders_reaches(&orders) : orders_agree(&orders, times, 1);
     fflush(stderr);
     dup2(before, STDERR_FILENO);
     close(before);
@@ -186,12 +186,12 @@ static char *printed(int orders, bool *holds)
     return text;
 }
 
-/* What is printed when the law is broken, from "but in this order" on. */
-static char *explanation(int orders)
+/* What is printed when rows depend on the order, from "but in this order" on. */
+static char *explanation(int times)
 {
     bool holds;
-    char *text = printed(orders, &holds);
-    cr_assert_not(holds, "the law is broken, but nobody sees it");
+    char *text = printed(times, &holds);
+    cr_assert_not(holds, "rows depend on the order, but nobody sees it");
     char *order = strstr(text, "but in this order");
     cr_assert_not_null(order, "nothing is explained:\n%s", text);
     memmove(text, order, strlen(order) + 1);
@@ -215,21 +215,21 @@ static void expect_broken(size_t deliveries, size_t once_more, size_t commits)
     free(text);
 }
 
-Test(law, one_that_keeps_it_is_not_suspected)
+Test(orders, one_that_keeps_it_is_not_suspected)
 {
     source.observe = observe_well;
     happen(60, 4);
-    cr_assert(law_holds(&law, 400, 1));
+    cr_assert(orders_agree(&orders, 400, 1));
 }
 
-Test(law, an_order_between_partitions)
+Test(orders, an_order_between_partitions)
 {
     source.observe = observe_the_last_to_come;
     happen(60, 4);
     expect_broken(2, 0, 0);
 }
 
-Test(law, an_event_that_is_sent_again)
+Test(orders, an_event_that_is_sent_again)
 {
     /* All in one partition: a, b, a. */
     source.observe = observe_the_last_to_come;
@@ -237,14 +237,14 @@ Test(law, an_event_that_is_sent_again)
     expect_broken(3, 1, 0);
 }
 
-Test(law, a_delivery_that_is_counted)
+Test(orders, a_delivery_that_is_counted)
 {
     source.observe = observe_each_delivery;
     happen(60, 4);
     expect_broken(2, 1, 0);
 }
 
-Test(law, what_shares_a_batch)
+Test(orders, what_shares_a_batch)
 {
     /* What comes twice is another fact where it does not begin the transaction. */
     source.observe = observe_how_a_batch_begins;
@@ -252,7 +252,7 @@ Test(law, what_shares_a_batch)
     expect_broken(2, 1, 0);
 }
 
-Test(law, two_owners_whose_transactions_overlap)
+Test(orders, two_owners_whose_transactions_overlap)
 {
     /* One commits what the other, of an older stream time, finds there. */
     source.observe = observe_each_event;
@@ -266,14 +266,14 @@ Test(law, two_owners_whose_transactions_overlap)
     free(text);
 }
 
-Test(law, what_shares_a_batch_is_seen_in_no_other_order)
+Test(orders, what_shares_a_batch_is_seen_in_no_other_order)
 {
     source.observe = observe_how_a_batch_begins;
     happen(60, 4);
     free(explanation(0));
 }
 
-Test(law, tables_that_no_event_reaches)
+Test(orders, tables_that_no_event_reaches)
 {
     bool reaches;
     char *text = printed(-1, &reaches);
@@ -282,7 +282,7 @@ Test(law, tables_that_no_event_reaches)
     free(text);
     source.observe = observe_well;
     happen(1, 1);
-    cr_assert(law_reaches(&law));
+    cr_assert(orders_reaches(&orders));
 }
 
 static void derive_no_key(const struct pj_entity *entity, struct pj_derivation *derivation)
@@ -291,7 +291,7 @@ static void derive_no_key(const struct pj_entity *entity, struct pj_derivation *
     pj_row(derivation, &things)[2] = pj_text("?");
 }
 
-Test(law, a_row_without_its_key)
+Test(orders, a_row_without_its_key)
 {
     bool holds;
     kind.derive = derive_no_key;
@@ -304,18 +304,18 @@ Test(law, a_row_without_its_key)
     free(text);
 }
 
-Test(law, stream_time_that_wakes_nobody)
+Test(orders, stream_time_that_wakes_nobody)
 {
     source.observe = observe_well;
     kind.derive = derive_late;
     happen(60, 4);
     kind.timed = true;
-    cr_assert(law_holds(&law, 100, 1));
+    cr_assert(orders_agree(&orders, 100, 1));
     forgets_due = true;
     free(explanation(400));
 }
 
-Test(law, the_values_of_an_event_are_printed)
+Test(orders, the_values_of_an_event_are_printed)
 {
     source.observe = observe_each_delivery;
     happen(1, 1);

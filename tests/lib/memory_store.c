@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/law_memory.h"
+#include "lib/memory_store.h"
 #include "base/sentences.h"
 
 #include "fold/row_key.h"
@@ -21,7 +21,7 @@ struct row {
     struct pj_value *values;
 };
 
-struct law_memory {
+struct memory_store {
     const struct pj_projection *projection;
     const int64_t *settings;
     int64_t stream_time; /* as the transaction sees it that is applied */
@@ -49,7 +49,7 @@ static void must(int status, const struct pj_error *error)
     expect(status == 0, error->message);
 }
 
-static struct state *find_state(struct law_memory *memory, size_t entity, const uint8_t key[16])
+static struct state *find_state(struct memory_store *memory, size_t entity, const uint8_t key[16])
 {
     for (size_t i = 0; i < memory->state_count; i++) {
         if (memory->states[i].entity == entity && memcmp(memory->states[i].key, key, 16) == 0)
@@ -58,7 +58,7 @@ static struct state *find_state(struct law_memory *memory, size_t entity, const 
     return NULL;
 }
 
-static void save_state(struct law_memory *memory, size_t entity, const struct pj_touched *touched)
+static void save_state(struct memory_store *memory, size_t entity, const struct pj_touched *touched)
 {
     /* as it is stored: the stream time of the rows, and when they are due */
     struct state *state = find_state(memory, entity, touched->key);
@@ -92,7 +92,7 @@ static bool same_key(const struct pj_table *table, const struct pj_value *a,
     return pj_row_key_compare(table, a, b) == 0;
 }
 
-static struct row *find_row(struct law_memory *memory, size_t table, const struct pj_value *key)
+static struct row *find_row(struct memory_store *memory, size_t table, const struct pj_value *key)
 {
     for (size_t i = 0; i < memory->row_count; i++) {
         struct row *row = &memory->rows[i];
@@ -102,7 +102,7 @@ static struct row *find_row(struct law_memory *memory, size_t table, const struc
     return NULL;
 }
 
-static void put_row(struct law_memory *memory, size_t table, struct pj_value *values)
+static void put_row(struct memory_store *memory, size_t table, struct pj_value *values)
 {
     struct row *row = find_row(memory, table, values);
     if (row == NULL) {
@@ -113,7 +113,7 @@ static void put_row(struct law_memory *memory, size_t table, struct pj_value *va
     row->values = values;
 }
 
-static void put_part(struct law_memory *memory, const struct pj_table *part,
+static void put_part(struct memory_store *memory, const struct pj_table *part,
                      const struct pj_row_change *change)
 {
     size_t whole = table_index(memory->projection, part->part_of);
@@ -131,7 +131,8 @@ static void put_part(struct law_memory *memory, const struct pj_table *part,
 }
 
 /* An update changes the columns it names and no other. */
-static void update_row(struct law_memory *memory, size_t table, const struct pj_row_change *change)
+static void update_row(struct memory_store *memory, size_t table,
+                       const struct pj_row_change *change)
 {
     struct row *row = find_row(memory, table, change->values);
     expect(row != NULL, "an update of a row that is not there");
@@ -141,7 +142,8 @@ static void update_row(struct law_memory *memory, size_t table, const struct pj_
     }
 }
 
-static void remove_row(struct law_memory *memory, size_t table, const struct pj_row_change *change)
+static void remove_row(struct memory_store *memory, size_t table,
+                       const struct pj_row_change *change)
 {
     struct row *row = find_row(memory, table, change->values);
     expect(row != NULL, "a removal of a row that is not there");
@@ -149,7 +151,7 @@ static void remove_row(struct law_memory *memory, size_t table, const struct pj_
 }
 
 /* As Postgres does: a row that is there already is not another's to insert. */
-static int check_new_rows(struct law_memory *memory, const struct pj_fold *fold,
+static int check_new_rows(struct memory_store *memory, const struct pj_fold *fold,
                           struct pj_error *error)
 {
     for (size_t t = 0; t < memory->projection->table_count; t++) {
@@ -165,7 +167,7 @@ static int check_new_rows(struct law_memory *memory, const struct pj_fold *fold,
     return 0;
 }
 
-static void write_rows(struct law_memory *memory, const struct pj_fold *fold, bool parts)
+static void write_rows(struct memory_store *memory, const struct pj_fold *fold, bool parts)
 {
     for (size_t t = 0; t < memory->projection->table_count; t++) {
         const struct pj_table *table = memory->projection->tables[t];
@@ -193,8 +195,8 @@ static void write_rows(struct law_memory *memory, const struct pj_fold *fold, bo
 
 /* Differences go into the bucket; then, where something was taken back, what the projection's
  * settle function should do: the extremes anew, from all that entities count for. Without one,
- * buckets that everything has left stay, and break the law. */
-static void add_to_bucket(struct law_memory *memory, size_t t, const struct pj_addition *addition)
+ * buckets that everything has left stay, and break order independence. */
+static void add_to_bucket(struct memory_store *memory, size_t t, const struct pj_addition *addition)
 {
     const struct pj_table *table = memory->projection->tables[t];
     struct row *row = find_row(memory, t, addition->values);
@@ -222,7 +224,7 @@ static void add_to_bucket(struct law_memory *memory, size_t t, const struct pj_a
 }
 
 /* The rollup of a table over all entities as they are, for the extremes of settled buckets. */
-static void settle(struct law_memory *memory, size_t t, const struct pj_value *key)
+static void settle(struct memory_store *memory, size_t t, const struct pj_value *key)
 {
     const struct pj_table *table = memory->projection->tables[t];
     struct row *row = find_row(memory, t, key);
@@ -258,7 +260,7 @@ static void settle(struct law_memory *memory, size_t t, const struct pj_value *k
         *row = memory->rows[--memory->row_count];
 }
 
-static void write_rollups(struct law_memory *memory, const struct pj_fold *fold)
+static void write_rollups(struct memory_store *memory, const struct pj_fold *fold)
 {
     const struct pj_table *const *tables = memory->projection->tables;
     for (size_t t = 0; t < memory->projection->table_count; t++) {
@@ -272,7 +274,7 @@ static void write_rollups(struct law_memory *memory, const struct pj_fold *fold)
     }
 }
 
-static void note_time(struct law_memory *memory, const struct law_event *event)
+static void note_time(struct memory_store *memory, const struct orders_event *event)
 {
     const struct pj_source *source = &memory->projection->sources[event->source];
     const struct pj_value *time = &event->values[source->event_time];
@@ -280,21 +282,21 @@ static void note_time(struct law_memory *memory, const struct law_event *event)
         memory->stream_time = time->integer;
 }
 
-static void begin(struct law_memory *memory, int owner)
+static void begin(struct memory_store *memory, int owner)
 {
     memory->stream_time = owner == memory->owner ? memory->committed : memory->before;
     memory->before = memory->committed;
     memory->owner = owner;
 }
 
-static void commit(struct law_memory *memory)
+static void commit(struct memory_store *memory)
 {
     if (memory->stream_time > memory->committed)
         memory->committed = memory->stream_time;
 }
 
 /* Their facts, and what follows from them; nothing is kept of it yet. */
-static int run_stages(struct law_memory *memory, struct pj_fold *fold,
+static int run_stages(struct memory_store *memory, struct pj_fold *fold,
                       const struct pj_stage **stages, struct pj_error *error)
 {
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
@@ -313,8 +315,8 @@ static int run_stages(struct law_memory *memory, struct pj_fold *fold,
     return pj_fold_finish(fold, error);
 }
 
-static int try_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
-                     size_t count, struct pj_error *error)
+static int try_apply(struct memory_store *memory, int owner,
+                     const struct orders_event *const *events, size_t count, struct pj_error *error)
 {
     begin(memory, owner);
     struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
@@ -357,8 +359,8 @@ static int try_apply(struct law_memory *memory, int owner, const struct law_even
 }
 
 /* A batch with a poison event is divided, as in the engine, until that is alone. */
-void law_memory_apply(struct law_memory *memory, int owner, const struct law_event *const *events,
-                      size_t count)
+void memory_store_apply(struct memory_store *memory, int owner,
+                        const struct orders_event *const *events, size_t count)
 {
     struct pj_error error;
     int64_t committed = memory->committed;
@@ -377,16 +379,16 @@ void law_memory_apply(struct law_memory *memory, int owner, const struct law_eve
         memory->dead_letters++;
         return;
     }
-    law_memory_apply(memory, owner, events, count / 2);
-    law_memory_apply(memory, owner, events + count / 2, count - count / 2);
+    memory_store_apply(memory, owner, events, count / 2);
+    memory_store_apply(memory, owner, events + count / 2, count - count / 2);
 }
 
-size_t law_memory_dead_letters(const struct law_memory *memory)
+size_t memory_store_dead_letters(const struct memory_store *memory)
 {
     return memory->dead_letters;
 }
 
-bool law_memory_keys(const struct law_memory *memory)
+bool memory_store_keys(const struct memory_store *memory)
 {
     for (size_t i = 0; i < memory->row_count; i++) {
         const struct pj_table *table = memory->projection->tables[memory->rows[i].table];
@@ -403,7 +405,7 @@ bool law_memory_keys(const struct law_memory *memory)
     return true;
 }
 
-bool law_memory_reaches(const struct law_memory *memory)
+bool memory_store_reaches(const struct memory_store *memory)
 {
     bool all = true;
     for (size_t t = 0; t < memory->projection->table_count; t++) {
@@ -421,7 +423,7 @@ bool law_memory_reaches(const struct law_memory *memory)
 
 /* --- rows as text ---------------------------------------------------------------------------- */
 
-void law_print_value(FILE *out, enum pj_type type, const struct pj_value *value)
+void orders_print_value(FILE *out, enum pj_type type, const struct pj_value *value)
 {
     char uuid[37];
     if (!value->present) {
@@ -464,7 +466,7 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-char *law_memory_rows(const struct law_memory *memory)
+char *memory_store_rows(const struct memory_store *memory)
 {
     char **lines = calloc(memory->row_count + 1, sizeof *lines);
     for (size_t i = 0; i < memory->row_count; i++) {
@@ -474,7 +476,7 @@ char *law_memory_rows(const struct law_memory *memory)
         fputs(table->name, out);
         for (size_t c = 0; c < table->column_count; c++) {
             fprintf(out, "|%s=", table->columns[c].name);
-            law_print_value(out, table->columns[c].type, &memory->rows[i].values[c]);
+            orders_print_value(out, table->columns[c].type, &memory->rows[i].values[c]);
         }
         fputc('\n', out);
         fclose(out);
@@ -492,9 +494,10 @@ char *law_memory_rows(const struct law_memory *memory)
     return text;
 }
 
-struct law_memory *law_memory_new(const struct pj_projection *projection, const int64_t *settings)
+struct memory_store *memory_store_new(const struct pj_projection *projection,
+                                      const int64_t *settings)
 {
-    struct law_memory *memory = calloc(1, sizeof *memory);
+    struct memory_store *memory = calloc(1, sizeof *memory);
     if (memory == NULL)
         abort();
     memory->projection = projection;
@@ -504,7 +507,7 @@ struct law_memory *law_memory_new(const struct pj_projection *projection, const 
     return memory;
 }
 
-void law_memory_free(struct law_memory *memory)
+void memory_store_free(struct memory_store *memory)
 {
     pj_arena_free(memory->arena);
     free(memory->states);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/law.h"
+#include "lib/orders.h"
 
 #include "engine/projection_check.h"
 #include "fold/claims.h"
-#include "lib/law_memory.h"
+#include "lib/memory_store.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ struct batch {
 };
 
 struct order {
-    const struct law_event **events;
+    const struct orders_event **events;
     size_t count;
     struct batch *batches; /* the sum of their sizes is count */
     size_t batch_count;
@@ -30,37 +30,37 @@ static void free_order(struct order *order)
     *order = (struct order){0};
 }
 
-static struct law_memory *memory_of(const struct law *law, const struct order *order)
+static struct memory_store *memory_of(const struct orders *orders, const struct order *order)
 {
-    struct law_memory *memory = law_memory_new(law->projection, law->settings);
+    struct memory_store *memory = memory_store_new(orders->projection, orders->settings);
     size_t at = 0;
     int owner = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
         owner = order->batches[b].owner;
-        law_memory_apply(memory, owner, order->events + at, order->batches[b].size);
+        memory_store_apply(memory, owner, order->events + at, order->batches[b].size);
         at += order->batches[b].size;
     }
     /* Whoever commits looks once more who is due by then. */
-    law_memory_apply(memory, owner, NULL, 0);
+    memory_store_apply(memory, owner, NULL, 0);
     return memory;
 }
 
-static char *rows_of(const struct law *law, const struct order *order)
+static char *rows_of(const struct orders *orders, const struct order *order)
 {
-    struct law_memory *memory = memory_of(law, order);
-    char *text = law_memory_rows(memory);
-    law_memory_free(memory);
+    struct memory_store *memory = memory_of(orders, order);
+    char *text = memory_store_rows(memory);
+    memory_store_free(memory);
     return text;
 }
 
-static struct order own_order(const struct law *law, bool one_batch)
+static struct order own_order(const struct orders *orders, bool one_batch)
 {
-    struct order order = {.count = law->count};
-    order.events = calloc(law->count + 1, sizeof *order.events);
-    order.batches = calloc(law->count + 1, sizeof *order.batches);
-    for (size_t i = 0; i < law->count; i++) {
-        order.events[i] = &law->events[i];
-        order.batches[order.batch_count].size = one_batch ? law->count : 1;
+    struct order order = {.count = orders->count};
+    order.events = calloc(orders->count + 1, sizeof *order.events);
+    order.batches = calloc(orders->count + 1, sizeof *order.batches);
+    for (size_t i = 0; i < orders->count; i++) {
+        order.events[i] = &orders->events[i];
+        order.batches[order.batch_count].size = one_batch ? orders->count : 1;
         order.batch_count += !one_batch || i == 0;
     }
     return order;
@@ -68,7 +68,7 @@ static struct order own_order(const struct law *law, bool one_batch)
 
 /* The events of one partition, in their order, and who has it. */
 struct lane {
-    const struct law_event **events;
+    const struct orders_event **events;
     size_t count;
     size_t next;
     int owner;
@@ -81,20 +81,20 @@ struct lanes {
     size_t alone; /* … and by themselves */
 };
 
-static struct lanes make_lanes(const struct law *law)
+static struct lanes make_lanes(const struct orders *orders)
 {
-    struct lanes lanes = {.items = calloc(law->count + 1, sizeof *lanes.items),
-                          .again = law->count,
-                          .alone = law->count};
-    for (size_t i = 0; i < law->count; i++) {
-        const struct law_event *event = &law->events[i];
+    struct lanes lanes = {.items = calloc(orders->count + 1, sizeof *lanes.items),
+                          .again = orders->count,
+                          .alone = orders->count};
+    for (size_t i = 0; i < orders->count; i++) {
+        const struct orders_event *event = &orders->events[i];
         size_t l = 0;
         while (l < lanes.count && (lanes.items[l].events[0]->source != event->source ||
                                    lanes.items[l].events[0]->partition != event->partition))
             l++;
         struct lane *lane = &lanes.items[l];
         if (l == lanes.count) {
-            lane->events = calloc(law->count, sizeof(void *));
+            lane->events = calloc(orders->count, sizeof(void *));
             lanes.count++;
         }
         lane->events[lane->count++] = event;
@@ -144,11 +144,11 @@ static void deliver(struct order *order, struct lanes *lanes, struct lane *lane,
  * Partitions advance by turns at random, in batches of a few. In half of the orders two owners have
  * them, who commit by turns at random; now and then one takes a partition over from the other.
  */
-static struct order random_order(const struct law *law, unsigned *seed)
+static struct order random_order(const struct orders *orders, unsigned *seed)
 {
-    struct lanes lanes = make_lanes(law);
-    struct order order = {.events = calloc(law->count * 3 + 1, sizeof *order.events),
-                          .batches = calloc(law->count * 3 + 1, sizeof *order.batches)};
+    struct lanes lanes = make_lanes(orders);
+    struct order order = {.events = calloc(orders->count * 3 + 1, sizeof *order.events),
+                          .batches = calloc(orders->count * 3 + 1, sizeof *order.batches)};
     bool two_owners = rand_r(seed) % 2 == 0;
     for (size_t l = 0; l < lanes.count; l++)
         lanes.items[l].owner = two_owners ? rand_r(seed) % 2 : 0;
@@ -171,7 +171,7 @@ static struct order random_order(const struct law *law, unsigned *seed)
 
 /* --- the smallest order ---------------------------------------------------------------------- */
 
-static bool is_in(const struct order *order, const struct law_event *event, size_t before)
+static bool is_in(const struct order *order, const struct orders_event *event, size_t before)
 {
     for (size_t i = 0; i < before; i++) {
         if (order->events[i] == event)
@@ -181,24 +181,24 @@ static bool is_in(const struct order *order, const struct law_event *event, size
 }
 
 /* The events that the order delivers, each once, in their own order. */
-static struct law set_of(const struct law *law, const struct order *order)
+static struct orders set_of(const struct orders *orders, const struct order *order)
 {
-    struct law set = *law;
-    set.events = calloc(law->count, sizeof *set.events);
+    struct orders set = *orders;
+    set.events = calloc(orders->count, sizeof *set.events);
     set.count = 0;
-    for (size_t i = 0; i < law->count; i++) {
-        if (is_in(order, &law->events[i], order->count))
-            set.events[set.count++] = law->events[i];
+    for (size_t i = 0; i < orders->count; i++) {
+        if (is_in(order, &orders->events[i], order->count))
+            set.events[set.count++] = orders->events[i];
     }
     return set;
 }
 
-static bool breaks(const struct law *law, const struct order *order)
+static bool breaks(const struct orders *orders, const struct order *order)
 {
-    struct law set = set_of(law, order);
+    struct orders set = set_of(orders, order);
     struct order own = own_order(&set, false);
     char *expected = rows_of(&set, &own);
-    char *rows = rows_of(law, order);
+    char *rows = rows_of(orders, order);
     bool differ = strcmp(rows, expected) != 0;
     free(expected);
     free(rows);
@@ -212,8 +212,8 @@ static bool keeps_partitions(const struct order *order)
 {
     for (size_t later = 0; later < order->count; later++) {
         for (size_t i = 0; i < later; i++) {
-            const struct law_event *a = order->events[i];
-            const struct law_event *b = order->events[later];
+            const struct orders_event *a = order->events[i];
+            const struct orders_event *b = order->events[later];
             if (a->source == b->source && a->partition == b->partition && a > b &&
                 !is_in(order, b, i))
                 return false;
@@ -242,9 +242,10 @@ static struct order without(const struct order *order, const bool *left_out)
     return fewer;
 }
 
-static bool replace_if_it_breaks(const struct law *law, struct order *order, struct order other)
+static bool replace_if_it_breaks(const struct orders *orders, struct order *order,
+                                 struct order other)
 {
-    bool better = keeps_partitions(&other) && breaks(law, &other);
+    bool better = keeps_partitions(&other) && breaks(orders, &other);
     free_order(better ? order : &other);
     if (better)
         *order = other;
@@ -252,7 +253,7 @@ static bool replace_if_it_breaks(const struct law *law, struct order *order, str
 }
 
 /* Leaves out `size` deliveries in a row, wherever they can be; or all of the events in them. */
-static bool leave_out(const struct law *law, struct order *order, size_t size, bool events)
+static bool leave_out(const struct orders *orders, struct order *order, size_t size, bool events)
 {
     bool any = false;
     for (size_t from = 0; from < order->count;) {
@@ -262,7 +263,7 @@ static bool leave_out(const struct law *law, struct order *order, size_t size, b
             for (size_t same = 0; events && same < order->count; same++)
                 left_out[same] = left_out[same] || order->events[same] == order->events[i];
         }
-        bool better = replace_if_it_breaks(law, order, without(order, left_out));
+        bool better = replace_if_it_breaks(orders, order, without(order, left_out));
         free(left_out);
         any = any || better;
         from += better ? 0 : size;
@@ -270,9 +271,9 @@ static bool leave_out(const struct law *law, struct order *order, size_t size, b
     return any;
 }
 
-static void leave_out_singly(const struct law *law, struct order *order)
+static void leave_out_singly(const struct orders *orders, struct order *order)
 {
-    while (leave_out(law, order, 1, true) || leave_out(law, order, 1, false))
+    while (leave_out(orders, order, 1, true) || leave_out(orders, order, 1, false))
         ; /* what could not go may go now */
 }
 
@@ -295,19 +296,19 @@ static void join_batches(struct order *order, size_t b)
 
 /* Gives all to one owner, and puts the batch boundaries after each delivery; or, where it takes two
  * owners, or a batch, as few batches as do. */
-static void cut_anew(const struct law *law, struct order *order)
+static void cut_anew(const struct orders *orders, struct order *order)
 {
     struct order one_owner = copy_of(order);
     for (size_t b = 0; b < one_owner.batch_count; b++)
         one_owner.batches[b].owner = 0;
-    (void)replace_if_it_breaks(law, order, one_owner);
+    (void)replace_if_it_breaks(orders, order, one_owner);
     struct order single = copy_of(order);
     for (size_t b = 0, at = 0; b < order->batch_count; b++) {
         for (size_t i = 0; i < order->batches[b].size; i++)
             single.batches[at++] = (struct batch){1, order->batches[b].owner};
     }
     single.batch_count = single.count;
-    if (replace_if_it_breaks(law, order, single))
+    if (replace_if_it_breaks(orders, order, single))
         return;
     for (size_t b = 0; b + 1 < order->batch_count;) {
         if (order->batches[b].owner != order->batches[b + 1].owner) {
@@ -316,29 +317,29 @@ static void cut_anew(const struct law *law, struct order *order)
         }
         struct order joined = copy_of(order);
         join_batches(&joined, b);
-        b += !replace_if_it_breaks(law, order, joined);
+        b += !replace_if_it_breaks(orders, order, joined);
     }
 }
 
-/* Makes an order that breaks the law so small that no delivery can be left out of it. */
-static void reduce(const struct law *law, struct order *order)
+/* Makes an order that makes a difference so small that no delivery can be left out of it. */
+static void reduce(const struct orders *orders, struct order *order)
 {
     for (size_t size = order->count / 2; size > 1; size /= 2)
-        leave_out(law, order, size, true);
-    leave_out_singly(law, order);
-    cut_anew(law, order);
-    leave_out_singly(law, order); /* in other batches more may go */
+        leave_out(orders, order, size, true);
+    leave_out_singly(orders, order);
+    cut_anew(orders, order);
+    leave_out_singly(orders, order); /* in other batches more may go */
 }
 
-static void print_event(const struct law *law, const struct law_event *event)
+static void print_event(const struct orders *orders, const struct orders_event *event)
 {
-    const struct pj_source *source = &law->projection->sources[event->source];
+    const struct pj_source *source = &orders->projection->sources[event->source];
     fprintf(stderr, "  %s [%d]", source->topic, event->partition);
     for (size_t f = 0; f < source->field_count; f++) {
         if (!event->values[f].present)
             continue;
         fprintf(stderr, " %s=", source->fields[f].path);
-        law_print_value(stderr, source->fields[f].type, &event->values[f]);
+        orders_print_value(stderr, source->fields[f].type, &event->values[f]);
     }
     fputc('\n', stderr);
 }
@@ -357,14 +358,14 @@ static bool shows_commits(const struct order *order)
     return order->batch_count < order->count || has_two_owners(order);
 }
 
-static void print_order(const struct law *law, const struct order *order)
+static void print_order(const struct orders *orders, const struct order *order)
 {
     bool two_owners = has_two_owners(order);
     bool commits = shows_commits(order);
     size_t at = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
         for (size_t i = 0; i < order->batches[b].size; i++, at++) {
-            print_event(law, order->events[at]);
+            print_event(orders, order->events[at]);
             if (is_in(order, order->events[at], at))
                 fprintf(stderr, "    (once more)\n");
         }
@@ -375,18 +376,18 @@ static void print_order(const struct law *law, const struct order *order)
     }
 }
 
-static void explain(const struct law *law, struct order *order)
+static void explain(const struct orders *orders, struct order *order)
 {
-    reduce(law, order);
-    struct law set = set_of(law, order);
+    reduce(orders, order);
+    struct orders set = set_of(orders, order);
     struct order own = own_order(&set, false);
     char *expected = rows_of(&set, &own);
-    char *rows = rows_of(law, order);
-    fprintf(stderr, "the law is broken; in this order\n");
+    char *rows = rows_of(orders, order);
+    fprintf(stderr, "the rows depend on the order; in this one\n");
     print_order(&set, &own);
     fprintf(stderr, "the rows are\n%sbut in this order%s\n", expected,
             shows_commits(order) ? ", in these transactions," : "");
-    print_order(law, order);
+    print_order(orders, order);
     fprintf(stderr, "they are\n%s", rows);
     free(expected);
     free(rows);
@@ -394,87 +395,87 @@ static void explain(const struct law *law, struct order *order)
     free(set.events);
 }
 
-static struct law_memory *own_memory(const struct law *law, bool one_batch)
+static struct memory_store *own_memory(const struct orders *orders, bool one_batch)
 {
-    struct order order = own_order(law, one_batch);
-    struct law_memory *memory = memory_of(law, &order);
+    struct order order = own_order(orders, one_batch);
+    struct memory_store *memory = memory_of(orders, &order);
     free_order(&order);
     return memory;
 }
 
-bool law_holds(const struct law *law, int orders, unsigned seed)
+bool orders_agree(const struct orders *orders, int times, unsigned seed)
 {
-    struct law_memory *own = own_memory(law, false);
-    char *expected = law_memory_rows(own);
-    bool holds = law_memory_keys(own);
-    law_memory_free(own);
-    for (int i = 0; i <= orders && holds; i++) {
+    struct memory_store *own = own_memory(orders, false);
+    char *expected = memory_store_rows(own);
+    bool holds = memory_store_keys(own);
+    memory_store_free(own);
+    for (int i = 0; i <= times && holds; i++) {
         unsigned from = seed + (unsigned)i;
-        struct order order = i < orders ? random_order(law, &from) : own_order(law, true);
-        char *rows = rows_of(law, &order);
+        struct order order = i < times ? random_order(orders, &from) : own_order(orders, true);
+        char *rows = rows_of(orders, &order);
         holds = strcmp(rows, expected) == 0;
         free(rows);
         if (!holds)
-            explain(law, &order);
+            explain(orders, &order);
         free_order(&order);
     }
     free(expected);
     return holds;
 }
 
-char *law_rows(const struct law *law, bool one_batch)
+char *orders_rows(const struct orders *orders, bool one_batch)
 {
-    struct law_memory *memory = own_memory(law, one_batch);
-    char *rows = law_memory_rows(memory);
-    law_memory_free(memory);
+    struct memory_store *memory = own_memory(orders, one_batch);
+    char *rows = memory_store_rows(memory);
+    memory_store_free(memory);
     return rows;
 }
 
-size_t law_dead_letters(const struct law *law, bool one_batch)
+size_t orders_dead_letters(const struct orders *orders, bool one_batch)
 {
-    struct law_memory *memory = own_memory(law, one_batch);
-    size_t letters = law_memory_dead_letters(memory);
-    law_memory_free(memory);
+    struct memory_store *memory = own_memory(orders, one_batch);
+    size_t letters = memory_store_dead_letters(memory);
+    memory_store_free(memory);
     return letters;
 }
 
-bool law_reaches(const struct law *law)
+bool orders_reaches(const struct orders *orders)
 {
-    struct law_memory *memory = own_memory(law, false);
-    bool all = law_memory_reaches(memory);
-    law_memory_free(memory);
+    struct memory_store *memory = own_memory(orders, false);
+    bool all = memory_store_reaches(memory);
+    memory_store_free(memory);
     return all;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-struct law law_of(const struct pj_projection *projection)
+struct orders orders_of(const struct pj_projection *projection)
 {
     struct pj_error error = {0};
     cr_assert_eq(pj_projection_check(projection, &error), 0, "%s", error.message);
-    return (struct law){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
+    return (struct orders){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
 }
 
-void law_free(struct law *law)
+void orders_free(struct orders *orders)
 {
-    pj_arena_free(law->arena);
-    free(law->events);
+    pj_arena_free(orders->arena);
+    free(orders->events);
 }
 
-struct pj_value *law_event(struct law *law, size_t source, int32_t partition)
+struct pj_value *orders_event(struct orders *orders, size_t source, int32_t partition)
 {
-    if (law->count == law->capacity) {
-        law->capacity = law->capacity != 0 ? law->capacity * 2 : 16;
-        law->events = realloc(law->events, law->capacity * sizeof *law->events);
+    if (orders->count == orders->capacity) {
+        orders->capacity = orders->capacity != 0 ? orders->capacity * 2 : 16;
+        orders->events = realloc(orders->events, orders->capacity * sizeof *orders->events);
     }
-    struct law_event *event = &law->events[law->count++];
-    size_t fields = law->projection->sources[source].field_count;
-    *event = (struct law_event){.source = source, .partition = partition, .timestamp_ms = -1};
-    event->values = pj_arena_alloc(law->arena, fields * sizeof *event->values);
+    struct orders_event *event = &orders->events[orders->count++];
+    size_t fields = orders->projection->sources[source].field_count;
+    *event = (struct orders_event){.source = source, .partition = partition, .timestamp_ms = -1};
+    event->values = pj_arena_alloc(orders->arena, fields * sizeof *event->values);
     return event->values;
 }
 
-struct pj_value law_uuid(unsigned number)
+struct pj_value orders_uuid(unsigned number)
 {
     uint8_t uuid[16] = {0, 0, 0, 0, 0, 0, 0x40, 0, 0x80};
     for (int i = 0; i < 4; i++)
@@ -482,7 +483,7 @@ struct pj_value law_uuid(unsigned number)
     return pj_uuid(uuid);
 }
 
-struct pj_value law_time(int64_t ms)
+struct pj_value orders_time(int64_t ms)
 {
     return pj_timestamp(ms * 1000);
 }

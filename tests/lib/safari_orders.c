@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/safari_law.h"
+#include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
 
@@ -7,28 +7,28 @@ enum { COMMANDS, TELEMETRY, SESSIONS };
 
 static const int64_t session_timeout_ms = 30 * 60 * 1000;
 
-struct safari_law safari_law_start(const struct pj_projection *projection)
+struct safari_orders safari_orders_start(const struct pj_projection *projection)
 {
-    struct safari_law s = {.law = law_of(projection), .next_event = 1};
-    s.law.settings = &session_timeout_ms;
+    struct safari_orders s = {.orders = orders_of(projection), .next_event = 1};
+    s.orders.settings = &session_timeout_ms;
     return s;
 }
 
-static char *text(struct safari_law *s, const char *value)
+static char *text(struct safari_orders *s, const char *value)
 {
-    return value != NULL ? pj_arena_string(s->law.arena, value, strlen(value)) : NULL;
+    return value != NULL ? pj_arena_string(s->orders.arena, value, strlen(value)) : NULL;
 }
 
-static struct pj_value *command_event(struct safari_law *s, unsigned command, int64_t ms)
+static struct pj_value *command_event(struct safari_orders *s, unsigned command, int64_t ms)
 {
-    struct pj_value *v = law_event(&s->law, COMMANDS, (int32_t)(command % 3));
-    v[COMMAND_EVENT_ID] = law_uuid(1000 + s->next_event++);
-    v[COMMAND_ID] = law_uuid(command);
-    v[COMMAND_EMITTED_AT] = law_time(ms);
+    struct pj_value *v = orders_event(&s->orders, COMMANDS, (int32_t)(command % 3));
+    v[COMMAND_EVENT_ID] = orders_uuid(1000 + s->next_event++);
+    v[COMMAND_ID] = orders_uuid(command);
+    v[COMMAND_EMITTED_AT] = orders_time(ms);
     return v;
 }
 
-struct pj_value *safari_submitted(struct safari_law *s, unsigned command, int64_t ms,
+struct pj_value *safari_submitted(struct safari_orders *s, unsigned command, int64_t ms,
                                   const char *type, const char *payload)
 {
     struct pj_value *v = command_event(s, command, ms);
@@ -38,7 +38,7 @@ struct pj_value *safari_submitted(struct safari_law *s, unsigned command, int64_
     return v;
 }
 
-struct pj_value *safari_status(struct safari_law *s, unsigned command, int64_t ms,
+struct pj_value *safari_status(struct safari_orders *s, unsigned command, int64_t ms,
                                const char *status, const char *result, const char *error)
 {
     struct pj_value *v = command_event(s, command, ms);
@@ -47,32 +47,32 @@ struct pj_value *safari_status(struct safari_law *s, unsigned command, int64_t m
     v[COMMAND_RESULT] = pj_text(text(s, result));
     v[COMMAND_ERROR] = pj_text(text(s, error));
     v[COMMAND_CURSOR] =
-        pj_text(pj_arena_printf(s->law.arena, "%lld-%u", (long long)ms, s->next_event));
+        pj_text(pj_arena_printf(s->orders.arena, "%lld-%u", (long long)ms, s->next_event));
     return v;
 }
 
-struct pj_value *safari_telemetry(struct safari_law *s, unsigned command, int64_t ms,
+struct pj_value *safari_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
                                   const char *type, const char *payload)
 {
-    struct pj_value *v = law_event(&s->law, TELEMETRY, (int32_t)(command % 3));
-    v[TELEMETRY_EVENT_ID] = law_uuid(1000 + s->next_event++);
-    v[TELEMETRY_COMMAND_ID] = law_uuid(command);
-    v[TELEMETRY_EMITTED_AT] = law_time(ms);
+    struct pj_value *v = orders_event(&s->orders, TELEMETRY, (int32_t)(command % 3));
+    v[TELEMETRY_EVENT_ID] = orders_uuid(1000 + s->next_event++);
+    v[TELEMETRY_COMMAND_ID] = orders_uuid(command);
+    v[TELEMETRY_EMITTED_AT] = orders_time(ms);
     v[TELEMETRY_TYPE] = pj_text(text(s, type));
     v[TELEMETRY_PAYLOAD] = pj_text(text(s, payload));
     return v;
 }
 
-static struct pj_value *session_event(struct safari_law *s, unsigned session, int64_t ms)
+static struct pj_value *session_event(struct safari_orders *s, unsigned session, int64_t ms)
 {
-    struct pj_value *v = law_event(&s->law, SESSIONS, (int32_t)(session % 2));
-    v[SESSION_EVENT_ID] = law_uuid(1000 + s->next_event++);
-    v[SESSION_ID] = law_uuid(session);
-    v[SESSION_EMITTED_AT] = law_time(ms);
+    struct pj_value *v = orders_event(&s->orders, SESSIONS, (int32_t)(session % 2));
+    v[SESSION_EVENT_ID] = orders_uuid(1000 + s->next_event++);
+    v[SESSION_ID] = orders_uuid(session);
+    v[SESSION_EMITTED_AT] = orders_time(ms);
     return v;
 }
 
-struct pj_value *safari_session_opened(struct safari_law *s, unsigned session, int64_t ms,
+struct pj_value *safari_session_opened(struct safari_orders *s, unsigned session, int64_t ms,
                                        const char *platform)
 {
     struct pj_value *v = session_event(s, session, ms);
@@ -81,24 +81,24 @@ struct pj_value *safari_session_opened(struct safari_law *s, unsigned session, i
     return v;
 }
 
-struct pj_value *safari_session_closed(struct safari_law *s, unsigned session, int64_t ms)
+struct pj_value *safari_session_closed(struct safari_orders *s, unsigned session, int64_t ms)
 {
     struct pj_value *v = session_event(s, session, ms);
     v[SESSION_CLOSED] = pj_bool(true);
     return v;
 }
 
-void safari_expect(const struct safari_law *s, const char *expected)
+void safari_expect(const struct safari_orders *s, const char *expected)
 {
-    char *rows = law_rows(&s->law, false);
+    char *rows = orders_rows(&s->orders, false);
     cr_assert_not_null(strstr(rows, expected), "%s\nis not in\n%s", expected, rows);
     free(rows);
-    cr_assert(law_holds(&s->law, 100, 7));
+    cr_assert(orders_agree(&s->orders, 100, 7));
 }
 
-void safari_refuse(const struct safari_law *s, const char *text)
+void safari_refuse(const struct safari_orders *s, const char *text)
 {
-    char *rows = law_rows(&s->law, false);
+    char *rows = orders_rows(&s->orders, false);
     cr_assert_null(strstr(rows, text), "%s\nis in\n%s", text, rows);
     free(rows);
 }
@@ -117,7 +117,7 @@ static const char *pick(unsigned *seed, const char *const *texts, size_t count)
     pick(seed, (const char *const[]){__VA_ARGS__},                                                 \
          sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
-static void mix_submitted(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
+static void mix_submitted(struct safari_orders *s, unsigned command, int64_t ms, unsigned *seed)
 {
     const char *type =
         PICK("sora.generate", "sora.generate.clean", "sora.batch", "sora.batch.clean", "sora.clean",
@@ -131,12 +131,12 @@ static void mix_submitted(struct safari_law *s, unsigned command, int64_t ms, un
     struct pj_value *v = safari_submitted(s, command, ms, type, payload);
     v[COMMAND_TARGET_PLATFORM] = pj_text(ms % 2 == 0 ? "sora" : "flow");
     if (rand_r(seed) % 2 == 0)
-        v[COMMAND_TARGET_SESSION_ID] = law_uuid(7 + (unsigned)rand_r(seed) % 2);
+        v[COMMAND_TARGET_SESSION_ID] = orders_uuid(7 + (unsigned)rand_r(seed) % 2);
     if (rand_r(seed) % 3 == 0)
-        v[COMMAND_REQUESTED_AT] = law_time(ms - rand_r(seed) % 3);
+        v[COMMAND_REQUESTED_AT] = orders_time(ms - rand_r(seed) % 3);
 }
 
-static void mix_status(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
+static void mix_status(struct safari_orders *s, unsigned command, int64_t ms, unsigned *seed)
 {
     const char *result =
         PICK("{\"video_path\":\"/a\",\"file_size\":3}", "{\"output_path\":\"/c\"}",
@@ -154,7 +154,7 @@ static void mix_status(struct safari_law *s, unsigned command, int64_t ms, unsig
         v[COMMAND_CURSOR] = pj_text(PICK("83700000-9", "83700000-10", "odd"));
 }
 
-static void mix_telemetry(struct safari_law *s, unsigned command, int64_t ms, unsigned *seed)
+static void mix_telemetry(struct safari_orders *s, unsigned command, int64_t ms, unsigned *seed)
 {
     const char *type = PICK("sora.prompt.submitted", "sora.video.ready", "sora.video.downloaded",
                             "action.attempted", "sora.video.cleaned", "rate.limited");
@@ -166,13 +166,13 @@ static void mix_telemetry(struct safari_law *s, unsigned command, int64_t ms, un
         "{\"batchIndex\":2,\"inputPath\":\"/b\",\"outputPath\":\"/i\"}", "{\"batch_index\":-1}");
     struct pj_value *v = safari_telemetry(s, command, ms, type, payload);
     if (rand_r(seed) % 4 == 0)
-        v[TELEMETRY_TARGET_SESSION_ID] = law_uuid(7);
+        v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
 }
 
-void safari_law_mixture(struct safari_law *s, int count, unsigned from)
+void safari_orders_mixture(struct safari_orders *s, int count, unsigned from)
 {
     unsigned *seed = &from;
-    size_t sources = s->law.projection->source_count;
+    size_t sources = s->orders.projection->source_count;
     unsigned commands = count > 40 ? (unsigned)count / 10 : 4; /* about ten events each */
     for (int i = 0; i < count; i++) {
         unsigned command = 1 + (unsigned)rand_r(seed) % commands;
@@ -189,5 +189,6 @@ void safari_law_mixture(struct safari_law *s, int count, unsigned from)
         else
             safari_session_opened(s, 7 + (unsigned)rand_r(seed) % 3, ms, "sora");
     }
-    cr_assert(law_reaches(&s->law), "take more events, another seed, or events of your own first");
+    cr_assert(orders_reaches(&s->orders),
+              "take more events, another seed, or events of your own first");
 }
