@@ -181,7 +181,7 @@ static int record(struct pj_postgres *postgres, const struct pj_migration *migra
 }
 
 /* The engine's objects are in its own schema; a system's tables go where the operator says. */
-static int apply_one(struct migrator *migrator, const struct pj_migration *migration,
+static int apply_one(struct migrator *migrator, const struct pj_migration *migration, bool is_first,
                      struct pj_error *error)
 {
     struct pj_postgres *postgres = migrator->postgres;
@@ -189,7 +189,9 @@ static int apply_one(struct migrator *migrator, const struct pj_migration *migra
     if (strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0) {
         if (pj_postgres_script(postgres, "SET LOCAL search_path = projectionist", error) != 0)
             return -1;
-    } else if (pj_migrate_use_schema(postgres, schema, error) != 0) {
+    } else if (pj_migrate_use_schema(postgres, schema, error) != 0 ||
+               (is_first && pj_migrate_check_tables(postgres, &migrator->migrations,
+                                                    migration->system, error) != 0)) {
         return -1;
     }
     return pj_postgres_script(postgres, migration->sql, error) != 0 ||
@@ -207,7 +209,7 @@ static int apply(struct migrator *migrator, const struct pj_migration *migration
     if (pj_postgres_script(postgres, "BEGIN", error) != 0 ||
         pj_postgres_script(postgres, LOCK, error) != 0 ||
         look_again(migrator, migration, &had, error) != 0 ||
-        (!had.this_one && apply_one(migrator, migration, error) != 0) ||
+        (!had.this_one && apply_one(migrator, migration, !had.any, error) != 0) ||
         pj_postgres_script(postgres, "COMMIT", error) != 0) {
         pj_postgres_rollback(postgres);
         struct pj_error cause = *error;
@@ -348,8 +350,9 @@ const struct pj_command pj_command_migrate = {
         "  Applies the numbered files of deploy/sql, which are built into the program,\n"
         "  that the database has not had yet, each in a transaction of its own: those of\n"
         "  the engine, then those of the systems named, or of all. Tables that are there\n"
-        "  already keep their rows. It can be run at any time, and by several at once:\n"
-        "  one waits for the other and then finds nothing to do.\n"
+        "  already keep their rows; a table of the same name with other columns is an\n"
+        "  error. It can be run at any time, and by several at once: one waits for the\n"
+        "  other and then finds nothing to do.\n"
         "\n"
         "  The account of what was applied is the table projectionist.migrations. It is\n"
         "  an error when an applied file has changed since, or when the database is newer\n"

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* It is never committed. */
+#define TRIAL "projectionist_trial"
+
 static int query(struct pj_postgres *postgres, const char *sql, int count,
                  const char *const *parameters, char **value, struct pj_error *error)
 {
@@ -47,4 +50,87 @@ int pj_migrate_use_schema(struct pj_postgres *postgres, const char *schema, stru
     int status = create != NULL ? pj_postgres_script(postgres, create, error) : 0;
     free(create);
     return status == 0 ? put_first(postgres, NULL, schema, error) : -1;
+}
+
+/* Types that the files make are other ones in the trial, of the same name. */
+static int compare(struct pj_postgres *postgres, const char *schema, const char *known,
+                   struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT format('%I.%I (%s)', $1::text, t.relname, CASE "
+        "WHEN r.relkind NOT IN ('r', 'p') THEN 'it is no table' "
+        "WHEN h.attname IS NULL THEN format('it has no column %I', w.attname) "
+        "ELSE format('its column %I is %s instead of %s', w.attname, "
+        "format_type(h.atttypid, h.atttypmod), format_type(w.atttypid, w.atttypmod)) END) "
+        "FROM pg_class AS t JOIN pg_class AS r ON r.relname = t.relname AND r.relnamespace = "
+        "(SELECT oid FROM pg_namespace WHERE nspname = $1) "
+        "JOIN pg_attribute AS w ON w.attrelid = t.oid AND w.attnum > 0 AND NOT w.attisdropped "
+        "JOIN pg_type AS wt ON wt.oid = w.atttypid "
+        "LEFT JOIN pg_attribute AS h ON h.attrelid = r.oid AND h.attname = w.attname "
+        "AND h.attnum > 0 LEFT JOIN pg_type AS ht ON ht.oid = h.atttypid "
+        "WHERE t.relnamespace = '" TRIAL "'::regnamespace AND t.relkind IN ('r', 'p') AND "
+        "(r.relkind NOT IN ('r', 'p') "
+        "OR (h.attname IS NULL AND NOT t.relname::text = ANY ($2::text[])) "
+        "OR ht.typname <> wt.typname OR h.atttypmod <> w.atttypmod "
+        "OR (ht.typnamespace <> wt.typnamespace AND wt.typnamespace <> t.relnamespace)) "
+        "ORDER BY t.relname, w.attnum LIMIT 1";
+    const char *parameters[] = {schema, known};
+    char *other;
+    if (query(postgres, sql, 2, parameters, &other, error) != 0)
+        return -1;
+    if (other == NULL)
+        return 0;
+    pj_error_fatal(error, PJ_EXIT_DATABASE,
+                   "a table of this name is there already, with other columns: %.400s; rename it, "
+                   "or let --tables-schema name another schema",
+                   other);
+    free(other);
+    return -1;
+}
+
+/* Of a file that fails the file itself will say why, when it is applied. */
+static int try_file(struct pj_postgres *postgres, const struct pj_migration *migration,
+                    const char *schema, bool *failed, struct pj_error *error)
+{
+    char *known = NULL; /* of the files before: these may add columns to them */
+    if (put_first(postgres, TRIAL, schema, error) != 0 ||
+        query(postgres,
+              "SELECT coalesce(array_agg(relname::text), '{}') FROM pg_class "
+              "WHERE relnamespace = '" TRIAL "'::regnamespace",
+              0, NULL, &known, error) != 0)
+        return -1;
+    *failed = pj_postgres_script(postgres, migration->sql, error) != 0;
+    int status = *failed ? 0 : compare(postgres, schema, known, error);
+    free(known);
+    return status;
+}
+
+static int try_files(struct pj_postgres *postgres, const struct pj_migrations *migrations,
+                     const char *system, const char *schema, struct pj_error *error)
+{
+    bool failed = false;
+    if (pj_postgres_script(postgres, "SAVEPOINT trial; CREATE SCHEMA " TRIAL, error) != 0)
+        return -1;
+    for (size_t i = 0; i < migrations->count && !failed; i++) {
+        const struct pj_migration *migration = &migrations->items[i];
+        if (strcmp(migration->system, system) == 0 &&
+            try_file(postgres, migration, schema, &failed, error) != 0)
+            return -1;
+    }
+    return pj_postgres_script(postgres, "ROLLBACK TO trial", error);
+}
+
+int pj_migrate_check_tables(struct pj_postgres *postgres, const struct pj_migrations *migrations,
+                            const char *system, struct pj_error *error)
+{
+    char *schema; /* where they go, if anything is there */
+    if (query(postgres,
+              "SELECT current_schema() WHERE EXISTS (SELECT FROM pg_class AS c "
+              "JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+              "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))",
+              0, NULL, &schema, error) != 0)
+        return -1;
+    int status = schema != NULL ? try_files(postgres, migrations, system, schema, error) : 0;
+    free(schema);
+    return status;
 }

@@ -207,6 +207,45 @@ def test_the_engines_schema_is_not_for_tables(database):
     assert rows(database, "SELECT FROM pg_namespace WHERE nspname = 'projectionist'") == []
 
 
+@pytest.mark.parametrize("existing, sentence", [
+    ("CREATE TABLE safari_videos (id BIGINT, title TEXT)",
+     "public.safari_videos (it has no column video_id)"),
+    ("CREATE TABLE safari_commands (command_id TEXT)",
+     "public.safari_commands (its column command_id is text instead of uuid)"),
+    ("CREATE TABLE safari_sessions (session_id UUID, platform VARCHAR(20))",
+     "public.safari_sessions (its column platform is character varying(20) instead of "
+     "character varying(50))"),
+    ("CREATE VIEW safari_events AS SELECT 1", "public.safari_events (it is no table)"),
+    # Of a later file.
+    ("CREATE TABLE watermark_metrics (at TIMESTAMPTZ)",
+     "public.watermark_metrics (it has no column bucket_start)"),
+    # A column that a later file would add.
+    (SEED + "ALTER TABLE safari_events ADD COLUMN target TEXT",
+     "public.safari_events (its column target is text instead of jsonb)"),
+])
+def test_a_table_of_the_same_name_with_other_columns_is_refused(database, existing, sentence):
+    execute(database, existing)
+    before = describe(database)
+    result = cli("migrate", dsn=database)
+    assert result.returncode == DATABASE, result
+    assert f"{FILES[len(ENGINE_FILES)]} was not applied" in result.stderr
+    assert sentence in result.stderr and "--tables-schema" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert describe(database) == before
+    assert applied(database) == ENGINE_FILES
+    # As it says.
+    assert cli("migrate", "--tables-schema", "safari", dsn=database).returncode == 0
+    assert tables_of(database, "safari") == SAFARI_TABLES
+
+
+def test_columns_of_its_own_do_not_make_a_table_another_one(database):
+    execute(database, SEED)
+    execute(database, "ALTER TABLE safari_videos ADD COLUMN notes TEXT; "
+                      "ALTER TABLE safari_events ADD COLUMN target JSONB")
+    result = cli("migrate", dsn=database)
+    assert result.returncode == 0, result
+
+
 # --- applying -----------------------------------------------------------------------------------
 
 
