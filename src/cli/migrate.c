@@ -69,7 +69,7 @@ static int has_account(struct pj_postgres *postgres, bool *has, struct pj_error 
     if (*has && strcmp(by_system, "t") != 0)
         status = pj_error_fatal(
             error, PJ_EXIT_DATABASE,
-            "the database was migrated by a version before " PJ_VERSION ", which this one does not "
+            "the database was migrated by a version before 0.2.0, which this one does not "
             "continue; run `DROP SCHEMA projectionist CASCADE` in it, which the tables survive, "
             "then `projectionist migrate` and `projectionist rebuild all`");
     pj_result_free(result);
