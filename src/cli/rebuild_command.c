@@ -83,9 +83,9 @@ static int rebuild(struct pj_rebuild_run *run, struct pj_error *error)
 static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
 {
     const struct pj_rebuild_options *options = opaque;
-    if (options->keep_older && options->drop_older)
+    if (options->keep_retained && options->drop_retained)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "--keep-older and --drop-older exclude each other");
+                              "--keep-retained and --drop-retained exclude each other");
     return pj_rebuild_each(config, options, false, rebuild, error);
 }
 
@@ -107,9 +107,9 @@ static const struct pj_option options[] = {
      .help = "Where it ends: now (the default: the ends of the topics when it begins, or where the "
              "consumers are by the end, if that is farther), or as for --from. With another end "
              "the offsets are set back to it, and a consumer that runs goes on from there."},
-    {.name = "drop-older",
+    {.name = "drop-retained",
      .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct pj_rebuild_options, drop_older),
+     .offset = offsetof(struct pj_rebuild_options, drop_retained),
      .help = "Rows go that follow only from records which are not read."},
     {.name = "dry-run",
      .letter = 'n',

@@ -23,8 +23,8 @@ struct pj_rebuild_options {
     int64_t workers;
     int64_t samples;
     int64_t patience_ms; /* of a verify */
-    bool keep_older;
-    bool drop_older;
+    bool keep_retained;
+    bool drop_retained;
     bool dry_run;
     bool yes;
     bool json;
@@ -40,9 +40,9 @@ struct pj_rebuild_options {
          .argument = "NAME",                                                                       \
          .help = "The consumer group that keeps the tables; the default is the projection's "      \
                  "name."},                                                                         \
-        {.name = "keep-older",                                                                     \
+        {.name = "keep-retained",                                                                  \
          .kind = PJ_OPTION_BOOL,                                                                   \
-         .offset = offsetof(struct pj_rebuild_options, keep_older),                                \
+         .offset = offsetof(struct pj_rebuild_options, keep_retained),                             \
          .help = "Rows stay that follow from records which are not read: retention or compaction " \
                  "has removed them, or they are another cluster's. Without it that is an error, "  \
                  "which names them."},                                                             \

@@ -218,8 +218,9 @@ static int live_ranges(struct pj_rebuild_run *run, const struct pj_kafka_extent 
 
 static const char *remedy(const struct pj_rebuild_run *run)
 {
-    return run->verify ? "--keep-older keeps what followed from them"
-                       : "--keep-older keeps what followed from them, --drop-older lets it go";
+    return run->verify
+               ? "--keep-retained keeps what followed from them"
+               : "--keep-retained keeps what followed from them, --drop-retained lets it go";
 }
 
 /* What the group has read before the ranges begin. */
@@ -326,7 +327,7 @@ static int check_history(const struct pj_rebuild_run *run, const struct pj_kafka
                          struct pj_error *error)
 {
     /* Recordings are there to have it. */
-    if (run->feed_count > 0 || run->options->keep_older || run->options->drop_older)
+    if (run->feed_count > 0 || run->options->keep_retained || run->options->drop_retained)
         return 0;
     return check_unread(run, ranges, count, error) != 0 ||
                    check_others(run, ranges, count, error) != 0 ||

@@ -126,7 +126,7 @@ static int check_gap(struct pj_engine *engine, struct pj_partition *partition, s
     if (engine->shadow != NULL)
         return pj_error_fatal(error, PJ_EXIT_GAP,
                               "retention removed the offsets %lld to %lld of %s [%d] while they "
-                              "were being read; begin anew, with --keep-older",
+                              "were being read; begin anew, with --keep-retained",
                               (long long)partition->next_offset, (long long)partition->low - 1,
                               partition->topic, partition->number);
     if (engine->settings->accept_gap)

@@ -402,7 +402,7 @@ static int join_anew(struct pj_engine *engine, struct pj_error *error)
         return pj_consumer_rejoin(engine->consumer, error);
     return pj_error_fatal(error, PJ_EXIT_GAP,
                           "retention removed records of %s's topics while they were being read; "
-                          "begin anew, with --keep-older",
+                          "begin anew, with --keep-retained",
                           engine->projection->name);
 }
 

@@ -316,8 +316,8 @@ void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16])
     pj_fold_push_change(fold, change);
 }
 
-void pj_fold_tell_older(struct pj_fold *fold, size_t entity, const uint8_t key[16],
-                        const struct pj_fact *fact)
+void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
+                           const struct pj_fact *fact)
 {
     struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
     change->entity = entity;

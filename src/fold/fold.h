@@ -85,8 +85,8 @@ void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 
 /* A fact that was stored elsewhere, as if it were observed now; one that is known under the same
  * order stands. The fact's values and texts must outlive the fold. */
-void pj_fold_tell_older(struct pj_fold *fold, size_t entity, const uint8_t key[16],
-                        const struct pj_fact *fact);
+void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
+                           const struct pj_fact *fact);
 
 /*
  * What follows fails with PJ_POISON where a record asks for what no column or fact can hold, and

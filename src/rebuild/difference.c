@@ -153,10 +153,10 @@ static const char *placeholder_of(const struct pair *pair)
 }
 
 /* Which live rows that the shadow lacks are a difference. */
-static void add_extra_condition(struct sql *sql, const struct pair *pair, bool keep_older)
+static void add_extra_condition(struct sql *sql, const struct pair *pair, bool keep_retained)
 {
     const char *placeholder = placeholder_of(pair);
-    if (keep_older && pair->table != NULL && pair->table->kind == PJ_APPEND_TABLE)
+    if (keep_retained && pair->table != NULL && pair->table->kind == PJ_APPEND_TABLE)
         add(sql, "false");
     else if (placeholder != NULL)
         add(sql, "l.\"%s\" IS NOT TRUE", placeholder);
@@ -174,7 +174,7 @@ static void add_rows(struct sql *sql, const struct pair *pair, const char *table
         add(sql, "(SELECT * FROM %s WHERE facts <> '\\x0100') AS %s", table, name);
 }
 
-static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool keep_older,
+static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool keep_retained,
                      struct pj_error *error)
 {
     struct sql sql;
@@ -198,7 +198,7 @@ static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool
     add(&sql, " ON ");
     add_match(&sql, pair, "s", "l");
     add(&sql, " WHERE CASE WHEN s.\"%s\" IS NULL THEN ", key);
-    add_extra_condition(&sql, pair, keep_older);
+    add_extra_condition(&sql, pair, keep_retained);
     add(&sql, " WHEN l.\"%s\" IS NULL THEN true ELSE false", key);
     for (size_t c = pair->key_count; c < pair->compared_count; c++)
         add(&sql, " OR s.\"%s\" IS DISTINCT FROM l.\"%s\"", pair->columns[c], pair->columns[c]);
@@ -353,7 +353,7 @@ int pj_difference_find(struct pj_difference *difference, struct pj_postgres *pos
         table->name = plain_name(pairs[i].live);
         table->columns = json_object();
         table->samples = json_array();
-        if (find_pair(postgres, &pairs[i], settings->keep_older, error) != 0 ||
+        if (find_pair(postgres, &pairs[i], settings->keep_retained, error) != 0 ||
             count_pair(postgres, &pairs[i], table, error) != 0 ||
             take_samples(postgres, &pairs[i], settings->samples, table, error) != 0)
             status = -1;

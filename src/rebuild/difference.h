@@ -18,7 +18,7 @@ struct pj_difference_settings {
     const char *shadow; /* the schema */
     /* Appended rows that the shadow lacks are no difference (history that is gone explains them).
      */
-    bool keep_older;
+    bool keep_retained;
     int samples; /* at most so many a table */
 };
 

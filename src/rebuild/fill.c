@@ -245,8 +245,8 @@ int pj_rebuild_fill(struct pj_rebuild *rebuild, struct pj_error *error)
         status = read_pass(rebuild, TO_END, error);
     if (status != PJ_REBUILD_FILLED)
         return status;
-    if (!rebuild->settings->keep_older || rebuild->older_kept)
+    if (!rebuild->settings->keep_retained || rebuild->retained_kept)
         return PJ_REBUILD_FILLED;
-    rebuild->older_kept = true;
-    return pj_rebuild_keep_older(rebuild, error);
+    rebuild->retained_kept = true;
+    return pj_rebuild_keep_retained(rebuild, error);
 }

@@ -96,7 +96,7 @@ int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
     const struct pj_rebuild_settings *settings = rebuild->settings;
     const char *parameters[] = {settings->cluster_id, settings->group, NULL};
     struct pj_result *result;
-    if (settings->drop_older) {
+    if (settings->drop_retained) {
         if (pj_postgres_query(rebuild->control,
                               "DELETE FROM projectionist.other_sources "
                               "WHERE cluster_id = $1 AND consumer_group = $2",
@@ -123,7 +123,7 @@ bool pj_rebuild_is_counted(const struct pj_rebuild *rebuild, const struct pj_liv
                            const struct pj_offset_range *range)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
-    return !settings->keep_older && !settings->drop_older && settings->feed_count == 0 &&
+    return !settings->keep_retained && !settings->drop_retained && settings->feed_count == 0 &&
            live->counted_from >= 0 && range->begin <= live->counted_from &&
            range->end >= live->next_offset && live->counted_from < live->next_offset;
 }
@@ -186,8 +186,8 @@ static int not_as_read(const struct pj_rebuild *rebuild, const struct pj_result 
                       pj_result_rows(rows) - 1);
     const char *remedy =
         rebuild->settings->verify
-            ? "--keep-older keeps what followed from them"
-            : "--keep-older keeps what followed from them, --drop-older lets it go";
+            ? "--keep-retained keeps what followed from them"
+            : "--keep-retained keeps what followed from them, --drop-retained lets it go";
     const char *topic = pj_result_value(rows, 0, 0, NULL);
     const char *partition = pj_result_value(rows, 0, 1, NULL);
     const char *begin = pj_result_value(rows, 0, 2, NULL);

@@ -130,7 +130,7 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
     const char *parameters[] = {settings->cluster_id, settings->group,
-                                settings->keep_older ? "true" : "false"};
+                                settings->keep_retained ? "true" : "false"};
     struct pj_result *result;
     /* What a replay told the live facts after the older ones were taken would be lost with them:
      * its record may be one that retention has removed. */

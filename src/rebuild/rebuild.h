@@ -56,11 +56,11 @@ struct pj_rebuild_settings {
     const struct pj_settings *consumer; /* servers, batches, time-outs */
     const struct pj_config *config;     /* kafka.*, postgres.* */
     const char *cluster_id;
-    const char *group; /* whose tables they are */
-    bool verify;       /* never swaps: reads as far as the live group, and keeps no attempt */
-    bool follow;       /* goes on to where the live group is by then; else to the planned ends */
-    bool keep_older;   /* facts of records that are not read stay */
-    bool drop_older;   /* what followed from them goes, by the operator's word */
+    const char *group;  /* whose tables they are */
+    bool verify;        /* never swaps: reads as far as the live group, and keeps no attempt */
+    bool follow;        /* goes on to where the live group is by then; else to the planned ends */
+    bool keep_retained; /* facts of records that are not read stay */
+    bool drop_retained; /* what followed from them goes, by the operator's word */
     const struct pj_feed *feeds; /* read before the ranges */
     size_t feed_count;
     int workers; /* how many read side by side, each with a connection of its own */

@@ -61,7 +61,7 @@ struct pj_rebuild {
     size_t worker_count;                       /* of those that are open */
     atomic_bool halted;                        /* one of them failed: the others end */
     bool feeds_read;
-    bool older_kept;
+    bool retained_kept;
     bool in_doubt; /* the swap's COMMIT had no answer */
 };
 
@@ -123,6 +123,6 @@ int pj_rebuild_read_feeds(struct pj_rebuild *rebuild, struct pj_error *error) PJ
 
 /* Merges the live facts into the shadow's; where both know the same, the shadow's stands. Returns
  * as pj_rebuild_fill. */
-int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
+int pj_rebuild_keep_retained(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -37,7 +37,7 @@ static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const stru
             return -1;
         for (size_t f = 0; f < entity.count; f++) {
             if (!is_contributed(kind, &entity.facts[f]))
-                pj_fold_tell_older(fold, index, entity.key, &entity.facts[f]);
+                pj_fold_tell_retained(fold, index, entity.key, &entity.facts[f]);
         }
     }
     return 0;
@@ -88,7 +88,7 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     char name[PJ_STATE_NAME_SIZE];
     pj_declaration_state_name(projection, projection->entities[index].name, name);
     const struct pj_statement statement = {
-        .name = pj_arena_printf(rebuild->arena, "pj_older_%zu", index),
+        .name = pj_arena_printf(rebuild->arena, "pj_retained_%zu", index),
         .sql =
             pj_arena_printf(rebuild->arena,
                             "SELECT key, facts FROM (SELECT key, facts, sum(octet_length(facts)) "
@@ -161,7 +161,7 @@ static int wake_rest(struct pj_rebuild *rebuild, struct pj_error *error)
     return PJ_REBUILD_FILLED;
 }
 
-int pj_rebuild_keep_older(struct pj_rebuild *rebuild, struct pj_error *error)
+int pj_rebuild_keep_retained(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     if (keep_stream_time(rebuild, error) != 0)
         return -1;

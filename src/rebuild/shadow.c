@@ -77,9 +77,9 @@ static int sign(struct pj_rebuild *rebuild, const char *origin, const char **sig
     munmap(bytes, (size_t)status.st_size);
     uuid_unparse(digest, text);
     *signature = pj_arena_printf(rebuild->arena, "%s %s %s %s %s", text, settings->cluster_id,
-                                 settings->keep_older   ? "keep-older"
-                                 : settings->drop_older ? "drop-older"
-                                                        : "all",
+                                 settings->keep_retained   ? "keep-retained"
+                                 : settings->drop_retained ? "drop-retained"
+                                                           : "all",
                                  rebuild->letters_digest, origin);
     uuid_generate_sha1(digest, nothing, rebuild->held, strlen(rebuild->held));
     uuid_unparse(digest, text);
@@ -450,7 +450,7 @@ int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error
                : 0;
 }
 
-static char *stretches_json(const struct pj_rebuild *rebuild)
+static char *ranges_json(const struct pj_rebuild *rebuild)
 {
     json_t *object = json_object();
     for (size_t i = 0; i < rebuild->range_count; i++) {
@@ -473,7 +473,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
     char total[24];
     json_t *tables = pj_difference_json(difference);
     char *differences = json_dumps(tables, JSON_COMPACT);
-    char *ranges = stretches_json(rebuild);
+    char *ranges = ranges_json(rebuild);
     json_decref(tables);
     pj_text_whole(started, sizeof started, "%lld", (long long)rebuild->started_ms);
     pj_text_whole(total, sizeof total, "%lld", (long long)difference->total);
@@ -486,13 +486,13 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
         total,
         differences,
         ranges,
-        settings->keep_older ? "true" : "false",
+        settings->keep_retained ? "true" : "false",
     };
     struct pj_result *result;
     int status = pj_postgres_query(
         rebuild->control,
         "INSERT INTO projectionist.rebuilds (kind, projection, cluster_id, consumer_group, "
-        "started_at, differing_rows, differences, stretches, kept_older) VALUES ($1, $2, $3, $4, "
+        "started_at, differing_rows, differences, ranges, kept_retained) VALUES ($1, $2, $3, $4, "
         "'epoch'::timestamptz + $5::bigint * interval '1 millisecond', $6::bigint, $7::jsonb, "
         "$8::jsonb, $9::boolean) RETURNING id",
         9, parameters, &result, error);

@@ -73,7 +73,7 @@ static void find_settings(const struct pj_rebuild *rebuild, struct pj_difference
     *find = (struct pj_difference_settings){
         .projection = rebuild->settings->projection,
         .shadow = rebuild->schema,
-        .keep_older = rebuild->settings->keep_older,
+        .keep_retained = rebuild->settings->keep_retained,
         .samples = rebuild->settings->samples,
     };
 }
@@ -105,7 +105,7 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
     return pj_error_fatal(error, PJ_EXIT_FAILED,
                           "dead letters were discarded%s meanwhile; nothing was changed, and the "
                           "same command begins anew",
-                          rebuild->settings->keep_older ? " or replayed" : "");
+                          rebuild->settings->keep_retained ? " or replayed" : "");
 }
 
 /* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */

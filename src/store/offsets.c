@@ -22,7 +22,7 @@ static const struct pj_statement take_statement = {
            "CASE WHEN $8 IS NULL THEN t.read_offset ELSE l.read_offset END, "
            "CASE WHEN $8 IS NULL THEN t.read_digest ELSE l.read_digest END, "
            "t.stop_code, t.stop_reason "
-           "FROM projectionist.take_partitions($1, $2, $3, $4, $5, $6, $7) AS t "
+           "FROM projectionist.claim_partitions($1, $2, $3, $4, $5, $6, $7) AS t "
            "LEFT JOIN projectionist.consumer_offsets AS l ON l.cluster_id = $1 "
            "AND l.consumer_group = $8 AND l.topic = t.topic AND l.partition = t.partition",
     .parameter_count = 8,
@@ -280,7 +280,7 @@ int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *ide
     pj_result_free(result);
     if (found != count)
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "projectionist.take_partitions answered for %zu of %zu partitions; "
+                              "projectionist.claim_partitions answered for %zu of %zu partitions; "
                               "run `projectionist migrate`",
                               found, count);
     return 0;

@@ -365,7 +365,7 @@ def consumer(admin, topics, database):
     produce(topic, 1, 3)
     with psycopg.connect(database) as connection:
         connection.execute(
-            "SELECT projectionist.take_partitions(%s, %s, 'someone', %s, '{0,1}', '{0,0}')",
+            "SELECT projectionist.claim_partitions(%s, %s, 'someone', %s, '{0,1}', '{0,0}')",
             (cluster_id(admin), group, [topic, topic]))
         connection.execute(
             "SELECT projectionist.advance_offsets(%s, %s, %s, '{0,1}', '{1,1}', '{0,0}', '{2,3}',"
@@ -426,7 +426,7 @@ def test_status_names_a_gap_and_a_missing_topic(admin, database, consumer):
     future.result(ADMIN_WAIT)
     with psycopg.connect(database) as connection:
         connection.execute(
-            "SELECT projectionist.take_partitions(%s, %s, 'x', '{no-such-topic}', '{0}', '{7}')",
+            "SELECT projectionist.claim_partitions(%s, %s, 'x', '{no-such-topic}', '{0}', '{7}')",
             (cluster_id(admin), group))
     result, document = status(database, "--group", group)
     (found,) = document["consumers"]

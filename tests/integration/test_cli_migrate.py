@@ -446,7 +446,7 @@ def connection(migrated):
 
 def take(connection, owner, topics, partitions, starts):
     return connection.execute(
-        "SELECT topic, partition, next_offset, epoch FROM projectionist.take_partitions("
+        "SELECT topic, partition, next_offset, epoch FROM projectionist.claim_partitions("
         "'c', 'g', %s, %s, %s::int[], %s::bigint[])", (owner, topics, partitions, starts)).fetchall()
 
 

@@ -106,7 +106,7 @@ def test_facts_that_are_kept_in_a_rebuild_are_taken_few_at_a_time(world):
     publish(world, [events.telemetry("rate.limited", START + 45 * MINUTE,
                                      target=events.target(events.id_of("session", 0)))])
     world.catch_up(TRACKER)
-    report = rebuilding.rebuild(world, TRACKER, "--keep-older", "--from",
+    report = rebuilding.rebuild(world, TRACKER, "--keep-retained", "--from",
                                 f"{COMMANDS}/0=0,{SESSIONS}/0={count},{TELEMETRY}/0=1")
     assert report["differing_rows"] == 0
     expect(world, "safari_sessions", "status", "expired", count - 1)

@@ -235,7 +235,7 @@ def test_it_does_not_begin_without_a_yes(world):
     result = rebuilding.run(world, "rebuild", "no-such", code=USAGE)
     assert "is no projection of this program" in result.stderr
     for arguments, reason in (
-            (("video-catalog", "--keep-older", "--drop-older"), "exclude each other"),
+            (("video-catalog", "--keep-retained", "--drop-retained"), "exclude each other"),
             (("no-such",), "is no projection of this program"),
             (("all", "--group", "g"), "--group goes with one"),
             (("video-catalog", "--from", "soon"), "--from 'soon' is none of"),
@@ -352,12 +352,12 @@ def test_a_later_beginning(world):
     for (topic, partition), begin in begins.items():
         assert (f"{topic} [{partition}]: offsets 0 to {begin - 1} were read by {RECORDER} and are "
                 "left out\n") in message
-    assert "--keep-older keeps" in message and "--drop-older lets it go" in message
+    assert "--keep-retained keeps" in message and "--drop-retained lets it go" in message
     assert tables(world, with_books=True, without=()) == before and traces(world) == []
 
-    assert rebuild(world, RECORDER, "--from", places(begins), "--keep-older")["differing_rows"] == 0
+    assert rebuild(world, RECORDER, "--from", places(begins), "--keep-retained")["differing_rows"] == 0
     assert_right(world)
-    report = rebuild(world, RECORDER, "--from", places(begins), "--drop-older")
+    report = rebuild(world, RECORDER, "--from", places(begins), "--drop-retained")
     assert report["tables"]["safari_events"]["extra"] == report["differing_rows"] > 10
     rows = world.rows("safari_events")
     assert rows == [row for row in world.right["safari_events"] if row in rows]
@@ -369,7 +369,7 @@ def test_a_later_beginning(world):
 @pytest.mark.parametrize("consumer", [PROJECTOR, "video-catalog", "watermark-metrics", TRACKER])
 def test_rows_of_facts_that_are_kept(world, consumer):
     """Half of the records and the facts of all of them make the same rows."""
-    report = rebuild(world, consumer, "--from", places(half(world, consumer)), "--keep-older")
+    report = rebuild(world, consumer, "--from", places(half(world, consumer)), "--keep-retained")
     assert report["differing_rows"] == 0
     assert_right(world)
 

@@ -75,15 +75,15 @@ def shortened(world):
 def test_removed_history_is_refused_with_its_offsets(shortened):
     refused(shortened, PROJECTOR, GAP,
             f"{COMMANDS} [0]: offsets 0 to 3 were read by {shortened.group(PROJECTOR)} and are no "
-            "longer in the topic\n", "--keep-older keeps what followed from them")
-    assert "--drop-older lets it go" in rebuild(shortened, PROJECTOR, code=GAP)
-    assert "--drop-older" not in verify(shortened, PROJECTOR, code=UNKNOWN)
+            "longer in the topic\n", "--keep-retained keeps what followed from them")
+    assert "--drop-retained lets it go" in rebuild(shortened, PROJECTOR, code=GAP)
+    assert "--drop-retained" not in verify(shortened, PROJECTOR, code=UNKNOWN)
 
 
 def test_older_rows_are_kept_and_the_others_mended(shortened):
     world = shortened
     right = tables(world)
-    assert verify(world, PROJECTOR, "--keep-older")["differing_rows"] == 0
+    assert verify(world, PROJECTOR, "--keep-retained")["differing_rows"] == 0
     for number in (2, 7):
         world.database.execute("UPDATE safari_commands SET status = 'FAILED' WHERE command_id = %s",
                                [command(number)])
@@ -92,18 +92,18 @@ def test_older_rows_are_kept_and_the_others_mended(shortened):
                                [command(number)])
     world.database.execute("INSERT INTO safari_commands (command_id, type) VALUES (%s, 'made up')",
                            [command(50)])
-    report = verify(world, PROJECTOR, "--keep-older", code=DIFFERENT)
+    report = verify(world, PROJECTOR, "--keep-retained", code=DIFFERENT)
     found = report["tables"]["safari_commands"]
     assert (found["missing"], found["extra"], found["changed"]) == (2, 1, 2)
-    report = rebuild(world, PROJECTOR, "--keep-older")
+    report = rebuild(world, PROJECTOR, "--keep-retained")
     assert report["differing_rows"] == 5
     assert tables(world) == right and traces(world) == []
-    verify(world, PROJECTOR, "--keep-older")
-    assert [row["kept_older"] for row in world.rows("projectionist.rebuilds")] == [True] * 4
+    verify(world, PROJECTOR, "--keep-retained")
+    assert [row["kept_retained"] for row in world.rows("projectionist.rebuilds")] == [True] * 4
     publish(world, range(10, 13))
     world.catch_up(PROJECTOR)
     assert known(world) == list(range(13))
-    verify(world, PROJECTOR, "--keep-older")
+    verify(world, PROJECTOR, "--keep-retained")
 
 
 def test_the_older_row_of_the_nil_uuid_is_kept(world):
@@ -112,7 +112,7 @@ def test_the_older_row_of_the_nil_uuid_is_kept(world):
     world.catch_up(PROJECTOR)
     right = tables(world)
     remove_up_to(4)
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert tables(world) == right
 
 
@@ -123,7 +123,7 @@ def test_a_page_of_older_rows_ends_with_the_greatest_uuid(world):
     world.catch_up(PROJECTOR)
     right = tables(world)
     remove_up_to(4)
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert tables(world) == right
 
 
@@ -138,7 +138,7 @@ def test_a_letter_that_is_replayed_meanwhile_is_kept(world):
     with database.connect(world.dsn) as holder, holder.transaction():
         # What the live group has done is read first of all when the older facts are there.
         holder.execute("SELECT FROM projectionist.consumer_offsets FOR UPDATE")
-        process = rebuilding.start(world, "rebuild", PROJECTOR, "--yes", "--keep-older")
+        process = rebuilding.start(world, "rebuild", PROJECTOR, "--yes", "--keep-retained")
         database.wait_until(lambda: world.value(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name = 'projectionist rebuild' AND wait_event_type = 'Lock'") == 1)
@@ -149,9 +149,9 @@ def test_a_letter_that_is_replayed_meanwhile_is_kept(world):
     process.wait(FAILED)
     assert "dead letters were discarded or replayed meanwhile" in process.log
     assert known(world) == list(range(10))
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert known(world) == list(range(10))
-    verify(world, PROJECTOR, "--keep-older")
+    verify(world, PROJECTOR, "--keep-retained")
 
 
 def test_older_rows_are_dropped(shortened):
@@ -159,14 +159,14 @@ def test_older_rows_are_dropped(shortened):
     publish(world, range(10), frame)
     world.catch_up(RECORDER)
     frames = world.rows("safari_events")
-    report = rebuild(world, PROJECTOR, "--drop-older")
+    report = rebuild(world, PROJECTOR, "--drop-retained")
     assert report["tables"]["safari_commands"]["extra"] == 4
     assert known(world) == list(range(4, 10))
     # Their events stay, and refer to placeholders.
     assert known(world, "placeholder") == list(range(4))
     assert world.rows("safari_events") == frames and len(frames) == 10
     assert "offsets 0 to 3" in verify(world, PROJECTOR, code=UNKNOWN)
-    assert verify(world, PROJECTOR, "--keep-older")["differing_rows"] == 0
+    assert verify(world, PROJECTOR, "--keep-retained")["differing_rows"] == 0
 
 
 def cleaned(number):
@@ -185,7 +185,7 @@ def test_placeholders_go_with_the_last_that_refers_to_them(world, order):
     remove_up_to(4, TELEMETRY)
     for number, consumer in enumerate(order):
         assert known(world, "placeholder") == list(range(10))
-        rebuild(world, consumer, "--drop-older")
+        rebuild(world, consumer, "--drop-retained")
         assert world.count("safari_videos") == 10 - 4 * (
             {"video-catalog", "watermark-metrics"} <= set(order[:number + 1]))
     assert known(world, "placeholder") == list(range(4, 10))
@@ -207,14 +207,14 @@ def test_appended_rows_that_are_older(world):
                                [ids[number]])
     world.database.execute("DELETE FROM safari_events WHERE event_id = %s", [ids[8]])
     refused(world, RECORDER, GAP, f"{TELEMETRY} [0]: offsets 0 to 3 were read by ")
-    report = rebuild(world, RECORDER, "--keep-older")
+    report = rebuild(world, RECORDER, "--keep-retained")
     found = report["tables"]["safari_events"]
     assert (found["missing"], found["extra"], found["changed"]) == (1, 0, 1)
     wrong = [row for row in world.rows("safari_events") if row not in right]
     assert [str(row["event_id"]) for row in wrong] == [ids[2]]
     assert world.count("safari_events") == 10
-    verify(world, RECORDER, "--keep-older")
-    rebuild(world, RECORDER, "--drop-older")
+    verify(world, RECORDER, "--keep-retained")
+    rebuild(world, RECORDER, "--drop-retained")
     assert world.rows("safari_events") == [row for row in right
                                            if str(row["event_id"]) in ids[4:]]
 
@@ -228,7 +228,7 @@ def test_records_that_were_removed_before_they_were_read(world):
     world.catch_up(PROJECTOR)
     publish(world, range(10, 30))
     remove_up_to(17)
-    for flags in ((), ("--keep-older",)):
+    for flags in ((), ("--keep-retained",)):
         refused(world, PROJECTOR, GAP, f"{COMMANDS} [0] lacks the offsets 10 to 16, removed by "
                 "retention before ", f"run {PROJECTOR} with --accept-gap first", arguments=flags)
 
@@ -238,9 +238,9 @@ def test_records_that_were_removed_before_they_were_read(world):
     refused(world, PROJECTOR, GAP, f"{COMMANDS} [0]: offsets 0 to 9 were read by ")
     assert "offsets 10" not in rebuild(world, PROJECTOR, code=GAP)
     world.database.execute("DELETE FROM safari_commands")
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert known(world) == [*range(10), *range(17, 30)]
-    verify(world, PROJECTOR, "--keep-older")
+    verify(world, PROJECTOR, "--keep-retained")
 
 
 def test_an_accepted_gap_at_the_beginning_is_no_history(world):
@@ -263,7 +263,7 @@ def test_a_topic_that_was_made_anew(world, count):
     new_topics(1)
     publish(world, range(10, 10 + count))
     refused(world, PROJECTOR, RECREATED, f"{COMMANDS} [0] ends at {count}, before the offset 10")
-    refused(world, PROJECTOR, RECREATED, "recreated", arguments=("--keep-older",))
+    refused(world, PROJECTOR, RECREATED, "recreated", arguments=("--keep-retained",))
 
     result = consumers.run("projectionist", "offsets", "set", PROJECTOR, "--group",
                            world.group(PROJECTOR), "--to", "earliest", "--yes",
@@ -273,7 +273,7 @@ def test_a_topic_that_was_made_anew(world, count):
     assert known(world) == list(range(10 + count))
     report = verify(world, PROJECTOR, code=DIFFERENT)
     assert report["tables"]["safari_commands"]["extra"] == 10
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert known(world) == list(range(10 + count))
     rebuild(world, PROJECTOR)
     assert known(world) == list(range(10, 10 + count))
@@ -298,7 +298,7 @@ def test_from_and_to_a_time(world):
     message = rebuild(world, PROJECTOR, "--from", "2026-11-21T05:06:37.9681Z", code=GAP)
     assert f"{COMMANDS} [0]: offsets 0 to 3 were read by " in message and "left out" in message
     rebuild(world, PROJECTOR, "--from", "2026-11-21T05:06:38.968Z", "--to",
-            "2026-11-21T06:06:41.968+01:00", "--drop-older")
+            "2026-11-21T06:06:41.968+01:00", "--drop-retained")
     assert known(world) == [4, 5, 6]
     assert rebuilding.offsets(world, PROJECTOR) == {(COMMANDS, 0): 7}
     world.catch_up(PROJECTOR)
@@ -306,7 +306,7 @@ def test_from_and_to_a_time(world):
     rebuild(world, PROJECTOR, "--to", "2100-01-01T00:00:00Z")
     assert tables(world) == right
     publish(world, range(10, 12))
-    message = rebuild(world, PROJECTOR, "--from", "11", "--drop-older", code=USAGE)
+    message = rebuild(world, PROJECTOR, "--from", "11", "--drop-retained", code=USAGE)
     assert "--from 11 lies behind the offset 10 of group" in message
     world.catch_up(PROJECTOR)
     right = tables(world)

@@ -14,7 +14,7 @@ from test_rebuild_history import command, frame, known, publish, refused, submit
 from test_rebuild_recording import record_to
 
 pytestmark = pytest.mark.partitions(1)
-KEEP, DROP = "--keep-older keeps what followed from them", "--drop-older lets it go"
+KEEP, DROP = "--keep-retained keeps what followed from them", "--drop-retained lets it go"
 
 
 def status(number, word, second):
@@ -56,11 +56,11 @@ def test_compaction(world):
     # That it was switched on once is enough.
     kafka.set_topic(COMMANDS, cleanup_policy="delete")
     refused(world, PROJECTOR, GAP, f"{COMMANDS} [0] has lost ")
-    verify(world, PROJECTOR, "--keep-older")
+    verify(world, PROJECTOR, "--keep-retained")
     world.database.execute("DELETE FROM safari_commands WHERE command_id = %s", [command(3)])
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert tables(world) == right
-    rebuild(world, PROJECTOR, "--drop-older")
+    rebuild(world, PROJECTOR, "--drop-retained")
     # From then on the group has read what there is.
     verify(world, PROJECTOR)
     assert tables(world) != right
@@ -74,7 +74,7 @@ def test_compaction_where_nothing_was_counted(world):
     verify(world, PROJECTOR)
     kafka.set_topic(COMMANDS, cleanup_policy="compact")
     refused(world, PROJECTOR, GAP, f"{COMMANDS} is compacted (cleanup.policy)", KEEP)
-    rebuild(world, PROJECTOR, "--keep-older")  # which counts
+    rebuild(world, PROJECTOR, "--keep-retained")  # which counts
     verify(world, PROJECTOR)
     assert "up to there" in rebuild(world, PROJECTOR, "--to", "5", code=GAP)
 
@@ -91,10 +91,10 @@ def test_another_cluster_feeds_the_same_tables(world):
     refused(world, RECORDER, GAP,
             f"{TELEMETRY} [0]: offsets 0 to 9 were read by group {world.group(RECORDER)} of the "
             "cluster the other\n", "from the cluster the other, and that are not read here", KEEP)
-    verify(world, RECORDER, "--keep-older")
-    assert rebuild(world, RECORDER, "--keep-older")["differing_rows"] == 0
+    verify(world, RECORDER, "--keep-retained")
+    assert rebuild(world, RECORDER, "--keep-retained")["differing_rows"] == 0
     assert tables(world) == right
-    rebuild(world, RECORDER, "--drop-older")
+    rebuild(world, RECORDER, "--drop-retained")
     assert world.count("safari_events") == 5
 
 
@@ -136,9 +136,9 @@ def test_rows_of_recordings(world, tmp_path):
     assert f"recordings that a rebuild before this one read ({recorded})" in message
     assert verify(world, PROJECTOR, code=DIFFERENT)["tables"]["safari_commands"]["extra"] == 5
     rebuild(world, PROJECTOR, "--from", recorded)
-    rebuild(world, PROJECTOR, "--keep-older")
+    rebuild(world, PROJECTOR, "--keep-retained")
     assert known(world) == list(range(10))
-    rebuild(world, PROJECTOR, "--drop-older")
+    rebuild(world, PROJECTOR, "--drop-retained")
     assert known(world) == list(range(5, 10))
     rebuild(world, PROJECTOR)
     verify(world, PROJECTOR)

@@ -195,7 +195,7 @@ def test_claims_are_replayed_and_rebuilt(shelf):
     # Whose row it is stays so through a rebuild, and who waits for it waits.
     batch(shelf, saved(shelf, "A", 3, props=[5]))
     batch(shelf, saved(shelf, "B", 3, props=[5]))
-    for more in ((), ("--keep-older",)):
+    for more in ((), ("--keep-retained",)):
         shelf.database.execute("""
             UPDATE shelf_episodes SET title = 'wrong'; DELETE FROM shelf_episodes WHERE id = 'y';
             DELETE FROM projectionist.state_shelf_episode""")

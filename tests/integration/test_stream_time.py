@@ -107,6 +107,6 @@ def test_facts_that_are_kept_expire_by_the_time_that_is_kept(world):
     world.publish([events.telemetry("rate.limited", START + 31 * MINUTE)])
     world.catch_up(TRACKER)
     report = rebuilding.rebuild(
-        world, TRACKER, "--keep-older", "--from",
+        world, TRACKER, "--keep-retained", "--from",
         f"{events.COMMANDS}/0=0,{events.SESSIONS}/0=0,{events.TELEMETRY}/0=1")
     assert report["differing_rows"] == 0

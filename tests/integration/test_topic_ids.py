@@ -169,7 +169,7 @@ def test_a_rebuild_of_what_another_topic_said(world):
     world.catch_up(PROJECTOR)
     old = kafka_id()
     new = make_anew(world, range(10, 30))
-    for arguments in ((), ("--keep-older",)):
+    for arguments in ((), ("--keep-retained",)):
         error = rebuild(world, PROJECTOR, *arguments, code=RECREATED)
         assert f"{COMMANDS} [0] has the id {new}" in error and f"the id {old}" in error
         assert "offsets set" in error

@@ -58,11 +58,11 @@ def test_tables_that_are_right(world):
     assert traces(world) == []
 
     rows = world.rows("projectionist.rebuilds")
-    assert {(row["kind"], row["consumer_group"], row["differing_rows"], row["kept_older"])
+    assert {(row["kind"], row["consumer_group"], row["differing_rows"], row["kept_retained"])
             for row in rows} == {("verify", name, 0, False) for name in CONSUMERS}
     for row in rows:
         offsets = rebuilding.offsets(world, row["projection"])
-        assert {place: stretch[1] for place, stretch in row["stretches"].items() if stretch[1]
+        assert {place: read[1] for place, read in row["ranges"].items() if read[1]
                 } == {f"{topic}/{number}": end for (topic, number), end in offsets.items()}
         for table, found in row["differences"].items():
             of_others = placeholders if table == "safari_commands" else 0

@@ -106,7 +106,7 @@ COMMENT ON VIEW projectionist.stops IS
 -- it from committing another. Rows are locked by topic and partition, in every function alike, so
 -- that two processes cannot deadlock. One statement, so the names of the columns it returns do not
 -- stand in the way of the table's.
-CREATE FUNCTION projectionist.take_partitions(
+CREATE FUNCTION projectionist.claim_partitions(
     p_cluster TEXT, p_group TEXT, p_owner TEXT,
     p_topics TEXT[], p_partitions INTEGER[], p_start_offsets BIGINT[],
     p_topic_ids TEXT[] DEFAULT NULL)
@@ -130,7 +130,7 @@ LANGUAGE sql AS $$
     RETURNING o.topic, o.partition, o.next_offset, o.epoch, o.stream_time, o.topic_id,
         o.read_offset, o.read_digest, o.stop_code, o.stop_reason
 $$;
-COMMENT ON FUNCTION projectionist.take_partitions IS
+COMMENT ON FUNCTION projectionist.claim_partitions IS
     'Makes a process the owner of partitions; start_offsets count only where the group is new, and '
     'topic_ids where it has read nothing or its topic''s id was not known';
 
@@ -233,7 +233,7 @@ COMMENT ON COLUMN projectionist.offset_changes.epoch IS
 COMMENT ON COLUMN projectionist.offset_changes.reason IS 'What was asked for';
 
 -- Claims the partitions like a consumer that takes over, so that none commits past the change; then
--- moves them. Rows are locked in take_partitions's order, and a partition whose epoch is the first
+-- moves them. Rows are locked in claim_partitions's order, and a partition whose epoch is the first
 -- is one that the group had not read. It answers a stop. An offset that is set is one of the topic
 -- that is there now: an id that is not given is forgotten, and known again at the next claim; which
 -- record is before it is not known.
@@ -248,7 +248,7 @@ DECLARE
 BEGIN
     FOR taken IN
         SELECT t.topic, t.partition, t.next_offset, t.epoch, g.target, g.topic_id
-        FROM projectionist.take_partitions(
+        FROM projectionist.claim_partitions(
             p_cluster, p_group, 'offsets set', p_topics, p_partitions, p_offsets) AS t
         JOIN unnest(p_topics, p_partitions, p_offsets, p_topic_ids)
                 AS g (topic, partition, target, topic_id)

@@ -14,8 +14,8 @@ CREATE TABLE projectionist.rebuilds (
     done_by TEXT NOT NULL DEFAULT session_user,
     differing_rows BIGINT NOT NULL,
     differences JSONB NOT NULL,
-    stretches JSONB NOT NULL,
-    kept_older BOOLEAN NOT NULL
+    ranges JSONB NOT NULL,
+    kept_retained BOOLEAN NOT NULL
 );
 CREATE INDEX idx_rebuilds_last
     ON projectionist.rebuilds (cluster_id, consumer_group, kind, id DESC);
@@ -25,9 +25,9 @@ COMMENT ON COLUMN projectionist.rebuilds.differing_rows IS
     'How many rows were not what the topics say; a rebuild wrote those';
 COMMENT ON COLUMN projectionist.rebuilds.differences IS
     'By table: rows, and how many were missing, extra or changed, and in which columns';
-COMMENT ON COLUMN projectionist.rebuilds.stretches IS
+COMMENT ON COLUMN projectionist.rebuilds.ranges IS
     'topic/partition: the first offset that was read, and the one behind the last';
-COMMENT ON COLUMN projectionist.rebuilds.kept_older IS
+COMMENT ON COLUMN projectionist.rebuilds.kept_retained IS
     'Rows stayed that records explain which retention has removed';
 
 CREATE VIEW projectionist.last_rebuilds AS
