@@ -55,7 +55,6 @@ const char *const pj_config_names[] = {
     "metrics-address",
     "partition",
     "partitions",
-    "patience",
     "ping-interval",
     "postgres-dsn",
     "postgres.password",

@@ -163,7 +163,7 @@ static void drop_unchanged(struct changes *changes)
 
 /* --- showing --------------------------------------------------------------------------------- */
 
-/* The topic was created anew since the group has read it. */
+/* The topic was recreated since the group has read it. */
 static bool is_new(const struct pj_offset_place *place)
 {
     return pj_topic_is_another(place->topic_id, place->read_topic_id, place->committed);
@@ -402,7 +402,7 @@ const struct pj_command pj_command_offsets_set = {
         "  come again change nothing. Going forward skips records: the tables are then\n"
         "  no longer what the topics say, until the group goes back or they are rebuilt.\n"
         "\n"
-        "  After a topic was deleted and created anew, --to earliest follows the new one: an\n"
+        "  After a topic was recreated, --to earliest follows the new one: an\n"
         "  offset that is set is one of the topic that is there now. A consumer that stopped\n"
         "  for that reason, or for records that are gone, goes on once the offset is set, and\n"
         "  not before.\n",

@@ -59,7 +59,7 @@ static void tell_swapped(const struct pj_rebuild_run *run)
         return;
     }
     pj_rebuild_show(run);
-    printf("%s: rebuilt, %s rows written; its consumers join anew and go on behind it\n",
+    printf("%s: rebuilt, %s rows written; its consumers rejoin and go on behind it\n",
            run->projection->name, pj_number_text(text, run->difference.total));
     fflush(stdout);
 }
@@ -129,7 +129,7 @@ const struct pj_command pj_command_rebuild = {
         "  Reads the topics of a projection into tables beside the live ones, by the\n"
         "  program as it is now; then, in one transaction, writes the rows that differ and\n"
         "  the offsets. Readers see the old rows, then the new ones. Consumers go on\n"
-        "  meanwhile; they are fenced by the transaction, join anew and go on behind it.\n"
+        "  meanwhile; they are fenced by the transaction, rejoin and go on behind it.\n"
         "\n"
         "  Interrupted at any place, it leaves the live tables as they were, and the same\n"
         "  command by the same program goes on where it was; so it does after a no to its\n"

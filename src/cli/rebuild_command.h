@@ -22,7 +22,7 @@ struct pj_rebuild_options {
     int64_t batch_records;
     int64_t workers;
     int64_t samples;
-    int64_t patience_ms; /* of a verify */
+    int64_t stall_timeout_ms; /* of a verify */
     bool keep_retained;
     bool drop_retained;
     bool dry_run;

@@ -70,7 +70,7 @@ static void fill_settings(struct pj_rebuild_run *run)
         .drop_retained = options->drop_retained,
         .workers = choose_workers(options->workers),
         .samples = (int)options->samples,
-        .patience_ms = options->patience_ms,
+        .stall_timeout_ms = options->stall_timeout_ms,
         .stop = &pj_stop_requests,
         .progress = show_progress,
         .context = run,

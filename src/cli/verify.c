@@ -42,9 +42,9 @@ static int run(const struct pj_config *config, const void *options, struct pj_er
 }
 
 static const struct pj_option options[] = {
-    {.name = "patience",
+    {.name = "stall-timeout",
      .kind = PJ_OPTION_DURATION,
-     .offset = offsetof(struct pj_rebuild_options, patience_ms),
+     .offset = offsetof(struct pj_rebuild_options, stall_timeout_ms),
      .fallback = "1m",
      .argument = "TIME",
      .least = 1000,
@@ -65,7 +65,7 @@ const struct pj_command pj_command_verify = {
         "  they wait only while the last few records are read, so that both sides are\n"
         "  compared at the same offsets. What was found is written down in\n"
         "  projectionist.rebuilds. It needs room for a second copy of the tables. Servers\n"
-        "  that go away are waited for, as long as --patience says.\n",
+        "  that go away are waited for, as long as --stall-timeout says.\n",
     .examples = "  projectionist verify all\n"
                 "  projectionist verify video-catalog --samples 100\n"
                 "  projectionist verify all --json | jq .differing_rows\n",

@@ -220,19 +220,20 @@ static int stop_now(struct pj_engine *engine, struct pj_partition *partition,
 }
 
 /*
- * Whoever has them may be frozen, or its machine gone. Where Postgres waits for the rest of a COPY
- * from it, no time-out ends that, and it would hold its locks for ever.
+ * Whoever has them may not respond, or its machine be gone. Where Postgres waits for the rest of a
+ * COPY from it, no time-out ends that, and it would hold its locks for ever.
  */
-static void end_frozen_owner(struct pj_engine *engine)
+static void end_unresponsive_owner(struct pj_engine *engine)
 {
     int ended = 0;
     const char *owner = NULL;
     struct pj_error ignored; /* what is wrong shows at the next try, too */
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
-    if (pj_offsets_end_frozen(engine->postgres, &engine->identity, rebalance->partitions,
-                              rebalance->count, engine->work, &ended, &owner, &ignored) == 0 &&
+    if (pj_offsets_end_unresponsive(engine->postgres, &engine->identity, rebalance->partitions,
+                                    rebalance->count, engine->work, &ended, &owner,
+                                    &ignored) == 0 &&
         ended > 0)
-        pj_log(PJ_WARN, "ended the transaction of an owner that is frozen",
+        pj_log(PJ_WARN, "ended the transaction of an owner that does not respond",
                pj_f_str("owner", owner), pj_f_int("sessions", ended));
 }
 
@@ -243,7 +244,7 @@ static int claim(struct pj_engine *engine, struct pj_error *error)
                          rebalance->count, engine->work, error) == 0)
         return 0;
     if (engine->shadow == NULL && strcmp(error->sqlstate, "55P03") == 0)
-        end_frozen_owner(engine);
+        end_unresponsive_owner(engine);
     return -1;
 }
 

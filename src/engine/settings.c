@@ -71,8 +71,8 @@ const struct pj_option pj_consumer_options[] = {
      .least = 100,
      .most = 3600000,
      .help = "How long a statement waits for a lock before the transaction is tried again. Best "
-             "longer than idle-in-transaction-timeout: then a takeover outwaits a frozen owner, "
-             "and need not try again."},
+             "longer than idle-in-transaction-timeout: then a takeover outwaits an unresponsive "
+             "owner, and need not try again."},
     {.name = "idle-in-transaction-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(idle_in_transaction_timeout_ms),
@@ -80,8 +80,8 @@ const struct pj_option pj_consumer_options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 3600000,
-     .help = "After this Postgres ends the transaction of a process that is frozen in it, so that "
-             "another can take over."},
+     .help = "After this Postgres ends the transaction of an unresponsive process, so that another "
+             "can take over."},
     {.name = "shutdown-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(shutdown_timeout_ms),

@@ -7,8 +7,8 @@
  * has; who is not in the group has work, too. Where none of it was done for the stall timeout, the
  * consumer is stalled: that is said in /readyz and, over and over, in the log, with the reason.
  * What Kafka has is asked for now and then (a survey), because a fetch that is refused, and a
- * broker that is frozen, say nothing. A partition of another member of the group is work, too, once
- * nobody of ours does anything about it.
+ * broker that does not respond, say nothing. A partition of another member of the group is work,
+ * too, once nobody of ours does anything about it.
  */
 #ifndef PJ_ENGINE_STALL_H
 #define PJ_ENGINE_STALL_H

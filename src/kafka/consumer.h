@@ -106,7 +106,7 @@ bool pj_consumer_holder(struct pj_consumer *consumer, const struct pj_partition 
 int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
 /* Carries out the pending revocation. */
 void pj_consumer_unassign(struct pj_consumer *consumer);
-/* Gives everything back and joins anew (after a fence, or an offset out of range). */
+/* Gives everything back and rejoins (after a fence, or an offset out of range). */
 int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
 /* An assigned partition that turned out to be of another topic (`is_another`), of which nothing
  * comes any more; NULL where there is none. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All partitions of the topics, and where they begin and end: asked for, because a fetch that is
- * refused or a broker that is frozen says nothing. */
+ * refused or a broker that does not respond says nothing. */
 #include "base/text.h"
 #include "kafka/consumer_internal.h"
 

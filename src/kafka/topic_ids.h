@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kafka's ids of topics. A topic that was deleted and created anew under the same name has another
+ * Kafka's ids of topics. A topic that was recreated under the same name has another
  * one: nothing else tells it apart once it is longer than what was read of the old one.
  */
 #ifndef PJ_KAFKA_TOPIC_IDS_H

@@ -27,9 +27,10 @@ struct pj_postgres_settings {
     const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
     const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
-    int64_t connect_timeout_ms;             /* for each host; 0: connect_timeout, or 10 s */
-    int64_t lock_timeout_ms;                /* 0: none */
-    int64_t idle_in_transaction_timeout_ms; /* 0: none; ends the transaction of a frozen owner */
+    int64_t connect_timeout_ms; /* for each host; 0: connect_timeout, or 10 s */
+    int64_t lock_timeout_ms;    /* 0: none */
+    /* 0: none; ends the transaction of an owner that does not respond. */
+    int64_t idle_in_transaction_timeout_ms;
     /* Called while a connection is waited for, at least once a second; true gives it up. May be
      * NULL. */
     bool (*waiting)(void *context);

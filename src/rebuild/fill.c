@@ -68,7 +68,7 @@ static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, str
             {
                 .schema = rebuild->schema,
                 .halted = &rebuild->halted,
-                .patience_ms = settings->patience_ms,
+                .patience_ms = settings->stall_timeout_ms,
                 .progress = show_progress,
                 .context = worker,
             },

@@ -200,7 +200,7 @@ static int not_as_read(const struct pj_rebuild *rebuild, const struct pj_result 
             topic, partition, had - has, had, rebuild->settings->group, begin, end, more, remedy);
     return pj_error_fatal(error, PJ_EXIT_TOPIC_RECREATED,
                           "%.200s [%s] has other records than those that group %.150s read from "
-                          "offset %s to before %s: it was created anew, or its log was lost%s; %s",
+                          "offset %s to before %s: it was recreated, or its log was lost%s; %s",
                           topic, partition, rebuild->settings->group, begin, end, more, remedy);
 }
 

@@ -65,7 +65,7 @@ struct pj_rebuild_settings {
     size_t feed_count;
     int workers; /* how many read side by side, each with a connection of its own */
     int samples;
-    int64_t patience_ms;         /* a fill that gets nowhere for so long fails; 0: it waits */
+    int64_t stall_timeout_ms;    /* a fill that gets nowhere for so long fails; 0: it waits */
     volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
     /* Called now and then. */
     void (*progress)(void *context, const struct pj_rebuild_progress *progress);

@@ -43,8 +43,8 @@ static const struct pj_statement mark_statement = {
 
 /* Somebody else's sessions are not ours to end. Those of owners of before there was the lock have
  * their name, of which Postgres keeps 63 bytes. */
-static const struct pj_statement end_frozen_statement = {
-    .name = "pj_end_frozen",
+static const struct pj_statement end_unresponsive_statement = {
+    .name = "pj_end_unresponsive",
     .sql = "SELECT o.owner, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
            "JOIN (SELECT DISTINCT owner, " KEY_OF_OWNER " AS key "
            "FROM projectionist.consumer_offsets "
@@ -293,10 +293,10 @@ int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identi
     return pj_postgres_run(postgres, &mark_statement, &owner, NULL, error);
 }
 
-int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity *identity,
-                          struct pj_partition *const *partitions, size_t count,
-                          struct pj_arena *arena, int *ended, const char **owner,
-                          struct pj_error *error)
+int pj_offsets_end_unresponsive(struct pj_postgres *postgres, const struct pj_identity *identity,
+                                struct pj_partition *const *partitions, size_t count,
+                                struct pj_arena *arena, int *ended, const char **owner,
+                                struct pj_error *error)
 {
     const struct pj_value **rows = partition_rows(arena, count);
     for (size_t i = 0; i < count; i++)
@@ -304,7 +304,7 @@ int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity
     struct pj_parameter parameters[4];
     name_partitions(parameters, identity, rows, count, arena);
     struct pj_result *result;
-    if (pj_postgres_run(postgres, &end_frozen_statement, parameters, &result, error) != 0)
+    if (pj_postgres_run(postgres, &end_unresponsive_statement, parameters, &result, error) != 0)
         return -1;
     *ended = pj_result_rows(result);
     if (*ended > 0) {

@@ -46,7 +46,7 @@ int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *ide
                      struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                      struct pj_error *error) PJ_MUST_CHECK;
 
-/* Makes the session known as the owner's, until it ends, for pj_offsets_end_frozen. */
+/* Makes the session known as the owner's, until it ends, for pj_offsets_end_unresponsive. */
 int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,
                             struct pj_error *error) PJ_MUST_CHECK;
 
@@ -56,10 +56,10 @@ int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identi
  * that has begun, for longer than an idle transaction may last. *ended: how many, and *owner the
  * name of one; it lives as long as the arena.
  */
-int pj_offsets_end_frozen(struct pj_postgres *postgres, const struct pj_identity *identity,
-                          struct pj_partition *const *partitions, size_t count,
-                          struct pj_arena *arena, int *ended, const char **owner,
-                          struct pj_error *error) PJ_MUST_CHECK;
+int pj_offsets_end_unresponsive(struct pj_postgres *postgres, const struct pj_identity *identity,
+                                struct pj_partition *const *partitions, size_t count,
+                                struct pj_arena *arena, int *ended, const char **owner,
+                                struct pj_error *error) PJ_MUST_CHECK;
 
 /* Queues the fence and the advance: the first statement of a batch. PJ_FENCED (from the run that
  * follows) when the epoch or the offset is no longer ours. */

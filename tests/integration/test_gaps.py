@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics that lost records or were made anew: a named stop each, and the remedy that it names."""
+"""Topics that lost records or were recreated: a named stop each, and the remedy that it names."""
 
 import confluent_kafka
 import pytest
@@ -77,7 +77,7 @@ def test_records_removed_before_a_group_began_are_no_gap(world):
     assert world.count("safari_commands") == 6
 
 
-def test_a_topic_that_was_made_anew(world):
+def test_a_topic_that_was_recreated(world):
     publish(world, range(10))
     world.catch_up(PROJECTOR)
     new_topics(1)

@@ -106,7 +106,7 @@ def test_a_topic_that_may_not_be_read_any_more(world):
         # A run that is to end waits and says why; verify cannot tell; a rebuild says why it waits.
         waiting = world.start(PROJECTOR, *QUICK, "--until-caught-up", group="until")
         until_not_ready(waiting, "authorization failed")
-        assert "authorization failed" in verify(world, PROJECTOR, "--patience=2s", code=UNKNOWN)
+        assert "authorization failed" in verify(world, PROJECTOR, "--stall-timeout=2s", code=UNKNOWN)
     consumer.wait_until_ready()
     waiting.wait(0)
     wait_until(lambda: world.count("safari_commands") == 60)

@@ -257,7 +257,7 @@ def test_an_accepted_gap_at_the_beginning_is_no_history(world):
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_a_topic_that_was_made_anew(world, count):
+def test_a_topic_that_was_recreated(world, count):
     publish(world, range(10))
     world.catch_up(PROJECTOR)
     new_topics(1)

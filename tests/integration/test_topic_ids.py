@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics that were deleted and made anew, and are as long again: only their ids tell.
+"""Topics that were deleted and recreated, and are as long again: only their ids tell.
 
 librdkafka tells ids from 2.3 on. Where the system's is older, the programs run with the one that
 the Python package confluent-kafka brings along."""
@@ -32,7 +32,7 @@ def publish(world, numbers):
                    for number in numbers])
 
 
-def make_anew(world, numbers):
+def recreate(world, numbers):
     """The topics, with these records; the id that safari.commands has then."""
     new_topics(2)
     publish(world, numbers)
@@ -89,7 +89,7 @@ def test_a_topic_that_is_as_long_again(world):
     publish(world, range(10))
     world.catch_up(PROJECTOR)
     old = kafka_id()
-    new = make_anew(world, range(10, 30))
+    new = recreate(world, range(10, 30))
     assert old != new
 
     line = stopped(world)
@@ -109,7 +109,7 @@ def test_the_same_offset_in_the_new_topic(world):
     publish(world, range(10))
     world.catch_up(PROJECTOR)
     old = kafka_id()
-    new = make_anew(world, range(10, 30))
+    new = recreate(world, range(10, 30))
     assert "moved 1 partition" in set_offsets(world, "5", "--partition", "0")
     assert ids(world, 0) == {new} and ids(world, 1) == {old}
     assert f"{COMMANDS} [1] has the id {new}" in stopped(world)
@@ -122,18 +122,18 @@ def test_the_same_offset_in_the_new_topic(world):
 def test_what_was_not_read_is_missed_by_nobody(world):
     world.catch_up(PROJECTOR)
     assert ids(world) == {kafka_id()} and world.offsets(world.group(PROJECTOR)) == {}
-    new = make_anew(world, range(10))
+    new = recreate(world, range(10))
     assert problems(world) == [None, None]
     world.catch_up(PROJECTOR)
     assert world.count("safari_commands") == 10 and ids(world) == {new}
 
 
-def test_made_anew_between_two_fetches(world):
+def test_recreated_between_two_fetches(world):
     publish(world, range(10))
     consumer = world.start(PROJECTOR)
     world.wait_for_ends(world.group(PROJECTOR), COMMANDS)
     consumer.freeze()
-    new = make_anew(world, range(10, 30))
+    new = recreate(world, range(10, 30))
     consumer.thaw()
     consumer.wait(RECREATED)
     assert f"has the id {new}" in consumer.log and "recreated" in consumer.log
@@ -155,7 +155,7 @@ def test_who_cannot_tell_leaves_the_id_alone(world, monkeypatch):
         assert log.count("topic ids are not known") == 1
         assert problems(world) == [None, None] and ids(world) == {old}
         # An offset that is set is one of whatever topic is there now.
-        new = make_anew(world, range(20, 40))
+        new = recreate(world, range(20, 40))
         set_offsets(world, "7")
         assert ids(world) == {None}
     world.catch_up(PROJECTOR)
@@ -168,7 +168,7 @@ def test_a_rebuild_of_what_another_topic_said(world):
     publish(world, range(10))
     world.catch_up(PROJECTOR)
     old = kafka_id()
-    new = make_anew(world, range(10, 30))
+    new = recreate(world, range(10, 30))
     for arguments in ((), ("--keep-retained",)):
         error = rebuild(world, PROJECTOR, *arguments, code=RECREATED)
         assert f"{COMMANDS} [0] has the id {new}" in error and f"the id {old}" in error
@@ -197,7 +197,7 @@ def test_an_interrupted_rebuild_of_another_topic(world):
     wait_until(lambda: world.value("SELECT count(*) FROM pg_stat_activity WHERE datname = "
                                    "current_database() AND application_name LIKE '%rebuild'") == 0)
     assert traces(world) != []
-    new = make_anew(world, range(10, 30))
+    new = recreate(world, range(10, 30))
     set_offsets(world, "earliest")
 
     error = rebuild(world, PROJECTOR, code=RECREATED)

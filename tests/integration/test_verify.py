@@ -293,7 +293,7 @@ def test_postgres_goes_away(world):
     with Proxy(world.dsn) as proxy:
         proxy.cut_commits(lambda when: reading.set() if proxy.commits[ASKED] == 5 else None)
         process = rebuilding.start(world, "verify", "session-tracker", "--batch-records", "1",
-                                   "--patience", "2s", POSTGRES_DSN=proxy.dsn)
+                                   "--stall-timeout", "2s", POSTGRES_DSN=proxy.dsn)
         assert reading.wait(consumers.DEADLINE)
     process.wait(UNKNOWN)
     assert re.search(r"session-tracker: a server is away, and nothing moved for [0-9]+ s: "
@@ -304,7 +304,7 @@ def test_kafka_goes_away(world):
     """Between the making of the tables beside the live ones and the reading."""
     with Proxy(world.dsn) as proxy, KafkaProxy() as kafka_proxy:
         proxy.cut_commits(lambda when: kafka_proxy.__exit__() if proxy.commits[ASKED] == 1 else None)
-        process = rebuilding.start(world, "verify", "session-tracker", "--patience", "2s",
+        process = rebuilding.start(world, "verify", "session-tracker", "--stall-timeout", "2s",
                                    POSTGRES_DSN=proxy.dsn,
                                    KAFKA_BOOTSTRAP_SERVERS=kafka_proxy.address)
         process.wait(UNKNOWN)
@@ -315,7 +315,7 @@ def test_kafka_goes_away(world):
 def test_kafka_gives_no_records(world):
     with KafkaProxy() as proxy:
         proxy.lose_records()
-        process = rebuilding.start(world, "verify", "session-tracker", "--patience", "2s",
+        process = rebuilding.start(world, "verify", "session-tracker", "--stall-timeout", "2s",
                                    KAFKA_BOOTSTRAP_SERVERS=proxy.address)
         process.wait(UNKNOWN)
     assert re.search("nothing moved for [0-9]+ s: Kafka answers, but gives no records",
