@@ -3,6 +3,7 @@
 
 import pytest
 
+from lib import librdkafka
 from lib.world import new_database
 
 
@@ -11,6 +12,13 @@ def template():
     """A migrated database, of which those of the tests are copies."""
     with new_database() as dsn:
         yield dsn
+
+
+@pytest.fixture(params=["of the system", "newer"])
+def library(request, tmp_path_factory, monkeypatch):
+    """The programs' librdkafka, for a test of what is not the same in all its versions."""
+    if request.param == "newer":
+        librdkafka.use_newer(tmp_path_factory.mktemp("library"), monkeypatch)
 
 
 @pytest.hookimpl(wrapper=True)

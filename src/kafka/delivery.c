@@ -23,6 +23,7 @@ static const struct refusal {
     {CODE(INVALID_MSG), PJ_POISON, NULL},
     {CODE(UNSUPPORTED_FOR_MESSAGE_FORMAT), PJ_POISON, NULL},
     {CODE(POLICY_VIOLATION), PJ_POISON, "a policy of the brokers says what they take"},
+    {PJ_INVALID_DIFFERENT_RECORD, PJ_POISON, NULL},
     /* Everything, for a while: rights. */
     {CODE(TOPIC_AUTHORIZATION_FAILED), PJ_RETRY, "allow it WRITE on the topic"},
     {CODE(TRANSACTIONAL_ID_AUTHORIZATION_FAILED), PJ_RETRY,

@@ -15,6 +15,10 @@
 
 #include <librdkafka/rdkafka.h>
 
+/* Where several records of a batch are bad, librdkafka says so of the good ones from 2.4 on; the
+ * headers of 2.0.2 have no name for it. */
+#define PJ_INVALID_DIFFERENT_RECORD ((rd_kafka_resp_err_t)-138)
+
 enum pj_error_class pj_refusal_class(rd_kafka_resp_err_t code);
 
 /* Fills *error with "what: the reason (NAME); the remedy", and returns -1. What is refused for a

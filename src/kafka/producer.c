@@ -134,9 +134,10 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     pthread_mutex_lock(&producer->mutex);
     if (failed) {
         producer->counts.failed++;
-        /* What was purged only follows from another failure. */
+        /* What was purged, or is good itself, only follows from another failure. */
         bool is_cause = message->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE &&
-                        message->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+                        message->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT &&
+                        message->err != PJ_INVALID_DIFFERENT_RECORD;
         if (!producer->has_failed || (is_cause && !producer->has_cause))
             producer->first_failure = failure;
         producer->has_failed = true;
