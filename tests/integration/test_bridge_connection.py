@@ -240,7 +240,7 @@ def test_why_a_certificate_is_not_trusted_is_in_the_log(world, tmp_path):
     expired = tmp_path / "expired.pem", tmp_path / "expired.key"
     script = (f"openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout {expired[1]} -out "
               f"{tmp_path}/r.csr && openssl x509 -req -in {tmp_path}/r.csr -signkey {expired[1]} "
-              f"-days -1 -out {expired[0]}")
+              f"-days 0 -out {expired[0]}")
     assert subprocess.run(["sh", "-c", script], capture_output=True, check=False).returncode == 0
     cases = [(good, other, "self.signed.*TELEMETRY_CA_FILE"), (wrong, wrong, "name"),
              (expired, expired, "expired"), (good, None, "self.signed")]

@@ -137,7 +137,7 @@ def tls(tmp_path_factory):
                     folder / "good.key", "-out", folder / "locked.key"], capture_output=True,
                    check=True)
     script = (f"openssl req -new -key {folder}/good.key -subj /CN=x -out {folder}/r.csr && openssl "
-              f"x509 -req -in {folder}/r.csr -signkey {folder}/good.key -days -1 "
+              f"x509 -req -in {folder}/r.csr -signkey {folder}/good.key -days 0 "
               f"-out {folder}/expired.pem")
     subprocess.run(["sh", "-c", script], capture_output=True, check=True)
     (folder / "text.pem").write_text("no certificate\n")
@@ -247,7 +247,7 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
     for process in processes:
         try:
-            output, _ = process.communicate(timeout=2)
+            output, _ = process.communicate(timeout=30 if words[0] == "projectionist" else 2)
         except subprocess.TimeoutExpired:  # it waits for a server
             process.terminate()
             output, _ = process.communicate(timeout=30)
