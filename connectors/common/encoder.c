@@ -11,7 +11,7 @@
 
 enum { TOPICS = 3, COMMANDS = 0, TELEMETRY = 1, SESSIONS = 2 };
 
-/* One topic: its schema, a value of it that is filled again and again, the registry's id. */
+/* One topic: its schema, a value that is reused, and the schema's id in the registry. */
 struct form {
     const char *topic;
     const char *text;
@@ -33,11 +33,11 @@ struct pj_encoder {
 static int prepare(struct form *form, struct pj_error *error)
 {
     if (avro_schema_from_json_length(form->text, strlen(form->text), &form->schema) != 0)
-        return pj_error_set(error, PJ_FATAL, "the schema of %s is no Avro: %s", form->topic,
+        return pj_error_set(error, PJ_FATAL, "the schema of %s is not valid Avro: %s", form->topic,
                             avro_strerror());
     form->class = avro_generic_class_from_schema(form->schema);
     if (form->class == NULL || avro_generic_value_new(form->class, &form->value) != 0)
-        return pj_error_set(error, PJ_FATAL, "no record of %s can be made: %s", form->topic,
+        return pj_error_set(error, PJ_FATAL, "cannot create a record of %s: %s", form->topic,
                             avro_strerror());
     form->has_value = true;
     return 0;
@@ -98,7 +98,7 @@ int pj_encoder_register(struct pj_encoder *encoder, const char *topic, struct pj
         form->is_registered = true;
         return 0;
     }
-    return pj_error_set(error, PJ_FATAL, "there is no schema of the topic %s", topic);
+    return pj_error_set(error, PJ_FATAL, "no schema for the topic %s", topic);
 }
 
 void pj_encoded_free(struct pj_encoded *encoded)
@@ -109,7 +109,7 @@ void pj_encoded_free(struct pj_encoded *encoded)
 
 /* --- fields ---------------------------------------------------------------------------------- */
 
-/* The record that is filled, and the first thing that went wrong; what follows does nothing. */
+/* The record being filled, and the first error; after an error nothing more is done. */
 struct filling {
     avro_value_t *record;
     struct pj_error *error;
@@ -137,7 +137,7 @@ static avro_value_t field(struct filling *filling, const char *name)
     return found;
 }
 
-/* Of a union of null and another: the branch to fill, or null and false. */
+/* The branch of a union of null and another type to fill, or null and false. */
 static bool choose(struct filling *filling, const char *name, bool present, avro_value_t *value)
 {
     avro_value_t chosen = {0};
@@ -151,7 +151,7 @@ static bool choose(struct filling *filling, const char *name, bool present, avro
     return filling->status == 0 && present;
 }
 
-/* Lent, not copied: the value is emptied before the caller's bytes can go. */
+/* Lent, not copied: the value is reset before the caller's bytes can go away. */
 static void put(struct filling *filling, const char *name, avro_value_t *value,
                 struct pj_bytes text)
 {
@@ -227,7 +227,7 @@ static void put_target(struct filling *filling, const struct pj_target *target)
     filling->status = inner.status;
 }
 
-/* The branch of `body` that is the record of this name. */
+/* The branch of `body` that holds the record of this name. */
 static avro_value_t choose_body(struct filling *filling, const char *record)
 {
     avro_value_t body = field(filling, "body");
@@ -307,7 +307,7 @@ static int write_value(struct pj_encoder *encoder, struct form *form, struct pj_
     return 0;
 }
 
-/* The value is emptied, so that nothing of the caller's stays lent. */
+/* Resets the value, so that it holds none of the caller's bytes any more. */
 static int finish(struct pj_encoder *encoder, struct form *form, const struct filling *filling,
                   struct pj_encoded *encoded)
 {
@@ -318,7 +318,7 @@ static int finish(struct pj_encoder *encoder, struct form *form, const struct fi
     if (status == 0)
         status = write_value(encoder, form, encoded, filling->error);
     if (avro_value_reset(&form->value) != 0 && status == 0)
-        status = pj_error_set(filling->error, PJ_FATAL, "cannot empty a record of %s: %s",
+        status = pj_error_set(filling->error, PJ_FATAL, "cannot reset a record of %s: %s",
                               form->topic, avro_strerror());
     return status;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events of the three topics as Kafka values: the Confluent wire format around Avro, by the schemas
- * of schemas/. (avro-c; no other file of the connectors includes it.)
+ * Encodes events of the three topics as Kafka values: Avro in the Confluent wire format, by the
+ * schemas in schemas/. (Uses avro-c; no other file of the connectors includes it.)
  *
- * Texts are UTF-8, need no NUL at their end and are only read; `data` NULL is Avro's null, where a
- * field allows it. UUIDs are text in their 36 characters, JSON is its text, times are microseconds
- * since 1970. An encoder is for one thread at a time.
+ * Texts are UTF-8, need no NUL at the end and are only read; `data` NULL is Avro's null where a
+ * field allows it. UUIDs are text of 36 characters, JSON is its text, times are microseconds since
+ * 1970. An encoder is for one thread at a time.
  */
 #ifndef PJ_CONNECTORS_ENCODER_H
 #define PJ_CONNECTORS_ENCODER_H
@@ -25,14 +25,14 @@ int pj_encoder_new(struct pj_encoder **encoder, struct pj_error *error) PJ_MUST_
 void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
 
 /*
- * Registers the topic's schema, or finds it, under the subject <topic>-value, and keeps its id:
- * once before the first event of the topic is encoded. Blocks for at most a request. Errors are
- * those of pj_registry_register: PJ_RETRY while the registry is away.
+ * Registers the topic's schema, or finds it, under the subject <topic>-value, and keeps its id.
+ * Call it once before the first event of the topic is encoded. Blocks for at most one request.
+ * Errors are those of pj_registry_register: PJ_RETRY while the registry is away.
  */
 int pj_encoder_register(struct pj_encoder *encoder, const char *topic, struct pj_registry *registry,
                         struct pj_error *error) PJ_MUST_CHECK;
 
-/* What was encoded; the caller's. It grows as needed and may be used again; begins as {0}. */
+/* The encoded bytes, owned by the caller. Grows as needed and can be reused; starts as {0}. */
 struct pj_encoded {
     uint8_t *data;
     size_t length;
@@ -119,8 +119,8 @@ struct pj_session_event {
     const struct pj_session_closed *closed;
 };
 
-/* Replace what `encoded` holds. Errors: PJ_POISON where a field is null that must not be, or is no
- * UUID; it is named. PJ_FATAL where the topic was not registered. */
+/* Replaces what `encoded` holds. Errors: PJ_POISON where a required field is null or is not a UUID,
+ * naming the field; PJ_FATAL where the topic was not registered. */
 int pj_encode_command(struct pj_encoder *encoder, const struct pj_command_event *event,
                       struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
 int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_event *event,
@@ -128,15 +128,15 @@ int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_ev
 int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event *event,
                       struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
 
-/* What a CommandStatusChanged says. */
+/* The contents of a CommandStatusChanged. */
 struct pj_decoded_status {
-    char event_id[40]; /* what is longer is cut, and ends in "..." */
+    char event_id[40]; /* longer ids are cut and end in "..." */
     char status[32];
     int64_t emitted_at;
 };
 
-/* Whether a value is a CommandStatusChanged. Only of records that were written with the same
- * schema, as the bridge's are. */
+/* Whether a value is a CommandStatusChanged. Only for records written with the same schema, as the
+ * bridge's are. */
 bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value,
                       struct pj_decoded_status *status);
 

@@ -14,7 +14,7 @@ static void skip_space(struct scan *scan)
         scan->at++;
 }
 
-/* From the opening quote to behind the closing one. */
+/* From the opening quote to just after the closing one. */
 static void skip_text(struct scan *scan)
 {
     for (scan->at++; scan->at < scan->end && *scan->at != '"'; scan->at++) {
@@ -24,7 +24,7 @@ static void skip_text(struct scan *scan)
     scan->at++;
 }
 
-/* To behind a value; of a deep one by counting, not by recursion. */
+/* Moves past a value; nesting is counted, not recursed into. */
 static void skip_value(struct scan *scan)
 {
     size_t depth = 0;
@@ -37,14 +37,14 @@ static void skip_value(struct scan *scan)
             scan->at++;
         } else if (c == '}' || c == ']') {
             if (depth == 0)
-                return; /* the end of the object that a plain value is the last of */
+                return; /* the end of the object whose last member is this plain value */
             depth--;
             scan->at++;
         } else if (depth == 0 && (c == ',' || strchr(" \t\r\n", c) != NULL)) {
             return;
         } else {
             scan->at++;
-            continue; /* within a number or a word, or between members */
+            continue; /* inside a number or a word, or between members */
         }
         if (depth == 0)
             return;

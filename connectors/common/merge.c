@@ -10,10 +10,10 @@ struct head {
 };
 
 struct pj_merge {
-    struct head *heads; /* one for each recording that was given */
+    struct head *heads; /* one for each recording */
     struct head **heap; /* those that have a message, the earliest at 0 */
     size_t heap_count;
-    bool first_was_given; /* the message at 0 is the caller's until the next call */
+    bool first_was_given; /* the caller holds the message at 0 until the next call */
 };
 
 static bool is_before(const struct head *a, const struct head *b)

@@ -12,7 +12,7 @@ int64_t pj_pace_next(struct pj_pace *pace, int64_t now_us)
 {
     if (pace->rate <= 0)
         return 0;
-    /* Whole seconds apart, so that the product stays small however long the run is. */
+    /* Whole seconds are split off, so that the product stays small however long the run is. */
     int64_t due_us = pace->start_us + pace->done / pace->rate * SECOND_US +
                      pace->done % pace->rate * SECOND_US / pace->rate;
     if (now_us < due_us)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Pacing: N events a second by an absolute schedule, so that errors of single waits do not add up.
- * Pure: the clock comes from outside.
- */
+/* Pacing: N events a second on an absolute schedule, so that the errors of single waits do not add
+ * up. Pure: the clock comes from outside. */
 #ifndef PJ_CONNECTORS_PACE_H
 #define PJ_CONNECTORS_PACE_H
 

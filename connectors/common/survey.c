@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More topics than this are no recording of ours; finding one is a walk over all. */
+/* No recording of ours has more topics than this; finding one is a walk over all of them. */
 enum { TOPICS_MOST = 4096, TOPIC_NAME_MOST = 249 };
 
 static bool is_text(struct pj_bytes bytes, const char *text)
@@ -77,7 +77,7 @@ static int add_schema(struct pj_survey *survey, size_t recording, const struct p
         if (known->recording != recording || known->id != item->id)
             continue;
         if (!is_text(item->schema, known->schema))
-            return pj_error_set(error, PJ_FATAL, "it gives the schema id %d to a second schema",
+            return pj_error_set(error, PJ_FATAL, "it uses the schema id %d for a second schema",
                                 (int)item->id);
         if (is_text(item->subject, known->subject))
             return 0;
@@ -96,7 +96,7 @@ static int add_schema(struct pj_survey *survey, size_t recording, const struct p
         return pj_error_set(error, PJ_FATAL, "out of memory");
     if (strlen(schema->subject) != item->subject.length ||
         strlen(schema->schema) != item->schema.length || item->subject.length == 0)
-        return pj_error_set(error, PJ_FATAL, "its subject or schema is no text");
+        return pj_error_set(error, PJ_FATAL, "its subject or schema is not a string");
     return 0;
 }
 

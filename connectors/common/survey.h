@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What recordings hold, found by reading them once before anything is published: a recording that
- * cannot be read to its end is refused as a whole.
- */
+/* What the recordings hold, found by reading them once before anything is published: a recording
+ * that cannot be read to its end is refused as a whole. */
 #ifndef PJ_CONNECTORS_SURVEY_H
 #define PJ_CONNECTORS_SURVEY_H
 
@@ -10,7 +8,7 @@
 
 struct pj_survey_topic {
     char *name;             /* as recorded */
-    int32_t partition_most; /* the greatest that a message names, -1 where none does */
+    int32_t partition_most; /* the highest that a message names, -1 where none does */
     int64_t messages;
 };
 
@@ -41,9 +39,9 @@ void pj_survey_free(struct pj_survey *survey);
 int pj_survey_find_topic(const struct pj_survey *survey, struct pj_bytes name);
 
 /*
- * Gives the value the new id of its schema. A value that is not of the wire format, or has an id
- * that its recording does not know, stays as it is. What the value then points to lives until the
- * next call.
+ * Gives the value the new id of its schema. A value that is not in the wire format, or has an id
+ * that its recording does not know, stays as it is. The value then points to memory that lives
+ * until the next call.
  */
 int pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value,
                         struct pj_error *error) PJ_MUST_CHECK;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <uuid.h>
 
-/* Nothing has this id: whoever is let in is told 404. */
+/* No command or session has this id: a caller who is let in gets 404. */
 #define NOTHING "/v1/commands/00000000-0000-0000-0000-000000000000"
 
 enum { KNOWN_MOST = 1024, KNOWN_FOR_MS = 60000, TEXT_MOST = 1024 };
@@ -45,7 +45,7 @@ void pj_callers_free(struct pj_callers *callers)
     free(callers);
 }
 
-/* The scheme counts the same in upper and lower case, and so do blanks behind it. */
+/* The scheme's case does not matter, nor do the blanks after it. */
 void pj_caller_name(const struct pj_fields *fields, bool is_service_checking,
                     char name[PJ_UUID_TEXT])
 {
@@ -69,7 +69,7 @@ void pj_caller_name(const struct pj_fields *fields, bool is_service_checking,
     free(text);
 }
 
-/* Under the mutex: its place, or that of the one that was asked about longest ago. */
+/* Under the mutex: its slot, or the one that was used longest ago. */
 static struct known *place_of(struct pj_callers *callers, const char *name)
 {
     struct known *oldest = &callers->known[0];
@@ -119,7 +119,7 @@ struct pj_reply *pj_callers_check(struct pj_callers *callers, struct pj_upstream
     bool is_benefit_of_doubt = known.is_let_in || (!known.is_there && name[0] == '\0');
     if (pj_upstream_call(upstream, &call, &reply, &error) != PJ_CALL_ANSWERED) {
         pj_text_show(text, sizeof text,
-                     "%s, and cannot say whether it lets this token in; the command was neither "
+                     "%s, and cannot say whether it accepts this token; the command was neither "
                      "published nor executed",
                      error.message);
         return is_benefit_of_doubt ? NULL : pj_gateway_error(503, text, NULL);

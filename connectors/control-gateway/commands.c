@@ -2,27 +2,26 @@
 /*
  * POST /v1/commands: published first, then forwarded; each once.
  *
- * What a crash leaves behind, line by line:
- *   before the commit          nothing: a repetition is a new command
- *   after it, before forward   PUBLISHED: a repetition asks the service, which knows nothing of it,
- *                              and forwards
- *   until its answer is kept   PUBLISHED: a repetition asks the service, which knows it: not again;
- *                              where it has forgotten it, the telemetry knows it: not again
- *   after that                 ACCEPTED: never forwarded again, whatever the service has forgotten
- *   where it refuses, until    PUBLISHED: a repetition is forwarded again, and refused again
- *   that is kept
- *   after that                 REFUSED, and FAILED in its topic: the same content is forwarded
- *                              again, once that it is QUEUED again is kept; another one is another
- *                              command
+ * What a crash leaves behind:
+ *   before the commit            nothing: a retry is a new command
+ *   after it, before forwarding  PUBLISHED: a retry asks the service, which does not know it, and
+ *                                forwards
+ *   until its answer is recorded PUBLISHED: a retry asks the service, which knows it: not again;
+ *                                if it has forgotten it, the telemetry knows it: not again
+ *   after that                   ACCEPTED: never forwarded again, even if the service forgets it
+ *   until a refusal is recorded  PUBLISHED: a retry is forwarded again, and refused again
+ *   after that                   REFUSED, and FAILED in its topic: the same content is forwarded
+ *                                again, once it is recorded as QUEUED again; other content is
+ *                                another command
  *
- * Refused is what the service says that it has not taken: 3xx, 4xx but 408, 503 with Retry-After.
- * Of all else that is no success nobody knows: it is asked.
+ * Refused means that the service says it did not accept it: 3xx, 4xx but 408, 503 with Retry-After.
+ * Any other failure leaves it unknown: the service is asked.
  *
- * Its answer is kept behind the client's back, with the next command's record or soon: to wait for
- * that would not make the time any shorter in which a crash loses it.
+ * Its answer is recorded in the background, with the next command's record or soon: waiting for
+ * that would not shorten the time in which a crash loses it.
  *
- * What is forwarded always has an idempotency key, the command_id where the caller gave none, so
- * that the service itself tells a second forward that comes while the first is still under way.
+ * A forwarded command always has an idempotency key, the command_id if the caller gave none, so
+ * that the service itself recognizes a second forward while the first is still under way.
  */
 #include "control-gateway/gateway.h"
 
@@ -40,7 +39,7 @@
 
 enum { LARGE_BODY = 128 << 10, KEEP_WITHIN_MS = 25, EXPIRED_MOST = 1000 };
 
-/* One request about a command that is in hand. */
+/* One request about a command that it has claimed. */
 struct handling {
     struct pj_gateway *gateway;
     const struct pj_envelope *envelope; /* NULL at start */
@@ -110,9 +109,9 @@ static struct pj_reply *publish(const struct handling *handling)
                                    pj_gateway_patience_ms(gateway), &error);
     if (status == 1 && !pj_publisher_cancel(gateway->publisher, known->publishing))
         return refuse_because(handling, 503, &error,
-                              "the command may still be published; it was not executed; repeat it "
+                              "the command may still be published; it was not executed; retry it "
                               "with the same idempotency_key or command_id");
-    /* Of what was under way when the publisher ended, the next gateway finds out. */
+    /* What was under way when the publisher ended is resolved by the next gateway. */
     pj_publication_release(known->publishing);
     known->publishing = NULL;
     if (status < 0 && error.class == PJ_POISON)
@@ -126,7 +125,7 @@ static struct pj_reply *publish(const struct handling *handling)
     return NULL;
 }
 
-/* A status that the gateway tells of it, because nobody else does; *error is why, or NULL. */
+/* A status that the gateway publishes because nobody else does; *error is why, or NULL. */
 static int add_status(const struct handling *handling, const char *status, const char *why,
                       struct pj_publication *publication, struct pj_error *error)
 {
@@ -154,18 +153,18 @@ static int add_status(const struct handling *handling, const char *status, const
     return failed;
 }
 
-/* The command's record as it is now, without an event. */
+/* The command's record in its current state, without an event. */
 static struct pj_publication *make_record(const struct handling *handling)
 {
     struct pj_publication *publication = pj_publication_new();
-    /* Until it is taken, its time is that of its CommandSubmitted. */
+    /* Until the service accepts it, its time is that of its CommandSubmitted. */
     if (handling->known->state == PJ_COMMAND_ACCEPTED)
         handling->known->updated_ms = pj_clock_wall_ms();
     pj_known_add_record(handling->known, publication);
     return publication;
 }
 
-/* Waits until it is published, but not for ever. */
+/* Waits until it is published, with a time-out. */
 static int publish_record(const struct handling *handling, struct pj_error *error)
 {
     struct pj_publication *publication = make_record(handling);
@@ -183,7 +182,7 @@ static void note_text(const json_t *json, const char *name, char *text, size_t s
         pj_text_show(text, size, "%s", found);
 }
 
-/* The service has it: that will be kept. */
+/* The service has it: record that. */
 static void accept(const struct handling *handling, const struct pj_reply *reply)
 {
     struct pj_known *known = handling->known;
@@ -195,15 +194,16 @@ static void accept(const struct handling *handling, const struct pj_reply *reply
     note_text(json, "command_id", other, sizeof other);
     json_decref(json);
     if (other[0] != '\0' && strcasecmp(other, known->command_id) != 0)
-        pj_log(PJ_WARN,
-               "the service takes a command for another one, of the same idempotency key, and does "
-               "not execute it",
-               pj_f_str("command_id", known->command_id), pj_f_str("other", other));
+        pj_log(
+            PJ_WARN,
+            "the service takes a command for an earlier one with the same idempotency key and does "
+            "not execute it",
+            pj_f_str("command_id", known->command_id), pj_f_str("other", other));
     known->state = PJ_COMMAND_ACCEPTED;
     struct pj_publication *publication = make_record(handling);
     pj_publication_allow_wait(publication, KEEP_WITHIN_MS);
     if (pj_publisher_submit(handling->gateway->publisher, publication, &error) != 0)
-        pj_log(PJ_WARN, "the end of a command is not kept",
+        pj_log(PJ_WARN, "the outcome of a command cannot be recorded",
                pj_f_str("command_id", known->command_id), pj_f_str("reason", error.message));
     pj_publication_release(publication);
 }
@@ -220,17 +220,17 @@ static char *reason_of(const struct pj_reply *reply)
     size_t length = text != NULL ? strlen(text) : 0;
     if (length > REASON_MOST) {
         for (length = REASON_MOST; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
-            length--; /* whole characters */
+            length--; /* only whole characters */
     }
-    if (asprintf(&reason, "the service does not take the command (HTTP %d)%s%.*s", reply->status,
+    if (asprintf(&reason, "the service refuses the command (HTTP %d)%s%.*s", reply->status,
                  length > 0 ? ": " : "", (int)length, text != NULL ? text : "") < 0)
         abort();
     json_decref(json);
     return reason;
 }
 
-/* The service does not take it. Whoever is told so finds it FAILED; only where Kafka is away too
- * that comes later. */
+/* The service refuses it. A client that hears so finds it FAILED; only while Kafka is away too does
+ * that come later. */
 static void give_up(const struct handling *handling, const struct pj_reply *reply)
 {
     struct pj_known *known = handling->known;
@@ -244,14 +244,14 @@ static void give_up(const struct handling *handling, const struct pj_reply *repl
     if (status == 0)
         status = pj_gateway_publish(handling->gateway, publication, &error);
     if (status != 0)
-        pj_log(PJ_WARN, "that a command is refused is not published yet",
+        pj_log(PJ_WARN, "the refusal of a command is not published yet",
                pj_f_str("command_id", known->command_id), pj_f_str("refused", reason),
                pj_f_str("reason", error.message));
     pj_publication_release(publication);
     free(reason);
 }
 
-/* A refused command comes again, and may be taken now. NULL: that is kept. */
+/* A refused command is retried, and may be accepted now. NULL: that is recorded. */
 static struct pj_reply *take_up_again(const struct handling *handling)
 {
     struct pj_known *known = handling->known;
@@ -282,7 +282,7 @@ static enum pj_call_end ask(const struct handling *handling, struct pj_reply **r
     return pj_upstream_call(handling->gateway->upstream, &call, reply, error);
 }
 
-/* What the service answers to a repetition: the first command's id and its state by now. */
+/* The service's answer to a retry: the first command's id and its current state. */
 static struct pj_reply *repeat(const struct handling *handling, const struct pj_reply *asked)
 {
     struct pj_known *known = handling->known;
@@ -308,14 +308,14 @@ static struct pj_reply *repeat(const struct handling *handling, const struct pj_
     return reply;
 }
 
-/* Also where the service is away or has forgotten it: what is known of it stays true. */
+/* Even while the service is away or has forgotten it: what is known of it stays true. */
 static struct pj_reply *repeat_accepted(const struct handling *handling)
 {
     struct pj_reply *asked = NULL;
     struct pj_error ignored;
     if (ask(handling, &asked, &ignored) == PJ_CALL_ANSWERED &&
         (asked->status == 401 || asked->status == 403))
-        return asked; /* it is not told to everybody */
+        return asked; /* not for every caller to know */
     struct pj_reply *reply = repeat(handling, asked);
     pj_reply_release(asked);
     return reply;
@@ -324,11 +324,12 @@ static struct pj_reply *repeat_accepted(const struct handling *handling)
 static struct pj_reply *away(const struct handling *handling, const struct pj_error *error)
 {
     return refuse_because(handling, 503, error,
-                          "the command is published: repeat it with the same idempotency_key or "
+                          "the command is published: retry it with the same idempotency_key or "
                           "command_id to have it executed, once");
 }
 
-/* Its answer was lost. Now it still knows whether it has taken it; after a restart it would not. */
+/* Its answer was lost. Now the service still knows whether it accepted the command; after a restart
+ * it would not. */
 static struct pj_reply *ask_at_once(const struct handling *handling, const struct pj_error *lost)
 {
     struct pj_reply *asked = NULL;
@@ -349,7 +350,7 @@ static bool is_refusal(const struct pj_reply *reply)
            (reply->status == 503 && pj_fields_get(&reply->fields, "Retry-After") != NULL);
 }
 
-/* Its answer says neither that it has taken it nor that it has not. */
+/* Its answer does not say whether it accepted the command. */
 static struct pj_reply *ask_about(const struct handling *handling, struct pj_reply *answer)
 {
     struct pj_reply *asked = NULL;
@@ -415,7 +416,7 @@ static struct pj_reply *forward(const struct handling *handling)
     return reply;
 }
 
-/* It was published, and may have been forwarded, by this process or one before it. */
+/* It was published, and may have been forwarded, by this process or an earlier one. */
 static struct pj_reply *forward_again(const struct handling *handling)
 {
     struct pj_reply *asked = NULL;
@@ -440,7 +441,7 @@ static struct pj_reply *forward_again(const struct handling *handling)
         accept(handling, &nothing);
         return repeat(handling, NULL);
     }
-    /* A gateway that was fenced, and has not noticed, must not forward: this it cannot write. */
+    /* A gateway that was fenced and has not noticed must not forward: it cannot write this. */
     if (publish_record(handling, &error) != 0)
         return away(handling, &error);
     return forward(handling);
@@ -449,10 +450,10 @@ static struct pj_reply *forward_again(const struct handling *handling)
 /* --- requests -------------------------------------------------------------------------------- */
 
 static const char other_content[] =
-    "the idempotency_key or command_id is that of a command with another content, which is not "
-    "executed yet; repeat that one, or take another key";
+    "the idempotency_key or command_id belongs to a command with other content that has not been "
+    "executed yet; retry that one, or use another key";
 static const char other_refused[] =
-    "the command_id is that of a command with another content, which was refused; take another "
+    "the command_id belongs to a command with other content that was refused; use another "
     "command_id";
 
 static struct pj_reply *carry_out(const struct handling *handling)
@@ -465,7 +466,7 @@ static struct pj_reply *carry_out(const struct handling *handling)
         pj_metric_add(handling->gateway->repeated, 1);
     if (!is_same) {
         pj_metric_add(handling->gateway->conflicts, 1);
-        pj_log(PJ_WARN, "an idempotency key or command_id comes with another content",
+        pj_log(PJ_WARN, "an idempotency key or command_id was reused with other content",
                pj_f_str("command_id", known->command_id));
     }
     if (known->state != PJ_COMMAND_ACCEPTED && !is_same)
@@ -493,12 +494,12 @@ static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_are
         ; /* EINTR */
     int status = pj_envelope_parse(body, arena, envelope, error);
     if (body.length > LARGE_BODY)
-        malloc_trim(0); /* what was parsed was many times that */
+        malloc_trim(0); /* parsing took many times that */
     sem_post(&gateway->parsers);
     return status;
 }
 
-/* NULL: it is let in, and the envelope says who it is. */
+/* NULL: the caller is let in, and the envelope says who it is. */
 static struct pj_reply *check_caller(struct pj_gateway *gateway, const struct pj_request *request,
                                      struct pj_envelope *envelope)
 {
@@ -538,7 +539,7 @@ static struct pj_reply *handle(struct handling *handling)
         break;
     case PJ_CLAIM_FOREIGN:
         reply = pj_gateway_error(
-            409, "the command_id is that of another caller's command; take another command_id",
+            409, "the command_id belongs to another caller's command; use another command_id",
             NULL);
         break;
     }
@@ -571,7 +572,8 @@ static int end_known(void *context, const struct pj_known *known)
     struct pj_publication *publication = pj_publication_new();
     pj_known_add_end(known, publication);
     pj_publication_allow_wait(publication, KEEP_WITHIN_MS);
-    /* Sent again, it could come behind a new command of the same key; and there is a next time. */
+    /* Sent again now, it could come after a new command with the same key; a later retry will do
+     * it. */
     pj_publication_allow_loss(publication);
     int status = pj_publisher_submit(gateway->publisher, publication, &error);
     pj_publication_release(publication);

@@ -23,14 +23,14 @@ enum {
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
-/* jansson's own texts quote what they choke on, which may be anything. */
+/* jansson's own messages quote what they reject, which may be anything. */
 static const char *reason_of(const json_error_t *reason)
 {
     switch (json_error_code(reason)) {
     case json_error_invalid_utf8:
         return "is not UTF-8";
     case json_error_stack_overflow:
-        return "is nested too deep";
+        return "is nested too deeply";
     case json_error_premature_end_of_input:
         return "ends too early";
     case json_error_duplicate_key:
@@ -39,7 +39,7 @@ static const char *reason_of(const json_error_t *reason)
         return "has a number that is too large";
     case json_error_null_character:
     case json_error_null_byte_in_key:
-        return "has a text with the character \\u0000";
+        return "has a string with the character \\u0000";
     case json_error_out_of_memory:
         return "is too large";
     default:
@@ -47,12 +47,12 @@ static const char *reason_of(const json_error_t *reason)
     }
 }
 
-/* The flags are those by which the consumers check what they store. */
+/* The same flags by which the consumers check what they store. */
 static json_t *load_object(struct pj_bytes body, struct pj_error *error)
 {
     json_error_t reason;
     const char *bytes = body.data != NULL ? body.data : "";
-    /* The parser takes one behind a number for nothing, and what reads the bytes does not. */
+    /* The parser ignores a NUL after a number; what reads the bytes does not. */
     if (memchr(bytes, '\0', body.length) != NULL) {
         pj_error_set(error, PJ_POISON, "the body has a NUL byte, which JSON does not have");
         return NULL;
@@ -71,7 +71,7 @@ static json_t *load_object(struct pj_bytes body, struct pj_error *error)
     return json;
 }
 
-/* A member; null counts as not there. */
+/* A member; null counts as absent. */
 static const json_t *member(const json_t *object, const char *name)
 {
     const json_t *found = json_object_get(object, name);
@@ -86,7 +86,7 @@ static size_t count_chars(const char *text)
     return count;
 }
 
-/* What is read of one object; names in errors begin with `place`. */
+/* What is read from one object; names in errors begin with `place`. */
 struct reading {
     const json_t *object;
     const char *place; /* "", "target." … */
@@ -102,7 +102,8 @@ static int read_text(const struct reading *reading, const char *name, size_t mos
     if (found == NULL)
         return 0;
     if (!json_is_string(found))
-        return pj_error_set(reading->error, PJ_POISON, "%s%s must be a text", reading->place, name);
+        return pj_error_set(reading->error, PJ_POISON, "%s%s must be a string", reading->place,
+                            name);
     const char *chars = json_string_value(found);
     if (count_chars(chars) > most)
         return pj_error_set(reading->error, PJ_POISON, "%s%s must have at most %zu characters",
@@ -144,7 +145,7 @@ static int read_time(const struct reading *reading, const char *name, struct pj_
     return 0;
 }
 
-/* A member that is an object, to be read as `inner`; its object NULL where it is not there. */
+/* A member that is an object, to be read as `inner`; its object is NULL where absent. */
 static int enter(const struct reading *reading, const char *name, const char *place,
                  struct reading *inner)
 {
@@ -200,7 +201,7 @@ static int read_optional(const struct reading *reading, struct pj_command_submit
     return read_text(&inner, "platform", PLATFORM_MOST, &submitted->target.platform);
 }
 
-/* The bytes of a member, which the parser has seen. */
+/* The bytes of a member that the parser has found. */
 static int slice(const struct reading *reading, struct pj_bytes body, const char *name,
                  struct pj_bytes *found)
 {
@@ -229,15 +230,15 @@ static int read_slices(const struct reading *reading, struct pj_envelope *envelo
 /* --- the content ------------------------------------------------------------------------------ */
 
 /*
- * A body, which has been parsed, in a form that is the same however it is written: without blanks
- * and escapes, members in order, and numbers by their exact value. Not by the parsed values: those
- * hold no number of more than 53 bits.
+ * Canonical form of a parsed body, the same however it was written: without blanks and escapes,
+ * members sorted, numbers by their exact value. Not from the parsed values: those keep no number of
+ * more than 53 bits.
  */
 struct canon {
-    const char *at; /* the body; each value ends before the body does */
+    const char *at; /* position in the body; each value ends before the body does */
     char *text;
     size_t length, capacity;
-    size_t *members; /* where those of the objects that are open begin */
+    size_t *members; /* where the members of each open object begin */
     size_t member_count, member_capacity;
     bool is_bad; /* a number's exponent has too many digits */
 };
@@ -266,7 +267,7 @@ static unsigned read_hex(const char *at)
     return (unsigned)strtoul(digits, NULL, 16);
 }
 
-/* \uXXXX, or two of them that are one character; `at` is behind the u. Returns behind it. */
+/* \uXXXX, or a surrogate pair of them; `at` is after the u. Returns the end. */
 static const char *put_character(struct canon *canon, const char *at)
 {
     unsigned code = read_hex(at);
@@ -352,7 +353,7 @@ static void put_number(struct canon *canon)
         pj_text_whole(exponent_text, sizeof exponent_text, "e%lld", (long long)exponent));
 }
 
-/* Of who asks and when, not of what is asked for; or null, which is as if it were not there. */
+/* About who asks and when, not about what is asked for; or null, which counts as absent. */
 static bool is_no_content(const char *member, size_t length)
 {
     static const char *const names[] = {
@@ -385,7 +386,7 @@ static int compare_members(const void *a, const void *b)
     return order != 0 ? order : one->length < other->length ? -1 : one->length > other->length;
 }
 
-/* Puts the members from `first` on in order; they end where the text does, each with a comma. */
+/* Sorts the members from `first` on; they end where the text does, each with a comma. */
 static void sort_members(struct canon *canon, size_t first)
 {
     size_t count = canon->member_count - first;
@@ -484,7 +485,7 @@ static void put_value(struct canon *canon, bool is_body)
     }
 }
 
-/* So that a retry which writes the same in another way is the same. */
+/* So that a retry which is written differently is still the same. */
 static int make_digest(struct pj_envelope *envelope, struct pj_error *error)
 {
     struct canon canon = {.at = envelope->body.data};
@@ -516,7 +517,7 @@ int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_en
 
 /* --- forwarding ------------------------------------------------------------------------------ */
 
-/* A text that is built within what was allocated for it. */
+/* A text built within its allocated size. */
 struct building {
     char *at;
 };
@@ -551,7 +552,7 @@ struct pj_bytes pj_envelope_forwarded(const struct pj_envelope *envelope, const 
     char *text = pj_arena_alloc(arena, envelope->body.length + strlen(key_text) + strlen(id_text) +
                                            sizeof "command_id idempotency_key      ");
     struct building out = {text};
-    /* In the order of the body: what is there is replaced, what is not is put first. */
+    /* In the order of the body: existing members are replaced, missing ones go first. */
     struct change {
         struct pj_bytes slice;
         const char *name, *value;
@@ -626,7 +627,7 @@ int pj_session_request_check(struct pj_bytes body, struct pj_error *error)
     return status;
 }
 
-/* What else the answer says: `metadata` alone, or all that has no field of its own. */
+/* What else the answer says: `metadata` alone, or everything that has no field of its own. */
 static void read_metadata(const struct reading *reading, struct pj_bytes body,
                           struct pj_bytes *metadata)
 {
@@ -666,7 +667,7 @@ int pj_session_answer_parse(struct pj_bytes body, struct pj_arena *arena,
         status = read_session(&reading, &answer->opened);
     }
     if (status == 0) {
-        reading.error = &ignored; /* without it, the time is ours */
+        reading.error = &ignored; /* without it, we use our own time */
         if (read_time(&reading, "created_at", &answer->created_at) != 0)
             answer->created_at = (struct pj_optional_time){0};
         if (answer->opened.platform.length == 0)

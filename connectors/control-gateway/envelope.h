@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The envelope of a command, and the request for a session, as clients post them. Pure: bytes in,
- * fields or one sentence out; nothing is read or kept elsewhere.
+ * fields or one sentence out.
  *
- * What passes here is never a dead letter later: the limits are those of the tables.
+ * What passes here never becomes a dead letter: the limits are those of the tables.
  */
 #ifndef PJ_CONTROL_GATEWAY_ENVELOPE_H
 #define PJ_CONTROL_GATEWAY_ENVELOPE_H
@@ -14,39 +14,38 @@
 enum { PJ_UUID_TEXT = 37 }; /* with its NUL */
 
 struct pj_envelope {
-    struct pj_bytes body;                  /* as it came; borrowed */
-    char command_id[PJ_UUID_TEXT];         /* in lower case; "" where the caller gave none */
+    struct pj_bytes body;                  /* as received; borrowed */
+    char command_id[PJ_UUID_TEXT];         /* in lower case; "" if the caller gave none */
     struct pj_command_submitted submitted; /* in the arena; the payload in the body, as written */
     uint8_t digest[16];                    /* of all members but command_id, idempotency_key,
-                                            * correlation_id, requested_at and requester: exact, however
-                                            * they are written */
-    char caller[PJ_UUID_TEXT];             /* whose it is (callers.h); set by who knows it */
-    struct pj_bytes command_id_slice;      /* where in the body; null: not there */
+                                            * correlation_id, requested_at and requester: exact,
+                                            * however they are written */
+    char caller[PJ_UUID_TEXT];             /* the owner (callers.h); set by the caller of this
+                                            * module */
+    struct pj_bytes command_id_slice;      /* where in the body; null: absent */
     struct pj_bytes key_slice;
 };
 
-/*
- * Reads a command's envelope. Costs memory and time in proportion to the body while it runs. Errors
- * are PJ_POISON and name the field, for the client.
- */
+/* Parses a command's envelope. Costs memory and time in proportion to the body. Errors are
+ * PJ_POISON and name the field, for the client. */
 int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_envelope *envelope,
                       struct pj_error *error) PJ_MUST_CHECK;
 
-/* The body to forward: as it came, but with this command_id and this idempotency_key. */
+/* The body to forward: as received, but with this command_id and this idempotency_key. */
 struct pj_bytes pj_envelope_forwarded(const struct pj_envelope *envelope, const char *command_id,
                                       const char *key, struct pj_arena *arena);
 
-/* Checks the body that asks for a session (nothing counts as {}). Errors as above. */
+/* Checks the body that asks for a session (an empty one counts as {}). Errors as above. */
 int pj_session_request_check(struct pj_bytes body, struct pj_error *error) PJ_MUST_CHECK;
 
-/* What a session's SessionOpened says, from the service's answer. */
+/* The contents of a SessionOpened, from the service's answer. */
 struct pj_session_answer {
     char session_id[PJ_UUID_TEXT]; /* in lower case */
     struct pj_optional_time created_at;
     struct pj_session_opened opened; /* in the arena */
 };
 
-/* Fails with PJ_POISON where the answer is no session with a UUID. */
+/* Fails with PJ_POISON where the answer is not a session with a UUID. */
 int pj_session_answer_parse(struct pj_bytes body, struct pj_arena *arena,
                             struct pj_session_answer *answer, struct pj_error *error) PJ_MUST_CHECK;
 

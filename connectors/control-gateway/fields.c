@@ -41,7 +41,7 @@ bool pj_fields_add(struct pj_fields *fields, const char *name, const char *value
 
 const char *pj_fields_add_line(struct pj_fields *fields, const char *line, size_t length)
 {
-    static const char malformed[] = "a line of its head is no header field";
+    static const char malformed[] = "a line of its head is not a header field";
     const char *colon = memchr(line, ':', length);
     if (colon == NULL)
         return malformed;
@@ -84,11 +84,11 @@ const char *pj_fields_doubt(const struct pj_fields *fields)
     if (encoding != NULL && strcasecmp(encoding, "chunked") != 0)
         return "its Transfer-Encoding is not chunked";
     if (length != NULL && (*length == '\0' || length[strspn(length, "0123456789")] != '\0'))
-        return "its Content-Length is no number";
+        return "its Content-Length is not a number";
     return NULL;
 }
 
-/* By these some servers take a request for one of another method or path. */
+/* Some servers read these as another method or path. */
 static bool is_disguise(const char *name)
 {
     static const char *const names[] = {
@@ -124,7 +124,7 @@ void pj_fields_keep_end_to_end(struct pj_fields *fields)
     for (size_t i = 0; i < fields->count; i++) {
         if (is_end_to_end(fields, fields->items[i].name) &&
             !pj_fields_add(&kept, fields->items[i].name, fields->items[i].value))
-            abort(); /* they had room before */
+            abort(); /* they fitted before */
     }
     pj_fields_clear(fields);
     *fields = kept;

@@ -17,7 +17,7 @@ struct pj_reply *pj_gateway_error(int status, const char *text, const char *comm
 {
     const char *id = command_id != NULL && *command_id != '\0' ? command_id : NULL;
     json_t *json = json_pack("{s:s, s:s*}", "error", text, "command_id", id);
-    if (json == NULL) /* a text of a library that is not UTF-8 */
+    if (json == NULL) /* text of a library that is not UTF-8 */
         json = json_pack("{s:s, s:s*}", "error", "failed", "command_id", id);
     char *body = json_dumps(json, 0);
     json_decref(json);
@@ -53,7 +53,7 @@ int64_t pj_gateway_now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Requests that wait for a Kafka that is away hold connections that others need. */
+/* Requests that wait while Kafka is away hold connections that others need. */
 int64_t pj_gateway_patience_ms(struct pj_gateway *gateway)
 {
     int64_t patience_ms = gateway->settings->publish_timeout_ms;

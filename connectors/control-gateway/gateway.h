@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of control-gateway share: its settings, its parts, and what a request becomes. */
+/*
+ * What the files of control-gateway share: its settings, its parts, and the handling of requests.
+ */
 #ifndef PJ_CONTROL_GATEWAY_GATEWAY_H
 #define PJ_CONTROL_GATEWAY_GATEWAY_H
 
@@ -21,7 +23,7 @@ struct pj_gateway_settings {
     const char *token;
     const char *upstream_token;
     const char *upstream_ca_file;
-    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_registry_settings registry; /* url NULL: none is configured */
     struct pj_process_settings process;
     int64_t body_most;
     int64_t header_most;
@@ -35,7 +37,7 @@ struct pj_gateway_settings {
     int64_t shutdown_timeout_ms;
 };
 
-struct pj_sessions; /* what is known of sessions that are being opened and closed */
+struct pj_sessions; /* the sessions being opened and closed */
 
 struct pj_gateway {
     const struct pj_gateway_settings *settings;
@@ -47,8 +49,8 @@ struct pj_gateway {
     struct pj_upstream *upstream;
     struct pj_encoder *encoder;
     pthread_mutex_t encoder_mutex;
-    sem_t parsers; /* how many may parse at a time: a parsed body is many times its bytes */
-    sem_t lookups; /* and how many may read the telemetry */
+    sem_t parsers; /* how many may parse at a time: a parsed body takes many times its size */
+    sem_t lookups; /* how many may read the telemetry at a time */
     struct pj_metrics *metrics;
     struct pj_metric *repeated, *conflicts, *refused, *unpublished, *known, *expired,
         *unknown_sessions;
@@ -57,26 +59,25 @@ struct pj_gateway {
 /* {"error": text, "command_id": …}; the id may be NULL or "". */
 struct pj_reply *pj_gateway_error(int status, const char *text, const char *command_id);
 
-/* What a client asks for. */
+/* A client's request. */
 struct pj_request {
-    const char *uri;                /* as it came */
-    const struct pj_fields *fields; /* end to end ones */
+    const char *uri;                /* as received */
+    const struct pj_fields *fields; /* end-to-end ones */
     struct pj_bytes body;
 };
 
-/* POST /v1/commands: blocks until it is published and the service has answered, or the time-outs
- * are over. */
+/* POST /v1/commands: blocks until it is published and the service has answered, or a time-out. */
 struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, const struct pj_request *request);
 
-/* Forgets some of the commands that are older than the retention of keys; true: there are more. */
+/* Forgets some of the commands that are past the keys' retention; true: there are more. */
 bool pj_gateway_expire_commands(struct pj_gateway *gateway);
 
-/* Asks the service about a command that is in hand, of which the former gateway left no end behind,
- * and lets go of it. False: the service is away. */
+/* Asks the service about a claimed command whose outcome the previous gateway did not record, and
+ * releases it. False: the service is away. */
 bool pj_gateway_resolve_command(struct pj_gateway *gateway, struct pj_known *known);
 
-/* Whether the telemetry tells that a published command was taken by the service: 1, with its
- * status; 0; -1: that cannot be found out now. Reads safari.commands from the command on. */
+/* Whether the telemetry shows that the service accepted a published command: 1, with its status; 0:
+ * no; -1: that cannot be found out now. Reads safari.commands from the command on. */
 int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known *known,
                                char status[PJ_STATUS_MOST], struct pj_error *error) PJ_MUST_CHECK;
 
@@ -92,19 +93,22 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
 struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,
                                           const struct pj_request *request, const char *id);
 
-/* Before requests: tells of sessions that the former gateway was opening. */
+/* Before the first request: reports sessions that the previous gateway was opening. */
 void pj_gateway_resolve_openings(struct pj_gateway *gateway);
-/* Those that the former gateway was closing: how many. */
+/* Those that the previous gateway was closing: how many. */
 size_t pj_gateway_list_closing(struct pj_gateway *gateway, char (*ids)[PJ_UUID_TEXT], size_t most);
-/* Publishes the end of one of them if it is gone. One that is not is dropped, or (serves) left to
- * whoever may be closing it, and to the next start. False: this cannot be found out now. */
+/*
+ * Publishes that one of them is closed, if it is gone. One that is still open is dropped, or
+ * (serves) left to the request that may be closing it and to the next start. False: this cannot be
+ * found out now.
+ */
 bool pj_gateway_resolve_closing(struct pj_gateway *gateway, const char *id, bool serves);
 
-/* --- small things ---------------------------------------------------------------------------- */
+/* --- helpers --------------------------------------------------------------------------------- */
 
-/* The event_id of an event that happens once to what has this id: a repetition has the same. */
+/* The event_id of an event that happens once to the entity with this id: a retry has the same. */
 void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID_TEXT]);
-/* And that of a status that the gateway itself tells of a command. */
+/* The same for a status that the gateway itself publishes for a command. */
 void pj_gateway_status_event_id(const char *command_id, const char *status, int64_t emitted_at,
                                 char event_id[PJ_UUID_TEXT]);
 int64_t pj_gateway_now_us(void);
@@ -117,8 +121,8 @@ static inline struct pj_bytes pj_text_bytes(const char *text)
     return bytes;
 }
 
-/* Submits and waits: as pj_publisher_wait; 1 also where it was taken back (*is_back). Shorter while
- * Kafka is known to be away. */
+/* Submits and waits, as pj_publisher_wait; 1 also where it was taken back (*is_back). Waits for
+ * less time while Kafka is known to be away. */
 int pj_gateway_publish(struct pj_gateway *gateway, struct pj_publication *publication,
                        struct pj_error *error) PJ_MUST_CHECK;
 int64_t pj_gateway_patience_ms(struct pj_gateway *gateway);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <uuid.h>
 
-/* Names of records: key:KEY, key@CALLER:KEY or, of a command without a key, id:ID. */
+/* Record keys: key:KEY, key@CALLER:KEY or, for a command without a key, id:ID. */
 #define KEY_PREFIX    "key:"
 #define CALLER_PREFIX "key@"
 #define ID_PREFIX     "id:"
@@ -20,7 +20,7 @@
 struct pj_keys {
     pthread_mutex_t mutex;
     pthread_cond_t finished;
-    void *by_key; /* trees of tsearch */
+    void *by_key; /* tsearch trees */
     void *by_id;
     size_t count;
 };
@@ -92,7 +92,8 @@ size_t pj_keys_count(struct pj_keys *keys)
     return count;
 }
 
-/* Under the mutex. Takes `key`. A key that is another command's already stays with that one. */
+/* Under the mutex. Takes ownership of `key`. A key that already belongs to another command stays
+ * with it. */
 static struct pj_known *insert(struct pj_keys *keys, const char *command_id, const char *caller,
                                char *key)
 {
@@ -156,7 +157,8 @@ static struct pj_known *find_or_insert(struct pj_keys *keys, const struct pj_env
     return known;
 }
 
-/* Under the mutex. Waits for who has it in hand; true: there is an answer, or the time is over. */
+/* Under the mutex. Waits for the request that has claimed it; true: there is an answer, or the time
+ * is up. */
 static bool wait_for(struct pj_keys *keys, struct pj_known *known, const struct timespec *until,
                      struct pj_reply **answer)
 {
@@ -179,18 +181,18 @@ static bool wait_for(struct pj_keys *keys, struct pj_known *known, const struct 
     return over;
 }
 
-/* Under the mutex: what can be said of it at once; PJ_CLAIM_ANSWERED: wait for who has it. */
+/* Under the mutex: what is known at once; PJ_CLAIM_ANSWERED: wait for the claimant. */
 static enum pj_claim look_at(const struct pj_known *known, const struct pj_envelope *envelope)
 {
     if (strcmp(known->caller, envelope->caller) != 0)
         return PJ_CLAIM_FOREIGN;
     if (known->is_busy && memcmp(known->digest, envelope->digest, sizeof known->digest) != 0)
         return PJ_CLAIM_CONFLICT;
-    /* An answer that others still have to fetch must not be mixed with the next one. */
+    /* An answer that others have yet to fetch must not be mixed with the next one. */
     return known->is_busy || known->answer != NULL ? PJ_CLAIM_ANSWERED : PJ_CLAIM_TAKEN;
 }
 
-/* Under the mutex: a refused command whose key another one may take; its id may not be. */
+/* Under the mutex: a refused command whose key another command may take; its id stays taken. */
 static bool is_given_up(const struct pj_known *known, const struct pj_envelope *envelope)
 {
     return known->state == PJ_COMMAND_REFUSED && !known->is_busy && known->waiting == 0 &&
@@ -297,12 +299,12 @@ size_t pj_keys_expire(struct pj_keys *keys, int64_t before_ms, size_t most,
     expiry.found = calloc(most, sizeof *expiry.found);
     if (expiry.found == NULL)
         abort();
-    /* Under the mutex: who comes with that key afterwards publishes behind its end. */
+    /* Under the mutex: a later request with that key publishes after its removal. */
     pthread_mutex_lock(&keys->mutex);
     twalk_r(keys->by_id, visit_old, &expiry);
     for (; forgotten < expiry.count; forgotten++) {
         struct pj_known *known = expiry.found[forgotten];
-        /* The record of a key that is another command's by now is not this one's to end. */
+        /* If another command has the key by now, its record is not this one's to remove. */
         bool is_owner = known->key == NULL || find(&keys->by_key, known, compare_keys) == known;
         if (is_owner && end(context, known) != 0)
             break;
@@ -397,7 +399,7 @@ static bool has_prefix(struct pj_bytes key, const char *prefix)
     return key.length > strlen(prefix) && memcmp(key.data, prefix, strlen(prefix)) == 0;
 }
 
-/* The command has expired. What a request had in hand since is newer here. */
+/* The command has expired. A command that a request has claimed since is newer here. */
 static void end_record(struct pj_keys *keys, struct pj_bytes key)
 {
     struct pj_known like = {0};
@@ -432,7 +434,7 @@ int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
     (void)error;
     if (!has_prefix(key, KEY_PREFIX) && !has_prefix(key, CALLER_PREFIX) &&
         !has_prefix(key, ID_PREFIX))
-        return 0; /* of somebody else */
+        return 0; /* another gateway's */
     if (value.data == NULL) {
         end_record(keys, key);
         return 0;
@@ -441,12 +443,12 @@ int pj_keys_record(void *context, struct pj_bytes key, struct pj_bytes value,
     bool understood = read_record(json, &read);
     json_decref(json);
     if (!understood) {
-        pj_log(PJ_WARN, "a record of " PJ_KEYS_TOPIC " is not understood");
+        pj_log(PJ_WARN, "a record of " PJ_KEYS_TOPIC " cannot be parsed");
         return 0;
     }
     pthread_mutex_lock(&keys->mutex);
     struct pj_known *known = find(&keys->by_id, &read, compare_ids);
-    /* What a request has in hand, or the service has accepted, is newer here. */
+    /* A command that a request has claimed, or the service has accepted, is newer here. */
     bool is_newer = known != NULL && (known->is_busy || known->state == PJ_COMMAND_ACCEPTED);
     if (known == NULL) {
         known = insert(keys, read.command_id, read.caller, read.key);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the telemetry knows of a command. A service that took it and restarted has forgotten it; but
- * the first thing that it does with a command is to tell of its status, and what the bridge has
- * published of that stays.
+ * What the telemetry knows of a command. A service that restarted has forgotten the commands it
+ * accepted, but the first thing it does with a command is to report its status, and what the bridge
+ * has published of that stays.
  */
 #include "control-gateway/gateway.h"
 
@@ -35,7 +35,8 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
         memcmp(key.data, lookup->command_id, key.length) != 0)
         return 0;
     pthread_mutex_lock(&lookup->gateway->encoder_mutex);
-    /* The last one stays. What the gateway says of a refused command is no sign that it ran. */
+    /* The last one wins. What the gateway reports about a refused command is no sign that it
+     * ran. */
     if (pj_decode_status(lookup->gateway->encoder, value, &status) &&
         !is_ours(lookup->command_id, &status)) {
         pj_text_whole(lookup->status, PJ_STATUS_MOST, "%s", status.status);
@@ -49,7 +50,8 @@ int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known
                                char status[PJ_STATUS_MOST], struct pj_error *error)
 {
     struct lookup lookup = {.gateway = gateway, .command_id = known->command_id, .status = status};
-    /* All about a command is in one partition, behind its CommandSubmitted; that is not older. */
+    /* All about a command is in one partition, after its CommandSubmitted, and not older than
+     * it. */
     const struct pj_compacted_settings settings = {
         .kafka = gateway->kafka,
         .client_id = "control-gateway",

@@ -29,15 +29,16 @@ static const struct pj_option options[] = {
      .offset = AT(listen),
      .fallback = "127.0.0.1:7080",
      .argument = "ADDRESS",
-     .help = "Where clients find the API, instead of at the service: HOST:PORT, or :PORT for all "
-             "interfaces; port 0 is any free one, which is logged."},
+     .help =
+         "Address for clients, who use it instead of the service's: HOST:PORT, or :PORT for all "
+         "interfaces; port 0 picks a free one, which is logged."},
     {.name = "gateway-upstream",
      .kind = PJ_OPTION_STRING,
      .offset = AT(upstream),
      .most = 300, /* as much as errors show */
      .fallback = "http://127.0.0.1:7070",
      .argument = "URL",
-     .help = "The automation service."},
+     .help = "The URL of the automation service."},
     {.name = "gateway-id",
      .kind = PJ_OPTION_STRING,
      .offset = AT(id),
@@ -45,29 +46,30 @@ static const struct pj_option options[] = {
      .most = 200,
      .fallback = "default",
      .argument = "NAME",
-     .help = "Of the gateways with one id only the newest works; those before it end. Give another "
-             "id only to the gateway of another service and another Kafka."},
+     .help = "Of the gateways with the same id only the newest works; the older ones exit. Use "
+             "another id only for a gateway of another service and another Kafka."},
     {.name = "gateway-token",
      .kind = PJ_OPTION_SECRET,
      .token = true,
      .offset = AT(token),
      .argument = "TOKEN",
-     .help = "The Bearer token that clients must show, except for /health and /ready. Without it "
-             "none is asked for."},
+     .help = "The Bearer token that clients must send, except for /health and /ready. Without it "
+             "none is required."},
     {.name = "gateway-upstream-token",
      .kind = PJ_OPTION_SECRET,
      .token = true,
      .offset = AT(upstream_token),
      .argument = "TOKEN",
-     .help = "The Bearer token for the service. Without it the service is shown what the client "
-             "shows."},
+     .help =
+         "The Bearer token for the service. Without it the service gets the one that the client "
+         "shows."},
     {.name = "gateway-upstream-ca-file",
      .kind = PJ_OPTION_STRING,
      .certificates = true,
      .filled = true,
      .offset = AT(upstream_ca_file),
      .argument = "FILE",
-     .help = "TLS roots for the service, in PEM; the default is the system's."},
+     .help = "CA certificates for the service, in PEM; the default is the system's."},
     PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
     {.name = "max-body",
      .kind = PJ_OPTION_SIZE,
@@ -76,7 +78,7 @@ static const struct pj_option options[] = {
      .argument = "SIZE",
      .least = 1024,
      .most = 32 << 20,
-     .help = "The most bytes of a request's body; more is answered 413."},
+     .help = "Largest request body in bytes; larger ones get 413."},
     {.name = "max-header",
      .kind = PJ_OPTION_SIZE,
      .offset = AT(header_most),
@@ -84,7 +86,7 @@ static const struct pj_option options[] = {
      .argument = "SIZE",
      .least = 1024,
      .most = 1 << 20,
-     .help = "The most bytes of a request's headers; more is answered 431."},
+     .help = "Largest request headers in bytes; larger ones get 431."},
     {.name = "max-connections",
      .kind = PJ_OPTION_INTEGER,
      .offset = AT(connections_most),
@@ -92,8 +94,8 @@ static const struct pj_option options[] = {
      .argument = "N",
      .least = 1,
      .most = 10000,
-     .help = "The most connections at a time. Who comes when there are as many is answered 503, "
-             "unless another one has been idle for 5 s."},
+     .help = "The most connections at a time. Beyond that new ones get 503, unless another one has "
+             "been idle for 5 s."},
     {.name = "max-concurrent",
      .kind = PJ_OPTION_INTEGER,
      .offset = AT(concurrent_most),
@@ -101,10 +103,10 @@ static const struct pj_option options[] = {
      .argument = "N",
      .least = 4,
      .most = 1000,
-     .help = "The most requests that are in work at a time, and so with the service; each has a "
-             "thread. Others wait, by turns of the clients' addresses; more than 32 times as many, "
-             "or for longer than --upstream-timeout, are answered 503. What is passed through, "
-             "which may be slow, has at most three quarters, and one client's half."},
+     .help = "The most requests served at a time, and so sent to the service; each has a thread. "
+             "Others wait, taking turns by client address; beyond 32 times as many, or after "
+             "--upstream-timeout, they get 503. Requests that are passed through, which may be "
+             "slow, take up at most three quarters of them, and those of one client half."},
     {.name = "request-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(request_timeout_ms),
@@ -112,7 +114,7 @@ static const struct pj_option options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 3600000,
-     .help = "A request that is not whole after this is answered 408."},
+     .help = "A request that is still incomplete after this gets 408."},
     {.name = "upstream-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(upstream_timeout_ms),
@@ -120,7 +122,7 @@ static const struct pj_option options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 3600000,
-     .help = "How long the service may take for an answer, or be silent in the middle of one."},
+     .help = "How long the service may take to answer, or be silent in the middle of an answer."},
     {.name = "publish-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(publish_timeout_ms),
@@ -136,9 +138,9 @@ static const struct pj_option options[] = {
      .argument = "TIME",
      .least = 1000,
      .most = INT64_C(10) * 366 * 86400000,
-     .help = "How long a command's idempotency_key and command_id are known after the service took "
-             "it; a repetition that comes later is a new command. All of them are in memory, some "
-             "400 bytes each."},
+     .help = "How long a command's idempotency_key and command_id are known after the service "
+             "accepted it; a later retry is a new command. All of them are in memory, some 400 "
+             "bytes each."},
     {.name = "transaction-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(transaction_timeout_ms),
@@ -146,8 +148,8 @@ static const struct pj_option options[] = {
      .argument = "TIME",
      .least = 5000,
      .most = 900000,
-     .help = "After this Kafka ends the transaction of a gateway that is frozen in it; not more "
-             "than the brokers' transaction.max.timeout.ms."},
+     .help = "After this Kafka ends the transaction of a gateway that hangs in it; at most the "
+             "brokers' transaction.max.timeout.ms."},
     {.name = "shutdown-timeout",
      .kind = PJ_OPTION_DURATION,
      .offset = AT(shutdown_timeout_ms),
@@ -155,7 +157,7 @@ static const struct pj_option options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 600000,
-     .help = "How long a stop waits for the requests that are being answered."},
+     .help = "How long a stop waits for requests in flight."},
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };
@@ -170,43 +172,43 @@ static void print_help(const struct pj_process *process)
         "    control-gateway [OPTION]...\n"
         "\n"
         "DESCRIPTION\n"
-        "    Stands before the automation service: same paths, same answers, so that a client\n"
+        "    Sits in front of the automation service, with the same paths and answers: a client\n"
         "    changes nothing but the address.\n"
         "\n"
         "    POST /v1/commands is checked (400 names the field), published to safari.commands,\n"
-        "    and then forwarded, each once: a repetition with the same idempotency_key, or the\n"
-        "    same command_id, neither publishes nor executes again, and is answered with the\n"
-        "    first command's id and its state by now; so it is where the content differs\n"
-        "    (Projectionist-Repeated: different-content), as the service does, unless the first\n"
-        "    one is not executed yet (409). A command that the service refuses is FAILED, and its\n"
-        "    key is free; where clients show the service's token, keys are theirs, and nothing is\n"
-        "    published before it lets them in. Where the service or Kafka is away the answer is "
-        "503\n"
-        "    with the command_id, and says whether the command is published. The keys are kept\n"
-        "    in the topic safari.idempotency-keys, which is read at the start.\n"
+        "    then forwarded, each once: a retry with the same idempotency_key or command_id is\n"
+        "    neither published nor executed again, and is answered with the first command's id\n"
+        "    and its current state. So is a retry with other content (with the header\n"
+        "    Projectionist-Repeated: different-content), as by the service itself, unless the\n"
+        "    first one has not been executed yet (409). A command that the service refuses is\n"
+        "    FAILED, and its key is free again. Where clients send the service's token, keys are\n"
+        "    per token, and nothing is published before the service accepts it. While the service\n"
+        "    or Kafka is away the answer is 503 with the command_id, and says whether the command\n"
+        "    is published. The keys are kept in the topic safari.idempotency-keys, which is read\n"
+        "    at the start.\n"
         "\n"
         "    POST and DELETE /v1/sessions are forwarded, then published to safari.sessions, then\n"
-        "    answered; a session that cannot be published is closed again. All else is passed\n"
-        "    through.\n"
+        "    answered; a session that cannot be published is closed again. Everything else is\n"
+        "    passed through.\n"
         "\n"
-        "    'projectionist topics create' makes the topics. Of the gateways with one\n"
-        "    --gateway-id the newest works.\n"
+        "    'projectionist topics create' creates the topics. Of the gateways with the same\n"
+        "    --gateway-id only the newest works.\n"
         "\n"
         "OPTIONS\n",
         stdout);
     pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
     fputs("\n"
-          "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, must be given. Tokens are\n"
-          "    given by PROJECTIONIST_GATEWAY_TOKEN_FILE and\n"
-          "    PROJECTIONIST_GATEWAY_UPSTREAM_TOKEN_FILE, which name files.\n"
+          "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, is required. Tokens are\n"
+          "    read from the files that PROJECTIONIST_GATEWAY_TOKEN_FILE and\n"
+          "    PROJECTIONIST_GATEWAY_UPSTREAM_TOKEN_FILE name.\n"
           "\n"
           "SIGNALS\n"
-          "    SIGTERM, SIGINT: take no more connections, finish the requests, end with 0. A\n"
-          "    second one ends at once; nothing is lost by it.\n"
+          "    SIGTERM, SIGINT: accept no more connections, finish the requests, exit 0. A\n"
+          "    second one exits at once; nothing is lost.\n"
           "\n"
           "EXIT STATUS\n"
           "    0  stopped\n"
-          "    1  failed, such as by a topic that is missing\n"
+          "    1  failed, for example a missing topic\n"
           "    2  a flag, variable or file setting is wrong\n"
           "    5  another gateway with the same id has taken over\n",
           stdout);
@@ -223,7 +225,7 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     return pj_sessions_record(gateway->sessions, key, value, error);
 }
 
-/* 0, 1 where a signal came first, -1. Waits while the registry is away. */
+/* 0, 1 if a signal came first, -1. Waits while the registry is away. */
 static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server *server,
                             struct pj_error *error)
 {
@@ -256,7 +258,7 @@ static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server
     return status;
 }
 
-/* What is only used when servers have answered is looked at before they are waited for. */
+/* Settings that are used only once servers have answered are checked before waiting for them. */
 static int check_settings(const struct pj_gateway_settings *settings,
                           const struct pj_properties *kafka, struct pj_error *error)
 {
@@ -305,7 +307,7 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
     return 0;
 }
 
-/* To look at all keys takes time; nobody minds one that is a little older. */
+/* Going through all keys takes time; it does no harm to keep one a little longer. */
 static int64_t expire_every_ms(const struct pj_gateway_settings *settings)
 {
     int64_t part_ms = settings->key_retention_ms / 10;
@@ -347,24 +349,24 @@ static void add_metrics(struct pj_gateway *gateway)
     struct pj_metrics *metrics = gateway->metrics;
     gateway->repeated =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_repeated_commands_total", NULL,
-                       "Commands that were known already.");
+                       "Commands that were already known.");
     gateway->conflicts =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_key_conflicts_total", NULL,
-                       "Known keys or ids that came with another content.");
+                       "Known keys or ids that were reused with other content.");
     gateway->refused =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_refused_commands_total", NULL,
-                       "Commands that the service did not take; they are FAILED.");
+                       "Commands that the service refused; they are FAILED.");
     gateway->unpublished = pj_metrics_add(
         metrics, PJ_COUNTER, "projectionist_gateway_unpublished_sessions_total", NULL,
-        "Sessions that were opened and cannot be published, because the answer has no UUID.");
-    gateway->unknown_sessions = pj_metrics_add(
-        metrics, PJ_COUNTER, "projectionist_gateway_unknown_sessions_total", NULL,
-        "Sessions that the service may have opened, and whose id nobody has learnt.");
+        "Sessions opened that cannot be published because the answer has no UUID.");
+    gateway->unknown_sessions =
+        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_unknown_sessions_total", NULL,
+                       "Sessions that the service may have opened and whose id was lost.");
     gateway->known = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_known_commands", NULL,
                                     "Commands whose keys are kept.");
     gateway->expired =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_expired_commands_total", NULL,
-                       "Commands whose keys were forgotten after --key-retention.");
+                       "Commands whose keys expired after --key-retention.");
 }
 
 static int run(const struct pj_process *process, const struct pj_config *config,
@@ -380,7 +382,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                                  .metrics = pj_metrics_new()};
     struct pj_metrics_server *server = NULL;
     int status = 0;
-    /* Many threads: with an arena for each, what one has given back stays. */
+    /* Many threads: with an arena per thread, freed memory would stay with its thread. */
     mallopt(M_ARENA_MAX, ARENAS);
     sem_init(&gateway.parsers, 0, PARSERS);
     sem_init(&gateway.lookups, 0, LOOKUPS);

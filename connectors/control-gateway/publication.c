@@ -69,10 +69,10 @@ int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *p
     int status = 0;
     pthread_mutex_lock(&publisher->mutex);
     if (publisher->has_ended) {
-        status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
+        status = pj_error_set(error, PJ_RETRY, "the gateway is stopping");
     } else if (publisher->waiting >= WAITING_MOST ||
                publisher->waiting_bytes + publication->bytes > WAITING_BYTES_MOST) {
-        status = pj_error_set(error, PJ_RETRY, "too much waits for Kafka already");
+        status = pj_error_set(error, PJ_RETRY, "too much is already waiting for Kafka");
     } else {
         atomic_fetch_add(&publication->references, 1);
         publication->next = NULL;
@@ -115,11 +115,11 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
         *error = publication->error;
         status = -1;
     } else if (publisher->has_ended) {
-        status = pj_error_set(error, PJ_RETRY, "the gateway is ending");
+        status = pj_error_set(error, PJ_RETRY, "the gateway is stopping");
     } else {
         pj_error_set(error, PJ_RETRY, "%s",
                      publisher->trouble.message[0] != '\0' ? publisher->trouble.message
-                                                           : "Kafka does not answer in time");
+                                                           : "Kafka did not answer in time");
         status = 1;
     }
     pthread_mutex_unlock(&publisher->mutex);

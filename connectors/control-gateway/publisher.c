@@ -23,7 +23,7 @@ static const char *const topic_names[TOPICS] = {
     [PJ_TO_KEYS] = PJ_KEYS_TOPIC,
 };
 
-/* What a step of the thread comes to. */
+/* The outcome of one step of the thread. */
 enum outcome { COMMITTED, AGAIN, UNKNOWN, ENDED };
 
 /* --- the thread's surroundings --------------------------------------------------------------- */
@@ -38,8 +38,8 @@ static bool is_at_end(struct pj_publisher *publisher)
     return stopped;
 }
 
-/* While Kafka is away, or takes nothing, why: for the probes, the log and who waits; NULL: it is
- * back. */
+/* While Kafka is away or refuses everything, the reason, for the probes, the log and the waiting
+ * requests; NULL: it is back. */
 static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
 {
     const char *text = reason != NULL ? reason->message : "";
@@ -71,7 +71,7 @@ static void back_off(struct pj_publisher *publisher)
 
 /* --- opening, and again after the end of a transaction is not known -------------------------- */
 
-/* A record that the transaction held tells that it was committed. */
+/* A record of the transaction, read back, shows that it was committed. */
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
@@ -101,7 +101,7 @@ static int check_topics(struct pj_publisher *publisher, struct pj_error *error)
     for (size_t i = 0; i < TOPICS; i++) {
         if (topics[i].partitions == 0)
             return pj_error_set(error, PJ_FATAL,
-                                "Kafka has no topic %s; 'projectionist topics create' makes the "
+                                "Kafka has no topic %s; 'projectionist topics create' creates the "
                                 "topics",
                                 topic_names[i]);
         if (pj_producer_topic(publisher->producer, topic_names[i], &publisher->topics[i], error) !=
@@ -140,7 +140,7 @@ static int open_once(struct pj_publisher *publisher, struct pj_error *error)
     return pj_compacted_read(&keys, error);
 }
 
-/* 0, 1 (stopped) or -1 with an error that waiting does not mend. */
+/* 0, 1 (stopped) or -1 with an error that waiting does not fix. */
 static int open_producer(struct pj_publisher *publisher, struct pj_error *error)
 {
     for (;;) {
@@ -171,7 +171,7 @@ static enum outcome judge(struct pj_publisher *publisher, int64_t begun_ms,
     int64_t age_ms = pj_clock_monotonic_ms() - begun_ms;
     if (is_at_end(publisher))
         return ENDED;
-    /* Brokers that end a transaction by its time-out say the same as those that let another in. */
+    /* Brokers report a transaction that timed out just like one that another producer fenced. */
     if (error->class != PJ_FENCED || age_ms >= publisher->settings.transaction_timeout_ms)
         return UNKNOWN;
     pthread_mutex_lock(&publisher->mutex);
@@ -240,7 +240,7 @@ static enum outcome try_batch(struct pj_publisher *publisher, struct pj_error *e
     }
 }
 
-/* The later half of the batch waits again, as the first to be taken; what is left is tried next. */
+/* The later half of the batch goes back to the head of the queue; the rest is tried next. */
 static void halve(struct pj_publisher *publisher, size_t count)
 {
     struct pj_publication **middle = &publisher->batch;
@@ -264,8 +264,8 @@ static void halve(struct pj_publisher *publisher, size_t count)
     pthread_mutex_unlock(&publisher->mutex);
 }
 
-/* Brokers refuse a batch of records for one of them. After an abort: whether one of this batch is
- * refused for good, which leaves it then, or is looked for. */
+/* Brokers refuse a whole batch for one record. After an abort: whether a record of this batch is
+ * refused permanently, and then leaves it, or is still being looked for. */
 static bool look_for_refused(struct pj_publisher *publisher, const struct pj_error *error)
 {
     size_t count = 0;
@@ -279,12 +279,12 @@ static bool look_for_refused(struct pj_publisher *publisher, const struct pj_err
     }
     publisher->batch->is_refused = true;
     publisher->batch->error = *error;
-    pj_log(PJ_WARN, "Kafka refuses a record for good; it is not published",
+    pj_log(PJ_WARN, "Kafka refuses a record permanently; it is not published",
            pj_f_str("reason", error->message));
     return true;
 }
 
-/* The publications of the batch that have come to an end leave it. */
+/* Removes the finished publications from the batch. */
 static void settle(struct pj_publisher *publisher, bool committed)
 {
     struct pj_publication **place = &publisher->batch;
@@ -307,13 +307,15 @@ static void settle(struct pj_publisher *publisher, bool committed)
     pthread_mutex_unlock(&publisher->mutex);
 }
 
-/* A new producer waits for the end of what the former left behind; then what was committed is in
- * the topic of the keys. Publications without a record there are sent again: their event_id says
- * that they are the same. */
+/*
+ * A new producer waits until its predecessor's transaction has ended; then what was committed is in
+ * the keys' topic. Publications without a record there are sent again: their event_id identifies
+ * them.
+ */
 static enum outcome recover(struct pj_publisher *publisher)
 {
     struct pj_error error = {.class = PJ_FATAL};
-    pj_log(PJ_WARN, "the end of a transaction is not known; reading what was committed");
+    pj_log(PJ_WARN, "the outcome of a transaction is unknown; reading what was committed");
     pj_producer_close(publisher->producer);
     publisher->producer = NULL;
     int status = open_producer(publisher, &error);
@@ -368,7 +370,7 @@ static int64_t idle_ms(const struct pj_publisher *publisher, int64_t most_ms)
     return left_ms < 0 ? 0 : left_ms < most_ms ? left_ms : most_ms;
 }
 
-/* Waits for something to publish, at most a turn; false at the end. */
+/* Waits for something to publish, at most one turn; false at the end. */
 static bool take_batch(struct pj_publisher *publisher)
 {
     int64_t end_ms = pj_clock_monotonic_ms() + TURN_MS;
@@ -414,16 +416,16 @@ static void add_metrics(struct pj_publisher *publisher)
     struct pj_metrics *metrics = publisher->settings.metrics;
     publisher->transactions =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_total", NULL,
-                       "Kafka transactions that were committed.");
+                       "Kafka transactions committed.");
     publisher->aborted =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_aborted_total",
-                       NULL, "Kafka transactions that were aborted and done again.");
+                       NULL, "Kafka transactions aborted and retried.");
     publisher->published =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_records_total", NULL,
-                       "Records that were published, those of the keys included.");
+                       "Records published, including those of the keys.");
     publisher->latency =
         pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
-                       "Time from the begin of a transaction to its commit.");
+                       "Time from the start of a transaction to its commit.");
 }
 
 int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
@@ -454,7 +456,7 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         publisher->has_thread = failed == 0;
         if (failed != 0)
-            status = pj_error_set(error, PJ_FATAL, "no thread can be started");
+            status = pj_error_set(error, PJ_FATAL, "cannot start a thread");
     }
     if (status == 0)
         *out = publisher;

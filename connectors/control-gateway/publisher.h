@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Publishing in group commits: whoever has something to publish submits it, and one thread takes
- * all that waits into one Kafka transaction. What is submitted together is seen together or never.
+ * Publishing in group commits: callers submit publications, and one thread puts all that are
+ * waiting into one Kafka transaction. What is submitted together becomes visible together or never.
  *
- * The newest publisher with an id is the only one: opening it fences those before it, and then
- * reads what they committed. Kafka may be away for any time: submissions wait.
+ * The newest publisher with an id is the only one: opening it fences the earlier ones, and then
+ * reads what they committed. Kafka may be away for any length of time: submissions wait.
  */
 #ifndef PJ_CONTROL_GATEWAY_PUBLISHER_H
 #define PJ_CONTROL_GATEWAY_PUBLISHER_H
@@ -26,57 +26,56 @@ struct pj_publisher_settings {
     const struct pj_properties *kafka;
     const char *id;
     int64_t transaction_timeout_ms;
-    int64_t timeout_ms;                /* of reading the keys, once Kafka answers */
-    const volatile sig_atomic_t *stop; /* ends the waiting in _open */
-    /* For each record of PJ_KEYS_TOPIC: in _open, and from the thread when they are read again. */
+    int64_t timeout_ms;                /* for reading the keys, once Kafka answers */
+    const volatile sig_atomic_t *stop; /* ends the wait in _open */
+    /* Called for each record of PJ_KEYS_TOPIC: in _open, and from the thread when they are read
+     * again. */
     pj_compacted_record *record;
     void *context;
     struct pj_metrics *metrics;
     struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
 };
 
-/*
- * Fences the others of this id, reads the keys, and starts the thread. Blocks while Kafka is away.
- * Returns 1 where `stop` was set. Errors: settings, a topic that is missing, a refusal.
- */
+/* Fences the others with this id, reads the keys, and starts the thread. Blocks while Kafka is
+ * away. Returns 1 if `stop` was set. Errors: settings, a missing topic, a refusal. */
 int pj_publisher_open(struct pj_publisher **publisher, const struct pj_publisher_settings *settings,
                       struct pj_error *error) PJ_MUST_CHECK;
 
-/* Publishes what still waits, for at most timeout_ms, and ends the thread. NULL is allowed. */
+/* Publishes what is still waiting, for at most timeout_ms, and ends the thread. NULL is allowed. */
 void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms);
 
-/* A publication belongs to who made it and, from submit on, to the publisher too. */
+/* A publication belongs to its creator and, from submit on, to the publisher too. */
 struct pj_publication *pj_publication_new(void);
-/* Copies; a null value takes a key out of PJ_KEYS_TOPIC. At most three records. */
+/* Copies; a null value deletes a key from PJ_KEYS_TOPIC. At most three records. */
 void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
                         struct pj_bytes key, struct pj_bytes value);
 void pj_publication_release(struct pj_publication *publication); /* NULL is allowed */
 
 /* Before submit: nobody waits for it, so it may wait up to wait_ms to share a transaction. */
 void pj_publication_allow_wait(struct pj_publication *publication, int64_t wait_ms);
-/* Before submit: where the end of its transaction is not known, it need not be sent again. */
+/* Before submit: need not be sent again if the outcome of its transaction is unknown. */
 void pj_publication_allow_loss(struct pj_publication *publication);
 
-/* PJ_RETRY where too much waits already, or the publisher has ended. */
+/* PJ_RETRY where too much is waiting already, or the publisher has ended. */
 int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *publication,
                         struct pj_error *error) PJ_MUST_CHECK;
 
 /*
- * 0: it is committed. 1: not yet, after timeout_ms; *error says why. -1: it is not, and will not
- * be: PJ_POISON where Kafka would never take it; PJ_RETRY where the publisher has ended (nothing is
- * known then of what was under way).
+ * 0: committed. 1: not yet, after timeout_ms; *error says why. -1: it is not and will not be:
+ * PJ_POISON where Kafka would never take it; PJ_RETRY where the publisher has ended (the outcome of
+ * what was under way is then unknown).
  */
 int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *publication,
                       int64_t timeout_ms, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Takes a publication back that is in no transaction yet; false: too late. */
+/* Takes back a publication that is not in a transaction yet; false: too late. */
 bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *publication);
 
-/* Whether Kafka was away, or took nothing, at the last try; and why. */
+/* Whether Kafka was away, or refused everything, at the last attempt; and why. */
 bool pj_publisher_is_away(struct pj_publisher *publisher);
 bool pj_publisher_trouble(struct pj_publisher *publisher, struct pj_error *error);
 
-/* Whether a refusal for good is one of the size. */
+/* Whether a permanent refusal is about the size. */
 bool pj_publisher_finds_too_large(const struct pj_error *error);
 
 /* Whether the thread has ended by itself, and why. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two files of the publisher share: publisher.c, its thread, and publication.c, whoever
- * has something to publish. */
+/* Shared by the two files of the publisher: publisher.c, its thread, and publication.c, its
+ * callers. */
 #ifndef PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
 #define PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
 
@@ -28,7 +28,8 @@ struct pj_publication {
     bool may_be_lost;
     atomic_int references;
     enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
-    bool is_refused;                             /* of the thread, before it becomes the state */
+    bool is_refused;                             /* owned by the thread, before it becomes the
+                                                  * state */
     bool is_found;                               /* read back from PJ_KEYS_TOPIC */
     struct pj_error error;
 };
@@ -38,27 +39,27 @@ struct pj_publisher {
     char transactional_id[256];
     struct pj_producer *producer;
     struct pj_producer_topic *topics[PJ_PUBLICATION_TOPICS];
-    struct pj_publication *batch; /* of the thread: what its transaction holds */
-    size_t batch_most;            /* of the thread; few while it looks for one that is refused */
+    struct pj_publication *batch; /* owned by the thread: the contents of its transaction */
+    size_t batch_most;            /* owned by the thread; small while it looks for a refused one */
     pthread_t thread;
     bool has_thread;
     atomic_bool is_away;
-    pthread_mutex_t mutex; /* of all below */
+    pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t changed;
     struct pj_publication *first, **last;
     size_t waiting, waiting_bytes, urgent;
     bool is_stopping, has_ended;
-    int64_t give_up_ms; /* when stopping */
+    int64_t give_up_ms; /* the deadline when stopping */
     bool has_failed;
     struct pj_error failure;
-    struct pj_error trouble; /* why nothing is published now; its message empty: it is */
+    struct pj_error trouble; /* why nothing is published now; empty message: all is well */
     struct pj_metric *transactions, *published, *aborted, *latency;
 };
 
-/* Takes one out of those that wait; under the mutex. */
+/* Removes a publication from the queue; under the mutex. */
 void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication **place);
 
-/* The monotonic time so many milliseconds from now. */
+/* The monotonic time this many milliseconds from now. */
 struct timespec pj_publisher_in_ms(int64_t ms);
 
 #endif

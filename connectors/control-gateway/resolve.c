@@ -23,7 +23,7 @@ struct pj_resolver {
     int running;
 };
 
-/* false: the service is away; whoever wants a thing done asks again. */
+/* false: the service is away; a retry of the client asks again. */
 static bool resolve_one(struct pj_resolver *resolver, size_t i)
 {
     struct pj_gateway *gateway = resolver->gateway;
@@ -58,7 +58,7 @@ static void start_threads(struct pj_resolver *resolver)
     size_t count = resolver->closing_count + resolver->open_count;
     sigset_t all, before;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
     resolver->running = (int)(count < RESOLVERS ? count : RESOLVERS);
     size_t wanted = (size_t)resolver->running;
     for (; resolver->started < wanted; resolver->started++) {

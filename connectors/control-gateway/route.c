@@ -19,7 +19,7 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The path without escapes; false where its meaning depends on who reads it. */
+/* The path without escapes; false where servers may read it differently. */
 static bool unescape(const char *uri, char path[PATH_MOST])
 {
     size_t length = 0;
@@ -45,8 +45,8 @@ static bool unescape(const char *uri, char path[PATH_MOST])
     return true;
 }
 
-/* Takes the path apart, without parameters (;x=1), which some servers leave out; -1 where a segment
- * is . or .. ; what is beyond the most is only counted. */
+/* Splits the path, dropping parameters (;x=1), which some servers ignore; -1 for a segment . or ..
+ * ; segments beyond the maximum are only counted. */
 static int split(char *path, const char *segments[SEGMENTS_MOST])
 {
     int count = 0;

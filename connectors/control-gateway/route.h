@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Which request is which, however its path is written: servers take /V1/%63ommands/ for
- * /v1/commands, and what one of them executes must not have passed us by. Pure.
- */
+/* Which request is which, however its path is written: servers take /V1/%63ommands/ for
+ * /v1/commands, and nothing that a server executes may get past us. Pure. */
 #ifndef PJ_CONTROL_GATEWAY_ROUTE_H
 #define PJ_CONTROL_GATEWAY_ROUTE_H
 
@@ -20,10 +18,10 @@ enum pj_route {
 
 enum { PJ_ROUTE_ID_MOST = 128 };
 
-/* Those that are known. */
+/* Methods that are known. */
 #define PJ_ROUTE_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
-/* `uri`: path and query as they came. `id`: of PJ_ROUTE_CLOSE, unescaped, else "". */
+/* `uri`: path and query as received. `id`: of PJ_ROUTE_CLOSE, unescaped, else "". */
 enum pj_route pj_route_of(const char *method, const char *uri, char id[PJ_ROUTE_ID_MOST]);
 
 #endif

@@ -19,11 +19,11 @@ struct pj_server {
     int port;
 };
 
-/* What is known of a request beside its bytes. */
+/* What is known of a request besides its bytes. */
 struct exchange {
     enum pj_route route;
     char id[PJ_ROUTE_ID_MOST];
-    struct pj_fields fields; /* end to end ones */
+    struct pj_fields fields; /* end-to-end ones */
     int64_t start_us;
 };
 
@@ -42,7 +42,7 @@ static void count(struct pj_server *server, const struct exchange *exchange, int
     pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", routes[exchange->route],
                   status);
     pj_metric_add(pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_requests_total",
-                                 labels, "Requests that were answered."),
+                                 labels, "Requests answered."),
                   1);
     pj_text_whole(labels, sizeof labels, "route=\"%s\"", routes[exchange->route]);
     pj_metric_observe_us(pj_metrics_add(metrics, PJ_HISTOGRAM,
@@ -96,7 +96,7 @@ static struct pj_transfer *open_transfer(struct pj_server *server,
     return pj_transfer_open(server->gateway->upstream, &asked);
 }
 
-/* The service's answer, as it comes; 0 also where the client is gone meanwhile. */
+/* Streams the service's answer; 0 also where the client has gone. */
 static int stream(struct pj_server *server, struct pj_http_request *request,
                   struct pj_transfer *transfer, struct pj_error *error)
 {
@@ -132,7 +132,7 @@ static void pass(struct pj_server *server, struct pj_http_request *request)
 
 /* --- what is known before the body ----------------------------------------------------------- */
 
-/* In a time that depends on what is given, not on how much of it is right. */
+/* Takes a time that depends on the input's length, not on how much of it is right. */
 static bool is_same(const char *expected, const char *given)
 {
     size_t expected_length = strlen(expected), given_length = strlen(given);
@@ -155,15 +155,15 @@ static bool is_authorized(const struct pj_server *server, const struct exchange 
            is_same(token, given + sizeof scheme - 1);
 }
 
-/* NULL, or why it is not looked at further. */
+/* NULL, or the refusal. */
 static struct pj_reply *refusal(const struct pj_server *server, const struct exchange *exchange,
                                 const struct pj_http_head *head)
 {
     if (exchange->route == PJ_ROUTE_BAD_METHOD)
-        return pj_gateway_error(405, "the method is not known", NULL);
+        return pj_gateway_error(405, "the method is unknown", NULL);
     if (exchange->route == PJ_ROUTE_BAD_PATH)
-        return pj_gateway_error(400, "the path is not understood", NULL);
-    /* Who shows two may be let in by the one, and be somebody else by the other. */
+        return pj_gateway_error(400, "the path is ambiguous", NULL);
+    /* With two, one might be accepted and the other identify the caller. */
     if (pj_http_count(head, "Authorization") > 1)
         return pj_gateway_error(400, "there is more than one Authorization", NULL);
     if (!is_authorized(server, exchange))
@@ -173,7 +173,7 @@ static struct pj_reply *refusal(const struct pj_server *server, const struct exc
 
 /* --- the way of a request -------------------------------------------------------------------- */
 
-/* What is passed on of them; false: they are more than can be. */
+/* The fields to pass on; false: too many. */
 static bool read_fields(struct exchange *exchange, const struct pj_http_head *head)
 {
     bool has_room = true;
@@ -245,16 +245,16 @@ static int start_http(struct pj_server *server, int fd, struct pj_error *error)
         .workers = (int)settings->concurrent_most,
         .descriptors_kept = (int)settings->concurrent_most * DESCRIPTORS_OF_REQUEST,
         .open = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_connections", NULL,
-                               "Connections that are open."),
+                               "Open connections."),
         .refused =
             pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_refused_connections_total",
-                           NULL, "Connections that were told that there are too many."),
+                           NULL, "Connections refused because there were too many."),
         .malformed =
             pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_malformed_requests_total",
                            NULL, "Requests that are not strictly HTTP/1.1."),
         .timeouts =
             pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_timeouts_total", NULL,
-                           "Connections that were cut because a request or its reader was slow."),
+                           "Connections closed because the client was slow to send or read."),
     };
     const struct pj_http_handler handler = {server, begin, handle, end};
     return pj_http_server_start(&server->http, fd, &http, &handler, error);

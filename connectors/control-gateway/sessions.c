@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * POST and DELETE /v1/sessions: the service first, because only its answer says what happened; the
- * client is answered when that is published.
+ * client is answered once that is published.
  *
- * A session that was closed cannot be asked about again, so that somebody wants it closed is kept
- * before the service hears of it (in the topic of the keys, until SessionClosed is published): who
- * finds it there after a crash, and the session gone, publishes the end.
+ * A closed session cannot be asked about again. So the intent to close it is recorded before the
+ * service hears of it (in the keys' topic, until SessionClosed is published): after a crash the
+ * next gateway finds it there, and if the session is gone, publishes its end.
  *
- * The id of a session that is opened is the service's to give (one in the body it repeats in its
- * answer, and keeps the session under another), and it lists none: until it answers nobody can ask
- * about it, nor use it. So that somebody wants one is kept, too, until SessionOpened is published:
- * who finds it there after a crash says that there may be a session without an owner. And a client
- * is told an id only when its SessionOpened is published; where it cannot be, the session is closed
+ * The service chooses the id of an opened session (an id in the body is repeated in its answer, but
+ * the session is kept under another), and has no list: until it answers, nobody can ask about the
+ * session or use it. So the intent to open one is recorded too, until SessionOpened is published:
+ * after a crash the next gateway reports that a session without an owner may exist. And a client
+ * gets an id only once its SessionOpened is published; if it cannot be, the session is closed
  * again.
  */
 #include "control-gateway/gateway.h"
@@ -31,8 +31,7 @@
 
 enum { PREFIX_MOST = sizeof OPENING };
 
-/* Trees of ids: of sessions that are being closed, and of openings that the former gateway began.
- */
+/* Trees of ids: sessions being closed, and openings that the previous gateway began. */
 struct pj_sessions {
     pthread_mutex_t mutex;
     void *closing;
@@ -64,7 +63,7 @@ void pj_sessions_free(struct pj_sessions *sessions)
     free(sessions);
 }
 
-/* Whether it was there before. */
+/* Whether it was already there. */
 static bool set_member(struct pj_sessions *sessions, void **tree, const char *id, bool is_member)
 {
     pthread_mutex_lock(&sessions->mutex);
@@ -88,7 +87,7 @@ static bool set_closing(struct pj_sessions *sessions, const char *id, bool is_cl
     return set_member(sessions, &sessions->closing, id, is_closing);
 }
 
-/* The id behind a prefix; false: it is another's key. */
+/* The id after a prefix; false: the key of another kind. */
 static bool id_of(struct pj_bytes key, const char *prefix, char id[PJ_UUID_TEXT])
 {
     size_t length = strlen(prefix);
@@ -112,7 +111,7 @@ int pj_sessions_record(void *context, struct pj_bytes key, struct pj_bytes value
     return 0;
 }
 
-/* That somebody wants it, or (value NULL) that nobody needs to think of it any more. */
+/* The intent, or (value NULL) that it is done. */
 static void add_intent(struct pj_publication *publication, const char *prefix, const char *id,
                        const char *value)
 {
@@ -121,7 +120,7 @@ static void add_intent(struct pj_publication *publication, const char *prefix, c
     pj_publication_add(publication, PJ_TO_KEYS, pj_text_bytes(key), pj_text_bytes(value));
 }
 
-/* 0 when it is kept. */
+/* 0 when it is recorded. */
 static int keep_intent(struct pj_gateway *gateway, const char *prefix, const char *id,
                        struct pj_error *error)
 {
@@ -175,7 +174,7 @@ static struct pj_reply *pass(struct pj_gateway *gateway, const struct pj_call *c
     return pj_gateway_error(503, error.message, NULL);
 }
 
-/* Its end, and that nobody needs to think of its closing any more. */
+/* Its end, and that the intent to close it is done. */
 static struct pj_publication *make_closed(struct pj_gateway *gateway, const char *id,
                                           struct pj_error *error)
 {
@@ -199,17 +198,17 @@ static struct pj_publication *make_closed(struct pj_gateway *gateway, const char
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-/* There may be a session that nobody knows. */
+/* A session that nobody knows may exist. */
 static void tell_unknown(struct pj_gateway *gateway, const char *why)
 {
     pj_metric_add(gateway->unknown_sessions, 1);
     pj_log(PJ_WARN,
-           "a session may be open that nobody knows: the service had been asked for it, and its "
-           "answer with the id is lost",
+           "a session that nobody knows may be open: the service was asked for it, and its answer "
+           "with the id is lost",
            pj_f_str("reason", why));
 }
 
-/* It is open, and cannot be published now: nobody is told of it. */
+/* It is open, and cannot be published now: the client does not get it. */
 static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply *reply,
                                     const char *session_id, const struct pj_fields *fields,
                                     const struct pj_error *reason)
@@ -228,8 +227,8 @@ static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply 
         pj_log(PJ_WARN, "the end of a session is not published", pj_f_str("session_id", session_id),
                pj_f_str("reason", error.message));
     pj_publication_release(publication);
-    pj_text_show(text, sizeof text, "%s; the session %s; repeat the request for another one",
-                 reason->message, is_closed ? "was closed again" : "was opened, and is not used");
+    pj_text_show(text, sizeof text, "%s; the session %s; retry the request for another one",
+                 reason->message, is_closed ? "was closed again" : "is open, and unused");
     pj_reply_release(reply);
     return pj_gateway_error(503, text, NULL);
 }
@@ -257,9 +256,9 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
         status = add_event(gateway, &event, publication, &error);
     }
     if (status != 0) {
-        /* The session is there, whatever we make of it. */
+        /* The session exists, whatever we make of the answer. */
         pj_metric_add(gateway->unpublished, 1);
-        pj_log(PJ_ERROR, "a session that was opened cannot be published",
+        pj_log(PJ_ERROR, "an opened session cannot be published",
                pj_f_str("reason", error.message));
         drop_intent(gateway, OPENING, intent);
     } else {
@@ -268,7 +267,7 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
         if (status != 0)
             reply = close_again(gateway, reply, answer.session_id, fields, &error);
         if (status < 0)
-            drop_intent(gateway, OPENING, intent); /* it is not published with the other */
+            drop_intent(gateway, OPENING, intent); /* it is not published with the other record */
     }
     pj_publication_release(publication);
     return reply;
@@ -312,7 +311,7 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
 
 /* --- closing --------------------------------------------------------------------------------- */
 
-/* Publishes the end, and that it need not be thought of any more. */
+/* Publishes the end, and that the intent is done. */
 static int publish_closed(struct pj_gateway *gateway, const char *id, struct pj_error *error)
 {
     struct pj_publication *publication = make_closed(gateway, id, error);
@@ -325,7 +324,7 @@ static int publish_closed(struct pj_gateway *gateway, const char *id, struct pj_
     return status;
 }
 
-/* It was not closed by this: nothing to remember. */
+/* This request did not close it: nothing to record. */
 static void drop_closing(struct pj_gateway *gateway, const char *id)
 {
     if (drop_intent(gateway, CLOSING, id) == 0)
@@ -336,7 +335,7 @@ static struct pj_reply *late(struct pj_reply *reply, const char *session_id,
                              const struct pj_error *reason)
 {
     json_t *json = json_pack("{s:o, s:s}", "error",
-                             json_sprintf("the session is closed, but its end is not published "
+                             json_sprintf("the session is closed, but that is not published "
                                           "yet, which happens when Kafka takes it: %s",
                                           reason->message),
                              "session_id", session_id);
@@ -360,7 +359,7 @@ struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,
                                  .body = request->body.length > 0 ? request->body
                                                                   : (struct pj_bytes){0}};
     if (!pj_is_uuid(pj_text_bytes(id)))
-        return pass(gateway, &call); /* nothing of this id was ever published */
+        return pass(gateway, &call); /* no session of this id was ever published */
     for (size_t i = 0; i < sizeof session; i++)
         session[i] = (char)tolower((unsigned char)id[i]);
     if (keep_intent(gateway, CLOSING, session, &error) != 0)
@@ -403,7 +402,7 @@ static bool is_gone(const struct pj_reply *reply)
     return gone;
 }
 
-/* Of openings nothing can be found out. */
+/* Nothing can be found out about openings. */
 void pj_gateway_resolve_openings(struct pj_gateway *gateway)
 {
     struct pj_sessions *sessions = gateway->sessions;
@@ -414,7 +413,7 @@ void pj_gateway_resolve_openings(struct pj_gateway *gateway)
         if (found == NULL || pj_publisher_is_away(gateway->publisher))
             break;
         pj_text_whole(id, sizeof id, "%s", found);
-        tell_unknown(gateway, "the gateway before this one ended while the service answered");
+        tell_unknown(gateway, "the previous gateway ended before the service had answered");
         drop_intent(gateway, OPENING, id);
         set_member(sessions, &sessions->opening, id, false);
     }
@@ -450,7 +449,7 @@ bool pj_gateway_resolve_closing(struct pj_gateway *gateway, const char *id, bool
     pj_text_whole(path, sizeof path, "/v1/sessions/%s", id);
     const struct pj_call call = {.method = "GET", .path = path};
     if (pj_upstream_call(gateway->upstream, &call, &reply, &error) != PJ_CALL_ANSWERED)
-        return false; /* whoever wants it closed asks again */
+        return false; /* a client that wants it closed asks again */
     bool gone = is_gone(reply);
     bool is_known = reply->status == 200 || gone;
     pj_reply_release(reply);

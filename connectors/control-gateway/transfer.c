@@ -18,20 +18,20 @@ struct pj_transfer {
     CURLcode result;
     char reason[CURL_ERROR_SIZE]; /* libcurl's, or "" */
     int64_t activity_ms;
-    /* What libcurl is to send next; the caller's. */
+    /* What libcurl is to send next; owned by the caller. */
     const char *out;
     size_t out_length;
-    /* What it has received. */
+    /* What has been received. */
     struct pj_fields fields;
     bool has_answer;   /* all of its headers */
-    const char *fault; /* why it is no answer, or NULL */
+    const char *fault; /* why it is not a valid answer, or NULL */
     char in[BUFFER];
     size_t in_start, in_length;
 };
 
 /* --- what libcurl calls ---------------------------------------------------------------------- */
 
-/* What is not the length ends the transfer. */
+/* Ends the transfer if it is not the length. */
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
     struct pj_transfer *transfer = context;
@@ -39,9 +39,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
     long status = 0;
     transfer->activity_ms = pj_clock_monotonic_ms();
     if (transfer->has_answer)
-        return length; /* what comes behind the body, trailers, is not passed on */
+        return length; /* trailers, after the body, are not passed on */
     if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) {
-        pj_fields_clear(&transfer->fields); /* what came before was a 100 */
+        pj_fields_clear(&transfer->fields); /* the headers so far were a 100's */
     } else if (length > 2) {
         transfer->fault = pj_fields_add_line(&transfer->fields, data, length);
     } else {
@@ -150,7 +150,7 @@ void pj_transfer_close(struct pj_transfer *transfer)
 
 /* --- moving bytes ---------------------------------------------------------------------------- */
 
-/* Lets libcurl do what it can, and waits a while where that is nothing. */
+/* Lets libcurl do what it can; waits a while if that is nothing. */
 static int turn(struct pj_transfer *transfer, struct pj_error *error)
 {
     int running = 0, left = 0;
@@ -196,9 +196,9 @@ int pj_transfer_write(struct pj_transfer *transfer, const void *data, size_t len
 {
     transfer->out = data;
     transfer->out_length = length;
-    transfer->activity_ms = pj_clock_monotonic_ms(); /* until now it was the client's time */
+    transfer->activity_ms = pj_clock_monotonic_ms(); /* until now we waited for the client */
     go_on(transfer, &transfer->is_sending_paused);
-    /* A service that has answered without reading all of it wants no more. */
+    /* A service that answers without reading the whole body wants no more of it. */
     while (transfer->out_length > 0 && !transfer->is_done && !transfer->has_answer) {
         if (turn(transfer, error) != 0)
             return -1;
@@ -219,7 +219,7 @@ int pj_transfer_answer(struct pj_transfer *transfer, int *status, struct pj_erro
     }
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &code);
     if (!transfer->has_answer || code < 200 || code > 599)
-        return pj_upstream_fault(transfer->upstream, "its status is none", error);
+        return pj_upstream_fault(transfer->upstream, "its status is invalid", error);
     *status = (int)code;
     return 0;
 }
@@ -239,7 +239,7 @@ const struct pj_fields *pj_transfer_fields(const struct pj_transfer *transfer)
 int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
                          struct pj_error *error)
 {
-    transfer->activity_ms = pj_clock_monotonic_ms(); /* a slow client is no slow service */
+    transfer->activity_ms = pj_clock_monotonic_ms(); /* a slow client is not a slow service */
     go_on(transfer, &transfer->is_receiving_paused);
     while (transfer->in_length == 0 && !transfer->is_done) {
         if (turn(transfer, error) != 0 && transfer->in_length == 0)

@@ -59,7 +59,7 @@ static bool has_part(CURLU *url, CURLUPart part)
     return found;
 }
 
-/* libcurl takes 0 for a port, where nobody listens. */
+/* libcurl accepts port 0, where nothing can listen. */
 static bool has_port_0(CURLU *url)
 {
     char *port = NULL;
@@ -79,7 +79,7 @@ static int check_url(const char *text, struct pj_error *error)
     bool parsed = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
                   curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
                   curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK;
-    /* The text is not shown: it may hold a password. */
+    /* The text is not shown: it may contain a password. */
     bool good = parsed && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
                 strcmp(path, "/") == 0 && !has_port_0(url) && !has_part(url, CURLUPART_USER) &&
                 !has_part(url, CURLUPART_QUERY) && !has_part(url, CURLUPART_FRAGMENT);
@@ -89,8 +89,8 @@ static int check_url(const char *text, struct pj_error *error)
     if (good)
         return 0;
     return pj_error_fatal(error, PJ_EXIT_USAGE,
-                          "--gateway-upstream is http:// or https:// with a host and a port only, "
-                          "such as http://127.0.0.1:7070; a token is given by "
+                          "--gateway-upstream must be http:// or https:// with only a host and a "
+                          "port, such as http://127.0.0.1:7070; a token is given by "
                           "PROJECTIONIST_GATEWAY_UPSTREAM_TOKEN_FILE");
 }
 
@@ -98,7 +98,7 @@ int pj_upstream_open(struct pj_upstream **out, const struct pj_upstream_settings
                      struct pj_error *error)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return pj_error_set(error, PJ_FATAL, "libcurl does not start");
+        return pj_error_set(error, PJ_FATAL, "libcurl cannot be initialized");
     if (check_url(settings->url, error) != 0)
         return -1;
     struct pj_upstream *upstream = calloc(1, sizeof *upstream);
@@ -132,7 +132,7 @@ void pj_upstream_close(struct pj_upstream *upstream)
     free(upstream);
 }
 
-/* Where there is no descriptor, the service is not to blame. */
+/* If we are out of descriptors, the service is not to blame. */
 static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct pj_upstream *upstream = context;
@@ -155,7 +155,7 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not that of the environment */
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not the environment's */
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                      upstream->timeout_ms < CONNECT_TIMEOUT_MS ? (long)upstream->timeout_ms
@@ -163,8 +163,8 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     if (upstream->ca_file != NULL)
         curl_easy_setopt(curl, CURLOPT_CAINFO, upstream->ca_file);
-    /* libcurl sends again by itself where a connection that it kept turns out to be closed. A GET
-     * may be sent twice, nothing else. */
+    /* libcurl resends on its own when a kept connection turns out to be closed. Only a GET may be
+     * sent twice. */
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
 }
@@ -173,7 +173,7 @@ struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *na
                                       const char *value)
 {
     char *line = NULL;
-    /* libcurl takes "Name:" as "leave it out", and "Name;" as a header without a value. */
+    /* For libcurl "Name:" removes a header, and "Name;" sends it without a value. */
     if (asprintf(&line, *value != '\0' ? "%s: %s" : "%s;", name, value) < 0)
         abort();
     struct curl_slist *longer = curl_slist_append(headers, line);
@@ -206,8 +206,8 @@ static bool is_no_connection(CURLcode code)
 int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault, struct pj_error *error)
 {
     return pj_error_set(error, PJ_POISON,
-                        "the automation service at %.300s does not answer in HTTP: %s",
-                        upstream->url, fault);
+                        "the automation service at %.300s does not speak HTTP: %s", upstream->url,
+                        fault);
 }
 
 static int failure(const struct pj_upstream *upstream, CURLcode code, const char *reason,
@@ -216,23 +216,25 @@ static int failure(const struct pj_upstream *upstream, CURLcode code, const char
     if (*reason == '\0')
         reason = curl_easy_strerror(code);
     if (is_no_connection(code) && atomic_load(&upstream->lacks_descriptors))
-        return pj_error_set(error, PJ_RETRY,
-                            "the gateway has no descriptor left for a connection to the automation "
-                            "service; raise the limit of open files of control-gateway");
+        return pj_error_set(
+            error, PJ_RETRY,
+            "the gateway has no file descriptor left for a connection to the automation "
+            "service; raise control-gateway's limit of open files");
     if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
         return pj_upstream_fault(upstream, reason, error);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return pj_error_set(error, PJ_RETRY,
-                            "the automation service at %.300s does not answer in time",
+                            "the automation service at %.300s did not answer in time",
                             upstream->url);
     return pj_error_set(error, PJ_RETRY, "the automation service at %.300s %s (%s)", upstream->url,
-                        is_no_connection(code) ? "cannot be reached" : "broke off", reason);
+                        is_no_connection(code) ? "cannot be reached" : "closed the connection",
+                        reason);
 }
 
 int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, const char *reason,
                     struct pj_error *error)
 {
-    /* A connection that broke off tells nothing of the service: the next request will. */
+    /* A closed connection says nothing about the service: the next request will. */
     bool is_away = (is_no_connection(code) && !atomic_load(&upstream->lacks_descriptors)) ||
                    code == CURLE_OPERATION_TIMEDOUT;
     if (code != CURLE_OK)
@@ -276,8 +278,8 @@ struct received {
     struct pj_fields fields;
     char *data;
     size_t length;
-    bool is_headed;    /* its head has ended */
-    const char *fault; /* why it is no answer, or NULL */
+    bool is_headed;    /* its head is complete */
+    const char *fault; /* why it is not a valid answer, or NULL */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -289,7 +291,7 @@ static size_t receive_field(char *data, size_t size, size_t count, void *context
     if (received->is_headed && !begins)
         return length; /* trailers */
     if (begins)
-        pj_fields_clear(&received->fields); /* what came before was a 100 */
+        pj_fields_clear(&received->fields); /* the headers so far were a 100's */
     else if (length > 2)
         received->fault = pj_fields_add_line(&received->fields, data, length);
     else
@@ -336,8 +338,8 @@ static enum pj_call_end end_of(struct pj_upstream *upstream, CURL *curl, CURLcod
     return is_no_connection(code) || connected == 0 ? PJ_CALL_NOT_SENT : PJ_CALL_UNKNOWN;
 }
 
-/* We read requests and answers, so that neither may be compressed, and the body that is sent is not
- * always the one of which the client has told a digest. */
+/* We read requests and answers, so neither may be compressed; and the body sent is not always the
+ * one that the client's digest is of. */
 static bool is_passed(const struct pj_call *call, const char *name)
 {
     static const char *const never[] = {"Accept-Encoding", "Content-MD5", "Digest",
@@ -358,7 +360,7 @@ static struct curl_slist *make_headers(const struct pj_upstream *upstream,
     for (size_t i = 0; call->fields != NULL && i < call->fields->count; i++) {
         const struct pj_field *field = &call->fields->items[i];
         if (is_passed(call, field->name) && !pj_fields_add(&passed, field->name, field->value))
-            abort(); /* they had room before */
+            abort(); /* they fitted before */
     }
     struct curl_slist *headers = pj_upstream_fields(upstream, NULL, &passed);
     if (pj_fields_get(&passed, "Content-Type") == NULL)

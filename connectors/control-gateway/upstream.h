@@ -13,18 +13,18 @@
 
 #include <stdatomic.h>
 
-/* An answer, the service's or ours; shared by those who were told the same. */
+/* An answer, the service's or ours; shared by the requests that wait for it. */
 struct pj_reply {
     atomic_int references;
     int status;
-    struct pj_fields fields; /* end to end ones; Content-Type among them */
+    struct pj_fields fields; /* end-to-end ones; Content-Type among them */
     char *body;
     size_t length;
     char command_id[40];  /* for a header; "": none */
     const char *repeated; /* for a header: "same" or "different-content"; or NULL */
 };
 
-/* Takes a malloc'ed body; content_type may be NULL. */
+/* Takes ownership of a malloc'ed body; content_type may be NULL. */
 struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length);
 struct pj_reply *pj_reply_keep(struct pj_reply *reply);
 void pj_reply_release(struct pj_reply *reply); /* NULL is allowed */
@@ -48,20 +48,20 @@ void pj_upstream_close(struct pj_upstream *upstream); /* NULL is allowed */
 struct pj_call {
     const char *method;
     const char *path;               /* with its query */
-    const struct pj_fields *fields; /* the client's, end to end ones; NULL: there is no client */
-    bool is_question;               /* of our own on the client's behalf: of its fields only those
-                                     * that do not say what it sends or wants to have */
+    const struct pj_fields *fields; /* the client's, end-to-end ones; NULL: there is no client */
+    bool is_question;               /* our own request on the client's behalf: without its fields
+                                     * about what it sends or accepts */
     struct pj_bytes body;           /* null: none */
 };
 
 enum pj_call_end {
     PJ_CALL_ANSWERED, /* *reply is the caller's */
-    PJ_CALL_NOT_SENT, /* the service has certainly not seen it */
+    PJ_CALL_NOT_SENT, /* the service has certainly not received it */
     PJ_CALL_UNKNOWN,  /* it may have */
 };
 
-/* Never sends twice, unlike libcurl where a connection turns out to be closed. The error is for the
- * client; it names the service's URL, which holds no secret. */
+/* Never sends twice, unlike libcurl on a connection that turns out to be closed. The error is for
+ * the client; it names the service's URL, which holds no secret. */
 enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
                                   struct pj_reply **reply, struct pj_error *error);
 
@@ -71,8 +71,8 @@ struct pj_transfer;
 
 struct pj_transfer_request {
     const char *method;
-    const char *uri;                /* as it came */
-    const struct pj_fields *fields; /* the client's, end to end ones */
+    const char *uri;                /* as received */
+    const struct pj_fields *fields; /* the client's, end-to-end ones */
     bool has_body;
     int64_t body_length;
 };
@@ -80,15 +80,15 @@ struct pj_transfer_request {
 /* Does not connect yet. */
 struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
                                      const struct pj_transfer_request *request);
-/* Blocks until the bytes are taken; what comes after the answer is thrown away. */
+/* Blocks until the bytes are sent; bytes after the answer are dropped. */
 int pj_transfer_write(struct pj_transfer *transfer, const void *data, size_t length,
                       struct pj_error *error) PJ_MUST_CHECK;
 
-/* The body is whole: waits for the answer's status and headers. */
+/* The body is complete: waits for the answer's status and headers. */
 int pj_transfer_answer(struct pj_transfer *transfer, int *status,
                        struct pj_error *error) PJ_MUST_CHECK;
 int64_t pj_transfer_length(const struct pj_transfer *transfer); /* of the answer's body, or -1 */
-/* Of the answer, end to end ones. */
+/* The answer's end-to-end ones. */
 const struct pj_fields *pj_transfer_fields(const struct pj_transfer *transfer);
 
 /* The next bytes of the answer's body: more than 0; 0 at its end; -1. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two files of the service's client share: upstream.c and transfer.c. */
+/* Shared by the two files of the service's client: upstream.c and transfer.c. */
 #ifndef PJ_CONTROL_GATEWAY_UPSTREAM_INTERNAL_H
 #define PJ_CONTROL_GATEWAY_UPSTREAM_INTERNAL_H
 
@@ -11,15 +11,15 @@
 enum { PJ_UPSTREAM_KEPT = 64 };
 
 struct pj_upstream {
-    char *url; /* without a slash at its end */
+    char *url; /* without a trailing slash */
     char *ca_file;
-    char *authorization; /* the header's line, or NULL */
+    char *authorization; /* the header line, or NULL */
     int64_t timeout_ms;
-    pthread_mutex_t mutex;           /* of what is kept, for its connections */
+    pthread_mutex_t mutex;           /* guards the kept connections */
     CURL *easies[PJ_UPSTREAM_KEPT];  /* of calls */
     CURLM *multis[PJ_UPSTREAM_KEPT]; /* of transfers */
     size_t easy_count, multi_count;
-    atomic_bool is_away; /* and that was told */
+    atomic_bool is_away; /* and that was logged */
     atomic_bool lacks_descriptors;
 };
 
@@ -28,16 +28,15 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
                         const char *uri);
 struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
                                       const char *value);
-/* The client's fields (NULL: none), but our own token instead of its Authorization where we have
+/* The client's fields (NULL: none), with our own token instead of its Authorization where we have
  * one. */
 struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
                                       struct curl_slist *headers, const struct pj_fields *fields);
-/* What the service sent is no answer: PJ_POISON. */
+/* What the service sent is not an answer: PJ_POISON. */
 int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault,
                       struct pj_error *error);
-/* What became of a request, as an error or, where the code is CURLE_OK, 0; `reason` is libcurl's
- * own, such as what is wrong with a certificate, or "". Logs when the service goes away and when it
- * is back. */
+/* The outcome of a request as an error or, for CURLE_OK, 0; `reason` is libcurl's own, such as what
+ * is wrong with a certificate, or "". Logs when the service goes away and when it is back. */
 int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, const char *reason,
                     struct pj_error *error);
 

@@ -16,7 +16,7 @@ enum { HELP_WIDTH = 80 };
 struct settings {
     const char *rate;
     const char *topic_map;
-    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_registry_settings registry; /* url NULL: none is configured */
     int64_t limit;
     int64_t timeout_ms;
     bool json;
@@ -54,7 +54,7 @@ static const struct pj_option options[] = {
      AT(timeout_ms),
      .fallback = "30s",
      .argument = "TIME",
-     .help = "Give up when a server has not answered, or has taken nothing, for so long.",
+     .help = "Fail when a server has not answered, or has taken nothing, for this long.",
      .least = 1000,
      .most = 24 * 3600 * 1000},
     {.name = "json",
@@ -65,8 +65,8 @@ static const struct pj_option options[] = {
      .letter = 'v',
      .kind = PJ_OPTION_BOOL,
      AT(verbose),
-     .help = "Log what librdkafka says, and print the progress every five seconds where stderr is "
-             "no terminal."},
+     .help = "Log librdkafka's messages, and print progress every five seconds where stderr is "
+             "not a terminal."},
     {0},
 };
 
@@ -90,11 +90,11 @@ static void print_help(void)
           "  schemas/recording.avsc) with their keys, headers and timestamps. Several\n"
           "  files are merged by timestamp; the order within a file is kept.\n"
           "\n"
-          "  A message goes to its recorded partition, or where none is recorded, by its\n"
-          "  key as Kafka's Java clients choose (murmur2). The recorded schemas are\n"
-          "  registered under their subjects, and the ids in the messages rewritten to\n"
-          "  those of the registry; a value that is not of the Confluent wire format, or\n"
-          "  has an id that the recording does not know, is published untouched.\n"
+          "  A message goes to its recorded partition, or where none is recorded, to the\n"
+          "  one that Kafka's Java clients choose by its key (murmur2). The recorded\n"
+          "  schemas are registered under their subjects, and the ids in the messages\n"
+          "  rewritten to the registry's; a value that is not in the Confluent wire\n"
+          "  format, or has an id that the recording does not know, is published as is.\n"
           "\n"
           "  All files are read once before anything is published, so that a damaged\n"
           "  recording publishes nothing. The topics must exist. Kafka deletes by the\n"
@@ -102,27 +102,27 @@ static void print_help(void)
           "  which 'projectionist topics create' sets.\n"
           "\n"
           "  On a terminal a bar shows the progress. The first SIGINT or SIGTERM stops\n"
-          "  sending, waits for what is under way and says how much was delivered; the\n"
-          "  second ends the program at once. The producer is idempotent: nothing is\n"
-          "  published twice by one run.\n"
+          "  sending, waits for messages in flight and says how many were delivered; the\n"
+          "  second exits at once. The producer is idempotent: one run publishes nothing\n"
+          "  twice.\n"
           "\n"
-          "  A message that Kafka refuses for good, such as one that is too large for its\n"
+          "  A message that Kafka refuses permanently, such as one that is too large for its\n"
           "  topic, is named in the log; those that Kafka refused together with it are\n"
-          "  published behind what was sent meanwhile. After a hundred such messages it\n"
-          "  ends.\n"
+          "  published after what was sent meanwhile. After a hundred such messages it\n"
+          "  fails.\n"
           "\n"
           "OPTIONS\n",
           stdout);
     pj_config_print_options(stdout, options, HELP_WIDTH);
     fputs("\n"
-          "  Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, must be given; the\n"
+          "  Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, is required; the\n"
           "  registry's too, unless the recordings have no schemas.\n"
           "\n"
           "EXIT STATUS\n"
           "  0  all was delivered\n"
           "  1  a recording cannot be read, a topic is missing, a message was refused, or a\n"
           "     signal came first\n"
-          "  2  a flag, variable or line of the file is wrong; nothing was done\n"
+          "  2  a flag, variable or file setting is wrong; nothing was done\n"
           "  7  a server could not be reached, or took nothing, in time\n"
           "\n"
           "EXAMPLES\n"
@@ -133,10 +133,8 @@ static void print_help(void)
           stdout);
 }
 
-/*
- * The table knows no option that is given more than once, so all --topic-map become the last one,
- * with commas. Returns the new argv, or NULL; *joined must live as long as it.
- */
+/* The option table has no repeatable options, so all --topic-map are joined with commas into the
+ * last one. Returns the new argv, or NULL; *joined must live as long as it. */
 static char **join_topic_maps(int *argc, char **argv, char **joined)
 {
     size_t length = sizeof TOPIC_MAP "=";
@@ -244,8 +242,7 @@ static int replay(const struct settings *settings, const struct pj_config *confi
                                      .stop = &stop};
     int status = -1;
     if (config->operand_count == 0)
-        pj_error_fatal(&error, PJ_EXIT_USAGE,
-                       "no recording is named; 'stream-replay --help' says how");
+        pj_error_fatal(&error, PJ_EXIT_USAGE, "no recording is given; see 'stream-replay --help'");
     else if (pj_tls_check_options(options, settings, &error) == 0 &&
              pj_tls_check_kafka(&config->kafka, &error) == 0 &&
              parse_rate(settings->rate, &run.rate, &error) == 0)
@@ -255,7 +252,7 @@ static int replay(const struct settings *settings, const struct pj_config *confi
 
 int main(int argc, char **argv)
 {
-    /* The second signal finds the default again. */
+    /* The second signal finds the default handler again. */
     const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     struct settings settings = {0};
     struct pj_config config;

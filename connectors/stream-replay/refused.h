@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages that Kafka has refused, kept until it is known which of them it will never take: brokers
- * refuse a batch of messages for one of them. */
+ * refuse a whole batch for one message. */
 #ifndef PJ_STREAM_REPLAY_REFUSED_H
 #define PJ_STREAM_REPLAY_REFUSED_H
 
@@ -20,7 +20,7 @@ struct pj_refused_list {
 /* Copies the message. */
 void pj_refused_keep(struct pj_refused_list *list, const struct pj_producer_message *message,
                      const struct pj_error *reason);
-/* Takes the later half out of a list of two or more, and gives it back. */
+/* Removes the later half of a list of two or more, and returns it. */
 struct pj_refused_list pj_refused_split(struct pj_refused_list *list);
 void pj_refused_free(struct pj_refused_list *list);
 

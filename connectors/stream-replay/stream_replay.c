@@ -18,12 +18,12 @@
 
 enum {
     LINGER_MS = 20,
-    WAIT_MOST_MS = 100, /* before signals and the bar are looked at again */
+    WAIT_MOST_MS = 100, /* before signals and the bar are checked again */
     COUNT_EVERY = 256,  /* messages, for the bar */
     LAST_FLUSH_MS = 10000,
     REGISTRY_PAUSE_MS = 500,
-    REFUSED_MOST = 100, /* then it is not the messages */
-    KEPT_MOST = 10000,  /* before those that are refused are looked at */
+    REFUSED_MOST = 100, /* beyond that it is not the messages */
+    KEPT_MOST = 10000,  /* before the refused ones are handled */
     KEPT_BYTES_MOST = 64 << 20,
 };
 
@@ -38,10 +38,10 @@ struct replay {
     struct pj_producer *producer;
     struct pj_merge *merge;
     struct pj_progress *progress;
-    struct pj_refused_list refused; /* not looked at yet */
+    struct pj_refused_list refused; /* not handled yet */
     bool has_failed;
-    struct pj_error failure; /* of a message, for another reason than itself */
-    int64_t refused_count;   /* for good */
+    struct pj_error failure; /* of a message, for a reason other than itself */
+    int64_t refused_count;   /* permanently */
 };
 
 static bool should_stop(const struct replay *replay)
@@ -54,7 +54,7 @@ static int out_of_memory(struct pj_error *error)
     return pj_error_set(error, PJ_FATAL, "out of memory");
 }
 
-/* --- reading, and where it goes -------------------------------------------------------------- */
+/* --- recordings and their topics ------------------------------------------------------------- */
 
 static int read_recordings(struct replay *replay, struct pj_error *error)
 {
@@ -74,15 +74,16 @@ static int map_topic(struct replay *replay, char *pair, struct pj_error *error)
 {
     char *to = strchr(pair, '=');
     if (to == NULL || to == pair || to[1] == '\0')
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "--topic-map takes OLD=NEW, not '%s'; several go with commas or by "
-                              "giving it again",
-                              pair);
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "--topic-map takes OLD=NEW, not '%s'; separate several with commas or repeat "
+            "the flag",
+            pair);
     *to++ = '\0';
     int found = pj_survey_find_topic(&replay->survey, (struct pj_bytes){pair, strlen(pair)});
     if (found < 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "--topic-map names the topic %s, of which the recording has no "
+                              "--topic-map names the topic %s, of which the recordings have no "
                               "messages",
                               pair);
     replay->targets[found].name = to;
@@ -120,13 +121,13 @@ static int check_topics(struct replay *replay, struct pj_error *error)
         const struct pj_producer_topic_info *target = &replay->targets[i];
         if (target->partitions == 0)
             return pj_error_set(error, PJ_FATAL,
-                                "Kafka has no topic %s; 'projectionist topics create' makes the "
+                                "Kafka has no topic %s; 'projectionist topics create' creates the "
                                 "topics, and --topic-map %s=NEW publishes to another one",
                                 target->name, replay->survey.topics[i].name);
         if (replay->survey.topics[i].partition_most >= target->partitions)
             return pj_error_set(error, PJ_FATAL,
                                 "the recording has messages of partition %d of %s, but Kafka's "
-                                "topic %s has %d partitions; make it with more",
+                                "topic %s has %d partitions; create it with more",
                                 (int)replay->survey.topics[i].partition_most,
                                 replay->survey.topics[i].name, target->name, target->partitions);
         if (pj_producer_topic(replay->producer, target->name, &replay->handles[i], error) != 0)
@@ -161,7 +162,7 @@ static int register_schemas(struct replay *replay, struct pj_error *error)
         return 0; /* then no registry is needed */
     if (settings.url == NULL || *settings.url == '\0')
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no schema registry is named: give --schema-registry-url or set "
+                              "no schema registry is configured: give --schema-registry-url or set "
                               "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
                               "\"$(deploy/local/cluster env)\")");
     if (pj_registry_open(&registry, &settings, error) != 0)
@@ -228,7 +229,7 @@ static int send_message(struct replay *replay, const struct pj_recorded *recorde
 {
     int topic = pj_survey_find_topic(&replay->survey, recorded->topic);
     if (topic < 0)
-        return pj_error_set(error, PJ_FATAL, "%s was changed while it was read",
+        return pj_error_set(error, PJ_FATAL, "%s changed while it was being read",
                             pj_recording_path(replay->recordings[recording]));
     struct pj_producer_message message = {.topic = replay->handles[topic],
                                           .partition = recorded->partition,
@@ -243,8 +244,8 @@ static int send_message(struct replay *replay, const struct pj_recorded *recorde
     return pj_producer_send(replay->producer, &message, error);
 }
 
-/* As long as something is delivered within the time-out, it may take as long as it takes: poll
- * finds a stall. */
+/* It may take any time, as long as something is delivered within each time-out: poll detects a
+ * stall. */
 static int wait_for_deliveries(struct replay *replay, struct pj_error *error)
 {
     struct pj_producer_counts counts = pj_producer_counts(replay->producer);
@@ -268,16 +269,16 @@ static int tell_refused(struct replay *replay, const struct pj_refused *refused,
     pj_text_show(key, sizeof key, "%.*s", length,
                  length > 0 ? (const char *)refused->message.key.data : "");
     replay->refused_count++;
-    pj_log(PJ_ERROR, "a message is refused for good", pj_f_str("key", key),
+    pj_log(PJ_ERROR, "a message is refused permanently", pj_f_str("key", key),
            pj_f_int("timestamp_ms", refused->message.timestamp_ms),
            pj_f_str("reason", refused->reason.message));
     if (replay->refused_count < REFUSED_MOST)
         return 0;
-    return pj_error_set(error, PJ_FATAL, "Kafka refuses %d messages, the last one so: %s",
+    return pj_error_set(error, PJ_FATAL, "Kafka refuses %d messages, the last one with: %s",
                         REFUSED_MOST, refused->reason.message);
 }
 
-/* Sends what was refused again, in halves of halves, until each bad one is alone. */
+/* Resends the refused messages, halving the list until each bad one is alone. */
 static int find_refused(struct replay *replay, struct pj_refused_list *list, struct pj_error *error)
 {
     struct pj_refused_list halves[2] = {*list};
@@ -303,7 +304,7 @@ static int find_refused(struct replay *replay, struct pj_refused_list *list, str
     return status;
 }
 
-/* Once what was sent before has come to its end. */
+/* Once everything sent before is finished. */
 static int look_at_refused(struct replay *replay, struct pj_error *error)
 {
     if (wait_for_deliveries(replay, error) != 0)
@@ -328,7 +329,7 @@ static int send_all(struct replay *replay, int64_t planned, struct pj_error *err
     for (int64_t sent = 0; sent < planned && status == 0; sent++) {
         status = pj_merge_next(replay->merge, &recorded, &recording, error);
         if (status == 0)
-            return pj_error_set(error, PJ_FATAL, "a recording was changed while it was read");
+            return pj_error_set(error, PJ_FATAL, "a recording changed while it was being read");
         if (status == 1)
             status = wait_for_turn(replay, &pace, error);
         if (status == 0)
@@ -355,7 +356,7 @@ static int deliver_all(struct replay *replay, int64_t planned, struct pj_error *
         return -1; /* what was queued before the error may still arrive, and then it counts */
     if (status == 0 && replay->refused_count > 0)
         status = pj_error_set(error, PJ_FATAL,
-                              "Kafka refuses %lld of the messages for good; the log names them",
+                              "Kafka refuses %lld of the messages permanently; the log names them",
                               (long long)replay->refused_count);
     return status < 0 ? -1 : 0;
 }
@@ -379,7 +380,7 @@ static int publish(struct replay *replay, struct pj_replay_result *result, struc
     return status;
 }
 
-/* --- all of it ------------------------------------------------------------------------------- */
+/* --- the run --------------------------------------------------------------------------------- */
 
 static int run(struct replay *replay, struct pj_replay_result *result, struct pj_error *error)
 {

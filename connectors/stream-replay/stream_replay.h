@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Publishes recordings; what stream-replay does once its options are read. */
+/* Publishes recordings: what stream-replay does once its options are read. */
 #ifndef PJ_STREAM_REPLAY_REPLAY_H
 #define PJ_STREAM_REPLAY_REPLAY_H
 
@@ -12,7 +12,7 @@ struct pj_replay_settings {
     char *const *paths;
     size_t path_count;
     const struct pj_properties *kafka;
-    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_registry_settings registry; /* url NULL: none is configured */
     const char *topic_map;                /* "old=new,old=new", or NULL */
     int64_t rate;                         /* events a second over all; 0: as fast as possible */
     int64_t limit;                        /* messages; 0: all */
@@ -22,7 +22,7 @@ struct pj_replay_settings {
 };
 
 struct pj_replay_result {
-    int64_t planned;   /* messages that were to be published */
+    int64_t planned;   /* messages to publish */
     int64_t delivered; /* that the brokers have */
     int64_t refused;   /* that they will never take */
     size_t topics;
@@ -31,10 +31,10 @@ struct pj_replay_result {
 };
 
 /*
- * Blocks until all is delivered, something fails or *stop is set. A message that Kafka refuses for
- * good is told on stderr, and those around it are published, behind what was sent meanwhile; at the
- * end it is an error, and so are many of them at once. The result is filled in either
- * case. A stop is no error.
+ * Blocks until all is delivered, something fails or *stop is set. A message that Kafka refuses
+ * permanently is reported on stderr, and its neighbours are published after what was sent
+ * meanwhile; at the end it is an error, and so are many of them at once. The result is filled in
+ * either case. A stop is not an error.
  */
 int pj_replay_run(const struct pj_replay_settings *settings, struct pj_replay_result *result,
                   struct pj_error *error) PJ_MUST_CHECK;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "" where there is no such part; malloc'ed. */
+/* "" where the URL has no such part; malloc'ed. */
 static char *part_of(CURLU *url, CURLUPart part)
 {
     char *text = NULL;
@@ -23,7 +23,7 @@ static char *part_of(CURLU *url, CURLUPart part)
 static int refuse(struct pj_error *error, const char *what)
 {
     return pj_error_fatal(error, PJ_EXIT_USAGE,
-                          "the telemetry-url is no URL of the telemetry: it %s; give one such as "
+                          "the telemetry-url is not a WebSocket URL: it %s; give one such as "
                           "ws://127.0.0.1:7071/v1/stream or "
                           "wss://HOST/v1/stream",
                           what);
@@ -35,15 +35,15 @@ static int parse(struct pj_address *address, CURLU *url, const char *text, struc
     const char *host_at = strstr(text, "://");
     if (host_at == NULL)
         return refuse(error, "has no scheme");
-    if (host_at[3] == '/' || host_at[3] == '\0') /* libcurl would take what follows for it */
+    if (host_at[3] == '/' || host_at[3] == '\0') /* libcurl would take what follows for the host */
         return refuse(error, "has no host");
     if (strchr(text, '#') != NULL)
         return refuse(error, "has a #, and a WebSocket has no fragments");
     CURLUcode code = curl_url_set(url, CURLUPART_URL, text, flags);
     if (code == CURLUE_BAD_PORT_NUMBER)
-        return refuse(error, "has a port that is no number from 1 to 65535");
+        return refuse(error, "has a port that is not a number from 1 to 65535");
     if (code != CURLUE_OK)
-        return refuse(error, "is not understood");
+        return refuse(error, "cannot be parsed");
     char *scheme = part_of(url, CURLUPART_SCHEME), *host = part_of(url, CURLUPART_HOST);
     char *zone = part_of(url, CURLUPART_ZONEID), *port = part_of(url, CURLUPART_PORT);
     char *path = part_of(url, CURLUPART_PATH), *query = part_of(url, CURLUPART_QUERY);
@@ -56,7 +56,7 @@ static int parse(struct pj_address *address, CURLU *url, const char *text, struc
     else if (*host == '\0')
         status = refuse(error, "has no host");
     else if (number < 1 || number > 65535)
-        status = refuse(error, "has a port that is no number from 1 to 65535");
+        status = refuse(error, "has a port that is not a number from 1 to 65535");
     if (status == 0) {
         bool is_usual = number == usual;
         bool is_zoned = *zone != '\0' && host[strlen(host) - 1] == ']';
@@ -86,9 +86,10 @@ int pj_address_parse(struct pj_address *address, const char *text, struct pj_err
 {
     *address = (struct pj_address){0};
     if (strchr(text, '@') != NULL)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the telemetry-url must not hold a name or password; "
-                              "PROJECTIONIST_TELEMETRY_TOKEN_FILE names the file of a token");
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "the telemetry-url must not contain a user name or password; "
+            "put a token into the file that PROJECTIONIST_TELEMETRY_TOKEN_FILE names");
     CURLU *url = curl_url();
     if (url == NULL)
         abort();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The URL of the service's WebSocket, taken apart. */
+/* The URL of the service's WebSocket, split into its parts. */
 #ifndef PJ_TELEMETRY_BRIDGE_ADDRESS_H
 #define PJ_TELEMETRY_BRIDGE_ADDRESS_H
 
@@ -7,12 +7,12 @@
 
 struct pj_address {
     char *connect; /* where libcurl connects to: http://HOST:PORT/ or https://… */
-    char *host;    /* of the header Host: with the port, unless it is the scheme's own */
+    char *host;    /* for the Host header: with the port, unless it is the scheme's default */
     char *path;    /* with the query */
     char *shown;   /* for messages, without what may be secret */
 };
 
-/* PJ_EXIT_USAGE where it is no ws:// or wss:// URL that the bridge can use. The message does not
+/* PJ_EXIT_USAGE where it is not a ws:// or wss:// URL that the bridge can use. The message does not
  * show the URL, which may hold a secret. */
 int pj_address_parse(struct pj_address *address, const char *url,
                      struct pj_error *error) PJ_MUST_CHECK;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bridge's own record in safari.bridge-cursors: how far it is. Every transaction writes it, so
- * what it says and what was published are never two things. Its key is the bridge's id, its value
- * JSON, for people to read.
+ * The bridge's own record in safari.bridge-cursors: its position. Every transaction writes it, so
+ * it always matches what was published. Its key is the bridge's id, its value JSON that people can
+ * read.
  */
 #ifndef PJ_TELEMETRY_BRIDGE_BOOKMARK_H
 #define PJ_TELEMETRY_BRIDGE_BOOKMARK_H
@@ -12,15 +12,15 @@
 #include "telemetry-bridge/cursor.h"
 
 struct pj_bookmark {
-    char instance[40]; /* of the process that wrote it: a UUID; "": there is none yet */
+    char instance[40]; /* UUID of the process that wrote it; "": there is none yet */
     int64_t sequence;  /* of the bridge's transactions */
     struct pj_position position;
 };
 
-/* Malloc'ed text; NULL where there is no memory. */
+/* Malloc'ed text; NULL when out of memory. */
 char *pj_bookmark_write(const struct pj_bookmark *bookmark);
 
-/* Fails where the value is no bookmark; the error names what is wrong. */
+/* Fails where the value is not a bookmark; the error names what is wrong. */
 int pj_bookmark_read(struct pj_bytes value, struct pj_bookmark *bookmark,
                      struct pj_error *error) PJ_MUST_CHECK;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the bridge share: its settings and what it counts. */
+/* What the parts of the bridge share: its settings and its metrics. */
 #ifndef PJ_TELEMETRY_BRIDGE_BRIDGE_H
 #define PJ_TELEMETRY_BRIDGE_BRIDGE_H
 
@@ -14,7 +14,7 @@ struct pj_bridge_settings {
     const char *bridge_id;
     const char *token;
     const char *ca_file;
-    struct pj_registry_settings registry; /* url NULL: none is named */
+    struct pj_registry_settings registry; /* url NULL: none is configured */
     struct pj_process_settings process;
     int64_t frame_size_limit;
     int64_t buffer_bytes;
@@ -32,7 +32,7 @@ struct pj_bridge_settings {
 extern const struct pj_option pj_bridge_options[];
 
 struct pj_bridge_metrics {
-    struct pj_metric *received_v1, *received_v2, *known, *letters, *gaps, *restarts;
+    struct pj_metric *received_v1, *received_v2, *known, *dead_letters, *gaps, *restarts;
     struct pj_metric *connected, *connections, *pauses, *paused, *buffered;
     struct pj_metric *events, *statuses, *transactions, *aborted, *reopened;
     struct pj_metric *commit_time, *frame_time;

@@ -7,13 +7,13 @@
 #include <time.h>
 
 struct pj_buffer {
-    pthread_mutex_t mutex; /* of all below */
+    pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t not_empty;
     struct pj_item *first;
     struct pj_item **end;
     int64_t frames, frames_most;
     int64_t bytes, bytes_most;
-    bool is_full; /* until half of it is free */
+    bool is_full; /* until half of it is free again */
     void (*has_room)(void *context);
     void *context;
 };

@@ -1,25 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What was read and is not published yet, in order, between the socket's thread and the
- * publisher's. It is bounded: when it is full the socket is not read, until half of it is free.
- */
+/* Frames that were read and are not published yet, in order, between the socket's thread and the
+ * publisher's. It is bounded: when it is full the socket is not read until half of it is free. */
 #ifndef PJ_TELEMETRY_BRIDGE_BUFFER_H
 #define PJ_TELEMETRY_BRIDGE_BUFFER_H
 
 #include "telemetry-bridge/frame.h"
 
-/* How much of a letter is published; its headers always are. */
+/* How much of a dead letter is published; its headers always are. */
 enum pj_cut { PJ_CUT_NOTHING, PJ_CUT_TO_BEGINNING, PJ_CUT_ALL };
 
 struct pj_item {
     struct pj_item *next;
     struct pj_frame *frame; /* NULL: only a gap */
-    bool gap;               /* before the frame: what lies between the two is lost */
+    bool gap;               /* frames before this one were lost */
     struct pj_place gap_after;
     struct pj_place gap_before;
     int64_t received_us; /* monotonic */
-    bool is_retimed;     /* Kafka does not take it with its own time: its record has that of now */
-    enum pj_cut cut;     /* of a letter that Kafka does not take as it is */
+    bool is_retimed;     /* Kafka refuses its own timestamp: the record gets the current time */
+    enum pj_cut cut;     /* of a dead letter that Kafka does not take as it is */
 };
 
 struct pj_buffer;
@@ -29,12 +27,12 @@ struct pj_buffer *pj_buffer_new(int64_t frames, int64_t bytes, void (*has_room)(
                                 void *context);
 void pj_buffer_free(struct pj_buffer *buffer); /* with what is in it; NULL is allowed */
 
-/* Appends, also where it is full; takes over the item. */
+/* Appends, even when full; takes ownership of the item. */
 void pj_buffer_put(struct pj_buffer *buffer, struct pj_item *item);
 bool pj_buffer_is_full(struct pj_buffer *buffer);
 
-/* Takes at most `most` items, the oldest, waiting for the first one at most wait_ms. Returns how
- * many; the list is the caller's. */
+/* Takes up to `most` of the oldest items, waiting at most wait_ms for the first. Returns how many;
+ * the list is the caller's. */
 size_t pj_buffer_take(struct pj_buffer *buffer, size_t most, int64_t wait_ms,
                       struct pj_item **list);
 

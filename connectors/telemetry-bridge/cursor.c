@@ -6,7 +6,7 @@
 
 /* --- places ---------------------------------------------------------------------------------- */
 
-/* Reads digits up to `end`; false where there are none, or too many for 63 bits. */
+/* Reads digits up to `end`; false where there are none, or they do not fit 63 bits. */
 static bool read_number(const char **text, const char *end, int64_t *number)
 {
     const char *start = *text;
@@ -93,7 +93,7 @@ void pj_position_mark(struct pj_position *position, const struct pj_mark *mark)
 /* --- ids that were seen ---------------------------------------------------------------------- */
 
 /* More than the 10,000 that the service replays, in each of two generations: when the younger one
- * is full, the older one is forgotten. A table is at most half full. */
+ * is full, the older one is dropped. A table is at most half full. */
 enum { IDS_A_GENERATION = 16384, IDS_SLOTS = 32768 };
 
 struct pj_recent_ids {
@@ -104,7 +104,7 @@ struct pj_recent_ids {
 
 static const uint8_t no_id[16];
 
-/* The slot that has the id, or would. */
+/* The slot that holds the id, or where it would go. */
 static uint8_t *find_slot(uint8_t (*ids)[16], const uint8_t id[16])
 {
     uint64_t hash;
@@ -157,7 +157,7 @@ void pj_track_free(struct pj_track *track)
 
 static void begin_new_life(struct pj_track *track, struct pj_verdict *verdict)
 {
-    /* Said once, however often we connect before the new life shows its first frame. */
+    /* Reported once, however often we connect before the new life sends its first frame. */
     verdict->restarted = !track->former_life;
     track->former_life = true;
     track->phase = PJ_TRACK_LIVE;
@@ -178,7 +178,7 @@ const char *pj_track_connected(struct pj_track *track, const struct pj_place *gr
     track->phase = PJ_TRACK_LIVE;
     if (!is_place(last) || track->former_life)
         return PJ_CURSOR_NONE;
-    /* The greeting has the newest cursor there is: in our life it is ours or a later one. */
+    /* The greeting carries the newest cursor: in the same life it is ours or a later one. */
     if (greeting != NULL && greeting->counter <= last->counter && !is_same_cursor(greeting, last)) {
         begin_new_life(track, verdict);
         return PJ_CURSOR_NONE;
@@ -202,7 +202,7 @@ static struct pj_verdict take(struct pj_track *track, const struct pj_place *pla
     return verdict;
 }
 
-/* What comes first in a replay tells what became of our place. */
+/* The first frame of a replay shows what became of our place. */
 static struct pj_verdict judge(struct pj_track *track, const struct pj_place *place)
 {
     const struct pj_place *last = &track->position.last;
@@ -211,7 +211,7 @@ static struct pj_verdict judge(struct pj_track *track, const struct pj_place *pl
     if (is_probing && place->counter < last->counter)
         return verdict;
     if (is_probing) {
-        /* It passed our counter without our frame: another life, of which we took nothing. */
+        /* It went past our counter without our frame: another life, of which we have nothing. */
         begin_new_life(track, &verdict);
         verdict.step = PJ_RECONNECT;
         return verdict;
@@ -226,8 +226,8 @@ static struct pj_verdict judge(struct pj_track *track, const struct pj_place *pl
         begin_new_life(track, &verdict);
         return take(track, place, verdict);
     }
-    /* Earlier by clock and counter: all of it is known, or the service began anew while its clock
-     * was set back. What follows tells which; until then nothing is taken. */
+    /* Earlier by clock and counter: either all of it is known, or the service restarted with its
+     * clock set back. What follows decides; until then nothing is taken. */
     track->phase = PJ_TRACK_PROBING;
     return verdict;
 }
@@ -242,7 +242,7 @@ struct pj_verdict pj_track_frame(struct pj_track *track, const struct pj_place *
         return verdict;
     }
     if (is_recent(track->recent, place->event_id)) {
-        /* An id that we have, at a place where only a new life can be. */
+        /* An id that we have, at a place that only a new life can give it. */
         if (track->phase == PJ_TRACK_JUDGING && place->counter <= last->counter &&
             is_later(place, last))
             begin_new_life(track, &verdict);
@@ -255,7 +255,7 @@ struct pj_verdict pj_track_frame(struct pj_track *track, const struct pj_place *
     if (place->counter > last->counter)
         return take(track, place, verdict);
     if (is_later(place, last)) {
-        /* Whatever we are connected to began anew behind this very connection. */
+        /* The service behind this very connection restarted. */
         begin_new_life(track, &verdict);
         return take(track, place, verdict);
     }
@@ -289,10 +289,10 @@ struct pj_verdict pj_track_subscribed(struct pj_track *track, int64_t capacity)
         begin_new_life(track, &verdict);
         verdict.step = PJ_RECONNECT;
     } else if (track->phase == PJ_TRACK_JUDGING && track->has_cursors) {
-        /* While our life lasts, our last frame is in the buffer or later ones are. */
+        /* In the same life, our last frame is in the buffer or later ones are. */
         begin_new_life(track, &verdict);
     } else if (is_place(&track->first) && track->first.counter > 1 && track->replayed >= capacity) {
-        /* The buffer is full, and does not begin where the new life did. */
+        /* The buffer is full and no longer holds the start of the new life. */
         verdict.gap = true;
         verdict.gap_after = track->former;
         verdict.gap_before = track->first;

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-/* Numbers as reals: one that no int64 holds is no fault of the frame. What we publish of them are
- * the bytes that came. */
+/* Numbers as reals: one that does not fit int64 is not the frame's fault. We publish the bytes that
+ * came. */
 enum { PARSE_FLAGS = JSON_DECODE_INT_AS_REAL };
 
 struct parser {
@@ -40,8 +40,8 @@ static bool refuse(struct parser *parser, const char *format, ...)
     return false;
 }
 
-/* A copy in the frame's block, which is large enough for all texts of the message: none is longer
- * unescaped, and each is copied at most twice. */
+/* A copy in the frame's block, which has room for all texts of the message: unescaping makes none
+ * longer, and each is copied at most twice. */
 static const char *keep(struct parser *parser, const char *text, size_t length)
 {
     if ((size_t)(parser->end - parser->next) <= length)
@@ -60,7 +60,7 @@ static bool is_absent(const json_t *value)
     return value == NULL || json_is_null(value);
 }
 
-/* A text that must be there. */
+/* A required string. */
 static bool read_text(struct parser *parser, const json_t *object, const char *name,
                       const char **text)
 {
@@ -68,12 +68,12 @@ static bool read_text(struct parser *parser, const json_t *object, const char *n
     if (is_absent(value))
         return refuse(parser, "it has no %s", name);
     if (!json_is_string(value) || json_string_length(value) == 0)
-        return refuse(parser, "its %s is no text", name);
+        return refuse(parser, "its %s is not a string", name);
     *text = keep(parser, json_string_value(value), json_string_length(value));
     return true;
 }
 
-/* A text that may be absent or null. */
+/* A string that may be absent or null. */
 static bool read_optional_text(struct parser *parser, const json_t *object, const char *name,
                                const char **text)
 {
@@ -88,13 +88,13 @@ static bool read_uuid(struct parser *parser, const json_t *object, const char *n
     if (is_absent(value))
         return true;
     if (!json_is_string(value) || uuid_parse(json_string_value(value), uuid) != 0)
-        return refuse(parser, "its %s is no UUID", name);
+        return refuse(parser, "its %s is not a UUID", name);
     uuid_unparse_lower(uuid, lower);
     *text = keep(parser, lower, strlen(lower));
     return true;
 }
 
-/* RFC 3339; wire v2 may also count milliseconds. */
+/* RFC 3339; wire v2 also allows milliseconds. */
 static bool read_time(struct parser *parser, const json_t *object, const char *name,
                       bool may_be_number)
 {
@@ -111,7 +111,7 @@ static bool read_time(struct parser *parser, const json_t *object, const char *n
     }
     if (!json_is_string(value) ||
         pj_time_parse(name, json_string_value(value), &parser->frame->emitted_at_us, &error) != 0)
-        return refuse(parser, "its %s is no time (RFC 3339)", name);
+        return refuse(parser, "its %s is not an RFC 3339 time", name);
     return true;
 }
 
@@ -121,9 +121,9 @@ static bool read_object(struct parser *parser, const char *name, struct pj_bytes
     if (is_absent(value))
         return refuse(parser, "it has no %s", name);
     if (!json_is_object(value))
-        return refuse(parser, "its %s is no object", name);
+        return refuse(parser, "its %s is not an object", name);
     if (!pj_json_slice(parser->frame->raw, name, slice))
-        return refuse(parser, "its %s cannot be told from the rest", name);
+        return refuse(parser, "its %s cannot be located in the message", name);
     return true;
 }
 
@@ -135,7 +135,7 @@ static bool read_target(struct parser *parser)
     if (is_absent(target))
         return true;
     if (!json_is_object(target))
-        return refuse(parser, "its target is no object");
+        return refuse(parser, "its target is not an object");
     frame->has_target = true;
     return read_uuid(parser, target, "session_id", uuid, &frame->target_session_id) &&
            read_uuid(parser, target, "account_id", uuid, &frame->target_account_id) &&
@@ -144,7 +144,7 @@ static bool read_target(struct parser *parser)
 
 /* --- status.changed -------------------------------------------------------------------------- */
 
-/* A text as it is, anything else as JSON. `slice` is the object it is in. */
+/* A string as it is, anything else as JSON. `slice` is the object that holds it. */
 static bool read_error(struct parser *parser, const json_t *object, struct pj_bytes slice,
                        const char *name)
 {
@@ -156,7 +156,7 @@ static bool read_error(struct parser *parser, const json_t *object, struct pj_by
         parser->frame->error = keep(parser, json_string_value(value), json_string_length(value));
     } else {
         if (!pj_json_slice(slice, name, &text))
-            return refuse(parser, "its %s cannot be told from the rest", name);
+            return refuse(parser, "its %s cannot be located in the message", name);
         parser->frame->error = keep(parser, text.data, text.length);
     }
     return true;
@@ -178,7 +178,7 @@ static bool read_status_v1(struct parser *parser)
         return refuse(parser, "it is a status.changed without a command_id");
     if (!is_absent(json_object_get(payload, "result")) &&
         !pj_json_slice(frame->payload, "result", &frame->result))
-        return refuse(parser, "its result cannot be told from the rest");
+        return refuse(parser, "its result cannot be located in the message");
     return true;
 }
 
@@ -187,7 +187,7 @@ static bool is_bad_end(const char *status)
     return strcmp(status, "FAILED") == 0 || strcmp(status, "VERIFICATION_FAILED") == 0;
 }
 
-/* What v1 has in `result` stands beside the status here. */
+/* What v1 has in `result` is next to the status here. */
 static bool read_status_v2(struct parser *parser)
 {
     struct pj_frame *frame = parser->frame;
@@ -211,7 +211,7 @@ static bool read_status_v2(struct parser *parser)
 
 /* --- the two wires --------------------------------------------------------------------------- */
 
-/* Read first, so that also a letter has its place where it tells it. */
+/* Read first, so that a dead letter keeps its place too, where it has one. */
 static void read_place(struct parser *parser)
 {
     struct pj_frame *frame = parser->frame;
@@ -248,7 +248,7 @@ static bool read_v1(struct parser *parser)
     return strcmp(frame->type, "status.changed") != 0 || read_status_v1(parser);
 }
 
-/* The same frame has the same id, however its members are ordered and spaced. */
+/* The same frame has the same id, whatever the order and spacing of its members. */
 static bool make_event_id(struct parser *parser)
 {
     static const char prefix[] = "telemetry frame of wire v2 ";
@@ -283,7 +283,7 @@ static bool has(const struct parser *parser, const char *name)
     return json_object_get(parser->root, name) != NULL;
 }
 
-/* `connected` and its kin have neither an id nor data. */
+/* `connected` and the like have neither an id nor data. */
 static bool read_control(struct parser *parser)
 {
     const char *type = json_string_value(json_object_get(parser->root, "type"));
@@ -307,14 +307,14 @@ static bool read(struct parser *parser)
 {
     json_error_t fault;
     const struct pj_bytes raw = parser->frame->raw;
-    /* The parser takes one behind a number for nothing, and what reads the bytes does not. */
+    /* The parser ignores a NUL after a number; what reads the bytes does not. */
     if (memchr(raw.data, '\0', raw.length) != NULL)
         return refuse(parser, "it has a NUL byte, which JSON does not have");
     parser->root = json_loadb(raw.data, raw.length, PARSE_FLAGS, &fault);
     if (parser->root == NULL)
         return refuse(parser, "it is not JSON: %s", fault.text);
     if (!json_is_object(parser->root))
-        return refuse(parser, "it is JSON, but no object");
+        return refuse(parser, "it is JSON, but not an object");
     if (read_control(parser))
         return true;
     read_place(parser);
@@ -322,12 +322,12 @@ static bool read(struct parser *parser)
         return read_v1(parser);
     if (has(parser, "timestamp") || has(parser, "data"))
         return read_v2(parser);
-    return refuse(parser, "it has the members of neither wire v1 nor v2");
+    return refuse(parser, "it fits neither wire v1 nor v2");
 }
 
 /* --- frames ---------------------------------------------------------------------------------- */
 
-/* What tells a letter from others where it has no event_id of its own. */
+/* Tells apart dead letters that have no event_id of their own. */
 static void finish(struct pj_frame *frame)
 {
     static const uint8_t none[16];
@@ -337,7 +337,7 @@ static void finish(struct pj_frame *frame)
     uuid_unparse_lower(frame->event_id, frame->event_id_text);
 }
 
-/* With room for `texts` more bytes; *rest is where it begins. */
+/* With room for `texts` more bytes, which begin at *rest. */
 static struct pj_frame *new_frame(const char *text, size_t length, size_t texts, char **rest)
 {
     struct pj_frame *frame = malloc(sizeof *frame + length + 1 + texts);
@@ -353,13 +353,13 @@ static struct pj_frame *new_frame(const char *text, size_t length, size_t texts,
 
 struct pj_frame *pj_frame_parse(const char *text, size_t length)
 {
-    enum { TEXTS_OF_OURS = 512 }; /* ends of texts, and UUIDs */
+    enum { TEXTS_OF_OURS = 512 }; /* string terminators, and UUIDs */
     struct parser parser = {0};
     size_t texts = length + TEXTS_OF_OURS;
     parser.frame = new_frame(text, length, texts, &parser.next);
     parser.end = parser.next + texts;
     if (!read(&parser))
-        parser.frame->kind = PJ_FRAME_LETTER;
+        parser.frame->kind = PJ_FRAME_DEAD_LETTER;
     json_decref(parser.root);
     finish(parser.frame);
     return parser.frame;
@@ -369,7 +369,7 @@ struct pj_frame *pj_frame_too_long(const char *text, size_t length, size_t whole
 {
     char *rest;
     struct pj_frame *frame = new_frame(text, length, 0, &rest);
-    frame->kind = PJ_FRAME_LETTER;
+    frame->kind = PJ_FRAME_DEAD_LETTER;
     pj_text_show(frame->reason, sizeof frame->reason,
                  "it has %zu bytes, more than the %zu of --frame-size-limit: this is its beginning",
                  whole, limit);
@@ -384,6 +384,6 @@ void pj_frame_free(struct pj_frame *frame)
 
 void pj_frame_refuse(struct pj_frame *frame, const char *reason)
 {
-    frame->kind = PJ_FRAME_LETTER;
+    frame->kind = PJ_FRAME_DEAD_LETTER;
     pj_text_show(frame->reason, sizeof frame->reason, "%s", reason);
 }

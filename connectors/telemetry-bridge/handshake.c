@@ -116,17 +116,18 @@ static void judge_upgrade(struct pj_handshake_answer *answer, const struct head 
     else if (find_header(head, "Connection", value) == 0 || !has_word(value, "upgrade"))
         refuse(answer, "it answers 101 without Connection: Upgrade");
     else if (find_header(head, "Sec-WebSocket-Accept", value) != 1 || strcmp(value, accept) != 0)
-        refuse(answer, "it answers 101 with a Sec-WebSocket-Accept that does not fit our key: is a "
-                       "cache between it and us?");
+        refuse(answer,
+               "it answers 101 with a Sec-WebSocket-Accept that does not match our key: is a "
+               "cache between it and us?");
     else if (find_header(head, "Sec-WebSocket-Extensions", value) != 0 && *value != '\0')
-        refuse(answer, "it wants an extension, and none was offered");
+        refuse(answer, "it selects an extension that was not offered");
     else if (find_header(head, "Sec-WebSocket-Protocol", value) != 0)
-        refuse(answer, "it wants a subprotocol, and none was offered");
+        refuse(answer, "it selects a subprotocol that was not offered");
     else
         answer->end = PJ_HANDSHAKE_OPEN;
 }
 
-/* The status and a short part of the body, which often says why. */
+/* The status and the start of the body, which often says why. */
 static void refuse_with_status(struct pj_handshake_answer *answer, const struct head *head,
                                const char *body, size_t length)
 {
@@ -137,16 +138,16 @@ static void refuse_with_status(struct pj_handshake_answer *answer, const struct 
     if (status >= 300 && status < 400 && find_header(head, "Location", location) > 0) {
         pj_url_shown(location, shown, sizeof shown);
         pj_text_show(answer->reason, sizeof answer->reason,
-                     "it redirects (HTTP %d) to %.200s, and redirects are not followed: look at "
+                     "it redirects (HTTP %d) to %.200s, and redirects are not followed: check "
                      "PROJECTIONIST_TELEMETRY_URL",
                      status, shown);
         answer->end = PJ_HANDSHAKE_REFUSED;
         return;
     }
     if (status == 401 || status == 403)
-        advice = "it refuses our token: look at PROJECTIONIST_TELEMETRY_TOKEN_FILE; ";
+        advice = "it refuses our token: check PROJECTIONIST_TELEMETRY_TOKEN_FILE; ";
     else if (status == 404)
-        advice = "it has no such path: look at PROJECTIONIST_TELEMETRY_URL; ";
+        advice = "it has no such path: check PROJECTIONIST_TELEMETRY_URL; ";
     size_t kept = length < BODY_SHOWN ? length : BODY_SHOWN;
     while (kept > 0 && isspace((unsigned char)body[kept - 1]))
         kept--;
@@ -155,7 +156,7 @@ static void refuse_with_status(struct pj_handshake_answer *answer, const struct 
     answer->end = PJ_HANDSHAKE_REFUSED;
 }
 
-/* 0 where the headers are not whole yet; -1 where they are none. */
+/* 0 while the headers are incomplete; -1 where they are not HTTP. */
 static int read_head(struct head *head, const char *bytes, size_t length)
 {
     const char *end = memmem(bytes, length, "\r\n\r\n", 4);
@@ -187,18 +188,18 @@ void pj_handshake_read(struct pj_handshake_answer *answer, const char *bytes, si
     *answer = (struct pj_handshake_answer){.end = PJ_HANDSHAKE_MORE};
     if (length == 0) {
         if (is_all)
-            refuse(answer, "it closes the connection without an answer");
+            refuse(answer, "it closed the connection without answering");
         return;
     }
     int found = read_head(&head, bytes, length);
     if (found < 0) {
-        refuse(answer, "it does not answer as an HTTP server does: look at "
+        refuse(answer, "it does not answer like an HTTP server: check "
                        "PROJECTIONIST_TELEMETRY_URL");
         return;
     }
     if (found == 0) {
         if (is_all)
-            refuse(answer, "it breaks off in the middle of its answer");
+            refuse(answer, "it closed the connection in the middle of its answer");
         return;
     }
     answer->used = head.length;

@@ -19,37 +19,37 @@ static void print_help(const struct pj_process *process)
           "    telemetry-bridge [OPTION]...\n"
           "\n"
           "DESCRIPTION\n"
-          "    Subscribes to the automation service's WebSocket behind the last frame that\n"
-          "    it published, and publishes every frame to safari.telemetry, and every\n"
+          "    Subscribes to the automation service's WebSocket after the last frame that\n"
+          "    it published. Every frame goes to safari.telemetry, and every\n"
           "    status.changed to safari.commands too. Records and cursor (the topic\n"
-          "    safari.bridge-cursors) are one Kafka transaction: read with\n"
-          "    isolation.level=read_committed, as our consumers do, each frame is there\n"
-          "    once, whatever crashes.\n"
+          "    safari.bridge-cursors) share one Kafka transaction: consumers that read\n"
+          "    with isolation.level=read_committed, as ours do, see each frame once,\n"
+          "    whatever crashes.\n"
           "\n"
-          "    Both wires of the service are read. A frame that fits neither goes, whole,\n"
-          "    to safari.telemetry.dead-letters with the reason in its headers. Where\n"
-          "    frames are lost, because the service has forgotten them before we could\n"
-          "    read them, a telemetry.gap event in safari.telemetry says which. The second\n"
-          "    wire replays nothing: what it sends while nobody listens is lost.\n"
+          "    Both wire formats of the service are read. A frame that fits neither goes,\n"
+          "    whole, to safari.telemetry.dead-letters with the reason in its headers. If\n"
+          "    frames are lost because the service dropped them before the bridge read\n"
+          "    them, a telemetry.gap event in safari.telemetry has the range. Wire v2\n"
+          "    replays nothing: what it sends while no bridge is connected is lost.\n"
           "\n"
-          "    It waits for as long as Kafka, the registry or the service is away: it\n"
-          "    reads ahead of Kafka until its buffer is full, and then no more. It takes\n"
-          "    over from a bridge of the same --bridge-id, which then ends with exit code 5.\n"
+          "    While Kafka, the registry or the service is away, it waits: it reads ahead\n"
+          "    of Kafka until its buffer is full, then stops reading. It takes over from a\n"
+          "    bridge with the same --bridge-id, which then exits with code 5.\n"
           "\n"
           "OPTIONS\n",
           stdout);
     pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
     fputs("\n"
-          "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, and the registry's must\n"
-          "    be given.\n"
+          "    The addresses of Kafka, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, and of the\n"
+          "    registry are required.\n"
           "\n"
           "SIGNALS\n"
-          "    SIGTERM, SIGINT: publish what was read, end with 0. A second one ends at once;\n"
-          "    nothing is lost by it.\n"
+          "    SIGTERM, SIGINT: publish what was read, then exit 0. A second one exits at once;\n"
+          "    nothing is lost.\n"
           "\n"
           "EXIT STATUS\n"
           "    0  stopped\n"
-          "    1  failed: such as a topic that is missing\n"
+          "    1  failed, for example a missing topic\n"
           "    2  a flag, variable or file setting is wrong\n"
           "    5  another bridge has taken over the same --bridge-id\n",
           stdout);
@@ -75,7 +75,7 @@ static void on_turn(void *context, const char *trouble)
     if (trouble == NULL && bridge->publisher != NULL && !pj_socket_is_subscribed(bridge->socket))
         trouble = "not connected to the service";
     pj_metrics_server_set_ready(bridge->server, trouble);
-    /* The other thread must turn as well. */
+    /* The other thread must make progress as well. */
     int64_t turned = pj_socket_last_turn_ms(bridge->socket);
     if (turned == 0 || pj_clock_monotonic_ms() - turned < SOCKET_SILENT_MS)
         pj_metrics_server_heartbeat(bridge->server);
@@ -93,13 +93,13 @@ static int check(const struct pj_bridge_settings *settings, struct pj_error *err
         return pj_error_fatal(error, PJ_EXIT_USAGE, "--bridge-id takes 1 to 200 characters");
     if (settings->registry.url == NULL || *settings->registry.url == '\0')
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no schema registry is named: give --schema-registry-url or set "
+                              "no schema registry is configured: give --schema-registry-url or set "
                               "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
                               "\"$(deploy/local/cluster env)\")");
     return 0;
 }
 
-/* From the first frame to a stop. */
+/* From the first frame until it is stopped. */
 static int publish_frames(struct bridge *bridge, struct pj_error *error)
 {
     const struct pj_position *position = pj_publisher_position(bridge->publisher);
@@ -114,7 +114,7 @@ static int publish_frames(struct bridge *bridge, struct pj_error *error)
         return 0;
     if (error->class != PJ_RETRY)
         return -1;
-    pj_log(PJ_WARN, error->message); /* a stop is a stop: nothing is lost */
+    pj_log(PJ_WARN, error->message); /* a requested stop stays one: nothing is lost */
     return 0;
 }
 

@@ -14,8 +14,8 @@
 #include <uuid/uuid.h>
 
 enum {
-    STEP_MS = 500,  /* the most that one call waits for Kafka, before we look around */
-    SLOW_MS = 5000, /* a commit that takes longer is worth a line in the log */
+    STEP_MS = 500,  /* the longest that one call waits for Kafka before we check for a stop */
+    SLOW_MS = 5000, /* a slower commit is worth a log line */
     READ_MS = 10000,
     BACK_OFF_FIRST_MS = 100,
     BACK_OFF_MOST_MS = 5000,
@@ -26,21 +26,22 @@ struct pj_publisher {
     struct pj_publisher_settings settings;
     struct pj_records records; /* its producer is NULL while there is none */
     struct pj_bookmark committed;
-    int64_t tried_sequence; /* of the transaction whose end may be unknown */
+    int64_t tried_sequence; /* of the transaction whose outcome may be unknown */
     int64_t began_ms;       /* when the open transaction began */
     int64_t idle_since_ms;
     int64_t commit_us;   /* what the last commit took */
     int64_t deadline_ms; /* of the shutdown; 0: none yet */
     bool is_open;
-    bool gave_up; /* something was taken from the buffer and not published: nothing may follow */
+    bool gave_up; /* an item left the buffer and was not published: nothing may follow it */
     int fatal_count;
     char transactional_id[256];
 };
 
-/* --- looking around -------------------------------------------------------------------------- */
+/* --- turns ----------------------------------------------------------------------------------- */
 
-/* False when it is time to go: at once while it is being opened, later while there is something to
- * finish. */
+/*
+ * False when it is time to stop: at once while opening, later while there is something to finish.
+ */
 static bool turn(struct pj_publisher *publisher, const char *trouble)
 {
     publisher->settings.turn(publisher->settings.context, trouble);
@@ -54,7 +55,7 @@ static bool turn(struct pj_publisher *publisher, const char *trouble)
     return pj_clock_monotonic_ms() < publisher->deadline_ms;
 }
 
-/* Waits before the next try, longer each time. False when it is time to go. */
+/* Waits before the next attempt, longer each time. False when it is time to stop. */
 static bool back_off(struct pj_publisher *publisher, int64_t *delay_ms, const char *trouble)
 {
     int64_t until = pj_clock_monotonic_ms() + *delay_ms / 2 + random() % (*delay_ms / 2 + 1);
@@ -70,8 +71,8 @@ static bool back_off(struct pj_publisher *publisher, int64_t *delay_ms, const ch
 static int fenced(struct pj_publisher *publisher, struct pj_error *error)
 {
     pj_error_set(error, PJ_FENCED,
-                 "another telemetry-bridge has taken over as '%s' (PROJECTIONIST_BRIDGE_ID), so "
-                 "this one stops: run one of each id, or give this one an id of its own",
+                 "another telemetry-bridge has taken over '%s' (PROJECTIONIST_BRIDGE_ID), so "
+                 "this one stops: run one bridge per id, or give this one an id of its own",
                  publisher->settings.bridge->bridge_id);
     error->exit_code = PJ_EXIT_FENCED;
     return -1;
@@ -163,7 +164,7 @@ static int make_producer(struct pj_publisher *publisher, struct pj_error *error)
     return pj_producer_open(&publisher->records.producer, &settings, error);
 }
 
-/* One try: a producer that has fenced all former ones, and what the last of them committed. */
+/* One attempt: a producer that has fenced all earlier ones, and what the last of them committed. */
 static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *found,
                          struct pj_error *error)
 {
@@ -181,10 +182,8 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
     return look_up(publisher, false, found, error);
 }
 
-/*
- * Until it is done. Returns 1 when it is time to go. A bookmark of another instance is a takeover,
- * unless it is ours to take over (`first`).
- */
+/* Retries until it is open. Returns 1 when it is time to stop. A bookmark of another instance means
+ * that it took over, unless this is our own takeover (`first`). */
 static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark *found,
                   struct pj_error *error)
 {
@@ -193,7 +192,7 @@ static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark
     while ((status = open_producer(publisher, found, error)) != 0) {
         if (status > 0 || error->class == PJ_FENCED)
             break;
-        /* Brokers that have just started may not know everything yet. */
+        /* Brokers that have just started may not know all partitions yet. */
         if (!pj_producer_may_return(error) && error->class == PJ_FATAL &&
             (first || ++publisher->fatal_count >= FATAL_MOST))
             break;
@@ -220,10 +219,10 @@ static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark
 
 enum outcome {
     DONE,
-    AGAIN,   /* it is certain that it did not happen */
-    UNKNOWN, /* it may have happened: look it up */
-    LEAVE,   /* it is time to go */
-    FAILED,  /* for good */
+    AGAIN,   /* it certainly did not commit */
+    UNKNOWN, /* it may have committed: look it up */
+    LEAVE,   /* it is time to stop */
+    FAILED,  /* permanently */
 };
 
 static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_error *error)
@@ -232,8 +231,8 @@ static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_
     pj_metric_add(publisher->settings.metrics->aborted, 1);
     while (pj_producer_abort(publisher->records.producer, STEP_MS, &second) != 0) {
         if (second.class != PJ_RETRY) {
-            /* Brokers that were told of no partition know no transaction to abort, and librdkafka
-             * takes that for the end of the producer; why is in *error. */
+            /* Brokers that have seen no partition know no transaction to abort, and librdkafka
+             * takes that as the end of the producer; the cause is in *error. */
             if (second.class == PJ_FENCED)
                 *error = second;
             return UNKNOWN;
@@ -265,11 +264,11 @@ static enum outcome commit(struct pj_publisher *publisher, struct pj_error *erro
         pj_metric_observe_us(publisher->settings.metrics->commit_time, publisher->commit_us);
         return DONE;
     }
-    /* What the brokers refused they have not committed; after a wait nobody knows. */
+    /* What the brokers refused they have not committed; after a time-out nobody knows. */
     return status == 1 && !waited ? abort_transaction(publisher, error) : UNKNOWN;
 }
 
-/* Tries once to publish the list and the bookmark. */
+/* One attempt to publish the list and the bookmark. */
 static enum outcome transact(struct pj_publisher *publisher, const struct pj_item *list,
                              const struct pj_bookmark *next, struct pj_error *error)
 {
@@ -289,12 +288,12 @@ static enum outcome transact(struct pj_publisher *publisher, const struct pj_ite
     return UNKNOWN;
 }
 
-/* Whether the id is still ours, as far as one can see without taking it. */
+/* Whether the id is still ours, as far as one can see without claiming it. */
 static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_error *error)
 {
     struct pj_bookmark found;
     int64_t delay_ms = BACK_OFF_FIRST_MS;
-    /* Whoever took over has ended what we left open, so that its bookmark is not behind that. */
+    /* A successor has ended the transaction that we left open, so its bookmark comes after that. */
     while (look_up(publisher, true, &found, error) != 0) {
         if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
             return FAILED;
@@ -302,19 +301,17 @@ static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_e
             return LEAVE;
     }
     if (!publisher->is_open || strcmp(found.instance, publisher->committed.instance) == 0)
-        return DONE; /* before our first transaction it has the name of who was before us */
+        return DONE; /* before our first transaction it names our predecessor */
     fenced(publisher, error);
     return FAILED;
 }
 
-/*
- * A transaction ended nobody knows how. With a new producer the bookmark tells. DONE: it had
- * happened.
- */
+/* After a transaction with an unknown outcome: with a new producer the bookmark tells. DONE: it was
+ * committed. */
 static enum outcome find_out(struct pj_publisher *publisher, struct pj_error *error)
 {
     struct pj_bookmark found;
-    /* The brokers fence also the owner of a transaction that was open for too long. */
+    /* The brokers also fence the owner of a transaction that was open for too long. */
     if (error->class == PJ_FENCED && pj_clock_monotonic_ms() - publisher->began_ms <
                                          publisher->settings.bridge->transaction_timeout_ms) {
         fenced(publisher, error);
@@ -323,7 +320,7 @@ static enum outcome find_out(struct pj_publisher *publisher, struct pj_error *er
     if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
         ++publisher->fatal_count >= FATAL_MOST)
         return FAILED;
-    pj_log(PJ_WARN, "beginning anew with Kafka", pj_f_str("reason", error->message));
+    pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
     enum outcome outcome = look_for_another(publisher, error);
     if (outcome != DONE)
         return outcome;
@@ -363,9 +360,9 @@ static void count(const struct pj_publisher *publisher, const struct pj_item *li
     for (; list != NULL; list = list->next) {
         if (list->frame == NULL)
             continue;
-        bool is_letter = list->frame->kind == PJ_FRAME_LETTER;
-        pj_metric_add(is_letter ? metrics->letters : metrics->events, 1);
-        if (!is_letter && list->frame->status != NULL)
+        bool is_dead_letter = list->frame->kind == PJ_FRAME_DEAD_LETTER;
+        pj_metric_add(is_dead_letter ? metrics->dead_letters : metrics->events, 1);
+        if (!is_dead_letter && list->frame->status != NULL)
             pj_metric_add(metrics->statuses, 1);
         pj_metric_observe_us(metrics->frame_time, now_us - list->received_us);
     }
@@ -381,7 +378,7 @@ static struct pj_item *middle_of(struct pj_item *list)
     return middle;
 }
 
-/* One of the list will never be taken, or all of it is too much at once: each half by itself. */
+/* One item of the list will never be accepted, or the list is too large: each half by itself. */
 static int publish_halves(struct pj_publisher *publisher, struct pj_item *list,
                           struct pj_error *error)
 {
@@ -394,16 +391,16 @@ static int publish_halves(struct pj_publisher *publisher, struct pj_item *list,
 }
 
 /*
- * What is refused alone is tried in the next form that it has: with the time of now instead of its
- * own, as a dead letter, as the beginning of one, as a letter without its bytes. False: that was
- * the last one, and what refuses it is not of the frame.
+ * An item that is refused alone is retried in its next form: with the current time instead of its
+ * own, as a dead letter, as the beginning of one, as a dead letter without its bytes. False: there
+ * is no further form, and the frame is not what is refused.
  */
 static bool change_form(struct pj_item *item, const struct pj_error *refusal)
 {
     char reason[PJ_REASON_SIZE];
     if (item->frame == NULL || item->cut == PJ_CUT_ALL)
         return false;
-    if (item->frame->kind == PJ_FRAME_LETTER) {
+    if (item->frame->kind == PJ_FRAME_DEAD_LETTER) {
         item->cut++;
         return true;
     }
@@ -411,14 +408,14 @@ static bool change_form(struct pj_item *item, const struct pj_error *refusal)
         item->is_retimed = true;
         return true;
     }
-    pj_log(PJ_WARN, "a frame is refused and becomes a dead letter",
+    pj_log(PJ_WARN, "Kafka refuses a frame; it becomes a dead letter",
            pj_f_str("cursor", item->frame->place.text), pj_f_str("error", refusal->message));
     pj_text_show(reason, sizeof reason, "%s", refusal->message);
     pj_frame_refuse(item->frame, reason);
     return true;
 }
 
-/* Until the list is published, once. Returns 1 when it is time to go. */
+/* Retries until the list is published, once. Returns 1 when it is time to stop. */
 static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error)
 {
     struct pj_bookmark next;
@@ -442,7 +439,7 @@ static int publish(struct pj_publisher *publisher, struct pj_item *list, struct 
             return publish_halves(publisher, list, error);
         if (error->class == PJ_POISON && list != NULL && change_form(list, error))
             continue;
-        pj_log(PJ_WARN, "a transaction is tried again", pj_f_str("error", error->message));
+        pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", error->message));
         if (!back_off(publisher, &delay_ms, error->message))
             return 1;
     }
@@ -469,13 +466,13 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
                   "telemetry-bridge-%s", settings->bridge->bridge_id);
     struct pj_bookmark found;
-    /* What is wrong with kafka.* is said before the registry is waited for. */
+    /* Wrong kafka.* settings are reported before waiting for the registry. */
     int status = make_producer(publisher, error);
     if (status == 0)
         status = register_schemas(publisher, error);
     if (status == 0)
         status = reopen(publisher, true, &found, error);
-    /* From now on everybody sees whose id it is. */
+    /* From now on everyone sees who owns the id. */
     if (status == 0)
         status = publish(publisher, NULL, error);
     publisher->is_open = true;
@@ -502,9 +499,9 @@ const struct pj_position *pj_publisher_position(const struct pj_publisher *publi
 }
 
 /*
- * After the commit the brokers still write its markers; to who begins before they are done they say
- * "not yet", and librdkafka asks again after 20 ms. Nobody tells when they are done: it takes the
- * longer, the longer the commit took.
+ * After the commit the brokers still write its markers. A transaction that begins before they are
+ * done is refused with "not yet", and librdkafka retries after 20 ms. Nothing says when they are
+ * done: it takes longer the longer the commit took.
  */
 static int64_t pause_ms(const struct pj_publisher *publisher)
 {
@@ -552,7 +549,8 @@ int pj_publisher_finish(struct pj_publisher *publisher, struct pj_buffer *buffer
     if (status < 0)
         return -1;
     if (publisher->gave_up || pj_buffer_frames(buffer) > 0)
-        return pj_error_set(error, PJ_RETRY,
-                            "Kafka did not take what was left in time; the next start replays it");
+        return pj_error_set(
+            error, PJ_RETRY,
+            "Kafka did not take the remaining frames in time; the next start replays them");
     return 0;
 }

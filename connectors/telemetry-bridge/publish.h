@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Publishes what is in the buffer: batches, each in one Kafka transaction with the bookmark behind
- * it. What was begun and did not end well is looked up (the bookmark tells) and published again
- * where it is not there. Runs in the main thread.
+ * Publishes what is in the buffer: batches, each in one Kafka transaction with the bookmark after
+ * it. A transaction that did not end cleanly is looked up (the bookmark tells) and published again
+ * if it did not commit. Runs in the main thread.
  */
 #ifndef PJ_TELEMETRY_BRIDGE_PUBLISH_H
 #define PJ_TELEMETRY_BRIDGE_PUBLISH_H
@@ -19,32 +19,32 @@ struct pj_publisher_settings {
     const struct pj_bridge_settings *bridge;
     const struct pj_properties *kafka;
     const struct pj_bridge_metrics *metrics;
-    struct pj_metrics *registry;       /* where they are */
+    struct pj_metrics *registry;       /* where the metrics are */
     const volatile sig_atomic_t *stop; /* set by a signal: publish what is left, then return */
-    /* Called at every turn, also while Kafka is away or refuses everything (`trouble` is why, until
-     * the call returns; else NULL). */
+    /* Called on every turn, also while Kafka is away or refuses everything (`trouble` is the
+     * reason, valid during the call; else NULL). */
     void (*turn)(void *context, const char *trouble);
     void *context;
 };
 
 /*
- * Opens the producer (fencing a former one of the same id), reads the bookmark back, and writes it
- * with our name. Waits for as long as Kafka or the registry is away; returns 1 where `stop` was set
+ * Opens the producer (fencing an earlier one with the same id), reads the bookmark back, and writes
+ * it with our name. Waits while Kafka or the registry is away; returns 1 if `stop` was set
  * meanwhile. PJ_FENCED (PJ_EXIT_FENCED): another bridge took the id.
  */
 int pj_publisher_open(struct pj_publisher **publisher, const struct pj_publisher_settings *settings,
                       struct pj_error *error) PJ_MUST_CHECK;
 void pj_publisher_close(struct pj_publisher *publisher); /* NULL is allowed */
 
-/* Where the stream is to go on. */
+/* Where the stream continues. */
 const struct pj_position *pj_publisher_position(const struct pj_publisher *publisher);
 
 /* Publishes until `stop` is set. */
 int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
                      struct pj_error *error) PJ_MUST_CHECK;
 
-/* Publishes what is left in the buffer, for at most the shutdown time-out. -1 where some of it is
- * not: the next start replays it. */
+/* Publishes what is left in the buffer, for at most the shutdown time-out. -1 if some of it was not
+ * published: the next start replays it. */
 int pj_publisher_finish(struct pj_publisher *publisher, struct pj_buffer *buffer,
                         struct pj_error *error) PJ_MUST_CHECK;
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-enum { CUT_BYTES = 65536 }; /* of a letter that is too large for the topic */
+enum { CUT_BYTES = 65536 }; /* of a dead letter that is too large for the topic */
 
 static struct pj_bytes bytes_of(const char *text)
 {
@@ -25,7 +25,7 @@ int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms, struc
                                               {.name = PJ_DEAD_LETTERS_TOPIC},
                                               {.name = PJ_CURSORS_TOPIC}};
     struct pj_producer_topic **handles[] = {&records->telemetry, &records->commands,
-                                            &records->letters, &records->cursors};
+                                            &records->dead_letters, &records->cursors};
     const size_t count = sizeof topics / sizeof topics[0];
     if (pj_producer_describe(records->producer, topics, count, timeout_ms, error) != 0)
         return -1;
@@ -43,13 +43,13 @@ int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms, struc
 static int send(struct pj_records *records, const struct pj_producer_message *message,
                 struct pj_error *error)
 {
-    /* 1 comes only with `stop`, which we do not set: a transaction is sent whole. */
+    /* 1 is returned only with `stop`, which we do not set: a transaction is sent whole. */
     return pj_producer_send(records->producer, message, error) == 0 ? 0 : -1;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-/* The command_id where there is one, else the session_id, else the event_id. */
+/* The command_id if there is one, else the session_id, else the event_id. */
 static const char *key_of(const struct pj_frame *frame)
 {
     if (frame->command_id != NULL)
@@ -58,9 +58,9 @@ static const char *key_of(const struct pj_frame *frame)
 }
 
 /*
- * The record's time, by which Kafka keeps it and by which consumers bound stream time; the event's
- * own is in its value whatever this is. Nothing was sent later than now, and what was before 1970
- * Kafka cannot say. 0 is now.
+ * The record's timestamp, which Kafka's retention uses and by which consumers bound stream time;
+ * the event's own time is in its value in any case. It is never in the future, and Kafka has no
+ * timestamps before 1970. 0 means now.
  */
 static int64_t time_of_record(const struct pj_item *item, int64_t emitted_at_us)
 {
@@ -137,7 +137,7 @@ static json_t *describe_gap(const struct pj_records *records, const struct pj_it
     return payload;
 }
 
-/* The same gap has the same id, so that it counts once, however often it is told. */
+/* The same gap has the same id, so that it counts once, however often it is reported. */
 static void identify_gap(const struct pj_records *records, const struct pj_item *item,
                          char id[PJ_UUID_TEXT_SIZE])
 {
@@ -184,8 +184,8 @@ static struct pj_header header(const char *name, const char *value)
     return (struct pj_header){bytes_of(name), bytes_of(value)};
 }
 
-static int send_letter(struct pj_records *records, const struct pj_item *item,
-                       struct pj_error *error)
+static int send_dead_letter(struct pj_records *records, const struct pj_item *item,
+                            struct pj_error *error)
 {
     const struct pj_frame *frame = item->frame;
     char size[24];
@@ -199,7 +199,7 @@ static int send_letter(struct pj_records *records, const struct pj_item *item,
         headers[count++] = header("cursor", frame->place.text);
     if (item->cut != PJ_CUT_NOTHING)
         headers[count++] = header("cut", "true");
-    struct pj_producer_message message = {.topic = records->letters,
+    struct pj_producer_message message = {.topic = records->dead_letters,
                                           .partition = -1,
                                           .key = bytes_of(frame->event_id_text),
                                           .value = frame->raw,
@@ -219,8 +219,8 @@ int pj_records_send(struct pj_records *records, const struct pj_item *item, stru
         return -1;
     if (frame == NULL)
         return 0;
-    if (frame->kind == PJ_FRAME_LETTER)
-        return send_letter(records, item, error);
+    if (frame->kind == PJ_FRAME_DEAD_LETTER)
+        return send_dead_letter(records, item, error);
     if (send_telemetry(records, item, error) != 0)
         return -1;
     return frame->status != NULL ? send_status(records, item, error) : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of an item in Kafka: records of safari.telemetry, safari.commands, the dead letters
- * and the bookmark, in the transaction that is open. */
+/* Turns an item into records of safari.telemetry, safari.commands, the dead letters and the
+ * bookmark, in the open transaction. */
 #ifndef PJ_TELEMETRY_BRIDGE_RECORDS_H
 #define PJ_TELEMETRY_BRIDGE_RECORDS_H
 
@@ -12,17 +12,17 @@
 
 struct pj_records {
     struct pj_producer *producer;
-    struct pj_producer_topic *telemetry, *commands, *letters, *cursors;
+    struct pj_producer_topic *telemetry, *commands, *dead_letters, *cursors;
     struct pj_encoder *encoder;
-    struct pj_encoded encoded; /* the record at hand */
+    struct pj_encoded encoded; /* the current record */
     const char *bridge_id;
 };
 
-/* Finds the topics; PJ_FATAL names one that is missing, and the command that makes it. */
+/* Finds the topics; PJ_FATAL names a missing one and the command that creates it. */
 int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms,
                            struct pj_error *error) PJ_MUST_CHECK;
 
-/* Sends what the item is. Errors as of pj_producer_send; PJ_POISON: it will never be taken. */
+/* Sends an item. Errors as of pj_producer_send; PJ_POISON: Kafka will never take it. */
 int pj_records_send(struct pj_records *records, const struct pj_item *item,
                     struct pj_error *error) PJ_MUST_CHECK;
 

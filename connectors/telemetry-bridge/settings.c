@@ -17,22 +17,22 @@ const struct pj_option pj_bridge_options[] = {
      .most = 200,
      .fallback = "telemetry-bridge",
      .argument = "NAME",
-     .help = "The bridge's name: its cursor is kept under it, and a second bridge of the same "
-             "name takes over from the first. One for each service."},
+     .help = "The bridge's name, under which its cursor is kept; a second bridge with the same "
+             "name takes over from the first. Use one per service."},
     {.name = "telemetry-token",
      .kind = PJ_OPTION_SECRET,
      .token = true,
      AT(token),
      .argument = "TOKEN",
-     .help = "The Bearer token that the service asks for; PROJECTIONIST_TELEMETRY_TOKEN_FILE "
-             "names a file that holds it."},
+     .help = "The Bearer token for the service; PROJECTIONIST_TELEMETRY_TOKEN_FILE names a file "
+             "that holds it."},
     {.name = "telemetry-ca-file",
      .kind = PJ_OPTION_STRING,
      .certificates = true,
      .filled = true,
      AT(ca_file),
      .argument = "FILE",
-     .help = "TLS roots for the service, in PEM; the default is the system's."},
+     .help = "CA certificates for the service, in PEM; the default is the system's."},
     {.name = "frame-size-limit",
      .kind = PJ_OPTION_SIZE,
      AT(frame_size_limit),
@@ -40,8 +40,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "SIZE",
      .least = 1024,
      .most = 64 << 20,
-     .help = "Of a longer frame only the beginning is kept, as a dead letter. Less than a quarter "
-             "of the topics' max.message.bytes."},
+     .help = "Only the beginning of a longer frame is kept, as a dead letter. Must be less than a "
+             "quarter of the topics' max.message.bytes."},
     {.name = "buffer-bytes",
      .kind = PJ_OPTION_SIZE,
      AT(buffer_bytes),
@@ -49,7 +49,7 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "SIZE",
      .least = 4096,
      .most = INT64_C(16) << 30,
-     .help = "How much is read ahead of Kafka; then the socket is not read."},
+     .help = "How much is read ahead of Kafka before the socket is no longer read."},
     {.name = "buffer-frames",
      .kind = PJ_OPTION_INTEGER,
      AT(buffer_frames),
@@ -57,7 +57,7 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "N",
      .least = 1,
      .most = 100000000,
-     .help = "The same in frames."},
+     .help = "The same limit in frames."},
     {.name = "batch-frames",
      .kind = PJ_OPTION_INTEGER,
      AT(batch_frames),
@@ -65,7 +65,7 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "N",
      .least = 1,
      .most = 100000,
-     .help = "The most frames in one transaction. A transaction takes what has come since the "
+     .help = "The most frames in one transaction. A transaction takes what has arrived since the "
              "last one began, and waits for nothing."},
     {.name = "linger",
      .kind = PJ_OPTION_DURATION,
@@ -74,9 +74,9 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 0,
      .most = 10000,
-     .help = "The longest pause after a transaction: it is half of what the commit took, but at "
-             "least a third of this. Longer ones cost the brokers less; after shorter ones the "
-             "next transaction would wait for the end of the last one, which takes longer."},
+     .help = "The longest pause after a transaction: half of what the commit took, but at least a "
+             "third of this. Longer pauses cost the brokers less; after shorter ones the next "
+             "transaction would wait for the last one to end, which takes longer."},
     {.name = "service-buffer",
      .kind = PJ_OPTION_INTEGER,
      AT(service_buffer),
@@ -84,8 +84,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "N",
      .least = 1,
      .most = INT64_MAX,
-     .help = "How many events the service keeps for a replay: a replay of so many, after it began "
-             "anew, may lack the first ones."},
+     .help = "How many events the service keeps for a replay. After a restart, a replay of this "
+             "many may lack the first ones."},
     {.name = "ping-interval",
      .kind = PJ_OPTION_DURATION,
      AT(ping_ms),
@@ -93,8 +93,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 1000,
      .most = 3600000,
-     .help = "After so long without a word the service is asked for one, and after as long again "
-             "the connection is given up."},
+     .help = "The service is pinged after this long without a message, and the connection is "
+             "closed after as long again."},
     {.name = "reconnect-max",
      .kind = PJ_OPTION_DURATION,
      AT(reconnect_most_ms),
@@ -102,8 +102,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 3600000,
-     .help = "The longest wait before the next try to connect; the first is a tenth of a second, "
-             "and each is up to twice as long as the one before."},
+     .help = "The longest wait before reconnecting; the first is a tenth of a second, and each is "
+             "up to twice as long as the one before."},
     {.name = "heartbeat",
      .kind = PJ_OPTION_DURATION,
      AT(heartbeat_ms),
@@ -111,8 +111,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 3600000,
-     .help = "How often the cursor is written while there is nothing else to write: so a bridge "
-             "whose name was taken over notices."},
+     .help = "How often the cursor is written while there is nothing else to write, so that a "
+             "bridge notices that another one took its name."},
     {.name = "transaction-timeout",
      .kind = PJ_OPTION_DURATION,
      AT(transaction_timeout_ms),
@@ -120,8 +120,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 1000,
      .most = 900000,
-     .help = "After this the brokers abort the transaction of a bridge that hangs, and readers of "
-             "the topics get past it."},
+     .help = "After this the brokers abort the transaction of a bridge that hangs, so that readers "
+             "of the topics get past it."},
     PJ_REGISTRY_OPTIONS(offsetof(struct pj_bridge_settings, registry),
                         "Where the schema registry's Confluent API is."),
     {.name = "shutdown-timeout",
@@ -131,8 +131,8 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "TIME",
      .least = 100,
      .most = 600000,
-     .help = "How long a stop waits for Kafka to take what was read. What it does not take is "
-             "replayed at the next start."},
+     .help = "How long a stop waits for Kafka to take what was read. The rest is replayed at the "
+             "next start."},
     PJ_PROCESS_OPTIONS(offsetof(struct pj_bridge_settings, process)),
     {0},
 };
@@ -147,27 +147,27 @@ void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics 
         const char *help;
     } all[] = {
         {&metrics->received_v1, PJ_COUNTER, "projectionist_bridge_frames_received_total",
-         "wire=\"v1\"", "Frames that came, known ones too"},
+         "wire=\"v1\"", "Frames received, including known ones"},
         {&metrics->received_v2, PJ_COUNTER, "projectionist_bridge_frames_received_total",
-         "wire=\"v2\"", "Frames that came, known ones too"},
+         "wire=\"v2\"", "Frames received, including known ones"},
         {&metrics->known, PJ_COUNTER, "projectionist_bridge_frames_known_total", NULL,
-         "Frames that came again and were dropped"},
-        {&metrics->letters, PJ_COUNTER, "projectionist_bridge_dead_letters_total", NULL,
+         "Frames received again and dropped"},
+        {&metrics->dead_letters, PJ_COUNTER, "projectionist_bridge_dead_letters_total", NULL,
          "Frames published as dead letters"},
         {&metrics->gaps, PJ_COUNTER, "projectionist_bridge_gaps_total", NULL,
-         "Gaps: our place was no longer in the service's buffer"},
+         "Gaps: the bridge's position was no longer in the service's buffer"},
         {&metrics->restarts, PJ_COUNTER, "projectionist_bridge_service_restarts_total", NULL,
-         "Restarts of the service that were seen"},
+         "Restarts of the service"},
         {&metrics->connected, PJ_GAUGE, "projectionist_bridge_connected", NULL,
          "1 while subscribed to the service"},
         {&metrics->connections, PJ_COUNTER, "projectionist_bridge_connects_total", NULL,
-         "Tries to connect to the service"},
+         "Attempts to connect to the service"},
         {&metrics->pauses, PJ_COUNTER, "projectionist_bridge_pauses_total", NULL,
-         "Times that the buffer was full and the socket was not read"},
+         "Times the buffer filled up and the socket was paused"},
         {&metrics->paused, PJ_GAUGE, "projectionist_bridge_paused", NULL,
-         "1 while the socket is not read"},
+         "1 while the socket is paused"},
         {&metrics->buffered, PJ_GAUGE, "projectionist_bridge_frames_buffered", NULL,
-         "Frames that were read and are not published yet"},
+         "Frames read and not published yet"},
         {&metrics->events, PJ_COUNTER, "projectionist_bridge_events_published_total", NULL,
          "Events committed to safari.telemetry"},
         {&metrics->statuses, PJ_COUNTER, "projectionist_bridge_statuses_published_total", NULL,
@@ -175,9 +175,9 @@ void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics 
         {&metrics->transactions, PJ_COUNTER, "projectionist_bridge_transactions_total", NULL,
          "Transactions committed"},
         {&metrics->aborted, PJ_COUNTER, "projectionist_bridge_transactions_aborted_total", NULL,
-         "Transactions aborted, and tried again"},
+         "Transactions aborted and retried"},
         {&metrics->reopened, PJ_COUNTER, "projectionist_bridge_producers_reopened_total", NULL,
-         "Producers opened anew after an error"},
+         "Producers opened again after an error"},
         {&metrics->commit_time, PJ_HISTOGRAM, "projectionist_bridge_commit_seconds", NULL,
          "Duration of a commit"},
         {&metrics->frame_time, PJ_HISTOGRAM, "projectionist_bridge_frame_seconds", NULL,

@@ -29,11 +29,11 @@ enum {
     TICK_MS = 1000,
     CONNECT_MS = 10000,
     HANDSHAKE_MS = 10000,
-    BODY_MS = 1000, /* for the words of a refusal */
+    BODY_MS = 1000, /* for the body of a refusal */
     GREETING_MS = 2000,
     RECONNECT_FIRST_MS = 100,
     KEPT_OF_TOO_LONG = 65536,
-    UNSENT_MOST = 65536, /* of answers to pings that the service does not read */
+    UNSENT_MOST = 65536, /* of pong replies that the service does not read */
     REASON_SIZE = 600,
 };
 
@@ -47,12 +47,12 @@ struct pj_socket {
     atomic_bool is_subscribed;
     atomic_llong last_turn_ms;
     int wake; /* an eventfd: the buffer has room, or stop */
-    /* All below is the thread's own. */
+    /* All below belongs to the thread. */
     struct pj_stream stream;
     struct pj_websocket_reader reader;
     CURL *curl; /* the connection */
     int fd;
-    char *in; /* READ_BYTES, of which those from in_start are not taken yet */
+    char *in; /* READ_BYTES, consumed up to in_start */
     size_t in_start, in_end;
     char *out; /* what is still to be sent */
     size_t out_length;
@@ -110,7 +110,7 @@ static int send_frame(struct pj_socket *socket, enum pj_websocket_opcode opcode,
     return flush(socket);
 }
 
-/* The last word; whether it arrives does not matter. */
+/* The close frame; whether it arrives does not matter. */
 static void send_close(struct pj_socket *socket, int code)
 {
     char data[2] = {(char)(code >> 8), (char)code};
@@ -133,12 +133,12 @@ static int subscribe(struct pj_socket *socket)
 
 /* --- messages -------------------------------------------------------------------------------- */
 
-/* -1: this connection is to end. */
+/* -1: end this connection. */
 static int obey(struct pj_socket *socket, enum pj_stream_action action)
 {
     if (action == PJ_STREAM_RECONNECT) {
         socket->reconnect_ms = 0;
-        return end(socket, "it is to replay from another place");
+        return end(socket, "it must replay from another position");
     }
     return action == PJ_STREAM_SUBSCRIBE ? subscribe(socket) : 0;
 }
@@ -160,7 +160,7 @@ static void go_on_reading(struct pj_socket *socket)
     socket->heard_ms = pj_clock_monotonic_ms();
     pj_metric_set(socket->metrics->paused, 0);
     if (socket->paused_told)
-        pj_log(PJ_INFO, "the socket is read again");
+        pj_log(PJ_INFO, "reading from the socket again");
     socket->paused_told = false;
 }
 
@@ -190,12 +190,12 @@ static int take_event(struct pj_socket *socket, const struct pj_websocket_event 
         return take_message(socket, event);
     case PJ_WEBSOCKET_PINGED:
         if (socket->out_length >= UNSENT_MOST)
-            return 0; /* it does not read the answers */
+            return 0; /* it does not read the replies */
         return send_frame(socket, PJ_WEBSOCKET_PONG, event->data, event->length);
     case PJ_WEBSOCKET_CLOSED:
         send_close(socket, event->code);
         if (event->code == PJ_WEBSOCKET_NO_CODE)
-            return end(socket, "it closed the connection without saying why");
+            return end(socket, "it closed the connection without a reason");
         pj_text_show(socket->reason, sizeof socket->reason,
                      "it closed the connection with code %d%s%s", event->code,
                      event->length > 0 ? ": " : "", event->data);
@@ -210,7 +210,7 @@ static int take_event(struct pj_socket *socket, const struct pj_websocket_event 
     return 0;
 }
 
-/* Takes what has been read, until the buffer is full. */
+/* Consumes what has been read, until the buffer is full. */
 static int take_bytes(struct pj_socket *socket)
 {
     while (!socket->is_paused && socket->in_start < socket->in_end) {
@@ -224,7 +224,7 @@ static int take_bytes(struct pj_socket *socket)
     return 0;
 }
 
-/* 1: there is nothing more for now. */
+/* 1: nothing more for now. */
 static int receive(struct pj_socket *socket)
 {
     size_t count = 0;
@@ -259,7 +259,7 @@ static int read_some(struct pj_socket *socket)
 
 /* --- the connection -------------------------------------------------------------------------- */
 
-/* Waits for the socket (events 0: not) or for who wakes us. */
+/* Waits for the socket (events 0: not for it) or for a wake-up. */
 static void wait_for(struct pj_socket *socket, short events, int64_t timeout_ms)
 {
     struct pollfd fds[] = {{.fd = socket->wake, .events = POLLIN},
@@ -275,16 +275,16 @@ static int tick(struct pj_socket *socket)
     int64_t now = pj_clock_monotonic_ms();
     if (socket->is_paused && !socket->paused_told && now - socket->heard_ms >= TICK_MS) {
         socket->paused_told = true;
-        pj_log(PJ_WARN, "the buffer is full, the socket is not read until half of it is published");
+        pj_log(PJ_WARN, "the buffer is full: the socket is paused until half of it is published");
     }
-    /* Who does not read hears nothing, also of a service that is well. */
+    /* While we do not read, even a healthy service is silent. */
     if (socket->is_paused)
         return 0;
     if (now - socket->connected_ms >= GREETING_MS &&
         obey(socket, pj_stream_not_greeted(&socket->stream)) != 0)
         return -1;
     if (socket->pinged_ms != 0 && now - socket->pinged_ms >= socket->settings->ping_ms)
-        return end(socket, "the service does not answer a ping");
+        return end(socket, "the service did not answer a ping");
     if (socket->pinged_ms == 0 && now - socket->heard_ms >= socket->settings->ping_ms) {
         static const char ping[] = "{\"type\":\"ping\"}";
         socket->pinged_ms = now;
@@ -312,7 +312,7 @@ static void follow(struct pj_socket *socket)
     send_close(socket, PJ_WEBSOCKET_GOING_AWAY);
 }
 
-/* The answer to our request; what follows it is left in `in`. */
+/* The answer to our request; what follows it stays in `in`. */
 static int shake_hands(struct pj_socket *socket)
 {
     char key[PJ_HANDSHAKE_KEY_SIZE];
@@ -342,7 +342,7 @@ static int shake_hands(struct pj_socket *socket)
         if (answer.end != PJ_HANDSHAKE_MORE)
             break;
         if (is_all)
-            return end(socket, "it does not answer our request");
+            return end(socket, "it did not answer the request");
         if (answer.used > 0 && deadline > pj_clock_monotonic_ms() + BODY_MS)
             deadline = pj_clock_monotonic_ms() + BODY_MS;
         if (code == CURLE_AGAIN)
@@ -363,11 +363,11 @@ static int fail_connect(struct pj_socket *socket, CURLcode code, const char *mes
 {
     const char *before = "", *after = "";
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY) {
-        before = "its address cannot be found: look at PROJECTIONIST_TELEMETRY_URL; ";
+        before = "its host name cannot be resolved: check PROJECTIONIST_TELEMETRY_URL; ";
     } else if (code == CURLE_PEER_FAILED_VERIFICATION) {
         before = "its certificate is not trusted: ";
         if (strstr(message, "issuer") != NULL || strstr(message, "self") != NULL)
-            after = "; PROJECTIONIST_TELEMETRY_CA_FILE names the file of its authority";
+            after = "; PROJECTIONIST_TELEMETRY_CA_FILE names the file with its CA";
     }
     pj_text_show(socket->reason, sizeof socket->reason, "%s%s%s", before,
                  *message != '\0' ? message : curl_easy_strerror(code), after);
@@ -384,7 +384,7 @@ static int connect_to(struct pj_socket *socket)
         abort();
     curl_easy_setopt(curl, CURLOPT_URL, socket->address.connect);
     curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not that of the environment */
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not the environment's */
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -426,8 +426,8 @@ static void run_connection(struct pj_socket *socket)
     atomic_store(&socket->is_subscribed, false);
 }
 
-/* Between half of the wait and all of it, so that bridges do not come all at once. A buffer that is
- * full would only be made fuller by a replay. */
+/* Between half of the wait and all of it, so that bridges do not all come at once. A replay would
+ * only add to a buffer that is full. */
 static void wait_to_connect(struct pj_socket *socket)
 {
     int64_t wait = socket->reconnect_ms;
@@ -495,10 +495,10 @@ int pj_socket_start(struct pj_socket *socket, const struct pj_position *position
 {
     sigset_t all, before;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return pj_error_set(error, PJ_FATAL, "libcurl does not start");
+        return pj_error_set(error, PJ_FATAL, "libcurl cannot be initialized");
     socket->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (socket->wake < 0)
-        return pj_error_set(error, PJ_FATAL, "cannot make an eventfd: %s", strerror(errno));
+        return pj_error_set(error, PJ_FATAL, "cannot create an eventfd: %s", strerror(errno));
     socket->in = malloc(READ_BYTES);
     if (socket->in == NULL)
         abort();
@@ -507,7 +507,7 @@ int pj_socket_start(struct pj_socket *socket, const struct pj_position *position
     socket->stream.metrics = socket->metrics;
     socket->stream.buffer = buffer;
     pj_stream_init(&socket->stream, position);
-    /* Signals are the main thread's. */
+    /* Signals are for the main thread. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     socket->has_thread = pthread_create(&socket->thread, NULL, run, socket) == 0;

@@ -22,8 +22,8 @@ void pj_stream_connected(struct pj_stream *stream)
     stream->was_asked = false;
     stream->is_subscribed = false;
     if (stream->is_wire_v2)
-        pj_log(PJ_WARN, "connected again to a service of wire v2, which replays nothing: what it "
-                        "sent in between is lost, and nobody can tell how much");
+        pj_log(PJ_WARN, "reconnected to a service of wire v2, which replays nothing: what it sent "
+                        "in between is lost, and its amount is unknown");
 }
 
 /* --- what the track says --------------------------------------------------------------------- */
@@ -32,8 +32,8 @@ static void tell_restart(struct pj_stream *stream)
 {
     pj_metric_add(stream->metrics->restarts, 1);
     pj_log(PJ_WARN,
-           "the service has begun anew: what it had sent before and we had not read is lost, if "
-           "there was any",
+           "the service has restarted: frames that it had sent and the bridge had not read are "
+           "lost, if there were any",
            pj_f_str("last_cursor", stream->track.position.last.text));
 }
 
@@ -49,11 +49,12 @@ static void put(struct pj_stream *stream, struct pj_frame *frame, const struct p
         item->gap_after = verdict->gap_after;
         item->gap_before = verdict->gap_before;
         pj_metric_add(stream->metrics->gaps, 1);
-        pj_log(PJ_WARN,
-               "frames are lost: our place is no longer in the service's buffer; a telemetry.gap "
-               "event has the range",
-               pj_f_str("after", verdict->gap_after.text),
-               pj_f_str("before", verdict->gap_before.text));
+        pj_log(
+            PJ_WARN,
+            "frames are lost: our position is no longer in the service's buffer; a telemetry.gap "
+            "event has the range",
+            pj_f_str("after", verdict->gap_after.text),
+            pj_f_str("before", verdict->gap_before.text));
     }
     pj_buffer_put(stream->buffer, item);
 }
@@ -109,7 +110,7 @@ static enum pj_stream_action take_frame(struct pj_stream *stream, struct pj_fram
     if (verdict.restarted)
         tell_restart(stream);
     if (verdict.step == PJ_TAKE) {
-        if (frame->kind == PJ_FRAME_LETTER)
+        if (frame->kind == PJ_FRAME_DEAD_LETTER)
             pj_log(PJ_WARN, "a frame fits neither wire and becomes a dead letter",
                    pj_f_str("reason", frame->reason), pj_f_str("id", frame->event_id_text));
         put(stream, frame, &verdict);
@@ -137,7 +138,7 @@ enum pj_stream_action pj_stream_message(struct pj_stream *stream, const char *te
     enum pj_stream_action action = PJ_STREAM_GO_ON;
     switch (frame->kind) {
     case PJ_FRAME_EVENT:
-    case PJ_FRAME_LETTER:
+    case PJ_FRAME_DEAD_LETTER:
         return take_frame(stream, frame);
     case PJ_FRAME_CONNECTED:
         if (!stream->was_asked)
@@ -147,7 +148,7 @@ enum pj_stream_action pj_stream_message(struct pj_stream *stream, const char *te
         action = subscribed(stream);
         break;
     case PJ_FRAME_ERROR:
-        pj_log(PJ_WARN, "the service complains", pj_f_str("message", frame->type));
+        pj_log(PJ_WARN, "the service reports an error", pj_f_str("message", frame->type));
         break;
     case PJ_FRAME_PONG:
         break;

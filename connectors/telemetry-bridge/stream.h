@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What is done with what the service sends: frames that are new go into the buffer, in order, and
- * the greetings tell where to subscribe. Knows no socket. For one thread.
- */
+/* What happens with the service's messages: new frames go into the buffer, in order, and the
+ * greetings tell where to subscribe. Knows no socket. For one thread. */
 #ifndef PJ_TELEMETRY_BRIDGE_STREAM_H
 #define PJ_TELEMETRY_BRIDGE_STREAM_H
 
@@ -36,7 +34,7 @@ void pj_stream_connected(struct pj_stream *stream);
 /* No greeting came in time. */
 enum pj_stream_action pj_stream_not_greeted(struct pj_stream *stream);
 
-/* A message of `whole` bytes, of which `length` are here: fewer only where it was too long. */
+/* A message of `whole` bytes, of which `length` are here: fewer only if it was too long. */
 enum pj_stream_action pj_stream_message(struct pj_stream *stream, const char *text, size_t length,
                                         size_t whole);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { FINAL = 0x80, RESERVED = 0x70, OPCODE = 0x0f, MASKED = 0x80, LENGTH = 0x7f };
-enum { KEPT_MEMORY = 65536 }; /* one large message is no reason to keep its memory */
+enum { KEPT_MEMORY = 65536 }; /* one large message does not keep its memory */
 
 static struct pj_websocket_event broken(int code, const char *reason)
 {
@@ -32,23 +32,23 @@ static const char *check_start(const struct pj_websocket_reader *reader)
     unsigned first = reader->header[0], second = reader->header[1];
     unsigned opcode = first & OPCODE;
     if ((first & RESERVED) != 0)
-        return "a frame has reserved bits set, as of an extension, and none was agreed on";
+        return "a frame has reserved bits set, but no extension was negotiated";
     if (opcode > PJ_WEBSOCKET_BINARY && (opcode < PJ_WEBSOCKET_CLOSE || opcode > PJ_WEBSOCKET_PONG))
-        return "a frame has an opcode that there is none of";
+        return "a frame has an unknown opcode";
     if ((second & MASKED) != 0)
-        return "a frame is masked, as only a client's may be";
+        return "a frame is masked, which only a client's may be";
     if (is_control(opcode) && (first & FINAL) == 0)
         return "a control frame is fragmented";
     if (is_control(opcode) && (second & LENGTH) > PJ_WEBSOCKET_CONTROL_MOST)
         return "a control frame is longer than 125 bytes";
     if (opcode == PJ_WEBSOCKET_CONTINUATION && !reader->in_message)
-        return "a continuation has nothing that it continues";
+        return "a continuation frame has nothing to continue";
     if (!is_control(opcode) && opcode != PJ_WEBSOCKET_CONTINUATION && reader->in_message)
-        return "a message begins before the one before it has ended";
+        return "a message begins before the previous one has ended";
     return NULL;
 }
 
-/* The header is whole: the payload begins. Returns what is wrong with it, or MORE. */
+/* The header is complete: the payload begins. Returns what is wrong with it, or MORE. */
 static struct pj_websocket_event begin_payload(struct pj_websocket_reader *reader)
 {
     size_t bytes = length_bytes(reader);
@@ -144,14 +144,14 @@ static struct pj_websocket_event closed(struct pj_websocket_reader *reader)
     if (reader->control_length == 0)
         return event;
     if (reader->control_length == 1 || !is_close_code(bytes[0] << 8 | bytes[1]))
-        return broken(PJ_WEBSOCKET_PROTOCOL_ERROR, "the code of a close is none that may be sent");
+        return broken(PJ_WEBSOCKET_PROTOCOL_ERROR, "a close has a code that must not be sent");
     event.code = bytes[0] << 8 | bytes[1];
     event.data = reader->control + 2;
     event.length = reader->control_length - 2;
     return event;
 }
 
-/* The frame is whole. */
+/* The frame is complete. */
 static struct pj_websocket_event end_payload(struct pj_websocket_reader *reader)
 {
     reader->in_payload = false;

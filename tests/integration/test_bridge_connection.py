@@ -162,12 +162,12 @@ def test_no_proxy_of_the_environment_is_used(world, monkeypatch):
 BROKEN = {
     "a frame is masked": ws_frame(1, json.dumps(frame(NOW, 2)), mask=b"\x01\x02\x03\x04"),
     "reserved bits": ws_frame(1, "x", first=0xc0),
-    "an opcode that there is none of": ws_frame(3, "x"),
+    "an unknown opcode": ws_frame(3, "x"),
     "a control frame is fragmented": ws_frame(9, "x", first=0),
     "a control frame is longer": ws_frame(9, "x" * 126),
-    "a continuation has nothing": ws_frame(0, "x"),
-    "begins before the one before it has ended": ws_frame(1, "x", first=0) + ws_frame(1, "y"),
-    "the code of a close": ws_frame(8, struct.pack(">H", 1005)),
+    "a continuation frame has nothing": ws_frame(0, "x"),
+    "begins before the previous one has ended": ws_frame(1, "x", first=0) + ws_frame(1, "y"),
+    "a close has a code": ws_frame(8, struct.pack(">H", 1005)),
     "is longer than 1 GiB": bytes([0x81, 127]) + struct.pack(">Q", 1 << 40),
 }
 
@@ -195,7 +195,7 @@ def test_why_a_service_closes_is_in_the_log(world):
         "code 1001: back at \\\\\"six\\\\\"": ws_frame(8, struct.pack(">H", 1001)
                                                      + b'back at "six"'),
         "code 4001: not you": ws_frame(8, struct.pack(">H", 4001) + b"not you"),
-        "without saying why": ws_frame(8),
+        "without a reason": ws_frame(8),
     }
     for number, (words, data) in enumerate(ends.items()):
         service = RawService(script=lambda connection, sent=data: connection.sendall(sent))
@@ -210,10 +210,10 @@ def test_what_a_refusal_says_is_in_the_log_without_the_token(world):
             b"HTTP/1.1 401 X\r\n\r\nno " + TOKEN.encode() + b" here",
         "no such path": b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n",
         "HTTP 200: <html>": b"HTTP/1.1 200 OK\r\n\r\n<html>" + b"x" * 100_000,
-        "not answer as an HTTP server": b"SSH-2.0-OpenSSH_9\r\n",
-        "does not fit our key": b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "not answer like an HTTP server": b"SSH-2.0-OpenSSH_9\r\n",
+        "does not match our key": b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                 b"Sec-WebSocket-Accept: x\r\n\r\n",
-        "without an answer": b"",
+        "without answering": b"",
     }
     for number, (words, answer) in enumerate(answers.items()):
         with RawService(answer=answer) as service:

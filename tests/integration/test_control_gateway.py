@@ -190,7 +190,7 @@ def test_keys_expire(gateways, service):
     # Now the service's memory decides, and what it says is passed on.
     late = post(gateway, command("a"))
     assert late.status == 202 and late.json["command_id"] == first.json["command_id"]
-    gateway.wait_for_log("the service takes a command for another one")
+    gateway.wait_for_log("the service takes a command for an earlier one")
     wait_until(lambda: len(kept()) == 1, message="it is not kept")
     wait_until(lambda: not kept(), message="it does not expire")
     service.restart()
@@ -464,7 +464,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):
         assert not waiting.done() and gateway.running
         proxy.resume()
         answer = waiting.result()
-        gateway.wait_for_log("the end of a transaction is not known")
+        gateway.wait_for_log("the outcome of a transaction is unknown")
         assert answer.status == 202, answer.json
         assert post(gateway, command("b")).json["command_id"] == answer.json["command_id"]
     assert len(published()) == 2 == len({event["event_id"] for event in published()})
@@ -536,7 +536,7 @@ def test_an_opening_whose_answer_is_lost_is_told(gateways, service):
         gateway.kill()
         assert waiting.exception() is not None
         gateway = gateways()
-        gateway.wait_for_log("a session may be open that nobody knows.*the gateway before this one")
+        gateway.wait_for_log("a session that nobody knows may be open.*the previous gateway")
         assert gateway.metric("projectionist_gateway_unknown_sessions_total") == 1
         again = pool.submit(request, gateway.api, "POST", "/v1/sessions", {"platform": "x"})
         wait_until(lambda: len(intents()) == 1, message="it was not asked for")

@@ -132,7 +132,7 @@ MALFORMED_HEADS = {
     "length with a blank": LINE + HOST + b"Content-Length: 1 0\r\n",
     "length that is too long": LINE + HOST + b"Content-Length: 18446744073709551617\r\n",
     "empty length": LINE + HOST + b"Content-Length:\r\n",
-    "length that is no number": LINE + HOST + b"Content-Length: five\r\n",
+    "length that is not a number": LINE + HOST + b"Content-Length: five\r\n",
     "length and chunks": LINE + HOST + b"Content-Length: 5\r\n" + CHUNKED,
     "chunks and length": LINE + HOST + CHUNKED + b"Content-Length: 0\r\n",
     "two transfer encodings": LINE + HOST + CHUNKED + CHUNKED,
@@ -174,7 +174,7 @@ MALFORMED_HEADS = {
     "fragment": b"POST /v1/x#y HTTP/1.1\r\n" + HOST,
     "backslash": b"POST /v1\\x HTTP/1.1\r\n" + HOST,
     "escape that is none": b"POST /v1/%zz HTTP/1.1\r\n" + HOST,
-    "escape that breaks off": b"POST /v1/%4 HTTP/1.1\r\n" + HOST,
+    "truncated escape": b"POST /v1/%4 HTTP/1.1\r\n" + HOST,
     "target that is not ASCII": b"POST /v1/\xc3\xa4 HTTP/1.1\r\n" + HOST,
     "Connection that is no list": LINE + HOST + b"Connection: close/1\r\n",
 }

@@ -183,7 +183,7 @@ def test_refused_commands_are_failed_and_their_keys_free(gateways, service):
         assert bodies(command_id) == [
             ("CommandSubmitted", None, None),
             ("CommandStatusChanged", "FAILED",
-             f"the service does not take the command (HTTP {status}): not so")]
+             f"the service refuses the command (HTTP {status}): not so")]
         service.routes.clear()
         mended = post(gateway, command(str(status), payload={"mended": True}))
         assert mended.status == 202 and mended.json["command_id"] != command_id
@@ -212,7 +212,7 @@ def test_refused_commands_in_the_table(world, gateways, service):
                        "FROM safari_commands ORDER BY idempotency_key")
         assert [tuple(row.values()) for row in cursor] == [
             (refused, "flow.run", "FAILED", "a",
-             "the service does not take the command (HTTP 400): no such type"),
+             "the service refuses the command (HTTP 400): no such type"),
             (again, "flow.run", "QUEUED", "b", None)]
 
 

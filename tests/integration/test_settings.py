@@ -260,7 +260,7 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
 @pytest.mark.parametrize("words, arguments, sentence", [
     (("control-gateway",), ["--gateway-listen=nonsense"], "gateway address 'nonsense'"),
     (("control-gateway",), ["--gateway-listen=127.0.0.1:70000"], "has no port between 0 and 65535"),
-    (("control-gateway",), ["--gateway-upstream=http://127.0.0.1:0"], "gateway-upstream is http"),
+    (("control-gateway",), ["--gateway-upstream=http://127.0.0.1:0"], "gateway-upstream must be http"),
     (("control-gateway",), ["--kafka.no.such=1"], "kafka.no.such"),
     (("control-gateway",), ["--gateway-id=" + "x" * 201], "has 201 bytes, and at most 200 fit"),
     (("control-gateway",), ["--gateway-upstream=http://" + "x" * 300], "at most 300 fit"),

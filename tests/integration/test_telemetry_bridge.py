@@ -269,7 +269,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(world, scripted):
                   "transactional.id": "telemetry-bridge-mine"}).init_transactions(30)
         database.wait_until(lambda: time.monotonic() - began > 4)
         proxy.resume()
-        running.wait_for_log("beginning anew with Kafka")
+        running.wait_for_log("opening a new producer")
         scripted.send(frame(NOW, 3))
         found = bridge.wait_for_events(3)
     assert cursors(found) == [f"{NOW}-1", f"{NOW}-2", f"{NOW}-3"]
@@ -299,7 +299,7 @@ def test_a_restart_is_seen(world, service, after, killed):
     found = bridge.wait_for_events(60)
     assert cursors(found) == cursors(service.frames())
     assert running.metric("projectionist_bridge_gaps_total") == 0
-    running.wait_for_log("the service has begun anew")
+    running.wait_for_log("the service has restarted")
 
 
 def test_a_restart_whose_clock_was_set_back(world, scripted):
@@ -420,7 +420,7 @@ def test_dead_letters_are_whole_and_once(world, scripted):
     assert [value for value, _ in found] == wrong
     reasons = [headers["reason"] for _, headers in found]
     assert [re.search(word, reason) is not None for word, reason in zip(
-        ("not JSON", "not JSON", "neither wire", "no object", "payload is no object",
+        ("not JSON", "not JSON", "neither wire", "not an object", "payload is not an object",
          "cursor is not", "not JSON"), reasons)] == [True] * 7, reasons
     assert all(headers["bridge"] == "telemetry-bridge" for _, headers in found)
     assert [headers["size"] for _, headers in found] == [str(len(value)) for value in wrong]
@@ -484,7 +484,7 @@ def test_a_second_bridge_fences_the_first(world, service):
     other = started(world, service, BRIDGE_ID="another")
     second = started(world, service)
     first.wait(FENCED)
-    assert "another telemetry-bridge has taken over as 'telemetry-bridge'" in first.log
+    assert "another telemetry-bridge has taken over 'telemetry-bridge'" in first.log
     assert f"exit_code={FENCED}" in first.log
     service.inject(100, rate=1000).wait()
     found = bridge.wait_for_events(400)  # of each id
@@ -508,7 +508,7 @@ def test_the_fenced_one_publishes_nothing_more(world, service):
 def test_a_service_that_says_nothing_is_asked_and_left(world):
     with ScriptedService(answers_pings=False) as silent:
         running = started(world, silent, "--ping-interval", "1s")
-        running.wait_for_log("does not answer a ping")
+        running.wait_for_log("did not answer a ping")
         running.wait_until(lambda: silent.connections >= 2)
         assert silent.pings >= 1
         silent.answers_pings = True
@@ -609,8 +609,8 @@ def test_metrics_and_probes(world, service):
 
 
 @pytest.mark.parametrize("arguments, variables, words", [
-    (["--telemetry-url", "http://127.0.0.1:1/"], {}, "is no URL of the telemetry"),
-    (["--telemetry-url", "ws://name:word@127.0.0.1:1/"], {}, "must not hold a name or password"),
+    (["--telemetry-url", "http://127.0.0.1:1/"], {}, "is not a WebSocket URL"),
+    (["--telemetry-url", "ws://name:word@127.0.0.1:1/"], {}, "must not contain a user name or password"),
     (["--bridge-id", ""], {}, "--bridge-id"),
     (["--telemetry-token", "hunter2"], {}, "command line"),
     (["--what"], {}, "--what"),

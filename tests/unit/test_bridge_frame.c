@@ -26,10 +26,10 @@ static void expect_bytes(struct pj_bytes bytes, const char *text)
               "%.*s is not %s", (int)bytes.length, (const char *)bytes.data, text);
 }
 
-static void expect_letter(const char *text, const char *reason)
+static void expect_dead_letter(const char *text, const char *reason)
 {
     struct pj_frame *frame = parse(text);
-    cr_assert_eq(frame->kind, PJ_FRAME_LETTER, "%s", text);
+    cr_assert_eq(frame->kind, PJ_FRAME_DEAD_LETTER, "%s", text);
     cr_assert(strstr(frame->reason, reason) != NULL, "%s: %s", frame->reason, text);
     expect_bytes(frame->raw, text);
     cr_assert_eq(strlen(frame->event_id_text), 36);
@@ -179,54 +179,61 @@ Test(frame, greetings_are_no_frames)
     pj_frame_free(frame);
 }
 
-Test(frame, with_a_nul_byte_is_a_letter)
+Test(frame, with_a_nul_byte_is_a_dead_letter)
 {
     static const char text[] = HEAD "\"payload\":{\"a\":[1\0,2]}}";
     struct pj_frame *frame = pj_frame_parse(text, sizeof text - 1);
-    cr_assert_eq(frame->kind, PJ_FRAME_LETTER);
+    cr_assert_eq(frame->kind, PJ_FRAME_DEAD_LETTER);
     cr_assert_str_eq(frame->reason, "it has a NUL byte, which JSON does not have");
     cr_assert_eq(frame->raw.length, sizeof text - 1);
     pj_frame_free(frame);
 }
 
-Test(frame, that_fits_neither_is_a_letter_with_the_reason)
+Test(frame, that_fits_neither_is_a_dead_letter_with_the_reason)
 {
-    expect_letter("", "not JSON");
-    expect_letter("not json", "not JSON");
-    expect_letter("{\"type\":", "not JSON");
-    expect_letter("[]", "no object");
-    expect_letter("{}", "neither wire");
-    expect_letter("{\"type\":\"x\"}", "neither wire");
-    expect_letter("{\"type\":\"\xff\"}", "not JSON");
-    expect_letter("{\"type\":\"\\u0000\"}", "not JSON");
-    expect_letter(HEAD "\"payload\":{}}", "no type");
-    expect_letter(HEAD "\"type\":7,\"payload\":{}}", "type is no text");
-    expect_letter(HEAD "\"type\":\"x\"}", "no payload");
-    expect_letter(HEAD "\"type\":\"x\",\"payload\":\"y\"}", "payload is no object");
-    expect_letter(HEAD "\"type\":\"x\",\"payload\":{},\"command_id\":\"y\"}",
-                  "command_id is no UUID");
-    expect_letter(HEAD "\"type\":\"x\",\"payload\":{},\"command_id\":5}", "command_id is no UUID");
-    expect_letter(HEAD "\"type\":\"x\",\"payload\":{},\"target\":[]}", "target is no object");
-    expect_letter(HEAD "\"type\":\"x\",\"payload\":{},\"target\":{\"session_id\":\"z\"}}",
-                  "session_id is no UUID");
-    expect_letter(HEAD "\"type\":\"status.changed\",\"payload\":{}}", "no status");
-    expect_letter(HEAD "\"type\":\"status.changed\",\"payload\":{\"status\":\"X\"}}",
-                  "without a command_id");
-    expect_letter("{\"event_id\":\"x\",\"cursor\":\"1-1\",\"payload\":{}}", "event_id is no UUID");
-    expect_letter("{\"event_id\":\"" ID "\",\"cursor\":\"x\",\"payload\":{}}", "cursor is not");
-    expect_letter("{\"event_id\":\"" ID "\",\"cursor\":5,\"payload\":{}}", "cursor is not");
-    expect_letter("{\"event_id\":\"" ID "\",\"payload\":{}}", "no cursor");
-    expect_letter("{\"version\":\"1.0\",\"event_id\":\"" ID "\",\"cursor\":\"1-1\",\"payload\":{},"
-                  "\"emitted_at\":\"yesterday\"}",
-                  "emitted_at is no time");
-    expect_letter("{\"type\":\"x\",\"timestamp\":true,\"data\":{}}", "timestamp is no time");
-    expect_letter("{\"type\":\"x\",\"timestamp\":1e300,\"data\":{}}", "timestamp is no time");
-    expect_letter("{\"type\":\"x\",\"timestamp\":1,\"data\":[]}", "data is no object");
-    expect_letter("{\"type\":\"status.changed\",\"timestamp\":1,\"data\":{\"status\":\"X\"}}",
-                  "without a commandId");
+    expect_dead_letter("", "not JSON");
+    expect_dead_letter("not json", "not JSON");
+    expect_dead_letter("{\"type\":", "not JSON");
+    expect_dead_letter("[]", "not an object");
+    expect_dead_letter("{}", "neither wire");
+    expect_dead_letter("{\"type\":\"x\"}", "neither wire");
+    expect_dead_letter("{\"type\":\"\xff\"}", "not JSON");
+    expect_dead_letter("{\"type\":\"\\u0000\"}", "not JSON");
+    expect_dead_letter(HEAD "\"payload\":{}}", "no type");
+    expect_dead_letter(HEAD "\"type\":7,\"payload\":{}}", "type is not a string");
+    expect_dead_letter(HEAD "\"type\":\"x\"}", "no payload");
+    expect_dead_letter(HEAD "\"type\":\"x\",\"payload\":\"y\"}", "payload is not an object");
+    expect_dead_letter(HEAD "\"type\":\"x\",\"payload\":{},\"command_id\":\"y\"}",
+                       "command_id is not a UUID");
+    expect_dead_letter(HEAD "\"type\":\"x\",\"payload\":{},\"command_id\":5}",
+                       "command_id is not a UUID");
+    expect_dead_letter(HEAD "\"type\":\"x\",\"payload\":{},\"target\":[]}",
+                       "target is not an object");
+    expect_dead_letter(HEAD "\"type\":\"x\",\"payload\":{},\"target\":{\"session_id\":\"z\"}}",
+                       "session_id is not a UUID");
+    expect_dead_letter(HEAD "\"type\":\"status.changed\",\"payload\":{}}", "no status");
+    expect_dead_letter(HEAD "\"type\":\"status.changed\",\"payload\":{\"status\":\"X\"}}",
+                       "without a command_id");
+    expect_dead_letter("{\"event_id\":\"x\",\"cursor\":\"1-1\",\"payload\":{}}",
+                       "event_id is not a UUID");
+    expect_dead_letter("{\"event_id\":\"" ID "\",\"cursor\":\"x\",\"payload\":{}}",
+                       "cursor is not");
+    expect_dead_letter("{\"event_id\":\"" ID "\",\"cursor\":5,\"payload\":{}}", "cursor is not");
+    expect_dead_letter("{\"event_id\":\"" ID "\",\"payload\":{}}", "no cursor");
+    expect_dead_letter("{\"version\":\"1.0\",\"event_id\":\"" ID
+                       "\",\"cursor\":\"1-1\",\"payload\":{},"
+                       "\"emitted_at\":\"yesterday\"}",
+                       "emitted_at is not an RFC 3339 time");
+    expect_dead_letter("{\"type\":\"x\",\"timestamp\":true,\"data\":{}}",
+                       "timestamp is not an RFC 3339 time");
+    expect_dead_letter("{\"type\":\"x\",\"timestamp\":1e300,\"data\":{}}",
+                       "timestamp is not an RFC 3339 time");
+    expect_dead_letter("{\"type\":\"x\",\"timestamp\":1,\"data\":[]}", "data is not an object");
+    expect_dead_letter("{\"type\":\"status.changed\",\"timestamp\":1,\"data\":{\"status\":\"X\"}}",
+                       "without a commandId");
 }
 
-Test(frame, that_is_a_letter_keeps_its_place)
+Test(frame, that_is_a_dead_letter_keeps_its_place)
 {
     struct pj_frame *frame = parse(HEAD "\"type\":7,\"payload\":{}}");
     cr_assert_str_eq(frame->place.text, "1795237594968-5");
@@ -249,14 +256,14 @@ Test(frame, may_be_as_deep_as_it_likes)
     memset(at, '[', DEPTH);
     memset(at + DEPTH, ']', DEPTH);
     memcpy(at + 2 * DEPTH, "}}", 3);
-    expect_letter(text, "not JSON");
+    expect_dead_letter(text, "not JSON");
     free(text);
 }
 
 Test(frame, that_is_too_long_keeps_its_beginning)
 {
     struct pj_frame *frame = pj_frame_too_long("{\"type\":\"x", 10, 5000, 1000);
-    cr_assert_eq(frame->kind, PJ_FRAME_LETTER);
+    cr_assert_eq(frame->kind, PJ_FRAME_DEAD_LETTER);
     cr_assert(strstr(frame->reason, "5000") != NULL && strstr(frame->reason, "1000") != NULL);
     expect_bytes(frame->raw, "{\"type\":\"x");
     pj_frame_free(frame);

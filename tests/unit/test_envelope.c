@@ -91,7 +91,7 @@ Test(envelope, names_the_field)
 {
     is_bad("{\"payload\":{}}", "type is required");
     is_bad("{\"type\":\"\"}", "type is required");
-    is_bad("{\"type\":1}", "type must be a text");
+    is_bad("{\"type\":1}", "type must be a string");
     is_bad("{\"type\":\"x\",\"payload\":1}", "payload must be an object");
     is_bad("{\"type\":\"x\",\"command_id\":\"" ID "0\"}", "command_id must be a UUID");
     is_bad("{\"type\":\"x\",\"correlation_id\":\"1\"}", "correlation_id must be a UUID");
@@ -100,7 +100,7 @@ Test(envelope, names_the_field)
     is_bad("{\"type\":\"x\",\"target\":{\"account_id\":\"1\"}}",
            "target.account_id must be a UUID");
     is_bad("{\"type\":\"x\",\"requester\":{\"instance_id\":1}}",
-           "requester.instance_id must be a text");
+           "requester.instance_id must be a string");
     is_bad("{\"type\":\"x\",\"requested_at\":\"now\"}",
            "requested_at must be a time such as 2026-11-21T05:06:34.968Z (RFC 3339)");
     is_bad("{\"type\":\"x\",\"comm\\u0061nd_id\":\"" ID "\"}",
