@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Under AddressSanitizer, memory that reset took back may not be touched any more. */
+/* Under AddressSanitizer, memory that a reset took back must not be touched any more. */
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
@@ -121,7 +121,7 @@ static struct chunk *more(struct pj_arena *arena, size_t size)
 {
     if (size > LARGE) {
         struct chunk *chunk = chunk_new(size);
-        /* Behind the first, whose rest is still good for small allocations. */
+        /* After the first, whose rest is still good for small allocations. */
         struct chunk **link = arena->chunks != NULL ? &arena->chunks->next : &arena->chunks;
         chunk->next = *link;
         *link = chunk;

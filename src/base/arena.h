@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An arena: memory of one batch, given back all at once. Allocation never fails (a process that
- * cannot get a few MiB aborts: it has done nothing that is not rolled back), so code that builds
- * rows has no error path for it.
+ * An arena: the memory of one batch, freed all at once. Allocation never fails (a process that
+ * cannot get a few MiB aborts: nothing it has done is committed), so code that builds rows needs no
+ * error path for it.
  */
 #ifndef PJ_BASE_ARENA_H
 #define PJ_BASE_ARENA_H
@@ -14,7 +14,7 @@ struct pj_arena;
 struct pj_arena *pj_arena_new(void);
 void pj_arena_free(struct pj_arena *arena); /* NULL is allowed */
 
-/* Forgets everything allocated; keeps a bounded part of the memory for the next batch. */
+/* Frees everything allocated; keeps a bounded part of the memory for the next batch. */
 void pj_arena_reset(struct pj_arena *arena);
 
 /* Zeroed, aligned for any type; size 0 gives a valid pointer. */

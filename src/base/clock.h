@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clocks, in one place, so that nothing pure reads them by accident. */
+/* The clocks, in one place, so that pure code cannot read them by accident. */
 #ifndef PJ_BASE_CLOCK_H
 #define PJ_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-/* Milliseconds that only grow; for deadlines and rates. */
+/* Monotonic milliseconds, for deadlines and rates. */
 static inline int64_t pj_clock_monotonic_ms(void)
 {
     struct timespec now;
@@ -14,7 +14,7 @@ static inline int64_t pj_clock_monotonic_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Microseconds that only grow; for latencies. */
+/* Monotonic microseconds, for latencies. */
 static inline int64_t pj_clock_monotonic_us(void)
 {
     struct timespec now;

@@ -76,8 +76,7 @@ int pj_config_unknown(const struct pj_config_reading *reading, const char *sourc
     if (suggestion != NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "%.300s: unknown %s; did you mean %s%s?",
                               source, what, dashes, suggestion);
-    return pj_error_fatal(error, PJ_EXIT_USAGE, "%.300s: unknown %s; --help lists what there is",
-                          source, what);
+    return pj_error_fatal(error, PJ_EXIT_USAGE, "%.300s: unknown %s; see --help", source, what);
 }
 
 int pj_config_pass(struct pj_config_reading *reading, const char *source, const char *name,
@@ -86,7 +85,7 @@ int pj_config_pass(struct pj_config_reading *reading, const char *source, const 
     char dashed[PJ_CONFIG_NAME_MOST];
     const char *key = NULL;
     struct pj_properties *properties = pj_config_properties(reading->config, name, &key);
-    /* What is longer is no option. */
+    /* Anything longer is not an option. */
     bool fits = pj_text_fits(dashed, sizeof dashed, "%s", name);
     for (char *c = dashed; *c != '\0'; c++)
         *c = *c == '.' ? '-' : *c;
@@ -117,13 +116,13 @@ static int apply_line(void *context, const struct pj_config_line *line, struct p
 
 /* --- the environment ------------------------------------------------------------------------- */
 
-/* What a variable is about: an option, or a name of the pass-through in `name`. */
+/* What a variable sets: an option, or the pass-through key in `name`. */
 struct target {
     const struct pj_option *option;
     char name[PJ_CONFIG_NAME_MOST];
 };
 
-/* `variable` is without PROJECTIONIST_. The table is asked first: what it names is no key. */
+/* `variable` is without PROJECTIONIST_. The table comes first: a name in it is not a key. */
 static bool find_target(const struct pj_option *options, const char *variable,
                         struct target *target)
 {
@@ -131,7 +130,7 @@ static bool find_target(const struct pj_option *options, const char *variable,
     char full[PJ_CONFIG_NAME_MOST];
     char known[PJ_CONFIG_NAME_MOST];
     if (!pj_text_fits(full, sizeof full, PJ_CONFIG_PREFIX "%s", variable))
-        return false; /* as no name is */
+        return false; /* no name is that long */
     for (target->option = options; target->option->name != NULL; target->option++) {
         pj_config_variable(target->option->name, known);
         if (strcmp(known, full) == 0)
@@ -148,7 +147,7 @@ static bool find_target(const struct pj_option *options, const char *variable,
             return false;
         for (char *c = target->name + length; *c != '\0'; c++)
             *c = i == 0 && *c == '_' ? '.' : (char)tolower((unsigned char)*c);
-        /* Of the other programs' tables; libpq has no such key. */
+        /* Options of the other programs; libpq has no such key. */
         return strcmp(target->name, "postgres.dsn") != 0;
     }
     return false;
@@ -166,7 +165,7 @@ static int apply_value(struct pj_config_reading *reading, const struct target *t
     return 0;
 }
 
-/* Where the value that was just applied came from, for pj_config_fresh. */
+/* Where the last applied value came from, for pj_config_fresh. */
 static void remember_file(struct pj_config_reading *reading, const struct target *target,
                           const char *path)
 {
@@ -195,7 +194,7 @@ char *pj_config_fresh(const struct pj_config_file *files, const char *value)
     if (files == NULL)
         return NULL;
     char *content;
-    struct pj_error ignored; /* what was known stays good */
+    struct pj_error ignored; /* the old value stays in use */
     struct pj_arena *arena = pj_arena_new();
     char *fresh = NULL;
     if (pj_config_read_value(files->path, files->path, arena, &content, &ignored) == 0) {
@@ -207,7 +206,7 @@ char *pj_config_fresh(const struct pj_config_file *files, const char *value)
     return fresh;
 }
 
-/* NAME_FILE: the value is what the file holds. */
+/* NAME_FILE: the value is the file's content. */
 static int apply_file_variable(struct pj_config_reading *reading, const struct target *target,
                                const char *variable, const char *path, struct pj_error *error)
 {
@@ -226,14 +225,16 @@ static int apply_file_variable(struct pj_config_reading *reading, const struct t
     return 0;
 }
 
-/* What looks like a slip of a known name is one; else it may be of a tool that we do not know. */
+/*
+ * A name that looks like a typo of a known one is an error; any other may belong to another tool.
+ */
 static int unknown_variable(struct pj_config_reading *reading, const char *variable,
                             struct pj_error *error)
 {
     char name[PJ_CONFIG_NAME_MOST];
     char meant[PJ_CONFIG_NAME_MOST];
     if (!pj_text_fits(name, sizeof name, "%s", variable + strlen(PJ_CONFIG_PREFIX)))
-        return 0; /* is like no name of ours */
+        return 0; /* resembles no name of ours */
     const char *end = "";
     const char *suggestion = pj_config_suggestion(reading->options, pj_config_names, name);
     char *file = strlen(name) > 5 ? name + strlen(name) - 5 : name;
@@ -263,8 +264,7 @@ static int apply_variable(struct pj_config_reading *reading, const char *assignm
     if (*value == '\0')
         return 0; /* empty is how compose files and manifests say "not set" */
     if (length >= PJ_CONFIG_NAME_MOST)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "%.*s...: unknown variable; --help lists what there is",
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "%.*s...: unknown variable; see --help",
                               PJ_CONFIG_NAME_MOST / 2, assignment);
     char *variable = pj_arena_string(reading->arena, assignment, length);
     char *name = variable + strlen(PJ_CONFIG_PREFIX);
@@ -272,10 +272,10 @@ static int apply_variable(struct pj_config_reading *reading, const char *assignm
     const bool names_file =
         name_length > sizeof end - 1 && strcmp(name + name_length - (sizeof end - 1), end) == 0;
     if (strcmp(name, "CONFIG_FILE") == 0)
-        return pj_error_fatal(
-            error, PJ_EXIT_USAGE,
-            "%s: the variable that names the file of settings is " PJ_CONFIG_PREFIX "CONFIG",
-            variable);
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%s: the variable that names the settings file is " PJ_CONFIG_PREFIX
+                              "CONFIG",
+                              variable);
     if (pj_config_is_service_link(name, value))
         return 0;
     if (find_target(reading->options, name, &target) && (target.option != NULL || !names_file))

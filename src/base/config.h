@@ -4,19 +4,19 @@
  *
  * An option named `batch-records` is the flag --batch-records, the variable
  * PROJECTIONIST_BATCH_RECORDS and the line `batch-records = …` of the file given by --config (or
- * PROJECTIONIST_CONFIG). Flag beats environment beats file beats default. Any variable may be
- * given as NAME_FILE: its value is then the content of that file (secrets of Kubernetes), at most
- * 64 KiB, without its last newline, and an empty file is an error. An empty variable counts as not
- * set. Several programs may share one environment: a variable of another of our programs is passed
- * over, one that looks like a slip of a known name is an error, and so is an unknown flag or line
- * of the file; any other variable is listed in `unknown`. Flags are not abbreviated. A value in the
- * file is the rest of its line; comments (#) have lines of their own.
+ * PROJECTIONIST_CONFIG). Flag beats environment beats file beats default. Any variable may be given
+ * as NAME_FILE: its value is then the content of that file (Kubernetes secrets), at most 64 KiB,
+ * without its last newline, and an empty file is an error. An empty variable counts as unset.
+ * Several programs may share one environment: a variable of another of our programs is ignored, one
+ * that looks like a typo of a known name is an error, and so is an unknown flag or line of the
+ * file; any other variable is listed in `unknown`. Flags are not abbreviated. A value in the file
+ * is the rest of its line; comments (#) have lines of their own.
  *
  * Pass-through: --kafka.KEY=VALUE, `kafka.KEY = VALUE`, PROJECTIONIST_KAFKA_KEY (lower case, `_`
  * for `.`) go to librdkafka; --postgres.KEY, `postgres.KEY`, PROJECTIONIST_POSTGRES_KEY (lower
  * case, `_` kept) to libpq. `kafka.bootstrap.servers` is one of these. A secret (an option of kind
  * PJ_OPTION_SECRET, or a pass-through key that holds a password or secret) on a command line is
- * refused, with the remedy. Secrets are kept for pj_secret_hide (base/secret.h).
+ * refused, with the remedy. Secrets are registered for pj_secret_hide (base/secret.h).
  */
 #ifndef PJ_BASE_CONFIG_H
 #define PJ_BASE_CONFIG_H
@@ -46,20 +46,20 @@ struct pj_option {
     const char *fallback; /* as the user would write it; NULL: unset (NULL, false, 0) */
     const char *argument; /* its name in the help, such as "URL"; NULL for a bool */
     const char *help;     /* a sentence or two, no newline */
-    int64_t least, most;  /* both 0: no bounds; of a string, the bytes that it may have at most */
-    bool filled;          /* a string that is given must not be empty; a secret never may */
+    int64_t least, most;  /* both 0: no bounds; of a string, its maximum length in bytes */
+    bool filled;          /* a string that is given must not be empty; a secret never may be */
     bool token;           /* a secret that goes into a header: no blanks, no control characters */
     const char *choices;
-    bool certificates; /* a string that names a file of certificates (base/tls_files.h) */
+    bool certificates; /* a string that names a certificate file (base/tls_files.h) */
 };
 
-/* A pair of the pass-through. */
+/* A pass-through pair. */
 struct pj_property {
     char *key; /* without the `kafka.` or `postgres.` */
     char *value;
 };
 
-/* A value that a NAME_FILE variable gave. */
+/* A value from a NAME_FILE variable. */
 struct pj_config_file {
     const char *value; /* as the settings point to it */
     const char *path;
@@ -75,19 +75,20 @@ struct pj_properties {
 struct pj_config {
     struct pj_properties kafka;
     struct pj_properties postgres;
-    char **operands; /* what is left of argv, in order; borrowed from argv */
+    char **operands; /* the rest of argv, in order; borrowed from argv */
     int operand_count;
-    const char *unknown; /* PROJECTIONIST_ variables that nobody knows, with blanks; or NULL */
+    const char *unknown; /* PROJECTIONIST_ variables that nobody knows, separated by blanks; or
+                          * NULL */
     bool help;           /* --help or -h was given: print and exit 0 */
     bool version;        /* --version was given */
     void *owned;         /* private: the strings that the settings point to */
 };
 
 /*
- * Reads all three sources into `settings` (by the table's offsets) and *config. argv[0] is passed
- * over. With --help or --version the other checks are left out. On failure the error is of exit
- * code PJ_EXIT_USAGE, its message begins with the flag, the variable or "file:line" that is wrong,
- * and nothing needs freeing. The strings live until pj_config_free. For one thread (getopt_long).
+ * Reads all three sources into `settings` (by the table's offsets) and *config. argv[0] is skipped.
+ * With --help or --version the other checks are left out. On failure the error has exit code
+ * PJ_EXIT_USAGE, its message begins with the flag, the variable or "file:line" that is wrong, and
+ * nothing needs freeing. The strings live until pj_config_free. For one thread (getopt_long).
  */
 int pj_config_read(struct pj_config *config, const struct pj_option *options, void *settings,
                    int argc, char **argv, struct pj_error *error) PJ_MUST_CHECK;
@@ -96,14 +97,16 @@ void pj_config_free(struct pj_config *config);
 /* The value of a pass-through key, or NULL. */
 const char *pj_properties_get(const struct pj_properties *properties, const char *key);
 
-/* What is in the file now that the value (the pointer in the settings) came of: a secret may be
- * changed while we run. NULL where it came of no file, or that cannot be read; else malloc'ed. */
+/*
+ * The current content of the file that the value (the pointer in the settings) came from: a secret
+ * may change while we run. NULL where it came from no file, or that cannot be read; else malloc'ed.
+ */
 char *pj_config_fresh(const struct pj_config_file *files, const char *value);
 
-/* The table as the OPTIONS part of a help text, wrapped at `width` columns. */
+/* The table as the OPTIONS section of a help text, wrapped at `width` columns. */
 void pj_config_print_options(FILE *out, const struct pj_option *options, int width);
 
-/* How a text of a kind is read, for operands and files; the name goes into the error. */
+/* Parses a value of one kind, for operands and files; the name goes into the error. */
 int pj_parse_integer(const char *name, const char *text, int64_t least, int64_t most,
                      int64_t *value, struct pj_error *error) PJ_MUST_CHECK;
 int pj_parse_duration(const char *name, const char *text, int64_t least, int64_t most,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of --config, by libinih, and the files that NAME_FILE variables name. */
+/* The --config file, by libinih, and the files that NAME_FILE variables name. */
 #include "base/config_internal.h"
 #include "base/text.h"
 
@@ -11,7 +11,7 @@ enum { CONFIG_MOST = 1 << 20 };
 
 struct file {
     const char *path;
-    char *next; /* what is not read yet */
+    char *next; /* what has not been read yet */
     char *line; /* NUL-terminated */
     int number;
     pj_config_line_handler *handler;
@@ -49,8 +49,8 @@ static int read_text(const char *source, const char *path, size_t most, struct p
 }
 
 /*
- * Feeds libinih one line at a time, without what it would misread: an indented line is no
- * continuation, and what does not fit its buffer is no line of its own (handle_line takes the value
+ * Feeds libinih one line at a time, so that it misreads nothing: an indented line is not a
+ * continuation, and what exceeds its buffer is not a line of its own (handle_line takes the value
  * from the whole line). The buffer is never full: libinih 58 would wait for the rest of the line.
  */
 static char *read_line(char *out, int size, void *context)
@@ -71,7 +71,9 @@ static char *read_line(char *out, int size, void *context)
     return out;
 }
 
-/* The rest of the line after the name, which may be longer than libinih reads and may hold ` ;`. */
+/*
+ * The rest of the line after the name; it may be longer than libinih reads, and may contain ` ;`.
+ */
 static char *value_of(char *line)
 {
     char *value = line + strcspn(line, "=:");
@@ -118,7 +120,7 @@ int pj_config_read_file(const char *path, pj_config_line_handler *handler, void 
         return pj_error_fatal(error, PJ_EXIT_FAILED, "%s: out of memory", path);
     if (wrong_line > 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "%s:%d: not understood; a line is 'name = value', '[section]' or "
+                              "%s:%d: syntax error; a line is 'name = value', '[section]' or "
                               "'# comment'",
                               path, wrong_line);
     return 0;

@@ -6,7 +6,9 @@
 #include <getopt.h>
 #include <string.h>
 
-/* What getopt_long gives for a long flag: one of these, the last plus the index in the options. */
+/*
+ * What getopt_long returns for a long flag: one of these, the last plus the index in the options.
+ */
 enum { FLAG_HELP = 1000, FLAG_VERSION, FLAG_CONFIG, FLAG_OPTION };
 
 static int secret_on_command_line(const char *source, const char *name, struct pj_error *error)
@@ -27,7 +29,7 @@ static int dsn_on_command_line(const char *source, const char *name, struct pj_e
     return pj_error_fatal(
         error, PJ_EXIT_USAGE,
         "%s: a password on a command line can be seen by others; leave it out and "
-        "set PGPASSFILE, or give the whole as %s or in a file named by %s_FILE",
+        "set PGPASSFILE, or give the whole value as %s or in a file named by %s_FILE",
         source, variable, variable);
 }
 
@@ -37,7 +39,7 @@ static bool ends_with(const char *text, const char *end)
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
-/* What a command line may not hold. */
+/* What must not be on a command line. */
 static int check_secrecy(const struct pj_config_given *given, struct pj_error *error)
 {
     if (given->option != NULL) {
@@ -54,7 +56,7 @@ static int check_secrecy(const struct pj_config_given *given, struct pj_error *e
     return 0;
 }
 
-/* --kafka.KEY=VALUE is no entry of a table: taken out before getopt_long sees the rest. */
+/* --kafka.KEY=VALUE is in no table: taken out before getopt_long sees the rest. */
 static int take_pass_through(struct pj_config_reading *reading, int argc, char **argv, char **rest,
                              int *rest_count, struct pj_error *error)
 {
@@ -72,9 +74,9 @@ static int take_pass_through(struct pj_config_reading *reading, int argc, char *
         size_t length = strcspn(argv[i], "=");
         char *source = pj_arena_string(reading->arena, argv[i], length);
         if (status == 0 && (argv[i][length] == '\0' || source + 2 + length == key))
-            status =
-                pj_error_fatal(error, PJ_EXIT_USAGE,
-                               "%.100s: needs its value in one word: %.100s=VALUE", source, source);
+            status = pj_error_fatal(error, PJ_EXIT_USAGE,
+                                    "%.100s: write the value into the same word: %.100s=VALUE",
+                                    source, source);
         reading->given[reading->given_count++] =
             (struct pj_config_given){.source = source,
                                      .key = source + 2,
@@ -85,7 +87,7 @@ static int take_pass_through(struct pj_config_reading *reading, int argc, char *
     return status;
 }
 
-/* The tables of getopt_long, in the arena. */
+/* The getopt_long tables, in the arena. */
 static struct option *long_flags(const struct pj_config_reading *reading, char **short_flags)
 {
     size_t count = 0;
@@ -94,7 +96,7 @@ static struct option *long_flags(const struct pj_config_reading *reading, char *
     struct option *flags = pj_arena_alloc(reading->arena, (count + 4) * sizeof *flags);
     char *letters = pj_arena_alloc(reading->arena, 2 * count + 8);
     *short_flags = letters;
-    *letters++ = ':'; /* a missing value is told apart from an unknown flag */
+    *letters++ = ':'; /* tells a missing value from an unknown flag */
     *letters++ = 'h';
     for (size_t i = 0; i < count; i++) {
         const struct pj_option *option = &reading->options[i];
@@ -127,7 +129,7 @@ static const struct pj_option *option_of(const struct pj_option *options, int fl
     return NULL;
 }
 
-/* What getopt_long refused; `word` is the one that it stands at. */
+/* What getopt_long refused; `word` is the one it is at. */
 static int flag_error(const struct pj_config_reading *reading, bool missing, const char *word,
                       struct pj_error *error)
 {
@@ -150,7 +152,7 @@ static int flag_error(const struct pj_config_reading *reading, bool missing, con
     return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: needs a value", source);
 }
 
-/* The long flag as it was typed, without its value. */
+/* The long flag as typed, without its value. */
 static const char *typed_flag(struct pj_arena *arena, char **words)
 {
     const char *word = optarg == words[optind - 1] ? words[optind - 2] : words[optind - 1];
@@ -180,12 +182,12 @@ int pj_config_read_flags(struct pj_config_reading *reading, int argc, char **arg
     int status = take_pass_through(reading, argc, argv, words, &word_count, error);
     struct option *flags = long_flags(reading, &letters);
     opterr = 0;
-    optind = 0; /* glibc: start anew */
+    optind = 0; /* glibc: start over */
     for (;;) {
         int index = -1;
         int flag = getopt_long(word_count, words, letters, flags, &index);
         const char *source = NULL;
-        struct pj_error *to = status == 0 ? error : &ignored; /* the first one is told */
+        struct pj_error *to = status == 0 ? error : &ignored; /* the first one is reported */
         if (flag == -1)
             break;
         if (flag == '?' || flag == ':') {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The OPTIONS part of a help text. */
+/* The OPTIONS section of a help text. */
 #include "base/config_internal.h"
 #include "base/text.h"
 
@@ -86,7 +86,7 @@ static void print_option(FILE *out, const struct pj_option *option, int width)
     if (option->help != NULL)
         wrap(&wrapping, option->help);
     if (option->kind == PJ_OPTION_SECRET)
-        wrap(&wrapping, "A variable and not a flag, because others could see that.");
+        wrap(&wrapping, "Not a flag, because others could see it.");
     if (option->choices != NULL)
         print_choices(&wrapping, option->choices);
     if (option->fallback != NULL) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the configuration share; nobody else includes it. */
+/* Shared by the files of the configuration; nobody else includes it. */
 #ifndef PJ_BASE_CONFIG_INTERNAL_H
 #define PJ_BASE_CONFIG_INTERNAL_H
 
@@ -9,14 +9,14 @@
 #define PJ_CONFIG_PREFIX "PROJECTIONIST_"
 
 enum {
-    PJ_CONFIG_NAME_MOST = 128,      /* of an option and of a variable */
-    PJ_CONFIG_FILE_MOST = 64 << 10, /* bytes of a NAME_FILE */
+    PJ_CONFIG_NAME_MOST = 128,      /* of an option's or a variable's name */
+    PJ_CONFIG_FILE_MOST = 64 << 10, /* of a NAME_FILE, in bytes */
 };
 
-/* A flag that was given; applied after the sources that it beats. */
+/* A given flag; applied after the sources that it overrides. */
 struct pj_config_given {
-    const struct pj_option *option; /* NULL: of the pass-through */
-    const char *source;             /* as it was typed: "--group" */
+    const struct pj_option *option; /* NULL: pass-through */
+    const char *source;             /* as typed: "--group" */
     const char *key;                /* of the pass-through, with its prefix */
     const char *value;
 };
@@ -41,13 +41,13 @@ struct pj_properties *pj_config_properties(struct pj_config *config, const char 
 int pj_config_unknown(const struct pj_config_reading *reading, const char *source, const char *what,
                       const char *name, const char *dashes, struct pj_error *error);
 
-/* Sets a pass-through name of a flag or a line, unless an option of the table is meant. */
+/* Sets a pass-through name of a flag or a line, unless it means an option of the table. */
 int pj_config_pass(struct pj_config_reading *reading, const char *source, const char *name,
                    const char *value, const char *dashes, struct pj_error *error) PJ_MUST_CHECK;
 
 /* --- config_flags.c -------------------------------------------------------------------------- */
 
-/* Takes argv apart: the flags into `given`, --help, --version, --config and the operands. */
+/* Splits argv: the flags into `given`, --help, --version, --config and the operands. */
 int pj_config_read_flags(struct pj_config_reading *reading, int argc, char **argv,
                          struct pj_error *error) PJ_MUST_CHECK;
 
@@ -55,35 +55,34 @@ int pj_config_apply_flags(struct pj_config_reading *reading, struct pj_error *er
 
 /* --- config_values.c ------------------------------------------------------------------------- */
 
-/*
- * Reads `text` as the option's kind into `settings`. `source` begins the error: a flag, a variable,
- * a line of the file. A string is copied into the arena.
- */
+/* Parses `text` as the option's kind into `settings`. `source` begins the error: a flag, a
+ * variable, a line of the file. A string is copied into the arena. */
 int pj_config_store(const struct pj_option *option, void *settings, const char *source,
                     const char *text, struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
 
 /* The variable of an option: "batch-records" is PROJECTIONIST_BATCH_RECORDS. */
 void pj_config_variable(const char *name, char variable[PJ_CONFIG_NAME_MOST]);
 
-/* Whether a value may be seen in `ps`: pass-through keys such as sasl.password, and DSNs. */
+/* Whether a value must not be seen in `ps`: pass-through keys such as sasl.password, and DSNs. */
 bool pj_config_key_is_secret(const char *key);
 bool pj_config_holds_password(const char *dsn);
 
-/* The name nearest to what was typed, of the options and of `others` (NULL ends them), or NULL. */
+/* The known name closest to what was typed, among the options and `others` (ended by NULL), or
+ * NULL. */
 const char *pj_config_suggestion(const struct pj_option *options, const char *const *others,
                                  const char *typed);
 
 /* --- config_names.c -------------------------------------------------------------------------- */
 
-/* The options of all programs of the product, and what else is often given; NULL ends them. */
+/* The options of all our programs, and other names that are often set; NULL ends them. */
 extern const char *const pj_config_names[];
 
-/* Whether a variable, without PROJECTIONIST_, is an option of one of our programs, by itself or as
- * NAME_FILE, or what our scripts read. */
+/* Whether a variable, without PROJECTIONIST_, is an option of one of our programs, itself or as
+ * NAME_FILE, or is read by our scripts. */
 bool pj_config_is_others(const char *variable);
 
-/* Whether Kubernetes sets it, as it does in each container for each service of the namespace: of
- * one that is called projectionist-gateway it sets PROJECTIONIST_GATEWAY_PORT. */
+/* Whether Kubernetes sets it, as it does in each container for each service of the namespace: for a
+ * service projectionist-gateway it sets PROJECTIONIST_GATEWAY_PORT. */
 bool pj_config_is_service_link(const char *variable, const char *value);
 
 /* --- config_file.c --------------------------------------------------------------------------- */

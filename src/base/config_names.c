@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which PROJECTIONIST_ variables there are beside those of the program that asks. */
+/* The PROJECTIONIST_ variables that exist besides those of the current program. */
 #include "base/config_internal.h"
 #include "base/text.h"
 
@@ -117,13 +117,13 @@ bool pj_config_is_others(const char *variable)
         if (begins_with(variable, tools[i]))
             return true;
     }
-    /* Whose key it is not is for librdkafka or libpq to say. */
+    /* Whether the key exists is for librdkafka or libpq to say. */
     for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
         if (strcmp(variable, passed[i]) == 0)
             return true;
     }
     if (!pj_text_fits(name, sizeof name, PJ_CONFIG_PREFIX "%s", variable))
-        return false; /* as no name is */
+        return false; /* no name is that long */
     for (size_t i = 0; pj_config_names[i] != NULL; i++) {
         size_t length = strlen(pj_config_names[i]) + strlen(PJ_CONFIG_PREFIX);
         pj_config_variable(pj_config_names[i], known);

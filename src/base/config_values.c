@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kinds of values, what is secret, and which name was meant. */
+/* The kinds of values, what is secret, and suggestions for misspelt names. */
 #include "base/config_internal.h"
 #include "base/secret.h"
 #include "base/text.h"
@@ -18,7 +18,7 @@ struct unit {
     int64_t factor;
 };
 
-/* The largest first: a bound is shown in the largest unit that it is a multiple of. */
+/* The largest first: a bound is shown in the largest unit that divides it. */
 static const struct unit durations[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000},
                                         {"s", 1000},     {"ms", 1},      {NULL, 0}};
 static const struct unit sizes[] = {{"TiB", INT64_C(1) << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20},
@@ -32,7 +32,7 @@ static void show(char *out, size_t size, const struct unit *units, int64_t value
     pj_text_whole(out, size, "%" PRId64 "%s", value / units->factor, value != 0 ? units->name : "");
 }
 
-/* No bounds are meant where the table leaves both at 0. */
+/* Both at 0 in the table means no bounds. */
 static int check_bounds(const char *name, const struct unit *units, int64_t least, int64_t most,
                         int64_t value, struct pj_error *error)
 {
@@ -46,7 +46,7 @@ static int check_bounds(const char *name, const struct unit *units, int64_t leas
                           texts[0], texts[1], texts[2]);
 }
 
-/* A number and a unit; the whole text, nothing around it. */
+/* A number and a unit; the whole text, with nothing around it. */
 static int parse(const char *name, const char *text, const struct unit *units, const char *wanted,
                  int64_t least, int64_t most, int64_t *value, struct pj_error *error)
 {
@@ -61,7 +61,7 @@ static int parse(const char *name, const char *text, const struct unit *units, c
         const struct unit *unit = units;
         while (unit->name != NULL && strcmp(end, unit->name) != 0)
             unit++;
-        /* Nothing is the same in every unit. */
+        /* Zero is the same in every unit. */
         readable = unit->name != NULL || (number == 0 && *end == '\0');
         fits =
             fits && !__builtin_mul_overflow(number, unit->name != NULL ? unit->factor : 1, &result);
@@ -137,27 +137,28 @@ static int choice_error(const struct pj_option *option, const char *source, cons
                           text);
 }
 
-/* What a file or a variable really holds is only seen when it does not work. */
+/* A stray byte in a secret would otherwise only show when it does not work. */
 static int check_secret(const struct pj_option *option, const char *source, const char *text,
                         struct pj_error *error)
 {
     size_t length = strlen(text);
     if (length == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "%s: must not be empty; leave it out where there is none", source);
+                              "%s: must not be empty; leave it out if there is none", source);
     if (length > SECRET_MOST)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "%s: is longer than %d bytes, as no secret is; is it the right file?",
-                              source, SECRET_MOST);
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "%s: is longer than %d bytes, too long for a secret; is it the right file?", source,
+            SECRET_MOST);
     for (const char *c = text; *c != '\0'; c++) {
         unsigned char byte = (unsigned char)*c;
         if (option->token ? byte <= ' ' || byte >= 0x7f : byte < ' ' || byte == 0x7f)
-            return pj_error_fatal(error, PJ_EXIT_USAGE,
-                                  "%s: byte %zu is 0x%02x, which no %s has; give one line without "
-                                  "%s",
-                                  source, (size_t)(c - text) + 1, byte,
-                                  option->token ? "token" : "password",
-                                  option->token ? "blanks around it" : "control characters");
+            return pj_error_fatal(
+                error, PJ_EXIT_USAGE,
+                "%s: byte %zu is 0x%02x, which is invalid in a %s; give one line without "
+                "%s",
+                source, (size_t)(c - text) + 1, byte, option->token ? "token" : "password",
+                option->token ? "blanks around it" : "control characters");
     }
     return 0;
 }
@@ -184,8 +185,9 @@ int pj_config_store(const struct pj_option *option, void *settings, const char *
             return pj_error_fatal(error, PJ_EXIT_USAGE,
                                   "%s: must not be empty; leave it out for the default", source);
         if (option->most > 0 && strlen(text) > (size_t)option->most)
-            return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: has %zu bytes, and at most %lld fit",
-                                  source, strlen(text), (long long)option->most);
+            return pj_error_fatal(error, PJ_EXIT_USAGE,
+                                  "%s: has %zu bytes, at most %lld are allowed", source,
+                                  strlen(text), (long long)option->most);
         pj_secret_keep_url(text);
         break;
     case PJ_OPTION_SECRET:
@@ -223,7 +225,7 @@ bool pj_config_holds_password(const char *dsn)
         if (colon != NULL && colon + 1 < at)
             return true;
     }
-    /* password=… and sslpassword=…, of a URI's query as of key=value pairs. */
+    /* password=… and sslpassword=…, in a URI's query as in key=value pairs. */
     for (const char *word = dsn; (word = strcasestr(word, "password")) != NULL;) {
         word += strlen("password");
         if (word[strspn(word, " \t")] == '=')
@@ -252,7 +254,7 @@ static size_t distance(const char *a, const char *b)
     return row[length];
 }
 
-/* With one punctuation, so that batch_records and bootstrap-servers find their names. */
+/* With uniform punctuation, so that batch_records and bootstrap-servers find their names. */
 static void normalise(char *out, const char *name)
 {
     size_t length = 0;
@@ -274,7 +276,7 @@ const char *pj_config_suggestion(const struct pj_option *options, const char *co
     if (length < 2 || length >= PJ_CONFIG_NAME_MOST)
         return NULL;
     normalise(wanted, typed);
-    size_t least = 1 + length / 4; /* more letters, more slips */
+    size_t least = 1 + length / 4; /* more letters, more typos */
     while (options->name != NULL || *others != NULL) {
         const char *name = options->name != NULL ? (options++)->name : *others++;
         normalise(known, name);

@@ -23,11 +23,11 @@ static void fill(struct pj_error *error, enum pj_error_class class, int exit_cod
     char message[4 * sizeof error->message];
     if (vsnprintf(message, sizeof message, format, args) < 0)
         message[0] = '\0';
-    pj_secret_hide(message); /* before it is cut: of a secret no part is shown either */
+    pj_secret_hide(message); /* before it is cut: no part of a secret is shown either */
     if (strlen(message) >= sizeof error->message)
         mark_cut(message);
-    /* Messages of libraries end in newlines, and what a user typed may hold anything; ours are one
-     * line of a log or of a terminal. */
+    /* Libraries' messages end in newlines, and user input may contain anything; ours are one line
+     * in a log or on a terminal. */
     for (char *c = message; *c; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
 
-/* timestamptz begins in 4714 BC; its end is beyond what 64 bits of microseconds hold. INT64_MIN is
- * its -infinity. */
+/* timestamptz begins in 4714 BC; its end is beyond 64 bits of microseconds. INT64_MIN is its
+ * -infinity. */
 static const int64_t first_time = -INT64_C(210866803200000000);
 
-/* Postgres holds no value of a gigabyte. */
+/* Postgres stores no value of a gigabyte. */
 enum { TEXT_MOST = (1 << 30) - 1024 };
 
 static const struct {
@@ -32,7 +32,7 @@ bool pj_type_exists(enum pj_type type)
 
 const char *pj_type_name(enum pj_type type)
 {
-    return pj_type_exists(type) ? types[type].name : "a type that there is not";
+    return pj_type_exists(type) ? types[type].name : "an unknown type";
 }
 
 enum pj_shape pj_type_shape(enum pj_type type)
@@ -85,29 +85,29 @@ static int refuse(struct pj_error *error, const char *sqlstate)
 int pj_value_misfit(enum pj_type type, const struct pj_value *value, const char *what,
                     struct pj_error *error)
 {
-    static const char *const shapes[] = {"a text without bytes",    "a boolean", "an integer",
-                                         "a floating-point number", "a UUID",    "a text"};
+    static const char *const shapes[] = {"a string without bytes",  "a boolean", "an integer",
+                                         "a floating-point number", "a UUID",    "a string"};
     if (!right_shape(type, value)) {
         bool counts = type == PJ_COUNTS && value->text.data != NULL;
         return pj_error_fatal(
             error, PJ_EXIT_DECLARATION,
             "%s is a %s, but was given %s; correct the type or the value", what, types[type].name,
-            counts ? "what is no array of 64-bit integers"
+            counts ? "what is not an array of 64-bit integers"
                    : shapes[value->shape == types[type].shape ? 0 : value->shape]);
     }
     if (type == PJ_INT) {
         pj_error_set(error, PJ_POISON,
-                     "%s is %lld, and a PJ_INT holds -2147483648 to 2147483647 (a PJ_BIGINT more)",
+                     "%s is %lld, but a PJ_INT holds -2147483648 to 2147483647 (a PJ_BIGINT more)",
                      what, (long long)value->integer);
         return refuse(error, "22003");
     }
     if (type == PJ_TIMESTAMPTZ) {
         pj_error_set(error, PJ_POISON,
-                     "%s is %lld microseconds since 1970, and a timestamptz begins in 4714 BC",
+                     "%s is %lld microseconds since 1970, but a timestamptz begins in 4714 BC",
                      what, (long long)value->integer);
         return refuse(error, "22008");
     }
-    pj_error_set(error, PJ_POISON, "%s is %zu bytes long, and Postgres holds at most 1 GiB", what,
-                 value->text.length);
+    pj_error_set(error, PJ_POISON, "%s is %zu bytes long, but Postgres allows less than 1 GiB",
+                 what, value->text.length);
     return refuse(error, "54000");
 }

@@ -54,7 +54,7 @@ bool pj_http_is_value(const char *text)
     return true;
 }
 
-/* The next member of a list; NULL at its end. Empty ones are no members. */
+/* The next member of a list; NULL at its end. Empty members do not count. */
 static const char *next_member(const char **rest, size_t *length)
 {
     const char *member = *rest + strspn(*rest, " \t,");
@@ -102,7 +102,7 @@ bool pj_http_is_of_connection(const char *name)
 
 /* --- the first line -------------------------------------------------------------------------- */
 
-/* Browsers leave some characters of a query as they are that RFC 3986 would have escaped. */
+/* Browsers leave some characters of a query unescaped that RFC 3986 would have escaped. */
 static bool is_target(const char *target, size_t length)
 {
     bool in_query = false;
@@ -126,7 +126,7 @@ struct line {
     bool is_1_0;
 };
 
-/* http://host:port/path, which clients send to a proxy, is /path of that host. */
+/* http://host:port/path, which clients send to a proxy, means /path on that host. */
 static bool take_authority(struct line *line)
 {
     size_t scheme = line->target_length > 7 && strncasecmp(line->target, "http://", 7) == 0    ? 7
@@ -154,18 +154,19 @@ static int parse_line(struct line *line, const char *data, size_t length,
         line->method_length++;
     const char *at = data + line->method_length;
     if (line->method_length == 0 || line->method_length > METHOD_MOST || at == end || *at != ' ')
-        return (int)fail(fault, 400, "the request does not begin with a method and one blank");
+        return (int)fail(fault, 400, "the request does not begin with a method and one space");
     line->target = at + 1;
     at = memchr(line->target, ' ', (size_t)(end - line->target));
     if (at == NULL)
-        return (int)fail(fault, 400, "the request line has no version of HTTP at its end");
+        return (int)fail(fault, 400, "the request line does not end with an HTTP version");
     line->target_length = (size_t)(at - line->target);
     bool is_options = line->method_length == 7 && memcmp(data, "OPTIONS", 7) == 0;
     bool is_star = line->target_length == 1 && *line->target == '*' && is_options;
     if (!is_star && line->target_length > 0 && *line->target != '/' && !take_authority(line))
         return (int)fail(fault, 400, "the target of the request is not a path");
     if (line->target_length == 0 || !is_target(line->target, line->target_length))
-        return (int)fail(fault, 400, "the target of the request has characters that no URL has");
+        return (int)fail(fault, 400,
+                         "the target of the request has characters that are not allowed in a URL");
     line->is_1_0 = end - at == 9 && memcmp(at + 1, "HTTP/1.0", 8) == 0;
     if (!line->is_1_0 && !(end - at == 9 && memcmp(at + 1, "HTTP/1.1", 8) == 0))
         return (int)fail(fault, 400, "the version is neither HTTP/1.1 nor HTTP/1.0");
@@ -179,7 +180,7 @@ int64_t pj_http_scan(struct pj_http_scan *scan, const char *data, size_t length,
         unsigned char c = (unsigned char)data[scan->at];
         if (scan->after_cr != (c == '\n'))
             return fail(fault, 400,
-                        "a line of the head does not end with both carriage return and line feed");
+                        "a line of the head does not end with carriage return and line feed");
         scan->after_cr = c == '\r';
         if (c != '\n' && c != '\r' && is_control(c))
             return fail(fault, 400, "the head has a control character");
@@ -194,7 +195,7 @@ int64_t pj_http_scan(struct pj_http_scan *scan, const char *data, size_t length,
                 return -1;
         } else if (scan->lines > 0) {
             return (int64_t)scan->at + 1;
-        } else if (scan->empty_lines++ > 0) { /* one is to be passed over, says the RFC */
+        } else if (scan->empty_lines++ > 0) { /* the RFC says to skip one */
             return fail(fault, 400, "the request begins with empty lines");
         }
     }
@@ -220,17 +221,17 @@ size_t pj_http_count(const struct pj_http_head *head, const char *name)
     return count;
 }
 
-/* Takes a line apart, in place; its end is a zero byte. */
+/* Splits a line in place; it ends in a zero byte. */
 static int parse_field(struct pj_http_field *field, char *line, struct pj_http_fault *fault)
 {
     size_t length = 0;
     if (*line == ' ' || *line == '\t')
-        return (int)fail(fault, 400, "a header field goes on in the next line");
+        return (int)fail(fault, 400, "a header field continues on the next line");
     while (is_token_char((unsigned char)line[length]))
         length++;
     if (length == 0 || line[length] != ':')
         return (int)fail(fault, 400,
-                         "the name of a header field is not a token with a colon behind it");
+                         "the name of a header field is not a token followed by a colon");
     line[length] = '\0';
     char *value = line + length + 1;
     value += strspn(value, " \t");
@@ -264,10 +265,10 @@ static int check_host(const struct pj_http_head *head, const struct line *line,
     if (count == 0)
         return (int)fail(fault, 400, "there is no Host");
     if (!is_host(host, strlen(host)))
-        return (int)fail(fault, 400, "the Host is none");
+        return (int)fail(fault, 400, "the Host is not valid");
     if (line->authority != NULL && (strlen(host) != line->authority_length ||
                                     strncasecmp(host, line->authority, strlen(host)) != 0))
-        return (int)fail(fault, 400, "the target of the request and its Host name two hosts");
+        return (int)fail(fault, 400, "the target of the request and its Host name different hosts");
     return 0;
 }
 
@@ -304,7 +305,7 @@ static int read_connection(struct pj_http_head *head, struct pj_http_fault *faul
         size_t length = 0;
         if (strcasecmp(head->fields[i].name, "Expect") == 0) {
             if (strcasecmp(value, "100-continue") != 0)
-                return (int)fail(fault, 417, "nothing but 100-continue can be expected");
+                return (int)fail(fault, 417, "only 100-continue is supported in Expect");
             head->expects_continue = !head->is_1_0;
         }
         if (strcasecmp(head->fields[i].name, "Connection") != 0)
@@ -350,7 +351,7 @@ int pj_http_head_parse(struct pj_http_head *head, const char *data, size_t lengt
     if (found < 0)
         return -1;
     if ((size_t)found != length)
-        return (int)fail(fault, 400, "the head is not whole");
+        return (int)fail(fault, 400, "the head is incomplete");
     head->text = malloc(length + 1);
     if (head->text == NULL)
         abort();
@@ -392,7 +393,7 @@ void pj_http_head_free(struct pj_http_head *head)
 /* --- chunks ---------------------------------------------------------------------------------- */
 
 enum chunk_state {
-    SIZE, /* the first, as {0} has it */
+    SIZE, /* the first one, as in {0} */
     EXTENSION,
     SIZE_END,
     DATA,
@@ -407,7 +408,7 @@ enum chunk_state {
 
 static int64_t no_chunks(struct pj_http_fault *fault)
 {
-    return fail(fault, 400, "the body is not in chunks as its head says");
+    return fail(fault, 400, "the body is not chunked as its head says");
 }
 
 static int hex_value(unsigned char c)
@@ -415,7 +416,7 @@ static int hex_value(unsigned char c)
     return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
 }
 
-/* One byte of what is not the body itself; false: it may not be there. */
+/* One byte of the framing, not of the body itself; false: it is not allowed there. */
 static bool take_byte(struct pj_http_chunks *chunks, unsigned char c)
 {
     bool ends_line = c == '\r';

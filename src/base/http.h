@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a request of HTTP/1.1 is, strictly by RFC 9112: what two readers could take for two things
- * is refused, never mended. Ours, because no library that Debian 12 has is strict: libmicrohttpd
- * 0.9.75, libevent and http-parser take bare line feeds, folded fields or blanks before the colon,
- * each of which has smuggled a request past somebody. Pure: bytes in, a head or a fault out.
+ * Parses HTTP/1.1 requests, strictly by RFC 9112: what two readers could understand differently is
+ * refused, never repaired. Ours, because no library in Debian 12 is strict: libmicrohttpd 0.9.75,
+ * libevent and http-parser accept bare line feeds, folded fields or blanks before the colon, each
+ * of which has been used to smuggle requests. Pure: bytes in, a head or a fault out.
  */
 #ifndef PJ_BASE_HTTP_H
 #define PJ_BASE_HTTP_H
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* Why something is refused: what is answered, and a sentence without quotes. */
+/* Why something is refused: the status, and a sentence without quotes. */
 struct pj_http_fault {
     int status;
     const char *reason;
@@ -21,18 +21,18 @@ struct pj_http_fault {
 
 struct pj_http_field {
     const char *name;
-    const char *value; /* without blanks around it */
+    const char *value; /* without surrounding blanks */
 };
 
 struct pj_http_head {
     const char *method;
-    const char *target; /* path and query, as they came; "*" */
+    const char *target; /* path and query, as received; "*" */
     struct pj_http_field *fields;
     size_t field_count;
     bool is_1_0;
     bool keeps_alive;
     bool expects_continue;
-    bool has_body;       /* a length is given, also one of 0 */
+    bool has_body;       /* a length is given, even if it is 0 */
     int64_t body_length; /* -1: in chunks */
     char *text;          /* what all of it points into */
 };
@@ -45,12 +45,12 @@ struct pj_http_scan {
     bool after_cr;
 };
 
-/* Looks on through a head that arrives in parts (`data` is all there is of it): its length with the
- * empty line at its end; 0: not whole yet; -1: no head will become of it. Begins with {0}. */
+/* Scans a head that arrives in parts (`data` is all of it so far). Returns its length including the
+ * empty line at its end; 0: incomplete; -1: it cannot become a valid head. Starts with {0}. */
 int64_t pj_http_scan(struct pj_http_scan *scan, const char *data, size_t length,
                      struct pj_http_fault *fault);
 
-/* A whole head, to be freed; where it fails (-1) there is nothing to free. */
+/* Parses a whole head, to be freed; on failure (-1) there is nothing to free. */
 int pj_http_head_parse(struct pj_http_head *head, const char *data, size_t length,
                        struct pj_http_fault *fault);
 void pj_http_head_free(struct pj_http_head *head);
@@ -65,13 +65,15 @@ struct pj_http_chunks {
     int state;
     int digits;
     uint64_t left;
-    size_t overhead; /* bytes of extensions and trailers, which say nothing to us */
+    size_t overhead; /* bytes of extensions and trailers, which we ignore */
     bool is_whole;
 };
 
-/* Takes bytes up to the end of the next piece of the body, and tells where that piece is (*piece
- * may be 0 long): how many were taken; -1: those are no chunks. Begins with {0}; takes nothing once
- * the body is whole. */
+/*
+ * Consumes bytes up to the end of the next piece of the body, and tells where that piece is (*piece
+ * may be 0 long): how many were consumed; -1: not valid chunks. Starts with {0}; consumes nothing
+ * once the body is complete.
+ */
 int64_t pj_http_chunks_take(struct pj_http_chunks *chunks, const char *data, size_t length,
                             const char **piece, size_t *piece_length, struct pj_http_fault *fault);
 
@@ -79,10 +81,10 @@ int64_t pj_http_chunks_take(struct pj_http_chunks *chunks, const char *data, siz
 
 bool pj_http_is_token(const char *text);
 bool pj_http_is_value(const char *text); /* no control characters but tabs */
-/* Whether a list such as Connection's names a token, in any case. */
+/* Whether a list such as Connection's contains a token, in any case. */
 bool pj_http_list_has(const char *list, const char *token);
-/* Fields of one connection, not of the message, and those that each side makes by itself; also with
- * underscores, which some servers take for dashes. */
+/* Fields that belong to the connection, not to the message, and those that each side sets itself;
+ * also with underscores, which some servers take for dashes. */
 bool pj_http_is_of_connection(const char *name);
 
 #endif

@@ -135,7 +135,7 @@ void pj_http_compose(struct pj_http_connection *connection, int status, const ch
         pj_text_whole(line, sizeof line, "%lld", (long long)length);
         append_field(out, "Content-Length", line);
     } else if (!has_none) {
-        connection->closes = true; /* which is the end of the body */
+        connection->closes = true; /* the end of the connection is the end of the body */
     }
     if (connection->closes)
         append_field(out, "Connection", "close");
@@ -171,7 +171,7 @@ void pj_http_answer_fault(struct pj_http_connection *connection, const struct pj
 
 /* --- streams --------------------------------------------------------------------------------- */
 
-/* has_more: it may wait a moment for what comes behind it. */
+/* has_more: the kernel may wait a moment for what follows. */
 static int send_all(struct pj_http_connection *connection, const char *data, size_t length,
                     bool has_more)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the HTTP server share: http_server.c, http_answer.c, http_queue.c. */
+/* Shared by the files of the HTTP server: http_server.c, http_answer.c, http_queue.c. */
 #ifndef PJ_BASE_HTTP_INTERNAL_H
 #define PJ_BASE_HTTP_INTERNAL_H
 
@@ -10,7 +10,7 @@
 
 enum { PJ_HTTP_SEND_TIMEOUT_MS = 60000 };
 
-/* A connection's client: all that comes from its address. */
+/* A client: everything from one address. */
 struct pj_http_client {
     struct pj_http_client *next;
     unsigned char address[16];
@@ -23,15 +23,16 @@ struct pj_http_text {
     size_t length, capacity;
 };
 
-/* The server's thread has a connection in all stages but AWAY: then it is the queue's, and a
- * worker's. */
+/*
+ * The server's thread owns a connection in every stage but AWAY: then the queue does, and a worker.
+ */
 enum pj_http_stage {
-    PJ_HTTP_HEAD, /* a head is to come, or is coming */
+    PJ_HTTP_HEAD, /* waiting for a head, or reading it */
     PJ_HTTP_IDLE, /* between requests */
     PJ_HTTP_BODY,
     PJ_HTTP_AWAY,
     PJ_HTTP_SENDING,
-    PJ_HTTP_LINGER, /* has its answer; what it still sends is thrown away, so that it reads that */
+    PJ_HTTP_LINGER, /* answered; further input is discarded, so that the client reads the answer */
     PJ_HTTP_CLOSED,
 };
 
@@ -39,13 +40,13 @@ struct pj_http_connection {
     struct pj_http_request request; /* first */
     struct pj_http_server *server;
     struct pj_http_client *client;
-    struct pj_http_connection *next, **place; /* of all */
-    struct pj_http_connection *next_one;      /* of the queue, of those done, of those closed */
+    struct pj_http_connection *next, **place; /* all connections */
+    struct pj_http_connection *next_one;      /* the queue, those done, or those closed */
     int fd;
     enum pj_http_stage stage;
     int64_t since_ms, deadline_ms;
-    bool is_refused; /* a newcomer without a place */
-    /* What came and was not looked at yet. */
+    bool is_refused; /* accepted only to be refused */
+    /* Input that was not parsed yet. */
     struct pj_http_text in;
     struct pj_http_scan scan;
     /* The request. */
@@ -56,7 +57,7 @@ struct pj_http_connection {
     size_t discarded;
     bool has_begun, is_whole;
     bool waits; /* in the queue; under its mutex */
-    /* The answer: of a whole one, status and body, which are composed when it is sent. */
+    /* The answer. A whole one keeps status and body, and is composed when it is sent. */
     int status;
     struct pj_http_text fields, answer, out;
     size_t sent;
@@ -68,7 +69,7 @@ void pj_http_append(struct pj_http_text *text, const char *data, size_t length);
 void pj_http_text_free(struct pj_http_text *text);
 int64_t pj_http_now_ms(void);
 
-/* Writes an answer to `out`: with its body, or (body NULL) its head alone. length -1: unknown. */
+/* Writes an answer to `out`: with its body, or (body NULL) only its head. length -1: unknown. */
 void pj_http_compose(struct pj_http_connection *connection, int status, const char *body,
                      int64_t length);
 /* Answers {"error": reason}, whatever was answered before. */
@@ -87,12 +88,12 @@ struct pj_http_queue {
 void pj_http_queue_init(struct pj_http_queue *queue, int workers);
 void pj_http_queue_free(struct pj_http_queue *queue);
 void pj_http_queue_end(struct pj_http_queue *queue);
-/* false: it is full, or this client's part of it. */
+/* false: it is full, or this client's share of it. */
 bool pj_http_queue_put(struct pj_http_queue *queue, struct pj_http_connection *connection);
-/* The next one, and its work counts; waits for it. NULL: the queue has ended. */
+/* The next one, counted as in work; waits for it. NULL: the queue has ended. */
 struct pj_http_connection *pj_http_queue_take(struct pj_http_queue *queue);
 void pj_http_queue_done(struct pj_http_queue *queue, struct pj_http_connection *connection);
-/* Takes one back that waits; false: a worker has it. */
+/* Takes one out that is still waiting; false: a worker has it. */
 bool pj_http_queue_remove(struct pj_http_queue *queue, struct pj_http_connection *connection);
 
 #endif

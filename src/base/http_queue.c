@@ -25,7 +25,7 @@ void pj_http_queue_end(struct pj_http_queue *queue)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-/* What is slow leaves a quarter of the places to what is not, and a client some to others. */
+/* Long requests leave a quarter of the places to the others, and one client some to the rest. */
 static bool has_place(const struct pj_http_queue *queue,
                       const struct pj_http_connection *connection)
 {
@@ -63,8 +63,8 @@ static void unlink_one(struct pj_http_queue *queue, struct pj_http_connection **
     connection->client->waiting--;
 }
 
-/* What is slow keeps away from a quarter of the workers, and one client's from another one: whose
- * readers hang holds up nobody else. */
+/* Long requests leave a quarter of the workers free, and one client some to the others: a client
+ * that reads slowly holds up nobody else. */
 static bool may_start(const struct pj_http_queue *queue,
                       const struct pj_http_connection *connection)
 {
@@ -73,7 +73,7 @@ static bool may_start(const struct pj_http_queue *queue,
             connection->client->long_working < (queue->workers + 1) / 2);
 }
 
-/* Of those whose client has least in work, the one that came first. */
+/* Of those whose client has the fewest in work, the one that came first. */
 static struct pj_http_connection **find_next(struct pj_http_queue *queue)
 {
     struct pj_http_connection **found = NULL;

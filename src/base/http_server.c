@@ -21,11 +21,11 @@
 enum {
     IDLE_MS = 15000,           /* between requests */
     LINGER_MS = 2000,          /* for a client to read why it was refused */
-    LOOK_MS = 200,             /* between looks for what is too late */
-    ACCEPT_PAUSE_MS = 250,     /* without descriptors */
-    COMPLAIN_EVERY_MS = 60000, /* about that */
-    REFUSED_MOST = 64,         /* that are given time to read why they are refused */
-    DISCARDED_MOST = 64 << 20, /* of a body that is refused, so that its sender hears the reason */
+    LOOK_MS = 200,             /* between checks for what is overdue */
+    ACCEPT_PAUSE_MS = 250,     /* when out of descriptors */
+    COMPLAIN_EVERY_MS = 60000, /* in the log */
+    REFUSED_MOST = 64,         /* that get time to read why they are refused */
+    DISCARDED_MOST = 64 << 20, /* of a refused body, so that its sender reads the reason */
     BODIES_MOST = 64 << 20,    /* bytes of all bodies together */
     READ_BLOCK = 4 << 10,
     EVENTS = 256,
@@ -45,11 +45,11 @@ struct pj_http_server {
     int64_t accept_again_ms, complain_ms, look_ms;
     struct pj_http_client *clients;
     struct pj_http_connection *all, *closed;
-    int64_t count, refused_count; /* connections with a place, and those that will end soon */
+    int64_t count, refused_count; /* connections served, and those that will be closed soon */
     size_t bodies;
-    pthread_mutex_t mutex; /* of done */
+    pthread_mutex_t mutex; /* guards `done` */
     struct pj_http_connection *done;
-    atomic_int in_flight; /* requests whose heads are here */
+    atomic_int in_flight; /* requests whose heads have arrived */
     atomic_bool is_stopping, is_ended;
 };
 
@@ -61,7 +61,7 @@ static void add_to(struct pj_metric *metric)
 
 /* --- clients and connections ----------------------------------------------------------------- */
 
-/* IPv4 whole; of IPv6 the half that a provider gives to one customer. */
+/* All of an IPv4 address; of IPv6 the half that a provider gives to one customer. */
 static void address_of(const struct sockaddr_storage *peer, unsigned char address[16])
 {
     static const unsigned char mapped[12] = {[10] = 0xff, 0xff};
@@ -153,7 +153,7 @@ static void lose_place(struct pj_http_connection *connection)
     show_count(server);
 }
 
-/* Freed after the events in hand: one of them may be its. */
+/* Freed after the current events: one of them may be its own. */
 static void close_connection(struct pj_http_connection *connection)
 {
     struct pj_http_server *server = connection->server;
@@ -188,7 +188,7 @@ static void enter(struct pj_http_connection *connection, enum pj_http_stage stag
     connection->deadline_ms = connection->since_ms + within_ms;
 }
 
-/* Each event comes once; whoever has handled it asks for the next. */
+/* Each event comes once; its handler asks for the next. */
 static void watch(struct pj_http_connection *connection, uint32_t events)
 {
     struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = connection};
@@ -205,13 +205,13 @@ static void finish(struct pj_http_connection *connection)
     end_request(connection);
     if (!closes) {
         enter(connection, PJ_HTTP_IDLE, IDLE_MS);
-        /* The next request may be here already: it is an event like others. */
+        /* The next request may already be here: it is an event like any other. */
         watch(connection, connection->in.length > 0 ? EPOLLOUT : EPOLLIN);
     } else if ((is_whole && connection->in.length == 0) ||
                connection->server->refused_count > REFUSED_MOST) {
         close_connection(connection);
     } else {
-        /* To close at once would cut off the answer where the client is still sending. */
+        /* Closing at once would cut off the answer while the client is still sending. */
         lose_place(connection);
         shutdown(connection->fd, SHUT_WR);
         enter(connection, PJ_HTTP_LINGER, LINGER_MS);
@@ -252,7 +252,7 @@ static void begin_sending(struct pj_http_connection *connection)
     send_answer(connection);
 }
 
-/* What cannot be understood: nothing that comes behind it can be, either. */
+/* After a request that cannot be parsed, nothing else can be. */
 static void refuse(struct pj_http_connection *connection, int status, const char *reason)
 {
     const struct pj_http_fault fault = {status, reason};
@@ -289,7 +289,7 @@ static void no_room(struct pj_http_connection *connection, const char *reason)
     pj_http_answer_fault(connection, &fault);
 }
 
-/* A piece of the body. What is refused is read to its end all the same: see finish. */
+/* A piece of the body. A refused body is read to its end all the same: see finish. */
 static void store(struct pj_http_connection *connection, const char *data, size_t length)
 {
     struct pj_http_server *server = connection->server;
@@ -328,12 +328,12 @@ static void dispatch(struct pj_http_connection *connection)
         enter(connection, PJ_HTTP_AWAY, server->settings.wait_timeout_ms);
         if (pj_http_queue_put(&server->queue, connection))
             return;
-        no_room(connection, "too many requests wait already; try again");
+        no_room(connection, "too many requests are waiting already; try again");
     }
     begin_sending(connection);
 }
 
-/* Takes what is here; false: those are no chunks. */
+/* Consumes what is here; false: not valid chunks. */
 static bool take_bytes(struct pj_http_connection *connection, struct pj_http_fault *fault)
 {
     struct pj_http_text *in = &connection->in;
@@ -361,7 +361,7 @@ static bool take_bytes(struct pj_http_connection *connection, struct pj_http_fau
     return taken >= 0;
 }
 
-/* false: there is nothing more to do now. */
+/* false: nothing more to do now. */
 static bool take_body(struct pj_http_connection *connection)
 {
     struct pj_http_fault fault;
@@ -373,7 +373,7 @@ static bool take_body(struct pj_http_connection *connection)
         dispatch(connection);
         return false;
     }
-    /* Who asks before sending a body, or has too much of it, is told at once. */
+    /* A client that asks before sending a body, or sends too large a one, is answered at once. */
     bool is_told = connection->is_answered &&
                    (connection->head.expects_continue || connection->body_left > DISCARDED_MOST ||
                     connection->discarded > DISCARDED_MOST);
@@ -382,7 +382,7 @@ static bool take_body(struct pj_http_connection *connection)
     return !is_told;
 }
 
-/* The head is here. false: there is nothing more to do now. */
+/* The head is here. false: nothing more to do now. */
 static bool begin_request(struct pj_http_connection *connection, size_t head_length)
 {
     struct pj_http_server *server = connection->server;
@@ -392,7 +392,7 @@ static bool begin_request(struct pj_http_connection *connection, size_t head_len
         return false;
     }
     consume(connection, head_length);
-    connection->stage = PJ_HTTP_BODY; /* the time for all of it goes on */
+    connection->stage = PJ_HTTP_BODY; /* the time-out covers all of it */
     connection->has_begun = true;
     connection->closes = !connection->head.keeps_alive;
     connection->body_left = connection->head.body_length;
@@ -414,7 +414,7 @@ static bool begin_request(struct pj_http_connection *connection, size_t head_len
     return true;
 }
 
-/* false: there is nothing more to do now. */
+/* false: nothing more to do now. */
 static bool take_head(struct pj_http_connection *connection)
 {
     struct pj_http_server *server = connection->server;
@@ -438,7 +438,7 @@ static bool take_head(struct pj_http_connection *connection)
     return found == 0 || begin_request(connection, (size_t)found);
 }
 
-/* Does with what came what can be done, and waits for more. */
+/* Handles what came as far as possible, and waits for more. */
 static void go_on(struct pj_http_connection *connection)
 {
     if (connection->stage == PJ_HTTP_HEAD || connection->stage == PJ_HTTP_IDLE) {
@@ -464,7 +464,7 @@ static void receive(struct pj_http_connection *connection)
         close_connection(connection);
         return;
     }
-    if (connection->stage == PJ_HTTP_LINGER) { /* thrown away */
+    if (connection->stage == PJ_HTTP_LINGER) { /* discarded */
         watch(connection, EPOLLIN);
         return;
     }
@@ -474,7 +474,7 @@ static void receive(struct pj_http_connection *connection)
 
 /* --- newcomers ------------------------------------------------------------------------------- */
 
-/* A connection on which nothing is under way: of whoever has most of them, the oldest. */
+/* An idle connection: the oldest of the client that has most of them. */
 static struct pj_http_connection *find_dispensable(struct pj_http_server *server)
 {
     int64_t before_ms = pj_http_now_ms() - server->settings.spared_ms;
@@ -508,7 +508,7 @@ static void complain(struct pj_http_server *server, const char *what)
     pj_log(PJ_WARN, what, pj_f_str("server", server->name), pj_f_int("connections", server->count));
 }
 
-/* Those that are served need some: to the service, for instance. */
+/* Requests in work need some: to the service, for instance. */
 static bool is_short_of_descriptors(const struct pj_http_server *server, int fd)
 {
     struct rlimit limit;
@@ -528,8 +528,9 @@ static void welcome(struct pj_http_server *server, int fd, const struct sockaddr
     bool is_short = is_short_of_descriptors(server, fd);
     bool is_refused = is_short || server->count >= server->settings.connections_most;
     if (is_short)
-        complain(server, "newcomers are refused: few descriptors are left; raise the limit of open "
-                         "files of this process");
+        complain(server,
+                 "new connections are refused: few descriptors are left; raise the limit of open "
+                 "files of this process");
     if (is_refused && make_room(server))
         is_refused = false;
     struct pj_http_connection *connection = calloc(1, sizeof *connection);
@@ -558,7 +559,7 @@ static void welcome(struct pj_http_server *server, int fd, const struct sockaddr
     } else if (is_refused) {
         add_to(server->settings.refused);
         if (!is_short)
-            complain(server, "newcomers are refused: there are too many connections");
+            complain(server, "new connections are refused: there are too many");
         refuse(connection, 503, full);
         if (is_short && connection->stage != PJ_HTTP_CLOSED)
             close_connection(connection);
@@ -587,11 +588,12 @@ static void accept_some(struct pj_http_server *server)
         }
         bool is_short = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         if (!is_short)
-            return; /* none is waiting, or it is gone again */
+            return; /* none is waiting, or it has gone again */
         if (make_room(server))
             continue;
-        complain(server, "newcomers wait: no descriptor is left for them; raise the limit of open "
-                         "files of this process");
+        complain(server,
+                 "new connections have to wait: no descriptor is left; raise the limit of open "
+                 "files of this process");
         watch_listening(server, false);
         server->accept_again_ms = pj_http_now_ms() + ACCEPT_PAUSE_MS;
         return;
@@ -615,7 +617,7 @@ static void expire(struct pj_http_connection *connection)
         break;
     case PJ_HTTP_AWAY:
         if (pj_http_queue_remove(&server->queue, connection)) {
-            no_room(connection, "too many requests are in work; try again");
+            no_room(connection, "too many requests are being served; try again");
             begin_sending(connection);
         }
         break;
@@ -705,7 +707,7 @@ static void *serve(void *context)
             else
                 has_newcomers = true;
         }
-        if (has_newcomers && server->listening >= 0) /* after those who leave */
+        if (has_newcomers && server->listening >= 0) /* after the closed ones */
             accept_some(server);
         look(server);
         free_closed(server);
@@ -738,7 +740,7 @@ static void *work(void *context)
 
 /* --- start and end --------------------------------------------------------------------------- */
 
-/* As many as the crowd that is let in needs, if that is allowed. */
+/* As many as all connections need, if that is allowed. */
 static void raise_descriptors(const struct pj_http_server *server)
 {
     struct rlimit limit;
@@ -790,7 +792,7 @@ static void end_workers(struct pj_http_server *server)
         pthread_join(server->workers[i], NULL);
 }
 
-/* Signals are the main thread's. */
+/* Signals are for the main thread. */
 static bool start_threads(struct pj_http_server *server)
 {
     sigset_t all, before;

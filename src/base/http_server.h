@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An HTTP/1.1 server: one thread that keeps all connections and reads requests to their end (heads
+ * An HTTP/1.1 server: one thread that owns all connections and reads requests to their end (heads
  * by base/http.h, bodies whole, bounded), and a bounded number of workers that answer them.
  *
- * In a crowd those are served who are served already: a newcomer for whom there is no room, or no
- * descriptor, is told 503, unless a connection on which nothing is under way for a while can make
- * room. Requests wait for a worker in the order of who has least in work: a client (an address)
- * with many requests waits for itself. Of what is slow (is_long), a part of the workers stays free.
+ * Under overload those already served come first: a new connection for which there is no room, or
+ * no descriptor, gets 503, unless one that has been idle for a while can make room. Requests wait
+ * for a worker in the order of whose client has the fewest in work: a client (an address) with many
+ * requests only holds up itself. Some workers stay free of long requests (is_long).
  */
 #ifndef PJ_BASE_HTTP_SERVER_H
 #define PJ_BASE_HTTP_SERVER_H
@@ -21,54 +21,58 @@ struct pj_http_request {
     const struct pj_http_head *head;
     const char *body; /* in handle: the whole of it */
     size_t body_length;
-    bool is_long; /* begin sets it for what may take long: it waits for a worker of its kind */
+    bool is_long; /* begin sets it for what may take long: it has its own share of the workers */
     void *state;  /* the handler's */
 };
 
 struct pj_http_handler {
     void *context;
-    /* The head is here. On the server's thread: does not block. Where it answers (pj_http_answer),
-     * the body is thrown away and handle is not called. NULL is allowed. */
+    /* The head is here. On the server's thread: must not block. If it answers (pj_http_answer), the
+     * body is discarded and handle is not called. NULL is allowed. */
     void (*begin)(void *context, struct pj_http_request *request);
     /* The body is here: answers, on a worker's thread, and may block. */
     void (*handle)(void *context, struct pj_http_request *request);
-    /* After the answer is sent, or cannot be; of every request that began. NULL is allowed. */
+    /* After the answer is sent, or cannot be; for every request that began. NULL is allowed. */
     void (*end)(void *context, struct pj_http_request *request);
 };
 
 struct pj_http_settings {
     const char *name;           /* for the log, such as "gateway" */
-    int64_t connections_most;   /* more are told 503 */
-    int64_t spared_ms;          /* so long a connection with nothing under way keeps its place */
+    int64_t connections_most;   /* beyond: 503 */
+    int64_t spared_ms;          /* an idle connection keeps its place for this long */
     int64_t header_most;        /* bytes of a head; more: 431 */
     int64_t body_most;          /* of a body; more: 413 */
     int64_t request_timeout_ms; /* from a request's first byte to its last; later: 408 */
     int64_t wait_timeout_ms;    /* for a worker; later: 503 */
     int workers;                /* 0: begin answers everything */
-    int descriptors_kept;       /* of the process, for what the workers open */
-    /* The server's own counts; each may be NULL. */
+    int descriptors_kept;       /* descriptors reserved for what the workers open */
+    /* The server's own metrics; each may be NULL. */
     struct pj_metric *open, *refused, *malformed, *timeouts;
 };
 
-/* Takes the listening socket, also where it fails. Copies the settings and the handler. */
+/* Takes ownership of the listening socket, even on failure. Copies the settings and the handler. */
 int pj_http_server_start(struct pj_http_server **server, int fd,
                          const struct pj_http_settings *settings,
                          const struct pj_http_handler *handler,
                          struct pj_error *error) PJ_MUST_CHECK;
-/* Takes no more connections, waits at most timeout_ms for the requests that are here, and ends
- * with those that are in work. NULL is allowed. */
+/* Accepts no more connections, waits at most timeout_ms for the requests that are here, and ends
+ * after those in work. NULL is allowed. */
 void pj_http_server_stop(struct pj_http_server *server, int64_t timeout_ms);
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-/* Before the answer. What is no header field, and fields of the connection, are left out: false. */
+/* Before the answer. False (left out) for what is not a header field, and for fields of the
+ * connection. */
 bool pj_http_add_field(struct pj_http_request *request, const char *name, const char *value);
 
-/* The whole answer; the body is copied. At most one for each request. */
+/* The whole answer; the body is copied. At most one per request. */
 void pj_http_answer(struct pj_http_request *request, int status, const char *body, size_t length);
 
-/* An answer piece by piece, in handle only; `length` -1: not known. Blocks while the client is slow
- * to read; -1: it is gone, or too slow. is_whole false: the client sees that it breaks off. */
+/*
+ * An answer in pieces, in handle only; `length` -1: unknown. Blocks while the client is slow to
+ * read; -1: it has gone, or is too slow. is_whole false: the client sees that the answer is cut
+ * off.
+ */
 int pj_http_stream(struct pj_http_request *request, int status, int64_t length) PJ_MUST_CHECK;
 int pj_http_stream_write(struct pj_http_request *request, const char *data,
                          size_t length) PJ_MUST_CHECK;

@@ -7,7 +7,7 @@
 
 void pj_invariant_broken(const char *file, int line, const char *sentence)
 {
-    fprintf(stderr, "%s: a fault of the program itself, please report it: %s (%s:%d)\n",
+    fprintf(stderr, "%s: a bug in the program, please report it: %s (%s:%d)\n",
             program_invocation_short_name, sentence, file, line);
     abort();
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PJ_CHECK: what can only be otherwise where the program itself is wrong. It stays on in release,
- * says a sentence on stderr and aborts: every transaction is rolled back by that, and nothing goes
- * on from what cannot be. What a declaration, an operator, a record or a server may get wrong is an
- * error (projectionist/error.h), never this.
+ * PJ_CHECK: a condition that is false only if the program itself is wrong. It stays on in release
+ * builds, prints a sentence on stderr and aborts: every open transaction is rolled back, and
+ * nothing continues from an impossible state. What a declaration, an operator, a record or a server
+ * may get wrong is an error (projectionist/error.h), never this.
  */
 #ifndef PJ_BASE_INVARIANT_H
 #define PJ_BASE_INVARIANT_H

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a double holds of any number, and jansson prints with PJ_JSON_DIGITS as it was. */
+/*
+ * The digits that a double keeps of any number, and that jansson prints back with PJ_JSON_DIGITS.
+ */
 enum { DIGITS_EXACT = 15, EXPONENT_EXACT = 300 };
 
 struct number {
@@ -56,7 +58,7 @@ static bool fits_digits(const struct number *number)
     return digits <= DIGITS_EXACT && exponent <= EXPONENT_EXACT;
 }
 
-/* How the number is to be written: "" as it is, "\"" between these, or with "e0" behind it. */
+/* How to write the number: "" as it is, "\"" between quotes, or with "e0" appended. */
 static const char *way_of(const struct number *number, enum pj_json_numbers numbers)
 {
     bool integer = is_integer(number);
@@ -79,7 +81,7 @@ static char *put(char *out, const char *data, size_t length)
     return out + length;
 }
 
-/* A string, as it is; `at` is behind its first quote. */
+/* A string, unchanged; `at` is after its opening quote. */
 static const char *end_of_string(const char *at, const char *end)
 {
     while (at < end && *at != '"')
@@ -91,7 +93,7 @@ json_t *pj_json_load(const char *text, size_t length, enum pj_json_numbers numbe
 {
     const char *at = text;
     const char *end = text + length;
-    /* A number of one digit and what parts it from the next grow to twice that at most. */
+    /* A one-digit number and its separator grow to at most twice that. */
     char *written = malloc(length * 2 + 4);
     if (written == NULL)
         abort();

@@ -31,7 +31,7 @@ static int split_address(const char *what, const char *address, char *host, size
         (address[0] != '[' && strchr(address, ':') != colon) ||
         (size_t)(host_end - host_start) >= host_size || strlen(colon + 1) >= port_size)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "the %s '%.200s' is not understood; give HOST:PORT, "
+                              "the %s '%.200s' is not valid; give HOST:PORT, "
                               ":PORT or [IPV6]:PORT, such as 127.0.0.1:9100",
                               what, address);
     if (colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
@@ -68,7 +68,7 @@ static int listen_at(const struct addrinfo *info, int only_v6)
     return -1;
 }
 
-/* All interfaces: one socket of IPv6 takes IPv4 too; a kernel without IPv6 has IPv4 only. */
+/* All interfaces: one IPv6 socket accepts IPv4 too; a kernel without IPv6 has only IPv4. */
 int pj_listen(const char *what, const char *address, struct pj_error *error)
 {
     char host[HOST_MOST];
@@ -81,8 +81,9 @@ int pj_listen(const char *what, const char *address, struct pj_error *error)
         return -1;
     int reason = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
     if (reason != 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "the host of the %s '%.200s' is not known: %s",
-                              what, address, gai_strerror(reason));
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the host of the %s '%.200s' cannot be resolved: %s", what, address,
+                              gai_strerror(reason));
     int fd = -1;
     int bind_errno = 0;
     const int families[] = {host[0] == '\0' ? AF_INET6 : AF_UNSPEC, AF_UNSPEC};
@@ -101,8 +102,8 @@ int pj_listen(const char *what, const char *address, struct pj_error *error)
     return pj_error_fatal(error, PJ_EXIT_USAGE,
                           bind_errno == EADDRINUSE
                               ? "cannot listen on the %s %.200s: %s; choose another "
-                                "port, or 0 for any that is free"
-                              : "cannot listen on the %s %.200s: %s; name an address "
+                                "port, or 0 for a free one"
+                              : "cannot listen on the %s %.200s: %s; give an address "
                                 "of this machine",
                           what, address, strerror(bind_errno));
 }

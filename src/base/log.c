@@ -34,7 +34,7 @@ struct line {
     char data[LINE_MOST];
     size_t length;
     bool started;   /* has a field */
-    bool truncated; /* set once; nothing but the tail is written after it */
+    bool truncated; /* set once; only the tail is written after it */
 };
 
 void pj_log_configure(const char *program, enum pj_log_level level, enum pj_log_format format)
@@ -48,7 +48,7 @@ void pj_log_configure(const char *program, enum pj_log_level level, enum pj_log_
                        (term == NULL || strcmp(term, "dumb") != 0) && isatty(STDERR_FILENO);
 }
 
-/* All of it or, where it does not fit, nothing. */
+/* All of it or, if it does not fit, nothing. */
 static bool put(struct line *line, const char *text, size_t length)
 {
     if (line->truncated || length > LINE_MOST - TAIL - line->length) {
@@ -99,7 +99,7 @@ static size_t character_length(const char *text)
     return continues(text, 3) ? 4 : 0;
 }
 
-/* The control characters of Unicode, also those that UTF-8 writes in two bytes. */
+/* Unicode's control characters, including those of two bytes in UTF-8. */
 static bool is_control(const char *text)
 {
     unsigned char first = (unsigned char)text[0];
@@ -112,7 +112,7 @@ static unsigned int control_code(const char *text)
     return first == 0xc2 ? (unsigned char)text[1] : first;
 }
 
-/* A quoted string as JSON writes it; logfmt's readers understand the same escapes. */
+/* A quoted string as in JSON; logfmt readers understand the same escapes. */
 static void put_quoted(struct line *line, const char *text)
 {
     put_text(line, "\"");
@@ -179,7 +179,7 @@ static void put_value(struct line *line, const char *text)
     free(hidden);
 }
 
-/* The name and what stands around it; false where the rest of the line has no room for it. */
+/* The name and its punctuation; false where the rest of the line has no room for it. */
 static bool put_name(struct line *line, const char *name)
 {
     /* The name, its punctuation and the beginning of a value. */
@@ -273,7 +273,7 @@ static void write_line(const struct line *line)
     while (written < line->length) {
         ssize_t count = write(STDERR_FILENO, line->data + written, line->length - written);
         if (count < 0 && errno != EINTR)
-            return; /* there is no place left to say so */
+            return; /* there is nowhere left to report it */
         if (count > 0)
             written += (size_t)count;
     }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Structured logs on stderr: one line an event, logfmt
- * (`ts=… level=info program=event-recorder msg="batch committed" rows=512`) or JSON.
+ * Structured logs on stderr: one line per event, in logfmt (`ts=… level=info program=event-recorder
+ * msg="batch committed" rows=512`) or JSON.
  *
  *     pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", 12), pj_f_str("topic", name));
  *
- * Thread-safe (one write(2) a line); values are escaped; a NULL string is no value, and its field
- * is left out. A line has at most 8 KiB: what does not fit is cut, and `truncated=true` ends it.
+ * Thread-safe (one write(2) per line); values are escaped; a field whose string is NULL is left
+ * out. A line has at most 8 KiB: what does not fit is cut, and the line ends in `truncated=true`.
  * Coloured on a terminal unless NO_COLOR is set.
  */
 #ifndef PJ_BASE_LOG_H
@@ -49,7 +49,9 @@ static inline struct pj_log_field pj_f_bool(const char *name, int value)
     return (struct pj_log_field){.name = name, .kind = PJ_FIELD_BOOL, .boolean = value};
 }
 
-/* Once at start; `program` is kept, not copied. The default is info, logfmt, "projectionist". */
+/*
+ * Call once at start; `program` is kept, not copied. The default is info, logfmt, "projectionist".
+ */
 void pj_log_configure(const char *program, enum pj_log_level level, enum pj_log_format format);
 
 void pj_log_write(enum pj_log_level level, const char *message, const struct pj_log_field *fields);

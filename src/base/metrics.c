@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The metrics themselves and their text; metrics_server.c shows them. */
+/* The metrics themselves and their text; metrics_server.c serves them. */
 #include "base/metrics.h"
 
 #include <inttypes.h>
@@ -25,7 +25,7 @@ enum { BOUNDS = sizeof bounds / sizeof bounds[0] };
 
 struct pj_metric {
     struct pj_metric *next; /* of its family */
-    char *labels;           /* "" where there are none */
+    char *labels;           /* "" for none */
     atomic_bool hidden;
     _Atomic int64_t value;   /* a histogram's sum, in microseconds */
     _Atomic int64_t *counts; /* of a histogram, BOUNDS + 1; else NULL */
@@ -41,7 +41,7 @@ struct family {
 };
 
 struct pj_metrics {
-    pthread_mutex_t mutex; /* of the lists; values are atomic */
+    pthread_mutex_t mutex; /* guards the lists; values are atomic */
     struct family *families;
 };
 
@@ -86,7 +86,7 @@ void pj_metrics_free(struct pj_metrics *metrics)
     free(metrics);
 }
 
-/* Lists keep the order of their first mention, so that two scrapes read alike. */
+/* Lists keep the order of first use, so that two scrapes read alike. */
 static struct family *find_family(struct pj_metrics *metrics, enum pj_metric_kind kind,
                                   const char *name, const char *help)
 {
@@ -137,7 +137,7 @@ void pj_metrics_escape(const char *value, char *out, size_t size)
             out[length++] = '\\';
         out[length++] = *value == '\n' ? 'n' : *value;
     }
-    /* A character that was cut in the middle would make the whole page unreadable. */
+    /* Half a character would make the whole page unreadable. */
     while (*value != '\0' && length > 0 && ((unsigned char)*value & 0xc0) == 0x80) {
         value--;
         length--;
@@ -210,7 +210,7 @@ static void render_histogram(FILE *out, const char *name, const struct pj_metric
     }
     fprintf(out, "%s_sum%s%s%s %" PRId64 ".%06" PRId64 "\n", name, open, labels, close,
             sum / 1000000, sum % 1000000);
-    /* Of the same reading as the buckets, so that it equals the last one. */
+    /* From the same reading as the buckets, so that it equals the last one. */
     fprintf(out, "%s_count%s%s%s %" PRId64 "\n", name, open, labels, close, count);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Metrics in the Prometheus text format, and the HTTP server that shows them with the two probes.
+ * Metrics in the Prometheus text format, and the HTTP server for them and the two probes.
  *
  * A metric is registered once and updated lock-free from any thread; /metrics reads it from the
  * server's own thread.
@@ -29,14 +29,14 @@ void pj_metrics_free(struct pj_metrics *metrics); /* after the server has stoppe
  */
 struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind kind,
                                  const char *name, const char *labels, const char *help);
-/* The label value escaped for use in `labels`; writes at most size bytes with the NUL. */
+/* Escapes a label value for `labels`; writes at most size bytes including the NUL. */
 void pj_metrics_escape(const char *value, char *out, size_t size);
 
 void pj_metric_add(struct pj_metric *metric, int64_t delta);               /* counter, gauge */
 void pj_metric_set(struct pj_metric *metric, int64_t value);               /* gauge */
 void pj_metric_observe_us(struct pj_metric *metric, int64_t microseconds); /* histogram */
 int64_t pj_metric_value(const struct pj_metric *metric); /* counter, gauge; histogram: its count */
-/* Takes a series out of /metrics (a partition that went to another replica) until it is added
+/* Removes a series from /metrics (a partition that went to another replica) until it is added
  * again. */
 void pj_metric_hide(struct pj_metric *metric);
 
@@ -45,8 +45,8 @@ char *pj_metrics_render(struct pj_metrics *metrics);
 
 /*
  * Serves GET (and HEAD) /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for all
- * interfaces, port 0 for any free one) from a thread of its own; bounded connections, header sizes
- * and time-outs. Other paths: 404; other methods: 405.
+ * interfaces, port 0 for a free one) from a thread of its own, with bounded connections, header
+ * sizes and time-outs. Other paths: 404; other methods: 405.
  */
 struct pj_metrics_server;
 int pj_metrics_server_start(struct pj_metrics_server **server, struct pj_metrics *metrics,
@@ -55,9 +55,11 @@ void pj_metrics_server_stop(struct pj_metrics_server *server); /* NULL is allowe
 int pj_metrics_server_port(const struct pj_metrics_server *server);
 /* /readyz is 503 "starting" until the first call, then 200 while the reason is NULL. */
 void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *reason_or_null);
-/* The main loop calls this at every turn; /livez is 200 while the last call is at most the limit
- * ago (60 s unless set): a loop that hangs gets restarted, a server that is away does not make us
- * unhealthy. The start counts as a call. */
+/*
+ * The main loop calls this on every turn; /livez is 200 while the last call is at most the limit
+ * ago (60 s unless set): a loop that hangs gets restarted, while a server that is away does not
+ * make us unhealthy. The start counts as a call.
+ */
 void pj_metrics_server_heartbeat(struct pj_metrics_server *server);
 void pj_metrics_server_set_liveness_limit(struct pj_metrics_server *server, int64_t limit_ms);
 

@@ -14,7 +14,7 @@
 
 enum {
     CONNECTIONS_MOST = 32,
-    SPARED_MS = 100, /* a probe is not kept waiting by who sends nothing */
+    SPARED_MS = 100, /* an idle connection must not keep a probe waiting */
     HEADER_MOST = 8 << 10,
     REQUEST_TIMEOUT_MS = 10000,
     LIVENESS_LIMIT_MS = 60000,
@@ -27,7 +27,7 @@ struct pj_metrics_server {
     int port;
     _Atomic int64_t heartbeat_ms;
     _Atomic int64_t liveness_limit_ms;
-    pthread_mutex_t mutex;     /* of not_ready */
+    pthread_mutex_t mutex;     /* guards not_ready */
     char not_ready[TEXT_MOST]; /* "" when ready */
 };
 
@@ -47,7 +47,7 @@ static void answer_live(struct pj_metrics_server *server, struct pj_http_request
         answer(request, 200, "ok\n");
         return;
     }
-    pj_text_show(text, sizeof text, "the main loop has not turned for %" PRId64 " ms\n", silent_ms);
+    pj_text_show(text, sizeof text, "the main loop has been stuck for %" PRId64 " ms\n", silent_ms);
     answer(request, 503, text);
 }
 
@@ -69,7 +69,7 @@ static void answer_metrics(struct pj_metrics_server *server, struct pj_http_requ
     free(text);
 }
 
-/* All is answered by the server's thread: no worker can keep a probe waiting. */
+/* The server's thread answers everything: no worker can keep a probe waiting. */
 static void begin(void *context, struct pj_http_request *request)
 {
     struct pj_metrics_server *server = context;
@@ -79,10 +79,10 @@ static void begin(void *context, struct pj_http_request *request)
     const bool live = length == 6 && memcmp(head->target, "/livez", length) == 0;
     const bool ready = length == 7 && memcmp(head->target, "/readyz", length) == 0;
     if (!metrics && !live && !ready) {
-        answer(request, 404, "there is /metrics, /livez and /readyz\n");
+        answer(request, 404, "only /metrics, /livez and /readyz are served\n");
     } else if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0) {
         pj_http_add_field(request, "Allow", "GET, HEAD");
-        answer(request, 405, "only GET and HEAD\n");
+        answer(request, 405, "only GET and HEAD are allowed\n");
     } else if (live) {
         answer_live(server, request);
     } else if (ready) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Partitions, their records and ranges of their offsets, as plain data: what the rooms of Kafka and
- * of Postgres both speak of, without knowing each other.
- */
+/* Partitions, their records and ranges of offsets, as plain data that both the Kafka and the
+ * Postgres code use without knowing each other. */
 #ifndef PJ_BASE_PARTITION_H
 #define PJ_BASE_PARTITION_H
 
@@ -12,17 +10,17 @@
 
 struct pj_metric;
 
-/* Of a topic's id as Kafka's own tools write it. */
+/* A topic's id as Kafka's own tools print it. */
 enum { PJ_TOPIC_ID_SIZE = 24 };
 
 /*
- * Whether an offset of the topic with the id `read` means nothing in the topic that has the id `id`
- * now: both are known, and differ. The offset 0 is the same place in every topic. NULL and "" are
+ * Whether an offset of the topic with the id `read` means nothing in the topic that now has the id
+ * `id`: both are known, and differ. The offset 0 is the same place in every topic. NULL and "" are
  * unknown.
  */
 bool pj_topic_is_another(const char *id, const char *read, int64_t offset);
 
-/* Offsets of one partition: from `begin` up to, not with, `end`. */
+/* Offsets of one partition: from `begin` up to but not including `end`. */
 struct pj_offset_range {
     const char *topic;
     int32_t partition;
@@ -30,7 +28,7 @@ struct pj_offset_range {
     int64_t end;
 };
 
-/* By topic, partition and beginning; of qsort's kind. */
+/* By topic, partition and begin; for qsort. */
 int pj_offset_range_compare(const void *a, const void *b);
 
 /* One partition of one topic; lives as long as the consumer, whoever owns it. */
@@ -39,33 +37,33 @@ struct pj_partition {
     const char *topic;
     int32_t number;
     bool assigned;
-    bool kept;            /* librdkafka still has what we gave up; to be taken anew */
-    uint32_t generation;  /* grows with every assignment: what was fetched before is void */
+    bool kept;            /* librdkafka still has it although we gave it up; to be claimed again */
+    uint32_t generation;  /* grows with every assignment: records fetched before it are void */
     int64_t epoch;        /* of our ownership, from Postgres */
     int64_t next_offset;  /* committed in Postgres */
     int64_t low, high;    /* watermarks when last asked */
-    int64_t start_offset; /* where a group that is new there begins; -1: at `low` */
-    int64_t stop_offset;  /* counts as the end; -1: there is none but the real one */
+    int64_t start_offset; /* where a new group begins; -1: at `low` */
+    int64_t stop_offset;  /* counts as the end; -1: only the real end does */
     bool at_end;          /* the last thing fetched was the end … */
-    int64_t end_offset;   /* … which is here (behind records that are invisible, too) */
-    int64_t group_offset; /* what the Kafka group was told last */
+    int64_t end_offset;   /* … which is here (after invisible records, too) */
+    int64_t group_offset; /* last committed to the Kafka group */
     bool exists;          /* when last asked */
-    int64_t begin;        /* the first offset there is, when last asked; -1: not known now */
-    int64_t stable_end;   /* likewise: behind it are records that an open transaction holds back */
-    int64_t asked_ms;     /* when the two were last told, by the monotonic clock */
-    int trouble;          /* why Kafka does not give its records, a code of Kafka's; 0 */
-    const char *topic_id; /* of the topic, when last asked; "" where nobody could tell */
-    /* Of the topic that next_offset is of, from Postgres; "" unknown. */
+    int64_t begin;        /* the first existing offset, when last asked; -1: unknown now */
+    int64_t stable_end;   /* likewise: an open transaction holds back the records after it */
+    int64_t asked_ms;     /* when these two were last known, by the monotonic clock */
+    int trouble;          /* why Kafka does not deliver its records, a Kafka error code; 0 */
+    const char *topic_id; /* when last asked; "" where unknown */
+    /* The id of the topic that next_offset belongs to, from Postgres; "" unknown. */
     char read_topic_id[PJ_TOPIC_ID_SIZE];
-    int64_t read_offset; /* the last record that was read, from Postgres; -1 unknown */
+    int64_t read_offset; /* the last record read, from Postgres; -1 unknown */
     int64_t read_digest; /* pj_record_digest of it */
-    bool is_another;     /* the record there is another one: it is another topic */
-    /* Why it cannot be read on until a person acts: an exit code, or 0, and a sentence. */
+    bool is_another;     /* the record there is a different one: the topic was recreated */
+    /* Why it is stopped until a person acts: an exit code, or 0, and a sentence. */
     int stop_code;
     char *stop_reason;
-    bool stop_written; /* it is in Postgres */
+    bool stop_written; /* it is recorded in Postgres */
     int64_t short_ms;  /* since when it seems to end before our offset; 0: it does not */
-    struct pj_metric *lag_gauge, *held_gauge; /* the engine's; NULL: not shown */
+    struct pj_metric *lag_gauge, *held_gauge; /* set by the engine; NULL: not shown */
 
     /* Of stall.c: how far it is (of one that is not ours: as Postgres says) and when that last grew
      * or there was nothing to do; and whether nobody of ours has it. */
@@ -87,10 +85,10 @@ struct pj_record {
     void *message; /* owns all of it */
 };
 
-/* Stops the partition, with code 0: no longer. The reason is copied. */
+/* Stops the partition; code 0 lifts the stop. The reason is copied. */
 void pj_partition_stop(struct pj_partition *partition, int code, const char *reason, size_t length);
 
-/* What tells it from any other record of the same place: its time, key and value. */
+/* Distinguishes it from any other record at the same offset: its time, key and value. */
 int64_t pj_record_digest(const struct pj_record *record);
 
 #endif

@@ -36,7 +36,7 @@ int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metric
         return 0;
     if (pj_metrics_server_start(server, metrics, settings->metrics_address, error) != 0)
         return -1;
-    pj_log(PJ_INFO, "metrics are served", pj_f_int("port", pj_metrics_server_port(*server)));
+    pj_log(PJ_INFO, "serving metrics", pj_f_int("port", pj_metrics_server_port(*server)));
     return 0;
 }
 
@@ -52,8 +52,8 @@ static enum pj_log_level log_level(const char *name)
 
 void pj_process_open_standard_files(void)
 {
-    /* The other way round: what is closed cannot be read or written now either. But nobody must end
-     * for want of a log. */
+    /* In the opposite mode: what was closed still cannot be read or written. Only stderr can be
+     * written: nobody must exit for want of a log. */
     static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
@@ -79,9 +79,9 @@ static int run(const struct pj_process *process, const struct pj_config *config)
                                                                       : PJ_LOG_LOGFMT);
     pj_process_handle_signals();
     if (config->unknown != NULL)
-        pj_log(PJ_WARN, "the environment has variables that no setting is known for",
+        pj_log(PJ_WARN, "the environment has unknown PROJECTIONIST_ variables",
                pj_f_str("variables", config->unknown));
-    srandom((unsigned)getpid()); /* for back-offs: replicas must not try again in step */
+    srandom((unsigned)getpid()); /* for back-offs: replicas must not retry in step */
     if (pj_tls_check_options(process->options, process->settings, &error) == 0 &&
         pj_tls_check_kafka(&config->kafka, &error) == 0 &&
         process->run(process, config, &error) == 0)
@@ -106,8 +106,8 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv)
     } else if (config.version) {
         printf("%s %s\n", process->name, PJ_VERSION);
     } else if (config.operand_count > 0) {
-        fprintf(stderr, "%s: it takes no arguments, but \"%s\" was given; see --help\n",
-                process->name, config.operands[0]);
+        fprintf(stderr, "%s: takes no arguments, but \"%s\" was given; see --help\n", process->name,
+                config.operands[0]);
         code = PJ_EXIT_USAGE;
     } else {
         code = run(process, &config);

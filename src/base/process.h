@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What every program that runs until it is stopped does alike: its flags, --help and --version, its
- * log, signals, the server of its metrics, and the exit code.
- */
+/* What every long-running program does alike: its flags, --help and --version, its log, signals,
+ * the metrics server, and the exit code. */
 #ifndef PJ_BASE_PROCESS_H
 #define PJ_BASE_PROCESS_H
 
@@ -15,7 +13,7 @@ enum { PJ_HELP_WIDTH = 80 };
 
 /* A part of the program's settings. */
 struct pj_process_settings {
-    const char *metrics_address; /* NULL: nothing listens */
+    const char *metrics_address; /* NULL: not served */
     const char *log_level;
     const char *log_format;
 };
@@ -27,7 +25,7 @@ struct pj_process_settings {
      .offset = (at) + offsetof(struct pj_process_settings, metrics_address),                       \
      .argument = "ADDRESS",                                                                        \
      .help = "Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9100 or :9100 for all "   \
-             "interfaces; port 0 is any free one, which is logged. Without it nothing listens."},  \
+             "interfaces; port 0 picks a free one, which is logged. Not served by default."},      \
         {.name = "log-level",                                                                      \
          .kind = PJ_OPTION_CHOICE,                                                                 \
          .offset = (at) + offsetof(struct pj_process_settings, log_level),                         \
@@ -44,7 +42,8 @@ struct pj_process_settings {
 struct pj_process {
     const char *name;
     const struct pj_option *options;
-    void *settings;                           /* what the options fill; for the two below */
+    void *settings;                           /* filled by the options; for the two functions
+                                               * below */
     const struct pj_process_settings *common; /* its part */
     void (*print_help)(const struct pj_process *process);
     /* 0 after a stop; -1 with the error that gives the exit code. */
@@ -52,23 +51,23 @@ struct pj_process {
                struct pj_error *error);
 };
 
-/* For the first line of main: a standard file that is closed is opened, so that no connection gets
- * its number, and with it what is written there. Writing to a stdout that was closed fails. */
+/* For the first line of main: opens standard files that are closed, so that no connection gets
+ * their numbers, and with them what is written there. Writing to a stdout that was closed fails. */
 void pj_process_open_standard_files(void);
 
-/* For the last line of main: `code`, or PJ_EXIT_FAILED with a sentence on stderr where stdout did
- * not take all that was printed. */
+/* For the last line of main: `code`, or PJ_EXIT_FAILED with a sentence on stderr if not everything
+ * could be written to stdout. */
 int pj_process_end_output(const char *name, int code);
 
 /* main: returns the exit code. Takes no arguments but options. */
 int pj_process_main(const struct pj_process *process, int argc, char **argv);
 
-/* How many SIGTERM and SIGINT came since pj_process_handle_signals: the first one asks for an
- * orderly stop, the second ends the process at once. SIGPIPE is ignored. */
+/* How many SIGTERM and SIGINT came since pj_process_handle_signals: the first asks for an orderly
+ * stop, the second ends the process at once. SIGPIPE is ignored. */
 extern volatile sig_atomic_t pj_stop_requests;
 void pj_process_handle_signals(void);
 
-/* Serves the metrics where the settings say so; *server stays NULL where nothing listens. */
+/* Serves the metrics if the settings say so; otherwise *server stays NULL. */
 int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
                              const struct pj_process_settings *settings,
                              struct pj_error *error) PJ_MUST_CHECK;

@@ -13,7 +13,7 @@
 enum {
     REDRAW_MS = 100,
     LINE_MS = 5000,
-    RATE_MS = 500, /* a rate over less than this jumps */
+    RATE_MS = 500, /* over less than this a rate jumps */
     WIDTH_DEFAULT = 80,
     LINE_MOST = 512,
     BAR_LEAST = 8,
@@ -61,7 +61,7 @@ static void format_count(char *text, size_t size, int64_t count)
     text[at] = '\0';
 }
 
-/* Appends a part if all of it fits, and tells whether it did. */
+/* Appends a part if all of it fits, and says whether it did. */
 static bool append(char *line, size_t room, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -79,7 +79,7 @@ static bool append(char *line, size_t room, const char *format, ...)
     return true;
 }
 
-/* "37% ", then what the bar goes before: counts, rate, ETA, the most wanted first. */
+/* "37% ", then what stands before the bar: counts, rate, ETA, the most useful first. */
 static void append_figures(char *line, size_t room, const struct pj_progress_state *state)
 {
     char done[32], total[32], rate[32], left[32];
@@ -87,7 +87,7 @@ static void append_figures(char *line, size_t room, const struct pj_progress_sta
     format_count(total, sizeof total, state->total);
     bool fits = state->total > 0 ? append(line, room, " %s/%s %s", done, total, state->unit)
                                  : append(line, room, " %s %s", done, state->unit);
-    /* While nothing moves the rate only fades, and what it says of the time left is absurd. */
+    /* While nothing moves the rate only fades, and the ETA it gives is absurd. */
     if (!fits || state->rate < 1)
         return;
     format_count(rate, sizeof rate, (int64_t)(state->rate + 0.5));
@@ -170,7 +170,7 @@ static void draw(struct pj_progress *progress, int64_t now_ms)
                                       .spent_ms = now_ms - progress->start_ms};
     FILE *out = progress->settings.out;
     if (progress->terminal) {
-        /* One column less: a full line would make some terminals wrap. */
+        /* One column less: a full line would wrap on some terminals. */
         pj_progress_render(line, sizeof line, &state, terminal_width(out) - 1, true);
         fprintf(out, "\r%s\033[K", line);
     } else {
@@ -188,7 +188,7 @@ static void measure(struct pj_progress *progress, int64_t now_ms)
     if (spent_ms < RATE_MS)
         return;
     double rate = (double)(progress->done - progress->rated_done) * 1000 / (double)spent_ms;
-    /* Smooth, or the time left jumps about. */
+    /* Smoothed, or the ETA jumps about. */
     progress->rate = progress->rate > 0 ? 0.7 * progress->rate + 0.3 * rate : rate;
     progress->rated_ms = now_ms;
     progress->rated_done = progress->done;
@@ -205,7 +205,7 @@ void pj_progress_update(struct pj_progress *progress, int64_t done)
     if (since >= 0 && since < progress->look_every && since != 0)
         return;
     int64_t now_ms = pj_clock_monotonic_ms();
-    /* About ten looks at the clock a drawing, whatever the rate. */
+    /* Reads the clock about ten times per redraw, whatever the rate. */
     progress->look_every = progress->rate > 100 ? (int64_t)(progress->rate / 100) : 1;
     progress->looked_at = done;
     measure(progress, now_ms);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Progress for people: a bar that redraws itself on a terminal; elsewhere a plain line every five
- * seconds, if asked for, or nothing.
- */
+/* Progress for people: a bar that redraws itself on a terminal; elsewhere a plain line every five
+ * seconds, if asked for, or nothing. */
 #ifndef PJ_BASE_PROGRESS_H
 #define PJ_BASE_PROGRESS_H
 
@@ -16,24 +14,24 @@
 struct pj_progress;
 
 struct pj_progress_settings {
-    FILE *out;         /* stderr, as a rule */
+    FILE *out;         /* usually stderr */
     const char *label; /* "publishing"; kept, not copied */
     const char *unit;  /* "records"; kept, not copied */
-    int64_t total;     /* 0: not known, so no percentage and no ETA */
-    bool plain_lines;  /* where `out` is no terminal: a line every five seconds */
+    int64_t total;     /* 0: unknown, so no percentage and no ETA */
+    bool plain_lines;  /* if `out` is not a terminal: a line every five seconds */
 };
 
-/* NULL when memory is out; every function takes NULL and does nothing. */
+/* NULL when out of memory; every function accepts NULL and does nothing. */
 struct pj_progress *pj_progress_new(const struct pj_progress_settings *settings);
 
-/* Cheap enough to call for every record: looks at the clock only now and then, and draws at most
- * ten times a second. */
+/* Cheap enough to call for every record: reads the clock only now and then, and draws at most ten
+ * times a second. */
 void pj_progress_update(struct pj_progress *progress, int64_t done);
 
-/* When the total turns out to be another one (a topic grows while it is read). */
+/* For when the total changes (a topic grows while it is read). */
 void pj_progress_set_total(struct pj_progress *progress, int64_t total);
 
-/* Takes the bar off the terminal, so that a line can be printed; the next update draws it again. */
+/* Clears the bar, so that a line can be printed; the next update draws it again. */
 void pj_progress_clear(struct pj_progress *progress);
 
 /* Clears and frees. */
@@ -45,15 +43,13 @@ struct pj_progress_state {
     const char *label;
     const char *unit;
     int64_t done;
-    int64_t total;    /* 0: not known */
-    double rate;      /* a second; below 1 it is not shown */
+    int64_t total;    /* 0: unknown */
+    double rate;      /* per second; not shown below 1 */
     int64_t spent_ms; /* since the start */
 };
 
-/*
- * One line without a newline, of at most `width` columns and `size` bytes. With `bar` what is left
- * of the width becomes a bar; what does not fit is left out from the end.
- */
+/* One line without a newline, of at most `width` columns and `size` bytes. With `bar` the rest of
+ * the width becomes a bar; what does not fit is left out from the end. */
 void pj_progress_render(char *line, size_t size, const struct pj_progress_state *state, int width,
                         bool bar);
 

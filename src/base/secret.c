@@ -13,7 +13,7 @@
 
 #define HIDDEN "***"
 
-/* A short one is hidden where it is a word of its own: it may be within any word of ours. */
+/* A short secret is hidden only as a whole word: it may be part of any word of ours. */
 enum { SECRET_LEAST = 4, SHORT_MOST = 7 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -34,7 +34,7 @@ static void keep(const char *text, size_t length)
         if (longer == NULL || copy == NULL)
             abort();
         secrets = longer;
-        /* The longest first: it may hold a shorter one. */
+        /* The longest first: it may contain a shorter one. */
         size_t at = secret_count++;
         for (; at > 0 && strlen(secrets[at - 1]) < length; at--)
             secrets[at] = secrets[at - 1];
@@ -58,7 +58,7 @@ static int hex(char c)
     return found != NULL ? (int)(found - digits) : -1;
 }
 
-/* As it is, and as a server would see it. */
+/* As given, and as a server would see it. */
 static void keep_encoded(const char *text, size_t length)
 {
     char *decoded = malloc(length + 1);
@@ -79,8 +79,8 @@ static void keep_encoded(const char *text, size_t length)
     free(decoded);
 }
 
-/* user:password@: to the last @, for who forgot to encode one means that. A password that is the
- * user's name is none, and would hide a word that is all over. */
+/* user:password@: up to the last @, for passwords with an unencoded one. A password equal to the
+ * user's name is not secret, and would hide a word that is everywhere. */
 static void keep_password(const char *authority)
 {
     const char *at = strrchr(authority, '@');
@@ -163,7 +163,7 @@ void pj_url_shown(const char *url, char *out, size_t size)
 
 /* --- hiding ---------------------------------------------------------------------------------- */
 
-/* Where the secret is next in the text, which begins at `start`; NULL: nowhere. */
+/* The next place of the secret in the text, which begins at `start`; NULL: none. */
 static char *find(const char *start, const char *from, const char *secret)
 {
     size_t length = strlen(secret);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The secrets that this process was given, so that none of them is ever in a message: pj_error_set
- * and pj_log hide them, whoever put them there (libpq, librdkafka, a server's own words). What
- * reads settings keeps them. Thread-safe.
+ * The secrets given to this process, so that none of them ever shows in a message: pj_error_set and
+ * pj_log hide them, whoever put them there (libpq, librdkafka, a server). The code that reads
+ * settings registers them. Thread-safe.
  */
 #ifndef PJ_BASE_SECRET_H
 #define PJ_BASE_SECRET_H
@@ -10,16 +10,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Keeps a password or a token; NULL and what is shorter than 4 bytes is passed over, and one of
- * less than 8 is hidden only where it is a word of its own. Copied. */
+/* Registers a password or a token; NULL and anything shorter than 4 bytes is ignored, and one of
+ * less than 8 is hidden only as a whole word. Copied. */
 void pj_secret_keep(const char *secret);
 
-/* Keeps what is secret in a URL, a URI of Postgres or key=value pairs: the password before the
- * host, and the values of names such as password, token and key, as they are and with %XX decoded.
- */
+/* Registers what is secret in a URL, a Postgres URI or key=value pairs: the password before the
+ * host, and the values of names such as password, token and key, as given and with %XX decoded. */
 void pj_secret_keep_url(const char *text);
 
-/* Whether a text holds a secret, and `***` in the place of each. */
+/* Whether a text contains a secret, and the text with `***` in place of each. */
 bool pj_secret_is_in(const char *text);
 void pj_secret_hide(char *text);
 

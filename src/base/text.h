@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Printing into a buffer of a size that was chosen beforehand; each says what becomes of a text
- * that does not fit: nothing is ever cut without a mark. What may be of any length goes into a
- * builder or an arena (pj_arena_printf). tests/banned keeps snprintf to these files.
+ * Printing into a buffer of a fixed size; each function says what becomes of a text that does not
+ * fit: nothing is ever cut without a mark. Text of any length goes into a builder or an arena
+ * (pj_arena_printf). tests/banned restricts snprintf to these files.
  */
 #ifndef PJ_BASE_TEXT_H
 #define PJ_BASE_TEXT_H
@@ -13,20 +13,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* For people: it ends in "..." then, behind a whole character. Returns the length. */
+/*
+ * For people: a text that does not fit ends in "...", after a whole character. Returns the length.
+ */
 size_t pj_text_show(char *buffer, size_t size, const char *format, ...) PJ_PRINTF(3, 4);
 size_t pj_text_vshow(char *buffer, size_t size, const char *format, va_list args) PJ_PRINTF(3, 0);
 
-/* Of what is known to fit, such as a number: it is a PJ_CHECK that it does. Returns the length. */
+/* For what is known to fit, such as a number: PJ_CHECKs that it does. Returns the length. */
 size_t pj_text_whole(char *buffer, size_t size, const char *format, ...) PJ_PRINTF(3, 4);
 size_t pj_text_vwhole(char *buffer, size_t size, const char *format, va_list args) PJ_PRINTF(3, 0);
 
-/* Of a name from outside: false then, and the buffer is empty. */
+/* For a name from outside: false if it does not fit, and the buffer is empty. */
 bool pj_text_fits(char *buffer, size_t size, const char *format, ...) PJ_PRINTF(3, 4) PJ_MUST_CHECK;
 
-/* A text that grows as it is written. Zeros are an empty one. */
+/* A text that grows as it is written. All zeros is an empty one. */
 struct pj_builder {
-    char *text; /* NULL while it is empty */
+    char *text; /* NULL while empty */
     size_t length;
     size_t capacity;
 };
@@ -34,11 +36,11 @@ struct pj_builder {
 void pj_builder_add(struct pj_builder *builder, const char *format, ...) PJ_PRINTF(2, 3);
 void pj_builder_add_bytes(struct pj_builder *builder, const void *bytes, size_t length);
 
-/* The text with a NUL behind it, "" where nothing was added; the caller frees it. The builder is
- * empty again. */
+/* The text, NUL-terminated, "" if nothing was added; the caller frees it. The builder is empty
+ * again. */
 char *pj_builder_take(struct pj_builder *builder) __attribute__((returns_nonnull));
 
-/* A text of its own; the caller frees it. */
+/* A new text; the caller frees it. */
 char *pj_text_new(const char *format, ...) PJ_PRINTF(1, 2) __attribute__((returns_nonnull));
 char *pj_text_vnew(const char *format, va_list args) PJ_PRINTF(1, 0)
     __attribute__((returns_nonnull));

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <time.h>
 
-/* Reads so many digits; -1 where there are fewer. */
+/* Reads that many digits; -1 if there are fewer. */
 static int digits(const char **text, int count)
 {
     int number = 0;
@@ -27,7 +27,7 @@ static bool skip(const char **text, const char *one_of)
     return false;
 }
 
-/* More than six digits are cut: nothing here is finer than a microsecond. */
+/* Digits after the sixth are dropped: nothing here is finer than a microsecond. */
 static int64_t fraction(const char **text)
 {
     int64_t microseconds = 0;
@@ -82,7 +82,7 @@ static bool read_time(const char *text, int64_t *microseconds)
         return false;
     struct tm given = tm;
     int64_t seconds = timegm(&tm);
-    /* timegm makes the 2nd of March of the 30th of February. */
+    /* timegm turns the 30th of February into the 2nd of March. */
     if (tm.tm_mday != given.tm_mday || tm.tm_mon != given.tm_mon)
         return false;
     *microseconds = (seconds + zone) * 1000000 + part;

@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-/* NULL with the error where it is no file that can be read. */
+/* NULL with the error if the file cannot be read. */
 static BIO *open_file(const char *setting, const char *path, struct pj_error *error)
 {
     struct stat found;
@@ -30,7 +30,7 @@ static BIO *open_file(const char *setting, const char *path, struct pj_error *er
     return bio;
 }
 
-/* None where there is none: nobody is asked at a terminal. */
+/* No password given: never ask for one at a terminal. */
 static int give_password(char *buffer, int size, int writing, void *context)
 {
     (void)writing;
@@ -41,7 +41,7 @@ static int give_password(char *buffer, int size, int writing, void *context)
     return (int)strlen(password);
 }
 
-/* How many certificates there are, and the first one; -1 where one is damaged. */
+/* How many certificates there are, and the first one; -1 if one is damaged. */
 static int read_certificates(BIO *bio, X509 **first, bool *all_expired)
 {
     int count = 0;
@@ -84,8 +84,8 @@ static int open_certificates(const char *setting, const char *path, X509 **first
                               "CERTIFICATE-----); is it the right file?",
                               setting, path);
     if (all_expired)
-        pj_log(PJ_WARN, "what a file of certificates holds has expired",
-               pj_f_str("setting", setting), pj_f_str("file", path));
+        pj_log(PJ_WARN, "all certificates in a file have expired", pj_f_str("setting", setting),
+               pj_f_str("file", path));
     return 0;
 }
 
@@ -131,8 +131,8 @@ static int open_key(const struct pj_tls_pair *pair, EVP_PKEY **key, struct pj_er
     return pj_error_fatal(error, PJ_EXIT_USAGE, "%s: the private key in '%.200s' cannot be read%s",
                           pair->key_setting, pair->key,
                           pair->password != NULL
-                              ? "; is its password the right one?"
-                              : ": it is damaged, or encrypted and no password is given");
+                              ? "; is the password right?"
+                              : ": it is damaged, or encrypted without a password given");
 }
 
 int pj_tls_check_pair(const struct pj_tls_pair *pair, struct pj_error *error)
@@ -171,7 +171,7 @@ int pj_tls_check_kafka(const struct pj_properties *kafka, struct pj_error *error
     struct stat found;
     if (protocol == NULL || strcasestr(protocol, "ssl") == NULL)
         return 0;
-    /* It may be a folder of them, or the word for the system's. */
+    /* It may be a directory, or the word for the system's store. */
     bool is_file = roots != NULL && *roots != '\0' && strcmp(roots, "probe") != 0 &&
                    !(stat(roots, &found) == 0 && S_ISDIR(found.st_mode));
     if (is_file && pj_tls_check_certificates("kafka.ssl.ca.location", roots, error) != 0)

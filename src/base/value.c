@@ -7,7 +7,7 @@
 static const uint8_t namespace[16] = {0xd4, 0xa9, 0xba, 0xb4, 0x74, 0xa0, 0x5d, 0xb8,
                                       0x94, 0x55, 0xd1, 0xfb, 0x0f, 0x67, 0x0c, 0x97};
 
-/* -1 for what is no hexadecimal digit. */
+/* -1 for anything but a hexadecimal digit. */
 static int digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -17,7 +17,7 @@ static int digit(char c)
 }
 
 /* Not libuuid's, which goes through strtoul: with two or three of them in every event that was a
- * tenth of a consumer's processor time (measured). */
+ * tenth of a consumer's CPU time (measured). */
 bool pj_uuid_parse(const char *text, size_t length, uint8_t uuid[16])
 {
     uint8_t parsed[16];
@@ -64,7 +64,7 @@ int pj_value_compare(enum pj_type type, const struct pj_value *a, const struct p
     case PJ_TIMESTAMPTZ:
         return (a->integer > b->integer) - (a->integer < b->integer);
     case PJ_DOUBLE:
-        /* By bits: NaN must not make the order depend on who asks. */
+        /* Bitwise: NaN must not make the order depend on the comparison. */
         return memcmp(&a->real, &b->real, sizeof a->real);
     case PJ_UUID:
         return memcmp(a->uuid, b->uuid, 16);

@@ -39,7 +39,7 @@ def test_replicas_come_and_go(world, strategy):
         place = chance.choice(sorted(fleet))
         retire(fleet[place])
         fleet[place] = start(place[0])
-        world.until_logged(fleet[place], "metrics are served")
+        world.until_logged(fleet[place], "serving metrics")
     feed.finish()
     for consumer in leaving:
         consumer.wait(deadline=STOP_DEADLINE)

@@ -64,7 +64,7 @@ def test_a_newcomer_too_many_disturbs_nobody(gateways, service):
         for newcomer in newcomers:
             newcomer.close()
     assert gateway.metric("projectionist_gateway_refused_connections_total") == 60
-    assert gateway.log.count("newcomers are refused") == 1
+    assert gateway.log.count("new connections are refused") == 1
     clients.pop().close()
     wait_until(lambda: post(gateway, command()).status == 202, message="there is no room")
     # Who has nothing under way for a while makes room, and not who has.

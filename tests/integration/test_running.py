@@ -50,7 +50,7 @@ def test_the_environment_is_enough(world):
     world.wait_for_ends(RECORDER, TELEMETRY)
     assert world.count("safari_commands") == 5
     assert world.count("safari_events") == 5
-    assert not [consumer for consumer in running if "metrics are served" in consumer.log]
+    assert not [consumer for consumer in running if "serving metrics" in consumer.log]
     for consumer in running:
         consumer.stop()
         assert kinds_of(consumer.log).keys() == {"info"}

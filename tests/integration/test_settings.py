@@ -187,8 +187,8 @@ def test_certificates_and_keys_for_kafka_are_looked_at_at_the_start(tls, words):
     good = {"CERTIFICATE_LOCATION": tls / "good.pem"}
     wrong("does not belong to the certificate", **good, KEY_LOCATION=tls / "other.key")
     wrong("holds no private key", **good, KEY_LOCATION=tls / "good.pem")
-    wrong("encrypted and no password", **good, KEY_LOCATION=tls / "locked.key")
-    wrong("is its password the right one", **good, KEY_LOCATION=tls / "locked.key",
+    wrong("encrypted without a password", **good, KEY_LOCATION=tls / "locked.key")
+    wrong("is the password right", **good, KEY_LOCATION=tls / "locked.key",
           KEY_PASSWORD=CANARY + "-not")
 
 
@@ -204,7 +204,7 @@ def test_certificates_for_postgres_are_looked_at_at_the_start(tls, words):
 def test_certificates_that_have_expired_are_warned_of(tls):
     result = run(("stream-replay", "--verbose", "x.avro"), SCHEMA_REGISTRY_CA_FILE=tls / "expired.pem",
                  **servers(None))
-    assert "holds has expired" in result.stderr and "expired.pem" in result.stderr
+    assert "certificates in a file have expired" in result.stderr and "expired.pem" in result.stderr
 
 
 SHOWING = [("event-recorder",), ("control-gateway",), ("telemetry-bridge",),
@@ -262,9 +262,9 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
     (("control-gateway",), ["--gateway-listen=127.0.0.1:70000"], "has no port between 0 and 65535"),
     (("control-gateway",), ["--gateway-upstream=http://127.0.0.1:0"], "gateway-upstream must be http"),
     (("control-gateway",), ["--kafka.no.such=1"], "kafka.no.such"),
-    (("control-gateway",), ["--gateway-id=" + "x" * 201], "has 201 bytes, and at most 200 fit"),
+    (("control-gateway",), ["--gateway-id=" + "x" * 201], "has 201 bytes, at most 200 are allowed"),
     (("control-gateway",), ["--gateway-upstream=http://" + "x" * 300], "at most 300 fit"),
-    (("telemetry-bridge",), ["--bridge-id=" + "x" * 201], "has 201 bytes, and at most 200 fit"),
+    (("telemetry-bridge",), ["--bridge-id=" + "x" * 201], "has 201 bytes, at most 200 are allowed"),
     (("telemetry-bridge",), ["--bridge-id="], "must not be empty"),
     (("telemetry-bridge",), ["--kafka.no.such=1"], "kafka.no.such"),
     (("telemetry-bridge",), ["--metrics-address=:x"], "has no port between 0 and 65535"),

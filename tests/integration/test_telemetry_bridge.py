@@ -539,7 +539,7 @@ def test_a_host_without_an_address_is_told(world):
     """The log names the URL, without a query: that may be a secret."""
     running = bridge.start(world, "ws://no.such.host.invalid:7071/v1/stream?token=hunter2")
     running.wait_for_log('msg="not connected to the service" '
-                         "url=ws://no.such.host.invalid:7071/v1/stream reason=\"its address")
+                         "url=ws://no.such.host.invalid:7071/v1/stream reason=\"its host name")
     assert "hunter2" not in running.log
 
 

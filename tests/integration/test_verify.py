@@ -351,7 +351,7 @@ def test_a_group_with_a_long_name(world):
     assert before
     verify(world, "command-projector", "--group", group)
     assert world.offsets(group) == before
-    for name, says in (("g" * 250, "has 250 bytes, and at most 249 fit"),
+    for name, says in (("g" * 250, "has 250 bytes, at most 249 are allowed"),
                        ("mine/verify", "a group whose name ends in /verify")):
         refused = consumers.run("command-projector", "--group", name, "--until-caught-up",
                                 variables=world.consumers.variables)

@@ -21,7 +21,7 @@ SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SCHEMA_REGISTRY_URL")
 DEADLINE = 60  # seconds that a program may take to do what a test asks
 TAIL = 60      # lines of a log in a failure
 SHOWN = 20     # consumers whose logs a failure shows, the last ones
-SERVED = r"metrics are served.* port=(\d+)"
+SERVED = r"serving metrics.* port=(\d+)"
 QUICK = {  # so that a replica that is killed or frozen is missed within seconds
     "KAFKA_SESSION_TIMEOUT_MS": "3000",
     "KAFKA_HEARTBEAT_INTERVAL_MS": "500",

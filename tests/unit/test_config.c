@@ -210,12 +210,12 @@ Test(config, wrong_flags_get_one_sentence)
     REFUSE("--batch-rec: unknown option; did you mean --batch-records?", "--batch-rec=3");
     REFUSE("--bootstrap-servers: unknown option; did you mean --kafka.bootstrap.servers?",
            "--bootstrap-servers=x");
-    REFUSE("--sesame: unknown option; --help lists what there is", "--sesame");
-    REFUSE("-x: unknown option; --help lists what there is", "-nx");
+    REFUSE("--sesame: unknown option; see --help", "--sesame");
+    REFUSE("-x: unknown option; see --help", "-nx");
     REFUSE("--group: needs a value", "--group");
     REFUSE("-g: needs a value", "-g");
     REFUSE("--version: takes no value", "--version=1");
-    REFUSE("--kafka.linger.ms: needs its value in one word: --kafka.linger.ms=VALUE",
+    REFUSE("--kafka.linger.ms: write the value into the same word: --kafka.linger.ms=VALUE",
            "--kafka.linger.ms", "5");
     REFUSE("--gruop: unknown option; did you mean --group?", "--gruop=x", "--sesame");
 }
@@ -442,7 +442,7 @@ Test(config, a_bad_value_file_is_named)
     REFUSE(sentence);
     unsetenv("PROJECTIONIST_BATCH_RECORDS_FILE");
     setenv("PROJECTIONIST_CONFIG_FILE", file_path, 1);
-    REFUSE("PROJECTIONIST_CONFIG_FILE: the variable that names the file of settings is "
+    REFUSE("PROJECTIONIST_CONFIG_FILE: the variable that names the settings file is "
            "PROJECTIONIST_CONFIG");
 }
 
@@ -561,10 +561,10 @@ Test(config, wrong_lines_are_named_by_file_and_number)
     static const char *const cases[][2] = {
         {"group = a\nbatch_records = 3\n",
          ":2: unknown name 'batch_records'; did you mean batch-records?"},
-        {"sesame = 3\n", ":1: unknown name 'sesame'; --help lists what there is"},
+        {"sesame = 3\n", ":1: unknown name 'sesame'; see --help"},
         {"# c\n\nbatch-records = x\n", ":3: batch-records: 'x' is not a whole number"},
-        {"group\n", ":1: not understood; a line is 'name = value', '[section]' or '# comment'"},
-        {"[kafka\n", ":1: not understood; a line is 'name = value', '[section]' or '# comment'"},
+        {"group\n", ":1: syntax error; a line is 'name = value', '[section]' or '# comment'"},
+        {"[kafka\n", ":1: syntax error; a line is 'name = value', '[section]' or '# comment'"},
         {"[engine]\ngroup = a\n",
          ":2: unknown section [engine]; the sections are [kafka] and [postgres]"},
         {"[postgres]\ndsn = a\n", ":2: 'postgres.dsn' is spelt postgres-dsn"},

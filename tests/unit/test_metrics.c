@@ -322,7 +322,7 @@ Test(metrics_server, a_taken_port_is_named_with_the_remedy)
     snprintf(address, sizeof address, "127.0.0.1:%d", pj_metrics_server_port(server));
     snprintf(sentence, sizeof sentence,
              "cannot listen on the metrics address %s: Address already in use; choose another "
-             "port, or 0 for any that is free",
+             "port, or 0 for a free one",
              address);
     cr_assert_eq(pj_metrics_server_start(&second, metrics, address, &error), -1);
     cr_assert_str_eq(error.message, sentence);
