@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- The schema of Projectionist's own objects, and the account of the migrations that a database has
--- had. The schema may have been created, and granted, by somebody with more rights.
+-- The schema of Projectionist's own objects, and the record of the migrations applied to a
+-- database. The schema may have been created, and granted, by somebody with more rights.
 
 CREATE SCHEMA IF NOT EXISTS projectionist;
 COMMENT ON SCHEMA projectionist IS
-    'What Projectionist keeps for itself: offsets, private state, dead letters, schemas';
+    'Projectionist''s own data: offsets, private state, dead letters, schemas';
 
 CREATE TABLE projectionist.migrations (
     system TEXT NOT NULL,
@@ -16,9 +16,9 @@ CREATE TABLE projectionist.migrations (
     PRIMARY KEY (system, number)
 );
 COMMENT ON TABLE projectionist.migrations IS
-    'The migrations that this database has had; written by "projectionist migrate"';
+    'The migrations applied to this database; written by "projectionist migrate"';
 COMMENT ON COLUMN projectionist.migrations.system IS
-    'Whose migration it is: "engine", or a system of topics and tables such as "safari"';
+    'What it belongs to: "engine", or a system of topics and tables such as "safari"';
 COMMENT ON COLUMN projectionist.migrations.number IS 'The number that the file''s name begins with';
 COMMENT ON COLUMN projectionist.migrations.name IS 'The file''s name';
 COMMENT ON COLUMN projectionist.migrations.checksum IS

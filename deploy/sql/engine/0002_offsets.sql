@@ -5,8 +5,7 @@
 
 -- --- offsets ----------------------------------------------------------------------------------
 
--- A few rows that are updated with every batch: room on each page keeps those updates off the
--- index.
+-- A few rows, updated with every batch: room on each page keeps those updates off the index.
 CREATE TABLE projectionist.consumer_offsets (
     cluster_id TEXT NOT NULL,
     consumer_group TEXT NOT NULL,
@@ -37,7 +36,7 @@ COMMENT ON TABLE projectionist.consumer_offsets IS
 COMMENT ON COLUMN projectionist.consumer_offsets.cluster_id IS 'The id that the Kafka cluster reports';
 COMMENT ON COLUMN projectionist.consumer_offsets.consumer_group IS
     'The consumer group; by default the name of the projection';
-COMMENT ON COLUMN projectionist.consumer_offsets.start_offset IS 'Where the group began to read';
+COMMENT ON COLUMN projectionist.consumer_offsets.start_offset IS 'Where the group started reading';
 COMMENT ON COLUMN projectionist.consumer_offsets.next_offset IS
     'The first offset that is not yet in the tables';
 COMMENT ON COLUMN projectionist.consumer_offsets.epoch IS
@@ -46,33 +45,33 @@ COMMENT ON COLUMN projectionist.consumer_offsets.owner IS 'The process that clai
 COMMENT ON COLUMN projectionist.consumer_offsets.projection IS
     'Whose tables the group writes; NULL until it has committed';
 COMMENT ON COLUMN projectionist.consumer_offsets.stream_time IS
-    'The greatest event time read from the partition, where the projection keeps one';
+    'The latest event time read from the partition, if the projection keeps one';
 COMMENT ON COLUMN projectionist.consumer_offsets.updated_at IS 'When next_offset last moved';
--- A topic that was deleted and created again under the same name has another id, and an offset of
--- the old one means nothing in it. Where Kafka's client cannot tell ids, the record that was read
--- last shows the same: a recreated topic, or one whose log lost its end, has another one there.
+-- A recreated topic has another id, and offsets of the old one mean nothing in it. Where Kafka's
+-- client does not know ids, the record read last shows the same: a recreated topic, or one whose
+-- log lost its end, has a different record there.
 COMMENT ON COLUMN projectionist.consumer_offsets.topic_id IS
     'Kafka''s id of the topic, where known; another id means that the topic was recreated';
 COMMENT ON COLUMN projectionist.consumer_offsets.read_offset IS
-    'The last record that was read, if it is known; between it and next_offset there was none';
+    'The last record read, if known; there was none between it and next_offset';
 COMMENT ON COLUMN projectionist.consumer_offsets.read_digest IS
-    'A digest of that record: another one at its offset is of another topic';
--- What a rebuild must know before it trusts the topics: how many records the group has read, and
--- which, so that records that have gone since are noticed, whatever removed them.
+    'A digest of that record; a different record at its offset means another topic';
+-- What a rebuild checks before it trusts the topics: how many records the group has read, and
+-- which, so that it notices records that are gone since, whatever removed them.
 COMMENT ON COLUMN projectionist.consumer_offsets.counted_from IS
-    'records counts from this offset on; it begins again wherever next_offset is moved by others';
+    'records counts from this offset on; it starts over when somebody else moves next_offset';
 COMMENT ON COLUMN projectionist.consumer_offsets.counted_to IS
-    'and to this one; where it is not next_offset, the count is void';
+    'up to this one; if that is not next_offset, the count is void';
 COMMENT ON COLUMN projectionist.consumer_offsets.records IS
-    'How many records were read between the two; a topic that has fewer there has lost some';
+    'How many records were read between the two; a topic with fewer there has lost some';
 COMMENT ON COLUMN projectionist.consumer_offsets.checksum IS
-    'Of their offsets, timestamps and lengths, in any order';
--- A consumer that is restarted must not go on as if nothing had happened, so a stop that needs a
--- person stays here until one acts.
+    'Over their offsets, timestamps and lengths, in any order';
+-- A restarted consumer must not continue as if nothing had happened, so a stop that needs a person
+-- stays here until one acts.
 COMMENT ON COLUMN projectionist.consumer_offsets.stop_code IS
-    'The exit code of a stop that needs a person; NULL once one has acted, and where there is none';
-COMMENT ON COLUMN projectionist.consumer_offsets.stop_reason IS 'Why it is stopped, and what to do';
-COMMENT ON COLUMN projectionist.consumer_offsets.stopped_at IS 'When that was seen';
+    'The exit code of a stop that needs a person; NULL if there is none, or a person has acted';
+COMMENT ON COLUMN projectionist.consumer_offsets.stop_reason IS 'Why it stopped, and what to do';
+COMMENT ON COLUMN projectionist.consumer_offsets.stopped_at IS 'When it stopped';
 
 CREATE VIEW projectionist.progress AS
 SELECT cluster_id,
@@ -86,12 +85,12 @@ SELECT cluster_id,
 FROM projectionist.consumer_offsets
 GROUP BY cluster_id, consumer_group;
 COMMENT ON VIEW projectionist.progress IS
-    'How far each consumer group is, over all its partitions; only Kafka knows how far there is to go';
+    'How far each consumer group is, over all its partitions; only Kafka knows how far is left';
 COMMENT ON COLUMN projectionist.progress.offsets_passed IS
-    'The sum of how far each partition is from where the group began';
+    'The sum over the partitions of the offsets passed since the group started';
 COMMENT ON COLUMN projectionist.progress.offsets IS
     'topic/partition: the first offset that is not yet in the tables';
-COMMENT ON COLUMN projectionist.progress.last_commit IS 'NULL where nothing was committed yet';
+COMMENT ON COLUMN projectionist.progress.last_commit IS 'NULL if nothing was committed yet';
 
 CREATE VIEW projectionist.stops AS
 SELECT cluster_id, consumer_group, topic, partition, next_offset, stop_code, stop_reason, stopped_at
@@ -103,9 +102,9 @@ COMMENT ON VIEW projectionist.stops IS
 -- --- the fence --------------------------------------------------------------------------------
 
 -- Claims partitions: the row lock waits for the old owner's transaction, the new epoch then keeps
--- it from committing another. Rows are locked by topic and partition, in every function alike, so
--- that two processes cannot deadlock. One statement, so the names of the columns it returns do not
--- stand in the way of the table's.
+-- it from committing another. Every function locks rows in the order of topic and partition, so
+-- that two processes cannot deadlock. One statement in SQL, so that the names of the returned
+-- columns do not hide the table's.
 CREATE FUNCTION projectionist.claim_partitions(
     p_cluster TEXT, p_group TEXT, p_owner TEXT,
     p_topics TEXT[], p_partitions INTEGER[], p_start_offsets BIGINT[],
@@ -132,7 +131,7 @@ LANGUAGE sql AS $$
 $$;
 COMMENT ON FUNCTION projectionist.claim_partitions IS
     'Makes a process the owner of partitions; start_offsets count only where the group is new, and '
-    'topic_ids where it has read nothing or its topic''s id was not known';
+    'topic_ids only where it has read nothing or the topic''s id was unknown';
 
 -- Advances offsets, or raises PJ001. It must raise: a row count of zero would not stop a COMMIT
 -- that is already on its way.
@@ -165,7 +164,7 @@ BEGIN
         counted_to = CASE WHEN g.records IS NOT NULL THEN g.next END,
         records = CASE WHEN o.counted_to = g.expected THEN o.records ELSE 0 END + g.records,
         checksum = CASE WHEN o.counted_to = g.expected THEN o.checksum ELSE 0 END # g.checksum,
-        -- Control records are passed but not read: the record that was read last stays.
+        -- Control records are passed but not read: the record read last stays.
         read_offset = coalesce(g.read_offset, o.read_offset),
         read_digest = CASE WHEN g.read_offset IS NULL THEN o.read_digest ELSE g.read_digest END
     FROM unnest(p_topics, p_partitions, p_epochs, p_expected, p_next, p_stream_times, p_records,
@@ -180,7 +179,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Those that the UPDATE did reach have the new offset now, and the transaction is lost anyway.
+    -- The rows that the UPDATE did reach have the new offset now; the transaction is lost anyway.
     SELECT string_agg(
             format('%s [%s] (%s)', g.topic, g.partition,
                 CASE
@@ -197,11 +196,11 @@ BEGIN
         ON o.cluster_id = p_cluster AND o.consumer_group = p_group
         AND o.topic = g.topic AND o.partition = g.partition
     WHERE o.epoch IS DISTINCT FROM g.epoch OR o.next_offset <> g.next;
-    RAISE EXCEPTION 'fenced: another owner has taken partition %', lost USING ERRCODE = 'PJ001';
+    RAISE EXCEPTION 'fenced: another owner has claimed partition %', lost USING ERRCODE = 'PJ001';
 END;
 $$;
 COMMENT ON FUNCTION projectionist.advance_offsets IS
-    'Moves the offsets of a batch on, all or none; raises PJ001 when another owner has taken one';
+    'Advances the offsets of a batch, all or none; raises PJ001 when another owner has claimed one';
 
 -- --- what a person does to offsets ------------------------------------------------------------
 
@@ -222,21 +221,20 @@ CREATE INDEX idx_offset_changes_place
     ON projectionist.offset_changes (cluster_id, consumer_group, topic, partition, id);
 
 COMMENT ON TABLE projectionist.offset_changes IS
-    'Offsets that a person moved ("projectionist offsets set"); what a consumer commits is not here';
+    'Offsets that a person moved ("projectionist offsets set"); consumers'' commits are not here';
 COMMENT ON COLUMN projectionist.offset_changes.changed_by IS 'The role that was logged in';
 COMMENT ON COLUMN projectionist.offset_changes.from_offset IS
-    'Where the group would have gone on; NULL where it had not read the partition yet';
+    'Where the group would have continued; NULL if it had not read the partition yet';
 COMMENT ON COLUMN projectionist.offset_changes.to_offset IS
-    'Where it goes on; greater than from_offset means that the records between are skipped';
+    'Where it continues; greater than from_offset means that the records between are skipped';
 COMMENT ON COLUMN projectionist.offset_changes.epoch IS
-    'That of the change: it keeps the consumer of the epoch before from committing';
-COMMENT ON COLUMN projectionist.offset_changes.reason IS 'What was asked for';
+    'The epoch of the change, which keeps the previous owner from committing';
+COMMENT ON COLUMN projectionist.offset_changes.reason IS 'The request';
 
 -- Claims the partitions like a consumer that takes over, so that none commits past the change; then
--- moves them. Rows are locked in claim_partitions's order, and a partition whose epoch is the first
--- is one that the group had not read. It answers a stop. An offset that is set is one of the topic
--- that is there now: an id that is not given is forgotten, and known again at the next claim; which
--- record is before it is not known.
+-- moves them. Rows are locked in claim_partitions's order; a partition whose epoch is the first is
+-- one that the group had not read. It lifts a stop. The offset belongs to the current topic: an id
+-- that is not given is cleared until the next claim, and the record before the offset is unknown.
 CREATE FUNCTION projectionist.set_offsets(
     p_cluster TEXT, p_group TEXT, p_topics TEXT[], p_partitions INTEGER[], p_offsets BIGINT[],
     p_reason TEXT, p_topic_ids TEXT[] DEFAULT NULL)
@@ -278,7 +276,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.set_offsets IS
-    'Moves the offsets of a group, fences whoever had the partitions, and writes it down';
+    'Moves the offsets of a group, fences the owners of the partitions, and records the change';
 
 CREATE TABLE projectionist.gaps (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -293,7 +291,7 @@ CREATE TABLE projectionist.gaps (
     accepted_by TEXT NOT NULL DEFAULT session_user
 );
 COMMENT ON TABLE projectionist.gaps IS
-    'Records that were gone before they were read, and that somebody chose to go on without';
+    'Records that were gone before they were read, and that somebody chose to continue without';
 COMMENT ON COLUMN projectionist.gaps.from_offset IS 'The first offset that was never read';
 COMMENT ON COLUMN projectionist.gaps.to_offset IS 'The first offset after the gap';
 COMMENT ON COLUMN projectionist.gaps.accepted_by IS 'The process or the role that accepted the gap';
@@ -310,4 +308,4 @@ SELECT cluster_id,
 FROM projectionist.gaps
 GROUP BY cluster_id, consumer_group, topic;
 COMMENT ON VIEW projectionist.gaps_by_group IS
-    'What each group goes on without because retention removed it before it was read';
+    'What each group continues without because retention removed it before it was read';

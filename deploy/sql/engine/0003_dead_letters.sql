@@ -28,18 +28,18 @@ CREATE INDEX idx_dead_letters_open
 
 COMMENT ON TABLE projectionist.dead_letters IS
     'Records that could not be applied, whole; see "projectionist dead-letters"';
-COMMENT ON COLUMN projectionist.dead_letters.id IS 'What "projectionist dead-letters show" takes';
-COMMENT ON COLUMN projectionist.dead_letters.record_offset IS 'The record''s place in its partition';
+COMMENT ON COLUMN projectionist.dead_letters.id IS 'The argument of "projectionist dead-letters show"';
+COMMENT ON COLUMN projectionist.dead_letters.record_offset IS 'The record''s offset';
 COMMENT ON COLUMN projectionist.dead_letters.record_timestamp IS 'Kafka''s timestamp of the record';
 COMMENT ON COLUMN projectionist.dead_letters.key IS 'The record''s key, byte for byte';
 COMMENT ON COLUMN projectionist.dead_letters.value IS 'The record''s value, byte for byte';
 COMMENT ON COLUMN projectionist.dead_letters.schema_id IS
-    'The registry''s id of the writer''s schema, where the value begins with one';
-COMMENT ON COLUMN projectionist.dead_letters.error_class IS 'Why: what kind of error';
-COMMENT ON COLUMN projectionist.dead_letters.sqlstate IS 'Postgres''s code, where Postgres refused it';
-COMMENT ON COLUMN projectionist.dead_letters.message IS 'Why: one sentence';
+    'The registry''s id of the writer''s schema, if the value begins with one';
+COMMENT ON COLUMN projectionist.dead_letters.error_class IS 'The class of the error';
+COMMENT ON COLUMN projectionist.dead_letters.sqlstate IS 'Postgres''s code, if Postgres refused it';
+COMMENT ON COLUMN projectionist.dead_letters.message IS 'The error in one sentence';
 COMMENT ON COLUMN projectionist.dead_letters.status IS
-    'open, replayed (applied later, exactly once) or discarded (given up by a person)';
+    'open, replayed (applied later, exactly once) or discarded (by a person)';
 COMMENT ON COLUMN projectionist.dead_letters.resolved_at IS 'When it stopped being open';
 
 CREATE VIEW projectionist.dead_letters_by_reason AS
@@ -59,10 +59,10 @@ FROM projectionist.dead_letters
 GROUP BY consumer_group, projection, topic, status, error_class, sqlstate,
          regexp_replace(message, '[0-9]+', 'N', 'g');
 COMMENT ON VIEW projectionist.dead_letters_by_reason IS
-    'Dead letters counted by why; numbers within a reason are left out, so that likes are together';
+    'Dead letters counted by reason; numbers within a reason are left out to group similar ones';
 
--- A consumer that refuses whatever comes is not helped by dead letters of it all: it stops at the
--- hundredth of a topic of which it has accepted nothing yet.
+-- Dead letters do not help a consumer that refuses everything: it stops at the hundredth from a
+-- topic of which it has accepted nothing yet.
 CREATE TABLE projectionist.accepted_topics (
     cluster_id TEXT NOT NULL,
     consumer_group TEXT NOT NULL,
@@ -71,5 +71,5 @@ CREATE TABLE projectionist.accepted_topics (
     PRIMARY KEY (cluster_id, consumer_group, topic)
 );
 COMMENT ON TABLE projectionist.accepted_topics IS
-    'The topics of which a consumer group has applied a record at least';
+    'The topics of which a consumer group has applied at least one record';
 COMMENT ON COLUMN projectionist.accepted_topics.accepted_at IS 'When it applied the first one';

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- The schemas that records were written with, and which registries said so.
+-- The schemas that records were written with, and the registries they came from.
 
 CREATE TABLE projectionist.schemas (
     registry TEXT NOT NULL,
@@ -11,11 +11,11 @@ CREATE TABLE projectionist.schemas (
 );
 COMMENT ON TABLE projectionist.schemas IS
     'The schemas that records were written with, so that a rebuild needs no schema registry';
-COMMENT ON COLUMN projectionist.schemas.registry IS 'The registry that gave the id';
-COMMENT ON COLUMN projectionist.schemas.schema IS 'The Avro schema, as the registry gave it';
+COMMENT ON COLUMN projectionist.schemas.registry IS 'The registry that assigned the id';
+COMMENT ON COLUMN projectionist.schemas.schema IS 'The Avro schema, as the registry returned it';
 
--- An id that means another schema at another registry, or at the same one after it was filled
--- again, is noticed by this.
+-- Shows when an id means another schema at another registry, or at the same one after it was
+-- refilled.
 CREATE TABLE projectionist.schema_readers (
     cluster_id TEXT NOT NULL,
     consumer_group TEXT NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE projectionist.schema_readers (
     PRIMARY KEY (cluster_id, consumer_group, registry)
 );
 COMMENT ON TABLE projectionist.schema_readers IS
-    'Which schema registries told each group what the schema ids of its records mean';
+    'The schema registries in which each group looked up the schema ids of its records';
 
 CREATE TABLE projectionist.forgotten_schemas (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -36,5 +36,5 @@ CREATE TABLE projectionist.forgotten_schemas (
     forgotten_by TEXT NOT NULL DEFAULT session_user
 );
 COMMENT ON TABLE projectionist.forgotten_schemas IS
-    'Schemas that were kept and that a person took away ("projectionist schemas forget")';
+    'Stored schemas that a person removed ("projectionist schemas forget")';
 COMMENT ON COLUMN projectionist.forgotten_schemas.forgotten_by IS 'The role that was logged in';

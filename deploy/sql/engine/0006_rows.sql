@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- What the statements that write rows call.
+-- Functions that the statements which write rows call.
 
--- A row that follows from one entity is not overwritten by another: whoever inserts it calls this
--- where it is there already and no placeholder.
+-- A row derived from one entity is not overwritten by another: an insert calls this where the row
+-- already exists and is not a placeholder.
 CREATE FUNCTION projectionist.refuse_row(p_row TEXT, p_value ANYELEMENT)
     RETURNS ANYELEMENT
 LANGUAGE plpgsql AS $$
@@ -12,11 +12,11 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.refuse_row IS
-    'Refuses a row that another entity has already; p_row names it, p_value is never returned';
+    'Refuses a row that another entity already has; p_row names it, p_value is never returned';
 
--- A statement that writes fewer rows than it was given is no error to Postgres: rows that somebody
--- deleted, that row security hides or a trigger holds back are passed over. Whatever writes rows
--- counts them, and ends its transaction by this where the numbers differ.
+-- For Postgres it is not an error when a statement writes fewer rows than it was given: it skips
+-- rows that somebody deleted, that row security hides or that a trigger suppresses. So every write
+-- counts its rows, and fails its transaction by this function if the numbers differ.
 CREATE FUNCTION projectionist.refuse_unwritten(
     p_projection TEXT, p_table REGCLASS, p_verb TEXT, p_queued BIGINT, p_written BIGINT)
 RETURNS BOOLEAN
@@ -25,8 +25,8 @@ DECLARE
     reason TEXT;
     triggers TEXT;
 BEGIN
-    -- Row triggers (1) that come before (2) the row or in place (64) of it, for INSERT (4), DELETE
-    -- (8), UPDATE (16). An INSERT may become an UPDATE.
+    -- Row triggers (1), BEFORE (2) or INSTEAD OF (64), for INSERT (4), DELETE (8), UPDATE (16). An
+    -- INSERT may become an UPDATE.
     SELECT string_agg(DISTINCT quote_ident(g.tgname), ', ') INTO triggers
     FROM pg_trigger AS g
     WHERE g.tgrelid IN (SELECT p_table::oid UNION SELECT relid FROM pg_partition_tree(p_table))
@@ -39,10 +39,10 @@ BEGIN
             'WITH CHECK (true), or BYPASSRLS', current_user)
         WHEN triggers IS NOT NULL AND p_verb = 'INSERT' THEN format(
             'a trigger (%s) returned NULL for others; correct or drop it', triggers)
-        WHEN p_verb = 'INSERT' THEN 'find out what holds others back'
+        WHEN p_verb = 'INSERT' THEN 'find out what suppresses others'
         ELSE format(
             'others were deleted by hand or by a foreign key''s ON DELETE; `projectionist rebuild '
-            '%s` makes them again%s', p_projection,
+            '%s` restores them%s', p_projection,
             ' (or a trigger returned NULL for them: ' || triggers || ')')
     END;
     RAISE EXCEPTION USING ERRCODE = 'PJ004', MESSAGE = format(
@@ -55,7 +55,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.refuse_unwritten IS
-    'Raises PJ004: a statement wrote another number of rows than it was given';
+    'Raises PJ004: a statement wrote a different number of rows than it was given';
 
 -- Histograms are arrays of counts, added element by element; a missing one is all zeros.
 CREATE FUNCTION projectionist.add_counts(p_a BIGINT[], p_b BIGINT[]) RETURNS BIGINT[]

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The five tables of the Safari Automation service, their indexes, triggers, comments and two
--- views, as MediaPoster's database has them: same names, types and defaults. Every statement
--- passes over what is there already, so a database that has these tables, with rows in them, is
--- taken as it is; `projectionist migrate` refuses tables of these names with other columns. Our
--- own additions are in the files after this one.
+-- views, as MediaPoster's database has them: same names, types and defaults. Every statement skips
+-- what already exists, so a database that has these tables, with rows in them, is used as it is;
+-- `projectionist migrate` refuses tables of these names with other columns. Our own additions are
+-- in the files after this one.
 
--- What the tables take for granted. On Supabase the extension is in the schema "extensions", and a
--- function of this name may serve other tables too: neither is touched where it exists.
+-- What the tables need. On Supabase the extension is in the schema "extensions", and a function of
+-- this name may serve other tables too: neither is touched if it exists.
 CREATE EXTENSION IF NOT EXISTS "uuid-ossp";
 
 DO $$

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Watermark removals per hour and method: counts, bytes, and how long they took, as a histogram of
--- which the views tell quantiles.
+-- Watermark removals per hour and method: counts, bytes, and how long they took, as a histogram
+-- from which the views compute quantiles.
 
 -- --- tables -----------------------------------------------------------------------------------
 
@@ -19,14 +19,14 @@ CREATE TABLE IF NOT EXISTS watermark_metrics (
     histogram BIGINT[] NOT NULL,
     PRIMARY KEY (bucket_start, method)
 );
-COMMENT ON TABLE watermark_metrics IS 'Watermark removals by the hour they began in and method';
+COMMENT ON TABLE watermark_metrics IS 'Watermark removals by the hour of their start and by method';
 COMMENT ON COLUMN watermark_metrics.bucket_start IS 'The UTC hour of the removals'' created_at';
-COMMENT ON COLUMN watermark_metrics.attempts IS 'Removals, ended or not';
+COMMENT ON COLUMN watermark_metrics.attempts IS 'Removals, finished or not';
 COMMENT ON COLUMN watermark_metrics.failed IS 'Removals that ended without success';
 COMMENT ON COLUMN watermark_metrics.histogram IS
     'Counts of processing times; see projectionist.histogram_quantile';
 
--- So that a bucket's extremes are found where a time is taken back, however many removals it has.
+-- Finds a bucket's extremes when a time is subtracted, however many removals it has.
 CREATE TABLE IF NOT EXISTS watermark_metrics_times (
     bucket_start TIMESTAMPTZ NOT NULL,
     method VARCHAR(50) NOT NULL,
@@ -37,8 +37,8 @@ CREATE TABLE IF NOT EXISTS watermark_metrics_times (
 COMMENT ON TABLE watermark_metrics_times IS
     'The processing times of removals, by the bucket of watermark_metrics that counts them';
 
--- A bucket that the last removal left goes. Extremes cannot be taken back, so they are looked up;
--- the caller's addition has locked the bucket, and whoever adds to it later brings its own.
+-- Deletes a bucket that its last removal has left. Extremes cannot be subtracted, so they are
+-- looked up; the caller's addition has locked the bucket, and a later one brings its own.
 CREATE FUNCTION projectionist.settle_watermark_metrics(
     p_buckets TIMESTAMPTZ[], p_methods TEXT[], p_extremes BOOLEAN[]) RETURNS void
 LANGUAGE sql AS $$
@@ -58,12 +58,12 @@ LANGUAGE sql AS $$
     WHERE g.extreme AND m.bucket_start = g.bucket_start AND m.method = g.method;
 $$;
 COMMENT ON FUNCTION projectionist.settle_watermark_metrics IS
-    'Computes extremes anew, and removes empty buckets, where removals were taken back';
+    'Recomputes extremes, and deletes empty buckets, after removals were subtracted';
 
 -- --- quantiles --------------------------------------------------------------------------------
 
--- The bin of a time: one for what is under 1 ms, then eight for each doubling, so that a bin is at
--- most an eighth wider than its lower bound.
+-- The bin of a time: one below 1 ms, then eight per doubling, so that a bin is at most an eighth
+-- of its lower bound wide.
 CREATE FUNCTION projectionist.histogram_bin(p_ms BIGINT) RETURNS INTEGER
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_ms < 1 THEN 0 ELSE (
@@ -76,12 +76,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_bin = 0 THEN 1
         ELSE (9 + (p_bin - 1) % 8)::NUMERIC / 8 * 2 ^ ((p_bin - 1) / 8)::NUMERIC END
 $$;
-COMMENT ON FUNCTION projectionist.histogram_bin IS 'The bin, from 0, that a time in ms falls in';
+COMMENT ON FUNCTION projectionist.histogram_bin IS 'The bin, from 0, that a time in ms falls into';
 COMMENT ON FUNCTION projectionist.histogram_upper_bound IS
-    'The time in ms that all of a bin are under';
+    'The time in ms that all times of a bin are below';
 
--- Times are whole milliseconds, so the greatest of a bin is what a share of them does not exceed:
--- the bin's upper bound is no time of it, and for a time of 0 ms it is infinitely too many.
+-- Times are whole milliseconds, so a quantile is the greatest time of a bin: the bin's upper bound
+-- is not in it, and for a time of 0 ms would be infinitely too large.
 CREATE FUNCTION projectionist.histogram_quantile(
     p_counts BIGINT[], p_share DOUBLE PRECISION, p_min BIGINT, p_max BIGINT) RETURNS BIGINT
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -97,7 +97,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     LIMIT 1
 $$;
 COMMENT ON FUNCTION projectionist.histogram_quantile IS
-    'Milliseconds that the share (0.5, 0.95, …) of the counted times does not exceed, less than 1/8 too many';
+    'Milliseconds that a share (0.5, 0.95, …) of the counted times does not exceed; less than 1/8 too large';
 
 CREATE OR REPLACE VIEW watermark_metrics_hourly AS
 SELECT m.bucket_start, m.method, m.attempts, m.succeeded, m.failed,

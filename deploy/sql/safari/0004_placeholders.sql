@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Placeholder rows: events, videos and removals refer to commands, and removals to videos, of which
--- another consumer knows, sooner or later than theirs. Such a row is made so that the foreign key
--- holds; it goes with the last row that refers to it, and becomes one again where the command or
--- the video goes first. The tables are found by the search_path of whoever calls.
+-- Placeholder rows: events, videos and removals refer to commands, and removals to videos, which
+-- another consumer writes, earlier or later. A placeholder is inserted so that the foreign key
+-- holds; it is deleted with the last row that refers to it, and a real row becomes a placeholder
+-- again if the command or the video goes first. The tables are found by the caller's search_path.
 --
--- ensure_: makes them. A key is settled once its row is no placeholder; until then an earlier event
--- may still move created_at, so that the row does not depend on the order in which events come.
--- Which rows were made is known from those that were not there: of a partitioned table no statement
--- can read xmax.
--- release_, remove_: the rows are locked first, by a statement of its own: whoever refers to them
--- has ended then, so that the next statement sees it, and who comes later waits.
+-- ensure_: inserts them. A key needs no more calls once its row is not a placeholder; until then an
+-- earlier event may still move created_at, so that the row does not depend on the order of events.
+-- Which rows were inserted is known from those that did not exist: in a partitioned table no
+-- statement can read xmax.
+-- release_, remove_: a statement of its own locks the rows first: transactions that refer to them
+-- have ended then, so that the next statement sees their rows, and later ones wait.
 
 -- --- commands ---------------------------------------------------------------------------------
 
@@ -37,12 +37,12 @@ LANGUAGE sql AS $$
         (SELECT count(*) FROM made AS m JOIN known AS k ON k.key = m.command_id WHERE k.missing)
 $$;
 COMMENT ON FUNCTION projectionist.ensure_commands IS
-    'Makes placeholder rows in safari_commands; returns the keys that need none, and how many it made';
+    'Inserts placeholder rows into safari_commands; returns the keys that need none, and their number';
 
 CREATE FUNCTION projectionist.release_commands(p_keys UUID[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    -- Those that are no placeholders, too: a rebuild may just be making one of them.
+    -- Real rows too: a rebuild may be turning one into a placeholder right now.
     PERFORM FROM safari_commands AS c WHERE c.command_id = ANY (p_keys)
         ORDER BY c.command_id FOR UPDATE;
     DELETE FROM safari_commands AS c WHERE c.command_id = ANY (p_keys) AND c.placeholder
@@ -52,7 +52,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.release_commands IS
-    'Takes away placeholder rows of safari_commands that nothing refers to';
+    'Deletes placeholder rows of safari_commands that nothing refers to';
 
 CREATE FUNCTION projectionist.remove_commands(p_keys UUID[]) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -79,7 +79,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.remove_commands IS
-    'Takes rows of safari_commands away; those that others refer to become placeholders again';
+    'Deletes rows of safari_commands; those that others refer to become placeholders again';
 
 -- --- videos -----------------------------------------------------------------------------------
 
@@ -106,12 +106,12 @@ LANGUAGE sql AS $$
         (SELECT count(*) FROM made AS m JOIN known AS k ON k.key = m.video_id WHERE k.missing)
 $$;
 COMMENT ON FUNCTION projectionist.ensure_videos IS
-    'Makes placeholder rows in safari_videos; returns the keys that need none, and how many it made';
+    'Inserts placeholder rows into safari_videos; returns the keys that need none, and their number';
 
 CREATE FUNCTION projectionist.release_videos(p_keys UUID[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    -- Those that are no placeholders, too: one may just be becoming one again.
+    -- Real rows too: one may be becoming a placeholder again right now.
     PERFORM FROM safari_videos AS v WHERE v.video_id = ANY (p_keys)
         ORDER BY v.video_id FOR UPDATE;
     DELETE FROM safari_videos AS v WHERE v.video_id = ANY (p_keys) AND v.placeholder
@@ -119,7 +119,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.release_videos IS
-    'Takes away placeholder rows of safari_videos that no removal refers to';
+    'Deletes placeholder rows of safari_videos that no removal refers to';
 
 CREATE FUNCTION projectionist.remove_videos(p_keys UUID[]) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -137,4 +137,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION projectionist.remove_videos IS
-    'Takes rows of safari_videos away; those that removals refer to become placeholders again';
+    'Deletes rows of safari_videos; those that removals refer to become placeholders again';

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- The private state of the projections: the facts of each entity, from which the rows follow, and
--- the claims that were lost.
+-- The private state of the projections: the facts of each entity, from which the rows are derived,
+-- and the claims that were lost.
 
--- Facts are rewritten whole, so a page keeps room for the new version of a row.
+-- Facts are rewritten as a whole, so a page keeps room for the new version of a row.
 CREATE TABLE projectionist.state_command_projector_command (
     key UUID PRIMARY KEY,
     facts BYTEA NOT NULL
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE projectionist.state_command_projector_command IS
-    'What the command projector knows of each command; the row in safari_commands follows from it';
+    'The command projector''s facts of each command, from which its row in safari_commands is derived';
 COMMENT ON COLUMN projectionist.state_command_projector_command.key IS 'The command_id';
 
 CREATE TABLE projectionist.state_command_projector_idempotency_key (
@@ -32,12 +32,12 @@ BEGIN
         EXECUTE format('CREATE TABLE projectionist.%I (
             key UUID PRIMARY KEY, facts BYTEA NOT NULL) WITH (fillfactor = 80)', 'state_' || state);
         EXECUTE format('COMMENT ON TABLE projectionist.%I IS %L', 'state_' || state,
-            'Private state of a projection: what its rows follow from');
+            'Private state of a projection, from which its rows are derived');
     END LOOP;
 END $$;
 
--- Sessions also follow from stream time: when they are due to be looked at, and the stream time
--- that their rows follow from now.
+-- Sessions also depend on stream time: when their timers fire, and the stream time that their rows
+-- are derived for now.
 CREATE TABLE projectionist.state_session_tracker_session (
     key UUID PRIMARY KEY,
     facts BYTEA NOT NULL,
@@ -47,7 +47,7 @@ CREATE TABLE projectionist.state_session_tracker_session (
 CREATE INDEX idx_state_session_tracker_session_due
     ON projectionist.state_session_tracker_session (due_at) WHERE due_at IS NOT NULL;
 COMMENT ON TABLE projectionist.state_session_tracker_session IS
-    'Private state of a projection: what its rows follow from';
+    'Private state of a projection, from which its rows are derived';
 
 CREATE TABLE projectionist.idempotency_conflicts (
     idempotency_key VARCHAR(255) NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE projectionist.idempotency_conflicts (
     PRIMARY KEY (idempotency_key, command_id)
 );
 COMMENT ON TABLE projectionist.idempotency_conflicts IS
-    'Commands that claimed an idempotency key which an older command has; their own key is NULL';
+    'Commands that claimed an idempotency key of an older command; their own key is NULL';
 COMMENT ON COLUMN projectionist.idempotency_conflicts.command_id IS 'The command without the key';
 COMMENT ON COLUMN projectionist.idempotency_conflicts.kept_by IS 'The command that has the key';
 
