@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Turns schemas/<topic>/<Record>.avsc into C strings pj_schema_<topic with _>, declared in
-# "schemas.h" of the build tree, and into the list pj_embedded_schemas, so that a schema is written
-# down once and a folder of schemas/ is all that a topic needs.
+# "schemas.h" of the build tree, so that a schema is written down once.
 set(generated ${CMAKE_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${generated})
 file(GLOB avsc_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} schemas/*/*.avsc)
 list(SORT avsc_files)
 set(declarations "")
 set(texts "")
-set(list "")
 set(symbols "")
 foreach(avsc IN LISTS avsc_files)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${avsc})
@@ -23,31 +21,18 @@ foreach(avsc IN LISTS avsc_files)
     string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
     string(APPEND declarations "extern const char pj_schema_${symbol}[];\n")
     string(APPEND texts "const char pj_schema_${symbol}[] = {${bytes}0};\n")
-    string(APPEND list "    {\"${topic}\", pj_schema_${symbol}},\n")
 endforeach()
 file(CONFIGURE OUTPUT ${generated}/schemas.h @ONLY CONTENT
 "/* Generated from schemas/. */
 #ifndef PJ_SCHEMAS_H
 #define PJ_SCHEMAS_H
-#include <stddef.h>
 @declarations@
-struct pj_embedded_schema {
-    const char *topic;
-    const char *schema; /* Avro, JSON */
-};
-extern const struct pj_embedded_schema pj_embedded_schemas[]; /* by topic */
-extern const size_t pj_embedded_schema_count;
 #endif
 ")
 file(CONFIGURE OUTPUT ${generated}/schemas.c @ONLY CONTENT
 "/* Generated from schemas/. */
 #include \"schemas.h\"
 @texts@
-const struct pj_embedded_schema pj_embedded_schemas[] = {
-@list@    {NULL, NULL},
-};
-const size_t pj_embedded_schema_count =
-    sizeof pj_embedded_schemas / sizeof pj_embedded_schemas[0] - 1;
 ")
 set(PJ_EMBEDDED_SCHEMAS ${generated}/schemas.c)
 include_directories(${generated})

@@ -1,42 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-# Turns deploy/sql/SYSTEM/NNNN_….sql into the list pj_embedded_sql of "embedded_sql.h", so that the
-# projectionist command needs no files beside it. PJ_EMBEDDED_SQL is the source to compile.
-set(generated ${CMAKE_BINARY_DIR}/generated)
-file(MAKE_DIRECTORY ${generated})
-file(GLOB sql_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/deploy/sql
-    deploy/sql/*/[0-9][0-9][0-9][0-9]_*.sql)
-list(SORT sql_files)
-set(texts "")
-set(list "")
-foreach(file IN LISTS sql_files)
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
-        ${CMAKE_SOURCE_DIR}/deploy/sql/${file})
-    string(MAKE_C_IDENTIFIER ${file} symbol)
-    file(READ deploy/sql/${file} hex HEX)
-    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
-    string(APPEND texts "static const char sql_${symbol}[] = {${bytes}0};\n")
-    string(APPEND list "    {\"${file}\", sql_${symbol}},\n")
-endforeach()
-file(CONFIGURE OUTPUT ${generated}/embedded_sql.h @ONLY CONTENT
-"/* Generated from deploy/sql/. */
-#ifndef PJ_EMBEDDED_SQL_H
-#define PJ_EMBEDDED_SQL_H
-#include <stddef.h>
-struct pj_embedded_sql {
-    const char *path; /* SYSTEM/FILE */
-    const char *sql;
-};
-extern const struct pj_embedded_sql pj_embedded_sql[];
-extern const size_t pj_embedded_sql_count;
-#endif
-")
-file(CONFIGURE OUTPUT ${generated}/embedded_sql.c @ONLY CONTENT
-"/* Generated from deploy/sql/. */
-#include \"embedded_sql.h\"
+# pj_embed_sql(SYSTEM FOLDER SOURCE): turns FOLDER/NNNN_….sql into the list pj_sql_SYSTEM of
+# projectionist/system.h's struct pj_migration_script, so that the projectionist command needs no
+# files beside it. The variable SOURCE is the source to compile.
+function(pj_embed_sql system folder source)
+    string(MAKE_C_IDENTIFIER ${system} name)
+    file(GLOB files CONFIGURE_DEPENDS ${folder}/[0-9][0-9][0-9][0-9]_*.sql)
+    list(SORT files)
+    set(texts "")
+    set(list "")
+    foreach(path IN LISTS files)
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+        get_filename_component(file ${path} NAME)
+        string(MAKE_C_IDENTIFIER sql_${file} symbol)
+        file(READ ${path} hex HEX)
+        string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
+        string(APPEND texts "static const char ${symbol}[] = {${bytes}0};\n")
+        string(APPEND list "    {\"${file}\", ${symbol}},\n")
+    endforeach()
+    set(generated ${CMAKE_BINARY_DIR}/generated/sql_${name}.c)
+    file(CONFIGURE OUTPUT ${generated} @ONLY CONTENT
+"/* Generated from the migrations of ${system}. */
+#include <projectionist/system.h>
 @texts@
-const struct pj_embedded_sql pj_embedded_sql[] = {
+extern const struct pj_migration_script pj_sql_@name@[];
+const struct pj_migration_script pj_sql_@name@[] = {
 @list@    {NULL, NULL},
 };
-const size_t pj_embedded_sql_count = sizeof pj_embedded_sql / sizeof pj_embedded_sql[0] - 1;
 ")
-set(PJ_EMBEDDED_SQL ${generated}/embedded_sql.c)
+    set(${source} ${generated} PARENT_SCOPE)
+endfunction()

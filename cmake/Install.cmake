@@ -55,7 +55,7 @@ configure_package_config_file(cmake/projectionistConfig.cmake.in
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/generated/projectionistConfigVersion.cmake
     COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/generated/projectionistConfig.cmake
-    ${CMAKE_BINARY_DIR}/generated/projectionistConfigVersion.cmake cmake/EmbedSchemas.cmake
+    ${CMAKE_BINARY_DIR}/generated/projectionistConfigVersion.cmake cmake/EmbedSchemas.cmake cmake/EmbedSql.cmake
     DESTINATION ${package})
 
 # The folder may be moved, so the prefix is found from where the file is.

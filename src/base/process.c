@@ -91,6 +91,14 @@ static int run(const struct pj_process *process, const struct pj_config *config)
     return code;
 }
 
+static void print_version(const struct pj_process *process)
+{
+    if (process->version != NULL)
+        printf("%s %s (projectionist " PJ_VERSION ")\n", process->name, process->version);
+    else
+        printf("%s " PJ_VERSION "\n", process->name);
+}
+
 int pj_process_main(const struct pj_process *process, int argc, char **argv)
 {
     struct pj_config config;
@@ -104,7 +112,7 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv)
     if (config.help) {
         process->print_help(process);
     } else if (config.version) {
-        printf("%s %s\n", process->name, PJ_VERSION);
+        print_version(process);
     } else if (config.operand_count > 0) {
         fprintf(stderr, "%s: takes no arguments, but \"%s\" was given; see --help\n", process->name,
                 config.operands[0]);

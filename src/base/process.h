@@ -41,6 +41,7 @@ struct pj_process_settings {
 
 struct pj_process {
     const char *name;
+    const char *version; /* its author's, who is not ours; or NULL */
     const struct pj_option *options;
     void *settings;                           /* filled by the options; for the two functions
                                                * below */

@@ -8,6 +8,7 @@
 
 #include "avro/registry.h"
 #include "base/config.h"
+#include "base/topic_name.h"
 #include "postgres/postgres.h"
 
 struct pj_command {
@@ -20,6 +21,8 @@ struct pj_command {
     const char *operands;            /* "PROJECTION", or NULL: then none is accepted */
     const struct pj_option *options; /* what follows --help and --config */
     size_t settings_size;            /* of the struct that the options fill */
+    /* Reads its arguments itself, after the words of its name, instead of run. */
+    int (*main)(int argc, char **argv);
     /* Or 0: where in it a struct pj_cli_projection_settings is, whose options follow the others. */
     size_t projection_settings;
     /* Returns an enum pj_exit, or -1 with *error filled, which main prints. */
@@ -27,6 +30,7 @@ struct pj_command {
 };
 
 extern const struct pj_command pj_command_completion;
+extern const struct pj_command pj_command_consume;
 extern const struct pj_command pj_command_dead_letters_discard;
 extern const struct pj_command pj_command_dead_letters_list;
 extern const struct pj_command pj_command_dead_letters_replay;
@@ -60,12 +64,27 @@ const char *pj_help_nearest(const char *typed, const char *const *names, size_t 
 
 /* --- connections ----------------------------------------------------------------------------- */
 
-/* The settings of the servers; a command's settings struct begins with it. */
+/* The servers, and what of them is ours; a command's settings struct begins with it. */
 struct pj_cli_servers {
     const char *postgres_dsn;
     struct pj_registry_settings registry; /* url NULL: none is named */
     int64_t timeout_ms;
+    const char *systems;       /* NULL: all of the program */
+    const char *topic_prefix;  /* or NULL */
+    const char *tables_schema; /* NULL: each system's own */
 };
+
+#define PJ_CLI_SYSTEMS_OPTION                                                                      \
+    {                                                                                              \
+        .name = "systems", .kind = PJ_OPTION_STRING, .filled = true,                               \
+        .offset = offsetof(struct pj_cli_servers, systems), .argument = "NAME,…",                  \
+        .help = "The systems that are deployed here, with commas between them; the default is "    \
+                "all that are built in."                                                           \
+    }
+#define PJ_CLI_TABLES_SCHEMA_OPTION                                                                \
+    PJ_TABLES_SCHEMA_OPTION(offsetof(struct pj_cli_servers, tables_schema))
+#define PJ_CLI_TOPIC_PREFIX_OPTION                                                                 \
+    PJ_TOPIC_PREFIX_OPTION(offsetof(struct pj_cli_servers, topic_prefix))
 
 #define PJ_CLI_POSTGRES_OPTIONS                                                                    \
     {                                                                                              \

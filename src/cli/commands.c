@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 const struct pj_command *const pj_commands[] = {
+    &pj_command_consume,
     &pj_command_status,
     &pj_command_migrate,
     &pj_command_dead_letters_list,

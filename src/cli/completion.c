@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist completion: a script for bash, made from the same tables as the help. */
 #include "base/text.h"
-#include "cli/cli.h"
-
-#include "projections/projections.h"
+#include "cli/deployment.h"
 
 #include <string.h>
 
 static void print_projections(void)
 {
-    for (size_t i = 0; i < pj_projection_count; i++)
-        printf(" %s", pj_projections[i]->name);
+    for (size_t i = 0; i < pj_cli_projection_count; i++)
+        printf(" %s", pj_cli_projections[i].projection->name);
+}
+
+static void print_systems(void)
+{
+    for (size_t i = 0; pj_cli_systems[i] != NULL; i++)
+        printf(" %s", pj_cli_systems[i]->name);
 }
 
 /* The first words of all names, or what follows `family` in those that begin with it. */
@@ -73,6 +77,8 @@ static void print_values(const struct pj_command *command)
             putchar(*c == '|' ? ' ' : *c);
         if (strcmp(option->name, "projection") == 0)
             print_projections();
+        if (strcmp(option->name, "systems") == 0)
+            print_systems();
         puts("' ;;");
     }
 }
@@ -82,10 +88,11 @@ static void print_command(const struct pj_command *command)
     const char *operands = command->operands != NULL ? command->operands : "";
     printf("    '%s' | '%s '*)\n        offered='", command->name, command->name);
     print_flags(command);
-    if (strstr(operands, "PROJECTION") != NULL || strstr(operands, "CONSUMER") != NULL)
+    if (strstr(operands, "PROJECTION") != NULL || strstr(operands, "CONSUMER") != NULL ||
+        strcmp(operands, "NAME") == 0)
         print_projections();
-    if (strstr(operands, "PROJECTION|all") != NULL)
-        fputs(" all", stdout);
+    if (strstr(operands, "SYSTEM") != NULL)
+        print_systems();
     if (strcmp(operands, "SHELL") == 0)
         fputs(" bash", stdout);
     puts("'\n        case ${words[-1]} in");
@@ -142,6 +149,6 @@ const struct pj_command pj_command_completion = {
                 "projectionist\n",
     .operands = "SHELL",
     .options = options,
-    .settings_size = 1,
+    .settings_size = sizeof(struct pj_cli_servers),
     .run = run,
 };

@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "base/time_text.h"
-#include "projections/projections.h"
+#include "cli/deployment.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -108,18 +108,18 @@ static int refuse_projection(const char *projection, const struct pj_result *let
 {
     size_t count = 0;
     const char **names =
-        calloc(pj_projection_count + (size_t)pj_result_rows(lettered), sizeof *names);
+        calloc(pj_cli_projection_count + (size_t)pj_result_rows(lettered), sizeof *names);
     char *list = NULL;
     size_t length;
     if (names == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
-    while (count < pj_projection_count) {
-        names[count] = pj_projections[count]->name;
+    while (count < pj_cli_projection_count) {
+        names[count] = pj_cli_projections[count].projection->name;
         count++;
     }
     for (int row = 0; row < pj_result_rows(lettered); row++) {
         const char *name = pj_cli_text(lettered, row, 0);
-        if (pj_projection_find(name) == pj_projection_count)
+        if (pj_cli_projection_find(name) == NULL)
             names[count++] = name;
     }
     FILE *out = open_memstream(&list, &length);
@@ -143,7 +143,7 @@ int pj_letter_check(struct pj_postgres *postgres, const struct pj_letter_filter 
 {
     const char *parameters[] = {filter->projection};
     struct pj_result *result;
-    if (filter->projection == NULL || pj_projection_find(filter->projection) < pj_projection_count)
+    if (filter->projection == NULL || pj_cli_projection_find(filter->projection) != NULL)
         return 0;
     /* One of another program: it has letters, or consumes in the group of its name. */
     if (pj_postgres_query(postgres,

@@ -4,9 +4,9 @@
 #include "base/text.h"
 #include "cli/confirm.h"
 #include "cli/dead_letters.h"
+#include "cli/deployment.h"
 #include "cli/projection_settings.h"
 #include "engine/replay.h"
-#include "projections/projections.h"
 #include "store/offsets.h"
 
 #include <jansson.h>
@@ -27,12 +27,18 @@ struct settings {
     bool json;
 };
 
+/* Of one projection, opened when it is needed. */
+struct projection {
+    struct pj_postgres_settings postgres;
+    int64_t setting_values[PJ_SETTINGS_MOST];
+    struct pj_replay *replay;
+};
+
 struct replayer {
     const struct settings *settings;
-    struct pj_postgres_settings postgres_settings;
+    const struct pj_config *config;
     struct pj_registry *registry;
-    struct pj_replay **replays;                  /* by projection, opened when needed */
-    int64_t (*setting_values)[PJ_SETTINGS_MOST]; /* likewise */
+    struct projection *projections; /* as pj_cli_projections */
     struct pj_progress *progress;
     json_t *applied, *refused, *resolved; /* what became of which letters */
 };
@@ -41,8 +47,9 @@ struct replayer {
 
 static int find_projection(const char *name, size_t *index, struct pj_error *error)
 {
-    *index = pj_projection_find(name);
-    if (*index < pj_projection_count)
+    const struct pj_cli_projection *found = pj_cli_projection_find(name);
+    *index = found != NULL ? (size_t)(found - pj_cli_projections) : 0;
+    if (found != NULL)
         return 0;
     return pj_error_fatal(error, PJ_EXIT_USAGE,
                           "the projection %s is not built into this program; choose others with "
@@ -52,39 +59,43 @@ static int find_projection(const char *name, size_t *index, struct pj_error *err
 
 static int open_replay(struct replayer *replayer, size_t index, struct pj_error *error)
 {
-    if (replayer->replays[index] != NULL)
+    const struct pj_cli_servers *servers = &replayer->settings->servers;
+    const struct pj_cli_projection *chosen = &pj_cli_projections[index];
+    struct projection *mine = &replayer->projections[index];
+    if (mine->replay != NULL)
         return 0;
-    pj_cli_take_settings(&replayer->settings->own, pj_projections[index],
-                         replayer->setting_values[index]);
+    mine->postgres = (struct pj_postgres_settings){
+        .dsn = servers->postgres_dsn,
+        .properties = &replayer->config->postgres,
+        .application_name = "projectionist",
+        .tables_schema = pj_cli_tables_schema(chosen->system, servers),
+        .connect_timeout_ms = servers->timeout_ms,
+        .lock_timeout_ms = LOCK_TIMEOUT_MS,
+        .idle_in_transaction_timeout_ms = IDLE_TIMEOUT_MS,
+    };
+    pj_cli_take_settings(&replayer->settings->own, chosen->projection, mine->setting_values);
     struct pj_replay_settings settings = {
-        .postgres = &replayer->postgres_settings,
-        .projection = pj_projections[index],
-        .setting_values = replayer->setting_values[index],
+        .postgres = &mine->postgres,
+        .projection = chosen->projection,
+        .topic_prefix = servers->topic_prefix,
+        .setting_values = mine->setting_values,
         .registry = replayer->registry,
-        .registry_name = replayer->settings->servers.registry.url,
+        .registry_name = servers->registry.url,
         .dry_run = replayer->settings->dry_run,
     };
-    return pj_replay_new(&replayer->replays[index], &settings, error);
+    return pj_replay_new(&mine->replay, &settings, error);
 }
 
 static int open_replayer(struct replayer *replayer, const struct pj_config *config,
                          struct pj_error *error)
 {
     const struct pj_cli_servers *servers = &replayer->settings->servers;
-    replayer->postgres_settings = (struct pj_postgres_settings){
-        .dsn = servers->postgres_dsn,
-        .properties = &config->postgres,
-        .application_name = "projectionist",
-        .connect_timeout_ms = servers->timeout_ms,
-        .lock_timeout_ms = LOCK_TIMEOUT_MS,
-        .idle_in_transaction_timeout_ms = IDLE_TIMEOUT_MS,
-    };
-    replayer->replays = calloc(pj_projection_count, sizeof(struct pj_replay *));
-    replayer->setting_values = calloc(pj_projection_count, sizeof *replayer->setting_values);
+    replayer->config = config;
+    replayer->projections = calloc(pj_cli_projection_count + 1, sizeof *replayer->projections);
     replayer->applied = json_array();
     replayer->refused = json_array();
     replayer->resolved = json_array();
-    if (replayer->replays == NULL || replayer->setting_values == NULL)
+    if (replayer->projections == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
     /* Without a registry, the schemas that are kept in Postgres may do. */
     if (servers->registry.url != NULL && *servers->registry.url != '\0')
@@ -94,10 +105,9 @@ static int open_replayer(struct replayer *replayer, const struct pj_config *conf
 
 static void close_replayer(struct replayer *replayer)
 {
-    for (size_t i = 0; replayer->replays != NULL && i < pj_projection_count; i++)
-        pj_replay_free(replayer->replays[i]);
-    free(replayer->replays);
-    free(replayer->setting_values);
+    for (size_t i = 0; replayer->projections != NULL && i < pj_cli_projection_count; i++)
+        pj_replay_free(replayer->projections[i].replay);
+    free(replayer->projections);
     pj_registry_close(replayer->registry);
     pj_progress_free(replayer->progress);
     json_decref(replayer->applied);
@@ -134,7 +144,7 @@ static int replay_one(struct replayer *replayer, const struct pj_result *letters
     int64_t id = pj_letter_number(letters, row, PJ_LETTER_ID);
     if (find_projection(pj_cli_text(letters, row, PJ_LETTER_PROJECTION), &index, error) != 0 ||
         open_replay(replayer, index, error) != 0 ||
-        pj_replay_letter(replayer->replays[index], id, &outcome, error) != 0)
+        pj_replay_letter(replayer->projections[index].replay, id, &outcome, error) != 0)
         return -1;
     switch (outcome) {
     case PJ_REPLAY_APPLIED:
@@ -243,6 +253,9 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
 static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTIONS,
     PJ_CLI_REGISTRY_OPTIONS,
+    PJ_CLI_SYSTEMS_OPTION,
+    PJ_CLI_TABLES_SCHEMA_OPTION,
+    PJ_CLI_TOPIC_PREFIX_OPTION,
     {.name = "all",
      .letter = 'a',
      .kind = PJ_OPTION_BOOL,

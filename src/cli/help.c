@@ -65,15 +65,17 @@ void pj_help_overview(FILE *out)
           "  projectionist migrate                make the tables\n"
           "  projectionist topics create          make the topics\n"
           "  projectionist schemas register       make the events' schemas known\n"
+          "  projectionist consume video-catalog  keep its tables\n"
           "  projectionist status                 see how far the consumers are\n",
           out);
 }
 
 void pj_help_command(FILE *out, const struct pj_command *command)
 {
-    fprintf(out, "usage: projectionist %s [OPTION]...%s%s\n\n", command->name,
-            command->operands != NULL ? " " : "",
-            command->operands != NULL ? command->operands : "");
+    const char *operands = command->operands != NULL ? command->operands : "";
+    bool first = command->main != NULL; /* what it takes depends on the operand */
+    fprintf(out, "usage: projectionist %s%s%s [OPTION]...%s%s\n\n", command->name, first ? " " : "",
+            first ? operands : "", first || *operands == '\0' ? "" : " ", first ? "" : operands);
     fprintf(out, "NAME\n  projectionist %s - %s\n", command->name, command->summary);
     fprintf(out, "\nDESCRIPTION\n%s\nOPTIONS\n", command->description);
     pj_config_print_options(out, pj_cli_options(command), WIDTH);

@@ -3,7 +3,8 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "base/tls_files.h"
-#include "cli/cli.h"
+#include "cli/deployment.h"
+#include "projectionist/consumer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,8 @@ static int run(const struct pj_command *command, int argc, char **argv)
         pj_error_fatal(&error, PJ_EXIT_USAGE,
                        "'%s' is not expected; 'projectionist %s --help' says what is",
                        config.operands[0], command->name);
-    } else if (pj_tls_check_options(pj_cli_options(command), settings, &error) == 0) {
+    } else if (pj_cli_systems_configure(settings, &error) == 0 &&
+               pj_tls_check_options(pj_cli_options(command), settings, &error) == 0) {
         status = command->run(&config, settings, &error);
     }
     pj_config_free(&config);
@@ -122,6 +124,8 @@ static int dispatch(int argc, char **argv)
         return PJ_EXIT_USAGE;
     }
     const struct pj_command *command = find_command(argc, argv, &words);
+    if (command != NULL && command->main != NULL)
+        return command->main(argc - words, argv + words);
     if (command != NULL)
         return run(command, argc - words + 1, argv + words - 1);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
@@ -131,8 +135,16 @@ static int dispatch(int argc, char **argv)
     return unknown_command(argc, argv);
 }
 
-int main(int argc, char **argv)
+int pj_system_main(const struct pj_system *const *systems, int argc, char **argv)
 {
     pj_process_open_standard_files();
-    return pj_process_end_output("projectionist", dispatch(argc > 0 ? argc - 1 : 0, argv + 1));
+    pj_cli_systems_set(systems);
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "";
+    const struct pj_cli_projection *consumer = pj_cli_projection_find(name);
+    int status = consumer != NULL
+                     ? pj_consumer_main(consumer->system, consumer->projection, argc, argv)
+                     : dispatch(argc > 0 ? argc - 1 : 0, argv + 1);
+    pj_cli_systems_free();
+    return pj_process_end_output("projectionist", status);
 }

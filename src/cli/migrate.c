@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/deployment.h"
 #include "cli/migrations.h"
 
 #include <jansson.h>
@@ -22,7 +22,6 @@
 struct settings {
     struct pj_cli_servers servers;
     const char *directory;
-    const char *tables_schema;
     bool dry_run;
     bool json;
 };
@@ -76,13 +75,34 @@ static int has_account(struct pj_postgres *postgres, bool *has, struct pj_error 
     return status;
 }
 
+/* NULL: the first of the search_path; of a file of --directory whose system this program does not
+ * know. */
+static const char *wanted_schema(const struct migrator *migrator, const char *system)
+{
+    const struct pj_cli_servers *servers = &migrator->settings->servers;
+    const struct pj_system *found = pj_cli_system_find(system);
+    return found != NULL ? pj_cli_tables_schema(found, servers) : servers->tables_schema;
+}
+
+/* The private state, which is in our own schema, is that of one set of tables. */
+static int check_schema(const struct migrator *migrator, const char *system, const char *schema,
+                        struct pj_error *error)
+{
+    const char *wanted = wanted_schema(migrator, system);
+    if (wanted == NULL || *schema == '\0' || strcmp(schema, wanted) == 0)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                          "the tables of %s are in the schema %s of this database, and a database "
+                          "holds them once; give --tables-schema %s, or another environment a "
+                          "database of its own",
+                          system, schema, schema);
+}
+
 static int check_one(struct migrator *migrator, const char *system, int number, const char *name,
                      const char *checksum, struct pj_error *error)
 {
     const struct pj_migration *newest = pj_migrations_newest(&migrator->migrations, system);
     struct pj_migration *migration = pj_migrations_find(&migrator->migrations, system, number);
-    if (newest == NULL) /* that of another program, or not asked for */
-        return 0;
     if (number > newest->number)
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
                               "the database has had %s/%s, which is newer than this projectionist "
@@ -116,15 +136,20 @@ static int check_applied(struct migrator *migrator, struct pj_error *error)
         return 0;
     struct pj_result *result;
     if (pj_postgres_query(migrator->postgres,
-                          "SELECT system, number, name, checksum FROM projectionist.migrations "
-                          "ORDER BY system, number DESC",
+                          "SELECT system, number, name, checksum, tables_schema "
+                          "FROM projectionist.migrations ORDER BY system, number DESC",
                           0, NULL, &result, error) != 0)
         return -1;
     int status = 0;
-    for (int row = 0; row < pj_result_rows(result) && status == 0; row++)
-        status = check_one(migrator, pj_cli_text(result, row, 0),
-                           (int)strtol(pj_cli_text(result, row, 1), NULL, 10),
-                           pj_cli_text(result, row, 2), pj_cli_text(result, row, 3), error);
+    for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
+        const char *system = pj_cli_text(result, row, 0);
+        if (pj_migrations_newest(&migrator->migrations, system) == NULL)
+            continue; /* of another program, or not asked for */
+        status = check_schema(migrator, system, pj_cli_text(result, row, 4), error);
+        if (status == 0)
+            status = check_one(migrator, system, (int)strtol(pj_cli_text(result, row, 1), NULL, 10),
+                               pj_cli_text(result, row, 2), pj_cli_text(result, row, 3), error);
+    }
     pj_result_free(result);
     return status;
 }
@@ -152,14 +177,16 @@ static int look_again(struct migrator *migrator, const struct pj_migration *migr
     const char *parameters[] = {migration->system, number};
     struct pj_result *result;
     if (pj_postgres_query(migrator->postgres,
-                          "SELECT number = $2::int FROM projectionist.migrations "
+                          "SELECT number = $2::int, tables_schema FROM projectionist.migrations "
                           "WHERE system = $1 ORDER BY 1 DESC LIMIT 1",
                           2, parameters, &result, error) != 0)
         return -1;
     had->any = pj_result_rows(result) > 0;
     had->this_one = had->any && strcmp(pj_cli_text(result, 0, 0), "t") == 0;
+    int status =
+        had->any ? check_schema(migrator, migration->system, pj_cli_text(result, 0, 1), error) : 0;
     pj_result_free(result);
-    return 0;
+    return status;
 }
 
 static int record(struct pj_postgres *postgres, const struct pj_migration *migration,
@@ -172,8 +199,9 @@ static int record(struct pj_postgres *postgres, const struct pj_migration *migra
     const char *parameters[] = {migration->system, number, migration->file, checksum};
     if (compute_checksum(postgres, migration->sql, checksum, error) != 0 ||
         pj_postgres_query(postgres,
-                          "INSERT INTO projectionist.migrations (system, number, name, checksum) "
-                          "VALUES ($1, $2::int, $3, $4)",
+                          "INSERT INTO projectionist.migrations "
+                          "(system, number, name, checksum, tables_schema) VALUES "
+                          "($1, $2::int, $3, $4, nullif(current_schema(), 'projectionist'))",
                           4, parameters, &result, error) != 0)
         return -1;
     pj_result_free(result);
@@ -185,7 +213,7 @@ static int apply_one(struct migrator *migrator, const struct pj_migration *migra
                      struct pj_error *error)
 {
     struct pj_postgres *postgres = migrator->postgres;
-    const char *schema = migrator->settings->tables_schema;
+    const char *schema = wanted_schema(migrator, migration->system);
     if (strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0) {
         if (pj_postgres_script(postgres, "SET LOCAL search_path = projectionist", error) != 0)
             return -1;
@@ -299,11 +327,11 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
     const struct settings *settings = opaque;
     struct migrator migrator = {.settings = settings};
     int status = -1;
-    if (settings->tables_schema != NULL && strcmp(settings->tables_schema, "projectionist") == 0)
+    if (settings->servers.tables_schema != NULL &&
+        strcmp(settings->servers.tables_schema, "projectionist") == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--tables-schema names the engine's own schema; take another");
-    if (pj_migrations_load(&migrator.migrations, settings->directory, config->operands,
-                           (size_t)config->operand_count, error) != 0)
+    if (pj_migrations_load(&migrator.migrations, settings->directory, config, error) != 0)
         return -1;
     migrator.applied = json_array();
     if (pj_cli_postgres(&migrator.postgres, config, &settings->servers, error) != 0)
@@ -321,13 +349,8 @@ out:
 
 static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTIONS,
-    {.name = "tables-schema",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct settings, tables_schema),
-     .argument = "NAME",
-     .help = "Make the tables of the systems in this schema, which is created where it is not "
-             "there. Else the first one of the search_path takes them: public, unless the role, "
-             "the database or the DSN says otherwise."},
+    PJ_CLI_SYSTEMS_OPTION,
+    PJ_CLI_TABLES_SCHEMA_OPTION,
     {.name = "dry-run",
      .letter = 'n',
      .kind = PJ_OPTION_BOOL,

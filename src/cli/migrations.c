@@ -2,13 +2,15 @@
 #include "cli/migrations.h"
 
 #include "base/text.h"
-#include "embedded_sql.h"
+#include "cli/deployment.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+extern const struct pj_migration_script pj_sql_engine[];
 
 enum { DIGITS = 4 };
 
@@ -114,14 +116,23 @@ static int load_directory(struct pj_migrations *migrations, const char *director
     return status;
 }
 
+static void add_scripts(struct pj_migrations *migrations, const char *system,
+                        const struct pj_migration_script *scripts)
+{
+    for (; scripts != NULL && scripts->name != NULL; scripts++) {
+        char *sql = strdup(scripts->sql);
+        if (sql == NULL)
+            abort();
+        add(migrations, joined(system, scripts->name), sql);
+    }
+}
+
 static void load_embedded(struct pj_migrations *migrations)
 {
-    for (size_t i = 0; i < pj_embedded_sql_count; i++) {
-        char *path = strdup(pj_embedded_sql[i].path);
-        char *sql = strdup(pj_embedded_sql[i].sql);
-        if (path == NULL || sql == NULL)
-            abort();
-        add(migrations, path, sql);
+    add_scripts(migrations, PJ_MIGRATIONS_ENGINE, pj_sql_engine);
+    for (size_t i = 0; pj_cli_systems[i] != NULL; i++) {
+        if (pj_cli_system_find(pj_cli_systems[i]->name) != NULL)
+            add_scripts(migrations, pj_cli_systems[i]->name, pj_cli_systems[i]->migrations);
     }
 }
 
@@ -209,7 +220,7 @@ static int choose(struct pj_migrations *migrations, char *const *systems, size_t
 }
 
 int pj_migrations_load(struct pj_migrations *migrations, const char *directory,
-                       char *const *systems, size_t system_count, struct pj_error *error)
+                       const struct pj_config *config, struct pj_error *error)
 {
     *migrations = (struct pj_migrations){0};
     int status = 0;
@@ -223,7 +234,7 @@ int pj_migrations_load(struct pj_migrations *migrations, const char *directory,
     if (status == 0)
         status = check(migrations, directory != NULL ? directory : "the program", error);
     if (status == 0)
-        status = choose(migrations, systems, system_count, error);
+        status = choose(migrations, config->operands, (size_t)config->operand_count, error);
     if (status != 0)
         pj_migrations_free(migrations);
     return status;

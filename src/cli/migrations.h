@@ -3,7 +3,7 @@
 #ifndef PJ_CLI_MIGRATIONS_H
 #define PJ_CLI_MIGRATIONS_H
 
-#include "projectionist/error.h"
+#include "cli/cli.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,11 +26,11 @@ struct pj_migrations {
     size_t count;
 };
 
-/* Those of the engine and of the systems named, or of all where none is. `directory` NULL: those
- * built in. Fails with PJ_EXIT_USAGE, naming the system, the file or the folder. */
+/* Those of the engine and of the systems that the operands name, or of all that are configured.
+ * `directory` NULL: those built in. Fails with PJ_EXIT_USAGE, naming the system, the file or the
+ * folder. */
 int pj_migrations_load(struct pj_migrations *migrations, const char *directory,
-                       char *const *systems, size_t system_count,
-                       struct pj_error *error) PJ_MUST_CHECK;
+                       const struct pj_config *config, struct pj_error *error) PJ_MUST_CHECK;
 void pj_migrations_free(struct pj_migrations *migrations);
 
 /* NULL where there is none. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/offsets_command.h"
 
-#include "projections/projections.h"
+#include "cli/deployment.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,8 @@ enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME, TOP
 
 static const struct pj_projection *find_projection(const char *name)
 {
-    size_t index = name != NULL ? pj_projection_find(name) : pj_projection_count;
-    return index < pj_projection_count ? pj_projections[index] : NULL;
+    const struct pj_cli_projection *found = pj_cli_projection_find(name);
+    return found != NULL ? found->projection : NULL;
 }
 
 int pj_offset_group(const struct pj_config *config, const char *group_option, const char **consumer,

@@ -351,6 +351,8 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
 
 static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_SYSTEMS_OPTION,
+    PJ_CLI_TOPIC_PREFIX_OPTION,
     {.name = "group",
      .letter = 'g',
      .kind = PJ_OPTION_STRING,

@@ -2,8 +2,8 @@
 #include "cli/projection_settings.h"
 
 #include "base/invariant.h"
+#include "cli/deployment.h"
 #include "engine/settings.h"
-#include "projections/projections.h"
 
 #include <string.h>
 
@@ -16,16 +16,18 @@ enum {
 static size_t list_settings(const struct pj_setting *list[ALL_MOST])
 {
     size_t count = 0;
-    for (size_t p = 0; p < pj_projection_count; p++) {
-        const struct pj_setting *setting = pj_projections[p]->settings;
-        for (; setting != NULL && setting->name != NULL; setting++) {
-            size_t i = 0;
-            while (i < count && strcmp(list[i]->name, setting->name) != 0)
-                i++;
-            if (i < count)
-                continue;
-            PJ_CHECK(count < ALL_MOST, "the projections have more settings than room for them");
-            list[count++] = setting;
+    for (size_t s = 0; pj_cli_systems[s] != NULL; s++) {
+        for (size_t p = 0; p < pj_cli_systems[s]->projection_count; p++) {
+            const struct pj_setting *setting = pj_cli_systems[s]->projections[p]->settings;
+            for (; setting != NULL && setting->name != NULL; setting++) {
+                size_t i = 0;
+                while (i < count && strcmp(list[i]->name, setting->name) != 0)
+                    i++;
+                if (i < count)
+                    continue;
+                PJ_CHECK(count < ALL_MOST, "the projections have more settings than room for them");
+                list[count++] = setting;
+            }
         }
     }
     return count;

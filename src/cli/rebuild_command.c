@@ -146,7 +146,7 @@ const struct pj_command pj_command_rebuild = {
     .exit_status =
         "     (3: records that rows follow from are gone, or are another cluster's or group's;\n"
         "     4: a topic is not the one that the group has read; 130: interrupted)\n",
-    .operands = "PROJECTION|all",
+    .operands = "[SYSTEM|PROJECTION]...",
     .options = options,
     .settings_size = sizeof(struct pj_rebuild_options),
     .projection_settings = offsetof(struct pj_rebuild_options, own),

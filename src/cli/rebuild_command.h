@@ -8,6 +8,7 @@
 #define PJ_CLI_REBUILD_COMMAND_H
 
 #include "cli/cli.h"
+#include "cli/deployment.h"
 #include "cli/projection_settings.h"
 #include "kafka/admin.h"
 #include "rebuild/rebuild.h"
@@ -31,7 +32,8 @@ struct pj_rebuild_options {
 };
 
 #define PJ_REBUILD_OPTIONS                                                                         \
-    PJ_CLI_POSTGRES_OPTIONS, PJ_CLI_REGISTRY_OPTIONS,                                              \
+    PJ_CLI_POSTGRES_OPTIONS, PJ_CLI_REGISTRY_OPTIONS, PJ_CLI_SYSTEMS_OPTION,                       \
+        PJ_CLI_TABLES_SCHEMA_OPTION, PJ_CLI_TOPIC_PREFIX_OPTION,                                   \
         {.name = "group",                                                                          \
          .letter = 'g',                                                                            \
          .kind = PJ_OPTION_STRING,                                                                 \
@@ -80,6 +82,7 @@ enum { PJ_VERIFY_EQUAL = 0, PJ_VERIFY_DIFFERENT = 1, PJ_VERIFY_UNKNOWN = 2 };
 struct pj_rebuild_run {
     const struct pj_rebuild_options *options;
     const struct pj_config *config;
+    const struct pj_system *system;
     const struct pj_projection *projection;
     bool verify;
     struct pj_kafka *kafka;
@@ -98,10 +101,10 @@ struct pj_rebuild_run {
 };
 
 /*
- * The projections that the operand names, one after the other (`all`: all of this program, in the
- * order in which their foreign keys refer to one another), each by `each`, which returns an exit
- * code or -1 with *error. Ends with the first that fails (to
- * verify one of all does not keep the others from it); otherwise with the greatest exit code.
+ * The projections that the operands name, one after the other (none, or `all`: all that are
+ * configured), in the order in which their foreign keys refer to one another, each by `each`, which
+ * returns an exit code or -1 with *error. Ends with the first that fails (to verify one of all does
+ * not keep the others from it); otherwise with the greatest exit code.
  */
 int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
                     bool verify, int (*each)(struct pj_rebuild_run *run, struct pj_error *error),

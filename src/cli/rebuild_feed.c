@@ -16,6 +16,7 @@ struct known_schema {
 struct pj_recorded_feed {
     struct pj_recording *recording;
     char *path;
+    const char *topic_prefix;
     char *topic; /* of the record that was given last */
     struct known_schema *schemas;
     size_t schema_count;
@@ -48,6 +49,20 @@ static const char *schema(void *context, int32_t id)
     return NULL;
 }
 
+/* A recording may be of an environment without the prefix, or of this one. */
+static char *with_prefix(const struct pj_recorded_feed *feed, struct pj_bytes topic)
+{
+    char *name = copy_text(topic);
+    if (feed->topic_prefix == NULL ||
+        strncmp(name, feed->topic_prefix, strlen(feed->topic_prefix)) == 0)
+        return name;
+    char *prefixed;
+    if (asprintf(&prefixed, "%s%s", feed->topic_prefix, name) < 0)
+        abort();
+    free(name);
+    return prefixed;
+}
+
 static int next(void *context, struct pj_fed_record *record, struct pj_error *error)
 {
     struct pj_recorded_feed *feed = context;
@@ -59,7 +74,7 @@ static int next(void *context, struct pj_fed_record *record, struct pj_error *er
             continue;
         }
         free(feed->topic);
-        feed->topic = copy_text(item.topic);
+        feed->topic = with_prefix(feed, item.topic);
         *record = (struct pj_fed_record){feed->topic,     item.key.data,     item.key.length,
                                          item.value.data, item.value.length, item.timestamp_ms};
         return 1;
@@ -97,6 +112,7 @@ int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error)
         if (recorded == NULL || run->feeds == NULL)
             abort();
         struct pj_feed *feed = &run->feeds[run->feed_count++];
+        recorded->topic_prefix = run->options->servers.topic_prefix;
         recorded->path = copy_text((struct pj_bytes){path, strlen(path)});
         *feed = (struct pj_feed){
             .name = recorded->path, .next = next, .schema = schema, .context = recorded};

@@ -6,7 +6,6 @@
 #include "base/process.h"
 #include "base/progress.h"
 #include "fold/claims.h"
-#include "projections/projections.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +47,8 @@ static void fill_settings(struct pj_rebuild_run *run)
     const struct pj_rebuild_options *options = run->options;
     run->consumer = (struct pj_settings){
         .postgres_dsn = options->servers.postgres_dsn,
+        .tables_schema = pj_cli_tables_schema(run->system, &options->servers),
+        .topic_prefix = options->servers.topic_prefix,
         .registry = options->servers.registry,
         .batch_records = options->batch_records,
         .batch_bytes = BATCH_BYTES,
@@ -120,14 +121,16 @@ int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
 /* --- one after the other --------------------------------------------------------------------- */
 
 static int run_one(const struct pj_config *config, const struct pj_rebuild_options *options,
-                   bool verify, const struct pj_projection *projection, struct pj_kafka *kafka,
+                   bool verify, const struct pj_cli_projection *chosen, struct pj_kafka *kafka,
                    const char *cluster_id,
                    int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
                    struct pj_error *error)
 {
+    const struct pj_projection *projection = pj_claims_expand(chosen->projection);
     struct pj_rebuild_run run = {
         .options = options,
         .config = config,
+        .system = chosen->system,
         .projection = projection,
         .verify = verify,
         .kafka = kafka,
@@ -151,33 +154,15 @@ static int run_one(const struct pj_config *config, const struct pj_rebuild_optio
     return status;
 }
 
-static int check_operand(const struct pj_config *config, const struct pj_rebuild_options *options,
-                         struct pj_error *error)
+static int check_operands(const struct pj_config *config, const struct pj_rebuild_options *options,
+                          struct pj_error *error)
 {
-    if (config->operand_count != 1)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "name one PROJECTION, such as video-catalog, "
-                              "or all");
-    if (strcmp(config->operands[0], "all") == 0)
-        return options->group == NULL
-                   ? 0
-                   : pj_error_fatal(error, PJ_EXIT_USAGE,
-                                    "--group goes with one PROJECTION, not with all");
-    if (pj_projection_find(config->operands[0]) < pj_projection_count)
-        return 0;
-    char *names = NULL;
-    size_t length;
-    FILE *out = open_memstream(&names, &length);
-    if (out == NULL)
-        abort();
-    for (size_t i = 0; i < pj_projection_count; i++)
-        fprintf(out, "%s, ", pj_projections[i]->name);
-    if (fclose(out) != 0)
-        abort();
-    pj_error_fatal(error, PJ_EXIT_USAGE, "'%.100s' is no projection of this program: %sor all",
-                   config->operands[0], names);
-    free(names);
-    return -1;
+    if (pj_cli_check_names(config, error) != 0)
+        return -1;
+    if (options->group != NULL &&
+        (config->operand_count != 1 || pj_cli_projection_find(config->operands[0]) == NULL))
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--group goes with one PROJECTION");
+    return 0;
 }
 
 int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
@@ -188,7 +173,7 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
     struct pj_postgres *postgres = NULL;
     const char *cluster_id;
     int worst = PJ_EXIT_OK;
-    if (check_operand(config, options, error) != 0)
+    if (check_operands(config, options, error) != 0)
         return -1;
     /* Not after hours of work. */
     if (!verify && !options->yes && !options->dry_run && isatty(STDIN_FILENO) != 1)
@@ -206,13 +191,14 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
         return -1;
     }
     pj_postgres_close(postgres);
-    for (size_t i = 0; i < pj_projection_count && worst >= 0 && pj_stop_requests == 0; i++) {
-        const struct pj_projection *projection = pj_claims_expand(pj_projections[i]);
-        if (strcmp(config->operands[0], "all") != 0 &&
-            strcmp(config->operands[0], projection->name) != 0)
+    bool several =
+        config->operand_count != 1 || pj_cli_projection_find(config->operands[0]) == NULL;
+    for (size_t i = 0; i < pj_cli_projection_count && worst >= 0 && pj_stop_requests == 0; i++) {
+        if (!pj_cli_names_projection(config, &pj_cli_projections[i]))
             continue;
-        int status = run_one(config, options, verify, projection, kafka, cluster_id, each, error);
-        if (status < 0 && verify && strcmp(config->operands[0], "all") == 0) {
+        int status = run_one(config, options, verify, &pj_cli_projections[i], kafka, cluster_id,
+                             each, error);
+        if (status < 0 && verify && several) {
             fprintf(stderr, "projectionist verify: %s\n", error->message);
             status = PJ_VERIFY_UNKNOWN; /* of this one; the others can be told */
         }

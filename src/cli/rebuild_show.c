@@ -175,10 +175,11 @@ void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
                                               "partition", (int)ranges[i].partition, "begin",
                                               (json_int_t)ranges[i].begin, "end",
                                               (json_int_t)ranges[i].end));
-    json_t *document = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "projection",
-                                 run->projection->name, "group", run->settings.group, "cluster_id",
-                                 run->cluster_id, "outcome", outcome, "differing_rows",
-                                 (json_int_t)run->difference.total, "tables", tables, "read", read);
+    json_t *document =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "system", run->system->name,
+                  "projection", run->projection->name, "group", run->settings.group, "cluster_id",
+                  run->cluster_id, "outcome", outcome, "differing_rows",
+                  (json_int_t)run->difference.total, "tables", tables, "read", read);
     json_dumpf(document, stdout, JSON_COMPACT | PJ_JSON_DIGITS);
     putchar('\n');
     fflush(stdout);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist schemas register: makes the schemas of schemas/ known to the registry. */
 #include "base/text.h"
-#include "cli/cli.h"
-
-#include "schemas.h"
+#include "cli/deployment.h"
 
 struct settings {
     struct pj_cli_servers servers;
@@ -12,12 +10,10 @@ struct settings {
 
 static const char compatibility[] = "BACKWARD_TRANSITIVE";
 
-static int register_one(struct pj_registry *registry, const struct pj_embedded_schema *schema,
+static int register_one(struct pj_registry *registry, const char *subject, const char *schema,
                         struct pj_error *error)
 {
-    char subject[256];
     int32_t id;
-    pj_text_whole(subject, sizeof subject, "%s-value", schema->topic);
     /* First, so that even the first version is checked against what is there. Not every registry
      * lets us, or knows the level; the schema is good without. */
     if (pj_registry_set_compatibility(registry, subject, compatibility, error) != 0) {
@@ -25,25 +21,41 @@ static int register_one(struct pj_registry *registry, const struct pj_embedded_s
             return -1;
         fprintf(stderr, "warning: %s keeps its compatibility level: %s\n", subject, error->message);
     }
-    if (pj_registry_register(registry, subject, schema->schema, &id, error) != 0)
+    if (pj_registry_register(registry, subject, schema, &id, error) != 0)
         return -1;
     printf("%s has id %d\n", subject, (int)id);
     return 0;
+}
+
+static int register_all(struct pj_registry *registry, const struct pj_system *system,
+                        const struct settings *settings, struct pj_error *error)
+{
+    int status = 0;
+    for (size_t i = 0; i < system->topic_count && status == 0; i++) {
+        const struct pj_topic *topic = &system->topics[i];
+        char name[PJ_TOPIC_NAME_SIZE];
+        char subject[PJ_TOPIC_NAME_SIZE + sizeof "-value"];
+        pj_text_whole(subject, sizeof subject, "%s-value",
+                      pj_topic_name(name, settings->servers.topic_prefix, topic->name));
+        if (topic->schema != NULL && settings->dry_run)
+            printf("would register %s (%s)\n", subject, compatibility);
+        else if (topic->schema != NULL)
+            status = register_one(registry, subject, topic->schema, error);
+    }
+    return status;
 }
 
 static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
     struct pj_registry *registry;
-    (void)config;
-    if (pj_cli_registry(&registry, &settings->servers, error) != 0)
+    if (pj_cli_check_names(config, error) != 0 ||
+        pj_cli_registry(&registry, &settings->servers, error) != 0)
         return -1;
     int status = 0;
-    for (size_t i = 0; i < pj_embedded_schema_count && status == 0; i++) {
-        if (settings->dry_run)
-            printf("would register %s-value (%s)\n", pj_embedded_schemas[i].topic, compatibility);
-        else
-            status = register_one(registry, &pj_embedded_schemas[i], error);
+    for (size_t i = 0; pj_cli_systems[i] != NULL && status == 0; i++) {
+        if (pj_cli_names_system(config, pj_cli_systems[i]))
+            status = register_all(registry, pj_cli_systems[i], settings, error);
     }
     pj_registry_close(registry);
     return status;
@@ -51,6 +63,8 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
 
 static const struct pj_option options[] = {
     PJ_CLI_REGISTRY_OPTIONS,
+    PJ_CLI_SYSTEMS_OPTION,
+    PJ_CLI_TOPIC_PREFIX_OPTION,
     {.name = "dry-run",
      .letter = 'n',
      .kind = PJ_OPTION_BOOL,
@@ -72,6 +86,7 @@ const struct pj_command pj_command_schemas_register = {
         "  registry refuses.\n",
     .examples = "  projectionist schemas register\n"
                 "  projectionist schemas register --dry-run\n",
+    .operands = "[SYSTEM|PROJECTION]...",
     .options = options,
     .settings_size = sizeof(struct settings),
     .run = run,

@@ -5,9 +5,8 @@
  */
 #include "cli/status.h"
 
-#include "cli/cli.h"
+#include "cli/deployment.h"
 #include "kafka/admin.h"
-#include "projections/projections.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@ struct settings {
 
 struct collector {
     const struct settings *settings;
+    const struct pj_config *config;
     struct pj_postgres *postgres;
     struct pj_kafka *kafka;
     struct pj_error kafka_error;
@@ -148,11 +148,10 @@ static void judge(struct pj_status_partition *partition, const struct pj_kafka_e
 
 /* --- the partitions that nobody took --------------------------------------------------------- */
 
-static const struct pj_projection *projection_of(const struct pj_status_partition *partition)
+static const struct pj_cli_projection *projection_of(const struct pj_status_partition *partition)
 {
-    const char *name = partition->projection != NULL ? partition->projection : partition->group;
-    size_t index = pj_projection_find(name);
-    return index < pj_projection_count ? pj_projections[index] : NULL;
+    return pj_cli_projection_find(partition->projection != NULL ? partition->projection
+                                                                : partition->group);
 }
 
 /* A rebuild or a verify has the partitions that it was dealt out. */
@@ -186,9 +185,9 @@ static void list_topics(struct counts *counts, const struct pj_status_partition 
 {
     counts->count = 0;
     for (size_t i = 0; i < count; i++) {
-        const struct pj_projection *projection = projection_of(&rows[i]);
-        for (size_t t = 0; projection != NULL && t < projection->source_count; t++)
-            add_topic(counts, projection->sources[t].topic);
+        const struct pj_cli_projection *found = projection_of(&rows[i]);
+        for (size_t t = 0; found != NULL && t < found->projection->source_count; t++)
+            add_topic(counts, found->projection->sources[t].topic);
         add_topic(counts, rows[i].topic);
     }
 }
@@ -233,6 +232,7 @@ static void complete_group(struct collector *collector, const struct counts *cou
             if (!has_place(rows, row_count, counts->topics[t].name, p))
                 mine[added++] = (struct pj_status_partition){.cluster_id = rows->cluster_id,
                                                              .group = rows->group,
+                                                             .projection = rows->projection,
                                                              .topic = counts->topics[t].name,
                                                              .partition = p,
                                                              .committed = -1,
@@ -254,8 +254,8 @@ static int complete(struct collector *collector, size_t *count, struct pj_error 
     struct counts counts = {0};
     struct pj_status_partition *all = NULL;
     size_t topics = rows;
-    for (size_t i = 0; i < pj_projection_count; i++)
-        topics += pj_projections[i]->source_count;
+    for (size_t i = 0; i < pj_cli_projection_count; i++)
+        topics += pj_cli_projections[i].projection->source_count;
     counts.topics = calloc(topics + 1, sizeof *counts.topics);
     if (counts.topics == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
@@ -334,36 +334,52 @@ static bool has_consumer(const struct pj_status *status, const char *group)
     return false;
 }
 
+/* Without a name, and without --systems, also groups of projections that are not of this program.
+ */
+static bool is_wanted(const struct collector *collector, const struct pj_cli_projection *projection)
+{
+    return projection != NULL ? pj_cli_names_projection(collector->config, projection)
+                              : collector->config->operand_count == 0 &&
+                                    collector->settings->servers.systems == NULL;
+}
+
 /* Rows come sorted by cluster and group; consumers that never ran come last. */
 static int gather(struct collector *collector, size_t rows, struct pj_error *error)
 {
     struct pj_status *status = &collector->status;
     const char *only = collector->settings->group;
-    status->consumers = calloc(rows + pj_projection_count + 1, sizeof *status->consumers);
+    status->consumers = calloc(rows + pj_cli_projection_count + 1, sizeof *status->consumers);
     if (status->consumers == NULL)
         return pj_error_set(error, PJ_RETRY, "out of memory");
-    struct pj_status_consumer *last = NULL;
-    for (size_t i = 0; i < rows; i++) {
-        const char *cluster = collector->partitions[i].cluster_id;
-        const char *group = collector->partitions[i].group;
-        if (last == NULL || strcmp(last->cluster_id, cluster) != 0 ||
-            strcmp(last->group, group) != 0) {
-            last = &status->consumers[status->count++];
-            *last = (struct pj_status_consumer){
-                .cluster_id = cluster,
-                .group = group,
-                .partitions = &collector->partitions[i],
-                .open_dead_letters = open_letters(collector->letters, cluster, group)};
+    for (size_t i = 0, next; i < rows; i = next) {
+        const struct pj_status_partition *first = &collector->partitions[i];
+        const struct pj_cli_projection *projection = projection_of(first);
+        for (next = i + 1; next < rows && in_group(first, &collector->partitions[next]); next++) {
         }
-        last->count++;
+        if (is_wanted(collector, projection))
+            status->consumers[status->count++] = (struct pj_status_consumer){
+                .cluster_id = first->cluster_id,
+                .group = first->group,
+                .system = projection != NULL ? projection->system->name : NULL,
+                .projection = projection != NULL ? projection->projection->name : NULL,
+                .partitions = first,
+                .count = next - i,
+                .open_dead_letters =
+                    open_letters(collector->letters, first->cluster_id, first->group)};
     }
     for (size_t i = 0; i < status->count; i++)
         sum_up(&status->consumers[i]);
-    for (size_t i = 0; i < pj_projection_count; i++) {
-        const char *name = pj_projections[i]->name;
-        if (!has_consumer(status, name) && (only == NULL || strcmp(only, name) == 0))
+    for (size_t i = 0; i < pj_cli_projection_count; i++) {
+        const struct pj_cli_projection *projection = &pj_cli_projections[i];
+        const char *name = projection->projection->name;
+        if (is_wanted(collector, projection) && !has_consumer(status, name) &&
+            (only == NULL || strcmp(only, name) == 0))
             status->consumers[status->count++] =
-                (struct pj_status_consumer){.group = name, .lag = -1, .age_s = -1};
+                (struct pj_status_consumer){.group = name,
+                                            .system = projection->system->name,
+                                            .projection = name,
+                                            .lag = -1,
+                                            .age_s = -1};
     }
     return 0;
 }
@@ -373,6 +389,8 @@ static int collect(struct collector *collector, const struct pj_config *config,
 {
     const struct settings *settings = collector->settings;
     struct pj_status *status = &collector->status;
+    if (pj_cli_check_names(config, error) != 0)
+        return -1;
     /* Opened first, so that it connects while Postgres answers. */
     if (pj_kafka_open(&collector->kafka, &config->kafka, settings->servers.timeout_ms, error) != 0)
         return -1;
@@ -406,7 +424,7 @@ static int collect(struct collector *collector, const struct pj_config *config,
 
 static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
 {
-    struct collector collector = {.settings = opaque};
+    struct collector collector = {.settings = opaque, .config = config};
     int result = collect(&collector, config, error);
     if (result == 0) {
         if (collector.settings->json)
@@ -431,6 +449,8 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
 
 static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_SYSTEMS_OPTION,
+    PJ_CLI_TOPIC_PREFIX_OPTION,
     {.name = "group",
      .letter = 'g',
      .kind = PJ_OPTION_STRING,
@@ -462,6 +482,7 @@ const struct pj_command pj_command_status = {
                 "  projectionist status --group event-recorder\n"
                 "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",
     .exit_status = "     (7 also when only Kafka is away, and what Postgres knows was shown)\n",
+    .operands = "[SYSTEM|PROJECTION]...",
     .options = options,
     .settings_size = sizeof(struct settings),
     .run = run,

@@ -31,6 +31,7 @@ struct pj_status_partition {
 struct pj_status_consumer {
     const char *cluster_id; /* NULL for one that never ran */
     const char *group;
+    const char *system, *projection; /* NULL: none of this program */
     const struct pj_status_partition *partitions;
     size_t count;
     int64_t open_dead_letters;

@@ -179,9 +179,11 @@ void pj_status_print_json(const struct pj_status *status)
             json_array_append_new(partitions, partition_json(&consumer->partitions[j]));
         json_array_append_new(
             consumers,
-            json_pack("{s:s, s:o, s:o, s:I, s:o}", "group", consumer->group, "cluster_id",
-                      text(consumer->cluster_id), "lag", known(consumer->lag), "open_dead_letters",
-                      (json_int_t)consumer->open_dead_letters, "partitions", partitions));
+            json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:o}", "group", consumer->group, "system",
+                      text(consumer->system), "projection", text(consumer->projection),
+                      "cluster_id", text(consumer->cluster_id), "lag", known(consumer->lag),
+                      "open_dead_letters", (json_int_t)consumer->open_dead_letters, "partitions",
+                      partitions));
     }
     json_t *document = json_pack("{s:o, s:o, s:o}", "cluster_id", text(status->cluster_id),
                                  "kafka_error", text(status->kafka_error), "consumers", consumers);

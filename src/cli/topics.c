@@ -1,75 +1,151 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist topics create: makes the topics of schemas/ with what the projections need. */
-#include "base/text.h"
-#include "cli/cli.h"
-#include "kafka/admin.h"
-
 #include "base/clock.h"
-#include "schemas.h"
+#include "base/text.h"
+#include "cli/deployment.h"
+#include "kafka/admin.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_MESSAGE_BYTES = 4 << 20 };
+
 struct settings {
     struct pj_cli_servers servers;
     int64_t partitions;
     int64_t replication_factor;
-    int64_t retention_ms;
-    int64_t max_message_bytes;
+    const char *retention_ms;  /* NULL: each topic's own */
+    int64_t max_message_bytes; /* 0: likewise */
     bool dry_run;
 };
 
-/* What the connectors keep in Kafka, beside the topics that have a schema. One partition each: the
- * compacted ones are read whole at a start, and dead letters stay in the order of the stream. */
-static const struct pj_kafka_new_topic connector_topics[] = {
-    {.name = "safari.bridge-cursors", .partitions = 1, .compacted = true},
-    {.name = "safari.idempotency-keys", .partitions = 1, .compacted = true},
-    {.name = "safari.telemetry.dead-letters", .partitions = 1},
+/* What is to be there, and what is. */
+struct topics {
+    struct pj_kafka_new_topic *wanted;
+    struct pj_kafka_topic *found;
+    bool *fixed; /* the number of partitions is no matter of the system's others */
+    size_t count;
 };
 
-#define CONNECTOR_TOPIC_COUNT (sizeof connector_topics / sizeof connector_topics[0])
+/* --- which topics ---------------------------------------------------------------------------- */
 
-/* NULL where the topic is none of the connectors' own. */
-static const struct pj_kafka_new_topic *find_connector_topic(const char *name)
+static int read_retention(const struct settings *settings, int64_t *retention_ms,
+                          struct pj_error *error)
 {
-    for (size_t i = 0; i < CONNECTOR_TOPIC_COUNT; i++) {
-        if (strcmp(connector_topics[i].name, name) == 0)
-            return &connector_topics[i];
+    *retention_ms = 0;
+    if (settings->retention_ms == NULL)
+        return 0;
+    if (pj_parse_integer("--retention-ms", settings->retention_ms, -1, INT64_MAX, retention_ms,
+                         error) != 0)
+        return -1;
+    return *retention_ms != 0
+               ? 0
+               : pj_error_fatal(error, PJ_EXIT_USAGE,
+                                "--retention-ms must be at least 1, or -1 to keep records for "
+                                "ever");
+}
+
+static void add(struct topics *topics, const struct pj_topic *topic,
+                const struct settings *settings, int64_t retention_ms)
+{
+    char name[PJ_TOPIC_NAME_SIZE];
+    pj_topic_name(name, settings->servers.topic_prefix, topic->name);
+    for (size_t i = 0; i < topics->count; i++) {
+        if (strcmp(topics->wanted[i].name, name) == 0)
+            return;
     }
-    return NULL;
+    size_t index = topics->count++;
+    topics->wanted = reallocarray(topics->wanted, topics->count, sizeof *topics->wanted);
+    topics->found = reallocarray(topics->found, topics->count, sizeof *topics->found);
+    topics->fixed = reallocarray(topics->fixed, topics->count, sizeof *topics->fixed);
+    char *copy = strdup(name);
+    if (topics->wanted == NULL || topics->found == NULL || topics->fixed == NULL || copy == NULL)
+        abort();
+    topics->fixed[index] = topic->partitions > 0;
+    topics->found[index] = (struct pj_kafka_topic){.name = copy};
+    topics->wanted[index] = (struct pj_kafka_new_topic){
+        .name = copy,
+        .partitions = topic->partitions > 0 ? topic->partitions : (int)settings->partitions,
+        .compacted = topic->compacted,
+        .retention_ms = retention_ms != 0          ? retention_ms
+                        : topic->retention_ms != 0 ? topic->retention_ms
+                                                   : -1,
+        .max_message_bytes = settings->max_message_bytes != 0 ? settings->max_message_bytes
+                             : topic->max_message_bytes != 0  ? topic->max_message_bytes
+                                                              : MAX_MESSAGE_BYTES,
+    };
 }
 
-static struct pj_kafka_new_topic wanted_topic(const char *name, int64_t partitions)
+static void free_topics(struct topics *topics)
 {
-    const struct pj_kafka_new_topic *found = find_connector_topic(name);
-    return found != NULL ? *found
-                         : (struct pj_kafka_new_topic){.name = name, .partitions = (int)partitions};
+    for (size_t i = 0; i < topics->count; i++)
+        free((char *)topics->wanted[i].name);
+    free(topics->wanted);
+    free(topics->found);
+    free(topics->fixed);
 }
 
-/* All topics of the consumers must have the same number: what belongs to one command is then in
- * partitions of the same number, and goes to the same process. */
-static int check_partitions(const struct pj_kafka_topic *topics, size_t count, int64_t wanted,
-                            struct pj_error *error)
+/* As a system declares it; else one that has nothing of its own. */
+static struct pj_topic find_topic(const char *name)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (topics[i].partitions == 0 || topics[i].partitions == wanted ||
-            find_connector_topic(topics[i].name) != NULL)
+    for (size_t s = 0; pj_cli_systems[s] != NULL; s++) {
+        for (size_t t = 0; t < pj_cli_systems[s]->topic_count; t++) {
+            if (strcmp(pj_cli_systems[s]->topics[t].name, name) == 0)
+                return pj_cli_systems[s]->topics[t];
+        }
+    }
+    return (struct pj_topic){.name = name};
+}
+
+static void add_system(struct topics *topics, const struct pj_system *system,
+                       const struct settings *settings, int64_t retention_ms)
+{
+    for (size_t t = 0; t < system->topic_count; t++)
+        add(topics, &system->topics[t], settings, retention_ms);
+}
+
+/* An operand that is no system is a topic: of a system, or of a consumer that lives elsewhere. */
+static void list_topics(struct topics *topics, const struct pj_config *config,
+                        const struct settings *settings, int64_t retention_ms)
+{
+    for (size_t s = 0; pj_cli_systems[s] != NULL && config->operand_count == 0; s++) {
+        if (pj_cli_system_find(pj_cli_systems[s]->name) != NULL)
+            add_system(topics, pj_cli_systems[s], settings, retention_ms);
+    }
+    for (int i = 0; i < config->operand_count; i++) {
+        const struct pj_system *system = pj_cli_system_find(config->operands[i]);
+        const struct pj_topic topic = find_topic(config->operands[i]);
+        if (system != NULL)
+            add_system(topics, system, settings, retention_ms);
+        else
+            add(topics, &topic, settings, retention_ms);
+    }
+}
+
+/* --- checks ---------------------------------------------------------------------------------- */
+
+/* All topics that say nothing of it must have the same number: what belongs to one entity is then
+ * in partitions of the same number, and goes to the same process. */
+static int check_partitions(const struct topics *topics, int64_t wanted, struct pj_error *error)
+{
+    for (size_t i = 0; i < topics->count; i++) {
+        const struct pj_kafka_topic *topic = &topics->found[i];
+        if (topic->partitions == 0 || topic->partitions == wanted || topics->fixed[i])
             continue;
         return pj_error_fatal(error, PJ_EXIT_FAILED,
                               "the topic %s has %d partitions, not %lld, and all topics must have "
                               "the same number; nothing was made; give --partitions %d, or delete "
                               "the topic if nothing in it is needed",
-                              topics[i].name, topics[i].partitions, (long long)wanted,
-                              topics[i].partitions);
+                              topic->name, topic->partitions, (long long)wanted, topic->partitions);
     }
     return 0;
 }
 
-static void warn_of(const struct pj_kafka_topic *topic, const struct settings *settings)
+static void warn_of(const struct pj_kafka_topic *topic,
+                    const struct pj_kafka_new_topic *as_declared)
 {
-    const struct pj_kafka_new_topic *connector = find_connector_topic(topic->name);
-    if (connector != NULL && connector->compacted) {
+    if (as_declared->compacted) {
         if (*topic->cleanup_policy && strcmp(topic->cleanup_policy, "compact") != 0)
             fprintf(stderr,
                     "warning: Kafka deletes records of %s or keeps all of them, and it is to keep "
@@ -79,7 +155,7 @@ static void warn_of(const struct pj_kafka_topic *topic, const struct settings *s
         return;
     }
     char wanted[24];
-    pj_text_whole(wanted, sizeof wanted, "%lld", (long long)settings->retention_ms);
+    pj_text_whole(wanted, sizeof wanted, "%lld", (long long)as_declared->retention_ms);
     if (*topic->retention_ms && strcmp(topic->retention_ms, "-1") != 0 &&
         strcmp(topic->retention_ms, wanted) != 0)
         fprintf(stderr,
@@ -126,20 +202,18 @@ static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_to
     return status;
 }
 
-static int create_missing(struct pj_kafka *kafka, const struct pj_kafka_topic *topics, size_t count,
+static int create_missing(struct pj_kafka *kafka, const struct topics *topics,
                           const struct settings *settings, struct pj_error *error)
 {
-    struct pj_kafka_new_topic *items = calloc(count, sizeof *items);
+    struct pj_kafka_new_topic *items = calloc(topics->count + 1, sizeof *items);
     if (items == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+        abort();
     struct pj_kafka_new_topics missing = {.items = items,
                                           .replication_factor = (int)settings->replication_factor,
-                                          .retention_ms = settings->retention_ms,
-                                          .max_message_bytes = settings->max_message_bytes,
                                           .validate_only = settings->dry_run};
-    for (size_t i = 0; i < count; i++) {
-        if (topics[i].partitions == 0)
-            items[missing.count++] = wanted_topic(topics[i].name, settings->partitions);
+    for (size_t i = 0; i < topics->count; i++) {
+        if (topics->found[i].partitions == 0)
+            items[missing.count++] = topics->wanted[i];
     }
     int status = missing.count > 0 ? pj_kafka_create(kafka, &missing, error) : 0;
     if (status == 0 && missing.count > 0 && !settings->dry_run)
@@ -148,69 +222,60 @@ static int create_missing(struct pj_kafka *kafka, const struct pj_kafka_topic *t
     return status;
 }
 
-static void report(const struct pj_kafka_topic *topics, size_t count,
-                   const struct settings *settings)
+static void report(const struct topics *topics, const struct settings *settings)
 {
-    for (size_t i = 0; i < count; i++) {
-        int partitions = topics[i].partitions > 0
-                             ? topics[i].partitions
-                             : wanted_topic(topics[i].name, settings->partitions).partitions;
-        printf("%s %s, %d partition%s\n", topics[i].name,
-               topics[i].partitions > 0 ? "exists"
-               : settings->dry_run      ? "would be made"
-                                        : "made",
+    for (size_t i = 0; i < topics->count; i++) {
+        bool existed = topics->found[i].partitions > 0;
+        int partitions = existed ? topics->found[i].partitions : topics->wanted[i].partitions;
+        printf("%s %s, %d partition%s\n", topics->found[i].name,
+               existed             ? "exists"
+               : settings->dry_run ? "would be made"
+                                   : "made",
                partitions, partitions == 1 ? "" : "s");
     }
     fflush(stdout);
-    for (size_t i = 0; i < count; i++)
-        warn_of(&topics[i], settings);
+    for (size_t i = 0; i < topics->count; i++)
+        warn_of(&topics->found[i], &topics->wanted[i]);
 }
 
 static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
     struct pj_kafka *kafka = NULL;
+    struct topics topics = {0};
+    int64_t retention_ms;
     int status = -1;
     if (settings->replication_factor == 0)
         return pj_error_fatal(
             error, PJ_EXIT_USAGE,
             "--replication-factor must be at least 1, or -1 for the brokers' own");
-    if (settings->retention_ms == 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "--retention-ms must be at least 1, or -1 to keep records for ever");
-    /* A topic of ours has a schema; one of a consumer that lives elsewhere is named. */
-    bool named = config->operand_count > 0;
-    size_t count =
-        named ? (size_t)config->operand_count : pj_embedded_schema_count + CONNECTOR_TOPIC_COUNT;
-    struct pj_kafka_topic *topics = calloc(count + 1, sizeof *topics);
-    if (topics == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        topics[i].name = named ? config->operands[i]
-                         : i < pj_embedded_schema_count
-                             ? pj_embedded_schemas[i].topic
-                             : connector_topics[i - pj_embedded_schema_count].name;
+    if (read_retention(settings, &retention_ms, error) != 0)
+        return -1;
+    list_topics(&topics, config, settings, retention_ms);
     if (pj_kafka_open(&kafka, &config->kafka, settings->servers.timeout_ms, error) == 0 &&
-        pj_kafka_describe(kafka, topics, count, error) == 0 &&
-        check_partitions(topics, count, settings->partitions, error) == 0 &&
-        create_missing(kafka, topics, count, settings, error) == 0) {
-        report(topics, count, settings);
+        pj_kafka_describe(kafka, topics.found, topics.count, error) == 0 &&
+        check_partitions(&topics, settings->partitions, error) == 0 &&
+        create_missing(kafka, &topics, settings, error) == 0) {
+        report(&topics, settings);
         status = PJ_EXIT_OK;
     }
     pj_kafka_close(kafka);
-    free(topics);
+    free_topics(&topics);
     return status;
 }
 
 static const struct pj_option options[] = {
+    PJ_CLI_SYSTEMS_OPTION,
+    PJ_CLI_TOPIC_PREFIX_OPTION,
     {.name = "partitions",
      .letter = 'p',
      .kind = PJ_OPTION_INTEGER,
      .offset = offsetof(struct settings, partitions),
      .fallback = "12",
      .argument = "N",
-     .help = "How many partitions each topic has; also the most processes that can share the "
-             "work of a consumer. Choose well: it cannot be changed later.",
+     .help = "How many partitions each topic has that says nothing of it itself; also the most "
+             "processes that can share the work of a consumer. Choose well: it cannot be changed "
+             "later.",
      .least = 1,
      .most = 10000},
     {.name = "replication-factor",
@@ -222,20 +287,17 @@ static const struct pj_option options[] = {
      .least = -1,
      .most = 100},
     {.name = "retention-ms",
-     .kind = PJ_OPTION_INTEGER,
+     .kind = PJ_OPTION_STRING,
      .offset = offsetof(struct settings, retention_ms),
-     .fallback = "-1",
      .argument = "MS",
      .help = "How long records are kept, by their own time; -1 is for ever, which making "
-             "tables again needs.",
-     .least = -1,
-     .most = INT64_MAX},
+             "tables again needs. The default is the topic's own, or for ever."},
     {.name = "max-message-bytes",
      .kind = PJ_OPTION_SIZE,
      .offset = offsetof(struct settings, max_message_bytes),
-     .fallback = "4MiB",
      .argument = "SIZE",
-     .help = "The largest batch of records that the brokers take.",
+     .help = "The largest batch of records that the brokers take. The default is the topic's own, "
+             "or 4MiB.",
      .least = 1024,
      .most = 1 << 30},
     {.name = "dry-run",
@@ -251,24 +313,22 @@ const struct pj_command pj_command_topics_create = {
     .name = "topics create",
     .summary = "make the topics",
     .description =
-        "  Makes those of the topics safari.commands, safari.sessions and\n"
-        "  safari.telemetry that are not there yet; existing ones are left as they are.\n"
-        "  All must have the same number of partitions: where one has another, nothing\n"
-        "  is made.\n"
-        "\n"
-        "  Makes what the connectors keep, too, with one partition: of telemetry-bridge\n"
-        "  safari.bridge-cursors and safari.telemetry.dead-letters, of control-gateway\n"
-        "  safari.idempotency-keys. The cursors and the keys are compacted: Kafka keeps\n"
-        "  the last record of each key for ever.\n"
+        "  Makes those of the systems' topics that are not there yet, each with what its\n"
+        "  system says of it; existing ones are left as they are. All that say nothing of\n"
+        "  their partitions must have the same number: where one has another, nothing is\n"
+        "  made. What the connectors keep has one partition, and some of it is compacted:\n"
+        "  Kafka keeps the last record of each key for ever.\n"
         "\n"
         "  The topics are the history that tables are rebuilt from, so by default\n"
         "  nothing in them is ever deleted. A warning names existing topics that delete.\n"
         "\n"
-        "  With TOPIC, those are made instead, in the same way.\n",
+        "  With SYSTEM or TOPIC, those are made instead; a TOPIC that no system has is\n"
+        "  made in the same way.\n",
     .examples = "  projectionist topics create\n"
                 "  projectionist topics create --partitions 48 --replication-factor 3\n"
+                "  projectionist topics create safari --topic-prefix staging.\n"
                 "  projectionist topics create --dry-run\n",
-    .operands = "[TOPIC]...",
+    .operands = "[SYSTEM|TOPIC]...",
     .options = options,
     .settings_size = sizeof(struct settings),
     .run = run,

@@ -75,7 +75,7 @@ const struct pj_command pj_command_verify = {
                    "flag is wrong\n"
                    "  130  interrupted\n",
     .exit_status_is_whole = true,
-    .operands = "PROJECTION|all",
+    .operands = "[SYSTEM|PROJECTION]...",
     .options = options,
     .settings_size = sizeof(struct pj_rebuild_options),
     .projection_settings = offsetof(struct pj_rebuild_options, own),

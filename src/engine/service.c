@@ -4,8 +4,11 @@
 
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/topic_name.h"
 #include "engine/engine.h"
 #include "engine/projection_check.h"
+#include "engine/system_check.h"
+#include "fold/prefixed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +88,9 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         .stop = &pj_stop_requests, .metrics = pj_metrics_new(), .setting_values = all->own};
     engine.identity.group = settings->group != NULL ? settings->group : projection->name;
     engine.identity.owner = owner_name(settings, owner, sizeof owner);
+    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+        return -1;
+    projection = pj_projection_prefixed(projection, settings->topic_prefix);
     int status =
         pj_process_serve_metrics(&engine.server, engine.metrics, &settings->process, error);
     if (status == 0)
@@ -101,7 +107,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
 }
 
 /* The options of every consumer, then the projection's own. */
-static void list_options(const struct pj_projection *projection,
+static void list_options(const struct pj_system *system, const struct pj_projection *projection,
                          struct pj_option options[OPTIONS_MOST])
 {
     size_t count = 0;
@@ -109,6 +115,10 @@ static void list_options(const struct pj_projection *projection,
         count++;
     PJ_CHECK(count + PJ_SETTINGS_MOST < OPTIONS_MOST, "there are more options than room for them");
     memcpy(options, pj_consumer_options, count * sizeof *options);
+    for (size_t i = 0; i < count; i++) {
+        if (options[i].offset == offsetof(struct pj_settings, tables_schema))
+            options[i].fallback = system->tables_schema;
+    }
     const struct pj_setting *setting = projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
         options[count++] = pj_setting_option(&setting[i], offsetof(struct all_settings, own) +
@@ -116,11 +126,12 @@ static void list_options(const struct pj_projection *projection,
     options[count] = (struct pj_option){0};
 }
 
-int pj_consumer_main(const struct pj_projection *projection, int argc, char **argv)
+int pj_consumer_main(const struct pj_system *system, const struct pj_projection *projection,
+                     int argc, char **argv)
 {
     struct pj_option options[OPTIONS_MOST];
     struct pj_error error;
-    if (pj_projection_check(projection, &error) != 0) {
+    if (pj_system_check(system, &error) != 0 || pj_projection_check(projection, &error) != 0) {
         fprintf(stderr, "%s: %s\n",
                 projection != NULL && projection->name != NULL ? projection->name : argv[0],
                 error.message);
@@ -129,12 +140,13 @@ int pj_consumer_main(const struct pj_projection *projection, int argc, char **ar
     struct all_settings all = {.projection = projection};
     const struct pj_process process = {
         .name = projection->name,
+        .version = system->version,
         .options = options,
         .settings = &all,
         .common = &all.common.process,
         .print_help = print_help,
         .run = run,
     };
-    list_options(projection, options);
+    list_options(system, projection, options);
     return pj_process_main(&process, argc, argv);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/settings.h"
 
+#include "base/topic_name.h"
+#include "postgres/postgres.h"
+
 #define AT(member) offsetof(struct pj_settings, member)
 
 const struct pj_option pj_consumer_options[] = {
@@ -33,6 +36,8 @@ const struct pj_option pj_consumer_options[] = {
      .argument = "DSN",
      .help = "Where Postgres is: a postgresql:// URI or key=value text. What it lacks comes from "
              "libpq's own variables (PGHOST and so on)."},
+    PJ_TABLES_SCHEMA_OPTION(AT(tables_schema)),
+    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_REGISTRY_OPTIONS(AT(registry),
                         "Where the schema registry's Confluent API is. Without it only schemas "
                         "that are kept in Postgres are known; a record of another stops the "

@@ -14,6 +14,8 @@ struct pj_settings {
     const char *group;
     const char *instance;
     const char *postgres_dsn;
+    const char *tables_schema;
+    const char *topic_prefix;             /* with which the projection's topics begin, or NULL */
     struct pj_registry_settings registry; /* url NULL: none is named */
     struct pj_process_settings process;
     int64_t batch_records;

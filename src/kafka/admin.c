@@ -301,9 +301,9 @@ static rd_kafka_NewTopic_t *new_topic(const struct pj_kafka_new_topics *topics,
     if (wanted->compacted)
         rd_kafka_NewTopic_set_config(topic, "segment.bytes", "16777216");
     pj_text_whole(text, sizeof text, "%lld",
-                  wanted->compacted ? -1LL : (long long)topics->retention_ms);
+                  wanted->compacted ? -1LL : (long long)wanted->retention_ms);
     rd_kafka_NewTopic_set_config(topic, "retention.ms", text);
-    pj_text_whole(text, sizeof text, "%lld", (long long)topics->max_message_bytes);
+    pj_text_whole(text, sizeof text, "%lld", (long long)wanted->max_message_bytes);
     rd_kafka_NewTopic_set_config(topic, "max.message.bytes", text);
     return topic;
 }

@@ -42,16 +42,16 @@ int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, siz
 struct pj_kafka_new_topic {
     const char *name;
     int partitions;
-    bool compacted; /* only the last record of each key counts; else every record does */
+    bool compacted;       /* only the last record of each key counts, for ever */
+    int64_t retention_ms; /* of one that is not; -1: for ever */
+    int64_t max_message_bytes;
 };
 
 struct pj_kafka_new_topics {
     const struct pj_kafka_new_topic *items;
     size_t count;
     int replication_factor; /* -1: the brokers' default */
-    int64_t retention_ms;   /* -1: for ever */
-    int64_t max_message_bytes;
-    bool validate_only; /* the brokers check, and make nothing */
+    bool validate_only;     /* the brokers check, and make nothing */
 };
 
 /* Makes the topics, or finds that others have just made them; the first refusal is the error. */

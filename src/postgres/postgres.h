@@ -27,6 +27,7 @@ struct pj_postgres_settings {
     const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
     const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
+    const char *tables_schema;  /* NULL: the search_path is left as it is */
     int64_t connect_timeout_ms; /* for each host; 0: connect_timeout, or 10 s */
     int64_t lock_timeout_ms;    /* 0: none */
     /* 0: none; ends the transaction of an owner that does not respond. */
@@ -36,6 +37,18 @@ struct pj_postgres_settings {
     bool (*waiting)(void *context);
     void *waiting_context;
 };
+
+enum { PJ_SQL_IDENTIFIER_MOST = 63 };
+
+/* Of whatever reads or writes tables of a system; `at` is the offset of a const char *. */
+#define PJ_TABLES_SCHEMA_OPTION(at)                                                                \
+    {                                                                                              \
+        .name = "tables-schema", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,         \
+        .most = PJ_SQL_IDENTIFIER_MOST, .argument = "NAME",                                        \
+        .help = "The schema of Postgres that holds the tables; the default is the system's own. "  \
+                "It comes first in the search_path; what the role, the database or the DSN has "   \
+                "there comes behind it."                                                           \
+    }
 
 /*
  * Called while waiting for the server, over and over until the answer is there. It does a bounded

@@ -2,8 +2,8 @@
 /*
  * What a session of ours runs with, whatever the server, the database, the role, PGOPTIONS or the
  * `options` of the DSN say: our statements and the functions they call mean the same everywhere,
- * and no time-out that is meant for others ends one of them. Only where tables are found
- * (search_path) is the operator's to say.
+ * and no time-out that is meant for others ends one of them. Tables are found in the schema that
+ * the settings name; where else things are found (search_path) is the operator's to say.
  */
 #include "postgres/postgres_connect.h"
 
@@ -97,6 +97,23 @@ static int check_replication_role(struct pj_postgres *postgres, struct pj_error 
     return status;
 }
 
+/* A table that is found elsewhere is another environment's (store/access.h). */
+static int use_tables_schema(struct pj_postgres *postgres, const char *schema,
+                             struct pj_error *error)
+{
+    struct pj_result *result;
+    if (schema == NULL)
+        return 0;
+    if (pj_postgres_query(postgres,
+                          "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), "
+                          "nullif(current_setting('search_path'), '')), false), "
+                          "set_config('projectionist.tables_schema', $1, false)",
+                          1, &schema, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
 int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connection,
                               const struct pj_postgres_settings *settings, struct pj_error *error)
 {
@@ -105,5 +122,7 @@ int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connec
     char *sql = write_settings(connection, settings);
     int status = pj_postgres_script(postgres, sql, error);
     free(sql);
-    return status == 0 ? check_replication_role(postgres, error) : -1;
+    return status == 0 && use_tables_schema(postgres, settings->tables_schema, error) == 0
+               ? check_replication_role(postgres, error)
+               : -1;
 }

@@ -53,6 +53,7 @@ static int open_trial(struct pj_rebuild *rebuild, struct pj_registry **registry,
     const struct pj_replay_settings replay = {
         .postgres = &rebuild->control_settings,
         .projection = settings->projection,
+        .topic_prefix = settings->consumer->topic_prefix,
         .setting_values = settings->setting_values,
         .registry = *registry,
         .registry_name = named->url,

@@ -45,6 +45,30 @@ static int refuse(const struct pj_result *result, int row, struct pj_error *erro
                           table, role, table, role, role);
 }
 
+static int check_schema(struct pj_postgres *postgres, const char *tables, struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT c.relname, quote_ident(n.nspname), s.name FROM unnest($1::text[]) AS t "
+        "JOIN pg_class AS c ON c.oid = to_regclass(t) "
+        "JOIN pg_namespace AS n ON n.oid = c.relnamespace, "
+        "current_setting('projectionist.tables_schema', true) AS s (name) "
+        "WHERE t NOT LIKE '%\".\"%' AND s.name <> '' AND n.nspname <> s.name ORDER BY 1 LIMIT 1";
+    struct pj_result *result;
+    if (pj_postgres_query(postgres, sql, 1, &tables, &result, error) != 0)
+        return -1;
+    int status = 0;
+    if (pj_result_rows(result) > 0)
+        status =
+            pj_error_fatal(error, PJ_EXIT_DATABASE,
+                           "the table %s is in the schema %s, not in %s, where "
+                           "--tables-schema or its default has the tables; name the one that "
+                           "they are in (another environment needs a database of its own)",
+                           pj_result_value(result, 0, 0, NULL), pj_result_value(result, 0, 1, NULL),
+                           pj_result_value(result, 0, 2, NULL));
+    pj_result_free(result);
+    return status;
+}
+
 int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,
                     struct pj_error *error)
 {
@@ -67,7 +91,9 @@ int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *pr
     char *tables = list_tables(projection);
     const char *parameters[] = {tables};
     struct pj_result *result;
-    int status = pj_postgres_query(postgres, sql, 1, parameters, &result, error);
+    int status = check_schema(postgres, tables, error);
+    if (status == 0)
+        status = pj_postgres_query(postgres, sql, 1, parameters, &result, error);
     free(tables);
     if (status != 0)
         return -1;

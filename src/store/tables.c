@@ -187,29 +187,6 @@ static int check_key(const struct subject *subject, struct pj_error *error)
     return status;
 }
 
-/* By a name alone the first schema of the search_path is meant that has such a table: where a
- * second one has it too, whoever changes the path, or makes a table, changes which that is. */
-static int check_only_one(const struct subject *subject, struct pj_error *error)
-{
-    static const char sql[] = "SELECT string_agg(quote_ident(n.nspname), ' and ' "
-                              "ORDER BY array_position(current_schemas(false), n.nspname)) "
-                              "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-                              "WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') "
-                              "AND n.nspname = ANY (current_schemas(false)) HAVING count(*) > 1";
-    struct pj_result *result;
-    if (pj_postgres_query(subject->postgres, sql, 1, &subject->shown, &result, error) != 0)
-        return -1;
-    int status = 0;
-    if (pj_result_rows(result) > 0)
-        status = not_as_needed(subject, error,
-                               "its name is in the schemas %s, both of the search_path; leave one "
-                               "of them out, such as by `options=-csearch_path=…` in the "
-                               "postgres-dsn",
-                               pj_result_value(result, 0, 0, NULL));
-    pj_result_free(result);
-    return status;
-}
-
 static int check_table(const struct subject *subject, struct pj_error *error)
 {
     return read_nothing(subject, error) != 0 || check_columns(subject, error) != 0 ||
@@ -322,8 +299,7 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
             .column_count = table->column_count,
             .part = table->part_of != NULL,
             .placeholder = table->placeholder != 0 ? &table->columns[table->placeholder] : NULL};
-        if ((table->schema == NULL && schema == NULL && check_only_one(&subject, error) != 0) ||
-            check_table(&subject, error) != 0 ||
+        if (check_table(&subject, error) != 0 ||
             check_functions(&subject, table, schema != NULL, error) != 0)
             return -1;
     }

@@ -5,6 +5,7 @@
  */
 #include "fold/fold_internal.h"
 #include "projectionist/consumer.h"
+#include "projections/systems.h"
 
 enum { KINDS_MOST = 8 };
 
@@ -80,5 +81,5 @@ int main(int argc, char **argv)
     }
     buggy.entities = kinds;
     buggy.sources = sources;
-    return pj_consumer_main(&buggy, argc, argv);
+    return pj_consumer_main(&pj_safari, &buggy, argc, argv);
 }

@@ -162,13 +162,13 @@ def test_the_tables_are_never_made_in_our_own_schema(database):
         WHERE tablename ~ '^(safari|watermark_removals)'""") == [("public",)]
 
 
-def test_the_tables_are_made_where_the_search_path_says(database):
-    execute(database, 'CREATE SCHEMA "Media, Poster"')
-    assert cli("migrate", '--postgres.options=-csearch_path="Media,\\ Poster",public',
+def test_the_tables_are_made_in_the_systems_schema_whatever_the_search_path_says(database):
+    execute(database, "CREATE SCHEMA media")
+    assert cli("migrate", "--postgres.options=-csearch_path=media,public",
                dsn=database).returncode == 0
     assert rows(database, """
         SELECT DISTINCT schemaname FROM pg_tables
-        WHERE tablename ~ '^(safari|watermark_removals)'""") == [("Media, Poster",)]
+        WHERE tablename ~ '^(safari|watermark_removals)'""") == [("public",)]
 
 
 def test_what_a_person_would_query_has_a_comment(database):
@@ -198,6 +198,12 @@ def test_the_tables_are_made_in_the_schema_that_is_named(database):
         assert result.returncode == 0, result
     assert tables_of(database, "Media, Poster") == SAFARI_TABLES
     assert tables_of(database, "public") == {"safari_videos"}
+    for other in ((), ("--tables-schema=other",)):
+        result = cli("migrate", *other, dsn=database)
+        assert result.returncode == DATABASE, result
+        assert "of safari are in the schema Media, Poster of this database" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert tables_of(database, "public") == {"safari_videos"} and tables_of(database, "other") == set()
 
 
 def test_the_engines_schema_is_not_for_tables(database):

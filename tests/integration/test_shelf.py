@@ -15,6 +15,7 @@ TABLES = consumers.REPOSITORY / "tests/shelf/tables.sql"
 
 @pytest.fixture
 def shelf(world):
+    world.database.execute("SET search_path = public")
     world.database.execute(TABLES.read_text())
     return world
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The projection of tests/sixth, added as CONTRIBUTING says: two replicas of it, one of which is
-killed, keep its tables, and the product and its five projections do not mind."""
+"""The projection of tests/sixth, a system of its own, added as CONTRIBUTING says: two replicas of
+it, one of which is killed, keep its tables, and the product and its five projections do not mind."""
 
 from collections import Counter
 from datetime import datetime, timezone
@@ -18,7 +18,6 @@ OTHERS = {
     "watermark-metrics": ["watermark_removals", "watermark_metrics"],
     "session-tracker": ["safari_sessions"],
 }
-MIGRATION = consumers.REPOSITORY / "tests/sixth/9000_platform_activity.sql"
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "RUNNING")
 PLATFORMS = ("sora", "flow", None)
 BEGIN = events.START - 7 * 24 * HOUR  # brokers refuse what is long to come
@@ -71,6 +70,17 @@ def expected_last(count):
             for platform in sorted(filter(None, last))]
 
 
+def run(world, *arguments):
+    return consumers.run("projectionist-platform", *arguments, variables={"POSTGRES_DSN": world.dsn})
+
+
+def migrate(world):
+    """Its tables are in the system's schema, which the test finds, too."""
+    result = run(world, "migrate")
+    assert result.returncode == 0, result.stderr
+    world.database.execute("SET search_path = public, platform")
+
+
 def assert_rows(world, count):
     assert world.rows("platform_activity") == expected_activity(count)
     assert world.rows("platform_last_command") == expected_last(count)
@@ -85,7 +95,7 @@ def test_a_sixth_projection(world):
     before = {table: world.rows(table) for table in tables}
     assert before["safari_commands"] and before["safari_videos"]
 
-    world.database.execute(MIGRATION.read_text())
+    migrate(world)
     replicas = [world.start(SIXTH, BATCH_RECORDS="20", **consumers.QUICK) for _ in range(2)]
     for replica in replicas:
         replica.wait_until(lambda: replica.metric("projectionist_assigned_partitions") == 2)
@@ -111,13 +121,17 @@ def test_a_sixth_projection(world):
     status = world.status()
     lags = {name: status[world.group(name)]["lag"] for name in (SIXTH, *OTHERS)}
     assert set(lags.values()) == {0}, lags
-    again = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": world.dsn})
-    assert again.returncode == 0, again.stderr
+    for program in ("projectionist", "projectionist-platform"):
+        again = consumers.run(program, "migrate", variables={"POSTGRES_DSN": world.dsn})
+        assert again.returncode == 0, again.stderr
+        assert "nothing to do" in again.stdout
+    verified = run(world, "verify", SIXTH, "--group", world.group(SIXTH))
+    assert verified.returncode == 0, verified
 
 
 def test_a_bucket_that_everything_has_left_goes(world):
     """The earliest submission counts, also where it is told last."""
-    world.database.execute(MIGRATION.read_text())
+    migrate(world)
     command = events.id_of("sixth", "moves")
     for day, platform in ((1, "flow"), (0, "sora")):
         world.publish([events.command_submitted(command, BEGIN + day * 24 * HOUR,
@@ -130,7 +144,7 @@ def test_a_bucket_that_everything_has_left_goes(world):
 
 def test_its_migration_says_what_things_are(world):
     """As test_cli_migrate asks of the product's: whoever copies it passes that."""
-    world.database.execute(MIGRATION.read_text())
+    migrate(world)
     assert world.database.execute("""
         SELECT relname AS name FROM pg_class WHERE relkind IN ('r', 'v')
             AND (relnamespace = 'projectionist'::regnamespace OR relname ~ '^platform_')
@@ -190,7 +204,7 @@ NOT_AS_DECLARED = {
 def test_what_is_not_as_declared_is_said_at_the_start(world, what):
     """Without an event: nothing is read before, and nothing becomes a dead letter."""
     program, change, *said = NOT_AS_DECLARED[what]
-    world.database.execute(MIGRATION.read_text())
+    migrate(world)
     world.database.execute(change)
     started = world.start(program)
     started.wait(6)
@@ -199,7 +213,7 @@ def test_what_is_not_as_declared_is_said_at_the_start(world, what):
 
 
 def test_what_is_beside_the_declared_columns_is_not_minded(world):
-    world.database.execute(MIGRATION.read_text())
+    migrate(world)
     world.database.execute("""
         CREATE FUNCTION fill_region() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN NEW.region := 'eu'; RETURN NEW; END $$;

@@ -4,7 +4,7 @@
 #define PJ_TESTS_SAFARI_ORDERS_H
 
 #include "lib/orders.h"
-#include "projections/projections.h"
+#include "projections/safari/projections.h"
 #include "projections/safari/safari.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of platform_activity and platform_last_command, by their rows in every order. */
 #include "lib/safari_orders.h"
-#include "sixth/registry.h"
+#include "sixth/platform.h"
 
 #include <criterion/criterion.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of safari_commands, each by its rows, and every order of a set that has them all. */
 #include "lib/orders.h"
-#include "projections/projections.h"
+#include "projections/safari/projections.h"
 #include "projections/safari/safari.h"
 
 #include <criterion/criterion.h>

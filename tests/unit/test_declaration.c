@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mistakes in a declaration: each in one that is right otherwise. */
 #include "engine/projection_check.h"
+#include "engine/system_check.h"
 #include "fold/claims.h"
-#include "projections/projections.h"
+#include "projections/systems.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -118,9 +119,13 @@ static void take(void)
 
 Test(declaration, all_that_there_are)
 {
-    for (size_t i = 0; i < pj_projection_count; i++) {
-        projection = *pj_projections[i];
-        take();
+    for (size_t s = 0; pj_systems[s] != NULL; s++) {
+        struct pj_error error = {0};
+        cr_assert_eq(pj_system_check(pj_systems[s], &error), 0, "%s", error.message);
+        for (size_t i = 0; i < pj_systems[s]->projection_count; i++) {
+            projection = *pj_systems[s]->projections[i];
+            take();
+        }
     }
     start();
     take();
@@ -150,18 +155,25 @@ Test(declaration, claimed_tables)
     refuse("shorten the `claimed` of things");
 }
 
-Test(declaration, each_consumer_is_in_the_registry)
+static bool has_projection(const char *name)
+{
+    for (size_t s = 0; pj_systems[s] != NULL; s++) {
+        for (size_t i = 0; i < pj_systems[s]->projection_count; i++) {
+            if (strcmp(pj_systems[s]->projections[i]->name, name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+Test(declaration, each_consumer_is_of_a_system)
 {
     static const char *const consumers[] = {PJ_CONSUMERS};
-    for (size_t c = 0; c < sizeof consumers / sizeof consumers[0]; c++) {
-        size_t i = 0;
-        while (i < pj_projection_count && strcmp(pj_projections[i]->name, consumers[c]) != 0)
-            i++;
-        cr_assert(i < pj_projection_count,
-                  "%s is in CMakeLists.txt, but its projection is not in registry.c, or has "
-                  "another name",
-                  consumers[c]);
-    }
+    for (size_t c = 0; c < sizeof consumers / sizeof consumers[0]; c++)
+        cr_assert(
+            has_projection(consumers[c]),
+            "%s is in CMakeLists.txt, but its projection is in no system, or has another name",
+            consumers[c]);
 }
 
 Test(declaration, a_name)

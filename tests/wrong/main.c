@@ -372,5 +372,6 @@ int main(int argc, char **argv)
     MISTAKES
 #undef M
     argv[1] = argv[0];
-    return pj_consumer_main(&projection, argc - 1, argv + 1);
+    static const struct pj_system system = {.name = "wrong", .tables_schema = "public"};
+    return pj_consumer_main(&system, &projection, argc - 1, argv + 1);
 }

@@ -12,6 +12,7 @@ CREATE TABLE projectionist.migrations (
     number INTEGER NOT NULL,
     name TEXT NOT NULL,
     checksum TEXT NOT NULL,
+    tables_schema TEXT,
     applied_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (system, number)
 );
@@ -23,3 +24,5 @@ COMMENT ON COLUMN projectionist.migrations.number IS 'The number that the file''
 COMMENT ON COLUMN projectionist.migrations.name IS 'The file''s name';
 COMMENT ON COLUMN projectionist.migrations.checksum IS
     'SHA-256 of the file when it was applied, in hex; a file that has changed since is an error';
+COMMENT ON COLUMN projectionist.migrations.tables_schema IS
+    'The schema that a system''s tables are in: one for all of its files; NULL of the engine''s';

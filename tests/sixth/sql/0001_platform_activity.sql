@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- What the platform activity needs: its two tables, and its private state.
+-- What the platform activity needs: its two tables, and its private state. The tables are made in the
+-- schema that --tables-schema names.
 
-CREATE TABLE IF NOT EXISTS platform_activity (
+CREATE TABLE platform_activity (
     platform VARCHAR(50) NOT NULL,
     day TIMESTAMPTZ NOT NULL,
     submitted BIGINT NOT NULL DEFAULT 0,
@@ -15,7 +16,7 @@ COMMENT ON COLUMN platform_activity.day IS 'The midnight (UTC) that the day begi
 COMMENT ON COLUMN platform_activity.succeeded IS 'Those of submitted whose last status is SUCCEEDED';
 COMMENT ON COLUMN platform_activity.failed IS 'Those of submitted whose last status is FAILED';
 
-CREATE TABLE IF NOT EXISTS platform_last_command (
+CREATE TABLE platform_last_command (
     platform VARCHAR(50) PRIMARY KEY,
     command_id UUID NOT NULL,
     type VARCHAR(100) NOT NULL,
@@ -24,7 +25,7 @@ CREATE TABLE IF NOT EXISTS platform_last_command (
 COMMENT ON TABLE platform_last_command IS 'The command that each platform was sent last';
 
 -- Sums are right by the addition alone; a bucket that everything has left goes.
-CREATE OR REPLACE FUNCTION projectionist.settle_platform_activity(
+CREATE FUNCTION projectionist.settle_platform_activity(
     p_platforms TEXT[], p_days TIMESTAMPTZ[], p_extremes BOOLEAN[]) RETURNS void
 LANGUAGE sql AS $$
     DELETE FROM platform_activity AS a
@@ -35,11 +36,11 @@ COMMENT ON FUNCTION projectionist.settle_platform_activity IS
     'Removes empty buckets, where commands were taken back';
 
 -- Facts are rewritten whole, so a page keeps room for the new version of a row.
-CREATE TABLE IF NOT EXISTS projectionist.state_platform_activity_command (
+CREATE TABLE projectionist.state_platform_activity_command (
     key UUID PRIMARY KEY,
     facts BYTEA NOT NULL
 ) WITH (fillfactor = 80);
-CREATE TABLE IF NOT EXISTS projectionist.state_platform_activity_platform (
+CREATE TABLE projectionist.state_platform_activity_platform (
     key UUID PRIMARY KEY,
     facts BYTEA NOT NULL
 ) WITH (fillfactor = 80);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* projectionist consume: the consumers of this program. */
+#include "cli/deployment.h"
+
+#include "engine/settings.h"
+#include "projectionist/consumer.h"
+
+#include <string.h>
+
+static void list_consumers(FILE *out)
+{
+    fputs("CONSUMERS\n", out);
+    for (size_t i = 0; i < pj_cli_projection_count; i++)
+        fprintf(out, "  %-20s %s\n", pj_cli_projections[i].projection->name,
+                pj_cli_projections[i].projection->summary);
+    fputs("\nAll about one of them: projectionist consume NAME --help\n", out);
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr, "projectionist consume: there is no consumer '%s'; there are ", name);
+    for (size_t i = 0; i < pj_cli_projection_count; i++)
+        fprintf(stderr, "%s%s", i > 0 ? ", " : "", pj_cli_projections[i].projection->name);
+    fputc('\n', stderr);
+    return PJ_EXIT_USAGE;
+}
+
+static int consume(int argc, char **argv)
+{
+    if (argc == 0) {
+        fputs("usage: projectionist consume NAME [OPTION]...\n\n", stderr);
+        list_consumers(stderr);
+        return PJ_EXIT_USAGE;
+    }
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
+        pj_help_command(stdout, &pj_command_consume);
+        putchar('\n');
+        list_consumers(stdout);
+        return PJ_EXIT_OK;
+    }
+    const struct pj_cli_projection *consumer = pj_cli_projection_find(argv[0]);
+    return consumer != NULL ? pj_consumer_main(consumer->system, consumer->projection, argc, argv)
+                            : unknown(argv[0]);
+}
+
+const struct pj_command pj_command_consume = {
+    .name = "consume",
+    .summary = "keep tables: run a consumer",
+    .description =
+        "  Runs the consumer NAME until it is told to stop. A link to this program that\n"
+        "  has a consumer's name is that consumer.\n",
+    .examples = "  projectionist consume --help\n"
+                "  projectionist consume video-catalog --help\n"
+                "  projectionist consume video-catalog --metrics-address :9100\n",
+    .operands = "NAME",
+    .options = pj_consumer_options,
+    .main = consume,
+};

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/deployment.h"
+
+#include "base/invariant.h"
+#include "base/topic_name.h"
+#include "fold/prefixed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct pj_system *const *pj_cli_systems;
+struct pj_cli_projection *pj_cli_projections;
+size_t pj_cli_projection_count;
+
+/* Which of all are configured. */
+static const struct pj_system **chosen;
+static size_t chosen_count;
+
+static const struct pj_system *find(const struct pj_system *const *systems, size_t count,
+                                    const char *name, size_t length)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(systems[i]->name) == length && memcmp(systems[i]->name, name, length) == 0)
+            return systems[i];
+    }
+    return NULL;
+}
+
+static size_t count_all(void)
+{
+    size_t count = 0;
+    while (pj_cli_systems[count] != NULL)
+        count++;
+    return count;
+}
+
+static void add(const struct pj_system *system, const char *prefix)
+{
+    chosen[chosen_count++] = system;
+    pj_cli_projections =
+        reallocarray(pj_cli_projections, pj_cli_projection_count + system->projection_count + 1,
+                     sizeof *pj_cli_projections);
+    if (pj_cli_projections == NULL)
+        abort();
+    for (size_t i = 0; i < system->projection_count; i++)
+        pj_cli_projections[pj_cli_projection_count++] = (struct pj_cli_projection){
+            system, pj_projection_prefixed(system->projections[i], prefix)};
+}
+
+static void clear(void)
+{
+    free(chosen);
+    free(pj_cli_projections);
+    pj_cli_projections = NULL;
+    pj_cli_projection_count = chosen_count = 0;
+    chosen = calloc(count_all() + 1, sizeof *chosen);
+    if (chosen == NULL)
+        abort();
+}
+
+static void add_all(const char *prefix)
+{
+    for (size_t i = 0; pj_cli_systems[i] != NULL; i++)
+        add(pj_cli_systems[i], prefix);
+}
+
+void pj_cli_systems_set(const struct pj_system *const *systems)
+{
+    pj_cli_systems = systems;
+    clear();
+    add_all(NULL);
+    for (size_t i = 0; i < pj_cli_projection_count; i++) {
+        const char *name = pj_cli_projections[i].projection->name;
+        PJ_CHECK(pj_cli_projection_find(name) == &pj_cli_projections[i] &&
+                     pj_cli_system_find(name) == NULL,
+                 "two of the systems and projections of a program have one name");
+    }
+}
+
+/* All names, with commas between them. */
+static char *list_names(bool projections)
+{
+    char *names = NULL;
+    size_t length;
+    FILE *out = open_memstream(&names, &length);
+    if (out == NULL)
+        abort();
+    for (size_t i = 0; i < chosen_count; i++)
+        fprintf(out, "%s%s", i > 0 ? ", " : "", chosen[i]->name);
+    for (size_t i = 0; i < pj_cli_projection_count && projections; i++)
+        fprintf(out, ", %s", pj_cli_projections[i].projection->name);
+    if (fclose(out) != 0)
+        abort();
+    return names;
+}
+
+static int choose(const char *names, const char *prefix, struct pj_error *error)
+{
+    char *all = list_names(false);
+    int status = 0;
+    clear();
+    for (const char *name = names; status == 0; name++) {
+        size_t length = strcspn(name, ",");
+        const struct pj_system *system = find(pj_cli_systems, count_all(), name, length);
+        if (system == NULL)
+            status =
+                pj_error_fatal(error, PJ_EXIT_USAGE, "--systems: '%.*s' is no system; there are %s",
+                               length < 100 ? (int)length : 100, name, all);
+        else if (pj_cli_system_find(system->name) == NULL)
+            add(system, prefix);
+        name += length;
+        if (*name == '\0')
+            break;
+    }
+    free(all);
+    return status;
+}
+
+int pj_cli_systems_configure(const struct pj_cli_servers *servers, struct pj_error *error)
+{
+    if (pj_topic_prefix_check(servers->topic_prefix, error) != 0)
+        return -1;
+    if (servers->systems != NULL)
+        return choose(servers->systems, servers->topic_prefix, error);
+    clear();
+    add_all(servers->topic_prefix);
+    return 0;
+}
+
+void pj_cli_systems_free(void)
+{
+    free(chosen);
+    free(pj_cli_projections);
+    chosen = NULL;
+    pj_cli_projections = NULL;
+    pj_cli_projection_count = chosen_count = 0;
+}
+
+const struct pj_system *pj_cli_system_find(const char *name)
+{
+    return find(chosen, chosen_count, name, strlen(name));
+}
+
+const struct pj_cli_projection *pj_cli_projection_find(const char *name)
+{
+    for (size_t i = 0; name != NULL && i < pj_cli_projection_count; i++) {
+        if (strcmp(pj_cli_projections[i].projection->name, name) == 0)
+            return &pj_cli_projections[i];
+    }
+    return NULL;
+}
+
+const char *pj_cli_tables_schema(const struct pj_system *system,
+                                 const struct pj_cli_servers *servers)
+{
+    return servers->tables_schema != NULL ? servers->tables_schema : system->tables_schema;
+}
+
+static bool names_all(const struct pj_config *config)
+{
+    return config->operand_count == 0 ||
+           (config->operand_count == 1 && strcmp(config->operands[0], "all") == 0);
+}
+
+static bool has_operand(const struct pj_config *config, const char *name)
+{
+    for (int i = 0; i < config->operand_count; i++) {
+        if (strcmp(config->operands[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool pj_cli_names_projection(const struct pj_config *config,
+                             const struct pj_cli_projection *projection)
+{
+    return names_all(config) || has_operand(config, projection->system->name) ||
+           has_operand(config, projection->projection->name);
+}
+
+bool pj_cli_names_system(const struct pj_config *config, const struct pj_system *system)
+{
+    if (pj_cli_system_find(system->name) == NULL)
+        return false;
+    if (names_all(config) || has_operand(config, system->name))
+        return true;
+    for (size_t i = 0; i < system->projection_count; i++) {
+        if (has_operand(config, system->projections[i]->name))
+            return true;
+    }
+    return false;
+}
+
+int pj_cli_check_names(const struct pj_config *config, struct pj_error *error)
+{
+    for (int i = 0; i < config->operand_count && !names_all(config); i++) {
+        const char *name = config->operands[i];
+        if (pj_cli_system_find(name) != NULL || pj_cli_projection_find(name) != NULL)
+            continue;
+        char *names = list_names(true);
+        pj_error_fatal(error, PJ_EXIT_USAGE,
+                       "'%.100s' is no system and no projection of this program: %s, or all", name,
+                       names);
+        free(names);
+        return -1;
+    }
+    return 0;
+}

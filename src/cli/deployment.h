@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The systems that a command works on: those of this program, or of them those that --systems
+ * names. Their projections have the topics as Kafka names them, with --topic-prefix.
+ */
+#ifndef PJ_CLI_DEPLOYMENT_H
+#define PJ_CLI_DEPLOYMENT_H
+
+#include "cli/cli.h"
+#include "projectionist/system.h"
+
+struct pj_cli_projection {
+    const struct pj_system *system;
+    const struct pj_projection *projection;
+};
+
+/* All of the program, in its order; NULL ends them. */
+extern const struct pj_system *const *pj_cli_systems;
+
+/* Of the systems that are configured. */
+extern struct pj_cli_projection *pj_cli_projections;
+extern size_t pj_cli_projection_count;
+
+/* Before all others: those of the program; a name that is taken twice ends it. */
+void pj_cli_systems_set(const struct pj_system *const *systems);
+/* As the settings say; PJ_EXIT_USAGE. */
+int pj_cli_systems_configure(const struct pj_cli_servers *servers,
+                             struct pj_error *error) PJ_MUST_CHECK;
+void pj_cli_systems_free(void);
+
+/* NULL where none of those configured has the name. */
+const struct pj_system *pj_cli_system_find(const char *name);
+const struct pj_cli_projection *pj_cli_projection_find(const char *name); /* NULL is allowed */
+/* Where its tables are. */
+const char *pj_cli_tables_schema(const struct pj_system *system,
+                                 const struct pj_cli_servers *servers);
+
+/* Whether an operand names it, or is `all`, or there is none. A projection is named by its system,
+ * and a system by one of its projections. */
+bool pj_cli_names_system(const struct pj_config *config, const struct pj_system *system);
+bool pj_cli_names_projection(const struct pj_config *config,
+                             const struct pj_cli_projection *projection);
+/* PJ_EXIT_USAGE for an operand that is neither, with all that there are. */
+int pj_cli_check_names(const struct pj_config *config, struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
