@@ -102,12 +102,12 @@ static int check_end(const struct pj_engine *engine, struct pj_partition *partit
 static int accept_gap(struct pj_engine *engine, struct pj_partition *partition, size_t *gaps,
                       struct pj_error *error)
 {
-    if ((*gaps == 0 && pj_postgres_begin(engine->postgres, error) != 0) ||
-        pj_offsets_accept_gap(engine->postgres, &engine->identity, partition, engine->work,
-                              error) != 0)
+    if ((*gaps == 0 && pj_postgres_begin(engine->unit.postgres, error) != 0) ||
+        pj_offsets_accept_gap(engine->unit.postgres, &engine->identity, partition,
+                              engine->unit.work, error) != 0)
         return -1;
     /* The pipeline is bounded. */
-    if (++*gaps % 64 == 0 && pj_postgres_drain(engine->postgres, error) != 0)
+    if (++*gaps % 64 == 0 && pj_postgres_drain(engine->unit.postgres, error) != 0)
         return -1;
     partition->next_offset = partition->low;
     return 0;
@@ -160,8 +160,8 @@ static int write_stops(struct pj_engine *engine, const struct pj_rebalance *reba
         struct pj_partition *partition = rebalance->partitions[i];
         if (partition->stop_written == (partition->stop_code != 0))
             continue;
-        if (pj_offsets_stop(engine->postgres, &engine->identity, partition, engine->work, error) !=
-            0) {
+        if (pj_offsets_stop(engine->unit.postgres, &engine->identity, partition, engine->unit.work,
+                            error) != 0) {
             if (error->class == PJ_FENCED) /* whoever has it by now sees for himself */
                 pj_partition_stop(partition, 0, NULL, 0);
             return -1;
@@ -187,8 +187,8 @@ static int check_partitions(struct pj_engine *engine, const struct pj_rebalance 
         }
     }
     if (status == 0)
-        return gaps > 0 ? pj_postgres_commit(engine->postgres, error) : 0;
-    pj_postgres_rollback(engine->postgres);
+        return gaps > 0 ? pj_postgres_commit(engine->unit.postgres, error) : 0;
+    pj_postgres_rollback(engine->unit.postgres);
     if (first.class == PJ_FATAL && write_stops(engine, rebalance, error) != 0) {
         if (error->class == PJ_FENCED)
             error->class = PJ_RETRY; /* so they are taken again */
@@ -205,7 +205,7 @@ static int stop_now(struct pj_engine *engine, struct pj_partition *partition,
     const struct pj_error why = *error;
     const struct pj_rebalance only = {.partitions = &partition, .count = 1};
     for (;;) {
-        pj_arena_reset(engine->work);
+        pj_arena_reset(engine->unit.work);
         if (pj_engine_connect(engine, error) == 0 && write_stops(engine, &only, error) == 0)
             break;
         if (error->class == PJ_FENCED)
@@ -229,8 +229,8 @@ static void end_unresponsive_owner(struct pj_engine *engine)
     const char *owner = NULL;
     struct pj_error ignored; /* what is wrong shows at the next try, too */
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
-    if (pj_offsets_end_unresponsive(engine->postgres, &engine->identity, rebalance->partitions,
-                                    rebalance->count, engine->work, &ended, &owner,
+    if (pj_offsets_end_unresponsive(engine->unit.postgres, &engine->identity, rebalance->partitions,
+                                    rebalance->count, engine->unit.work, &ended, &owner,
                                     &ignored) == 0 &&
         ended > 0)
         pj_log(PJ_WARN, "ended the transaction of an owner that does not respond",
@@ -240,8 +240,8 @@ static void end_unresponsive_owner(struct pj_engine *engine)
 static int claim(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
-    if (pj_offsets_claim(engine->postgres, &engine->identity, rebalance->partitions,
-                         rebalance->count, engine->work, error) == 0)
+    if (pj_offsets_claim(engine->unit.postgres, &engine->identity, rebalance->partitions,
+                         rebalance->count, engine->unit.work, error) == 0)
         return 0;
     if (engine->shadow == NULL && strcmp(error->sqlstate, "55P03") == 0)
         end_unresponsive_owner(engine);
@@ -251,7 +251,7 @@ static int claim(struct pj_engine *engine, struct pj_error *error)
 int pj_engine_carry_out_assignment(struct pj_engine *engine, struct pj_error *error)
 {
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(engine->consumer);
-    pj_arena_reset(engine->work);
+    pj_arena_reset(engine->unit.work);
     if (rebalance->count > 0) {
         if (pj_consumer_cluster_id(engine->consumer, KAFKA_TIMEOUT_MS, &engine->identity.cluster_id,
                                    error) != 0 ||
@@ -263,7 +263,7 @@ int pj_engine_carry_out_assignment(struct pj_engine *engine, struct pj_error *er
         if (write_stops(engine, rebalance, error) != 0) /* those that are over */
             return -1;
         /* Whoever had them may have been killed between a commit and its look at who is due. */
-        engine->sweep_due = pj_writer_timed(engine->writer);
+        engine->timers_due = pj_writer_timed(engine->unit.writer);
     }
     pj_metric_add(engine->numbers.rebalances, 1);
     pj_metric_add(engine->numbers.assigned, (int64_t)rebalance->count);

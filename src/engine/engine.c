@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/engine.h"
 
+#include "base/back_off.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/projection_check.h"
 #include "fold/claims.h"
 #include "postgres/postgres_settings.h"
-#include "store/access.h"
-#include "store/tables.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,9 +17,7 @@
 #include <unistd.h>
 
 enum {
-    WAIT_MS = 100,           /* the longest wait without looking around */
-    BACK_OFF_FIRST_MS = 100, /* doubles with every failure … */
-    BACK_OFF_MOST_MS = 5000, /* … up to here */
+    WAIT_MS = 100, /* the longest wait without looking around */
     KAFKA_TIMEOUT_MS = 5000,
     GROUP_COMMIT_MS = 1000,
     LAG_MS = 1000,
@@ -59,7 +56,7 @@ static void stop_waiting_in_time(struct pj_engine *engine)
     if (engine->stop_seen_at == 0)
         engine->stop_seen_at = now;
     if (now - engine->stop_seen_at >= engine->settings->shutdown_timeout_ms)
-        pj_postgres_abandon(engine->postgres);
+        pj_postgres_abandon(engine->unit.postgres);
 }
 
 /* While Postgres works on a batch, the next one is fetched and decoded. */
@@ -84,19 +81,25 @@ static bool stop_connecting(void *context)
 
 /* SQL functions that the projection names find the shadow's tables this way. What a crash of
  * Postgres takes from the shadow is made anew, so nothing waits for its disk. */
-static int use_shadow(struct pj_engine *engine, struct pj_error *error)
+static int use_shadow(const char *schema, struct pj_postgres *postgres, struct pj_error *error)
 {
     struct pj_result *result;
-    const char *parameters[] = {engine->shadow->schema};
-    if (pj_postgres_query(engine->postgres,
+    if (pj_postgres_query(postgres,
                           "SELECT set_config('search_path', quote_ident($1) || ', ' || "
                           "current_setting('search_path'), false), "
                           "set_config('projectionist.tables_schema', '', false), "
                           "set_config('synchronous_commit', 'off', false)",
-                          1, parameters, &result, error) != 0)
+                          1, &schema, &result, error) != 0)
         return -1;
     pj_result_free(result);
     return 0;
+}
+
+static int prepare(void *context, struct pj_postgres *postgres, struct pj_error *error)
+{
+    const struct pj_engine *engine = context;
+    return engine->shadow != NULL ? use_shadow(engine->shadow->schema, postgres, error)
+                                  : pj_offsets_mark_session(postgres, &engine->identity, error);
 }
 
 /*
@@ -107,7 +110,7 @@ static int wait_for_admission(struct pj_engine *engine, struct pj_error *error)
 {
     bool refused = strncmp(error->sqlstate, "28", 2) == 0 || strcmp(error->sqlstate, "3D000") == 0;
     int64_t now = pj_clock_monotonic_ms();
-    if (!engine->tables_checked || !refused)
+    if (!engine->unit.tables_checked || !refused)
         return -1;
     if (engine->refused_since == 0)
         engine->refused_since = now;
@@ -118,38 +121,9 @@ static int wait_for_admission(struct pj_engine *engine, struct pj_error *error)
 
 int pj_engine_connect(struct pj_engine *engine, struct pj_error *error)
 {
-    if (engine->postgres != NULL && pj_postgres_broken(engine->postgres)) {
-        pj_postgres_close(engine->postgres);
-        engine->postgres = NULL;
-    }
-    if (engine->postgres != NULL)
-        return 0;
-    if (pj_postgres_open(&engine->postgres, &engine->postgres_settings, error) != 0)
+    if (pj_unit_open(&engine->unit, error) != 0)
         return wait_for_admission(engine, error);
     engine->refused_since = 0;
-    if ((engine->shadow != NULL
-             ? use_shadow(engine, error)
-             : pj_offsets_mark_session(engine->postgres, &engine->identity, error)) != 0) {
-        pj_postgres_close(engine->postgres);
-        engine->postgres = NULL;
-        return -1;
-    }
-    /* A plan made while a table was small would scan it whole when it is large. (Plans made anew
-     * each time would be so for every row that a foreign key checks, too.) Where a scan is the only
-     * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
-    if (pj_postgres_script(engine->postgres, "SET enable_seqscan = off; SET jit = off", error) !=
-            0 ||
-        pj_access_check(engine->postgres, engine->projection, error) != 0 ||
-        (!engine->tables_checked &&
-         pj_tables_check(engine->postgres, engine->projection,
-                         engine->shadow != NULL ? engine->shadow->schema : NULL, error) != 0) ||
-        pj_writer_learn(engine->writer, engine->postgres, error) != 0) {
-        pj_postgres_close(engine->postgres);
-        engine->postgres = NULL;
-        return -1;
-    }
-    engine->tables_checked = true;
-    pj_postgres_on_idle(engine->postgres, work_ahead, engine);
     return 0;
 }
 
@@ -206,11 +180,9 @@ static int rebalance(struct pj_engine *engine, struct pj_error *error)
     }
     if (error->class != PJ_RETRY)
         return -1;
+    engine->assign_not_before = pj_clock_monotonic_ms() + pj_back_off_ms(engine->failures);
     if (count_failure(engine, error, error) != 0)
         return -1;
-    engine->assign_not_before = pj_clock_monotonic_ms() + BACK_OFF_FIRST_MS * engine->failures;
-    if (BACK_OFF_FIRST_MS * engine->failures > BACK_OFF_MOST_MS)
-        engine->failures = BACK_OFF_MOST_MS / BACK_OFF_FIRST_MS;
     char text[sizeof engine->stall.waiting];
     pj_text_show(text, sizeof text, "taking over partitions: %.600s", error->message);
     pj_engine_set_ready(engine, text);
@@ -243,11 +215,7 @@ static void wait_for_kafka(struct pj_engine *engine, int64_t timeout_ms)
 
 int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why, struct pj_error *error)
 {
-    int shift = engine->failures < 6 ? engine->failures : 6;
-    int64_t wait = (int64_t)BACK_OFF_FIRST_MS << shift;
-    if (wait > BACK_OFF_MOST_MS)
-        wait = BACK_OFF_MOST_MS;
-    wait = wait / 2 + random() % (wait / 2 + 1); /* jitter: replicas must not come back as one */
+    int64_t wait = pj_back_off_ms(engine->failures);
     char reason[sizeof why->message];
     pj_text_show(reason, sizeof reason, "%s", why->message); /* `error` may be the same */
     if (count_failure(engine, why, error) != 0)
@@ -354,7 +322,7 @@ static bool caught_up(struct pj_engine *engine)
     size_t assigned = 0;
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
     if (!pj_consumer_settled(engine->consumer) || engine->next->count > 0 ||
-        engine->doubt != NULL || engine->sweep_due)
+        engine->unit.in_doubt != NULL || engine->timers_due)
         return false;
     for (size_t i = 0; i < count; i++) {
         const struct pj_partition *partition = partitions[i];
@@ -432,8 +400,8 @@ static int turn(struct pj_engine *engine, bool *done, struct pj_error *error)
     }
     if (pj_engine_advance_to_ends(engine, error) != 0)
         return -1;
-    if (engine->sweep_due && engine->identity.cluster_id != NULL)
-        return pj_engine_sweep(engine, error);
+    if (engine->timers_due && engine->identity.cluster_id != NULL)
+        return pj_engine_run_timers(engine, error);
     if (pj_engine_check_ownership(engine, error) != 0)
         return -1;
     *done = engine->settings->until_caught_up && caught_up(engine);
@@ -563,7 +531,15 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
         .waiting_context = engine,
     };
     engine->identity.projection = projection->name;
-    engine->work = pj_arena_new();
+    engine->unit = (struct pj_unit){
+        .settings = &engine->postgres_settings,
+        .identity = &engine->identity,
+        .schema = engine->shadow != NULL ? engine->shadow->schema : NULL,
+        .work = pj_arena_new(),
+        .prepare = prepare,
+        .idle = work_ahead,
+        .context = engine,
+    };
     engine->accepted = calloc(projection->source_count + 1, sizeof *engine->accepted);
     if (engine->accepted == NULL)
         abort();
@@ -581,8 +557,8 @@ int pj_engine_open(struct pj_engine *engine, const struct pj_projection *project
     if (pj_postgres_check_settings(&engine->postgres_settings, error) != 0 ||
         pj_postgres_check_files(&engine->postgres_settings, error) != 0)
         return -1;
-    engine->writer = pj_writer_new(
-        projection, engine->shadow != NULL ? engine->shadow->schema : NULL, state_most(settings));
+    engine->unit.projection = projection;
+    engine->unit.writer = pj_writer_new(projection, engine->unit.schema, state_most(settings));
     engine->current = &engine->batches[0];
     engine->next = &engine->batches[1];
     add_numbers(engine);
@@ -594,13 +570,12 @@ void pj_engine_close(struct pj_engine *engine)
     for (int i = 0; i < 2; i++)
         pj_batch_free(&engine->batches[i]);
     /* The transaction is over: a rollback, if it comes to that, is Postgres's to do. */
-    pj_postgres_close(engine->postgres);
+    pj_unit_close(&engine->unit);
     pj_consumer_close(engine->consumer,
                       engine->settings != NULL ? engine->settings->shutdown_timeout_ms : 0);
     pj_schemas_free(engine->schemas);
     pj_registry_close(engine->registry);
-    pj_writer_free(engine->writer);
-    pj_arena_free(engine->work);
+    pj_writer_free(engine->unit.writer);
+    pj_arena_free(engine->unit.work);
     free(engine->accepted);
-    free(engine->doubt);
 }

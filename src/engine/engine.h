@@ -13,9 +13,8 @@
 #include "engine/stall.h"
 #include "kafka/consumer.h"
 #include "postgres/postgres.h"
-#include "store/offsets.h"
 #include "store/schemas.h"
-#include "store/write.h"
+#include "store/unit.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -72,13 +71,11 @@ struct pj_engine {
     const struct pj_settings *settings;
     const struct pj_properties *kafka_properties;
     struct pj_postgres_settings postgres_settings;
-    struct pj_postgres *postgres; /* NULL: to be opened */
-    bool tables_checked;
+    struct pj_unit unit;   /* what writes, and asks, in Postgres */
     int64_t refused_since; /* by a server that took us before; 0: it does not */
     struct pj_consumer *consumer;
     struct pj_registry *registry;
     struct pj_schemas *schemas;
-    struct pj_writer *writer;
     struct pj_identity identity;
     const struct pj_shadow *shadow; /* NULL: a consumer */
     struct pj_metrics *metrics;
@@ -89,15 +86,10 @@ struct pj_engine {
     struct pj_batch batches[2];
     struct pj_batch *current; /* being committed */
     struct pj_batch *next;    /* being fetched meanwhile */
-    struct pj_arena *work;    /* of one try of one transaction */
-
-    /* A commit whose answer was lost: settled before anything else is written. */
-    struct pj_advance *doubt;
-    size_t doubt_count;
 
     int64_t *setting_values;   /* of the projection's settings */
     bool *accepted;            /* of each source: something was, once (flood.h) */
-    bool sweep_due;            /* stream time may have gone past entities that nothing touched */
+    bool timers_due;           /* stream time may have gone past entities that nothing touched */
     int fences;                /* in a row, without a commit between them */
     int failures;              /* tries in a row that failed for want of a server */
     int64_t assign_not_before; /* a pending assignment is tried again from then on */
@@ -150,21 +142,20 @@ int pj_engine_commit(struct pj_engine *engine, struct pj_error *error) PJ_MUST_C
 /* Advances over what is invisible behind the last record of partitions that are at their end. */
 int pj_engine_advance_to_ends(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Writes what the fold says, in a transaction that moves no offsets. One try. `whole`: see
- * pj_writer_set_whole. */
-int pj_engine_write(struct pj_engine *engine, struct pj_fold *fold, bool whole,
-                    struct pj_error *error) PJ_MUST_CHECK;
 /* Without records no commit would tell that another owner has taken over: asks, now and then. */
 int pj_engine_check_ownership(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Derives the entities that stream time has gone past. */
-int pj_engine_sweep(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
+int pj_engine_run_timers(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Opens Postgres where it is not open; checks the tables the first time. */
+/* Opens Postgres where it is not open (pj_unit_open); one try. */
 int pj_engine_connect(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 /* Waits, longer with every failure, paused but polling; carries out revocations. */
 int pj_engine_back_off(struct pj_engine *engine, const struct pj_error *why,
                        struct pj_error *error) PJ_MUST_CHECK;
+/* After a try that failed: 0 when it waited, and is to be tried again unless it was asked to stop;
+ * or it was fenced, and joins the group anew. */
+int pj_engine_survive(struct pj_engine *engine, struct pj_error *error) PJ_MUST_CHECK;
 /* After an answer of Postgres: what waited for a server waits no longer. */
 void pj_engine_recovered(struct pj_engine *engine);
 bool pj_engine_stopping(const struct pj_engine *engine);

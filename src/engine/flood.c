@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/flood.h"
 
-#include "postgres/binary.h"
-
 #include <ctype.h>
 #include <string.h>
 
 enum { FIRST = 100 };
-
-static const uint32_t accept_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT};
-static const struct pj_statement accept_statement = {
-    .name = "pj_accept",
-    .sql = "INSERT INTO projectionist.accepted_topics (cluster_id, consumer_group, topic) "
-           "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-    .parameter_count = 3,
-    .types = accept_types,
-};
 
 /* --- reasons --------------------------------------------------------------------------------- */
 
@@ -106,7 +95,7 @@ static int add_letters(struct pj_engine *engine, const char *topic, bool *accept
         "AND topic = $3 LIMIT 100) AS l ON true";
     const char *parameters[] = {engine->identity.cluster_id, engine->identity.group, topic};
     struct pj_result *result;
-    if (pj_postgres_query(engine->postgres, sql, 3, parameters, &result, error) != 0)
+    if (pj_postgres_query(engine->unit.postgres, sql, 3, parameters, &result, error) != 0)
         return -1;
     *accepted = *pj_result_value(result, 0, 0, NULL) == 't';
     for (int row = 0; row < pj_result_rows(result); row++) {
@@ -114,9 +103,10 @@ static int add_letters(struct pj_engine *engine, const char *topic, bool *accept
         const char *message = pj_result_value(result, row, 2, NULL);
         if (message != NULL)
             add_reason(reason,
-                       sqlstate != NULL ? pj_arena_string(engine->work, sqlstate, strlen(sqlstate))
-                                        : "",
-                       pj_arena_string(engine->work, message, strlen(message)));
+                       sqlstate != NULL
+                           ? pj_arena_string(engine->unit.work, sqlstate, strlen(sqlstate))
+                           : "",
+                       pj_arena_string(engine->unit.work, message, strlen(message)));
     }
     pj_result_free(result);
     return 0;
@@ -133,7 +123,7 @@ static int check_topic(struct pj_engine *engine, const struct pj_batch *batch, s
 {
     const char *topic = engine->projection->sources[source].topic;
     struct reason reason = {.count = 0};
-    add_refused(batch, from, to, source, engine->work, &reason);
+    add_refused(batch, from, to, source, engine->unit.work, &reason);
     if (reason.count == 0)
         return 0;
     if (add_letters(engine, topic, &engine->accepted[source], &reason, error) != 0)
@@ -157,20 +147,15 @@ int pj_flood_check(struct pj_engine *engine, const struct pj_batch *batch, size_
     return 0;
 }
 
-int pj_flood_accept(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
-                    struct pj_error *error)
+size_t pj_flood_accept(const struct pj_engine *engine, const struct pj_batch *batch, size_t from,
+                       size_t to, const char **topics)
 {
+    size_t count = 0;
     for (size_t s = 0; s < engine->projection->source_count; s++) {
-        struct pj_parameter parameters[] = {
-            pj_binary_text(engine->identity.cluster_id),
-            pj_binary_text(engine->identity.group),
-            pj_binary_text(engine->projection->sources[s].topic),
-        };
-        if (engine->shadow == NULL && !engine->accepted[s] && any_accepted(batch, from, to, s) &&
-            pj_postgres_queue(engine->postgres, &accept_statement, parameters, error) != 0)
-            return -1;
+        if (engine->shadow == NULL && !engine->accepted[s] && any_accepted(batch, from, to, s))
+            topics[count++] = engine->projection->sources[s].topic;
     }
-    return 0;
+    return count;
 }
 
 void pj_flood_accepted(struct pj_engine *engine, const struct pj_batch *batch, size_t from,

@@ -14,9 +14,10 @@
 int pj_flood_check(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
                    struct pj_error *error) PJ_MUST_CHECK;
 
-/* In their transaction: queues what keeps in mind that something of a topic was accepted. */
-int pj_flood_accept(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
-                    struct pj_error *error) PJ_MUST_CHECK;
+/* For their transaction: the topics of which something is accepted for the first time; there is
+ * room for those of all sources. */
+size_t pj_flood_accept(const struct pj_engine *engine, const struct pj_batch *batch, size_t from,
+                       size_t to, const char **topics);
 /* Behind the commit. */
 void pj_flood_accepted(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
                        size_t to);

@@ -1,33 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/replay.h"
 
+#include "base/back_off.h"
 #include "fold/claims.h"
 #include "fold/fold.h"
 #include "postgres/binary.h"
-#include "store/access.h"
-#include "store/offsets.h"
-#include "store/refusal.h"
 #include "store/schemas.h"
-#include "store/write.h"
+#include "store/unit.h"
 
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { WAITS_MOST = 6, WAIT_FIRST_MS = 150 };
+enum { WAITS_MOST = 8 };
 
 struct pj_replay {
     struct pj_replay_settings settings;
-    struct pj_postgres *postgres; /* NULL: to be opened */
+    struct pj_unit unit;
     struct pj_schemas *schemas;
-    struct pj_writer *writer;
     struct pj_arena *letters; /* the letter and its values */
-    struct pj_arena *work;    /* of one try of one transaction */
 };
 
 /* A letter as it is kept, and decoded. */
 struct letter {
+    struct pj_replay *replay;
     int64_t id;
     struct pj_identity identity;
     const struct pj_source *source;
@@ -38,7 +34,6 @@ struct letter {
     const void *value;
     size_t value_length;
     struct pj_value *values;
-    bool in_doubt; /* a commit of it was sent, and its answer lost */
 };
 
 int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *settings,
@@ -54,9 +49,13 @@ int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *setti
         free(replay);
         return -1;
     }
-    replay->writer = pj_writer_new(replay->settings.projection, NULL, PJ_STATE_MOST);
+    replay->unit = (struct pj_unit){
+        .settings = settings->postgres,
+        .projection = replay->settings.projection,
+        .writer = pj_writer_new(replay->settings.projection, NULL, PJ_STATE_MOST),
+        .work = pj_arena_new(),
+    };
     replay->letters = pj_arena_new();
-    replay->work = pj_arena_new();
     *out = replay;
     return 0;
 }
@@ -65,32 +64,12 @@ void pj_replay_free(struct pj_replay *replay)
 {
     if (replay == NULL)
         return;
-    pj_postgres_close(replay->postgres);
-    pj_writer_free(replay->writer);
+    pj_unit_close(&replay->unit);
+    pj_writer_free(replay->unit.writer);
     pj_schemas_free(replay->schemas);
     pj_arena_free(replay->letters);
-    pj_arena_free(replay->work);
+    pj_arena_free(replay->unit.work);
     free(replay);
-}
-
-static int connect_postgres(struct pj_replay *replay, struct pj_error *error)
-{
-    if (replay->postgres != NULL && pj_postgres_broken(replay->postgres)) {
-        pj_postgres_close(replay->postgres);
-        replay->postgres = NULL;
-    }
-    if (replay->postgres != NULL)
-        return 0;
-    if (pj_postgres_open(&replay->postgres, replay->settings.postgres, error) != 0)
-        return -1;
-    if (pj_postgres_script(replay->postgres, "SET plan_cache_mode = force_custom_plan", error) ==
-            0 &&
-        pj_access_check(replay->postgres, replay->settings.projection, error) == 0 &&
-        pj_writer_learn(replay->writer, replay->postgres, error) == 0)
-        return 0;
-    pj_postgres_close(replay->postgres);
-    replay->postgres = NULL;
-    return -1;
 }
 
 /* --- the letter ------------------------------------------------------------------------------ */
@@ -144,8 +123,8 @@ static const struct pj_statement time_statement = {
 };
 
 /* What is queued is carried out, deferred constraints are checked: all that a commit could find. */
-static const struct pj_statement settle_statement = {.name = "pj_letter_settle",
-                                                     .sql = "SET CONSTRAINTS ALL IMMEDIATE"};
+static const struct pj_statement check_statement = {.name = "pj_letter_check",
+                                                    .sql = "SET CONSTRAINTS ALL IMMEDIATE"};
 
 static struct pj_parameter id_parameter(struct pj_arena *arena, int64_t id)
 {
@@ -187,7 +166,7 @@ static int read_letter(struct pj_replay *replay, struct letter *letter,
 {
     struct pj_parameter parameter = id_parameter(replay->letters, letter->id);
     struct pj_result *result;
-    if (pj_postgres_run(replay->postgres, &read_statement, &parameter, &result, error) != 0)
+    if (pj_postgres_run(replay->unit.postgres, &read_statement, &parameter, &result, error) != 0)
         return -1;
     *outcome = PJ_REPLAY_RESOLVED;
     if (pj_result_rows(result) == 1) {
@@ -213,7 +192,7 @@ static int decode(struct pj_replay *replay, struct letter *letter, struct pj_err
     letter->values =
         pj_arena_alloc(replay->letters, letter->source->field_count * sizeof *letter->values);
     pj_schemas_set_reader(replay->schemas, &letter->identity);
-    return pj_schemas_decode(replay->schemas, replay->postgres, index, letter->value,
+    return pj_schemas_decode(replay->schemas, replay->unit.postgres, index, letter->value,
                              letter->value_length, replay->letters, letter->values, error);
 }
 
@@ -230,38 +209,38 @@ static int count_time(struct pj_replay *replay, const struct letter *letter, str
         pj_binary_text(letter->identity.cluster_id),
         pj_binary_text(letter->identity.group),
         pj_binary_text(letter->topic),
-        pj_binary_scalar(replay->work, PJ_INT, &partition),
-        pj_binary_scalar(replay->work, PJ_TIMESTAMPTZ, &time),
+        pj_binary_scalar(replay->unit.work, PJ_INT, &partition),
+        pj_binary_scalar(replay->unit.work, PJ_TIMESTAMPTZ, &time),
     };
-    return pj_postgres_queue(replay->postgres, &time_statement, parameters, error);
-}
-
-/* Folds and writes, and whoever is due by the stream time as well (see transaction.c). */
-static int write_rows(struct pj_replay *replay, const struct letter *letter, struct pj_fold *fold,
-                      size_t *due, struct pj_error *error)
-{
-    struct pj_written written;
-    int64_t stream_time;
-    *due = 0;
-    if (pj_writer_timed(replay->writer) &&
-        (pj_offsets_stream_time(replay->postgres, &letter->identity, &stream_time, error) != 0 ||
-         pj_writer_run_timers(replay->writer, replay->postgres, fold, stream_time, replay->work,
-                              due, error) != 0))
-        return -1;
-    return pj_writer_write(replay->writer, replay->postgres, fold, replay->work, &written, error);
+    return pj_postgres_queue(replay->unit.postgres, &time_statement, parameters, error);
 }
 
 static struct pj_fold *new_fold(struct pj_replay *replay)
 {
-    return pj_fold_new(replay->settings.projection, replay->settings.setting_values, replay->work);
+    return pj_fold_new(replay->settings.projection, replay->settings.setting_values,
+                       replay->unit.work);
 }
 
-static int apply(struct pj_replay *replay, struct letter *letter, enum pj_replay_outcome *outcome,
+/* *open: nobody has replayed or discarded it. */
+static int lock_letter(struct pj_replay *replay, const struct letter *letter, bool *open,
+                       struct pj_error *error)
+{
+    struct pj_parameter id = id_parameter(replay->unit.work, letter->id);
+    struct pj_result *locked;
+    if (pj_postgres_run(replay->unit.postgres, &lock_statement, &id, &locked, error) != 0)
+        return -1;
+    *open = pj_result_rows(locked) == 1;
+    pj_result_free(locked);
+    return 0;
+}
+
+static int apply(struct pj_replay *replay, const struct letter *letter,
+                 const struct pj_tries *tries, enum pj_replay_outcome *outcome,
                  struct pj_error *error)
 {
-    struct pj_parameter id = id_parameter(replay->work, letter->id);
+    struct pj_parameter id = id_parameter(replay->unit.work, letter->id);
     const char *prefix = replay->settings.topic_prefix;
-    struct pj_event event = {
+    const struct pj_event event = {
         .values = letter->values,
         .topic = letter->topic + (prefix != NULL ? strlen(prefix) : 0),
         .partition = letter->partition,
@@ -269,73 +248,64 @@ static int apply(struct pj_replay *replay, struct letter *letter, enum pj_replay
         .timestamp_ms = letter->timestamp_ms,
     };
     struct pj_fold *fold = new_fold(replay);
-    struct pj_result *locked;
+    struct pj_written written;
     size_t due;
-    if (pj_postgres_begin(replay->postgres, error) != 0 ||
-        pj_postgres_run(replay->postgres, &lock_statement, &id, &locked, error) != 0)
+    bool open;
+    if (pj_unit_begin(&replay->unit, tries, error) != 0 ||
+        lock_letter(replay, letter, &open, error) != 0)
         return -1;
-    bool open = pj_result_rows(locked) == 1;
-    pj_result_free(locked);
     *outcome = open ? PJ_REPLAY_APPLIED : PJ_REPLAY_RESOLVED;
     if (!open)
         return 0;
-    letter->in_doubt = false;
     if (pj_fold_observe(fold, letter->source, &event, error) != 0 ||
         count_time(replay, letter, error) != 0 ||
-        write_rows(replay, letter, fold, &due, error) != 0)
+        pj_unit_write(&replay->unit, fold, &written, &due, error) != 0)
         return -1;
-    return pj_postgres_queue(replay->postgres, &mark_statement, &id, error);
+    return pj_postgres_queue(replay->unit.postgres, &mark_statement, &id, error);
+}
+
+/* A commit whose answer was lost did happen, if the letter is no longer open. */
+static int ask_letter(struct pj_unit *unit, void *context, enum pj_commit_outcome *outcome,
+                      struct pj_error *error)
+{
+    bool open;
+    const struct letter *letter = context;
+    (void)unit;
+    if (lock_letter(letter->replay, letter, &open, error) != 0)
+        return -1;
+    *outcome = open ? PJ_NOT_COMMITTED : PJ_COMMITTED;
+    return 0;
 }
 
 /* One try. */
-static int transact(struct pj_replay *replay, struct letter *letter,
+static int transact(struct pj_replay *replay, struct letter *letter, const struct pj_tries *tries,
                     enum pj_replay_outcome *outcome, struct pj_error *error)
 {
-    pj_arena_reset(replay->work);
-    int status = apply(replay, letter, outcome, error);
-    if (status == 0 && (replay->settings.dry_run || *outcome == PJ_REPLAY_RESOLVED)) {
-        status = pj_postgres_run(replay->postgres, &settle_statement, NULL, NULL, error);
-        pj_postgres_rollback(replay->postgres);
-        return status;
-    }
-    if (status == 0) {
-        status = pj_postgres_commit(replay->postgres, error);
-        letter->in_doubt = status != 0 && pj_postgres_broken(replay->postgres);
-    }
-    if (status != 0)
-        pj_postgres_rollback(replay->postgres);
+    pj_arena_reset(replay->unit.work);
+    int status = apply(replay, letter, tries, outcome, error);
+    if (status == 0 && !replay->settings.dry_run && *outcome == PJ_REPLAY_APPLIED)
+        return pj_unit_commit(&replay->unit, ask_letter, letter, error);
+    if (status == 0)
+        status = pj_postgres_run(replay->unit.postgres, &check_statement, NULL, NULL, error);
+    pj_postgres_rollback(replay->unit.postgres);
     return status;
 }
 
 /* Whoever moved stream time on looks again after the commit, until nobody is due any more. */
-static int sweep(struct pj_replay *replay, const struct letter *letter, struct pj_error *error)
+static int run_timers(struct pj_replay *replay, const struct pj_tries *tries,
+                      struct pj_error *error)
 {
-    size_t due;
-    if (!pj_writer_timed(replay->writer))
-        return 0;
-    do {
-        pj_arena_reset(replay->work);
-        if (connect_postgres(replay, error) != 0)
+    struct pj_unit_result result = {.due = pj_writer_timed(replay->unit.writer)};
+    while (result.due > 0) {
+        pj_arena_reset(replay->unit.work);
+        const struct pj_unit_work work = {.tries = tries, .fold = new_fold(replay)};
+        if (pj_unit_try(&replay->unit, &work, &result, error) != 0)
             return -1;
-        if (pj_postgres_begin(replay->postgres, error) != 0 ||
-            write_rows(replay, letter, new_fold(replay), &due, error) != 0 ||
-            pj_postgres_commit(replay->postgres, error) != 0) {
-            pj_postgres_rollback(replay->postgres);
-            return -1;
-        }
-    } while (due > 0);
+    }
     return 0;
 }
 
 /* --- when it fails --------------------------------------------------------------------------- */
-
-static void wait_a_little(int waits)
-{
-    int64_t milliseconds = (int64_t)WAIT_FIRST_MS << waits;
-    milliseconds += random() % (milliseconds / 2);
-    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
-    nanosleep(&time, NULL);
-}
 
 static int keep_reason(struct pj_replay *replay, const struct letter *letter,
                        const struct pj_error *reason, struct pj_error *error)
@@ -348,17 +318,19 @@ static int keep_reason(struct pj_replay *replay, const struct letter *letter,
         pj_binary_text(*reason->sqlstate ? reason->sqlstate : NULL),
         pj_binary_text(pj_offsets_reason_text(replay->letters, reason)),
     };
-    return pj_postgres_run(replay->postgres, &refuse_statement, parameters, NULL, error);
+    return pj_postgres_run(replay->unit.postgres, &refuse_statement, parameters, NULL, error);
 }
 
 /* Where the letter is on its way: a failure begins again at the step that failed. */
-enum step { READ, APPLY, SWEEP, REFUSE, DONE };
+enum step { READ, APPLY, RUN_TIMERS, REFUSE, DONE };
 
 static int take_step(struct pj_replay *replay, struct letter *letter, enum step *step,
-                     enum pj_replay_outcome *outcome, const struct pj_error *reason,
-                     struct pj_error *error)
+                     const struct pj_tries *tries, enum pj_replay_outcome *outcome,
+                     const struct pj_error *reason, struct pj_error *error)
 {
-    if (connect_postgres(replay, error) != 0)
+    enum pj_commit_outcome in_doubt;
+    if (pj_unit_open(&replay->unit, error) != 0 ||
+        pj_unit_resolve(&replay->unit, &in_doubt, error) != 0)
         return -1;
     switch (*step) {
     case READ:
@@ -373,15 +345,12 @@ static int take_step(struct pj_replay *replay, struct letter *letter, enum step 
         *step = APPLY;
         return 0;
     case APPLY:
-        if (transact(replay, letter, outcome, error) != 0)
+        if (in_doubt != PJ_COMMITTED && transact(replay, letter, tries, outcome, error) != 0)
             return -1;
-        /* A commit whose answer was lost did happen, if the letter is no longer open. */
-        if (*outcome == PJ_REPLAY_RESOLVED && letter->in_doubt)
-            *outcome = PJ_REPLAY_APPLIED;
-        *step = *outcome == PJ_REPLAY_APPLIED && !replay->settings.dry_run ? SWEEP : DONE;
+        *step = *outcome == PJ_REPLAY_APPLIED && !replay->settings.dry_run ? RUN_TIMERS : DONE;
         return 0;
-    case SWEEP:
-        if (sweep(replay, letter, error) != 0)
+    case RUN_TIMERS:
+        if (run_timers(replay, tries, error) != 0)
             return -1;
         *step = DONE;
         return 0;
@@ -397,40 +366,49 @@ static int take_step(struct pj_replay *replay, struct letter *letter, enum step 
     return 0;
 }
 
+/* After a step that failed; -1: with *error. */
+static int go_on(struct pj_replay *replay, enum step *step, struct pj_tries *tries, int *waits,
+                 struct pj_error *reason, struct pj_error *error)
+{
+    switch (pj_unit_next(&replay->unit, tries, false, error)) {
+    case PJ_AGAIN:
+        return 0;
+    case PJ_LATER:
+        if (*waits == WAITS_MOST)
+            return -1;
+        pj_back_off((*waits)++);
+        return 0;
+    case PJ_REFUSED:
+        if (*step == REFUSE)
+            return -1;
+        *reason = *error;
+        *step = REFUSE;
+        return 0;
+    case PJ_GIVE_UP:
+        return -1;
+    }
+    return -1;
+}
+
 int pj_replay_letter(struct pj_replay *replay, int64_t id, enum pj_replay_outcome *outcome,
                      struct pj_error *error)
 {
-    struct letter letter = {.id = id};
+    struct letter letter = {.replay = replay, .id = id};
     struct pj_error reason = {.class = PJ_POISON};
     enum step step = READ;
-    struct pj_writer_tries tries = {0};
+    struct pj_tries tries = {0};
     int waits = 0;
-    bool whole = false;
+    int status = 0;
+    replay->unit.identity = &letter.identity;
     pj_arena_reset(replay->letters);
-    while (step != DONE) {
-        pj_writer_set_whole(replay->writer, whole);
-        if (take_step(replay, &letter, &step, outcome, &reason, error) == 0) {
-            whole = false;
-            continue;
-        }
-        if (pj_writer_too_large(error) && !whole) {
-            whole = true;
-            continue;
-        }
-        if (pj_writer_retry_at_once(replay->writer, error, &tries))
-            continue;
-        if (replay->postgres != NULL)
-            pj_refusal_judge(replay->postgres, replay->settings.projection, error);
-        if (error->class == PJ_RETRY && waits < WAITS_MOST) {
-            wait_a_little(waits++);
-        } else if (error->class == PJ_POISON && step != REFUSE) {
-            reason = *error;
-            step = REFUSE;
-        } else {
-            return -1;
-        }
+    while (step != DONE && status == 0) {
+        if (take_step(replay, &letter, &step, &tries, outcome, &reason, error) == 0)
+            tries = (struct pj_tries){0};
+        else
+            status = go_on(replay, &step, &tries, &waits, &reason, error);
     }
-    if (*outcome == PJ_REPLAY_REFUSED)
+    pj_unit_forget(&replay->unit); /* whether it was replayed shows in the letter */
+    if (status == 0 && *outcome == PJ_REPLAY_REFUSED)
         *error = reason;
-    return 0;
+    return status;
 }

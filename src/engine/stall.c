@@ -128,11 +128,11 @@ static void say_why(const struct pj_engine *engine, const struct pj_partition *s
     char trouble[512];
     if (engine->failures > 0 && *stall->waiting != '\0')
         pj_text_show(text, size, "%s", stall->waiting);
-    else if (stall->busy_ms != 0 && stall->committing)
+    else if (engine->unit.committing)
         pj_text_show(text, size,
                      "Postgres has not answered a COMMIT yet: it may wait for a synchronous "
                      "standby (synchronous_standby_names), or for its disk");
-    else if (stall->busy_ms != 0)
+    else if (engine->unit.busy_ms != 0)
         pj_text_show(text, size,
                      "Postgres has not finished a transaction yet: a lock, its disk or its "
                      "load may hold it up (see pg_stat_activity)");
@@ -201,7 +201,6 @@ void pj_stall_look(struct pj_engine *engine)
 {
     size_t count;
     size_t assigned = 0;
-    struct pj_stall *stall = &engine->stall;
     const struct pj_partition *stuck = NULL;
     int64_t now = pj_clock_monotonic_ms();
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
@@ -214,14 +213,8 @@ void pj_stall_look(struct pj_engine *engine)
             stuck = partitions[i];
         }
     }
-    bool busy = stall->busy_ms != 0 && is_over(engine, stall->busy_ms, now);
+    bool busy = engine->unit.busy_ms != 0 && is_over(engine, engine->unit.busy_ms, now);
     tell(engine, is_outside(engine, assigned, now) || stuck != NULL || busy, stuck);
-}
-
-void pj_stall_busy(struct pj_engine *engine, bool busy)
-{
-    engine->stall.busy_ms = busy ? pj_clock_monotonic_ms() : 0;
-    engine->stall.committing = false;
 }
 
 /* --- what others have ------------------------------------------------------------------------ */
@@ -232,7 +225,7 @@ static struct pj_partition **find_others(struct pj_engine *engine, size_t *count
 {
     size_t known;
     struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &known);
-    struct pj_partition **others = pj_arena_alloc(engine->work, (known + 1) * sizeof(void *));
+    struct pj_partition **others = pj_arena_alloc(engine->unit.work, (known + 1) * sizeof(void *));
     *count = 0;
     *unknown = pj_consumer_topic_trouble(engine->consumer, NULL, 0) != PJ_TOPICS_KNOWN;
     for (size_t i = 0; i < known; i++) {
@@ -262,8 +255,8 @@ static int look_at_other(struct pj_engine *engine, struct pj_partition *other, i
         other->unattended = false;
         return 0;
     }
-    if (offset >= 0 && pj_offsets_attended(engine->postgres, &engine->identity, other, engine->work,
-                                           &attended, error) != 0)
+    if (offset >= 0 && pj_offsets_attended(engine->unit.postgres, &engine->identity, other,
+                                           engine->unit.work, &attended, error) != 0)
         return -1;
     other->unattended = !attended;
     return 0;
@@ -273,16 +266,16 @@ static int look_at_other(struct pj_engine *engine, struct pj_partition *other, i
 static int look_at_others(struct pj_engine *engine, bool *behind, struct pj_error *error)
 {
     size_t count;
-    pj_arena_reset(engine->work);
+    pj_arena_reset(engine->unit.work);
     struct pj_partition **others = find_others(engine, &count, behind);
-    int64_t *offsets = pj_arena_alloc(engine->work, (count + 1) * sizeof *offsets);
+    int64_t *offsets = pj_arena_alloc(engine->unit.work, (count + 1) * sizeof *offsets);
     if (count == 0)
         return 0;
     if (pj_consumer_cluster_id(engine->consumer, SURVEY_TIMEOUT_MS, &engine->identity.cluster_id,
                                error) != 0 ||
         pj_engine_connect(engine, error) != 0 ||
-        pj_offsets_of_group(engine->postgres, &engine->identity, others, count, offsets,
-                            engine->work, error) != 0)
+        pj_offsets_of_group(engine->unit.postgres, &engine->identity, others, count, offsets,
+                            engine->unit.work, error) != 0)
         return -1;
     const struct pj_partition *first = NULL;
     for (size_t i = 0; i < count; i++) {

@@ -24,8 +24,6 @@ struct pj_engine;
 struct pj_stall {
     int64_t moved_ms;    /* when something was done last, or a server was first away */
     int64_t idle_ms;     /* when there was last nothing to fetch */
-    int64_t busy_ms;     /* since when Postgres works on what we wait for; 0: it does not */
-    bool committing;     /* … on the COMMIT */
     int64_t joining_ms;  /* since when we wait for the group to take us; 0: we do not */
     int64_t surveyed_ms; /* when the brokers were last asked */
     int64_t told_ms;     /* when the log was last told */
@@ -52,9 +50,6 @@ bool pj_stall_others_caught_up(struct pj_engine *engine);
 struct pj_partition;
 int64_t pj_stall_lag(const struct pj_engine *engine, const struct pj_partition *partition,
                      int64_t *held);
-
-/* A transaction begins, and ends. */
-void pj_stall_busy(struct pj_engine *engine, bool busy);
 
 /* Of a shadow: nothing moved for as long as its patience lasts. */
 bool pj_stall_out_of_patience(const struct pj_engine *engine);

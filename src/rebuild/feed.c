@@ -24,15 +24,15 @@ static int take(struct feeding *feeding, struct pj_error *error)
     struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
     size_t count = engine->projection->source_count;
     for (;;) {
-        pj_arena_reset(engine->work);
-        struct pj_partition **list = pj_arena_alloc(engine->work, count * sizeof(void *));
+        pj_arena_reset(engine->unit.work);
+        struct pj_partition **list = pj_arena_alloc(engine->unit.work, count * sizeof(void *));
         for (size_t i = 0; i < count; i++)
             list[i] = &feeding->partitions[i];
         if (pj_consumer_cluster_id(engine->consumer, TIMEOUT_MS, &engine->identity.cluster_id,
                                    error) == 0 &&
             pj_engine_connect(engine, error) == 0 &&
-            pj_offsets_claim(engine->postgres, &engine->identity, list, count, engine->work,
-                             error) == 0)
+            pj_offsets_claim(engine->unit.postgres, &engine->identity, list, count,
+                             engine->unit.work, error) == 0)
             return 0;
         if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
             return -1;

@@ -147,7 +147,7 @@ static int ask(struct pj_rebuild *rebuild, const char *sql, struct pj_result **r
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
     for (;;) {
         if (pj_engine_connect(engine, error) == 0 &&
-            pj_postgres_query(engine->postgres, sql, 2, parameters, result, error) == 0)
+            pj_postgres_query(engine->unit.postgres, sql, 2, parameters, result, error) == 0)
             return PJ_REBUILD_FILLED;
         if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
             return -1;

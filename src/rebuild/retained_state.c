@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { PAGE = 2000, PAGE_BYTES = PJ_STATE_MOST / 2, AT_ONCE_MOST = 8 };
+enum { PAGE = 2000, PAGE_BYTES = PJ_STATE_MOST / 2 };
 
 static const uint32_t page_types[] = {PJ_OID_UUID, PJ_OID_INT8};
 
@@ -52,33 +52,36 @@ static bool advance(uint8_t key[16])
     return i >= 0;
 }
 
-/* One page, or one entity of it, in a transaction of the shadow's; a conflict with nobody is
- * possible there. */
+/* One page, or one entity of it where a page is too large, in a transaction of the shadow's. */
 static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_statement *statement,
-                     bool one, uint8_t next[16], int *rows, struct pj_error *error)
+                     const struct pj_tries *tries, uint8_t next[16], int *rows,
+                     struct pj_error *error)
 {
     struct pj_engine *engine = &rebuild->workers[0].engine;
     struct pj_result *page;
-    pj_arena_reset(engine->work);
+    pj_arena_reset(engine->unit.work);
     struct pj_value from = pj_uuid(next);
-    struct pj_value most = pj_bigint(one ? 0 : PAGE_BYTES);
+    struct pj_value most = pj_bigint(tries->whole ? 0 : PAGE_BYTES);
     struct pj_parameter parameters[] = {
-        pj_binary_scalar(engine->work, PJ_UUID, &from),
-        pj_binary_scalar(engine->work, PJ_BIGINT, &most),
+        pj_binary_scalar(engine->unit.work, PJ_UUID, &from),
+        pj_binary_scalar(engine->unit.work, PJ_BIGINT, &most),
     };
     if (pj_engine_connect(engine, error) != 0 ||
-        pj_postgres_run(engine->postgres, statement, parameters, &page, error) != 0)
+        pj_postgres_run(engine->unit.postgres, statement, parameters, &page, error) != 0)
         return -1;
-    struct pj_fold *fold = pj_fold_new(engine->projection, engine->setting_values, engine->work);
+    struct pj_fold *fold =
+        pj_fold_new(engine->projection, engine->setting_values, engine->unit.work);
     *rows = pj_result_rows(page);
-    int status = tell_facts(rebuild, index, page, fold, engine->work, error);
+    int status = tell_facts(rebuild, index, page, fold, engine->unit.work, error);
     if (status == 0 && *rows > 0) {
         memcpy(next, pj_result_value(page, *rows - 1, 0, NULL), 16);
         if (!advance(next))
             *rows = 0; /* whose page was the last */
     }
     pj_result_free(page);
-    return status == 0 ? pj_engine_write(engine, fold, one, error) : -1;
+    const struct pj_unit_work work = {.tries = tries, .fold = fold};
+    struct pj_unit_result result;
+    return status == 0 ? pj_unit_try(&engine->unit, &work, &result, error) : -1;
 }
 
 static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
@@ -103,26 +106,20 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     const struct pj_statement *kept = pj_arena_copy(rebuild->arena, &statement, sizeof statement);
     uint8_t next[16] = {0}; /* the nil UUID is a key, too */
     int rows = 1;
-    int again = 0;
-    bool one = false;
+    struct pj_tries tries = {0};
     while (rows > 0) {
         uint8_t before[16];
         memcpy(before, next, sizeof before);
         if (pj_engine_stopping(engine))
             return PJ_REBUILD_STOPPED;
-        if (keep_page(rebuild, index, kept, one, next, &rows, error) == 0) {
-            one = false;
+        if (keep_page(rebuild, index, kept, &tries, next, &rows, error) == 0) {
+            tries = (struct pj_tries){0};
             continue;
         }
         memcpy(next, before, sizeof next);
         rows = 1;
-        if (pj_writer_too_large(error) && !one) {
-            one = true;
-            continue;
-        }
-        if (error->class != PJ_RETRY || again++ == AT_ONCE_MOST)
-            return -1;
-        if (pj_engine_back_off(engine, error, error) != 0)
+        if (pj_unit_next(&engine->unit, &tries, false, error) != PJ_AGAIN &&
+            pj_engine_survive(engine, error) != 0)
             return -1;
     }
     return PJ_REBUILD_FILLED;
@@ -147,15 +144,15 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
     return 0;
 }
 
-/* Of those that are due by the time that was kept, each write has woken some; here are the rest. */
-static int wake_rest(struct pj_rebuild *rebuild, struct pj_error *error)
+/* Of those that are due by the time that was kept, each write has taken some; here are the rest. */
+static int run_timers(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     struct pj_engine *engine = &rebuild->workers[0].engine;
-    engine->sweep_due = pj_writer_timed(engine->writer);
-    while (engine->sweep_due) {
+    engine->timers_due = pj_writer_timed(engine->unit.writer);
+    while (engine->timers_due) {
         if (pj_engine_stopping(engine))
             return PJ_REBUILD_STOPPED;
-        if (pj_engine_sweep(engine, error) != 0)
+        if (pj_engine_run_timers(engine, error) != 0)
             return -1;
     }
     return PJ_REBUILD_FILLED;
@@ -170,5 +167,5 @@ int pj_rebuild_keep_retained(struct pj_rebuild *rebuild, struct pj_error *error)
         if (status != PJ_REBUILD_FILLED)
             return status;
     }
-    return wake_rest(rebuild, error);
+    return run_timers(rebuild, error);
 }

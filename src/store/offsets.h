@@ -77,7 +77,8 @@ int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *ide
                      struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                      struct pj_error *error) PJ_MUST_CHECK;
 
-enum pj_commit_outcome { PJ_COMMITTED, PJ_NOT_COMMITTED, PJ_TAKEN_OVER };
+/* PJ_NO_COMMIT: none was in doubt. */
+enum pj_commit_outcome { PJ_NO_COMMIT, PJ_COMMITTED, PJ_NOT_COMMITTED, PJ_TAKEN_OVER };
 
 /* After a connection was lost at COMMIT, on a new one: what happened? Waits for the old
  * transaction to end. */

@@ -12,7 +12,6 @@ enum { COPY_LEAST = 256, COPY_PIECE = 64 * 1024 };
 
 /* Keys of parents that are known to be there: a cache that forgets by overwriting. */
 enum { SETTLED_SLOTS = 1 << 15 };
-enum { AT_ONCE_MOST = 8 };
 
 struct ensure {
     const char *function;
@@ -92,7 +91,8 @@ void pj_writer_free(struct pj_writer *writer)
 bool pj_writer_copy_pays(const struct pj_writer *writer, const struct pj_copy *copy,
                          const struct pj_table *table, size_t count)
 {
-    return copy->sql != NULL && count >= COPY_LEAST && !writer->no_copy && pj_copy_possible(table);
+    return copy->sql != NULL && count >= COPY_LEAST && !writer->passing_over &&
+           pj_copy_possible(table);
 }
 
 /* With the reason, as far as Postgres knows it. */
@@ -542,7 +542,7 @@ static int release_values(struct pj_writer *writer, struct pj_postgres *postgres
         if (table->part_of != NULL &&
             release_part(writer, postgres, fold, t, arena, written, error) != 0)
             return -1;
-        if (writer->careful && is_entity_table(table) &&
+        if (writer->passing_over && is_entity_table(table) &&
             release_uniques(writer, postgres, &writes[t], t, arena, error) != 0)
             return -1;
     }
@@ -653,33 +653,13 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
     int status = pj_writer_run_stages(writer, postgres, fold, arena, error);
     if (status == 0)
         status = check_limits(writer, fold, error);
-    if (status == 0)
-        status = write_tables(writer, postgres, fold, arena, written, error);
-    writer->no_copy = false;
-    writer->careful = false;
-    return status;
+    return status == 0 ? write_tables(writer, postgres, fold, arena, written, error) : -1;
 }
 
-bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error,
-                             struct pj_writer_tries *tries)
+void pj_writer_begin(struct pj_writer *writer, const struct pj_tries *tries)
 {
-    const char *sqlstate = error->sqlstate;
-    if (error->class == PJ_FATAL || error->class == PJ_FENCED)
-        return false;
-    /* Another transaction claimed an entity: its facts are there now. Or the other side of the
-     * conflict has gone on. */
-    if ((strcmp(sqlstate, "23505") == 0 && error->class == PJ_RETRY) ||
-        strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
-        return tries->conflicts++ < AT_ONCE_MOST;
-    if (strcmp(sqlstate, "23503") == 0) {
-        /* A parent that was settled has been deleted since; that may happen again. */
+    writer->passing_over = tries->passed_over;
+    writer->whole = tries->whole;
+    if (tries->parents > 0)
         memset(writer->settled, 0, SETTLED_SLOTS * sizeof *writer->settled);
-        return tries->parents++ < AT_ONCE_MOST;
-    }
-    if (strcmp(sqlstate, "23505") != 0 || tries->passed_over)
-        return false;
-    tries->passed_over = true;
-    writer->no_copy = true;
-    writer->careful = true;
-    return true;
 }

@@ -44,9 +44,8 @@ bool pj_writer_timed(const struct pj_writer *writer);
 /*
  * Runs the stages of the fold and writes its rows. Parameters live in the arena; some statements
  * may still be queued when it returns: the COMMIT takes them along. Errors are as of
- * pj_postgres_run; after one the caller rolls back, and may try again as it is: a second try
- * passes over duplicates where COPY stumbled on one, lets rows swap their values under a unique
- * index, and asks again for parents it thought known.
+ * pj_postgres_run; after one the caller rolls back, and may try again with what it came to (struct
+ * pj_tries).
  */
 int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
                     struct pj_arena *arena, struct pj_written *written,
@@ -55,26 +54,21 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
 /*
  * A write whose entities have more facts than it may load fails before it has loaded them, with an
  * error (PJ_POISON) that this tells from others. Less work is to be done at once; what cannot be
- * divided is done with pj_writer_set_whole, which loads whatever is needed, until that is taken
- * back. (Of who is due it wakes one then.) Facts of one entity alone are never too many.
+ * divided is tried `whole`. (Of who is due it takes one then.) Facts of one entity alone are never
+ * too many.
  */
 bool pj_writer_too_large(const struct pj_error *error);
-void pj_writer_set_whole(struct pj_writer *writer, bool whole);
 
-/* What was tried again at once of one piece of work; zero at first. */
-struct pj_writer_tries {
+/* What the tries of one piece of work came to, and so how the next one is done; zero at first. */
+struct pj_tries {
     int conflicts;    /* with another transaction */
-    int parents;      /* that were gone */
-    bool passed_over; /* duplicates: of keys, or of values that are swapped */
+    int parents;      /* that were gone: it asks again for those it thought known */
+    bool passed_over; /* duplicates: it passes over those where COPY stumbled on one, and lets rows
+                       * swap their values under a unique index */
+    bool whole;       /* it loads whatever is needed */
 };
 
-/*
- * True when the error (of the last write) is one that another try may get by: a conflict with
- * another transaction or a parent that is gone a few times, a duplicate once. What is still refused
- * then is to be treated by its class; each kind is counted by itself, since a conflict tells
- * nothing of the record.
- */
-bool pj_writer_retry_at_once(struct pj_writer *writer, const struct pj_error *error,
-                             struct pj_writer_tries *tries);
+/* Before each try. */
+void pj_writer_begin(struct pj_writer *writer, const struct pj_tries *tries);
 
 #endif

@@ -20,11 +20,6 @@ bool pj_writer_too_large(const struct pj_error *error)
     return strcmp(error->sqlstate, too_large) == 0;
 }
 
-void pj_writer_set_whole(struct pj_writer *writer, bool whole)
-{
-    writer->whole = whole;
-}
-
 static int refuse(const struct pj_stage *stage, size_t length, struct pj_error *error)
 {
     pj_error_set(error, PJ_POISON,

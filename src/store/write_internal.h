@@ -18,9 +18,8 @@ struct pj_writer {
     struct pj_constraints constraints;
     const struct pj_limit *const *limits; /* per table; NULL: not read yet */
     struct pj_arena *learned;             /* of those */
-    bool no_copy;                         /* the next write passes over duplicates */
-    bool careful;                         /* and lets rows swap their values under unique indexes */
-    bool whole;                           /* it loads whatever is needed */
+    bool passing_over;                    /* of struct pj_tries */
+    bool whole;                           /* likewise */
     size_t state_most;                    /* otherwise: bytes of facts */
     size_t loaded;                        /* by this write so far */
     struct pj_arena *piece;               /* of one statement among several */

@@ -45,8 +45,8 @@ def test_lost_answers_to_commit(world, proxies):
     world.until_caught_up()
     for program, consumer in consumers.items():
         print(program, proxies[program].cuts)
-        committed = consumer.logged("settled a commit", "outcome=committed")
-        not_committed = consumer.logged("settled a commit", 'outcome="not committed"')
+        committed = consumer.logged("resolved an in-doubt commit", "outcome=committed")
+        not_committed = consumer.logged("resolved an in-doubt commit", 'outcome="not committed"')
         assert LEAST_CUTS <= len(committed) == proxies[program].cuts[ANSWERED]
         assert LEAST_CUTS <= len(not_committed) == proxies[program].cuts[ASKED]
         assert not consumer.logged("fenced")
