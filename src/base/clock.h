@@ -3,6 +3,7 @@
 #ifndef PJ_BASE_CLOCK_H
 #define PJ_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -28,6 +29,25 @@ static inline int64_t pj_clock_wall_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Is it time again, so long after the last time (0: never)? Then this is the last time. */
+static inline bool pj_clock_every(int64_t *last_ms, int64_t every_ms)
+{
+    int64_t now = pj_clock_monotonic_ms();
+    bool again = now - *last_ms >= every_ms;
+    if (again)
+        *last_ms = now;
+    return again;
+}
+
+/* How long something has lasted that was first asked for when *since_ms was 0. */
+static inline int64_t pj_clock_since(int64_t *since_ms)
+{
+    int64_t now = pj_clock_monotonic_ms();
+    if (*since_ms == 0)
+        *since_ms = now;
+    return now - *since_ms;
 }
 
 #endif

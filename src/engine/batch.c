@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/engine.h"
+#include "engine/batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,31 +15,48 @@ bool pj_item_live(const struct pj_item *item)
            record->offset >= partition->next_offset;
 }
 
-bool pj_batch_full(const struct pj_engine *engine, const struct pj_batch *batch)
+bool pj_batch_full(const struct pj_batch *batch)
 {
-    return batch->count >= (size_t)engine->settings->batch_records ||
-           batch->bytes >= (size_t)engine->settings->batch_bytes;
+    return batch->count >= batch->records_most || batch->bytes >= batch->bytes_most;
 }
 
-static void decode(struct pj_engine *engine, struct pj_batch *batch, struct pj_item *item)
+void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, const struct pj_error *reason)
+{
+    item->state = PJ_ITEM_REFUSED;
+    item->reason = pj_arena_copy(batch->arena, reason, sizeof *reason);
+}
+
+/* False where the schema must be looked up, which failed or, without `postgres`, was not tried. */
+static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postgres *postgres,
+                   struct pj_error *error)
 {
     const struct pj_record *record = &item->record;
-    size_t source = record->partition->topic_index;
-    size_t fields = engine->projection->sources[source].field_count;
-    struct pj_error error;
-    item->state = PJ_ITEM_FETCHED;
-    item->values = pj_arena_alloc(batch->arena, fields * sizeof *item->values);
-    if (pj_schemas_decode(engine->schemas, NULL, source, record->value, record->value_length,
-                          batch->arena, item->values, &error) == 0) {
+    if (pj_schemas_decode(batch->schemas, postgres, record->partition->topic_index, record->value,
+                          record->value_length, batch->arena, item->values, error) == 0)
         item->state = PJ_ITEM_DECODED;
-    } else if (error.class == PJ_POISON) {
-        item->state = PJ_ITEM_REFUSED;
-        item->reason = pj_arena_copy(batch->arena, &error, sizeof error);
-    }
+    else if (error->class == PJ_POISON)
+        pj_batch_refuse(batch, item, error);
+    else
+        return false;
+    return true;
 }
 
-void pj_batch_add(struct pj_engine *engine, struct pj_batch *batch, const struct pj_record *record)
+int pj_batch_decode_rest(const struct pj_piece *piece, struct pj_postgres *postgres,
+                         struct pj_error *error)
 {
+    for (size_t i = piece->from; i < piece->to; i++) {
+        struct pj_item *item = &piece->batch->items[i];
+        if (item->state == PJ_ITEM_FETCHED && pj_item_live(item) &&
+            !decode(piece->batch, item, postgres, error))
+            return -1;
+    }
+    return 0;
+}
+
+void pj_batch_add(struct pj_batch *batch, const struct pj_record *record)
+{
+    size_t fields = batch->projection->sources[record->partition->topic_index].field_count;
+    struct pj_error later;
     if (batch->count == batch->capacity) {
         batch->capacity = batch->capacity != 0 ? batch->capacity * 2 : PIECE;
         batch->items = realloc(batch->items, batch->capacity * sizeof *batch->items);
@@ -47,27 +64,24 @@ void pj_batch_add(struct pj_engine *engine, struct pj_batch *batch, const struct
             abort();
     }
     struct pj_item *item = &batch->items[batch->count++];
-    *item = (struct pj_item){.record = *record};
+    *item = (struct pj_item){.record = *record, .state = PJ_ITEM_FETCHED};
+    item->values = pj_arena_alloc(batch->arena, fields * sizeof *item->values);
     batch->bytes += record->key_length + record->value_length;
-    decode(engine, batch, item);
+    (void)decode(batch, item, NULL, &later);
 }
 
-bool pj_batch_fill(struct pj_engine *engine, struct pj_batch *batch)
+int pj_batch_fill(struct pj_batch *batch, struct pj_consumer *consumer, struct pj_error *error)
 {
     struct pj_record records[PIECE];
     size_t count = 0;
     /* A paused consumer is polled all the same: rebalances come that way. */
-    if (engine->poll_failed ||
-        (pj_batch_full(engine, batch) && !pj_consumer_paused(engine->consumer)))
-        return false;
-    size_t room = (size_t)engine->settings->batch_records;
-    room = room > batch->count ? room - batch->count : PIECE;
-    if (pj_consumer_poll(engine->consumer, records, room < PIECE ? room : PIECE, &count,
-                         &engine->poll_error) != 0)
-        engine->poll_failed = true;
+    if (pj_batch_full(batch) && !pj_consumer_paused(consumer))
+        return 0;
+    size_t room = batch->records_most > batch->count ? batch->records_most - batch->count : PIECE;
+    int status = pj_consumer_poll(consumer, records, room < PIECE ? room : PIECE, &count, error);
     for (size_t i = 0; i < count; i++)
-        pj_batch_add(engine, batch, &records[i]);
-    return count > 0;
+        pj_batch_add(batch, &records[i]);
+    return status != 0 ? -1 : count > 0;
 }
 
 void pj_batch_clear(struct pj_batch *batch)

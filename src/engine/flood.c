@@ -2,6 +2,7 @@
 #include "engine/flood.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FIRST = 100 };
@@ -60,21 +61,22 @@ static bool is_of(const struct pj_item *item, size_t source)
     return pj_item_live(item) && item->record.partition->topic_index == source;
 }
 
-static bool any_accepted(const struct pj_batch *batch, size_t from, size_t to, size_t source)
+static bool any_accepted(const struct pj_piece *piece, size_t source)
 {
-    for (size_t i = from; i < to; i++) {
-        if (is_of(&batch->items[i], source) && batch->items[i].state != PJ_ITEM_REFUSED)
+    for (size_t i = piece->from; i < piece->to; i++) {
+        const struct pj_item *item = &piece->batch->items[i];
+        if (is_of(item, source) && item->state != PJ_ITEM_REFUSED)
             return true;
     }
     return false;
 }
 
 /* Those that come before the first one that is accepted. */
-static void add_refused(const struct pj_batch *batch, size_t from, size_t to, size_t source,
-                        struct pj_arena *arena, struct reason *reason)
+static void add_refused(const struct pj_piece *piece, size_t source, struct pj_arena *arena,
+                        struct reason *reason)
 {
-    for (size_t i = from; i < to; i++) {
-        const struct pj_item *item = &batch->items[i];
+    for (size_t i = piece->from; i < piece->to; i++) {
+        const struct pj_item *item = &piece->batch->items[i];
         if (!is_of(item, source))
             continue;
         if (item->state != PJ_ITEM_REFUSED)
@@ -84,7 +86,7 @@ static void add_refused(const struct pj_batch *batch, size_t from, size_t to, si
 }
 
 /* What was committed before, by whatever process; *accepted: something that is no dead letter. */
-static int add_letters(struct pj_engine *engine, const char *topic, bool *accepted,
+static int add_letters(struct pj_session *session, const char *topic, bool *accepted,
                        struct reason *reason, struct pj_error *error)
 {
     static const char sql[] =
@@ -93,9 +95,9 @@ static int add_letters(struct pj_engine *engine, const char *topic, bool *accept
         "AND topic = $3) AS known) AS a LEFT JOIN LATERAL (SELECT sqlstate, message FROM "
         "projectionist.dead_letters WHERE cluster_id = $1 AND consumer_group = $2 "
         "AND topic = $3 LIMIT 100) AS l ON true";
-    const char *parameters[] = {engine->identity.cluster_id, engine->identity.group, topic};
+    const char *parameters[] = {session->identity.cluster_id, session->identity.group, topic};
     struct pj_result *result;
-    if (pj_postgres_query(engine->unit.postgres, sql, 3, parameters, &result, error) != 0)
+    if (pj_postgres_query(session->unit.postgres, sql, 3, parameters, &result, error) != 0)
         return -1;
     *accepted = *pj_result_value(result, 0, 0, NULL) == 't';
     for (int row = 0; row < pj_result_rows(result); row++) {
@@ -104,31 +106,25 @@ static int add_letters(struct pj_engine *engine, const char *topic, bool *accept
         if (message != NULL)
             add_reason(reason,
                        sqlstate != NULL
-                           ? pj_arena_string(engine->unit.work, sqlstate, strlen(sqlstate))
+                           ? pj_arena_string(session->unit.work, sqlstate, strlen(sqlstate))
                            : "",
-                       pj_arena_string(engine->unit.work, message, strlen(message)));
+                       pj_arena_string(session->unit.work, message, strlen(message)));
     }
     pj_result_free(result);
     return 0;
 }
 
-static bool is_watched(const struct pj_engine *engine, size_t source)
+static int check_topic(struct pj_flood *flood, struct pj_session *session,
+                       const struct pj_piece *piece, size_t source, struct pj_error *error)
 {
-    return engine->shadow == NULL && !engine->settings->accept_dead_letters &&
-           !engine->accepted[source];
-}
-
-static int check_topic(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
-                       size_t to, size_t source, struct pj_error *error)
-{
-    const char *topic = engine->projection->sources[source].topic;
+    const char *topic = session->projection->sources[source].topic;
     struct reason reason = {.count = 0};
-    add_refused(batch, from, to, source, engine->unit.work, &reason);
+    add_refused(piece, source, session->unit.work, &reason);
     if (reason.count == 0)
         return 0;
-    if (add_letters(engine, topic, &engine->accepted[source], &reason, error) != 0)
+    if (add_letters(session, topic, &flood->accepted[source], &reason, error) != 0)
         return -1;
-    if (engine->accepted[source] || reason.others || reason.count < FIRST)
+    if (flood->accepted[source] || reason.others || reason.count < FIRST)
         return 0;
     return pj_error_fatal(error, PJ_EXIT_FAILED,
                           "the first %d records of %s are all refused for one reason, and none was "
@@ -137,32 +133,43 @@ static int check_topic(struct pj_engine *engine, const struct pj_batch *batch, s
                           FIRST, topic, reason.message);
 }
 
-int pj_flood_check(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
+int pj_flood_check(struct pj_flood *flood, struct pj_session *session, const struct pj_piece *piece,
                    struct pj_error *error)
 {
-    for (size_t s = 0; s < engine->projection->source_count; s++) {
-        if (is_watched(engine, s) && check_topic(engine, batch, from, to, s, error) != 0)
+    bool watched = !session->settings->accept_dead_letters;
+    for (size_t s = 0; watched && s < session->projection->source_count; s++) {
+        if (!flood->accepted[s] && check_topic(flood, session, piece, s, error) != 0)
             return -1;
     }
     return 0;
 }
 
-size_t pj_flood_accept(const struct pj_engine *engine, const struct pj_batch *batch, size_t from,
-                       size_t to, const char **topics)
+size_t pj_flood_accept(const struct pj_flood *flood, const struct pj_session *session,
+                       const struct pj_piece *piece, const char **topics)
 {
     size_t count = 0;
-    for (size_t s = 0; s < engine->projection->source_count; s++) {
-        if (engine->shadow == NULL && !engine->accepted[s] && any_accepted(batch, from, to, s))
-            topics[count++] = engine->projection->sources[s].topic;
+    for (size_t s = 0; s < session->projection->source_count; s++) {
+        if (!flood->accepted[s] && any_accepted(piece, s))
+            topics[count++] = session->projection->sources[s].topic;
     }
     return count;
 }
 
-void pj_flood_accepted(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
-                       size_t to)
+void pj_flood_accepted(struct pj_flood *flood, const struct pj_session *session,
+                       const char *const *topics, size_t count)
 {
-    for (size_t s = 0; engine->shadow == NULL && s < engine->projection->source_count; s++) {
-        if (!engine->accepted[s])
-            engine->accepted[s] = any_accepted(batch, from, to, s);
+    for (size_t s = 0; count > 0 && s < session->projection->source_count; s++) {
+        for (size_t i = 0; i < count; i++)
+            flood->accepted[s] |= topics[i] == session->projection->sources[s].topic;
     }
+}
+
+void pj_flood_open(struct pj_flood *flood, const struct pj_session *session)
+{
+    size_t count = session->projection->source_count;
+    flood->accepted = calloc(count + 1, sizeof *flood->accepted);
+    if (flood->accepted == NULL)
+        abort();
+    for (size_t s = 0; s < count; s++)
+        flood->accepted[s] = !session->policy->refuses_floods;
 }

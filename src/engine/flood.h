@@ -7,20 +7,26 @@
 #ifndef PJ_ENGINE_FLOOD_H
 #define PJ_ENGINE_FLOOD_H
 
-#include "engine/engine.h"
+#include "engine/batch.h"
+#include "engine/session.h"
 
-/* Before the records [from, to) are committed with their dead letters: fatal where these would be
- * the first hundred of their topic. */
-int pj_flood_check(struct pj_engine *engine, const struct pj_batch *batch, size_t from, size_t to,
+struct pj_flood {
+    bool *accepted; /* of each source: something was, once; freed by whoever has this */
+};
+
+void pj_flood_open(struct pj_flood *flood, const struct pj_session *session);
+
+/* Before the records are committed with their dead letters: fatal where these would be the first
+ * hundred of their topic. */
+int pj_flood_check(struct pj_flood *flood, struct pj_session *session, const struct pj_piece *piece,
                    struct pj_error *error) PJ_MUST_CHECK;
-
 /* For their transaction: the topics of which something is accepted for the first time; there is
  * room for those of all sources. */
-size_t pj_flood_accept(const struct pj_engine *engine, const struct pj_batch *batch, size_t from,
-                       size_t to, const char **topics);
-/* Behind the commit. */
-void pj_flood_accepted(struct pj_engine *engine, const struct pj_batch *batch, size_t from,
-                       size_t to);
+size_t pj_flood_accept(const struct pj_flood *flood, const struct pj_session *session,
+                       const struct pj_piece *piece, const char **topics);
+/* Behind the commit: those topics. */
+void pj_flood_accepted(struct pj_flood *flood, const struct pj_session *session,
+                       const char *const *topics, size_t count);
 
 /* Whether two messages give one reason: but for the numbers, names and texts in them. */
 bool pj_flood_same_reason(const char *a, const char *b);

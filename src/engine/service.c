@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/text.h"
 #include "projectionist/consumer.h"
 
+#include "base/clock.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/topic_name.h"
-#include "engine/engine.h"
+#include "engine/loop.h"
 #include "engine/projection_check.h"
 #include "engine/system_check.h"
 #include "fold/prefixed.h"
@@ -14,9 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The process around the engine: what a person or Kubernetes sees of a consumer. */
+/* A consumer: the policy of its run, and the process that a person or Kubernetes sees of it. */
 
-enum { OPTIONS_MOST = 64 };
+enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000, LAG_MS = 1000 };
 
 struct all_settings {
     struct pj_settings common;
@@ -77,6 +78,104 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
     return buffer;
 }
 
+/* --- the run --------------------------------------------------------------------------------- */
+
+/* The clocks of what is done now and then, and the policy's context. */
+struct clocks {
+    int64_t group_committed_ms;
+    int64_t lag_shown_ms;
+};
+
+/* What is not known is not shown. */
+static void show_gauge(struct pj_metrics *metrics, const struct pj_partition *partition,
+                       struct pj_metric **gauge, int64_t value, const char *name, const char *help)
+{
+    char labels[300];
+    if (value < 0) {
+        if (*gauge != NULL)
+            pj_metric_hide(*gauge);
+        *gauge = NULL;
+        return;
+    }
+    pj_text_show(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
+                 partition->number);
+    if (*gauge == NULL)
+        *gauge = pj_metrics_add(metrics, PJ_GAUGE, name, labels, help);
+    pj_metric_set(*gauge, value);
+}
+
+static void show_partition(const struct pj_loop *loop, struct pj_partition *partition)
+{
+    int64_t held = -1;
+    int64_t lag = partition->assigned ? pj_stall_lag(&loop->stall, partition, &held) : -1;
+    show_gauge(loop->session.metrics, partition, &partition->lag_gauge, lag,
+               "projectionist_lag_records",
+               "Records behind the end of the partition; not there while that is not known.");
+    show_gauge(loop->session.metrics, partition, &partition->held_gauge, lag >= 0 ? held : -1,
+               "projectionist_open_transaction_records",
+               "Of those, how many wait for an open transaction of a producer.");
+}
+
+static void show_lag(const struct pj_loop *loop)
+{
+    const struct pj_session *session = &loop->session;
+    size_t count;
+    struct pj_partition *const *partitions = pj_consumer_partitions(session->consumer, &count);
+    for (size_t i = 0; i < count; i++)
+        show_partition(loop, partitions[i]);
+    int64_t dropped = pj_consumer_dropped(session->consumer);
+    pj_metric_add(session->numbers.dropped, dropped - pj_metric_value(session->numbers.dropped));
+}
+
+static void do_chores(struct pj_loop *loop)
+{
+    struct clocks *clocks = loop->session.policy->context;
+    if (pj_clock_every(&clocks->group_committed_ms, GROUP_COMMIT_MS))
+        pj_consumer_commit_to_group(loop->session.consumer);
+    pj_stall_survey(&loop->stall);
+    if (pj_clock_every(&clocks->lag_shown_ms, LAG_MS))
+        show_lag(loop);
+}
+
+static int mark_session(const struct pj_session *session, struct pj_postgres *postgres,
+                        struct pj_error *error)
+{
+    return pj_offsets_mark_session(postgres, &session->identity, error);
+}
+
+static int subscribe(struct pj_session *session, struct pj_error *error)
+{
+    return pj_consumer_subscribe(session->consumer, error);
+}
+
+static int rejoin(struct pj_session *session, struct pj_error *error)
+{
+    return pj_consumer_rejoin(session->consumer, error);
+}
+
+static int say_fenced(const struct pj_session *session, struct pj_error *error)
+{
+    return pj_error_fatal(error, PJ_EXIT_FENCED,
+                          "another process keeps taking the partitions of group %s; see "
+                          "`projectionist status` for its owner and stop one of the two",
+                          session->identity.group);
+}
+
+static int consume(struct pj_loop *loop, const struct pj_config *config, struct pj_error *error)
+{
+    struct pj_session *session = &loop->session;
+    if (pj_offsets_check_group(session->identity.group, error) != 0 ||
+        pj_loop_open(loop, config, error) != 0)
+        return -1;
+    pj_schemas_want_registry(session->schemas);
+    pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION),
+           pj_f_str("group", session->identity.group), pj_f_str("owner", session->identity.owner));
+    if (pj_loop_run(loop, error) != 0)
+        return -1;
+    pj_consumer_commit_to_group(session->consumer);
+    return 0;
+}
+
 static int run(const struct pj_process *process, const struct pj_config *config,
                struct pj_error *error)
 {
@@ -84,27 +183,51 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     const struct pj_projection *projection = all->projection;
     const struct pj_settings *settings = &all->common;
     char owner[256];
-    struct pj_engine engine = {
-        .stop = &pj_stop_requests, .metrics = pj_metrics_new(), .setting_values = all->own};
-    engine.identity.group = settings->group != NULL ? settings->group : projection->name;
-    engine.identity.owner = owner_name(settings, owner, sizeof owner);
     if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
         return -1;
-    projection = pj_projection_prefixed(projection, settings->topic_prefix);
+    struct clocks clocks = {0};
+    const struct pj_run_policy policy = {
+        .in_group = true,
+        .refuses_floods = true,
+        .fences_most = FENCES_MOST,
+        .prepare = mark_session,
+        .join = subscribe,
+        .rejoin = rejoin,
+        .fenced = say_fenced,
+        .gap_remedy = "go on without them with --accept-gap, and publish them again if a "
+                      "recording has them",
+        .remedy = pj_assignment_remedy,
+        .turn = do_chores,
+        .context = &clocks,
+    };
+    struct pj_loop loop = {
+        .session =
+            {
+                .policy = &policy,
+                .projection = pj_projection_prefixed(projection, settings->topic_prefix),
+                .settings = settings,
+                .setting_values = all->own,
+                .identity =
+                    {
+                        .group = settings->group != NULL ? settings->group : projection->name,
+                        .owner = owner_name(settings, owner, sizeof owner),
+                    },
+                .metrics = pj_metrics_new(),
+                .stop = &pj_stop_requests,
+            },
+    };
+    struct pj_session *session = &loop.session;
     int status =
-        pj_process_serve_metrics(&engine.server, engine.metrics, &settings->process, error);
+        pj_process_serve_metrics(&session->server, session->metrics, &settings->process, error);
     if (status == 0)
-        status = pj_engine_open(&engine, projection, settings, config, error);
-    if (status == 0) {
-        pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION),
-               pj_f_str("group", engine.identity.group), pj_f_str("owner", engine.identity.owner));
-        status = pj_engine_run(&engine, error);
-    }
-    pj_engine_close(&engine);
-    pj_metrics_server_stop(engine.server);
-    pj_metrics_free(engine.metrics);
+        status = consume(&loop, config, error);
+    pj_loop_close(&loop);
+    pj_metrics_server_stop(session->server);
+    pj_metrics_free(session->metrics);
     return status;
 }
+
+/* --- the program ----------------------------------------------------------------------------- */
 
 /* The options of every consumer, then the projection's own. */
 static void list_options(const struct pj_system *system, const struct pj_projection *projection,

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "engine/engine.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,33 +16,33 @@ enum {
     TELL_TIMES = 3,   /* the stall timeout goes by so often before the log is told again */
 };
 
-static int64_t limit_ms(const struct pj_engine *engine)
+static int64_t limit_ms(const struct pj_stall *stall)
 {
-    return engine->settings->stall_timeout_ms;
+    return stall->session->settings->stall_timeout_ms;
 }
 
-static bool is_over(const struct pj_engine *engine, int64_t since, int64_t now)
+static bool is_over(const struct pj_stall *stall, int64_t since, int64_t now)
 {
-    return now - since >= limit_ms(engine);
+    return now - since >= limit_ms(stall);
 }
 
 /* --- the work of one partition --------------------------------------------------------------- */
 
-/* What there is to read, of all that was told; a shadow's end is given. -1: not known now. */
-static int64_t end_of(const struct pj_engine *engine, const struct pj_partition *partition)
+/* What there is to read, of all that was told, or is to be read. -1: not known now. */
+static int64_t end_of(const struct pj_session *session, const struct pj_partition *partition)
 {
     if (partition->stop_offset >= 0)
         return partition->stop_offset;
     if (partition->stable_end < 0)
         return -1;
-    int64_t end = pj_consumer_known_end(engine->consumer, partition);
+    int64_t end = pj_consumer_known_end(session->consumer, partition);
     return end > partition->stable_end ? end : partition->stable_end;
 }
 
-int64_t pj_stall_lag(const struct pj_engine *engine, const struct pj_partition *partition,
+int64_t pj_stall_lag(const struct pj_stall *stall, const struct pj_partition *partition,
                      int64_t *held)
 {
-    int64_t end = end_of(engine, partition);
+    int64_t end = end_of(stall->session, partition);
     int64_t next = partition->next_offset;
     /* The end that a fetch has come to is where records stop that are in no open transaction. */
     int64_t stable = partition->at_end && partition->end_offset > partition->stable_end
@@ -58,37 +57,37 @@ int64_t pj_stall_lag(const struct pj_engine *engine, const struct pj_partition *
 }
 
 /* Remembers what moved, and tells whether the partition has work that nobody does. */
-static bool is_stuck(struct pj_engine *engine, struct pj_partition *partition, int64_t now)
+static bool is_stuck(struct pj_stall *stall, struct pj_partition *partition, int64_t now)
 {
-    const struct pj_stall *stall = &engine->stall;
+    bool has_end = partition->stop_offset >= 0;
     int64_t held;
-    int64_t lag = pj_stall_lag(engine, partition, &held);
+    int64_t lag = pj_stall_lag(stall, partition, &held);
     if (partition->reached != partition->next_offset) {
         partition->reached = partition->next_offset;
-        partition->moved_ms = engine->stall.moved_ms = now;
+        partition->moved_ms = stall->moved_ms = now;
         return false;
     }
     if (lag == 0) {
         /* As it was when the brokers said so. */
-        int64_t known = partition->stop_offset >= 0 ? now : partition->asked_ms;
+        int64_t known = has_end ? now : partition->asked_ms;
         if (partition->moved_ms < known)
             partition->moved_ms = known;
-        if (stall->asked || engine->shadow != NULL)
+        if (stall->asked || has_end)
             return false;
     }
     /* While the others' records keep us busy its own may be waiting behind them. */
     bool waits = stall->idle_ms > partition->moved_ms || partition->trouble != 0 || lag < 0;
-    return waits && is_over(engine, partition->moved_ms, now);
+    return waits && is_over(stall, partition->moved_ms, now);
 }
 
 /* --- why ------------------------------------------------------------------------------------- */
 
-static void say_partition(const struct pj_engine *engine, const struct pj_partition *partition,
+static void say_partition(const struct pj_stall *stall, const struct pj_partition *partition,
                           char *text, size_t size)
 {
     char trouble[512];
     int64_t held;
-    int64_t lag = pj_stall_lag(engine, partition, &held);
+    int64_t lag = pj_stall_lag(stall, partition, &held);
     if (partition->unattended)
         pj_text_show(
             text, size,
@@ -96,13 +95,12 @@ static void say_partition(const struct pj_engine *engine, const struct pj_partit
             "of this database, or give it another group",
             (long long)(partition->stable_end - partition->reached), partition->topic,
             partition->number,
-            *engine->stall.holder != '\0' ? engine->stall.holder
-                                          : "nobody in the group says to have it");
-    else if (pj_consumer_trouble(engine->consumer, partition, trouble, sizeof trouble))
+            *stall->holder != '\0' ? stall->holder : "nobody in the group says to have it");
+    else if (pj_consumer_trouble(stall->session->consumer, partition, trouble, sizeof trouble))
         pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number, trouble);
-    else if (!engine->stall.asked)
+    else if (!stall->asked)
         pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number,
-                     engine->stall.unasked);
+                     stall->unasked);
     else if (lag < 0)
         pj_text_show(text, size, "%s [%d]: Kafka does not tell where it ends", partition->topic,
                      partition->number);
@@ -121,113 +119,106 @@ static void say_partition(const struct pj_engine *engine, const struct pj_partit
 }
 
 /* What comes first explains what comes later. */
-static void say_why(const struct pj_engine *engine, const struct pj_partition *stuck, char *text,
+static void say_why(const struct pj_stall *stall, const struct pj_partition *stuck, char *text,
                     size_t size)
 {
-    const struct pj_stall *stall = &engine->stall;
+    const struct pj_session *session = stall->session;
     char trouble[512];
-    if (engine->failures > 0 && *stall->waiting != '\0')
-        pj_text_show(text, size, "%s", stall->waiting);
-    else if (engine->unit.committing)
+    if (session->failures > 0 && *session->waiting != '\0')
+        pj_text_show(text, size, "%s", session->waiting);
+    else if (session->unit.committing)
         pj_text_show(text, size,
                      "Postgres has not answered a COMMIT yet: it may wait for a synchronous "
                      "standby (synchronous_standby_names), or for its disk");
-    else if (engine->unit.busy_ms != 0)
+    else if (session->unit.busy_ms != 0)
         pj_text_show(text, size,
                      "Postgres has not finished a transaction yet: a lock, its disk or its "
                      "load may hold it up (see pg_stat_activity)");
     else if (stuck != NULL)
-        say_partition(engine, stuck, text, size);
-    else if (pj_consumer_topic_trouble(engine->consumer, trouble, sizeof trouble) !=
+        say_partition(stall, stuck, text, size);
+    else if (pj_consumer_topic_trouble(session->consumer, trouble, sizeof trouble) !=
              PJ_TOPICS_KNOWN)
         pj_text_show(text, size, "%s", trouble);
-    else if (pj_consumer_trouble(engine->consumer, NULL, trouble, sizeof trouble))
-        pj_text_show(text, size, "the group %s does not take us in: %s", engine->identity.group,
+    else if (pj_consumer_trouble(session->consumer, NULL, trouble, sizeof trouble))
+        pj_text_show(text, size, "the group %s does not take us in: %s", session->identity.group,
                      trouble);
     else if (!stall->asked)
         pj_text_show(text, size, "%s", stall->unasked);
     else
         pj_text_show(text, size, "the group %s has not told us yet which partitions are ours",
-                     engine->identity.group);
+                     session->identity.group);
 }
 
 /* --- looking --------------------------------------------------------------------------------- */
 
 /* Who has no partitions may be in the group, or wait in vain to be; and of a topic that is not
  * there, or not for us, nobody knows what it has. */
-static bool is_outside(struct pj_engine *engine, size_t assigned, int64_t now)
+static bool is_outside(struct pj_stall *stall, size_t assigned)
 {
     char ignored[8];
-    struct pj_stall *stall = &engine->stall;
-    bool nothing =
-        assigned == 0 && (!pj_consumer_settled(engine->consumer) || !engine->topics_seen ||
-                          pj_consumer_trouble(engine->consumer, NULL, ignored, sizeof ignored));
-    bool outside =
-        engine->shadow == NULL &&
-        (nothing || pj_consumer_topic_trouble(engine->consumer, NULL, 0) != PJ_TOPICS_KNOWN);
+    const struct pj_session *session = stall->session;
+    const struct pj_consumer *consumer = session->consumer;
+    bool nothing = assigned == 0 && (!pj_consumer_settled(consumer) || !session->topics_seen ||
+                                     pj_consumer_trouble(consumer, NULL, ignored, sizeof ignored));
+    bool outside = session->policy->in_group &&
+                   (nothing || pj_consumer_topic_trouble(consumer, NULL, 0) != PJ_TOPICS_KNOWN);
     if (!outside)
         stall->joining_ms = 0;
-    else if (stall->joining_ms == 0)
-        stall->joining_ms = now;
-    return outside && is_over(engine, stall->joining_ms, now);
+    return outside && pj_clock_since(&stall->joining_ms) >= limit_ms(stall);
 }
 
-static void tell(struct pj_engine *engine, bool stalled, const struct pj_partition *stuck)
+static void tell(struct pj_stall *stall, bool stalled, const struct pj_partition *stuck)
 {
-    struct pj_stall *stall = &engine->stall;
     char why[640];
-    int64_t now = pj_clock_monotonic_ms();
+    bool was_stalled = stall->session->stalled;
     if (stalled)
-        say_why(engine, stuck, why, sizeof why);
-    if (engine->server != NULL)
-        pj_metrics_server_set_ready(engine->server, stalled                   ? why
-                                                    : *stall->waiting != '\0' ? stall->waiting
-                                                                              : NULL);
-    if (engine->shadow == NULL)
-        pj_metric_set(engine->numbers.stalled, stalled);
-    if (!stalled && stall->stalled)
+        say_why(stall, stuck, why, sizeof why);
+    pj_session_stall(stall->session, stalled ? why : NULL);
+    if (!stalled && was_stalled)
         pj_log(PJ_INFO, "progress is made again");
     /* What the loop waits for, it logs itself. */
-    bool due = stalled && engine->failures == 0 &&
-               (!stall->stalled || now - stall->told_ms >= TELL_TIMES * limit_ms(engine));
-    stall->stalled = stalled;
-    if (!due)
+    if (!stalled || stall->session->failures > 0)
         return;
-    stall->told_ms = now;
-    pj_log(PJ_WARN, "no progress", pj_f_str("reason", why));
+    if (!was_stalled)
+        stall->told_ms = 0;
+    if (pj_clock_every(&stall->told_ms, TELL_TIMES * limit_ms(stall)))
+        pj_log(PJ_WARN, "no progress", pj_f_str("reason", why));
 }
 
-void pj_stall_look(struct pj_engine *engine)
+void pj_stall_look(struct pj_stall *stall)
 {
     size_t count;
     size_t assigned = 0;
     const struct pj_partition *stuck = NULL;
     int64_t now = pj_clock_monotonic_ms();
-    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    struct pj_partition *const *partitions =
+        pj_consumer_partitions(stall->session->consumer, &count);
     for (size_t i = 0; i < count; i++) {
         if (partitions[i]->assigned) {
             assigned++;
-            if (is_stuck(engine, partitions[i], now) && (stuck == NULL || stuck->unattended))
+            if (is_stuck(stall, partitions[i], now) && (stuck == NULL || stuck->unattended))
                 stuck = partitions[i];
         } else if (partitions[i]->unattended && stuck == NULL) {
             stuck = partitions[i];
         }
     }
-    bool busy = engine->unit.busy_ms != 0 && is_over(engine, engine->unit.busy_ms, now);
-    tell(engine, is_outside(engine, assigned, now) || stuck != NULL || busy, stuck);
+    int64_t busy_ms = stall->session->unit.busy_ms;
+    bool busy = busy_ms != 0 && is_over(stall, busy_ms, now);
+    bool outside = is_outside(stall, assigned);
+    tell(stall, outside || stuck != NULL || busy, stuck);
 }
 
 /* --- what others have ------------------------------------------------------------------------ */
 
 /* Those that are not ours, in an array of the work arena; `*unknown`: the brokers do not tell of
  * some where they end. */
-static struct pj_partition **find_others(struct pj_engine *engine, size_t *count, bool *unknown)
+static struct pj_partition **find_others(struct pj_session *session, size_t *count, bool *unknown)
 {
     size_t known;
-    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &known);
-    struct pj_partition **others = pj_arena_alloc(engine->unit.work, (known + 1) * sizeof(void *));
+    struct pj_partition *const *partitions = pj_consumer_partitions(session->consumer, &known);
+    struct pj_partition **others = pj_arena_alloc(session->unit.work, (known + 1) * sizeof(void *));
     *count = 0;
-    *unknown = pj_consumer_topic_trouble(engine->consumer, NULL, 0) != PJ_TOPICS_KNOWN;
+    *unknown = pj_consumer_topic_trouble(session->consumer, NULL, 0) != PJ_TOPICS_KNOWN;
     for (size_t i = 0; i < known; i++) {
         if (partitions[i]->assigned || !partitions[i]->exists)
             partitions[i]->unattended = false;
@@ -241,9 +232,10 @@ static struct pj_partition **find_others(struct pj_engine *engine, size_t *count
 
 /* Whether nobody of ours does anything about its records; looked at closely only where none of them
  * was read for a while. */
-static int look_at_other(struct pj_engine *engine, struct pj_partition *other, int64_t offset,
+static int look_at_other(struct pj_stall *stall, struct pj_partition *other, int64_t offset,
                          struct pj_error *error)
 {
+    struct pj_session *session = stall->session;
     bool attended = false;
     int64_t now = pj_clock_monotonic_ms();
     int64_t reached = offset >= 0 ? offset : other->begin;
@@ -251,35 +243,36 @@ static int look_at_other(struct pj_engine *engine, struct pj_partition *other, i
         other->reached = reached;
         other->moved_ms = now;
     }
-    if (!is_over(engine, other->moved_ms, now)) {
+    if (!is_over(stall, other->moved_ms, now)) {
         other->unattended = false;
         return 0;
     }
-    if (offset >= 0 && pj_offsets_attended(engine->unit.postgres, &engine->identity, other,
-                                           engine->unit.work, &attended, error) != 0)
+    if (offset >= 0 && pj_offsets_attended(session->unit.postgres, &session->identity, other,
+                                           session->unit.work, &attended, error) != 0)
         return -1;
     other->unattended = !attended;
     return 0;
 }
 
 /* Fills in how far others are; `*behind`: not as far as was wanted of them. */
-static int look_at_others(struct pj_engine *engine, bool *behind, struct pj_error *error)
+static int look_at_others(struct pj_stall *stall, bool *behind, struct pj_error *error)
 {
+    struct pj_session *session = stall->session;
     size_t count;
-    pj_arena_reset(engine->unit.work);
-    struct pj_partition **others = find_others(engine, &count, behind);
-    int64_t *offsets = pj_arena_alloc(engine->unit.work, (count + 1) * sizeof *offsets);
+    pj_arena_reset(session->unit.work);
+    struct pj_partition **others = find_others(session, &count, behind);
+    int64_t *offsets = pj_arena_alloc(session->unit.work, (count + 1) * sizeof *offsets);
     if (count == 0)
         return 0;
-    if (pj_consumer_cluster_id(engine->consumer, SURVEY_TIMEOUT_MS, &engine->identity.cluster_id,
+    if (pj_consumer_cluster_id(session->consumer, SURVEY_TIMEOUT_MS, &session->identity.cluster_id,
                                error) != 0 ||
-        pj_engine_connect(engine, error) != 0 ||
-        pj_offsets_of_group(engine->unit.postgres, &engine->identity, others, count, offsets,
-                            engine->unit.work, error) != 0)
+        pj_session_connect(session, error) != 0 ||
+        pj_offsets_of_group(session->unit.postgres, &session->identity, others, count, offsets,
+                            session->unit.work, error) != 0)
         return -1;
     const struct pj_partition *first = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (look_at_other(engine, others[i], offsets[i], error) != 0)
+        if (look_at_other(stall, others[i], offsets[i], error) != 0)
             return -1;
         if (others[i]->wanted < 0)
             others[i]->wanted = others[i]->stable_end;
@@ -288,66 +281,59 @@ static int look_at_others(struct pj_engine *engine, bool *behind, struct pj_erro
             first = others[i];
     }
     char holder[216];
-    *engine->stall.holder = '\0';
+    *stall->holder = '\0';
     if (first != NULL &&
-        pj_consumer_holder(engine->consumer, first, SURVEY_TIMEOUT_MS, holder, sizeof holder))
-        pj_text_show(engine->stall.holder, sizeof engine->stall.holder, "the member %s has it",
-                     holder);
+        pj_consumer_holder(session->consumer, first, SURVEY_TIMEOUT_MS, holder, sizeof holder))
+        pj_text_show(stall->holder, sizeof stall->holder, "the member %s has it", holder);
     return 0;
 }
 
-static bool survey(struct pj_engine *engine, bool *behind)
+static bool survey(struct pj_stall *stall, bool *behind)
 {
-    struct pj_stall *stall = &engine->stall;
+    struct pj_session *session = stall->session;
     struct pj_error error;
     *behind = true;
-    stall->asked = pj_consumer_survey(engine->consumer, SURVEY_TIMEOUT_MS, &error) == 0;
+    stall->asked = pj_consumer_survey(session->consumer, SURVEY_TIMEOUT_MS, &error) == 0;
     if (!stall->asked)
         pj_text_show(stall->unasked, sizeof stall->unasked, "%.255s", error.message);
     stall->surveyed_ms = pj_clock_monotonic_ms();
-    if (!stall->asked || engine->shadow != NULL || look_at_others(engine, behind, &error) == 0)
+    if (!stall->asked || !session->policy->in_group || look_at_others(stall, behind, &error) == 0)
         return stall->asked;
     /* Where Postgres is away, that shows elsewhere, too. */
     pj_log(PJ_DEBUG, "what others have is not known now", pj_f_str("reason", error.message));
     return false;
 }
 
-void pj_stall_survey(struct pj_engine *engine)
+void pj_stall_survey(struct pj_stall *stall)
 {
     bool ignored;
-    int64_t every = limit_ms(engine) / 5;
+    int64_t every = limit_ms(stall) / 5;
     every = every < SURVEY_LEAST_MS  ? SURVEY_LEAST_MS
             : every > SURVEY_MOST_MS ? SURVEY_MOST_MS
                                      : every;
-    if (pj_clock_monotonic_ms() - engine->stall.surveyed_ms >= every)
-        (void)survey(engine, &ignored);
+    if (pj_clock_every(&stall->surveyed_ms, every))
+        (void)survey(stall, &ignored);
 }
 
-bool pj_stall_others_caught_up(struct pj_engine *engine)
+bool pj_stall_others_caught_up(struct pj_stall *stall)
 {
     bool behind;
-    if (engine->shadow != NULL)
+    if (!stall->session->policy->in_group)
         return true;
-    if (pj_clock_monotonic_ms() - engine->others_asked_ms < OTHERS_MS)
+    if (!pj_clock_every(&stall->others_asked_ms, OTHERS_MS))
         return false;
-    bool known = survey(engine, &behind);
-    engine->others_asked_ms = pj_clock_monotonic_ms();
+    bool known = survey(stall, &behind);
+    stall->others_asked_ms = stall->surveyed_ms;
     return known && !behind;
 }
 
-/* --- patience -------------------------------------------------------------------------------- */
+/* --- giving up ------------------------------------------------------------------------------- */
 
-bool pj_stall_out_of_patience(const struct pj_engine *engine)
-{
-    return engine->shadow != NULL && engine->shadow->patience_ms > 0 &&
-           pj_clock_monotonic_ms() - engine->stall.moved_ms >= engine->shadow->patience_ms;
-}
-
-/* Of a shadow, the first partition that is not at its end. */
-static const struct pj_partition *first_unread(const struct pj_engine *engine)
+/* The first partition that is not at its given end. */
+static const struct pj_partition *first_unread(const struct pj_session *session)
 {
     size_t count;
-    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    struct pj_partition *const *partitions = pj_consumer_partitions(session->consumer, &count);
     for (size_t i = 0; i < count; i++) {
         if (partitions[i]->assigned && partitions[i]->next_offset < partitions[i]->stop_offset)
             return partitions[i];
@@ -355,15 +341,30 @@ static const struct pj_partition *first_unread(const struct pj_engine *engine)
     return NULL;
 }
 
-int pj_stall_give_up(const struct pj_engine *engine, const char *why, struct pj_error *error)
+void pj_stall_moved(struct pj_stall *stall)
+{
+    stall->moved_ms = pj_clock_monotonic_ms();
+}
+
+void pj_stall_idle(struct pj_stall *stall)
+{
+    stall->idle_ms = pj_clock_monotonic_ms();
+    if (stall->session->failures > 0) /* it is another server that is away, and they are counted */
+        stall->moved_ms = stall->idle_ms;
+}
+
+int pj_stall_give_up(const struct pj_stall *stall, const char *why, struct pj_error *error)
 {
     char text[640];
-    int64_t seconds = (pj_clock_monotonic_ms() - engine->stall.moved_ms) / 1000;
+    int64_t still_ms = pj_clock_monotonic_ms() - stall->moved_ms;
+    int64_t most = stall->session->policy->stall_timeout_ms;
+    if (most == 0 || still_ms < most)
+        return 0;
     if (why != NULL)
         pj_text_show(text, sizeof text, "%s", why);
     else
-        say_why(engine, first_unread(engine), text, sizeof text);
+        say_why(stall, first_unread(stall->session), text, sizeof text);
     return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "%snothing moved for %lld s: %.600s",
-                          why != NULL || !engine->stall.asked ? "a server is away, and " : "",
-                          (long long)seconds, text);
+                          why != NULL || !stall->asked ? "a server is away, and " : "",
+                          (long long)(still_ms / 1000), text);
 }

@@ -21,22 +21,23 @@ struct feeding {
 
 static int take(struct feeding *feeding, struct pj_error *error)
 {
-    struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
-    size_t count = engine->projection->source_count;
+    struct pj_loop *loop = &feeding->rebuild->workers[0].loop;
+    struct pj_session *session = &loop->session;
+    size_t count = session->projection->source_count;
     for (;;) {
-        pj_arena_reset(engine->unit.work);
-        struct pj_partition **list = pj_arena_alloc(engine->unit.work, count * sizeof(void *));
+        pj_arena_reset(session->unit.work);
+        struct pj_partition **list = pj_arena_alloc(session->unit.work, count * sizeof(void *));
         for (size_t i = 0; i < count; i++)
             list[i] = &feeding->partitions[i];
-        if (pj_consumer_cluster_id(engine->consumer, TIMEOUT_MS, &engine->identity.cluster_id,
+        if (pj_consumer_cluster_id(session->consumer, TIMEOUT_MS, &session->identity.cluster_id,
                                    error) == 0 &&
-            pj_engine_connect(engine, error) == 0 &&
-            pj_offsets_claim(engine->unit.postgres, &engine->identity, list, count,
-                             engine->unit.work, error) == 0)
+            pj_session_connect(session, error) == 0 &&
+            pj_offsets_claim(session->unit.postgres, &session->identity, list, count,
+                             session->unit.work, error) == 0)
             return 0;
-        if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
+        if (pj_loop_recover(loop, error) != 0)
             return -1;
-        if (pj_engine_stopping(engine))
+        if (pj_session_stopping(session))
             return PJ_REBUILD_STOPPED;
     }
 }
@@ -44,13 +45,13 @@ static int take(struct feeding *feeding, struct pj_error *error)
 /* Into the batch, unless nobody here reads its topic or an attempt before has committed it. */
 static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
 {
-    struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
-    struct pj_batch *batch = engine->current;
+    struct pj_batch *batch = feeding->rebuild->workers[0].loop.current;
+    const struct pj_projection *projection = batch->projection;
     size_t source = 0;
-    while (source < engine->projection->source_count &&
-           strcmp(engine->projection->sources[source].topic, fed->topic) != 0)
+    while (source < projection->source_count &&
+           strcmp(projection->sources[source].topic, fed->topic) != 0)
         source++;
-    if (source == engine->projection->source_count)
+    if (source == projection->source_count)
         return;
     int64_t offset = feeding->counts[source]++;
     if (offset < feeding->partitions[source].next_offset)
@@ -65,12 +66,12 @@ static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
             fed->value != NULL ? pj_arena_copy(batch->arena, fed->value, fed->value_length) : NULL,
         .value_length = fed->value_length,
     };
-    pj_batch_add(engine, batch, &record);
+    pj_batch_add(batch, &record);
 }
 
 static int read_feed(struct feeding *feeding, struct pj_error *error)
 {
-    struct pj_engine *engine = &feeding->rebuild->workers[0].engine;
+    struct pj_loop *loop = &feeding->rebuild->workers[0].loop;
     const struct pj_rebuild_settings *settings = feeding->rebuild->settings;
     struct pj_fed_record fed;
     int more = 1;
@@ -82,11 +83,11 @@ static int read_feed(struct feeding *feeding, struct pj_error *error)
             add_record(feeding, &fed);
             feeding->seen++;
         }
-        if (more == 1 && !pj_batch_full(engine, engine->current))
+        if (more == 1 && !pj_batch_full(loop->current))
             continue;
-        if (pj_engine_commit(engine, error) != 0)
+        if (pj_loop_commit(loop, error) != 0)
             return -1;
-        if (pj_engine_stopping(engine))
+        if (pj_session_stopping(&loop->session))
             return PJ_REBUILD_STOPPED;
         settings->progress(
             settings->context,
@@ -97,34 +98,35 @@ static int read_feed(struct feeding *feeding, struct pj_error *error)
 
 static int feed_one(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
 {
-    struct pj_engine *engine = &rebuild->workers[0].engine;
-    size_t sources = engine->projection->source_count;
+    struct pj_batch *batch = rebuild->workers[0].loop.current;
+    const struct pj_projection *projection = batch->projection;
+    size_t sources = projection->source_count;
     struct feeding feeding = {
         .rebuild = rebuild,
         .feed = &rebuild->settings->feeds[index],
         .partitions = pj_arena_alloc(rebuild->arena, sources * sizeof *feeding.partitions),
         .counts = pj_arena_alloc(rebuild->arena, sources * sizeof *feeding.counts),
     };
-    struct pj_schemas *live = engine->schemas;
+    struct pj_schemas *live = batch->schemas;
+    struct pj_schemas *own;
     for (size_t i = 0; i < sources; i++)
         feeding.partitions[i] = (struct pj_partition){
             .topic_index = i,
-            .topic = engine->projection->sources[i].topic,
+            .topic = projection->sources[i].topic,
             .topic_id = "",
             .number = -1 - (int32_t)index,
             .assigned = true,
         };
-    if (pj_schemas_new(&engine->schemas, engine->projection, NULL, NULL, error) != 0) {
-        engine->schemas = live;
+    if (pj_schemas_new(&own, projection, NULL, NULL, error) != 0)
         return -1;
-    }
-    pj_schemas_set_lookup(engine->schemas, feeding.feed->schema, feeding.feed->context);
+    pj_schemas_set_lookup(own, feeding.feed->schema, feeding.feed->context);
+    batch->schemas = own;
     int status = take(&feeding, error);
     if (status == 0)
         status = read_feed(&feeding, error);
-    pj_batch_clear(engine->current);
-    pj_schemas_free(engine->schemas);
-    engine->schemas = live;
+    pj_batch_clear(batch);
+    batch->schemas = live;
+    pj_schemas_free(own);
     return status;
 }
 

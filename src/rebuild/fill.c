@@ -5,6 +5,7 @@
  * where the same locks keep them apart. They may because rows do not depend on who reads
  * what when.
  */
+#include "base/text.h"
 #include "rebuild/rebuild_internal.h"
 
 #include <stdlib.h>
@@ -14,13 +15,13 @@ enum { CLOSE_MS = 2000 };
 
 /* --- progress -------------------------------------------------------------------------------- */
 
-static const struct pj_partition *partition_of(const struct pj_engine *engine,
+static const struct pj_partition *partition_of(const struct pj_session *session,
                                                const struct pj_offset_range *range)
 {
     size_t count;
-    if (!engine->topics_seen)
+    if (!session->topics_seen)
         return NULL;
-    struct pj_partition *const *partitions = pj_consumer_partitions(engine->consumer, &count);
+    struct pj_partition *const *partitions = pj_consumer_partitions(session->consumer, &count);
     for (size_t p = 0; p < count; p++) {
         if (partitions[p]->number == range->partition && partitions[p]->epoch != 0 &&
             strcmp(partitions[p]->topic, range->topic) == 0)
@@ -36,16 +37,16 @@ static struct pj_worker *worker_of(struct pj_rebuild *rebuild, size_t range)
 }
 
 /* Called by each worker; what the others have reached is what they last said. */
-static void show_progress(void *context, const struct pj_engine *engine)
+static void show_progress(struct pj_loop *loop)
 {
-    struct pj_worker *worker = context;
+    struct pj_worker *worker = loop->session.policy->context;
     struct pj_rebuild *rebuild = worker->rebuild;
     struct pj_rebuild_progress progress = {.partitions = rebuild->range_count};
     pthread_mutex_lock(&rebuild->showing);
     for (size_t s = 0; s < rebuild->range_count; s++) {
         const struct pj_offset_range *range = &rebuild->ranges[s];
         const struct pj_partition *partition =
-            worker_of(rebuild, s) == worker ? partition_of(engine, range) : NULL;
+            worker_of(rebuild, s) == worker ? partition_of(&loop->session, range) : NULL;
         if (partition != NULL)
             rebuild->reached[s] = partition->next_offset;
         progress.total += range->end - range->begin;
@@ -57,37 +58,103 @@ static void show_progress(void *context, const struct pj_engine *engine)
     pthread_mutex_unlock(&rebuild->showing);
 }
 
-/* --- workers --------------------------------------------------------------------------------- */
+/* --- the run of a worker --------------------------------------------------------------------- */
+
+/* SQL functions that the projection names find the shadow's tables this way. What a crash of
+ * Postgres takes from the shadow is written again, so nothing waits for its disk. */
+static int use_shadow(const struct pj_session *session, struct pj_postgres *postgres,
+                      struct pj_error *error)
+{
+    struct pj_result *result;
+    const char *parameters[] = {session->policy->schema};
+    if (pj_postgres_query(postgres,
+                          "SELECT set_config('search_path', quote_ident($1) || ', ' || "
+                          "current_setting('search_path'), false), "
+                          "set_config('projectionist.tables_schema', '', false), "
+                          "set_config('synchronous_commit', 'off', false)",
+                          1, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
+static int request_ranges(struct pj_session *session, struct pj_error *error)
+{
+    const struct pj_worker *worker = session->policy->context;
+    (void)error;
+    pj_consumer_request(session->consumer, worker->due, worker->due_count);
+    return 0;
+}
+
+static int say_lost(struct pj_session *session, struct pj_error *error)
+{
+    return pj_error_fatal(error, PJ_EXIT_GAP,
+                          "retention removed records of %s's topics while they were being read; %s",
+                          session->projection->name, session->policy->gap_remedy);
+}
+
+static int say_fenced(const struct pj_session *session, struct pj_error *error)
+{
+    const struct pj_error why = *error;
+    (void)session;
+    return pj_error_fatal(error, PJ_EXIT_FENCED,
+                          "the tables beside the live ones are not as they were left: another "
+                          "process works on them, or Postgres came back from a crash; nothing "
+                          "was changed, and the same command begins anew (%s)",
+                          why.message);
+}
+
+/* What it has in its books is of an attempt before. */
+static void say_remedy(const struct pj_session *session, const struct pj_partition *partition,
+                       char *text, size_t size)
+{
+    char remedy[320];
+    if (!partition->is_another) {
+        pj_text_show(text, size, "nothing was changed, and the same command begins anew");
+        return;
+    }
+    pj_assignment_remedy(session, partition, remedy, sizeof remedy);
+    pj_text_show(text, size, "nothing was changed; %s", remedy);
+}
 
 static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
     *worker = (struct pj_worker){
         .rebuild = rebuild,
-        .shadow =
+        .policy =
             {
                 .schema = rebuild->schema,
+                .bulk = true,
+                .fences_most = 1,
+                .stall_timeout_ms = settings->stall_timeout_ms,
                 .halted = &rebuild->halted,
-                .patience_ms = settings->stall_timeout_ms,
-                .progress = show_progress,
+                .prepare = use_shadow,
+                .join = request_ranges,
+                .rejoin = say_lost,
+                .fenced = say_fenced,
+                .gap_remedy = "begin anew, with --keep-retained",
+                .remedy = say_remedy,
+                .turn = show_progress,
                 .context = worker,
             },
-        .engine =
+        .loop.session =
             {
-                .stop = settings->stop,
-                .metrics = pj_metrics_new(),
-                .setting_values = (int64_t *)settings->setting_values,
-                .shadow = &worker->shadow,
+                .policy = &worker->policy,
+                .projection = settings->projection,
+                .settings = &rebuild->consumer_settings,
+                .setting_values = settings->setting_values,
                 .identity =
                     {
                         .group = rebuild->shadow_group,
                         .owner = rebuild->control_settings.application_name,
                         .rebuilt_group = settings->group,
                     },
+                .metrics = pj_metrics_new(),
+                .stop = settings->stop,
             },
     };
-    return pj_engine_open(&worker->engine, settings->projection, &rebuild->consumer_settings,
-                          settings->config, error);
+    return pj_loop_open(&worker->loop, settings->config, error);
 }
 
 static int open_workers(struct pj_rebuild *rebuild, struct pj_error *error)
@@ -114,8 +181,8 @@ static int open_workers(struct pj_rebuild *rebuild, struct pj_error *error)
 void pj_rebuild_close_workers(struct pj_rebuild *rebuild)
 {
     for (size_t w = 0; w < rebuild->worker_count; w++) {
-        pj_engine_close(&rebuild->workers[w].engine);
-        pj_metrics_free(rebuild->workers[w].engine.metrics);
+        pj_loop_close(&rebuild->workers[w].loop);
+        pj_metrics_free(rebuild->workers[w].loop.session.metrics);
     }
 }
 
@@ -148,7 +215,7 @@ static bool deal(struct pj_rebuild *rebuild, enum pass pass)
     for (size_t s = 0; s < rebuild->range_count; s++) {
         const struct pj_offset_range *range = &rebuild->ranges[s];
         struct pj_worker *worker = worker_of(rebuild, s);
-        const struct pj_partition *partition = partition_of(&worker->engine, range);
+        const struct pj_partition *partition = partition_of(&worker->loop.session, range);
         rebuild->reached[s] = partition != NULL ? partition->next_offset : range->begin;
         int64_t end = end_of(rebuild, range, pass);
         /* An empty one must be taken all the same, once. */
@@ -166,14 +233,12 @@ static void *work(void *context)
 {
     struct pj_worker *worker = context;
     worker->status = 0;
-    worker->shadow.discarded = worker->rebuild->discarded;
-    worker->shadow.discarded_count = worker->rebuild->discarded_count;
-    worker->shadow.ranges = worker->due;
-    worker->shadow.range_count = worker->due_count;
-    if (worker->engine.topics_seen)
-        pj_consumer_request(worker->engine.consumer, worker->due, worker->due_count);
+    worker->policy.discarded = worker->rebuild->discarded;
+    worker->policy.discarded_count = worker->rebuild->discarded_count;
+    if (worker->loop.session.topics_seen)
+        worker->status = request_ranges(&worker->loop.session, &worker->error);
     if (worker->due_count > 0)
-        worker->status = pj_engine_run(&worker->engine, &worker->error);
+        worker->status = pj_loop_run(&worker->loop, &worker->error);
     if (worker->status != 0)
         atomic_store(&worker->rebuild->halted, true);
     return NULL;

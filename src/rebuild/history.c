@@ -143,15 +143,15 @@ const struct pj_offset_range *pj_rebuild_counted(const struct pj_rebuild *rebuil
 static int ask(struct pj_rebuild *rebuild, const char *sql, struct pj_result **result,
                struct pj_error *error)
 {
-    struct pj_engine *engine = &rebuild->workers[0].engine;
+    struct pj_loop *loop = &rebuild->workers[0].loop;
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
     for (;;) {
-        if (pj_engine_connect(engine, error) == 0 &&
-            pj_postgres_query(engine->unit.postgres, sql, 2, parameters, result, error) == 0)
+        if (pj_session_connect(&loop->session, error) == 0 &&
+            pj_postgres_query(loop->session.unit.postgres, sql, 2, parameters, result, error) == 0)
             return PJ_REBUILD_FILLED;
-        if (error->class != PJ_RETRY || pj_engine_back_off(engine, error, error) != 0)
+        if (pj_loop_recover(loop, error) != 0)
             return -1;
-        if (pj_engine_stopping(engine))
+        if (pj_session_stopping(&loop->session))
             return PJ_REBUILD_STOPPED;
     }
 }

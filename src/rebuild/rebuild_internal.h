@@ -9,7 +9,7 @@
 #ifndef PJ_REBUILD_REBUILD_INTERNAL_H
 #define PJ_REBUILD_REBUILD_INTERNAL_H
 
-#include "engine/engine.h"
+#include "engine/loop.h"
 #include "rebuild/rebuild.h"
 
 #include <pthread.h>
@@ -20,8 +20,8 @@ enum { PJ_WORKERS_MOST = 16 };
 /* Reads its share of the ranges into the shadow tables: a replica among others. */
 struct pj_worker {
     struct pj_rebuild *rebuild;
-    struct pj_engine engine;
-    struct pj_shadow shadow;
+    struct pj_run_policy policy;
+    struct pj_loop loop;
     struct pj_offset_range *due; /* what is left to read of its share */
     size_t due_count;
     pthread_t thread;

@@ -57,22 +57,22 @@ static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_s
                      const struct pj_tries *tries, uint8_t next[16], int *rows,
                      struct pj_error *error)
 {
-    struct pj_engine *engine = &rebuild->workers[0].engine;
+    struct pj_session *session = &rebuild->workers[0].loop.session;
     struct pj_result *page;
-    pj_arena_reset(engine->unit.work);
+    pj_arena_reset(session->unit.work);
     struct pj_value from = pj_uuid(next);
     struct pj_value most = pj_bigint(tries->whole ? 0 : PAGE_BYTES);
     struct pj_parameter parameters[] = {
-        pj_binary_scalar(engine->unit.work, PJ_UUID, &from),
-        pj_binary_scalar(engine->unit.work, PJ_BIGINT, &most),
+        pj_binary_scalar(session->unit.work, PJ_UUID, &from),
+        pj_binary_scalar(session->unit.work, PJ_BIGINT, &most),
     };
-    if (pj_engine_connect(engine, error) != 0 ||
-        pj_postgres_run(engine->unit.postgres, statement, parameters, &page, error) != 0)
+    if (pj_session_connect(session, error) != 0 ||
+        pj_postgres_run(session->unit.postgres, statement, parameters, &page, error) != 0)
         return -1;
     struct pj_fold *fold =
-        pj_fold_new(engine->projection, engine->setting_values, engine->unit.work);
+        pj_fold_new(session->projection, session->setting_values, session->unit.work);
     *rows = pj_result_rows(page);
-    int status = tell_facts(rebuild, index, page, fold, engine->unit.work, error);
+    int status = tell_facts(rebuild, index, page, fold, session->unit.work, error);
     if (status == 0 && *rows > 0) {
         memcpy(next, pj_result_value(page, *rows - 1, 0, NULL), 16);
         if (!advance(next))
@@ -81,13 +81,13 @@ static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_s
     pj_result_free(page);
     const struct pj_unit_work work = {.tries = tries, .fold = fold};
     struct pj_unit_result result;
-    return status == 0 ? pj_unit_try(&engine->unit, &work, &result, error) : -1;
+    return status == 0 ? pj_unit_try(&session->unit, &work, &result, error) : -1;
 }
 
 static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *error)
 {
     const struct pj_projection *projection = rebuild->settings->projection;
-    struct pj_engine *engine = &rebuild->workers[0].engine;
+    struct pj_session *session = &rebuild->workers[0].loop.session;
     char name[PJ_STATE_NAME_SIZE];
     pj_declaration_state_name(projection, projection->entities[index].name, name);
     const struct pj_statement statement = {
@@ -110,7 +110,7 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     while (rows > 0) {
         uint8_t before[16];
         memcpy(before, next, sizeof before);
-        if (pj_engine_stopping(engine))
+        if (pj_session_stopping(session))
             return PJ_REBUILD_STOPPED;
         if (keep_page(rebuild, index, kept, &tries, next, &rows, error) == 0) {
             tries = (struct pj_tries){0};
@@ -118,8 +118,8 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
         }
         memcpy(next, before, sizeof next);
         rows = 1;
-        if (pj_unit_next(&engine->unit, &tries, false, error) != PJ_AGAIN &&
-            pj_engine_survive(engine, error) != 0)
+        if (pj_unit_next(&session->unit, &tries, false, error) != PJ_AGAIN &&
+            pj_loop_recover(&rebuild->workers[0].loop, error) != 0)
             return -1;
     }
     return PJ_REBUILD_FILLED;
@@ -147,12 +147,12 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
 /* Of those that are due by the time that was kept, each write has taken some; here are the rest. */
 static int run_timers(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    struct pj_engine *engine = &rebuild->workers[0].engine;
-    engine->timers_due = pj_writer_timed(engine->unit.writer);
-    while (engine->timers_due) {
-        if (pj_engine_stopping(engine))
+    struct pj_loop *loop = &rebuild->workers[0].loop;
+    loop->commit.timers_due = pj_writer_timed(loop->session.unit.writer);
+    while (loop->commit.timers_due) {
+        if (pj_session_stopping(&loop->session))
             return PJ_REBUILD_STOPPED;
-        if (pj_engine_run_timers(engine, error) != 0)
+        if (pj_commit_timers(&loop->commit, error) != 0 && pj_loop_recover(loop, error) != 0)
             return -1;
     }
     return PJ_REBUILD_FILLED;

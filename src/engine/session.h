@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a run is connected to and seen by: Postgres, Kafka, the schema registry, its metrics and
+ * /readyz, and whoever stops it. It knows nothing of batches.
+ */
+#ifndef PJ_ENGINE_SESSION_H
+#define PJ_ENGINE_SESSION_H
+
+#include "base/arena.h"
+#include "base/metrics.h"
+#include "engine/policy.h"
+#include "engine/settings.h"
+#include "kafka/consumer.h"
+#include "store/schemas.h"
+#include "store/unit.h"
+
+#include <signal.h>
+
+/* The numbers that /metrics shows. */
+struct pj_session_numbers {
+    struct pj_metric *records, *rows, *batches, *batch_seconds, *dead_letters, *retries, *fenced;
+    struct pj_metric *placeholders, *dropped, *rebalances, *assigned, *last_commit, *stalled;
+};
+
+struct pj_session {
+    /* Of whoever opens it. */
+    const struct pj_run_policy *policy;
+    const struct pj_projection *projection; /* with its claims, once it is open */
+    const struct pj_settings *settings;
+    const int64_t *setting_values; /* of the projection's settings */
+    struct pj_identity identity;   /* the cluster's id is filled in when the brokers tell it */
+    struct pj_metrics *metrics;
+    struct pj_metrics_server *server; /* NULL: none */
+    volatile sig_atomic_t *stop;      /* how often we were asked to stop */
+    /* Called while Postgres works. */
+    pj_postgres_idle *meanwhile;
+    void *context;
+
+    struct pj_unit unit; /* what asks and writes in Postgres */
+    struct pj_consumer *consumer;
+    struct pj_registry *registry; /* NULL: none is named */
+    struct pj_schemas *schemas;
+    struct pj_session_numbers numbers;
+    bool topics_seen;
+    int failures; /* tries in a row that failed for want of a server */
+
+    /* Its own. */
+    struct pj_postgres_settings postgres_settings;
+    int64_t refused_since; /* by a server that took us before; 0: it does not */
+    int64_t stopping_since;
+    char waiting[640]; /* what the loop waits for; "" */
+    bool stalled;
+};
+
+/* Opens all but the connections (those are made, and made again, as they are needed). */
+int pj_session_open(struct pj_session *session, const struct pj_config *config,
+                    struct pj_error *error) PJ_MUST_CHECK;
+/* Leaves the group, within the shutdown timeout. */
+void pj_session_close(struct pj_session *session);
+
+/* Opens Postgres where it is not open (pj_unit_open). One try. */
+int pj_session_connect(struct pj_session *session, struct pj_error *error) PJ_MUST_CHECK;
+
+/* After an answer of Postgres: what waited for a server waits no longer. */
+void pj_session_recovered(struct pj_session *session);
+
+bool pj_session_stopping(const struct pj_session *session);
+/* A stop waits for the batch, but not for a Postgres that says nothing any more: lets go of it when
+ * the shutdown timeout is over. Whether it was committed then is for the next owner to see. */
+void pj_session_stop_in_time(struct pj_session *session);
+void pj_session_heartbeat(struct pj_session *session);
+
+/* What /readyz says: what the loop waits for (NULL: nothing, it is ready); and over that, while
+ * there is no progress, why (NULL: there is). */
+void pj_session_wait_for(struct pj_session *session, const char *reason);
+void pj_session_stall(struct pj_session *session, const char *why);
+
+#endif
