@@ -2,6 +2,7 @@
 #include "common/encoder.h"
 
 #include "base/text.h"
+#include "base/topic_name.h"
 #include "schemas.h"
 
 #include <avro.h>
@@ -84,15 +85,17 @@ void pj_encoder_free(struct pj_encoder *encoder)
     free(encoder);
 }
 
-int pj_encoder_register(struct pj_encoder *encoder, const char *topic, struct pj_registry *registry,
-                        struct pj_error *error)
+int pj_encoder_register(struct pj_encoder *encoder, const char *topic, const char *topic_prefix,
+                        struct pj_registry *registry, struct pj_error *error)
 {
-    char subject[64];
+    char name[PJ_TOPIC_NAME_SIZE];
+    char subject[PJ_TOPIC_NAME_SIZE + sizeof "-value"];
     for (size_t i = 0; i < TOPICS; i++) {
         struct form *form = &encoder->forms[i];
         if (strcmp(form->topic, topic) != 0)
             continue;
-        pj_text_whole(subject, sizeof subject, "%s-value", topic);
+        pj_text_whole(subject, sizeof subject, "%s-value",
+                      pj_topic_name(name, topic_prefix, topic));
         if (pj_registry_register(registry, subject, form->text, &form->id, error) != 0)
             return -1;
         form->is_registered = true;

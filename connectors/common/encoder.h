@@ -25,12 +25,13 @@ int pj_encoder_new(struct pj_encoder **encoder, struct pj_error *error) PJ_MUST_
 void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
 
 /*
- * Registers the topic's schema, or finds it, under the subject <topic>-value, and keeps its id.
+ * Registers the topic's schema, or finds it, under the subject <topic>-value, with the prefix (or
+ * NULL) before it, and keeps its id.
  * Call it once before the first event of the topic is encoded. Blocks for at most one request.
  * Errors are those of pj_registry_register: PJ_RETRY while the registry is away.
  */
-int pj_encoder_register(struct pj_encoder *encoder, const char *topic, struct pj_registry *registry,
-                        struct pj_error *error) PJ_MUST_CHECK;
+int pj_encoder_register(struct pj_encoder *encoder, const char *topic, const char *topic_prefix,
+                        struct pj_registry *registry, struct pj_error *error) PJ_MUST_CHECK;
 
 /* The encoded bytes, owned by the caller. Grows as needed and can be reused; starts as {0}. */
 struct pj_encoded {

@@ -20,6 +20,7 @@ struct pj_gateway_settings {
     const char *listen;
     const char *upstream;
     const char *id;
+    const char *topic_prefix; /* or NULL */
     const char *token;
     const char *upstream_token;
     const char *upstream_ca_file;

@@ -7,6 +7,7 @@
 #include "control-gateway/gateway.h"
 
 #include "base/text.h"
+#include "base/topic_name.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,10 +53,11 @@ int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known
     struct lookup lookup = {.gateway = gateway, .command_id = known->command_id, .status = status};
     /* All about a command is in one partition, after its CommandSubmitted, and not older than
      * it. */
+    char topic[PJ_TOPIC_NAME_SIZE];
     const struct pj_compacted_settings settings = {
         .kafka = gateway->kafka,
         .client_id = "control-gateway",
-        .topic = PJ_COMMANDS_TOPIC,
+        .topic = pj_topic_name(topic, gateway->settings->topic_prefix, PJ_COMMANDS_TOPIC),
         .timeout_ms = gateway->settings->publish_timeout_ms,
         .since_ms = known->updated_ms,
         .record = on_record,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/topic_name.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
@@ -70,6 +71,7 @@ static const struct pj_option options[] = {
      .offset = AT(upstream_ca_file),
      .argument = "FILE",
      .help = "CA certificates for the service, in PEM; the default is the system's."},
+    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
     {.name = "max-body",
      .kind = PJ_OPTION_SIZE,
@@ -237,7 +239,8 @@ static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server
     int status = 0;
     bool told = false;
     for (size_t i = 0; i < sizeof topics / sizeof topics[0] && status == 0;) {
-        status = pj_encoder_register(gateway->encoder, topics[i], registry, error);
+        status = pj_encoder_register(gateway->encoder, topics[i], settings->topic_prefix, registry,
+                                     error);
         if (status == 0) {
             i++;
             continue;
@@ -268,7 +271,8 @@ static int check_settings(const struct pj_gateway_settings *settings,
                                                   .transaction_timeout_ms =
                                                       settings->transaction_timeout_ms};
     struct pj_producer *tried = NULL;
-    if (pj_listen_check("gateway address", settings->listen, error) != 0 ||
+    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0 ||
+        pj_listen_check("gateway address", settings->listen, error) != 0 ||
         pj_producer_open(&tried, &producer, error) != 0)
         return -1;
     pj_producer_close(tried);
@@ -286,6 +290,7 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
     const struct pj_publisher_settings publisher = {
         .kafka = &config->kafka,
         .id = settings->id,
+        .topic_prefix = settings->topic_prefix,
         .transaction_timeout_ms = settings->transaction_timeout_ms,
         .timeout_ms = KEYS_TIMEOUT_MS,
         .stop = &pj_stop_requests,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/topic_name.h"
 #include "common/encoder.h"
 
 #include <stdlib.h>
@@ -93,9 +94,11 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
 
 static int check_topics(struct pj_publisher *publisher, struct pj_error *error)
 {
+    char names[TOPICS][PJ_TOPIC_NAME_SIZE];
     struct pj_producer_topic_info topics[TOPICS];
     for (size_t i = 0; i < TOPICS; i++)
-        topics[i] = (struct pj_producer_topic_info){.name = topic_names[i]};
+        topics[i] = (struct pj_producer_topic_info){
+            .name = pj_topic_name(names[i], publisher->settings.topic_prefix, topic_names[i])};
     if (pj_producer_describe(publisher->producer, topics, TOPICS, DESCRIBE_MS, error) != 0)
         return -1;
     for (size_t i = 0; i < TOPICS; i++) {
@@ -103,8 +106,8 @@ static int check_topics(struct pj_publisher *publisher, struct pj_error *error)
             return pj_error_set(error, PJ_FATAL,
                                 "Kafka has no topic %s; 'projectionist topics create' creates the "
                                 "topics",
-                                topic_names[i]);
-        if (pj_producer_topic(publisher->producer, topic_names[i], &publisher->topics[i], error) !=
+                                topics[i].name);
+        if (pj_producer_topic(publisher->producer, topics[i].name, &publisher->topics[i], error) !=
             0)
             return -1;
     }
@@ -125,10 +128,11 @@ static int open_once(struct pj_publisher *publisher, struct pj_error *error)
         if (pj_producer_open(&publisher->producer, &producer, error) != 0)
             return -1;
     }
+    char topic[PJ_TOPIC_NAME_SIZE];
     const struct pj_compacted_settings keys = {
         .kafka = settings->kafka,
         .client_id = "control-gateway",
-        .topic = PJ_KEYS_TOPIC,
+        .topic = pj_topic_name(topic, settings->topic_prefix, PJ_KEYS_TOPIC),
         .timeout_ms = settings->timeout_ms,
         .stop = publisher->has_thread ? NULL : settings->stop,
         .record = on_record,
@@ -440,7 +444,8 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
     pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
-                  "projectionist-control-gateway-%s", settings->id);
+                  "%sprojectionist-control-gateway-%s",
+                  settings->topic_prefix != NULL ? settings->topic_prefix : "", settings->id);
     pthread_mutex_init(&publisher->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -25,6 +25,7 @@ struct pj_publication;
 struct pj_publisher_settings {
     const struct pj_properties *kafka;
     const char *id;
+    const char *topic_prefix; /* or NULL */
     int64_t transaction_timeout_ms;
     int64_t timeout_ms;                /* for reading the keys, once Kafka answers */
     const volatile sig_atomic_t *stop; /* ends the wait in _open */

@@ -36,7 +36,7 @@ struct pj_publication {
 
 struct pj_publisher {
     struct pj_publisher_settings settings;
-    char transactional_id[256];
+    char transactional_id[384];
     struct pj_producer *producer;
     struct pj_producer_topic *topics[PJ_PUBLICATION_TOPICS];
     struct pj_publication *batch; /* owned by the thread: the contents of its transaction */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/tls_files.h"
+#include "base/topic_name.h"
 #include "stream-replay/stream_replay.h"
 
 #include <jansson.h>
@@ -15,6 +16,7 @@ enum { HELP_WIDTH = 80 };
 
 struct settings {
     const char *rate;
+    const char *topic_prefix;
     const char *topic_map;
     struct pj_registry_settings registry; /* url NULL: none is configured */
     int64_t limit;
@@ -38,6 +40,7 @@ static const struct pj_option options[] = {
      .argument = "OLD=NEW",
      .help = "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
              "than once, or several with commas between them."},
+    PJ_TOPIC_PREFIX_OPTION(offsetof(struct settings, topic_prefix)),
     {.name = "limit",
      .kind = PJ_OPTION_INTEGER,
      AT(limit),
@@ -235,6 +238,7 @@ static int replay(const struct settings *settings, const struct pj_config *confi
                                      .path_count = (size_t)config->operand_count,
                                      .kafka = &config->kafka,
                                      .registry = settings->registry,
+                                     .topic_prefix = settings->topic_prefix,
                                      .topic_map = settings->topic_map,
                                      .limit = settings->limit,
                                      .timeout_ms = settings->timeout_ms,
@@ -245,6 +249,7 @@ static int replay(const struct settings *settings, const struct pj_config *confi
         pj_error_fatal(&error, PJ_EXIT_USAGE, "no recording is given; see 'stream-replay --help'");
     else if (pj_tls_check_options(options, settings, &error) == 0 &&
              pj_tls_check_kafka(&config->kafka, &error) == 0 &&
+             pj_topic_prefix_check(settings->topic_prefix, &error) == 0 &&
              parse_rate(settings->rate, &run.rate, &error) == 0)
         status = pj_replay_run(&run, &result, &error);
     return report(settings->json, status, &result, &error);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "base/topic_name.h"
 #include "common/merge.h"
 #include "common/pace.h"
 #include "common/survey.h"
@@ -34,6 +35,7 @@ struct replay {
     struct pj_survey survey;
     struct pj_producer_topic_info *targets; /* one for each of the survey's topics */
     struct pj_producer_topic **handles;     /* the same */
+    char (*names)[PJ_TOPIC_NAME_SIZE];      /* with the prefix, likewise */
     char *topic_map;                        /* what the targets' names point into */
     struct pj_producer *producer;
     struct pj_merge *merge;
@@ -105,6 +107,17 @@ static int choose_targets(struct replay *replay, struct pj_error *error)
     for (char *pair = strsep(&rest, ","); pair != NULL; pair = strsep(&rest, ",")) {
         if (*pair != '\0' && map_topic(replay, pair, error) != 0)
             return -1;
+    }
+    replay->names = calloc(count + 1, sizeof *replay->names);
+    if (replay->names == NULL)
+        return out_of_memory(error);
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(replay->targets[i].name) >= PJ_TOPIC_NAME_SIZE - PJ_TOPIC_PREFIX_MOST)
+            return pj_error_fatal(error, PJ_EXIT_USAGE,
+                                  "--topic-map: %.100s… is longer than a topic's name can be",
+                                  replay->targets[i].name);
+        replay->targets[i].name = pj_topic_name(replay->names[i], replay->settings->topic_prefix,
+                                                replay->targets[i].name);
     }
     return 0;
 }
@@ -422,6 +435,7 @@ int pj_replay_run(const struct pj_replay_settings *settings, struct pj_replay_re
     free(replay.recordings);
     free(replay.targets);
     free(replay.handles);
+    free(replay.names);
     free(replay.topic_map);
     return status;
 }

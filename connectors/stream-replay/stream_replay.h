@@ -13,6 +13,7 @@ struct pj_replay_settings {
     size_t path_count;
     const struct pj_properties *kafka;
     struct pj_registry_settings registry; /* url NULL: none is configured */
+    const char *topic_prefix;             /* or NULL */
     const char *topic_map;                /* "old=new,old=new", or NULL */
     int64_t rate;                         /* events a second over all; 0: as fast as possible */
     int64_t limit;                        /* messages; 0: all */

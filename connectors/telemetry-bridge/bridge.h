@@ -12,6 +12,7 @@
 struct pj_bridge_settings {
     const char *telemetry_url;
     const char *bridge_id;
+    const char *topic_prefix; /* or NULL */
     const char *token;
     const char *ca_file;
     struct pj_registry_settings registry; /* url NULL: none is configured */

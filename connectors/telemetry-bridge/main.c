@@ -2,6 +2,7 @@
 /* telemetry-bridge: the automation service's telemetry into Kafka, exactly once. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/topic_name.h"
 #include "telemetry-bridge/publish.h"
 #include "telemetry-bridge/socket.h"
 
@@ -130,6 +131,10 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                                                     .stop = &pj_stop_requests,
                                                     .turn = on_turn,
                                                     .context = &bridge};
+    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0) {
+        pj_metrics_free(bridge.registry);
+        return -1;
+    }
     pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
     bridge.buffer =
         pj_buffer_new(settings->buffer_frames, settings->buffer_bytes, on_room, &bridge);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/topic_name.h"
 #include "kafka/compacted.h"
 #include "telemetry-bridge/records.h"
 
@@ -34,7 +35,7 @@ struct pj_publisher {
     bool is_open;
     bool gave_up; /* an item left the buffer and was not published: nothing may follow it */
     int fatal_count;
-    char transactional_id[256];
+    char transactional_id[384];
 };
 
 /* --- turns ----------------------------------------------------------------------------------- */
@@ -103,13 +104,15 @@ static int look_up(struct pj_publisher *publisher, bool stop_at_open, struct pj_
                    struct pj_error *error)
 {
     struct lookup lookup = {.key = publisher->settings.bridge->bridge_id};
-    const struct pj_compacted_settings settings = {.kafka = publisher->settings.kafka,
-                                                   .client_id = "telemetry-bridge",
-                                                   .topic = PJ_CURSORS_TOPIC,
-                                                   .timeout_ms = READ_MS,
-                                                   .stop_at_open = stop_at_open,
-                                                   .record = on_record,
-                                                   .context = &lookup};
+    char topic[PJ_TOPIC_NAME_SIZE];
+    const struct pj_compacted_settings settings = {
+        .kafka = publisher->settings.kafka,
+        .client_id = "telemetry-bridge",
+        .topic = pj_topic_name(topic, publisher->settings.bridge->topic_prefix, PJ_CURSORS_TOPIC),
+        .timeout_ms = READ_MS,
+        .stop_at_open = stop_at_open,
+        .record = on_record,
+        .context = &lookup};
     int status = pj_compacted_read(&settings, error);
     *found = lookup.found;
     return status;
@@ -128,7 +131,8 @@ static int register_schemas(struct pj_publisher *publisher, struct pj_error *err
     static const char *const topics[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC};
     int status = 0;
     for (size_t i = 0; i < 2 && status == 0;) {
-        if (pj_encoder_register(publisher->records.encoder, topics[i], registry, error) == 0) {
+        if (pj_encoder_register(publisher->records.encoder, topics[i], bridge->topic_prefix,
+                                registry, error) == 0) {
             i++;
             continue;
         }
@@ -170,7 +174,7 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
 {
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
     if (make_producer(publisher, error) != 0 ||
-        pj_records_find_topics(&publisher->records, READ_MS, error) != 0)
+        pj_records_find_topics(&publisher->records, bridge->topic_prefix, READ_MS, error) != 0)
         return -1;
     int64_t deadline = pj_clock_monotonic_ms() + bridge->transaction_timeout_ms;
     while (pj_producer_init_transactions(publisher->records.producer, STEP_MS, error) != 0) {
@@ -464,7 +468,9 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     uuid_generate(instance);
     uuid_unparse_lower(instance, publisher->committed.instance);
     pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
-                  "telemetry-bridge-%s", settings->bridge->bridge_id);
+                  "%stelemetry-bridge-%s",
+                  settings->bridge->topic_prefix != NULL ? settings->bridge->topic_prefix : "",
+                  settings->bridge->bridge_id);
     struct pj_bookmark found;
     /* Wrong kafka.* settings are reported before waiting for the registry. */
     int status = make_producer(publisher, error);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/topic_name.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -18,15 +19,20 @@ static struct pj_bytes bytes_of(const char *text)
     return (struct pj_bytes){text, text != NULL ? strlen(text) : 0};
 }
 
-int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms, struct pj_error *error)
+int pj_records_find_topics(struct pj_records *records, const char *topic_prefix, int64_t timeout_ms,
+                           struct pj_error *error)
 {
-    struct pj_producer_topic_info topics[] = {{.name = PJ_TELEMETRY_TOPIC},
-                                              {.name = PJ_COMMANDS_TOPIC},
-                                              {.name = PJ_DEAD_LETTERS_TOPIC},
-                                              {.name = PJ_CURSORS_TOPIC}};
+    static const char *const declared[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC,
+                                           PJ_DEAD_LETTERS_TOPIC, PJ_CURSORS_TOPIC};
+    enum { COUNT = sizeof declared / sizeof declared[0] };
+    char names[COUNT][PJ_TOPIC_NAME_SIZE];
+    struct pj_producer_topic_info topics[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        topics[i] = (struct pj_producer_topic_info){
+            .name = pj_topic_name(names[i], topic_prefix, declared[i])};
     struct pj_producer_topic **handles[] = {&records->telemetry, &records->commands,
                                             &records->dead_letters, &records->cursors};
-    const size_t count = sizeof topics / sizeof topics[0];
+    const size_t count = COUNT;
     if (pj_producer_describe(records->producer, topics, count, timeout_ms, error) != 0)
         return -1;
     for (size_t i = 0; i < count; i++) {

@@ -19,7 +19,7 @@ struct pj_records {
 };
 
 /* Finds the topics; PJ_FATAL names a missing one and the command that creates it. */
-int pj_records_find_topics(struct pj_records *records, int64_t timeout_ms,
+int pj_records_find_topics(struct pj_records *records, const char *topic_prefix, int64_t timeout_ms,
                            struct pj_error *error) PJ_MUST_CHECK;
 
 /* Sends an item. Errors as of pj_producer_send; PJ_POISON: Kafka will never take it. */

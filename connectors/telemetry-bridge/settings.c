@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/bridge.h"
 
+#include "base/topic_name.h"
+
 #define AT(member) .offset = offsetof(struct pj_bridge_settings, member)
 
 const struct pj_option pj_bridge_options[] = {
@@ -19,6 +21,7 @@ const struct pj_option pj_bridge_options[] = {
      .argument = "NAME",
      .help = "The bridge's name, under which its cursor is kept; a second bridge with the same "
              "name takes over from the first. Use one per service."},
+    PJ_TOPIC_PREFIX_OPTION(offsetof(struct pj_bridge_settings, topic_prefix)),
     {.name = "telemetry-token",
      .kind = PJ_OPTION_SECRET,
      .token = true,

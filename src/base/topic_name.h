@@ -13,9 +13,9 @@ enum { PJ_TOPIC_PREFIX_MOST = 100, PJ_TOPIC_NAME_SIZE = PJ_TOPIC_PREFIX_MOST + 2
     {                                                                                              \
         .name = "topic-prefix", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,          \
         .most = PJ_TOPIC_PREFIX_MOST, .argument = "PREFIX",                                        \
-        .help = "What the names of all topics and subjects begin with, such as staging., so that " \
-                "several environments can share one Kafka. All programs of an environment need "   \
-                "the same one."                                                                    \
+        .help = "What the names of all topics, subjects and groups begin with, such as staging., " \
+                "so that several environments share one Kafka. All programs of an environment "    \
+                "need the same one."                                                               \
     }
 
 /* PJ_EXIT_USAGE for a character that Kafka does not take. */

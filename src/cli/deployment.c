@@ -42,17 +42,31 @@ static void add(const struct pj_system *system, const char *prefix)
                      sizeof *pj_cli_projections);
     if (pj_cli_projections == NULL)
         abort();
-    for (size_t i = 0; i < system->projection_count; i++)
+    for (size_t i = 0; i < system->projection_count; i++) {
+        char group[PJ_TOPIC_NAME_SIZE];
+        const struct pj_projection *projection = system->projections[i];
+        pj_topic_name(group, prefix, projection->name);
         pj_cli_projections[pj_cli_projection_count++] = (struct pj_cli_projection){
-            system, pj_projection_prefixed(system->projections[i], prefix)};
+            system, pj_projection_prefixed(projection, prefix), strdup(group)};
+        if (pj_cli_projections[pj_cli_projection_count - 1].group == NULL)
+            abort();
+    }
+}
+
+void pj_cli_systems_free(void)
+{
+    for (size_t i = 0; i < pj_cli_projection_count; i++)
+        free(pj_cli_projections[i].group);
+    free(chosen);
+    free(pj_cli_projections);
+    chosen = NULL;
+    pj_cli_projections = NULL;
+    pj_cli_projection_count = chosen_count = 0;
 }
 
 static void clear(void)
 {
-    free(chosen);
-    free(pj_cli_projections);
-    pj_cli_projections = NULL;
-    pj_cli_projection_count = chosen_count = 0;
+    pj_cli_systems_free();
     chosen = calloc(count_all() + 1, sizeof *chosen);
     if (chosen == NULL)
         abort();
@@ -127,15 +141,6 @@ int pj_cli_systems_configure(const struct pj_cli_servers *servers, struct pj_err
     return 0;
 }
 
-void pj_cli_systems_free(void)
-{
-    free(chosen);
-    free(pj_cli_projections);
-    chosen = NULL;
-    pj_cli_projections = NULL;
-    pj_cli_projection_count = chosen_count = 0;
-}
-
 const struct pj_system *pj_cli_system_find(const char *name)
 {
     return find(chosen, chosen_count, name, strlen(name));
@@ -145,6 +150,15 @@ const struct pj_cli_projection *pj_cli_projection_find(const char *name)
 {
     for (size_t i = 0; name != NULL && i < pj_cli_projection_count; i++) {
         if (strcmp(pj_cli_projections[i].projection->name, name) == 0)
+            return &pj_cli_projections[i];
+    }
+    return NULL;
+}
+
+const struct pj_cli_projection *pj_cli_projection_of_group(const char *group)
+{
+    for (size_t i = 0; i < pj_cli_projection_count; i++) {
+        if (strcmp(pj_cli_projections[i].group, group) == 0)
             return &pj_cli_projections[i];
     }
     return NULL;

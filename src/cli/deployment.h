@@ -12,6 +12,7 @@
 struct pj_cli_projection {
     const struct pj_system *system;
     const struct pj_projection *projection;
+    char *group; /* of its consumers, where --group names no other */
 };
 
 /* All of the program, in its order; NULL ends them. */
@@ -31,6 +32,7 @@ void pj_cli_systems_free(void);
 /* NULL where none of those configured has the name. */
 const struct pj_system *pj_cli_system_find(const char *name);
 const struct pj_cli_projection *pj_cli_projection_find(const char *name); /* NULL is allowed */
+const struct pj_cli_projection *pj_cli_projection_of_group(const char *group);
 /* Where its tables are. */
 const char *pj_cli_tables_schema(const struct pj_system *system,
                                  const struct pj_cli_servers *servers);

@@ -28,14 +28,15 @@ int pj_offset_group(const struct pj_config *config, const char *group_option, co
         return pj_error_fatal(error, PJ_EXIT_USAGE, "'%s' is not expected: one CONSUMER at a time",
                               config->operands[1]);
     *consumer = config->operand_count == 1 ? config->operands[0] : NULL;
-    *group = group_option != NULL ? group_option : *consumer;
+    const struct pj_cli_projection *known = pj_cli_projection_find(*consumer);
+    *group = group_option != NULL ? group_option : known != NULL ? known->group : *consumer;
     if (*group == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no consumer is named: give CONSUMER, such as command-projector, or "
                               "--group");
     /* A group is named after its consumer, unless the operator chose otherwise. */
-    if (*consumer == NULL && find_projection(*group) != NULL)
-        *consumer = *group;
+    if (*consumer == NULL && (known = pj_cli_projection_of_group(*group)) != NULL)
+        *consumer = known->projection->name;
     return 0;
 }
 

@@ -83,6 +83,7 @@ struct pj_rebuild_run {
     const struct pj_rebuild_options *options;
     const struct pj_config *config;
     const struct pj_system *system;
+    const char *group; /* unless --group names another */
     const struct pj_projection *projection;
     bool verify;
     struct pj_kafka *kafka;

@@ -150,8 +150,8 @@ static void judge(struct pj_status_partition *partition, const struct pj_kafka_e
 
 static const struct pj_cli_projection *projection_of(const struct pj_status_partition *partition)
 {
-    return pj_cli_projection_find(partition->projection != NULL ? partition->projection
-                                                                : partition->group);
+    return partition->projection != NULL ? pj_cli_projection_find(partition->projection)
+                                         : pj_cli_projection_of_group(partition->group);
 }
 
 /* A rebuild or a verify has the partitions that it was dealt out. */
@@ -371,13 +371,13 @@ static int gather(struct collector *collector, size_t rows, struct pj_error *err
         sum_up(&status->consumers[i]);
     for (size_t i = 0; i < pj_cli_projection_count; i++) {
         const struct pj_cli_projection *projection = &pj_cli_projections[i];
-        const char *name = projection->projection->name;
-        if (is_wanted(collector, projection) && !has_consumer(status, name) &&
-            (only == NULL || strcmp(only, name) == 0))
+        const char *group = projection->group;
+        if (is_wanted(collector, projection) && !has_consumer(status, group) &&
+            (only == NULL || strcmp(only, group) == 0))
             status->consumers[status->count++] =
-                (struct pj_status_consumer){.group = name,
+                (struct pj_status_consumer){.group = group,
                                             .system = projection->system->name,
-                                            .projection = name,
+                                            .projection = projection->projection->name,
                                             .lag = -1,
                                             .age_s = -1};
     }

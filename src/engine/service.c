@@ -183,6 +183,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     const struct pj_projection *projection = all->projection;
     const struct pj_settings *settings = &all->common;
     char owner[256];
+    char group[PJ_TOPIC_NAME_SIZE];
     if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
         return -1;
     struct clocks clocks = {0};
@@ -209,7 +210,10 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                 .setting_values = all->own,
                 .identity =
                     {
-                        .group = settings->group != NULL ? settings->group : projection->name,
+                        .group =
+                            settings->group != NULL
+                                ? settings->group
+                                : pj_topic_name(group, settings->topic_prefix, projection->name),
                         .owner = owner_name(settings, owner, sizeof owner),
                     },
                 .metrics = pj_metrics_new(),

@@ -95,8 +95,8 @@ TestSuite(encoder, .init = set_up, .fini = tear_down);
 
 static void registered(const char *topic)
 {
-    cr_assert_eq(pj_encoder_register(given.encoder, topic, given.registry, &given.error), 0, "%s",
-                 given.error.message);
+    cr_assert_eq(pj_encoder_register(given.encoder, topic, NULL, given.registry, &given.error), 0,
+                 "%s", given.error.message);
 }
 
 /* --- decoding -------------------------------------------------------------------------------- */
@@ -310,7 +310,8 @@ Test(encoder, says_when_the_registry_is_away)
     struct pj_registry *away;
     const struct pj_registry_settings settings = {.url = "http://127.0.0.1:1"};
     cr_assert_eq(pj_registry_open(&away, &settings, &given.error), 0);
-    cr_assert_eq(pj_encoder_register(given.encoder, PJ_COMMANDS_TOPIC, away, &given.error), -1);
+    cr_assert_eq(pj_encoder_register(given.encoder, PJ_COMMANDS_TOPIC, NULL, away, &given.error),
+                 -1);
     cr_assert_eq(given.error.class, PJ_RETRY);
     pj_registry_close(away);
 }

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Environments that share one Kafka by their --topic-prefix, with a database and a schema of tables
+each: none sees what the other has. And the names that commands take."""
+
+import json
+import uuid
+
+import psycopg
+import pytest
+
+from lib import consumers, events, kafka
+from lib.world import new_database
+
+PROJECTOR = "command-projector"
+SCHEMAS = ("media", "other")
+
+
+class Environment:
+    def __init__(self, dsn, schema):
+        self.dsn = dsn
+        self.schema = schema
+        self.prefix = f"test-{uuid.uuid4().hex[:8]}."
+        self.variables = {"POSTGRES_DSN": dsn, "TOPIC_PREFIX": self.prefix, "TABLES_SCHEMA": schema}
+        for command in (("migrate", "safari"), ("topics", "create", "safari", "--partitions=2"),
+                        ("schemas", "register", "safari")):
+            self.run(*command)
+
+    def run(self, *arguments):
+        result = consumers.run("projectionist", *arguments, variables=self.variables)
+        assert result.returncode == 0, result
+        return result.stdout
+
+    def publish(self, schema_ids, *names):
+        commands = [events.id_of("environments", name) for name in names]
+        kafka.produce([events.record(events.command_submitted(command), schema_ids,
+                                     topic=self.prefix + events.COMMANDS) for command in commands])
+        return set(commands)
+
+    def consume(self):
+        self.run("consume", PROJECTOR, "--until-caught-up")
+
+    def execute(self, query):
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            return connection.execute(query)
+
+    def commands(self):
+        with psycopg.connect(self.dsn) as connection:
+            return {str(command) for command, in connection.execute(
+                f"SELECT command_id FROM {self.schema}.safari_commands")}
+
+    def end(self):
+        kafka.delete_topics(*(self.prefix + name for name in (
+            *events.TOPICS, "safari.bridge-cursors", "safari.idempotency-keys",
+            "safari.telemetry.dead-letters")))
+
+
+@pytest.fixture
+def environments():
+    with new_database(migrated=False) as first, new_database(migrated=False) as second:
+        made = [Environment(dsn, schema) for dsn, schema in zip((first, second), SCHEMAS)]
+        yield made
+        for environment in made:
+            environment.end()
+
+
+def test_two_prefixes_in_one_kafka(environments):
+    schema_ids = events.register_schemas()
+    told = [environment.publish(schema_ids, *names)
+            for environment, names in zip(environments, (("a", "b"), ("b", "c", "d")))]
+    for environment, commands in zip(environments, told):
+        environment.consume()
+        assert environment.commands() == commands
+        with psycopg.connect(environment.dsn) as connection:
+            assert set(connection.execute("SELECT consumer_group, topic FROM "
+                                          "projectionist.consumer_offsets")) == {
+                (environment.prefix + PROJECTOR, environment.prefix + events.COMMANDS)}
+        environment.run("verify", PROJECTOR)
+        status = json.loads(environment.run("status", PROJECTOR, "--json"))
+        assert [(consumer["group"], consumer["system"], consumer["lag"])
+                for consumer in status["consumers"]] == [
+            (environment.prefix + PROJECTOR, "safari", 0)]
+    first = environments[0]
+    with psycopg.connect(first.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE media.safari_commands SET type = 'wrong'")
+    rebuilt = json.loads(first.run("rebuild", PROJECTOR, "--yes", "--json"))
+    assert (rebuilt["system"], rebuilt["differing_rows"]) == ("safari", 2)
+    first.run("verify", PROJECTOR)
+    assert [environment.commands() for environment in environments] == told
+
+
+@pytest.mark.parametrize("program", ["control-gateway", "telemetry-bridge"])
+def test_the_connectors_have_the_prefix_too(program):
+    result = consumers.run(program, variables={
+        "TOPIC_PREFIX": "nowhere.", "GATEWAY_LISTEN": "127.0.0.1:0"})
+    assert result.returncode == 1, result
+    assert "Kafka has no topic nowhere.safari." in result.stderr
+
+
+@pytest.mark.parametrize("program", [
+    (PROJECTOR,), ("projectionist", "status"), ("control-gateway",), ("telemetry-bridge",)])
+def test_a_prefix_that_kafka_does_not_take(program):
+    result = consumers.run(*program, variables={"TOPIC_PREFIX": "a/b"})
+    assert result.returncode == 2, result
+    assert "--topic-prefix: 'a/b'" in result.stderr
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (("verify", "nothing"), "'nothing' is no system and no projection of this program: safari, "),
+    (("rebuild", "video-catalog", "nothing", "--yes"), "'nothing' is no system"),
+    (("status", "nothing"), "'nothing' is no system"),
+    (("schemas", "register", "nothing"), "'nothing' is no system"),
+    (("migrate", "nothing"), "there is no system 'nothing'; there are: engine, safari"),
+    (("status", "--systems", "safari,nothing"), "'nothing' is no system; there are safari"),
+    (("verify", "safari", "--group", "g"), "--group goes with one PROJECTION"),
+    (("consume", "nothing"), "no consumer 'nothing'; there are command-projector, event-recorder"),
+    (("consume",), "usage: projectionist consume NAME"),
+])
+def test_names_that_nobody_has_are_refused(arguments, sentence):
+    result = consumers.run("projectionist", *arguments)
+    assert result.returncode == 2, result
+    assert sentence in result.stderr
+
+
+@pytest.mark.parametrize("name", ["command-projector", "event-recorder", "video-catalog",
+                                  "watermark-metrics", "session-tracker"])
+def test_a_link_is_the_consumer_of_its_name(name):
+    assert consumers.run("projectionist", "consume", name, "--help").stdout == \
+        consumers.run(name, "--help").stdout
+    assert f"  {name} " in consumers.run("projectionist", "consume", "--help").stdout
+    version = consumers.run(name, "--version").stdout
+    library = consumers.run("projectionist", "--version").stdout.strip()
+    assert version == f"{name} {library.split()[1]} ({library})\n"
