@@ -93,6 +93,8 @@ static void print_command(const struct pj_command *command)
         print_projections();
     if (strstr(operands, "SYSTEM") != NULL)
         print_systems();
+    if (strstr(operands, "SYSTEM|PROJECTION") != NULL)
+        fputs(" all", stdout);
     if (strcmp(operands, "SHELL") == 0)
         fputs(" bash", stdout);
     puts("'\n        case ${words[-1]} in");
