@@ -93,13 +93,14 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
     struct pj_registry *registry = NULL;
     struct pj_replay *trial = NULL;
     rebuild->held = "";
-    if (pj_postgres_query(rebuild->control, "SELECT max(id) FROM projectionist.dead_letters", 0,
-                          NULL, &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres,
+                          "SELECT max(id) FROM projectionist.dead_letters", 0, NULL, &rows,
+                          error) != 0)
         return -1;
     rebuild->last_letter = pj_rebuild_number(rows, 0, 0);
     pj_result_free(rows);
-    if (pj_postgres_query(rebuild->control, OPEN_LETTERS "ORDER BY l.id", 2, parameters, &rows,
-                          error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, OPEN_LETTERS "ORDER BY l.id", 2, parameters,
+                          &rows, error) != 0)
         return -1;
     int status = 0;
     if (pj_result_rows(rows) > 0)
@@ -122,7 +123,7 @@ int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
                                 rebuild->shadow_group, last,
                                 pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(rebuild->control.postgres,
                           OPEN_LETTERS
                           "AND l.id > $4::bigint AND l.id <> ALL ($5::bigint[]) AND NOT EXISTS ("
                           "SELECT FROM projectionist.consumer_offsets AS s "

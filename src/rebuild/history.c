@@ -17,7 +17,7 @@ int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error)
     const struct pj_rebuild_settings *settings = rebuild->settings;
     const char *parameters[] = {settings->cluster_id, settings->group, settings->projection->name};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(rebuild->control.postgres,
                           "SELECT topic, partition, start_offset, next_offset, consumer_group, "
                           "cluster_id FROM projectionist.consumer_offsets "
                           "WHERE (cluster_id, consumer_group) <> ($1, $2) "
@@ -79,7 +79,7 @@ int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names, struct pj_er
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(rebuild->control.postgres,
                           "SELECT string_agg(source, ', ' ORDER BY source) "
                           "FROM projectionist.other_sources "
                           "WHERE cluster_id = $1 AND consumer_group = $2",
@@ -97,7 +97,7 @@ int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
     const char *parameters[] = {settings->cluster_id, settings->group, NULL};
     struct pj_result *result;
     if (settings->drop_retained) {
-        if (pj_postgres_query(rebuild->control,
+        if (pj_postgres_query(rebuild->control.postgres,
                               "DELETE FROM projectionist.other_sources "
                               "WHERE cluster_id = $1 AND consumer_group = $2",
                               2, parameters, &result, error) != 0)
@@ -106,7 +106,7 @@ int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
     }
     for (size_t i = 0; i < settings->feed_count; i++) {
         parameters[2] = settings->feeds[i].name;
-        if (pj_postgres_query(rebuild->control,
+        if (pj_postgres_query(rebuild->control.postgres,
                               "INSERT INTO projectionist.other_sources "
                               "(cluster_id, consumer_group, source) VALUES ($1, $2, $3) "
                               "ON CONFLICT DO NOTHING",

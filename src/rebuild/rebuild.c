@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
-#include "store/access.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,45 +17,35 @@ enum { IDLE_IN_TRANSACTION_MS = 60000, DROPS_MOST = 2 };
  * Goes with the connection, and so with the process: soon, even where that waits for a lock or
  * compares tables. (Before Postgres 14 it ends when it has its answer.)
  */
-static int take_lock(struct pj_rebuild *rebuild, struct pj_error *error)
+static int take_lock(void *context, struct pj_postgres *postgres, struct pj_error *error)
 {
+    struct pj_rebuild *rebuild = context;
     const char *parameters[] = {rebuild->schema};
     struct pj_result *result;
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(postgres,
                           "SELECT set_config(name, '1000', false) FROM pg_settings "
                           "WHERE name = 'client_connection_check_interval'",
                           0, NULL, &result, error) != 0)
         return -1;
     pj_result_free(result);
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(postgres,
                           "SELECT pg_try_advisory_lock(hashtext('projectionist'), hashtext($1))", 1,
                           parameters, &result, error) != 0)
         return -1;
     bool ours = strcmp(pj_result_value(result, 0, 0, NULL), "t") == 0;
     pj_result_free(result);
-    if (ours)
+    if (ours) {
+        rebuild->locked = true;
         return 0;
+    }
+    /* Postgres may not have noticed yet that our last session is gone, or is still at its COMMIT.
+     */
+    if (rebuild->locked)
+        return pj_error_set(error, PJ_RETRY, "the session before still has the lock of %s",
+                            rebuild->settings->projection->name);
     return pj_error_fatal(error, PJ_EXIT_FENCED, "another process %s %s at the moment",
                           rebuild->settings->verify ? "verifies" : "rebuilds",
                           rebuild->settings->projection->name);
-}
-
-int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error)
-{
-    if (rebuild->control != NULL && !pj_postgres_broken(rebuild->control))
-        return 0;
-    pj_postgres_close(rebuild->control);
-    rebuild->control = NULL;
-    if (pj_postgres_open(&rebuild->control, &rebuild->control_settings, error) != 0)
-        return -1;
-    pj_writer_expect_races(rebuild->control, rebuild->settings->projection);
-    if (pj_access_check(rebuild->control, rebuild->settings->projection, error) == 0 &&
-        take_lock(rebuild, error) == 0)
-        return 0;
-    /* Whoever finds it open takes it for ours. */
-    pj_postgres_close(rebuild->control);
-    rebuild->control = NULL;
-    return -1;
 }
 
 static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
@@ -106,7 +95,7 @@ static struct pj_offset_range *read_ranges(struct pj_rebuild *rebuild, const cha
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control, sql, 2, parameters, &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, sql, 2, parameters, &rows, error) != 0)
         return NULL;
     *count = (size_t)pj_result_rows(rows);
     struct pj_offset_range *ranges = pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *ranges);
@@ -148,7 +137,8 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
 
 static int read_gaps(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    if (pj_rebuild_digest_letters(rebuild, rebuild->control, rebuild->letters_digest, error) != 0)
+    if (pj_rebuild_digest_letters(rebuild, rebuild->control.postgres, rebuild->letters_digest,
+                                  error) != 0)
         return -1;
     rebuild->gaps = read_ranges(rebuild,
                                 "SELECT topic, partition, from_offset, to_offset "
@@ -200,8 +190,14 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .lock_timeout_ms = settings->consumer->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,
     };
+    rebuild->control = (struct pj_unit){
+        .settings = &rebuild->control_settings,
+        .projection = settings->projection,
+        .prepare = take_lock,
+        .context = rebuild,
+    };
     if (pj_offsets_check_group(settings->group, error) == 0 &&
-        pj_rebuild_connect(rebuild, error) == 0 && read_live(rebuild, error) == 0 &&
+        pj_unit_open(&rebuild->control, error) == 0 && read_live(rebuild, error) == 0 &&
         read_gaps(rebuild, error) == 0 && pj_rebuild_read_others(rebuild, error) == 0 &&
         pj_rebuild_hold_letters(rebuild, error) == 0) {
         *out = rebuild;
@@ -219,12 +215,12 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     pj_rebuild_close_workers(rebuild);
     /* What is left behind costs room on the disk, and the next attempt finds it. That a connection
      * is lost shows when it is used. */
-    for (int tries = 0; drop && rebuild->control != NULL && tries < DROPS_MOST; tries++) {
-        if (pj_rebuild_connect(rebuild, &ignored) == 0 &&
+    for (int tries = 0; drop && rebuild->control.postgres != NULL && tries < DROPS_MOST; tries++) {
+        if (pj_unit_open(&rebuild->control, &ignored) == 0 &&
             pj_rebuild_drop_shadow(rebuild, &ignored) == 0)
             break;
     }
-    pj_postgres_close(rebuild->control);
+    pj_unit_close(&rebuild->control);
     pj_arena_free(rebuild->arena);
     pthread_mutex_destroy(&rebuild->showing);
     free(rebuild->live);

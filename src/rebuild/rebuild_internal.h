@@ -33,7 +33,8 @@ struct pj_rebuild {
     const struct pj_rebuild_settings *settings;
     struct pj_arena *arena; /* of all that lives as long as this */
     struct pj_postgres_settings control_settings;
-    struct pj_postgres *control; /* not the engine's: locks, compares and writes the live tables */
+    struct pj_unit control; /* not the engine's: locks, compares and writes the live tables */
+    bool locked;            /* the projection's rebuilds, once, by a session of ours */
     char schema[64];
     const char *shadow_group; /* the group's own name and a word: no group ends in it */
     char id[24];              /* in projectionist.rebuilds */
@@ -62,11 +63,7 @@ struct pj_rebuild {
     atomic_bool halted;                        /* one of them failed: the others end */
     bool feeds_read;
     bool retained_kept;
-    bool in_doubt; /* the swap's COMMIT had no answer */
 };
-
-/* Opens the control connection where it is not open, and locks the projection's rebuilds. */
-int pj_rebuild_connect(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 
 /* At the beginning: which records the live tables still refuse. */
 int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;

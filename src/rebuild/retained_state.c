@@ -131,7 +131,7 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
                                 rebuild->shadow_group};
     struct pj_result *result;
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(rebuild->control.postgres,
                           "UPDATE projectionist.consumer_offsets AS s "
                           "SET stream_time = greatest(s.stream_time, o.stream_time) "
                           "FROM projectionist.consumer_offsets AS o "

@@ -31,7 +31,8 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
         "FROM projectionist.consumer_offsets "
         "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
     const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
-    return pj_postgres_query(rebuild->control, lock ? locking : sql, 2, parameters, rows, error);
+    return pj_postgres_query(rebuild->control.postgres, lock ? locking : sql, 2, parameters, rows,
+                             error);
 }
 
 struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char *topic,
@@ -181,8 +182,8 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
     struct pj_result *result;
     char sql[160];
     pj_text_whole(sql, sizeof sql, "DROP SCHEMA IF EXISTS \"%s\" CASCADE", rebuild->schema);
-    if (pj_postgres_script(rebuild->control, sql, error) != 0 ||
-        pj_postgres_query(rebuild->control,
+    if (pj_postgres_script(rebuild->control.postgres, sql, error) != 0 ||
+        pj_postgres_query(rebuild->control.postgres,
                           "DELETE FROM projectionist.consumer_offsets "
                           "WHERE cluster_id = $1 AND consumer_group = $2",
                           2, parameters, &result, error) != 0)
@@ -201,7 +202,7 @@ static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
     pj_statements_table_name(table, live);
     struct pj_result *result;
     if (pj_postgres_query(
-            rebuild->control,
+            rebuild->control.postgres,
             "SELECT string_agg(CASE WHEN c.oid IS NOT NULL "
             "THEN format('ALTER TABLE %I.%I ADD %s', $1::text, t.relname, "
             "pg_get_constraintdef(c.oid)) "
@@ -217,7 +218,7 @@ static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
             2, parameters, &result, error) != 0)
         return -1;
     const char *sql = pj_result_value(result, 0, 0, NULL);
-    int status = sql != NULL ? pj_postgres_script(rebuild->control, sql, error) : 0;
+    int status = sql != NULL ? pj_postgres_script(rebuild->control.postgres, sql, error) : 0;
     pj_result_free(result);
     return status;
 }
@@ -277,7 +278,7 @@ static int list_range(struct pj_rebuild *rebuild, const char *signature,
     struct pj_result *result;
     if (counted)
         add_counted(rebuild, range, live->counted_from, live->next_offset);
-    if (pj_postgres_query(rebuild->control,
+    if (pj_postgres_query(rebuild->control.postgres,
                           pj_arena_printf(rebuild->arena,
                                           "INSERT INTO \"%s\".ranges VALUES ($1, now(), $2, "
                                           "$3::int, $4::bigint, $5::bigint, $6::bigint, "
@@ -293,19 +294,19 @@ static int create_shadow(struct pj_rebuild *rebuild, const char *signature, stru
 {
     int status = -1;
     char *sql = creation(rebuild);
-    if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
+    if (pj_postgres_script(rebuild->control.postgres, "BEGIN", error) != 0 ||
         pj_rebuild_drop_shadow(rebuild, error) != 0 ||
-        pj_postgres_script(rebuild->control, sql, error) != 0 ||
+        pj_postgres_script(rebuild->control.postgres, sql, error) != 0 ||
         add_all_unique(rebuild, error) != 0)
         goto out;
     for (size_t i = 0; i < rebuild->range_count; i++) {
         if (list_range(rebuild, signature, &rebuild->ranges[i], error) != 0)
             goto out;
     }
-    status = pj_postgres_script(rebuild->control, "COMMIT", error);
+    status = pj_postgres_script(rebuild->control.postgres, "COMMIT", error);
 out:
     if (status != 0)
-        pj_postgres_rollback(rebuild->control);
+        pj_postgres_rollback(rebuild->control.postgres);
     free(sql);
     return status;
 }
@@ -319,7 +320,7 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
     *found = false;
     const char *sql = pj_arena_printf(
         rebuild->arena, "SELECT to_regclass('\"%s\".ranges') IS NOT NULL", rebuild->schema);
-    if (pj_postgres_query(rebuild->control, sql, 0, NULL, &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, sql, 0, NULL, &rows, error) != 0)
         return -1;
     bool exists = strcmp(pj_result_value(rows, 0, 0, NULL), "t") == 0;
     pj_result_free(rows);
@@ -331,7 +332,7 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
         "(extract(epoch FROM started_at) * 1000)::bigint, counted_from, counted_to "
         "FROM \"%s\".ranges WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
         rebuild->schema);
-    if (pj_postgres_query(rebuild->control, sql, 1, parameters, &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, sql, 1, parameters, &rows, error) != 0)
         return -1;
     *found = pj_result_rows(rows) > 0;
     if (*found)
@@ -378,7 +379,7 @@ static int run(struct pj_rebuild *rebuild, const char *sql, int count,
                const char *const *parameters, struct pj_error *error)
 {
     struct pj_result *result;
-    if (pj_postgres_query(rebuild->control, sql, count, parameters, &result, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, sql, count, parameters, &result, error) != 0)
         return -1;
     pj_result_free(result);
     return 0;
@@ -490,7 +491,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
     };
     struct pj_result *result;
     int status = pj_postgres_query(
-        rebuild->control,
+        rebuild->control.postgres,
         "INSERT INTO projectionist.rebuilds (kind, projection, cluster_id, consumer_group, "
         "started_at, differing_rows, differences, ranges, kept_retained) VALUES ($1, $2, $3, $4, "
         "'epoch'::timestamptz + $5::bigint * interval '1 millisecond', $6::bigint, $7::jsonb, "

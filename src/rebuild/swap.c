@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
+#include "base/back_off.h"
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
-#include "store/access.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { TRIES_MOST = 20, TRY_AGAIN_MS = 250, ROUNDS_MOST = 4 };
+enum { TRIES_MOST = 10, ROUNDS_MOST = 4 };
 
 /* Where the live group has gone past a range's end, the range grows. A partition that only the
  * live group knows (a topic that grew) begins where that began. */
@@ -47,9 +46,9 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
 static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     bool grew;
-    if (pj_postgres_script(rebuild->control, "BEGIN", error) != 0 ||
+    if (pj_postgres_script(rebuild->control.postgres, "BEGIN", error) != 0 ||
         follow(rebuild, &grew, error) != 0 ||
-        pj_difference_lock(rebuild->control, rebuild->settings->projection, error) != 0)
+        pj_difference_lock(rebuild->control.postgres, rebuild->settings->projection, error) != 0)
         return -1;
     return grew ? pj_rebuild_fill(rebuild, error) : PJ_REBUILD_FILLED;
 }
@@ -113,24 +112,23 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
                        struct pj_error *error)
 {
     struct pj_difference_settings find;
-    struct pj_postgres *snapshot = NULL;
+    struct pj_unit snapshot = {.settings = &rebuild->control_settings,
+                               .projection = rebuild->settings->projection};
     find_settings(rebuild, &find);
     int status = hold_still(rebuild, error);
     if (status == PJ_REBUILD_FILLED)
-        status = pj_postgres_open(&snapshot, &rebuild->control_settings, error);
+        status = pj_unit_open(&snapshot, error);
     if (status == PJ_REBUILD_FILLED)
-        status = pj_access_check(snapshot, rebuild->settings->projection, error);
+        status = pj_postgres_script(snapshot.postgres,
+                                    "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);
+    pj_postgres_rollback(rebuild->control.postgres);
     if (status == PJ_REBUILD_FILLED)
-        status =
-            pj_postgres_script(snapshot, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", error);
-    pj_postgres_rollback(rebuild->control);
+        status = check_shadow(rebuild, snapshot.postgres, error);
     if (status == PJ_REBUILD_FILLED)
-        status = check_shadow(rebuild, snapshot, error);
-    if (status == PJ_REBUILD_FILLED)
-        status = pj_difference_find(difference, snapshot, &find, error);
-    if (snapshot != NULL)
-        pj_postgres_rollback(snapshot);
-    pj_postgres_close(snapshot);
+        status = pj_difference_find(difference, snapshot.postgres, &find, error);
+    if (snapshot.postgres != NULL)
+        pj_postgres_rollback(snapshot.postgres);
+    pj_unit_close(&snapshot);
     return status;
 }
 
@@ -147,6 +145,22 @@ static void refused_rows(struct pj_error *error)
     memcpy(error->sqlstate, cause.sqlstate, sizeof error->sqlstate);
 }
 
+/* A commit whose answer was lost did happen, if what it wrote down is there. */
+static int ask_swap(struct pj_unit *unit, void *context, enum pj_commit_outcome *outcome,
+                    struct pj_error *error)
+{
+    const struct pj_rebuild *rebuild = context;
+    const char *parameters[] = {rebuild->id};
+    struct pj_result *result;
+    if (pj_postgres_query(unit->postgres,
+                          "SELECT 1 FROM projectionist.rebuilds WHERE id = $1::bigint", 1,
+                          parameters, &result, error) != 0)
+        return -1;
+    *outcome = pj_result_rows(result) == 1 ? PJ_COMMITTED : PJ_NOT_COMMITTED;
+    pj_result_free(result);
+    return 0;
+}
+
 static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
                     struct pj_error *error)
 {
@@ -154,50 +168,24 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
     find_settings(rebuild, &find);
     int status = hold_still(rebuild, error);
     if (status == PJ_REBUILD_FILLED)
-        status = check_shadow(rebuild, rebuild->control, error);
+        status = check_shadow(rebuild, rebuild->control.postgres, error);
     if (status == PJ_REBUILD_FILLED)
-        status = pj_difference_find(difference, rebuild->control, &find, error);
+        status = pj_difference_find(difference, rebuild->control.postgres, &find, error);
     if (status != PJ_REBUILD_FILLED) {
-        pj_postgres_rollback(rebuild->control);
+        pj_postgres_rollback(rebuild->control.postgres);
         return status;
     }
-    if (pj_difference_apply(rebuild->control, &find, error) == 0 &&
+    if (pj_difference_apply(rebuild->control.postgres, &find, error) == 0 &&
         pj_rebuild_move_offsets(rebuild, error) == 0 &&
         pj_rebuild_settle_letters(rebuild, error) == 0 &&
         pj_rebuild_note_sources(rebuild, error) == 0 &&
-        pj_rebuild_write_down(rebuild, difference, error) == 0) {
-        rebuild->in_doubt = true;
-        if (pj_postgres_script(rebuild->control, "COMMIT", error) == 0)
-            return PJ_REBUILD_FILLED;
-        rebuild->in_doubt = pj_postgres_broken(rebuild->control);
-    }
+        pj_rebuild_write_down(rebuild, difference, error) == 0 &&
+        pj_unit_commit(&rebuild->control, ask_swap, rebuild, error) == 0)
+        return PJ_REBUILD_FILLED;
     if (error->class == PJ_POISON)
         refused_rows(error);
-    pj_postgres_rollback(rebuild->control);
-    if (!rebuild->in_doubt) /* else it may turn out to be what was written */
-        pj_difference_free(difference);
+    pj_postgres_rollback(rebuild->control.postgres);
     return -1;
-}
-
-/* A commit whose answer was lost did happen, if what it wrote down is there. */
-static int settle_doubt(struct pj_rebuild *rebuild, struct pj_difference *difference, bool *swapped,
-                        struct pj_error *error)
-{
-    struct pj_result *result;
-    *swapped = false;
-    if (!rebuild->in_doubt)
-        return 0;
-    const char *parameters[] = {rebuild->id};
-    if (pj_postgres_query(rebuild->control,
-                          "SELECT 1 FROM projectionist.rebuilds WHERE id = $1::bigint", 1,
-                          parameters, &result, error) != 0)
-        return -1;
-    *swapped = pj_result_rows(result) == 1;
-    pj_result_free(result);
-    rebuild->in_doubt = false;
-    if (!*swapped)
-        pj_difference_free(difference);
-    return 0;
 }
 
 typedef int attempt(struct pj_rebuild *rebuild, struct pj_difference *difference,
@@ -207,22 +195,23 @@ typedef int attempt(struct pj_rebuild *rebuild, struct pj_difference *difference
 static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
                      struct pj_difference *difference, struct pj_error *error)
 {
-    for (int tries = 1;; tries++) {
-        bool swapped = false;
-        int status = pj_rebuild_connect(rebuild, error);
+    for (int failures = 0;; failures++) {
+        enum pj_commit_outcome in_doubt = PJ_NO_COMMIT;
+        int status = pj_unit_open(&rebuild->control, error);
         if (status == 0)
-            status = settle_doubt(rebuild, difference, &swapped, error);
-        if (swapped)
+            status = pj_unit_resolve(&rebuild->control, &in_doubt, error);
+        /* Then the difference that was found is the one that was written. */
+        if (in_doubt == PJ_COMMITTED)
             return PJ_REBUILD_FILLED;
-        if (status == 0 && tries == 1)
+        if (status == 0 && failures == 0)
             status = catch_up(rebuild, error);
         if (status == 0) {
             pj_difference_free(difference);
             status = try_once(rebuild, difference, error);
         }
-        if (status >= 0 || error->class != PJ_RETRY || tries == TRIES_MOST)
+        if (status >= 0 || error->class != PJ_RETRY || failures + 1 == TRIES_MOST)
             return status;
-        nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);
+        pj_back_off(failures);
     }
 }
 

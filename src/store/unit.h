@@ -17,8 +17,9 @@
 struct pj_unit;
 
 /*
- * What became of the commit whose answer was lost. It is asked on another connection, and a server
- * may still be at that commit: the question waits for the locks of its transaction.
+ * What became of the commit whose answer was lost. It is asked on another connection, while a
+ * server may still be at that commit: the question waits for a lock of its transaction, unless the
+ * connection has waited for one.
  */
 typedef int pj_unit_ask(struct pj_unit *unit, void *context, enum pj_commit_outcome *outcome,
                         struct pj_error *error);
