@@ -271,7 +271,6 @@ static int rest(struct pj_loop *loop, bool *done, struct pj_error *error)
         return 0;
     wait_for_kafka(loop, WAIT_MS);
     pj_stall_idle(&loop->stall);
-    pj_stall_survey(&loop->stall);
     return pj_stall_give_up(&loop->stall, NULL, error);
 }
 

@@ -58,6 +58,14 @@ static void show_progress(struct pj_loop *loop)
     pthread_mutex_unlock(&rebuild->showing);
 }
 
+/* Brokers are asked why only while they give nothing. */
+static void show_turn(struct pj_loop *loop)
+{
+    show_progress(loop);
+    if (loop->next->count == 0)
+        pj_stall_survey(&loop->stall);
+}
+
 /* --- the run of a worker --------------------------------------------------------------------- */
 
 /* SQL functions that the projection names find the shadow's tables this way. What a crash of
@@ -135,7 +143,7 @@ static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, str
                 .fenced = say_fenced,
                 .gap_remedy = "begin anew, with --keep-retained",
                 .remedy = say_remedy,
-                .turn = show_progress,
+                .turn = show_turn,
                 .context = worker,
             },
         .loop.session =
