@@ -145,7 +145,7 @@ def test_a_topic_that_is_deleted_while_it_is_read(world):
     consumer.wait_until_ready()
     world.wait_for_ends(world.group(PROJECTOR), COMMANDS)
     kafka.delete_topics(COMMANDS)
-    until_not_ready(consumer, f"the topic {COMMANDS} does not exist")
+    until_not_ready(consumer, COMMANDS, "the topic", "does not exist")  # by librdkafka 2.8 or by us
     assert lags(consumer) == {}
     consumer.stop()
 
