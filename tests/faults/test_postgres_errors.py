@@ -66,10 +66,11 @@ def test_a_deadlock_is_tried_again(world):
         pytest.fail("always the test gave way")
     world.until_caught_up()
     assert projector.metric("projectionist_retries_total") == 0, "a deadlock needs no waiting"
+    # One each time, and more where it tried again before we had its lock.
     with world.connect() as connection:
         world.until(lambda: database.value(
             connection, "SELECT deadlocks FROM pg_stat_database WHERE datname = "
-            "current_database()") == attempt + 1, what="there was no deadlock")
+            "current_database()") > attempt, what="there was no deadlock")
     world.assert_as_if_undisturbed(stream)
 
 

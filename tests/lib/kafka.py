@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kafka at PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS: topics, records and offsets."""
 
+import functools
 import os
 import time
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (Consumer, IsolationLevel, KafkaError, KafkaException, Producer,
+                             TopicPartition)
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,
-                                   ConfigSource, NewTopic, ResourceType)
+                                   ConfigSource, NewTopic, OffsetSpec, ResourceType)
 
 from lib.database import wait_until
 
@@ -40,10 +42,21 @@ def admin():
     return AdminClient({"bootstrap.servers": bootstrap_servers()})
 
 
+@functools.cache
+def _admin(servers):
+    return AdminClient({"bootstrap.servers": servers, "reconnect.backoff.max.ms": 500,
+                        "log_level": 0})  # what fails is raised, and a Kafka that is away is no news
+
+
+def _shared_admin():
+    """One for all that is here: a client that begins takes longer than what it is asked for."""
+    return _admin(bootstrap_servers())
+
+
 def create_topics(*names, partitions=12, config=None):
     """Makes topics that keep their records for ever, and waits until they can be used."""
     settings = {**EVERY_TOPIC, **(config or {})}
-    client = admin()
+    client = _shared_admin()
     wanted = [NewTopic(name, partitions, 1, config=settings) for name in names]
     for future in client.create_topics(wanted, operation_timeout=TIMEOUT).values():
         future.result(TIMEOUT)
@@ -55,7 +68,7 @@ def delete_topics(*names):
     """Deletes topics, and waits until they are gone; those that are not there are no error. What
     they have set goes first: a broker that starts again gives it to a new topic of the same name
     otherwise (Kafka 4.1, where the records of its metadata are read again in one go)."""
-    client = admin()
+    client = _shared_admin()
     _change_settings(client, {name: dict.fromkeys(own.keys() - EVERY_TOPIC.keys())
                               for name, own in _own_settings(client, names).items()})
     for _ in _of_those_there(client.delete_topics(list(names), operation_timeout=TIMEOUT)):
@@ -70,7 +83,7 @@ def set_topic(name, **settings):
         own, = _own_settings(client, [name]).values()
         return {key: own.get(key) for key in wanted} == wanted
 
-    client = admin()
+    client = _shared_admin()
     wanted = {key.replace("_", "."): value for key, value in settings.items()}
     _change_settings(client, {name: wanted})
     wait_until(applied, TIMEOUT, f"{name} is not changed")
@@ -125,18 +138,19 @@ def produce(records, deadline=TIMEOUT, **config):
 
 def end_offsets(*topics):
     """{(topic, partition): the offset after its last record}."""
-    return {place: high for place, (_, high) in _watermarks(topics).items()}
+    return _offsets(topics, OffsetSpec.latest())
 
 
 def low_offsets(*topics):
     """{(topic, partition): the offset of the first record that is still there}."""
-    return {place: low for place, (low, _) in _watermarks(topics).items()}
+    return _offsets(topics, OffsetSpec.earliest())
 
 
 def read(*topics):
     """All records of the topics up to their present ends, in order within each partition."""
     records = []
-    ends = {place: high for place, (low, high) in _watermarks(topics).items() if high > low}
+    lows = low_offsets(*topics)
+    ends = {place: high for place, high in end_offsets(*topics).items() if high > lows[place]}
     consumer = _consumer()
     try:
         consumer.assign([TopicPartition(*place, 0) for place in ends])
@@ -195,15 +209,14 @@ def _consumer():
                      "enable.partition.eof": True, "isolation.level": "read_committed"})
 
 
-def _watermarks(topics):
-    client = admin()
-    consumer = _consumer()
-    try:
-        return {(topic, partition): consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=TIMEOUT)
-                for topic in topics for partition in range(_partition_count(client, topic))}
-    finally:
-        consumer.close()
+def _offsets(topics, which):
+    client = _shared_admin()
+    wanted = {TopicPartition(topic, partition): which
+              for topic in topics for partition in range(_partition_count(client, topic))}
+    found = client.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED,
+                                request_timeout=TIMEOUT) if wanted else {}
+    return {(place.topic, place.partition): future.result(TIMEOUT).offset
+            for place, future in found.items()}
 
 
 def _partition_count(client, topic):

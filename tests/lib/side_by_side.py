@@ -5,8 +5,9 @@ and takes the next module from a queue.
 usage: side_by_side.py --results FOLDER --clusters FOLDER --port-base PORT --workers N [--keep]
                        [--all] PART...
 
-Prints a line a module, and the whole output of a module that fails. Leaves one file of results in
-JUnit's format a module in the folder. Exit status: 0 all passed, 1 something failed.
+PART is a folder of tests, or a module, such as integration/test_cli.py. Prints a line a module, and
+the whole output of a module that fails. Leaves one file of results in JUnit's format a module in the
+folder. Exit status: 0 all passed, 1 something failed.
 """
 
 import argparse
@@ -32,7 +33,8 @@ class Cluster:
 
     def __init__(self, folder, port_base):
         self.environment = {**os.environ, "PROJECTIONIST_CLUSTER_DIR": str(folder),
-                            "PROJECTIONIST_CLUSTER_PORT_BASE": str(port_base)}
+                            "PROJECTIONIST_CLUSTER_PORT_BASE": str(port_base),
+                            "PROJECTIONIST_CLUSTER_QUICK": "yes"}
 
     def command(self, *arguments):
         return subprocess.run([CLUSTER, *arguments], env=self.environment, capture_output=True,
@@ -54,6 +56,17 @@ class Cluster:
         self.command("down")
 
 
+def modules(parts):
+    for path in (ROOT / "tests" / part for part in parts):
+        yield from [path] if path.suffix == ".py" else path.glob("test_*.py")
+
+
+def likely_length(path):
+    """A fair guess at how long a module takes, in no unit: tests of faults wait for servers to come
+    back, and for sessions of those that are gone to end."""
+    return path.stat().st_size * (3 if path.parent.name == "faults" else 1)
+
+
 class Run:
     """What the workers share."""
 
@@ -66,9 +79,8 @@ class Run:
         self.lock = threading.Lock()
         self.running = set()
         self.ending = False
-        found = [path for part in options.parts for path in (ROOT / "tests" / part).glob("test_*.py")]
-        # The long ones first, so that none of them is alone at the end; length is a fair guess.
-        for path in sorted(found, key=lambda path: (-path.stat().st_size, path)):
+        # The long ones first, so that none of them is alone at the end.
+        for path in sorted(modules(options.parts), key=lambda path: (-likely_length(path), path)):
             self.modules.put(path)
             self.count += 1
 
