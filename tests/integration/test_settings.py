@@ -263,7 +263,7 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
     (("control-gateway",), ["--gateway-upstream=http://127.0.0.1:0"], "gateway-upstream must be http"),
     (("control-gateway",), ["--kafka.no.such=1"], "kafka.no.such"),
     (("control-gateway",), ["--gateway-id=" + "x" * 201], "has 201 bytes, at most 200 are allowed"),
-    (("control-gateway",), ["--gateway-upstream=http://" + "x" * 300], "at most 300 fit"),
+    (("control-gateway",), ["--gateway-upstream=http://" + "x" * 300], "at most 300 are allowed"),
     (("telemetry-bridge",), ["--bridge-id=" + "x" * 201], "has 201 bytes, at most 200 are allowed"),
     (("telemetry-bridge",), ["--bridge-id="], "must not be empty"),
     (("telemetry-bridge",), ["--kafka.no.such=1"], "kafka.no.such"),
