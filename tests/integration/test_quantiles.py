@@ -88,7 +88,7 @@ def is_close(ms, exact, greatest):
 
 def test_what_the_readme_asks(connection):
     """Its query, of all hours, is the view by method for each of that one's shares."""
-    readme = (consumers.REPOSITORY / "README.md").read_text()
+    readme = (consumers.REPOSITORY / "src/projections/safari/README.md").read_text()
     query, = re.findall(r"```sql\n(SELECT method, .*?);\n```", readme, re.DOTALL)
     query = re.sub(r"WHERE .*", "WHERE attempts > 0", query)
     assert "0.9," in query

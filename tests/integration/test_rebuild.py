@@ -233,10 +233,10 @@ def test_it_does_not_begin_without_a_yes(world):
     assert result.stderr == ("projectionist rebuild: there is no terminal to ask at; look with "
                              "--dry-run, then give --yes\n")
     result = rebuilding.run(world, "rebuild", "no-such", code=USAGE)
-    assert "is no projection of this program" in result.stderr
+    assert "is no system and no projection of this program" in result.stderr
     for arguments, reason in (
             (("video-catalog", "--keep-retained", "--drop-retained"), "exclude each other"),
-            (("no-such",), "is no projection of this program"),
+            (("no-such",), "is no system and no projection of this program"),
             (("all", "--group", "g"), "--group goes with one"),
             (("video-catalog", "--from", "soon"), "--from 'soon' is none of"),
             (("video-catalog", "--to", f"{COMMANDS}/7=1"), f"reads no {COMMANDS}/7"),

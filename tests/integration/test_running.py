@@ -81,6 +81,7 @@ def test_a_group_consumes_for_itself(world):
 
 
 RENAMED = """
+    SET search_path = public;
     ALTER TABLE safari_events RENAME TO state_changes;
     CREATE TABLE safari_events (LIKE state_changes INCLUDING ALL) PARTITION BY HASH (event_id);
     ALTER TABLE safari_events ATTACH PARTITION state_changes

@@ -615,7 +615,7 @@ def test_metrics_and_probes(world, service):
     (["--telemetry-token", "hunter2"], {}, "command line"),
     (["--what"], {}, "--what"),
     (["operand"], {}, "takes no arguments"),
-    ([], {"SCHEMA_REGISTRY_URL": ""}, "no schema registry is named"),
+    ([], {"SCHEMA_REGISTRY_URL": ""}, "no schema registry is configured"),
     (["--kafka.transactional.id=x"], {}, "kafka.transactional.id"),
 ])
 def test_a_wrong_setting(arguments, variables, words):

@@ -25,6 +25,7 @@ SCHEMA = {"type": "record", "name": "Thing", "fields": [
     {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}
 ID = "0f0e0d0c-0b0a-4009-8807-060504030201"
 TABLES = """
+    SET search_path = public;
     CREATE TABLE things (id uuid PRIMARY KEY, name text, count int NOT NULL DEFAULT 7, place text,
                          at timestamptz);
     CREATE TABLE things_daily (day timestamptz PRIMARY KEY, things bigint NOT NULL,
