@@ -319,7 +319,7 @@ static const struct {
         {"keep without values", "pj_keep gives no values"},
         {"fact value of another type", "value 1 of the fact \"seen\" of thing is a PJ_INT"},
         {"appended value of another type", "the column note of notes is a PJ_TEXT"},
-        {"key of another type", "the column id of things is a PJ_UUID, but was given a text"},
+        {"key of another type", "the column id of things is a PJ_UUID, but was given a string"},
         {"column of another type",
          "the column name of things is a PJ_TEXT, but was given an integer"},
         {"boolean as a time",
