@@ -252,10 +252,17 @@ def test_what_is_away_or_unknown(world):
     unknown(world, "all", "--timeout", "2s", says=nowhere, KAFKA_BOOTSTRAP_SERVERS=nowhere)
     unknown(world, "all", says="ostgres", POSTGRES_DSN="postgresql://x@127.0.0.1:9/x")
     unknown(world, "no-such", says="'no-such' is no system and no projection of this program")
-    unknown(world, says="name one PROJECTION")
     unknown(world, "all", "--group", "g", says="--group goes with one PROJECTION")
     unknown(world, "video-catalog", "--group", "no-such", says="no-such has read nothing")
     assert world.count("projectionist.rebuilds") == 0 and traces(world) == []
+
+
+def test_without_a_name_it_is_all(world):
+    result = consumers.run("projectionist", "verify", variables=world.consumers.variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for name in ("command-projector", "event-recorder", "video-catalog", "watermark-metrics",
+                 "session-tracker"):
+        assert f"{name}: " in result.stdout
 
 
 def test_only_one_at_a_time(world):
