@@ -14,6 +14,8 @@ from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, 
 from lib.database import wait_until
 
 TIMEOUT = 30  # seconds
+WITHOUT_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
+                  KafkaError.UNKNOWN_TOPIC_OR_PART)  # of a partition that has only just been made
 EVERY_TOPIC = {"retention.ms": "-1"}  # what the tests' topics have set
 
 
@@ -91,15 +93,9 @@ def set_topic(name, **settings):
 
 def new_topics(*names, partitions, config=None):
     """Deletes topics and makes them again, empty; each partition has its leader then."""
-    def led():
-        try:
-            return len(end_offsets(*names)) == len(names) * partitions
-        except KafkaException:
-            return False
-
     delete_topics(*names)
     create_topics(*names, partitions=partitions, config=config)
-    wait_until(led, TIMEOUT, f"topics {', '.join(names)} have no leaders")
+    end_offsets(*names)
 
 
 def produce(records, deadline=TIMEOUT, **config):
@@ -210,13 +206,23 @@ def _consumer():
 
 
 def _offsets(topics, which):
+    """Of each partition that there is, as soon as it has its leader: a new one is known before."""
     client = _shared_admin()
-    wanted = {TopicPartition(topic, partition): which
-              for topic in topics for partition in range(_partition_count(client, topic))}
-    found = client.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED,
-                                request_timeout=TIMEOUT) if wanted else {}
-    return {(place.topic, place.partition): future.result(TIMEOUT).offset
-            for place, future in found.items()}
+
+    def ask():
+        wanted = {TopicPartition(topic, partition): which
+                  for topic in topics for partition in range(_partition_count(client, topic))}
+        found = client.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED,
+                                    request_timeout=TIMEOUT) if wanted else {}
+        try:
+            return [{(place.topic, place.partition): future.result(TIMEOUT).offset
+                     for place, future in found.items()}]
+        except KafkaException as error:
+            if error.args[0].code() in WITHOUT_LEADER:
+                return None
+            raise
+
+    return wait_until(ask, TIMEOUT, f"partitions of {', '.join(topics)} have no leaders")[0]
 
 
 def _partition_count(client, topic):
