@@ -2,6 +2,7 @@
 #include "avro/container.h"
 
 #include "avro/avro_reader.h"
+#include "base/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,6 @@ struct pj_container {
     uint8_t sync[SYNC_SIZE];
     bool deflate;
     z_stream inflater;
-    bool inflater_ready;
     struct buffer block;
     struct buffer inflated;
 };
@@ -47,16 +47,12 @@ struct block {
     int64_t data_at;
 };
 
-static int reserve(struct buffer *buffer, size_t size, struct pj_error *error)
+static void reserve(struct buffer *buffer, size_t size)
 {
     if (size <= buffer->size)
-        return 0;
-    uint8_t *data = realloc(buffer->data, size);
-    if (data == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
-    buffer->data = data;
+        return;
+    buffer->data = pj_resize(buffer->data, size, 1);
     buffer->size = size;
-    return 0;
 }
 
 static int read_at(const struct pj_container *container, void *data, size_t length, int64_t at,
@@ -94,9 +90,7 @@ static int take_metadata(struct pj_container *container, struct pj_avro_reader *
     if (key_length == strlen("avro.schema") && memcmp(key, "avro.schema", key_length) == 0) {
         if (container->schema != NULL || memchr(value, '\0', value_length) != NULL)
             return pj_error_set(reader->error, PJ_FATAL, "its schema is not usable");
-        container->schema = strndup(value, value_length);
-        if (container->schema == NULL)
-            return pj_error_set(reader->error, PJ_FATAL, "out of memory");
+        container->schema = pj_strndup(value, value_length);
     } else if (key_length == strlen("avro.codec") && memcmp(key, "avro.codec", key_length) == 0) {
         container->deflate = value_length == 7 && memcmp(value, "deflate", 7) == 0;
         if (!container->deflate && !(value_length == 4 && memcmp(value, "null", 4) == 0))
@@ -135,8 +129,8 @@ static int read_header(struct pj_container *container, struct pj_error *error)
     static const uint8_t magic[4] = {'O', 'b', 'j', 1};
     size_t length = container->size < HEADER_MOST ? (size_t)container->size : (size_t)HEADER_MOST;
     struct pj_error reason = {.class = PJ_FATAL};
-    if (reserve(&container->block, length + 1, error) != 0 ||
-        read_at(container, container->block.data, length, 0, error) != 0)
+    reserve(&container->block, length + 1);
+    if (read_at(container, container->block.data, length, 0, error) != 0)
         return -1;
     if (length < sizeof magic || memcmp(container->block.data, magic, sizeof magic) != 0)
         return pj_error_set(error, PJ_FATAL,
@@ -208,12 +202,10 @@ static int walk(struct pj_container *container, struct pj_error *error)
 }
 
 /* Returns zlib's code: Z_STREAM_END when all is well, Z_BUF_ERROR when it is more than allowed. */
-static int inflate_block(struct pj_container *container, size_t length, size_t *inflated,
-                         struct pj_error *error)
+static int inflate_block(struct pj_container *container, size_t length, size_t *inflated)
 {
     z_stream *stream = &container->inflater;
-    if (inflateReset(stream) != Z_OK)
-        return Z_STREAM_ERROR;
+    inflateReset(stream);
     stream->next_in = container->block.data;
     stream->avail_in = (uInt)length;
     *inflated = 0;
@@ -222,8 +214,7 @@ static int inflate_block(struct pj_container *container, size_t length, size_t *
             size_t larger = *inflated > 0 ? 2 * *inflated : 256 << 10;
             if (*inflated >= INFLATED_MOST)
                 return Z_BUF_ERROR;
-            if (reserve(&container->inflated, larger, error) != 0)
-                return Z_MEM_ERROR;
+            reserve(&container->inflated, larger);
         }
         uInt room = (uInt)(container->inflated.size - *inflated);
         stream->next_out = container->inflated.data + *inflated;
@@ -240,13 +231,14 @@ static int inflate_block(struct pj_container *container, size_t length, size_t *
 static int inflate_data(struct pj_container *container, size_t length, const uint8_t **data,
                         size_t *inflated, struct pj_error *error)
 {
-    struct pj_error reason = {.message = "its compressed data is damaged"};
-    int code = inflate_block(container, length, inflated, &reason);
+    int code = inflate_block(container, length, inflated);
     *data = container->inflated.data;
     if (code == Z_STREAM_END)
         return 0;
     return damaged(container, container->items_before,
-                   code == Z_BUF_ERROR ? "a block is larger than 256 MiB" : reason.message, error);
+                   code == Z_BUF_ERROR ? "a block is larger than 256 MiB"
+                                       : "its compressed data is damaged",
+                   error);
 }
 
 int pj_container_next(struct pj_container *container, const uint8_t **data, size_t *length,
@@ -261,8 +253,8 @@ int pj_container_next(struct pj_container *container, const uint8_t **data, size
         container->at = block.data_at + block.length + SYNC_SIZE;
     }
     *length = (size_t)block.length;
-    if (reserve(&container->block, *length + 1, error) != 0 ||
-        read_at(container, container->block.data, *length, block.data_at, error) != 0)
+    reserve(&container->block, *length + 1);
+    if (read_at(container, container->block.data, *length, block.data_at, error) != 0)
         return -1;
     *data = container->block.data;
     if (container->deflate && inflate_data(container, *length, data, length, error) != 0)
@@ -298,34 +290,27 @@ static int open_file(struct pj_container *container, struct pj_error *error)
 
 int pj_container_open(struct pj_container **out, const char *path, struct pj_error *error)
 {
-    struct pj_container *container = calloc(1, sizeof *container);
-    if (container == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    struct pj_container *container = pj_alloc(sizeof *container);
     container->file = -1;
-    container->path = strdup(path);
+    container->path = pj_strdup(path);
     /* Avro's deflate has neither zlib's header nor its checksum. */
-    container->inflater_ready = inflateInit2(&container->inflater, -MAX_WBITS) == Z_OK;
-    if (container->path == NULL || !container->inflater_ready) {
-        pj_error_set(error, PJ_FATAL, "out of memory");
-        goto fail;
-    }
+    if (inflateInit2(&container->inflater, -MAX_WBITS) != Z_OK)
+        pj_memory_ended("the inflater of a recording");
     if (open_file(container, error) != 0 || read_header(container, error) != 0 ||
-        walk(container, error) != 0)
-        goto fail;
+        walk(container, error) != 0) {
+        pj_container_close(container);
+        return -1;
+    }
     pj_container_rewind(container);
     *out = container;
     return 0;
-fail:
-    pj_container_close(container);
-    return -1;
 }
 
 void pj_container_close(struct pj_container *container)
 {
     if (container == NULL)
         return;
-    if (container->inflater_ready)
-        inflateEnd(&container->inflater);
+    inflateEnd(&container->inflater);
     if (container->file >= 0)
         close(container->file);
     free(container->block.data);

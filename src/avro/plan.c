@@ -2,6 +2,7 @@
 #include "avro/plan.h"
 
 #include "base/fit.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -147,9 +148,7 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
     *value = (struct pj_value){.present = true, .shape = (uint8_t)pj_type_shape(field->type)};
     const char *text = json_string_value(json);
     if (field->type == PJ_JSONB && (text == NULL || ours->kind != PJ_AVRO_STRING)) {
-        char *dumped = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
-        if (dumped == NULL)
-            return false;
+        char *dumped = pj_must(json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY));
         *value = pj_text(pj_arena_string(planning->arena, dumped, strlen(dumped)));
         free(dumped);
         return true;
@@ -501,9 +500,7 @@ static int check_field(const struct pj_decoder *decoder, const struct pj_field *
 
 int pj_decoder_new(struct pj_decoder **out, const struct pj_source *source, struct pj_error *error)
 {
-    struct pj_decoder *decoder = calloc(1, sizeof *decoder);
-    if (decoder == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    struct pj_decoder *decoder = pj_alloc(sizeof *decoder);
     decoder->source = source;
     if (pj_schema_parse(&decoder->schema, source->schema, error) != 0) {
         error->class = PJ_FATAL;

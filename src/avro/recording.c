@@ -3,6 +3,7 @@
 
 #include "avro/avro_reader.h"
 #include "avro/container.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,9 +95,7 @@ static int bind_record(struct binding *binding, const struct pj_avro_type *type,
     if (binding->type != NULL)
         return pj_error_set(error, PJ_FATAL, "its schema has two records %s", type->name);
     binding->type = type;
-    binding->slots = calloc(type->count + 1, sizeof *binding->slots);
-    if (binding->slots == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    binding->slots = pj_calloc(type->count, sizeof *binding->slots);
     for (size_t i = 0; i < count; i++) {
         size_t j = 0;
         while (j < type->count && strcmp(type->fields[j].name, fields[i].name) != 0)
@@ -229,12 +228,9 @@ static int read_header(struct pj_recording *recording, struct pj_header *header)
 static int add_header(struct pj_recording *recording, size_t count)
 {
     if (count == recording->headers_most) {
-        size_t most = count > 0 ? 2 * count : 8;
-        void *headers = realloc(recording->headers, most * sizeof *recording->headers);
-        if (headers == NULL)
-            return pj_error_set(recording->reader.error, PJ_FATAL, "out of memory");
-        recording->headers = headers;
-        recording->headers_most = most;
+        recording->headers_most = count > 0 ? 2 * count : 8;
+        recording->headers =
+            pj_resize(recording->headers, recording->headers_most, sizeof *recording->headers);
     }
     return read_header(recording, &recording->headers[count]);
 }
@@ -369,23 +365,16 @@ static int open_schema(struct pj_recording *recording, struct pj_error *error)
 
 int pj_recording_open(struct pj_recording **out, const char *path, struct pj_error *error)
 {
-    struct pj_recording *recording = calloc(1, sizeof *recording);
-    if (recording == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
-    recording->path = strdup(path);
-    if (recording->path == NULL) {
-        pj_error_set(error, PJ_FATAL, "out of memory");
-        goto fail;
-    }
+    struct pj_recording *recording = pj_alloc(sizeof *recording);
+    recording->path = pj_strdup(path);
     if (pj_container_open(&recording->container, path, error) != 0 ||
-        open_schema(recording, error) != 0)
-        goto fail;
+        open_schema(recording, error) != 0) {
+        pj_recording_close(recording);
+        return -1;
+    }
     pj_recording_rewind(recording);
     *out = recording;
     return 0;
-fail:
-    pj_recording_close(recording);
-    return -1;
 }
 
 void pj_recording_close(struct pj_recording *recording)

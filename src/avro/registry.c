@@ -2,7 +2,9 @@
 #include "avro/registry.h"
 
 #include "avro/schema_references.h"
+#include "base/memory.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <curl/curl.h>
 #include <jansson.h>
@@ -91,8 +93,8 @@ static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error 
                               "the path",
                               shown);
     char *scheme = NULL;
-    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
-        abort();
+    (void)curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+    pj_must(scheme);
     *tls = strcmp(scheme, "https") == 0;
     bool known = *tls || strcmp(scheme, "http") == 0;
     curl_free(scheme);
@@ -105,20 +107,10 @@ static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error 
 
 static int check_url(const char *text, bool *tls, struct pj_error *error)
 {
-    CURLU *url = curl_url();
-    if (url == NULL)
-        abort();
+    CURLU *url = pj_must(curl_url());
     int status = check_parts(url, text, tls, error);
     curl_url_cleanup(url);
     return status;
-}
-
-static char *copy(const char *text)
-{
-    char *copied = text != NULL ? strdup(text) : NULL;
-    if (text != NULL && copied == NULL)
-        abort();
-    return copied;
 }
 
 int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings *settings,
@@ -132,22 +124,19 @@ int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings
                               curl_easy_strerror(global_status));
     if (check_url(settings->url != NULL ? settings->url : "", &tls, error) != 0)
         return -1;
-    struct pj_registry *registry = calloc(1, sizeof *registry);
-    if (registry == NULL)
-        abort();
+    struct pj_registry *registry = pj_alloc(sizeof *registry);
     registry->tls = tls;
-    registry->url = copy(settings->url);
-    registry->username = copy(settings->username);
-    registry->password = copy(settings->password);
-    registry->ca_file = copy(settings->ca_file);
+    registry->url = pj_strdup(settings->url);
+    registry->username = pj_strdup(settings->username);
+    registry->password = pj_strdup(settings->password);
+    registry->ca_file = pj_strdup(settings->ca_file);
     registry->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
     for (size_t end = strlen(registry->url); end > 0 && registry->url[end - 1] == '/';)
         registry->url[--end] = '\0';
-    registry->headers = curl_slist_append(NULL, "Accept: " MEDIA_TYPE ", application/json");
-    registry->curl = curl_easy_init();
-    if (registry->headers == NULL || registry->curl == NULL ||
-        curl_slist_append(registry->headers, "Content-Type: " MEDIA_TYPE) == NULL)
-        abort();
+    registry->headers =
+        pj_must(curl_slist_append(NULL, "Accept: " MEDIA_TYPE ", application/json"));
+    pj_must(curl_slist_append(registry->headers, "Content-Type: " MEDIA_TYPE));
+    registry->curl = pj_must(curl_easy_init());
     *out = registry;
     return 0;
 }
@@ -175,11 +164,8 @@ static size_t receive(char *data, size_t size, size_t count, void *context)
         answer->too_large = true;
         return 0; /* libcurl gives the transfer up */
     }
-    char *body = realloc(answer->body, answer->length + length + 1);
-    if (body == NULL)
-        return 0;
-    memcpy(body + answer->length, data, length);
-    answer->body = body;
+    answer->body = pj_resize(answer->body, answer->length + length, 1);
+    memcpy(answer->body + answer->length, data, length);
     answer->length += length;
     return length;
 }
@@ -353,10 +339,8 @@ static void answer_free(struct answer *answer)
 static char *url_of(struct pj_registry *registry, const char *before, const char *subject,
                     const char *after)
 {
-    char *escaped = curl_easy_escape(registry->curl, subject, 0);
-    char *url = NULL;
-    if (escaped == NULL || asprintf(&url, "%s%s%s%s", registry->url, before, escaped, after) < 0)
-        abort();
+    char *escaped = pj_must(curl_easy_escape(registry->curl, subject, 0));
+    char *url = pj_text_new("%s%s%s%s", registry->url, before, escaped, after);
     curl_free(escaped);
     return url;
 }
@@ -453,9 +437,8 @@ static int gather_one(struct gathering *gathering, const json_t *reference, stru
                             gathering->id, name);
     if (known != NULL)
         return 0;
-    char *after = NULL;
-    if (asprintf(&after, "/versions/%lld?deleted=true", (long long)json_integer_value(version)) < 0)
-        abort();
+    char *after =
+        pj_text_new("/versions/%lld?deleted=true", (long long)json_integer_value(version));
     char *url = url_of(gathering->registry, "/subjects/", subject, after);
     int status = request(gathering->registry, "GET", url, NULL, &answer, error);
     if (status == 0)
@@ -489,7 +472,7 @@ static int resolve(struct pj_registry *registry, int32_t id, const json_t *schem
     json_t *resolved =
         status == 0 ? pj_schema_references_resolve(schema, gathering.definitions, error) : NULL;
     if (resolved != NULL)
-        *text = json_dumps(resolved, JSON_COMPACT | JSON_ENCODE_ANY);
+        *text = pj_must(json_dumps(resolved, JSON_COMPACT | JSON_ENCODE_ANY));
     json_decref(gathering.definitions);
     json_decref(resolved);
     return resolved != NULL ? 0 : -1;
@@ -508,7 +491,7 @@ static int take_schema(struct pj_registry *registry, int32_t id, const char *url
     if (json_array_size(references) > 0)
         status = resolve(registry, id, parsed, references, schema, error);
     else
-        *schema = copy(json_string_value(json_object_get(answer->json, "schema")));
+        *schema = pj_strdup(json_string_value(json_object_get(answer->json, "schema")));
     json_decref(parsed);
     return status;
 }
@@ -517,12 +500,10 @@ int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
                        struct pj_error *error)
 {
     struct answer answer;
-    char *url = NULL;
     if (id < 0)
         return pj_error_set(error, PJ_POISON, "schema id %d is below 0: no registry gives such ids",
                             id);
-    if (asprintf(&url, "%s/schemas/ids/%d", registry->url, id) < 0)
-        abort();
+    char *url = pj_text_new("%s/schemas/ids/%d", registry->url, id);
     int status = request(registry, "GET", url, NULL, &answer, error);
     if (status == 0)
         status = take_schema(registry, id, url, &answer, schema, error);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "avro/schema_references.h"
 
+#include "base/memory.h"
+#include "base/text.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +23,8 @@ static json_t *resolve(struct resolving *resolving, const json_t *schema, const 
 /* malloc'ed: the name in its namespace, where it has none of its own. */
 static char *full_name(const char *name, const char *space)
 {
-    char *full = NULL;
-    if (strchr(name, '.') != NULL || space == NULL || *space == '\0')
-        full = strdup(name);
-    else if (asprintf(&full, "%s.%s", space, name) < 0)
-        full = NULL;
-    if (full == NULL)
-        abort();
-    return full;
+    bool is_full = strchr(name, '.') != NULL || space == NULL || *space == '\0';
+    return is_full ? pj_strdup(name) : pj_text_new("%s.%s", space, name);
 }
 
 /* The definition where the name stands for the first time, else the name. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
 
+#include "base/invariant.h"
+#include "base/memory.h"
+
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -40,9 +43,7 @@ struct pj_arena {
 
 static struct chunk *chunk_new(size_t size)
 {
-    struct chunk *chunk = malloc(sizeof *chunk + size);
-    if (chunk == NULL)
-        abort();
+    struct chunk *chunk = pj_resize(NULL, sizeof *chunk + size, 1);
     chunk->next = NULL;
     chunk->size = size;
     chunk->used = 0;
@@ -62,9 +63,7 @@ static void chunks_free(struct chunk *chunk)
 
 struct pj_arena *pj_arena_new(void)
 {
-    struct pj_arena *arena = calloc(1, sizeof *arena);
-    if (arena == NULL)
-        abort();
+    struct pj_arena *arena = pj_alloc(sizeof *arena);
     arena->next_size = FIRST_CHUNK;
     return arena;
 }
@@ -142,8 +141,7 @@ static struct chunk *more(struct pj_arena *arena, size_t size)
 
 static void *take(struct pj_arena *arena, size_t size)
 {
-    if (size > SIZE_MAX / 2)
-        abort();
+    PJ_CHECK(size <= SIZE_MAX / 2, "the size that an arena is asked for is below zero");
     size_t rounded = size == 0 ? ALIGNMENT : (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct chunk *chunk = arena->chunks;
     if (chunk == NULL || chunk->size - chunk->used < rounded)
@@ -171,8 +169,7 @@ void *pj_arena_copy(struct pj_arena *arena, const void *data, size_t size)
 
 char *pj_arena_string(struct pj_arena *arena, const char *text, size_t length)
 {
-    if (length == SIZE_MAX)
-        abort();
+    PJ_CHECK(length < SIZE_MAX, "the length of a text is below zero");
     char *copy = take(arena, length + 1);
     if (length > 0)
         memcpy(copy, text, length);
@@ -186,8 +183,7 @@ char *pj_arena_printf(struct pj_arena *arena, const char *format, ...)
     va_start(args, format);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (length < 0)
-        abort();
+    PJ_CHECK(length >= 0, "a text cannot be printed");
     char *text = take(arena, (size_t)length + 1);
     va_start(args, format);
     vsnprintf(text, (size_t)length + 1, format, args);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An arena: the memory of one batch, freed all at once. Allocation never fails (a process that
- * cannot get a few MiB aborts: nothing it has done is committed), so code that builds rows needs no
- * error path for it.
+ * An arena: the memory of one batch, freed all at once. Allocation never fails (base/memory.h).
  */
 #ifndef PJ_BASE_ARENA_H
 #define PJ_BASE_ARENA_H

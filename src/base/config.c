@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where settings come from, and which source wins. */
 #include "base/config_internal.h"
+#include "base/memory.h"
 #include "base/secret.h"
 #include "base/text.h"
 
@@ -198,7 +199,7 @@ char *pj_config_fresh(const struct pj_config_file *files, const char *value)
     struct pj_arena *arena = pj_arena_new();
     char *fresh = NULL;
     if (pj_config_read_value(files->path, files->path, arena, &content, &ignored) == 0) {
-        fresh = strdup(content);
+        fresh = pj_strdup(content);
         pj_secret_keep(content);
         pj_secret_keep_url(content);
     }

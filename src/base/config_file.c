@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The --config file, by libinih, and the files that NAME_FILE variables name. */
 #include "base/config_internal.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -117,7 +118,7 @@ int pj_config_read_file(const char *path, pj_config_line_handler *handler, void 
     if (file.failed)
         return -1;
     if (wrong_line < 0)
-        return pj_error_fatal(error, PJ_EXIT_FAILED, "%s: out of memory", path);
+        pj_memory_ended(path);
     if (wrong_line > 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "%s:%d: syntax error; a line is 'name = value', '[section]' or "

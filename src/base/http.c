@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/http.h"
 
+#include "base/memory.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -328,9 +330,7 @@ static int parse_fields(struct pj_http_head *head, char *text, const char *end,
     size_t lines = 0;
     for (const char *c = text; c < end; c++)
         lines += *c == '\n';
-    head->fields = calloc(lines + 1, sizeof *head->fields);
-    if (head->fields == NULL)
-        abort();
+    head->fields = pj_calloc(lines, sizeof *head->fields);
     while (text < end && *text != '\r') {
         char *line_end = memchr(text, '\r', (size_t)(end - text));
         *line_end = '\0';
@@ -352,11 +352,7 @@ int pj_http_head_parse(struct pj_http_head *head, const char *data, size_t lengt
         return -1;
     if ((size_t)found != length)
         return (int)fail(fault, 400, "the head is incomplete");
-    head->text = malloc(length + 1);
-    if (head->text == NULL)
-        abort();
-    memcpy(head->text, data, length);
-    head->text[length] = '\0';
+    head->text = pj_strndup(data, length);
     char *text = head->text;
     if (*text == '\r')
         text += 2;

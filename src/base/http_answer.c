@@ -2,6 +2,7 @@
 #include "base/http_internal.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -20,10 +21,7 @@ void pj_http_reserve(struct pj_http_text *text, size_t capacity)
 {
     if (capacity <= text->capacity)
         return;
-    char *longer = realloc(text->data, capacity);
-    if (longer == NULL)
-        abort();
-    text->data = longer;
+    text->data = pj_resize(text->data, capacity, 1);
     text->capacity = capacity;
 }
 

@@ -2,6 +2,7 @@
 #include "base/http_internal.h"
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -82,9 +83,7 @@ static struct pj_http_client *keep_client(struct pj_http_server *server,
     while (client != NULL && memcmp(client->address, address, 16) != 0)
         client = client->next;
     if (client == NULL) {
-        client = calloc(1, sizeof *client);
-        if (client == NULL)
-            abort();
+        client = pj_alloc(sizeof *client);
         memcpy(client->address, address, 16);
         client->next = server->clients;
         server->clients = client;
@@ -533,9 +532,7 @@ static void welcome(struct pj_http_server *server, int fd, const struct sockaddr
                  "files of this process");
     if (is_refused && make_room(server))
         is_refused = false;
-    struct pj_http_connection *connection = calloc(1, sizeof *connection);
-    if (connection == NULL)
-        abort();
+    struct pj_http_connection *connection = pj_alloc(sizeof *connection);
     address_of(peer, address);
     connection->server = server;
     connection->client = keep_client(server, address);
@@ -798,9 +795,7 @@ static bool start_threads(struct pj_http_server *server)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    server->workers = calloc((size_t)server->settings.workers + 1, sizeof *server->workers);
-    if (server->workers == NULL)
-        abort();
+    server->workers = pj_calloc((size_t)server->settings.workers, sizeof *server->workers);
     bool started = true;
     for (int i = 0; i < server->settings.workers && started; i++) {
         started = pthread_create(&server->workers[i], NULL, work, server) == 0;
@@ -817,9 +812,7 @@ int pj_http_server_start(struct pj_http_server **out, int fd,
                          const struct pj_http_settings *settings,
                          const struct pj_http_handler *handler, struct pj_error *error)
 {
-    struct pj_http_server *server = calloc(1, sizeof *server);
-    if (server == NULL)
-        abort();
+    struct pj_http_server *server = pj_alloc(sizeof *server);
     server->settings = *settings;
     server->handler = *handler;
     pj_text_show(server->name, sizeof server->name, "%s", settings->name);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_numbers.h"
 
+#include "base/memory.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -94,9 +96,7 @@ json_t *pj_json_load(const char *text, size_t length, enum pj_json_numbers numbe
     const char *at = text;
     const char *end = text + length;
     /* A one-digit number and its separator grow to at most twice that. */
-    char *written = malloc(length * 2 + 4);
-    if (written == NULL)
-        abort();
+    char *written = pj_alloc(length * 2 + 4);
     char *out = written;
     while (at < end) {
         const char *from = at;

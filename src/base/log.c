@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/secret.h"
 #include "base/text.h"
 
@@ -172,9 +173,8 @@ static void put_value(struct line *line, const char *text)
         put_shown(line, text);
         return;
     }
-    char *hidden = strdup(text);
-    if (hidden != NULL)
-        pj_secret_hide(hidden);
+    char *hidden = pj_strdup(text);
+    pj_secret_hide(hidden);
     put_shown(line, hidden);
     free(hidden);
 }

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,7 @@ void *pj_resize(void *memory, size_t count, size_t size)
 
 void *pj_copy(const void *data, size_t size)
 {
-    void *copy = pj_alloc(size);
+    void *copy = pj_resize(NULL, size, 1);
     if (size > 0)
         memcpy(copy, data, size);
     return copy;
@@ -78,6 +79,17 @@ char *pj_strndup(const char *text, size_t length)
 char *pj_strdup(const char *text)
 {
     return text == NULL ? NULL : pj_strndup(text, strlen(text));
+}
+
+static void *json_memory(size_t size)
+{
+    return pj_resize(NULL, size, 1);
+}
+
+/* jansson, whose callers rarely look, would leave out what it has no memory for. */
+__attribute__((constructor)) static void set_json_memory(void)
+{
+    json_set_alloc_funcs(json_memory, free);
 }
 
 void *pj_must(void *returned)

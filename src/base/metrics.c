@@ -2,11 +2,13 @@
 /* The metrics themselves and their text; metrics_server.c serves them. */
 #include "base/metrics.h"
 
+#include "base/memory.h"
+#include "base/text.h"
+
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,16 +47,9 @@ struct pj_metrics {
     struct family *families;
 };
 
-static void *must(void *memory)
-{
-    if (memory == NULL)
-        abort();
-    return memory;
-}
-
 struct pj_metrics *pj_metrics_new(void)
 {
-    struct pj_metrics *metrics = must(calloc(1, sizeof *metrics));
+    struct pj_metrics *metrics = pj_alloc(sizeof *metrics);
     pthread_mutex_init(&metrics->mutex, NULL);
     return metrics;
 }
@@ -94,9 +89,9 @@ static struct family *find_family(struct pj_metrics *metrics, enum pj_metric_kin
     while (*link != NULL && strcmp((*link)->name, name) != 0)
         link = &(*link)->next;
     if (*link == NULL) {
-        *link = must(calloc(1, sizeof **link));
-        (*link)->name = must(strdup(name));
-        (*link)->help = must(strdup(help != NULL ? help : ""));
+        *link = pj_alloc(sizeof **link);
+        (*link)->name = pj_strdup(name);
+        (*link)->help = pj_strdup(help != NULL ? help : "");
         (*link)->kind = kind;
     }
     return *link;
@@ -113,10 +108,10 @@ struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind
     while (*link != NULL && strcmp((*link)->labels, labels) != 0)
         link = &(*link)->next;
     if (*link == NULL) {
-        *link = must(calloc(1, sizeof **link));
-        (*link)->labels = must(strdup(labels));
+        *link = pj_alloc(sizeof **link);
+        (*link)->labels = pj_strdup(labels);
         if (family->kind == PJ_HISTOGRAM)
-            (*link)->counts = must(calloc(BOUNDS + 1, sizeof *(*link)->counts));
+            (*link)->counts = pj_calloc(BOUNDS + 1, sizeof *(*link)->counts);
     }
     struct pj_metric *metric = *link;
     atomic_store(&metric->hidden, false);
@@ -183,19 +178,20 @@ void pj_metric_hide(struct pj_metric *metric)
     atomic_store(&metric->hidden, true);
 }
 
-static void render_header(FILE *out, const struct family *family)
+static void render_header(struct pj_builder *out, const struct family *family)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
-    fprintf(out, "# HELP %s ", family->name);
+    pj_builder_add(out, "# HELP %s ", family->name);
     for (const char *c = family->help; *c != '\0'; c++) {
         if (*c == '\\' || *c == '\n')
-            fputc('\\', out);
-        fputc(*c == '\n' ? 'n' : *c, out);
+            pj_builder_add_bytes(out, "\\", 1);
+        pj_builder_add_bytes(out, *c == '\n' ? "n" : c, 1);
     }
-    fprintf(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
+    pj_builder_add(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
 }
 
-static void render_histogram(FILE *out, const char *name, const struct pj_metric *metric)
+static void render_histogram(struct pj_builder *out, const char *name,
+                             const struct pj_metric *metric)
 {
     const char *labels = metric->labels;
     const char *comma = *labels != '\0' ? "," : "";
@@ -205,31 +201,30 @@ static void render_histogram(FILE *out, const char *name, const struct pj_metric
     int64_t count = 0;
     for (size_t i = 0; i <= BOUNDS; i++) {
         count += atomic_load_explicit(&metric->counts[i], memory_order_relaxed);
-        fprintf(out, "%s_bucket{%s%sle=\"%s\"} %" PRId64 "\n", name, labels, comma,
-                i < BOUNDS ? bounds[i].seconds : "+Inf", count);
+        pj_builder_add(out, "%s_bucket{%s%sle=\"%s\"} %" PRId64 "\n", name, labels, comma,
+                       i < BOUNDS ? bounds[i].seconds : "+Inf", count);
     }
-    fprintf(out, "%s_sum%s%s%s %" PRId64 ".%06" PRId64 "\n", name, open, labels, close,
-            sum / 1000000, sum % 1000000);
+    pj_builder_add(out, "%s_sum%s%s%s %" PRId64 ".%06" PRId64 "\n", name, open, labels, close,
+                   sum / 1000000, sum % 1000000);
     /* From the same reading as the buckets, so that it equals the last one. */
-    fprintf(out, "%s_count%s%s%s %" PRId64 "\n", name, open, labels, close, count);
+    pj_builder_add(out, "%s_count%s%s%s %" PRId64 "\n", name, open, labels, close, count);
 }
 
-static void render_series(FILE *out, const struct family *family, const struct pj_metric *metric)
+static void render_series(struct pj_builder *out, const struct family *family,
+                          const struct pj_metric *metric)
 {
     if (family->kind == PJ_HISTOGRAM) {
         render_histogram(out, family->name, metric);
         return;
     }
     const bool plain = *metric->labels == '\0';
-    fprintf(out, "%s%s%s%s %" PRId64 "\n", family->name, plain ? "" : "{", metric->labels,
-            plain ? "" : "}", pj_metric_value(metric));
+    pj_builder_add(out, "%s%s%s%s %" PRId64 "\n", family->name, plain ? "" : "{", metric->labels,
+                   plain ? "" : "}", pj_metric_value(metric));
 }
 
 char *pj_metrics_render(struct pj_metrics *metrics)
 {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = must(open_memstream(&text, &length));
+    struct pj_builder text = {0};
     pthread_mutex_lock(&metrics->mutex);
     for (const struct family *family = metrics->families; family != NULL; family = family->next) {
         bool headed = false;
@@ -238,13 +233,11 @@ char *pj_metrics_render(struct pj_metrics *metrics)
             if (atomic_load(&metric->hidden))
                 continue;
             if (!headed)
-                render_header(out, family);
+                render_header(&text, family);
             headed = true;
-            render_series(out, family, metric);
+            render_series(&text, family, metric);
         }
     }
     pthread_mutex_unlock(&metrics->mutex);
-    if (fclose(out) != 0)
-        abort();
-    return text;
+    return pj_builder_take(&text);
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/http_server.h"
 #include "base/listen.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <inttypes.h>
@@ -100,9 +101,7 @@ int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *m
     int fd = pj_listen("metrics address", address, error);
     if (fd < 0)
         return -1;
-    struct pj_metrics_server *server = calloc(1, sizeof *server);
-    if (server == NULL)
-        abort();
+    struct pj_metrics_server *server = pj_alloc(sizeof *server);
     server->metrics = metrics;
     server->port = pj_listen_port(fd);
     pj_text_show(server->not_ready, sizeof server->not_ready, "starting");

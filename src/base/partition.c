@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/partition.h"
 
+#include "base/memory.h"
+
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +27,7 @@ void pj_partition_stop(struct pj_partition *partition, int code, const char *rea
 {
     free(partition->stop_reason);
     partition->stop_code = code;
-    partition->stop_reason = code != 0 ? strndup(reason, length) : NULL;
-    if (code != 0 && partition->stop_reason == NULL)
-        abort();
+    partition->stop_reason = code != 0 ? pj_strndup(reason, length) : NULL;
 }
 
 /* FNV-1a: tells records apart that nobody has made alike on purpose. */

@@ -2,6 +2,7 @@
 #include "base/progress.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <stdarg.h>
@@ -138,9 +139,7 @@ void pj_progress_render(char *line, size_t size, const struct pj_progress_state 
 
 struct pj_progress *pj_progress_new(const struct pj_progress_settings *settings)
 {
-    struct pj_progress *progress = calloc(1, sizeof *progress);
-    if (progress == NULL)
-        return NULL;
+    struct pj_progress *progress = pj_alloc(sizeof *progress);
     const char *term = getenv("TERM");
     progress->settings = *settings;
     progress->terminal =

@@ -21,7 +21,7 @@ struct pj_progress_settings {
     bool plain_lines;  /* if `out` is not a terminal: a line every five seconds */
 };
 
-/* NULL when out of memory; every function accepts NULL and does nothing. */
+/* The other functions accept NULL and do nothing. */
 struct pj_progress *pj_progress_new(const struct pj_progress_settings *settings);
 
 /* Cheap enough to call for every record: reads the clock only now and then, and draws at most ten

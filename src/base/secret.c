@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/secret.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -29,16 +30,12 @@ static void keep(const char *text, size_t length)
     for (size_t i = 0; i < secret_count; i++)
         known |= strlen(secrets[i]) == length && memcmp(secrets[i], text, length) == 0;
     if (!known) {
-        char **longer = realloc(secrets, (secret_count + 1) * sizeof *secrets);
-        char *copy = strndup(text, length);
-        if (longer == NULL || copy == NULL)
-            abort();
-        secrets = longer;
+        secrets = pj_resize(secrets, secret_count + 1, sizeof *secrets);
         /* The longest first: it may contain a shorter one. */
         size_t at = secret_count++;
         for (; at > 0 && strlen(secrets[at - 1]) < length; at--)
             secrets[at] = secrets[at - 1];
-        secrets[at] = copy;
+        secrets[at] = pj_strndup(text, length);
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -61,10 +58,8 @@ static int hex(char c)
 /* As given, and as a server would see it. */
 static void keep_encoded(const char *text, size_t length)
 {
-    char *decoded = malloc(length + 1);
+    char *decoded = pj_alloc(length);
     size_t count = 0;
-    if (decoded == NULL)
-        abort();
     for (size_t i = 0; i < length; i++) {
         if (text[i] == '%' && i + 2 < length && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
             decoded[count++] = (char)(hex(text[i + 1]) * 16 + hex(text[i + 2]));
@@ -120,9 +115,7 @@ static void keep_value(const char *value)
         keep_encoded(value, strcspn(value, " \t\n"));
         return;
     }
-    char *plain = strdup(value + 1);
-    if (plain == NULL)
-        abort();
+    char *plain = pj_strdup(value + 1);
     size_t count = 0, i = 0;
     for (; plain[i] != '\0' && plain[i] != '\''; i++) {
         i += plain[i] == '\\' && plain[i + 1] != '\0';

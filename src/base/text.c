@@ -2,9 +2,9 @@
 #include "base/text.h"
 
 #include "base/invariant.h"
+#include "base/memory.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 size_t pj_text_vshow(char *buffer, size_t size, const char *format, va_list args)
@@ -63,9 +63,7 @@ static void reserve(struct pj_builder *builder, size_t length)
     if (builder->capacity - builder->length > length)
         return;
     builder->capacity = (builder->length + length + 1) * 2;
-    builder->text = realloc(builder->text, builder->capacity);
-    if (builder->text == NULL)
-        abort();
+    builder->text = pj_resize(builder->text, builder->capacity, 1);
 }
 
 void pj_builder_add_bytes(struct pj_builder *builder, const void *bytes, size_t length)
@@ -75,19 +73,23 @@ void pj_builder_add_bytes(struct pj_builder *builder, const void *bytes, size_t 
     builder->length += length;
 }
 
-void pj_builder_add(struct pj_builder *builder, const char *format, ...)
+static void vadd(struct pj_builder *builder, const char *format, va_list args)
 {
-    va_list args;
     va_list again;
-    va_start(args, format);
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
-    if (length < 0)
-        abort();
+    PJ_CHECK(length >= 0, "a text cannot be printed");
     reserve(builder, (size_t)length);
     vsnprintf(builder->text + builder->length, (size_t)length + 1, format, again);
     builder->length += (size_t)length;
     va_end(again);
+}
+
+void pj_builder_add(struct pj_builder *builder, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vadd(builder, format, args);
     va_end(args);
 }
 
@@ -102,10 +104,9 @@ char *pj_builder_take(struct pj_builder *builder)
 
 char *pj_text_vnew(const char *format, va_list args)
 {
-    char *text;
-    if (vasprintf(&text, format, args) < 0)
-        abort();
-    return text;
+    struct pj_builder builder = {0};
+    vadd(&builder, format, args);
+    return pj_builder_take(&builder);
 }
 
 char *pj_text_new(const char *format, ...)

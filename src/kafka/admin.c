@@ -2,6 +2,7 @@
 #include "kafka/admin.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/tls_files.h"
 
@@ -85,9 +86,7 @@ int pj_kafka_open(struct pj_kafka **out, const struct pj_properties *properties,
                               "\"$(deploy/local/cluster env)\")");
     if (pj_tls_check_kafka(properties, error) != 0)
         return -1;
-    struct pj_kafka *kafka = calloc(1, sizeof *kafka);
-    if (kafka == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_kafka *kafka = pj_alloc(sizeof *kafka);
     kafka->timeout_ms = (int)timeout_ms;
     kafka->properties = properties;
     /* Like the consumers: an open transaction's records do not count. */
@@ -221,9 +220,7 @@ static int describe_settings(struct pj_kafka *kafka, struct pj_kafka_topic *topi
                              struct pj_error *error)
 {
     size_t asked = 0;
-    rd_kafka_ConfigResource_t **resources = calloc(count, sizeof(rd_kafka_ConfigResource_t *));
-    if (resources == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    rd_kafka_ConfigResource_t **resources = pj_calloc(count, sizeof(rd_kafka_ConfigResource_t *));
     for (size_t i = 0; i < count; i++) {
         if (topics[i].partitions > 0)
             resources[asked++] =
@@ -331,9 +328,7 @@ int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *to
     char ignored[128];
     size_t made = 0;
     int status = -1;
-    rd_kafka_NewTopic_t **array = calloc(topics->count, sizeof(rd_kafka_NewTopic_t *));
-    if (array == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    rd_kafka_NewTopic_t **array = pj_calloc(topics->count, sizeof(rd_kafka_NewTopic_t *));
     for (; made < topics->count; made++) {
         array[made] = new_topic(topics, &topics->items[made], error);
         if (array[made] == NULL)
@@ -423,9 +418,7 @@ static int ask_topic_ids(struct pj_kafka *kafka, struct pj_kafka_extent *extents
 {
     const char *unknown;
     size_t topics = 0;
-    struct pj_topic_id *ids = calloc(count + 1, sizeof *ids);
-    if (ids == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_topic_id *ids = pj_calloc(count, sizeof *ids);
     for (size_t i = 0; i < count; i++) {
         if (extents[i].exists &&
             (topics == 0 || strcmp(ids[topics - 1].topic, extents[i].topic) != 0))

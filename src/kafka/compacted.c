@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <librdkafka/rdkafka.h>
@@ -113,9 +114,7 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
                             "Kafka has no topic %s; 'projectionist topics create' makes the topics",
                             topic);
     reading->partitions = rd_kafka_topic_partition_list_new(count);
-    reading->done = calloc((size_t)count, sizeof *reading->done);
-    if (reading->done == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    reading->done = pj_calloc((size_t)count, sizeof *reading->done);
     for (int32_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(reading->partitions, topic, i);
     return 0;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <endian.h>
 #include <jansson.h>
@@ -33,38 +34,25 @@ static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaq
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static int copy_topics(struct pj_consumer *consumer, const struct pj_consumer_settings *settings)
+static void copy_topics(struct pj_consumer *consumer, const struct pj_consumer_settings *settings)
 {
-    consumer->group = strdup(settings->group);
-    consumer->topics = calloc(settings->topic_count + 1, sizeof *consumer->topics);
-    consumer->topic_troubles = calloc(settings->topic_count + 1, sizeof *consumer->topic_troubles);
-    consumer->topic_ids = calloc(settings->topic_count + 1, sizeof *consumer->topic_ids);
-    consumer->partitions = calloc(PJ_PARTITIONS_MOST, sizeof(struct pj_partition *));
-    if (consumer->group == NULL || consumer->topics == NULL || consumer->topic_ids == NULL ||
-        consumer->topic_troubles == NULL || consumer->partitions == NULL)
-        return -1;
-    for (size_t i = 0; i < settings->topic_count; i++) {
-        consumer->topics[i] = strdup(settings->topics[i]);
-        if (consumer->topics[i] == NULL)
-            return -1;
-        consumer->topic_ids[i].topic = consumer->topics[i];
-        consumer->topic_count++;
-    }
-    return 0;
+    size_t count = consumer->topic_count = settings->topic_count;
+    consumer->group = pj_strdup(settings->group);
+    consumer->topics = pj_calloc(count, sizeof *consumer->topics);
+    consumer->topic_troubles = pj_calloc(count, sizeof *consumer->topic_troubles);
+    consumer->topic_ids = pj_calloc(count, sizeof *consumer->topic_ids);
+    consumer->partitions = pj_calloc(PJ_PARTITIONS_MOST, sizeof(struct pj_partition *));
+    for (size_t i = 0; i < count; i++)
+        consumer->topic_ids[i].topic = consumer->topics[i] = pj_strdup(settings->topics[i]);
 }
 
 int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings *settings,
                      struct pj_error *error)
 {
-    struct pj_consumer *consumer = calloc(1, sizeof *consumer);
+    struct pj_consumer *consumer = pj_alloc(sizeof *consumer);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (consumer == NULL)
-        abort();
     consumer->event_fd = -1;
-    if (copy_topics(consumer, settings) != 0) {
-        pj_error_set(error, PJ_FATAL, "out of memory");
-        goto fail;
-    }
+    copy_topics(consumer, settings);
     if (pj_consumer_configure(conf, settings, error) != 0)
         goto fail;
     consumer->asker_conf = rd_kafka_conf_dup(conf);
@@ -225,10 +213,7 @@ static void reserve_messages(struct pj_consumer *consumer, size_t most)
 {
     if (most <= consumer->messages_capacity)
         return;
-    free(consumer->messages);
-    consumer->messages = calloc(most, sizeof(rd_kafka_message_t *));
-    if (consumer->messages == NULL)
-        abort();
+    consumer->messages = pj_resize(consumer->messages, most, sizeof(rd_kafka_message_t *));
     consumer->messages_capacity = most;
 }
 
@@ -304,9 +289,7 @@ const char *pj_record_headers(const struct pj_record *record, struct pj_arena *a
     const void *value;
     size_t size;
     for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-        char *hex = value != NULL ? calloc(size * 2 + 1, 1) : NULL;
-        if (value != NULL && hex == NULL)
-            abort();
+        char *hex = value != NULL ? pj_alloc(size * 2 + 1) : NULL;
         for (size_t b = 0; value != NULL && b < size; b++)
             pj_text_whole(hex + b * 2, 3, "%02x", ((const uint8_t *)value)[b]);
         /* A name that is no UTF-8 cannot be in JSON; its value still can. No value is none, and not
@@ -316,9 +299,7 @@ const char *pj_record_headers(const struct pj_record *record, struct pj_arena *a
                                                text != NULL ? text : json_string("?"), "hex", hex));
         free(hex);
     }
-    char *json = json_dumps(array, JSON_COMPACT);
-    if (json == NULL)
-        abort();
+    char *json = pj_must(json_dumps(array, JSON_COMPACT));
     const char *copy = pj_arena_string(arena, json, strlen(json));
     free(json);
     json_decref(array);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,7 @@ struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, co
         topic_index++;
     if (topic_index == consumer->topic_count || consumer->partition_count == PJ_PARTITIONS_MOST)
         return NULL;
-    struct pj_partition *partition = calloc(1, sizeof *partition);
-    if (partition == NULL)
-        abort();
+    struct pj_partition *partition = pj_alloc(sizeof *partition);
     partition->topic_index = topic_index;
     partition->topic = consumer->topics[topic_index];
     partition->topic_id = consumer->topic_ids[topic_index].id;
@@ -64,9 +63,7 @@ static void begin_rebalance(struct pj_consumer *consumer, enum pj_rebalance_kind
 {
     pj_consumer_forget_rebalance(consumer);
     consumer->rebalance.kind = kind;
-    consumer->rebalance.partitions = calloc(most + 1, sizeof *consumer->rebalance.partitions);
-    if (consumer->rebalance.partitions == NULL)
-        abort();
+    consumer->rebalance.partitions = pj_calloc(most, sizeof *consumer->rebalance.partitions);
 }
 
 static void add_to_rebalance(struct pj_rebalance *rebalance, struct pj_partition *partition)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -103,9 +104,7 @@ static void give_back(struct pj_producer *producer, const rd_kafka_message_t *fa
     struct pj_header *copy = NULL;
     if (rd_kafka_message_headers(failed, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         message.header_count = rd_kafka_header_cnt(headers);
-        copy = calloc(message.header_count + 1, sizeof *copy);
-        if (copy == NULL)
-            abort();
+        copy = pj_calloc(message.header_count, sizeof *copy);
         for (size_t i = 0; i < message.header_count; i++) {
             const char *name = NULL;
             (void)rd_kafka_header_get_all(headers, i, &name, &copy[i].value.data,
@@ -255,9 +254,7 @@ int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings
                               "no Kafka is named: give --kafka.bootstrap.servers or set "
                               "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
                               "\"$(deploy/local/cluster env)\")");
-    struct pj_producer *producer = calloc(1, sizeof *producer);
-    if (producer == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    struct pj_producer *producer = pj_alloc(sizeof *producer);
     const char *mechanism = pj_properties_get(settings->kafka, "sasl.mechanisms");
     if (mechanism == NULL)
         mechanism = pj_properties_get(settings->kafka, "sasl.mechanism");
@@ -269,18 +266,13 @@ int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings
     producer->stop = settings->stop;
     producer->is_transactional = settings->transactional_id != NULL;
     producer->metrics = settings->metrics;
-    producer->servers = strdup(servers);
-    if (producer->servers == NULL) {
-        pj_error_set(error, PJ_FATAL, "out of memory");
-        goto fail;
+    producer->servers = pj_strdup(servers);
+    if (open_client(producer, settings, error) != 0) {
+        pj_producer_close(producer);
+        return -1;
     }
-    if (open_client(producer, settings, error) != 0)
-        goto fail;
     *out = producer;
     return 0;
-fail:
-    pj_producer_close(producer);
-    return -1;
 }
 
 void pj_producer_close(struct pj_producer *producer)
@@ -375,27 +367,22 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
 int pj_producer_topic(struct pj_producer *producer, const char *name,
                       struct pj_producer_topic **out, struct pj_error *error)
 {
-    int status = 0;
     pthread_mutex_lock(&producer->mutex);
     struct pj_producer_topic *topic = producer->topics;
     while (topic != NULL && strcmp(rd_kafka_topic_name(topic->handle), name) != 0)
         topic = topic->next;
-    if (topic == NULL && (topic = calloc(1, sizeof *topic)) != NULL) {
-        topic->handle = rd_kafka_topic_new(producer->client, name, NULL);
-        topic->next = producer->topics;
-        if (topic->handle != NULL)
-            producer->topics = topic;
-    }
-    if (topic == NULL || topic->handle == NULL) {
-        status =
-            pj_error_set(error, PJ_FATAL, "cannot use the topic '%s': %s", name,
-                         topic == NULL ? "out of memory" : rd_kafka_err2str(rd_kafka_last_error()));
-        free(topic);
-    } else {
-        *out = topic;
+    rd_kafka_topic_t *handle =
+        topic == NULL ? rd_kafka_topic_new(producer->client, name, NULL) : NULL;
+    if (handle != NULL) {
+        topic = pj_alloc(sizeof *topic);
+        *topic = (struct pj_producer_topic){producer->topics, handle};
+        producer->topics = topic;
     }
     pthread_mutex_unlock(&producer->mutex);
-    return status;
+    *out = topic;
+    return topic != NULL ? 0
+                         : pj_error_set(error, PJ_FATAL, "cannot use the topic '%s': %s", name,
+                                        rd_kafka_err2str(rd_kafka_last_error()));
 }
 
 /* --- sending --------------------------------------------------------------------------------- */

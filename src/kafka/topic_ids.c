@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kafka/topic_ids.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <dlfcn.h>
@@ -154,9 +155,7 @@ int pj_topic_ids_ask(rd_kafka_t *client, struct pj_topic_id *topics, size_t coun
         *unknown = "librdkafka tells them from 2.3 on";
         return 0;
     }
-    const char **names = calloc(count + 1, sizeof *names);
-    if (names == NULL)
-        abort();
+    const char **names = pj_calloc(count, sizeof *names);
     for (size_t i = 0; i < count; i++)
         names[i] = topics[i].topic;
     rd_kafka_TopicCollection_t *collection = library.collect(names, count);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "postgres/binary.h"
 
+#include "base/memory.h"
+
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,12 +166,8 @@ int64_t pj_binary_time(int64_t postgres_microseconds)
 static char *room(struct pj_copy_buffer *buffer, size_t size)
 {
     if (buffer->length + size > buffer->capacity) {
-        size_t capacity = (buffer->length + size) * 2;
-        char *data = realloc(buffer->data, capacity);
-        if (data == NULL)
-            abort();
-        buffer->data = data;
-        buffer->capacity = capacity;
+        buffer->capacity = (buffer->length + size) * 2;
+        buffer->data = pj_resize(buffer->data, buffer->capacity, 1);
     }
     return buffer->data + buffer->length;
 }

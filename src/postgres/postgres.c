@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "postgres/postgres.h"
 
+#include "base/memory.h"
 #include "base/sentences.h"
 #include "base/text.h"
 #include "postgres/postgres_connect.h"
@@ -36,10 +37,6 @@ struct pj_postgres {
     /* Sent in the pipeline, answers not read yet; a PREPARE has its statement, others NULL. */
     const struct pj_statement *pending[PENDING_MOST];
     int pending_count;
-};
-
-struct pj_result {
-    PGresult *result;
 };
 
 static int fail_broken(struct pj_postgres *postgres, struct pj_error *error)
@@ -145,9 +142,7 @@ static void drop_notice(void *context, const PGresult *result)
 int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings *settings,
                      struct pj_error *error)
 {
-    struct pj_postgres *postgres = calloc(1, sizeof *postgres);
-    if (postgres == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_postgres *postgres = pj_alloc(sizeof *postgres);
     if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
@@ -382,16 +377,10 @@ int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *sta
         PQclear(last);
         return -1;
     }
-    if (out == NULL) {
+    if (out != NULL)
+        *out = (struct pj_result *)last;
+    else
         PQclear(last);
-        return 0;
-    }
-    *out = malloc(sizeof **out);
-    if (*out == NULL) {
-        PQclear(last);
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    }
-    (*out)->result = last;
     return 0;
 }
 
@@ -511,12 +500,7 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
         PQclear(last);
         return -1;
     }
-    *out = malloc(sizeof **out);
-    if (*out == NULL) {
-        PQclear(last);
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    }
-    (*out)->result = last;
+    *out = (struct pj_result *)last;
     return 0;
 }
 
@@ -587,18 +571,24 @@ int pj_postgres_copy_end(struct pj_postgres *postgres, const char *abort_reason,
 
 /* --- results --------------------------------------------------------------------------------- */
 
+/* A struct pj_result is a PGresult under a name that needs no libpq. */
+static const PGresult *of(const struct pj_result *result)
+{
+    return (const PGresult *)result;
+}
+
 int pj_result_rows(const struct pj_result *result)
 {
-    return PQntuples(result->result);
+    return PQntuples(of(result));
 }
 
 const char *pj_result_value(const struct pj_result *result, int row, int column, int *length)
 {
-    if (PQgetisnull(result->result, row, column))
+    if (PQgetisnull(of(result), row, column))
         return NULL;
     if (length != NULL)
-        *length = PQgetlength(result->result, row, column);
-    return PQgetvalue(result->result, row, column);
+        *length = PQgetlength(of(result), row, column);
+    return PQgetvalue(of(result), row, column);
 }
 
 int64_t pj_result_int8(const struct pj_result *result, int row, int column)
@@ -613,8 +603,5 @@ int64_t pj_result_int8(const struct pj_result *result, int row, int column)
 
 void pj_result_free(struct pj_result *result)
 {
-    if (result == NULL)
-        return;
-    PQclear(result->result);
-    free(result);
+    PQclear((PGresult *)result);
 }

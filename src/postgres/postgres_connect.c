@@ -2,6 +2,7 @@
 #include "postgres/postgres_connect.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "postgres/postgres_settings.h"
 
@@ -157,15 +158,15 @@ static char *find_item(char *list, int index, size_t *length)
 /* The settings, the DSN, libpq's variables and its service file together. */
 static void read_hosts(struct hosts *hosts, PGconn *connection)
 {
-    PQconninfoOption *options = PQconninfo(connection);
+    PQconninfoOption *options = pj_must(PQconninfo(connection));
     *hosts = (struct hosts){.count = 1};
-    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
         if (o->val == NULL)
             continue;
         for (int i = 0; i < LISTS; i++) {
             if (strcmp(o->keyword, list_names[i]) != 0)
                 continue;
-            hosts->lists[i] = strdup(o->val);
+            hosts->lists[i] = pj_strdup(o->val);
             if (count_items(hosts->lists[i]) > hosts->count)
                 hosts->count = count_items(hosts->lists[i]);
         }
@@ -225,8 +226,9 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
 {
     const struct pj_properties *properties = settings->properties;
     size_t count = properties != NULL ? properties->count : 0;
-    const char **keys = calloc(count + 16, sizeof *keys);
-    const char **values = calloc(count + 16, sizeof *values);
+    const char **keys = pj_calloc(count + 16, sizeof *keys);
+    const char **values = pj_calloc(count + 16, sizeof *values);
+    char **fresh = pj_calloc(count + 1, sizeof *fresh);
     size_t n = 0;
     /* What comes later wins: our defaults, the DSN, the operator's postgres.*. A peer that is gone
      * without a word is noticed in tens of seconds, not hours. */
@@ -236,10 +238,6 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
         {"keepalives_count", "3"},
         {"tcp_user_timeout", "30000"},
     };
-    PGconn *connection = NULL;
-    char **fresh = calloc(count + 1, sizeof *fresh);
-    if (keys == NULL || values == NULL || fresh == NULL)
-        goto out;
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++, n++) {
         keys[n] = defaults[i][0];
         values[n] = defaults[i][1];
@@ -264,9 +262,8 @@ static PGconn *start_connection(const struct pj_postgres_settings *settings,
         /* What is empty would not take the place of the DSN's. */
         values[n++] = i == PORT && list != NULL && *list == '\0' ? "5432" : list;
     }
-    connection = PQconnectStartParams(keys, values, 1);
-out:
-    for (size_t i = 0; fresh != NULL && i <= count; i++)
+    PGconn *connection = pj_must(PQconnectStartParams(keys, values, 1));
+    for (size_t i = 0; i <= count; i++)
         free(fresh[i]);
     free(fresh);
     free(keys);
@@ -332,10 +329,6 @@ int pj_postgres_connect(PGconn **out, const struct pj_postgres_settings *setting
     struct hosts hosts = {0};
     while (status > 0) {
         PGconn *connection = start_connection(settings, hosts.count > 0 ? &hosts : NULL);
-        if (connection == NULL) {
-            status = pj_error_set(error, PJ_RETRY, "out of memory");
-            break;
-        }
         free_hosts(&hosts);
         read_hosts(&hosts, connection);
         int silent = 0;

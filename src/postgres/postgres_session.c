@@ -5,9 +5,9 @@
  * and no time-out that is meant for others ends one of them. Tables are found in the schema that
  * the settings name; where else things are found (search_path) is the operator's to say.
  */
+#include "base/text.h"
 #include "postgres/postgres_connect.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,26 +38,20 @@ static const struct {
 
 static char *write_settings(const PGconn *connection, const struct pj_postgres_settings *settings)
 {
-    char *text = NULL;
-    size_t length;
-    FILE *sql = open_memstream(&text, &length);
-    if (sql == NULL)
-        abort();
+    struct pj_builder sql = {0};
     for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++) {
         if (PQserverVersion(connection) >= pinned[i].since)
-            fprintf(sql, "SET %s; ", pinned[i].set);
+            pj_builder_add(&sql, "SET %s; ", pinned[i].set);
     }
-    fprintf(sql, "SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %lld; ",
-            (long long)settings->lock_timeout_ms,
-            (long long)settings->idle_in_transaction_timeout_ms);
     /* How far a commit that is waited for has gone is the operator's to say; that it is waited for
      * is not. */
-    fputs("SELECT set_config('synchronous_commit', 'on', false) "
-          "WHERE current_setting('synchronous_commit') = 'off'",
-          sql);
-    if (fclose(sql) != 0)
-        abort();
-    return text;
+    pj_builder_add(&sql,
+                   "SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %lld; "
+                   "SELECT set_config('synchronous_commit', 'on', false) "
+                   "WHERE current_setting('synchronous_commit') = 'off'",
+                   (long long)settings->lock_timeout_ms,
+                   (long long)settings->idle_in_transaction_timeout_ms);
+    return pj_builder_take(&sql);
 }
 
 /* Of a text in another encoding some characters would be refused or change, and one without any

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "postgres/postgres_settings.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/tls_files.h"
 
@@ -63,17 +64,15 @@ static int read_dsn(struct source *source, const char *dsn, struct pj_error *err
     source->options = PQconninfoParse(dsn, &reason);
     if (source->options != NULL)
         return 0;
-    char *shown = reason != NULL ? strdup(reason) : NULL;
+    char *shown = pj_strdup(pj_must(reason));
     PQfreemem(reason);
-    bool may_be_secret = strcasestr(dsn, "pass") != NULL || strchr(dsn, '@') != NULL;
-    if (shown != NULL && may_be_secret)
+    if (strcasestr(dsn, "pass") != NULL || strchr(dsn, '@') != NULL)
         hide_quoted(shown);
     pj_error_fatal(error, PJ_EXIT_USAGE,
                    "the postgres-dsn cannot be read: %.*s; it is a URI such as "
                    "postgresql://USER@HOST/DATABASE, or key=value pairs with quotes around values "
                    "that have blanks",
-                   shown != NULL ? (int)strcspn(shown, "\n") : 13,
-                   shown != NULL ? shown : "out of memory");
+                   (int)strcspn(shown, "\n"), shown);
     free(shown);
     return -1;
 }
@@ -206,9 +205,9 @@ static int check_values(const struct source *source, struct pj_error *error)
 
 static int check_keywords(const struct pj_properties *properties, struct pj_error *error)
 {
-    PQconninfoOption *known = PQconndefaults();
+    PQconninfoOption *known = pj_must(PQconndefaults());
     int status = 0;
-    for (size_t i = 0; known != NULL && i < properties->count && status == 0; i++) {
+    for (size_t i = 0; i < properties->count && status == 0; i++) {
         const PQconninfoOption *option = known;
         while (option->keyword != NULL && strcmp(option->keyword, properties->items[i].key) != 0)
             option++;
