@@ -268,7 +268,7 @@ static int check_others(const struct pj_rebuild_run *run, const struct pj_offset
 /* A verify says which rows the topics do not explain; a rebuild would take them away. */
 static int check_recordings(const struct pj_rebuild_run *run, struct pj_error *error)
 {
-    char *names;
+    const char *names;
     if (run->verify)
         return 0;
     if (pj_rebuild_recordings(run->rebuild, &names, error) != 0)

@@ -104,7 +104,7 @@ static int64_t records(const struct pj_rebuild_run *run)
 {
     size_t count;
     int64_t total = 0;
-    const struct pj_offset_range *ranges = pj_rebuild_rangees(run->rebuild, &count);
+    const struct pj_offset_range *ranges = pj_rebuild_ranges(run->rebuild, &count);
     for (size_t i = 0; i < count; i++)
         total += ranges[i].end - ranges[i].begin;
     return total;
@@ -115,7 +115,7 @@ static int64_t records_beyond(const struct pj_rebuild_run *run)
 {
     size_t count, live_count;
     int64_t total = 0;
-    const struct pj_offset_range *ranges = pj_rebuild_rangees(run->rebuild, &count);
+    const struct pj_offset_range *ranges = pj_rebuild_ranges(run->rebuild, &count);
     const struct pj_live_offset *live = pj_rebuild_live(run->rebuild, &live_count);
     for (size_t i = 0; i < count; i++) {
         int64_t from = ranges[i].begin;
@@ -133,7 +133,7 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
 {
     char text[PJ_NUMBER_TEXT];
     size_t count;
-    pj_rebuild_rangees(run->rebuild, &count);
+    pj_rebuild_ranges(run->rebuild, &count);
     printf("%s: %s offsets of %zu partitions\n", run->projection->name,
            pj_number_text(text, records(run)), count);
     int64_t beyond = run->verify ? 0 : records_beyond(run);
@@ -166,7 +166,7 @@ void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
     json_t *tables = pj_difference_json(&run->difference);
     json_t *read = json_array();
     size_t count;
-    const struct pj_offset_range *ranges = pj_rebuild_rangees(run->rebuild, &count);
+    const struct pj_offset_range *ranges = pj_rebuild_ranges(run->rebuild, &count);
     for (size_t t = 0; t < run->difference.count; t++)
         json_object_set(json_object_get(tables, run->difference.tables[t].name), "samples",
                         run->difference.tables[t].samples);

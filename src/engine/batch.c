@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/batch.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +61,7 @@ void pj_batch_add(struct pj_batch *batch, const struct pj_record *record)
     struct pj_error later;
     if (batch->count == batch->capacity) {
         batch->capacity = batch->capacity != 0 ? batch->capacity * 2 : PIECE;
-        batch->items = realloc(batch->items, batch->capacity * sizeof *batch->items);
-        if (batch->items == NULL)
-            abort();
+        batch->items = pj_resize(batch->items, batch->capacity, sizeof *batch->items);
     }
     struct pj_item *item = &batch->items[batch->count++];
     *item = (struct pj_item){.record = *record, .state = PJ_ITEM_FETCHED};

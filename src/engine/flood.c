@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/flood.h"
 
+#include "base/memory.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,9 +169,7 @@ void pj_flood_accepted(struct pj_flood *flood, const struct pj_session *session,
 void pj_flood_open(struct pj_flood *flood, const struct pj_session *session)
 {
     size_t count = session->projection->source_count;
-    flood->accepted = calloc(count + 1, sizeof *flood->accepted);
-    if (flood->accepted == NULL)
-        abort();
+    flood->accepted = pj_calloc(count, sizeof *flood->accepted);
     for (size_t s = 0; s < count; s++)
         flood->accepted[s] = !session->policy->refuses_floods;
 }

@@ -2,6 +2,7 @@
 #include "engine/replay.h"
 
 #include "base/back_off.h"
+#include "base/memory.h"
 #include "fold/claims.h"
 #include "fold/fold.h"
 #include "postgres/binary.h"
@@ -39,9 +40,7 @@ struct letter {
 int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *settings,
                   struct pj_error *error)
 {
-    struct pj_replay *replay = calloc(1, sizeof *replay);
-    if (replay == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_replay *replay = pj_alloc(sizeof *replay);
     replay->settings = *settings;
     replay->settings.projection = pj_claims_expand(settings->projection);
     if (pj_schemas_new(&replay->schemas, settings->projection, settings->registry,

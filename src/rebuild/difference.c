@@ -3,6 +3,7 @@
 #include "fold/declaration.h"
 
 #include "base/json_numbers.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "store/constraints.h"
 #include "store/statements.h"
@@ -126,9 +127,8 @@ static void state_pair(struct pair *pair, const struct pj_projection *projection
 static struct pair *list_pairs(const struct pj_projection *projection, const char *shadow,
                                size_t *count)
 {
-    struct pair *pairs = calloc(projection->table_count + projection->entity_count, sizeof *pairs);
-    if (pairs == NULL)
-        abort();
+    struct pair *pairs =
+        pj_calloc(projection->table_count + projection->entity_count, sizeof *pairs);
     *count = 0;
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of == NULL)
@@ -325,10 +325,8 @@ static int take_samples(struct pj_postgres *postgres, const struct pair *pair, i
 /* A name as a person writes it: without the quotes that SQL is given. */
 static char *plain_name(const char *name)
 {
-    char *plain = strdup(name);
+    char *plain = pj_strdup(name);
     size_t length = 0;
-    if (plain == NULL)
-        abort();
     for (const char *c = name; *c; c++) {
         if (*c != '"')
             plain[length++] = *c;
@@ -343,9 +341,7 @@ int pj_difference_find(struct pj_difference *difference, struct pj_postgres *pos
     size_t count;
     struct pair *pairs = list_pairs(settings->projection, settings->shadow, &count);
     *difference = (struct pj_difference){0};
-    difference->tables = calloc(count + 1, sizeof *difference->tables);
-    if (difference->tables == NULL)
-        abort();
+    difference->tables = pj_calloc(count, sizeof *difference->tables);
     int status =
         pj_postgres_script(postgres, "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off", error);
     for (size_t i = 0; i < count && status == 0; i++) {

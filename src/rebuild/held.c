@@ -18,13 +18,12 @@ enum { REFUSALS_MOST = 100 }; /* in a row: the others are like them */
 /* To those that the shadow passes over. */
 static void hold(struct pj_rebuild *rebuild, const struct pj_result *rows, int row)
 {
-    const char *topic = pj_result_value(rows, row, 1, NULL);
     int64_t offset = pj_rebuild_number(rows, row, 3);
     struct pj_offset_range *list =
         pj_arena_alloc(rebuild->arena, (rebuild->discarded_count + 1) * sizeof *list);
     memcpy(list, rebuild->discarded, rebuild->discarded_count * sizeof *list);
     list[rebuild->discarded_count++] =
-        (struct pj_offset_range){pj_arena_string(rebuild->arena, topic, strlen(topic)),
+        (struct pj_offset_range){pj_rebuild_text(rebuild, rows, row, 1),
                                  (int32_t)pj_rebuild_number(rows, row, 2), offset, offset + 1};
     rebuild->discarded = list;
 }

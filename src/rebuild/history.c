@@ -29,17 +29,13 @@ int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error)
     rebuild->others = pj_arena_alloc(rebuild->arena, (count + 1) * sizeof *rebuild->others);
     rebuild->other_count = count;
     for (size_t i = 0; i < count; i++) {
-        const char *texts[3];
-        static const int columns[3] = {0, 4, 5};
-        for (int t = 0; t < 3; t++) {
-            const char *text = pj_result_value(rows, (int)i, columns[t], NULL);
-            texts[t] = pj_arena_string(rebuild->arena, text, strlen(text));
-        }
+        int row = (int)i;
         rebuild->others[i] = (struct pj_other_group){
-            .read = {texts[0], (int32_t)pj_rebuild_number(rows, (int)i, 1),
-                     pj_rebuild_number(rows, (int)i, 2), pj_rebuild_number(rows, (int)i, 3)},
-            .group = texts[1],
-            .cluster_id = texts[2],
+            .read = {pj_rebuild_text(rebuild, rows, row, 0),
+                     (int32_t)pj_rebuild_number(rows, row, 1), pj_rebuild_number(rows, row, 2),
+                     pj_rebuild_number(rows, row, 3)},
+            .group = pj_rebuild_text(rebuild, rows, row, 4),
+            .cluster_id = pj_rebuild_text(rebuild, rows, row, 5),
         };
     }
     pj_result_free(rows);
@@ -75,7 +71,7 @@ const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
 
 /* --- what the topics do not have ------------------------------------------------------------- */
 
-int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names, struct pj_error *error)
+int pj_rebuild_recordings(struct pj_rebuild *rebuild, const char **names, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
@@ -85,8 +81,7 @@ int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names, struct pj_er
                           "WHERE cluster_id = $1 AND consumer_group = $2",
                           2, parameters, &rows, error) != 0)
         return -1;
-    const char *found = pj_result_value(rows, 0, 0, NULL);
-    *names = found != NULL ? pj_arena_string(rebuild->arena, found, strlen(found)) : NULL;
+    *names = pj_rebuild_text(rebuild, rows, 0, 0);
     pj_result_free(rows);
     return 0;
 }
@@ -95,24 +90,20 @@ int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
     const char *parameters[] = {settings->cluster_id, settings->group, NULL};
-    struct pj_result *result;
-    if (settings->drop_retained) {
-        if (pj_postgres_query(rebuild->control.postgres,
-                              "DELETE FROM projectionist.other_sources "
-                              "WHERE cluster_id = $1 AND consumer_group = $2",
-                              2, parameters, &result, error) != 0)
-            return -1;
-        pj_result_free(result);
-    }
+    if (settings->drop_retained &&
+        pj_rebuild_execute(rebuild,
+                           "DELETE FROM projectionist.other_sources "
+                           "WHERE cluster_id = $1 AND consumer_group = $2",
+                           2, parameters, error) != 0)
+        return -1;
     for (size_t i = 0; i < settings->feed_count; i++) {
         parameters[2] = settings->feeds[i].name;
-        if (pj_postgres_query(rebuild->control.postgres,
-                              "INSERT INTO projectionist.other_sources "
-                              "(cluster_id, consumer_group, source) VALUES ($1, $2, $3) "
-                              "ON CONFLICT DO NOTHING",
-                              3, parameters, &result, error) != 0)
+        if (pj_rebuild_execute(rebuild,
+                               "INSERT INTO projectionist.other_sources "
+                               "(cluster_id, consumer_group, source) VALUES ($1, $2, $3) "
+                               "ON CONFLICT DO NOTHING",
+                               3, parameters, error) != 0)
             return -1;
-        pj_result_free(result);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "rebuild/rebuild.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
 
@@ -60,31 +61,23 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
         return -1;
     }
     rebuild->live_count = (size_t)pj_result_rows(rows);
-    rebuild->live = calloc(rebuild->live_count + 1, sizeof *rebuild->live);
-    if (rebuild->live == NULL)
-        abort();
+    rebuild->live = pj_arena_alloc(rebuild->arena, rebuild->live_count * sizeof *rebuild->live);
     for (size_t i = 0; i < rebuild->live_count; i++) {
-        const char *topic = pj_result_value(rows, (int)i, 0, NULL);
-        const char *id = pj_result_value(rows, (int)i, 4, NULL);
+        int row = (int)i;
+        const char *id = pj_rebuild_text(rebuild, rows, row, 4);
+        bool counted = pj_result_value(rows, row, 5, NULL) != NULL;
         rebuild->live[i] = (struct pj_live_offset){
-            .topic = pj_arena_string(rebuild->arena, topic, strlen(topic)),
-            .partition = (int32_t)pj_rebuild_number(rows, (int)i, 1),
-            .next_offset = pj_rebuild_number(rows, (int)i, 2),
-            .start_offset = pj_rebuild_number(rows, (int)i, 3),
-            .topic_id = id != NULL ? pj_arena_string(rebuild->arena, id, strlen(id)) : "",
-            .counted_from = -1,
-            .stop_code = (int)pj_rebuild_number(rows, (int)i, 8),
+            .topic = pj_rebuild_text(rebuild, rows, row, 0),
+            .partition = (int32_t)pj_rebuild_number(rows, row, 1),
+            .next_offset = pj_rebuild_number(rows, row, 2),
+            .start_offset = pj_rebuild_number(rows, row, 3),
+            .topic_id = id != NULL ? id : "",
+            .counted_from = counted ? pj_rebuild_number(rows, row, 5) : -1,
+            .records = pj_rebuild_text(rebuild, rows, row, 6),
+            .checksum = pj_rebuild_text(rebuild, rows, row, 7),
+            .stop_code = (int)pj_rebuild_number(rows, row, 8),
+            .stop_reason = pj_rebuild_text(rebuild, rows, row, 9),
         };
-        const char *stop = pj_result_value(rows, (int)i, 9, NULL);
-        if (stop != NULL)
-            rebuild->live[i].stop_reason = pj_arena_string(rebuild->arena, stop, strlen(stop));
-        if (pj_result_value(rows, (int)i, 5, NULL) == NULL)
-            continue;
-        const char *records = pj_result_value(rows, (int)i, 6, NULL);
-        const char *checksum = pj_result_value(rows, (int)i, 7, NULL);
-        rebuild->live[i].counted_from = pj_rebuild_number(rows, (int)i, 5);
-        rebuild->live[i].records = pj_arena_string(rebuild->arena, records, strlen(records));
-        rebuild->live[i].checksum = pj_arena_string(rebuild->arena, checksum, strlen(checksum));
     }
     pj_result_free(rows);
     return 0;
@@ -100,9 +93,8 @@ static struct pj_offset_range *read_ranges(struct pj_rebuild *rebuild, const cha
     *count = (size_t)pj_result_rows(rows);
     struct pj_offset_range *ranges = pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *ranges);
     for (size_t i = 0; i < *count; i++) {
-        const char *topic = pj_result_value(rows, (int)i, 0, NULL);
         ranges[i] = (struct pj_offset_range){
-            .topic = pj_arena_string(rebuild->arena, topic, strlen(topic)),
+            .topic = pj_rebuild_text(rebuild, rows, (int)i, 0),
             .partition = (int32_t)pj_rebuild_number(rows, (int)i, 1),
             .begin = pj_rebuild_number(rows, (int)i, 2),
             .end = pj_rebuild_number(rows, (int)i, 3),
@@ -172,9 +164,7 @@ static void name_schema(struct pj_rebuild *rebuild)
 int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *settings,
                     struct pj_error *error)
 {
-    struct pj_rebuild *rebuild = calloc(1, sizeof *rebuild);
-    if (rebuild == NULL)
-        abort();
+    struct pj_rebuild *rebuild = pj_alloc(sizeof *rebuild);
     rebuild->settings = settings;
     rebuild->arena = pj_arena_new();
     pthread_mutex_init(&rebuild->showing, NULL);
@@ -223,7 +213,6 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
     pj_unit_close(&rebuild->control);
     pj_arena_free(rebuild->arena);
     pthread_mutex_destroy(&rebuild->showing);
-    free(rebuild->live);
     free(rebuild->ranges);
     free(rebuild->counted);
     free(rebuild);
@@ -235,7 +224,7 @@ const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, s
     return rebuild->live;
 }
 
-const struct pj_offset_range *pj_rebuild_rangees(const struct pj_rebuild *rebuild, size_t *count)
+const struct pj_offset_range *pj_rebuild_ranges(const struct pj_rebuild *rebuild, size_t *count)
 {
     *count = rebuild->range_count;
     return rebuild->ranges;
@@ -266,9 +255,7 @@ struct pj_offset_range *pj_rebuild_unread(const struct pj_rebuild *rebuild,
 {
     *unread_count = 0;
     struct pj_offset_range *unread =
-        calloc(rebuild->live_count + rebuild->gap_count + 1, sizeof *unread);
-    if (unread == NULL)
-        abort();
+        pj_calloc(rebuild->live_count + rebuild->gap_count, sizeof *unread);
     for (size_t i = 0; i < rebuild->live_count; i++) {
         const struct pj_live_offset *live = &rebuild->live[i];
         int64_t begin = live->next_offset; /* a partition that is not read at all */

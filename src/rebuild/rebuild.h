@@ -118,7 +118,7 @@ const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
                                                size_t *other_count);
 
 /* The recordings that an earlier rebuild read, in one text; NULL: none. */
-int pj_rebuild_recordings(struct pj_rebuild *rebuild, char **names,
+int pj_rebuild_recordings(struct pj_rebuild *rebuild, const char **names,
                           struct pj_error *error) PJ_MUST_CHECK;
 
 /* Does reading the range tell whether all is there that the group has read? Then the fill fails
@@ -147,6 +147,6 @@ int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
                     struct pj_error *error) PJ_MUST_CHECK;
 
 /* The ranges, with the ends that were reached. Borrowed. */
-const struct pj_offset_range *pj_rebuild_rangees(const struct pj_rebuild *rebuild, size_t *count);
+const struct pj_offset_range *pj_rebuild_ranges(const struct pj_rebuild *rebuild, size_t *count);
 
 #endif

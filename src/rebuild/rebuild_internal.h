@@ -97,6 +97,12 @@ int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error) 
 int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
                          struct pj_error *error) PJ_MUST_CHECK;
 int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column);
+/* A copy that lives as long as the rebuild; NULL for SQL NULL. */
+const char *pj_rebuild_text(const struct pj_rebuild *rebuild, const struct pj_result *rows, int row,
+                            int column);
+/* One statement on the control connection, of which no rows are wanted. */
+int pj_rebuild_execute(const struct pj_rebuild *rebuild, const char *sql, int count,
+                       const char *const *parameters, struct pj_error *error) PJ_MUST_CHECK;
 
 /* The range of the partition; where there is none, a new one that is empty at `begin`. */
 struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char *topic,

@@ -130,18 +130,15 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
                                 rebuild->shadow_group};
-    struct pj_result *result;
-    if (pj_postgres_query(rebuild->control.postgres,
-                          "UPDATE projectionist.consumer_offsets AS s "
-                          "SET stream_time = greatest(s.stream_time, o.stream_time) "
-                          "FROM projectionist.consumer_offsets AS o "
-                          "WHERE s.cluster_id = $1 AND s.consumer_group = $3 AND o.cluster_id = $1 "
-                          "AND o.consumer_group = $2 AND o.topic = s.topic "
-                          "AND o.partition = s.partition",
-                          3, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+    return pj_rebuild_execute(
+        rebuild,
+        "UPDATE projectionist.consumer_offsets AS s "
+        "SET stream_time = greatest(s.stream_time, o.stream_time) "
+        "FROM projectionist.consumer_offsets AS o "
+        "WHERE s.cluster_id = $1 AND s.consumer_group = $3 AND o.cluster_id = $1 "
+        "AND o.consumer_group = $2 AND o.topic = s.topic "
+        "AND o.partition = s.partition",
+        3, parameters, error);
 }
 
 /* Of those that are due by the time that was kept, each write has taken some; here are the rest. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shadow tables of a rebuild, and what a swap writes beside the rows. */
+#include "base/memory.h"
 #include "base/text.h"
 #include "fold/declaration.h"
 #include "rebuild/rebuild_internal.h"
@@ -18,6 +19,23 @@ int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column)
 {
     const char *text = pj_result_value(rows, row, column, NULL);
     return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
+const char *pj_rebuild_text(const struct pj_rebuild *rebuild, const struct pj_result *rows, int row,
+                            int column)
+{
+    const char *text = pj_result_value(rows, row, column, NULL);
+    return text != NULL ? pj_arena_string(rebuild->arena, text, strlen(text)) : NULL;
+}
+
+int pj_rebuild_execute(const struct pj_rebuild *rebuild, const char *sql, int count,
+                       const char *const *parameters, struct pj_error *error)
+{
+    struct pj_result *result;
+    if (pj_postgres_query(rebuild->control.postgres, sql, count, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
 }
 
 int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
@@ -43,10 +61,7 @@ struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char 
         if (range->partition == partition && strcmp(range->topic, topic) == 0)
             return range;
     }
-    rebuild->ranges =
-        reallocarray(rebuild->ranges, rebuild->range_count + 1, sizeof *rebuild->ranges);
-    if (rebuild->ranges == NULL)
-        abort();
+    rebuild->ranges = pj_resize(rebuild->ranges, rebuild->range_count + 1, sizeof *rebuild->ranges);
     struct pj_offset_range *range = &rebuild->ranges[rebuild->range_count++];
     *range = (struct pj_offset_range){pj_arena_string(rebuild->arena, topic, strlen(topic)),
                                       partition, begin, begin};
@@ -179,17 +194,14 @@ static char *creation(const struct pj_rebuild *rebuild)
 int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
-    struct pj_result *result;
     char sql[160];
     pj_text_whole(sql, sizeof sql, "DROP SCHEMA IF EXISTS \"%s\" CASCADE", rebuild->schema);
-    if (pj_postgres_script(rebuild->control.postgres, sql, error) != 0 ||
-        pj_postgres_query(rebuild->control.postgres,
-                          "DELETE FROM projectionist.consumer_offsets "
-                          "WHERE cluster_id = $1 AND consumer_group = $2",
-                          2, parameters, &result, error) != 0)
+    if (pj_postgres_script(rebuild->control.postgres, sql, error) != 0)
         return -1;
-    pj_result_free(result);
-    return 0;
+    return pj_rebuild_execute(rebuild,
+                              "DELETE FROM projectionist.consumer_offsets "
+                              "WHERE cluster_id = $1 AND consumer_group = $2",
+                              2, parameters, error);
 }
 
 /* Whatever lets only one of two rows in does so here: unique indexes, exclusion constraints. Others
@@ -249,9 +261,7 @@ static void add_counted(struct pj_rebuild *rebuild, struct pj_offset_range *rang
                         int64_t to)
 {
     rebuild->counted =
-        reallocarray(rebuild->counted, rebuild->counted_count + 1, sizeof *rebuild->counted);
-    if (rebuild->counted == NULL)
-        abort();
+        pj_resize(rebuild->counted, rebuild->counted_count + 1, sizeof *rebuild->counted);
     rebuild->counted[rebuild->counted_count++] =
         (struct pj_offset_range){range->topic, range->partition, from, to};
 }
@@ -275,19 +285,15 @@ static int list_range(struct pj_rebuild *rebuild, const char *signature,
                                 counted ? texts[4] : NULL,
                                 counted ? live->records : NULL,
                                 counted ? live->checksum : NULL};
-    struct pj_result *result;
     if (counted)
         add_counted(rebuild, range, live->counted_from, live->next_offset);
-    if (pj_postgres_query(rebuild->control.postgres,
-                          pj_arena_printf(rebuild->arena,
-                                          "INSERT INTO \"%s\".ranges VALUES ($1, now(), $2, "
-                                          "$3::int, $4::bigint, $5::bigint, $6::bigint, "
-                                          "$7::bigint, $8::bigint, $9::bigint)",
-                                          rebuild->schema),
-                          9, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+    return pj_rebuild_execute(rebuild,
+                              pj_arena_printf(rebuild->arena,
+                                              "INSERT INTO \"%s\".ranges VALUES ($1, now(), $2, "
+                                              "$3::int, $4::bigint, $5::bigint, $6::bigint, "
+                                              "$7::bigint, $8::bigint, $9::bigint)",
+                                              rebuild->schema),
+                              9, parameters, error);
 }
 
 static int create_shadow(struct pj_rebuild *rebuild, const char *signature, struct pj_error *error)
@@ -375,44 +381,35 @@ int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_offset_range *ra
 
 /* --- what a swap writes beside the rows ------------------------------------------------------ */
 
-static int run(struct pj_rebuild *rebuild, const char *sql, int count,
-               const char *const *parameters, struct pj_error *error)
-{
-    struct pj_result *result;
-    if (pj_postgres_query(rebuild->control.postgres, sql, count, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
-}
-
 /* Those that are where they are belong to a new owner, too: nothing that was folded before the swap
  * may be committed behind it. The latest event of a topic may be in a recording. */
 int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
                                 rebuild->shadow_group};
-    return run(rebuild,
-               "WITH shadow AS (SELECT * FROM projectionist.consumer_offsets "
-               "WHERE cluster_id = $1 AND consumer_group = $3 AND partition >= 0 "
-               "ORDER BY topic, partition) "
-               "SELECT projectionist.set_offsets($1, $2, array_agg(topic), array_agg(partition), "
-               "array_agg(next_offset), 'rebuild', array_agg(topic_id)) FROM shadow "
-               "HAVING count(*) > 0",
-               3, parameters, error) != 0 ||
-                   run(rebuild,
-                       "UPDATE projectionist.consumer_offsets AS o SET owner = s.owner, "
-                       "counted_from = s.counted_from, counted_to = s.counted_to, "
-                       "records = s.records, checksum = s.checksum, "
-                       "stream_time = greatest(s.stream_time, (SELECT max(f.stream_time) "
-                       "FROM projectionist.consumer_offsets AS f WHERE f.cluster_id = $1 "
-                       "AND f.consumer_group = $3 AND f.topic = s.topic AND f.partition < 0)) "
-                       "FROM projectionist.consumer_offsets AS s "
-                       "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND s.cluster_id = $1 "
-                       "AND s.consumer_group = $3 AND s.topic = o.topic "
-                       "AND s.partition = o.partition",
-                       3, parameters, error) != 0
-               ? -1
-               : 0;
+    if (pj_rebuild_execute(
+            rebuild,
+            "WITH shadow AS (SELECT * FROM projectionist.consumer_offsets "
+            "WHERE cluster_id = $1 AND consumer_group = $3 AND partition >= 0 "
+            "ORDER BY topic, partition) "
+            "SELECT projectionist.set_offsets($1, $2, array_agg(topic), array_agg(partition), "
+            "array_agg(next_offset), 'rebuild', array_agg(topic_id)) FROM shadow "
+            "HAVING count(*) > 0",
+            3, parameters, error) != 0)
+        return -1;
+    return pj_rebuild_execute(
+        rebuild,
+        "UPDATE projectionist.consumer_offsets AS o SET owner = s.owner, "
+        "counted_from = s.counted_from, counted_to = s.counted_to, "
+        "records = s.records, checksum = s.checksum, "
+        "stream_time = greatest(s.stream_time, (SELECT max(f.stream_time) "
+        "FROM projectionist.consumer_offsets AS f WHERE f.cluster_id = $1 "
+        "AND f.consumer_group = $3 AND f.topic = s.topic AND f.partition < 0)) "
+        "FROM projectionist.consumer_offsets AS s "
+        "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND s.cluster_id = $1 "
+        "AND s.consumer_group = $3 AND s.topic = o.topic "
+        "AND s.partition = o.partition",
+        3, parameters, error);
 }
 
 #define LETTER_COLUMNS                                                                             \
@@ -445,10 +442,9 @@ int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error
         "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
         "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",
         rebuild->schema);
-    return run(rebuild, resolve, 4, parameters, error) != 0 ||
-                   run(rebuild, open, 0, NULL, error) != 0
-               ? -1
-               : 0;
+    if (pj_rebuild_execute(rebuild, resolve, 4, parameters, error) != 0)
+        return -1;
+    return pj_rebuild_execute(rebuild, open, 0, NULL, error);
 }
 
 static char *ranges_json(const struct pj_rebuild *rebuild)
@@ -461,7 +457,7 @@ static char *ranges_json(const struct pj_rebuild *rebuild)
         json_object_set_new(object, name,
                             json_pack("[I, I]", (json_int_t)range->begin, (json_int_t)range->end));
     }
-    char *text = json_dumps(object, JSON_COMPACT);
+    char *text = pj_must(json_dumps(object, JSON_COMPACT));
     json_decref(object);
     return text;
 }
@@ -473,7 +469,7 @@ int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference
     char started[24];
     char total[24];
     json_t *tables = pj_difference_json(difference);
-    char *differences = json_dumps(tables, JSON_COMPACT);
+    char *differences = pj_must(json_dumps(tables, JSON_COMPACT));
     char *ranges = ranges_json(rebuild);
     json_decref(tables);
     pj_text_whole(started, sizeof started, "%lld", (long long)rebuild->started_ms);
