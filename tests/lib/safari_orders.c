@@ -9,7 +9,7 @@ static const int64_t session_timeout_ms = 30 * 60 * 1000;
 
 struct safari_orders safari_orders_start(const struct pj_projection *projection)
 {
-    struct safari_orders s = {.orders = orders_of(projection), .next_event = 1};
+    struct safari_orders s = {.orders = pj_orders_of(projection), .next_event = 1};
     s.orders.settings = &session_timeout_ms;
     return s;
 }
@@ -21,10 +21,10 @@ static char *text(struct safari_orders *s, const char *value)
 
 static struct pj_value *command_event(struct safari_orders *s, unsigned command, int64_t ms)
 {
-    struct pj_value *v = orders_event(&s->orders, COMMANDS, (int32_t)(command % 3));
-    v[COMMAND_EVENT_ID] = orders_uuid(1000 + s->next_event++);
-    v[COMMAND_ID] = orders_uuid(command);
-    v[COMMAND_EMITTED_AT] = orders_time(ms);
+    struct pj_value *v = pj_orders_event(&s->orders, COMMANDS, (int32_t)(command % 3));
+    v[COMMAND_EVENT_ID] = pj_orders_uuid(1000 + s->next_event++);
+    v[COMMAND_ID] = pj_orders_uuid(command);
+    v[COMMAND_EMITTED_AT] = pj_orders_time(ms);
     return v;
 }
 
@@ -54,10 +54,10 @@ struct pj_value *safari_status(struct safari_orders *s, unsigned command, int64_
 struct pj_value *safari_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
                                   const char *type, const char *payload)
 {
-    struct pj_value *v = orders_event(&s->orders, TELEMETRY, (int32_t)(command % 3));
-    v[TELEMETRY_EVENT_ID] = orders_uuid(1000 + s->next_event++);
-    v[TELEMETRY_COMMAND_ID] = orders_uuid(command);
-    v[TELEMETRY_EMITTED_AT] = orders_time(ms);
+    struct pj_value *v = pj_orders_event(&s->orders, TELEMETRY, (int32_t)(command % 3));
+    v[TELEMETRY_EVENT_ID] = pj_orders_uuid(1000 + s->next_event++);
+    v[TELEMETRY_COMMAND_ID] = pj_orders_uuid(command);
+    v[TELEMETRY_EMITTED_AT] = pj_orders_time(ms);
     v[TELEMETRY_TYPE] = pj_text(text(s, type));
     v[TELEMETRY_PAYLOAD] = pj_text(text(s, payload));
     return v;
@@ -65,10 +65,10 @@ struct pj_value *safari_telemetry(struct safari_orders *s, unsigned command, int
 
 static struct pj_value *session_event(struct safari_orders *s, unsigned session, int64_t ms)
 {
-    struct pj_value *v = orders_event(&s->orders, SESSIONS, (int32_t)(session % 2));
-    v[SESSION_EVENT_ID] = orders_uuid(1000 + s->next_event++);
-    v[SESSION_ID] = orders_uuid(session);
-    v[SESSION_EMITTED_AT] = orders_time(ms);
+    struct pj_value *v = pj_orders_event(&s->orders, SESSIONS, (int32_t)(session % 2));
+    v[SESSION_EVENT_ID] = pj_orders_uuid(1000 + s->next_event++);
+    v[SESSION_ID] = pj_orders_uuid(session);
+    v[SESSION_EMITTED_AT] = pj_orders_time(ms);
     return v;
 }
 
@@ -90,17 +90,12 @@ struct pj_value *safari_session_closed(struct safari_orders *s, unsigned session
 
 void safari_expect(const struct safari_orders *s, const char *expected)
 {
-    char *rows = orders_rows(&s->orders, false);
-    cr_assert_not_null(strstr(rows, expected), "%s\nis not in\n%s", expected, rows);
-    free(rows);
-    cr_assert(orders_agree(&s->orders, 100, 7));
+    cr_assert(pj_orders_expect(&s->orders, expected));
 }
 
 void safari_refuse(const struct safari_orders *s, const char *text)
 {
-    char *rows = orders_rows(&s->orders, false);
-    cr_assert_null(strstr(rows, text), "%s\nis in\n%s", text, rows);
-    free(rows);
+    cr_assert(pj_orders_refuse(&s->orders, text));
 }
 
 /* --- the mixture ----------------------------------------------------------------------------- */
@@ -131,9 +126,9 @@ static void mix_submitted(struct safari_orders *s, unsigned command, int64_t ms,
     struct pj_value *v = safari_submitted(s, command, ms, type, payload);
     v[COMMAND_TARGET_PLATFORM] = pj_text(ms % 2 == 0 ? "sora" : "flow");
     if (rand_r(seed) % 2 == 0)
-        v[COMMAND_TARGET_SESSION_ID] = orders_uuid(7 + (unsigned)rand_r(seed) % 2);
+        v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(7 + (unsigned)rand_r(seed) % 2);
     if (rand_r(seed) % 3 == 0)
-        v[COMMAND_REQUESTED_AT] = orders_time(ms - rand_r(seed) % 3);
+        v[COMMAND_REQUESTED_AT] = pj_orders_time(ms - rand_r(seed) % 3);
 }
 
 static void mix_status(struct safari_orders *s, unsigned command, int64_t ms, unsigned *seed)
@@ -166,7 +161,7 @@ static void mix_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
         "{\"batchIndex\":2,\"inputPath\":\"/b\",\"outputPath\":\"/i\"}", "{\"batch_index\":-1}");
     struct pj_value *v = safari_telemetry(s, command, ms, type, payload);
     if (rand_r(seed) % 4 == 0)
-        v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+        v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
 }
 
 void safari_orders_mixture(struct safari_orders *s, int count, unsigned from)
@@ -189,6 +184,6 @@ void safari_orders_mixture(struct safari_orders *s, int count, unsigned from)
         else
             safari_session_opened(s, 7 + (unsigned)rand_r(seed) % 3, ms, "sora");
     }
-    cr_assert(orders_reaches(&s->orders),
+    cr_assert(pj_orders_reaches(&s->orders),
               "take more events, another seed, or events of your own first");
 }

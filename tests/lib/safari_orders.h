@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Safari's events for tests/lib/orders.h, a line each. */
+/* Safari's events for projectionist/testing.h, a line each. */
 #ifndef PJ_TESTS_SAFARI_ORDERS_H
 #define PJ_TESTS_SAFARI_ORDERS_H
 
-#include "lib/orders.h"
+#include "base/arena.h"
+#include "projectionist/testing.h"
 #include "projections/safari/projections.h"
 #include "projections/safari/safari.h"
 
 #include <stdlib.h>
 
 struct safari_orders {
-    struct orders orders;
+    struct pj_orders orders;
     unsigned next_event;
 };
 
@@ -36,7 +37,8 @@ void safari_expect(const struct safari_orders *s, const char *text);
 void safari_refuse(const struct safari_orders *s, const char *text);
 
 /* That many events of all the projection's topics about a few commands, paths and sessions, within
- * an hour around midnight. Fails the test unless they make a row of each table (orders_reaches). */
+ * an hour around midnight. Fails the test unless they make a row of each table (pj_orders_reaches).
+ */
 void safari_orders_mixture(struct safari_orders *s, int count, unsigned seed);
 
 #endif

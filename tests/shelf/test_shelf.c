@@ -15,7 +15,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(shelf, .init = start, .fini = stop);
@@ -31,10 +31,10 @@ static void saved(const char *drama, int64_t version, const char *episodes)
         length += (size_t)snprintf(payload + length, 4096 - length, "%s{\"id\":\"%c\"}",
                                    e > episodes ? "," : "", *e);
     snprintf(payload + length, 4096 - length, "]}");
-    struct pj_value *values = orders_event(&s.orders, 0, drama[0] - 'A');
-    values[COMMAND_EVENT_ID] = orders_uuid(s.next_event++);
-    values[COMMAND_ID] = orders_uuid(1);
-    values[COMMAND_EMITTED_AT] = orders_time(version);
+    struct pj_value *values = pj_orders_event(&s.orders, 0, drama[0] - 'A');
+    values[COMMAND_EVENT_ID] = pj_orders_uuid(s.next_event++);
+    values[COMMAND_ID] = pj_orders_uuid(1);
+    values[COMMAND_EMITTED_AT] = pj_orders_time(version);
     values[COMMAND_PAYLOAD] = pj_text(payload);
 }
 
@@ -42,7 +42,7 @@ static void saved(const char *drama, int64_t version, const char *episodes)
 static void expect(const char *rows)
 {
     for (int one_batch = 0; one_batch < 2; one_batch++) {
-        char *found = orders_rows(&s.orders, one_batch != 0);
+        char *found = pj_orders_rows(&s.orders, one_batch != 0);
         char shortened[1024] = "";
         size_t length = 0;
         for (char *at = found; (at = strstr(at, "shelf_episodes|id=")) != NULL; at++)
@@ -51,7 +51,7 @@ static void expect(const char *rows)
         cr_assert_str_eq(shortened, rows, "%s", found);
         free(found);
     }
-    cr_assert(orders_agree(&s.orders, 400, 1));
+    cr_assert(pj_orders_agree(&s.orders, 400, 1));
 }
 
 Test(shelf, an_episode_that_moves_is_there)
@@ -96,7 +96,7 @@ Test(shelf, a_claim_that_is_made_twice_is_a_dead_letter)
     saved("A", 1, "eef");
     saved("B", 1, "e");
     expect("eB ");
-    cr_assert_eq(orders_dead_letters(&s.orders, true), 1);
+    cr_assert_eq(pj_orders_dead_letters(&s.orders, true), 1);
     saved("A", 2, "ef");
     expect("eA fA ");
 }
@@ -114,5 +114,5 @@ Test(shelf, many_moves_in_every_order)
         }
         saved(drama, version, held);
     }
-    cr_assert(orders_agree(&s.orders, 600, 3));
+    cr_assert(pj_orders_agree(&s.orders, 600, 3));
 }

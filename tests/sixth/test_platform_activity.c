@@ -16,7 +16,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(platform_activity, .init = start, .fini = stop);
@@ -51,7 +51,7 @@ Test(platform_activity, the_earliest_submission_counts)
     submit(1, 5000, "flow");
     submit(1, 1000, "sora");
     safari_expect(&s, "platform_activity|platform=sora|day=0|submitted=1|");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_assert_null(strstr(rows, "platform_activity|platform=flow"), "an empty bucket is left");
     free(rows);
 }
@@ -70,5 +70,5 @@ Test(platform_activity, the_last_command_of_each_platform)
 Test(platform_activity, order_independence)
 {
     safari_orders_mixture(&s, 40, 1);
-    cr_assert(orders_agree(&s.orders, 1000, 42));
+    cr_assert(pj_orders_agree(&s.orders, 1000, 42));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Claims by entities of two kinds, on rows of as many columns as there can be, with a part that
  * another kind derives; and what one entity contributes twice in one place. */
-#include "lib/orders.h"
+#include "base/arena.h"
+#include "projectionist/testing.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -109,7 +110,7 @@ static const struct pj_projection house = {.name = "house",
                                            .tables = tables,
                                            .table_count = 2};
 static char names[S_COLUMNS][8];
-static struct orders orders;
+static struct pj_orders orders;
 
 static void start(void)
 {
@@ -121,29 +122,29 @@ static void start(void)
         snprintf(names[c], sizeof names[c], "c%zu", c);
         seat_columns[c] = c < S_MORE ? first[c] : (struct pj_column){names[c], PJ_BIGINT};
     }
-    orders = orders_of(&house);
+    orders = pj_orders_of(&house);
 }
 
 static void stop(void)
 {
-    orders_free(&orders);
+    pj_orders_free(&orders);
 }
 
 TestSuite(claims, .init = start, .fini = stop);
 
 static void sits(int kind, unsigned who, int64_t rank, double seat)
 {
-    struct pj_value *values = orders_event(&orders, 0, (int32_t)(who % 3));
-    values[F_EVENT] = orders_uuid((unsigned)orders.count);
+    struct pj_value *values = pj_orders_event(&orders, 0, (int32_t)(who % 3));
+    values[F_EVENT] = pj_orders_uuid((unsigned)orders.count);
     values[F_KIND] = pj_bigint(kind);
-    values[F_WHO] = orders_uuid(who);
+    values[F_WHO] = pj_orders_uuid(who);
     values[F_RANK] = pj_bigint(rank);
     values[F_SEAT] = isnan(seat) ? pj_null() : pj_double(seat);
 }
 
 static void expect(double seat, unsigned who, int64_t note)
 {
-    char *rows = orders_rows(&orders, false);
+    char *rows = pj_orders_rows(&orders, false);
     char key[32];
     char rest[64];
     snprintf(key, sizeof key, "seat=%g|", fabs(seat));
@@ -165,7 +166,7 @@ Test(claims, of_two_kinds_on_a_wide_row)
     sits(STAFF, 2, 7, 4);
     expect(3, 0, 0);
     expect(4, 2, 7);
-    cr_assert(orders_agree(&orders, 300, 1));
+    cr_assert(pj_orders_agree(&orders, 300, 1));
 }
 
 /* One entity of each kind may have the same id. */
@@ -176,7 +177,7 @@ Test(claims, who_claims_is_the_kind_too)
     expect(3, 1, 6);
     sits(STAFF, 1, 2, NAN);
     expect(3, 1, 5);
-    cr_assert(orders_agree(&orders, 300, 1));
+    cr_assert(pj_orders_agree(&orders, 300, 1));
 }
 
 Test(claims, in_every_order)
@@ -185,5 +186,5 @@ Test(claims, in_every_order)
     for (int64_t rank = 1; rank <= 60; rank++)
         sits(rand_r(&seed) % 2, 1 + (unsigned)rand_r(&seed) % 6, rank,
              rand_r(&seed) % 4 == 0 ? (double)NAN : (double)(1 + rand_r(&seed) % 4));
-    cr_assert(orders_agree(&orders, 600, 1));
+    cr_assert(pj_orders_agree(&orders, 600, 1));
 }

@@ -1,34 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of safari_commands, each by its rows, and every order of a set that has them all. */
-#include "lib/orders.h"
+#include "base/arena.h"
+#include "projectionist/testing.h"
 #include "projections/safari/projections.h"
 #include "projections/safari/safari.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-static struct orders orders;
+static struct pj_orders orders;
 static unsigned next_event;
 
 static void start(void)
 {
-    orders = orders_of(&pj_command_projector);
+    orders = pj_orders_of(&pj_command_projector);
     next_event = 1;
 }
 
 static void stop(void)
 {
-    orders_free(&orders);
+    pj_orders_free(&orders);
 }
 
 TestSuite(command_projector, .init = start, .fini = stop);
 
 static struct pj_value *event(unsigned command, int64_t ms)
 {
-    struct pj_value *v = orders_event(&orders, 0, (int32_t)(command % 3));
-    v[COMMAND_EVENT_ID] = orders_uuid(1000 + next_event++);
-    v[COMMAND_ID] = orders_uuid(command);
-    v[COMMAND_EMITTED_AT] = orders_time(ms);
+    struct pj_value *v = pj_orders_event(&orders, 0, (int32_t)(command % 3));
+    v[COMMAND_EVENT_ID] = pj_orders_uuid(1000 + next_event++);
+    v[COMMAND_ID] = pj_orders_uuid(command);
+    v[COMMAND_EMITTED_AT] = pj_orders_time(ms);
     return v;
 }
 
@@ -54,18 +55,18 @@ static struct pj_value *status(unsigned command, int64_t ms, const char *cursor,
 /* In every order: the rows contain the text. */
 static void expect(const char *text)
 {
-    char *rows = orders_rows(&orders, false);
-    char *at_once = orders_rows(&orders, true);
+    char *rows = pj_orders_rows(&orders, false);
+    char *at_once = pj_orders_rows(&orders, true);
     cr_assert_str_eq(rows, at_once, "one batch gives other rows");
     cr_assert_not_null(strstr(rows, text), "%s\nis not in\n%s", text, rows);
     free(rows);
     free(at_once);
-    cr_assert(orders_agree(&orders, 300, 7));
+    cr_assert(pj_orders_agree(&orders, 300, 7));
 }
 
 static void refuse(const char *text)
 {
-    char *rows = orders_rows(&orders, false);
+    char *rows = pj_orders_rows(&orders, false);
     cr_assert_null(strstr(rows, text), "%s\nis in\n%s", text, rows);
     free(rows);
 }
@@ -142,7 +143,7 @@ Test(command_projector, words_of_the_other_wire)
 Test(command_projector, unknown_words_say_nothing)
 {
     status(1, 1000, NULL, "DANCING");
-    char *rows = orders_rows(&orders, false);
+    char *rows = pj_orders_rows(&orders, false);
     cr_assert_str_empty(rows);
     free(rows);
 }
@@ -159,7 +160,7 @@ Test(command_projector, sent_twice_the_earlier_counts)
 Test(command_projector, requested_at_is_when_it_was_created)
 {
     struct pj_value *v = submitted(1, 2000, NULL);
-    v[COMMAND_REQUESTED_AT] = orders_time(1500);
+    v[COMMAND_REQUESTED_AT] = pj_orders_time(1500);
     expect("created_at=1500000");
 }
 
@@ -229,7 +230,7 @@ Test(command_projector, every_column_of_a_submission)
 {
     struct pj_value *v = submitted(1, 1000, NULL);
     v[COMMAND_TARGET] = pj_text("{\"platform\":\"x\"}");
-    v[COMMAND_CORRELATION_ID] = orders_uuid(9);
+    v[COMMAND_CORRELATION_ID] = pj_orders_uuid(9);
     v[COMMAND_REQUESTER_SERVICE] = pj_text("studio");
     v[COMMAND_REQUESTER_INSTANCE] = pj_text("a");
     expect("payload={\"prompt\":\"x\"}|result=null|target={\"platform\":\"x\"}|"
@@ -242,10 +243,10 @@ Test(command_projector, the_submission_of_the_earlier_emitted_at_counts_then_of_
 {
     struct pj_value *v = submitted(1, 2000, NULL);
     v[COMMAND_TYPE] = pj_text("requested early");
-    v[COMMAND_REQUESTED_AT] = orders_time(100);
+    v[COMMAND_REQUESTED_AT] = pj_orders_time(100);
     v = submitted(1, 1000, NULL);
     v[COMMAND_TYPE] = pj_text("smaller");
-    v[COMMAND_REQUESTED_AT] = orders_time(900);
+    v[COMMAND_REQUESTED_AT] = pj_orders_time(900);
     v = submitted(1, 1000, NULL);
     v[COMMAND_TYPE] = pj_text("greater");
     expect("type=smaller|");
@@ -255,7 +256,7 @@ Test(command_projector, the_submission_of_the_earlier_emitted_at_counts_then_of_
 Test(command_projector, a_claim_is_as_old_as_its_command)
 {
     /* Not as its submission's emitted_at, nor as what was first heard of it. */
-    submitted(1, 2000, "k")[COMMAND_REQUESTED_AT] = orders_time(500);
+    submitted(1, 2000, "k")[COMMAND_REQUESTED_AT] = pj_orders_time(500);
     submitted(2, 1000, "k");
     status(2, 100, "100-1", "QUEUED");
     expect("idempotency_conflicts|idempotency_key=k|"
@@ -347,5 +348,5 @@ Test(command_projector, order_independence)
         else
             status(command, ms, cursors[rand_r(&seed) % 8], words[rand_r(&seed) % 8]);
     }
-    cr_assert(orders_agree(&orders, 1500, 1));
+    cr_assert(pj_orders_agree(&orders, 1500, 1));
 }

@@ -15,27 +15,27 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(event_recorder, .init = start, .fini = stop);
 
 static struct pj_value *frame(unsigned event, int64_t ms)
 {
-    struct pj_value *v = orders_event(&s.orders, TELEMETRY_ALONE, (int32_t)(event % 3));
-    v[TELEMETRY_EVENT_ID] = orders_uuid(event);
+    struct pj_value *v = pj_orders_event(&s.orders, TELEMETRY_ALONE, (int32_t)(event % 3));
+    v[TELEMETRY_EVENT_ID] = pj_orders_uuid(event);
     v[TELEMETRY_TYPE] = pj_text("brand.new");
     v[TELEMETRY_SEVERITY] = pj_text("warn");
     v[TELEMETRY_VERSION] = pj_text("1.0");
-    v[TELEMETRY_EMITTED_AT] = orders_time(ms);
+    v[TELEMETRY_EMITTED_AT] = pj_orders_time(ms);
     return v;
 }
 
 Test(event_recorder, every_column_is_the_frames)
 {
     struct pj_value *v = frame(5, 2000);
-    v[TELEMETRY_COMMAND_ID] = orders_uuid(1);
-    v[TELEMETRY_CORRELATION_ID] = orders_uuid(2);
+    v[TELEMETRY_COMMAND_ID] = pj_orders_uuid(1);
+    v[TELEMETRY_CORRELATION_ID] = pj_orders_uuid(2);
     v[TELEMETRY_PAYLOAD] = pj_text("{\"a\":1}");
     v[TELEMETRY_CURSOR] = pj_text("2000-7");
     v[TELEMETRY_TARGET] = pj_text("{\"platform\":\"x\"}");
@@ -56,6 +56,6 @@ Test(event_recorder, a_frame_of_no_command_is_a_row_too)
 Test(event_recorder, order_independence)
 {
     for (unsigned i = 0; i < 60; i++)
-        frame(i, (int64_t)i % 7)[TELEMETRY_COMMAND_ID] = orders_uuid(i % 4);
-    cr_assert(orders_agree(&s.orders, 400, 1));
+        frame(i, (int64_t)i % 7)[TELEMETRY_COMMAND_ID] = pj_orders_uuid(i % 4);
+    cr_assert(pj_orders_agree(&s.orders, 400, 1));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The harness of orders: projections that depend on the order in one way each are found out, and
  * what is printed is as small as can be. */
-#include "lib/orders.h"
-
+#include "base/arena.h"
 #include "fold/fold_internal.h"
+#include "projectionist/testing.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -141,16 +141,16 @@ static const struct pj_projection projection = {.name = "broken",
                                                 .entity_count = 1,
                                                 .tables = tables,
                                                 .table_count = 1};
-static struct orders orders;
+static struct pj_orders orders;
 
 static void start(void)
 {
-    orders = orders_of(&projection);
+    orders = pj_orders_of(&projection);
 }
 
 static void stop(void)
 {
-    orders_free(&orders);
+    pj_orders_free(&orders);
 }
 
 TestSuite(orders, .init = start, .fini = stop);
@@ -159,11 +159,11 @@ TestSuite(orders, .init = start, .fini = stop);
 static void happen(unsigned count, unsigned partitions)
 {
     for (unsigned i = 0; i < count; i++) {
-        struct pj_value *v = orders_event(&orders, 0, (int32_t)(i % partitions));
-        v[F_EVENT] = orders_uuid(i);
-        v[F_THING] = orders_uuid(i * 7 % 3);
+        struct pj_value *v = pj_orders_event(&orders, 0, (int32_t)(i % partitions));
+        v[F_EVENT] = pj_orders_uuid(i);
+        v[F_THING] = pj_orders_uuid(i * 7 % 3);
         v[F_TEXT] = pj_text(pj_arena_printf(orders.arena, "text %u", i));
-        v[F_AT] = orders_time(i);
+        v[F_AT] = pj_orders_time(i);
     }
 }
 
@@ -175,7 +175,7 @@ static char *printed(int times, bool *holds)
     cr_assert(file != NULL && before >= 0);
     fflush(stderr);
     dup2(fileno(file), STDERR_FILENO);
-    *holds = times < 0 ? orders_reaches(&orders) : orders_agree(&orders, times, 1);
+    *holds = times < 0 ? pj_orders_reaches(&orders) : pj_orders_agree(&orders, times, 1);
     fflush(stderr);
     dup2(before, STDERR_FILENO);
     close(before);
@@ -219,7 +219,7 @@ Test(orders, one_that_keeps_it_is_not_suspected)
 {
     source.observe = observe_well;
     happen(60, 4);
-    cr_assert(orders_agree(&orders, 400, 1));
+    cr_assert(pj_orders_agree(&orders, 400, 1));
 }
 
 Test(orders, an_order_between_partitions)
@@ -282,7 +282,7 @@ Test(orders, tables_that_no_event_reaches)
     free(text);
     source.observe = observe_well;
     happen(1, 1);
-    cr_assert(orders_reaches(&orders));
+    cr_assert(pj_orders_reaches(&orders));
 }
 
 static void derive_no_key(const struct pj_entity *entity, struct pj_derivation *derivation)
@@ -310,7 +310,7 @@ Test(orders, stream_time_that_wakes_nobody)
     kind.derive = derive_late;
     happen(60, 4);
     kind.timed = true;
-    cr_assert(orders_agree(&orders, 100, 1));
+    cr_assert(pj_orders_agree(&orders, 100, 1));
     forgets_due = true;
     free(explanation(400));
 }
@@ -325,4 +325,38 @@ Test(orders, the_values_of_an_event_are_printed)
                                     "  t [0] event="),
                        "%s", text);
     free(text);
+}
+
+static void fill_thing(struct pj_orders *of, size_t index, struct pj_value *v, unsigned *seed)
+{
+    v[F_TEXT] = pj_orders_text(of, "%zu, %d", index, rand_r(seed) % 2);
+}
+
+Test(orders, a_mixture_is_filled_by_types)
+{
+    source.observe = observe_well;
+    cr_assert(pj_orders_mixture(&orders, 40, 1, NULL));
+    cr_assert_eq(orders.count, 40);
+    unsigned given = 0;
+    for (size_t i = 0; i < orders.count; i++) {
+        const struct pj_value *v = orders.events[i].values;
+        given += v[F_TEXT].present;
+        cr_assert(v[F_EVENT].present);
+        cr_assert(!v[F_TEXT].present ||
+                  (v[F_TEXT].text.length == 1 && *v[F_TEXT].text.data <= 'd'));
+        cr_assert(i == 0 ||
+                  memcmp(v[F_EVENT].uuid, orders.events[i - 1].values[F_EVENT].uuid, 16) != 0);
+    }
+    cr_assert(given > 20 && given < 40, "%u", given);
+    cr_assert(pj_orders_agree(&orders, 200, 1));
+}
+
+Test(orders, a_mixture_that_is_corrected)
+{
+    source.observe = observe_well;
+    cr_assert(pj_orders_mixture(&orders, 10, 2, fill_thing));
+    cr_assert(pj_orders_expect(&orders, "text=0, "));
+    cr_assert(pj_orders_refuse(&orders, "text=a"));
+    cr_assert_not(pj_orders_expect(&orders, "text=a"));
+    cr_assert_not(pj_orders_refuse(&orders, "text=0, "));
 }

@@ -14,7 +14,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(production, .init = start, .fini = stop);
@@ -123,7 +123,7 @@ Test(production, an_index_is_a_number_from_0_to_9999)
                       "status=GENERATING|metadata={\"batch_index\":300}|");
     again();
     frame(1000, "sora.prompt.submitted", "{\"batch_index\":9999}");
-    char *rows = orders_rows(&s.orders, true);
+    char *rows = pj_orders_rows(&s.orders, true);
     cr_assert_not_null(strstr(rows, "metadata={\"batch_index\":9999}|"));
     free(rows);
     again();
@@ -270,21 +270,21 @@ Test(production, of_several_cleans_of_a_path_the_last_to_succeed_counts)
     frame(1100, "sora.video.downloaded", "{\"file_path\":\"/r\"}");
     frame(1100, "sora.video.cleaned", "{\"output_path\":\"/own\",\"file_size\":4}");
     safari_expect(&s, "cleaned_path=/own|cleaned_size_bytes=4|");
-    clean_ends(9, "4000-9", "SUCCEEDED")[COMMAND_EVENT_ID] = orders_uuid(9999);
+    clean_ends(9, "4000-9", "SUCCEEDED")[COMMAND_EVENT_ID] = pj_orders_uuid(9999);
     safari_expect(&s, "cleaned_path=/c9|cleaned_size_bytes=null|");
     clean_ends(2, "4000-10", "SUCCEEDED");
     safari_expect(&s, "cleaned_path=/c2|");
-    clean_ends(8, "3999-11", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(9000);
+    clean_ends(8, "3999-11", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(9000);
     safari_expect(&s, "cleaned_path=/c2|");
-    clean_ends(3, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(3001);
+    clean_ends(3, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(3001);
     safari_expect(&s, "cleaned_path=/c3|");
-    clean_ends(4, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(2999);
+    clean_ends(4, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(2999);
     safari_expect(&s, "cleaned_path=/c3|");
     struct pj_value *v = clean_ends(7, "4000-10", "SUCCEEDED");
-    v[COMMAND_EMITTED_AT] = orders_time(3001);
-    v[COMMAND_EVENT_ID] = orders_uuid(1);
+    v[COMMAND_EMITTED_AT] = pj_orders_time(3001);
+    v[COMMAND_EVENT_ID] = pj_orders_uuid(1);
     safari_expect(&s, "cleaned_path=/c3|");
-    clean_ends(5, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = orders_time(3001);
+    clean_ends(5, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(3001);
     safari_expect(&s, "cleaned_path=/c5|");
     clean_ends(4, "6000-1", "SUCCEEDED")[COMMAND_RESULT] = pj_null(); /* of no output */
     safari_expect(&s, "cleaned_path=/c5|");
@@ -331,7 +331,8 @@ Test(production, requested_at_is_when_it_was_created)
 {
     frame(100, "sora.polling.started", "{}");
     safari_status(&s, 1, 200, "QUEUED", NULL, NULL);
-    safari_submitted(&s, 1, 1000, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = orders_time(900);
+    safari_submitted(&s, 1, 1000, "sora.generate", "{}")[COMMAND_REQUESTED_AT] =
+        pj_orders_time(900);
     safari_expect(&s, "created_at=900000|");
 }
 

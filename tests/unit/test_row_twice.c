@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A row that follows twice: from one entity, from two, in one batch and in several; and what is one
  * key for Postgres. */
+#include "base/arena.h"
 #include "fold/row_key.h"
-#include "lib/memory_store.h"
-#include "lib/orders.h"
+#include "projectionist/testing.h"
+#include "testing/memory_store.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { F_EVENT, F_SHELF, F_RANK, F_BOOKS, FIELDS };
@@ -67,32 +69,32 @@ static const struct pj_projection library = {.name = "library",
                                              .entity_count = 1,
                                              .tables = tables,
                                              .table_count = 1};
-static struct orders orders;
+static struct pj_orders orders;
 
 static void start(void)
 {
-    orders = orders_of(&library);
+    orders = pj_orders_of(&library);
 }
 
 static void stop(void)
 {
-    orders_free(&orders);
+    pj_orders_free(&orders);
 }
 
 TestSuite(row_twice, .init = start, .fini = stop);
 
 static void holds(unsigned shelf, int64_t rank, const char *what)
 {
-    struct pj_value *values = orders_event(&orders, 0, (int32_t)shelf);
-    values[F_EVENT] = orders_uuid((unsigned)orders.count);
-    values[F_SHELF] = orders_uuid(shelf);
+    struct pj_value *values = pj_orders_event(&orders, 0, (int32_t)shelf);
+    values[F_EVENT] = pj_orders_uuid((unsigned)orders.count);
+    values[F_SHELF] = pj_orders_uuid(shelf);
     values[F_RANK] = pj_bigint(rank);
     values[F_BOOKS] = pj_text(what);
 }
 
 static void expect(bool one_batch, size_t letters, const char *rows)
 {
-    char *found = orders_rows(&orders, one_batch);
+    char *found = pj_orders_rows(&orders, one_batch);
     char *at = found;
     char shortened[256] = "";
     size_t length = 0;
@@ -103,7 +105,7 @@ static void expect(bool one_batch, size_t letters, const char *rows)
     }
     free(found);
     cr_assert_str_eq(shortened, rows);
-    cr_assert_eq(orders_dead_letters(&orders, one_batch), letters);
+    cr_assert_eq(pj_orders_dead_letters(&orders, one_batch), letters);
 }
 
 Test(row_twice, from_one_entity_is_the_fault_of_its_record)
@@ -116,7 +118,7 @@ Test(row_twice, from_one_entity_is_the_fault_of_its_record)
     holds(1, 2, "ab");      /* and a corrected event makes the rows; in one batch it is in time */
     expect(true, 0, "a1 b1 c2 ");
     expect(false, 1, "a1 b1 c2 ");
-    cr_assert(orders_agree(&orders, 300, 1));
+    cr_assert(pj_orders_agree(&orders, 300, 1));
 }
 
 Test(row_twice, with_other_contents_it_is_so_too)
@@ -126,7 +128,7 @@ Test(row_twice, with_other_contents_it_is_so_too)
     expect(false, 2, "");
     holds(1, 3, "b");
     expect(false, 2, "b1 ");
-    cr_assert(orders_agree(&orders, 300, 1));
+    cr_assert(pj_orders_agree(&orders, 300, 1));
 }
 
 Test(row_twice, a_bad_record_leaves_the_rows_as_they_were)
@@ -170,7 +172,7 @@ Test(row_twice, the_sentence_names_the_row)
                                     {"name", PJ_TEXT, .key = true},
                                     {"count", PJ_INT, .key = true}};
     const struct pj_table table = {.name = "things", .columns = key, .column_count = 4};
-    const struct pj_value values[] = {pj_timestamp(-1), orders_uuid(7), pj_text("a"), pj_null()};
+    const struct pj_value values[] = {pj_timestamp(-1), pj_orders_uuid(7), pj_text("a"), pj_null()};
     cr_assert_str_eq(pj_row_key_name(arena, &table, values),
                      "things with at=1969-12-31T23:59:59.999999Z, "
                      "id=00000000-0000-4000-8000-000000000007, name=a, count=null");

@@ -17,7 +17,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(session_activity, .init = start, .fini = stop);
@@ -31,14 +31,14 @@ static void again(void)
 static struct pj_value *run_in(unsigned session, unsigned command, int64_t ms)
 {
     struct pj_value *v = safari_submitted(&s, command, ms, "flow.run", "[1]");
-    v[COMMAND_TARGET_SESSION_ID] = orders_uuid(session);
+    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(session);
     return v;
 }
 
 static struct pj_value *frame_in(unsigned session, int64_t ms)
 {
     struct pj_value *v = safari_telemetry(&s, 5, ms, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(session);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(session);
     return v;
 }
 
@@ -54,7 +54,7 @@ static struct pj_value *create(int64_t ms, const char *payload)
 Test(session_activity, every_column_is_the_openings)
 {
     struct pj_value *v = safari_session_opened(&s, 7, 1000, "sora");
-    v[SESSION_ACCOUNT_ID] = orders_uuid(0x55);
+    v[SESSION_ACCOUNT_ID] = pj_orders_uuid(0x55);
     v[SESSION_BROWSER_PID] = (struct pj_value){.present = true, .integer = 12};
     v[SESSION_METADATA] = pj_text("{\"a\":1}");
     frame_in(7, 500)[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
@@ -73,7 +73,7 @@ Test(session_activity, a_command_that_creates_one)
                           "started_at=2000000|ended_at=null|metadata=null|created_at=2000000|"
                           "last_activity_at=2000000\n");
     v[COMMAND_TARGET_PLATFORM] = pj_text("target");
-    v[COMMAND_TARGET_ACCOUNT_ID] = orders_uuid(0x55);
+    v[COMMAND_TARGET_ACCOUNT_ID] = pj_orders_uuid(0x55);
     safari_expect(&s, ROW "7|platform=target|account_id=" ACCOUNT "|");
     v[COMMAND_PAYLOAD] =
         pj_text("{\"platform\":\"payload\",\"account_id\":\"00000000-0000-4000-8000-"
@@ -136,7 +136,8 @@ Test(session_activity, a_platform_as_long_as_its_column_fits)
     safari_refuse(&s, ROW);
     again();
     safari_submitted(&s, 1, 1000, "flow.run",
-                     "{\"platform\":\"" FIFTY "x\"}")[COMMAND_TARGET_SESSION_ID] = orders_uuid(7);
+                     "{\"platform\":\"" FIFTY "x\"}")[COMMAND_TARGET_SESSION_ID] =
+        pj_orders_uuid(7);
     safari_expect(&s, ROW "7|platform=unknown|");
 }
 
@@ -149,7 +150,7 @@ Test(session_activity, a_command_closes_the_session_of_its_target_or_else_of_its
     safari_expect(&s, ROW "7|platform=unknown|account_id=null|status=closed|browser_pid=null|"
                           "started_at=2000000|ended_at=2000000|metadata=null|"
                           "created_at=2000000|last_activity_at=null\n");
-    v[COMMAND_TARGET_SESSION_ID] = orders_uuid(8);
+    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(8);
     safari_expect(&s, ROW "8|platform=unknown|account_id=null|status=closed|browser_pid=null|"
                           "started_at=1000000|ended_at=2000000|metadata=null|"
                           "created_at=1000000|last_activity_at=2000000\n");

@@ -18,7 +18,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(session_tracker, .init = start, .fini = stop);
@@ -36,7 +36,7 @@ Test(session_tracker, opened_and_closed)
 Test(session_tracker, known_by_activity_alone)
 {
     struct pj_value *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
     v[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
     safari_expect(&s, "platform=x|account_id=null|status=active|browser_pid=null|"
                       "started_at=2000000|");
@@ -45,13 +45,13 @@ Test(session_tracker, known_by_activity_alone)
 Test(session_tracker, an_empty_platform_is_none)
 {
     struct pj_value *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
     v[TELEMETRY_TARGET_PLATFORM] = pj_text("");
     safari_expect(&s, "platform=unknown|");
     safari_session_opened(&s, 7, 1000, "");
     safari_expect(&s, "platform=unknown|");
     v = safari_telemetry(&s, 1, 3000, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
     v[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
     safari_expect(&s, "platform=x|");
 }
@@ -61,7 +61,7 @@ Test(session_tracker, the_lifecycle_of_its_commands_is_activity)
     safari_session_opened(&s, 7, 1000, "sora");
     safari_status(&s, 1, 9000, "RUNNING", NULL, NULL);
     struct pj_value *v = safari_submitted(&s, 1, 2000, "flow.run", "{}");
-    v[COMMAND_TARGET_SESSION_ID] = orders_uuid(7);
+    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(7);
     safari_expect(&s, "last_activity_at=9000000\n");
 }
 
@@ -73,7 +73,7 @@ Test(session_tracker, it_expires_in_stream_time_and_comes_back)
     safari_telemetry(&s, 1, 30 * MINUTE + 1, "tick", "{}");
     safari_expect(&s, "status=expired|browser_pid=null|started_at=0|ended_at=1800000000|");
     struct pj_value *v = safari_telemetry(&s, 1, 31 * MINUTE, "tick", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
     safari_expect(&s, "status=active|browser_pid=null|started_at=0|ended_at=null|");
 }
 
@@ -81,7 +81,7 @@ Test(session_tracker, it_expires_in_stream_time_and_comes_back)
 Test(session_tracker, active_to_the_end_of_time)
 {
     struct pj_value *v = safari_telemetry(&s, 1, 0, "tick", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
     v[TELEMETRY_EMITTED_AT] = pj_timestamp(INT64_MAX);
     safari_expect(&s, "status=active|browser_pid=null|started_at=9223372036854775807|"
                       "ended_at=null|");
@@ -95,7 +95,7 @@ Test(session_tracker, closed_stays_closed)
     safari_session_closed(&s, 7, 10);
     safari_telemetry(&s, 1, 90 * MINUTE, "tick", "{}");
     struct pj_value *v = safari_telemetry(&s, 1, 91 * MINUTE, "tick", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = orders_uuid(7);
+    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
     safari_expect(&s, "status=closed|browser_pid=null|started_at=0|ended_at=10000|");
 }
 
@@ -134,10 +134,10 @@ Test(session_tracker, a_create_that_failed_after_all_has_opened_nothing)
     safari_status(&s, 1, 2000, "SUCCEEDED",
                   "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}", NULL);
     safari_status(&s, 1, 3000, "FAILED", NULL, "it has crashed");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_assert_str_empty(rows);
     free(rows);
-    cr_assert(orders_agree(&s.orders, 50, 7));
+    cr_assert(pj_orders_agree(&s.orders, 50, 7));
 }
 
 Test(session_tracker, a_clock_more_than_a_day_ahead_does_not_move_stream_time)
@@ -165,7 +165,7 @@ static char *created_on(const char *text, int times)
     safari_submitted(&s, 1, 1000, "session.create", payload);
     safari_status(&s, 1, 2000, "SUCCEEDED",
                   "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}", NULL);
-    return orders_rows(&s.orders, false);
+    return pj_orders_rows(&s.orders, false);
 }
 
 Test(session_tracker, a_platform_is_as_long_as_it_has_characters)
@@ -197,7 +197,7 @@ Test(session_tracker, a_payload_without_members_says_nothing)
 {
     safari_session_opened(&s, 7, 1000, "sora");
     struct pj_value *v = safari_submitted(&s, 1, 2000, "session.close", "null");
-    v[COMMAND_TARGET_SESSION_ID] = orders_uuid(7);
+    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(7);
     safari_status(&s, 1, 3000, "SUCCEEDED", NULL, NULL);
     safari_expect(&s, "status=closed|");
     safari_submitted(&s, 2, 2000, "session.create", "[1]");
@@ -209,5 +209,5 @@ Test(session_tracker, a_payload_without_members_says_nothing)
 Test(session_tracker, order_independence)
 {
     safari_orders_mixture(&s, 80, 3);
-    cr_assert(orders_agree(&s.orders, 400, 1));
+    cr_assert(pj_orders_agree(&s.orders, 400, 1));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of safari_videos, each by its rows in every order, and every order of a mixture. */
+#include "fold/fold.h"
 #include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
@@ -15,7 +16,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(video_catalog, .init = start, .fini = stop);
@@ -123,7 +124,7 @@ Test(video_catalog, what_is_not_read_may_be_anything)
     safari_submitted(&s, 2, 1000, "sora.download", "{\"duration\":\"" LONG "\"}");
     for (unsigned command = 1; command < 3; command++)
         safari_telemetry(&s, command, 1500, "sora.video.downloaded", "{\"file_path\":\"/raw\"}");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_expect_str_empty(rows, "%s", rows); /* neither makes a video */
     free(rows);
     safari_submitted(&s, 3, 1000, "sora.generate", "{}");
@@ -180,7 +181,7 @@ Test(video_catalog, an_index_beyond_the_prompts_makes_no_video_between)
     safari_expect(&s, "prompt=null|character=null|duration=null|aspect_ratio=null|raw_path=null|"
                       "raw_size_bytes=null|cleaned_path=/c|cleaned_size_bytes=null|status=CLEANED|"
                       "metadata={\"batch_index\":3}|");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_expect_null(strstr(rows, "status=GENERATING|metadata={\"batch_index\":1}"), "%s", rows);
     free(rows);
 }
@@ -325,7 +326,7 @@ Test(video_catalog, a_clean_makes_no_video)
     safari_telemetry(&s, 2, 3500, "sora.video.cleaned",
                      "{\"input_path\":\"/raw\",\"output_path\":\"/c\"}");
     safari_submitted(&s, 2, 3000, "sora.clean", "{\"input_path\":\"/raw\"}");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_assert_str_empty(rows);
     free(rows);
 }
@@ -333,5 +334,5 @@ Test(video_catalog, a_clean_makes_no_video)
 Test(video_catalog, order_independence)
 {
     safari_orders_mixture(&s, 80, 5);
-    cr_assert(orders_agree(&s.orders, 400, 1));
+    cr_assert(pj_orders_agree(&s.orders, 400, 1));
 }

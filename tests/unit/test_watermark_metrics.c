@@ -13,7 +13,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(watermark_metrics, .init = start, .fini = stop);
@@ -85,7 +85,7 @@ Test(watermark_metrics, a_clean_joins_the_video_of_its_path)
     safari_submitted(&s, 1, 1000, "sora.generate", "{\"prompt\":\"x\"}");
     safari_status(&s, 1, 2000, "SUCCEEDED", "{\"video_path\":\"/raw\",\"file_size\":5}", NULL);
     safari_expect(&s, "input_path=/raw|output_path=null|input_size_bytes=5|");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_assert_null(strstr(rows, "video_id=null"), "%s", rows);
     free(rows);
 }
@@ -185,7 +185,7 @@ Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
     safari_telemetry(&s, 1, 3500000, "action.attempted",
                      "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/raw\"}");
     safari_expect(&s, "watermark_metrics|bucket_start=0|method=lama|attempts=1|");
-    char *rows = orders_rows(&s.orders, false);
+    char *rows = pj_orders_rows(&s.orders, false);
     cr_assert_null(strstr(rows, "bucket_start=7200000000"), "%s", rows);
     free(rows);
 }
@@ -193,5 +193,5 @@ Test(watermark_metrics, a_removal_that_moves_to_another_hour_leaves_its_bucket)
 Test(watermark_metrics, order_independence)
 {
     safari_orders_mixture(&s, 80, 9);
-    cr_assert(orders_agree(&s.orders, 200, 1));
+    cr_assert(pj_orders_agree(&s.orders, 200, 1));
 }

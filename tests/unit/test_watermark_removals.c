@@ -13,7 +13,7 @@ static void start(void)
 
 static void stop(void)
 {
-    orders_free(&s.orders);
+    pj_orders_free(&s.orders);
 }
 
 TestSuite(watermark_removals, .init = start, .fini = stop);
@@ -206,7 +206,7 @@ Test(watermark_removals, a_batch_ends_with_index_9999)
     struct pj_value *v = safari_status(&s, 1, 1300, "SUCCEEDED", NULL, NULL);
     stpcpy(at, "{\"path\":\"/r\",\"error\":\"e\"}]}");
     v[COMMAND_RESULT] = pj_text(results);
-    char *rows = orders_rows(&s.orders, true);
+    char *rows = pj_orders_rows(&s.orders, true);
     cr_assert_not_null(strstr(rows, "input_path=/r|"));
     free(rows);
     stpcpy(at, "{},{\"path\":\"/r\",\"error\":\"e\"}]}");
@@ -389,7 +389,7 @@ Test(watermark_removals, the_oldest_video_of_a_path_is_it)
     safari_expect(&s, "video_id=1473064a-566e-5c85-9bd7-e437b86f2b05|"
                       "command_id=00000000-0000-4000-8000-000000000009|input_path=/in|"
                       "output_path=null|input_size_bytes=1|");
-    safari_submitted(&s, 1, 10, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = orders_time(8000);
+    safari_submitted(&s, 1, 10, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = pj_orders_time(8000);
     safari_refuse(&s, "video_id=1473064a-566e-5c85-9bd7-e437b86f2b05|"
                       "command_id=00000000-0000-4000-8000-000000000009");
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/orders.h"
+#include "projectionist/testing.h"
 
+#include "base/arena.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "engine/projection_check.h"
 #include "fold/claims.h"
-#include "lib/memory_store.h"
+#include "testing/memory_store.h"
 
-#include <criterion/criterion.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,7 +20,7 @@ struct batch {
 };
 
 struct order {
-    const struct orders_event **events;
+    const struct pj_orders_event **events;
     size_t count;
     struct batch *batches; /* the sum of their sizes is count */
     size_t batch_count;
@@ -30,34 +33,34 @@ static void free_order(struct order *order)
     *order = (struct order){0};
 }
 
-static struct memory_store *memory_of(const struct orders *orders, const struct order *order)
+static struct pj_memory_store *memory_of(const struct pj_orders *orders, const struct order *order)
 {
-    struct memory_store *memory = memory_store_new(orders->projection, orders->settings);
+    struct pj_memory_store *memory = pj_memory_store_new(orders->projection, orders->settings);
     size_t at = 0;
     int owner = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
         owner = order->batches[b].owner;
-        memory_store_apply(memory, owner, order->events + at, order->batches[b].size);
+        pj_memory_store_apply(memory, owner, order->events + at, order->batches[b].size);
         at += order->batches[b].size;
     }
     /* Whoever commits looks once more who is due by then. */
-    memory_store_apply(memory, owner, NULL, 0);
+    pj_memory_store_apply(memory, owner, NULL, 0);
     return memory;
 }
 
-static char *rows_of(const struct orders *orders, const struct order *order)
+static char *rows_of(const struct pj_orders *orders, const struct order *order)
 {
-    struct memory_store *memory = memory_of(orders, order);
-    char *text = memory_store_rows(memory);
-    memory_store_free(memory);
+    struct pj_memory_store *memory = memory_of(orders, order);
+    char *text = pj_memory_store_rows(memory);
+    pj_memory_store_free(memory);
     return text;
 }
 
-static struct order own_order(const struct orders *orders, bool one_batch)
+static struct order own_order(const struct pj_orders *orders, bool one_batch)
 {
     struct order order = {.count = orders->count};
-    order.events = calloc(orders->count + 1, sizeof *order.events);
-    order.batches = calloc(orders->count + 1, sizeof *order.batches);
+    order.events = pj_calloc(orders->count + 1, sizeof *order.events);
+    order.batches = pj_calloc(orders->count + 1, sizeof *order.batches);
     for (size_t i = 0; i < orders->count; i++) {
         order.events[i] = &orders->events[i];
         order.batches[order.batch_count].size = one_batch ? orders->count : 1;
@@ -68,7 +71,7 @@ static struct order own_order(const struct orders *orders, bool one_batch)
 
 /* The events of one partition, in their order, and who has it. */
 struct lane {
-    const struct orders_event **events;
+    const struct pj_orders_event **events;
     size_t count;
     size_t next;
     int owner;
@@ -81,20 +84,20 @@ struct lanes {
     size_t alone; /* … and by themselves */
 };
 
-static struct lanes make_lanes(const struct orders *orders)
+static struct lanes make_lanes(const struct pj_orders *orders)
 {
-    struct lanes lanes = {.items = calloc(orders->count + 1, sizeof *lanes.items),
+    struct lanes lanes = {.items = pj_calloc(orders->count + 1, sizeof *lanes.items),
                           .again = orders->count,
                           .alone = orders->count};
     for (size_t i = 0; i < orders->count; i++) {
-        const struct orders_event *event = &orders->events[i];
+        const struct pj_orders_event *event = &orders->events[i];
         size_t l = 0;
         while (l < lanes.count && (lanes.items[l].events[0]->source != event->source ||
                                    lanes.items[l].events[0]->partition != event->partition))
             l++;
         struct lane *lane = &lanes.items[l];
         if (l == lanes.count) {
-            lane->events = calloc(orders->count, sizeof(void *));
+            lane->events = pj_calloc(orders->count, sizeof(void *));
             lanes.count++;
         }
         lane->events[lane->count++] = event;
@@ -144,11 +147,11 @@ static void deliver(struct order *order, struct lanes *lanes, struct lane *lane,
  * Partitions advance by turns at random, in batches of a few. In half of the orders two owners have
  * them, who commit by turns at random; now and then one takes a partition over from the other.
  */
-static struct order random_order(const struct orders *orders, unsigned *seed)
+static struct order random_order(const struct pj_orders *orders, unsigned *seed)
 {
     struct lanes lanes = make_lanes(orders);
-    struct order order = {.events = calloc(orders->count * 3 + 1, sizeof *order.events),
-                          .batches = calloc(orders->count * 3 + 1, sizeof *order.batches)};
+    struct order order = {.events = pj_calloc(orders->count * 3 + 1, sizeof *order.events),
+                          .batches = pj_calloc(orders->count * 3 + 1, sizeof *order.batches)};
     bool two_owners = rand_r(seed) % 2 == 0;
     for (size_t l = 0; l < lanes.count; l++)
         lanes.items[l].owner = two_owners ? rand_r(seed) % 2 : 0;
@@ -171,7 +174,7 @@ static struct order random_order(const struct orders *orders, unsigned *seed)
 
 /* --- the smallest order ---------------------------------------------------------------------- */
 
-static bool is_in(const struct order *order, const struct orders_event *event, size_t before)
+static bool is_in(const struct order *order, const struct pj_orders_event *event, size_t before)
 {
     for (size_t i = 0; i < before; i++) {
         if (order->events[i] == event)
@@ -181,10 +184,10 @@ static bool is_in(const struct order *order, const struct orders_event *event, s
 }
 
 /* The events that the order delivers, each once, in their own order. */
-static struct orders set_of(const struct orders *orders, const struct order *order)
+static struct pj_orders set_of(const struct pj_orders *orders, const struct order *order)
 {
-    struct orders set = *orders;
-    set.events = calloc(orders->count, sizeof *set.events);
+    struct pj_orders set = *orders;
+    set.events = pj_calloc(orders->count, sizeof *set.events);
     set.count = 0;
     for (size_t i = 0; i < orders->count; i++) {
         if (is_in(order, &orders->events[i], order->count))
@@ -193,9 +196,9 @@ static struct orders set_of(const struct orders *orders, const struct order *ord
     return set;
 }
 
-static bool breaks(const struct orders *orders, const struct order *order)
+static bool breaks(const struct pj_orders *orders, const struct order *order)
 {
-    struct orders set = set_of(orders, order);
+    struct pj_orders set = set_of(orders, order);
     struct order own = own_order(&set, false);
     char *expected = rows_of(&set, &own);
     char *rows = rows_of(orders, order);
@@ -212,8 +215,8 @@ static bool keeps_partitions(const struct order *order)
 {
     for (size_t later = 0; later < order->count; later++) {
         for (size_t i = 0; i < later; i++) {
-            const struct orders_event *a = order->events[i];
-            const struct orders_event *b = order->events[later];
+            const struct pj_orders_event *a = order->events[i];
+            const struct pj_orders_event *b = order->events[later];
             if (a->source == b->source && a->partition == b->partition && a > b &&
                 !is_in(order, b, i))
                 return false;
@@ -225,8 +228,8 @@ static bool keeps_partitions(const struct order *order)
 /* The order without the deliveries that `left_out` says, in the batches that are left. */
 static struct order without(const struct order *order, const bool *left_out)
 {
-    struct order fewer = {.events = calloc(order->count + 1, sizeof *fewer.events),
-                          .batches = calloc(order->batch_count + 1, sizeof *fewer.batches)};
+    struct order fewer = {.events = pj_calloc(order->count + 1, sizeof *fewer.events),
+                          .batches = pj_calloc(order->batch_count + 1, sizeof *fewer.batches)};
     size_t at = 0;
     for (size_t b = 0; b < order->batch_count; b++) {
         size_t kept = 0;
@@ -242,7 +245,7 @@ static struct order without(const struct order *order, const bool *left_out)
     return fewer;
 }
 
-static bool replace_if_it_breaks(const struct orders *orders, struct order *order,
+static bool replace_if_it_breaks(const struct pj_orders *orders, struct order *order,
                                  struct order other)
 {
     bool better = keeps_partitions(&other) && breaks(orders, &other);
@@ -253,11 +256,11 @@ static bool replace_if_it_breaks(const struct orders *orders, struct order *orde
 }
 
 /* Leaves out `size` deliveries in a row, wherever they can be; or all of the events in them. */
-static bool leave_out(const struct orders *orders, struct order *order, size_t size, bool events)
+static bool leave_out(const struct pj_orders *orders, struct order *order, size_t size, bool events)
 {
     bool any = false;
     for (size_t from = 0; from < order->count;) {
-        bool *left_out = calloc(order->count, sizeof *left_out);
+        bool *left_out = pj_calloc(order->count, sizeof *left_out);
         for (size_t i = from; i < order->count && i < from + size; i++) {
             left_out[i] = true;
             for (size_t same = 0; events && same < order->count; same++)
@@ -271,7 +274,7 @@ static bool leave_out(const struct orders *orders, struct order *order, size_t s
     return any;
 }
 
-static void leave_out_singly(const struct orders *orders, struct order *order)
+static void leave_out_singly(const struct pj_orders *orders, struct order *order)
 {
     while (leave_out(orders, order, 1, true) || leave_out(orders, order, 1, false))
         ; /* what could not go may go now */
@@ -279,10 +282,10 @@ static void leave_out_singly(const struct orders *orders, struct order *order)
 
 static struct order copy_of(const struct order *order)
 {
-    bool *none = calloc(order->count + 1, sizeof *none);
+    bool *none = pj_calloc(order->count + 1, sizeof *none);
     struct order copy = without(order, none);
     free(none);
-    copy.batches = realloc(copy.batches, (copy.count + 1) * sizeof *copy.batches);
+    copy.batches = pj_resize(copy.batches, copy.count + 1, sizeof *copy.batches);
     return copy;
 }
 
@@ -296,7 +299,7 @@ static void join_batches(struct order *order, size_t b)
 
 /* Gives all to one owner, and puts the batch boundaries after each delivery; or, where it takes two
  * owners, or a batch, as few batches as do. */
-static void cut_anew(const struct orders *orders, struct order *order)
+static void cut_anew(const struct pj_orders *orders, struct order *order)
 {
     struct order one_owner = copy_of(order);
     for (size_t b = 0; b < one_owner.batch_count; b++)
@@ -322,7 +325,7 @@ static void cut_anew(const struct orders *orders, struct order *order)
 }
 
 /* Makes an order that makes a difference so small that no delivery can be left out of it. */
-static void reduce(const struct orders *orders, struct order *order)
+static void reduce(const struct pj_orders *orders, struct order *order)
 {
     for (size_t size = order->count / 2; size > 1; size /= 2)
         leave_out(orders, order, size, true);
@@ -331,17 +334,19 @@ static void reduce(const struct orders *orders, struct order *order)
     leave_out_singly(orders, order); /* in other batches more may go */
 }
 
-static void print_event(const struct orders *orders, const struct orders_event *event)
+static void print_event(const struct pj_orders *orders, const struct pj_orders_event *event)
 {
     const struct pj_source *source = &orders->projection->sources[event->source];
-    fprintf(stderr, "  %s [%d]", source->topic, event->partition);
+    struct pj_builder line = {0};
     for (size_t f = 0; f < source->field_count; f++) {
         if (!event->values[f].present)
             continue;
-        fprintf(stderr, " %s=", source->fields[f].path);
-        orders_print_value(stderr, source->fields[f].type, &event->values[f]);
+        pj_builder_add(&line, " %s=", source->fields[f].path);
+        pj_orders_add_value(&line, source->fields[f].type, &event->values[f]);
     }
-    fputc('\n', stderr);
+    char *values = pj_builder_take(&line);
+    fprintf(stderr, "  %s [%d]%s\n", source->topic, event->partition, values);
+    free(values);
 }
 
 static bool has_two_owners(const struct order *order)
@@ -358,7 +363,7 @@ static bool shows_commits(const struct order *order)
     return order->batch_count < order->count || has_two_owners(order);
 }
 
-static void print_order(const struct orders *orders, const struct order *order)
+static void print_order(const struct pj_orders *orders, const struct order *order)
 {
     bool two_owners = has_two_owners(order);
     bool commits = shows_commits(order);
@@ -376,10 +381,10 @@ static void print_order(const struct orders *orders, const struct order *order)
     }
 }
 
-static void explain(const struct orders *orders, struct order *order)
+static void explain(const struct pj_orders *orders, struct order *order)
 {
     reduce(orders, order);
-    struct orders set = set_of(orders, order);
+    struct pj_orders set = set_of(orders, order);
     struct order own = own_order(&set, false);
     char *expected = rows_of(&set, &own);
     char *rows = rows_of(orders, order);
@@ -395,20 +400,20 @@ static void explain(const struct orders *orders, struct order *order)
     free(set.events);
 }
 
-static struct memory_store *own_memory(const struct orders *orders, bool one_batch)
+static struct pj_memory_store *own_memory(const struct pj_orders *orders, bool one_batch)
 {
     struct order order = own_order(orders, one_batch);
-    struct memory_store *memory = memory_of(orders, &order);
+    struct pj_memory_store *memory = memory_of(orders, &order);
     free_order(&order);
     return memory;
 }
 
-bool orders_agree(const struct orders *orders, int times, unsigned seed)
+bool pj_orders_agree(const struct pj_orders *orders, int times, unsigned seed)
 {
-    struct memory_store *own = own_memory(orders, false);
-    char *expected = memory_store_rows(own);
-    bool holds = memory_store_keys(own);
-    memory_store_free(own);
+    struct pj_memory_store *own = own_memory(orders, false);
+    char *expected = pj_memory_store_rows(own);
+    bool holds = pj_memory_store_keys(own);
+    pj_memory_store_free(own);
     for (int i = 0; i <= times && holds; i++) {
         unsigned from = seed + (unsigned)i;
         struct order order = i < times ? random_order(orders, &from) : own_order(orders, true);
@@ -423,59 +428,82 @@ bool orders_agree(const struct orders *orders, int times, unsigned seed)
     return holds;
 }
 
-char *orders_rows(const struct orders *orders, bool one_batch)
+char *pj_orders_rows(const struct pj_orders *orders, bool one_batch)
 {
-    struct memory_store *memory = own_memory(orders, one_batch);
-    char *rows = memory_store_rows(memory);
-    memory_store_free(memory);
+    struct pj_memory_store *memory = own_memory(orders, one_batch);
+    char *rows = pj_memory_store_rows(memory);
+    pj_memory_store_free(memory);
     return rows;
 }
 
-size_t orders_dead_letters(const struct orders *orders, bool one_batch)
+size_t pj_orders_dead_letters(const struct pj_orders *orders, bool one_batch)
 {
-    struct memory_store *memory = own_memory(orders, one_batch);
-    size_t letters = memory_store_dead_letters(memory);
-    memory_store_free(memory);
+    struct pj_memory_store *memory = own_memory(orders, one_batch);
+    size_t letters = pj_memory_store_dead_letters(memory);
+    pj_memory_store_free(memory);
     return letters;
 }
 
-bool orders_reaches(const struct orders *orders)
+bool pj_orders_expect(const struct pj_orders *orders, const char *text)
 {
-    struct memory_store *memory = own_memory(orders, false);
-    bool all = memory_store_reaches(memory);
-    memory_store_free(memory);
+    char *rows = pj_orders_rows(orders, false);
+    bool found = strstr(rows, text) != NULL;
+    if (!found)
+        fprintf(stderr, "%s\nis not in the rows, which are\n%s", text, rows);
+    free(rows);
+    return found && pj_orders_agree(orders, 100, 7);
+}
+
+bool pj_orders_refuse(const struct pj_orders *orders, const char *text)
+{
+    char *rows = pj_orders_rows(orders, false);
+    bool found = strstr(rows, text) != NULL;
+    if (found)
+        fprintf(stderr, "%s\nis in the rows, which are\n%s", text, rows);
+    free(rows);
+    return !found;
+}
+
+bool pj_orders_reaches(const struct pj_orders *orders)
+{
+    struct pj_memory_store *memory = own_memory(orders, false);
+    bool all = pj_memory_store_reaches(memory);
+    pj_memory_store_free(memory);
     return all;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-struct orders orders_of(const struct pj_projection *projection)
+struct pj_orders pj_orders_of(const struct pj_projection *projection)
 {
     struct pj_error error = {0};
-    cr_assert_eq(pj_projection_check(projection, &error), 0, "%s", error.message);
-    return (struct orders){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
+    if (pj_projection_check(projection, &error) != 0) {
+        fprintf(stderr, "%s\n", error.message);
+        abort();
+    }
+    return (struct pj_orders){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
 }
 
-void orders_free(struct orders *orders)
+void pj_orders_free(struct pj_orders *orders)
 {
     pj_arena_free(orders->arena);
     free(orders->events);
 }
 
-struct pj_value *orders_event(struct orders *orders, size_t source, int32_t partition)
+struct pj_value *pj_orders_event(struct pj_orders *orders, size_t source, int32_t partition)
 {
     if (orders->count == orders->capacity) {
         orders->capacity = orders->capacity != 0 ? orders->capacity * 2 : 16;
-        orders->events = realloc(orders->events, orders->capacity * sizeof *orders->events);
+        orders->events = pj_resize(orders->events, orders->capacity, sizeof *orders->events);
     }
-    struct orders_event *event = &orders->events[orders->count++];
+    struct pj_orders_event *event = &orders->events[orders->count++];
     size_t fields = orders->projection->sources[source].field_count;
-    *event = (struct orders_event){.source = source, .partition = partition, .timestamp_ms = -1};
+    *event = (struct pj_orders_event){.source = source, .partition = partition, .timestamp_ms = -1};
     event->values = pj_arena_alloc(orders->arena, fields * sizeof *event->values);
     return event->values;
 }
 
-struct pj_value orders_uuid(unsigned number)
+struct pj_value pj_orders_uuid(unsigned number)
 {
     uint8_t uuid[16] = {0, 0, 0, 0, 0, 0, 0x40, 0, 0x80};
     for (int i = 0; i < 4; i++)
@@ -483,7 +511,70 @@ struct pj_value orders_uuid(unsigned number)
     return pj_uuid(uuid);
 }
 
-struct pj_value orders_time(int64_t ms)
+struct pj_value pj_orders_time(int64_t ms)
 {
     return pj_timestamp(ms * 1000);
+}
+
+struct pj_value pj_orders_text(struct pj_orders *orders, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = pj_text_vnew(format, args);
+    va_end(args);
+    struct pj_value value = pj_text(pj_arena_string(orders->arena, text, strlen(text)));
+    free(text);
+    return value;
+}
+
+/* --- the mixture ----------------------------------------------------------------------------- */
+
+/* Of five quarters of an hour the last begins another day, so that buckets of both are left. */
+enum { MIXED_FROM_MS = 23 * 3600000, QUARTER_MS = 900000, OWN_IDS_FROM = 1000 };
+
+static struct pj_value mixed_value(struct pj_orders *orders, enum pj_type type, unsigned *seed)
+{
+    int number = rand_r(seed) % 4;
+    switch (type) {
+    case PJ_BOOL:
+        return pj_bool(number % 2 == 0);
+    case PJ_INT:
+    case PJ_BIGINT:
+        return pj_bigint(number);
+    case PJ_DOUBLE:
+        return pj_double(number / 2.0);
+    case PJ_UUID:
+        return pj_orders_uuid((unsigned)number);
+    case PJ_TIMESTAMPTZ:
+        return pj_orders_time(MIXED_FROM_MS + rand_r(seed) % 5 * QUARTER_MS + number);
+    case PJ_NUMERIC:
+        return pj_orders_text(orders, "%d", number);
+    case PJ_JSONB:
+        return pj_text("{}");
+    case PJ_TEXT:
+    case PJ_BYTEA:
+        return pj_orders_text(orders, "%c", 'a' + number);
+    case PJ_COUNTS:
+        break; /* is no type of a field */
+    }
+    return pj_null();
+}
+
+bool pj_orders_mixture(struct pj_orders *orders, int count, unsigned seed, pj_orders_fill *fill)
+{
+    for (int i = 0; i < count; i++) {
+        size_t index = (size_t)rand_r(&seed) % orders->projection->source_count;
+        const struct pj_source *source = &orders->projection->sources[index];
+        struct pj_value *values = pj_orders_event(orders, index, rand_r(&seed) % 3);
+        for (size_t f = 0; f < source->field_count; f++) {
+            const struct pj_field *field = &source->fields[f];
+            if (field->required || rand_r(&seed) % 4 != 0)
+                values[f] = mixed_value(orders, field->type, &seed);
+        }
+        if (source->fields[0].type == PJ_UUID)
+            values[0] = pj_orders_uuid(OWN_IDS_FROM + (unsigned)orders->count);
+        if (fill != NULL)
+            fill(orders, index, values, &seed);
+    }
+    return pj_orders_reaches(orders);
 }

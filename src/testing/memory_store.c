@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/memory_store.h"
+#include "testing/memory_store.h"
+#include "base/arena.h"
+#include "base/memory.h"
 #include "base/sentences.h"
+#include "base/text.h"
 
 #include "fold/row_key.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
 
@@ -21,7 +25,7 @@ struct row {
     struct pj_value *values;
 };
 
-struct memory_store {
+struct pj_memory_store {
     const struct pj_projection *projection;
     const int64_t *settings;
     int64_t stream_time; /* as the transaction sees it that is applied */
@@ -49,7 +53,8 @@ static void must(int status, const struct pj_error *error)
     expect(status == 0, error->message);
 }
 
-static struct state *find_state(struct memory_store *memory, size_t entity, const uint8_t key[16])
+static struct state *find_state(struct pj_memory_store *memory, size_t entity,
+                                const uint8_t key[16])
 {
     for (size_t i = 0; i < memory->state_count; i++) {
         if (memory->states[i].entity == entity && memcmp(memory->states[i].key, key, 16) == 0)
@@ -58,14 +63,14 @@ static struct state *find_state(struct memory_store *memory, size_t entity, cons
     return NULL;
 }
 
-static void save_state(struct memory_store *memory, size_t entity, const struct pj_touched *touched)
+static void save_state(struct pj_memory_store *memory, size_t entity,
+                       const struct pj_touched *touched)
 {
     /* as it is stored: the stream time of the rows, and when they are due */
     struct state *state = find_state(memory, entity, touched->key);
     expect((state != NULL) == touched->existed, "a state that is not as it was loaded");
     if (state == NULL) {
-        memory->states =
-            realloc(memory->states, (memory->state_count + 1) * sizeof *memory->states);
+        memory->states = pj_resize(memory->states, memory->state_count + 1, sizeof *memory->states);
         state = &memory->states[memory->state_count++];
         state->entity = entity;
         memcpy(state->key, touched->key, 16);
@@ -92,7 +97,8 @@ static bool same_key(const struct pj_table *table, const struct pj_value *a,
     return pj_row_key_compare(table, a, b) == 0;
 }
 
-static struct row *find_row(struct memory_store *memory, size_t table, const struct pj_value *key)
+static struct row *find_row(struct pj_memory_store *memory, size_t table,
+                            const struct pj_value *key)
 {
     for (size_t i = 0; i < memory->row_count; i++) {
         struct row *row = &memory->rows[i];
@@ -102,18 +108,18 @@ static struct row *find_row(struct memory_store *memory, size_t table, const str
     return NULL;
 }
 
-static void put_row(struct memory_store *memory, size_t table, struct pj_value *values)
+static void put_row(struct pj_memory_store *memory, size_t table, struct pj_value *values)
 {
     struct row *row = find_row(memory, table, values);
     if (row == NULL) {
-        memory->rows = realloc(memory->rows, (memory->row_count + 1) * sizeof *memory->rows);
+        memory->rows = pj_resize(memory->rows, memory->row_count + 1, sizeof *memory->rows);
         row = &memory->rows[memory->row_count++];
         row->table = table;
     }
     row->values = values;
 }
 
-static void put_part(struct memory_store *memory, const struct pj_table *part,
+static void put_part(struct pj_memory_store *memory, const struct pj_table *part,
                      const struct pj_row_change *change)
 {
     size_t whole = table_index(memory->projection, part->part_of);
@@ -131,7 +137,7 @@ static void put_part(struct memory_store *memory, const struct pj_table *part,
 }
 
 /* An update changes the columns it names and no other. */
-static void update_row(struct memory_store *memory, size_t table,
+static void update_row(struct pj_memory_store *memory, size_t table,
                        const struct pj_row_change *change)
 {
     struct row *row = find_row(memory, table, change->values);
@@ -142,7 +148,7 @@ static void update_row(struct memory_store *memory, size_t table,
     }
 }
 
-static void remove_row(struct memory_store *memory, size_t table,
+static void remove_row(struct pj_memory_store *memory, size_t table,
                        const struct pj_row_change *change)
 {
     struct row *row = find_row(memory, table, change->values);
@@ -151,7 +157,7 @@ static void remove_row(struct memory_store *memory, size_t table,
 }
 
 /* As Postgres does: a row that is there already is not another's to insert. */
-static int check_new_rows(struct memory_store *memory, const struct pj_fold *fold,
+static int check_new_rows(struct pj_memory_store *memory, const struct pj_fold *fold,
                           struct pj_error *error)
 {
     for (size_t t = 0; t < memory->projection->table_count; t++) {
@@ -167,7 +173,7 @@ static int check_new_rows(struct memory_store *memory, const struct pj_fold *fol
     return 0;
 }
 
-static void write_rows(struct memory_store *memory, const struct pj_fold *fold, bool parts)
+static void write_rows(struct pj_memory_store *memory, const struct pj_fold *fold, bool parts)
 {
     for (size_t t = 0; t < memory->projection->table_count; t++) {
         const struct pj_table *table = memory->projection->tables[t];
@@ -196,7 +202,8 @@ static void write_rows(struct memory_store *memory, const struct pj_fold *fold, 
 /* Differences go into the bucket; then, where something was taken back, what the projection's
  * settle function should do: the extremes anew, from all that entities count for. Without one,
  * buckets that everything has left stay, and break order independence. */
-static void add_to_bucket(struct memory_store *memory, size_t t, const struct pj_addition *addition)
+static void add_to_bucket(struct pj_memory_store *memory, size_t t,
+                          const struct pj_addition *addition)
 {
     const struct pj_table *table = memory->projection->tables[t];
     struct row *row = find_row(memory, t, addition->values);
@@ -224,7 +231,7 @@ static void add_to_bucket(struct memory_store *memory, size_t t, const struct pj
 }
 
 /* The rollup of a table over all entities as they are, for the extremes of settled buckets. */
-static void settle(struct memory_store *memory, size_t t, const struct pj_value *key)
+static void settle(struct pj_memory_store *memory, size_t t, const struct pj_value *key)
 {
     const struct pj_table *table = memory->projection->tables[t];
     struct row *row = find_row(memory, t, key);
@@ -260,7 +267,7 @@ static void settle(struct memory_store *memory, size_t t, const struct pj_value 
         *row = memory->rows[--memory->row_count];
 }
 
-static void write_rollups(struct memory_store *memory, const struct pj_fold *fold)
+static void write_rollups(struct pj_memory_store *memory, const struct pj_fold *fold)
 {
     const struct pj_table *const *tables = memory->projection->tables;
     for (size_t t = 0; t < memory->projection->table_count; t++) {
@@ -274,7 +281,7 @@ static void write_rollups(struct memory_store *memory, const struct pj_fold *fol
     }
 }
 
-static void note_time(struct memory_store *memory, const struct orders_event *event)
+static void note_time(struct pj_memory_store *memory, const struct pj_orders_event *event)
 {
     const struct pj_source *source = &memory->projection->sources[event->source];
     const struct pj_value *time = &event->values[source->event_time];
@@ -282,21 +289,21 @@ static void note_time(struct memory_store *memory, const struct orders_event *ev
         memory->stream_time = time->integer;
 }
 
-static void begin(struct memory_store *memory, int owner)
+static void begin(struct pj_memory_store *memory, int owner)
 {
     memory->stream_time = owner == memory->owner ? memory->committed : memory->before;
     memory->before = memory->committed;
     memory->owner = owner;
 }
 
-static void commit(struct memory_store *memory)
+static void commit(struct pj_memory_store *memory)
 {
     if (memory->stream_time > memory->committed)
         memory->committed = memory->stream_time;
 }
 
 /* Their facts, and what follows from them; nothing is kept of it yet. */
-static int run_stages(struct memory_store *memory, struct pj_fold *fold,
+static int run_stages(struct pj_memory_store *memory, struct pj_fold *fold,
                       const struct pj_stage **stages, struct pj_error *error)
 {
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
@@ -315,8 +322,9 @@ static int run_stages(struct memory_store *memory, struct pj_fold *fold,
     return pj_fold_finish(fold, error);
 }
 
-static int try_apply(struct memory_store *memory, int owner,
-                     const struct orders_event *const *events, size_t count, struct pj_error *error)
+static int try_apply(struct pj_memory_store *memory, int owner,
+                     const struct pj_orders_event *const *events, size_t count,
+                     struct pj_error *error)
 {
     begin(memory, owner);
     struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
@@ -359,8 +367,8 @@ static int try_apply(struct memory_store *memory, int owner,
 }
 
 /* A batch with a poison event is divided, as in the engine, until that is alone. */
-void memory_store_apply(struct memory_store *memory, int owner,
-                        const struct orders_event *const *events, size_t count)
+void pj_memory_store_apply(struct pj_memory_store *memory, int owner,
+                           const struct pj_orders_event *const *events, size_t count)
 {
     struct pj_error error;
     int64_t committed = memory->committed;
@@ -379,16 +387,16 @@ void memory_store_apply(struct memory_store *memory, int owner,
         memory->dead_letters++;
         return;
     }
-    memory_store_apply(memory, owner, events, count / 2);
-    memory_store_apply(memory, owner, events + count / 2, count - count / 2);
+    pj_memory_store_apply(memory, owner, events, count / 2);
+    pj_memory_store_apply(memory, owner, events + count / 2, count - count / 2);
 }
 
-size_t memory_store_dead_letters(const struct memory_store *memory)
+size_t pj_memory_store_dead_letters(const struct pj_memory_store *memory)
 {
     return memory->dead_letters;
 }
 
-bool memory_store_keys(const struct memory_store *memory)
+bool pj_memory_store_keys(const struct pj_memory_store *memory)
 {
     for (size_t i = 0; i < memory->row_count; i++) {
         const struct pj_table *table = memory->projection->tables[memory->rows[i].table];
@@ -405,7 +413,7 @@ bool memory_store_keys(const struct memory_store *memory)
     return true;
 }
 
-bool memory_store_reaches(const struct memory_store *memory)
+bool pj_memory_store_reaches(const struct pj_memory_store *memory)
 {
     bool all = true;
     for (size_t t = 0; t < memory->projection->table_count; t++) {
@@ -423,39 +431,40 @@ bool memory_store_reaches(const struct memory_store *memory)
 
 /* --- rows as text ---------------------------------------------------------------------------- */
 
-void orders_print_value(FILE *out, enum pj_type type, const struct pj_value *value)
+void pj_orders_add_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
     char uuid[37];
     if (!value->present) {
-        fputs("null", out);
+        pj_builder_add(out, "null");
         return;
     }
     switch (type) {
     case PJ_BOOL:
-        fputs(value->boolean ? "true" : "false", out);
+        pj_builder_add(out, "%s", value->boolean ? "true" : "false");
         return;
     case PJ_INT:
     case PJ_BIGINT:
     case PJ_TIMESTAMPTZ:
-        fprintf(out, "%lld", (long long)value->integer);
+        pj_builder_add(out, "%lld", (long long)value->integer);
         return;
     case PJ_DOUBLE:
-        fprintf(out, "%g", value->real);
+        pj_builder_add(out, "%g", value->real);
         return;
     case PJ_UUID:
         uuid_unparse_lower(value->uuid, uuid);
-        fputs(uuid, out);
+        pj_builder_add(out, "%s", uuid);
         return;
     case PJ_TEXT:
     case PJ_JSONB:
     case PJ_NUMERIC:
     case PJ_BYTEA:
-        fprintf(out, "%.*s", (int)value->text.length, value->text.data);
+        pj_builder_add(out, "%.*s", (int)value->text.length, value->text.data);
         return;
     case PJ_COUNTS:
         for (size_t i = 0; i < value->text.length / sizeof(int64_t); i++) {
             if (((const int64_t *)value->text.data)[i] != 0)
-                fprintf(out, "%zu:%lld,", i, (long long)((const int64_t *)value->text.data)[i]);
+                pj_builder_add(out, "%zu:%lld,", i,
+                               (long long)((const int64_t *)value->text.data)[i]);
         }
         return;
     }
@@ -466,40 +475,33 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-char *memory_store_rows(const struct memory_store *memory)
+char *pj_memory_store_rows(const struct pj_memory_store *memory)
 {
-    char **lines = calloc(memory->row_count + 1, sizeof *lines);
+    char **lines = pj_calloc(memory->row_count, sizeof *lines);
+    struct pj_builder text = {0};
     for (size_t i = 0; i < memory->row_count; i++) {
-        size_t size;
-        FILE *out = open_memstream(&lines[i], &size);
         const struct pj_table *table = memory->projection->tables[memory->rows[i].table];
-        fputs(table->name, out);
+        pj_builder_add(&text, "%s", table->name);
         for (size_t c = 0; c < table->column_count; c++) {
-            fprintf(out, "|%s=", table->columns[c].name);
-            orders_print_value(out, table->columns[c].type, &memory->rows[i].values[c]);
+            pj_builder_add(&text, "|%s=", table->columns[c].name);
+            pj_orders_add_value(&text, table->columns[c].type, &memory->rows[i].values[c]);
         }
-        fputc('\n', out);
-        fclose(out);
+        pj_builder_add(&text, "\n");
+        lines[i] = pj_builder_take(&text);
     }
     qsort(lines, memory->row_count, sizeof *lines, compare_lines);
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
     for (size_t i = 0; i < memory->row_count; i++) {
-        fputs(lines[i], out);
+        pj_builder_add(&text, "%s", lines[i]);
         free(lines[i]);
     }
-    fclose(out);
     free(lines);
-    return text;
+    return pj_builder_take(&text);
 }
 
-struct memory_store *memory_store_new(const struct pj_projection *projection,
-                                      const int64_t *settings)
+struct pj_memory_store *pj_memory_store_new(const struct pj_projection *projection,
+                                            const int64_t *settings)
 {
-    struct memory_store *memory = calloc(1, sizeof *memory);
-    if (memory == NULL)
-        abort();
+    struct pj_memory_store *memory = pj_alloc(sizeof *memory);
     memory->projection = projection;
     memory->settings = settings;
     memory->committed = memory->before = INT64_MIN;
@@ -507,7 +509,7 @@ struct memory_store *memory_store_new(const struct pj_projection *projection,
     return memory;
 }
 
-void memory_store_free(struct memory_store *memory)
+void pj_memory_store_free(struct pj_memory_store *memory)
 {
     pj_arena_free(memory->arena);
     free(memory->states);
