@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/encoder.h"
 
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "schemas.h"
@@ -19,7 +22,6 @@ struct form {
     avro_schema_t schema;
     avro_value_iface_t *class;
     avro_value_t value;
-    bool has_value;
     bool is_registered;
     int32_t id;
 };
@@ -31,20 +33,7 @@ struct pj_encoder {
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static int prepare(struct form *form, struct pj_error *error)
-{
-    if (avro_schema_from_json_length(form->text, strlen(form->text), &form->schema) != 0)
-        return pj_error_set(error, PJ_FATAL, "the schema of %s is not valid Avro: %s", form->topic,
-                            avro_strerror());
-    form->class = avro_generic_class_from_schema(form->schema);
-    if (form->class == NULL || avro_generic_value_new(form->class, &form->value) != 0)
-        return pj_error_set(error, PJ_FATAL, "cannot create a record of %s: %s", form->topic,
-                            avro_strerror());
-    form->has_value = true;
-    return 0;
-}
-
-int pj_encoder_new(struct pj_encoder **out, struct pj_error *error)
+struct pj_encoder *pj_encoder_new(void)
 {
     static const struct form forms[TOPICS] = {
         [COMMANDS] = {.topic = PJ_COMMANDS_TOPIC, .text = pj_schema_safari_commands},
@@ -52,19 +41,18 @@ int pj_encoder_new(struct pj_encoder **out, struct pj_error *error)
         [SESSIONS] = {.topic = PJ_SESSIONS_TOPIC, .text = pj_schema_safari_sessions},
     };
     static char nothing[1];
-    struct pj_encoder *encoder = calloc(1, sizeof *encoder);
-    if (encoder == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    struct pj_encoder *encoder = pj_alloc(sizeof *encoder);
     memcpy(encoder->forms, forms, sizeof forms);
-    encoder->writer = avro_writer_memory(nothing, 0);
-    int status = encoder->writer != NULL ? 0 : pj_error_set(error, PJ_FATAL, "out of memory");
-    for (size_t i = 0; i < TOPICS && status == 0; i++)
-        status = prepare(&encoder->forms[i], error);
-    if (status != 0)
-        pj_encoder_free(encoder);
-    else
-        *out = encoder;
-    return status;
+    encoder->writer = pj_must(avro_writer_memory(nothing, 0));
+    for (size_t i = 0; i < TOPICS; i++) {
+        struct form *form = &encoder->forms[i];
+        PJ_CHECK(avro_schema_from_json_length(form->text, strlen(form->text), &form->schema) == 0,
+                 "a schema of ours is not valid Avro");
+        form->class = pj_must(avro_generic_class_from_schema(form->schema));
+        PJ_CHECK(avro_generic_value_new(form->class, &form->value) == 0,
+                 "no record can be made of a schema of ours");
+    }
+    return encoder;
 }
 
 void pj_encoder_free(struct pj_encoder *encoder)
@@ -73,15 +61,11 @@ void pj_encoder_free(struct pj_encoder *encoder)
         return;
     for (size_t i = 0; i < TOPICS; i++) {
         struct form *form = &encoder->forms[i];
-        if (form->has_value)
-            avro_value_decref(&form->value);
-        if (form->class != NULL)
-            avro_value_iface_decref(form->class);
-        if (form->schema != NULL)
-            avro_schema_decref(form->schema);
+        avro_value_decref(&form->value);
+        avro_value_iface_decref(form->class);
+        avro_schema_decref(form->schema);
     }
-    if (encoder->writer != NULL)
-        avro_writer_free(encoder->writer);
+    avro_writer_free(encoder->writer);
     free(encoder);
 }
 
@@ -102,6 +86,30 @@ int pj_encoder_register(struct pj_encoder *encoder, const char *topic, const cha
         return 0;
     }
     return pj_error_set(error, PJ_FATAL, "no schema for the topic %s", topic);
+}
+
+int pj_encoder_register_all(struct pj_encoder *encoder, const char *const *topics, size_t count,
+                            const char *topic_prefix, const struct pj_registry_settings *settings,
+                            const struct pj_turns *turns, struct pj_error *error)
+{
+    struct pj_registry *registry;
+    if (pj_registry_open(&registry, settings, error) != 0)
+        return -1;
+    int status = 0, failures = 0;
+    for (size_t i = 0; i < count && status == 0;) {
+        if (pj_encoder_register(encoder, topics[i], topic_prefix, registry, error) == 0) {
+            i++;
+            continue;
+        }
+        if (failures == 0 && error->class == PJ_RETRY)
+            pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "schema registry"),
+                   pj_f_str("error", error->message));
+        status = error->class != PJ_RETRY                      ? -1
+                 : pj_turns_back_off(turns, failures++, error) ? 0
+                                                               : 1;
+    }
+    pj_registry_close(registry);
+    return status;
 }
 
 void pj_encoded_free(struct pj_encoded *encoded)
@@ -278,19 +286,6 @@ static void fill_opened(struct filling *filling, const struct pj_session_opened 
     put_optional_text(filling, "metadata", opened->metadata);
 }
 
-static int room_for(struct pj_encoded *encoded, size_t size, struct pj_error *error)
-{
-    if (encoded->capacity >= size)
-        return 0;
-    size_t capacity = size + size / 2;
-    uint8_t *data = realloc(encoded->data, capacity);
-    if (data == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
-    encoded->data = data;
-    encoded->capacity = capacity;
-    return 0;
-}
-
 static int write_value(struct pj_encoder *encoder, struct form *form, struct pj_encoded *encoded,
                        struct pj_error *error)
 {
@@ -298,8 +293,10 @@ static int write_value(struct pj_encoder *encoder, struct form *form, struct pj_
     if (avro_value_sizeof(&form->value, &size) != 0)
         return pj_error_set(error, PJ_FATAL, "cannot encode a record of %s: %s", form->topic,
                             avro_strerror());
-    if (room_for(encoded, PJ_WIRE_HEADER_SIZE + size, error) != 0)
-        return -1;
+    if (encoded->capacity < PJ_WIRE_HEADER_SIZE + size) {
+        encoded->capacity = PJ_WIRE_HEADER_SIZE + size + size / 2;
+        encoded->data = pj_resize(encoded->data, encoded->capacity, 1);
+    }
     pj_wire_put_header(encoded->data, form->id);
     avro_writer_memory_set_dest(encoder->writer, (const char *)encoded->data + PJ_WIRE_HEADER_SIZE,
                                 (int64_t)size);
@@ -418,10 +415,9 @@ bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value,
     int32_t id;
     if (!pj_wire_schema_id(value, &id) || !form->is_registered || id != form->id)
         return false;
-    avro_reader_t reader = avro_reader_memory((const char *)value.data + PJ_WIRE_HEADER_SIZE,
-                                              (int64_t)(value.length - PJ_WIRE_HEADER_SIZE));
-    if (reader == NULL)
-        return false;
+    avro_reader_t reader =
+        pj_must(avro_reader_memory((const char *)value.data + PJ_WIRE_HEADER_SIZE,
+                                   (int64_t)(value.length - PJ_WIRE_HEADER_SIZE)));
     bool is_status =
         avro_value_read(reader, &form->value) == 0 && read_status(&form->value, status);
     avro_reader_free(reader);

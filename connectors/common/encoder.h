@@ -12,6 +12,7 @@
 
 #include "avro/registry.h"
 #include "avro/wire.h"
+#include "common/turns.h"
 #include "projectionist/error.h"
 
 #define PJ_COMMANDS_TOPIC  "safari.commands"
@@ -21,7 +22,7 @@
 struct pj_encoder;
 
 /* Parses the schemas; does not ask the registry. */
-int pj_encoder_new(struct pj_encoder **encoder, struct pj_error *error) PJ_MUST_CHECK;
+struct pj_encoder *pj_encoder_new(void);
 void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
 
 /*
@@ -32,6 +33,11 @@ void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
  */
 int pj_encoder_register(struct pj_encoder *encoder, const char *topic, const char *topic_prefix,
                         struct pj_registry *registry, struct pj_error *error) PJ_MUST_CHECK;
+
+/* The same for several topics; blocks while the registry is away. Returns 1 if it was stopped. */
+int pj_encoder_register_all(struct pj_encoder *encoder, const char *const *topics, size_t count,
+                            const char *topic_prefix, const struct pj_registry_settings *settings,
+                            const struct pj_turns *turns, struct pj_error *error) PJ_MUST_CHECK;
 
 /* The encoded bytes, owned by the caller. Grows as needed and can be reused; starts as {0}. */
 struct pj_encoded {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/merge.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 struct head {
@@ -73,22 +75,15 @@ static int fill(struct pj_merge *merge, struct pj_recording *const *recordings, 
 int pj_merge_open(struct pj_merge **out, struct pj_recording *const *recordings, size_t count,
                   struct pj_error *error)
 {
-    struct pj_merge *merge = calloc(1, sizeof *merge);
-    if (merge == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
-    merge->heads = calloc(count + 1, sizeof *merge->heads);
-    merge->heap = calloc(count + 1, sizeof(struct head *));
-    if (merge->heads == NULL || merge->heap == NULL) {
-        pj_error_set(error, PJ_FATAL, "out of memory");
-        goto fail;
+    struct pj_merge *merge = pj_alloc(sizeof *merge);
+    merge->heads = pj_calloc(count, sizeof *merge->heads);
+    merge->heap = pj_calloc(count, sizeof(struct head *));
+    if (fill(merge, recordings, count, error) != 0) {
+        pj_merge_close(merge);
+        return -1;
     }
-    if (fill(merge, recordings, count, error) != 0)
-        goto fail;
     *out = merge;
     return 0;
-fail:
-    pj_merge_close(merge);
-    return -1;
 }
 
 void pj_merge_close(struct pj_merge *merge)

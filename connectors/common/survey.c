@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/survey.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +42,7 @@ static void *grow(void *items, size_t count, size_t size)
 {
     if ((count & (count - 1)) != 0)
         return items;
-    return reallocarray(items, count > 0 ? 2 * count : 1, size);
+    return pj_resize(items, count > 0 ? 2 * count : 1, size);
 }
 
 static int add_message(struct pj_survey *survey, const struct pj_recorded *message,
@@ -50,16 +52,10 @@ static int add_message(struct pj_survey *survey, const struct pj_recorded *messa
     if (found < 0) {
         if (!is_topic_name(message->topic) || survey->topic_count == TOPICS_MOST)
             return pj_error_set(error, PJ_FATAL, "its topic has a name that Kafka does not allow");
-        void *topics = grow(survey->topics, survey->topic_count, sizeof *survey->topics);
-        if (topics == NULL)
-            return pj_error_set(error, PJ_FATAL, "out of memory");
-        survey->topics = topics;
-        struct pj_survey_topic topic = {.name = strndup(message->topic.data, message->topic.length),
-                                        .partition_most = -1};
-        if (topic.name == NULL)
-            return pj_error_set(error, PJ_FATAL, "out of memory");
+        survey->topics = grow(survey->topics, survey->topic_count, sizeof *survey->topics);
         found = (int)survey->topic_count;
-        survey->topics[survey->topic_count++] = topic;
+        survey->topics[survey->topic_count++] = (struct pj_survey_topic){
+            .name = pj_strndup(message->topic.data, message->topic.length), .partition_most = -1};
     }
     struct pj_survey_topic *topic = &survey->topics[found];
     topic->messages++;
@@ -82,18 +78,13 @@ static int add_schema(struct pj_survey *survey, size_t recording, const struct p
         if (is_text(item->subject, known->subject))
             return 0;
     }
-    void *schemas = grow(survey->schemas, survey->schema_count, sizeof *survey->schemas);
-    if (schemas == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
-    survey->schemas = schemas;
+    survey->schemas = grow(survey->schemas, survey->schema_count, sizeof *survey->schemas);
     struct pj_survey_schema *schema = &survey->schemas[survey->schema_count++];
     *schema =
         (struct pj_survey_schema){.recording = recording,
                                   .id = item->id,
-                                  .subject = strndup(item->subject.data, item->subject.length),
-                                  .schema = strndup(item->schema.data, item->schema.length)};
-    if (schema->subject == NULL || schema->schema == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+                                  .subject = pj_strndup(item->subject.data, item->subject.length),
+                                  .schema = pj_strndup(item->schema.data, item->schema.length)};
     if (strlen(schema->subject) != item->subject.length ||
         strlen(schema->schema) != item->schema.length || item->subject.length == 0)
         return pj_error_set(error, PJ_FATAL, "its subject or schema is not a string");
@@ -167,24 +158,19 @@ static const struct pj_survey_schema *find_schema(const struct pj_survey *survey
     return bsearch(&wanted, survey->schemas, survey->schema_count, sizeof wanted, compare_schemas);
 }
 
-int pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value,
-                        struct pj_error *error)
+void pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value)
 {
     int32_t id;
     if (!pj_wire_schema_id(*value, &id))
-        return 0;
+        return;
     const struct pj_survey_schema *schema = find_schema(survey, recording, id);
     if (schema == NULL)
-        return 0;
+        return;
     if (value->length > survey->translated_most) {
-        uint8_t *larger = realloc(survey->translated, 2 * value->length);
-        if (larger == NULL)
-            return pj_error_set(error, PJ_FATAL, "out of memory");
-        survey->translated = larger;
         survey->translated_most = 2 * value->length;
+        survey->translated = pj_resize(survey->translated, survey->translated_most, 1);
     }
     memcpy(survey->translated, value->data, value->length);
     pj_wire_put_header(survey->translated, schema->new_id);
     value->data = survey->translated;
-    return 0;
 }

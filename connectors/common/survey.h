@@ -43,7 +43,6 @@ int pj_survey_find_topic(const struct pj_survey *survey, struct pj_bytes name);
  * that its recording does not know, stays as it is. The value then points to memory that lives
  * until the next call.
  */
-int pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value,
-                        struct pj_error *error) PJ_MUST_CHECK;
+void pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value);
 
 #endif

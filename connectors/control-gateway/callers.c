@@ -2,6 +2,7 @@
 #include "control-gateway/callers.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "control-gateway/gateway.h"
 #include "projectionist/value.h"
@@ -30,9 +31,7 @@ struct pj_callers {
 
 struct pj_callers *pj_callers_new(void)
 {
-    struct pj_callers *callers = calloc(1, sizeof *callers);
-    if (callers == NULL)
-        abort();
+    struct pj_callers *callers = pj_alloc(sizeof *callers);
     pthread_mutex_init(&callers->mutex, NULL);
     return callers;
 }
@@ -51,21 +50,19 @@ void pj_caller_name(const struct pj_fields *fields, bool is_service_checking,
 {
     static const char prefix[] = "control-gateway caller ";
     const char *shown = pj_fields_get(fields, "Authorization");
-    char *text = NULL;
     uint8_t uuid[16];
     name[0] = '\0';
     if (!is_service_checking || shown == NULL)
         return;
     size_t scheme = strcspn(shown, " \t");
     const char *token = shown + scheme + strspn(shown + scheme, " \t");
-    int length = asprintf(&text, "%s%.*s %s", prefix, (int)scheme, shown, token);
-    if (length < 0)
-        abort();
+    char *text = pj_text_new("%s%.*s %s", prefix, (int)scheme, shown, token);
+    size_t length = strlen(text);
     for (size_t i = 0; i < scheme; i++)
         text[sizeof prefix - 1 + i] = (char)tolower((unsigned char)shown[i]);
-    pj_uuid_of_name(text, (size_t)length, uuid);
+    pj_uuid_of_name(text, length, uuid);
     uuid_unparse_lower(uuid, name);
-    explicit_bzero(text, (size_t)length);
+    explicit_bzero(text, length);
     free(text);
 }
 

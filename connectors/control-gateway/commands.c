@@ -212,7 +212,6 @@ static void accept(const struct handling *handling, const struct pj_reply *reply
 static char *reason_of(const struct pj_reply *reply)
 {
     enum { REASON_MOST = 2000 };
-    char *reason = NULL;
     json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
     const char *text = json_string_value(json_object_get(json, "error"));
     if (text == NULL)
@@ -222,9 +221,8 @@ static char *reason_of(const struct pj_reply *reply)
         for (length = REASON_MOST; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
             length--; /* only whole characters */
     }
-    if (asprintf(&reason, "the service refuses the command (HTTP %d)%s%.*s", reply->status,
-                 length > 0 ? ": " : "", (int)length, text != NULL ? text : "") < 0)
-        abort();
+    char *reason = pj_text_new("the service refuses the command (HTTP %d)%s%.*s", reply->status,
+                               length > 0 ? ": " : "", (int)length, text != NULL ? text : "");
     json_decref(json);
     return reason;
 }
@@ -299,11 +297,7 @@ static struct pj_reply *repeat(const struct handling *handling, const struct pj_
     json_t *answer = json_pack("{s:s, s:s*, s:s*}", "command_id", known->command_id, "status",
                                status[0] != '\0' ? status : NULL, "accepted_at",
                                accepted_at[0] != '\0' ? accepted_at : NULL);
-    char *body = json_dumps(answer, 0);
-    json_decref(answer);
-    if (body == NULL)
-        abort();
-    struct pj_reply *reply = pj_reply_new(202, "application/json", body, strlen(body));
+    struct pj_reply *reply = pj_reply_json(202, answer);
     pj_text_whole(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
     return reply;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/envelope.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/time_text.h"
 #include "common/json_slice.h"
@@ -236,8 +237,7 @@ static int read_slices(const struct reading *reading, struct pj_envelope *envelo
  */
 struct canon {
     const char *at; /* position in the body; each value ends before the body does */
-    char *text;
-    size_t length, capacity;
+    struct pj_builder out;
     size_t *members; /* where the members of each open object begin */
     size_t member_count, member_capacity;
     bool is_bad; /* a number's exponent has too many digits */
@@ -245,14 +245,7 @@ struct canon {
 
 static void put(struct canon *canon, const void *data, size_t length)
 {
-    if (canon->length + length > canon->capacity) {
-        canon->capacity = (canon->length + length) * 2;
-        canon->text = realloc(canon->text, canon->capacity);
-        if (canon->text == NULL)
-            abort();
-    }
-    memcpy(canon->text + canon->length, data, length);
-    canon->length += length;
+    pj_builder_add_bytes(&canon->out, data, length);
 }
 
 static void skip_blanks(struct canon *canon)
@@ -317,20 +310,20 @@ static void put_text(struct canon *canon)
 /* As 1e0 for 1, 1.0 and 10e-1; 0 for 0 and -0. */
 static void put_number(struct canon *canon)
 {
-    size_t begin = canon->length;
+    size_t begin = canon->out.length;
     char exponent_text[24];
     int64_t exponent = 0;
     bool is_fraction = false;
     if (*canon->at == '-')
         put(canon, canon->at++, 1);
-    size_t digits = canon->length;
+    size_t digits = canon->out.length;
     for (; isdigit((unsigned char)*canon->at) || *canon->at == '.'; canon->at++) {
         if (*canon->at == '.') {
             is_fraction = true;
             continue;
         }
         exponent -= is_fraction;
-        if (*canon->at != '0' || canon->length > digits)
+        if (*canon->at != '0' || canon->out.length > digits)
             put(canon, canon->at, 1);
     }
     if (*canon->at == 'e' || *canon->at == 'E') {
@@ -342,10 +335,11 @@ static void put_number(struct canon *canon)
             exponent += given;
         canon->at = behind;
     }
-    for (; canon->length > digits && canon->text[canon->length - 1] == '0'; canon->length--)
+    for (; canon->out.length > digits && canon->out.text[canon->out.length - 1] == '0';
+         canon->out.length--)
         exponent++;
-    if (canon->length == digits) {
-        canon->length = begin;
+    if (canon->out.length == digits) {
+        canon->out.length = begin;
         put(canon, "0", 1);
         return;
     }
@@ -370,12 +364,9 @@ static void begin_member(struct canon *canon)
 {
     if (canon->member_count == canon->member_capacity) {
         canon->member_capacity = canon->member_capacity > 0 ? canon->member_capacity * 2 : 64;
-        canon->members =
-            reallocarray(canon->members, canon->member_capacity, sizeof *canon->members);
-        if (canon->members == NULL)
-            abort();
+        canon->members = pj_resize(canon->members, canon->member_capacity, sizeof *canon->members);
     }
-    canon->members[canon->member_count++] = canon->length;
+    canon->members[canon->member_count++] = canon->out.length;
 }
 
 static int compare_members(const void *a, const void *b)
@@ -394,20 +385,18 @@ static void sort_members(struct canon *canon, size_t first)
     if (count < 2)
         return;
     const size_t *starts = &canon->members[first];
-    size_t bytes = canon->length - starts[0];
-    struct pj_bytes *members = reallocarray(NULL, count, sizeof *members);
-    char *sorted = malloc(bytes);
-    if (members == NULL || sorted == NULL)
-        abort();
+    size_t bytes = canon->out.length - starts[0];
+    struct pj_bytes *members = pj_calloc(count, sizeof *members);
+    char *sorted = pj_alloc(bytes);
     for (size_t i = 0; i < count; i++) {
-        size_t end = i + 1 < count ? starts[i + 1] : canon->length;
-        members[i] = (struct pj_bytes){canon->text + starts[i], end - starts[i]};
+        size_t end = i + 1 < count ? starts[i + 1] : canon->out.length;
+        members[i] = (struct pj_bytes){canon->out.text + starts[i], end - starts[i]};
     }
     qsort(members, count, sizeof *members, compare_members);
     char *out = sorted;
     for (size_t i = 0; i < count; i++)
         out = mempcpy(out, members[i].data, members[i].length);
-    memcpy(canon->text + starts[0], sorted, bytes);
+    memcpy(canon->out.text + starts[0], sorted, bytes);
     free(members);
     free(sorted);
 }
@@ -425,20 +414,20 @@ static void put_object(struct canon *canon, bool is_body)
             canon->at++;
             continue;
         }
-        size_t begin = canon->length;
+        size_t begin = canon->out.length;
         begin_member(canon);
         put_text(canon);
         skip_blanks(canon);
         canon->at++; /* the colon */
         put(canon, ":", 1);
         put_value(canon, false);
-        if (is_body && is_no_content(canon->text + begin, canon->length - begin)) {
-            canon->length = begin;
+        if (is_body && is_no_content(canon->out.text + begin, canon->out.length - begin)) {
+            canon->out.length = begin;
             canon->member_count--;
             continue;
         }
-        has_payload |=
-            canon->length - begin > 10 && memcmp(canon->text + begin, "\"payload\":", 10) == 0;
+        has_payload |= canon->out.length - begin > 10 &&
+                       memcmp(canon->out.text + begin, "\"payload\":", 10) == 0;
         put(canon, ",", 1);
     }
     if (is_body && !has_payload) {
@@ -491,8 +480,8 @@ static int make_digest(struct pj_envelope *envelope, struct pj_error *error)
     struct canon canon = {.at = envelope->body.data};
     put_value(&canon, true);
     if (!canon.is_bad)
-        pj_uuid_of_name(canon.text, canon.length, envelope->digest);
-    free(canon.text);
+        pj_uuid_of_name(canon.out.text, canon.out.length, envelope->digest);
+    free(canon.out.text);
     free(canon.members);
     return canon.is_bad ? pj_error_set(error, PJ_POISON, "the body has a number that is too large")
                         : 0;
@@ -517,69 +506,42 @@ int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_en
 
 /* --- forwarding ------------------------------------------------------------------------------ */
 
-/* A text built within its allocated size. */
-struct building {
-    char *at;
-};
-
-static void append(struct building *out, const void *data, size_t length)
-{
-    if (length > 0)
-        out->at = mempcpy(out->at, data, length);
-}
-
-static void append_member(struct building *out, const char *name, const char *value)
-{
-    append(out, "\"", 1);
-    append(out, name, strlen(name));
-    append(out, "\":", 2);
-    append(out, value, strlen(value));
-    append(out, ",", 1);
-}
-
 struct pj_bytes pj_envelope_forwarded(const struct pj_envelope *envelope, const char *command_id,
                                       const char *key, struct pj_arena *arena)
 {
-    json_t *quoted = json_string(key);
-    char *key_text = quoted != NULL ? json_dumps(quoted, JSON_ENCODE_ANY) : NULL;
+    json_t *quoted = pj_must(json_string(key));
+    char *key_text = pj_must(json_dumps(quoted, JSON_ENCODE_ANY));
     json_decref(quoted);
-    if (key_text == NULL)
-        abort();
     const char *id_text = pj_arena_printf(arena, "\"%s\"", command_id);
-    const char *body = envelope->body.data;
-    const char *end = body + envelope->body.length;
-    const char *brace = memchr(body, '{', envelope->body.length);
-    char *text = pj_arena_alloc(arena, envelope->body.length + strlen(key_text) + strlen(id_text) +
-                                           sizeof "command_id idempotency_key      ");
-    struct building out = {text};
+    const char *body = envelope->body.data, *end = body + envelope->body.length;
+    const char *from = (const char *)memchr(body, '{', envelope->body.length) + 1;
+    struct pj_builder out = {0};
     /* In the order of the body: existing members are replaced, missing ones go first. */
     struct change {
         struct pj_bytes slice;
         const char *name, *value;
     } changes[2] = {{envelope->command_id_slice, "command_id", id_text},
                     {envelope->key_slice, "idempotency_key", key_text}};
-    const char *from = brace + 1;
-    append(&out, body, (size_t)(from - body));
+    pj_builder_add_bytes(&out, body, (size_t)(from - body));
     for (size_t i = 0; i < 2; i++) {
         if (changes[i].slice.data == NULL)
-            append_member(&out, changes[i].name, changes[i].value);
+            pj_builder_add(&out, "\"%s\":%s,", changes[i].name, changes[i].value);
     }
-    if ((const char *)changes[0].slice.data > (const char *)changes[1].slice.data) {
-        struct change first = changes[1];
-        changes[1] = changes[0];
-        changes[0] = first;
-    }
+    bool is_key_first = (const char *)changes[0].slice.data > (const char *)changes[1].slice.data;
     for (size_t i = 0; i < 2; i++) {
-        const char *slice_at = changes[i].slice.data;
+        const struct change *change = &changes[is_key_first ? 1 - i : i];
+        const char *slice_at = change->slice.data;
         if (slice_at == NULL)
             continue;
-        append(&out, from, (size_t)(slice_at - from));
-        append(&out, changes[i].value, strlen(changes[i].value));
-        from = slice_at + changes[i].slice.length;
+        pj_builder_add_bytes(&out, from, (size_t)(slice_at - from));
+        pj_builder_add(&out, "%s", change->value);
+        from = slice_at + change->slice.length;
     }
-    append(&out, from, (size_t)(end - from));
+    pj_builder_add_bytes(&out, from, (size_t)(end - from));
     free(key_text);
-    return (struct pj_bytes){text, (size_t)(out.at - text)};
+    struct pj_bytes forwarded = {pj_arena_copy(arena, out.text, out.length), out.length};
+    free(out.text);
+    return forwarded;
 }
 
 /* --- sessions -------------------------------------------------------------------------------- */
@@ -641,11 +603,12 @@ static void read_metadata(const struct reading *reading, struct pj_bytes body,
         json_decref(rest);
         return;
     }
-    char *text = json_object_size(rest) > 0 ? json_dumps(rest, JSON_COMPACT) : NULL;
-    if (text != NULL)
+    if (json_object_size(rest) > 0) {
+        char *text = pj_must(json_dumps(rest, JSON_COMPACT));
         *metadata =
             (struct pj_bytes){pj_arena_string(reading->arena, text, strlen(text)), strlen(text)};
-    free(text);
+        free(text);
+    }
     json_decref(rest);
 }
 

@@ -2,18 +2,12 @@
 #include "control-gateway/fields.h"
 
 #include "base/http.h"
+#include "base/invariant.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-static char *copy(const char *text, size_t length)
-{
-    char *copied = strndup(text, length);
-    if (copied == NULL)
-        abort();
-    return copied;
-}
 
 static bool add(struct pj_fields *fields, const char *name, size_t name_length, const char *value,
                 size_t value_length)
@@ -22,14 +16,11 @@ static bool add(struct pj_fields *fields, const char *name, size_t name_length, 
         return false;
     if (fields->count == fields->capacity) {
         size_t capacity = fields->capacity > 0 ? fields->capacity * 2 : 16;
-        struct pj_field *items = reallocarray(fields->items, capacity, sizeof *items);
-        if (items == NULL)
-            abort();
-        fields->items = items;
+        fields->items = pj_resize(fields->items, capacity, sizeof *fields->items);
         fields->capacity = capacity;
     }
     fields->items[fields->count++] =
-        (struct pj_field){copy(name, name_length), copy(value, value_length)};
+        (struct pj_field){pj_strndup(name, name_length), pj_strndup(value, value_length)};
     fields->bytes += name_length + value_length;
     return true;
 }
@@ -122,9 +113,9 @@ void pj_fields_keep_end_to_end(struct pj_fields *fields)
 {
     struct pj_fields kept = {0};
     for (size_t i = 0; i < fields->count; i++) {
-        if (is_end_to_end(fields, fields->items[i].name) &&
-            !pj_fields_add(&kept, fields->items[i].name, fields->items[i].value))
-            abort(); /* they fitted before */
+        if (is_end_to_end(fields, fields->items[i].name))
+            PJ_CHECK(pj_fields_add(&kept, fields->items[i].name, fields->items[i].value),
+                     "fields that fitted before do not");
     }
     pj_fields_clear(fields);
     *fields = kept;

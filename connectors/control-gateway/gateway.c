@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/gateway.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "projectionist/value.h"
 
@@ -19,11 +20,7 @@ struct pj_reply *pj_gateway_error(int status, const char *text, const char *comm
     json_t *json = json_pack("{s:s, s:s*}", "error", text, "command_id", id);
     if (json == NULL) /* text of a library that is not UTF-8 */
         json = json_pack("{s:s, s:s*}", "error", "failed", "command_id", id);
-    char *body = json_dumps(json, 0);
-    json_decref(json);
-    if (body == NULL)
-        abort();
-    struct pj_reply *reply = pj_reply_new(status, "application/json", body, strlen(body));
+    struct pj_reply *reply = pj_reply_json(status, json);
     if (id != NULL)
         pj_text_whole(reply->command_id, sizeof reply->command_id, "%s", id);
     return reply;

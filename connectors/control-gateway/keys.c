@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <jansson.h>
@@ -48,9 +49,7 @@ static struct pj_known *find(void *const *tree, const struct pj_known *like,
 struct pj_keys *pj_keys_new(void)
 {
     pthread_condattr_t attributes;
-    struct pj_keys *keys = calloc(1, sizeof *keys);
-    if (keys == NULL)
-        abort();
+    struct pj_keys *keys = pj_alloc(sizeof *keys);
     pthread_mutex_init(&keys->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -97,15 +96,13 @@ size_t pj_keys_count(struct pj_keys *keys)
 static struct pj_known *insert(struct pj_keys *keys, const char *command_id, const char *caller,
                                char *key)
 {
-    struct pj_known *known = calloc(1, sizeof *known);
-    if (known == NULL)
-        abort();
+    struct pj_known *known = pj_alloc(sizeof *known);
     memcpy(known->command_id, command_id, sizeof known->command_id);
     memcpy(known->caller, caller, sizeof known->caller);
     known->key = key;
-    if (tsearch(known, &keys->by_id, compare_ids) == NULL ||
-        (key != NULL && tsearch(known, &keys->by_key, compare_keys) == NULL))
-        abort();
+    pj_must(tsearch(known, &keys->by_id, compare_ids));
+    if (key != NULL)
+        pj_must(tsearch(known, &keys->by_key, compare_keys));
     keys->count++;
     return known;
 }
@@ -124,18 +121,10 @@ static void forget(struct pj_keys *keys, struct pj_known *known)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static char *text_of(struct pj_bytes bytes)
-{
-    char *text = bytes.data != NULL ? strndup(bytes.data, bytes.length) : NULL;
-    if (bytes.data != NULL && text == NULL)
-        abort();
-    return text;
-}
-
 /* Under the mutex. The key decides, as in the service. */
 static struct pj_known *find_or_insert(struct pj_keys *keys, const struct pj_envelope *envelope)
 {
-    struct pj_known like = {.key = text_of(envelope->submitted.idempotency_key)};
+    struct pj_known like = {.key = pj_strdup(envelope->submitted.idempotency_key.data)};
     struct pj_known *known = NULL;
     memcpy(like.command_id, envelope->command_id, sizeof like.command_id);
     memcpy(like.caller, envelope->caller, sizeof like.caller);
@@ -296,9 +285,7 @@ size_t pj_keys_expire(struct pj_keys *keys, int64_t before_ms, size_t most,
 {
     struct expiry expiry = {.before_ms = before_ms, .most = most};
     size_t forgotten = 0;
-    expiry.found = calloc(most, sizeof *expiry.found);
-    if (expiry.found == NULL)
-        abort();
+    expiry.found = pj_calloc(most, sizeof *expiry.found);
     /* Under the mutex: a later request with that key publishes after its removal. */
     pthread_mutex_lock(&keys->mutex);
     twalk_r(keys->by_id, visit_old, &expiry);
@@ -325,13 +312,10 @@ static void unparse(const uint8_t bytes[16], char text[PJ_UUID_TEXT])
 static void add(const struct pj_known *known, struct pj_publication *publication,
                 struct pj_bytes value)
 {
-    char *name = NULL;
-    int length = known->key == NULL ? asprintf(&name, "%s%s", ID_PREFIX, known->command_id)
+    char *name = known->key == NULL ? pj_text_new("%s%s", ID_PREFIX, known->command_id)
                  : known->caller[0] != '\0'
-                     ? asprintf(&name, "%s%s:%s", CALLER_PREFIX, known->caller, known->key)
-                     : asprintf(&name, "%s%s", KEY_PREFIX, known->key);
-    if (length < 0)
-        abort();
+                     ? pj_text_new("%s%s:%s", CALLER_PREFIX, known->caller, known->key)
+                     : pj_text_new("%s%s", KEY_PREFIX, known->key);
     pj_publication_add(publication, PJ_TO_KEYS, (struct pj_bytes){name, strlen(name)}, value);
     free(name);
 }
@@ -352,10 +336,8 @@ void pj_known_add_record(const struct pj_known *known, struct pj_publication *pu
                   known->status[0] != '\0' ? known->status : NULL, "accepted_at",
                   known->accepted_at[0] != '\0' ? known->accepted_at : NULL, "updated_ms",
                   (json_int_t)known->updated_ms);
-    char *value = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *value = pj_must(json_dumps(pj_must(json), JSON_COMPACT));
     json_decref(json);
-    if (value == NULL)
-        abort();
     add(known, publication, (struct pj_bytes){value, strlen(value)});
     free(value);
 }
@@ -390,7 +372,7 @@ static bool read_record(const json_t *json, struct pj_known *read)
     pj_text_show(read->accepted_at, sizeof read->accepted_at, "%s",
                  accepted_at != NULL ? accepted_at : "");
     read->updated_ms = json_integer_value(json_object_get(json, "updated_ms"));
-    read->key = key != NULL ? text_of((struct pj_bytes){key, strlen(key)}) : NULL;
+    read->key = pj_strdup(key);
     return true;
 }
 
@@ -404,9 +386,7 @@ static void end_record(struct pj_keys *keys, struct pj_bytes key)
 {
     struct pj_known like = {0};
     struct pj_known *known = NULL;
-    char *name = strndup(key.data, key.length);
-    if (name == NULL)
-        abort();
+    char *name = pj_strndup(key.data, key.length);
     pthread_mutex_lock(&keys->mutex);
     if (has_prefix(key, KEY_PREFIX)) {
         like.key = name + strlen(KEY_PREFIX);

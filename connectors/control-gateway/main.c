@@ -227,38 +227,14 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     return pj_sessions_record(gateway->sessions, key, value, error);
 }
 
-/* 0, 1 if a signal came first, -1. Waits while the registry is away. */
-static int register_schemas(struct pj_gateway *gateway, struct pj_metrics_server *server,
-                            struct pj_error *error)
+/* While the registry is away; `context` is the metrics server. */
+static bool turn(void *context, const struct pj_error *trouble)
 {
-    static const char *const topics[] = {PJ_COMMANDS_TOPIC, PJ_SESSIONS_TOPIC};
-    const struct pj_gateway_settings *settings = gateway->settings;
-    struct pj_registry *registry = NULL;
-    if (pj_registry_open(&registry, &settings->registry, error) != 0)
-        return -1;
-    int status = 0;
-    bool told = false;
-    for (size_t i = 0; i < sizeof topics / sizeof topics[0] && status == 0;) {
-        status = pj_encoder_register(gateway->encoder, topics[i], settings->topic_prefix, registry,
-                                     error);
-        if (status == 0) {
-            i++;
-            continue;
-        }
-        if (error->class != PJ_RETRY)
-            break;
-        if (!told)
-            pj_log(PJ_WARN, "waiting for the schema registry", pj_f_str("reason", error->message));
-        told = true;
-        if (server != NULL) {
-            pj_metrics_server_heartbeat(server);
-            pj_metrics_server_set_ready(server, error->message);
-        }
-        poll(NULL, 0, RETRY_MS);
-        status = pj_stop_requests > 0 ? 1 : 0;
+    if (context != NULL) {
+        pj_metrics_server_heartbeat(context);
+        pj_metrics_server_set_ready(context, trouble->message);
     }
-    pj_registry_close(registry);
-    return status;
+    return pj_stop_requests == 0;
 }
 
 /* Settings that are used only once servers have answered are checked before waiting for them. */
@@ -300,10 +276,13 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
         .server = server,
     };
     if (check_settings(settings, &config->kafka, error) != 0 ||
-        pj_upstream_open(&gateway->upstream, &upstream, error) != 0 ||
-        pj_encoder_new(&gateway->encoder, error) != 0)
+        pj_upstream_open(&gateway->upstream, &upstream, error) != 0)
         return -1;
-    int status = register_schemas(gateway, server, error);
+    gateway->encoder = pj_encoder_new();
+    static const char *const topics[] = {PJ_COMMANDS_TOPIC, PJ_SESSIONS_TOPIC};
+    const struct pj_turns turns = {turn, server};
+    int status = pj_encoder_register_all(gateway->encoder, topics, 2, settings->topic_prefix,
+                                         &settings->registry, &turns, error);
     if (status == 0)
         status = pj_publisher_open(&gateway->publisher, &publisher, error);
     if (status != 0)

@@ -2,6 +2,8 @@
 #include "control-gateway/publisher_internal.h"
 
 #include "base/clock.h"
+#include "base/invariant.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,34 +12,21 @@ enum { WAITING_MOST = 10000, WAITING_BYTES_MOST = 64 << 20 };
 
 struct pj_publication *pj_publication_new(void)
 {
-    struct pj_publication *publication = calloc(1, sizeof *publication);
-    if (publication == NULL)
-        abort();
+    struct pj_publication *publication = pj_alloc(sizeof *publication);
     atomic_store(&publication->references, 1);
     return publication;
-}
-
-static char *copy(struct pj_bytes bytes)
-{
-    char *copied = malloc(bytes.length + 1);
-    if (copied == NULL)
-        abort();
-    if (bytes.length > 0)
-        memcpy(copied, bytes.data, bytes.length);
-    copied[bytes.length] = '\0';
-    return copied;
 }
 
 void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
                         struct pj_bytes key, struct pj_bytes value)
 {
-    if (publication->record_count == PJ_RECORDS_MOST)
-        abort();
+    PJ_CHECK(publication->record_count < PJ_RECORDS_MOST,
+             "a publication has more records than room for them");
     publication->records[publication->record_count++] =
         (struct record){.topic = topic,
-                        .key = copy(key),
+                        .key = pj_copy(key.data, key.length),
                         .key_length = key.length,
-                        .value = value.data != NULL ? copy(value) : NULL,
+                        .value = value.data != NULL ? pj_copy(value.data, value.length) : NULL,
                         .value_length = value.length};
     publication->bytes += key.length + value.length;
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "common/encoder.h"
@@ -13,7 +14,6 @@
 enum {
     BATCH_MOST = 1000, /* publications in a transaction */
     TURN_MS = 1000,
-    BACKOFF_MS = 200,
     DESCRIBE_MS = 2000,
     TOPICS = PJ_PUBLICATION_TOPICS,
 };
@@ -62,12 +62,10 @@ static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
         pj_metrics_server_set_ready(server, reason != NULL ? text : NULL);
 }
 
-static void back_off(struct pj_publisher *publisher)
+static bool turn(void *context, const struct pj_error *trouble)
 {
-    struct timespec until = pj_publisher_in_ms(BACKOFF_MS);
-    pthread_mutex_lock(&publisher->mutex);
-    pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
-    pthread_mutex_unlock(&publisher->mutex);
+    tell(context, trouble);
+    return !is_at_end(context);
 }
 
 /* --- opening, and again after the end of a transaction is not known -------------------------- */
@@ -147,7 +145,8 @@ static int open_once(struct pj_publisher *publisher, struct pj_error *error)
 /* 0, 1 (stopped) or -1 with an error that waiting does not fix. */
 static int open_producer(struct pj_publisher *publisher, struct pj_error *error)
 {
-    for (;;) {
+    const struct pj_turns turns = {turn, publisher};
+    for (int failures = 0;; failures++) {
         int status = open_once(publisher, error);
         if (status == 0)
             tell(publisher, NULL);
@@ -159,10 +158,8 @@ static int open_producer(struct pj_publisher *publisher, struct pj_error *error)
             pj_producer_close(publisher->producer);
             publisher->producer = NULL;
         }
-        tell(publisher, error);
-        if (is_at_end(publisher))
+        if (!pj_turns_back_off(&turns, failures, error))
             return 1;
-        back_off(publisher);
     }
 }
 
@@ -340,6 +337,8 @@ static enum outcome recover(struct pj_publisher *publisher)
 
 static enum outcome publish_batch(struct pj_publisher *publisher)
 {
+    const struct pj_turns turns = {turn, publisher};
+    int failures = 0;
     while (publisher->batch != NULL) {
         int64_t start_us = pj_clock_monotonic_us();
         struct pj_error error = {.class = PJ_FATAL};
@@ -355,8 +354,7 @@ static enum outcome publish_batch(struct pj_publisher *publisher)
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;
         } else if (publisher->batch != NULL && !look_for_refused(publisher, &error)) {
-            tell(publisher, &error);
-            back_off(publisher);
+            (void)pj_turns_back_off(&turns, failures++, &error);
         }
         settle(publisher, outcome == COMMITTED);
     }
@@ -437,9 +435,7 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
 {
     sigset_t all, before;
     pthread_condattr_t attributes;
-    struct pj_publisher *publisher = calloc(1, sizeof *publisher);
-    if (publisher == NULL)
-        abort();
+    struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
     publisher->settings = *settings;
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/resolve.h"
 
+#include "base/invariant.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -62,18 +64,16 @@ static void start_threads(struct pj_resolver *resolver)
     resolver->running = (int)(count < RESOLVERS ? count : RESOLVERS);
     size_t wanted = (size_t)resolver->running;
     for (; resolver->started < wanted; resolver->started++) {
-        if (pthread_create(&resolver->threads[resolver->started], NULL, resolve, resolver) != 0)
-            abort();
+        int failed = pthread_create(&resolver->threads[resolver->started], NULL, resolve, resolver);
+        PJ_CHECK(failed == 0, "the gateway cannot start its threads");
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct pj_resolver *pj_resolver_start(struct pj_gateway *gateway)
 {
-    struct pj_resolver *resolver = calloc(1, sizeof *resolver);
+    struct pj_resolver *resolver = pj_alloc(sizeof *resolver);
     struct timespec until;
-    if (resolver == NULL)
-        abort();
     resolver->gateway = gateway;
     pj_gateway_resolve_openings(gateway);
     resolver->closing_count = pj_gateway_list_closing(gateway, resolver->closing, RESOLVED_MOST);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/http_server.h"
 #include "base/listen.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "control-gateway/route.h"
 
@@ -187,9 +188,7 @@ static void begin(void *context, struct pj_http_request *request)
 {
     struct pj_server *server = context;
     const struct pj_http_head *head = request->head;
-    struct exchange *exchange = calloc(1, sizeof *exchange);
-    if (exchange == NULL)
-        abort();
+    struct exchange *exchange = pj_alloc(sizeof *exchange);
     request->state = exchange;
     exchange->start_us = pj_clock_monotonic_us();
     exchange->route = pj_route_of(head->method, head->target, exchange->id);
@@ -265,9 +264,7 @@ int pj_server_start(struct pj_server **out, struct pj_gateway *gateway, struct p
     int fd = pj_listen("gateway address", gateway->settings->listen, error);
     if (fd < 0)
         return -1;
-    struct pj_server *server = calloc(1, sizeof *server);
-    if (server == NULL)
-        abort();
+    struct pj_server *server = pj_alloc(sizeof *server);
     server->gateway = gateway;
     server->port = pj_listen_port(fd);
     if (start_http(server, fd, error) != 0) {

@@ -17,6 +17,7 @@
 #include "control-gateway/gateway.h"
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -46,9 +47,7 @@ static int compare(const void *a, const void *b)
 
 struct pj_sessions *pj_sessions_new(void)
 {
-    struct pj_sessions *sessions = calloc(1, sizeof *sessions);
-    if (sessions == NULL)
-        abort();
+    struct pj_sessions *sessions = pj_alloc(sizeof *sessions);
     pthread_mutex_init(&sessions->mutex, NULL);
     return sessions;
 }
@@ -70,9 +69,7 @@ static bool set_member(struct pj_sessions *sessions, void **tree, const char *id
     char *const *found = tfind(id, tree, compare);
     bool was = found != NULL;
     if (is_member && !was) {
-        char *copy = strdup(id);
-        if (copy == NULL || tsearch(copy, tree, compare) == NULL)
-            abort();
+        pj_must(tsearch(pj_strdup(id), tree, compare));
     } else if (!is_member && was) {
         char *old = *found;
         tdelete(id, tree, compare);
@@ -339,12 +336,8 @@ static struct pj_reply *late(struct pj_reply *reply, const char *session_id,
                                           "yet, which happens when Kafka takes it: %s",
                                           reason->message),
                              "session_id", session_id);
-    char *body = json_dumps(json, 0);
-    json_decref(json);
-    if (body == NULL)
-        abort();
     pj_reply_release(reply);
-    return pj_reply_new(503, "application/json", body, strlen(body));
+    return pj_reply_json(503, json);
 }
 
 struct pj_reply *pj_gateway_close_session(struct pj_gateway *gateway,

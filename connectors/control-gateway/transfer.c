@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests that are passed through: both bodies stream, with a bounded buffer in between. */
 #include "base/clock.h"
+#include "base/memory.h"
 #include "control-gateway/upstream_internal.h"
 
 #include <stdlib.h>
@@ -94,9 +95,7 @@ static size_t on_send(char *data, size_t size, size_t count, void *context)
 struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
                                      const struct pj_transfer_request *request)
 {
-    struct pj_transfer *transfer = calloc(1, sizeof *transfer);
-    if (transfer == NULL)
-        abort();
+    struct pj_transfer *transfer = pj_alloc(sizeof *transfer);
     transfer->upstream = upstream;
     transfer->is_body_whole = !request->has_body;
     pthread_mutex_lock(&upstream->mutex);
@@ -104,10 +103,8 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
         transfer->multi = upstream->multis[--upstream->multi_count];
     pthread_mutex_unlock(&upstream->mutex);
     if (transfer->multi == NULL)
-        transfer->multi = curl_multi_init();
-    transfer->easy = curl_easy_init();
-    if (transfer->multi == NULL || transfer->easy == NULL)
-        abort();
+        transfer->multi = pj_must(curl_multi_init());
+    transfer->easy = pj_must(curl_easy_init());
     CURL *easy = transfer->easy;
     pj_upstream_set_up(upstream, easy, request->method, request->uri);
     if (strcmp(request->method, "HEAD") == 0)
@@ -123,7 +120,7 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
-    transfer->headers = curl_slist_append(NULL, "Expect:");
+    transfer->headers = pj_must(curl_slist_append(NULL, "Expect:"));
     transfer->headers = pj_upstream_fields(upstream, transfer->headers, request->fields);
     return transfer;
 }

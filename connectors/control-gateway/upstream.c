@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/invariant.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "control-gateway/upstream_internal.h"
 
 #include <errno.h>
@@ -14,16 +17,22 @@ enum { CONNECT_TIMEOUT_MS = 3000, REPLY_MOST = 16 << 20 };
 
 struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length)
 {
-    struct pj_reply *reply = calloc(1, sizeof *reply);
-    if (reply == NULL)
-        abort();
+    struct pj_reply *reply = pj_alloc(sizeof *reply);
     atomic_store(&reply->references, 1);
     reply->status = status;
-    if (content_type != NULL && !pj_fields_add(&reply->fields, "Content-Type", content_type))
-        abort();
+    if (content_type != NULL)
+        PJ_CHECK(pj_fields_add(&reply->fields, "Content-Type", content_type),
+                 "a reply has no room for its Content-Type");
     reply->body = body;
     reply->length = length;
     return reply;
+}
+
+struct pj_reply *pj_reply_json(int status, json_t *json)
+{
+    char *body = pj_must(json_dumps(pj_must(json), 0));
+    json_decref(json);
+    return pj_reply_new(status, "application/json", body, strlen(body));
 }
 
 struct pj_reply *pj_reply_keep(struct pj_reply *reply)
@@ -42,14 +51,6 @@ void pj_reply_release(struct pj_reply *reply)
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
-
-static char *copy(const char *text)
-{
-    char *copied = text != NULL ? strdup(text) : NULL;
-    if (text != NULL && copied == NULL)
-        abort();
-    return copied;
-}
 
 static bool has_part(CURLU *url, CURLUPart part)
 {
@@ -71,11 +72,9 @@ static bool has_port_0(CURLU *url)
 
 static int check_url(const char *text, struct pj_error *error)
 {
-    CURLU *url = curl_url();
+    CURLU *url = pj_must(curl_url());
     char *scheme = NULL;
     char *path = NULL;
-    if (url == NULL)
-        abort();
     bool parsed = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
                   curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
                   curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK;
@@ -101,18 +100,15 @@ int pj_upstream_open(struct pj_upstream **out, const struct pj_upstream_settings
         return pj_error_set(error, PJ_FATAL, "libcurl cannot be initialized");
     if (check_url(settings->url, error) != 0)
         return -1;
-    struct pj_upstream *upstream = calloc(1, sizeof *upstream);
-    if (upstream == NULL)
-        abort();
+    struct pj_upstream *upstream = pj_alloc(sizeof *upstream);
     pthread_mutex_init(&upstream->mutex, NULL);
-    upstream->url = copy(settings->url);
+    upstream->url = pj_strdup(settings->url);
     for (size_t end = strlen(upstream->url); end > 0 && upstream->url[end - 1] == '/';)
         upstream->url[--end] = '\0';
-    upstream->ca_file = copy(settings->ca_file);
+    upstream->ca_file = pj_strdup(settings->ca_file);
     upstream->timeout_ms = settings->timeout_ms;
-    if (settings->token != NULL &&
-        asprintf(&upstream->authorization, "Authorization: Bearer %s", settings->token) < 0)
-        abort();
+    if (settings->token != NULL)
+        upstream->authorization = pj_text_new("Authorization: Bearer %s", settings->token);
     *out = upstream;
     return 0;
 }
@@ -145,9 +141,7 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
 void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *method,
                         const char *uri)
 {
-    char *url = NULL;
-    if (asprintf(&url, "%s%s", upstream->url, uri) < 0)
-        abort();
+    char *url = pj_text_new("%s%s", upstream->url, uri);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     free(url);
     curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -172,13 +166,9 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
 struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
                                       const char *value)
 {
-    char *line = NULL;
     /* For libcurl "Name:" removes a header, and "Name;" sends it without a value. */
-    if (asprintf(&line, *value != '\0' ? "%s: %s" : "%s;", name, value) < 0)
-        abort();
-    struct curl_slist *longer = curl_slist_append(headers, line);
-    if (longer == NULL)
-        abort();
+    char *line = *value != '\0' ? pj_text_new("%s: %s", name, value) : pj_text_new("%s;", name);
+    struct curl_slist *longer = pj_must(curl_slist_append(headers, line));
     free(line);
     return longer;
 }
@@ -188,7 +178,7 @@ struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
 {
     struct curl_slist *longer = headers;
     if (upstream->authorization != NULL)
-        longer = curl_slist_append(longer, upstream->authorization);
+        longer = pj_must(curl_slist_append(longer, upstream->authorization));
     for (size_t i = 0; fields != NULL && i < fields->count; i++) {
         const struct pj_field *field = &fields->items[i];
         if (upstream->authorization == NULL || strcasecmp(field->name, "Authorization") != 0)
@@ -255,11 +245,7 @@ static CURL *borrow_easy(struct pj_upstream *upstream)
     if (upstream->easy_count > 0)
         curl = upstream->easies[--upstream->easy_count];
     pthread_mutex_unlock(&upstream->mutex);
-    if (curl == NULL)
-        curl = curl_easy_init();
-    if (curl == NULL)
-        abort();
-    return curl;
+    return curl != NULL ? curl : pj_must(curl_easy_init());
 }
 
 static void give_back_easy(struct pj_upstream *upstream, CURL *curl)
@@ -308,11 +294,8 @@ static size_t receive(char *data, size_t size, size_t count, void *context)
         received->fault = "its body is larger than 16 MiB";
         return 0;
     }
-    char *longer = realloc(received->data, received->length + length + 1);
-    if (longer == NULL)
-        return 0;
-    memcpy(longer + received->length, data, length);
-    received->data = longer;
+    received->data = pj_resize(received->data, received->length + length + 1, 1);
+    memcpy(received->data + received->length, data, length);
     received->length += length;
     return length;
 }
@@ -359,8 +342,9 @@ static struct curl_slist *make_headers(const struct pj_upstream *upstream,
     struct pj_fields passed = {0};
     for (size_t i = 0; call->fields != NULL && i < call->fields->count; i++) {
         const struct pj_field *field = &call->fields->items[i];
-        if (is_passed(call, field->name) && !pj_fields_add(&passed, field->name, field->value))
-            abort(); /* they fitted before */
+        if (is_passed(call, field->name))
+            PJ_CHECK(pj_fields_add(&passed, field->name, field->value),
+                     "fields that fitted before do not");
     }
     struct curl_slist *headers = pj_upstream_fields(upstream, NULL, &passed);
     if (pj_fields_get(&passed, "Content-Type") == NULL)
@@ -383,7 +367,7 @@ enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_field);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, &received);
     if (call->body.data != NULL) {
-        headers = curl_slist_append(headers, "Expect:");
+        headers = pj_must(curl_slist_append(headers, "Expect:"));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.length);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.data);
     }

@@ -11,6 +11,7 @@
 #include "control-gateway/fields.h"
 #include "projectionist/error.h"
 
+#include <jansson.h>
 #include <stdatomic.h>
 
 /* An answer, the service's or ours; shared by the requests that wait for it. */
@@ -26,6 +27,7 @@ struct pj_reply {
 
 /* Takes ownership of a malloc'ed body; content_type may be NULL. */
 struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length);
+struct pj_reply *pj_reply_json(int status, json_t *json); /* takes the reference; not NULL */
 struct pj_reply *pj_reply_keep(struct pj_reply *reply);
 void pj_reply_release(struct pj_reply *reply); /* NULL is allowed */
 

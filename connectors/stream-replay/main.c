@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stream-replay: publishes recordings as they happened. Options, help and the last line. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/tls_files.h"
 #include "base/topic_name.h"
@@ -137,19 +138,14 @@ static void print_help(void)
 }
 
 /* The option table has no repeatable options, so all --topic-map are joined with commas into the
- * last one. Returns the new argv, or NULL; *joined must live as long as it. */
+ * last one. Returns the new argv; *joined must live as long as it. */
 static char **join_topic_maps(int *argc, char **argv, char **joined)
 {
     size_t length = sizeof TOPIC_MAP "=";
     for (int i = 0; i < *argc; i++)
         length += strlen(argv[i]) + 1;
-    char **out = calloc((size_t)*argc + 2, sizeof(char *));
-    char *text = calloc(1, length);
-    if (out == NULL || text == NULL) {
-        free(out);
-        free(text);
-        return NULL;
-    }
+    char **out = pj_calloc((size_t)*argc + 2, sizeof(char *));
+    char *text = pj_alloc(length);
     const size_t name = strlen(TOPIC_MAP);
     char *end = stpcpy(text, TOPIC_MAP "=");
     const char *empty = end;
@@ -266,10 +262,6 @@ int main(int argc, char **argv)
     int status;
     pj_process_open_standard_files();
     char **arguments = join_topic_maps(&argc, argv, &joined);
-    if (arguments == NULL) {
-        fputs("stream-replay: out of memory\n", stderr);
-        return PJ_EXIT_FAILED;
-    }
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     if (pj_config_read(&config, options, &settings, argc, arguments, &error) != 0) {

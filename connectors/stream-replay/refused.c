@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stream-replay/refused.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +21,7 @@ void pj_refused_keep(struct pj_refused_list *list, const struct pj_producer_mess
     size_t headers = message->header_count * sizeof(struct pj_header);
     for (size_t i = 0; i < message->header_count; i++)
         bytes += message->headers[i].name.length + message->headers[i].value.length;
-    struct pj_refused *refused = malloc(sizeof *refused + headers + bytes);
-    if (refused == NULL)
-        abort();
+    struct pj_refused *refused = pj_alloc(sizeof *refused + headers + bytes);
     struct pj_header *copies = (struct pj_header *)(refused + 1);
     char *free_bytes = (char *)refused + sizeof *refused + headers;
     *refused = (struct pj_refused){.message = *message, .reason = *reason};

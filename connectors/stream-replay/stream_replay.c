@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/topic_name.h"
@@ -51,19 +52,12 @@ static bool should_stop(const struct replay *replay)
     return *replay->settings->stop != 0;
 }
 
-static int out_of_memory(struct pj_error *error)
-{
-    return pj_error_set(error, PJ_FATAL, "out of memory");
-}
-
 /* --- recordings and their topics ------------------------------------------------------------- */
 
 static int read_recordings(struct replay *replay, struct pj_error *error)
 {
     const struct pj_replay_settings *settings = replay->settings;
-    replay->recordings = calloc(settings->path_count, sizeof(struct pj_recording *));
-    if (replay->recordings == NULL)
-        return out_of_memory(error);
+    replay->recordings = pj_calloc(settings->path_count, sizeof(struct pj_recording *));
     for (size_t i = 0; i < settings->path_count; i++) {
         if (pj_recording_open(&replay->recordings[i], settings->paths[i], error) != 0)
             return -1;
@@ -96,11 +90,10 @@ static int choose_targets(struct replay *replay, struct pj_error *error)
 {
     const char *map = replay->settings->topic_map;
     size_t count = replay->survey.topic_count;
-    replay->targets = calloc(count + 1, sizeof *replay->targets);
-    replay->handles = calloc(count + 1, sizeof(struct pj_producer_topic *));
-    replay->topic_map = strdup(map != NULL ? map : "");
-    if (replay->targets == NULL || replay->handles == NULL || replay->topic_map == NULL)
-        return out_of_memory(error);
+    replay->targets = pj_calloc(count, sizeof *replay->targets);
+    replay->handles = pj_calloc(count, sizeof(struct pj_producer_topic *));
+    replay->names = pj_calloc(count, sizeof *replay->names);
+    replay->topic_map = pj_strdup(map != NULL ? map : "");
     for (size_t i = 0; i < count; i++)
         replay->targets[i].name = replay->survey.topics[i].name;
     char *rest = replay->topic_map;
@@ -108,9 +101,6 @@ static int choose_targets(struct replay *replay, struct pj_error *error)
         if (*pair != '\0' && map_topic(replay, pair, error) != 0)
             return -1;
     }
-    replay->names = calloc(count + 1, sizeof *replay->names);
-    if (replay->names == NULL)
-        return out_of_memory(error);
     for (size_t i = 0; i < count; i++) {
         if (strlen(replay->targets[i].name) >= PJ_TOPIC_NAME_SIZE - PJ_TOPIC_PREFIX_MOST)
             return pj_error_fatal(error, PJ_EXIT_USAGE,
@@ -252,8 +242,7 @@ static int send_message(struct replay *replay, const struct pj_recorded *recorde
                                           .headers = recorded->headers,
                                           .header_count = recorded->header_count,
                                           .opaque = (void *)(intptr_t)recorded->timestamp_ms};
-    if (pj_survey_translate(&replay->survey, recording, &message.value, error) != 0)
-        return -1;
+    pj_survey_translate(&replay->survey, recording, &message.value);
     return pj_producer_send(replay->producer, &message, error);
 }
 

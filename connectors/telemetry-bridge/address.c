@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/address.h"
 
+#include "base/memory.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -13,9 +15,7 @@ static char *part_of(CURLU *url, CURLUPart part)
 {
     char *text = NULL;
     bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK;
-    char *copy = strdup(found ? text : "");
-    if (copy == NULL)
-        abort();
+    char *copy = pj_strdup(found ? text : "");
     curl_free(text);
     return copy;
 }
@@ -61,17 +61,14 @@ static int parse(struct pj_address *address, CURLU *url, const char *text, struc
         bool is_usual = number == usual;
         bool is_zoned = *zone != '\0' && host[strlen(host) - 1] == ']';
         size_t shown = strlen(text) + 1;
-        address->shown = malloc(shown);
-        if (address->shown == NULL ||
-            asprintf(&address->connect, "%s://%.*s%s%s%s:%ld/", is_secure ? "https" : "http",
-                     (int)strlen(host) - is_zoned, host, is_zoned ? "%25" : "", zone,
-                     is_zoned ? "]" : "", number) < 0 ||
-            asprintf(&address->host, "%s%s%s", host, is_usual ? "" : ":", is_usual ? "" : port) <
-                0 ||
-            asprintf(&address->path, "%s%s%s", *path != '\0' ? path : "/",
-                     *query != '\0' ? "?" : "", query) < 0)
-            abort();
+        address->shown = pj_alloc(shown);
         pj_url_shown(text, address->shown, shown);
+        address->connect = pj_text_new("%s://%.*s%s%s%s:%ld/", is_secure ? "https" : "http",
+                                       (int)strlen(host) - is_zoned, host, is_zoned ? "%25" : "",
+                                       zone, is_zoned ? "]" : "", number);
+        address->host = pj_text_new("%s%s%s", host, is_usual ? "" : ":", is_usual ? "" : port);
+        address->path =
+            pj_text_new("%s%s%s", *path != '\0' ? path : "/", *query != '\0' ? "?" : "", query);
     }
     free(scheme);
     free(host);
@@ -90,9 +87,7 @@ int pj_address_parse(struct pj_address *address, const char *text, struct pj_err
             error, PJ_EXIT_USAGE,
             "the telemetry-url must not contain a user name or password; "
             "put a token into the file that PROJECTIONIST_TELEMETRY_TOKEN_FILE names");
-    CURLU *url = curl_url();
-    if (url == NULL)
-        abort();
+    CURLU *url = pj_must(curl_url());
     int status = parse(address, url, text, error);
     curl_url_cleanup(url);
     return status;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/bookmark.h"
 
+#include "base/memory.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <uuid/uuid.h>
 
-enum { FORMAT = 1 };
+enum { FORMAT = 1, BYTES_MOST = 65536 };
 
 /* --- writing --------------------------------------------------------------------------------- */
 
@@ -35,13 +37,13 @@ static json_t *write_unplaced(const struct pj_unplaced *unplaced)
 char *pj_bookmark_write(const struct pj_bookmark *bookmark)
 {
     const struct pj_position *position = &bookmark->position;
-    json_t *object =
+    json_t *object = pj_must(
         json_pack("{s:i, s:s, s:I, s:o, s:o, s:o, s:o}", "format", FORMAT, "instance",
                   bookmark->instance, "sequence", (json_int_t)bookmark->sequence, "last",
                   write_place(&position->last), "previous", write_place(&position->previous),
                   "unplaced_after_last", write_unplaced(&position->after_last),
-                  "unplaced_before_last", write_unplaced(&position->before_last));
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+                  "unplaced_before_last", write_unplaced(&position->before_last)));
+    char *text = pj_must(json_dumps(object, JSON_COMPACT));
     json_decref(object);
     return text;
 }
@@ -96,9 +98,15 @@ static bool read_all(const json_t *object, struct pj_bookmark *bookmark)
 
 int pj_bookmark_read(struct pj_bytes value, struct pj_bookmark *bookmark, struct pj_error *error)
 {
-    json_t *object =
-        value.data != NULL ? json_loadb(value.data, value.length, 0, NULL) : json_null();
+    json_t *object = NULL;
     *bookmark = (struct pj_bookmark){0};
+    if (value.length > BYTES_MOST)
+        return pj_error_set(error, PJ_FATAL,
+                            "the bridge's record in safari.bridge-cursors has %zu bytes, more than "
+                            "the %d of any that a bridge writes",
+                            value.length, BYTES_MOST);
+    if (value.data != NULL)
+        object = json_loadb(value.data, value.length, 0, NULL);
     bool is_read = json_is_object(object) && read_all(object, bookmark);
     json_decref(object);
     if (!is_read)

@@ -17,7 +17,7 @@ struct pj_bookmark {
     struct pj_position position;
 };
 
-/* Malloc'ed text; NULL when out of memory. */
+/* The caller frees the text. */
 char *pj_bookmark_write(const struct pj_bookmark *bookmark);
 
 /* Fails where the value is not a bookmark; the error names what is wrong. */

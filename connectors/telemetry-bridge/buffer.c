@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/buffer.h"
 
+#include "base/memory.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,9 +24,7 @@ struct pj_buffer *pj_buffer_new(int64_t frames, int64_t bytes, void (*has_room)(
                                 void *context)
 {
     pthread_condattr_t attributes;
-    struct pj_buffer *buffer = calloc(1, sizeof *buffer);
-    if (buffer == NULL)
-        abort();
+    struct pj_buffer *buffer = pj_alloc(sizeof *buffer);
     buffer->frames_most = frames;
     buffer->bytes_most = bytes;
     buffer->has_room = has_room;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/cursor.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,9 +142,7 @@ static void remember(struct pj_recent_ids *recent, const uint8_t id[16])
 
 void pj_track_init(struct pj_track *track, const struct pj_position *position)
 {
-    *track = (struct pj_track){.position = *position, .recent = calloc(1, sizeof *track->recent)};
-    if (track->recent == NULL)
-        abort();
+    *track = (struct pj_track){.position = *position, .recent = pj_alloc(sizeof *track->recent)};
     if (is_place(&position->previous))
         remember(track->recent, position->previous.event_id);
     if (is_place(&position->last))

@@ -72,7 +72,7 @@ struct pj_track {
     struct pj_recent_ids *recent; /* of the last frames taken */
 };
 
-/* Starts after `position`. Never fails: aborts when out of memory for its table. */
+/* Starts after `position`. */
 void pj_track_init(struct pj_track *track, const struct pj_position *position);
 void pj_track_free(struct pj_track *track);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/frame.h"
 
+#include "base/invariant.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/time_text.h"
 #include "common/json_slice.h"
@@ -44,8 +46,8 @@ static bool refuse(struct parser *parser, const char *format, ...)
  * longer, and each is copied at most twice. */
 static const char *keep(struct parser *parser, const char *text, size_t length)
 {
-    if ((size_t)(parser->end - parser->next) <= length)
-        abort();
+    PJ_CHECK((size_t)(parser->end - parser->next) > length,
+             "a frame has more texts than room for them");
     char *copy = parser->next;
     memcpy(copy, text, length);
     copy[length] = '\0';
@@ -249,18 +251,13 @@ static bool read_v1(struct parser *parser)
 }
 
 /* The same frame has the same id, whatever the order and spacing of its members. */
-static bool make_event_id(struct parser *parser)
+static void make_event_id(struct parser *parser)
 {
-    static const char prefix[] = "telemetry frame of wire v2 ";
-    char *canonical = json_dumps(parser->root, JSON_COMPACT | JSON_SORT_KEYS);
-    char *name = NULL;
-    int length = canonical != NULL ? asprintf(&name, "%s%s", prefix, canonical) : -1;
-    free(canonical);
-    if (length < 0)
-        return refuse(parser, "it cannot be given an event_id");
-    pj_uuid_of_name(name, (size_t)length, parser->frame->event_id);
+    char *canonical = pj_must(json_dumps(parser->root, JSON_COMPACT | JSON_SORT_KEYS));
+    char *name = pj_text_new("telemetry frame of wire v2 %s", canonical);
+    pj_uuid_of_name(name, strlen(name), parser->frame->event_id);
     free(name);
-    return true;
+    free(canonical);
 }
 
 static bool read_v2(struct parser *parser)
@@ -270,7 +267,8 @@ static bool read_v2(struct parser *parser)
     frame->wire = 2;
     frame->version = "2.0";
     frame->severity = "info";
-    if (!make_event_id(parser) || !read_text(parser, parser->root, "type", &frame->type) ||
+    make_event_id(parser);
+    if (!read_text(parser, parser->root, "type", &frame->type) ||
         !read_time(parser, parser->root, "timestamp", true) ||
         !read_uuid(parser, parser->root, "commandId", uuid, &frame->command_id) ||
         !read_object(parser, "data", &frame->payload))
@@ -340,9 +338,7 @@ static void finish(struct pj_frame *frame)
 /* With room for `texts` more bytes, which begin at *rest. */
 static struct pj_frame *new_frame(const char *text, size_t length, size_t texts, char **rest)
 {
-    struct pj_frame *frame = malloc(sizeof *frame + length + 1 + texts);
-    if (frame == NULL)
-        abort();
+    struct pj_frame *frame = pj_alloc(sizeof *frame + length + 1 + texts);
     char *copy = (char *)(frame + 1);
     *frame = (struct pj_frame){.raw = {copy, length}, .size = sizeof *frame + length + 1 + texts};
     memcpy(copy, text, length);

@@ -49,8 +49,7 @@ struct pj_frame {
     size_t size;                 /* in memory, all of it */
 };
 
-/* Parses a message. One allocation, freed by pj_frame_free; aborts when out of memory (the size of
- * a message is bounded). */
+/* Parses a message; free the frame with pj_frame_free. */
 struct pj_frame *pj_frame_parse(const char *text, size_t length);
 
 /* A dead letter of a message that was too long to read: its beginning, and how long it was. */

@@ -26,20 +26,17 @@ void pj_handshake_key(char key[PJ_HANDSHAKE_KEY_SIZE])
 
 char *pj_handshake_request(const struct pj_address *address, const char *key, const char *token)
 {
-    char *request = NULL;
-    if (asprintf(&request,
-                 "GET %s HTTP/1.1\r\n"
-                 "Host: %s\r\n"
-                 "Upgrade: websocket\r\n"
-                 "Connection: Upgrade\r\n"
-                 "Sec-WebSocket-Key: %s\r\n"
-                 "Sec-WebSocket-Version: 13\r\n"
-                 "User-Agent: projectionist\r\n"
-                 "%s%s%s\r\n",
-                 address->path, address->host, key, token != NULL ? "Authorization: Bearer " : "",
-                 token != NULL ? token : "", token != NULL ? "\r\n" : "") < 0)
-        abort();
-    return request;
+    return pj_text_new("GET %s HTTP/1.1\r\n"
+                       "Host: %s\r\n"
+                       "Upgrade: websocket\r\n"
+                       "Connection: Upgrade\r\n"
+                       "Sec-WebSocket-Key: %s\r\n"
+                       "Sec-WebSocket-Version: 13\r\n"
+                       "User-Agent: projectionist\r\n"
+                       "%s%s%s\r\n",
+                       address->path, address->host, key,
+                       token != NULL ? "Authorization: Bearer " : "", token != NULL ? token : "",
+                       token != NULL ? "\r\n" : "");
 }
 
 /* --- the answer ------------------------------------------------------------------------------ */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/publish.h"
 
-#include "avro/registry.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "kafka/compacted.h"
@@ -18,8 +18,6 @@ enum {
     STEP_MS = 500,  /* the longest that one call waits for Kafka before we check for a stop */
     SLOW_MS = 5000, /* a slower commit is worth a log line */
     READ_MS = 10000,
-    BACK_OFF_FIRST_MS = 100,
-    BACK_OFF_MOST_MS = 5000,
     FATAL_MOST = 5, /* producers in a row that fail without a single transaction */
 };
 
@@ -43,9 +41,11 @@ struct pj_publisher {
 /*
  * False when it is time to stop: at once while opening, later while there is something to finish.
  */
-static bool turn(struct pj_publisher *publisher, const char *trouble)
+static bool turn(void *context, const struct pj_error *trouble)
 {
-    publisher->settings.turn(publisher->settings.context, trouble);
+    struct pj_publisher *publisher = context;
+    publisher->settings.turn(publisher->settings.context,
+                             trouble != NULL ? trouble->message : NULL);
     if (*publisher->settings.stop == 0)
         return true;
     if (!publisher->is_open)
@@ -57,16 +57,10 @@ static bool turn(struct pj_publisher *publisher, const char *trouble)
 }
 
 /* Waits before the next attempt, longer each time. False when it is time to stop. */
-static bool back_off(struct pj_publisher *publisher, int64_t *delay_ms, const char *trouble)
+static bool back_off(struct pj_publisher *publisher, int *failures, const struct pj_error *trouble)
 {
-    int64_t until = pj_clock_monotonic_ms() + *delay_ms / 2 + random() % (*delay_ms / 2 + 1);
-    *delay_ms = *delay_ms * 2 < BACK_OFF_MOST_MS ? *delay_ms * 2 : BACK_OFF_MOST_MS;
-    while (pj_clock_monotonic_ms() < until) {
-        if (!turn(publisher, trouble))
-            return false;
-        poll(NULL, 0, 50);
-    }
-    return turn(publisher, trouble);
+    const struct pj_turns turns = {turn, publisher};
+    return pj_turns_back_off(&turns, (*failures)++, trouble);
 }
 
 static int fenced(struct pj_publisher *publisher, struct pj_error *error)
@@ -122,31 +116,12 @@ static int look_up(struct pj_publisher *publisher, bool stop_at_open, struct pj_
 
 static int register_schemas(struct pj_publisher *publisher, struct pj_error *error)
 {
-    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
-    struct pj_registry *registry;
-    if (pj_encoder_new(&publisher->records.encoder, error) != 0 ||
-        pj_registry_open(&registry, &bridge->registry, error) != 0)
-        return -1;
-    int64_t delay_ms = BACK_OFF_FIRST_MS;
     static const char *const topics[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC};
-    int status = 0;
-    for (size_t i = 0; i < 2 && status == 0;) {
-        if (pj_encoder_register(publisher->records.encoder, topics[i], bridge->topic_prefix,
-                                registry, error) == 0) {
-            i++;
-            continue;
-        }
-        if (error->class != PJ_RETRY) {
-            status = -1;
-            break;
-        }
-        pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "schema registry"),
-               pj_f_str("error", error->message));
-        if (!back_off(publisher, &delay_ms, error->message))
-            status = 1;
-    }
-    pj_registry_close(registry);
-    return status;
+    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
+    const struct pj_turns turns = {turn, publisher};
+    publisher->records.encoder = pj_encoder_new();
+    return pj_encoder_register_all(publisher->records.encoder, topics, 2, bridge->topic_prefix,
+                                   &bridge->registry, &turns, error);
 }
 
 static void drop_producer(struct pj_publisher *publisher)
@@ -180,7 +155,7 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
     while (pj_producer_init_transactions(publisher->records.producer, STEP_MS, error) != 0) {
         if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline)
             return -1;
-        if (!turn(publisher, error->message))
+        if (!turn(publisher, error))
             return 1;
     }
     return look_up(publisher, false, found, error);
@@ -191,7 +166,7 @@ static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *fou
 static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark *found,
                   struct pj_error *error)
 {
-    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    int failures = 0;
     int status;
     while ((status = open_producer(publisher, found, error)) != 0) {
         if (status > 0 || error->class == PJ_FENCED)
@@ -202,7 +177,7 @@ static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark
             break;
         pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
                pj_f_str("error", error->message));
-        if (!back_off(publisher, &delay_ms, error->message))
+        if (!back_off(publisher, &failures, error))
             return 1;
     }
     if (status < 0 && error->class == PJ_FENCED)
@@ -241,7 +216,7 @@ static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_
                 *error = second;
             return UNKNOWN;
         }
-        if (!turn(publisher, second.message))
+        if (!turn(publisher, &second))
             return LEAVE;
     }
     return AGAIN;
@@ -260,7 +235,7 @@ static enum outcome commit(struct pj_publisher *publisher, struct pj_error *erro
             told = true;
         }
         waited = true;
-        if (!turn(publisher, error->message))
+        if (!turn(publisher, error))
             return LEAVE;
     }
     if (status == 0) {
@@ -296,12 +271,12 @@ static enum outcome transact(struct pj_publisher *publisher, const struct pj_ite
 static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_error *error)
 {
     struct pj_bookmark found;
-    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    int failures = 0;
     /* A successor has ended the transaction that we left open, so its bookmark comes after that. */
     while (look_up(publisher, true, &found, error) != 0) {
         if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
             return FAILED;
-        if (!back_off(publisher, &delay_ms, error->message))
+        if (!back_off(publisher, &failures, error))
             return LEAVE;
     }
     if (!publisher->is_open || strcmp(found.instance, publisher->committed.instance) == 0)
@@ -423,7 +398,7 @@ static bool change_form(struct pj_item *item, const struct pj_error *refusal)
 static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error)
 {
     struct pj_bookmark next;
-    int64_t delay_ms = BACK_OFF_FIRST_MS;
+    int failures = 0;
     for (;;) {
         next = bookmark_after(publisher, list);
         enum outcome outcome = transact(publisher, list, &next, error);
@@ -444,7 +419,7 @@ static int publish(struct pj_publisher *publisher, struct pj_item *list, struct 
         if (error->class == PJ_POISON && list != NULL && change_form(list, error))
             continue;
         pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", error->message));
-        if (!back_off(publisher, &delay_ms, error->message))
+        if (!back_off(publisher, &failures, error))
             return 1;
     }
     publisher->committed = next;
@@ -459,10 +434,8 @@ static int publish(struct pj_publisher *publisher, struct pj_item *list, struct 
 int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
                       struct pj_error *error)
 {
-    struct pj_publisher *publisher = calloc(1, sizeof *publisher);
+    struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
     uuid_t instance;
-    if (publisher == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
     publisher->settings = *settings;
     publisher->records.bridge_id = settings->bridge->bridge_id;
     uuid_generate(instance);
@@ -539,9 +512,8 @@ int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
                      struct pj_error *error)
 {
     int status = 0;
-    while (status == 0 && turn(publisher, NULL) && *publisher->settings.stop == 0) {
+    while (status == 0 && turn(publisher, NULL) && *publisher->settings.stop == 0)
         status = publish_some(publisher, buffer, STEP_MS / 2, error);
-    }
     return status < 0 ? -1 : 0;
 }
 

@@ -2,6 +2,7 @@
 #include "telemetry-bridge/records.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "projectionist/value.h"
@@ -132,28 +133,27 @@ static int send_status(struct pj_records *records, const struct pj_item *item,
 
 /* --- gaps ------------------------------------------------------------------------------------ */
 
-static json_t *describe_gap(const struct pj_records *records, const struct pj_item *item)
+static char *describe_gap(const struct pj_records *records, const struct pj_item *item)
 {
-    json_t *payload = json_pack("{s:s, s:s, s:s}", "bridge", records->bridge_id, "after",
-                                item->gap_after.text, "before", item->gap_before.text);
+    json_t *payload = pj_must(json_pack("{s:s, s:s, s:s}", "bridge", records->bridge_id, "after",
+                                        item->gap_after.text, "before", item->gap_before.text));
     /* Within one life every frame has the next counter. */
     int64_t lost = item->gap_before.counter - item->gap_after.counter - 1;
-    if (payload != NULL && lost > 0)
+    if (lost > 0)
         json_object_set_new(payload, "lost_at_most", json_integer(lost));
-    return payload;
+    char *text = pj_must(json_dumps(payload, JSON_COMPACT));
+    json_decref(payload);
+    return text;
 }
 
 /* The same gap has the same id, so that it counts once, however often it is reported. */
 static void identify_gap(const struct pj_records *records, const struct pj_item *item,
                          char id[PJ_UUID_TEXT_SIZE])
 {
-    char *name = NULL;
     uint8_t uuid[16];
-    int length = asprintf(&name, "telemetry.gap %s %s %s", records->bridge_id, item->gap_after.text,
-                          item->gap_before.text);
-    if (length < 0)
-        abort();
-    pj_uuid_of_name(name, (size_t)length, uuid);
+    char *name = pj_text_new("telemetry.gap %s %s %s", records->bridge_id, item->gap_after.text,
+                             item->gap_before.text);
+    pj_uuid_of_name(name, strlen(name), uuid);
     uuid_unparse_lower(uuid, id);
     free(name);
 }
@@ -161,11 +161,7 @@ static void identify_gap(const struct pj_records *records, const struct pj_item 
 static int send_gap(struct pj_records *records, const struct pj_item *item, struct pj_error *error)
 {
     char id[PJ_UUID_TEXT_SIZE];
-    json_t *payload = describe_gap(records, item);
-    char *text = payload != NULL ? json_dumps(payload, JSON_COMPACT) : NULL;
-    json_decref(payload);
-    if (text == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    char *text = describe_gap(records, item);
     identify_gap(records, item, id);
     int64_t emitted_at;
     if (__builtin_mul_overflow(item->gap_before.ms, 1000, &emitted_at))
@@ -236,8 +232,6 @@ int pj_records_send_bookmark(struct pj_records *records, const struct pj_bookmar
                              struct pj_error *error)
 {
     char *text = pj_bookmark_write(bookmark);
-    if (text == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
     const struct pj_producer_message message = {.topic = records->cursors,
                                                 .partition = -1,
                                                 .key = bytes_of(records->bridge_id),

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "telemetry-bridge/address.h"
 #include "telemetry-bridge/handshake.h"
@@ -11,7 +12,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <jansson.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <pthread.h>
@@ -93,9 +93,7 @@ static int flush(struct pj_socket *socket)
 
 static char *reserve_out(struct pj_socket *socket, size_t length)
 {
-    socket->out = realloc(socket->out, socket->out_length + length);
-    if (socket->out == NULL)
-        abort();
+    socket->out = pj_resize(socket->out, socket->out_length + length, 1);
     return socket->out + socket->out_length;
 }
 
@@ -120,15 +118,10 @@ static void send_close(struct pj_socket *socket, int code)
 
 static int subscribe(struct pj_socket *socket)
 {
-    json_t *object =
-        json_pack("{s:s, s:s}", "type", "subscribe", "cursor", socket->stream.subscribe_from);
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (text == NULL)
-        abort();
-    int status = send_frame(socket, PJ_WEBSOCKET_TEXT, text, strlen(text));
-    free(text);
-    return status;
+    char text[PJ_CURSOR_TEXT_SIZE + 64]; /* a cursor has nothing that JSON escapes */
+    size_t length = pj_text_whole(text, sizeof text, "{\"type\":\"subscribe\",\"cursor\":\"%s\"}",
+                                  socket->stream.subscribe_from);
+    return send_frame(socket, PJ_WEBSOCKET_TEXT, text, length);
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -379,9 +372,7 @@ static int connect_to(struct pj_socket *socket)
 {
     char message[CURL_ERROR_SIZE] = "";
     curl_socket_t fd = CURL_SOCKET_BAD;
-    CURL *curl = socket->curl = curl_easy_init();
-    if (curl == NULL)
-        abort();
+    CURL *curl = socket->curl = pj_must(curl_easy_init());
     curl_easy_setopt(curl, CURLOPT_URL, socket->address.connect);
     curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not the environment's */
@@ -476,9 +467,7 @@ static void wake(struct pj_socket *socket)
 int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *settings,
                    const struct pj_bridge_metrics *metrics, struct pj_error *error)
 {
-    struct pj_socket *socket = calloc(1, sizeof *socket);
-    if (socket == NULL)
-        abort();
+    struct pj_socket *socket = pj_alloc(sizeof *socket);
     socket->settings = settings;
     socket->metrics = metrics;
     socket->wake = -1;
@@ -499,9 +488,7 @@ int pj_socket_start(struct pj_socket *socket, const struct pj_position *position
     socket->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (socket->wake < 0)
         return pj_error_set(error, PJ_FATAL, "cannot create an eventfd: %s", strerror(errno));
-    socket->in = malloc(READ_BYTES);
-    if (socket->in == NULL)
-        abort();
+    socket->in = pj_alloc(READ_BYTES);
     socket->reader.limit = (size_t)socket->settings->frame_size_limit;
     socket->stream.settings = socket->settings;
     socket->stream.metrics = socket->metrics;

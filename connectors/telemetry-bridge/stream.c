@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,7 @@ static void tell_restart(struct pj_stream *stream)
 
 static void put(struct pj_stream *stream, struct pj_frame *frame, const struct pj_verdict *verdict)
 {
-    struct pj_item *item = calloc(1, sizeof *item);
-    if (item == NULL)
-        abort();
+    struct pj_item *item = pj_alloc(sizeof *item);
     item->frame = frame;
     item->received_us = pj_clock_monotonic_us();
     if (verdict->gap) {

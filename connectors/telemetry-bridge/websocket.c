@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/websocket.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,10 +98,8 @@ static void reserve(struct pj_websocket_reader *reader, size_t length)
 {
     if (length + 1 <= reader->capacity)
         return;
-    reader->capacity = length + 1 > SIZE_MAX / 2 ? length + 1 : 2 * (length + 1);
-    reader->message = realloc(reader->message, reader->capacity);
-    if (reader->message == NULL)
-        abort();
+    reader->capacity = 2 * (length + 1);
+    reader->message = pj_resize(reader->message, reader->capacity, 1);
 }
 
 static void take(struct pj_websocket_reader *reader, const char *bytes, size_t count)

@@ -121,6 +121,6 @@ def test_kafka_restarts_in_mid_traffic(gateways, service):
 def test_waits_for_the_registry_at_the_start(gateways, service):
     with away("registry"):
         program = gateways.start()
-        program.wait_for_log("waiting for the schema registry")
+        program.wait_for_log("waiting for a server.*schema registry")
         assert program.get("/readyz")[0] == 503
     assert post(listening(program), command()).status == 202

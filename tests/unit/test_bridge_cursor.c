@@ -411,3 +411,13 @@ Test(bookmark, what_is_none_is_refused)
         cr_assert_eq(pj_bookmark_read(value, &bookmark, &error), -1, "%s", wrong[i]);
     }
 }
+
+Test(bookmark, one_that_is_too_long_is_refused)
+{
+    static char text[70000];
+    struct pj_bookmark bookmark;
+    struct pj_error error;
+    memset(text, ' ', sizeof text);
+    cr_assert_eq(pj_bookmark_read((struct pj_bytes){text, sizeof text}, &bookmark, &error), -1);
+    cr_assert_not_null(strstr(error.message, "70000 bytes"), "%s", error.message);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/turns.h"
+
+#include "base/back_off.h"
+#include "base/clock.h"
+
+#include <poll.h>
+
+enum { EVERY_MS = 50 };
+
+bool pj_turns_back_off(const struct pj_turns *turns, int failures, const struct pj_error *trouble)
+{
+    int64_t until_ms = pj_clock_monotonic_ms() + pj_back_off_ms(failures);
+    while (pj_clock_monotonic_ms() < until_ms) {
+        if (!pj_turn(turns, trouble))
+            return false;
+        poll(NULL, 0, EVERY_MS);
+    }
+    return pj_turn(turns, trouble);
+}
