@@ -14,6 +14,7 @@ import pytest
 
 from lib import avro, consumers, database, events, kafka, registry, scenario, scenario_run
 from lib.events import COMMANDS, MINUTE, SECOND, START, TELEMETRY, TOPICS
+from lib.proxy import ANSWERED, ASKED, Proxy
 from lib.world import PROJECTOR, RECORDER, new_database
 from test_poison import bad_records, good
 
@@ -330,10 +331,10 @@ def only_late(world):
     return stream
 
 
-def start_replay(world):
+def start_replay(world, dsn=None):
     return subprocess.Popen(
         [consumers.program("projectionist"), "dead-letters", "replay", "--all", "--yes", "--json"],
-        env=consumers.environment({"POSTGRES_DSN": world.dsn}), stdin=subprocess.DEVNULL,
+        env=consumers.environment({"POSTGRES_DSN": dsn or world.dsn}), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -382,6 +383,23 @@ def test_it_goes_on_where_its_connection_was_cut(world, template):
     refused = len(json.loads(out)["refused"])
     assert process.returncode == (FAILED if refused else 0), err
     assert len(json.loads(out)["replayed"]) + refused == count
+    check_as_undisturbed(world, stream, template)
+
+
+@pytest.mark.parametrize("when", [ASKED, ANSWERED])
+def test_a_commit_without_an_answer(world, template, when):
+    """Whether the letter was replayed is asked of Postgres: none is applied twice, none is missing
+    from what the command says."""
+    stream = only_late(world)
+    count = len(letters(world))
+    with Proxy(world.dsn) as proxy:
+        proxy.cut_commits(lambda now: now == when and proxy.commits[now] % 20 == 1)
+        out, err = start_replay(world, proxy.dsn).communicate(timeout=120)
+        assert proxy.cuts[when] > 10, err
+    said = json.loads(out)
+    replayed = [letter["id"] for letter in letters(world, "replayed")]
+    assert sorted(said["replayed"]) == replayed, "the command does not say what it did"
+    assert len(replayed) + len(said["refused"]) == count and said["resolved"] == []
     check_as_undisturbed(world, stream, template)
 
 
