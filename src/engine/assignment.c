@@ -12,7 +12,7 @@ enum {
     KAFKA_TIMEOUT_MS = 5000,
     TOPIC_IDS_MS = 10000,
     TOPIC_IDS_TIMEOUT_MS = 1000,
-    SURE_MS = 2000, /* of an end that lies before our offset */
+    SURE_MS = 2000, /* before an end below our offset is believed */
 };
 
 /* --- what needs a person --------------------------------------------------------------------- */
@@ -23,7 +23,7 @@ static int stop(struct pj_partition *partition, const struct pj_error *error)
     return -1;
 }
 
-/* What a stop that was seen before, here or by another replica, has to say. */
+/* A stop that was found before, here or by another replica. */
 static int stopped(const struct pj_partition *partition, struct pj_error *error)
 {
     pj_error_set(error, PJ_FATAL, "%s", partition->stop_reason);
@@ -45,7 +45,7 @@ void pj_assignment_remedy(const struct pj_session *session, const struct pj_part
                  name, own_name ? "" : " --group ", own_name ? "" : group);
 }
 
-/* Where the offset is one of a topic that is not, or may not be, the one that is there. */
+/* Our offset is, or may be, one of another topic of that name. */
 static int not_the_same(const struct pj_session *session, struct pj_partition *partition,
                         const char *what, struct pj_error *error)
 {
@@ -58,7 +58,7 @@ static int not_the_same(const struct pj_session *session, struct pj_partition *p
                    same    ? "its id is the same, so the brokers have lost the end of its log"
                    : known ? "the topic was recreated"
                            : "the topic was recreated, or the brokers have lost the end of its log "
-                             "(no topic ids tell which)",
+                             "(without topic ids it is unknown which)",
                    remedy);
     return stop(partition, error);
 }
@@ -76,10 +76,8 @@ static int check_topic_id(const struct pj_session *session, struct pj_partition 
     return not_the_same(session, partition, what, error);
 }
 
-/*
- * An end below our offset shows that the topic is another one, or lost what it had. A leader that
- * is new may be behind for a moment, though: it is asked again.
- */
+/* An end below our offset: the topic was recreated or lost records, unless it is only a new leader
+ * that lags for a moment. */
 static int check_end(const struct pj_session *session, struct pj_partition *partition,
                      struct pj_error *error)
 {
@@ -110,7 +108,7 @@ static int accept_gap(struct pj_session *session, struct pj_partition *partition
     return 0;
 }
 
-/* A low watermark above our offset is a loss. */
+/* A low watermark above our offset: records are lost. */
 static int check_gap(struct pj_session *session, struct pj_partition *partition, size_t *gaps,
                      struct pj_error *error)
 {
@@ -142,7 +140,7 @@ static int check_partition(struct pj_session *session, struct pj_partition *part
     return check_gap(session, partition, gaps, error);
 }
 
-/* Before the process ends for them: who starts it again must find them. */
+/* So that the next start finds them. */
 static int write_stops(struct pj_session *session, const struct pj_rebalance *rebalance,
                        struct pj_error *error)
 {
@@ -152,7 +150,7 @@ static int write_stops(struct pj_session *session, const struct pj_rebalance *re
             continue;
         if (pj_offsets_stop(session->unit.postgres, &session->identity, partition,
                             session->unit.work, error) != 0) {
-            if (error->class == PJ_FENCED) /* whoever has it by now sees for himself */
+            if (error->class == PJ_FENCED) /* its owner finds out by itself */
                 pj_partition_stop(partition, 0, NULL, 0);
             return -1;
         }
@@ -181,29 +179,27 @@ static int check_partitions(struct pj_session *session, const struct pj_rebalanc
     pj_postgres_rollback(session->unit.postgres);
     if (first.class == PJ_FATAL && write_stops(session, rebalance, error) != 0) {
         if (error->class == PJ_FENCED)
-            error->class = PJ_RETRY; /* so they are taken again */
+            error->class = PJ_RETRY; /* so they are claimed again */
         return -1;
     }
     *error = first;
     return -1;
 }
 
-/*
- * Whoever has them may not respond, or its machine be gone. Where Postgres waits for the rest of a
- * COPY from it, no time-out ends that, and it would hold its locks for ever.
- */
+/* Where Postgres waits for the rest of a COPY from an unresponsive owner, no timeout ends that, and
+ * its locks would be held for ever. */
 static void end_unresponsive_owner(struct pj_session *session)
 {
     int ended = 0;
     const char *owner = NULL;
-    struct pj_error ignored; /* what is wrong shows at the next try, too */
+    struct pj_error ignored; /* shows again at the next try */
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(session->consumer);
     if (pj_offsets_end_unresponsive(session->unit.postgres, &session->identity,
                                     rebalance->partitions, rebalance->count, session->unit.work,
                                     &ended, &owner, &ignored) == 0 &&
         ended > 0)
-        pj_log(PJ_WARN, "ended the transaction of an owner that does not respond",
-               pj_f_str("owner", owner), pj_f_int("sessions", ended));
+        pj_log(PJ_WARN, "ended the transaction of an unresponsive owner", pj_f_str("owner", owner),
+               pj_f_int("sessions", ended));
 }
 
 static int claim(struct pj_session *session, struct pj_error *error)
@@ -241,7 +237,7 @@ int pj_assignment_carry_out(struct pj_assignment *assignment, struct pj_session 
 
 /* --- while it lasts -------------------------------------------------------------------------- */
 
-/* The first partition of ours that must not be read on. */
+/* The first partition of ours that must not be read further. */
 static struct pj_partition *find_stopped(struct pj_assignment *assignment,
                                          struct pj_session *session, struct pj_error *error)
 {
@@ -269,7 +265,7 @@ static struct pj_partition *find_stopped(struct pj_assignment *assignment,
     if (!pj_consumer_settled(consumer) ||
         !pj_clock_every(&assignment->ids_asked_ms, TOPIC_IDS_MS) ||
         pj_consumer_topic_ids(consumer, TOPIC_IDS_TIMEOUT_MS, &ignored) != 0)
-        return NULL; /* whether Kafka is away shows elsewhere */
+        return NULL; /* an unavailable Kafka shows elsewhere */
     for (size_t i = 0; i < count; i++) {
         if (partitions[i]->assigned && check_topic_id(session, partitions[i], error) != 0)
             return partitions[i];
@@ -277,8 +273,8 @@ static struct pj_partition *find_stopped(struct pj_assignment *assignment,
     return NULL;
 }
 
-/* A topic can be recreated between two fetches, which librdkafka does not notice. After a longer
- * standstill this comes before anything of it is committed. */
+/* librdkafka does not notice a topic that is recreated between two fetches. After a longer pause
+ * this comes before anything of it is committed. */
 int pj_assignment_check_topics(struct pj_assignment *assignment, struct pj_session *session,
                                struct pj_error *error)
 {
@@ -310,6 +306,6 @@ int pj_assignment_check_owner(struct pj_session *session, struct pj_error *error
         pj_offsets_check(session->unit.postgres, &session->identity, ours, count,
                          session->unit.work, error) != 0)
         return -1;
-    pj_session_recovered(session); /* where nothing comes, no commit tells */
+    pj_session_recovered(session); /* without records no commit shows it */
     return 0;
 }

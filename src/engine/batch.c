@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Records are taken in pieces, so that the wait for Postgres is looked at in between. */
+/* Records are polled in pieces, with a look at Postgres in between. */
 enum { PIECE = 512 };
 
 bool pj_item_live(const struct pj_item *item)
@@ -28,7 +28,7 @@ void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, const struct 
     item->reason = pj_arena_copy(batch->arena, reason, sizeof *reason);
 }
 
-/* False where the schema must be looked up, which failed or, without `postgres`, was not tried. */
+/* False if the schema must be looked up, which failed or, without `postgres`, was not tried. */
 static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postgres *postgres,
                    struct pj_error *error)
 {
@@ -74,7 +74,7 @@ int pj_batch_fill(struct pj_batch *batch, struct pj_consumer *consumer, struct p
 {
     struct pj_record records[PIECE];
     size_t count = 0;
-    /* A paused consumer is polled all the same: rebalances come that way. */
+    /* A paused consumer is polled too, for rebalances. */
     if (pj_batch_full(batch) && !pj_consumer_paused(consumer))
         return 0;
     size_t room = batch->records_most > batch->count ? batch->records_most - batch->count : PIECE;

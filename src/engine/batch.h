@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records on their way: fetched, and decoded as far as that needs no server. */
+/* Fetched records, decoded as far as that needs no server. */
 #ifndef PJ_ENGINE_BATCH_H
 #define PJ_ENGINE_BATCH_H
 
@@ -13,7 +13,7 @@ struct pj_item {
     enum {
         PJ_ITEM_FETCHED, /* its schema is not in memory yet */
         PJ_ITEM_DECODED,
-        PJ_ITEM_REFUSED, /* a dead letter, for the reason */
+        PJ_ITEM_REFUSED, /* a dead letter */
     } state;
     struct pj_value *values;
     const struct pj_error *reason;
@@ -31,30 +31,30 @@ struct pj_batch {
     size_t bytes_most;
 };
 
-/* Those of its records that are committed at once: [from, to). */
+/* The records of one transaction: [from, to). */
 struct pj_piece {
     struct pj_batch *batch;
     size_t from;
     size_t to;
 };
 
-/* Fetches what is there and decodes it: 1 when something came, 0 when nothing did or there is no
- * room, -1 on what ends the process. Never blocks. */
+/* Fetches what is there and decodes it: 1 when something came, 0 when nothing did or the batch is
+ * full, -1 on a fatal error. Never blocks. */
 int pj_batch_fill(struct pj_batch *batch, struct pj_consumer *consumer,
                   struct pj_error *error) PJ_MUST_CHECK;
-/* One record more, decoded where its schema is in memory. */
+/* Adds a record, decoded if its schema is in memory. */
 void pj_batch_add(struct pj_batch *batch, const struct pj_record *record);
 bool pj_batch_full(const struct pj_batch *batch);
 void pj_batch_clear(struct pj_batch *batch);
 void pj_batch_free(struct pj_batch *batch);
 
-/* Decodes what the fetch could not; looks schemas up, outside of any transaction. */
+/* Decodes the rest; looks schemas up, outside of any transaction. */
 int pj_batch_decode_rest(const struct pj_piece *piece, struct pj_postgres *postgres,
                          struct pj_error *error) PJ_MUST_CHECK;
-/* The record is a dead letter, for the reason. */
+/* Makes the record a dead letter. */
 void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, const struct pj_error *reason);
 
-/* Still ours to write: not revoked since, not committed already. */
+/* Still ours to write: neither revoked nor committed since. */
 bool pj_item_live(const struct pj_item *item);
 
 #endif

@@ -9,7 +9,7 @@
 
 enum { LOGGED_MOST = 10 };
 
-/* Sets of partitions in one batch are small: what the group gave to one member. */
+/* A batch has few partitions: those of one member. */
 static void advance(struct pj_advance *advances, size_t *count, const struct pj_record *record,
                     int64_t stream_time)
 {
@@ -74,8 +74,7 @@ static void committed(struct pj_commit *commit)
     pj_metric_set(session->numbers.last_commit, pj_clock_wall_ms() / 1000);
 }
 
-/* On a connection, with no commit in doubt. What turns out to be committed is no longer live: the
- * batch goes on with the rest. */
+/* What turns out to be committed is no longer live: the batch goes on with the rest. */
 static int connect_and_resolve(struct pj_commit *commit, struct pj_error *error)
 {
     enum pj_commit_outcome outcome;
@@ -87,7 +86,7 @@ static int connect_and_resolve(struct pj_commit *commit, struct pj_error *error)
     return 0;
 }
 
-/* Those of the records that are refused by now. */
+/* The refused ones of the records. */
 static struct pj_dead_letter *list_letters(const struct pj_piece *piece, struct pj_arena *arena,
                                            size_t *count)
 {
@@ -115,7 +114,7 @@ static bool is_discarded(const struct pj_run_policy *policy, const struct pj_rec
                    pj_offset_range_compare) != NULL;
 }
 
-/* Folds those of the records that are still ours; *records: how many there are. */
+/* Folds the records that are still ours; *records: how many. */
 static int fold_records(struct pj_session *session, const struct pj_piece *piece,
                         struct pj_unit_work *work, size_t *records, struct pj_error *error)
 {
@@ -123,7 +122,7 @@ static int fold_records(struct pj_session *session, const struct pj_piece *piece
     const struct pj_projection *projection = session->projection;
     size_t partitions;
     pj_consumer_partitions(session->consumer, &partitions);
-    /* Records that are fed have a partition of their own for each source. */
+    /* Records of a feed have a partition of their own for each source. */
     partitions += projection->source_count;
     struct pj_advance *advances = pj_arena_alloc(arena, (partitions + 1) * sizeof *advances);
     work->fold = pj_fold_new(projection, session->setting_values, arena);
@@ -147,7 +146,6 @@ static int fold_records(struct pj_session *session, const struct pj_piece *piece
     return 0;
 }
 
-/* Of the records that are still ours. */
 static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
                      const struct pj_tries *tries, struct pj_error *error)
 {
@@ -199,7 +197,7 @@ static int divide(struct pj_commit *commit, const struct pj_piece *piece, struct
     const struct pj_piece second = {piece->batch, middle, piece->to};
     if (commit_piece(commit, &first, error) != 0)
         return -1;
-    /* A stop does not wait for a flood to be divided: the next owner begins with the rest. */
+    /* A stop does not wait until all is divided: the next owner begins with the rest. */
     return pj_session_stopping(commit->session) ? 0 : commit_piece(commit, &second, error);
 }
 
@@ -229,13 +227,13 @@ static int commit_piece(struct pj_commit *commit, const struct pj_piece *piece,
     return 0;
 }
 
-/* A flood of bad records must not become a flood of lines: all are in the table. */
+/* Many bad records must not become as many lines: all are in the table. */
 static void log_dead_letters(const struct pj_batch *batch)
 {
     int64_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct pj_item *item = &batch->items[i];
-        /* What is still ours to write was not written. */
+        /* A live one was not written. */
         if (item->state != PJ_ITEM_REFUSED || pj_item_live(item) || ++count > LOGGED_MOST)
             continue;
         pj_log(PJ_WARN, "dead letter", pj_f_str("topic", item->record.partition->topic),
@@ -311,10 +309,10 @@ static int try_timers(struct pj_session *session, const struct pj_tries *tries,
 }
 
 /*
- * A transaction that touches an entity sees the stream time that was committed then; another
- * replica may move it on while this one is not committed yet. So whoever commits looks again
- * afterwards: the last of them sees everything. No fence is needed: rows follow from committed
- * facts and committed stream time, whoever derives them.
+ * A transaction that touches an entity sees the stream time committed by then; another replica may
+ * advance it before this one commits. So every commit is followed by another look: the last one
+ * sees everything. No fence is needed: rows follow from committed facts and stream time, whichever
+ * replica derives them.
  */
 int pj_commit_timers(struct pj_commit *commit, struct pj_error *error)
 {

@@ -11,8 +11,8 @@ enum { FIRST = 100 };
 
 /* --- reasons --------------------------------------------------------------------------------- */
 
-/* The end of the word, and whether it may be another one in the same sentence: a number, a name
- * with digits, what is in quotes. */
+/* The end of the word, and whether it may differ in the same sentence: a number, a name with
+ * digits, a quoted text. */
 static const char *read_word(const char *word, bool *varies)
 {
     const char *end = word;
@@ -40,7 +40,7 @@ struct reason {
     const char *sqlstate;
     const char *message;
     size_t count;
-    bool others; /* there are other reasons, too */
+    bool others; /* there are other reasons */
 };
 
 static void add_reason(struct reason *reason, const char *sqlstate, const char *message)
@@ -50,7 +50,7 @@ static void add_reason(struct reason *reason, const char *sqlstate, const char *
         reason->message = message;
         return;
     }
-    /* What Postgres refuses has a name; the message may quote the record. */
+    /* A message of Postgres may quote the record; its SQLSTATE does not. */
     bool same = strcmp(reason->sqlstate, sqlstate) == 0 &&
                 (*sqlstate != '\0' || pj_flood_same_reason(reason->message, message));
     reason->others = reason->others || !same;
@@ -73,7 +73,7 @@ static bool any_accepted(const struct pj_piece *piece, size_t source)
     return false;
 }
 
-/* Those that come before the first one that is accepted. */
+/* Those before the first accepted one. */
 static void add_refused(const struct pj_piece *piece, size_t source, struct pj_arena *arena,
                         struct reason *reason)
 {
@@ -87,7 +87,7 @@ static void add_refused(const struct pj_piece *piece, size_t source, struct pj_a
     }
 }
 
-/* What was committed before, by whatever process; *accepted: something that is no dead letter. */
+/* What any process committed before; *accepted: a record that is no dead letter. */
 static int add_letters(struct pj_session *session, const char *topic, bool *accepted,
                        struct reason *reason, struct pj_error *error)
 {
@@ -131,7 +131,7 @@ static int check_topic(struct pj_flood *flood, struct pj_session *session,
     return pj_error_fatal(error, PJ_EXIT_FAILED,
                           "the first %d records of %s are all refused for one reason, and none was "
                           "accepted: correct the topic, its schema, the table or the program, or "
-                          "set them aside with --accept-dead-letters (%.350s)",
+                          "dead-letter them with --accept-dead-letters (%.350s)",
                           FIRST, topic, reason.message);
 }
 

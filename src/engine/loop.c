@@ -10,11 +10,11 @@
 #include <stdlib.h>
 
 enum {
-    WAIT_MS = 100, /* the longest wait without looking around */
+    WAIT_MS = 100, /* the longest wait without a heartbeat */
     KAFKA_TIMEOUT_MS = 5000,
     CHECK_OWNER_MS = 1000,
-    HELD_MS = 60000,        /* whoever took the partitions before has done with them then */
-    EMPTY_SETTLE_MS = 3000, /* an empty assignment may only be the first of two */
+    HELD_MS = 60000, /* after so long nobody contends for the partitions any more */
+    EMPTY_MS = 3000, /* an empty assignment may only be the first of two */
 };
 
 static bool fetch(struct pj_loop *loop)
@@ -55,14 +55,14 @@ static bool work_ahead(void *context, int *fd)
 static void wait_for_kafka(struct pj_loop *loop, int64_t timeout_ms)
 {
     struct pollfd fd = {.fd = pj_consumer_fd(loop->session.consumer), .events = POLLIN};
-    /* A signal ends the wait; so does whatever else is wrong, and the loop goes on. */
+    /* A signal or an error only ends the wait. */
     (void)poll(&fd, 1, (int)timeout_ms);
 }
 
 /* --- failures -------------------------------------------------------------------------------- */
 
-/* One more for want of a server, which the operator and /readyz are told of. A consumer waits for
- * ever, and so does a rebuild. */
+/* A server is unavailable: counts that, and shows it in /readyz. Consumers and rebuilds wait for
+ * ever. */
 static int count_failure(struct pj_loop *loop, const char *what, struct pj_error *error)
 {
     struct pj_session *session = &loop->session;
@@ -92,7 +92,7 @@ static int assign(struct pj_loop *loop, struct pj_error *error)
     size_t count = pj_consumer_rebalance(session->consumer)->count;
     if (pj_assignment_carry_out(&loop->assignment, session, error) != 0)
         return -1;
-    /* Whoever had them may have been killed between a commit and its look at who is due. */
+    /* The owner before may have been killed between a commit and its timers. */
     if (count > 0)
         loop->commit.timers_due = pj_writer_timed(session->unit.writer);
     return 0;
@@ -113,7 +113,7 @@ static int rebalance(struct pj_loop *loop, struct pj_error *error)
     }
     if (error->class != PJ_RETRY)
         return -1;
-    /* What else is ours is read on meanwhile. */
+    /* Other partitions are read meanwhile. */
     loop->assign_not_before = pj_clock_monotonic_ms() + pj_back_off_ms(session->failures);
     if (count_failure(loop, "taking over partitions", error) != 0)
         return -1;
@@ -121,8 +121,8 @@ static int rebalance(struct pj_loop *loop, struct pj_error *error)
     return 0;
 }
 
-/* What is revoked must be given back while we wait, and so must an assignment of nothing be taken,
- * or the whole group waits with us. New partitions need Postgres. */
+/* While we wait, revoked partitions must be given back and an empty assignment be carried out, or
+ * the whole group waits with us. New partitions need Postgres. */
 static int rebalance_while_waiting(struct pj_loop *loop, struct pj_error *error)
 {
     const struct pj_rebalance *pending = pj_consumer_rebalance(loop->session.consumer);
@@ -167,7 +167,7 @@ static int rejoin(struct pj_loop *loop, struct pj_error *error)
     pj_metric_add(session->numbers.fenced, 1);
     if (++loop->fences >= session->policy->fences_most)
         return session->policy->fenced(session, error);
-    pj_log(PJ_WARN, "fenced: the batch is forgotten, rejoining the group",
+    pj_log(PJ_WARN, "fenced: the batch is discarded, rejoining the group",
            pj_f_str("reason", error->message));
     pj_unit_forget(&session->unit);
     return session->policy->rejoin(session, error);
@@ -191,7 +191,7 @@ int pj_loop_recover(struct pj_loop *loop, struct pj_error *error)
 
 static bool at_end(const struct pj_partition *partition)
 {
-    /* An end that was seen may be from before the range grew; the range's is not. */
+    /* The end of a fetch may be from before the range grew. */
     if (partition->stop_offset >= 0)
         return partition->next_offset >= partition->stop_offset;
     return partition->at_end && partition->end_offset <= partition->next_offset;
@@ -211,12 +211,11 @@ static bool caught_up(struct pj_loop *loop)
         if (partitions[i]->assigned && !at_end(partitions[i]))
             return false;
     }
-    return (assigned > 0 ||
-            pj_clock_monotonic_ms() - loop->assignment.since_ms > EMPTY_SETTLE_MS) &&
+    return (assigned > 0 || pj_clock_monotonic_ms() - loop->assignment.since_ms > EMPTY_MS) &&
            pj_stall_others_caught_up(&loop->stall);
 }
 
-/* A topic that is not there yet may come; a run that is to end cannot wait for it. */
+/* A missing topic may be created yet; a run until caught up cannot wait for it. */
 static int look_for_topics(struct pj_session *session, struct pj_error *error)
 {
     char trouble[512];
@@ -260,7 +259,7 @@ static int rest(struct pj_loop *loop, bool *done, struct pj_error *error)
     struct pj_session *session = &loop->session;
     if (pj_commit_ends(&loop->commit, error) != 0)
         return -1;
-    /* After a wait that had no batch; nobody else would wake the partitions then. */
+    /* After a wait without a batch, nothing else resumes the partitions. */
     pj_consumer_resume(session->consumer);
     if (loop->commit.timers_due && session->identity.cluster_id != NULL)
         return pj_commit_timers(&loop->commit, error);
@@ -274,7 +273,7 @@ static int rest(struct pj_loop *loop, bool *done, struct pj_error *error)
     return pj_stall_give_up(&loop->stall, NULL, error);
 }
 
-/* One try of what is next. */
+/* One try of the next step. */
 static int turn(struct pj_loop *loop, bool *done, struct pj_error *error)
 {
     struct pj_session *session = &loop->session;

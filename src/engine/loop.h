@@ -20,7 +20,7 @@ struct pj_loop {
     struct pj_batch batches[2];
     struct pj_batch *current;  /* being committed */
     struct pj_batch *next;     /* being fetched meanwhile */
-    int64_t assign_not_before; /* a pending assignment is tried again from then on */
+    int64_t assign_not_before; /* a pending assignment is retried from then on */
     int64_t owner_checked_ms;
     int fences;               /* in a row, … */
     int64_t commits_at_fence; /* … without a commit between them */
@@ -28,7 +28,7 @@ struct pj_loop {
     struct pj_error poll_error;
 };
 
-/* As pj_session_open. The loop must stay where it is. */
+/* As pj_session_open. The loop must not move in memory. */
 int pj_loop_open(struct pj_loop *loop, const struct pj_config *config,
                  struct pj_error *error) PJ_MUST_CHECK;
 void pj_loop_close(struct pj_loop *loop);
@@ -36,10 +36,10 @@ void pj_loop_close(struct pj_loop *loop);
 /* Runs until stopped or caught up (0) or a fatal error (-1). */
 int pj_loop_run(struct pj_loop *loop, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Commits the current batch, whatever it takes, but for a stop or a fatal error. */
+/* Commits the current batch, with retries until a stop or a fatal error. */
 int pj_loop_commit(struct pj_loop *loop, struct pj_error *error) PJ_MUST_CHECK;
-/* After one try of something has failed with *error: 0 when it may be tried again. Waits for a
- * server, longer with every failure, paused but polling; rejoins after a fence. */
+/* After a try that failed with *error: 0 when it may be retried. Waits for a server, longer with
+ * every failure, paused but polling; rejoins after a fence. */
 int pj_loop_recover(struct pj_loop *loop, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

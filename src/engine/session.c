@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* A password may be wrong for so long after it was right. */
+/* For so long a password may be wrong that was right before. */
 enum { REFUSED_MOST_MS = 300000 };
 
 /* --- stopping, readiness --------------------------------------------------------------------- */
@@ -52,7 +52,7 @@ void pj_session_stall(struct pj_session *session, const char *why)
 
 void pj_session_recovered(struct pj_session *session)
 {
-    /* A takeover that fails has a reason of its own, and says itself when it is over. */
+    /* A takeover that fails has a reason of its own, and clears it itself. */
     if (session->failures == 0 ||
         pj_consumer_rebalance(session->consumer)->kind != PJ_REBALANCE_NONE)
         return;
@@ -62,7 +62,7 @@ void pj_session_recovered(struct pj_session *session)
 
 /* --- Postgres -------------------------------------------------------------------------------- */
 
-/* A host that says nothing may take long, and there may be several. */
+/* An unresponsive host may take long, and there may be several. */
 static bool stop_connecting(void *context)
 {
     pj_session_heartbeat(context);
@@ -70,8 +70,8 @@ static bool stop_connecting(void *context)
 }
 
 /*
- * A password that is being changed reaches server and file one after the other, and a database that
- * is being restored is away for a while: whoever was connected before tries again for some time.
+ * A new password reaches server and file one after the other, and a database that is being restored
+ * is away for a while: a session that was connected before retries for some time.
  */
 static int wait_for_admission(struct pj_session *session, struct pj_error *error)
 {
@@ -119,28 +119,28 @@ static void add_numbers(struct pj_metrics *metrics, struct pj_session_numbers *n
         {&numbers->batch_seconds, PJ_HISTOGRAM, "projectionist_batch_seconds",
          "Time from the first fold of a batch to its commit."},
         {&numbers->dead_letters, PJ_COUNTER, "projectionist_dead_letters_total",
-         "Records set aside because they cannot be applied."},
+         "Records dead-lettered because they cannot be applied."},
         {&numbers->retries, PJ_COUNTER, "projectionist_retries_total",
-         "Waits because Postgres, Kafka or the registry did not answer."},
+         "Retries because Postgres, Kafka or the registry was unavailable."},
         {&numbers->fenced, PJ_COUNTER, "projectionist_fenced_total",
-         "Batches given up because another owner had taken the partitions."},
+         "Batches discarded because another owner had claimed the partitions."},
         {&numbers->placeholders, PJ_COUNTER, "projectionist_placeholders_total",
-         "Rows made only so that a foreign key holds."},
+         "Placeholder rows made so that a foreign key holds."},
         {&numbers->dropped, PJ_COUNTER, "projectionist_dropped_records_total",
-         "Records fetched again although they were committed, and passed over."},
+         "Records fetched again although they were committed, and skipped."},
         {&numbers->rebalances, PJ_COUNTER, "projectionist_assignments_total",
-         "Assignments carried out."},
+         "Partition assignments carried out."},
         {&numbers->assigned, PJ_GAUGE, "projectionist_assigned_partitions", "Partitions owned."},
         {&numbers->last_commit, PJ_GAUGE, "projectionist_last_commit_timestamp_seconds",
          "When the last transaction was committed."},
         {&numbers->stalled, PJ_GAUGE, "projectionist_stalled",
-         "1 while nothing is done of what there is to do; /readyz has the reason."},
+         "1 while there is work but no progress; /readyz has the reason."},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);
 }
 
-/* Facts are some times as long as what changes them; who wants small batches means both. */
+/* Facts are several times as long as what changes them; small batches limit both. */
 static size_t state_most(const struct pj_settings *settings)
 {
     enum { TIMES = 8, LEAST = 1 << 20 };
@@ -228,7 +228,6 @@ int pj_session_open(struct pj_session *session, const struct pj_config *config,
 
 void pj_session_close(struct pj_session *session)
 {
-    /* The transaction is over: a rollback, if it comes to that, is Postgres's to do. */
     pj_unit_close(&session->unit);
     pj_consumer_close(session->consumer, session->settings->shutdown_timeout_ms);
     pj_schemas_free(session->schemas);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a run is connected to and seen by: Postgres, Kafka, the schema registry, its metrics and
- * /readyz, and whoever stops it. It knows nothing of batches.
+ * The connections of a run (Postgres, Kafka, the schema registry), its metrics and /readyz, and
+ * requests to stop. It knows nothing of batches.
  */
 #ifndef PJ_ENGINE_SESSION_H
 #define PJ_ENGINE_SESSION_H
@@ -23,12 +23,12 @@ struct pj_session_numbers {
 };
 
 struct pj_session {
-    /* Of whoever opens it. */
+    /* Set by the caller. */
     const struct pj_run_policy *policy;
     const struct pj_projection *projection; /* with its claims, once it is open */
     const struct pj_settings *settings;
     const int64_t *setting_values; /* of the projection's settings */
-    struct pj_identity identity;   /* the cluster's id is filled in when the brokers tell it */
+    struct pj_identity identity;   /* the cluster's id comes from the brokers */
     struct pj_metrics *metrics;
     struct pj_metrics_server *server; /* NULL: none */
     volatile sig_atomic_t *stop;      /* how often we were asked to stop */
@@ -42,17 +42,17 @@ struct pj_session {
     struct pj_schemas *schemas;
     struct pj_session_numbers numbers;
     bool topics_seen;
-    int failures; /* tries in a row that failed for want of a server */
+    int failures; /* in a row: a server was unavailable */
 
     /* Its own. */
     struct pj_postgres_settings postgres_settings;
-    int64_t refused_since; /* by a server that took us before; 0: it does not */
+    int64_t refused_since; /* by a server that accepted us before; 0: it does not */
     int64_t stopping_since;
     char waiting[640]; /* what the loop waits for; "" */
     bool stalled;
 };
 
-/* Opens all but the connections (those are made, and made again, as they are needed). */
+/* Opens all but the connections, which are made when they are needed. */
 int pj_session_open(struct pj_session *session, const struct pj_config *config,
                     struct pj_error *error) PJ_MUST_CHECK;
 /* Leaves the group, within the shutdown timeout. */
@@ -61,17 +61,17 @@ void pj_session_close(struct pj_session *session);
 /* Opens Postgres where it is not open (pj_unit_open). One try. */
 int pj_session_connect(struct pj_session *session, struct pj_error *error) PJ_MUST_CHECK;
 
-/* After an answer of Postgres: what waited for a server waits no longer. */
+/* Postgres has answered: the failures are over. */
 void pj_session_recovered(struct pj_session *session);
 
 bool pj_session_stopping(const struct pj_session *session);
-/* A stop waits for the batch, but not for a Postgres that says nothing any more: lets go of it when
- * the shutdown timeout is over. Whether it was committed then is for the next owner to see. */
+/* A stop waits for the batch, but gives up an unresponsive Postgres after the shutdown timeout. The
+ * next owner finds out whether it was committed. */
 void pj_session_stop_in_time(struct pj_session *session);
 void pj_session_heartbeat(struct pj_session *session);
 
-/* What /readyz says: what the loop waits for (NULL: nothing, it is ready); and over that, while
- * there is no progress, why (NULL: there is). */
+/* What /readyz reports: what the loop waits for (NULL: it is ready), unless it is stalled: then why
+ * (NULL: it is not). */
 void pj_session_wait_for(struct pj_session *session, const char *reason);
 void pj_session_stall(struct pj_session *session, const char *why);
 

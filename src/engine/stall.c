@@ -12,8 +12,8 @@ enum {
     SURVEY_LEAST_MS = 500,
     SURVEY_MOST_MS = 10000,
     SURVEY_TIMEOUT_MS = 1000,
-    OTHERS_MS = 1000, /* between two looks at what others have yet to read */
-    TELL_TIMES = 3,   /* the stall timeout goes by so often before the log is told again */
+    OTHERS_MS = 1000, /* between two looks at other members */
+    LOG_TIMES = 3,    /* stall timeouts between two lines in the log */
 };
 
 static int64_t limit_ms(const struct pj_stall *stall)
@@ -28,7 +28,7 @@ static bool is_over(const struct pj_stall *stall, int64_t since, int64_t now)
 
 /* --- the work of one partition --------------------------------------------------------------- */
 
-/* What there is to read, of all that was told, or is to be read. -1: not known now. */
+/* Where reading ends, as far as is known; -1: not known now. */
 static int64_t end_of(const struct pj_session *session, const struct pj_partition *partition)
 {
     if (partition->stop_offset >= 0)
@@ -44,7 +44,7 @@ int64_t pj_stall_lag(const struct pj_stall *stall, const struct pj_partition *pa
 {
     int64_t end = end_of(stall->session, partition);
     int64_t next = partition->next_offset;
-    /* The end that a fetch has come to is where records stop that are in no open transaction. */
+    /* A fetch ends at the first record of an open transaction. */
     int64_t stable = partition->at_end && partition->end_offset > partition->stable_end
                          ? partition->end_offset
                          : partition->stable_end;
@@ -56,7 +56,7 @@ int64_t pj_stall_lag(const struct pj_stall *stall, const struct pj_partition *pa
     return end > next ? end - next : 0;
 }
 
-/* Remembers what moved, and tells whether the partition has work that nobody does. */
+/* Notes progress, and returns whether the partition has work without any. */
 static bool is_stuck(struct pj_stall *stall, struct pj_partition *partition, int64_t now)
 {
     bool has_end = partition->stop_offset >= 0;
@@ -68,14 +68,13 @@ static bool is_stuck(struct pj_stall *stall, struct pj_partition *partition, int
         return false;
     }
     if (lag == 0) {
-        /* As it was when the brokers said so. */
         int64_t known = has_end ? now : partition->asked_ms;
         if (partition->moved_ms < known)
             partition->moved_ms = known;
         if (stall->asked || has_end)
             return false;
     }
-    /* While the others' records keep us busy its own may be waiting behind them. */
+    /* While other partitions keep us busy its records may be queued after theirs. */
     bool waits = stall->idle_ms > partition->moved_ms || partition->trouble != 0 || lag < 0;
     return waits && is_over(stall, partition->moved_ms, now);
 }
@@ -91,18 +90,18 @@ static void say_partition(const struct pj_stall *stall, const struct pj_partitio
     if (partition->unattended)
         pj_text_show(
             text, size,
-            "%lld records of %s [%d] are read by nobody of ours: %s; stop what is no consumer "
-            "of this database, or give it another group",
+            "no consumer of this database reads the %lld records of %s [%d]: %s; stop a member "
+            "that is none, or give it another group",
             (long long)(partition->stable_end - partition->reached), partition->topic,
             partition->number,
-            *stall->holder != '\0' ? stall->holder : "nobody in the group says to have it");
+            *stall->holder != '\0' ? stall->holder : "no member of the group owns it");
     else if (pj_consumer_trouble(stall->session->consumer, partition, trouble, sizeof trouble))
         pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number, trouble);
     else if (!stall->asked)
         pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number,
-                     stall->unasked);
+                     stall->unanswered);
     else if (lag < 0)
-        pj_text_show(text, size, "%s [%d]: Kafka does not tell where it ends", partition->topic,
+        pj_text_show(text, size, "%s [%d]: Kafka does not report its end offset", partition->topic,
                      partition->number);
     else if (held > 0 && held == lag)
         pj_text_show(
@@ -112,13 +111,14 @@ static void say_partition(const struct pj_stall *stall, const struct pj_partitio
             (long long)held, partition->topic, partition->number);
     else
         pj_text_show(text, size,
-                     "Kafka answers, but gives no records of %s [%d] from %lld on, which "
-                     "ends at %lld",
+                     "Kafka responds, but returns no records of %s [%d] from offset %lld to "
+                     "its end at %lld",
                      partition->topic, partition->number, (long long)partition->next_offset,
                      (long long)(partition->next_offset + lag));
 }
 
-/* What comes first explains what comes later. */
+/* What comes first explains what comes later: who may not join the group attends to no partition.
+ */
 static void say_why(const struct pj_stall *stall, const struct pj_partition *stuck, char *text,
                     size_t size)
 {
@@ -134,25 +134,26 @@ static void say_why(const struct pj_stall *stall, const struct pj_partition *stu
         pj_text_show(text, size,
                      "Postgres has not finished a transaction yet: a lock, its disk or its "
                      "load may hold it up (see pg_stat_activity)");
-    else if (stuck != NULL)
+    else if (stuck != NULL && stuck->assigned)
         say_partition(stall, stuck, text, size);
     else if (pj_consumer_topic_trouble(session->consumer, trouble, sizeof trouble) !=
              PJ_TOPICS_KNOWN)
         pj_text_show(text, size, "%s", trouble);
     else if (pj_consumer_trouble(session->consumer, NULL, trouble, sizeof trouble))
-        pj_text_show(text, size, "the group %s does not take us in: %s", session->identity.group,
-                     trouble);
+        pj_text_show(text, size, "cannot join the group %s: %s", session->identity.group, trouble);
+    else if (stuck != NULL)
+        say_partition(stall, stuck, text, size);
     else if (!stall->asked)
-        pj_text_show(text, size, "%s", stall->unasked);
+        pj_text_show(text, size, "%s", stall->unanswered);
     else
-        pj_text_show(text, size, "the group %s has not told us yet which partitions are ours",
+        pj_text_show(text, size, "the group %s has not assigned any partitions to us yet",
                      session->identity.group);
 }
 
 /* --- looking --------------------------------------------------------------------------------- */
 
-/* Who has no partitions may be in the group, or wait in vain to be; and of a topic that is not
- * there, or not for us, nobody knows what it has. */
+/* Without partitions we may be in the group, or wait in vain to join it; and a topic that is
+ * missing or refused may have records. */
 static bool is_outside(struct pj_stall *stall, size_t assigned)
 {
     char ignored[8];
@@ -167,7 +168,7 @@ static bool is_outside(struct pj_stall *stall, size_t assigned)
     return outside && pj_clock_since(&stall->joining_ms) >= limit_ms(stall);
 }
 
-static void tell(struct pj_stall *stall, bool stalled, const struct pj_partition *stuck)
+static void report(struct pj_stall *stall, bool stalled, const struct pj_partition *stuck)
 {
     char why[640];
     bool was_stalled = stall->session->stalled;
@@ -175,13 +176,13 @@ static void tell(struct pj_stall *stall, bool stalled, const struct pj_partition
         say_why(stall, stuck, why, sizeof why);
     pj_session_stall(stall->session, stalled ? why : NULL);
     if (!stalled && was_stalled)
-        pj_log(PJ_INFO, "progress is made again");
-    /* What the loop waits for, it logs itself. */
+        pj_log(PJ_INFO, "no longer stalled");
+    /* The loop logs what it waits for. */
     if (!stalled || stall->session->failures > 0)
         return;
     if (!was_stalled)
-        stall->told_ms = 0;
-    if (pj_clock_every(&stall->told_ms, TELL_TIMES * limit_ms(stall)))
+        stall->logged_ms = 0;
+    if (pj_clock_every(&stall->logged_ms, LOG_TIMES * limit_ms(stall)))
         pj_log(PJ_WARN, "no progress", pj_f_str("reason", why));
 }
 
@@ -205,13 +206,12 @@ void pj_stall_look(struct pj_stall *stall)
     int64_t busy_ms = stall->session->unit.busy_ms;
     bool busy = busy_ms != 0 && is_over(stall, busy_ms, now);
     bool outside = is_outside(stall, assigned);
-    tell(stall, outside || stuck != NULL || busy, stuck);
+    report(stall, outside || stuck != NULL || busy, stuck);
 }
 
-/* --- what others have ------------------------------------------------------------------------ */
+/* --- other members --------------------------------------------------------------------------- */
 
-/* Those that are not ours, in an array of the work arena; `*unknown`: the brokers do not tell of
- * some where they end. */
+/* Partitions that are not ours, in the work arena; *unknown: the ends of some are not known. */
 static struct pj_partition **find_others(struct pj_session *session, size_t *count, bool *unknown)
 {
     size_t known;
@@ -230,8 +230,7 @@ static struct pj_partition **find_others(struct pj_session *session, size_t *cou
     return others;
 }
 
-/* Whether nobody of ours does anything about its records; looked at closely only where none of them
- * was read for a while. */
+/* Sets `unattended`; asks Postgres only if none of its records was read for a while. */
 static int look_at_other(struct pj_stall *stall, struct pj_partition *other, int64_t offset,
                          struct pj_error *error)
 {
@@ -254,7 +253,7 @@ static int look_at_other(struct pj_stall *stall, struct pj_partition *other, int
     return 0;
 }
 
-/* Fills in how far others are; `*behind`: not as far as was wanted of them. */
+/* Notes how far other members are; *behind: not as far as they are wanted. */
 static int look_at_others(struct pj_stall *stall, bool *behind, struct pj_error *error)
 {
     struct pj_session *session = stall->session;
@@ -284,7 +283,7 @@ static int look_at_others(struct pj_stall *stall, bool *behind, struct pj_error 
     *stall->holder = '\0';
     if (first != NULL &&
         pj_consumer_holder(session->consumer, first, SURVEY_TIMEOUT_MS, holder, sizeof holder))
-        pj_text_show(stall->holder, sizeof stall->holder, "the member %s has it", holder);
+        pj_text_show(stall->holder, sizeof stall->holder, "the member %s owns it", holder);
     return 0;
 }
 
@@ -295,12 +294,12 @@ static bool survey(struct pj_stall *stall, bool *behind)
     *behind = true;
     stall->asked = pj_consumer_survey(session->consumer, SURVEY_TIMEOUT_MS, &error) == 0;
     if (!stall->asked)
-        pj_text_show(stall->unasked, sizeof stall->unasked, "%.255s", error.message);
+        pj_text_show(stall->unanswered, sizeof stall->unanswered, "%.255s", error.message);
     stall->surveyed_ms = pj_clock_monotonic_ms();
     if (!stall->asked || !session->policy->in_group || look_at_others(stall, behind, &error) == 0)
         return stall->asked;
-    /* Where Postgres is away, that shows elsewhere, too. */
-    pj_log(PJ_DEBUG, "what others have is not known now", pj_f_str("reason", error.message));
+    /* An unavailable Postgres shows elsewhere, too. */
+    pj_log(PJ_DEBUG, "cannot look at other members now", pj_f_str("reason", error.message));
     return false;
 }
 
@@ -349,7 +348,7 @@ void pj_stall_moved(struct pj_stall *stall)
 void pj_stall_idle(struct pj_stall *stall)
 {
     stall->idle_ms = pj_clock_monotonic_ms();
-    if (stall->session->failures > 0) /* it is another server that is away, and they are counted */
+    if (stall->session->failures > 0) /* another server is unavailable, and that is counted */
         stall->moved_ms = stall->idle_ms;
 }
 
@@ -364,7 +363,7 @@ int pj_stall_give_up(const struct pj_stall *stall, const char *why, struct pj_er
         pj_text_show(text, sizeof text, "%s", why);
     else
         say_why(stall, first_unread(stall->session), text, sizeof text);
-    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "%snothing moved for %lld s: %.600s",
-                          why != NULL || !stall->asked ? "a server is away, and " : "",
+    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "%sno progress for %lld s: %.600s",
+                          why != NULL || !stall->asked ? "a server is unavailable, and " : "",
                           (long long)(still_ms / 1000), text);
 }

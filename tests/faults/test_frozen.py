@@ -145,7 +145,7 @@ def test_frozen_in_the_middle_of_a_copy(world, named):
         old.freeze()
         new = world.start("event-recorder")
         world.until_caught_up()
-        assert new.logged("ended the transaction of an owner that does not respond", old.owner)
+        assert new.logged("ended the transaction of an unresponsive owner", old.owner)
         assignments = len(old.logged("partitions assigned"))
         proxy.resume()
         old.thaw()

@@ -135,6 +135,9 @@ def test_a_group_that_may_not_be_joined(world):
     with denied(ResourceType.GROUP, group, AclOperation.READ):
         consumer = world.start(PROJECTOR, *QUICK)
         until_not_ready(consumer, group, "Group authorization failed", "grant")
+        # By the second line nobody has read the partitions for as long as the stall timeout.
+        consumer.wait_until(lambda: len(consumer.logged("no progress")) == 2, 30)
+        assert len(consumer.logged("no progress", "Group authorization failed", "grant")) == 2
     consumer.wait_until_ready()
     wait_until(lambda: world.count("safari_commands") == 10)
 

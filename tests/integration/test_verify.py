@@ -303,7 +303,7 @@ def test_postgres_goes_away(world):
                                    "--stall-timeout", "2s", POSTGRES_DSN=proxy.dsn)
         assert reading.wait(consumers.DEADLINE)
     process.wait(UNKNOWN)
-    assert re.search(r"session-tracker: a server is away, and nothing moved for [0-9]+ s: "
+    assert re.search(r"session-tracker: a server is unavailable, and no progress for [0-9]+ s: "
                      "cannot connect to Postgres", process.log), process.log
 
 
@@ -315,7 +315,7 @@ def test_kafka_goes_away(world):
                                    POSTGRES_DSN=proxy.dsn,
                                    KAFKA_BOOTSTRAP_SERVERS=kafka_proxy.address)
         process.wait(UNKNOWN)
-    assert re.search("a server is away, and nothing moved for [0-9]+ s: no Kafka broker answers",
+    assert re.search("a server is unavailable, and no progress for [0-9]+ s: no Kafka broker answers",
                      process.log), process.log
 
 
@@ -325,7 +325,7 @@ def test_kafka_gives_no_records(world):
         process = rebuilding.start(world, "verify", "session-tracker", "--stall-timeout", "2s",
                                    KAFKA_BOOTSTRAP_SERVERS=proxy.address)
         process.wait(UNKNOWN)
-    assert re.search("nothing moved for [0-9]+ s: Kafka answers, but gives no records",
+    assert re.search("no progress for [0-9]+ s: Kafka responds, but returns no records",
                      process.log), process.log
 
 
