@@ -22,16 +22,24 @@ struct pj_replay {
     struct pj_arena *letters; /* the letter and its values */
 };
 
-/* A letter as it is kept, and decoded. */
+/* A failure resumes at the step that failed. */
+enum step { READ, APPLY, RUN_TIMERS, REFUSE, DONE };
+
 struct letter {
     struct pj_replay *replay;
     int64_t id;
+    enum step step;
+    enum pj_replay_outcome outcome;
+    struct pj_tries tries; /* of the step */
+    int waits;
+    struct pj_error reason; /* why it is refused */
+
     struct pj_identity identity;
     const struct pj_source *source;
     const char *topic;
     int32_t partition;
     int64_t offset;
-    int64_t timestamp_ms;
+    int64_t timestamp_ms; /* -1: none */
     const void *value;
     size_t value_length;
     struct pj_value *values;
@@ -83,7 +91,7 @@ static const struct pj_statement read_statement = {
 };
 enum { CLUSTER, GROUP, TOPIC, PARTITION, OFFSET, TIMESTAMP, VALUE, STATUS };
 
-/* Waits for another replay of the same letter; no row where that one has done it. */
+/* Waits for another replay of the same letter; no row where that has applied it. */
 static const struct pj_statement lock_statement = {
     .name = "pj_letter_lock",
     .sql = "SELECT id FROM projectionist.dead_letters WHERE id = $1 AND status = 'open' FOR UPDATE",
@@ -109,7 +117,7 @@ static const struct pj_statement refuse_statement = {
     .types = refuse_types,
 };
 
-/* The greatest event time counts for the group, as if the record had come in time. */
+/* The event time counts for the group, as if the record had come in time. */
 static const uint32_t time_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4,
                                       PJ_OID_TIMESTAMPTZ};
 static const struct pj_statement time_statement = {
@@ -121,64 +129,46 @@ static const struct pj_statement time_statement = {
     .types = time_types,
 };
 
-/* What is queued is carried out, deferred constraints are checked: all that a commit could find. */
+/* Carries out what is queued and checks deferred constraints: all that a commit could refuse. */
 static const struct pj_statement check_statement = {.name = "pj_letter_check",
                                                     .sql = "SET CONSTRAINTS ALL IMMEDIATE"};
 
-static struct pj_parameter id_parameter(struct pj_arena *arena, int64_t id)
+static struct pj_parameter id_parameter(struct pj_arena *arena, const struct letter *letter)
 {
-    struct pj_value value = pj_bigint(id);
+    struct pj_value value = pj_bigint(letter->id);
     return pj_binary_scalar(arena, PJ_BIGINT, &value);
 }
 
-static const char *text_of(struct pj_replay *replay, const struct pj_result *result, int column)
+static const char *text_of(struct pj_arena *arena, const struct pj_result *result, int column)
 {
     int length;
     const char *text = pj_result_value(result, 0, column, &length);
-    return pj_arena_string(replay->letters, text, (size_t)length);
+    return pj_arena_string(arena, text, (size_t)length);
 }
 
-static void fill(struct pj_replay *replay, struct letter *letter, const struct pj_result *result)
+static void fill(struct letter *letter, const struct pj_result *result)
 {
+    struct pj_arena *arena = letter->replay->letters;
     int length;
-    int32_t partition;
-    letter->identity.cluster_id = text_of(replay, result, CLUSTER);
-    letter->identity.group = text_of(replay, result, GROUP);
-    letter->identity.projection = replay->settings.projection->name;
-    letter->topic = text_of(replay, result, TOPIC);
+    uint32_t partition;
+    letter->identity.cluster_id = text_of(arena, result, CLUSTER);
+    letter->identity.group = text_of(arena, result, GROUP);
+    letter->identity.projection = letter->replay->settings.projection->name;
+    letter->topic = text_of(arena, result, TOPIC);
     memcpy(&partition, pj_result_value(result, 0, PARTITION, NULL), sizeof partition);
-    letter->partition = (int32_t)be32toh((uint32_t)partition);
+    letter->partition = (int32_t)be32toh(partition);
     letter->offset = pj_result_int8(result, 0, OFFSET);
     letter->timestamp_ms = -1;
     if (pj_result_value(result, 0, TIMESTAMP, NULL) != NULL)
         letter->timestamp_ms = pj_binary_time(pj_result_int8(result, 0, TIMESTAMP)) / 1000;
     const char *value = pj_result_value(result, 0, VALUE, &length);
     letter->value_length = value != NULL ? (size_t)length : 0;
-    letter->value =
-        value != NULL ? pj_arena_copy(replay->letters, value, letter->value_length) : NULL;
+    letter->value = value != NULL ? pj_arena_copy(arena, value, letter->value_length) : NULL;
 }
 
-/* What is in a letter never changes, only its status does: so it is read and decoded before the
- * transaction, for which the registry must not be waited. */
-static int read_letter(struct pj_replay *replay, struct letter *letter,
-                       enum pj_replay_outcome *outcome, struct pj_error *error)
+static int decode(struct letter *letter, struct pj_error *error)
 {
-    struct pj_parameter parameter = id_parameter(replay->letters, letter->id);
-    struct pj_result *result;
-    if (pj_postgres_run(replay->unit.postgres, &read_statement, &parameter, &result, error) != 0)
-        return -1;
-    *outcome = PJ_REPLAY_RESOLVED;
-    if (pj_result_rows(result) == 1) {
-        if (strcmp(text_of(replay, result, STATUS), "open") == 0)
-            *outcome = PJ_REPLAY_APPLIED;
-        fill(replay, letter, result);
-    }
-    pj_result_free(result);
-    return 0;
-}
-
-static int decode(struct pj_replay *replay, struct letter *letter, struct pj_error *error)
-{
+    struct pj_replay *replay = letter->replay;
     const struct pj_projection *projection = replay->settings.projection;
     size_t index = 0;
     while (index < projection->source_count &&
@@ -195,10 +185,31 @@ static int decode(struct pj_replay *replay, struct letter *letter, struct pj_err
                              letter->value_length, replay->letters, letter->values, error);
 }
 
+/* Only the status of a letter changes: so it is read and decoded before the transaction, which must
+ * not wait for the registry. */
+static int read_letter(struct letter *letter, struct pj_error *error)
+{
+    struct pj_replay *replay = letter->replay;
+    struct pj_parameter id = id_parameter(replay->letters, letter);
+    struct pj_result *result;
+    if (pj_postgres_run(replay->unit.postgres, &read_statement, &id, &result, error) != 0)
+        return -1;
+    bool open = pj_result_rows(result) == 1 &&
+                strcmp(text_of(replay->letters, result, STATUS), "open") == 0;
+    if (open)
+        fill(letter, result);
+    pj_result_free(result);
+    if (open && decode(letter, error) != 0)
+        return -1;
+    letter->step = open ? APPLY : DONE;
+    return 0;
+}
+
 /* --- the transaction ------------------------------------------------------------------------- */
 
-static int count_time(struct pj_replay *replay, const struct letter *letter, struct pj_error *error)
+static int count_time(const struct letter *letter, struct pj_error *error)
 {
+    struct pj_unit *unit = &letter->replay->unit;
     int64_t at = pj_offsets_event_time(letter->source, letter->values, letter->timestamp_ms);
     if (at == INT64_MIN)
         return 0;
@@ -208,10 +219,10 @@ static int count_time(struct pj_replay *replay, const struct letter *letter, str
         pj_binary_text(letter->identity.cluster_id),
         pj_binary_text(letter->identity.group),
         pj_binary_text(letter->topic),
-        pj_binary_scalar(replay->unit.work, PJ_INT, &partition),
-        pj_binary_scalar(replay->unit.work, PJ_TIMESTAMPTZ, &time),
+        pj_binary_scalar(unit->work, PJ_INT, &partition),
+        pj_binary_scalar(unit->work, PJ_TIMESTAMPTZ, &time),
     };
-    return pj_postgres_queue(replay->unit.postgres, &time_statement, parameters, error);
+    return pj_postgres_queue(unit->postgres, &time_statement, parameters, error);
 }
 
 static struct pj_fold *new_fold(struct pj_replay *replay)
@@ -220,24 +231,23 @@ static struct pj_fold *new_fold(struct pj_replay *replay)
                        replay->unit.work);
 }
 
-/* *open: nobody has replayed or discarded it. */
-static int lock_letter(struct pj_replay *replay, const struct letter *letter, bool *open,
-                       struct pj_error *error)
+/* *open: neither replayed nor discarded. */
+static int lock_letter(const struct letter *letter, bool *open, struct pj_error *error)
 {
-    struct pj_parameter id = id_parameter(replay->unit.work, letter->id);
+    struct pj_unit *unit = &letter->replay->unit;
+    struct pj_parameter id = id_parameter(unit->work, letter);
     struct pj_result *locked;
-    if (pj_postgres_run(replay->unit.postgres, &lock_statement, &id, &locked, error) != 0)
+    if (pj_postgres_run(unit->postgres, &lock_statement, &id, &locked, error) != 0)
         return -1;
     *open = pj_result_rows(locked) == 1;
     pj_result_free(locked);
     return 0;
 }
 
-static int apply(struct pj_replay *replay, const struct letter *letter,
-                 const struct pj_tries *tries, enum pj_replay_outcome *outcome,
-                 struct pj_error *error)
+static int write_letter(struct letter *letter, struct pj_error *error)
 {
-    struct pj_parameter id = id_parameter(replay->unit.work, letter->id);
+    struct pj_replay *replay = letter->replay;
+    struct pj_parameter id = id_parameter(replay->unit.work, letter);
     const char *prefix = replay->settings.topic_prefix;
     const struct pj_event event = {
         .values = letter->values,
@@ -250,14 +260,14 @@ static int apply(struct pj_replay *replay, const struct letter *letter,
     struct pj_written written;
     size_t due;
     bool open;
-    if (pj_unit_begin(&replay->unit, tries, error) != 0 ||
-        lock_letter(replay, letter, &open, error) != 0)
+    if (pj_unit_begin(&replay->unit, &letter->tries, error) != 0 ||
+        lock_letter(letter, &open, error) != 0)
         return -1;
-    *outcome = open ? PJ_REPLAY_APPLIED : PJ_REPLAY_RESOLVED;
+    letter->outcome = open ? PJ_REPLAY_APPLIED : PJ_REPLAY_RESOLVED;
     if (!open)
         return 0;
     if (pj_fold_observe(fold, letter->source, &event, error) != 0 ||
-        count_time(replay, letter, error) != 0 ||
+        count_time(letter, error) != 0 ||
         pj_unit_write(&replay->unit, fold, &written, &due, error) != 0)
         return -1;
     return pj_postgres_queue(replay->unit.postgres, &mark_statement, &id, error);
@@ -268,21 +278,19 @@ static int ask_letter(struct pj_unit *unit, void *context, enum pj_commit_outcom
                       struct pj_error *error)
 {
     bool open;
-    const struct letter *letter = context;
     (void)unit;
-    if (lock_letter(letter->replay, letter, &open, error) != 0)
+    if (lock_letter(context, &open, error) != 0)
         return -1;
     *outcome = open ? PJ_NOT_COMMITTED : PJ_COMMITTED;
     return 0;
 }
 
-/* One try. */
-static int transact(struct pj_replay *replay, struct letter *letter, const struct pj_tries *tries,
-                    enum pj_replay_outcome *outcome, struct pj_error *error)
+static int apply(struct letter *letter, struct pj_error *error)
 {
+    struct pj_replay *replay = letter->replay;
     pj_arena_reset(replay->unit.work);
-    int status = apply(replay, letter, tries, outcome, error);
-    if (status == 0 && !replay->settings.dry_run && *outcome == PJ_REPLAY_APPLIED)
+    int status = write_letter(letter, error);
+    if (status == 0 && !replay->settings.dry_run && letter->outcome == PJ_REPLAY_APPLIED)
         return pj_unit_commit(&replay->unit, ask_letter, letter, error);
     if (status == 0)
         status = pj_postgres_run(replay->unit.postgres, &check_statement, NULL, NULL, error);
@@ -290,101 +298,87 @@ static int transact(struct pj_replay *replay, struct letter *letter, const struc
     return status;
 }
 
-/* Whoever moved stream time on looks again after the commit, until nobody is due any more. */
-static int run_timers(struct pj_replay *replay, const struct pj_tries *tries,
-                      struct pj_error *error)
+/* After the commit, until none is due by the stream time that the letter may have advanced. */
+static int run_timers(struct letter *letter, struct pj_error *error)
 {
+    struct pj_replay *replay = letter->replay;
     struct pj_unit_result result = {.due = pj_writer_timed(replay->unit.writer)};
     while (result.due > 0) {
         pj_arena_reset(replay->unit.work);
-        const struct pj_unit_work work = {.tries = tries, .fold = new_fold(replay)};
+        const struct pj_unit_work work = {.tries = &letter->tries, .fold = new_fold(replay)};
         if (pj_unit_try(&replay->unit, &work, &result, error) != 0)
             return -1;
     }
     return 0;
 }
 
-/* --- when it fails --------------------------------------------------------------------------- */
-
-static int keep_reason(struct pj_replay *replay, const struct letter *letter,
-                       const struct pj_error *reason, struct pj_error *error)
+static int keep_reason(const struct letter *letter, struct pj_error *error)
 {
+    struct pj_replay *replay = letter->replay;
     if (replay->settings.dry_run)
         return 0;
     struct pj_parameter parameters[] = {
-        id_parameter(replay->letters, letter->id),
+        id_parameter(replay->letters, letter),
         pj_binary_text(pj_error_class_name(PJ_POISON)),
-        pj_binary_text(*reason->sqlstate ? reason->sqlstate : NULL),
-        pj_binary_text(pj_offsets_reason_text(replay->letters, reason)),
+        pj_binary_text(*letter->reason.sqlstate ? letter->reason.sqlstate : NULL),
+        pj_binary_text(pj_offsets_reason_text(replay->letters, &letter->reason)),
     };
     return pj_postgres_run(replay->unit.postgres, &refuse_statement, parameters, NULL, error);
 }
 
-/* Where the letter is on its way: a failure begins again at the step that failed. */
-enum step { READ, APPLY, RUN_TIMERS, REFUSE, DONE };
+/* --- the steps ------------------------------------------------------------------------------- */
 
-static int take_step(struct pj_replay *replay, struct letter *letter, enum step *step,
-                     const struct pj_tries *tries, enum pj_replay_outcome *outcome,
-                     const struct pj_error *reason, struct pj_error *error)
+static int take_step(struct letter *letter, struct pj_error *error)
 {
+    struct pj_replay *replay = letter->replay;
     enum pj_commit_outcome in_doubt;
     if (pj_unit_open(&replay->unit, error) != 0 ||
         pj_unit_resolve(&replay->unit, &in_doubt, error) != 0)
         return -1;
-    switch (*step) {
+    switch (letter->step) {
     case READ:
-        if (read_letter(replay, letter, outcome, error) != 0)
-            return -1;
-        if (*outcome == PJ_REPLAY_RESOLVED) {
-            *step = DONE;
-            return 0;
-        }
-        if (decode(replay, letter, error) != 0)
-            return -1;
-        *step = APPLY;
-        return 0;
+        return read_letter(letter, error);
     case APPLY:
-        if (in_doubt != PJ_COMMITTED && transact(replay, letter, tries, outcome, error) != 0)
+        if (in_doubt != PJ_COMMITTED && apply(letter, error) != 0)
             return -1;
-        *step = *outcome == PJ_REPLAY_APPLIED && !replay->settings.dry_run ? RUN_TIMERS : DONE;
+        letter->step =
+            letter->outcome == PJ_REPLAY_APPLIED && !replay->settings.dry_run ? RUN_TIMERS : DONE;
         return 0;
     case RUN_TIMERS:
-        if (run_timers(replay, tries, error) != 0)
+        if (run_timers(letter, error) != 0)
             return -1;
-        *step = DONE;
-        return 0;
+        break;
     case REFUSE:
-        if (keep_reason(replay, letter, reason, error) != 0)
+        if (keep_reason(letter, error) != 0)
             return -1;
-        *outcome = PJ_REPLAY_REFUSED;
-        *step = DONE;
-        return 0;
+        letter->outcome = PJ_REPLAY_REFUSED;
+        break;
     case DONE:
-        return 0;
+        break;
     }
+    letter->step = DONE;
     return 0;
 }
 
-/* After a step that failed; -1: with *error. */
-static int go_on(struct pj_replay *replay, enum step *step, struct pj_tries *tries, int *waits,
-                 struct pj_error *reason, struct pj_error *error)
+/* After a step that failed: 0 when there is another; -1 with *error. */
+static int recover(struct letter *letter, struct pj_error *error)
 {
-    switch (pj_unit_next(&replay->unit, tries, false, error)) {
+    switch (pj_unit_next(&letter->replay->unit, &letter->tries, false, error)) {
     case PJ_AGAIN:
         return 0;
     case PJ_LATER:
-        if (*waits == WAITS_MOST)
+        if (letter->waits == WAITS_MOST)
             return -1;
-        pj_back_off((*waits)++);
+        pj_back_off(letter->waits++);
         return 0;
     case PJ_REFUSED:
-        if (*step == REFUSE)
+        if (letter->step == REFUSE)
             return -1;
-        *reason = *error;
-        *step = REFUSE;
+        letter->reason = *error;
+        letter->step = REFUSE;
         return 0;
     case PJ_GIVE_UP:
-        return -1;
+        break;
     }
     return -1;
 }
@@ -392,22 +386,19 @@ static int go_on(struct pj_replay *replay, enum step *step, struct pj_tries *tri
 int pj_replay_letter(struct pj_replay *replay, int64_t id, enum pj_replay_outcome *outcome,
                      struct pj_error *error)
 {
-    struct letter letter = {.replay = replay, .id = id};
-    struct pj_error reason = {.class = PJ_POISON};
-    enum step step = READ;
-    struct pj_tries tries = {0};
-    int waits = 0;
+    struct letter letter = {.replay = replay, .id = id, .outcome = PJ_REPLAY_RESOLVED};
     int status = 0;
     replay->unit.identity = &letter.identity;
     pj_arena_reset(replay->letters);
-    while (step != DONE && status == 0) {
-        if (take_step(replay, &letter, &step, &tries, outcome, &reason, error) == 0)
-            tries = (struct pj_tries){0};
+    while (letter.step != DONE && status == 0) {
+        if (take_step(&letter, error) == 0)
+            letter.tries = (struct pj_tries){0};
         else
-            status = go_on(replay, &step, &tries, &waits, &reason, error);
+            status = recover(&letter, error);
     }
     pj_unit_forget(&replay->unit); /* whether it was replayed shows in the letter */
+    *outcome = letter.outcome;
     if (status == 0 && *outcome == PJ_REPLAY_REFUSED)
-        *error = reason;
+        *error = letter.reason;
     return status;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Dead letters, applied later: each through the projection that refused it, as if it had come in
+ * Replay of dead letters: each is applied by the projection that refused it, as if it had come in
  * time, in a transaction of its own that also marks it as replayed. So it is applied exactly once,
- * wherever the process is stopped; and because tables are a function of the set of events, it does
- * not matter that it is late.
+ * wherever the process is stopped; and since rows do not depend on the order of events, it does not
+ * matter that it is late.
  */
 #ifndef PJ_ENGINE_REPLAY_H
 #define PJ_ENGINE_REPLAY_H
@@ -18,29 +18,28 @@ struct pj_replay;
 struct pj_replay_settings {
     const struct pj_postgres_settings *postgres;
     const struct pj_projection *projection; /* with the topics as Kafka names them */
-    const char *topic_prefix;               /* which begins them, or NULL */
+    const char *topic_prefix;               /* of them, or NULL */
     const int64_t *setting_values;          /* of the projection's settings, in their order */
-    struct pj_registry *registry; /* NULL: only schemas that are kept in Postgres are known */
-    const char *registry_name;    /* its URL, or NULL */
-    bool dry_run;                 /* everything but the commit */
+    struct pj_registry *registry;           /* NULL: only schemas kept in Postgres are known */
+    const char *registry_name;              /* its URL, or NULL */
+    bool dry_run;                           /* everything but the commit */
 };
 
 enum pj_replay_outcome {
     PJ_REPLAY_APPLIED,  /* or, with dry_run, it would be */
-    PJ_REPLAY_REFUSED,  /* it still cannot be: open as before, with the new reason */
-    PJ_REPLAY_RESOLVED, /* there was nothing to do: it is not open, or not there */
+    PJ_REPLAY_REFUSED,  /* it still cannot be: it stays open, with the new reason */
+    PJ_REPLAY_RESOLVED, /* nothing to do: it is not open, or does not exist */
 };
 
-/* Connects when the first letter needs it. */
+/* Connects with the first letter. */
 int pj_replay_new(struct pj_replay **replay, const struct pj_replay_settings *settings,
                   struct pj_error *error) PJ_MUST_CHECK;
 void pj_replay_free(struct pj_replay *replay); /* NULL is allowed */
 
 /*
- * Applies the letter of projectionist.dead_letters with this id, which must be one of the
- * projection. Conflicts with the live consumers are tried again at once; while Postgres or the
- * registry is away it waits, for some ten seconds in all, then fails with PJ_RETRY. With
- * PJ_REPLAY_REFUSED it returns 0 and *error is the reason.
+ * Applies the letter with this id, which must be one of the projection. Retries conflicts with live
+ * consumers at once; while Postgres or the registry is unavailable it waits, for some ten seconds
+ * in all, then fails with PJ_RETRY. With PJ_REPLAY_REFUSED it returns 0 and *error is the reason.
  */
 int pj_replay_letter(struct pj_replay *replay, int64_t id, enum pj_replay_outcome *outcome,
                      struct pj_error *error) PJ_MUST_CHECK;
