@@ -6,9 +6,9 @@
  *     struct pj_value prompt = pj_observer_text(observer, json_object_get(payload, "prompt"));
  *     struct pj_value size = pj_json_integer(json_object_get(payload, "file_size"));
  *
- * A text is parsed once for each call of observe, and once for the calls of derive before and after
- * a change. The tree belongs to the engine, which releases it then: what is kept of it is copied
- * by the functions below. jansson's functions take NULL for "not there", and so do these.
+ * A text is parsed once per call of observe, and once for the two calls of derive around a change.
+ * The engine owns the tree and frees it then; the functions below copy what they return. Like
+ * jansson's, they take NULL for "not there".
  */
 #ifndef PROJECTIONIST_JSON_H
 #define PROJECTIONIST_JSON_H
@@ -18,27 +18,27 @@
 #include <jansson.h>
 
 /*
- * NULL where the value is null. (What is no JSON does not come here: of a projection with entities,
- * such a record is refused before.) An integer beyond 64 bits is a real; a real has about 15 digits
- * here, and all of its text by the functions for numerics.
+ * NULL where the value is null. (In a projection with entities, a record with invalid JSON is a
+ * dead letter before observe.) An integer beyond 64 bits is a real; a real has about 15 digits
+ * here, and all of them through the functions for numerics.
  */
 const json_t *pj_observer_json(struct pj_observer *observer, const struct pj_value *json);
 const json_t *pj_derivation_json(struct pj_derivation *derivation, const struct pj_value *json);
 
-/* The text of a JSON string, which lives as long as the batch; null where it is none. */
+/* The text of a JSON string, which lives as long as the batch; null if it is not a string. */
 struct pj_value pj_observer_text(struct pj_observer *observer, const json_t *string);
 struct pj_value pj_derivation_text(struct pj_derivation *derivation, const json_t *string);
 
-/* A PJ_NUMERIC of a number, with each digit that its text has, while that is parsed; null where it
- * is no number. */
+/* A PJ_NUMERIC with all digits of a number, taken from a text that is parsed here; null if it is
+ * not a number. */
 struct pj_value pj_observer_numeric(struct pj_observer *observer, const json_t *number);
 struct pj_value pj_derivation_numeric(struct pj_derivation *derivation, const json_t *number);
 
-/* A PJ_BIGINT, of a number without a fraction, however it is written (12, 12.0, 1.2e1; beyond 2^53
- * only as an integer); null where it is none. */
+/* A PJ_BIGINT of a number without a fraction, however written (12, 12.0, 1.2e1; beyond 2^53 only as
+ * an integer); else null. */
 struct pj_value pj_json_integer(const json_t *number);
 
-/* A PJ_UUID, of a string that is one; null where it is none. */
+/* A PJ_UUID of a string that is one; else null. */
 struct pj_value pj_json_uuid(const json_t *string);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * A system: topics, projections and migrations that are deployed together. It is const data.
  *
- * The `projectionist` command of a build knows the systems it is given; `int main(int argc,
- * char **argv)` of it is
+ * A `projectionist` command is built with a list of systems; its `int main(int argc, char **argv)`
+ * is
  *
  *     static const struct pj_system *const systems[] = {&my_system, NULL};
  *     return pj_system_main(systems, argc, argv);
@@ -14,37 +14,37 @@
 #include "projectionist/projection.h"
 
 struct pj_topic {
-    const char *name;     /* as sources name it; in Kafka --topic-prefix comes before it */
+    const char *name;     /* as in sources; in Kafka after --topic-prefix */
     const char *schema;   /* Avro, as JSON, of the subject NAME-value; NULL: none is registered */
-    int partitions;       /* 0: --partitions, as of all such topics of a system */
-    bool compacted;       /* Kafka keeps the last record of each key, for ever */
-    int64_t retention_ms; /* by the records' own times; 0: for ever */
-    int64_t max_message_bytes; /* of a batch of records; 0: 4 MiB */
+    int partitions;       /* 0: --partitions */
+    bool compacted;       /* keeps the last record of each key for ever */
+    int64_t retention_ms; /* by the records' timestamps; 0: for ever */
+    int64_t max_message_bytes; /* of a record batch; 0: 4 MiB */
 };
 
-/* A script of SQL, run once in a database. CMake's pj_embed_sql (EmbedSql.cmake) makes the list of
- * a folder's NNNN_….sql files. */
+/* An SQL script, run once per database. CMake's pj_embed_sql (EmbedSql.cmake) makes the list from a
+ * folder's NNNN_….sql files. */
 struct pj_migration_script {
     const char *name; /* NNNN_….sql; NULL ends a list */
     const char *sql;
 };
 
 struct pj_system {
-    const char *name;    /* of small letters, digits and dashes; no projection has it */
+    const char *name;    /* lower-case letters, digits, dashes; no projection's name */
     const char *summary; /* one line */
-    const char *version; /* its author's, for --version of its consumers */
+    const char *version; /* what --version of its consumers prints */
     const struct pj_topic *topics;
     size_t topic_count;
-    const struct pj_projection *const *projections; /* those that others refer to first */
+    const struct pj_projection *const *projections; /* referenced ones first */
     size_t projection_count;
     const struct pj_migration_script *migrations; /* by number; or NULL */
-    const char *tables_schema; /* of Postgres, where --tables-schema names no other */
+    const char *tables_schema;                    /* of Postgres; --tables-schema overrides it */
 };
 
 /*
- * The `projectionist` command: `projectionist help` lists what it can do; `projectionist consume
- * NAME`, or a link to the program that has the projection's name, is a consumer. `systems` ends
- * with NULL and must live as long as the process. Returns an exit code of enum pj_exit.
+ * The `projectionist` command; see `projectionist help`. `projectionist consume NAME`, or a link to
+ * the program named after the projection, is a consumer. `systems` ends with NULL and must live as
+ * long as the process. Returns an exit code of enum pj_exit.
  */
 int pj_system_main(const struct pj_system *const *systems, int argc, char **argv);
 

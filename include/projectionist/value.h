@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values: what a decoded field, a fact and a column hold. A value does not own its text: that
- * belongs to the batch (or is static) and lives until the batch is committed.
+ * Values of decoded fields, facts and columns. A value does not own its text, which is static or
+ * belongs to the batch and lives until that is committed.
  */
 #ifndef PROJECTIONIST_VALUE_H
 #define PROJECTIONIST_VALUE_H
@@ -20,15 +20,15 @@ enum pj_type {
     PJ_UUID,
     PJ_TIMESTAMPTZ, /* microseconds since 1970-01-01 UTC, in `integer` */
     PJ_JSONB,       /* a JSON text */
-    PJ_NUMERIC,     /* a decimal number as text; of Avro's decimal, exact */
+    PJ_NUMERIC,     /* a decimal number as text, exact */
     PJ_BYTEA,
-    PJ_COUNTS, /* bigint[]: `text` is an array of int64_t, its length in bytes; for measures */
+    PJ_COUNTS, /* bigint[], for measures: `text` is an array of int64_t, its length in bytes */
 };
 
-/* What the union of a value holds. The functions below say it, and so does what is decoded, so that
- * a value of another type than its column or fact has is found. */
+/* What the union of a value holds, so that a value of the wrong type for its column or fact is
+ * detected. */
 enum pj_shape {
-    PJ_SHAPE_UNSAID, /* filled by hand: taken for what it is declared as */
+    PJ_SHAPE_UNSAID, /* filled by hand: taken as declared */
     PJ_SHAPE_BOOLEAN,
     PJ_SHAPE_INTEGER,
     PJ_SHAPE_REAL,
@@ -61,7 +61,7 @@ static inline struct pj_value pj_bool(bool value)
     return (struct pj_value){.present = true, .shape = PJ_SHAPE_BOOLEAN, .boolean = value};
 }
 
-/* Of a PJ_INT, too: one that does not fit 32 bits makes the record a dead letter. */
+/* For a PJ_INT, too; beyond 32 bits it makes the record a dead letter. */
 static inline struct pj_value pj_bigint(int64_t value)
 {
     return (struct pj_value){.present = true, .shape = PJ_SHAPE_INTEGER, .integer = value};
@@ -77,7 +77,7 @@ static inline struct pj_value pj_timestamp(int64_t microseconds)
     return pj_bigint(microseconds);
 }
 
-/* Of a PJ_JSONB, PJ_NUMERIC, PJ_BYTEA or PJ_COUNTS, too. */
+/* For a PJ_JSONB, PJ_NUMERIC, PJ_BYTEA or PJ_COUNTS, too. */
 static inline struct pj_value pj_text_of(const void *data, size_t length)
 {
     struct pj_value value = {.present = true, .shape = PJ_SHAPE_TEXT};
@@ -108,7 +108,7 @@ static inline bool pj_text_is(const struct pj_value *value, const char *text)
 /* The 36 characters of RFC 9562, in either case; false (and uuid untouched) for anything else. */
 bool pj_uuid_parse(const char *text, size_t length, uint8_t uuid[16]);
 
-/* The version 5 UUID of a name in Projectionist's own namespace: keys that replays give again. */
+/* The version 5 UUID of a name in Projectionist's own namespace, for keys that a replay repeats. */
 void pj_uuid_of_name(const void *name, size_t length, uint8_t uuid[16]);
 
 /* <0, 0 or >0 for two values of one type; null sorts first. A total order, byte-wise for texts. */

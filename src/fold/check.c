@@ -63,9 +63,8 @@ static int check_text(const struct pj_field *field, const struct pj_value *value
     return 0;
 }
 
-/* jsonb keeps a number's digits: it refuses what has more than 16,383 behind the point, or an
- * exponent far out, which a double rounds. A thousand characters, three of them an exponent, fit.
- * `at` is JSON. */
+/* jsonb refuses a number with more than 16,383 digits after the point or a huge exponent, which a
+ * double rounds. A thousand characters, three of them an exponent, fit. `at` is JSON. */
 static bool numbers_fit(const char *at, const char *end)
 {
     while (at < end) {
@@ -92,9 +91,9 @@ static int check_json(const struct pj_field *field, const struct pj_value *value
                       struct pj_error *error)
 {
     json_error_t reason;
-    /* The parser takes one behind a number for nothing; Postgres does not. */
+    /* The parser ignores one after a number; Postgres does not. */
     if (memchr(value->text.data, '\0', value->text.length) != NULL) {
-        pj_error_set(error, PJ_POISON, "%s has a NUL byte, which JSON does not have", field->path);
+        pj_error_set(error, PJ_POISON, "%s has a NUL byte, which JSON cannot have", field->path);
         return refuse(error, "22021");
     }
     json_t *json = json_loadb(value->text.data, value->text.length,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Postgres would refuse in a decoded value, found before a fold can hide it: a fact that loses
- * to a better one is never written, so whether its record is a dead letter would depend on which
- * records share its batch, and with it the rows.
+ * Finds what Postgres would refuse in a decoded value before the fold: a fact that loses to a
+ * better one is never written, so whether its record is a dead letter would otherwise depend on the
+ * other records of its batch.
  */
 #ifndef PJ_FOLD_CHECK_H
 #define PJ_FOLD_CHECK_H
@@ -11,8 +11,8 @@
 
 /*
  * Checks the texts of a source's values: UTF-8 without a NUL byte; with `json`, JSON that jsonb can
- * hold, as jansson reads it (numbers beyond a double and nesting beyond 2,048 are refused, which
- * jsonb would take). PJ_POISON with the SQLSTATE that Postgres has for it.
+ * hold, as jansson reads it (which refuses numbers beyond a double and nesting beyond 2,048; jsonb
+ * would take them). PJ_POISON with Postgres's SQLSTATE.
  */
 int pj_check_values(const struct pj_source *source, const struct pj_value *values, bool json,
                     struct pj_error *error) PJ_MUST_CHECK;

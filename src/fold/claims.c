@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fold/claims.h"
 
-#include "fold/declaration.h"
+#include "base/memory.h"
+#include "fold/declaration_internal.h"
 #include "fold/fold_internal.h"
-
-#include <stdlib.h>
 
 /* --- kinds ----------------------------------------------------------------------------------- */
 
-/* A projection with the kinds of its claimed tables; kept, because what is made of a projection
- * points to it. */
+/* Never freed: others point to it. */
 struct expanded {
     const struct pj_projection *original;
     struct pj_projection projection;
@@ -18,7 +16,7 @@ struct expanded {
 
 static struct expanded *all_expanded;
 
-/* Ties are decided by the content, then by who claims, so that the order of events does not. */
+/* Ties are decided by content, then by claimant, never by the order of events. */
 static const struct pj_fact *greatest(const struct pj_entity *entity)
 {
     size_t count;
@@ -57,24 +55,18 @@ const struct pj_table *pj_claims_table(const struct pj_projection *projection,
 
 static struct pj_entity_kind make_kind(const struct pj_table *table)
 {
-    enum pj_type *types = calloc(table->column_count, sizeof *types);
-    struct pj_fact_kind *claim = calloc(1, sizeof *claim);
-    if (types == NULL || claim == NULL)
-        abort();
+    enum pj_type *types = pj_calloc(table->column_count, sizeof *types);
     for (size_t c = 0; c < table->column_count; c++)
         types[c] = table->columns[c].type;
-    const struct pj_fact_kind filled = {"claim", PJ_GREATEST, types, table->column_count};
-    *claim = filled;
-    return (struct pj_entity_kind){table->claimed, claim, 1, derive, false};
+    const struct pj_fact_kind claim = {"claim", PJ_GREATEST, types, table->column_count};
+    return (struct pj_entity_kind){table->claimed, pj_copy(&claim, sizeof claim), 1, derive, false};
 }
 
 static struct expanded *expand(const struct pj_projection *projection, size_t claimed)
 {
-    struct expanded *expanded = calloc(1, sizeof *expanded);
+    struct expanded *expanded = pj_alloc(sizeof *expanded);
     size_t count = projection->entity_count;
-    struct pj_entity_kind *kinds = calloc(count + claimed, sizeof *kinds);
-    if (expanded == NULL || kinds == NULL)
-        abort();
+    struct pj_entity_kind *kinds = pj_calloc(count + claimed, sizeof *kinds);
     for (size_t e = 0; e < count; e++)
         kinds[e] = projection->entities[e];
     for (size_t t = 0; t < projection->table_count; t++) {
@@ -108,13 +100,6 @@ const struct pj_projection *pj_claims_expand(const struct pj_projection *project
     return &expanded->projection;
 }
 
-static bool is_name(const char *name)
-{
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    return *name >= 'a' && *name <= 'z' && name[length] == '\0';
-}
-
-/* Whether no other kind has the name. */
 static int check_name(const struct pj_projection *projection, size_t index, struct pj_error *error)
 {
     const struct pj_table *table = projection->tables[index];
@@ -126,17 +111,17 @@ static int check_name(const struct pj_projection *projection, size_t index, stru
     for (size_t t = 0; t < index; t++)
         taken = taken || (projection->tables[t]->claimed != NULL &&
                           strcmp(projection->tables[t]->claimed, name) == 0);
-    if (!is_name(name) || taken)
-        return pj_error_fatal(error, PJ_EXIT_DECLARATION,
-                              "the `claimed` of %s is '%.100s', and must be a name of small "
-                              "letters, digits and underscores that no entity kind and no other "
-                              "table of %s has",
-                              table->name, name, projection->name);
+    if (!pj_declaration_is_word(name, pj_declaration_sql_name) || taken)
+        return PJ_WRONG(error,
+                        "the `claimed` of %s is '%.100s', and must be a name of lower-case "
+                        "letters, digits and underscores that no entity kind and no other "
+                        "table of %s has",
+                        table->name, name, projection->name);
     if (strlen("state__") + strlen(projection->name) + strlen(name) >= PJ_STATE_NAME_SIZE)
-        return pj_error_fatal(error, PJ_EXIT_DECLARATION,
-                              "state_%s_%s is longer than the %d bytes that the name of a table "
-                              "can have; shorten the `claimed` of %s",
-                              projection->name, name, PJ_STATE_NAME_SIZE - 1, table->name);
+        return PJ_WRONG(error,
+                        "state_%s_%s is longer than the %d bytes that the name of a table "
+                        "can have; shorten the `claimed` of %s",
+                        projection->name, name, PJ_STATE_NAME_SIZE - 1, table->name);
     return 0;
 }
 
@@ -147,11 +132,11 @@ int pj_claims_check(const struct pj_projection *projection, struct pj_error *err
         if (table->claimed == NULL)
             continue;
         if (table->kind != PJ_ENTITY_TABLE)
-            return pj_error_fatal(error, PJ_EXIT_DECLARATION,
-                                  "%s is `claimed`, which only an entity table can be: what "
-                                  "entities count for in a rollup is added up, and appended rows "
-                                  "are never changed",
-                                  table->name);
+            return PJ_WRONG(error,
+                            "%s is `claimed`, which only an entity table can be: what "
+                            "entities count for in a rollup is added up, and appended rows "
+                            "are never changed",
+                            table->name);
         if (check_name(projection, t, error) != 0)
             return -1;
     }
@@ -160,7 +145,6 @@ int pj_claims_check(const struct pj_projection *projection, struct pj_error *err
 
 /* --- claiming -------------------------------------------------------------------------------- */
 
-/* The kind of the table's rows. */
 static size_t kind_of(const struct pj_projection *projection, const struct pj_table *table)
 {
     size_t index = 0;
@@ -193,7 +177,6 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
     return row;
 }
 
-/* Behind derive, when the rows are filled: whose claims they are, and on what. */
 void pj_claims_settle(struct pj_derivation *derivation, const struct pj_entity *entity)
 {
     struct pj_fold *fold = derivation->fold;

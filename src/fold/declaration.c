@@ -12,7 +12,7 @@ enum { SOURCES_MOST = 64, TOPIC_MOST = 249, FACTS_MOST = 65535, PATH_MOST = 511 
 
 static const char lower[] = "abcdefghijklmnopqrstuvwxyz";
 const char pj_declaration_program_name[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
-static const char lower_digits_underscore[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+const char pj_declaration_sql_name[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
 static const char topic_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
@@ -28,7 +28,7 @@ static int check_field(const struct pj_source *source, size_t index, struct pj_e
     const struct pj_field *field = &source->fields[index];
     if (field->path == NULL || *field->path == '\0')
         return PJ_WRONG(error,
-                        "field %zu of the source %s lacks its path; are there fewer than its "
+                        "field %zu of the source %s has no path; are there fewer than its "
                         "field_count?",
                         index, source->topic);
     if (strlen(field->path) > PATH_MOST)
@@ -36,7 +36,7 @@ static int check_field(const struct pj_source *source, size_t index, struct pj_e
                         index, source->topic, PATH_MOST);
     if (!pj_type_exists(field->type) || field->type == PJ_COUNTS)
         return PJ_WRONG(error,
-                        "the field %s of the source %s is of %s, which no field can be; see enum "
+                        "the field %s of the source %s is of %s, which a field cannot be; see enum "
                         "pj_type",
                         field->path, source->topic, pj_type_name(field->type));
     if (field->most_chars != 0 && field->type != PJ_TEXT)
@@ -52,20 +52,20 @@ static int check_topic(const struct pj_projection *projection, size_t index, str
     const char *topic = projection->sources[index].topic;
     if (topic == NULL)
         return PJ_WRONG(error,
-                        "the source of the projection lacks its topic (source %zu of %s); are "
+                        "the source of the projection has no topic (source %zu of %s); are "
                         "there fewer than its source_count?",
                         index, projection->name);
     if (*topic == '\0' || strlen(topic) > TOPIC_MOST || topic[strspn(topic, topic_characters)] ||
         strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0)
         return PJ_WRONG(error,
-                        "no topic of Kafka's can have the name \"%.300s\": 1 to %d letters, "
+                        "\"%.300s\" is not a valid Kafka topic name: 1 to %d letters, "
                         "digits, dots, dashes and underscores",
                         topic, TOPIC_MOST);
     for (size_t s = 0; s < index; s++) {
         if (strcmp(projection->sources[s].topic, topic) == 0)
             return PJ_WRONG(error,
-                            "two sources of %s are of the topic %s; make them one, whose observe "
-                            "tells its records apart",
+                            "two sources of %s are of the topic %s; declare one source, whose "
+                            "observe tells its records apart",
                             projection->name, topic);
     }
     return 0;
@@ -78,14 +78,14 @@ static int check_source(const struct pj_projection *projection, size_t index,
     if (check_topic(projection, index, error) != 0)
         return -1;
     if (source->observe == NULL)
-        return PJ_WRONG(error, "the source of %s lacks its observe function", source->topic);
+        return PJ_WRONG(error, "the source of %s has no observe function", source->topic);
     if (source->schema == NULL)
         return PJ_WRONG(error,
-                        "the source of %s lacks its schema: the text of an Avro schema, such as "
+                        "the source of %s has no schema: the text of an Avro schema, such as "
                         "pj_schema_<topic> of schemas.h",
                         source->topic);
     if (source->fields == NULL && source->field_count > 0)
-        return PJ_WRONG(error, "the source of %s lacks its fields, and its field_count is %zu",
+        return PJ_WRONG(error, "the source of %s has no fields, and its field_count is %zu",
                         source->topic, source->field_count);
     for (size_t f = 0; f < source->field_count; f++) {
         if (check_field(source, f, error) != 0)
@@ -94,8 +94,8 @@ static int check_source(const struct pj_projection *projection, size_t index,
     if (source->event_time != 0 && (source->event_time >= source->field_count ||
                                     source->fields[source->event_time].type != PJ_TIMESTAMPTZ))
         return PJ_WRONG(error,
-                        "the event_time of the source %s is no field of it that is a "
-                        "PJ_TIMESTAMPTZ; 0 means that it has none",
+                        "the event_time of the source %s is not one of its "
+                        "PJ_TIMESTAMPTZ fields; 0 means that it has none",
                         source->topic);
     return 0;
 }
@@ -117,12 +117,12 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
     }
     if (fact->keep != PJ_GREATEST && fact->keep != PJ_LEAST)
         return PJ_WRONG(error,
-                        "the fact kind \"%s\" of %s keeps by the rule %d, which there is not; use "
+                        "the fact kind \"%s\" of %s keeps by the unknown rule %d; use "
                         "PJ_GREATEST or PJ_LEAST",
                         fact->name, entity->name, (int)fact->keep);
     if (fact->value_count > PJ_FACT_VALUES_MOST && !pj_claims_is_kind(entity))
         return PJ_WRONG(error,
-                        "the fact kind \"%s\" has %zu values, and %d is the most: divide it in two",
+                        "the fact kind \"%s\" has %zu values, and %d is the most: split it in two",
                         fact->name, fact->value_count, PJ_FACT_VALUES_MOST);
     if (fact->value_count > 0 && fact->types == NULL)
         return PJ_WRONG(error, "the fact kind \"%s\" of %s lacks the types of its %zu values",
@@ -130,8 +130,8 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
     for (size_t v = 0; v < fact->value_count; v++) {
         if (!pj_type_exists(fact->types[v]))
             return PJ_WRONG(error,
-                            "value %zu of the fact kind \"%s\" of %s is of a type that there is "
-                            "not; see enum pj_type",
+                            "value %zu of the fact kind \"%s\" of %s is of an unknown type; see "
+                            "enum pj_type",
                             v, fact->name, entity->name);
     }
     return 0;
@@ -141,9 +141,9 @@ static int check_entity_name(const struct pj_projection *projection, size_t inde
                              struct pj_error *error)
 {
     const struct pj_entity_kind *entity = &projection->entities[index];
-    if (!pj_declaration_is_word(entity->name, lower_digits_underscore))
+    if (!pj_declaration_is_word(entity->name, pj_declaration_sql_name))
         return PJ_WRONG(error,
-                        "the name of entity kind %zu of %s is \"%.100s\", and must be of small "
+                        "the name of entity kind %zu of %s is \"%.100s\", and must be lower-case "
                         "letters, digits and underscores",
                         index, projection->name, entity->name);
     if (strlen("state__") + strlen(projection->name) + strlen(entity->name) > PJ_SQL_NAME_MOST)
@@ -165,7 +165,7 @@ static int check_entity(const struct pj_projection *projection, size_t index,
     const struct pj_entity_kind *entity = &projection->entities[index];
     if (entity->name == NULL || entity->derive == NULL)
         return PJ_WRONG(error,
-                        "entity kind %zu of %s lacks its %s; are there fewer than its "
+                        "entity kind %zu of %s has no %s; are there fewer than its "
                         "entity_count?",
                         index, projection->name, entity->name == NULL ? "name" : "derive");
     if (check_entity_name(projection, index, error) != 0)
@@ -196,8 +196,8 @@ static int check_counts(const struct pj_projection *projection, struct pj_error 
         return PJ_WRONG(error, "%s has %zu tables, which must be 1 to %d", projection->name,
                         projection->tables == NULL ? 0 : projection->table_count, PJ_TABLES_MOST);
     if (projection->entities == NULL && projection->entity_count > 0)
-        return PJ_WRONG(error, "%s lacks its entities, and its entity_count is %zu",
-                        projection->name, projection->entity_count);
+        return PJ_WRONG(error, "%s has no entities, and its entity_count is %zu", projection->name,
+                        projection->entity_count);
     return 0;
 }
 
@@ -205,7 +205,7 @@ static int check_name(const struct pj_projection *projection, struct pj_error *e
 {
     if (!pj_declaration_is_word(projection->name, pj_declaration_program_name))
         return PJ_WRONG(error,
-                        "the projection's name is '%.100s', and must be of small letters, digits "
+                        "the projection's name is '%.100s', and must be lower-case letters, digits "
                         "and dashes, as in video-catalog",
                         projection->name != NULL ? projection->name : "");
     if (strlen("projectionist_rebuild_") + strlen(projection->name) > PJ_SQL_NAME_MOST)
@@ -214,7 +214,7 @@ static int check_name(const struct pj_projection *projection, struct pj_error *e
                         "the 63 bytes that Postgres keeps of a name; shorten the projection's",
                         projection->name);
     if (projection->summary == NULL)
-        return PJ_WRONG(error, "%s lacks its summary: one line for --help", projection->name);
+        return PJ_WRONG(error, "%s has no summary: one line for --help", projection->name);
     return 0;
 }
 

@@ -10,12 +10,14 @@ enum { PJ_SQL_NAME_MOST = 63 };
 
 #define PJ_WRONG(error, ...) pj_error_fatal(error, PJ_EXIT_DECLARATION, __VA_ARGS__)
 
-/* The table at `index` in the projection's list, held against those before it. */
+/* The table at `index` in the projection's list, by itself and against those before it. */
 int pj_declaration_check_table(const struct pj_projection *projection, size_t index,
                                struct pj_error *error) PJ_MUST_CHECK;
 
-/* Whether a name begins with a small letter and is of the characters alone. */
+/* Whether a name begins with a lower-case letter and has only these characters. */
 bool pj_declaration_is_word(const char *name, const char *characters);
-extern const char pj_declaration_program_name[]; /* the characters of what programs are called */
+/* The characters of a program's name, and of an entity kind's. */
+extern const char pj_declaration_program_name[];
+extern const char pj_declaration_sql_name[];
 
 #endif

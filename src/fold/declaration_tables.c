@@ -2,15 +2,16 @@
 #include "fold/declaration_internal.h"
 
 #include "base/fit.h"
+#include "fold/fold_internal.h"
 
 #include <string.h>
 
-/* Postgres's own bound for an index. */
+/* Postgres's own limit for an index. */
 enum { KEYS_MOST = 32, PARENTS_MOST = 64 };
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-/* They stand between quotes of both kinds in SQL. `of`: "the column %s of things". */
+/* Names are quoted both ways in SQL. `of`: "the column %s of things". */
 static int check_sql_name(const char *what, const char *of, const char *name,
                           struct pj_error *error)
 {
@@ -21,7 +22,7 @@ static int check_sql_name(const char *what, const char *of, const char *name,
     if (odd)
         return PJ_WRONG(error,
                         "the name of %s of %s is \"%.100s\": a name is not empty and has no "
-                        "quotation marks or control characters",
+                        "quotes or control characters",
                         what, of, name);
     if (length > PJ_SQL_NAME_MOST)
         return PJ_WRONG(error,
@@ -31,7 +32,7 @@ static int check_sql_name(const char *what, const char *of, const char *name,
     return 0;
 }
 
-/* They stand in SQL as they are. NULL: there is none. */
+/* Function names are not quoted in SQL. NULL: there is none. */
 static int check_function(const struct pj_table *table, const char *what, const char *function,
                           struct pj_error *error)
 {
@@ -40,31 +41,26 @@ static int check_function(const struct pj_table *table, const char *what, const 
     if (function == NULL)
         return 0;
     if (*function == '\0' || function[strspn(function, characters)] != '\0')
-        return PJ_WRONG(error,
-                        "the `%s` of %s is \"%.100s\", which is no name of an SQL function, such "
-                        "as projectionist.%s_%s",
-                        what, table->name, function, what, table->name);
+        return PJ_WRONG(
+            error,
+            "the `%s` of %s is \"%.100s\", which is not the name of an SQL function, such "
+            "as projectionist.%s_%s",
+            what, table->name, function, what, table->name);
     return 0;
 }
 
 /* --- columns --------------------------------------------------------------------------------- */
-
-static bool is_sum(enum pj_type type)
-{
-    return type == PJ_BIGINT || type == PJ_COUNTS;
-}
 
 static int check_measure(const struct pj_table *table, const struct pj_column *column,
                          struct pj_error *error)
 {
     bool wanted = table->kind == PJ_ROLLUP_TABLE && !column->key;
     if ((unsigned)column->measure > PJ_MAX)
-        return PJ_WRONG(error,
-                        "the column %s of %s has a measure that there is not; see enum pj_measure",
+        return PJ_WRONG(error, "the column %s of %s has an unknown measure; see enum pj_measure",
                         column->name, table->name);
     if (wanted && column->measure == PJ_NOT_A_MEASURE)
         return PJ_WRONG(error,
-                        "the column %s of the rollup %s is neither a key nor has it a measure "
+                        "the column %s of the rollup %s is neither a key nor has a measure "
                         "(PJ_SUM, PJ_MIN or PJ_MAX)",
                         column->name, table->name);
     if (!wanted && column->measure != PJ_NOT_A_MEASURE)
@@ -72,21 +68,14 @@ static int check_measure(const struct pj_table *table, const struct pj_column *c
                         "the column %s of %s has a measure, which only columns of a rollup have "
                         "that are not of its key",
                         column->name, table->name);
-    if (column->measure == PJ_SUM && !is_sum(column->type))
+    if (column->measure == PJ_SUM && column->type != PJ_BIGINT && column->type != PJ_COUNTS)
         return PJ_WRONG(error,
                         "the column %s of %s is a PJ_SUM, so it must be a PJ_BIGINT or PJ_COUNTS",
                         column->name, table->name);
     if (column->type == PJ_COUNTS && column->measure != PJ_SUM)
-        return PJ_WRONG(error, "the column %s of %s is PJ_COUNTS, but no PJ_SUM", column->name,
+        return PJ_WRONG(error, "the column %s of %s is PJ_COUNTS but not a PJ_SUM", column->name,
                         table->name);
     return 0;
-}
-
-/* What is one key here and another to Postgres, or the other way round, would be two rows in one
- * place. */
-static bool can_be_key(enum pj_type type)
-{
-    return type != PJ_JSONB && type != PJ_COUNTS;
 }
 
 static int check_key_column(const struct pj_table *table, size_t index, struct pj_error *error)
@@ -101,23 +90,24 @@ static int check_key_column(const struct pj_table *table, size_t index, struct p
         return 0;
     if (index > 0 && !table->columns[index - 1].key)
         return PJ_WRONG(error,
-                        "the key column %s of %s comes behind %s, which is not of the key: key "
+                        "the key column %s of %s comes after %s, which is not part of it: key "
                         "columns come first",
                         column->name, table->name, table->columns[index - 1].name);
     if (index >= KEYS_MOST)
         return PJ_WRONG(error,
-                        "%s has more than %d key columns, which is Postgres's bound; make a "
+                        "%s has more than %d key columns, which is Postgres's limit; make a "
                         "PJ_UUID of them by pj_uuid_of_name",
                         table->name, KEYS_MOST);
     if (column->elsewhere)
         return PJ_WRONG(error,
-                        "the column %s of %s is of its key and marked `elsewhere`; it cannot be "
-                        "both",
+                        "the column %s of %s is both a key column and marked `elsewhere`; it must "
+                        "be one of the two",
                         column->name, table->name);
-    if (!can_be_key(column->type))
+    /* What is one key here and two to Postgres, or the other way round, would share a row. */
+    if (column->type == PJ_JSONB || column->type == PJ_COUNTS)
         return PJ_WRONG(error,
-                        "the key column %s of %s is a %s, of which one value can be written in "
-                        "several ways; use another type",
+                        "the key column %s of %s is a %s, whose values can be written in several "
+                        "ways; use another type",
                         column->name, table->name, pj_type_name(column->type));
     return 0;
 }
@@ -132,8 +122,7 @@ static int check_column(const struct pj_table *table, size_t index, struct pj_er
     if (check_sql_name("a column", table->name, column->name, error) != 0)
         return -1;
     if (!pj_type_exists(column->type))
-        return PJ_WRONG(error,
-                        "the column %s of %s is of a type that there is not; see enum pj_type",
+        return PJ_WRONG(error, "the column %s of %s is of an unknown type; see enum pj_type",
                         column->name, table->name);
     if (check_key_column(table, index, error) != 0)
         return -1;
@@ -145,7 +134,7 @@ static int check_column(const struct pj_table *table, size_t index, struct pj_er
     if (column->elsewhere && (table->kind != PJ_ENTITY_TABLE || table->part_of != NULL))
         return PJ_WRONG(error,
                         "the column %s of %s is marked `elsewhere`, which only a column of an "
-                        "entity table can be that is no part of another",
+                        "entity table that is not a part of another can be",
                         column->name, table->name);
     return check_measure(table, column, error);
 }
@@ -169,66 +158,59 @@ static bool has_elsewhere(const struct pj_table *whole, const struct pj_column *
            other->elsewhere != column->key;
 }
 
-static size_t key_count(const struct pj_table *table)
+static bool is_key(const struct pj_table *table, size_t column)
 {
-    size_t count = 0;
-    while (count < table->column_count && table->columns[count].key)
-        count++;
-    return count;
+    return column < table->column_count && table->columns[column].key;
 }
 
 /* The same columns in the same order. */
 static bool same_key(const struct pj_table *part, const struct pj_table *whole)
 {
-    size_t keys = key_count(part);
-    for (size_t c = 0; c < keys && c < whole->column_count; c++) {
-        if (whole->columns[c].name == NULL ||
-            strcmp(part->columns[c].name, whole->columns[c].name) != 0)
-            return false;
-    }
-    return keys == key_count(whole);
+    size_t c = 0;
+    while (is_key(part, c) && is_key(whole, c) && whole->columns[c].name != NULL &&
+           strcmp(part->columns[c].name, whole->columns[c].name) == 0)
+        c++;
+    return !is_key(part, c) && !is_key(whole, c);
 }
 
 static int check_part(const struct pj_projection *projection, const struct pj_table *part,
                       struct pj_error *error)
 {
     const struct pj_table *whole = part->part_of;
-    size_t index = 0;
-    while (index < projection->table_count && projection->tables[index] != whole)
-        index++;
-    if (index == projection->table_count)
+    if (pj_fold_table_index(projection, whole) == projection->table_count)
         return PJ_WRONG(error,
-                        "a part of %s is among the tables of %s, but not the whole of it; list it",
+                        "a part of %s is among the tables of %s, but its whole is not; list it",
                         part->name, projection->name);
     if (part->kind != PJ_ENTITY_TABLE || whole->kind != PJ_ENTITY_TABLE || whole->part_of != NULL)
-        return PJ_WRONG(error,
-                        "%s is a part of %s, and one of the two is no entity table, or itself a "
-                        "part: a part and its whole are entity tables",
-                        part->name, whole->name);
+        return PJ_WRONG(
+            error,
+            "%s is a part of %s, and one of the two is not an entity table, or itself a "
+            "part: a part and its whole are entity tables",
+            part->name, whole->name);
     if (whole->name == NULL || strcmp(part->name, whole->name) != 0)
         return PJ_WRONG(error, "a part of the table %s has the name %s; it must be the same",
                         whole->name, part->name);
     if (!same_key(part, whole))
         return PJ_WRONG(error,
-                        "a part of %s has not the same key as the whole of it; name all of its key "
+                        "a part of %s does not have the same key as its whole; name all of its key "
                         "columns, in its order",
                         part->name);
     if (part->parents != NULL || part->remove != NULL || part->placeholder != 0)
         return PJ_WRONG(error,
-                        "a part of %s has parents, `remove` or a placeholder, which only the whole "
-                        "of it can have",
+                        "a part of %s has parents, `remove` or a placeholder, which only its "
+                        "whole can have",
                         part->name);
     for (size_t c = 0; c < part->column_count; c++) {
         if (!has_elsewhere(whole, &part->columns[c]))
             return PJ_WRONG(error,
-                            "the column %s of a part of %s is not in the whole of it with the same "
+                            "the column %s of a part of %s is not in its whole with the same "
                             "type, as part of the key or marked `elsewhere`",
                             part->columns[c].name, part->name);
     }
     return 0;
 }
 
-/* Each column that is derived elsewhere is so by one part. */
+/* Exactly one part has each column that is derived elsewhere. */
 static int check_elsewhere(const struct pj_projection *projection, const struct pj_table *whole,
                            struct pj_error *error)
 {
@@ -244,7 +226,7 @@ static int check_elsewhere(const struct pj_projection *projection, const struct 
         if (parts != 1)
             return PJ_WRONG(error,
                             "the column %s of %s is marked `elsewhere`, and %s of the tables that "
-                            "are parts of it have it; just one must",
+                            "are parts of it have it; exactly one must",
                             whole->columns[c].name, whole->name, parts == 0 ? "none" : "several");
     }
     return 0;
@@ -256,7 +238,7 @@ static int check_parents(const struct pj_table *table, struct pj_error *error)
 {
     const struct pj_parent *parent = table->parents;
     if (parent != NULL && table->kind == PJ_ROLLUP_TABLE)
-        return PJ_WRONG(error, "%s is a rollup, whose parents nobody would ask for; take them away",
+        return PJ_WRONG(error, "%s is a rollup, whose parents would never be created; remove them",
                         table->name);
     for (size_t p = 0; parent != NULL && parent[p].ensure != NULL; p++) {
         size_t column = (size_t)parent[p].column;
@@ -266,13 +248,14 @@ static int check_parents(const struct pj_table *table, struct pj_error *error)
                             table->name, PARENTS_MOST);
         if (column >= table->column_count || table->columns[column].type != PJ_UUID)
             return PJ_WRONG(error,
-                            "the column of a parent of %s (index %d) is no PJ_UUID of it, as what "
-                            "refers to a parent must be",
+                            "the column of a parent of %s (index %d) is not a PJ_UUID column of "
+                            "it, as a reference to a parent must be",
                             table->name, parent[p].column);
         if (seen_at >= table->column_count || table->columns[seen_at].type != PJ_TIMESTAMPTZ)
-            return PJ_WRONG(error,
-                            "the seen_at of a parent of %s (index %d) is no PJ_TIMESTAMPTZ of it",
-                            table->name, parent[p].seen_at);
+            return PJ_WRONG(
+                error,
+                "the seen_at of a parent of %s (index %d) is not a PJ_TIMESTAMPTZ column of it",
+                table->name, parent[p].seen_at);
         if (check_function(table, "ensure", parent[p].ensure, error) != 0 ||
             check_function(table, "release", parent[p].release, error) != 0)
             return -1;
@@ -313,11 +296,11 @@ static int check_table_name(const struct pj_projection *projection, size_t index
 static int check_functions(const struct pj_table *table, struct pj_error *error)
 {
     if (table->settle != NULL && table->kind != PJ_ROLLUP_TABLE)
-        return PJ_WRONG(error, "%s is no rollup, so `settle` would never be called; take it away",
+        return PJ_WRONG(error, "%s is not a rollup, so `settle` would never be called; remove it",
                         table->name);
     if (table->remove != NULL && table->kind != PJ_ENTITY_TABLE)
         return PJ_WRONG(error,
-                        "%s is no entity table, so `remove` would never be called; take it away",
+                        "%s is not an entity table, so `remove` would never be called; remove it",
                         table->name);
     return check_function(table, "settle", table->settle, error) != 0 ||
                    check_function(table, "remove", table->remove, error) != 0
@@ -336,8 +319,7 @@ int pj_declaration_check_table(const struct pj_projection *projection, size_t in
     if (check_table_name(projection, index, error) != 0)
         return -1;
     if ((unsigned)table->kind > PJ_ROLLUP_TABLE)
-        return PJ_WRONG(error, "%s is of a kind that there is not; see enum pj_table_kind",
-                        table->name);
+        return PJ_WRONG(error, "%s is of an unknown kind; see enum pj_table_kind", table->name);
     if (table->kind != PJ_APPEND_TABLE && projection->entity_count == 0)
         return PJ_WRONG(error,
                         "the rows of %s come from derive, and %s has no entity kinds; make it a "
@@ -354,7 +336,7 @@ int pj_declaration_check_table(const struct pj_projection *projection, size_t in
         return -1;
     if (table->placeholder != 0 && (table->placeholder >= table->column_count ||
                                     table->columns[table->placeholder].type != PJ_BOOL))
-        return PJ_WRONG(error, "the placeholder of %s is no PJ_BOOL column of it", table->name);
+        return PJ_WRONG(error, "the placeholder of %s is not a PJ_BOOL column of it", table->name);
     return table->part_of != NULL ? check_part(projection, table, error)
                                   : check_elsewhere(projection, table, error);
 }

@@ -11,9 +11,9 @@ void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size)
     return pj_arena_alloc(derivation->fold->arena, size);
 }
 
-static const char *kind_name(const struct pj_derivation *derivation)
+static const struct pj_entity_kind *kind_of(const struct pj_derivation *derivation)
 {
-    return derivation->fold->projection->entities[derivation->stage].name;
+    return &derivation->fold->projection->entities[derivation->stage];
 }
 
 struct pj_value *pj_fold_row(struct pj_derivation *derivation, const struct pj_table *table)
@@ -35,7 +35,7 @@ struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table 
     if (listed && table->kind != PJ_APPEND_TABLE && table->claimed == NULL)
         return pj_fold_row(derivation, table);
     pj_fold_mistake(fold, "derive of the entity kind %s makes a row of %s, which is %s",
-                    kind_name(derivation), table->name,
+                    kind_of(derivation)->name, table->name,
                     table->kind == PJ_APPEND_TABLE
                         ? "an append table: its rows come from observe, by pj_append"
                     : !listed ? "not among its tables: list it there"
@@ -53,7 +53,7 @@ struct pj_change *pj_fold_told(struct pj_derivation *derivation)
     return change;
 }
 
-/* What an entity tells one of a later kind; NULL where it must not. */
+/* What an entity contributes to one of a later kind; NULL on a mistake. */
 static struct pj_change *tell(struct pj_derivation *derivation, const char *who, size_t entity,
                               const uint8_t key[16], size_t fact, const uint8_t subkey[16],
                               const struct pj_value *values)
@@ -63,11 +63,12 @@ static struct pj_change *tell(struct pj_derivation *derivation, const char *who,
     if (!pj_fold_change(fold, who, entity, key, fact, subkey, values, &change))
         return NULL;
     if (entity <= derivation->stage) {
-        pj_fold_mistake(fold,
-                        "derive of the entity kind %s tells the kind %s, which is %s: an entity "
-                        "tells only those of kinds behind its own in the list",
-                        kind_name(derivation), fold->projection->entities[entity].name,
-                        entity == derivation->stage ? "its own" : "an earlier one");
+        pj_fold_mistake(
+            fold,
+            "derive of the entity kind %s contributes to the kind %s, which is %s: an entity "
+            "contributes only to kinds listed after its own",
+            kind_of(derivation)->name, fold->projection->entities[entity].name,
+            entity == derivation->stage ? "its own" : "an earlier one");
         return NULL;
     }
     struct pj_change *told = pj_fold_told(derivation);
@@ -94,18 +95,18 @@ void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[
         pj_fold_mistake(derivation->fold,
                         "derive of the entity kind %s gives pj_tell no order: give one, or use "
                         "pj_contribute",
-                        kind_name(derivation));
+                        kind_of(derivation)->name);
     else
         change->fact.order = *order;
 }
 
 static void check_timed(const struct pj_derivation *derivation, const char *what)
 {
-    if (!derivation->fold->projection->entities[derivation->stage].timed)
+    if (!kind_of(derivation)->timed)
         pj_fold_mistake(derivation->fold,
                         "derive of the entity kind %s calls %s, but the kind is not .timed: "
                         "declare it so",
-                        kind_name(derivation), what);
+                        kind_of(derivation)->name, what);
 }
 
 int64_t pj_stream_time(const struct pj_derivation *derivation)
@@ -132,7 +133,7 @@ int64_t pj_setting(const struct pj_derivation *derivation, size_t index)
     pj_fold_mistake(fold,
                     "derive of the entity kind %s asks for the setting %zu, and there are "
                     "%zu: give an index of its settings",
-                    kind_name(derivation), index, count);
+                    kind_of(derivation)->name, index, count);
     return 0;
 }
 
@@ -146,7 +147,6 @@ static int compare_emitted(const void *a, const void *b, void *context)
     return pj_row_key_compare(projection->tables[x->table], x->values, y->values);
 }
 
-/* Where it is told. */
 static int compare_place(const void *a, const void *b)
 {
     const struct pj_change *x = a;
@@ -167,8 +167,8 @@ static int compare_told(const void *a, const void *b)
     return compared != 0 ? compared : (x->said > y->said) - (x->said < y->said);
 }
 
-/* What one entity contributes in one place, it replaces by what it contributes there later; of rows
- * that it claims it has one each. */
+/* A later contribution of one entity replaces its earlier one in the same place; a row may be
+ * claimed once. */
 static void keep_last_told(struct pj_derivation *derivation)
 {
     const struct pj_projection *projection = derivation->fold->projection;
@@ -189,7 +189,7 @@ static void keep_last_told(struct pj_derivation *derivation)
     derivation->told_count = kept;
 }
 
-/* What derive has made, before anything looks into its values. */
+/* Before anything looks into the values that derive made. */
 static int check_derived(const struct pj_derivation *derivation, struct pj_error *error)
 {
     const struct pj_fold *fold = derivation->fold;
@@ -238,8 +238,7 @@ static bool same_row(const struct pj_derivation *derivation, size_t a, size_t b)
                            (void *)derivation->fold->projection) == 0;
 }
 
-/* The first of the rows that is there twice, or their number. (What an entity counts for in a
- * bucket may be said in parts.) */
+/* The first duplicate row, or row_count. (A rollup's share may come in several rows.) */
 static size_t find_twice(const struct pj_derivation *derivation)
 {
     const struct pj_table *const *tables = derivation->fold->projection->tables;
@@ -251,7 +250,7 @@ static size_t find_twice(const struct pj_derivation *derivation)
     return derivation->row_count;
 }
 
-/* Rows that facts of old make twice were never written. */
+/* Duplicates that stored facts make were never written. */
 static void drop_twice(struct pj_derivation *derivation)
 {
     size_t first;
@@ -265,8 +264,8 @@ static void drop_twice(struct pj_derivation *derivation)
     }
 }
 
-/* Did the entity's facts change, and not only the time? */
-static bool is_told_of(const struct pj_touched *touched)
+/* Not only timers? */
+static bool has_facts(const struct pj_touched *touched)
 {
     for (size_t c = 0; c < touched->change_count; c++) {
         if (!touched->changes[c]->wake)
@@ -288,19 +287,20 @@ static int refuse_twice(const struct pj_derivation *derivation, const struct pj_
     char key[37];
     uuid_unparse_lower(touched->key, key);
     return pj_error_set(
-        error, is_told_of(touched) ? PJ_POISON : PJ_FATAL,
+        error, has_facts(touched) ? PJ_POISON : PJ_FATAL,
         "the %s %s makes the row of %s twice; publish a corrected event, or let derive make one "
         "of the two",
         touched->before.kind->name, key,
         pj_row_key_name(fold->arena, fold->projection->tables[row->table], row->values));
 }
 
-static void push_row(struct pj_fold *fold, size_t table, struct pj_row_change change)
+static void push_row(struct pj_fold *fold, size_t table, enum pj_row_operation operation,
+                     uint64_t changed, const struct pj_value *before, struct pj_value *values)
 {
     struct pj_row_changes *rows = &fold->rows[table];
     rows->items =
         pj_fold_grown(fold->arena, rows->items, rows->count, &rows->capacity, sizeof *rows->items);
-    rows->items[rows->count++] = change;
+    rows->items[rows->count++] = (struct pj_row_change){operation, changed, before, values};
 }
 
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
@@ -310,13 +310,13 @@ uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_v
     for (size_t c = 0; c < table->column_count; c++) {
         const struct pj_column *column = &table->columns[c];
         if (!column->key && !column->elsewhere &&
-            pj_value_compare(column->type, &before[c], &after[c]) != 0)
+            (before == NULL || pj_value_compare(column->type, &before[c], &after[c]) != 0))
             changed |= 1ULL << c;
     }
     return changed;
 }
 
-/* Does an extreme of the old values not stand in the new ones (NULL: there are none)? */
+/* Is an extreme of the old values missing in the new ones (NULL: none)? */
 static bool loses_extreme(const struct pj_table *table, const struct pj_value *before,
                           const struct pj_value *after)
 {
@@ -329,7 +329,7 @@ static bool loses_extreme(const struct pj_table *table, const struct pj_value *b
     return false;
 }
 
-/* `after`: what the entity counts for in the same bucket from now on, or NULL. */
+/* `after`: the entity's new share of the same bucket, or NULL. */
 static void push_piece(struct pj_fold *fold, const struct emitted_row *row, int sign,
                        const struct pj_value *after)
 {
@@ -355,8 +355,7 @@ static void row_gone(struct pj_fold *fold, const struct emitted_row *row)
     if (is_rollup(fold, row))
         push_piece(fold, row, -1, NULL);
     else
-        push_row(fold, row->table,
-                 (struct pj_row_change){PJ_ROW_DELETE, 0, row->values, row->values});
+        push_row(fold, row->table, PJ_ROW_DELETE, 0, row->values, row->values);
 }
 
 static void row_come(struct pj_fold *fold, const struct emitted_row *row)
@@ -364,40 +363,27 @@ static void row_come(struct pj_fold *fold, const struct emitted_row *row)
     if (is_rollup(fold, row))
         push_piece(fold, row, 1, NULL);
     else
-        push_row(fold, row->table, (struct pj_row_change){PJ_ROW_INSERT, 0, NULL, row->values});
-}
-
-/* What a row of a timed kind says is not known where its setting was another when it was derived:
- * it is written whole. */
-static uint64_t own_columns(const struct pj_table *table)
-{
-    uint64_t columns = 0;
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (!table->columns[c].key && !table->columns[c].elsewhere)
-            columns |= 1ULL << c;
-    }
-    return columns;
+        push_row(fold, row->table, PJ_ROW_INSERT, 0, NULL, row->values);
 }
 
 static void row_stayed(struct pj_fold *fold, const struct emitted_row *before,
                        const struct emitted_row *after)
 {
     const struct pj_table *table = fold->projection->tables[after->table];
-    uint64_t changed = pj_fold_changed_columns(table, before->values, after->values);
-    if (fold->projection->entities[fold->after.stage].timed && fold->projection->settings != NULL)
-        changed = own_columns(table);
+    /* The stored row may have been derived with other settings: it is written whole. */
+    bool whole = kind_of(&fold->after)->timed && fold->projection->settings != NULL;
+    uint64_t changed = pj_fold_changed_columns(table, whole ? NULL : before->values, after->values);
     if (changed == 0)
         return;
     if (is_rollup(fold, after)) {
         push_piece(fold, before, -1, after->values);
         push_piece(fold, after, 1, NULL);
     } else {
-        push_row(fold, after->table,
-                 (struct pj_row_change){PJ_ROW_UPDATE, changed, before->values, after->values});
+        push_row(fold, after->table, PJ_ROW_UPDATE, changed, before->values, after->values);
     }
 }
 
-/* Merges two sorted lists: what is only in the old one goes, what is only in the new one comes. */
+/* Merges two sorted lists. */
 static void diff_rows(struct pj_fold *fold)
 {
     const struct pj_derivation *before = &fold->before;
@@ -405,13 +391,10 @@ static void diff_rows(struct pj_fold *fold)
     size_t b = 0;
     size_t a = 0;
     while (b < before->row_count || a < after->row_count) {
-        int compared;
-        if (b == before->row_count)
-            compared = 1;
-        else if (a == after->row_count)
-            compared = -1;
-        else
-            compared = compare_emitted(&before->rows[b], &after->rows[a], (void *)fold->projection);
+        int compared = b == before->row_count  ? 1
+                       : a == after->row_count ? -1
+                                               : compare_emitted(&before->rows[b], &after->rows[a],
+                                                                 (void *)fold->projection);
         if (compared < 0)
             row_gone(fold, &before->rows[b++]);
         else if (compared > 0)
@@ -419,18 +402,6 @@ static void diff_rows(struct pj_fold *fold)
         else
             row_stayed(fold, &before->rows[b++], &after->rows[a++]);
     }
-}
-
-static bool same_fact(const struct pj_fact_kind *kind, const struct pj_fact *a,
-                      const struct pj_fact *b)
-{
-    if (memcmp(&a->order, &b->order, sizeof a->order) != 0)
-        return false;
-    for (size_t v = 0; v < kind->value_count; v++) {
-        if (pj_value_compare(kind->types[v], &a->values[v], &b->values[v]) != 0)
-            return false;
-    }
-    return true;
 }
 
 static void push_told(struct pj_fold *fold, const struct pj_change *told, bool removed)
@@ -447,13 +418,9 @@ static void diff_told(struct pj_fold *fold)
     size_t b = 0;
     size_t a = 0;
     while (b < before->told_count || a < after->told_count) {
-        int compared;
-        if (b == before->told_count)
-            compared = 1;
-        else if (a == after->told_count)
-            compared = -1;
-        else
-            compared = compare_place(&before->told[b], &after->told[a]);
+        int compared = b == before->told_count  ? 1
+                       : a == after->told_count ? -1
+                                                : compare_place(&before->told[b], &after->told[a]);
         if (compared < 0) {
             if (before->told[b].told)
                 push_told(fold, &before->told[b], true);
@@ -463,7 +430,7 @@ static void diff_told(struct pj_fold *fold)
         const struct pj_change *told = &after->told[a++];
         const struct pj_fact_kind *kind =
             &fold->projection->entities[told->entity].facts[told->fact.kind];
-        if (compared > 0 || !same_fact(kind, &before->told[b].fact, &told->fact))
+        if (compared > 0 || pj_facts_compare(kind, &before->told[b].fact, &told->fact) != 0)
             push_told(fold, told, false);
         if (compared == 0)
             b++;

@@ -17,6 +17,12 @@ enum value_tag {
     TAG_TEXT,
 };
 
+/* A value's, by its type's shape; of a boolean that is true, TAG_TRUE. */
+static const uint8_t tag_of[] = {
+    [PJ_SHAPE_BOOLEAN] = TAG_FALSE, [PJ_SHAPE_INTEGER] = TAG_INTEGER, [PJ_SHAPE_REAL] = TAG_DOUBLE,
+    [PJ_SHAPE_UUID] = TAG_UUID,     [PJ_SHAPE_TEXT] = TAG_TEXT,
+};
+
 enum { FLAG_SUBKEY = 1, FLAG_TIE = 2 };
 
 static const uint8_t zero[16];
@@ -42,11 +48,6 @@ int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
     for (size_t i = 0; compared == 0 && i < kind->value_count; i++)
         compared = pj_value_compare(kind->types[i], &a->values[i], &b->values[i]);
     return compared;
-}
-
-static bool same_order(const struct pj_fact *a, const struct pj_fact *b)
-{
-    return memcmp(&a->order, &b->order, sizeof a->order) == 0;
 }
 
 /* Where the fact is, or belongs. */
@@ -111,7 +112,7 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
         insert_at(entity, at, fact, arena);
         return true;
     }
-    if (change->older && same_order(fact, &entity->facts[at]))
+    if (change->older && memcmp(&fact->order, &entity->facts[at].order, sizeof fact->order) == 0)
         return false;
     int compared = pj_facts_compare(kind, fact, &entity->facts[at]);
     bool better =
@@ -164,30 +165,19 @@ static void put_value(struct writer *writer, enum pj_type type, const struct pj_
         *writer->at++ = TAG_NULL;
         return;
     }
-    switch (type) {
-    case PJ_BOOL:
-        *writer->at++ = value->boolean ? TAG_TRUE : TAG_FALSE;
-        return;
-    case PJ_INT:
-    case PJ_BIGINT:
-    case PJ_TIMESTAMPTZ:
-        *writer->at++ = TAG_INTEGER;
+    uint8_t tag = tag_of[pj_type_shape(type)];
+    *writer->at++ = tag == TAG_FALSE && value->boolean ? TAG_TRUE : tag;
+    switch (tag) {
+    case TAG_INTEGER:
         put_zigzag(writer, value->integer);
         return;
-    case PJ_DOUBLE:
-        *writer->at++ = TAG_DOUBLE;
+    case TAG_DOUBLE:
         put_bytes(writer, &value->real, sizeof value->real);
         return;
-    case PJ_UUID:
-        *writer->at++ = TAG_UUID;
+    case TAG_UUID:
         put_bytes(writer, value->uuid, 16);
         return;
-    case PJ_TEXT:
-    case PJ_JSONB:
-    case PJ_NUMERIC:
-    case PJ_BYTEA:
-    case PJ_COUNTS:
-        *writer->at++ = TAG_TEXT;
+    case TAG_TEXT:
         put_varint(writer, value->text.length);
         put_bytes(writer, value->text.data, value->text.length);
         return;
@@ -203,10 +193,7 @@ static size_t bound(const struct pj_entity *entity)
         size += 3 + 1 + 16 + 4 * 10 + 16 + 3;
         for (size_t v = 0; v < kind->value_count; v++) {
             size += 1 + 17;
-            enum pj_type type = kind->types[v];
-            bool is_text = type == PJ_TEXT || type == PJ_JSONB || type == PJ_NUMERIC ||
-                           type == PJ_BYTEA || type == PJ_COUNTS;
-            if (is_text && fact->values[v].present)
+            if (fact->values[v].present && pj_type_shape(kind->types[v]) == PJ_SHAPE_TEXT)
                 size += fact->values[v].text.length;
         }
     }
@@ -277,45 +264,18 @@ static int64_t take_zigzag(struct reader *reader)
     return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
 }
 
-/* A tag that is not of the type would make a text of other bytes, and so a wild pointer. */
-static bool tag_fits(enum pj_type type, uint8_t tag)
-{
-    if (tag == TAG_NULL)
-        return true;
-    switch (type) {
-    case PJ_BOOL:
-        return tag == TAG_FALSE || tag == TAG_TRUE;
-    case PJ_INT:
-    case PJ_BIGINT:
-    case PJ_TIMESTAMPTZ:
-        return tag == TAG_INTEGER;
-    case PJ_DOUBLE:
-        return tag == TAG_DOUBLE;
-    case PJ_UUID:
-        return tag == TAG_UUID;
-    case PJ_TEXT:
-    case PJ_JSONB:
-    case PJ_NUMERIC:
-    case PJ_BYTEA:
-    case PJ_COUNTS:
-        return tag == TAG_TEXT;
-    }
-    return false;
-}
-
 static struct pj_value take_value(struct reader *reader, enum pj_type type)
 {
     struct pj_value value = {.present = true, .shape = (uint8_t)pj_type_shape(type)};
     uint8_t tag = *(const uint8_t *)take(reader, 1);
-    if (!tag_fits(type, tag)) {
-        reader->failed = true;
+    if (tag == TAG_NULL)
         return pj_null();
-    }
-    switch (tag) {
-    case TAG_FALSE:
-    case TAG_TRUE:
-        value.boolean = tag == TAG_TRUE;
-        break;
+    value.boolean = tag == TAG_TRUE;
+    tag = tag == TAG_TRUE ? TAG_FALSE : tag;
+    /* A tag that is not of the type would make a text of other bytes, and so a wild pointer. */
+    if (tag != tag_of[value.shape])
+        reader->failed = true;
+    switch (reader->failed ? TAG_NULL : tag) {
     case TAG_INTEGER:
         value.integer = take_zigzag(reader);
         if (!pj_value_fits(type, &value))
@@ -331,8 +291,6 @@ static struct pj_value take_value(struct reader *reader, enum pj_type type)
         value.text.length = (size_t)take_varint(reader);
         value.text.data = take(reader, value.text.length);
         break;
-    default:
-        value.present = false;
     }
     return value;
 }

@@ -16,22 +16,22 @@ struct pj_fold;
 
 struct pj_entity {
     const struct pj_entity_kind *kind;
-    struct pj_fold *fold; /* is told where derive asks for a fact that there is not; or NULL */
+    struct pj_fold *fold; /* reports a derive that asks for an unknown fact; or NULL */
     uint8_t key[16];
     struct pj_fact *facts; /* sorted by kind, then subkey */
     size_t count;
     size_t capacity;
 };
 
-/* One thing said of an entity. */
+/* A change to one entity's facts. */
 struct pj_change {
     size_t entity; /* which kind */
     uint8_t key[16];
-    bool told;     /* by another entity: replaces, whatever the order */
-    bool removed;  /* taken back by the entity that told it */
-    bool wake;     /* nothing was said: only derive again */
-    bool older;    /* gives way to what is there, under the same order */
-    uint32_t said; /* of what one entity tells: the how manieth */
+    bool told;     /* contributed by another entity: replaces, whatever the order */
+    bool removed;  /* withdrawn by the entity that contributed it */
+    bool wake;     /* a timer: no new fact, only derive again */
+    bool older;    /* loses to a stored fact of the same order */
+    uint32_t said; /* its number among what one entity contributes */
     struct pj_fact fact;
 };
 

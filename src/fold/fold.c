@@ -106,7 +106,7 @@ int pj_fold_check_fact(const struct pj_fold *fold, size_t entity, const struct p
 
 /* --- observing ------------------------------------------------------------------------------- */
 
-/* What the event has said: its facts behind `changes`, its rows behind `appended`. */
+/* The event's facts start at `changes`, its rows at `appended`. */
 static int check_said(const struct pj_fold *fold, size_t changes, const size_t *appended,
                       struct pj_error *error)
 {
@@ -135,7 +135,7 @@ int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
         appended[t] = fold->appended[t].count;
     pj_error_set(error, PJ_POISON, "observe refused it and did not say why");
     int status = source->observe(event, &fold->observer, error);
-    error->class = PJ_POISON; /* whatever it said: a record cannot stop the others */
+    error->class = PJ_POISON; /* whatever observe set: a record cannot stop the others */
     pj_fold_release_json(fold);
     if (pj_fold_check_mistake(fold, error) != 0)
         return -1;
@@ -162,7 +162,7 @@ bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const 
     *change = (struct pj_change){.entity = entity};
     size_t declared = projection->entity_count;
     while (declared > 0 && pj_claims_is_kind(&projection->entities[declared - 1]))
-        declared--; /* what is claimed is only so by pj_claim */
+        declared--; /* claims are made by pj_claim alone */
     if (entity >= declared) {
         pj_fold_mistake(fold,
                         "%s names the entity kind %zu, and there are %zu: give an index of "
@@ -185,7 +185,7 @@ bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const 
         return false;
     }
     memcpy(change->key, key, 16);
-    change->fact.kind = (uint16_t)fact; /* the declaration says that it fits */
+    change->fact.kind = (uint16_t)fact; /* the declaration check makes sure that it fits */
     if (subkey != NULL)
         memcpy(change->fact.subkey, subkey, 16);
     change->fact.values =
@@ -221,7 +221,7 @@ struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *
     if (index == fold->projection->table_count || table->kind != PJ_APPEND_TABLE) {
         pj_fold_mistake(fold, "pj_append names %s, which is %s", table->name,
                         table->kind != PJ_APPEND_TABLE
-                            ? "no append table: its rows come from derive, by pj_row"
+                            ? "not an append table: its rows come from derive, by pj_row"
                             : "not among its tables: list it there");
         return pj_arena_alloc(fold->arena, table->column_count * sizeof(struct pj_value));
     }
@@ -235,8 +235,8 @@ struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *
 
 /* --- stages ---------------------------------------------------------------------------------- */
 
-/* By key; changes of one key stay in their order because `said` breaks ties. The key's beginning
- * is here, too: nearly always it decides, without a look at memory that is far away. */
+/* By key, then in the order of the events (`said`). The key's beginning nearly always decides,
+ * without touching distant memory. */
 struct keyed {
     uint64_t beginning;
     struct pj_change *change;

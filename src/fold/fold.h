@@ -8,11 +8,11 @@
  *     for each stage (entity kind), in order:
  *         pj_fold_stage      which entities are touched
  *         (load their facts, pj_fold_load)
- *         pj_fold_merge      merge, derive, tell later stages
- *     pj_fold_finish    settle the rows
+ *         pj_fold_merge      merge, derive, contribute to later stages
+ *     pj_fold_finish    combine the row changes
  *
- * A row that is derived twice is the fault of the record that leads to it: merge and finish say so
- * (PJ_POISON), and nothing of the fold may be written then.
+ * A row derived twice is the fault of its record: merge and finish fail with PJ_POISON, and nothing
+ * of the fold may be written.
  */
 #ifndef PJ_FOLD_FOLD_H
 #define PJ_FOLD_FOLD_H
@@ -22,14 +22,14 @@
 /* An entity that the batch touches. */
 struct pj_touched {
     uint8_t key[16];
-    struct pj_change **changes; /* in the order in which they were said */
+    struct pj_change **changes; /* in the order of their events */
     size_t change_count;
     bool existed;
     bool changed;
     struct pj_entity before; /* decoded facts; count 0 where it did not exist */
     struct pj_entity after;
-    int64_t derived_at;  /* of a timed kind: the stream time of its rows as they are */
-    struct pj_value due; /* of a timed kind: when it must be derived again */
+    int64_t derived_at;  /* of a timed kind: the stream time of its stored rows */
+    struct pj_value due; /* of a timed kind: its timer */
     const void *stored;  /* the new stored form, where changed */
     size_t stored_length;
 };
@@ -64,7 +64,7 @@ struct pj_appended {
 struct pj_addition {
     struct pj_value *values; /* keys, sums of differences, candidates for extremes */
     bool left;               /* something left it: it may be empty */
-    bool extreme;            /* an extreme was taken back, which cannot be subtracted */
+    bool extreme;            /* an extreme left it, which cannot be subtracted */
 };
 
 struct pj_additions {
@@ -80,21 +80,21 @@ struct pj_fold *pj_fold_new(const struct pj_projection *projection, const int64_
 const struct pj_projection *pj_fold_projection(const struct pj_fold *fold);
 /* Before the first stage, of a projection with a timed kind. */
 void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds);
-/* Has an entity of a timed kind derived again. */
+/* A timer: derives an entity of a timed kind again. */
 void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 
-/* A fact that was stored elsewhere, as if it were observed now; one that is known under the same
- * order stands. The fact's values and texts must outlive the fold. */
+/* A fact from retained state, as if observed now; loses to a known one of the same order. The
+ * fact's values and texts must outlive the fold. */
 void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
                            const struct pj_fact *fact);
 
 /*
- * What follows fails with PJ_POISON where a record asks for what no column or fact can hold, and
- * with PJ_FATAL (PJ_EXIT_DECLARATION) where the projection's code does what its declaration rules
- * out; then nothing of the fold counts any more.
+ * These fail with PJ_POISON where a record asks for what no column or fact can hold, and with
+ * PJ_FATAL (PJ_EXIT_DECLARATION) where the projection's code contradicts its declaration; then the
+ * whole fold is void.
  */
 
-/* Returns 0, or -1: after PJ_POISON the event said nothing, and the fold may go on without it. */
+/* After PJ_POISON the fold may go on: the event left nothing in it. */
 int pj_fold_observe(struct pj_fold *fold, const struct pj_source *source,
                     const struct pj_event *event, struct pj_error *error) PJ_MUST_CHECK;
 
@@ -103,8 +103,8 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
 int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error) PJ_MUST_CHECK;
 int pj_fold_merge(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
-/* For checks: derives the facts of the stage's entities (in `before`) as if there had been none,
- * so that the fold's rows are the whole and not a difference. */
+/* For verify: derives the stage's entities (in `before`) as if new, so that the fold's rows are
+ * complete and not differences. */
 int pj_fold_merge_whole(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
 int pj_fold_finish(struct pj_fold *fold, struct pj_error *error) PJ_MUST_CHECK;
 

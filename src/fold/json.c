@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A text that is asked for again is nearly always one of the last few. */
+/* A text asked for again is nearly always one of the last few. */
 enum { LOOK_BACK = 16 };
 
 static const double integers_exact = 9007199254740992.0; /* 2^53 */
@@ -112,7 +112,7 @@ static struct pj_value numeric_of(struct pj_fold *fold, const json_t *number)
         return pj_text(
             pj_arena_printf(fold->arena, "%" JSON_INTEGER_FORMAT, json_integer_value(number)));
     const json_t *digits = json_is_real(number) ? digits_of(fold, number) : NULL;
-    if (digits == NULL && json_is_real(number)) /* no number of a text that was parsed here */
+    if (digits == NULL && json_is_real(number)) /* not of a text parsed here */
         return pj_text(pj_arena_printf(fold->arena, "%.17g", json_real_value(number)));
     return digits != NULL ? text_of(fold->arena, digits) : pj_null();
 }
@@ -152,7 +152,7 @@ struct pj_value pj_json_integer(const json_t *number)
     if (json_is_integer(number))
         return pj_bigint(json_integer_value(number));
     double real = json_real_value(number);
-    /* That very number may be one that was rounded to it. */
+    /* 2^53 itself may be a rounded 2^53 + 1. */
     if (!json_is_real(number) || fabs(real) >= integers_exact || real != trunc(real))
         return pj_null();
     return pj_bigint((int64_t)real);

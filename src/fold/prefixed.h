@@ -4,8 +4,8 @@
 
 #include "projectionist/projection.h"
 
-/* The projection with the topics of its sources as Kafka names them; the projection itself where
- * there is no prefix. It is kept for as long as the process, as what is made of it points to it. */
+/* The projection with the prefix before the topics of its sources; itself where there is none.
+ * Lives as long as the process. */
 const struct pj_projection *pj_projection_prefixed(const struct pj_projection *projection,
                                                    const char *prefix);
 

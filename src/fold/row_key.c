@@ -14,11 +14,11 @@
 struct decimal {
     int sign;           /* 0 for zero */
     const char *digits; /* from the first that is no zero; a point may be among them */
-    const char *end;    /* behind the last that is no zero */
+    const char *end;    /* after the last that is no zero */
     int64_t point;
 };
 
-/* False for what is none (NaN, infinity). */
+/* False for NaN and infinity. */
 static bool read_decimal(const struct pj_value *value, struct decimal *decimal)
 {
     const char *at = value->text.data;
@@ -42,7 +42,7 @@ static bool read_decimal(const struct pj_value *value, struct decimal *decimal)
             decimal->end = *at != '0' ? at + 1 : decimal->end;
             whole += !fraction;
         } else {
-            whole -= fraction; /* a zero behind the point, before any digit */
+            whole -= fraction; /* a zero after the point, before any digit */
         }
     }
     decimal->point = whole;
@@ -88,7 +88,7 @@ static int compare_numerics(const struct pj_value *a, const struct pj_value *b)
     return x.sign * compare_digits(&x, &y);
 }
 
-/* Postgres has one zero and one NaN, above all else. */
+/* Postgres has one zero, and one NaN above all else. */
 static int compare_doubles(double a, double b)
 {
     if (isnan(a) || isnan(b))
@@ -116,7 +116,7 @@ int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
     return compared;
 }
 
-/* A value's bytes with their length before them, in a form that all values which are one have. */
+/* The length first, so that values of several columns cannot collide. */
 static void print_bytes(struct pj_builder *out, const void *data, size_t length)
 {
     uint64_t prefix = length;
@@ -184,15 +184,13 @@ void pj_row_key_uuid(const struct pj_table *table, const struct pj_value *key, u
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-/* A text as far as a message has room for it: whole characters. */
-static void print_text(struct pj_builder *out, const struct pj_value *value)
+static void print_text(struct pj_builder *out, const struct pj_value *value, size_t most)
 {
-    enum { MOST = 80 };
     size_t length = value->text.length;
-    if (length > MOST) {
-        length = MOST;
+    if (length > most) {
+        length = most;
         while (length > 0 && (value->text.data[length] & 0xc0) == 0x80)
-            length--;
+            length--; /* whole characters */
     }
     pj_builder_add_bytes(out, value->text.data, length);
     if (length < value->text.length)
@@ -212,7 +210,8 @@ static void print_time(struct pj_builder *out, int64_t microseconds)
         pj_builder_add(out, "%s.%06lldZ", text, (long long)(microseconds - seconds * 1000000));
 }
 
-static void print_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
+void pj_value_print(struct pj_builder *out, enum pj_type type, const struct pj_value *value,
+                    size_t most)
 {
     char uuid[37];
     if (!value->present) {
@@ -240,7 +239,7 @@ static void print_value(struct pj_builder *out, enum pj_type type, const struct 
     case PJ_TEXT:
     case PJ_JSONB:
     case PJ_NUMERIC:
-        print_text(out, value);
+        print_text(out, value, most);
         return;
     case PJ_BYTEA:
     case PJ_COUNTS:
@@ -252,11 +251,12 @@ static void print_value(struct pj_builder *out, enum pj_type type, const struct 
 const char *pj_row_key_name(struct pj_arena *arena, const struct pj_table *table,
                             const struct pj_value *key)
 {
+    enum { NAME_MOST = 80 };
     struct pj_builder out = {0};
     pj_builder_add(&out, "%s", table->name);
     for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
         pj_builder_add(&out, "%s%s=", c > 0 ? ", " : " with ", table->columns[c].name);
-        print_value(&out, table->columns[c].type, &key[c]);
+        pj_value_print(&out, table->columns[c].type, &key[c], NAME_MOST);
     }
     const char *name = pj_arena_string(arena, out.text, out.length);
     free(out.text);

@@ -39,9 +39,8 @@ static size_t column_index(const struct pj_table *table, const char *name)
     return index;
 }
 
-/* A part's columns of a row that is new in this batch travel with that row's INSERT; of a row that
- * goes they are given up before, for others to take. What is left in the part's list is written by
- * an UPDATE of its own. */
+/* A part's columns of a new row go into that row's INSERT; those of a deleted row are cleared
+ * first, so that other rows can take unique values. The rest becomes UPDATEs of its own. */
 static void settle_part(struct pj_fold *fold, size_t part_index)
 {
     const struct pj_table *part = fold->projection->tables[part_index];
@@ -67,9 +66,8 @@ static void settle_part(struct pj_fold *fold, size_t part_index)
     parts->count = kept;
 }
 
-/* A row that one entity gives up and another takes over in the same batch is one update, or none
- * where it stays as it is: an update of no column is no SQL. What two entities have at once is
- * nobody's. */
+/* A row that one entity drops and another makes in the same batch is one update, or none if nothing
+ * changed. A row that two entities make at once is refused. */
 static int join_moves(struct pj_fold *fold, const struct pj_table *table,
                       struct pj_row_changes *rows, struct pj_error *error)
 {
@@ -105,7 +103,7 @@ static int compare_pieces(const void *a, const void *b, void *context)
                               ((const struct piece *)b)->values);
 }
 
-/* False where 64 bits do not hold it. */
+/* False on overflow. */
 static bool add_integer(int64_t *sum, int64_t value, int sign)
 {
     return sign < 0 ? !__builtin_sub_overflow(*sum, value, sum)
@@ -132,7 +130,6 @@ static bool add_counts(struct pj_fold *fold, struct pj_value *sum, const struct 
     return fits;
 }
 
-/* False where the sum is beyond 64 bits. */
 static bool add_piece(struct pj_fold *fold, const struct pj_column *column, struct pj_value *sum,
                       const struct pj_value *value, int sign)
 {

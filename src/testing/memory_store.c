@@ -5,11 +5,10 @@
 #include "base/sentences.h"
 #include "base/text.h"
 
-#include "fold/row_key.h"
+#include "fold/fold_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uuid/uuid.h>
 
 struct state {
     size_t entity;
@@ -83,14 +82,6 @@ static void save_state(struct pj_memory_store *memory, size_t entity,
     state->length = touched->stored_length;
 }
 
-static size_t table_index(const struct pj_projection *projection, const struct pj_table *table)
-{
-    size_t index = 0;
-    while (projection->tables[index] != table)
-        index++;
-    return index;
-}
-
 static bool same_key(const struct pj_table *table, const struct pj_value *a,
                      const struct pj_value *b)
 {
@@ -122,7 +113,7 @@ static void put_row(struct pj_memory_store *memory, size_t table, struct pj_valu
 static void put_part(struct pj_memory_store *memory, const struct pj_table *part,
                      const struct pj_row_change *change)
 {
-    size_t whole = table_index(memory->projection, part->part_of);
+    size_t whole = pj_fold_table_index(memory->projection, part->part_of);
     struct row *row = find_row(memory, whole, change->values);
     if (row == NULL && change->operation == PJ_ROW_DELETE)
         return; /* which went with the row */
@@ -246,9 +237,10 @@ static void settle(struct pj_memory_store *memory, size_t t, const struct pj_val
         for (size_t i = 0; i < stage->count; i++) {
             struct state *state = find_state(memory, e, stage->touched[i].key);
             struct pj_touched *touched = &stage->touched[i];
-            if (state != NULL && pj_facts_decode(&touched->before, state->data, state->length,
-                                                 memory->arena, &error) != 0)
-                abort();
+            if (state != NULL)
+                must(pj_facts_decode(&touched->before, state->data, state->length, memory->arena,
+                                     &error),
+                     &error);
         }
         must(pj_fold_merge_whole(fold, e, &error), &error);
     }
@@ -310,11 +302,10 @@ static int run_stages(struct pj_memory_store *memory, struct pj_fold *fold,
         const struct pj_stage *stage = stages[e] = pj_fold_stage(fold, e);
         for (size_t i = 0; i < stage->count; i++) {
             struct state *state = find_state(memory, e, stage->touched[i].key);
-            if (state != NULL && pj_fold_load(fold, e, state->key, state->data, state->length,
-                                              state->derived_at, error) != 0) {
-                fprintf(stderr, "%s\n", error->message);
-                abort();
-            }
+            if (state != NULL)
+                must(pj_fold_load(fold, e, state->key, state->data, state->length,
+                                  state->derived_at, error),
+                     error);
         }
         if (pj_fold_merge(fold, e, error) != 0)
             return -1;
@@ -379,10 +370,7 @@ void pj_memory_store_apply(struct pj_memory_store *memory, int owner,
     memory->committed = committed;
     memory->before = before;
     memory->owner = last_owner;
-    if (error.class != PJ_POISON || count == 0) {
-        fprintf(stderr, "%s\n", error.message);
-        abort();
-    }
+    expect(error.class == PJ_POISON && count > 0, error.message);
     if (count == 1) {
         memory->dead_letters++;
         return;
@@ -431,42 +419,22 @@ bool pj_memory_store_reaches(const struct pj_memory_store *memory)
 
 /* --- rows as text ---------------------------------------------------------------------------- */
 
+/* As it is, where messages have a time or only the number of bytes. */
+static enum pj_type plain(enum pj_type type)
+{
+    return type == PJ_TIMESTAMPTZ ? PJ_BIGINT : type == PJ_BYTEA ? PJ_TEXT : type;
+}
+
 void pj_orders_add_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
-    char uuid[37];
-    if (!value->present) {
-        pj_builder_add(out, "null");
+    if (type != PJ_COUNTS || !value->present) {
+        pj_value_print(out, plain(type), value, SIZE_MAX);
         return;
     }
-    switch (type) {
-    case PJ_BOOL:
-        pj_builder_add(out, "%s", value->boolean ? "true" : "false");
-        return;
-    case PJ_INT:
-    case PJ_BIGINT:
-    case PJ_TIMESTAMPTZ:
-        pj_builder_add(out, "%lld", (long long)value->integer);
-        return;
-    case PJ_DOUBLE:
-        pj_builder_add(out, "%g", value->real);
-        return;
-    case PJ_UUID:
-        uuid_unparse_lower(value->uuid, uuid);
-        pj_builder_add(out, "%s", uuid);
-        return;
-    case PJ_TEXT:
-    case PJ_JSONB:
-    case PJ_NUMERIC:
-    case PJ_BYTEA:
-        pj_builder_add(out, "%.*s", (int)value->text.length, value->text.data);
-        return;
-    case PJ_COUNTS:
-        for (size_t i = 0; i < value->text.length / sizeof(int64_t); i++) {
-            if (((const int64_t *)value->text.data)[i] != 0)
-                pj_builder_add(out, "%zu:%lld,", i,
-                               (long long)((const int64_t *)value->text.data)[i]);
-        }
-        return;
+    const int64_t *counts = (const int64_t *)value->text.data;
+    for (size_t i = 0; i < value->text.length / sizeof *counts; i++) {
+        if (counts[i] != 0)
+            pj_builder_add(out, "%zu:%lld,", i, (long long)counts[i]);
     }
 }
 

@@ -150,7 +150,7 @@ Test(declaration, claimed_tables)
     whole.claimed = "place";
     refuse("the `claimed` of things is 'place'");
     whole.claimed = "A Thing";
-    refuse("small letters, digits and underscores");
+    refuse("lower-case letters, digits and underscores");
     whole.claimed = "a_name_with_which_the_table_of_its_states_is_longer_than_can_be";
     refuse("shorten the `claimed` of things");
 }
@@ -179,7 +179,7 @@ Test(declaration, each_consumer_is_of_a_system)
 Test(declaration, a_name)
 {
     projection.name = "thing_keeper";
-    refuse("'thing_keeper', and must be of small letters, digits and dashes");
+    refuse("'thing_keeper', and must be lower-case letters, digits and dashes");
     projection.name = NULL;
     refuse("name is ''");
     projection.name = "7th";
@@ -191,21 +191,21 @@ Test(declaration, a_name)
 Test(declaration, a_source)
 {
     source.event_time = TEXT;
-    refuse("the event_time of the source t is no field of it that is a PJ_TIMESTAMPTZ");
+    refuse("the event_time of the source t is not one of its PJ_TIMESTAMPTZ fields");
     source.event_time = FIELDS;
     refuse("event_time");
     source.event_time = 0;
     take();
     source.observe = NULL;
-    refuse("the source of t lacks its observe function");
+    refuse("the source of t has no observe function");
     source.observe = observe;
     source.schema = NULL;
-    refuse("the source of t lacks its schema");
+    refuse("the source of t has no schema");
     source.schema = "{";
     refuse("the source t: ");
     source.schema = schema;
     source.topic = "a topic";
-    refuse("no topic of Kafka's can have the name \"a topic\"");
+    refuse("\"a topic\" is not a valid Kafka topic name");
     source.topic = "t";
     sources[0] = sources[1] = source;
     projection.sources = sources;
@@ -228,7 +228,7 @@ Test(declaration, a_field)
     fields[TEXT].path = "txt";
     refuse("the schema of t has no field txt");
     fields[TEXT].path = NULL;
-    refuse("field 1 of the source t lacks its path");
+    refuse("field 1 of the source t has no path");
     fields[TEXT] = right_fields[TEXT];
     fields[ID].most_chars = 36;
     refuse("the field id of the source t has most_chars");
@@ -244,9 +244,9 @@ Test(declaration, an_entity_kind)
     entities[1].fact_count = 1;
 
     entities[1].derive = NULL;
-    refuse("entity kind 1 of thing-keeper lacks its derive");
+    refuse("entity kind 1 of thing-keeper has no derive");
     entities[1] = (struct pj_entity_kind){0};
-    refuse("entity kind 1 of thing-keeper lacks its name");
+    refuse("entity kind 1 of thing-keeper has no name");
     entities[1] = entities[0];
     refuse("two entity kinds of thing-keeper have the name thing");
 }
@@ -262,7 +262,7 @@ Test(declaration, a_fact_kind)
     refuse("value 0 of the fact kind \"left\"");
     facts[1].value_count = 0;
     facts[1].keep = (enum pj_keep_rule)7;
-    refuse("keeps by the rule 7");
+    refuse("keeps by the unknown rule 7");
     facts[1].keep = PJ_LEAST;
     facts[1].name = "seen";
     refuse("two fact kinds of the entity kind thing have the name seen");
@@ -276,10 +276,10 @@ Test(declaration, a_key)
     refuse("the first column of things, id, is not of its key");
     columns[0].key = true;
     columns[3].key = true;
-    refuse("the key column guess of things comes behind place");
+    refuse("the key column guess of things comes after place");
     columns[3].key = false;
     columns[0].elsewhere = true;
-    refuse("the column id of things is of its key and marked `elsewhere`");
+    refuse("the column id of things is both a key column and marked `elsewhere`");
     columns[0].elsewhere = false;
     columns[0].type = PJ_JSONB;
     refuse("the key column id of things is a PJ_JSONB");
@@ -292,12 +292,12 @@ Test(declaration, columns)
     columns[3].name = "";
     refuse("the name of a column of things is \"\"");
     columns[3].name = "gue\"ss";
-    refuse("has no quotation marks");
+    refuse("has no quotes");
     columns[3].name = "a_column_whose_name_is_one_byte_longer_than_all_that_postgres_keeps";
     refuse("is longer than the 63 bytes that Postgres keeps of one");
     columns[3].name = "guess";
     columns[3].type = (enum pj_type)11;
-    refuse("the column guess of things is of a type that there is not");
+    refuse("the column guess of things is of an unknown type");
     columns[3].name = NULL;
     refuse("column 3 of things is not declared");
     whole.column_count = 65;
@@ -307,14 +307,14 @@ Test(declaration, columns)
 Test(declaration, a_measure)
 {
     daily_columns[1].measure = PJ_NOT_A_MEASURE;
-    refuse("the column things of the rollup things_daily is neither a key nor has it a measure");
+    refuse("the column things of the rollup things_daily is neither a key nor has a measure");
     daily_columns[1].measure = PJ_SUM;
     daily_columns[1].type = PJ_INT;
     refuse("the column things of things_daily is a PJ_SUM");
     daily_columns[1].type = PJ_COUNTS;
     take();
     daily_columns[1].measure = PJ_MAX;
-    refuse("the column things of things_daily is PJ_COUNTS, but no PJ_SUM");
+    refuse("the column things of things_daily is PJ_COUNTS but not a PJ_SUM");
     daily_columns[1].measure = PJ_SUM;
     daily_columns[0].measure = PJ_MIN;
     refuse("the column day of things_daily has a measure");
@@ -326,10 +326,10 @@ Test(declaration, a_measure)
 Test(declaration, what_belongs_to_one_kind_of_table)
 {
     whole.settle = "settle_things";
-    refuse("things is no rollup");
+    refuse("things is not a rollup");
     whole.settle = NULL;
     whole.placeholder = 1;
-    refuse("the placeholder of things is no PJ_BOOL");
+    refuse("the placeholder of things is not a PJ_BOOL");
 }
 
 Test(declaration, parents)
@@ -337,11 +337,11 @@ Test(declaration, parents)
     static struct pj_parent parents[2];
     whole.parents = parents;
     parents[0] = (struct pj_parent){.column = 1, .seen_at = 1, .ensure = "ensure_names"};
-    refuse("the column of a parent of things (index 1) is no PJ_UUID");
+    refuse("the column of a parent of things (index 1) is not a PJ_UUID");
     parents[0].column = 99;
     refuse("the column of a parent of things (index 99)");
     parents[0].column = 0;
-    refuse("the seen_at of a parent of things (index 1) is no PJ_TIMESTAMPTZ");
+    refuse("the seen_at of a parent of things (index 1) is not a PJ_TIMESTAMPTZ");
     columns[1].type = PJ_TIMESTAMPTZ;
     take();
     parents[0].ensure = "ensure names";
@@ -374,16 +374,16 @@ Test(declaration, the_widest_table)
 Test(declaration, a_part)
 {
     part.kind = PJ_ROLLUP_TABLE;
-    refuse("place of the rollup things is neither a key nor has it a measure");
+    refuse("place of the rollup things is neither a key nor has a measure");
     place_columns[1].measure = PJ_MAX;
-    refuse("things is a part of things, and one of the two is no entity table");
+    refuse("things is a part of things, and one of the two is not an entity table");
     place_columns[1].measure = PJ_NOT_A_MEASURE;
     part.kind = PJ_ENTITY_TABLE;
     part.name = "places";
     refuse("a part of the table things has the name places");
     part.name = "things";
     place_columns[1].key = true;
-    refuse("a part of things has not the same key as the whole of it");
+    refuse("a part of things does not have the same key as its whole");
     place_columns[1].key = false;
     tables[1] = &daily;
     projection.table_count = 2;
@@ -391,13 +391,13 @@ Test(declaration, a_part)
     tables[1] = &part;
     projection.table_count = 3;
     columns[2].elsewhere = false;
-    refuse("the column place of a part of things is not in the whole of it");
+    refuse("the column place of a part of things is not in its whole");
     columns[2].elsewhere = true;
     place_columns[1].type = PJ_UUID;
     refuse("the column place of a part of things");
     tables[0] = &daily;
     projection.table_count = 2;
-    refuse("a part of things is among the tables of thing-keeper, but not the whole");
+    refuse("a part of things is among the tables of thing-keeper, but its whole is not");
 }
 
 Test(declaration, tables)
@@ -414,7 +414,7 @@ Test(declaration, tables)
     daily.schema = NULL;
     daily.name = "things_daily";
     daily.kind = (enum pj_table_kind)3;
-    refuse("things_daily is of a kind that there is not");
+    refuse("things_daily is of an unknown kind");
     daily.kind = PJ_ROLLUP_TABLE;
     daily.settle = "settle(things)";
     refuse("the `settle` of things_daily is \"settle(things)\"");

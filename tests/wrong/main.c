@@ -231,74 +231,75 @@ static void start(void)
 /* One statement each; its name is the statement. */
 #define MISTAKES                                                                                   \
     M(projection.name = NULL, "the projection's name is ''")                                       \
-    M(projection.name = "Wrong", "small letters, digits and dashes")                               \
+    M(projection.name = "Wrong", "lower-case letters, digits and dashes")                          \
     M(projection.name = "a-consumer-whose-name-is-too-long-for-its-shadow",                        \
       "shorten the projection's")                                                                  \
-    M(projection.summary = NULL, "wrong-consumer lacks its summary")                               \
+    M(projection.summary = NULL, "wrong-consumer has no summary")                                  \
     M(projection.source_count = 0, "wrong-consumer has 0 sources")                                 \
     M(projection.sources = NULL, "wrong-consumer has 0 sources")                                   \
-    M(projection.source_count = 2, "the source of the projection lacks its topic")                 \
+    M(projection.source_count = 2, "the source of the projection has no topic")                    \
     M(projection.table_count = 65, "65 tables, which must be 1 to 64")                             \
     M(projection.tables = NULL, "wrong-consumer has 0 tables")                                     \
-    M(projection.entities = NULL, "wrong-consumer lacks its entities")                             \
+    M(projection.entities = NULL, "wrong-consumer has no entities")                                \
     M(projection.entity_count = 0, "wrong-consumer has no entity kinds")                           \
-    M(sources[0].topic = "wrong things", "no topic of Kafka's can have the name")                  \
-    M(sources[0].schema = NULL, "the source of wrong.things lacks its schema")                     \
+    M(sources[0].topic = "wrong things", "is not a valid Kafka topic name")                        \
+    M(sources[0].schema = NULL, "the source of wrong.things has no schema")                        \
     M(sources[0].schema = "[", "the source wrong.things: ")                                        \
-    M(sources[0].observe = NULL, "the source of wrong.things lacks its observe function")          \
-    M(sources[0].fields = NULL, "the source of wrong.things lacks its fields")                     \
-    M(sources[0].event_time = NAME, "no field of it that is a PJ_TIMESTAMPTZ")                     \
+    M(sources[0].observe = NULL, "the source of wrong.things has no observe function")             \
+    M(sources[0].fields = NULL, "the source of wrong.things has no fields")                        \
+    M(sources[0].event_time = NAME, "is not one of its PJ_TIMESTAMPTZ fields")                     \
     M((sources[1] = sources[0], projection.source_count = 2), "two sources of wrong-consumer")     \
-    M(fields[NAME].path = NULL, "field 1 of the source wrong.things lacks its path")               \
+    M(fields[NAME].path = NULL, "field 1 of the source wrong.things has no path")                  \
     M(fields[NAME].path = "nam", "the schema of wrong.things has no field nam")                    \
     M(fields[NAME].type = PJ_UUID, "has most_chars, which only a PJ_TEXT has")                     \
     M(fields[COUNT].type = PJ_UUID, "declared as PJ_UUID, but is of the type long")                \
-    M(fields[AT].type = PJ_COUNTS, "which no field can be")                                        \
-    M(entities[THING].derive = NULL, "entity kind 0 of wrong-consumer lacks its derive")           \
+    M(fields[AT].type = PJ_COUNTS, "which a field cannot be")                                      \
+    M(entities[THING].derive = NULL, "entity kind 0 of wrong-consumer has no derive")              \
     M(entities[PLACE].name = "thing", "two entity kinds of wrong-consumer have the name thing")    \
-    M(entities[PLACE].name = "a \"place\"", "small letters, digits and underscores")               \
+    M(entities[PLACE].name = "a \"place\"", "lower-case letters, digits and underscores")          \
     M(entities[PLACE].fact_count = 0, "there is no entity without a fact")                         \
     M(facts[LAST].name = NULL, "fact kind 1 of the entity kind thing is not declared")             \
     M(facts[LAST].name = "seen", "two fact kinds of the entity kind thing")                        \
     M(facts[LAST].value_count = 17, "has 17 values, and 16 is the most")                           \
     M(facts[LAST].types = NULL, "lacks the types of its 1 values")                                 \
-    M(facts[LAST].keep = 9, "keeps by the rule 9, which there is not")                             \
+    M(facts[LAST].keep = 9, "keeps by the unknown rule 9")                                         \
     M(tables[3] = NULL, "table 3 of wrong-consumer is not declared")                               \
     M(tables[3] = &things, "things is twice among the tables")                                     \
     M(notes.name = "things", "two tables of wrong-consumer have the name things")                  \
     M(notes.name = "", "a name is not empty")                                                      \
-    M(notes.name = "no\"tes", "has no quotation marks")                                            \
+    M(notes.name = "no\"tes", "has no quotes")                                                     \
     M(notes.schema = "", "a name is not empty")                                                    \
-    M(notes.kind = 5, "notes is of a kind that there is not")                                      \
+    M(notes.kind = 5, "notes is of an unknown kind")                                               \
     M((notes.columns = many, notes.column_count = 65), "notes has 65 columns")                     \
     M(notes.columns = NULL, "notes has 0 columns")                                                 \
     M(columns[T_NAME].name = NULL, "column 1 of things is not declared")                           \
     M(columns[T_NAME].name = "", "a name is not empty")                                            \
     M(columns[T_NAME].name = "count", "two columns of things have the name count")                 \
-    M(columns[T_NAME].type = 99, "is of a type that there is not")                                 \
+    M(columns[T_NAME].type = 99, "is of an unknown type")                                          \
     M(columns[T_ID].key = false, "the first column of things, id, is not of its key")              \
     M(columns[T_AT].key = true, "key columns come first")                                          \
-    M(columns[T_ID].type = PJ_JSONB, "of which one value can be written in several ways")          \
+    M(columns[T_ID].type = PJ_JSONB, "whose values can be written in several ways")                \
     M(columns[T_NAME].measure = PJ_SUM, "has a measure, which only columns of a rollup have")      \
     M(columns[T_NAME].elsewhere = true, "none of the tables that are parts of it have it")         \
-    M(columns[T_PLACE].elsewhere = false, "not in the whole of it with the same type")             \
-    M(part_columns[1].type = PJ_BIGINT, "not in the whole of it with the same type")               \
-    M(part_columns[1].key = true, "has not the same key as the whole of it")                       \
+    M(columns[T_PLACE].elsewhere = false, "not in its whole with the same type")                   \
+    M(part_columns[1].type = PJ_BIGINT, "not in its whole with the same type")                     \
+    M(part_columns[1].key = true, "does not have the same key as its whole")                       \
     M(place_part.part_of = &unlisted, "none of the tables that are parts of it have it")           \
     M((place_part.kind = PJ_ROLLUP_TABLE, part_columns[1].measure = PJ_MAX),                       \
       "a part and its whole are entity tables")                                                    \
-    M(daily_columns[D_THINGS].measure = 0, "is neither a key nor has it a measure")                \
+    M(daily_columns[D_THINGS].measure = 0, "is neither a key nor has a measure")                   \
     M(daily_columns[D_THINGS].type = PJ_TEXT, "must be a PJ_BIGINT or PJ_COUNTS")                  \
-    M(things.settle = "settle_things", "things is no rollup, so `settle` would never be called")   \
-    M(things_daily.settle = "settle(); --", "which is no name of an SQL function")                 \
+    M(things.settle = "settle_things",                                                             \
+      "things is not a rollup, so `settle` would never be called")                                 \
+    M(things_daily.settle = "settle(); --", "which is not the name of an SQL function")            \
     M(notes.remove = "remove_notes", "so `remove` would never be called")                          \
-    M(things.placeholder = T_NAME, "the placeholder of things is no PJ_BOOL column of it")         \
+    M(things.placeholder = T_NAME, "the placeholder of things is not a PJ_BOOL column of it")      \
     M((parents[0] = (struct pj_parent){99, T_AT, "ensure"}, things.parents = parents),             \
-      "the column of a parent of things (index 99) is no PJ_UUID")                                 \
+      "the column of a parent of things (index 99) is not a PJ_UUID")                              \
     M((parents[0] = (struct pj_parent){T_NAME, T_AT, "ensure"}, things.parents = parents),         \
-      "the column of a parent of things (index 1) is no PJ_UUID")                                  \
+      "the column of a parent of things (index 1) is not a PJ_UUID")                               \
     M((parents[0] = (struct pj_parent){T_ID, -1, "ensure"}, things.parents = parents),             \
-      "the seen_at of a parent of things (index -1) is no PJ_TIMESTAMPTZ")                         \
+      "the seen_at of a parent of things (index -1) is not a PJ_TIMESTAMPTZ")                      \
     M(settings[1] = settings[0], "the name of the setting thing-timeout of wrong-consumer is")     \
     M(settings[0].name = "group", "the name of the setting group of wrong-consumer is taken")      \
     M(settings[0].fallback = "five", "is no duration")
@@ -311,7 +312,7 @@ static const struct {
         {"row of a table not listed", "makes a row of unlisted, which is not among its tables"},
         {"row of an append table", "makes a row of notes, which is an append table"},
         {"append to a table not listed", "names unlisted_notes, which is not among its tables"},
-        {"append to an entity table", "names things, which is no append table"},
+        {"append to an entity table", "names things, which is not an append table"},
         {"keep an entity that there is not", "pj_keep names the entity kind 7, and there are 2"},
         {"keep a fact that there is not", "names the fact 9 of the entity kind thing, which has 2"},
         {"keep without a key", "pj_keep gives no key"},
@@ -330,8 +331,8 @@ static const struct {
         {"ask for a setting that there is not", "asks for the setting 3, and there are 1"},
         {"ask for the stream time untimed", "calls pj_stream_time, but the kind is not .timed"},
         {"be due untimed", "calls pj_due, but the kind is not .timed"},
-        {"contribute to its own kind", "tells the kind thing, which is its own"},
-        {"contribute to an earlier kind", "tells the kind thing, which is an earlier one"},
+        {"contribute to its own kind", "contributes to the kind thing, which is its own"},
+        {"contribute to an earlier kind", "contributes to the kind thing, which is an earlier one"},
         {"contribute to no kind", "pj_contribute names the entity kind 2, and there are 2"},
         {"contribute no fact", "names the fact 1 of the entity kind place, which has 1"},
         {"contribute a value of another type",
