@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A consumer: the policy of its run, and the process that a person or Kubernetes sees of it. */
+/* A consumer: the policy of its run, and its process. */
 
 enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000, LAG_MS = 1000 };
 
@@ -35,7 +35,7 @@ static void print_help(const struct pj_process *process)
            "    Reads its topics in a consumer group and keeps its tables in Postgres, exactly\n"
            "    once: rows and offsets are committed in one transaction. Any number of replicas\n"
            "    share the partitions. It waits while Kafka, Postgres or the schema registry is\n"
-           "    away, and sets records that cannot be applied aside as dead letters.\n\n"
+           "    unavailable, and dead-letters records that cannot be applied.\n\n"
            "    topics:");
     for (size_t i = 0; i < projection->source_count; i++)
         printf(" %s", projection->sources[i].topic);
@@ -47,8 +47,8 @@ static void print_help(const struct pj_process *process)
     printf("\n\nOPTIONS\n");
     pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
     printf("\nSIGNALS\n"
-           "    SIGTERM, SIGINT: finish the batch, leave the group, end with 0. A second one ends\n"
-           "    at once; nothing is lost by it.\n"
+           "    SIGTERM, SIGINT: finish the batch, leave the group, exit with 0. A second one\n"
+           "    exits at once; nothing is lost.\n"
            "\nEXIT STATUS\n"
            "    0  stopped, or caught up with --until-caught-up\n"
            "    1  failed; also where the first 100 records of a topic are all refused for one\n"
@@ -56,18 +56,17 @@ static void print_help(const struct pj_process *process)
            "    2  a flag, variable or file setting is wrong\n"
            "    3  retention removed records that were never read (--accept-gap)\n"
            "    4  a topic was recreated, or has lost the end of its log: it ends before our\n"
-           "       offset, has another record there, or another id (which librdkafka tells from\n"
-           "       2.3 on)\n"
-           "    5  another process keeps taking the same partitions, or our group.instance.id\n"
+           "       offset, has another record there, or another id (known with librdkafka 2.3\n"
+           "       or newer)\n"
+           "    5  another process keeps claiming the same partitions, or our group.instance.id\n"
            "    6  tables are missing or not as declared, or a right is missing (run\n"
            "       `projectionist migrate`)\n"
-           "    8  the declaration or the code of the consumer itself is wrong: its author's\n"
-           "    9  a schema id means another schema at the registry than what was kept of it\n"
-           "    3 and 4 stay, however often it is started, until a person acts: --accept-gap,\n"
+           "    8  the consumer's own declaration or code is wrong\n"
+           "    9  the registry has another schema under an id than the one kept in Postgres\n"
+           "    3 and 4 come back at every start until you act: --accept-gap,\n"
            "    `projectionist offsets set`, `projectionist rebuild`.\n");
 }
 
-/* HOST:PID, unless the operator named it. */
 static const char *owner_name(const struct pj_settings *settings, char *buffer, size_t size)
 {
     if (settings->instance != NULL)
@@ -80,7 +79,7 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-/* The clocks of what is done now and then, and the policy's context. */
+/* The context of the policy. */
 struct clocks {
     int64_t group_committed_ms;
     int64_t lag_shown_ms;
@@ -110,10 +109,10 @@ static void show_partition(const struct pj_loop *loop, struct pj_partition *part
     int64_t lag = partition->assigned ? pj_stall_lag(&loop->stall, partition, &held) : -1;
     show_gauge(loop->session.metrics, partition, &partition->lag_gauge, lag,
                "projectionist_lag_records",
-               "Records behind the end of the partition; not there while that is not known.");
+               "Lag behind the end of the partition; absent while that is not known.");
     show_gauge(loop->session.metrics, partition, &partition->held_gauge, lag >= 0 ? held : -1,
                "projectionist_open_transaction_records",
-               "Of those, how many wait for an open transaction of a producer.");
+               "How many of those wait for an open transaction of a producer.");
 }
 
 static void show_lag(const struct pj_loop *loop)
@@ -156,8 +155,8 @@ static int rejoin(struct pj_session *session, struct pj_error *error)
 static int say_fenced(const struct pj_session *session, struct pj_error *error)
 {
     return pj_error_fatal(error, PJ_EXIT_FENCED,
-                          "another process keeps taking the partitions of group %s; see "
-                          "`projectionist status` for its owner and stop one of the two",
+                          "another process keeps claiming the partitions of group %s; see "
+                          "`projectionist status` for their owner and stop one of the two",
                           session->identity.group);
 }
 
@@ -195,7 +194,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         .join = subscribe,
         .rejoin = rejoin,
         .fenced = say_fenced,
-        .gap_remedy = "go on without them with --accept-gap, and publish them again if a "
+        .gap_remedy = "continue without them with --accept-gap, and publish them again if a "
                       "recording has them",
         .remedy = pj_assignment_remedy,
         .turn = do_chores,

@@ -33,8 +33,9 @@ static int check_script(const struct pj_system *system, size_t index, struct pj_
                         "and its SQL",
                         script->name, system->name);
     if (index > 0 && strncmp(script->name, system->migrations[index - 1].name, 4) <= 0)
-        return PJ_WRONG(error, "the migration %s of the system %s is not behind the number before",
-                        script->name, system->name);
+        return PJ_WRONG(
+            error, "the number of the migration %s of the system %s does not follow the one before",
+            script->name, system->name);
     return 0;
 }
 

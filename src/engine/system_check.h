@@ -4,8 +4,8 @@
 
 #include "projectionist/system.h"
 
-/* PJ_FATAL (PJ_EXIT_DECLARATION) with the first mistake in a system's own declaration, and what is
- * right; its projections have a check of their own. NULL is a mistake, too. */
+/* PJ_FATAL (PJ_EXIT_DECLARATION) with the first mistake in a system's own declaration and how to
+ * fix it; projections have a check of their own. NULL is a mistake. */
 int pj_system_check(const struct pj_system *system, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif
