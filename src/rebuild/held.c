@@ -5,11 +5,9 @@
  * are asked, in a transaction that is rolled back: a record that they still refuse stays a letter
  * and is passed over by the shadow; one that they take by now is read like any other.
  */
-#include "base/text.h"
 #include "engine/replay.h"
 #include "rebuild/rebuild_internal.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,10 +91,10 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
     struct pj_replay *trial = NULL;
     rebuild->held = "";
     if (pj_postgres_query(rebuild->control.postgres,
-                          "SELECT max(id) FROM projectionist.dead_letters", 0, NULL, &rows,
-                          error) != 0)
+                          "SELECT coalesce(max(id), 0) FROM projectionist.dead_letters", 0, NULL,
+                          &rows, error) != 0)
         return -1;
-    rebuild->last_letter = pj_rebuild_number(rows, 0, 0);
+    rebuild->last_letter = pj_rebuild_text(rebuild, rows, 0, 0);
     pj_result_free(rows);
     if (pj_postgres_query(rebuild->control.postgres, OPEN_LETTERS "ORDER BY l.id", 2, parameters,
                           &rows, error) != 0)
@@ -116,10 +114,8 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
 /* What the consumers have set aside since, and the shadow has yet to read. */
 int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    char last[24];
-    pj_text_whole(last, sizeof last, "%" PRId64, rebuild->last_letter);
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group, last,
+                                rebuild->shadow_group, rebuild->last_letter,
                                 pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
     struct pj_result *rows;
     if (pj_postgres_query(rebuild->control.postgres,
@@ -143,10 +139,8 @@ int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
 int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
                              struct pj_error *error)
 {
-    char last[24];
-    pj_text_whole(last, sizeof last, "%" PRId64, rebuild->last_letter);
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group, last,
+                                rebuild->shadow_group, rebuild->last_letter,
                                 pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
     struct pj_result *rows;
     if (pj_postgres_query(

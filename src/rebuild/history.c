@@ -86,28 +86,6 @@ int pj_rebuild_recordings(struct pj_rebuild *rebuild, const char **names, struct
     return 0;
 }
 
-int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
-{
-    const struct pj_rebuild_settings *settings = rebuild->settings;
-    const char *parameters[] = {settings->cluster_id, settings->group, NULL};
-    if (settings->drop_retained &&
-        pj_rebuild_execute(rebuild,
-                           "DELETE FROM projectionist.other_sources "
-                           "WHERE cluster_id = $1 AND consumer_group = $2",
-                           2, parameters, error) != 0)
-        return -1;
-    for (size_t i = 0; i < settings->feed_count; i++) {
-        parameters[2] = settings->feeds[i].name;
-        if (pj_rebuild_execute(rebuild,
-                               "INSERT INTO projectionist.other_sources "
-                               "(cluster_id, consumer_group, source) VALUES ($1, $2, $3) "
-                               "ON CONFLICT DO NOTHING",
-                               3, parameters, error) != 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* --- counts ---------------------------------------------------------------------------------- */
 
 bool pj_rebuild_is_counted(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,

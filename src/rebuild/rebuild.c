@@ -12,6 +12,61 @@
 
 enum { IDLE_IN_TRANSACTION_MS = 60000, DROPS_MOST = 2 };
 
+/* --- queries --------------------------------------------------------------------------------- */
+
+int64_t pj_rebuild_number(const struct pj_result *rows, int row, int column)
+{
+    const char *text = pj_result_value(rows, row, column, NULL);
+    return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
+const char *pj_rebuild_text(const struct pj_rebuild *rebuild, const struct pj_result *rows, int row,
+                            int column)
+{
+    const char *text = pj_result_value(rows, row, column, NULL);
+    return text != NULL ? pj_arena_string(rebuild->arena, text, strlen(text)) : NULL;
+}
+
+int pj_rebuild_execute(const struct pj_rebuild *rebuild, const char *sql, int count,
+                       const char *const *parameters, struct pj_error *error)
+{
+    struct pj_result *result;
+    if (pj_postgres_query(rebuild->control.postgres, sql, count, parameters, &result, error) != 0)
+        return -1;
+    pj_result_free(result);
+    return 0;
+}
+
+int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
+                         struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    const char *sql =
+        "SELECT topic, partition, next_offset, start_offset, topic_id, "
+        "CASE WHEN counted_to = next_offset THEN counted_from END, records, checksum, "
+        "stop_code, stop_reason "
+        "FROM projectionist.consumer_offsets "
+        "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
+    const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
+    return pj_postgres_query(rebuild->control.postgres, lock ? locking : sql, 2, parameters, rows,
+                             error);
+}
+
+struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char *topic,
+                                         int32_t partition, int64_t begin)
+{
+    for (size_t i = 0; i < rebuild->range_count; i++) {
+        struct pj_offset_range *range = &rebuild->ranges[i];
+        if (range->partition == partition && strcmp(range->topic, topic) == 0)
+            return range;
+    }
+    rebuild->ranges = pj_resize(rebuild->ranges, rebuild->range_count + 1, sizeof *rebuild->ranges);
+    struct pj_offset_range *range = &rebuild->ranges[rebuild->range_count++];
+    *range = (struct pj_offset_range){pj_arena_string(rebuild->arena, topic, strlen(topic)),
+                                      partition, begin, begin};
+    return range;
+}
+
 /* --- opening --------------------------------------------------------------------------------- */
 
 /*

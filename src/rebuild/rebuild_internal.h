@@ -51,7 +51,7 @@ struct pj_rebuild {
     size_t counted_count;
     bool counts_checked;
     const char *held;               /* the ids of the letters that are held, with commas */
-    int64_t last_letter;            /* the greatest id when it began */
+    const char *last_letter;        /* the greatest id when it began */
     char letters_digest[40];        /* pj_rebuild_digest_letters, at the beginning */
     struct pj_offset_range *ranges; /* sorted */
     size_t range_count;
@@ -88,9 +88,6 @@ const struct pj_offset_range *pj_rebuild_counted(const struct pj_rebuild *rebuil
 int pj_rebuild_note_passed(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
 /* The shadow is where they end. Both return as pj_rebuild_fill. */
 int pj_rebuild_check_counts(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
-/* In the swap's transaction: which recordings rows follow from now. */
-int pj_rebuild_note_sources(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
-
 /* topic, partition, next_offset, start_offset, topic_id, counted_from (NULL: no valid count),
  * records, checksum of the live group, in the order in which
  * commits lock them; `lock`: until the end of the transaction. */
@@ -109,14 +106,6 @@ struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char 
                                          int32_t partition, int64_t begin);
 
 int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
-
-/* In the swap's transaction: the live group goes on where the shadow ends, in a new epoch, which
- * fences whoever works for it. */
-int pj_rebuild_move_offsets(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
-/* Letters whose records are applied now are resolved; those that are refused are open. */
-int pj_rebuild_settle_letters(struct pj_rebuild *rebuild, struct pj_error *error) PJ_MUST_CHECK;
-int pj_rebuild_write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
-                          struct pj_error *error) PJ_MUST_CHECK;
 
 void pj_rebuild_close_workers(struct pj_rebuild *rebuild);
 

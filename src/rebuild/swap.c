@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
 #include "base/back_off.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
 
@@ -107,6 +108,154 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
                           rebuild->settings->keep_retained ? " or replayed" : "");
 }
 
+/* --- what a swap writes beside the rows ------------------------------------------------------ */
+
+/* Those that are where they are belong to a new owner, too: nothing that was folded before the swap
+ * may be committed behind it. The latest event of a topic may be in a recording. */
+static int move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group};
+    if (pj_rebuild_execute(
+            rebuild,
+            "WITH shadow AS (SELECT * FROM projectionist.consumer_offsets "
+            "WHERE cluster_id = $1 AND consumer_group = $3 AND partition >= 0 "
+            "ORDER BY topic, partition) "
+            "SELECT projectionist.set_offsets($1, $2, array_agg(topic), array_agg(partition), "
+            "array_agg(next_offset), 'rebuild', array_agg(topic_id)) FROM shadow "
+            "HAVING count(*) > 0",
+            3, parameters, error) != 0)
+        return -1;
+    return pj_rebuild_execute(
+        rebuild,
+        "UPDATE projectionist.consumer_offsets AS o SET owner = s.owner, "
+        "counted_from = s.counted_from, counted_to = s.counted_to, "
+        "records = s.records, checksum = s.checksum, "
+        "stream_time = greatest(s.stream_time, (SELECT max(f.stream_time) "
+        "FROM projectionist.consumer_offsets AS f WHERE f.cluster_id = $1 "
+        "AND f.consumer_group = $3 AND f.topic = s.topic AND f.partition < 0)) "
+        "FROM projectionist.consumer_offsets AS s "
+        "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND s.cluster_id = $1 "
+        "AND s.consumer_group = $3 AND s.topic = o.topic "
+        "AND s.partition = o.partition",
+        3, parameters, error);
+}
+
+#define LETTER_COLUMNS                                                                             \
+    "cluster_id, consumer_group, projection, topic, partition, record_offset, record_timestamp, "  \
+    "key, value, headers, schema_id, error_class, sqlstate, message, failed_at"
+
+static int resolve_letters(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
+                                rebuild->shadow_group,
+                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
+    const char *resolve =
+        pj_arena_printf(rebuild->arena,
+                        "UPDATE projectionist.dead_letters AS l "
+                        "SET status = 'replayed', resolved_at = clock_timestamp() "
+                        "FROM projectionist.consumer_offsets AS s "
+                        "WHERE l.cluster_id = $1 AND l.consumer_group = $2 AND l.status = 'open' "
+                        "AND s.cluster_id = $1 AND s.consumer_group = $3 AND s.topic = l.topic "
+                        "AND s.partition = l.partition AND l.record_offset >= s.start_offset "
+                        "AND l.record_offset < s.next_offset AND l.id <> ALL ($4::bigint[]) AND "
+                        "NOT EXISTS (SELECT FROM \"%s\".dead_letters AS d "
+                        "WHERE d.topic = l.topic AND d.partition = l.partition "
+                        "AND d.record_offset = l.record_offset)",
+                        rebuild->schema);
+    const char *open = pj_arena_printf(
+        rebuild->arena,
+        "INSERT INTO projectionist.dead_letters AS l (" LETTER_COLUMNS ") "
+        "SELECT " LETTER_COLUMNS " FROM \"%s\".dead_letters WHERE partition >= 0 "
+        "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO UPDATE "
+        "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
+        "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",
+        rebuild->schema);
+    if (pj_rebuild_execute(rebuild, resolve, 4, parameters, error) != 0)
+        return -1;
+    return pj_rebuild_execute(rebuild, open, 0, NULL, error);
+}
+
+static char *ranges_json(const struct pj_rebuild *rebuild)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < rebuild->range_count; i++) {
+        const struct pj_offset_range *range = &rebuild->ranges[i];
+        char name[300];
+        pj_text_whole(name, sizeof name, "%s/%d", range->topic, (int)range->partition);
+        json_object_set_new(object, name,
+                            json_pack("[I, I]", (json_int_t)range->begin, (json_int_t)range->end));
+    }
+    char *text = pj_must(json_dumps(object, JSON_COMPACT));
+    json_decref(object);
+    return text;
+}
+
+static int write_down(struct pj_rebuild *rebuild, const struct pj_difference *difference,
+                      struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    char started[24];
+    char total[24];
+    json_t *tables = pj_difference_json(difference);
+    char *differences = pj_must(json_dumps(tables, JSON_COMPACT));
+    char *ranges = ranges_json(rebuild);
+    json_decref(tables);
+    pj_text_whole(started, sizeof started, "%lld", (long long)rebuild->started_ms);
+    pj_text_whole(total, sizeof total, "%lld", (long long)difference->total);
+    const char *parameters[] = {
+        settings->verify ? "verify" : "rebuild",
+        settings->projection->name,
+        settings->cluster_id,
+        settings->group,
+        started,
+        total,
+        differences,
+        ranges,
+        settings->keep_retained ? "true" : "false",
+    };
+    struct pj_result *result;
+    int status = pj_postgres_query(
+        rebuild->control.postgres,
+        "INSERT INTO projectionist.rebuilds (kind, projection, cluster_id, consumer_group, "
+        "started_at, differing_rows, differences, ranges, kept_retained) VALUES ($1, $2, $3, $4, "
+        "'epoch'::timestamptz + $5::bigint * interval '1 millisecond', $6::bigint, $7::jsonb, "
+        "$8::jsonb, $9::boolean) RETURNING id",
+        9, parameters, &result, error);
+    free(differences);
+    free(ranges);
+    if (status != 0)
+        return -1;
+    pj_text_whole(rebuild->id, sizeof rebuild->id, "%s", pj_result_value(result, 0, 0, NULL));
+    pj_result_free(result);
+    return 0;
+}
+
+static int note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    const char *parameters[] = {settings->cluster_id, settings->group, NULL};
+    if (settings->drop_retained &&
+        pj_rebuild_execute(rebuild,
+                           "DELETE FROM projectionist.other_sources "
+                           "WHERE cluster_id = $1 AND consumer_group = $2",
+                           2, parameters, error) != 0)
+        return -1;
+    for (size_t i = 0; i < settings->feed_count; i++) {
+        parameters[2] = settings->feeds[i].name;
+        if (pj_rebuild_execute(rebuild,
+                               "INSERT INTO projectionist.other_sources "
+                               "(cluster_id, consumer_group, source) VALUES ($1, $2, $3) "
+                               "ON CONFLICT DO NOTHING",
+                               3, parameters, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- comparing and swapping ----------------------------------------------------------------------
+ */
+
 /* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */
 static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
                        struct pj_error *error)
@@ -176,10 +325,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
         return status;
     }
     if (pj_difference_apply(rebuild->control.postgres, &find, error) == 0 &&
-        pj_rebuild_move_offsets(rebuild, error) == 0 &&
-        pj_rebuild_settle_letters(rebuild, error) == 0 &&
-        pj_rebuild_note_sources(rebuild, error) == 0 &&
-        pj_rebuild_write_down(rebuild, difference, error) == 0 &&
+        move_offsets(rebuild, error) == 0 && resolve_letters(rebuild, error) == 0 &&
+        note_sources(rebuild, error) == 0 && write_down(rebuild, difference, error) == 0 &&
         pj_unit_commit(&rebuild->control, ask_swap, rebuild, error) == 0)
         return PJ_REBUILD_FILLED;
     if (error->class == PJ_POISON)
@@ -221,7 +368,7 @@ int pj_rebuild_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
     int status = try_often(rebuild, try_compare, difference, error);
     if (status != PJ_REBUILD_FILLED || !rebuild->settings->verify)
         return status;
-    return pj_rebuild_write_down(rebuild, difference, error);
+    return write_down(rebuild, difference, error);
 }
 
 int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference,
