@@ -7,9 +7,15 @@
 #define PJ_CLI_H
 
 #include "avro/registry.h"
+#include "base/arena.h"
 #include "base/config.h"
 #include "base/topic_name.h"
+#include "kafka/admin.h"
 #include "postgres/postgres.h"
+
+#include <jansson.h>
+
+struct pj_cli;
 
 struct pj_command {
     const char *name; /* one word or two, "topics create" */
@@ -26,7 +32,7 @@ struct pj_command {
     /* Or 0: where in it a struct pj_cli_projection_settings is, whose options follow the others. */
     size_t projection_settings;
     /* Returns an enum pj_exit, or -1 with *error filled, which main prints. */
-    int (*run)(const struct pj_config *config, const void *settings, struct pj_error *error);
+    int (*run)(struct pj_cli *cli, const void *settings, struct pj_error *error);
 };
 
 extern const struct pj_command pj_command_completion;
@@ -62,7 +68,7 @@ const char *pj_help_suggestion(const char *typed);
 /* The same among other names. */
 const char *pj_help_nearest(const char *typed, const char *const *names, size_t count);
 
-/* --- connections ----------------------------------------------------------------------------- */
+/* --- what a command works with -------------------------------------------------------------- */
 
 /* The servers, and what of them is ours; a command's settings struct begins with it. */
 struct pj_cli_servers {
@@ -74,19 +80,89 @@ struct pj_cli_servers {
     const char *tables_schema; /* NULL: each system's own */
 };
 
-#define PJ_CLI_SYSTEMS_OPTION                                                                      \
+/* One run of a command. main closes and frees what is opened and allocated here. */
+struct pj_cli {
+    const struct pj_config *config;
+    const struct pj_cli_servers *servers;
+    struct pj_arena *arena;
+    struct pj_postgres *postgres; /* these NULL until opened */
+    struct pj_kafka *kafka;
+    const char *cluster_id;
+    struct pj_registry *registry;
+    struct pj_result **results; /* of pj_cli_query */
+    size_t result_count;
+};
+
+/* Each fails with PJ_EXIT_USAGE, naming flag and variable, where nothing says where the server is.
+ */
+int pj_cli_postgres(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
+int pj_cli_kafka(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
+int pj_cli_registry(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
+/* Postgres and Kafka, and the cluster's id. */
+int pj_cli_open(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
+void pj_cli_close(struct pj_cli *cli);
+
+/* pj_postgres_query, whose result lives as long as the command. Says that a database needs
+ * 'projectionist migrate' where it lacks what the statement names. */
+int pj_cli_query(struct pj_cli *cli, const char *sql, int count, const char *const *parameters,
+                 const struct pj_result **result, struct pj_error *error) PJ_MUST_CHECK;
+
+/* A column of such a result: "" or -1 where it is NULL. Borrowed. */
+const char *pj_cli_text(const struct pj_result *result, int row, int column);
+int64_t pj_cli_number(const struct pj_result *result, int row, int column);
+
+/* All partitions of the topics, as Kafka has them now; an error where a topic does not exist. */
+int pj_cli_extents(struct pj_cli *cli, const char *const *topics, size_t topic_count,
+                   struct pj_kafka_extent **extents, size_t *count,
+                   struct pj_error *error) PJ_MUST_CHECK;
+/* Refuses one whose beginning or end is not known. */
+int pj_cli_check_extent(const struct pj_kafka_extent *extent, struct pj_error *error) PJ_MUST_CHECK;
+/* The offsets of a time, the value of the option; `words` are its other values, for the error. */
+int pj_cli_offsets_at(struct pj_cli *cli, const char *option, const char *words, const char *text,
+                      const struct pj_kafka_extent *extents, size_t count, int64_t *offsets,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
+/* --- JSON ------------------------------------------------------------------------------------ */
+
+/* On stdout, with a newline; takes the document. */
+void pj_cli_print_json(json_t *document);
+/* The columns of a row by their names, with blanks between them: "#id" is a number or null, "?key"
+ * a string or null, and "topic" a string. */
+json_t *pj_cli_row_json(const struct pj_result *result, int row, const char *names);
+json_t *pj_cli_rows_json(const struct pj_result *result, const char *names);
+/* null where the number is negative. */
+json_t *pj_cli_known(int64_t number);
+
+/* --- options --------------------------------------------------------------------------------- */
+
+/* Of a command whose settings are the type. */
+#define PJ_CLI_TEXT_OPTION(type, member, flag, key, word, text)                                    \
     {                                                                                              \
-        .name = "systems", .kind = PJ_OPTION_STRING, .filled = true,                               \
-        .offset = offsetof(struct pj_cli_servers, systems), .argument = "NAME,…",                  \
-        .help = "The systems that are deployed here, with commas between them; the default is "    \
-                "all that are built in."                                                           \
+        .name = (flag), .letter = (key), .kind = PJ_OPTION_STRING, .filled = true,                 \
+        .offset = offsetof(type, member), .argument = (word), .help = (text)                       \
     }
+#define PJ_CLI_INTEGER_OPTION(type, member, flag, key, standard, min, max, text)                   \
+    {                                                                                              \
+        .name = (flag), .letter = (key), .kind = PJ_OPTION_INTEGER, .fallback = (standard),        \
+        .offset = offsetof(type, member), .argument = "N", .least = (min), .most = (max),          \
+        .help = (text)                                                                             \
+    }
+#define PJ_CLI_BOOL_OPTION(type, member, flag, key, text)                                          \
+    {                                                                                              \
+        .name = (flag), .letter = (key), .kind = PJ_OPTION_BOOL, .offset = offsetof(type, member), \
+        .help = (text)                                                                             \
+    }
+
+#define PJ_CLI_SYSTEMS_OPTION                                                                      \
+    PJ_CLI_TEXT_OPTION(struct pj_cli_servers, systems, "systems", 0, "NAME,…",                     \
+                       "The systems that are deployed here, separated by commas; the default is "  \
+                       "all that are built in.")
 #define PJ_CLI_TABLES_SCHEMA_OPTION                                                                \
     PJ_TABLES_SCHEMA_OPTION(offsetof(struct pj_cli_servers, tables_schema))
 #define PJ_CLI_TOPIC_PREFIX_OPTION                                                                 \
     PJ_TOPIC_PREFIX_OPTION(offsetof(struct pj_cli_servers, topic_prefix))
 
-#define PJ_CLI_POSTGRES_OPTIONS                                                                    \
+#define PJ_CLI_POSTGRES_OPTION                                                                     \
     {                                                                                              \
         .name = "postgres-dsn", .kind = PJ_OPTION_STRING,                                          \
         .offset = offsetof(struct pj_cli_servers, postgres_dsn), .argument = "DSN",                \
@@ -107,26 +183,14 @@ struct pj_cli_servers {
         .most = 3600000                                                                            \
     }
 
-/* Of a command whose settings are the type: in its members `yes` and `json`. */
+/* In the members `dry_run`, `yes`, `json` and `group`. */
+#define PJ_CLI_DRY_RUN_OPTION(type, text) PJ_CLI_BOOL_OPTION(type, dry_run, "dry-run", 'n', text)
 #define PJ_CLI_YES_OPTION(type)                                                                    \
-    {                                                                                              \
-        .name = "yes", .letter = 'y', .kind = PJ_OPTION_BOOL, .offset = offsetof(type, yes),       \
-        .help = "Do not ask; needed where standard input is no terminal."                          \
-    }
+    PJ_CLI_BOOL_OPTION(type, yes, "yes", 'y',                                                      \
+                       "Do not ask; needed where standard input is no terminal.")
 #define PJ_CLI_JSON_OPTION(type)                                                                   \
-    {                                                                                              \
-        .name = "json", .kind = PJ_OPTION_BOOL, .offset = offsetof(type, json),                    \
-        .help = "Print one JSON object instead of text for people."                                \
-    }
-
-/* Both fail with PJ_EXIT_USAGE, naming flag and variable, where nothing says where the server is.
- */
-int pj_cli_postgres(struct pj_postgres **postgres, const struct pj_config *config,
-                    const struct pj_cli_servers *servers, struct pj_error *error) PJ_MUST_CHECK;
-int pj_cli_registry(struct pj_registry **registry, const struct pj_cli_servers *servers,
-                    struct pj_error *error) PJ_MUST_CHECK;
-
-/* A column of a text result that is never NULL, "" where it is; borrowed from the result. */
-const char *pj_cli_text(const struct pj_result *result, int row, int column);
+    PJ_CLI_BOOL_OPTION(type, json, "json", 0,                                                      \
+                       "Print JSON instead of text for people; what is unknown is null.")
+#define PJ_CLI_GROUP_OPTION(type, text) PJ_CLI_TEXT_OPTION(type, group, "group", 'g', "NAME", text)
 
 #endif

@@ -102,8 +102,9 @@ static void print_command(const struct pj_command *command)
     puts("        --config) offered='' ;;\n        esac\n        ;;");
 }
 
-static int run(const struct pj_config *config, const void *settings, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
 {
+    const struct pj_config *config = cli->config;
     (void)settings;
     if (config->operand_count != 1 || strcmp(config->operands[0], "bash") != 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
@@ -147,8 +148,8 @@ const struct pj_command pj_command_completion = {
                    "  by itself (share/bash-completion/completions, with Debian's package\n"
                    "  bash-completion).\n",
     .examples = "  eval \"$(projectionist completion bash)\"\n"
-                "  projectionist completion bash >~/.local/share/bash-completion/completions/"
-                "projectionist\n",
+                "  projectionist completion bash \\\n"
+                "      >~/.local/share/bash-completion/completions/projectionist\n",
     .operands = "SHELL",
     .options = options,
     .settings_size = sizeof(struct pj_cli_servers),

@@ -5,6 +5,7 @@
 #include "engine/settings.h"
 #include "projectionist/consumer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void list_consumers(FILE *out)
@@ -18,10 +19,10 @@ static void list_consumers(FILE *out)
 
 static int unknown(const char *name)
 {
-    fprintf(stderr, "projectionist consume: there is no consumer '%s'; there are ", name);
-    for (size_t i = 0; i < pj_cli_projection_count; i++)
-        fprintf(stderr, "%s%s", i > 0 ? ", " : "", pj_cli_projections[i].projection->name);
-    fputc('\n', stderr);
+    char *names = pj_cli_list_names(false, true);
+    fprintf(stderr, "projectionist consume: there is no consumer '%s'; there are %s\n", name,
+            names);
+    free(names);
     return PJ_EXIT_USAGE;
 }
 
@@ -47,8 +48,8 @@ const struct pj_command pj_command_consume = {
     .name = "consume",
     .summary = "keep tables: run a consumer",
     .description =
-        "  Runs the consumer NAME until it is told to stop. A link to this program that\n"
-        "  has a consumer's name is that consumer.\n",
+        "  Runs the consumer NAME until it is stopped. A link to this program that has a\n"
+        "  consumer's name is that consumer.\n",
     .examples = "  projectionist consume --help\n"
                 "  projectionist consume video-catalog --help\n"
                 "  projectionist consume video-catalog --metrics-address :9100\n",

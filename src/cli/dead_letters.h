@@ -18,54 +18,25 @@ struct pj_letter_filter {
 };
 
 /* Options of a settings struct whose member `filter` is the filter. */
-#define PJ_LETTER_FILTER_OPTIONS(settings)                                                         \
-    {.name = "projection",                                                                         \
-     .letter = 'p',                                                                                \
-     .kind = PJ_OPTION_STRING,                                                                     \
-     .filled = true,                                                                               \
-     .offset = offsetof(settings, filter.projection),                                              \
-     .argument = "NAME",                                                                           \
-     .help = "Only letters of this projection; one that nobody knows is refused."},                \
-        {.name = "group",                                                                          \
-         .letter = 'g',                                                                            \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .filled = true,                                                                           \
-         .offset = offsetof(settings, filter.group),                                               \
-         .argument = "NAME",                                                                       \
-         .help = "Only letters of this consumer group."},                                          \
-        {.name = "reason",                                                                         \
-         .letter = 'r',                                                                            \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .filled = true,                                                                           \
-         .offset = offsetof(settings, filter.reason),                                              \
-         .argument = "TEXT",                                                                       \
-         .help = "Only letters whose reason has this text in it; case does not matter."},          \
-        {.name = "since",                                                                          \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .filled = true,                                                                           \
-         .offset = offsetof(settings, filter.since),                                               \
-         .argument = "TIME",                                                                       \
-         .help = "Only letters that failed at this time or later, such as "                        \
-                 "2026-11-21T05:06:34Z."},                                                         \
-        {.name = "until",                                                                          \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .filled = true,                                                                           \
-         .offset = offsetof(settings, filter.until),                                               \
-         .argument = "TIME",                                                                       \
-         .help = "Only letters that failed before this time."},                                    \
-        {.name = "key",                                                                            \
-         .letter = 'k',                                                                            \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .filled = true,                                                                           \
-         .offset = offsetof(settings, filter.key),                                                 \
-         .argument = "KEY",                                                                        \
-         .help = "Only letters of records with this key (a command's id, as a rule)."},            \
-    {                                                                                              \
-        .name = "limit", .letter = 'l', .kind = PJ_OPTION_INTEGER,                                 \
-        .offset = offsetof(settings, filter.limit), .fallback = PJ_LETTER_LIMIT, .argument = "N",  \
-        .help = "At most so many letters, the oldest first; 0 is all.", .least = 0,                \
-        .most = INT32_MAX                                                                          \
-    }
+#define PJ_LETTER_FILTER_OPTIONS(settings, standard_limit)                                         \
+    PJ_CLI_TEXT_OPTION(settings, filter.projection, "projection", 'p', "NAME",                     \
+                       "Only letters of this projection; an unknown name is an error."),           \
+        PJ_CLI_TEXT_OPTION(settings, filter.group, "group", 'g', "NAME",                           \
+                           "Only letters of this consumer group."),                                \
+        PJ_CLI_TEXT_OPTION(settings, filter.reason, "reason", 'r', "TEXT",                         \
+                           "Only letters whose reason contains this text; case does not matter."), \
+        PJ_CLI_TEXT_OPTION(settings, filter.since, "since", 0, "TIME",                             \
+                           "Only letters that failed at this time or later, such as "              \
+                           "2026-11-21T05:06:34Z."),                                               \
+        PJ_CLI_TEXT_OPTION(settings, filter.until, "until", 0, "TIME",                             \
+                           "Only letters that failed before this time."),                          \
+        PJ_CLI_TEXT_OPTION(settings, filter.key, "key", 'k', "KEY",                                \
+                           "Only letters of records with this key (usually a command's id)."),     \
+        PJ_CLI_INTEGER_OPTION(settings, filter.limit, "limit", 'l', standard_limit, 0, INT32_MAX,  \
+                              "At most this many letters, the oldest first; 0 is all.")
+#define PJ_LETTER_ALL_OPTION(settings)                                                             \
+    PJ_CLI_BOOL_OPTION(settings, all, "all", 'a',                                                  \
+                       "All open letters that match the filters, instead of ids.")
 
 /* The parameters $1 to $9 of a query; `PJ_LETTER_WHERE` is its condition over dead_letters. */
 enum { PJ_LETTER_PARAMETERS = 9 };
@@ -85,14 +56,14 @@ enum { PJ_LETTER_PARAMETERS = 9 };
 #define PJ_LETTER_LIKE_REASON "regexp_replace(message, '[0-9]+', 'N', 'g')"
 
 /* Runs it; the nine parameters follow from the filter and the ids (operands, which may be none).
- * Fails with PJ_EXIT_USAGE on an id or a time that is none. */
-int pj_letter_query(struct pj_postgres *postgres, const char *sql,
-                    const struct pj_letter_filter *filter, char *const *ids, int id_count,
-                    struct pj_result **result, struct pj_error *error) PJ_MUST_CHECK;
+ * Fails with PJ_EXIT_USAGE on a bad id or time. */
+int pj_letter_query(struct pj_cli *cli, const char *sql, const struct pj_letter_filter *filter,
+                    char *const *ids, int id_count, const struct pj_result **result,
+                    struct pj_error *error) PJ_MUST_CHECK;
 
-/* What discard and replay are about: open letters, by ids or by --all and filters. Notes on stderr
- * the ids that are not open any more; fails where an id does not exist. Rows: id, projection,
- * consumer_group, topic, partition, record_offset, message. */
+/* Connects, and gives what discard and replay are about: open letters, by ids or by --all and
+ * filters. Notes on stderr the ids that are no longer open; fails where an id does not exist. Rows:
+ * id, projection, consumer_group, topic, partition, record_offset, message. */
 enum {
     PJ_LETTER_ID,
     PJ_LETTER_PROJECTION,
@@ -102,19 +73,16 @@ enum {
     PJ_LETTER_OFFSET,
     PJ_LETTER_MESSAGE,
 };
-int pj_letter_choose(struct pj_postgres *postgres, const struct pj_config *config,
-                     const struct pj_letter_filter *filter, bool all, struct pj_result **result,
-                     struct pj_error *error) PJ_MUST_CHECK;
+int pj_letter_choose(struct pj_cli *cli, const struct pj_letter_filter *filter, bool all,
+                     const struct pj_result **result, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Refuses a projection that neither this program nor the database knows: to have no letters of it
- * would look as if all were well. */
-int pj_letter_check(struct pj_postgres *postgres, const struct pj_letter_filter *filter,
+/* Refuses a projection that neither this program nor the database knows: no letters of it would
+ * look as if all were well. */
+int pj_letter_check(struct pj_cli *cli, const struct pj_letter_filter *filter,
                     struct pj_error *error) PJ_MUST_CHECK;
-bool pj_letter_filtered(const struct pj_letter_filter *filter);
-#define PJ_LETTERS_FILTERED_OUT "no dead letters that the filters let through"
-/* Where the error is that there is no table: says what makes it. */
-bool pj_letter_no_table(struct pj_error *error);
-
-int64_t pj_letter_number(const struct pj_result *result, int row, int column);
+/* Says so on stdout where there are none and there is a filter; else false. */
+bool pj_letter_none_match(const struct pj_letter_filter *filter, size_t count);
+/* "" of one, "s" of any other number. */
+const char *pj_letter_plural(size_t count);
 
 #endif

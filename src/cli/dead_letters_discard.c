@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* projectionist dead-letters discard: gives letters up; they stay in the table, for the record. */
+/* projectionist dead-letters discard: marks letters as not to be applied; they stay in the table.
+ */
+#include "base/memory.h"
 #include "base/text.h"
 #include "cli/confirm.h"
 #include "cli/dead_letters.h"
 
-#include <jansson.h>
 #include <stdlib.h>
-
-#define PJ_LETTER_LIMIT "0"
 
 struct settings {
     struct pj_cli_servers servers;
@@ -18,18 +17,24 @@ struct settings {
     bool json;
 };
 
-/* Those that were shown and are still open, in one statement. */
-static int discard(struct pj_postgres *postgres, const struct pj_result *chosen,
-                   struct pj_result **discarded, struct pj_error *error)
+static json_t *ids_of(const struct pj_result *letters)
 {
-    json_t *ids = json_array();
-    for (int row = 0; row < pj_result_rows(chosen); row++)
-        json_array_append_new(ids, json_integer(pj_letter_number(chosen, row, PJ_LETTER_ID)));
-    char *text = json_dumps(ids, JSON_COMPACT);
+    json_t *ids = pj_must(json_array());
+    for (int row = 0; row < pj_result_rows(letters); row++)
+        json_array_append_new(ids, json_integer(pj_cli_number(letters, row, PJ_LETTER_ID)));
+    return ids;
+}
+
+/* Those that were shown and are still open, in one statement. */
+static int discard(struct pj_cli *cli, const struct pj_result *chosen,
+                   const struct pj_result **discarded, struct pj_error *error)
+{
+    json_t *ids = ids_of(chosen);
+    char *text = pj_must(json_dumps(ids, JSON_COMPACT));
     json_decref(ids);
     const char *parameters[] = {text};
-    int status = pj_postgres_query(
-        postgres,
+    int status = pj_cli_query(
+        cli,
         "UPDATE projectionist.dead_letters SET status = 'discarded', "
         "resolved_at = clock_timestamp() WHERE status = 'open' "
         "AND id IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb)) RETURNING id",
@@ -40,65 +45,38 @@ static int discard(struct pj_postgres *postgres, const struct pj_result *chosen,
 
 static void print(const struct settings *settings, const struct pj_result *result, bool done)
 {
-    int count = pj_result_rows(result);
-    if (!settings->json) {
-        if (count == 0 && pj_letter_filtered(&settings->filter))
-            puts(PJ_LETTERS_FILTERED_OUT);
-        else
-            printf("%s %d dead letter%s\n", done ? "discarded" : "would discard", count,
-                   count == 1 ? "" : "s");
-        return;
-    }
-    json_t *ids = json_array();
-    for (int row = 0; row < pj_result_rows(result); row++)
-        json_array_append_new(ids, json_integer(pj_letter_number(result, row, 0)));
-    json_t *document = json_pack("{s:b, s:o}", "dry_run", !done, "discarded", ids);
-    json_dumpf(document, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(document);
+    size_t count = (size_t)pj_result_rows(result);
+    if (settings->json)
+        pj_cli_print_json(json_pack("{s:b, s:o}", "dry_run", !done, "discarded", ids_of(result)));
+    else if (!pj_letter_none_match(&settings->filter, count))
+        printf("%s %zu dead letter%s\n", done ? "discarded" : "would discard", count,
+               pj_letter_plural(count));
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
-    struct pj_postgres *postgres = NULL;
-    struct pj_result *chosen = NULL;
-    struct pj_result *discarded = NULL;
+    const struct pj_result *letters;
     char question[96];
-    int status = -1;
-    if (pj_cli_postgres(&postgres, config, &settings->servers, error) != 0 ||
-        pj_letter_choose(postgres, config, &settings->filter, settings->all, &chosen, error) != 0)
-        goto out;
-    pj_text_show(question, sizeof question, "Give up %d dead letter%s", pj_result_rows(chosen),
-                 pj_result_rows(chosen) == 1 ? "" : "s");
-    if (settings->dry_run || pj_result_rows(chosen) == 0) {
-        print(settings, chosen, !settings->dry_run);
-        status = PJ_EXIT_OK;
-    } else if (pj_cli_confirm(question, settings->yes, error) == 0 &&
-               discard(postgres, chosen, &discarded, error) == 0) {
-        print(settings, discarded, true);
-        status = PJ_EXIT_OK;
-    }
-out:
-    pj_result_free(chosen);
-    pj_result_free(discarded);
-    pj_postgres_close(postgres);
-    return status;
+    if (pj_letter_choose(cli, &settings->filter, settings->all, &letters, error) != 0)
+        return -1;
+    size_t count = (size_t)pj_result_rows(letters);
+    bool is_done = !settings->dry_run;
+    pj_text_show(question, sizeof question, "Discard %zu dead letter%s", count,
+                 pj_letter_plural(count));
+    if (is_done && count > 0 &&
+        (pj_cli_confirm(question, settings->yes, error) != 0 ||
+         discard(cli, letters, &letters, error) != 0))
+        return -1;
+    print(settings, letters, is_done);
+    return PJ_EXIT_OK;
 }
 
 static const struct pj_option options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
-    {.name = "all",
-     .letter = 'a',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, all),
-     .help = "All open letters that the filters let through, instead of ids."},
-    PJ_LETTER_FILTER_OPTIONS(struct settings),
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Say how many, and change nothing."},
+    PJ_CLI_POSTGRES_OPTION,
+    PJ_LETTER_ALL_OPTION(struct settings),
+    PJ_LETTER_FILTER_OPTIONS(struct settings, "0"),
+    PJ_CLI_DRY_RUN_OPTION(struct settings, "Say how many, and change nothing."),
     PJ_CLI_YES_OPTION(struct settings),
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
@@ -107,7 +85,7 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_dead_letters_discard = {
     .name = "dead-letters discard",
-    .summary = "give dead letters up",
+    .summary = "discard dead letters",
     .description =
         "  Marks open dead letters as discarded, in one transaction, after asking: they\n"
         "  are no longer listed or counted as open. They stay in the table, whole, but\n"

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist dead-letters list: what could not be applied, and why, and how often. */
+#include "base/memory.h"
 #include "base/text.h"
 #include "cli/dead_letters.h"
+#include "cli/deployment.h"
 #include "cli/text_table.h"
 
-#include <jansson.h>
 #include <string.h>
-
-#define PJ_LETTER_LIMIT "100"
 
 struct settings {
     struct pj_cli_servers servers;
@@ -39,16 +38,18 @@ static const char *cut(char text[REASON_TEXT], const char *reason)
 static void print_text(const struct settings *settings, const struct pj_result *letters,
                        const struct pj_result *totals)
 {
-    static const char *const titles[] = {">ID",    "FAILED AT", "CONSUMER",
-                                         "RECORD", "STATUS",    "REASON"};
-    static const char *const total_titles[] = {">LETTERS", "REASON"};
+    static const char *const titles[] = {">ID",    "FAILED AT", "CONSUMER", "RECORD",
+                                         "STATUS", "REASON",    NULL};
+    static const char *const total_titles[] = {">LETTERS", "REASON", NULL};
     char text[512];
     char reason[REASON_TEXT];
+    if (pj_letter_none_match(&settings->filter, (size_t)pj_result_rows(letters)))
+        return;
     if (pj_result_rows(letters) == 0) {
-        puts(pj_letter_filtered(&settings->filter) ? PJ_LETTERS_FILTERED_OUT : "no dead letters");
+        puts("no dead letters");
         return;
     }
-    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    struct pj_text_table *table = pj_text_table_new(titles);
     for (int row = 0; row < pj_result_rows(letters); row++) {
         pj_text_table_add(table, pj_cli_text(letters, row, ID));
         pj_text_table_add(table, pj_cli_text(letters, row, FAILED_AT));
@@ -59,81 +60,61 @@ static void print_text(const struct settings *settings, const struct pj_result *
         pj_text_table_add(table, pj_cli_text(letters, row, STATUS));
         pj_text_table_add(table, cut(reason, pj_cli_text(letters, row, MESSAGE)));
     }
-    pj_text_table_print(table, stdout);
-    pj_text_table_free(table);
+    pj_text_table_end(table, stdout);
     putchar('\n');
-    table = pj_text_table_new(total_titles, sizeof total_titles / sizeof total_titles[0]);
+    table = pj_text_table_new(total_titles);
     for (int row = 0; row < pj_result_rows(totals); row++) {
-        pj_text_table_add(table, pj_number_text(text, pj_letter_number(totals, row, 1)));
+        pj_text_table_add_number(table, pj_cli_number(totals, row, 1));
         pj_text_table_add(table, cut(reason, pj_cli_text(totals, row, 0)));
     }
-    pj_text_table_print(table, stdout);
-    pj_text_table_free(table);
-    int64_t all = pj_letter_number(totals, 0, 2);
-    if (all > pj_result_rows(letters))
-        printf("\n%lld more are not listed; --limit 0 lists all\n",
-               (long long)(all - pj_result_rows(letters)));
+    pj_text_table_end(table, stdout);
+    int64_t others = pj_cli_number(totals, 0, 2) - pj_result_rows(letters);
+    if (others > 0)
+        printf("\n%lld more are not listed; --limit 0 lists all\n", (long long)others);
 }
 
 static void print_json(const struct pj_result *letters, const struct pj_result *totals)
 {
-    json_t *array = json_array();
-    json_t *reasons = json_array();
+    json_t *array = pj_cli_rows_json(letters, "#id failed_at group projection topic #partition "
+                                              "#offset status ?sqlstate reason");
+    json_t *reasons = pj_must(json_array());
     int64_t all = 0;
-    for (int row = 0; row < pj_result_rows(letters); row++)
-        json_array_append_new(
-            array, json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s?, s:s}", "id",
-                             (json_int_t)pj_letter_number(letters, row, ID), "failed_at",
-                             pj_cli_text(letters, row, FAILED_AT), "group",
-                             pj_cli_text(letters, row, GROUP), "projection",
-                             pj_cli_text(letters, row, PROJECTION), "topic",
-                             pj_cli_text(letters, row, TOPIC), "partition",
-                             (json_int_t)pj_letter_number(letters, row, PARTITION), "offset",
-                             (json_int_t)pj_letter_number(letters, row, OFFSET), "status",
-                             pj_cli_text(letters, row, STATUS), "sqlstate",
-                             pj_result_value(letters, row, SQLSTATE, NULL), "reason",
-                             pj_cli_text(letters, row, MESSAGE)));
-    for (int row = 0; row < pj_result_rows(totals); row++) {
-        all += pj_letter_number(totals, row, 1);
-        json_array_append_new(reasons,
-                              json_pack("{s:s, s:I}", "reason", pj_cli_text(totals, row, 0),
-                                        "letters", (json_int_t)pj_letter_number(totals, row, 1)));
+    for (int row = 0; row < pj_result_rows(letters); row++) {
+        const struct pj_cli_projection *projection =
+            pj_cli_projection_find(pj_cli_text(letters, row, PROJECTION));
+        json_object_set_new(json_array_get(array, (size_t)row), "system",
+                            projection != NULL ? json_string(projection->system->name)
+                                               : json_null());
     }
-    json_t *document = json_pack("{s:I, s:o, s:o}", "total", (json_int_t)all, "letters", array,
-                                 "reasons", reasons);
-    json_dumpf(document, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(document);
+    for (int row = 0; row < pj_result_rows(totals); row++) {
+        all += pj_cli_number(totals, row, 1);
+        json_array_append_new(reasons, pj_cli_row_json(totals, row, "reason #letters"));
+    }
+    pj_cli_print_json(json_pack("{s:I, s:o, s:o}", "total", (json_int_t)all, "letters", array,
+                                "reasons", reasons));
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
     struct pj_letter_filter unlimited = settings->filter;
-    struct pj_postgres *postgres = NULL;
-    struct pj_result *letters = NULL;
-    struct pj_result *totals = NULL;
-    int status = -1;
+    const struct pj_result *letters;
+    const struct pj_result *totals;
     unlimited.limit = 0;
-    if (pj_cli_postgres(&postgres, config, &settings->servers, error) == 0 &&
-        pj_letter_check(postgres, &settings->filter, error) == 0 &&
-        pj_letter_query(postgres, letters_sql, &settings->filter, NULL, 0, &letters, error) == 0 &&
-        pj_letter_query(postgres, totals_sql, &unlimited, NULL, 0, &totals, error) == 0) {
-        if (settings->json)
-            print_json(letters, totals);
-        else
-            print_text(settings, letters, totals);
-        status = PJ_EXIT_OK;
-    }
-    pj_result_free(letters);
-    pj_result_free(totals);
-    pj_postgres_close(postgres);
-    return status;
+    if (pj_cli_postgres(cli, error) != 0 || pj_letter_check(cli, &settings->filter, error) != 0 ||
+        pj_letter_query(cli, letters_sql, &settings->filter, NULL, 0, &letters, error) != 0 ||
+        pj_letter_query(cli, totals_sql, &unlimited, NULL, 0, &totals, error) != 0)
+        return -1;
+    if (settings->json)
+        print_json(letters, totals);
+    else
+        print_text(settings, letters, totals);
+    return PJ_EXIT_OK;
 }
 
 static const struct pj_option options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
-    PJ_LETTER_FILTER_OPTIONS(struct settings),
+    PJ_CLI_POSTGRES_OPTION,
+    PJ_LETTER_FILTER_OPTIONS(struct settings, "100"),
     {.name = "status",
      .letter = 's',
      .kind = PJ_OPTION_CHOICE,
@@ -141,7 +122,7 @@ static const struct pj_option options[] = {
      .fallback = "open",
      .argument = "STATUS",
      .choices = "open|replayed|discarded|all",
-     .help = "Only letters that are in this state."},
+     .help = "Only letters in this state."},
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
@@ -150,9 +131,10 @@ static const struct pj_option options[] = {
 const struct pj_command pj_command_dead_letters_list = {
     .name = "dead-letters list",
     .summary = "list records that could not be applied",
-    .description = "  Lists the dead letters: records that a consumer set aside because they can\n"
-                   "  never be applied as they are, with the reason; then how often each reason\n"
-                   "  occurs among all that the filters let through (N stands for a number).\n",
+    .description =
+        "  Lists the dead letters: records that a consumer could not apply as they are,\n"
+        "  with the reason; then how often each reason occurs among all that match the\n"
+        "  filters (N stands for a number).\n",
     .examples = "  projectionist dead-letters list\n"
                 "  projectionist dead-letters list --reason 'schema id' --group event-recorder\n"
                 "  projectionist dead-letters list --status all --since 2026-11-21T00:00:00Z\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* projectionist dead-letters replay: applies letters whose cause is mended (engine/replay.h). */
+/* projectionist dead-letters replay: applies letters whose cause is fixed (engine/replay.h). */
+#include "base/memory.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "cli/confirm.h"
@@ -9,13 +10,7 @@
 #include "engine/replay.h"
 #include "store/offsets.h"
 
-#include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define PJ_LETTER_LIMIT "0"
-
-enum { TOLD_MOST = 20, LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000 };
+enum { SHOWN_MOST = 20, LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000 };
 
 struct settings {
     struct pj_cli_servers servers;
@@ -35,9 +30,8 @@ struct projection {
 };
 
 struct replayer {
+    struct pj_cli *cli;
     const struct settings *settings;
-    const struct pj_config *config;
-    struct pj_registry *registry;
     struct projection *projections; /* as pj_cli_projections */
     struct pj_progress *progress;
     json_t *applied, *refused, *resolved; /* what became of which letters */
@@ -59,14 +53,14 @@ static int find_projection(const char *name, size_t *index, struct pj_error *err
 
 static int open_replay(struct replayer *replayer, size_t index, struct pj_error *error)
 {
-    const struct pj_cli_servers *servers = &replayer->settings->servers;
+    const struct pj_cli_servers *servers = replayer->cli->servers;
     const struct pj_cli_projection *chosen = &pj_cli_projections[index];
     struct projection *mine = &replayer->projections[index];
     if (mine->replay != NULL)
         return 0;
     mine->postgres = (struct pj_postgres_settings){
         .dsn = servers->postgres_dsn,
-        .properties = &replayer->config->postgres,
+        .properties = &replayer->cli->config->postgres,
         .application_name = "projectionist",
         .tables_schema = pj_cli_tables_schema(chosen->system, servers),
         .connect_timeout_ms = servers->timeout_ms,
@@ -79,61 +73,31 @@ static int open_replay(struct replayer *replayer, size_t index, struct pj_error 
         .projection = chosen->projection,
         .topic_prefix = servers->topic_prefix,
         .setting_values = mine->setting_values,
-        .registry = replayer->registry,
+        .registry = replayer->cli->registry,
         .registry_name = servers->registry.url,
         .dry_run = replayer->settings->dry_run,
     };
     return pj_replay_new(&mine->replay, &settings, error);
 }
 
-static int open_replayer(struct replayer *replayer, const struct pj_config *config,
-                         struct pj_error *error)
-{
-    const struct pj_cli_servers *servers = &replayer->settings->servers;
-    replayer->config = config;
-    replayer->projections = calloc(pj_cli_projection_count + 1, sizeof *replayer->projections);
-    replayer->applied = json_array();
-    replayer->refused = json_array();
-    replayer->resolved = json_array();
-    if (replayer->projections == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    /* Without a registry, the schemas that are kept in Postgres may do. */
-    if (servers->registry.url != NULL && *servers->registry.url != '\0')
-        return pj_cli_registry(&replayer->registry, servers, error);
-    return 0;
-}
-
-static void close_replayer(struct replayer *replayer)
-{
-    for (size_t i = 0; replayer->projections != NULL && i < pj_cli_projection_count; i++)
-        pj_replay_free(replayer->projections[i].replay);
-    free(replayer->projections);
-    pj_registry_close(replayer->registry);
-    pj_progress_free(replayer->progress);
-    json_decref(replayer->applied);
-    json_decref(replayer->refused);
-    json_decref(replayer->resolved);
-}
-
 /* --- replaying ------------------------------------------------------------------------------- */
 
-static void tell_refused(struct replayer *replayer, const struct pj_result *letters, int row,
-                         const struct pj_error *reason)
+static void report_refused(struct replayer *replayer, const struct pj_result *letters, int row,
+                           const struct pj_error *reason)
 {
-    struct pj_arena *arena = pj_arena_new();
+    struct pj_arena *arena = replayer->cli->arena;
     const char *message = pj_offsets_reason_text(arena, reason);
     json_array_append_new(replayer->refused,
                           json_pack("{s:I, s:s}", "id",
-                                    (json_int_t)pj_letter_number(letters, row, PJ_LETTER_ID),
-                                    "reason", message));
-    if (json_array_size(replayer->refused) <= TOLD_MOST) {
-        pj_progress_clear(replayer->progress);
-        fprintf(stderr, "dead letter %s (%s[%s]@%s) stays open: %s\n",
-                pj_cli_text(letters, row, PJ_LETTER_ID), pj_cli_text(letters, row, PJ_LETTER_TOPIC),
-                pj_cli_text(letters, row, PJ_LETTER_PARTITION),
-                pj_cli_text(letters, row, PJ_LETTER_OFFSET), message);
-    }
-    pj_arena_free(arena);
+                                    (json_int_t)pj_cli_number(letters, row, PJ_LETTER_ID), "reason",
+                                    message));
+    if (json_array_size(replayer->refused) > SHOWN_MOST)
+        return;
+    pj_progress_clear(replayer->progress);
+    fprintf(stderr, "dead letter %s (%s[%s]@%s) stays open: %s\n",
+            pj_cli_text(letters, row, PJ_LETTER_ID), pj_cli_text(letters, row, PJ_LETTER_TOPIC),
+            pj_cli_text(letters, row, PJ_LETTER_PARTITION),
+            pj_cli_text(letters, row, PJ_LETTER_OFFSET), message);
 }
 
 static int replay_one(struct replayer *replayer, const struct pj_result *letters, int row,
@@ -141,22 +105,16 @@ static int replay_one(struct replayer *replayer, const struct pj_result *letters
 {
     size_t index;
     enum pj_replay_outcome outcome;
-    int64_t id = pj_letter_number(letters, row, PJ_LETTER_ID);
+    int64_t id = pj_cli_number(letters, row, PJ_LETTER_ID);
     if (find_projection(pj_cli_text(letters, row, PJ_LETTER_PROJECTION), &index, error) != 0 ||
         open_replay(replayer, index, error) != 0 ||
         pj_replay_letter(replayer->projections[index].replay, id, &outcome, error) != 0)
         return -1;
-    switch (outcome) {
-    case PJ_REPLAY_APPLIED:
-        json_array_append_new(replayer->applied, json_integer(id));
-        break;
-    case PJ_REPLAY_REFUSED:
-        tell_refused(replayer, letters, row, error);
-        break;
-    case PJ_REPLAY_RESOLVED:
-        json_array_append_new(replayer->resolved, json_integer(id));
-        break;
-    }
+    if (outcome == PJ_REPLAY_REFUSED)
+        report_refused(replayer, letters, row, error);
+    else
+        json_array_append_new(outcome == PJ_REPLAY_APPLIED ? replayer->applied : replayer->resolved,
+                              json_integer(id));
     return 0;
 }
 
@@ -172,101 +130,88 @@ static int replay_all(struct replayer *replayer, const struct pj_result *letters
         status = replay_one(replayer, letters, row, error);
         pj_progress_update(replayer->progress, row + 1);
     }
-    pj_progress_clear(replayer->progress);
+    pj_progress_free(replayer->progress);
+    for (size_t i = 0; i < pj_cli_projection_count; i++)
+        pj_replay_free(replayer->projections[i].replay);
     return status;
 }
 
-static void print(const struct replayer *replayer)
+static void print_text(const struct replayer *replayer)
 {
     bool dry = replayer->settings->dry_run;
-    size_t refused = json_array_size(replayer->refused);
-    if (replayer->settings->json) {
-        json_t *document =
-            json_pack("{s:b, s:O, s:O, s:O}", "dry_run", dry, "replayed", replayer->applied,
-                      "refused", replayer->refused, "resolved", replayer->resolved);
-        json_dumpf(document, stdout, JSON_COMPACT);
-        putchar('\n');
-        json_decref(document);
-        return;
-    }
     size_t applied = json_array_size(replayer->applied);
+    size_t refused = json_array_size(replayer->refused);
     size_t resolved = json_array_size(replayer->resolved);
-    if (applied + refused + resolved == 0 && pj_letter_filtered(&replayer->settings->filter)) {
-        puts(PJ_LETTERS_FILTERED_OUT);
+    if (pj_letter_none_match(&replayer->settings->filter, applied + refused + resolved))
         return;
-    }
     printf("%s %zu dead letter%s", dry ? "would replay" : "replayed", applied,
-           applied == 1 ? "" : "s");
+           pj_letter_plural(applied));
     if (refused > 0)
         printf(", %zu %s", refused, dry ? "would stay open" : "stay open");
     if (resolved > 0)
-        printf(", %zu %s resolved by somebody else meanwhile", resolved,
+        printf(", %zu %s resolved by another process meanwhile", resolved,
                resolved == 1 ? "was" : "were");
     putchar('\n');
     fflush(stdout);
-    if (refused > TOLD_MOST)
+    if (refused > SHOWN_MOST)
         fprintf(stderr, "'projectionist dead-letters list' has the reasons of all %zu\n", refused);
 }
 
-static int run_all(struct replayer *replayer, const struct pj_config *config,
-                   const struct pj_result *letters, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
-    const struct settings *settings = replayer->settings;
+    const struct settings *settings = opaque;
+    const struct pj_result *letters;
+    const char *registry = cli->servers->registry.url;
     char question[96];
     size_t index;
-    for (int row = 0; row < pj_result_rows(letters); row++) {
+    if (pj_letter_choose(cli, &settings->filter, settings->all, &letters, error) != 0)
+        return -1;
+    size_t count = (size_t)pj_result_rows(letters);
+    for (int row = 0; row < (int)count; row++) {
         if (find_projection(pj_cli_text(letters, row, PJ_LETTER_PROJECTION), &index, error) != 0)
             return -1;
     }
-    pj_text_show(question, sizeof question, "Replay %d dead letter%s", pj_result_rows(letters),
-                 pj_result_rows(letters) == 1 ? "" : "s");
-    if (!settings->dry_run && pj_result_rows(letters) > 0 &&
-        pj_cli_confirm(question, settings->yes, error) != 0)
+    pj_text_show(question, sizeof question, "Replay %zu dead letter%s", count,
+                 pj_letter_plural(count));
+    if (!settings->dry_run && count > 0 && pj_cli_confirm(question, settings->yes, error) != 0)
         return -1;
-    int status = open_replayer(replayer, config, error);
-    if (status == 0) {
-        status = replay_all(replayer, letters, error);
-        /* What was done was done, whatever came then. */
-        print(replayer);
-    }
-    if (status == 0)
-        status = json_array_size(replayer->refused) > 0 ? PJ_EXIT_FAILED : PJ_EXIT_OK;
-    close_replayer(replayer);
-    return status;
-}
-
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
-{
-    const struct settings *settings = opaque;
-    struct replayer replayer = {.settings = settings};
-    struct pj_postgres *postgres = NULL;
-    struct pj_result *letters = NULL;
-    int status = -1;
-    if (pj_cli_postgres(&postgres, config, &settings->servers, error) == 0 &&
-        pj_letter_choose(postgres, config, &settings->filter, settings->all, &letters, error) == 0)
-        status = run_all(&replayer, config, letters, error);
-    pj_result_free(letters);
-    pj_postgres_close(postgres);
-    return status;
+    /* Without a registry, the schemas that are kept in Postgres may do. */
+    if (registry != NULL && *registry != '\0' && pj_cli_registry(cli, error) != 0)
+        return -1;
+    struct replayer replayer = {
+        .cli = cli,
+        .settings = settings,
+        .projections =
+            pj_arena_alloc(cli->arena, pj_cli_projection_count * sizeof *replayer.projections),
+        .applied = pj_must(json_array()),
+        .refused = pj_must(json_array()),
+        .resolved = pj_must(json_array()),
+    };
+    int status = replay_all(&replayer, letters, error);
+    bool some_refused = json_array_size(replayer.refused) > 0;
+    /* What was done is done, whatever failed after it. */
+    if (!settings->json)
+        print_text(&replayer);
+    json_t *document =
+        json_pack("{s:b, s:o, s:o, s:o}", "dry_run", settings->dry_run, "replayed",
+                  replayer.applied, "refused", replayer.refused, "resolved", replayer.resolved);
+    if (settings->json)
+        pj_cli_print_json(document);
+    else
+        json_decref(document);
+    return status != 0 ? -1 : some_refused ? PJ_EXIT_FAILED : PJ_EXIT_OK;
 }
 
 static const struct pj_option options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_POSTGRES_OPTION,
     PJ_CLI_REGISTRY_OPTIONS,
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TABLES_SCHEMA_OPTION,
     PJ_CLI_TOPIC_PREFIX_OPTION,
-    {.name = "all",
-     .letter = 'a',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, all),
-     .help = "All open letters that the filters let through, instead of ids."},
-    PJ_LETTER_FILTER_OPTIONS(struct settings),
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Do all of it but the commit, and say what would become of each."},
+    PJ_LETTER_ALL_OPTION(struct settings),
+    PJ_LETTER_FILTER_OPTIONS(struct settings, "0"),
+    PJ_CLI_DRY_RUN_OPTION(struct settings,
+                          "Do everything but commit, and say what would become of each."),
     PJ_CLI_YES_OPTION(struct settings),
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
@@ -275,15 +220,14 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_dead_letters_replay = {
     .name = "dead-letters replay",
-    .summary = "apply dead letters whose cause is mended",
-    .description =
-        "  Applies each letter through the projection that refused it, as if it had come\n"
-        "  in time; tables follow from the set of records, so it does not matter that it\n"
-        "  is late. A letter has a transaction of its own, which also marks it as\n"
-        "  replayed: each is applied exactly once, wherever this is interrupted, beside\n"
-        "  running consumers, and by several people at once.\n"
-        "\n"
-        "  One that still cannot be applied stays open, with its new reason.\n",
+    .summary = "apply dead letters whose cause is fixed",
+    .description = "  Applies each letter with the projection that refused it, as if it had come\n"
+                   "  in time; tables follow from the set of records, so it does not matter that\n"
+                   "  it is late. Each letter has its own transaction, which also marks it as\n"
+                   "  replayed: it is applied exactly once, wherever this is interrupted, while\n"
+                   "  consumers run, and if several people do this at once.\n"
+                   "\n"
+                   "  One that still cannot be applied stays open, with its new reason.\n",
     .examples = "  projectionist dead-letters replay 17 18\n"
                 "  projectionist dead-letters replay --all --reason 'schema id' --dry-run\n"
                 "  projectionist dead-letters replay --all --projection event-recorder --yes\n",

@@ -2,6 +2,8 @@
 #include "cli/deployment.h"
 
 #include "base/invariant.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "base/topic_name.h"
 #include "fold/prefixed.h"
 
@@ -38,18 +40,14 @@ static void add(const struct pj_system *system, const char *prefix)
 {
     chosen[chosen_count++] = system;
     pj_cli_projections =
-        reallocarray(pj_cli_projections, pj_cli_projection_count + system->projection_count + 1,
-                     sizeof *pj_cli_projections);
-    if (pj_cli_projections == NULL)
-        abort();
+        pj_resize(pj_cli_projections, pj_cli_projection_count + system->projection_count,
+                  sizeof *pj_cli_projections);
     for (size_t i = 0; i < system->projection_count; i++) {
         char group[PJ_TOPIC_NAME_SIZE];
         const struct pj_projection *projection = system->projections[i];
-        pj_topic_name(group, prefix, projection->name);
-        pj_cli_projections[pj_cli_projection_count++] = (struct pj_cli_projection){
-            system, pj_projection_prefixed(projection, prefix), strdup(group)};
-        if (pj_cli_projections[pj_cli_projection_count - 1].group == NULL)
-            abort();
+        pj_cli_projections[pj_cli_projection_count++] =
+            (struct pj_cli_projection){system, pj_projection_prefixed(projection, prefix),
+                                       pj_strdup(pj_topic_name(group, prefix, projection->name))};
     }
 }
 
@@ -67,9 +65,7 @@ void pj_cli_systems_free(void)
 static void clear(void)
 {
     pj_cli_systems_free();
-    chosen = calloc(count_all() + 1, sizeof *chosen);
-    if (chosen == NULL)
-        abort();
+    chosen = pj_calloc(count_all(), sizeof *chosen);
 }
 
 static void add_all(const char *prefix)
@@ -87,39 +83,33 @@ void pj_cli_systems_set(const struct pj_system *const *systems)
         const char *name = pj_cli_projections[i].projection->name;
         PJ_CHECK(pj_cli_projection_find(name) == &pj_cli_projections[i] &&
                      pj_cli_system_find(name) == NULL,
-                 "two of the systems and projections of a program have one name");
+                 "two of the systems and projections of a program have the same name");
     }
 }
 
-/* All names, with commas between them. */
-static char *list_names(bool projections)
+char *pj_cli_list_names(bool systems, bool projections)
 {
-    char *names = NULL;
-    size_t length;
-    FILE *out = open_memstream(&names, &length);
-    if (out == NULL)
-        abort();
-    for (size_t i = 0; i < chosen_count; i++)
-        fprintf(out, "%s%s", i > 0 ? ", " : "", chosen[i]->name);
+    struct pj_builder names = {0};
+    for (size_t i = 0; i < chosen_count && systems; i++)
+        pj_builder_add(&names, "%s%s", names.length > 0 ? ", " : "", chosen[i]->name);
     for (size_t i = 0; i < pj_cli_projection_count && projections; i++)
-        fprintf(out, ", %s", pj_cli_projections[i].projection->name);
-    if (fclose(out) != 0)
-        abort();
-    return names;
+        pj_builder_add(&names, "%s%s", names.length > 0 ? ", " : "",
+                       pj_cli_projections[i].projection->name);
+    return pj_builder_take(&names);
 }
 
 static int choose(const char *names, const char *prefix, struct pj_error *error)
 {
-    char *all = list_names(false);
+    char *all = pj_cli_list_names(true, false);
     int status = 0;
     clear();
     for (const char *name = names; status == 0; name++) {
         size_t length = strcspn(name, ",");
         const struct pj_system *system = find(pj_cli_systems, count_all(), name, length);
         if (system == NULL)
-            status =
-                pj_error_fatal(error, PJ_EXIT_USAGE, "--systems: '%.*s' is no system; there are %s",
-                               length < 100 ? (int)length : 100, name, all);
+            status = pj_error_fatal(error, PJ_EXIT_USAGE,
+                                    "--systems: there is no system '%.*s'; there are %s",
+                                    length < 100 ? (int)length : 100, name, all);
         else if (pj_cli_system_find(system->name) == NULL)
             add(system, prefix);
         name += length;
@@ -211,9 +201,9 @@ int pj_cli_check_names(const struct pj_config *config, struct pj_error *error)
         const char *name = config->operands[i];
         if (pj_cli_system_find(name) != NULL || pj_cli_projection_find(name) != NULL)
             continue;
-        char *names = list_names(true);
+        char *names = pj_cli_list_names(true, true);
         pj_error_fatal(error, PJ_EXIT_USAGE,
-                       "'%.100s' is no system and no projection of this program: %s, or all", name,
+                       "this program has no system or projection '%.100s'; give %s, or all", name,
                        names);
         free(names);
         return -1;

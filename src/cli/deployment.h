@@ -22,9 +22,9 @@ extern const struct pj_system *const *pj_cli_systems;
 extern struct pj_cli_projection *pj_cli_projections;
 extern size_t pj_cli_projection_count;
 
-/* Before all others: those of the program; a name that is taken twice ends it. */
+/* Before all others: those of the program. No two of the names may be the same. */
 void pj_cli_systems_set(const struct pj_system *const *systems);
-/* As the settings say; PJ_EXIT_USAGE. */
+/* As the settings say; PJ_EXIT_USAGE on an unknown system or a bad prefix. */
 int pj_cli_systems_configure(const struct pj_cli_servers *servers,
                              struct pj_error *error) PJ_MUST_CHECK;
 void pj_cli_systems_free(void);
@@ -42,7 +42,9 @@ const char *pj_cli_tables_schema(const struct pj_system *system,
 bool pj_cli_names_system(const struct pj_config *config, const struct pj_system *system);
 bool pj_cli_names_projection(const struct pj_config *config,
                              const struct pj_cli_projection *projection);
-/* PJ_EXIT_USAGE for an operand that is neither, with all that there are. */
+/* "safari, command-projector, …"; the caller frees it. */
+char *pj_cli_list_names(bool systems, bool projections);
+/* PJ_EXIT_USAGE for an operand that is neither, with the names that there are. */
 int pj_cli_check_names(const struct pj_config *config, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

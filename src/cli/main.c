@@ -68,37 +68,35 @@ static int exit_code(const struct pj_error *error)
 static int run(const struct pj_command *command, int argc, char **argv)
 {
     struct pj_error error = {.class = PJ_FATAL};
-    struct pj_config config;
-    void *settings = calloc(1, command->settings_size);
-    int status = -1;
-    if (settings == NULL) {
-        pj_error_set(&error, PJ_RETRY, "out of memory");
-        goto out;
+    struct pj_config config = {0};
+    struct pj_cli cli = {.config = &config, .arena = pj_arena_new()};
+    void *settings = pj_arena_alloc(cli.arena, command->settings_size);
+    const struct pj_option *options = pj_cli_options(command);
+    int status = pj_config_read(&config, options, settings, argc, argv, &error);
+    bool is_read = status == 0;
+    cli.servers = settings;
+    if (is_read && config.help) {
+        pj_help_command(stdout, command);
+    } else if (is_read && config.version) {
+        puts("projectionist " PJ_VERSION);
+    } else if (is_read && config.operand_count > 0 && command->operands == NULL) {
+        status = pj_error_fatal(&error, PJ_EXIT_USAGE,
+                                "'%s' is not expected; 'projectionist %s --help' says what is",
+                                config.operands[0], command->name);
+    } else if (is_read) {
+        status = pj_cli_systems_configure(settings, &error) == 0 &&
+                         pj_tls_check_options(options, settings, &error) == 0
+                     ? command->run(&cli, settings, &error)
+                     : -1;
     }
-    if (pj_config_read(&config, pj_cli_options(command), settings, argc, argv, &error) != 0)
-        goto out;
-    if (config.help || config.version) {
-        status = PJ_EXIT_OK;
-        if (config.help)
-            pj_help_command(stdout, command);
-        else
-            puts("projectionist " PJ_VERSION);
-    } else if (config.operand_count > 0 && command->operands == NULL) {
-        pj_error_fatal(&error, PJ_EXIT_USAGE,
-                       "'%s' is not expected; 'projectionist %s --help' says what is",
-                       config.operands[0], command->name);
-    } else if (pj_cli_systems_configure(settings, &error) == 0 &&
-               pj_tls_check_options(pj_cli_options(command), settings, &error) == 0) {
-        status = command->run(&config, settings, &error);
-    }
-    pj_config_free(&config);
-out:
-    free(settings);
     if (status < 0) {
         fflush(stdout);
         fprintf(stderr, "projectionist %s: %s\n", command->name, error.message);
         status = exit_code(&error);
     }
+    pj_cli_close(&cli);
+    if (is_read)
+        pj_config_free(&config);
     return status;
 }
 

@@ -8,15 +8,14 @@
 #include "cli/migrate_tables.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "cli/deployment.h"
 #include "cli/migrations.h"
 
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* Any number that nobody else locks: "projectn" in ASCII. */
+/* Any number that nothing else locks: "projectn" in ASCII. */
 #define LOCK "SELECT pg_advisory_xact_lock(8102082571640042606)"
 
 struct settings {
@@ -27,59 +26,55 @@ struct settings {
 };
 
 struct migrator {
-    struct pj_postgres *postgres;
+    struct pj_cli *cli;
     const struct settings *settings;
     struct pj_migrations migrations;
     json_t *applied; /* paths, in order */
     int already;
 };
 
-/* --- what the database has had --------------------------------------------------------------- */
+/* --- what was applied --------------------------------------------------------------- */
 
 /* Computed by Postgres, so that it can be compared with psql too. */
-static int compute_checksum(struct pj_postgres *postgres, const char *sql, char checksum[65],
+static int compute_checksum(struct migrator *migrator, const char *sql, const char **checksum,
                             struct pj_error *error)
 {
-    struct pj_result *result;
-    const char *parameters[] = {sql};
-    if (pj_postgres_query(postgres, "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex')", 1,
-                          parameters, &result, error) != 0)
+    const struct pj_result *result;
+    if (pj_cli_query(migrator->cli, "SELECT encode(sha256(convert_to($1::text, 'UTF8')), 'hex')", 1,
+                     &sql, &result, error) != 0)
         return -1;
-    pj_text_show(checksum, 65, "%s", pj_cli_text(result, 0, 0));
-    pj_result_free(result);
+    *checksum = pj_cli_text(result, 0, 0);
     return 0;
 }
 
 /* Not by to_regclass(): that may answer from a cache as old as the transaction, which can be older
  * than the wait for the lock. */
-static int has_account(struct pj_postgres *postgres, bool *has, struct pj_error *error)
+static int has_table(struct migrator *migrator, bool *has, struct pj_error *error)
 {
-    struct pj_result *result;
-    if (pj_postgres_query(postgres,
-                          "SELECT bool_or(a.attname = 'system') FROM pg_catalog.pg_attribute AS a "
-                          "JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid "
-                          "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
-                          "WHERE n.nspname = 'projectionist' AND c.relname = 'migrations'",
-                          0, NULL, &result, error) != 0)
+    const struct pj_result *result;
+    if (pj_cli_query(migrator->cli,
+                     "SELECT bool_or(a.attname = 'system') FROM pg_catalog.pg_attribute AS a "
+                     "JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid "
+                     "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+                     "WHERE n.nspname = 'projectionist' AND c.relname = 'migrations'",
+                     0, NULL, &result, error) != 0)
         return -1;
     const char *by_system = pj_result_value(result, 0, 0, NULL);
-    int status = 0;
     *has = by_system != NULL;
-    if (*has && strcmp(by_system, "t") != 0)
-        status = pj_error_fatal(
-            error, PJ_EXIT_DATABASE,
-            "the database was migrated by a version before 0.2.0, which this one does not "
-            "continue; run `DROP SCHEMA projectionist CASCADE` in it, which the tables survive, "
-            "then `projectionist migrate` and `projectionist rebuild all`");
-    pj_result_free(result);
-    return status;
+    if (!*has || strcmp(by_system, "t") == 0)
+        return 0;
+    return pj_error_fatal(
+        error, PJ_EXIT_DATABASE,
+        "the database was migrated by a version before 0.2.0, which this one does not "
+        "continue; run `DROP SCHEMA projectionist CASCADE` in it, which the tables survive, "
+        "then `projectionist migrate` and `projectionist rebuild all`");
 }
 
 /* NULL: the first of the search_path; of a file of --directory whose system this program does not
  * know. */
 static const char *wanted_schema(const struct migrator *migrator, const char *system)
 {
-    const struct pj_cli_servers *servers = &migrator->settings->servers;
+    const struct pj_cli_servers *servers = migrator->cli->servers;
     const struct pj_system *found = pj_cli_system_find(system);
     return found != NULL ? pj_cli_tables_schema(found, servers) : servers->tables_schema;
 }
@@ -113,8 +108,8 @@ static int check_one(struct migrator *migrator, const char *system, int number, 
                               "the database has had %s/%s, which is not among the migrations of "
                               "this projectionist; use the version that migrated it",
                               system, name);
-    char ours[65];
-    if (compute_checksum(migrator->postgres, migration->sql, ours, error) != 0)
+    const char *ours;
+    if (compute_checksum(migrator, migration->sql, &ours, error) != 0)
         return -1;
     if (strcmp(ours, checksum) != 0)
         return pj_error_fatal(error, PJ_EXIT_DATABASE,
@@ -130,100 +125,92 @@ static int check_one(struct migrator *migrator, const char *system, int number, 
 static int check_applied(struct migrator *migrator, struct pj_error *error)
 {
     bool has;
-    if (has_account(migrator->postgres, &has, error) != 0)
+    const struct pj_result *result;
+    if (has_table(migrator, &has, error) != 0)
         return -1;
     if (!has)
         return 0;
-    struct pj_result *result;
-    if (pj_postgres_query(migrator->postgres,
-                          "SELECT system, number, name, checksum, tables_schema "
-                          "FROM projectionist.migrations ORDER BY system, number DESC",
-                          0, NULL, &result, error) != 0)
+    if (pj_cli_query(migrator->cli,
+                     "SELECT system, number, name, checksum, tables_schema "
+                     "FROM projectionist.migrations ORDER BY system, number DESC",
+                     0, NULL, &result, error) != 0)
         return -1;
-    int status = 0;
-    for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
+    for (int row = 0; row < pj_result_rows(result); row++) {
         const char *system = pj_cli_text(result, row, 0);
         if (pj_migrations_newest(&migrator->migrations, system) == NULL)
             continue; /* of another program, or not asked for */
-        status = check_schema(migrator, system, pj_cli_text(result, row, 4), error);
-        if (status == 0)
-            status = check_one(migrator, system, (int)strtol(pj_cli_text(result, row, 1), NULL, 10),
-                               pj_cli_text(result, row, 2), pj_cli_text(result, row, 3), error);
+        if (check_schema(migrator, system, pj_cli_text(result, row, 4), error) != 0 ||
+            check_one(migrator, system, (int)pj_cli_number(result, row, 1),
+                      pj_cli_text(result, row, 2), pj_cli_text(result, row, 3), error) != 0)
+            return -1;
     }
-    pj_result_free(result);
-    return status;
+    return 0;
 }
 
 /* --- applying -------------------------------------------------------------------------------- */
 
-/* What of a migration's system the account has now. */
+/* What the table of migrations has of a migration's system by now. */
 struct had {
     bool this_one;
     bool any;
 };
 
-/* Within the transaction that holds the lock: has somebody else applied it meanwhile? */
+/* Within the transaction that holds the lock: has another process applied it meanwhile? */
 static int look_again(struct migrator *migrator, const struct pj_migration *migration,
                       struct had *had, struct pj_error *error)
 {
     bool has;
-    *had = (struct had){0};
-    if (has_account(migrator->postgres, &has, error) != 0)
+    char number[16];
+    const char *parameters[] = {migration->system, number};
+    const struct pj_result *result;
+    if (has_table(migrator, &has, error) != 0)
         return -1;
     if (!has)
         return 0;
-    char number[16];
     pj_text_whole(number, sizeof number, "%d", migration->number);
-    const char *parameters[] = {migration->system, number};
-    struct pj_result *result;
-    if (pj_postgres_query(migrator->postgres,
-                          "SELECT number = $2::int, tables_schema FROM projectionist.migrations "
-                          "WHERE system = $1 ORDER BY 1 DESC LIMIT 1",
-                          2, parameters, &result, error) != 0)
+    if (pj_cli_query(migrator->cli,
+                     "SELECT number = $2::int, tables_schema FROM projectionist.migrations "
+                     "WHERE system = $1 ORDER BY 1 DESC LIMIT 1",
+                     2, parameters, &result, error) != 0)
         return -1;
     had->any = pj_result_rows(result) > 0;
     had->this_one = had->any && strcmp(pj_cli_text(result, 0, 0), "t") == 0;
-    int status =
-        had->any ? check_schema(migrator, migration->system, pj_cli_text(result, 0, 1), error) : 0;
-    pj_result_free(result);
-    return status;
+    return had->any ? check_schema(migrator, migration->system, pj_cli_text(result, 0, 1), error)
+                    : 0;
 }
 
-static int record(struct pj_postgres *postgres, const struct pj_migration *migration,
+static int record(struct migrator *migrator, const struct pj_migration *migration,
                   struct pj_error *error)
 {
     char number[16];
-    char checksum[65];
-    struct pj_result *result;
+    const char *parameters[] = {migration->system, number, migration->file, NULL};
+    const struct pj_result *result;
     pj_text_whole(number, sizeof number, "%d", migration->number);
-    const char *parameters[] = {migration->system, number, migration->file, checksum};
-    if (compute_checksum(postgres, migration->sql, checksum, error) != 0 ||
-        pj_postgres_query(postgres,
-                          "INSERT INTO projectionist.migrations "
-                          "(system, number, name, checksum, tables_schema) VALUES "
-                          "($1, $2::int, $3, $4, nullif(current_schema(), 'projectionist'))",
-                          4, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+    return compute_checksum(migrator, migration->sql, &parameters[3], error) != 0
+               ? -1
+               : pj_cli_query(migrator->cli,
+                              "INSERT INTO projectionist.migrations "
+                              "(system, number, name, checksum, tables_schema) VALUES "
+                              "($1, $2::int, $3, $4, nullif(current_schema(), 'projectionist'))",
+                              4, parameters, &result, error);
 }
 
 /* The engine's objects are in its own schema; a system's tables go where the operator says. */
 static int apply_one(struct migrator *migrator, const struct pj_migration *migration, bool is_first,
                      struct pj_error *error)
 {
-    struct pj_postgres *postgres = migrator->postgres;
+    struct pj_postgres *postgres = migrator->cli->postgres;
     const char *schema = wanted_schema(migrator, migration->system);
     if (strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0) {
         if (pj_postgres_script(postgres, "SET LOCAL search_path = projectionist", error) != 0)
             return -1;
-    } else if (pj_migrate_use_schema(postgres, schema, error) != 0 ||
-               (is_first && pj_migrate_check_tables(postgres, &migrator->migrations,
+    } else if (pj_migrate_use_schema(migrator->cli, schema, error) != 0 ||
+               (is_first && pj_migrate_check_tables(migrator->cli, &migrator->migrations,
                                                     migration->system, error) != 0)) {
         return -1;
     }
     return pj_postgres_script(postgres, migration->sql, error) != 0 ||
-                   record(postgres, migration, error) != 0
+                   record(migrator, migration, error) != 0
                ? -1
                : 0;
 }
@@ -231,7 +218,7 @@ static int apply_one(struct migrator *migrator, const struct pj_migration *migra
 static int apply(struct migrator *migrator, const struct pj_migration *migration,
                  struct pj_error *error)
 {
-    struct pj_postgres *postgres = migrator->postgres;
+    struct pj_postgres *postgres = migrator->cli->postgres;
     int64_t start = pj_clock_monotonic_ms();
     struct had had = {0};
     if (pj_postgres_script(postgres, "BEGIN", error) != 0 ||
@@ -281,7 +268,7 @@ static int apply_all(struct migrator *migrator, struct pj_error *error)
 /* The last file of each system. */
 static json_t *newest_of_each(const struct pj_migrations *migrations)
 {
-    json_t *newest = json_array();
+    json_t *newest = pj_must(json_array());
     for (size_t i = 0; i < migrations->count; i++) {
         const struct pj_migration *migration = &migrations->items[i];
         if (pj_migrations_newest(migrations, migration->system) == migration)
@@ -309,58 +296,43 @@ static void report(const struct migrator *migrator)
 {
     bool dry_run = migrator->settings->dry_run;
     json_t *newest = newest_of_each(&migrator->migrations);
-    if (migrator->settings->json) {
-        json_t *document = json_pack("{s:b, s:O, s:i, s:O}", "dry_run", (int)dry_run,
-                                     dry_run ? "pending" : "applied", migrator->applied,
-                                     "already_applied", migrator->already, "newest", newest);
-        json_dumpf(document, stdout, JSON_COMPACT);
-        putchar('\n');
-        json_decref(document);
-    } else {
+    if (migrator->settings->json)
+        pj_cli_print_json(json_pack("{s:b, s:O, s:i, s:O}", "dry_run", (int)dry_run,
+                                    dry_run ? "pending" : "applied", migrator->applied,
+                                    "already_applied", migrator->already, "newest", newest));
+    else
         print_end(migrator, newest);
-    }
     json_decref(newest);
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
-    struct migrator migrator = {.settings = settings};
+    struct migrator migrator = {.cli = cli, .settings = settings};
     int status = -1;
-    if (settings->servers.tables_schema != NULL &&
-        strcmp(settings->servers.tables_schema, "projectionist") == 0)
+    if (cli->servers->tables_schema != NULL &&
+        strcmp(cli->servers->tables_schema, "projectionist") == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--tables-schema names the engine's own schema; take another");
-    if (pj_migrations_load(&migrator.migrations, settings->directory, config, error) != 0)
+    if (pj_migrations_load(&migrator.migrations, settings->directory, cli, error) != 0)
         return -1;
-    migrator.applied = json_array();
-    if (pj_cli_postgres(&migrator.postgres, config, &settings->servers, error) != 0)
-        goto out;
-    if (check_applied(&migrator, error) != 0 || apply_all(&migrator, error) != 0)
-        goto out;
-    report(&migrator);
-    status = PJ_EXIT_OK;
-out:
-    pj_postgres_close(migrator.postgres);
+    migrator.applied = pj_must(json_array());
+    if (pj_cli_postgres(cli, error) == 0 && check_applied(&migrator, error) == 0 &&
+        apply_all(&migrator, error) == 0) {
+        report(&migrator);
+        status = PJ_EXIT_OK;
+    }
     json_decref(migrator.applied);
-    pj_migrations_free(&migrator.migrations);
     return status;
 }
 
 static const struct pj_option options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_POSTGRES_OPTION,
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TABLES_SCHEMA_OPTION,
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Say what would be applied, and change nothing."},
-    {.name = "directory",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct settings, directory),
-     .argument = "DIR",
-     .help = "Take the files from DIR/SYSTEM/ instead of those built into the program."},
+    PJ_CLI_DRY_RUN_OPTION(struct settings, "Say what would be applied, and change nothing."),
+    PJ_CLI_TEXT_OPTION(struct settings, directory, "directory", 0, "DIR",
+                       "Read the files from DIR/SYSTEM/ instead of those built into the program."),
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
@@ -368,20 +340,21 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_migrate = {
     .name = "migrate",
-    .summary = "make or update the tables",
+    .summary = "create or update the tables",
     .description =
         "  Applies the numbered files of deploy/sql, which are built into the program,\n"
-        "  that the database has not had yet, each in a transaction of its own: those of\n"
-        "  the engine, then those of the systems named, or of all. Tables that are there\n"
-        "  already keep their rows; a table of the same name with other columns is an\n"
-        "  error. It can be run at any time, and by several at once: one waits for the\n"
-        "  other and then finds nothing to do.\n"
+        "  unless the database has them already, each in its own transaction: those of\n"
+        "  the engine, then those of the systems named, or of all. Existing tables keep\n"
+        "  their rows; an existing table of the same name with other columns is an\n"
+        "  error. It can be run at any time, and several times at once: one waits for\n"
+        "  the other and then finds nothing to do.\n"
         "\n"
-        "  The account of what was applied is the table projectionist.migrations. It is\n"
-        "  an error when an applied file has changed since, or when the database is newer\n"
-        "  than this program.\n"
+        "  What was applied is recorded in projectionist.migrations. It is an error if\n"
+        "  an applied file has changed since, or if the database is newer than this\n"
+        "  program.\n"
         "\n"
-        "  The role needs the right to create schemas, extensions (uuid-ossp) and tables.\n",
+        "  The role needs the right to create schemas, extensions (uuid-ossp) and\n"
+        "  tables.\n",
     .examples = "  projectionist migrate\n"
                 "  projectionist migrate safari --tables-schema media\n"
                 "  projectionist migrate --dry-run\n"

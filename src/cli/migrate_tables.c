@@ -1,59 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/migrate_tables.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* It is never committed. */
 #define TRIAL "projectionist_trial"
 
-static int query(struct pj_postgres *postgres, const char *sql, int count,
-                 const char *const *parameters, char **value, struct pj_error *error)
+/* The first value, or NULL. */
+static int query(struct pj_cli *cli, const char *sql, int count, const char *const *parameters,
+                 const char **value, struct pj_error *error)
 {
-    struct pj_result *result;
-    if (pj_postgres_query(postgres, sql, count, parameters, &result, error) != 0)
+    const struct pj_result *result;
+    if (pj_cli_query(cli, sql, count, parameters, &result, error) != 0)
         return -1;
-    const char *first = pj_result_rows(result) > 0 ? pj_result_value(result, 0, 0, NULL) : NULL;
-    *value = first != NULL ? strdup(first) : NULL;
-    if (first != NULL && *value == NULL)
-        abort();
-    pj_result_free(result);
+    *value = pj_result_rows(result) > 0 ? pj_result_value(result, 0, 0, NULL) : NULL;
     return 0;
 }
 
 /* Puts schemas (each may be NULL) before the others of the search_path. */
-static int put_first(struct pj_postgres *postgres, const char *first, const char *second,
+static int put_first(struct pj_cli *cli, const char *first, const char *second,
                      struct pj_error *error)
 {
     const char *parameters[] = {first, second};
-    char *path;
-    if (query(postgres,
-              "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), quote_ident($2), "
-              "string_agg(quote_ident(s.name), ', ' ORDER BY s.place)), true) "
-              "FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place) "
-              "WHERE s.name <> 'projectionist' AND s.name IS DISTINCT FROM $1 "
-              "AND s.name IS DISTINCT FROM $2",
-              2, parameters, &path, error) != 0)
-        return -1;
-    free(path);
-    return 0;
+    const char *path;
+    return query(cli,
+                 "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), "
+                 "quote_ident($2), string_agg(quote_ident(s.name), ', ' ORDER BY s.place)), true) "
+                 "FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place) "
+                 "WHERE s.name <> 'projectionist' AND s.name IS DISTINCT FROM $1 "
+                 "AND s.name IS DISTINCT FROM $2",
+                 2, parameters, &path, error);
 }
 
-int pj_migrate_use_schema(struct pj_postgres *postgres, const char *schema, struct pj_error *error)
+int pj_migrate_use_schema(struct pj_cli *cli, const char *schema, struct pj_error *error)
 {
-    char *create;
-    if (query(postgres,
+    const char *create;
+    if (query(cli,
               "SELECT format('CREATE SCHEMA %I', $1::text) WHERE $1 IS NOT NULL "
               "AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
-              1, &schema, &create, error) != 0)
+              1, &schema, &create, error) != 0 ||
+        (create != NULL && pj_postgres_script(cli->postgres, create, error) != 0))
         return -1;
-    int status = create != NULL ? pj_postgres_script(postgres, create, error) : 0;
-    free(create);
-    return status == 0 ? put_first(postgres, NULL, schema, error) : -1;
+    return put_first(cli, NULL, schema, error);
 }
 
 /* Types that the files make are other ones in the trial, of the same name. */
-static int compare(struct pj_postgres *postgres, const char *schema, const char *known,
+static int compare(struct pj_cli *cli, const char *schema, const char *known,
                    struct pj_error *error)
 {
     static const char sql[] =
@@ -75,62 +67,52 @@ static int compare(struct pj_postgres *postgres, const char *schema, const char 
         "OR (ht.typnamespace <> wt.typnamespace AND wt.typnamespace <> t.relnamespace)) "
         "ORDER BY t.relname, w.attnum LIMIT 1";
     const char *parameters[] = {schema, known};
-    char *other;
-    if (query(postgres, sql, 2, parameters, &other, error) != 0)
+    const char *other;
+    if (query(cli, sql, 2, parameters, &other, error) != 0)
         return -1;
     if (other == NULL)
         return 0;
-    pj_error_fatal(error, PJ_EXIT_DATABASE,
-                   "a table of this name is there already, with other columns: %.400s; rename it, "
-                   "or let --tables-schema name another schema",
-                   other);
-    free(other);
-    return -1;
+    return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                          "a table of this name exists already, with other columns: %.400s; rename "
+                          "it, or give --tables-schema another schema",
+                          other);
 }
 
-/* Of a file that fails the file itself will say why, when it is applied. */
-static int try_file(struct pj_postgres *postgres, const struct pj_migration *migration,
-                    const char *schema, bool *failed, struct pj_error *error)
+/* Where a file fails, it says why itself when it is applied. */
+static int try_file(struct pj_cli *cli, const struct pj_migration *migration, const char *schema,
+                    bool *failed, struct pj_error *error)
 {
-    char *known = NULL; /* of the files before: these may add columns to them */
-    if (put_first(postgres, TRIAL, schema, error) != 0 ||
-        query(postgres,
+    const char *known; /* of the files before: these may add columns to them */
+    if (put_first(cli, TRIAL, schema, error) != 0 ||
+        query(cli,
               "SELECT coalesce(array_agg(relname::text), '{}') FROM pg_class "
               "WHERE relnamespace = '" TRIAL "'::regnamespace",
               0, NULL, &known, error) != 0)
         return -1;
-    *failed = pj_postgres_script(postgres, migration->sql, error) != 0;
-    int status = *failed ? 0 : compare(postgres, schema, known, error);
-    free(known);
-    return status;
+    *failed = pj_postgres_script(cli->postgres, migration->sql, error) != 0;
+    return *failed ? 0 : compare(cli, schema, known, error);
 }
 
-static int try_files(struct pj_postgres *postgres, const struct pj_migrations *migrations,
-                     const char *system, const char *schema, struct pj_error *error)
-{
-    bool failed = false;
-    if (pj_postgres_script(postgres, "SAVEPOINT trial; CREATE SCHEMA " TRIAL, error) != 0)
-        return -1;
-    for (size_t i = 0; i < migrations->count && !failed; i++) {
-        const struct pj_migration *migration = &migrations->items[i];
-        if (strcmp(migration->system, system) == 0 &&
-            try_file(postgres, migration, schema, &failed, error) != 0)
-            return -1;
-    }
-    return pj_postgres_script(postgres, "ROLLBACK TO trial", error);
-}
-
-int pj_migrate_check_tables(struct pj_postgres *postgres, const struct pj_migrations *migrations,
+int pj_migrate_check_tables(struct pj_cli *cli, const struct pj_migrations *migrations,
                             const char *system, struct pj_error *error)
 {
-    char *schema; /* where they go, if anything is there */
-    if (query(postgres,
+    const char *schema; /* where they go, if anything is there */
+    bool failed = false;
+    if (query(cli,
               "SELECT current_schema() WHERE EXISTS (SELECT FROM pg_class AS c "
               "JOIN pg_namespace AS n ON n.oid = c.relnamespace "
               "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))",
               0, NULL, &schema, error) != 0)
         return -1;
-    int status = schema != NULL ? try_files(postgres, migrations, system, schema, error) : 0;
-    free(schema);
-    return status;
+    if (schema == NULL)
+        return 0;
+    if (pj_postgres_script(cli->postgres, "SAVEPOINT trial; CREATE SCHEMA " TRIAL, error) != 0)
+        return -1;
+    for (size_t i = 0; i < migrations->count && !failed; i++) {
+        const struct pj_migration *migration = &migrations->items[i];
+        if (strcmp(migration->system, system) == 0 &&
+            try_file(cli, migration, schema, &failed, error) != 0)
+            return -1;
+    }
+    return pj_postgres_script(cli->postgres, "ROLLBACK TO trial", error);
 }

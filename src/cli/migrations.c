@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/migrations.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "cli/deployment.h"
 
@@ -12,7 +13,7 @@
 
 extern const struct pj_migration_script pj_sql_engine[];
 
-enum { DIGITS = 4 };
+enum { DIGITS = 4, FILE_MOST = 4 << 20 };
 
 static bool is_migration(const char *name)
 {
@@ -21,118 +22,103 @@ static bool is_migration(const char *name)
            strcmp(name + length - 4, ".sql") == 0;
 }
 
-/* Takes ownership of path and sql. */
-static void add(struct pj_migrations *migrations, char *path, char *sql)
+/* The texts are borrowed, of the program or the arena. */
+static void add(struct pj_migrations *migrations, struct pj_arena *arena, const char *system,
+                const char *file, const char *sql)
 {
-    size_t system = strcspn(path, "/");
     struct pj_migration *items =
-        realloc(migrations->items, (migrations->count + 1) * sizeof *items);
-    if (items == NULL)
-        abort();
-    migrations->items = items;
+        pj_arena_alloc(arena, (migrations->count + 1) * sizeof *migrations->items);
+    if (migrations->count > 0)
+        memcpy(items, migrations->items, migrations->count * sizeof *items);
     items[migrations->count++] = (struct pj_migration){
-        .path = path,
-        .system = strndup(path, system),
-        .file = path + system + 1,
-        .number = (int)strtol(path + system + 1, NULL, 10),
+        .path = pj_arena_printf(arena, "%s/%s", system, file),
+        .system = system,
+        .file = file,
+        .number = (int)strtol(file, NULL, 10),
         .sql = sql,
     };
-    if (items[migrations->count - 1].system == NULL)
-        abort();
+    migrations->items = items;
 }
 
-static int read_file(const char *path, char **text, struct pj_error *error)
+static int read_file(struct pj_arena *arena, const char *path, const char **text,
+                     struct pj_error *error)
 {
     FILE *file = fopen(path, "re");
-    size_t length = 0;
-    size_t capacity = 0;
-    *text = NULL;
     if (file == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "cannot read %s: %s", path, strerror(errno));
-    errno = 0;
-    /* There is no NUL byte in SQL, so the first "line" up to one is the whole file. */
-    ssize_t got = getdelim(text, &capacity, '\0', file);
-    int failed = ferror(file) ? errno : 0;
-    if (got > 0)
-        length = (size_t)got;
+    char *buffer = pj_alloc(FILE_MOST + 1);
+    size_t length = fread(buffer, 1, FILE_MOST + 1, file);
+    const char *problem = ferror(file)                           ? strerror(errno)
+                          : length > FILE_MOST                   ? "it is longer than 4 MiB"
+                          : length == 0                          ? "it is empty"
+                          : memchr(buffer, '\0', length) != NULL ? "it holds a NUL byte"
+                                                                 : NULL;
     fclose(file);
-    if (failed != 0 || length == 0 || strlen(*text) != length) {
-        free(*text);
-        *text = NULL;
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "cannot read %s: %s", path,
-                              failed != 0 ? strerror(failed) : "it is empty or holds a NUL byte");
-    }
-    return 0;
+    *text = problem == NULL ? pj_arena_string(arena, buffer, length) : NULL;
+    free(buffer);
+    return problem == NULL
+               ? 0
+               : pj_error_fatal(error, PJ_EXIT_USAGE, "cannot read %s: %s", path, problem);
 }
 
-static char *joined(const char *folder, const char *name)
+static int refuse_folder(const char *path, struct pj_error *error)
 {
-    char *path;
-    if (asprintf(&path, "%s/%s", folder, name) < 0)
-        abort();
-    return path;
+    return pj_error_fatal(error, PJ_EXIT_USAGE, "cannot read the folder %s: %s", path,
+                          strerror(errno));
 }
 
-static int load_system(struct pj_migrations *migrations, const char *directory, const char *system,
-                       struct pj_error *error)
+static int load_system(struct pj_migrations *migrations, struct pj_arena *arena,
+                       const char *directory, const char *name, struct pj_error *error)
 {
-    char *path = joined(directory, system);
+    const char *path = pj_arena_printf(arena, "%s/%s", directory, name);
+    const char *system = strrchr(path, '/') + 1;
     DIR *folder = opendir(path);
     int status = 0;
     struct dirent *entry;
-    if (folder == NULL && errno != ENOTDIR)
-        status = pj_error_fatal(error, PJ_EXIT_USAGE, "cannot read the folder %s: %s", path,
-                                strerror(errno));
-    while (folder != NULL && status == 0 && (entry = readdir(folder)) != NULL) {
+    if (folder == NULL)
+        return errno == ENOTDIR ? 0 : refuse_folder(path, error);
+    while (status == 0 && (entry = readdir(folder)) != NULL) {
         if (!is_migration(entry->d_name))
             continue;
-        char *file = joined(path, entry->d_name);
-        char *sql;
-        status = read_file(file, &sql, error);
-        free(file);
+        const char *file = pj_arena_printf(arena, "%s/%s", path, entry->d_name);
+        const char *sql;
+        status = read_file(arena, file, &sql, error);
         if (status == 0)
-            add(migrations, joined(system, entry->d_name), sql);
-    }
-    if (folder != NULL)
-        closedir(folder);
-    free(path);
-    return status;
-}
-
-static int load_directory(struct pj_migrations *migrations, const char *directory,
-                          struct pj_error *error)
-{
-    DIR *folder = opendir(directory);
-    if (folder == NULL)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "cannot read the folder %s: %s", directory,
-                              strerror(errno));
-    int status = 0;
-    struct dirent *entry;
-    while (status == 0 && (entry = readdir(folder)) != NULL) {
-        if (entry->d_name[0] != '.')
-            status = load_system(migrations, directory, entry->d_name, error);
+            add(migrations, arena, system, strrchr(file, '/') + 1, sql);
     }
     closedir(folder);
     return status;
 }
 
-static void add_scripts(struct pj_migrations *migrations, const char *system,
-                        const struct pj_migration_script *scripts)
+static int load_directory(struct pj_migrations *migrations, struct pj_arena *arena,
+                          const char *directory, struct pj_error *error)
 {
-    for (; scripts != NULL && scripts->name != NULL; scripts++) {
-        char *sql = strdup(scripts->sql);
-        if (sql == NULL)
-            abort();
-        add(migrations, joined(system, scripts->name), sql);
+    DIR *folder = opendir(directory);
+    int status = 0;
+    struct dirent *entry;
+    if (folder == NULL)
+        return refuse_folder(directory, error);
+    while (status == 0 && (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] != '.')
+            status = load_system(migrations, arena, directory, entry->d_name, error);
     }
+    closedir(folder);
+    return status;
 }
 
-static void load_embedded(struct pj_migrations *migrations)
+static void add_scripts(struct pj_migrations *migrations, struct pj_arena *arena,
+                        const char *system, const struct pj_migration_script *scripts)
 {
-    add_scripts(migrations, PJ_MIGRATIONS_ENGINE, pj_sql_engine);
+    for (; scripts != NULL && scripts->name != NULL; scripts++)
+        add(migrations, arena, system, scripts->name, scripts->sql);
+}
+
+static void load_embedded(struct pj_migrations *migrations, struct pj_arena *arena)
+{
+    add_scripts(migrations, arena, PJ_MIGRATIONS_ENGINE, pj_sql_engine);
     for (size_t i = 0; pj_cli_systems[i] != NULL; i++) {
         if (pj_cli_system_find(pj_cli_systems[i]->name) != NULL)
-            add_scripts(migrations, pj_cli_systems[i]->name, pj_cli_systems[i]->migrations);
+            add_scripts(migrations, arena, pj_cli_systems[i]->name, pj_cli_systems[i]->migrations);
     }
 }
 
@@ -155,13 +141,14 @@ static int check(const struct pj_migrations *migrations, const char *where, stru
 {
     if (pj_migrations_find(migrations, PJ_MIGRATIONS_ENGINE, 1) == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "there is no " PJ_MIGRATIONS_ENGINE "/0001_….sql in %s, which makes "
-                              "the account of migrations",
+                              "there is no " PJ_MIGRATIONS_ENGINE
+                              "/0001_….sql in %s, which creates "
+                              "the table of migrations",
                               where);
     for (size_t i = 1; i < migrations->count; i++) {
         if (by_system_and_number(&migrations->items[i], &migrations->items[i - 1]) == 0)
             return pj_error_fatal(error, PJ_EXIT_USAGE,
-                                  "%s and %s have the same number; give one of them another",
+                                  "%s and %s have the same number; renumber one of them",
                                   migrations->items[i - 1].path, migrations->items[i].path);
     }
     return 0;
@@ -192,60 +179,39 @@ static bool is_among(const char *name, char *const *names, size_t count)
     return false;
 }
 
-static void free_one(struct pj_migration *migration)
-{
-    free(migration->path);
-    free(migration->system);
-    free(migration->sql);
-}
-
-static int choose(struct pj_migrations *migrations, char *const *systems, size_t count,
+static int choose(struct pj_migrations *migrations, const struct pj_config *config,
                   struct pj_error *error)
 {
+    size_t count = (size_t)config->operand_count;
     for (size_t i = 0; i < count; i++) {
-        if (pj_migrations_newest(migrations, systems[i]) == NULL)
-            return refuse_unknown(migrations, systems[i], error);
+        if (pj_migrations_newest(migrations, config->operands[i]) == NULL)
+            return refuse_unknown(migrations, config->operands[i], error);
     }
     size_t kept = 0;
     for (size_t i = 0; i < migrations->count; i++) {
-        struct pj_migration *migration = &migrations->items[i];
+        const struct pj_migration *migration = &migrations->items[i];
         if (count == 0 || is_engine(migration->system) ||
-            is_among(migration->system, systems, count))
+            is_among(migration->system, config->operands, count))
             migrations->items[kept++] = *migration;
-        else
-            free_one(migration);
     }
     migrations->count = kept;
     return 0;
 }
 
-int pj_migrations_load(struct pj_migrations *migrations, const char *directory,
-                       const struct pj_config *config, struct pj_error *error)
+int pj_migrations_load(struct pj_migrations *migrations, const char *directory, struct pj_cli *cli,
+                       struct pj_error *error)
 {
     *migrations = (struct pj_migrations){0};
-    int status = 0;
     if (directory == NULL)
-        load_embedded(migrations);
-    else
-        status = load_directory(migrations, directory, error);
-    if (status == 0 && migrations->count > 1)
+        load_embedded(migrations, cli->arena);
+    else if (load_directory(migrations, cli->arena, directory, error) != 0)
+        return -1;
+    if (migrations->count > 1)
         qsort(migrations->items, migrations->count, sizeof *migrations->items,
               by_system_and_number);
-    if (status == 0)
-        status = check(migrations, directory != NULL ? directory : "the program", error);
-    if (status == 0)
-        status = choose(migrations, config->operands, (size_t)config->operand_count, error);
-    if (status != 0)
-        pj_migrations_free(migrations);
-    return status;
-}
-
-void pj_migrations_free(struct pj_migrations *migrations)
-{
-    for (size_t i = 0; i < migrations->count; i++)
-        free_one(&migrations->items[i]);
-    free(migrations->items);
-    *migrations = (struct pj_migrations){0};
+    return check(migrations, directory != NULL ? directory : "the program", error) != 0
+               ? -1
+               : choose(migrations, cli->config, error);
 }
 
 struct pj_migration *pj_migrations_find(const struct pj_migrations *migrations, const char *system,

@@ -12,11 +12,10 @@
 #define PJ_MIGRATIONS_ENGINE "engine"
 
 struct pj_migration {
-    char *path; /* SYSTEM/FILE */
-    char *system;
-    const char *file; /* its name, within path */
-    int number;       /* that the name begins with, of its system */
-    char *sql;
+    const char *path; /* SYSTEM/FILE */
+    const char *system, *file;
+    int number; /* that the file's name begins with */
+    const char *sql;
     bool applied; /* for the caller */
 };
 
@@ -26,12 +25,11 @@ struct pj_migrations {
     size_t count;
 };
 
-/* Those of the engine and of the systems that the operands name, or of all that are configured.
- * `directory` NULL: those built in. Fails with PJ_EXIT_USAGE, naming the system, the file or the
- * folder. */
-int pj_migrations_load(struct pj_migrations *migrations, const char *directory,
-                       const struct pj_config *config, struct pj_error *error) PJ_MUST_CHECK;
-void pj_migrations_free(struct pj_migrations *migrations);
+/* Those of the engine and of the systems that the operands name, or of all that are configured; in
+ * the command's arena. `directory` NULL: those built in. Fails with PJ_EXIT_USAGE, naming the
+ * system, the file or the folder. */
+int pj_migrations_load(struct pj_migrations *migrations, const char *directory, struct pj_cli *cli,
+                       struct pj_error *error) PJ_MUST_CHECK;
 
 /* NULL where there is none. */
 struct pj_migration *pj_migrations_find(const struct pj_migrations *migrations, const char *system,

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * projectionist offsets set: makes a group go on elsewhere. It takes the partitions as another
- * consumer would, so whoever has them cannot commit past the change.
+ * projectionist offsets set: makes a group continue elsewhere. It claims the partitions as another
+ * consumer would, so their owner cannot commit past the change.
  */
+#include "base/memory.h"
 #include "base/text.h"
-#include "base/time_text.h"
 #include "cli/confirm.h"
 #include "cli/offsets_command.h"
 #include "cli/text_table.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,26 +38,23 @@ struct changes {
 
 static bool is_chosen(const struct settings *settings, const struct pj_offset_place *place)
 {
-    return (settings->topic == NULL || strcmp(settings->topic, place->topic) == 0) &&
-           (settings->partition < 0 || settings->partition == place->partition);
+    return (settings->topic == NULL || strcmp(settings->topic, place->extent.topic) == 0) &&
+           (settings->partition < 0 || settings->partition == place->extent.partition);
 }
 
-static int choose(const struct settings *settings, const struct pj_offset_list *list,
-                  struct changes *changes, struct pj_error *error)
+static int choose(struct pj_cli *cli, const struct settings *settings,
+                  const struct pj_offset_list *list, struct changes *changes,
+                  struct pj_error *error)
 {
     bool topic_found = settings->topic == NULL;
-    changes->items = calloc(list->count + 1, sizeof *changes->items);
-    if (changes->items == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    changes->items = pj_arena_alloc(cli->arena, list->count * sizeof *changes->items);
     for (size_t i = 0; i < list->count; i++) {
         const struct pj_offset_place *place = &list->places[i];
-        topic_found = topic_found || strcmp(settings->topic, place->topic) == 0;
+        topic_found = topic_found || strcmp(settings->topic, place->extent.topic) == 0;
         if (!is_chosen(settings, place))
             continue;
-        if (place->begin < 0 || place->end < 0)
-            return pj_error_set(error, PJ_RETRY,
-                                "where %s [%d] begins and ends is not known: it has no leader",
-                                place->topic, (int)place->partition);
+        if (pj_cli_check_extent(&place->extent, error) != 0)
+            return -1;
         changes->items[changes->count++].place = place;
     }
     if (!topic_found)
@@ -73,89 +69,58 @@ static int choose(const struct settings *settings, const struct pj_offset_list *
     return 0;
 }
 
-static int by_time(const struct pj_offset_list *list, const char *text, struct changes *changes,
-                   struct pj_error *error)
-{
-    int64_t microseconds;
-    if (pj_time_parse("--to", text, &microseconds, error) != 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "--to '%s' is neither earliest, latest, an offset nor a time such as "
-                              "2026-11-21T05:06:34Z",
-                              text);
-    if (microseconds < 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "--to '%s' lies before 1970; use earliest",
-                              text);
-    struct pj_kafka_extent *extents = calloc(changes->count, sizeof *extents);
-    int64_t *offsets = calloc(changes->count, sizeof *offsets);
-    int status = -1;
-    if (extents == NULL || offsets == NULL) {
-        pj_error_set(error, PJ_RETRY, "out of memory");
-        goto out;
-    }
-    for (size_t i = 0; i < changes->count; i++)
-        extents[i] = (struct pj_kafka_extent){.topic = changes->items[i].place->topic,
-                                              .partition = changes->items[i].place->partition,
-                                              .end = changes->items[i].place->end};
-    /* A record of that very millisecond belongs to it, one of the fraction before does not. */
-    status = pj_kafka_offsets_at(list->kafka, extents, changes->count, (microseconds + 999) / 1000,
-                                 offsets, error);
-    for (size_t i = 0; i < changes->count && status == 0; i++) {
-        changes->items[i].target = offsets[i];
-        if (offsets[i] < 0)
-            status = pj_error_set(error, PJ_RETRY, "%s [%d] cannot be searched by time now",
-                                  extents[i].topic, (int)extents[i].partition);
-    }
-out:
-    free(extents);
-    free(offsets);
-    return status;
-}
-
-static int find_targets(const struct pj_offset_list *list, const char *to, struct changes *changes,
+static int find_targets(struct pj_cli *cli, const char *to, struct changes *changes,
                         struct pj_error *error)
 {
     bool earliest = strcmp(to, "earliest") == 0;
     bool offset = *to != '\0' && strspn(to, "0123456789") == strlen(to);
+    bool time = !earliest && !offset && strcmp(to, "latest") != 0;
     int64_t number = -1;
-    if (offset && pj_parse_integer("--to", to, 0, INT64_MAX, &number, error) != 0)
+    struct pj_kafka_extent *extents = pj_arena_alloc(cli->arena, changes->count * sizeof *extents);
+    int64_t *offsets = pj_arena_alloc(cli->arena, changes->count * sizeof *offsets);
+    for (size_t i = 0; i < changes->count; i++)
+        extents[i] = changes->items[i].place->extent;
+    if ((offset && pj_parse_integer("--to", to, 0, INT64_MAX, &number, error) != 0) ||
+        (time && pj_cli_offsets_at(cli, "--to", "earliest, latest, an offset", to, extents,
+                                   changes->count, offsets, error) != 0))
         return -1;
-    if (!earliest && !offset && strcmp(to, "latest") != 0)
-        return by_time(list, to, changes, error);
-    for (size_t i = 0; i < changes->count; i++) {
-        const struct pj_offset_place *place = changes->items[i].place;
-        changes->items[i].target = earliest ? place->begin : offset ? number : place->end;
-    }
+    for (size_t i = 0; i < changes->count; i++)
+        changes->items[i].target = earliest ? extents[i].begin
+                                   : offset ? number
+                                   : time   ? offsets[i]
+                                            : extents[i].end;
     return 0;
 }
 
 static int check_targets(const struct changes *changes, struct pj_error *error)
 {
     for (size_t i = 0; i < changes->count; i++) {
-        const struct pj_offset_place *place = changes->items[i].place;
+        const struct pj_kafka_extent *extent = &changes->items[i].place->extent;
         int64_t target = changes->items[i].target;
-        if (target < place->begin || target > place->end)
+        if (target < extent->begin || target > extent->end)
             return pj_error_fatal(error, PJ_EXIT_USAGE,
-                                  "--to %lld lies outside of %s [%d], which reaches from %lld to "
+                                  "--to %lld is outside of %s [%d], which reaches from %lld to "
                                   "%lld; choose partitions with --topic and --partition",
-                                  (long long)target, place->topic, (int)place->partition,
-                                  (long long)place->begin, (long long)place->end);
+                                  (long long)target, extent->topic, (int)extent->partition,
+                                  (long long)extent->begin, (long long)extent->end);
     }
     return 0;
 }
 
-/* The committed offset is of a topic that is not known to be the one that is there. */
+/* The committed offset is of a topic that is not known to be the present one. */
 static bool is_of_another(const struct pj_offset_place *place)
 {
     return place->committed > 0 && place->read_topic_id != NULL &&
-           strcmp(place->read_topic_id, place->topic_id) != 0;
+           strcmp(place->read_topic_id, place->extent.topic_id) != 0;
 }
 
 static void drop_unchanged(struct changes *changes)
 {
     size_t kept = 0;
     for (size_t i = 0; i < changes->count; i++) {
-        if (changes->items[i].target != changes->items[i].place->committed ||
-            changes->items[i].place->is_stopped || is_of_another(changes->items[i].place))
+        const struct pj_offset_place *place = changes->items[i].place;
+        if (changes->items[i].target != place->committed || place->is_stopped ||
+            is_of_another(place))
             changes->items[kept++] = changes->items[i];
     }
     changes->count = kept;
@@ -166,7 +131,7 @@ static void drop_unchanged(struct changes *changes)
 /* The topic was recreated since the group has read it. */
 static bool is_new(const struct pj_offset_place *place)
 {
-    return pj_topic_is_another(place->topic_id, place->read_topic_id, place->committed);
+    return pj_topic_is_another(place->extent.topic_id, place->read_topic_id, place->committed);
 }
 
 /* Forward skips, back repeats; a group that is new there would have begun at the beginning. */
@@ -174,13 +139,13 @@ static int64_t moved(const struct change *change)
 {
     const struct pj_offset_place *place = change->place;
     return change->target -
-           (place->committed >= 0 && !is_new(place) ? place->committed : place->begin);
+           (place->committed >= 0 && !is_new(place) ? place->committed : place->extent.begin);
 }
 
 static void print_changes(const struct changes *changes, const char *group)
 {
-    static const char *const titles[] = {"TOPIC", ">PARTITION", ">FROM", ">TO", ""};
-    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    static const char *const titles[] = {"TOPIC", ">PARTITION", ">FROM", ">TO", "", NULL};
+    struct pj_text_table *table = pj_text_table_new(titles);
     int64_t skipped = 0;
     int64_t repeated = 0;
     for (size_t i = 0; i < changes->count; i++) {
@@ -188,12 +153,10 @@ static void print_changes(const struct changes *changes, const char *group)
         char text[PJ_NUMBER_TEXT];
         char words[64] = "";
         int64_t by = moved(change);
-        pj_text_table_add(table, change->place->topic);
-        pj_text_table_add(table, pj_number_text(text, change->place->partition));
-        pj_text_table_add(table, change->place->committed >= 0
-                                     ? pj_number_text(text, change->place->committed)
-                                     : "-");
-        pj_text_table_add(table, pj_number_text(text, change->target));
+        pj_text_table_add(table, change->place->extent.topic);
+        pj_text_table_add_number(table, change->place->extent.partition);
+        pj_text_table_add_number(table, change->place->committed);
+        pj_text_table_add_number(table, change->target);
         if (by != 0)
             pj_text_show(words, sizeof words, "%s %s", by > 0 ? "skips" : "back by",
                          pj_number_text(text, by > 0 ? by : -by));
@@ -204,8 +167,7 @@ static void print_changes(const struct changes *changes, const char *group)
         skipped += by > 0 ? by : 0;
         repeated += by < 0 ? -by : 0;
     }
-    pj_text_table_print(table, stdout);
-    pj_text_table_free(table);
+    pj_text_table_end(table, stdout);
     fflush(stdout);
     if (repeated > 0)
         fprintf(stderr,
@@ -213,43 +175,27 @@ static void print_changes(const struct changes *changes, const char *group)
                 (long long)repeated);
     if (skipped > 0)
         fprintf(stderr,
-                "warning: %lld offsets are skipped: the tables of group '%s' are then no longer "
-                "what the topics say, until it goes back or they are rebuilt\n",
+                "warning: %lld offsets are skipped: the tables of group '%s' no longer match the "
+                "topics then, until it goes back or they are rebuilt\n",
                 (long long)skipped, group);
 }
 
-/* What was changed, as Postgres says, or what would be. */
-static void print_json(const struct pj_offset_list *list, const struct changes *changes,
+/* What was changed, as Postgres says (NULL: nothing), or what would be. */
+static void print_json(const struct pj_cli *cli, const char *group, const struct changes *changes,
                        const struct pj_result *result)
 {
-    json_t *array = json_array();
-    size_t count = result != NULL ? (size_t)pj_result_rows(result) : changes->count;
-    for (size_t i = 0; i < count; i++) {
-        int row = (int)i;
+    json_t *array = result != NULL ? pj_cli_rows_json(result, "topic #partition #from #to #epoch")
+                                   : pj_must(json_array());
+    for (size_t i = 0; i < changes->count && result == NULL; i++) {
         const struct change *change = &changes->items[i];
-        const char *from = result != NULL ? pj_result_value(result, row, 2, NULL) : NULL;
-        json_int_t from_offset = from != NULL ? strtoll(from, NULL, 10) : -1;
-        if (result == NULL)
-            from_offset = change->place->committed;
-        json_array_append_new(
-            array,
-            json_pack("{s:s, s:I, s:o, s:I, s:o}", "topic",
-                      result != NULL ? pj_cli_text(result, row, 0) : change->place->topic,
-                      "partition",
-                      result != NULL ? (json_int_t)strtoll(pj_cli_text(result, row, 1), NULL, 10)
-                                     : (json_int_t)change->place->partition,
-                      "from", from_offset >= 0 ? json_integer(from_offset) : json_null(), "to",
-                      result != NULL ? (json_int_t)strtoll(pj_cli_text(result, row, 3), NULL, 10)
-                                     : (json_int_t)change->target,
-                      "epoch",
-                      result != NULL ? json_integer(strtoll(pj_cli_text(result, row, 4), NULL, 10))
-                                     : json_null()));
+        json_array_append_new(array, json_pack("{s:s, s:i, s:o, s:I, s:n}", "topic",
+                                               change->place->extent.topic, "partition",
+                                               (int)change->place->extent.partition, "from",
+                                               pj_cli_known(change->place->committed), "to",
+                                               (json_int_t)change->target, "epoch"));
     }
-    json_t *document = json_pack("{s:s, s:s, s:b, s:o}", "cluster_id", list->cluster_id, "group",
-                                 list->group, "changed", result != NULL, "changes", array);
-    json_dumpf(document, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(document);
+    pj_cli_print_json(json_pack("{s:s, s:s, s:b, s:o}", "cluster_id", cli->cluster_id, "group",
+                                group, "changed", result != NULL, "changes", array));
 }
 
 /* --- doing ----------------------------------------------------------------------------------- */
@@ -263,127 +209,79 @@ static const char set_sql[] =
     "  (SELECT array_agg(target) FROM places), $4, (SELECT array_agg(id) FROM places))";
 
 /* One statement, so one transaction. */
-static int set(const struct pj_offset_list *list, const struct changes *changes, const char *to,
-               struct pj_result **result, struct pj_error *error)
+static int set(struct pj_cli *cli, const char *group, const struct changes *changes, const char *to,
+               const struct pj_result **result, struct pj_error *error)
 {
-    char *reason = NULL;
-    json_t *places = json_array();
+    json_t *places = pj_must(json_array());
     for (size_t i = 0; i < changes->count; i++) {
-        const struct pj_offset_place *place = changes->items[i].place;
-        json_array_append_new(places, json_pack("{s:s, s:i, s:I, s:s?}", "topic", place->topic,
-                                                "partition", (int)place->partition, "target",
-                                                (json_int_t)changes->items[i].target, "id",
-                                                *place->topic_id != '\0' ? place->topic_id : NULL));
+        const struct pj_kafka_extent *extent = &changes->items[i].place->extent;
+        json_array_append_new(places,
+                              json_pack("{s:s, s:i, s:I, s:s?}", "topic", extent->topic,
+                                        "partition", (int)extent->partition, "target",
+                                        (json_int_t)changes->items[i].target, "id",
+                                        *extent->topic_id != '\0' ? extent->topic_id : NULL));
     }
-    char *text = json_dumps(places, JSON_COMPACT);
+    char *text = pj_must(json_dumps(places, JSON_COMPACT));
     json_decref(places);
-    if (asprintf(&reason, "offsets set --to %s", to) < 0)
-        abort();
-    const char *parameters[] = {list->cluster_id, list->group, text, reason};
-    int status = pj_postgres_query(list->postgres, set_sql, 4, parameters, result, error);
-    free(reason);
+    const char *parameters[] = {cli->cluster_id, group, text,
+                                pj_arena_printf(cli->arena, "offsets set --to %s", to)};
+    int status = pj_cli_query(cli, set_sql, 4, parameters, result, error);
     free(text);
-    if (status != 0 && strcmp(error->sqlstate, "42883") == 0)
-        return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "the database does not know how to move offsets yet; run "
-                              "'projectionist migrate'");
     return status;
 }
 
-static int carry_out(const struct settings *settings, const struct pj_offset_list *list,
-                     struct changes *changes, struct pj_error *error)
-{
-    struct pj_result *result = NULL;
-    if (changes->count == 0) {
-        if (settings->json)
-            print_json(list, changes, NULL);
-        else
-            printf("nothing to do: all %zu partitions of group '%s' are there already\n",
-                   changes->chosen, list->group);
-        return PJ_EXIT_OK;
-    }
-    if (!settings->json)
-        print_changes(changes, list->group);
-    if (settings->dry_run) {
-        if (settings->json)
-            print_json(list, changes, NULL);
-        return PJ_EXIT_OK;
-    }
-    if (pj_cli_confirm("Move these offsets", settings->yes, error) != 0 ||
-        set(list, changes, settings->to, &result, error) != 0)
-        return -1;
-    if (settings->json)
-        print_json(list, changes, result);
-    else
-        printf("moved %d partitions of group '%s'\n"
-               "A consumer that runs is refused at its next commit, or notices within a second; it "
-               "joins\nanew and goes on from there.\n",
-               pj_result_rows(result), list->group);
-    pj_result_free(result);
-    return PJ_EXIT_OK;
-}
-
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
     const char *consumer;
     const char *group;
-    struct pj_offset_list list = {0};
+    struct pj_offset_list list;
     struct changes changes = {0};
-    int status = -1;
-    if (pj_offset_group(config, settings->group, &consumer, &group, error) != 0)
+    const struct pj_result *result = NULL;
+    if (pj_offset_group(cli, settings->group, &consumer, &group, error) != 0)
         return -1;
     if (settings->to == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--to is missing: earliest, latest, an offset, or a time such as "
                               "2026-11-21T05:06:34Z");
-    if (pj_offset_list_read(&list, config, &settings->servers, consumer, group, error) == 0 &&
-        choose(settings, &list, &changes, error) == 0 &&
-        find_targets(&list, settings->to, &changes, error) == 0 &&
-        check_targets(&changes, error) == 0) {
-        drop_unchanged(&changes);
-        status = carry_out(settings, &list, &changes, error);
-    }
-    free(changes.items);
-    pj_offset_list_free(&list);
-    return status;
+    if (pj_offset_list_read(&list, cli, consumer, group, error) != 0 ||
+        choose(cli, settings, &list, &changes, error) != 0 ||
+        find_targets(cli, settings->to, &changes, error) != 0 ||
+        check_targets(&changes, error) != 0)
+        return -1;
+    drop_unchanged(&changes);
+    if (changes.count > 0 && !settings->json)
+        print_changes(&changes, group);
+    if (changes.count > 0 && !settings->dry_run &&
+        (pj_cli_confirm("Move these offsets", settings->yes, error) != 0 ||
+         set(cli, group, &changes, settings->to, &result, error) != 0))
+        return -1;
+    if (settings->json)
+        print_json(cli, group, &changes, result);
+    else if (changes.count == 0)
+        printf("nothing to do: all %zu partitions of group '%s' are there already\n",
+               changes.chosen, group);
+    else if (result != NULL)
+        printf("moved %d partitions of group '%s'\n"
+               "A running consumer is refused at its next commit, or notices within a second; it "
+               "rejoins\nand continues from there.\n",
+               pj_result_rows(result), group);
+    return PJ_EXIT_OK;
 }
 
 static const struct pj_option options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_POSTGRES_OPTION,
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TOPIC_PREFIX_OPTION,
-    {.name = "group",
-     .letter = 'g',
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct settings, group),
-     .filled = true,
-     .argument = "NAME",
-     .help = "The consumer group; the default is the consumer's name."},
-    {.name = "to",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct settings, to),
-     .argument = "WHERE",
-     .help = "earliest, latest, an offset, or a time in RFC 3339: then the first record whose "
-             "Kafka timestamp is not before it."},
-    {.name = "topic",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct settings, topic),
-     .argument = "TOPIC",
-     .help = "Only this topic's partitions."},
-    {.name = "partition",
-     .kind = PJ_OPTION_INTEGER,
-     .offset = offsetof(struct settings, partition),
-     .fallback = "-1",
-     .argument = "N",
-     .help = "Only this partition; -1 is all.",
-     .least = -1,
-     .most = INT32_MAX},
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Show what would change, and change nothing."},
+    PJ_CLI_GROUP_OPTION(struct settings, "The consumer group; the default is the consumer's name."),
+    PJ_CLI_TEXT_OPTION(struct settings, to, "to", 0, "WHERE",
+                       "earliest, latest, an offset, or a time in RFC 3339: then the first record "
+                       "whose Kafka timestamp is not before it."),
+    PJ_CLI_TEXT_OPTION(struct settings, topic, "topic", 0, "TOPIC",
+                       "Only this topic's partitions."),
+    PJ_CLI_INTEGER_OPTION(struct settings, partition, "partition", 0, "-1", -1, INT32_MAX,
+                          "Only this partition; -1 is all."),
+    PJ_CLI_DRY_RUN_OPTION(struct settings, "Show what would change, and change nothing."),
     PJ_CLI_YES_OPTION(struct settings),
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
@@ -392,22 +290,21 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_offsets_set = {
     .name = "offsets set",
-    .summary = "make a consumer go on elsewhere",
+    .summary = "make a consumer continue elsewhere",
     .description =
-        "  Moves where the consumer's group goes on, in one transaction, after showing\n"
-        "  the changes and asking. The partitions are taken as by another consumer: one\n"
-        "  that runs is refused at its next commit, or notices within a second; it joins\n"
-        "  anew and goes on from there. Each change is kept in\n"
+        "  Moves where the consumer's group continues, in one transaction, after\n"
+        "  showing the changes and asking. The partitions are claimed as by another\n"
+        "  consumer: one that runs is refused at its next commit, or notices within a\n"
+        "  second; it rejoins and continues from there. Each change is recorded in\n"
         "  projectionist.offset_changes, with the role that made it.\n"
         "\n"
         "  Going back is harmless: tables follow from the set of records, so those that\n"
-        "  come again change nothing. Going forward skips records: the tables are then\n"
-        "  no longer what the topics say, until the group goes back or they are rebuilt.\n"
+        "  come again change nothing. Going forward skips records: the tables no longer\n"
+        "  match the topics then, until the group goes back or they are rebuilt.\n"
         "\n"
-        "  After a topic was recreated, --to earliest follows the new one: an\n"
-        "  offset that is set is one of the topic that is there now. A consumer that stopped\n"
-        "  for that reason, or for records that are gone, goes on once the offset is set, and\n"
-        "  not before.\n",
+        "  After a topic was recreated, --to earliest follows the new one. A consumer\n"
+        "  that stopped for that reason, or because records are gone, continues once\n"
+        "  the offset is set, and not before.\n",
     .examples = "  projectionist offsets set command-projector --to earliest --dry-run\n"
                 "  projectionist offsets set event-recorder --to 2026-11-21T05:06:34Z\n"
                 "  projectionist offsets set event-recorder --topic safari.telemetry \\\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* projectionist rebuild: makes tables again from their topics, beside running consumers. */
+/* projectionist rebuild: derives tables again from their topics, while consumers run. */
 #include "cli/rebuild_command.h"
 
 #include "base/process.h"
@@ -8,11 +8,11 @@
 
 #include <string.h>
 
-static void tell_interrupted(const struct pj_rebuild_run *run)
+static void report_interrupted(const struct pj_rebuild_run *run)
 {
     fprintf(stderr,
-            "%s: interrupted; the live tables are as they were, and the same command goes on from "
-            "here\n",
+            "%s: interrupted; the live tables are as they were, and the same command continues "
+            "from here\n",
             run->projection->name);
 }
 
@@ -27,9 +27,9 @@ static int confirm(const struct pj_rebuild_run *run, struct pj_error *error)
     if (error->exit_code != PJ_EXIT_FAILED)
         return -1;
     return pj_error_fatal(error, PJ_EXIT_FAILED,
-                          "nothing was changed; the tables beside the live ones are kept: the same "
-                          "command goes on from them, and 'projectionist rebuild %s%s%s --dry-run' "
-                          "takes them away",
+                          "nothing was changed; the shadow tables are kept: the same command "
+                          "continues from them, and 'projectionist rebuild %s%s%s --dry-run' "
+                          "removes them",
                           run->projection->name, group != NULL ? " --group " : "",
                           group != NULL ? group : "");
 }
@@ -51,7 +51,7 @@ static int ask(struct pj_rebuild_run *run, struct pj_error *error)
     return confirm(run, error);
 }
 
-static void tell_swapped(const struct pj_rebuild_run *run)
+static void report_swapped(const struct pj_rebuild_run *run)
 {
     char text[PJ_NUMBER_TEXT];
     if (run->options->json) {
@@ -59,7 +59,7 @@ static void tell_swapped(const struct pj_rebuild_run *run)
         return;
     }
     pj_rebuild_show(run);
-    printf("%s: rebuilt, %s rows written; its consumers rejoin and go on behind it\n",
+    printf("%s: rebuilt, %s rows written; its consumers rejoin and continue after it\n",
            run->projection->name, pj_number_text(text, run->difference.total));
     fflush(stdout);
 }
@@ -73,50 +73,41 @@ static int rebuild(struct pj_rebuild_run *run, struct pj_error *error)
     if (status == PJ_REBUILD_FILLED && !options->dry_run) {
         status = pj_rebuild_swap(run->rebuild, &run->difference, error);
         if (status == PJ_REBUILD_FILLED)
-            tell_swapped(run);
+            report_swapped(run);
     }
     if (status == PJ_REBUILD_STOPPED)
-        tell_interrupted(run);
+        report_interrupted(run);
     return status == PJ_REBUILD_FILLED ? PJ_EXIT_OK : status;
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct pj_rebuild_options *options = opaque;
     if (options->keep_retained && options->drop_retained)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--keep-retained and --drop-retained exclude each other");
-    return pj_rebuild_each(config, options, false, rebuild, error);
+    return pj_rebuild_each(cli, options, false, rebuild, error);
 }
 
 static const struct pj_option options[] = {
-    {.name = "from",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct pj_rebuild_options, from),
-     .argument = "WHERE",
-     .help =
-         "Where reading begins: earliest (the default), an offset for all partitions, offsets "
-         "for some (TOPIC/PARTITION=OFFSET,…; the others from their beginnings), or a time in "
-         "RFC 3339: then the first record whose Kafka timestamp is not before it. Or recordings "
-         "(FILE,…), for history that is no longer in the topics: they are read first, then the "
-         "topics from their beginnings."},
-    {.name = "to",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct pj_rebuild_options, to),
-     .argument = "WHERE",
-     .help = "Where it ends: now (the default: the ends of the topics when it begins, or where the "
-             "consumers are by the end, if that is farther), or as for --from. With another end "
-             "the offsets are set back to it, and a consumer that runs goes on from there."},
-    {.name = "drop-retained",
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct pj_rebuild_options, drop_retained),
-     .help = "Rows go that follow only from records which are not read."},
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct pj_rebuild_options, dry_run),
-     .help = "Stop before anything is written, and show what would be: also the rows of records "
-             "that the consumers have yet to read. (verify reads only what they have read.)"},
+    PJ_CLI_TEXT_OPTION(
+        struct pj_rebuild_options, from, "from", 0, "WHERE",
+        "Where reading begins: earliest (the default), an offset for all partitions, offsets for "
+        "some (TOPIC/PARTITION=OFFSET,…; the others from their beginnings), or a time in RFC 3339: "
+        "then the first record whose Kafka timestamp is not before it. Or recordings (FILE,…), for "
+        "history that is no longer in the topics: they are read first, then the topics from their "
+        "beginnings."),
+    PJ_CLI_TEXT_OPTION(
+        struct pj_rebuild_options, to, "to", 0, "WHERE",
+        "Where it ends: now (the default: the ends of the topics when it begins, or where the "
+        "consumers are by the end, if that is farther), or as for --from. With another end the "
+        "offsets are set back to it, and a running consumer continues from there."),
+    PJ_CLI_BOOL_OPTION(struct pj_rebuild_options, drop_retained, "drop-retained", 0,
+                       "Drop rows that follow only from records which are not read."),
+    PJ_CLI_DRY_RUN_OPTION(
+        struct pj_rebuild_options,
+        "Stop before anything is written, and show what would be: also the rows of records that "
+        "the consumers have yet to read. (verify reads only what they have read.)"),
     PJ_CLI_YES_OPTION(struct pj_rebuild_options),
     PJ_REBUILD_OPTIONS,
     {0},
@@ -124,28 +115,30 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_rebuild = {
     .name = "rebuild",
-    .summary = "make tables again from their topics, beside running consumers",
+    .summary = "rebuild tables from their topics, while consumers run",
     .description =
-        "  Reads the topics of a projection into tables beside the live ones, by the\n"
-        "  program as it is now; then, in one transaction, writes the rows that differ and\n"
-        "  the offsets. Readers see the old rows, then the new ones. Consumers go on\n"
-        "  meanwhile; they are fenced by the transaction, rejoin and go on behind it.\n"
+        "  Reads the topics of a projection into shadow tables beside the live ones,\n"
+        "  with the program as it is now; then, in one transaction, writes the rows\n"
+        "  that differ and the offsets. Readers see the old rows, then the new ones.\n"
+        "  Consumers go on meanwhile; the transaction fences them, and they rejoin and\n"
+        "  continue after it.\n"
         "\n"
-        "  Interrupted at any place, it leaves the live tables as they were, and the same\n"
-        "  command by the same program goes on where it was; so it does after a no to its\n"
-        "  question. The tables beside the live ones are kept until then, or until a\n"
-        "  --dry-run has ended, which takes them away. Offsets of each partition are in\n"
-        "  'projectionist status' meanwhile, as the group GROUP/rebuild. Dead letters whose\n"
-        "  records can be applied now are resolved by it. Once it reads, a server that goes\n"
-        "  away is waited for, however long.\n"
+        "  Interrupted anywhere, it leaves the live tables as they were, and the same\n"
+        "  command by the same program continues where it was; so it does after a no to\n"
+        "  its question. The shadow tables are kept until then, or until a --dry-run\n"
+        "  has ended, which removes them. Meanwhile 'projectionist status' shows its\n"
+        "  offsets as the group GROUP/rebuild. It resolves dead letters whose records\n"
+        "  can be applied now. Once it reads, it waits for a server that goes away,\n"
+        "  however long.\n"
         "\n"
-        "  It needs room for a second copy of the tables, and the right to make a schema.\n",
+        "  It needs room for a second copy of the tables, and the right to create a\n"
+        "  schema.\n",
     .examples = "  projectionist rebuild video-catalog --dry-run\n"
                 "  projectionist rebuild video-catalog\n"
                 "  projectionist rebuild all --yes\n",
     .exit_status =
-        "     (3: records that rows follow from are gone, or are another cluster's or group's;\n"
-        "     4: a topic is not the one that the group has read; 130: interrupted)\n",
+        "     (3: records that rows follow from are gone, or are of another cluster or\n"
+        "     group; 4: a topic is not the one that the group has read; 130: interrupted)\n",
     .operands = "[SYSTEM|PROJECTION]...",
     .options = options,
     .settings_size = sizeof(struct pj_rebuild_options),

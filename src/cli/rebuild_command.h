@@ -10,7 +10,6 @@
 #include "cli/cli.h"
 #include "cli/deployment.h"
 #include "cli/projection_settings.h"
-#include "kafka/admin.h"
 #include "rebuild/rebuild.h"
 
 /* A command's settings. */
@@ -32,62 +31,36 @@ struct pj_rebuild_options {
 };
 
 #define PJ_REBUILD_OPTIONS                                                                         \
-    PJ_CLI_POSTGRES_OPTIONS, PJ_CLI_REGISTRY_OPTIONS, PJ_CLI_SYSTEMS_OPTION,                       \
+    PJ_CLI_POSTGRES_OPTION, PJ_CLI_REGISTRY_OPTIONS, PJ_CLI_SYSTEMS_OPTION,                        \
         PJ_CLI_TABLES_SCHEMA_OPTION, PJ_CLI_TOPIC_PREFIX_OPTION,                                   \
-        {.name = "group",                                                                          \
-         .letter = 'g',                                                                            \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .offset = offsetof(struct pj_rebuild_options, group),                                     \
-         .filled = true,                                                                           \
-         .argument = "NAME",                                                                       \
-         .help = "The consumer group that keeps the tables; the default is the projection's "      \
-                 "name."},                                                                         \
-        {.name = "keep-retained",                                                                  \
-         .kind = PJ_OPTION_BOOL,                                                                   \
-         .offset = offsetof(struct pj_rebuild_options, keep_retained),                             \
-         .help = "Rows stay that follow from records which are not read: retention or compaction " \
-                 "has removed them, or they are another cluster's. Without it that is an error, "  \
-                 "which names them."},                                                             \
-        {.name = "workers",                                                                        \
-         .kind = PJ_OPTION_INTEGER,                                                                \
-         .offset = offsetof(struct pj_rebuild_options, workers),                                   \
-         .fallback = "0",                                                                          \
-         .argument = "N",                                                                          \
-         .least = 0,                                                                               \
-         .most = 16,                                                                               \
-         .help = "How many read side by side, each with connections of its own to Kafka and to "   \
-                 "Postgres and each its share of the partitions; 0: one a processor, at most 4."}, \
-        {.name = "batch-records",                                                                  \
-         .kind = PJ_OPTION_INTEGER,                                                                \
-         .offset = offsetof(struct pj_rebuild_options, batch_records),                             \
-         .fallback = "20000",                                                                      \
-         .argument = "N",                                                                          \
-         .least = 1,                                                                               \
-         .most = 1000000,                                                                          \
-         .help = "The most records in one transaction of a worker."},                              \
-        {.name = "samples",                                                                        \
-         .kind = PJ_OPTION_INTEGER,                                                                \
-         .offset = offsetof(struct pj_rebuild_options, samples),                                   \
-         .fallback = "5",                                                                          \
-         .argument = "N",                                                                          \
-         .least = 0,                                                                               \
-         .most = 10000,                                                                            \
-         .help = "How many differing rows of each table are shown."},                              \
+        PJ_CLI_GROUP_OPTION(struct pj_rebuild_options,                                             \
+                            "The consumer group that keeps the tables; the default is the "        \
+                            "projection's name."),                                                 \
+        PJ_CLI_BOOL_OPTION(struct pj_rebuild_options, keep_retained, "keep-retained", 0,           \
+                           "Keep rows that follow from records which are not read: retention or "  \
+                           "compaction has removed them, or they are of another cluster. Without " \
+                           "it that is an error, which names them."),                              \
+        PJ_CLI_INTEGER_OPTION(struct pj_rebuild_options, workers, "workers", 0, "0", 0, 16,        \
+                              "How many read side by side, each with its own connections to "      \
+                              "Kafka and Postgres and its share of the partitions; 0: one a "      \
+                              "processor, at most 4."),                                            \
+        PJ_CLI_INTEGER_OPTION(struct pj_rebuild_options, batch_records, "batch-records", 0,        \
+                              "20000", 1, 1000000, "The most records in a worker's transaction."), \
+        PJ_CLI_INTEGER_OPTION(struct pj_rebuild_options, samples, "samples", 0, "5", 0, 10000,     \
+                              "How many differing rows of each table are shown."),                 \
         PJ_CLI_JSON_OPTION(struct pj_rebuild_options), PJ_CLI_TIMEOUT_OPTION
 
 /* Exit codes of verify. */
 enum { PJ_VERIFY_EQUAL = 0, PJ_VERIFY_DIFFERENT = 1, PJ_VERIFY_UNKNOWN = 2 };
 
-/* One projection on its way. */
+/* The rebuild of one projection. */
 struct pj_rebuild_run {
+    struct pj_cli *cli;
     const struct pj_rebuild_options *options;
-    const struct pj_config *config;
     const struct pj_system *system;
     const char *group; /* unless --group names another */
     const struct pj_projection *projection;
     bool verify;
-    struct pj_kafka *kafka;
-    const char *cluster_id;
     struct pj_settings consumer;
     int64_t setting_values[PJ_SETTINGS_MOST];
     struct pj_rebuild_settings settings;
@@ -97,7 +70,11 @@ struct pj_rebuild_run {
     struct pj_progress *progress;
     char label[192]; /* of the progress; it says more as it goes on */
     struct pj_difference difference;
-    size_t untaken; /* of a verify: partitions with records that no consumer has ever taken */
+    struct pj_kafka_extent *extents; /* of all partitions of the projection's topics */
+    size_t extent_count;
+    struct pj_offset_range *ranges; /* to read, sorted */
+    size_t range_count;
+    size_t untaken; /* of a verify: partitions with records that no consumer has ever owned */
     int64_t held;   /* likewise: records that wait for an open transaction of a producer */
 };
 
@@ -107,17 +84,16 @@ struct pj_rebuild_run {
  * returns an exit code or -1 with *error. Ends with the first that fails (to verify one of all does
  * not keep the others from it); otherwise with the greatest exit code.
  */
-int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
-                    bool verify, int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
+int pj_rebuild_each(struct pj_cli *cli, const struct pj_rebuild_options *options, bool verify,
+                    int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
                     struct pj_error *error);
 
 /* Opens, plans and fills, with progress on stderr. Returns as pj_rebuild_fill. */
 int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
 
-/* The ranges to read, malloc'ed and sorted; their topics are the projection's texts. Refuses
- * (PJ_EXIT_GAP, with the offsets on stderr) what leaves history out, unless it is allowed to. */
-int pj_rebuild_range_list(struct pj_rebuild_run *run, struct pj_offset_range **ranges,
-                          size_t *count, struct pj_error *error) PJ_MUST_CHECK;
+/* Finds the ranges to read. Refuses (PJ_EXIT_GAP, with the offsets on stderr) what leaves history
+ * out, unless it is allowed to. */
+int pj_rebuild_choose_ranges(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Does --from name recordings? */
 bool pj_rebuild_is_recording(const char *from);

@@ -3,6 +3,8 @@
 #include "cli/rebuild_command.h"
 
 #include "avro/recording.h"
+#include "base/memory.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,30 +17,13 @@ struct known_schema {
 
 struct pj_recorded_feed {
     struct pj_recording *recording;
-    char *path;
     const char *topic_prefix;
-    char *topic; /* of the record that was given last */
+    char *topic; /* of the last record */
     struct known_schema *schemas;
     size_t schema_count;
 };
 
-static char *copy_text(struct pj_bytes bytes)
-{
-    char *text = bytes.data != NULL ? strndup(bytes.data, bytes.length) : strdup("");
-    if (text == NULL)
-        abort();
-    return text;
-}
-
-static void add_schema(struct pj_recorded_feed *feed, const struct pj_recorded *item)
-{
-    feed->schemas = reallocarray(feed->schemas, feed->schema_count + 1, sizeof *feed->schemas);
-    if (feed->schemas == NULL)
-        abort();
-    feed->schemas[feed->schema_count++] = (struct known_schema){item->id, copy_text(item->schema)};
-}
-
-/* The last one stands, should an id come twice. */
+/* The last one counts, should an id come twice. */
 static const char *schema(void *context, int32_t id)
 {
     const struct pj_recorded_feed *feed = context;
@@ -50,17 +35,12 @@ static const char *schema(void *context, int32_t id)
 }
 
 /* A recording may be of an environment without the prefix, or of this one. */
-static char *with_prefix(const struct pj_recorded_feed *feed, struct pj_bytes topic)
+static char *with_prefix(const char *prefix, struct pj_bytes topic)
 {
-    char *name = copy_text(topic);
-    if (feed->topic_prefix == NULL ||
-        strncmp(name, feed->topic_prefix, strlen(feed->topic_prefix)) == 0)
-        return name;
-    char *prefixed;
-    if (asprintf(&prefixed, "%s%s", feed->topic_prefix, name) < 0)
-        abort();
-    free(name);
-    return prefixed;
+    bool is_ours = prefix == NULL || (topic.length >= strlen(prefix) &&
+                                      memcmp(topic.data, prefix, strlen(prefix)) == 0);
+    return pj_text_new("%s%.*s", is_ours ? "" : prefix, (int)topic.length,
+                       (const char *)topic.data);
 }
 
 static int next(void *context, struct pj_fed_record *record, struct pj_error *error)
@@ -70,11 +50,14 @@ static int next(void *context, struct pj_fed_record *record, struct pj_error *er
     int status;
     while ((status = pj_recording_next(feed->recording, &item, error)) == 1) {
         if (item.kind == PJ_RECORDED_SCHEMA) {
-            add_schema(feed, &item);
+            feed->schemas = pj_resize(feed->schemas, feed->schema_count + 1, sizeof *feed->schemas);
+            feed->schemas[feed->schema_count++] =
+                (struct known_schema){item.id, pj_text_new("%.*s", (int)item.schema.length,
+                                                           (const char *)item.schema.data)};
             continue;
         }
         free(feed->topic);
-        feed->topic = with_prefix(feed, item.topic);
+        feed->topic = with_prefix(feed->topic_prefix, item.topic);
         *record = (struct pj_fed_record){feed->topic,     item.key.data,     item.key.length,
                                          item.value.data, item.value.length, item.timestamp_ms};
         return 1;
@@ -87,40 +70,31 @@ bool pj_rebuild_is_recording(const char *from)
 {
     if (from == NULL || strchr(from, '=') != NULL)
         return false;
-    size_t length = strcspn(from, ",");
-    char *path = strndup(from, length);
-    if (path == NULL)
-        abort();
-    bool there = access(path, F_OK) == 0;
+    char *path = pj_strndup(from, strcspn(from, ","));
+    bool exists = access(path, F_OK) == 0;
     free(path);
-    return there || strchr(from, '/') != NULL;
+    return exists || strchr(from, '/') != NULL;
 }
 
 int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error)
 {
-    if (!pj_rebuild_is_recording(run->options->from))
-        return 0;
-    char *paths = strdup(run->options->from);
+    const char *from = run->options->from;
+    struct pj_arena *arena = run->cli->arena;
     char *rest = NULL;
     int status = 0;
-    if (paths == NULL)
-        abort();
-    for (char *path = strtok_r(paths, ",", &rest); path != NULL && status == 0;
-         path = strtok_r(NULL, ",", &rest)) {
-        struct pj_recorded_feed *recorded = calloc(1, sizeof *recorded);
-        run->feeds = reallocarray(run->feeds, run->feed_count + 1, sizeof *run->feeds);
-        if (recorded == NULL || run->feeds == NULL)
-            abort();
+    if (!pj_rebuild_is_recording(from))
+        return 0;
+    for (char *path = strtok_r(pj_arena_string(arena, from, strlen(from)), ",", &rest);
+         path != NULL && status == 0; path = strtok_r(NULL, ",", &rest)) {
+        struct pj_recorded_feed *recorded = pj_arena_alloc(arena, sizeof *recorded);
+        run->feeds = pj_resize(run->feeds, run->feed_count + 1, sizeof *run->feeds);
         struct pj_feed *feed = &run->feeds[run->feed_count++];
-        recorded->topic_prefix = run->options->servers.topic_prefix;
-        recorded->path = copy_text((struct pj_bytes){path, strlen(path)});
-        *feed = (struct pj_feed){
-            .name = recorded->path, .next = next, .schema = schema, .context = recorded};
+        recorded->topic_prefix = run->cli->servers->topic_prefix;
+        *feed = (struct pj_feed){.name = path, .next = next, .schema = schema, .context = recorded};
         status = pj_recording_open(&recorded->recording, path, error);
         if (status == 0)
             feed->count = pj_recording_items(recorded->recording);
     }
-    free(paths);
     run->settings.feeds = run->feeds;
     run->settings.feed_count = run->feed_count;
     return status;
@@ -135,8 +109,6 @@ void pj_rebuild_close_feeds(struct pj_rebuild_run *run)
         pj_recording_close(recorded->recording);
         free(recorded->schemas);
         free(recorded->topic);
-        free(recorded->path);
-        free(recorded);
     }
     free(run->feeds);
 }

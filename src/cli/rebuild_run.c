@@ -7,7 +7,6 @@
 #include "base/progress.h"
 #include "fold/claims.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,8 +61,8 @@ static void fill_settings(struct pj_rebuild_run *run)
         .projection = run->projection,
         .setting_values = run->setting_values,
         .consumer = &run->consumer,
-        .config = run->config,
-        .cluster_id = run->cluster_id,
+        .config = run->cli->config,
+        .cluster_id = run->cli->cluster_id,
         .group = options->group != NULL ? options->group : run->group,
         .verify = run->verify,
         .follow = run->verify || options->to == NULL || strcmp(options->to, "now") == 0,
@@ -82,23 +81,18 @@ static void fill_settings(struct pj_rebuild_run *run)
 
 static int plan(struct pj_rebuild_run *run, struct pj_error *error)
 {
-    struct pj_offset_range *ranges;
-    size_t count;
+    const struct pj_rebuild_options *options = run->options;
     bool resumed;
-    char *origin;
-    if (pj_rebuild_range_list(run, &ranges, &count, error) != 0)
+    if (pj_rebuild_choose_ranges(run, error) != 0 ||
+        pj_rebuild_plan(run->rebuild, run->ranges, run->range_count,
+                        pj_arena_printf(run->cli->arena, "from %s to %s",
+                                        options->from != NULL ? options->from : "earliest",
+                                        options->to != NULL ? options->to : "now"),
+                        &resumed, error) != 0)
         return -1;
-    if (asprintf(&origin, "from %s to %s",
-                 run->options->from != NULL ? run->options->from : "earliest",
-                 run->options->to != NULL ? run->options->to : "now") < 0)
-        abort();
-    int status = pj_rebuild_plan(run->rebuild, ranges, count, origin, &resumed, error);
-    free(origin);
-    free(ranges);
-    if (status == 0 && resumed)
-        fprintf(stderr, "%s: going on with an attempt that was interrupted\n",
-                run->projection->name);
-    return status;
+    if (resumed)
+        fprintf(stderr, "%s: continuing an attempt that was interrupted\n", run->projection->name);
+    return 0;
 }
 
 int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
@@ -120,62 +114,36 @@ int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error)
 
 /* --- one after the other --------------------------------------------------------------------- */
 
-static int run_one(const struct pj_config *config, const struct pj_rebuild_options *options,
-                   bool verify, const struct pj_cli_projection *chosen, struct pj_kafka *kafka,
-                   const char *cluster_id,
+static int run_one(struct pj_rebuild_run *run,
                    int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
                    struct pj_error *error)
 {
-    const struct pj_projection *projection = pj_claims_expand(chosen->projection);
-    struct pj_rebuild_run run = {
-        .options = options,
-        .config = config,
-        .system = chosen->system,
-        .group = chosen->group,
-        .projection = projection,
-        .verify = verify,
-        .kafka = kafka,
-        .cluster_id = cluster_id,
-    };
-    int status = each(&run, error);
+    int status = each(run, error);
     if (status < 0) {
         struct pj_error cause = *error;
-        pj_error_set(error, cause.class, "%s: %s", projection->name, cause.message);
+        pj_error_set(error, cause.class, "%s: %s", run->projection->name, cause.message);
         error->exit_code = cause.exit_code;
     }
-    pj_difference_free(&run.difference);
-    /* An attempt at a rebuild that failed or was interrupted is there to be gone on with, unless
-     * its records are gone. */
+    pj_difference_free(&run->difference);
+    /* A rebuild that failed or was interrupted can be continued, unless its records are gone. */
     bool gone = status < 0 &&
                 (error->exit_code == PJ_EXIT_TOPIC_RECREATED || error->exit_code == PJ_EXIT_GAP);
-    pj_rebuild_close(run.rebuild, verify || status == PJ_EXIT_OK || gone);
-    pj_rebuild_close_feeds(&run);
-    if (status >= 0 && pj_stop_requests > 0)
-        return INTERRUPTED;
-    return status;
+    pj_rebuild_close(run->rebuild, run->verify || status == PJ_EXIT_OK || gone);
+    pj_rebuild_close_feeds(run);
+    return status >= 0 && pj_stop_requests > 0 ? INTERRUPTED : status;
 }
 
-static int check_operands(const struct pj_config *config, const struct pj_rebuild_options *options,
-                          struct pj_error *error)
-{
-    if (pj_cli_check_names(config, error) != 0)
-        return -1;
-    if (options->group != NULL &&
-        (config->operand_count != 1 || pj_cli_projection_find(config->operands[0]) == NULL))
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "--group goes with one PROJECTION");
-    return 0;
-}
-
-int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_options *options,
-                    bool verify, int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
+int pj_rebuild_each(struct pj_cli *cli, const struct pj_rebuild_options *options, bool verify,
+                    int (*each)(struct pj_rebuild_run *run, struct pj_error *error),
                     struct pj_error *error)
 {
-    struct pj_kafka *kafka = NULL;
-    struct pj_postgres *postgres = NULL;
-    const char *cluster_id;
+    const struct pj_config *config = cli->config;
+    bool one = config->operand_count == 1 && pj_cli_projection_find(config->operands[0]) != NULL;
     int worst = PJ_EXIT_OK;
-    if (check_operands(config, options, error) != 0)
+    if (pj_cli_check_names(config, error) != 0)
         return -1;
+    if (options->group != NULL && !one)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--group goes with one PROJECTION");
     /* Not after hours of work. */
     if (!verify && !options->yes && !options->dry_run && isatty(STDIN_FILENO) != 1)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
@@ -183,28 +151,29 @@ int pj_rebuild_each(const struct pj_config *config, const struct pj_rebuild_opti
                               "--yes");
     pj_process_handle_signals();
     pj_log_configure("projectionist", PJ_WARN, PJ_LOG_LOGFMT);
-    /* Whether the servers are there is said at once; later they are waited for. */
-    if (pj_cli_postgres(&postgres, config, &options->servers, error) != 0 ||
-        pj_kafka_open(&kafka, &config->kafka, options->servers.timeout_ms, error) != 0 ||
-        pj_kafka_cluster_id(kafka, &cluster_id, error) != 0) {
-        pj_postgres_close(postgres);
-        pj_kafka_close(kafka);
+    /* A server that is away now is an error; later it is waited for. */
+    if (pj_cli_open(cli, error) != 0)
         return -1;
-    }
-    pj_postgres_close(postgres);
-    bool several =
-        config->operand_count != 1 || pj_cli_projection_find(config->operands[0]) == NULL;
+    pj_postgres_close(cli->postgres);
+    cli->postgres = NULL;
     for (size_t i = 0; i < pj_cli_projection_count && worst >= 0 && pj_stop_requests == 0; i++) {
-        if (!pj_cli_names_projection(config, &pj_cli_projections[i]))
+        const struct pj_cli_projection *chosen = &pj_cli_projections[i];
+        if (!pj_cli_names_projection(config, chosen))
             continue;
-        int status = run_one(config, options, verify, &pj_cli_projections[i], kafka, cluster_id,
-                             each, error);
-        if (status < 0 && verify && several) {
+        struct pj_rebuild_run run = {
+            .cli = cli,
+            .options = options,
+            .system = chosen->system,
+            .group = chosen->group,
+            .projection = pj_claims_expand(chosen->projection),
+            .verify = verify,
+        };
+        int status = run_one(&run, each, error);
+        if (status < 0 && verify && !one) {
             fprintf(stderr, "projectionist verify: %s\n", error->message);
-            status = PJ_VERIFY_UNKNOWN; /* of this one; the others can be told */
+            status = PJ_VERIFY_UNKNOWN; /* of this one; the others can be compared */
         }
         worst = status < 0 || status > worst ? status : worst;
     }
-    pj_kafka_close(kafka);
     return worst;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_numbers.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "cli/rebuild_command.h"
 #include "cli/text_table.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { VALUE_MOST = 60 };
@@ -11,51 +13,42 @@ enum { VALUE_MOST = 60 };
 /* "status 1,200, result 34" */
 static void add_columns(struct pj_text_table *table, const json_t *columns)
 {
-    char *text = NULL;
-    size_t length;
+    struct pj_builder text = {0};
     const char *name;
     json_t *count;
-    FILE *out = open_memstream(&text, &length);
-    if (out == NULL)
-        abort();
     json_object_foreach((json_t *)columns, name, count)
     {
         char number[PJ_NUMBER_TEXT];
-        fprintf(out, "%s%s %s", ftell(out) > 0 ? ", " : "", name,
-                pj_number_text(number, json_integer_value(count)));
+        pj_builder_add(&text, "%s%s %s", text.length > 0 ? ", " : "", name,
+                       pj_number_text(number, json_integer_value(count)));
     }
-    if (fclose(out) != 0)
-        abort();
-    pj_text_table_add(table, text);
-    free(text);
+    char *all = pj_builder_take(&text);
+    pj_text_table_add(table, all);
+    free(all);
 }
 
 static void show_tables(const struct pj_difference *difference)
 {
-    static const char *const titles[] = {"TABLE",  ">ROWS",    ">MISSING",
-                                         ">EXTRA", ">CHANGED", "COLUMNS"};
-    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    static const char *const titles[] = {"TABLE",    ">ROWS",   ">MISSING", ">EXTRA",
+                                         ">CHANGED", "COLUMNS", NULL};
+    struct pj_text_table *table = pj_text_table_new(titles);
     for (size_t i = 0; i < difference->count; i++) {
         const struct pj_difference_table *of = &difference->tables[i];
-        char text[PJ_NUMBER_TEXT];
         pj_text_table_add(table, of->name);
-        pj_text_table_add(table, pj_number_text(text, of->rows));
-        pj_text_table_add(table, pj_number_text(text, of->missing));
-        pj_text_table_add(table, pj_number_text(text, of->extra));
-        pj_text_table_add(table, pj_number_text(text, of->changed));
+        pj_text_table_add_number(table, of->rows);
+        pj_text_table_add_number(table, of->missing);
+        pj_text_table_add_number(table, of->extra);
+        pj_text_table_add_number(table, of->changed);
         add_columns(table, of->columns);
     }
-    pj_text_table_print(table, stdout);
-    pj_text_table_free(table);
+    pj_text_table_end(table, stdout);
 }
 
 /* --- samples --------------------------------------------------------------------------------- */
 
 static void print_value(const json_t *value)
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | PJ_JSON_DIGITS);
-    if (text == NULL)
-        return;
+    char *text = pj_must(json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | PJ_JSON_DIGITS));
     int most = VALUE_MOST;
     while (strlen(text) > VALUE_MOST && ((unsigned char)text[most] & 0xc0) == 0x80)
         most--; /* not within a character */
@@ -138,8 +131,7 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
            pj_number_text(text, records(run)), count);
     int64_t beyond = run->verify ? 0 : records_beyond(run);
     if (beyond > 0)
-        printf("%s of them lie beyond what the consumers had read when it began: their rows are "
-               "not damage\n",
+        printf("%s of them the consumers had not read when it began: their rows are not damage\n",
                pj_number_text(text, beyond));
     show_tables(&run->difference);
     for (size_t t = 0; t < run->difference.count; t++) {
@@ -164,7 +156,7 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
 void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
 {
     json_t *tables = pj_difference_json(&run->difference);
-    json_t *read = json_array();
+    json_t *read = pj_must(json_array());
     size_t count;
     const struct pj_offset_range *ranges = pj_rebuild_ranges(run->rebuild, &count);
     for (size_t t = 0; t < run->difference.count; t++)
@@ -175,13 +167,9 @@ void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
                                               "partition", (int)ranges[i].partition, "begin",
                                               (json_int_t)ranges[i].begin, "end",
                                               (json_int_t)ranges[i].end));
-    json_t *document =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "system", run->system->name,
-                  "projection", run->projection->name, "group", run->settings.group, "cluster_id",
-                  run->cluster_id, "outcome", outcome, "differing_rows",
-                  (json_int_t)run->difference.total, "tables", tables, "read", read);
-    json_dumpf(document, stdout, JSON_COMPACT | PJ_JSON_DIGITS);
-    putchar('\n');
-    fflush(stdout);
-    json_decref(document);
+    pj_cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "system",
+                                run->system->name, "projection", run->projection->name, "group",
+                                run->settings.group, "cluster_id", run->cli->cluster_id, "outcome",
+                                outcome, "differing_rows", (json_int_t)run->difference.total,
+                                "tables", tables, "read", read));
 }

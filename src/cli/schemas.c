@@ -45,19 +45,15 @@ static int register_all(struct pj_registry *registry, const struct pj_system *sy
     return status;
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
 {
-    const struct settings *settings = opaque;
-    struct pj_registry *registry;
-    if (pj_cli_check_names(config, error) != 0 ||
-        pj_cli_registry(&registry, &settings->servers, error) != 0)
-        return -1;
     int status = 0;
+    if (pj_cli_check_names(cli->config, error) != 0 || pj_cli_registry(cli, error) != 0)
+        return -1;
     for (size_t i = 0; pj_cli_systems[i] != NULL && status == 0; i++) {
-        if (pj_cli_names_system(config, pj_cli_systems[i]))
-            status = register_all(registry, pj_cli_systems[i], settings, error);
+        if (pj_cli_names_system(cli->config, pj_cli_systems[i]))
+            status = register_all(cli->registry, pj_cli_systems[i], settings, error);
     }
-    pj_registry_close(registry);
     return status;
 }
 
@@ -65,11 +61,8 @@ static const struct pj_option options[] = {
     PJ_CLI_REGISTRY_OPTIONS,
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TOPIC_PREFIX_OPTION,
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Say what would be registered, and do not ask the registry."},
+    PJ_CLI_DRY_RUN_OPTION(struct settings,
+                          "Say what would be registered, and do not ask the registry."),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };

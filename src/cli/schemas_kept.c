@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist schemas list and forget: what Postgres keeps of the schema registries. */
 #include "base/process.h"
-#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/confirm.h"
 #include "cli/text_table.h"
-
-#include <jansson.h>
 
 struct settings {
     struct pj_cli_servers servers;
@@ -35,117 +32,75 @@ static const char forget_sql[] =
     "INSERT INTO projectionist.forgotten_schemas (registry, schema_id, schema, fetched_at) "
     "SELECT registry, schema_id, schema, fetched_at FROM gone RETURNING schema_id";
 
-static void print_json(const struct pj_result *rows)
-{
-    json_t *array = json_array();
-    for (int row = 0; row < pj_result_rows(rows); row++)
-        json_array_append_new(
-            array,
-            json_pack("{s:s, s:I, s:s, s:s, s:s}", "registry", pj_cli_text(rows, row, REGISTRY),
-                      "id", (json_int_t)strtoll(pj_cli_text(rows, row, ID), NULL, 10), "name",
-                      pj_cli_text(rows, row, NAME), "kept_since", pj_cli_text(rows, row, FETCHED),
-                      "groups", pj_cli_text(rows, row, GROUPS)));
-    json_dumpf(array, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(array);
-}
-
 static void print(const struct settings *settings, const struct pj_result *rows)
 {
-    static const char *const titles[] = {">ID", "NAME", "KEPT SINCE", "REGISTRY", "ITS GROUPS"};
+    static const char *const titles[] = {">ID", "NAME", "KEPT SINCE", "REGISTRY", "GROUPS", NULL};
     static const int columns[] = {ID, NAME, FETCHED, REGISTRY, GROUPS};
     if (settings->json) {
-        print_json(rows);
+        pj_cli_print_json(pj_cli_rows_json(rows, "registry #id name kept_since groups"));
         return;
     }
-    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    struct pj_text_table *table = pj_text_table_new(titles);
     for (int row = 0; row < pj_result_rows(rows); row++) {
         for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
             pj_text_table_add(table, pj_cli_text(rows, row, columns[c]));
     }
-    pj_text_table_print(table, stdout);
-    pj_text_table_free(table);
+    pj_text_table_end(table, stdout);
 }
 
-static int list(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int list(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
-    struct pj_postgres *postgres = NULL;
-    struct pj_result *rows = NULL;
+    const struct pj_result *rows;
     const char *parameters[] = {settings->registry, NULL};
-    int status = -1;
-    if (pj_cli_postgres(&postgres, config, &settings->servers, error) == 0 &&
-        pj_postgres_query(postgres, list_sql, 2, parameters, &rows, error) == 0) {
-        print(settings, rows);
-        status = PJ_EXIT_OK;
-    }
-    pj_result_free(rows);
-    pj_postgres_close(postgres);
-    return status;
+    if (pj_cli_postgres(cli, error) != 0 ||
+        pj_cli_query(cli, list_sql, 2, parameters, &rows, error) != 0)
+        return -1;
+    print(settings, rows);
+    return PJ_EXIT_OK;
 }
 
-static int take_away(struct pj_postgres *postgres, const struct settings *settings,
-                     const char *const *parameters, int count, struct pj_error *error)
+static int forget(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
-    struct pj_result *gone;
-    char question[96];
-    pj_text_show(question, sizeof question, "Forget %s", count == 1 ? "it" : "them");
-    if (pj_cli_confirm(question, settings->yes, error) != 0 ||
-        pj_postgres_query(postgres, forget_sql, 2, parameters, &gone, error) != 0)
+    const struct settings *settings = opaque;
+    const struct pj_result *rows;
+    int64_t id;
+    if (cli->config->operand_count != 1)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "give one schema ID; 'projectionist schemas list' lists them");
+    const char *parameters[] = {settings->registry, cli->config->operands[0]};
+    if (pj_parse_integer("ID", parameters[1], 0, INT32_MAX, &id, error) != 0)
+        return -1;
+    pj_process_handle_signals();
+    if (pj_cli_postgres(cli, error) != 0 ||
+        pj_cli_query(cli, list_sql, 2, parameters, &rows, error) != 0)
+        return -1;
+    if (pj_result_rows(rows) == 0)
+        return pj_error_fatal(error, PJ_EXIT_FAILED,
+                              "schema id %s is not kept%s%.200s; 'projectionist schemas list' "
+                              "lists those that are",
+                              parameters[1], settings->registry != NULL ? " of " : "",
+                              settings->registry != NULL ? settings->registry : "");
+    print(settings, rows);
+    if (settings->dry_run)
+        return PJ_EXIT_OK;
+    if (pj_cli_confirm(pj_result_rows(rows) == 1 ? "Forget it" : "Forget them", settings->yes,
+                       error) != 0 ||
+        pj_cli_query(cli, forget_sql, 2, parameters, &rows, error) != 0)
         return -1;
     if (!settings->json)
-        printf(
-            "%d forgotten; the registry is asked when a record needs the id again, and rows that "
-            "were made by it stay until a rebuild\n",
-            pj_result_rows(gone));
-    pj_result_free(gone);
-    return 0;
-}
-
-static int forget(const struct pj_config *config, const void *opaque, struct pj_error *error)
-{
-    const struct settings *settings = opaque;
-    struct pj_postgres *postgres = NULL;
-    struct pj_result *rows = NULL;
-    int64_t id;
-    if (config->operand_count != 1)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "name one schema ID; 'projectionist schemas list' has them");
-    if (pj_parse_integer("ID", config->operands[0], 0, INT32_MAX, &id, error) != 0)
-        return -1;
-    const char *parameters[] = {settings->registry, config->operands[0]};
-    int status = -1;
-    pj_process_handle_signals();
-    if (pj_cli_postgres(&postgres, config, &settings->servers, error) != 0 ||
-        pj_postgres_query(postgres, list_sql, 2, parameters, &rows, error) != 0)
-        goto out;
-    if (pj_result_rows(rows) == 0) {
-        status = pj_error_fatal(error, PJ_EXIT_FAILED,
-                                "schema id %s is not kept%s%.200s; 'projectionist schemas list' "
-                                "has those that are",
-                                config->operands[0], settings->registry != NULL ? " of " : "",
-                                settings->registry != NULL ? settings->registry : "");
-        goto out;
-    }
-    print(settings, rows);
-    if (settings->dry_run ||
-        take_away(postgres, settings, parameters, pj_result_rows(rows), error) == 0)
-        status = PJ_EXIT_OK;
-out:
-    pj_result_free(rows);
-    pj_postgres_close(postgres);
-    return status;
+        printf("%d forgotten; the registry is asked when a record needs the id again, and rows "
+               "that were made with it stay until a rebuild\n",
+               pj_result_rows(rows));
+    return PJ_EXIT_OK;
 }
 
 #define REGISTRY_OPTION                                                                            \
-    {                                                                                              \
-        .name = "registry", .kind = PJ_OPTION_STRING,                                              \
-        .offset = offsetof(struct settings, registry), .argument = "URL",                          \
-        .help = "Only what this registry said; the default is all of them."                        \
-    }
+    PJ_CLI_TEXT_OPTION(struct settings, registry, "registry", 0, "URL",                            \
+                       "Only the schemas of this registry; the default is all.")
 
 static const struct pj_option list_options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_POSTGRES_OPTION,
     REGISTRY_OPTION,
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
@@ -153,13 +108,9 @@ static const struct pj_option list_options[] = {
 };
 
 static const struct pj_option forget_options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_POSTGRES_OPTION,
     REGISTRY_OPTION,
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Say what would be forgotten, and change nothing."},
+    PJ_CLI_DRY_RUN_OPTION(struct settings, "Say what would be forgotten, and change nothing."),
     PJ_CLI_YES_OPTION(struct settings),
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
@@ -170,9 +121,9 @@ const struct pj_command pj_command_schemas_list = {
     .name = "schemas list",
     .summary = "list the schemas that are kept in Postgres",
     .description =
-        "  Lists what consumers have asked schema registries for and keep, so that a\n"
-        "  rebuild needs none: the id, the name of the type, since when it is kept, which\n"
-        "  registry said so, and the groups that this one has told what ids mean.\n",
+        "  Lists the schemas that consumers fetched from schema registries and keep, so\n"
+        "  that a rebuild needs no registry: the id, the name of the type, since when\n"
+        "  it is kept, the registry, and the groups that read from that registry.\n",
     .examples = "  projectionist schemas list\n"
                 "  projectionist schemas list --json | jq '.[].id'\n",
     .options = list_options,
@@ -182,13 +133,13 @@ const struct pj_command pj_command_schemas_list = {
 
 const struct pj_command pj_command_schemas_forget = {
     .name = "schemas forget",
-    .summary = "take a kept schema away, so that the registry is asked again",
+    .summary = "drop a kept schema; the registry is asked again",
     .description =
-        "  For a schema id that means another schema at the registry than what is kept of\n"
-        "  it: consumers, rebuild and verify stop then, because records would be read\n"
-        "  wrongly. Forget it where the kept one is wrong; where the registry is another\n"
-        "  than the one that the records were written with, name the right one instead.\n"
-        "  What was forgotten is written down in projectionist.forgotten_schemas.\n",
+        "  For a schema id whose schema at the registry differs from the one that is\n"
+        "  kept: consumers, rebuild and verify stop then, because they would misread\n"
+        "  records. Forget the kept one if it is wrong; if the records were written\n"
+        "  with another registry, name that one instead. What was forgotten is recorded\n"
+        "  in projectionist.forgotten_schemas.\n",
     .examples = "  projectionist schemas forget 7 --dry-run\n"
                 "  projectionist schemas forget 7 --registry http://127.0.0.1:8081\n",
     .operands = "ID",

@@ -6,7 +6,6 @@
 #include "cli/status.h"
 
 #include "cli/deployment.h"
-#include "kafka/admin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +17,10 @@ struct settings {
 };
 
 struct collector {
+    struct pj_cli *cli;
     const struct settings *settings;
-    const struct pj_config *config;
-    struct pj_postgres *postgres;
-    struct pj_kafka *kafka;
     struct pj_error kafka_error;
-    struct pj_result *offsets; /* own the texts of the status */
-    struct pj_result *letters;
-    struct pj_status_partition *partitions;
+    const struct pj_result *letters;
     struct pj_status status;
 };
 
@@ -62,55 +57,31 @@ static const char letters_sql[] =
 
 /* --- collecting ------------------------------------------------------------------------------ */
 
-static int query(struct collector *collector, const char *sql, int count,
-                 const char *const *parameters, struct pj_result **result, struct pj_error *error)
+static struct pj_status_partition read_partition(const struct pj_result *result, int row)
 {
-    if (pj_postgres_query(collector->postgres, sql, count, parameters, result, error) == 0)
-        return 0;
-    if (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0)
-        return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "the database has no table of offsets yet; 'projectionist migrate' "
-                              "makes it");
-    if (strcmp(error->sqlstate, "42703") == 0)
-        return pj_error_fatal(error, PJ_EXIT_DATABASE,
-                              "the database is older than this program; run 'projectionist "
-                              "migrate'");
-    return -1;
-}
-
-static int64_t number(const struct pj_result *result, int row, int column)
-{
-    const char *text = pj_result_value(result, row, column, NULL);
-    return text != NULL ? strtoll(text, NULL, 10) : -1;
-}
-
-static void read_partition(const struct pj_result *result, int row,
-                           struct pj_status_partition *partition)
-{
-    *partition = (struct pj_status_partition){
+    const char *last_commit = pj_result_value(result, row, LAST_COMMIT, NULL);
+    return (struct pj_status_partition){
         .cluster_id = pj_cli_text(result, row, CLUSTER),
         .group = pj_cli_text(result, row, GROUP),
         .projection = pj_result_value(result, row, PROJECTION, NULL),
         .topic = pj_cli_text(result, row, TOPIC),
-        .partition = (int32_t)number(result, row, PARTITION),
-        .committed = number(result, row, NEXT_OFFSET),
+        .partition = (int32_t)pj_cli_number(result, row, PARTITION),
+        .committed = pj_cli_number(result, row, NEXT_OFFSET),
         .begin = -1,
         .end = -1,
         .lag = -1,
-        .epoch = number(result, row, EPOCH),
+        .epoch = pj_cli_number(result, row, EPOCH),
         .owner = pj_result_value(result, row, OWNER, NULL),
-        .last_commit = pj_result_value(result, row, LAST_COMMIT, NULL),
-        .age_s = -1,
+        .last_commit = last_commit,
+        .age_s = last_commit != NULL ? pj_cli_number(result, row, AGE) : -1,
         .stream_time = pj_result_value(result, row, STREAM_TIME, NULL),
         .topic_id = pj_result_value(result, row, TOPIC_ID, NULL),
         .stop = pj_result_value(result, row, STOP, NULL),
-        .stop_code = (int)number(result, row, STOP_CODE),
+        .stop_code = (int)pj_cli_number(result, row, STOP_CODE),
     };
-    if (partition->last_commit != NULL)
-        partition->age_s = number(result, row, AGE);
 }
 
-/* What was never taken lacks all of what is there. */
+/* Of a partition that nobody ever owned, all records are missing. */
 static void measure(struct pj_status_partition *partition, const struct pj_kafka_extent *extent)
 {
     int64_t next = partition->committed >= 0 ? partition->committed : extent->begin;
@@ -146,7 +117,7 @@ static void judge(struct pj_status_partition *partition, const struct pj_kafka_e
         partition->problem = "stopped";
 }
 
-/* --- the partitions that nobody took --------------------------------------------------------- */
+/* --- the partitions that nobody owned -------------------------------------------------------- */
 
 static const struct pj_cli_projection *projection_of(const struct pj_status_partition *partition)
 {
@@ -154,7 +125,7 @@ static const struct pj_cli_projection *projection_of(const struct pj_status_part
                                          : pj_cli_projection_of_group(partition->group);
 }
 
-/* A rebuild or a verify has the partitions that it was dealt out. */
+/* A rebuild or a verify has rows of all partitions that it reads. */
 static bool is_shadow(const char *group)
 {
     const char *slash = strrchr(group, '/');
@@ -166,40 +137,36 @@ static bool in_group(const struct pj_status_partition *a, const struct pj_status
     return strcmp(a->cluster_id, b->cluster_id) == 0 && strcmp(a->group, b->group) == 0;
 }
 
-struct counts {
-    struct pj_kafka_topic *topics;
-    size_t count;
-};
-
-static void add_topic(struct counts *counts, const char *name)
+static void add_topic(struct pj_kafka_topic *topics, size_t *count, const char *name)
 {
-    for (size_t i = 0; i < counts->count; i++) {
-        if (strcmp(counts->topics[i].name, name) == 0)
+    for (size_t i = 0; i < *count; i++) {
+        if (strcmp(topics[i].name, name) == 0)
             return;
     }
-    counts->topics[counts->count++].name = name;
+    topics[(*count)++].name = name;
 }
 
-/* The topics of one group: of its projection, and those that it has read. */
-static void list_topics(struct counts *counts, const struct pj_status_partition *rows, size_t count)
+/* The topics of one group, with their numbers of partitions: of its projection, and those that it
+ * has read. */
+static struct pj_kafka_topic *list_topics(struct collector *collector,
+                                          const struct pj_cli_projection *projection,
+                                          const struct pj_status_partition *rows, size_t row_count,
+                                          size_t *count)
 {
-    counts->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct pj_cli_projection *found = projection_of(&rows[i]);
-        for (size_t t = 0; found != NULL && t < found->projection->source_count; t++)
-            add_topic(counts, found->projection->sources[t].topic);
-        add_topic(counts, rows[i].topic);
-    }
-}
-
-static bool has_place(const struct pj_status_partition *rows, size_t count, const char *topic,
-                      int partition)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (rows[i].partition == partition && strcmp(rows[i].topic, topic) == 0)
-            return true;
-    }
-    return false;
+    size_t sources = projection != NULL ? projection->projection->source_count : 0;
+    struct pj_kafka_topic *topics =
+        pj_arena_alloc(collector->cli->arena, (sources + row_count) * sizeof *topics);
+    *count = 0;
+    for (size_t t = 0; t < sources; t++)
+        add_topic(topics, count, projection->projection->sources[t].topic);
+    for (size_t i = 0; i < row_count; i++)
+        add_topic(topics, count, rows[i].topic);
+    if (pj_kafka_count_partitions(collector->cli->kafka, topics, *count, &collector->kafka_error) ==
+        0)
+        return topics;
+    collector->status.kafka_error = collector->kafka_error.message;
+    *count = 0;
+    return topics;
 }
 
 static int compare_places(const void *a, const void *b)
@@ -210,95 +177,71 @@ static int compare_places(const void *a, const void *b)
     return compared != 0 ? compared : (x->partition > y->partition) - (x->partition < y->partition);
 }
 
-/* Copies the rows of one group behind `*count` others, and adds what its topics have besides. */
-static void complete_group(struct collector *collector, const struct counts *counts,
-                           const struct pj_status_partition *rows, size_t row_count,
-                           struct pj_status_partition **all, size_t *count)
-{
-    size_t most = row_count;
-    for (size_t t = 0; t < counts->count; t++)
-        most += (size_t)counts->topics[t].partitions;
-    *all = reallocarray(*all, *count + most + 1, sizeof **all);
-    if (*all == NULL)
-        abort();
-    struct pj_status_partition *mine = *all + *count;
-    size_t added = row_count;
-    memcpy(mine, rows, row_count * sizeof *rows);
-    bool ours = collector->status.cluster_id != NULL &&
-                strcmp(rows->cluster_id, collector->status.cluster_id) == 0 &&
-                !is_shadow(rows->group);
-    for (size_t t = 0; t < counts->count && ours; t++) {
-        for (int p = 0; p < counts->topics[t].partitions; p++) {
-            if (!has_place(rows, row_count, counts->topics[t].name, p))
-                mine[added++] = (struct pj_status_partition){.cluster_id = rows->cluster_id,
-                                                             .group = rows->group,
-                                                             .projection = rows->projection,
-                                                             .topic = counts->topics[t].name,
-                                                             .partition = p,
-                                                             .committed = -1,
-                                                             .begin = -1,
-                                                             .end = -1,
-                                                             .lag = -1,
-                                                             .epoch = -1,
-                                                             .age_s = -1};
-        }
-    }
-    qsort(mine, added, sizeof *mine, compare_places);
-    *count += added;
-}
-
 /* Which partitions there are, the topics say, not who has read them. */
-static int complete(struct collector *collector, size_t *count, struct pj_error *error)
+static void complete(struct collector *collector, struct pj_status_consumer *consumer,
+                     const struct pj_cli_projection *projection)
 {
-    size_t rows = *count;
-    struct counts counts = {0};
-    struct pj_status_partition *all = NULL;
-    size_t topics = rows;
-    for (size_t i = 0; i < pj_cli_projection_count; i++)
-        topics += pj_cli_projections[i].projection->source_count;
-    counts.topics = calloc(topics + 1, sizeof *counts.topics);
-    if (counts.topics == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    *count = 0;
-    for (size_t i = 0, next; i < rows; i = next) {
-        const struct pj_status_partition *first = &collector->partitions[i];
-        for (next = i + 1; next < rows && in_group(first, &collector->partitions[next]); next++) {
+    const struct pj_status_partition *rows = consumer->partitions;
+    size_t row_count = consumer->count;
+    size_t topic_count;
+    size_t most = row_count;
+    if (collector->status.kafka_error != NULL || is_shadow(consumer->group))
+        return;
+    struct pj_kafka_topic *topics =
+        list_topics(collector, projection, rows, row_count, &topic_count);
+    for (size_t t = 0; t < topic_count; t++)
+        most += (size_t)topics[t].partitions;
+    struct pj_status_partition *all = pj_arena_alloc(collector->cli->arena, most * sizeof *all);
+    memcpy(all, rows, row_count * sizeof *rows);
+    for (size_t t = 0; t < topic_count; t++) {
+        for (int p = 0; p < topics[t].partitions; p++) {
+            struct pj_status_partition place = {
+                .cluster_id = rows->cluster_id,
+                .group = rows->group,
+                .projection = rows->projection,
+                .topic = topics[t].name,
+                .partition = p,
+                .committed = -1,
+                .begin = -1,
+                .end = -1,
+                .lag = -1,
+                .epoch = -1,
+                .age_s = -1,
+            };
+            if (bsearch(&place, rows, row_count, sizeof *rows, compare_places) == NULL)
+                all[consumer->count++] = place;
         }
-        list_topics(&counts, first, next - i);
-        if (collector->status.kafka_error == NULL &&
-            pj_kafka_count_partitions(collector->kafka, counts.topics, counts.count,
-                                      &collector->kafka_error) != 0)
-            collector->status.kafka_error = collector->kafka_error.message;
-        for (size_t t = 0; collector->status.kafka_error != NULL && t < counts.count; t++)
-            counts.topics[t].partitions = 0;
-        complete_group(collector, &counts, first, next - i, &all, count);
     }
-    free(counts.topics);
-    free(collector->partitions);
-    collector->partitions = all;
-    return 0;
+    qsort(all, consumer->count, sizeof *all, compare_places);
+    consumer->partitions = all;
 }
 
 /* --- Kafka ----------------------------------------------------------------------------------- */
 
 /* Where the topics end. Kafka being away is no error here: it is what there is to show. */
-static int ask_kafka(struct collector *collector, size_t count, struct pj_error *error)
+static void ask_kafka(struct collector *collector)
 {
-    struct pj_status_partition *partitions = collector->partitions;
-    struct pj_kafka_extent *extents = calloc(count + 1, sizeof *extents);
-    if (extents == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        extents[i] = (struct pj_kafka_extent){.topic = partitions[i].topic,
-                                              .partition = partitions[i].partition};
-    if (pj_kafka_extents(collector->kafka, extents, count, &collector->kafka_error) != 0) {
-        collector->status.kafka_error = collector->kafka_error.message;
-    } else {
-        for (size_t i = 0; i < count; i++)
-            judge(&partitions[i], &extents[i]);
+    struct pj_status *status = &collector->status;
+    size_t count = 0;
+    size_t next = 0;
+    for (size_t i = 0; i < status->count; i++)
+        count += status->consumers[i].count;
+    struct pj_kafka_extent *extents =
+        pj_arena_alloc(collector->cli->arena, count * sizeof *extents);
+    for (size_t i = 0; i < status->count; i++) {
+        for (size_t p = 0; p < status->consumers[i].count; p++)
+            extents[next++] =
+                (struct pj_kafka_extent){.topic = status->consumers[i].partitions[p].topic,
+                                         .partition = status->consumers[i].partitions[p].partition};
     }
-    free(extents);
-    return 0;
+    if (status->kafka_error == NULL &&
+        pj_kafka_extents(collector->cli->kafka, extents, count, &collector->kafka_error) != 0)
+        status->kafka_error = collector->kafka_error.message;
+    next = 0;
+    for (size_t i = 0; i < status->count && status->kafka_error == NULL; i++) {
+        for (size_t p = 0; p < status->consumers[i].count; p++)
+            judge(&status->consumers[i].partitions[p], &extents[next++]);
+    }
 }
 
 static int64_t open_letters(const struct pj_result *letters, const char *cluster, const char *group)
@@ -306,7 +249,7 @@ static int64_t open_letters(const struct pj_result *letters, const char *cluster
     for (int row = 0; row < pj_result_rows(letters); row++) {
         if (strcmp(pj_cli_text(letters, row, 0), cluster) == 0 &&
             strcmp(pj_cli_text(letters, row, 1), group) == 0)
-            return number(letters, row, 2);
+            return pj_cli_number(letters, row, 2);
     }
     return 0;
 }
@@ -334,45 +277,51 @@ static bool has_consumer(const struct pj_status *status, const char *group)
     return false;
 }
 
-/* Without a name, and without --systems, also groups of projections that are not of this program.
- */
-static bool is_wanted(const struct collector *collector, const struct pj_cli_projection *projection)
+/* Without a name, and without --systems, also groups of other programs' projections. */
+static bool is_wanted(const struct pj_cli *cli, const struct pj_cli_projection *projection)
 {
-    return projection != NULL ? pj_cli_names_projection(collector->config, projection)
-                              : collector->config->operand_count == 0 &&
-                                    collector->settings->servers.systems == NULL;
+    return projection != NULL ? pj_cli_names_projection(cli->config, projection)
+                              : cli->config->operand_count == 0 && cli->servers->systems == NULL;
 }
 
 /* Rows come sorted by cluster and group; consumers that never ran come last. */
-static int gather(struct collector *collector, size_t rows, struct pj_error *error)
+static void gather(struct collector *collector, const struct pj_result *offsets)
 {
+    struct pj_cli *cli = collector->cli;
     struct pj_status *status = &collector->status;
     const char *only = collector->settings->group;
-    status->consumers = calloc(rows + pj_cli_projection_count + 1, sizeof *status->consumers);
-    if (status->consumers == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    size_t rows = (size_t)pj_result_rows(offsets);
+    struct pj_status_partition *partitions = pj_arena_alloc(cli->arena, rows * sizeof *partitions);
+    for (size_t i = 0; i < rows; i++)
+        partitions[i] = read_partition(offsets, (int)i);
+    status->consumers =
+        pj_arena_alloc(cli->arena, (rows + pj_cli_projection_count) * sizeof *status->consumers);
     for (size_t i = 0, next; i < rows; i = next) {
-        const struct pj_status_partition *first = &collector->partitions[i];
+        struct pj_status_partition *first = &partitions[i];
         const struct pj_cli_projection *projection = projection_of(first);
-        for (next = i + 1; next < rows && in_group(first, &collector->partitions[next]); next++) {
+        for (next = i + 1; next < rows && in_group(first, &partitions[next]); next++) {
         }
-        if (is_wanted(collector, projection))
-            status->consumers[status->count++] = (struct pj_status_consumer){
-                .cluster_id = first->cluster_id,
-                .group = first->group,
-                .system = projection != NULL ? projection->system->name : NULL,
-                .projection = projection != NULL ? projection->projection->name : NULL,
-                .partitions = first,
-                .count = next - i,
-                .open_dead_letters =
-                    open_letters(collector->letters, first->cluster_id, first->group)};
+        if (!is_wanted(cli, projection))
+            continue;
+        struct pj_status_consumer *consumer = &status->consumers[status->count++];
+        *consumer = (struct pj_status_consumer){
+            .cluster_id = first->cluster_id,
+            .group = first->group,
+            .system = projection != NULL ? projection->system->name : NULL,
+            .projection = projection != NULL ? projection->projection->name : NULL,
+            .partitions = first,
+            .count = next - i,
+            .open_dead_letters = open_letters(collector->letters, first->cluster_id, first->group)};
+        qsort(first, next - i, sizeof *first, compare_places);
+        complete(collector, consumer, projection);
     }
+    ask_kafka(collector);
     for (size_t i = 0; i < status->count; i++)
         sum_up(&status->consumers[i]);
     for (size_t i = 0; i < pj_cli_projection_count; i++) {
         const struct pj_cli_projection *projection = &pj_cli_projections[i];
         const char *group = projection->group;
-        if (is_wanted(collector, projection) && !has_consumer(status, group) &&
+        if (is_wanted(cli, projection) && !has_consumer(status, group) &&
             (only == NULL || strcmp(only, group) == 0))
             status->consumers[status->count++] =
                 (struct pj_status_consumer){.group = group,
@@ -381,87 +330,57 @@ static int gather(struct collector *collector, size_t rows, struct pj_error *err
                                             .lag = -1,
                                             .age_s = -1};
     }
-    return 0;
 }
 
-static int collect(struct collector *collector, const struct pj_config *config,
-                   struct pj_error *error)
+static int collect(struct collector *collector, struct pj_error *error)
 {
-    const struct settings *settings = collector->settings;
+    struct pj_cli *cli = collector->cli;
     struct pj_status *status = &collector->status;
-    if (pj_cli_check_names(config, error) != 0)
+    const char *group = collector->settings->group;
+    const struct pj_result *offsets;
+    /* Kafka is opened first, so that it connects while Postgres answers. */
+    if (pj_cli_check_names(cli->config, error) != 0 || pj_cli_kafka(cli, error) != 0 ||
+        pj_cli_postgres(cli, error) != 0)
         return -1;
-    /* Opened first, so that it connects while Postgres answers. */
-    if (pj_kafka_open(&collector->kafka, &config->kafka, settings->servers.timeout_ms, error) != 0)
-        return -1;
-    if (pj_cli_postgres(&collector->postgres, config, &settings->servers, error) != 0)
-        return -1;
-    if (pj_kafka_cluster_id(collector->kafka, &status->cluster_id, &collector->kafka_error) != 0)
+    if (pj_kafka_cluster_id(cli->kafka, &status->cluster_id, &collector->kafka_error) != 0)
         status->kafka_error = collector->kafka_error.message;
-    const char *parameters[] = {status->cluster_id, settings->group};
-    if (query(collector, offsets_sql, 2, parameters, &collector->offsets, error) != 0 ||
-        query(collector, letters_sql, 0, NULL, &collector->letters, error) != 0)
+    const char *parameters[] = {status->cluster_id, group};
+    if (pj_cli_query(cli, offsets_sql, 2, parameters, &offsets, error) != 0 ||
+        pj_cli_query(cli, letters_sql, 0, NULL, &collector->letters, error) != 0)
         return -1;
-    size_t rows = (size_t)pj_result_rows(collector->offsets);
-    collector->partitions = calloc(rows + 1, sizeof *collector->partitions);
-    if (collector->partitions == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
-    for (size_t i = 0; i < rows; i++)
-        read_partition(collector->offsets, (int)i, &collector->partitions[i]);
-    if (complete(collector, &rows, error) != 0)
-        return -1;
-    if (status->kafka_error == NULL && ask_kafka(collector, rows, error) != 0)
-        return -1;
-    if (gather(collector, rows, error) != 0)
-        return -1;
-    if (settings->group != NULL && status->count == 0)
+    gather(collector, offsets);
+    if (group != NULL && status->count == 0)
         return pj_error_set(error, PJ_FATAL,
                             "no consumer group '%s' has read anything here; 'projectionist "
                             "status' without --group lists those that have",
-                            settings->group);
+                            group);
     return 0;
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
 {
-    struct collector collector = {.settings = opaque, .config = config};
-    int result = collect(&collector, config, error);
-    if (result == 0) {
-        if (collector.settings->json)
-            pj_status_print_json(&collector.status);
-        else
-            pj_status_print_text(&collector.status);
-        if (collector.status.kafka_error != NULL) {
-            fflush(stdout);
-            fprintf(stderr, "warning: where the topics end is not known: %s\n",
-                    collector.status.kafka_error);
-            result = PJ_EXIT_UNAVAILABLE;
-        }
-    }
-    free(collector.status.consumers);
-    free(collector.partitions);
-    pj_result_free(collector.offsets);
-    pj_result_free(collector.letters);
-    pj_postgres_close(collector.postgres);
-    pj_kafka_close(collector.kafka);
-    return result;
+    struct collector collector = {.cli = cli, .settings = settings};
+    const struct pj_status *status = &collector.status;
+    if (collect(&collector, error) != 0)
+        return -1;
+    if (collector.settings->json)
+        pj_status_print_json(status);
+    else
+        pj_status_print_text(status);
+    if (status->kafka_error == NULL)
+        return PJ_EXIT_OK;
+    fflush(stdout);
+    fprintf(stderr, "warning: where the topics end is not known: %s\n", status->kafka_error);
+    return PJ_EXIT_UNAVAILABLE;
 }
 
 static const struct pj_option options[] = {
-    PJ_CLI_POSTGRES_OPTIONS,
+    PJ_CLI_POSTGRES_OPTION,
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TOPIC_PREFIX_OPTION,
-    {.name = "group",
-     .letter = 'g',
-     .kind = PJ_OPTION_STRING,
-     .filled = true,
-     .offset = offsetof(struct settings, group),
-     .argument = "NAME",
-     .help = "Only this consumer group; its name is by default that of the projection."},
-    {.name = "json",
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, json),
-     .help = "Print one JSON object instead of tables for people; unknown numbers are null."},
+    PJ_CLI_GROUP_OPTION(struct settings,
+                        "Only this consumer group; by default it is named after the projection."),
+    PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };
@@ -469,15 +388,14 @@ static const struct pj_option options[] = {
 const struct pj_command pj_command_status = {
     .name = "status",
     .summary = "show how far each consumer is",
-    .description =
-        "  Shows, for each consumer and partition, the first offset that is not in the\n"
-        "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and\n"
-        "  which process commits; then the totals of each consumer and its open dead\n"
-        "  letters.\n"
-        "\n"
-        "  The offsets are read from Postgres, where they are committed with the rows;\n"
-        "  the group offsets that Kafka's own tools show are a courtesy and may be older.\n"
-        "  Without Kafka, what Postgres knows is shown all the same.\n",
+    .description = "  Shows, for each consumer and partition, the first offset that is not in the\n"
+                   "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and\n"
+                   "  the partition's owner; then the totals of each consumer and its open dead\n"
+                   "  letters.\n"
+                   "\n"
+                   "  The offsets are read from Postgres, where they are committed with the rows;\n"
+                   "  the group offsets that Kafka's own tools show are a courtesy and may be\n"
+                   "  older. Without Kafka, what Postgres knows is shown anyway.\n",
     .examples = "  projectionist status\n"
                 "  projectionist status --group event-recorder\n"
                 "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",

@@ -12,10 +12,10 @@ struct pj_status_partition {
     const char *cluster_id, *group, *projection; /* the last or NULL: not known */
     const char *topic;
     int32_t partition;
-    int64_t committed; /* the first offset that is not in the tables; -1: nobody ever took it */
+    int64_t committed; /* the first offset that is not in the tables; -1: never owned */
     int64_t begin, end;
     int64_t lag;
-    int64_t held; /* of the lag: in, or behind, an open transaction of a producer */
+    int64_t held; /* of the lag: in, or after, an open transaction of a producer */
     int64_t epoch;
     const char *owner;
     const char *last_commit; /* RFC 3339; NULL: nothing was committed yet */
@@ -32,7 +32,7 @@ struct pj_status_consumer {
     const char *cluster_id; /* NULL for one that never ran */
     const char *group;
     const char *system, *projection; /* NULL: none of this program */
-    const struct pj_status_partition *partitions;
+    struct pj_status_partition *partitions;
     size_t count;
     int64_t open_dead_letters;
     int64_t lag; /* of all partitions */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/text.h"
 #include "cli/status.h"
 
+#include "base/memory.h"
+#include "base/text.h"
+#include "cli/cli.h"
 #include "cli/text_table.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ static const char *age_text(char text[PJ_NUMBER_TEXT], int64_t seconds)
     return text;
 }
 
+/* "?" where Kafka did not say. */
 static void add_number(struct pj_text_table *table, int64_t number)
 {
     char text[PJ_NUMBER_TEXT];
@@ -37,45 +39,39 @@ static void add_number(struct pj_text_table *table, int64_t number)
 
 static void print_partitions(const struct pj_status *status)
 {
-    static const char *const titles[] = {"CONSUMER", "TOPIC",  ">PARTITION", ">COMMITTED", ">END",
-                                         ">LAG",     ">EPOCH", "OWNER",      "LAST COMMIT"};
+    static const char *const titles[] = {"CONSUMER", "TOPIC",  ">PARTITION", ">COMMITTED",  ">END",
+                                         ">LAG",     ">EPOCH", "OWNER",      "LAST COMMIT", NULL};
     char age[PJ_NUMBER_TEXT];
-    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
-    size_t rows = 0;
+    struct pj_text_table *table = NULL;
     for (size_t i = 0; i < status->count; i++) {
         const struct pj_status_consumer *consumer = &status->consumers[i];
-        for (size_t j = 0; j < consumer->count; j++, rows++) {
+        for (size_t j = 0; j < consumer->count; j++) {
             const struct pj_status_partition *partition = &consumer->partitions[j];
+            if (table == NULL)
+                table = pj_text_table_new(titles);
             pj_text_table_add(table, consumer->group);
             pj_text_table_add(table, partition->topic);
             add_number(table, partition->partition);
-            if (partition->committed >= 0)
-                add_number(table, partition->committed);
-            else
-                pj_text_table_add(table, "-");
+            pj_text_table_add_number(table, partition->committed);
             add_number(table, partition->end);
             add_number(table, partition->lag);
-            if (partition->epoch >= 0)
-                add_number(table, partition->epoch);
-            else
-                pj_text_table_add(table, "-");
-            pj_text_table_add(table, partition->owner != NULL ? partition->owner : "-");
+            pj_text_table_add_number(table, partition->epoch);
+            pj_text_table_add(table, partition->owner);
             pj_text_table_add(table, age_text(age, partition->age_s));
         }
     }
-    if (rows > 0) {
-        pj_text_table_print(table, stdout);
-        putchar('\n');
-    }
-    pj_text_table_free(table);
+    if (table == NULL)
+        return;
+    pj_text_table_end(table, stdout);
+    putchar('\n');
 }
 
 static void print_totals(const struct pj_status *status)
 {
-    static const char *const titles[] = {"CONSUMER",      ">PARTITIONS", ">LAG",
-                                         ">DEAD LETTERS", "LAST COMMIT", "CLUSTER"};
+    static const char *const titles[] = {"CONSUMER",    ">PARTITIONS", ">LAG", ">DEAD LETTERS",
+                                         "LAST COMMIT", "CLUSTER",     NULL};
     char age[PJ_NUMBER_TEXT];
-    struct pj_text_table *table = pj_text_table_new(titles, sizeof titles / sizeof titles[0]);
+    struct pj_text_table *table = pj_text_table_new(titles);
     for (size_t i = 0; i < status->count; i++) {
         const struct pj_status_consumer *consumer = &status->consumers[i];
         pj_text_table_add(table, consumer->group);
@@ -83,10 +79,9 @@ static void print_totals(const struct pj_status *status)
         add_number(table, consumer->lag);
         add_number(table, consumer->open_dead_letters);
         pj_text_table_add(table, age_text(age, consumer->age_s));
-        pj_text_table_add(table, consumer->cluster_id != NULL ? consumer->cluster_id : "-");
+        pj_text_table_add(table, consumer->cluster_id);
     }
-    pj_text_table_print(table, stdout);
-    pj_text_table_free(table);
+    pj_text_table_end(table, stdout);
 }
 
 static void print_problem(const char *group, const struct pj_status_partition *partition)
@@ -94,7 +89,7 @@ static void print_problem(const char *group, const struct pj_status_partition *p
     const char *topic = partition->topic;
     int number = (int)partition->partition;
     if (partition->stop != NULL)
-        printf("%s: stopped until somebody acts: %s\n", group, partition->stop);
+        printf("%s: stopped until a person acts: %s\n", group, partition->stop);
     else if (strcmp(partition->problem, "gap") == 0)
         printf("%s: %s [%d] begins at %lld, so %lld records are gone that were not read; the "
                "consumer stops there unless it is started with --accept-gap\n",
@@ -110,16 +105,17 @@ static void print_problem(const char *group, const struct pj_status_partition *p
                "'projectionist offsets set %s --to earliest' follows it\n",
                group, topic, number, partition->topic_id, group);
     else if (strcmp(partition->problem, "never-taken") == 0)
-        printf("%s: no consumer has ever taken %s [%d], which has %lld records; see who has it in "
-               "the group, and start one\n",
-               group, topic, number, (long long)partition->lag);
+        printf(
+            "%s: no consumer has ever owned %s [%d], which has %lld records; see who is assigned "
+            "it in the group, or start one\n",
+            group, topic, number, (long long)partition->lag);
     else if (strcmp(partition->problem, "open-transaction") == 0)
         printf("%s: %lld records of %s [%d], from %lld on, wait for an open transaction of a "
                "producer\n",
                group, (long long)partition->held, topic, number, (long long)partition->end);
     else
         printf("%s: %s [%d] does not exist in Kafka, or this user may not see it; 'projectionist "
-               "topics create' makes topics\n",
+               "topics create' creates topics\n",
                group, topic, number);
 }
 
@@ -143,27 +139,17 @@ void pj_status_print_text(const struct pj_status *status)
 
 /* --- for programs ---------------------------------------------------------------------------- */
 
-static json_t *known(int64_t number)
-{
-    return number >= 0 ? json_integer(number) : json_null();
-}
-
-static json_t *text(const char *text_or_null)
-{
-    return text_or_null != NULL ? json_string(text_or_null) : json_null();
-}
-
 static json_t *partition_json(const struct pj_status_partition *partition)
 {
     json_t *object = json_pack(
-        "{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "topic", partition->topic,
-        "partition", (int)partition->partition, "committed", known(partition->committed), "begin",
-        known(partition->begin), "end", known(partition->end), "lag", known(partition->lag),
-        "epoch", known(partition->epoch), "owner", text(partition->owner), "last_commit",
-        text(partition->last_commit), "stream_time", text(partition->stream_time), "problem",
-        text(partition->problem));
+        "{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:s?, s:s?}", "topic", partition->topic,
+        "partition", (int)partition->partition, "committed", pj_cli_known(partition->committed),
+        "begin", pj_cli_known(partition->begin), "end", pj_cli_known(partition->end), "lag",
+        pj_cli_known(partition->lag), "epoch", pj_cli_known(partition->epoch), "owner",
+        partition->owner, "last_commit", partition->last_commit, "stream_time",
+        partition->stream_time, "problem", partition->problem);
     if (partition->stop != NULL)
-        json_object_set_new(object, "stop", text(partition->stop));
+        json_object_set_new(object, "stop", json_string(partition->stop));
     if (partition->held > 0)
         json_object_set_new(object, "open_transaction", json_integer(partition->held));
     return object;
@@ -171,23 +157,19 @@ static json_t *partition_json(const struct pj_status_partition *partition)
 
 void pj_status_print_json(const struct pj_status *status)
 {
-    json_t *consumers = json_array();
+    json_t *consumers = pj_must(json_array());
     for (size_t i = 0; i < status->count; i++) {
         const struct pj_status_consumer *consumer = &status->consumers[i];
-        json_t *partitions = json_array();
+        json_t *partitions = pj_must(json_array());
         for (size_t j = 0; j < consumer->count; j++)
             json_array_append_new(partitions, partition_json(&consumer->partitions[j]));
         json_array_append_new(
             consumers,
-            json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:o}", "group", consumer->group, "system",
-                      text(consumer->system), "projection", text(consumer->projection),
-                      "cluster_id", text(consumer->cluster_id), "lag", known(consumer->lag),
-                      "open_dead_letters", (json_int_t)consumer->open_dead_letters, "partitions",
-                      partitions));
+            json_pack("{s:s, s:s?, s:s?, s:s?, s:o, s:I, s:o}", "group", consumer->group, "system",
+                      consumer->system, "projection", consumer->projection, "cluster_id",
+                      consumer->cluster_id, "lag", pj_cli_known(consumer->lag), "open_dead_letters",
+                      (json_int_t)consumer->open_dead_letters, "partitions", partitions));
     }
-    json_t *document = json_pack("{s:o, s:o, s:o}", "cluster_id", text(status->cluster_id),
-                                 "kafka_error", text(status->kafka_error), "consumers", consumers);
-    json_dumpf(document, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(document);
+    pj_cli_print_json(json_pack("{s:s?, s:s?, s:o}", "cluster_id", status->cluster_id,
+                                "kafka_error", status->kafka_error, "consumers", consumers));
 }

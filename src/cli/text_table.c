@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/text_table.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -12,42 +13,28 @@ struct pj_text_table {
     size_t columns;
     char **cells;
     size_t count;
-    size_t capacity;
 };
 
-/* As in the arena: a command that cannot get a few KiB has nothing better to do than to end. */
-static void *must(void *memory)
+struct pj_text_table *pj_text_table_new(const char *const *titles)
 {
-    if (memory == NULL)
-        abort();
-    return memory;
-}
-
-struct pj_text_table *pj_text_table_new(const char *const *titles, size_t columns)
-{
-    struct pj_text_table *table = must(calloc(1, sizeof *table));
+    struct pj_text_table *table = pj_alloc(sizeof *table);
     table->titles = titles;
-    table->columns = columns;
+    while (titles[table->columns] != NULL)
+        table->columns++;
     return table;
-}
-
-void pj_text_table_free(struct pj_text_table *table)
-{
-    if (table == NULL)
-        return;
-    for (size_t i = 0; i < table->count; i++)
-        free(table->cells[i]);
-    free(table->cells);
-    free(table);
 }
 
 void pj_text_table_add(struct pj_text_table *table, const char *text)
 {
-    if (table->count == table->capacity) {
-        table->capacity = table->capacity > 0 ? table->capacity * 2 : 64;
-        table->cells = must(realloc(table->cells, table->capacity * sizeof *table->cells));
-    }
-    table->cells[table->count++] = must(strdup(text));
+    if ((table->count & (table->count - 1)) == 0) /* a power of two: it is full */
+        table->cells = pj_resize(table->cells, table->count * 2 + 1, sizeof *table->cells);
+    table->cells[table->count++] = pj_strdup(text != NULL ? text : "-");
+}
+
+void pj_text_table_add_number(struct pj_text_table *table, int64_t number)
+{
+    char text[PJ_NUMBER_TEXT];
+    pj_text_table_add(table, number >= 0 ? pj_number_text(text, number) : NULL);
 }
 
 /* In characters: bytes that do not continue one of UTF-8. */
@@ -81,9 +68,9 @@ static void print_row(const struct pj_text_table *table, const size_t *widths,
     fputc('\n', out);
 }
 
-void pj_text_table_print(const struct pj_text_table *table, FILE *out)
+void pj_text_table_end(struct pj_text_table *table, FILE *out)
 {
-    size_t *widths = must(calloc(table->columns, sizeof *widths));
+    size_t *widths = pj_calloc(table->columns, sizeof *widths);
     for (size_t i = 0; i < table->columns; i++)
         widths[i] = width(table->titles[i]) - (table->titles[i][0] == '>');
     for (size_t i = 0; i < table->count; i++) {
@@ -94,6 +81,10 @@ void pj_text_table_print(const struct pj_text_table *table, FILE *out)
     print_row(table, widths, table->titles, out);
     for (size_t i = 0; i + table->columns <= table->count; i += table->columns)
         print_row(table, widths, (const char *const *)table->cells + i, out);
+    for (size_t i = 0; i < table->count; i++)
+        free(table->cells[i]);
+    free(table->cells);
+    free(table);
     free(widths);
 }
 

@@ -9,13 +9,16 @@
 
 struct pj_text_table;
 
-/* The titles are borrowed; one that begins with '>' has its column aligned to the right. */
-struct pj_text_table *pj_text_table_new(const char *const *titles, size_t columns);
-void pj_text_table_free(struct pj_text_table *table);
+/* The titles are borrowed, and NULL ends them; one that begins with '>' has its column aligned to
+ * the right. */
+struct pj_text_table *pj_text_table_new(const char *const *titles);
 
-/* The next cell, row by row; copied. Wide characters are counted as one column each. */
+/* The next cell, row by row; copied. Wide characters are counted as one column each. NULL, and a
+ * negative number, is "-". */
 void pj_text_table_add(struct pj_text_table *table, const char *text);
-void pj_text_table_print(const struct pj_text_table *table, FILE *out);
+void pj_text_table_add_number(struct pj_text_table *table, int64_t number);
+/* Prints it, and frees it. */
+void pj_text_table_end(struct pj_text_table *table, FILE *out);
 
 /* "1,234,567"; -1 and less give "?". Returns its argument. */
 enum { PJ_NUMBER_TEXT = 32 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* projectionist topics create: makes the topics of schemas/ with what the projections need. */
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "cli/deployment.h"
-#include "kafka/admin.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -20,11 +20,11 @@ struct settings {
     bool dry_run;
 };
 
-/* What is to be there, and what is. */
+/* What is to exist, and what does. */
 struct topics {
     struct pj_kafka_new_topic *wanted;
     struct pj_kafka_topic *found;
-    bool *fixed; /* the number of partitions is no matter of the system's others */
+    bool *fixed; /* its system says how many partitions it has */
     size_t count;
 };
 
@@ -46,26 +46,24 @@ static int read_retention(const struct settings *settings, int64_t *retention_ms
                                 "ever");
 }
 
-static void add(struct topics *topics, const struct pj_topic *topic,
+static void add(struct topics *topics, struct pj_cli *cli, const struct pj_topic *topic,
                 const struct settings *settings, int64_t retention_ms)
 {
-    char name[PJ_TOPIC_NAME_SIZE];
-    pj_topic_name(name, settings->servers.topic_prefix, topic->name);
+    char text[PJ_TOPIC_NAME_SIZE];
+    const char *name = pj_topic_name(text, cli->servers->topic_prefix, topic->name);
     for (size_t i = 0; i < topics->count; i++) {
         if (strcmp(topics->wanted[i].name, name) == 0)
             return;
     }
+    name = pj_arena_string(cli->arena, name, strlen(name));
     size_t index = topics->count++;
-    topics->wanted = reallocarray(topics->wanted, topics->count, sizeof *topics->wanted);
-    topics->found = reallocarray(topics->found, topics->count, sizeof *topics->found);
-    topics->fixed = reallocarray(topics->fixed, topics->count, sizeof *topics->fixed);
-    char *copy = strdup(name);
-    if (topics->wanted == NULL || topics->found == NULL || topics->fixed == NULL || copy == NULL)
-        abort();
+    topics->wanted = pj_resize(topics->wanted, topics->count, sizeof *topics->wanted);
+    topics->found = pj_resize(topics->found, topics->count, sizeof *topics->found);
+    topics->fixed = pj_resize(topics->fixed, topics->count, sizeof *topics->fixed);
     topics->fixed[index] = topic->partitions > 0;
-    topics->found[index] = (struct pj_kafka_topic){.name = copy};
+    topics->found[index] = (struct pj_kafka_topic){.name = name};
     topics->wanted[index] = (struct pj_kafka_new_topic){
-        .name = copy,
+        .name = name,
         .partitions = topic->partitions > 0 ? topic->partitions : (int)settings->partitions,
         .compacted = topic->compacted,
         .retention_ms = retention_ms != 0          ? retention_ms
@@ -75,15 +73,6 @@ static void add(struct topics *topics, const struct pj_topic *topic,
                              : topic->max_message_bytes != 0  ? topic->max_message_bytes
                                                               : MAX_MESSAGE_BYTES,
     };
-}
-
-static void free_topics(struct topics *topics)
-{
-    for (size_t i = 0; i < topics->count; i++)
-        free((char *)topics->wanted[i].name);
-    free(topics->wanted);
-    free(topics->found);
-    free(topics->fixed);
 }
 
 /* As a system declares it; else one that has nothing of its own. */
@@ -98,28 +87,29 @@ static struct pj_topic find_topic(const char *name)
     return (struct pj_topic){.name = name};
 }
 
-static void add_system(struct topics *topics, const struct pj_system *system,
+static void add_system(struct topics *topics, struct pj_cli *cli, const struct pj_system *system,
                        const struct settings *settings, int64_t retention_ms)
 {
     for (size_t t = 0; t < system->topic_count; t++)
-        add(topics, &system->topics[t], settings, retention_ms);
+        add(topics, cli, &system->topics[t], settings, retention_ms);
 }
 
 /* An operand that is no system is a topic: of a system, or of a consumer that lives elsewhere. */
-static void list_topics(struct topics *topics, const struct pj_config *config,
-                        const struct settings *settings, int64_t retention_ms)
+static void list_topics(struct topics *topics, struct pj_cli *cli, const struct settings *settings,
+                        int64_t retention_ms)
 {
+    const struct pj_config *config = cli->config;
     for (size_t s = 0; pj_cli_systems[s] != NULL && config->operand_count == 0; s++) {
         if (pj_cli_system_find(pj_cli_systems[s]->name) != NULL)
-            add_system(topics, pj_cli_systems[s], settings, retention_ms);
+            add_system(topics, cli, pj_cli_systems[s], settings, retention_ms);
     }
     for (int i = 0; i < config->operand_count; i++) {
         const struct pj_system *system = pj_cli_system_find(config->operands[i]);
         const struct pj_topic topic = find_topic(config->operands[i]);
         if (system != NULL)
-            add_system(topics, system, settings, retention_ms);
+            add_system(topics, cli, system, settings, retention_ms);
         else
-            add(topics, &topic, settings, retention_ms);
+            add(topics, cli, &topic, settings, retention_ms);
     }
 }
 
@@ -181,9 +171,7 @@ static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_to
                             size_t count, int64_t timeout_ms, struct pj_error *error)
 {
     int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
-    struct pj_kafka_topic *topics = calloc(count, sizeof *topics);
-    if (topics == NULL)
-        return pj_error_set(error, PJ_RETRY, "out of memory");
+    struct pj_kafka_topic *topics = pj_calloc(count, sizeof *topics);
     int status = 0;
     for (size_t known = 0; status == 0 && known < count;) {
         known = 0;
@@ -205,9 +193,7 @@ static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_to
 static int create_missing(struct pj_kafka *kafka, const struct topics *topics,
                           const struct settings *settings, struct pj_error *error)
 {
-    struct pj_kafka_new_topic *items = calloc(topics->count + 1, sizeof *items);
-    if (items == NULL)
-        abort();
+    struct pj_kafka_new_topic *items = pj_calloc(topics->count, sizeof *items);
     struct pj_kafka_new_topics missing = {.items = items,
                                           .replication_factor = (int)settings->replication_factor,
                                           .validate_only = settings->dry_run};
@@ -238,10 +224,9 @@ static void report(const struct topics *topics, const struct settings *settings)
         warn_of(&topics->found[i], &topics->wanted[i]);
 }
 
-static int run(const struct pj_config *config, const void *opaque, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
-    struct pj_kafka *kafka = NULL;
     struct topics topics = {0};
     int64_t retention_ms;
     int status = -1;
@@ -251,60 +236,42 @@ static int run(const struct pj_config *config, const void *opaque, struct pj_err
             "--replication-factor must be at least 1, or -1 for the brokers' own");
     if (read_retention(settings, &retention_ms, error) != 0)
         return -1;
-    list_topics(&topics, config, settings, retention_ms);
-    if (pj_kafka_open(&kafka, &config->kafka, settings->servers.timeout_ms, error) == 0 &&
-        pj_kafka_describe(kafka, topics.found, topics.count, error) == 0 &&
+    list_topics(&topics, cli, settings, retention_ms);
+    if (pj_cli_kafka(cli, error) == 0 &&
+        pj_kafka_describe(cli->kafka, topics.found, topics.count, error) == 0 &&
         check_partitions(&topics, settings->partitions, error) == 0 &&
-        create_missing(kafka, &topics, settings, error) == 0) {
+        create_missing(cli->kafka, &topics, settings, error) == 0) {
         report(&topics, settings);
         status = PJ_EXIT_OK;
     }
-    pj_kafka_close(kafka);
-    free_topics(&topics);
+    free(topics.wanted);
+    free(topics.found);
+    free(topics.fixed);
     return status;
 }
 
 static const struct pj_option options[] = {
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TOPIC_PREFIX_OPTION,
-    {.name = "partitions",
-     .letter = 'p',
-     .kind = PJ_OPTION_INTEGER,
-     .offset = offsetof(struct settings, partitions),
-     .fallback = "12",
-     .argument = "N",
-     .help = "How many partitions each topic has that says nothing of it itself; also the most "
-             "processes that can share the work of a consumer. Choose well: it cannot be changed "
-             "later.",
-     .least = 1,
-     .most = 10000},
-    {.name = "replication-factor",
-     .kind = PJ_OPTION_INTEGER,
-     .offset = offsetof(struct settings, replication_factor),
-     .fallback = "-1",
-     .argument = "N",
-     .help = "On how many brokers each record is kept; -1 is the brokers' own setting.",
-     .least = -1,
-     .most = 100},
-    {.name = "retention-ms",
-     .kind = PJ_OPTION_STRING,
-     .offset = offsetof(struct settings, retention_ms),
-     .argument = "MS",
-     .help = "How long records are kept, by their own time; -1 is for ever, which making "
-             "tables again needs. The default is the topic's own, or for ever."},
+    PJ_CLI_INTEGER_OPTION(
+        struct settings, partitions, "partitions", 'p', "12", 1, 10000,
+        "How many partitions a topic has, unless its system says; also the most processes that can "
+        "share the work of a consumer. Choose well: it cannot be changed later."),
+    PJ_CLI_INTEGER_OPTION(struct settings, replication_factor, "replication-factor", 0, "-1", -1,
+                          100,
+                          "On how many brokers each record is kept; -1 is the brokers' setting."),
+    PJ_CLI_TEXT_OPTION(struct settings, retention_ms, "retention-ms", 0, "MS",
+                       "How long records are kept, by their own time; -1 is for ever, which "
+                       "rebuilding tables needs. The default is the topic's own, or for ever."),
     {.name = "max-message-bytes",
      .kind = PJ_OPTION_SIZE,
      .offset = offsetof(struct settings, max_message_bytes),
      .argument = "SIZE",
-     .help = "The largest batch of records that the brokers take. The default is the topic's own, "
-             "or 4MiB.",
+     .help = "The largest batch of records that the brokers accept. The default is the topic's "
+             "own, or 4MiB.",
      .least = 1024,
      .most = 1 << 30},
-    {.name = "dry-run",
-     .letter = 'n',
-     .kind = PJ_OPTION_BOOL,
-     .offset = offsetof(struct settings, dry_run),
-     .help = "Let the brokers check all of it, and make nothing."},
+    PJ_CLI_DRY_RUN_OPTION(struct settings, "Let the brokers check all of it, and create nothing."),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };

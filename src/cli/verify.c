@@ -25,17 +25,17 @@ static int verify(struct pj_rebuild_run *run, struct pj_error *error)
                 run->projection->name, (long long)run->held);
     if (equal && run->untaken > 0) {
         fprintf(stderr,
-                "%s: %zu partitions were not compared, because no consumer has ever taken them; "
-                "start one (or look with 'projectionist status' who has them), and verify again\n",
+                "%s: %zu partitions were not compared, because no consumer has ever owned them; "
+                "start one (or see their owners with 'projectionist status'), and verify again\n",
                 run->projection->name, run->untaken);
         return PJ_VERIFY_UNKNOWN;
     }
     return equal ? PJ_VERIFY_EQUAL : PJ_VERIFY_DIFFERENT;
 }
 
-static int run(const struct pj_config *config, const void *options, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *options, struct pj_error *error)
 {
-    int status = pj_rebuild_each(config, options, true, verify, error);
+    int status = pj_rebuild_each(cli, options, true, verify, error);
     if (status < 0)
         error->exit_code = PJ_VERIFY_UNKNOWN;
     return status;
@@ -49,8 +49,8 @@ static const struct pj_option options[] = {
      .argument = "TIME",
      .least = 1000,
      .most = INT64_C(86400000) * 7,
-     .help = "How long nothing may move because a server has gone away; then it ends with 2. (How "
-             "long the servers may take for their first answer, --timeout says.)"},
+     .help = "How long it may make no progress because a server has gone away; then it ends with "
+             "2. (--timeout is for the servers' first answers.)"},
     PJ_REBUILD_OPTIONS,
     {0},
 };
@@ -58,21 +58,20 @@ static const struct pj_option options[] = {
 const struct pj_command pj_command_verify = {
     .name = "verify",
     .summary = "prove that tables are what their topics say",
-    .description =
-        "  Reads the topics of a projection from their beginnings to where its consumers\n"
-        "  are, into tables beside the live ones, and compares the two: every row, every\n"
-        "  column, and the private state. Nothing is changed. Consumers go on meanwhile;\n"
-        "  they wait only while the last few records are read, so that both sides are\n"
-        "  compared at the same offsets. What was found is written down in\n"
-        "  projectionist.rebuilds. It needs room for a second copy of the tables. Servers\n"
-        "  that go away are waited for, as long as --stall-timeout says.\n",
+    .description = "  Reads the topics of a projection from their beginnings to where its\n"
+                   "  consumers are, into shadow tables beside the live ones, and compares the\n"
+                   "  two: every row, every column, and the private state. Nothing is changed.\n"
+                   "  Consumers go on meanwhile; they wait only while the last few records are\n"
+                   "  read, so that both sides are compared at the same offsets. The outcome is\n"
+                   "  recorded in projectionist.rebuilds. It needs room for a second copy of the\n"
+                   "  tables. It waits for servers that go away, up to --stall-timeout.\n",
     .examples = "  projectionist verify all\n"
                 "  projectionist verify video-catalog --samples 100\n"
                 "  projectionist verify all --json | jq .differing_rows\n",
     .exit_status = "  0  no row differs\n"
                    "  1  some do\n"
-                   "  2  it could not tell: a server is away, records are gone or never read, a "
-                   "flag is wrong\n"
+                   "  2  unknown: a server is away, records are gone or were never read, or a\n"
+                   "     flag is wrong\n"
                    "  130  interrupted\n",
     .exit_status_is_whole = true,
     .operands = "[SYSTEM|PROJECTION]...",

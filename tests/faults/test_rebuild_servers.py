@@ -68,7 +68,7 @@ def test_postgres_crashes_under_a_rebuild(world, broken):
         assert database.table(connection, "safari_commands") == before
     process = start(world)
     process.wait(deadline=60)
-    assert not process.logged("going on with an attempt")
+    assert not process.logged("continuing an attempt")
     assert_mended(world, broken)
 
 
@@ -81,7 +81,7 @@ def test_postgres_crashes_between_two_attempts(world, broken):
     world.until(lambda: read_so_far(world) > 0)
     process = start(world)
     process.wait(deadline=60)
-    assert not process.logged("going on with an attempt")
+    assert not process.logged("continuing an attempt")
     assert_mended(world, broken)
 
 

@@ -69,7 +69,11 @@ def test_help_lists_every_command(arguments):
         assert re.search(rf"^  {command} +\S", result.stdout, re.M)
 
 
-@pytest.mark.parametrize("command", ["status", "migrate", "topics create", "schemas register"])
+@pytest.mark.parametrize("command", [
+    "status", "migrate", "verify", "rebuild", "topics create", "completion",
+    *(f"dead-letters {word}" for word in ("list", "show", "replay", "discard")),
+    *(f"offsets {word}" for word in ("show", "set")),
+    *(f"schemas {word}" for word in ("register", "list", "forget"))])
 def test_help_of_a_command_is_the_same_both_ways(command):
     result = cli("help", *command.split())
     assert result.returncode == 0

@@ -112,7 +112,7 @@ def test_letters_are_listed_filtered_and_counted(world):
     text = run(world, "list", "--limit", "5").stdout
     assert f"{COMMANDS}[0]@0" in text and f"{len(all_of) - 5} more are not listed" in text
     assert max(map(len, text.splitlines())) < 240
-    nothing = "no dead letters that the filters let through\n"
+    nothing = "no dead letters match the filters\n"
     assert run(world, "list", "--reason", "no such reason").stdout == nothing
     for command in ("discard", "replay"):
         assert run(world, command, "--all", "--reason", "no such", "--yes").stdout == nothing
@@ -142,7 +142,7 @@ def test_a_projection_that_nobody_knows_is_refused(world, command):
 def test_a_database_without_tables(world, command):
     with new_database(migrated=False) as empty:
         result = run(world, *command, code=6, POSTGRES_DSN=empty)
-    assert "no table of dead letters yet; 'projectionist migrate' makes it" in result.stderr
+    assert "no tables of projectionist yet; run 'projectionist migrate'" in result.stderr
 
 
 @pytest.mark.partitions(1)

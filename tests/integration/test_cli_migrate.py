@@ -407,6 +407,8 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(database, folder):
     (lambda folder: (folder / "engine/0001_migrations.sql").unlink(), "no engine/0001_"),
     (lambda folder: (folder / "safari/0001_again.sql").write_text("SELECT 1;"), "same number"),
     (lambda folder: (folder / "safari/9000_empty.sql").write_text(""), "9000_empty.sql"),
+    (lambda folder: (folder / "safari/9000_long.sql").write_text(" " * (4 << 20) + ";"),
+     "9000_long.sql: it is longer than 4 MiB"),
 ])
 def test_a_wrong_folder_is_exit_code_2(database, folder, change, sentence):
     change(folder)

@@ -190,12 +190,12 @@ def test_what_is_there_already_is_left_alone(world):
 
 @pytest.mark.partitions(2)
 @pytest.mark.parametrize("arguments, reason", [
-    (("--to", "100000"), "lies outside of safari.commands [0]"),
-    (("--to", "soon"), "neither earliest, latest, an offset nor a time"),
-    (("--to", "2026-02-30T00:00:00Z"), "neither earliest, latest, an offset nor a time"),
-    (("--to", "2026-02-20T00:00:00"), "neither earliest, latest, an offset nor a time"),
+    (("--to", "100000"), "is outside of safari.commands [0]"),
+    (("--to", "soon"), "none of earliest, latest, an offset or a time"),
+    (("--to", "2026-02-30T00:00:00Z"), "none of earliest, latest, an offset or a time"),
+    (("--to", "2026-02-20T00:00:00"), "none of earliest, latest, an offset or a time"),
     (("--to", "99999999999999999999"), "--to"),
-    (("--to", "-1"), "neither earliest, latest, an offset nor a time"),
+    (("--to", "-1"), "none of earliest, latest, an offset or a time"),
     (("--to", ""), "--to"),
     ((), "--to is missing"),
     (("--to", "earliest", "--topic", "no.such"), "does not read 'no.such'"),

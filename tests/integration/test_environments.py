@@ -105,12 +105,12 @@ def test_a_prefix_that_kafka_does_not_take(program):
 
 
 @pytest.mark.parametrize("arguments, sentence", [
-    (("verify", "nothing"), "'nothing' is no system and no projection of this program: safari, "),
-    (("rebuild", "video-catalog", "nothing", "--yes"), "'nothing' is no system"),
-    (("status", "nothing"), "'nothing' is no system"),
-    (("schemas", "register", "nothing"), "'nothing' is no system"),
+    (("verify", "nothing"), "this program has no system or projection 'nothing'; give safari, "),
+    (("rebuild", "video-catalog", "nothing", "--yes"), "no system or projection 'nothing'"),
+    (("status", "nothing"), "no system or projection 'nothing'"),
+    (("schemas", "register", "nothing"), "no system or projection 'nothing'"),
     (("migrate", "nothing"), "there is no system 'nothing'; there are: engine, safari"),
-    (("status", "--systems", "safari,nothing"), "'nothing' is no system; there are safari"),
+    (("status", "--systems", "safari,nothing"), "--systems: there is no system 'nothing'; there are safari"),
     (("verify", "safari", "--group", "g"), "--group goes with one PROJECTION"),
     (("consume", "nothing"), "no consumer 'nothing'; there are command-projector, event-recorder"),
     (("consume",), "usage: projectionist consume NAME"),

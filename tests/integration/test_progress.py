@@ -178,7 +178,7 @@ def test_a_stranger_in_the_group(world, strategy):
                        "a run until caught up says nothing")
             assert ending.running
             assert sum(partition["lag"] for partition in partitions(world).values()) == 10
-            assert "no consumer has ever taken" in verify(world, PROJECTOR, code=UNKNOWN)
+            assert "no consumer has ever owned" in verify(world, PROJECTOR, code=UNKNOWN)
     consumer.wait_until_ready()
     wait_until(lambda: world.count("safari_commands") == 20)
     if strategy == "cooperative-sticky":

@@ -233,18 +233,18 @@ def test_it_does_not_begin_without_a_yes(world):
     assert result.stderr == ("projectionist rebuild: there is no terminal to ask at; look with "
                              "--dry-run, then give --yes\n")
     result = rebuilding.run(world, "rebuild", "no-such", code=USAGE)
-    assert "is no system and no projection of this program" in result.stderr
+    assert "this program has no system or projection 'no-such'" in result.stderr
     for arguments, reason in (
             (("video-catalog", "--keep-retained", "--drop-retained"), "exclude each other"),
-            (("no-such",), "is no system and no projection of this program"),
+            (("no-such",), "this program has no system or projection 'no-such'"),
             (("all", "--group", "g"), "--group goes with one"),
             (("video-catalog", "--from", "soon"), "--from 'soon' is none of"),
             (("video-catalog", "--to", f"{COMMANDS}/7=1"), f"reads no {COMMANDS}/7"),
             (("video-catalog", "--to", f"{COMMANDS}=1"), "is not TOPIC/PARTITION=OFFSET"),
             (("event-recorder", "--to", f"{COMMANDS}/0=1"), f"reads no {COMMANDS}/0"),
-            (("video-catalog", "--to", "99999"), f"--to 99999 lies outside of {COMMANDS} [0]"),
+            (("video-catalog", "--to", "99999"), f"--to 99999 is outside of {COMMANDS} [0]"),
             (("video-catalog", "--from", f"{COMMANDS}/0=5", "--to", f"{COMMANDS}/0=4"),
-             "--from lies behind --to")):
+             "--from is after --to")):
         result = consumers.run("projectionist", "rebuild", *arguments, "--yes",
                                variables=world.consumers.variables)
         assert result.returncode == USAGE and reason in result.stderr, result.stderr
@@ -269,7 +269,7 @@ def test_it_asks_at_a_terminal(world, answer):
     assert "are kept" in asked.stderr and f"rebuild {TRACKER} --dry-run' takes" in asked.stderr
     # What was read for the answer need not be read again.
     result = rebuilding.run(world, "rebuild", TRACKER, "--yes")
-    assert "going on with an attempt that was interrupted" in result.stderr
+    assert "continuing an attempt that was interrupted" in result.stderr
     assert_right(world)
 
 
@@ -297,7 +297,7 @@ def test_ctrl_c_at_the_question(world):
     assert b": interrupted; the live tables are as they were" in said
     assert tables(world) == broken and traces(world) != []
     result = rebuilding.run(world, "rebuild", TRACKER, "--dry-run")
-    assert "going on with an attempt" in result.stderr and traces(world) == []
+    assert "continuing an attempt" in result.stderr and traces(world) == []
 
 
 # --- not all of it ---------------------------------------------------------------------------
@@ -472,7 +472,7 @@ def test_interrupted_and_gone_on_with(world, proxied):
     processes.append(proxied.start(TRACKER))
     processes[0].wait(INTERRUPTED)
     assert processes[0].log.splitlines()[-1] == (
-        f"{TRACKER}: interrupted; the live tables are as they were, and the same command goes on "
+        f"{TRACKER}: interrupted; the live tables are as they were, and the same command continues "
         "from here")
     first = proxied.proxy.commits[ASKED]
     assert first >= 15
@@ -482,7 +482,7 @@ def test_interrupted_and_gone_on_with(world, proxied):
     proxied.start(TRACKER).wait()
     second = proxied.proxy.commits[ASKED] - first
     log = world.consumers.all[-1].log
-    assert "going on with an attempt that was interrupted" in log
+    assert "continuing an attempt that was interrupted" in log
     assert_right(world)
 
     Damage(world, "safari_sessions")

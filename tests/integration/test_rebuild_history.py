@@ -307,7 +307,7 @@ def test_from_and_to_a_time(world):
     assert tables(world) == right
     publish(world, range(10, 12))
     message = rebuild(world, PROJECTOR, "--from", "11", "--drop-retained", code=USAGE)
-    assert "--from 11 lies behind the offset 10 of group" in message
+    assert "--from 11 is after the offset 10 of group" in message
     world.catch_up(PROJECTOR)
     right = tables(world)
     rebuild(world, PROJECTOR, "--to", "0")

@@ -111,7 +111,7 @@ def test_killed_at_random_moments(world):
         else:
             process.wait()
             swapped += 1
-        resumed += "going on with an attempt" in process.log
+        resumed += "continuing an attempt" in process.log
         database.wait_until(lambda: backends(world) == 0)
         have = tables(world)
         if rebuilds(world):
@@ -135,7 +135,7 @@ def test_killed_around_a_commit(world, proxy, moment, when):
     assert rebuilding.differing(tables(world), world.right if done else world.broken) == []
     assert rebuilds(world) == done
     log = assert_completes(world)
-    assert ("going on with an attempt" in log) is ((moment, when) != (1, ASKED))
+    assert ("continuing an attempt" in log) is ((moment, when) != (1, ASKED))
     assert f"{0 if done else 3} rows written" in log
     assert rebuilds(world) == 1 + done
 

@@ -251,7 +251,7 @@ def test_what_is_away_or_unknown(world):
     nowhere = "127.0.0.1:9"
     unknown(world, "all", "--timeout", "2s", says=nowhere, KAFKA_BOOTSTRAP_SERVERS=nowhere)
     unknown(world, "all", says="ostgres", POSTGRES_DSN="postgresql://x@127.0.0.1:9/x")
-    unknown(world, "no-such", says="'no-such' is no system and no projection of this program")
+    unknown(world, "no-such", says="this program has no system or projection 'no-such'")
     unknown(world, "all", "--group", "g", says="--group goes with one PROJECTION")
     unknown(world, "video-catalog", "--group", "no-such", says="no-such has read nothing")
     assert world.count("projectionist.rebuilds") == 0 and traces(world) == []
