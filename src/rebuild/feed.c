@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records that do not come from Kafka. Each feed is a partition of its own of every topic, with a
- * negative number (-1, -2, …): so it has an offset, its batches are committed like any other, and
- * an interrupted attempt goes on where it was. None of that reaches the live tables.
+ * Records that do not come from Kafka. Each feed is a partition of its own in every topic, with a
+ * negative number (-1, -2, …): so it has offsets, its batches are committed like any other, and an
+ * interrupted attempt resumes where it was. The live tables see none of that.
  */
 #include "rebuild/rebuild_internal.h"
 
@@ -42,7 +42,7 @@ static int take(struct feeding *feeding, struct pj_error *error)
     }
 }
 
-/* Into the batch, unless nobody here reads its topic or an attempt before has committed it. */
+/* Adds it to the batch, unless no source reads its topic or an earlier attempt committed it. */
 static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
 {
     struct pj_batch *batch = feeding->rebuild->workers[0].loop.current;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Filling the shadow tables. Several workers share the partitions as the replicas of a consumer
- * group do: each is an engine of its own, with its own connections, and they meet only in Postgres,
- * where the same locks keep them apart. They may because rows do not depend on who reads
- * what when.
+ * Fills the shadow tables. Workers share the partitions as replicas of a consumer group do: each
+ * runs a loop of its own with its own connections, and only locks in Postgres coordinate them. That
+ * is enough because rows do not depend on which worker reads what when.
  */
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
@@ -30,13 +29,13 @@ static const struct pj_partition *partition_of(const struct pj_session *session,
     return NULL;
 }
 
-/* Whose range it is stays the same when others are added. */
+/* Stays the same when ranges are added. */
 static struct pj_worker *worker_of(struct pj_rebuild *rebuild, size_t range)
 {
     return &rebuild->workers[range % rebuild->worker_count];
 }
 
-/* Called by each worker; what the others have reached is what they last said. */
+/* Called by each worker; for the others with what they last reached. */
 static void show_progress(struct pj_loop *loop)
 {
     struct pj_worker *worker = loop->session.policy->context;
@@ -58,7 +57,7 @@ static void show_progress(struct pj_loop *loop)
     pthread_mutex_unlock(&rebuild->showing);
 }
 
-/* Brokers are asked why only while they give nothing. */
+/* Surveys only while nothing comes. */
 static void show_turn(struct pj_loop *loop)
 {
     show_progress(loop);
@@ -68,8 +67,8 @@ static void show_turn(struct pj_loop *loop)
 
 /* --- the run of a worker --------------------------------------------------------------------- */
 
-/* SQL functions that the projection names find the shadow's tables this way. What a crash of
- * Postgres takes from the shadow is written again, so nothing waits for its disk. */
+/* SQL functions of the projection find the shadow tables by the search_path. What a crash of
+ * Postgres takes from the shadow is read again, so commits need not wait for the disk. */
 static int use_shadow(const struct pj_session *session, struct pj_postgres *postgres,
                       struct pj_error *error)
 {
@@ -106,19 +105,19 @@ static int say_fenced(const struct pj_session *session, struct pj_error *error)
     const struct pj_error why = *error;
     (void)session;
     return pj_error_fatal(error, PJ_EXIT_FENCED,
-                          "the tables beside the live ones are not as they were left: another "
-                          "process works on them, or Postgres came back from a crash; nothing "
-                          "was changed, and the same command begins anew (%s)",
+                          "the shadow tables are not as they were left: another process works on "
+                          "them, or Postgres recovered from a crash; nothing was changed; run the "
+                          "same command again to start over (%s)",
                           why.message);
 }
 
-/* What it has in its books is of an attempt before. */
+/* The shadow's offset may be of an earlier attempt. */
 static void say_remedy(const struct pj_session *session, const struct pj_partition *partition,
                        char *text, size_t size)
 {
     char remedy[320];
     if (!partition->is_another) {
-        pj_text_show(text, size, "nothing was changed, and the same command begins anew");
+        pj_text_show(text, size, "nothing was changed; run the same command again to start over");
         return;
     }
     pj_assignment_remedy(session, partition, remedy, sizeof remedy);
@@ -141,7 +140,7 @@ static int open_worker(struct pj_rebuild *rebuild, struct pj_worker *worker, str
                 .join = request_ranges,
                 .rejoin = say_lost,
                 .fenced = say_fenced,
-                .gap_remedy = "begin anew, with --keep-retained",
+                .gap_remedy = "start over with --keep-retained",
                 .remedy = say_remedy,
                 .turn = show_turn,
                 .context = worker,
@@ -196,7 +195,7 @@ void pj_rebuild_close_workers(struct pj_rebuild *rebuild)
 
 /* --- one run --------------------------------------------------------------------------------- */
 
-/* Three passes: to where the live group's counts begin, to where they end, and to the end. */
+/* To where the live group's counts begin, to where they end, and to the end. */
 enum pass { TO_COUNTED, THROUGH_COUNTED, TO_END };
 
 static int64_t end_of(const struct pj_rebuild *rebuild, const struct pj_offset_range *range,
@@ -210,7 +209,7 @@ static int64_t end_of(const struct pj_rebuild *rebuild, const struct pj_offset_r
     return pass == TO_COUNTED ? counted->begin : counted->end;
 }
 
-/* Deals out the ranges that are not read to their ends in this pass yet; false: all are. */
+/* Assigns the ranges that are not yet read to their ends in this pass; false: all are. */
 static bool deal(struct pj_rebuild *rebuild, enum pass pass)
 {
     bool any = false;
@@ -226,7 +225,7 @@ static bool deal(struct pj_rebuild *rebuild, enum pass pass)
         const struct pj_partition *partition = partition_of(&worker->loop.session, range);
         rebuild->reached[s] = partition != NULL ? partition->next_offset : range->begin;
         int64_t end = end_of(rebuild, range, pass);
-        /* An empty one must be taken all the same, once. */
+        /* An empty one must be claimed once, too. */
         if (partition == NULL ? pass == TO_END || end > range->begin
                               : partition->next_offset < end) {
             worker->due[worker->due_count] = *range;
@@ -252,7 +251,7 @@ static void *work(void *context)
     return NULL;
 }
 
-/* All of them to their ends; the error is that of the first that has one. */
+/* Runs all to their ends; the error is that of the first that failed. */
 static int run_workers(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     size_t started = 1;
@@ -261,7 +260,7 @@ static int run_workers(struct pj_rebuild *rebuild, struct pj_error *error)
            pthread_create(&rebuild->workers[started].thread, NULL, work,
                           &rebuild->workers[started]) == 0)
         started++;
-    /* Where there is no room for a thread, its share is read here, afterwards. */
+    /* Without a thread of its own, a share is read here afterwards. */
     work(&rebuild->workers[0]);
     for (size_t w = 1; w < rebuild->worker_count; w++) {
         if (w < started)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Dead letters whose records Postgres refused. What refused them may be in the live tables alone: a
- * trigger, a foreign key, a unique index under which another record came first. So the live tables
- * are asked, in a transaction that is rolled back: a record that they still refuse stays a letter
- * and is passed over by the shadow; one that they take by now is read like any other.
+ * Dead letters whose records Postgres refused. Only the live tables may refuse them: a trigger, a
+ * foreign key, a unique index under which another record came first. So each is tried on the live
+ * tables in a transaction that is rolled back: if still refused, it stays a dead letter and the
+ * shadow skips its record; otherwise it is read like any other.
  */
 #include "engine/replay.h"
 #include "rebuild/rebuild_internal.h"
@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REFUSALS_MOST = 100 }; /* in a row: the others are like them */
+enum { REFUSALS_MOST = 100 }; /* in a row: then the rest is held without a try */
 
-/* To those that the shadow passes over. */
+/* Makes the shadow skip it. */
 static void hold(struct pj_rebuild *rebuild, const struct pj_result *rows, int row)
 {
     int64_t offset = pj_rebuild_number(rows, row, 3);
@@ -111,7 +111,7 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
     return status;
 }
 
-/* What the consumers have set aside since, and the shadow has yet to read. */
+/* Those that consumers dead-lettered since, and whose records the shadow has yet to read. */
 int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
@@ -166,7 +166,7 @@ int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *pos
     return !changed
                ? 0
                : pj_error_fatal(error, PJ_EXIT_FAILED,
-                                "dead letters came or were resolved meanwhile, of records that "
-                                "had been read already; nothing was changed, and the same "
-                                "command begins anew");
+                                "dead letters of records that were already read were added or "
+                                "resolved meanwhile; nothing was changed; run the same command "
+                                "again to start over");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Do the topics still have what the rows follow from? Offsets alone do not tell: compaction, or a
- * topic that is not the one that was read, leaves them as they were. So a group counts what it
- * reads (0016), and a rebuild, which reads the same offsets, must come to the same.
+ * Whether the topics still have what the rows follow from. Offsets do not show it: they stay the
+ * same when a topic is compacted or recreated. So a group counts what it reads, and a rebuild,
+ * which reads the same offsets, must get the same count.
  */
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
@@ -108,7 +108,7 @@ const struct pj_offset_range *pj_rebuild_counted(const struct pj_rebuild *rebuil
     return NULL;
 }
 
-/* One query of the shadow's first worker, whose connection is made again where it was lost. */
+/* A query of the first worker, with retries. */
 static int ask(struct pj_rebuild *rebuild, const char *sql, struct pj_result **result,
                struct pj_error *error)
 {
@@ -151,7 +151,7 @@ static int not_as_read(const struct pj_rebuild *rebuild, const struct pj_result 
     long long has = pj_rebuild_number(rows, 0, 5);
     char more[64] = "";
     if (pj_result_rows(rows) > 1)
-        pj_text_whole(more, sizeof more, ", and %d more partitions are like it",
+        pj_text_whole(more, sizeof more, ", and %d more partitions likewise",
                       pj_result_rows(rows) - 1);
     const char *remedy =
         rebuild->settings->verify

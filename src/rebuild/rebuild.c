@@ -70,8 +70,8 @@ struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char 
 /* --- opening --------------------------------------------------------------------------------- */
 
 /*
- * Goes with the connection, and so with the process: soon, even where that waits for a lock or
- * compares tables. (Before Postgres 14 it ends when it has its answer.)
+ * Ends with the connection, and so with the process: soon, even while a statement waits for a lock
+ * or compares tables. (Before Postgres 14 only after the statement.)
  */
 static int take_lock(void *context, struct pj_postgres *postgres, struct pj_error *error)
 {
@@ -94,13 +94,12 @@ static int take_lock(void *context, struct pj_postgres *postgres, struct pj_erro
         rebuild->locked = true;
         return 0;
     }
-    /* Postgres may not have noticed yet that our last session is gone, or is still at its COMMIT.
-     */
+    /* Postgres may not have noticed that our last session is gone, or is still at its COMMIT. */
     if (rebuild->locked)
-        return pj_error_set(error, PJ_RETRY, "the session before still has the lock of %s",
+        return pj_error_set(error, PJ_RETRY, "the previous session still holds the lock of %s",
                             rebuild->settings->projection->name);
-    return pj_error_fatal(error, PJ_EXIT_FENCED, "another process %s %s at the moment",
-                          rebuild->settings->verify ? "verifies" : "rebuilds",
+    return pj_error_fatal(error, PJ_EXIT_FENCED, "another process is %s %s",
+                          rebuild->settings->verify ? "verifying" : "rebuilding",
                           rebuild->settings->projection->name);
 }
 
@@ -111,7 +110,7 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
         if (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0 ||
             strcmp(error->sqlstate, "42703") == 0)
             pj_error_fatal(error, PJ_EXIT_DATABASE,
-                           "the database has not what a rebuild needs; run 'projectionist "
+                           "the database lacks what a rebuild needs; run 'projectionist "
                            "migrate'");
         return -1;
     }
@@ -168,8 +167,8 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
     const char *parameters[] = {settings->cluster_id, settings->group,
                                 settings->keep_retained ? "true" : "false"};
     struct pj_result *result;
-    /* What a replay told the live facts after the older ones were taken would be lost with them:
-     * its record may be one that retention has removed. */
+    /* What a replay adds to the live facts after the retained state was copied would be lost: its
+     * record may be one that retention has removed. */
     if (pj_postgres_query(postgres,
                           "SELECT coalesce(md5(string_agg(id::text, ' ' ORDER BY id)), 'none') "
                           "FROM projectionist.dead_letters WHERE cluster_id = $1 "
@@ -205,8 +204,7 @@ static int read_gaps(struct pj_rebuild *rebuild, struct pj_error *error)
 
 static void name_schema(struct pj_rebuild *rebuild)
 {
-    /* A group of its own name may have tables of its own in another database only, but a verify
-     * must not get in the way of a rebuild. */
+    /* A verify must not get in the way of a rebuild. */
     pj_text_whole(rebuild->schema, sizeof rebuild->schema, "projectionist_%s_%s",
                   rebuild->settings->verify ? "verify" : "rebuild",
                   rebuild->settings->projection->name);
@@ -258,8 +256,8 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
         return;
     struct pj_error ignored;
     pj_rebuild_close_workers(rebuild);
-    /* What is left behind costs room on the disk, and the next attempt finds it. That a connection
-     * is lost shows when it is used. */
+    /* A lost connection shows only when it is used. What is not dropped only takes disk space, and
+     * the next attempt finds it. */
     for (int tries = 0; drop && rebuild->control.postgres != NULL && tries < DROPS_MOST; tries++) {
         if (pj_unit_open(&rebuild->control, &ignored) == 0 &&
             pj_rebuild_drop_shadow(rebuild, &ignored) == 0)
@@ -287,7 +285,7 @@ const struct pj_offset_range *pj_rebuild_ranges(const struct pj_rebuild *rebuild
 
 /* --- planning -------------------------------------------------------------------------------- */
 
-/* What of [from, to) is not in an accepted gap; gaps are sorted. */
+/* The parts of [start, to) that are in no accepted gap; gaps are sorted. */
 static void add_unread(const struct pj_rebuild *rebuild, const struct pj_live_offset *live,
                        int64_t to, struct pj_offset_range *unread, size_t *count)
 {
@@ -313,7 +311,7 @@ struct pj_offset_range *pj_rebuild_unread(const struct pj_rebuild *rebuild,
         pj_calloc(rebuild->live_count + rebuild->gap_count, sizeof *unread);
     for (size_t i = 0; i < rebuild->live_count; i++) {
         const struct pj_live_offset *live = &rebuild->live[i];
-        int64_t begin = live->next_offset; /* a partition that is not read at all */
+        int64_t begin = live->next_offset; /* if it is not read at all */
         for (size_t s = 0; s < count; s++) {
             if (strcmp(ranges[s].topic, live->topic) == 0 &&
                 ranges[s].partition == live->partition && ranges[s].begin < begin)

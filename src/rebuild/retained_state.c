@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * History that is gone: what its records said is in the live facts. They are told to the shadow as
- * if they had been observed, entity by entity; rows follow from both as they always do. What other
- * entities contributed is left out: they contribute it again.
+ * Retained state: the live facts of records that are gone are merged into the shadow's as if they
+ * had been observed, entity by entity, and rows follow from both. What other entities contributed
+ * is left out: they contribute it again.
  */
 #include "fold/claims.h"
 #include "fold/declaration.h"
@@ -16,15 +16,15 @@ enum { PAGE = 2000, PAGE_BYTES = PJ_STATE_MOST / 2 };
 
 static const uint32_t page_types[] = {PJ_OID_UUID, PJ_OID_INT8};
 
-/* Told by pj_contribute, where it has no order of its own, or a claim. */
+/* By pj_contribute, without an order of its own, or a claim. */
 static bool is_contributed(const struct pj_entity_kind *kind, const struct pj_fact *fact)
 {
     static const struct pj_order none;
     return pj_claims_is_kind(kind) || memcmp(&fact->order, &none, sizeof none) == 0;
 }
 
-static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const struct pj_result *page,
-                      struct pj_fold *fold, struct pj_arena *arena, struct pj_error *error)
+static int add_facts(const struct pj_rebuild *rebuild, size_t index, const struct pj_result *page,
+                     struct pj_fold *fold, struct pj_arena *arena, struct pj_error *error)
 {
     const struct pj_entity_kind *kind = &rebuild->settings->projection->entities[index];
     for (int row = 0; row < pj_result_rows(page); row++) {
@@ -43,7 +43,7 @@ static int tell_facts(const struct pj_rebuild *rebuild, size_t index, const stru
     return 0;
 }
 
-/* To the key behind this one; false: there is none. */
+/* To the next key; false: there is none. */
 static bool advance(uint8_t key[16])
 {
     int i = 15;
@@ -52,7 +52,7 @@ static bool advance(uint8_t key[16])
     return i >= 0;
 }
 
-/* One page, or one entity of it where a page is too large, in a transaction of the shadow's. */
+/* One page, or one entity if a page is too large, in one transaction. */
 static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_statement *statement,
                      const struct pj_tries *tries, uint8_t next[16], int *rows,
                      struct pj_error *error)
@@ -72,11 +72,11 @@ static int keep_page(struct pj_rebuild *rebuild, size_t index, const struct pj_s
     struct pj_fold *fold =
         pj_fold_new(session->projection, session->setting_values, session->unit.work);
     *rows = pj_result_rows(page);
-    int status = tell_facts(rebuild, index, page, fold, session->unit.work, error);
+    int status = add_facts(rebuild, index, page, fold, session->unit.work, error);
     if (status == 0 && *rows > 0) {
         memcpy(next, pj_result_value(page, *rows - 1, 0, NULL), 16);
         if (!advance(next))
-            *rows = 0; /* whose page was the last */
+            *rows = 0; /* it was the last page */
     }
     pj_result_free(page);
     const struct pj_unit_work work = {.tries = tries, .fold = fold};
@@ -104,7 +104,7 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
         .types = page_types,
     };
     const struct pj_statement *kept = pj_arena_copy(rebuild->arena, &statement, sizeof statement);
-    uint8_t next[16] = {0}; /* the nil UUID is a key, too */
+    uint8_t next[16] = {0}; /* the nil UUID is a key */
     int rows = 1;
     struct pj_tries tries = {0};
     while (rows > 0) {
@@ -125,7 +125,7 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
     return PJ_REBUILD_FILLED;
 }
 
-/* The greatest event time was in a record that may be gone. */
+/* The record with the greatest event time may be gone. */
 static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
@@ -141,7 +141,7 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
         3, parameters, error);
 }
 
-/* Of those that are due by the time that was kept, each write has taken some; here are the rest. */
+/* Each write has run some of the timers that are due by that time; these are the rest. */
 static int run_timers(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     struct pj_loop *loop = &rebuild->workers[0].loop;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shadow tables of a rebuild, and what a swap writes beside the rows. */
+/* Planning a rebuild: creates the shadow tables, or finds those of an interrupted attempt. */
 #include "base/memory.h"
 #include "base/text.h"
 #include "fold/declaration.h"
@@ -17,10 +17,8 @@
 
 /* --- making and finding the tables ----------------------------------------------------------- */
 
-/*
- * What rows follow from besides records: the program, its settings, where it begins to read. An
- * attempt of another signature is of no use.
- */
+/* What rows follow from besides records: the program, its settings, where it begins to read. An
+ * attempt with another signature cannot be resumed. */
 static int sign(struct pj_rebuild *rebuild, const char *origin, const char **signature,
                 struct pj_error *error)
 {
@@ -54,8 +52,8 @@ static int sign(struct pj_rebuild *rebuild, const char *origin, const char **sig
     return 0;
 }
 
-/* What a trigger fills in the live table stays empty here, where there are none: nothing asks for
- * it. */
+/* Columns that a trigger fills in the live table stay empty here, without triggers: drops the
+ * constraints that need them. */
 static void add_freedom(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
 {
     fprintf(
@@ -107,8 +105,7 @@ static void add_state(FILE *sql, const struct pj_rebuild *rebuild,
                 rebuild->schema, name);
 }
 
-/* A crash of Postgres empties what is not logged, and with it the list of ranges: then there is
- * no attempt to take up. */
+/* A crash of Postgres empties unlogged tables, `ranges` too: then there is no attempt to resume. */
 static char *creation(const struct pj_rebuild *rebuild)
 {
     char *text = NULL;
@@ -151,8 +148,8 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
                               2, parameters, error);
 }
 
-/* Whatever lets only one of two rows in does so here: unique indexes, exclusion constraints. Others
- * would only cost time. */
+/* Unique indexes and exclusion constraints, which decide between rows; others would only cost time.
+ */
 static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
                       struct pj_error *error)
 {
@@ -264,7 +261,7 @@ out:
     return status;
 }
 
-/* The ranges of an attempt with this signature take the place of those that were planned. */
+/* The ranges of an attempt with this signature replace the planned ones. */
 static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool *found,
                         struct pj_error *error)
 {
@@ -320,7 +317,7 @@ int pj_rebuild_plan(struct pj_rebuild *rebuild, const struct pj_offset_range *ra
         return 0;
     if (strcmp(error->sqlstate, "42501") == 0)
         pj_error_fatal(error, PJ_EXIT_DATABASE,
-                       "the role may not make the schema %s for the tables beside the live ones; "
+                       "the role may not create the schema %s for the shadow tables; "
                        "grant it CREATE on the database",
                        rebuild->schema);
     return -1;

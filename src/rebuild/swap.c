@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of a rebuild: shadow and live tables at one moment, compared or brought to the same. */
+/* The end of a rebuild: compares shadow and live tables at one moment, or writes the difference. */
 #include "base/back_off.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -11,8 +11,8 @@
 
 enum { TRIES_MOST = 10, ROUNDS_MOST = 4 };
 
-/* Where the live group has gone past a range's end, the range grows. A partition that only the
- * live group knows (a topic that grew) begins where that began. */
+/* Where the live group has passed a range's end, the range grows. A new partition begins where the
+ * live group began. */
 static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error)
 {
     struct pj_result *rows;
@@ -40,10 +40,8 @@ static int follow(struct pj_rebuild *rebuild, bool *grew, struct pj_error *error
     return status == 0 && *grew ? pj_rebuild_hold_newer(rebuild, error) : status;
 }
 
-/*
- * In an open transaction: nobody writes the live tables any more, and the shadow is as far as they
- * are. Offsets first, in the order in which every commit locks them.
- */
+/* In the transaction that it begins, the live tables are locked, and the shadow has caught up with
+ * them. Offsets are locked first, in the order of every commit. */
 static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     bool grew;
@@ -54,7 +52,7 @@ static int hold_still(struct pj_rebuild *rebuild, struct pj_error *error)
     return grew ? pj_rebuild_fill(rebuild, error) : PJ_REBUILD_FILLED;
 }
 
-/* Most of what came meanwhile is read before anybody has to wait. */
+/* Reads most of what came meanwhile before live consumers have to wait. */
 static int catch_up(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     bool grew = true;
@@ -78,10 +76,8 @@ static void find_settings(const struct pj_rebuild *rebuild, struct pj_difference
     };
 }
 
-/*
- * On the connection that compares, in its transaction: the shadow is what was read. When Postgres
- * comes back from a crash it empties what is not logged, while the offsets in the books stay.
- */
+/* In the transaction that compares: the shadow is what was read. A crash of Postgres empties
+ * unlogged tables, but not the offsets. */
 static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
                         struct pj_error *error)
 {
@@ -94,24 +90,24 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
     pj_result_free(result);
     if (!whole)
         return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
-                              "Postgres came back from a crash, which emptied the tables beside "
-                              "the live ones; nothing was changed, and the same command begins "
-                              "anew");
+                              "Postgres recovered from a crash, which emptied the shadow tables; "
+                              "nothing was changed; run the same command again to start over");
     char digest[40];
     if (pj_rebuild_digest_letters(rebuild, postgres, digest, error) != 0)
         return -1;
     if (strcmp(digest, rebuild->letters_digest) == 0)
         return pj_rebuild_check_letters(rebuild, postgres, error);
     return pj_error_fatal(error, PJ_EXIT_FAILED,
-                          "dead letters were discarded%s meanwhile; nothing was changed, and the "
-                          "same command begins anew",
+                          "dead letters were discarded%s meanwhile; nothing was changed; run the "
+                          "same command again to start over",
                           rebuild->settings->keep_retained ? " or replayed" : "");
 }
 
-/* --- what a swap writes beside the rows ------------------------------------------------------ */
+/* --- what a swap writes besides rows --------------------------------------------------------- */
 
-/* Those that are where they are belong to a new owner, too: nothing that was folded before the swap
- * may be committed behind it. The latest event of a topic may be in a recording. */
+/* The live group continues where the shadow ends. Every partition gets a new epoch, which fences
+ * its owner: nothing folded before the swap may be committed after it. The greatest event time of a
+ * topic may come from a recording. */
 static int move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
@@ -256,7 +252,7 @@ static int note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
 /* --- comparing and swapping ----------------------------------------------------------------------
  */
 
-/* A snapshot is enough to compare: the live consumers go on as soon as it is taken. */
+/* Comparing needs only a snapshot: live consumers continue as soon as it is taken. */
 static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *difference,
                        struct pj_error *error)
 {
@@ -281,20 +277,20 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
     return status;
 }
 
-/* The shadow has neither triggers nor foreign keys. The consumers find the record, and a rebuild
- * after them passes it over. */
+/* The shadow has neither triggers nor foreign keys. Consumers dead-letter the record, and the next
+ * rebuild skips it. */
 static void refused_rows(struct pj_error *error)
 {
     struct pj_error cause = *error;
     (void)pj_error_fatal(error, PJ_EXIT_FAILED,
                          "the live tables refuse a row (%.400s), so nothing was changed; let the "
-                         "consumers read to the end, which sets its record aside, or mend what "
+                         "consumers read to the end, which dead-letters its record, or fix what "
                          "refuses it, and run the same command again",
                          cause.message);
     memcpy(error->sqlstate, cause.sqlstate, sizeof error->sqlstate);
 }
 
-/* A commit whose answer was lost did happen, if what it wrote down is there. */
+/* A commit whose answer was lost did happen, if its row in rebuilds is there. */
 static int ask_swap(struct pj_unit *unit, void *context, enum pj_commit_outcome *outcome,
                     struct pj_error *error)
 {
@@ -338,7 +334,7 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
 typedef int attempt(struct pj_rebuild *rebuild, struct pj_difference *difference,
                     struct pj_error *error);
 
-/* Conflicts with the live consumers, and servers that come back, are tried again. */
+/* Retries after conflicts with live consumers and while servers are unavailable. */
 static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
                      struct pj_difference *difference, struct pj_error *error)
 {
@@ -347,7 +343,7 @@ static int try_often(struct pj_rebuild *rebuild, attempt *try_once,
         int status = pj_unit_open(&rebuild->control, error);
         if (status == 0)
             status = pj_unit_resolve(&rebuild->control, &in_doubt, error);
-        /* Then the difference that was found is the one that was written. */
+        /* Then *difference is what was written. */
         if (in_doubt == PJ_COMMITTED)
             return PJ_REBUILD_FILLED;
         if (status == 0 && failures == 0)

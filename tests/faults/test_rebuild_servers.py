@@ -63,7 +63,7 @@ def test_postgres_crashes_under_a_rebuild(world, broken):
         world.until_logged(process, "Postgres")
     # It may see first that its last commits were lost in the crash, as if another had its place.
     assert process.wait_for_end(60) in (5, 7), process.tail
-    assert process.logged("came back from a crash", "the same command begins anew"), process.tail
+    assert process.logged("recovered from a crash", "run the same command again"), process.tail
     with world.connect() as connection:
         assert database.table(connection, "safari_commands") == before
     process = start(world)

@@ -521,8 +521,8 @@ def test_only_one_at_a_time(world):
         database.wait_until(lambda: world.value(
             "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'"))
         message = rebuild(world, TRACKER, code=FENCED)
-        assert message == (f"projectionist rebuild: {TRACKER}: another process rebuilds {TRACKER} "
-                           "at the moment\n")
+        assert message == (f"projectionist rebuild: {TRACKER}: another process is "
+                           f"rebuilding {TRACKER}\n")
         writer.rollback()
     first.wait()
     assert_right(world)

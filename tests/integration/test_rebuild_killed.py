@@ -205,7 +205,7 @@ def test_nobody_else_may_rebuild_meanwhile(world, proxy):
     process = start(world, POSTGRES_DSN=proxy.dsn)
     database.wait_until(lambda: proxy.commits[ANSWERED] > 5)
     proxy.stall()
-    assert "another process rebuilds" in rebuild(world, CONSUMER, code=FENCED)
+    assert "another process is rebuilding" in rebuild(world, CONSUMER, code=FENCED)
     assert traces(world)
     process.kill()
     proxy.resume()

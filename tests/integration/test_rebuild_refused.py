@@ -83,7 +83,7 @@ def test_what_the_consumer_has_yet_to_read(world):
     world.database.execute(TRIGGER % (command(3), "P0001"))
     world.publish([submitted(5, "x"), submitted(6, "6")])
     message = rebuild(world, PROJECTOR, code=FAILED)
-    assert "the live tables refuse a row" in message and "sets its record aside" in message
+    assert "the live tables refuse a row" in message and "dead-letters its record" in message
     world.catch_up(PROJECTOR)
     rebuild(world, PROJECTOR)
     assert 6 in known(world) and 5 not in known(world)

@@ -201,7 +201,7 @@ def test_an_interrupted_rebuild_of_another_topic(world):
     set_offsets(world, "earliest")
 
     error = rebuild(world, PROJECTOR, code=RECREATED)
-    assert f"has the id {new}" in error and "the same command begins anew" in error
+    assert f"has the id {new}" in error and "run the same command again" in error
     assert world.count("safari_commands") == 10 and traces(world) == []
     rebuild(world, PROJECTOR)
     assert ids(world) == {new} and world.count("safari_commands") == 20

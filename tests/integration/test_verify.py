@@ -271,7 +271,7 @@ def test_only_one_at_a_time(world):
         other.execute("SELECT pg_advisory_lock(hashtext('projectionist'), "
                       "hashtext('projectionist_verify_event_recorder'))")
         unknown(world, "event-recorder",
-                says="another process verifies event-recorder at the moment")
+                says="another process is verifying event-recorder")
         verify(world, "video-catalog")
     verify(world, "event-recorder")
 
