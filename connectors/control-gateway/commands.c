@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -216,11 +217,7 @@ static char *reason_of(const struct pj_reply *reply)
     const char *text = json_string_value(json_object_get(json, "error"));
     if (text == NULL)
         text = json_string_value(json_object_get(json, "message"));
-    size_t length = text != NULL ? strlen(text) : 0;
-    if (length > REASON_MOST) {
-        for (length = REASON_MOST; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
-            length--; /* only whole characters */
-    }
+    size_t length = text != NULL ? pj_utf8_cut(text, strlen(text), REASON_MOST) : 0;
     char *reason = pj_text_new("the service refuses the command (HTTP %d)%s%.*s", reply->status,
                                length > 0 ? ": " : "", (int)length, text != NULL ? text : "");
     json_decref(json);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/time_text.h"
+#include "base/utf8.h"
 #include "common/json_slice.h"
 #include "projectionist/value.h"
 
@@ -79,14 +80,6 @@ static const json_t *member(const json_t *object, const char *name)
     return json_is_null(found) ? NULL : found;
 }
 
-static size_t count_chars(const char *text)
-{
-    size_t count = 0;
-    for (; *text != '\0'; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
-}
-
 /* What is read from one object; names in errors begin with `place`. */
 struct reading {
     const json_t *object;
@@ -106,7 +99,7 @@ static int read_text(const struct reading *reading, const char *name, size_t mos
         return pj_error_set(reading->error, PJ_POISON, "%s%s must be a string", reading->place,
                             name);
     const char *chars = json_string_value(found);
-    if (count_chars(chars) > most)
+    if (pj_utf8_count(chars, strlen(chars)) > most)
         return pj_error_set(reading->error, PJ_POISON, "%s%s must have at most %zu characters",
                             reading->place, name, most);
     text->length = json_string_length(found);
@@ -270,10 +263,7 @@ static const char *put_character(struct canon *canon, const char *at)
         at += 6;
     }
     char bytes[4];
-    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (size_t i = length - 1; i > 0; i--, code >>= 6)
-        bytes[i] = (char)(0x80 | (code & 0x3f));
-    bytes[0] = (char)((length == 1 ? 0 : (0xf00 >> length) & 0xff) | code);
+    size_t length = pj_utf8_put(bytes, code);
     if (length == 1 && (*bytes == '"' || *bytes == '\\'))
         put(canon, "\\", 1);
     put(canon, bytes, length);

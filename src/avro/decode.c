@@ -4,6 +4,7 @@
 #include "avro/avro_reader.h"
 #include "avro/plan.h"
 #include "base/fit.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 
@@ -29,9 +30,7 @@ static int check_length(struct decoding *decoding, size_t slot)
     const struct pj_value *value = &decoding->values[slot];
     if (field->most_chars == 0 || value->text.length <= field->most_chars)
         return 0;
-    size_t chars = 0;
-    for (size_t i = 0; i < value->text.length; i++)
-        chars += ((unsigned char)value->text.data[i] & 0xc0) != 0x80;
+    size_t chars = pj_utf8_count(value->text.data, value->text.length);
     if (chars <= field->most_chars)
         return 0;
     return pj_error_set(decoding->error, PJ_POISON, "%s has %zu characters, at most %u fit",

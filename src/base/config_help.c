@@ -2,6 +2,7 @@
 /* The OPTIONS section of a help text. */
 #include "base/config_internal.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -15,19 +16,11 @@ struct wrapping {
     int column; /* 0: at the beginning of a line */
 };
 
-static int columns_of(const char *word, size_t length)
-{
-    int columns = 0;
-    for (size_t i = 0; i < length; i++)
-        columns += ((unsigned char)word[i] & 0xc0) != 0x80;
-    return columns;
-}
-
 static void wrap(struct wrapping *wrapping, const char *text)
 {
     for (text += strspn(text, " "); *text != '\0'; text += strspn(text, " ")) {
         size_t length = strcspn(text, " ");
-        int columns = columns_of(text, length);
+        int columns = (int)pj_utf8_count(text, length);
         if (wrapping->column > 0 && wrapping->column + 1 + columns > wrapping->width) {
             fputc('\n', wrapping->out);
             wrapping->column = 0;

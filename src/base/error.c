@@ -2,20 +2,11 @@
 #include "projectionist/error.h"
 
 #include "base/secret.h"
+#include "base/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Ends a message that did not fit with dots, not in the middle of a UTF-8 character. */
-static void mark_cut(char *message)
-{
-    static const char dots[] = "...";
-    size_t end = sizeof((struct pj_error *)0)->message - sizeof dots;
-    while (end > 0 && ((unsigned char)message[end] & 0xc0) == 0x80)
-        end--;
-    memcpy(message + end, dots, sizeof dots);
-}
 
 static void fill(struct pj_error *error, enum pj_error_class class, int exit_code,
                  const char *format, va_list args)
@@ -24,8 +15,6 @@ static void fill(struct pj_error *error, enum pj_error_class class, int exit_cod
     if (vsnprintf(message, sizeof message, format, args) < 0)
         message[0] = '\0';
     pj_secret_hide(message); /* before it is cut: no part of a secret is shown either */
-    if (strlen(message) >= sizeof error->message)
-        mark_cut(message);
     /* Libraries' messages end in newlines, and user input may contain anything; ours are one line
      * in a log or on a terminal. */
     for (char *c = message; *c; c++) {
@@ -38,7 +27,7 @@ static void fill(struct pj_error *error, enum pj_error_class class, int exit_cod
     error->class = class;
     error->exit_code = exit_code;
     error->sqlstate[0] = '\0';
-    memcpy(error->message, message, end + 1);
+    pj_text_show(error->message, sizeof error->message, "%s", message);
 }
 
 int pj_error_set(struct pj_error *error, enum pj_error_class class, const char *format, ...)

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -76,43 +77,6 @@ static void put_tail(struct line *line, const char *text)
     line->length += length;
 }
 
-static bool continues(const char *text, size_t at)
-{
-    return ((unsigned char)text[at] & 0xc0) == 0x80;
-}
-
-/* The length of the UTF-8 character that text begins with, 0 where it is not well-formed. */
-static size_t character_length(const char *text)
-{
-    unsigned char first = (unsigned char)text[0];
-    unsigned char second = first != 0 ? (unsigned char)text[1] : 0;
-    if (first < 0x80)
-        return 1;
-    if (first < 0xc2 || first > 0xf4 || !continues(text, 1))
-        return 0;
-    if (first < 0xe0)
-        return 2;
-    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-        (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f) || !continues(text, 2))
-        return 0;
-    if (first < 0xf0)
-        return 3;
-    return continues(text, 3) ? 4 : 0;
-}
-
-/* Unicode's control characters, including those of two bytes in UTF-8. */
-static bool is_control(const char *text)
-{
-    unsigned char first = (unsigned char)text[0];
-    return first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)text[1] < 0xa0);
-}
-
-static unsigned int control_code(const char *text)
-{
-    unsigned char first = (unsigned char)text[0];
-    return first == 0xc2 ? (unsigned char)text[1] : first;
-}
-
 /* A quoted string as in JSON; logfmt readers understand the same escapes. */
 static void put_quoted(struct line *line, const char *text)
 {
@@ -120,7 +84,7 @@ static void put_quoted(struct line *line, const char *text)
     if (line->truncated)
         return;
     while (*text != '\0' && !line->truncated) {
-        size_t length = character_length(text);
+        size_t length = pj_utf8_length(text, strnlen(text, 4));
         if (length == 0) {
             put_text(line, "\xef\xbf\xbd"); /* U+FFFD */
             length = 1;
@@ -133,9 +97,9 @@ static void put_quoted(struct line *line, const char *text)
             put_text(line, "\\r");
         } else if (*text == '\t') {
             put_text(line, "\\t");
-        } else if (is_control(text)) {
+        } else if (pj_utf8_control(text) >= 0) {
             char escaped[8];
-            pj_text_whole(escaped, sizeof escaped, "\\u%04x", control_code(text));
+            pj_text_whole(escaped, sizeof escaped, "\\u%04x", pj_utf8_control(text));
             put_text(line, escaped);
         } else {
             put(line, text, length);

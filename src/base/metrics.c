@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -133,11 +134,8 @@ void pj_metrics_escape(const char *value, char *out, size_t size)
         out[length++] = *value == '\n' ? 'n' : *value;
     }
     /* Half a character would make the whole page unreadable. */
-    while (*value != '\0' && length > 0 && ((unsigned char)*value & 0xc0) == 0x80) {
-        value--;
-        length--;
-    }
-    out[length] = '\0';
+    out[length] = *value;
+    out[pj_utf8_cut(out, length + 1, length)] = '\0';
 }
 
 void pj_metric_add(struct pj_metric *metric, int64_t delta)

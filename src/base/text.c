@@ -3,6 +3,7 @@
 
 #include "base/invariant.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,9 +15,7 @@ size_t pj_text_vshow(char *buffer, size_t size, const char *format, va_list args
     PJ_CHECK(length >= 0 && size >= sizeof dots, "a text for people cannot be printed");
     if ((size_t)length < size)
         return (size_t)length;
-    size_t end = size - sizeof dots;
-    while (end > 0 && ((unsigned char)buffer[end] & 0xc0) == 0x80)
-        end--;
+    size_t end = pj_utf8_cut(buffer, size - 1, size - sizeof dots);
     memcpy(buffer + end, dots, sizeof dots);
     return end + sizeof dots - 1;
 }

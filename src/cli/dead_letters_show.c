@@ -3,6 +3,7 @@
 #include "avro/decode.h"
 #include "base/json_numbers.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "cli/dead_letters.h"
 
 #include <stdlib.h>
@@ -160,8 +161,8 @@ static void print_decoded(const json_t *decoded)
     const size_t flags = JSON_INDENT(2) | PJ_JSON_DIGITS | JSON_ENCODE_ANY;
     char *text = pj_must(json_dumps(decoded, flags));
     bool plain = true;
-    for (const unsigned char *c = (const unsigned char *)text; plain && *c; c++)
-        plain = *c != 0xc2 || c[1] < 0x80 || c[1] > 0x9f;
+    for (const char *c = text; plain && *c != '\0'; c++)
+        plain = pj_utf8_control(c) < 0x7f;
     if (plain)
         fputs(text, stdout);
     else

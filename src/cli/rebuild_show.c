@@ -2,6 +2,7 @@
 #include "base/json_numbers.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "cli/rebuild_command.h"
 #include "cli/text_table.h"
 
@@ -49,13 +50,8 @@ static void show_tables(const struct pj_difference *difference)
 static void print_value(const json_t *value)
 {
     char *text = pj_must(json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | PJ_JSON_DIGITS));
-    int most = VALUE_MOST;
-    while (strlen(text) > VALUE_MOST && ((unsigned char)text[most] & 0xc0) == 0x80)
-        most--; /* not within a character */
-    if (strlen(text) > VALUE_MOST)
-        printf("%.*s…", most, text);
-    else
-        fputs(text, stdout);
+    size_t shown = pj_utf8_cut(text, strlen(text), VALUE_MOST);
+    printf("%.*s%s", (int)shown, text, text[shown] != '\0' ? "…" : "");
     free(text);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -37,13 +38,9 @@ void pj_text_table_add_number(struct pj_text_table *table, int64_t number)
     pj_text_table_add(table, number >= 0 ? pj_number_text(text, number) : NULL);
 }
 
-/* In characters: bytes that do not continue one of UTF-8. */
 static size_t width(const char *text)
 {
-    size_t count = 0;
-    for (; *text != '\0'; text++)
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    return count;
+    return pj_utf8_count(text, strlen(text));
 }
 
 static void print_row(const struct pj_text_table *table, const size_t *widths,

@@ -2,6 +2,7 @@
 #include "fold/check.h"
 
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -13,49 +14,17 @@ static int refuse(struct pj_error *error, const char *sqlstate)
     return -1;
 }
 
-/* The length of the UTF-8 character at `at`, 0 where there is none: no overlong forms, surrogates
- * or code points beyond U+10FFFF. */
-static size_t character(const unsigned char *at, size_t left)
-{
-    static const struct {
-        unsigned char first, last, second_least, second_most;
-        unsigned char length;
-    } forms[] = {
-        {0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++) {
-        if (*at < forms[f].first || *at > forms[f].last)
-            continue;
-        size_t length = forms[f].length;
-        if (length > left ||
-            (length > 1 && (at[1] < forms[f].second_least || at[1] > forms[f].second_most)))
-            return 0;
-        for (size_t i = 2; i < length; i++) {
-            if ((at[i] & 0xc0) != 0x80)
-                return 0;
-        }
-        return length;
-    }
-    return 0;
-}
-
 static int check_text(const struct pj_field *field, const struct pj_value *value,
                       struct pj_error *error)
 {
-    const unsigned char *at = (const unsigned char *)value->text.data;
-    const unsigned char *end = at + value->text.length;
+    const char *at = value->text.data;
+    const char *end = at + value->text.length;
     while (at < end) {
-        if (*at >= 0x01 && *at <= 0x7f) {
-            at++;
-            continue;
-        }
-        size_t length = character(at, (size_t)(end - at));
+        size_t length = *at != '\0' ? pj_utf8_length(at, (size_t)(end - at)) : 0;
         if (length == 0) {
             pj_error_set(error, PJ_POISON,
                          "%s has an invalid byte sequence for a UTF-8 text: 0x%02x", field->path,
-                         *at);
+                         (unsigned char)*at);
             return refuse(error, "22021");
         }
         at += length;

@@ -2,6 +2,7 @@
 #include "fold/row_key.h"
 
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -186,12 +187,7 @@ void pj_row_key_uuid(const struct pj_table *table, const struct pj_value *key, u
 
 static void print_text(struct pj_builder *out, const struct pj_value *value, size_t most)
 {
-    size_t length = value->text.length;
-    if (length > most) {
-        length = most;
-        while (length > 0 && (value->text.data[length] & 0xc0) == 0x80)
-            length--; /* whole characters */
-    }
+    size_t length = pj_utf8_cut(value->text.data, value->text.length, most);
     pj_builder_add_bytes(out, value->text.data, length);
     if (length < value->text.length)
         pj_builder_add(out, "…");

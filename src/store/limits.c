@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/limits.h"
 
+#include "base/utf8.h"
 #include "store/statements.h"
 
 #include <stdlib.h>
@@ -62,14 +63,6 @@ int pj_limits_read(const struct pj_limit *const **limits, struct pj_postgres *po
 }
 
 /* --- checking -------------------------------------------------------------------------------- */
-
-static long characters(const struct pj_value *text)
-{
-    long count = 0;
-    for (size_t i = 0; i < text->text.length; i++)
-        count += ((unsigned char)text->text.data[i] & 0xC0) != 0x80;
-    return count;
-}
 
 static bool is_digit(char c)
 {
@@ -150,7 +143,8 @@ int pj_limits_check(const struct pj_limit *limits, const struct pj_table *table,
         if (!limits[c].set || !row[c].present)
             continue;
         if (column->type == PJ_TEXT) {
-            if (row[c].text.length > (size_t)most && (has = characters(&row[c])) > most)
+            if (row[c].text.length > (size_t)most &&
+                (has = (long)pj_utf8_count(row[c].text.data, row[c].text.length)) > most)
                 return refuse(table, column, most, "characters", has, "22001", error);
         } else if (column->type == PJ_NUMERIC) {
             if ((has = digits_behind(&row[c])) > most)
