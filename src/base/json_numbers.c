@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_numbers.h"
 
+#include "base/decimal.h"
 #include "base/memory.h"
 
 #include <ctype.h>
@@ -46,18 +47,9 @@ static bool fits_64_bits(const struct number *number)
 
 static bool fits_digits(const struct number *number)
 {
-    size_t digits = 0;
-    size_t i = 0;
-    for (; i < number->length && tolower((unsigned char)number->at[i]) != 'e'; i++) {
-        bool digit = isdigit((unsigned char)number->at[i]);
-        digits += digit && (digits > 0 || number->at[i] != '0');
-    }
-    long exponent = 0;
-    for (; i < number->length; i++) {
-        if (isdigit((unsigned char)number->at[i]) && exponent <= EXPONENT_EXACT)
-            exponent = exponent * 10 + (number->at[i] - '0');
-    }
-    return digits <= DIGITS_EXACT && exponent <= EXPONENT_EXACT;
+    struct pj_decimal decimal;
+    return pj_decimal_read(number->at, number->length, &decimal) && decimal.count <= DIGITS_EXACT &&
+           decimal.point <= EXPONENT_EXACT && decimal.point >= -EXPONENT_EXACT;
 }
 
 /* How to write the number: "" as it is, "\"" between quotes, or with "e0" appended. */

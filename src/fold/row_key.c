@@ -1,85 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fold/row_key.h"
 
+#include "base/decimal.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
 
 /* --- numbers --------------------------------------------------------------------------------- */
 
-/* A decimal number in its text: 0.d1d2d3… times ten to the power of `point`. */
-struct decimal {
-    int sign;           /* 0 for zero */
-    const char *digits; /* from the first that is no zero; a point may be among them */
-    const char *end;    /* after the last that is no zero */
-    int64_t point;
-};
-
-/* False for NaN and infinity. */
-static bool read_decimal(const struct pj_value *value, struct decimal *decimal)
-{
-    const char *at = value->text.data;
-    const char *end = at + value->text.length;
-    *decimal = (struct decimal){.sign = 1};
-    while (end > at && isspace((unsigned char)end[-1]))
-        end--;
-    while (at < end && isspace((unsigned char)*at))
-        at++;
-    if (at < end && (*at == '+' || *at == '-'))
-        decimal->sign = *at++ == '-' ? -1 : 1;
-    int64_t whole = 0;
-    bool any = false;
-    bool fraction = false;
-    for (; at < end && (isdigit((unsigned char)*at) || (*at == '.' && !fraction)); at++) {
-        any = any || *at != '.';
-        if (*at == '.') {
-            fraction = true;
-        } else if (*at != '0' || decimal->digits != NULL) {
-            decimal->digits = decimal->digits != NULL ? decimal->digits : at;
-            decimal->end = *at != '0' ? at + 1 : decimal->end;
-            whole += !fraction;
-        } else {
-            whole -= fraction; /* a zero after the point, before any digit */
-        }
-    }
-    decimal->point = whole;
-    if (at + 1 < end && (*at == 'e' || *at == 'E')) {
-        bool negative = at[1] == '-';
-        int64_t exponent = 0;
-        for (at += at[1] == '-' || at[1] == '+' ? 2 : 1; at < end && isdigit((unsigned char)*at);
-             at++)
-            exponent = exponent < 1000000 ? exponent * 10 + (*at - '0') : exponent;
-        decimal->point += negative ? -exponent : exponent;
-    }
-    if (decimal->digits == NULL)
-        decimal->sign = 0;
-    return any && at == end;
-}
-
-static int compare_digits(const struct decimal *a, const struct decimal *b)
+static int compare_digits(const struct pj_decimal *a, const struct pj_decimal *b)
 {
     const char *x = a->digits;
     const char *y = b->digits;
-    for (;; x++, y++) {
-        x += x < a->end && *x == '.';
-        y += y < b->end && *y == '.';
-        if (x == a->end || y == b->end)
-            return (x < a->end) - (y < b->end);
-        if (*x != *y)
-            return *x < *y ? -1 : 1;
+    for (;;) {
+        char one = pj_decimal_digit(a, &x);
+        char other = pj_decimal_digit(b, &y);
+        if (one != other || one == '\0')
+            return (one > other) - (one < other);
     }
 }
 
 static int compare_numerics(const struct pj_value *a, const struct pj_value *b)
 {
-    struct decimal x;
-    struct decimal y;
-    bool is_x = read_decimal(a, &x);
-    bool is_y = read_decimal(b, &y);
+    struct pj_decimal x;
+    struct pj_decimal y;
+    bool is_x = pj_decimal_read(a->text.data, a->text.length, &x);
+    bool is_y = pj_decimal_read(b->text.data, b->text.length, &y);
     if (!is_x || !is_y)
         return is_x != is_y ? (int)is_x - (int)is_y : pj_value_compare(PJ_TEXT, a, b);
     if (x.sign != y.sign || x.sign == 0)
@@ -127,16 +76,15 @@ static void print_bytes(struct pj_builder *out, const void *data, size_t length)
 
 static void print_decimal(struct pj_builder *out, const struct pj_value *value)
 {
-    struct decimal decimal;
-    if (!read_decimal(value, &decimal)) {
+    struct pj_decimal decimal;
+    if (!pj_decimal_read(value->text.data, value->text.length, &decimal)) {
         print_bytes(out, value->text.data, value->text.length);
         return;
     }
     pj_builder_add(out, "%d,%lld,", decimal.sign, decimal.sign == 0 ? 0 : (long long)decimal.point);
-    for (const char *at = decimal.digits; at < decimal.end; at++) {
-        if (*at != '.')
-            pj_builder_add_bytes(out, at, 1);
-    }
+    const char *at = decimal.digits;
+    for (char digit; (digit = pj_decimal_digit(&decimal, &at)) != '\0';)
+        pj_builder_add_bytes(out, &digit, 1);
     pj_builder_add(out, ";");
 }
 

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/tls_files.h"
+#include "kafka/client.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stddef.h>
@@ -18,79 +19,36 @@ struct pj_kafka {
     const struct pj_properties *properties;
     char *cluster_id;
     int timeout_ms;
-    bool refused;         /* the brokers do not let us in: waiting does not help */
-    char last_error[256]; /* what librdkafka said last, for people */
+    struct pj_client_trouble trouble;
 };
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static void keep_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+static rd_kafka_t *open_client(struct pj_kafka *kafka, const char *isolation,
+                               struct pj_error *error)
 {
-    struct pj_kafka *kafka = opaque;
-    (void)client;
-    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
-        kafka->refused = true;
-    /* "All brokers are down" says less than the reason that came before it. */
-    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *kafka->last_error == '\0')
-        pj_text_show(kafka->last_error, sizeof kafka->last_error, "%s", reason);
-}
-
-/* What librdkafka logs also comes to keep_error; a command prints one sentence. */
-static void drop_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-    (void)client;
-    (void)level;
-    (void)facility;
-    (void)text;
-}
-
-static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
-{
-    char reason[256];
-    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
-    return 0;
-}
-
-static int open_client(struct pj_kafka *kafka, const char *isolation, rd_kafka_t **client,
-                       struct pj_error *error)
-{
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char reason[256];
-    rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_conf_set_error_cb(conf, keep_error);
-    rd_kafka_conf_set_log_cb(conf, drop_log);
-    int status = set(conf, "client.id", "projectionist", error);
-    for (size_t i = 0; i < kafka->properties->count && status == 0; i++)
-        status =
-            set(conf, kafka->properties->items[i].key, kafka->properties->items[i].value, error);
-    if (status == 0)
-        status = set(conf, "isolation.level", isolation, error);
-    if (status == 0) {
-        *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
-        if (*client != NULL)
-            return 0;
-        pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s", reason);
-    }
-    rd_kafka_conf_destroy(conf);
-    return -1;
+    const struct pj_client_setting fixed[] = {{"isolation.level", isolation}, {0}};
+    /* A command prints one sentence. */
+    const struct pj_client_settings settings = {.properties = kafka->properties,
+                                                .client_id = "projectionist",
+                                                .fixed = fixed,
+                                                .quiet = true,
+                                                .trouble = &kafka->trouble};
+    rd_kafka_conf_t *conf = pj_client_configure(&settings, error);
+    return conf != NULL ? pj_client_start(RD_KAFKA_CONSUMER, conf, error) : NULL;
 }
 
 int pj_kafka_open(struct pj_kafka **out, const struct pj_properties *properties, int64_t timeout_ms,
                   struct pj_error *error)
 {
-    if (pj_properties_get(properties, "bootstrap.servers") == NULL)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no Kafka is named: give --kafka.bootstrap.servers or set "
-                              "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
-                              "\"$(deploy/local/cluster env)\")");
     if (pj_tls_check_kafka(properties, error) != 0)
         return -1;
     struct pj_kafka *kafka = pj_alloc(sizeof *kafka);
     kafka->timeout_ms = (int)timeout_ms;
     kafka->properties = properties;
     /* Like the consumers: an open transaction's records do not count. */
-    if (open_client(kafka, "read_committed", &kafka->client, error) != 0) {
+    kafka->client = open_client(kafka, "read_committed", error);
+    if (kafka->client == NULL) {
         free(kafka);
         return -1;
     }
@@ -115,16 +73,10 @@ void pj_kafka_close(struct pj_kafka *kafka)
 static int fail(struct pj_kafka *kafka, const char *what, const char *reason,
                 struct pj_error *error)
 {
-    rd_kafka_poll(kafka->client, 0); /* delivers the errors that wait for keep_error */
-    if (kafka->refused && rd_kafka_version() < 0x02060100)
-        return pj_error_set(error, PJ_FATAL,
-                            "%s: %s (librdkafka %s cannot log in to Kafka 4 by SASL/SCRAM, "
-                            "whatever the password; PLAIN over TLS, mTLS or librdkafka 2.6.1 can)",
-                            what, kafka->last_error, rd_kafka_version_str());
-    if (kafka->refused)
-        return pj_error_set(error, PJ_FATAL, "%s: %s", what, kafka->last_error);
-    return pj_error_set(error, PJ_RETRY, "%s: %s%s%s", what, reason, *kafka->last_error ? "; " : "",
-                        kafka->last_error);
+    char sentence[512];
+    rd_kafka_poll(kafka->client, 0); /* delivers the errors that wait */
+    pj_text_show(sentence, sizeof sentence, "%s: %s", what, reason);
+    return pj_client_fail(&kafka->trouble, kafka->trouble.refused ? what : sentence, error);
 }
 
 static int fail_code(struct pj_kafka *kafka, const char *what, rd_kafka_resp_err_t code,
@@ -138,7 +90,7 @@ int pj_kafka_cluster_id(struct pj_kafka *kafka, const char **id, struct pj_error
     int64_t deadline = pj_clock_monotonic_ms() + kafka->timeout_ms;
     while (kafka->cluster_id == NULL) {
         int64_t left = deadline - pj_clock_monotonic_ms();
-        if (left <= 0 || kafka->refused)
+        if (left <= 0 || kafka->trouble.refused)
             return fail(kafka, "cannot reach Kafka", "no broker answered in time", error);
         /* In short pieces, so that a refusal is heard of between them. */
         kafka->cluster_id = rd_kafka_clusterid(kafka->client, left < 200 ? (int)left : 200);
@@ -404,8 +356,9 @@ static int query(struct pj_kafka *kafka, rd_kafka_t *client, rd_kafka_topic_part
 static int query_high(struct pj_kafka *kafka, rd_kafka_topic_partition_list_t *list,
                       struct pj_kafka_extent *extents, size_t count, struct pj_error *error)
 {
-    if (kafka->uncommitted == NULL &&
-        open_client(kafka, "read_uncommitted", &kafka->uncommitted, error) != 0)
+    if (kafka->uncommitted == NULL)
+        kafka->uncommitted = open_client(kafka, "read_uncommitted", error);
+    if (kafka->uncommitted == NULL)
         return -1;
     rd_kafka_poll(kafka->uncommitted, 0);
     return query(kafka, kafka->uncommitted, list, RD_KAFKA_OFFSET_END,

@@ -2,9 +2,9 @@
 #include "kafka/compacted.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "kafka/client.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
@@ -19,60 +19,30 @@ struct reading {
     bool *done;                                  /* the same order */
     int left;
     int64_t deadline_ms;
-    char last_error[256];
+    struct pj_client_trouble trouble;
 };
-
-static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-    (void)client;
-    (void)level;
-    pj_log(PJ_DEBUG, "librdkafka", pj_f_str("facility", facility), pj_f_str("text", text));
-}
-
-static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
-{
-    struct reading *reading = opaque;
-    (void)client;
-    /* "All brokers are down" says less than the reason that came before it. */
-    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *reading->last_error == '\0')
-        pj_text_show(reading->last_error, sizeof reading->last_error, "%s", reason);
-}
-
-static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
-{
-    char reason[256];
-    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
-    return 0;
-}
 
 static int open_client(struct reading *reading, struct pj_error *error)
 {
-    static const char *const fixed[][2] = {
+    static const struct pj_client_setting fixed[] = {
         {"group.id", "projectionist-compacted"}, /* asked for, but never joined */
-        {"enable.auto.commit", "false"},         {"enable.auto.offset.store", "false"},
-        {"auto.offset.reset", "earliest"},       {"enable.partition.eof", "true"},
-        {"isolation.level", "read_committed"},   {"fetch.wait.max.ms", "50"},
+        {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},
+        {"auto.offset.reset", "earliest"},
+        {"enable.partition.eof", "true"},
+        {"isolation.level", "read_committed"},
+        {"fetch.wait.max.ms", "50"},
+        {0},
     };
-    const struct pj_compacted_settings *settings = reading->settings;
-    char reason[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_opaque(conf, reading);
-    rd_kafka_conf_set_log_cb(conf, on_log);
-    rd_kafka_conf_set_error_cb(conf, on_error);
-    int status = set(conf, "client.id", settings->client_id, error);
-    for (size_t i = 0; i < settings->kafka->count && status == 0; i++)
-        status = set(conf, settings->kafka->items[i].key, settings->kafka->items[i].value, error);
-    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && status == 0; i++)
-        status = set(conf, fixed[i][0], fixed[i][1], error);
-    if (status == 0) {
-        reading->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
-        if (reading->client != NULL)
-            return 0;
-        pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s", reason);
-    }
-    rd_kafka_conf_destroy(conf);
-    return -1;
+    const struct pj_client_settings settings = {.properties = reading->settings->kafka,
+                                                .client_id = reading->settings->client_id,
+                                                .fixed = fixed,
+                                                .quiet = true,
+                                                .trouble = &reading->trouble};
+    rd_kafka_conf_t *conf = pj_client_configure(&settings, error);
+    if (conf != NULL)
+        reading->client = pj_client_start(RD_KAFKA_CONSUMER, conf, error);
+    return reading->client != NULL ? 0 : -1;
 }
 
 /* 0: go on; 1: stopped; -1: too late. */
@@ -83,9 +53,11 @@ static int check_time(struct reading *reading, const char *what, struct pj_error
         return 1;
     if (pj_clock_monotonic_ms() < reading->deadline_ms)
         return 0;
-    pj_error_set(error, PJ_RETRY, "%s of topic %s at %s%s%s", what, settings->topic,
-                 pj_properties_get(settings->kafka, "bootstrap.servers"),
-                 *reading->last_error ? ": " : "", reading->last_error);
+    char sentence[512];
+    pj_text_show(sentence, sizeof sentence, "%s of topic %s at %s", what, settings->topic,
+                 pj_properties_get(settings->kafka, "bootstrap.servers"));
+    pj_client_fail(&reading->trouble, sentence, error);
+    error->class = PJ_RETRY;
     error->exit_code = PJ_EXIT_UNAVAILABLE;
     return -1;
 }
@@ -151,8 +123,7 @@ static int take(struct reading *reading, const rd_kafka_message_t *message, stru
         return 0;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        pj_text_show(reading->last_error, sizeof reading->last_error, "%s",
-                     rd_kafka_message_errstr(message));
+        pj_client_note(&reading->trouble, message->err, rd_kafka_message_errstr(message));
         return 0;
     }
     struct pj_bytes key = {message->key, message->key_len};

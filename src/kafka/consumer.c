@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
+#include "kafka/client.h"
 #include "kafka/consumer_internal.h"
 
 #include "base/clock.h"
@@ -15,24 +16,64 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* --- callbacks: all run inside pj_consumer_poll ---------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
-static void on_log(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
-{
-    (void)kafka;
-    pj_log(level <= 3   ? PJ_WARN
-           : level <= 5 ? PJ_INFO
-                        : PJ_DEBUG,
-           text, pj_f_str("librdkafka", facility));
-}
-
+/* Runs inside pj_consumer_poll. */
 static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaque)
 {
     (void)kafka;
     pj_consumer_note_trouble(opaque, NULL, code, NULL, reason);
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* A quiet one is for the asker, whose errors its calls return. */
+static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
+                                  const struct pj_consumer_settings *settings, bool quiet,
+                                  struct pj_error *error)
+{
+#define NEEDED_BY_POSTGRES(key, value)                                                             \
+    {                                                                                              \
+        key, value, "offsets are kept in Postgres and need it to be " value                        \
+    }
+    const struct pj_client_setting fixed[] = {
+        NEEDED_BY_POSTGRES("enable.auto.commit", "false"),
+        NEEDED_BY_POSTGRES("enable.auto.offset.store", "false"),
+        NEEDED_BY_POSTGRES("auto.offset.reset", "error"),
+        NEEDED_BY_POSTGRES("enable.partition.eof", "true"),
+        NEEDED_BY_POSTGRES("isolation.level", "read_committed"),
+        {"group.id", settings->group, "use --group"},
+        {0},
+    };
+    /* Before 2.2 the pause after a full queue cannot be set, and is a second unless something else
+     * wakes the broker's thread (measured). */
+    const bool has_pause = rd_kafka_version() >= 0x02020000;
+    /* Memory at full load is bounded by the queue; the rest keeps latency low. In bulk, Postgres
+     * must never wait for Kafka. */
+    const struct pj_client_setting defaults[] = {
+        {"partition.assignment.strategy", "cooperative-sticky"},
+        {"allow.auto.create.topics", "false"},
+        {"session.timeout.ms", "10000"},
+        {"heartbeat.interval.ms", "2000"},
+        {"fetch.wait.max.ms", "250"},
+        {"queued.min.messages", settings->bulk ? "100000" : "20000"},
+        {"queued.max.messages.kbytes", settings->bulk ? "8192" : "4096"},
+        {"fetch.message.max.bytes", settings->bulk ? "524288" : "131072"},
+        {"reconnect.backoff.max.ms", "2000"},
+        {"log.connection.close", "false"},
+        {has_pause ? "fetch.queue.backoff.ms" : "topic.metadata.refresh.interval.ms",
+         has_pause ? "20" : "100"},
+        {0},
+    };
+    const struct pj_client_settings client = {
+        .properties = settings->properties,
+        .client_id = settings->client_id,
+        .defaults = defaults,
+        .fixed = fixed,
+        .quiet = quiet,
+        .on_error = quiet ? NULL : on_error,
+        .opaque = consumer,
+    };
+    return pj_client_configure(&client, error);
+}
 
 static void copy_topics(struct pj_consumer *consumer, const struct pj_consumer_settings *settings)
 {
@@ -50,23 +91,18 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
                      struct pj_error *error)
 {
     struct pj_consumer *consumer = pj_alloc(sizeof *consumer);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
     consumer->event_fd = -1;
     copy_topics(consumer, settings);
-    if (pj_consumer_configure(conf, settings, error) != 0)
+    rd_kafka_conf_t *conf = configure(consumer, settings, false, error);
+    if (conf == NULL)
         goto fail;
-    consumer->asker_conf = rd_kafka_conf_dup(conf);
-    rd_kafka_conf_set_opaque(conf, consumer);
-    rd_kafka_conf_set_log_cb(conf, on_log);
-    rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_rebalance_cb(conf, pj_consumer_on_rebalance);
-    char reason[512];
-    consumer->kafka = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
-    if (consumer->kafka == NULL) {
-        pj_error_fatal(error, PJ_EXIT_USAGE, "the Kafka settings do not fit together: %s", reason);
+    consumer->kafka = pj_client_start(RD_KAFKA_CONSUMER, conf, error);
+    if (consumer->kafka == NULL)
         goto fail;
-    }
-    conf = NULL; /* now librdkafka's */
+    consumer->asker_conf = configure(consumer, settings, true, error);
+    if (consumer->asker_conf == NULL)
+        goto fail;
     rd_kafka_poll_set_consumer(consumer->kafka);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->kafka);
     if (consumer->queue == NULL) {
@@ -84,8 +120,6 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
     *out = consumer;
     return 0;
 fail:
-    if (conf != NULL)
-        rd_kafka_conf_destroy(conf);
     pj_consumer_close(consumer, 0);
     return -1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of Kafka's side share: consumer.c (opening, records, closing), consumer_config.c
- * (librdkafka's configuration), consumer_rebalance.c (which partitions are ours), consumer_survey.c
- * (all partitions and their ends), consumer_trouble.c (what Kafka refuses).
+ * What the files of Kafka's side share: consumer.c (opening, records, closing),
+ * consumer_rebalance.c (which partitions are ours), consumer_survey.c (all partitions and their
+ * ends), consumer_trouble.c (what Kafka refuses).
  */
 #ifndef PJ_KAFKA_CONSUMER_INTERNAL_H
 #define PJ_KAFKA_CONSUMER_INTERNAL_H
@@ -56,9 +56,6 @@ int pj_consumer_check_fatal(const struct pj_consumer *consumer,
 /* Keeps what Kafka says is wrong with a partition (NULL: with us in the group), and logs it. */
 void pj_consumer_note_trouble(struct pj_consumer *consumer, struct pj_partition *partition,
                               int code, const char *topic, const char *reason);
-
-int pj_consumer_configure(rd_kafka_conf_t *conf, const struct pj_consumer_settings *settings,
-                          struct pj_error *error) PJ_MUST_CHECK;
 
 /* The partition of a topic of ours, made where it is new; NULL where there is no such topic. */
 struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, const char *topic,

@@ -2,6 +2,7 @@
 /* All partitions of the topics, and where they begin and end: asked for, because a fetch that is
  * refused or a broker that does not respond says nothing. */
 #include "base/text.h"
+#include "kafka/client.h"
 #include "kafka/consumer_internal.h"
 
 #include "base/clock.h"
@@ -11,35 +12,13 @@
 
 /* --- the client that asks -------------------------------------------------------------------- */
 
-/* The consumer's own client tells what there is to log. */
-static void drop_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-    (void)client;
-    (void)level;
-    (void)facility;
-    (void)text;
-}
-
-static void drop_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
-{
-    (void)client;
-    (void)code;
-    (void)reason;
-    (void)opaque;
-}
-
 /* A broker answers one request of a connection after the other, and a fetch for which it has
  * nothing keeps it for fetch.wait.max.ms: who is in a group asks by other connections. */
 static rd_kafka_t *asker(struct pj_consumer *consumer)
 {
-    char ignored[256];
+    struct pj_error ignored;
     if (consumer->subscribed && consumer->asker_conf != NULL) {
-        rd_kafka_conf_set_log_cb(consumer->asker_conf, drop_log);
-        rd_kafka_conf_set_error_cb(consumer->asker_conf, drop_error);
-        consumer->asker =
-            rd_kafka_new(RD_KAFKA_CONSUMER, consumer->asker_conf, ignored, sizeof ignored);
-        if (consumer->asker == NULL)
-            rd_kafka_conf_destroy(consumer->asker_conf);
+        consumer->asker = pj_client_start(RD_KAFKA_CONSUMER, consumer->asker_conf, &ignored);
         consumer->asker_conf = NULL;
     }
     if (consumer->asker == NULL)

@@ -2,7 +2,6 @@
 #include "kafka/producer_internal.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -16,14 +15,6 @@ enum {
 };
 
 /* --- what librdkafka tells us ---------------------------------------------------------------- */
-
-static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-    (void)client;
-    /* What librdkafka calls an error it retries by itself; what it gives up comes to on_error. */
-    enum pj_log_level ours = level <= 4 ? PJ_WARN : level <= 6 ? PJ_INFO : PJ_DEBUG;
-    pj_log(ours, "librdkafka", pj_f_str("facility", facility), pj_f_str("text", text));
-}
 
 int pj_producer_set_broken(struct pj_error *error, rd_kafka_resp_err_t cause, const char *what)
 {
@@ -54,17 +45,13 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     struct pj_producer *producer = opaque;
     char text[256];
     pthread_mutex_lock(&producer->mutex);
-    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
-        producer->refused = true;
     if (code == RD_KAFKA_RESP_ERR__FATAL && !producer->is_broken) {
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(client, text, sizeof text);
         producer->is_broken = true;
         pj_producer_set_broken(&producer->fatal, cause, "Kafka's producer cannot go on");
         pj_producer_count_refusal(producer, cause);
     }
-    /* "All brokers are down" says less than the reason that came before it. */
-    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *producer->last_error == '\0')
-        pj_text_show(producer->last_error, sizeof producer->last_error, "%s", reason);
+    pj_client_note(&producer->trouble, code, reason);
     pthread_mutex_unlock(&producer->mutex);
 }
 
@@ -76,7 +63,7 @@ static void on_throttle(rd_kafka_t *client, const char *broker, int32_t id, int 
     if (ms == 0)
         return;
     pthread_mutex_lock(&producer->mutex);
-    pj_text_show(producer->last_error, sizeof producer->last_error,
+    pj_text_show(producer->trouble.last, sizeof producer->trouble.last,
                  "%s slows us down by a quota (THROTTLING_QUOTA_EXCEEDED, %d ms)", broker, ms);
     pthread_mutex_unlock(&producer->mutex);
 }
@@ -144,7 +131,7 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     } else {
         producer->counts.delivered++;
         producer->progress_ms = pj_clock_monotonic_ms();
-        producer->last_error[0] = '\0'; /* whatever it was, it is over */
+        producer->trouble.last[0] = '\0'; /* whatever it was, it is over */
     }
     pthread_mutex_unlock(&producer->mutex);
     if (producer->delivered == NULL)
@@ -159,33 +146,15 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
+static int open_client(struct pj_producer *producer, const struct pj_producer_settings *settings,
+                       struct pj_error *error)
 {
-    char reason[256];
-    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
-    return 0;
-}
-
-static int configure_transactions(rd_kafka_conf_t *conf,
-                                  const struct pj_producer_settings *settings,
-                                  struct pj_error *error)
-{
-    char timeout[24];
-    if (settings->transactional_id == NULL)
-        return 0;
+    const bool transactional = settings->transactional_id != NULL;
+    char linger[24], timeout[24];
+    pj_text_whole(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
     pj_text_whole(timeout, sizeof timeout, "%lld", (long long)settings->transaction_timeout_ms);
-    if (set(conf, "transactional.id", settings->transactional_id, error) != 0 ||
-        set(conf, "transaction.timeout.ms", timeout, error) != 0)
-        return -1;
-    /* A transaction ends with its time-out, and so must what is sent in it. */
-    return set(conf, "message.timeout.ms", timeout, error);
-}
-
-static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *settings,
-                     struct pj_error *error)
-{
-    static const char *const defaults[][2] = {
+    const struct pj_client_setting defaults[] = {
+        {"linger.ms", linger},
         {"enable.idempotence", "true"},
         {"acks", "all"},
         {"compression.type", "lz4"},
@@ -195,78 +164,48 @@ static int configure(rd_kafka_conf_t *conf, const struct pj_producer_settings *s
         /* How large a record may be is the topic's to say. */
         {"message.max.bytes", "67108864"},
         /* A message that is given up leaves a hole in the order. We do not give up message by
-         * message: stall_ms ends the whole. */
-        {"message.timeout.ms", "0"},
+         * message: stall_ms ends the whole. But a transaction ends with its time-out, and so must
+         * what is sent in it. */
+        {"message.timeout.ms", transactional ? timeout : "0"},
         {"reconnect.backoff.max.ms", "2000"},
+        {transactional ? "transaction.timeout.ms" : NULL, timeout},
+        {0},
     };
-    char linger[24];
-    pj_text_whole(linger, sizeof linger, "%lld", (long long)settings->linger_ms);
-    if (set(conf, "client.id", settings->client_id, error) != 0 ||
-        set(conf, "linger.ms", linger, error) != 0)
+    const struct pj_client_setting fixed[] = {
+        {transactional ? "transactional.id" : NULL, settings->transactional_id,
+         "this program sets it"},
+        {0},
+    };
+    const struct pj_client_settings client = {
+        .properties = settings->kafka,
+        .client_id = settings->client_id,
+        .defaults = defaults,
+        .fixed = fixed,
+        .trouble = &producer->trouble,
+        .on_error = on_error,
+        .opaque = producer,
+    };
+    rd_kafka_conf_t *conf = pj_client_configure(&client, error);
+    if (conf == NULL)
         return -1;
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
-        if (set(conf, defaults[i][0], defaults[i][1], error) != 0)
-            return -1;
-    }
-    if (configure_transactions(conf, settings, error) != 0)
-        return -1;
-    for (size_t i = 0; i < settings->kafka->count; i++) {
-        if (settings->transactional_id != NULL &&
-            strcmp(settings->kafka->items[i].key, "transactional.id") == 0)
-            return pj_error_fatal(error, PJ_EXIT_USAGE,
-                                  "kafka.transactional.id cannot be set: it is %s",
-                                  settings->transactional_id);
-        if (set(conf, settings->kafka->items[i].key, settings->kafka->items[i].value, error) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int open_client(struct pj_producer *producer, const struct pj_producer_settings *settings,
-                       struct pj_error *error)
-{
-    char reason[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_opaque(conf, producer);
-    rd_kafka_conf_set_log_cb(conf, on_log);
-    rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_throttle_cb(conf, on_throttle);
-    if (configure(conf, settings, error) != 0) {
-        rd_kafka_conf_destroy(conf);
-        return -1;
-    }
-    producer->client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, reason, sizeof reason);
-    if (producer->client == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings are not accepted: %s",
-                              reason);
-    }
-    return 0;
+    producer->client = pj_client_start(RD_KAFKA_PRODUCER, conf, error);
+    return producer->client != NULL ? 0 : -1;
 }
 
 int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings *settings,
                      struct pj_error *error)
 {
-    const char *servers = pj_properties_get(settings->kafka, "bootstrap.servers");
-    if (servers == NULL || *servers == '\0')
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no Kafka is named: give --kafka.bootstrap.servers or set "
-                              "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
-                              "\"$(deploy/local/cluster env)\")");
     struct pj_producer *producer = pj_alloc(sizeof *producer);
-    const char *mechanism = pj_properties_get(settings->kafka, "sasl.mechanisms");
-    if (mechanism == NULL)
-        mechanism = pj_properties_get(settings->kafka, "sasl.mechanism");
     pthread_mutex_init(&producer->mutex, NULL);
-    producer->scram = mechanism != NULL && strncmp(mechanism, "SCRAM", 5) == 0;
     producer->stall_ms = settings->stall_ms;
     producer->delivered = settings->delivered;
     producer->context = settings->context;
     producer->stop = settings->stop;
     producer->is_transactional = settings->transactional_id != NULL;
     producer->metrics = settings->metrics;
-    producer->servers = pj_strdup(servers);
+    producer->servers = pj_strdup(pj_properties_get(settings->kafka, "bootstrap.servers"));
     if (open_client(producer, settings, error) != 0) {
         pj_producer_close(producer);
         return -1;
@@ -302,20 +241,11 @@ void pj_producer_close(struct pj_producer *producer)
 /* `what` and the reason that librdkafka gave last. */
 int pj_producer_unavailable(struct pj_producer *producer, const char *what, struct pj_error *error)
 {
-    char reason[256];
     pthread_mutex_lock(&producer->mutex);
-    bool refused = producer->refused;
-    pj_text_show(reason, sizeof reason, "%s", producer->last_error);
+    const struct pj_client_trouble trouble = producer->trouble;
     pthread_mutex_unlock(&producer->mutex);
-    if (refused && producer->scram && rd_kafka_version() < 0x02060100)
-        pj_error_set(error, PJ_FATAL,
-                     "%s: %s (librdkafka %s cannot log in to Kafka 4 by SASL/SCRAM, whatever the "
-                     "password; PLAIN over TLS, mTLS or librdkafka 2.6.1 can)",
-                     what, reason, rd_kafka_version_str());
-    else
-        pj_error_set(error, refused ? PJ_FATAL : PJ_RETRY, "%s%s%s", what, *reason ? ": " : "",
-                     reason);
-    error->exit_code = refused ? PJ_EXIT_FAILED : PJ_EXIT_UNAVAILABLE;
+    pj_client_fail(&trouble, what, error);
+    error->exit_code = trouble.refused ? PJ_EXIT_FAILED : PJ_EXIT_UNAVAILABLE;
     return -1;
 }
 
@@ -328,7 +258,7 @@ static bool is_refused(struct pj_producer *producer)
 {
     rd_kafka_poll(producer->client, 0); /* delivers what waits for on_error */
     pthread_mutex_lock(&producer->mutex);
-    bool refused = producer->refused;
+    bool refused = producer->trouble.refused;
     pthread_mutex_unlock(&producer->mutex);
     return refused;
 }
@@ -408,7 +338,8 @@ static int check(struct pj_producer *producer, struct pj_error *error)
         *error = producer->first_failure;
         status = -1;
     }
-    bool refused = producer->refused && under_way(&producer->counts) > 0 && quiet_ms >= 5000;
+    bool refused =
+        producer->trouble.refused && under_way(&producer->counts) > 0 && quiet_ms >= 5000;
     pthread_mutex_unlock(&producer->mutex);
     if (status != 0 || !(stalls || (refused && producer->stall_ms > 0)))
         return status;

@@ -3,6 +3,7 @@
 #ifndef PJ_KAFKA_PRODUCER_INTERNAL_H
 #define PJ_KAFKA_PRODUCER_INTERNAL_H
 
+#include "kafka/client.h"
 #include "kafka/delivery.h"
 #include "kafka/producer.h"
 
@@ -17,7 +18,6 @@ struct pj_producer_topic {
 struct pj_producer {
     rd_kafka_t *client;
     char *servers;
-    bool scram;
     int64_t stall_ms;
     pj_producer_delivered *delivered;
     void *context;
@@ -32,8 +32,7 @@ struct pj_producer {
     struct pj_metrics *metrics;
     bool is_broken; /* librdkafka says that this producer cannot go on */
     struct pj_error fatal;
-    bool refused; /* the brokers do not let us in: waiting does not help */
-    char last_error[256];
+    struct pj_client_trouble trouble;
 };
 
 /* `what` and the reason that librdkafka gave last; PJ_RETRY, or PJ_FATAL where the brokers do not

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/limits.h"
 
+#include "base/decimal.h"
 #include "base/utf8.h"
 #include "store/statements.h"
 
@@ -64,51 +65,14 @@ int pj_limits_read(const struct pj_limit *const **limits, struct pj_postgres *po
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static long exponent(const struct pj_value *number, size_t at)
-{
-    char text[16] = "";
-    size_t left = number->text.length - at;
-    memcpy(text, number->text.data + at, left < sizeof text - 1 ? left : sizeof text - 1);
-    return strtol(text, NULL, 10);
-}
-
-/* How many digits behind the point are no trailing zeros; less than none of a number that ends in
+/* How many digits after the point are no trailing zeros; less than none of a number that ends in
  * zeros before the point. */
 static long digits_behind(const struct pj_value *number)
 {
-    const char *text = number->text.data;
-    long place = 0; /* of the digit, from the first on */
-    long point = -1;
-    long last = -1; /* of those that are no zeros */
-    long shift = 0;
-    for (size_t i = 0; i < number->text.length; i++) {
-        char c = lower(text[i]);
-        if (c == 'x' || c == 'o' || c == 'b') /* 0x1f: a whole number */
-            return 0;
-        if (c == 'e') {
-            shift = exponent(number, i + 1);
-            break;
-        }
-        if (c == '.')
-            point = place;
-        if (is_digit(c)) {
-            last = c != '0' ? place : last;
-            place++;
-        }
-    }
-    if (last < 0) /* zero, or no number that could be rounded */
-        return INT32_MIN;
-    return last + 1 - (point >= 0 ? point : place) - shift;
+    struct pj_decimal decimal;
+    if (!pj_decimal_read(number->text.data, number->text.length, &decimal) || decimal.sign == 0)
+        return INT32_MIN; /* not a number that could be rounded: NaN, or whole, as 0x1f */
+    return (long)(decimal.count - decimal.point);
 }
 
 /* How many digits of a second; what is infinite has none. */

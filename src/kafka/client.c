@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kafka/client.h"
+
+#include "base/log.h"
+#include "base/text.h"
+
+#include <string.h>
+
+static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    (void)client;
+    /* What librdkafka calls an error it retries by itself; what it gives up comes to on_error. */
+    pj_log(level <= 4   ? PJ_WARN
+           : level <= 5 ? PJ_INFO
+                        : PJ_DEBUG,
+           text, pj_f_str("librdkafka", facility));
+}
+
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *trouble)
+{
+    (void)client;
+    pj_client_note(trouble, code, reason);
+}
+
+static void on_quiet_log(const rd_kafka_t *client, int level, const char *facility,
+                         const char *text)
+{
+    (void)client;
+    (void)level;
+    pj_log(PJ_DEBUG, text, pj_f_str("librdkafka", facility));
+}
+
+/* librdkafka before 2.6.1 sends Kafka 4 a SCRAM message that it refuses. */
+static bool fails_scram(const struct pj_properties *properties)
+{
+    const char *mechanism = pj_properties_get(properties, "sasl.mechanism");
+    if (mechanism == NULL)
+        mechanism = pj_properties_get(properties, "sasl.mechanisms");
+    return mechanism != NULL && strncmp(mechanism, "SCRAM", 5) == 0 &&
+           rd_kafka_version() < 0x02060100;
+}
+
+static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct pj_error *error)
+{
+    char reason[256];
+    if (rd_kafka_conf_set(conf, key, value, reason, sizeof reason) == RD_KAFKA_CONF_OK)
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s is not accepted: %s", key, reason);
+}
+
+static int set_all(rd_kafka_conf_t *conf, const struct pj_client_setting *ours,
+                   struct pj_error *error)
+{
+    for (; ours != NULL && ours->key != NULL; ours++) {
+        if (set(conf, ours->key, ours->value, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int set_operators(rd_kafka_conf_t *conf, const struct pj_client_settings *settings,
+                         struct pj_error *error)
+{
+    for (size_t i = 0; i < settings->properties->count; i++) {
+        const struct pj_property *given = &settings->properties->items[i];
+        const struct pj_client_setting *ours = settings->fixed;
+        while (ours != NULL && ours->key != NULL && strcmp(ours->key, given->key) != 0)
+            ours++;
+        if (ours != NULL && ours->key != NULL && ours->refused != NULL)
+            return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s cannot be set: %s", given->key,
+                                  ours->refused);
+        if (set(conf, given->key, given->value, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+rd_kafka_conf_t *pj_client_configure(const struct pj_client_settings *settings,
+                                     struct pj_error *error)
+{
+    const char *servers = pj_properties_get(settings->properties, "bootstrap.servers");
+    if (servers == NULL || *servers == '\0') {
+        (void)pj_error_fatal(error, PJ_EXIT_USAGE,
+                             "no Kafka brokers are named: give --kafka.bootstrap.servers or set "
+                             "PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS (for the local cluster: eval "
+                             "\"$(deploy/local/cluster env)\")");
+        return NULL;
+    }
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    const bool ours = settings->on_error == NULL && settings->trouble != NULL;
+    rd_kafka_conf_set_opaque(conf, ours ? settings->trouble : settings->opaque);
+    rd_kafka_conf_set_log_cb(conf, settings->quiet ? on_quiet_log : on_log);
+    rd_kafka_conf_set_error_cb(conf, ours ? on_error : settings->on_error);
+    if (set(conf, "client.id", settings->client_id, error) != 0 ||
+        set_all(conf, settings->defaults, error) != 0 ||
+        set_operators(conf, settings, error) != 0 || set_all(conf, settings->fixed, error) != 0) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
+    if (settings->trouble != NULL)
+        settings->trouble->fails_scram = fails_scram(settings->properties);
+    if (!settings->quiet && fails_scram(settings->properties))
+        pj_log(PJ_WARN,
+               "this librdkafka fails SCRAM against Kafka 4 with \"invalid credentials\", however "
+               "right the password is; use 2.6.1 or later, PLAIN over TLS, or mTLS",
+               pj_f_str("librdkafka", rd_kafka_version_str()));
+    return conf;
+}
+
+rd_kafka_t *pj_client_start(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct pj_error *error)
+{
+    char reason[512];
+    rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
+    if (client != NULL)
+        return client;
+    rd_kafka_conf_destroy(conf);
+    (void)pj_error_fatal(error, PJ_EXIT_USAGE, "the kafka.* settings do not fit together: %s",
+                         reason);
+    return NULL;
+}
+
+void pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason)
+{
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
+        trouble->refused = true;
+    /* "All brokers are down" says less than the reason that came before it. */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *trouble->last == '\0')
+        pj_text_show(trouble->last, sizeof trouble->last, "%s", reason);
+}
+
+int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
+                   struct pj_error *error)
+{
+    if (trouble->refused && trouble->fails_scram)
+        return pj_error_set(error, PJ_FATAL,
+                            "%s: %s (librdkafka %s cannot log in to Kafka 4 by SASL/SCRAM, "
+                            "whatever the password; PLAIN over TLS, mTLS or librdkafka 2.6.1 can)",
+                            what, trouble->last, rd_kafka_version_str());
+    return pj_error_set(error, trouble->refused ? PJ_FATAL : PJ_RETRY, "%s%s%s", what,
+                        *trouble->last ? ": " : "", trouble->last);
+}

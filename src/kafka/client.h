@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all clients of Kafka are made of: librdkafka's configuration, the operator's kafka.*, the
+ * log, and what librdkafka says when it cannot reach the brokers. */
+#ifndef PJ_KAFKA_CLIENT_H
+#define PJ_KAFKA_CLIENT_H
+
+#include "base/config.h"
+#include "projectionist/error.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+
+/* What librdkafka reported of a client. Where several threads use it, they lock it. */
+struct pj_client_trouble {
+    bool fails_scram; /* this librdkafka cannot log in to Kafka 4 as the settings say */
+    bool refused;     /* the brokers do not let us in: waiting does not help */
+    char last[256];
+};
+
+struct pj_client_setting {
+    const char *key; /* NULL ends a list */
+    const char *value;
+    const char *refused; /* not NULL: why the operator cannot set it */
+};
+
+struct pj_client_settings {
+    const struct pj_properties *properties; /* kafka.* */
+    const char *client_id;
+    const struct pj_client_setting *defaults; /* kafka.* beats them; or NULL */
+    const struct pj_client_setting *fixed;    /* they beat kafka.*; or NULL */
+    bool quiet; /* librdkafka's log is for debugging: its errors are reported otherwise */
+    struct pj_client_trouble *trouble; /* or NULL: to be filled by librdkafka's errors … */
+    void (*on_error)(rd_kafka_t *client, int code, const char *reason, void *opaque);
+    void *opaque; /* … unless there are callbacks of the caller's */
+};
+
+/* NULL with PJ_EXIT_USAGE where a property is not accepted or no brokers are named. */
+rd_kafka_conf_t *pj_client_configure(const struct pj_client_settings *settings,
+                                     struct pj_error *error) PJ_MUST_CHECK;
+
+/* Takes the configuration; does not connect yet. NULL with PJ_EXIT_USAGE where librdkafka finds
+ * that its settings do not fit together. */
+rd_kafka_t *pj_client_start(rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                            struct pj_error *error) PJ_MUST_CHECK;
+
+void pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason);
+
+/* "what: the last reason": PJ_RETRY, or PJ_FATAL where we are refused. */
+int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
+                   struct pj_error *error);
+
+#endif
