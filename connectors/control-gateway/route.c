@@ -11,14 +11,6 @@
 
 enum { PATH_MOST = 2048, SEGMENTS_MOST = 4 };
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The path without escapes; false where servers may read it differently. */
 static bool unescape(const char *uri, char path[PATH_MOST])
 {
@@ -28,8 +20,8 @@ static bool unescape(const char *uri, char path[PATH_MOST])
     for (; *uri != '\0' && *uri != '?'; uri++) {
         int c = (unsigned char)*uri;
         if (c == '%') {
-            int high = hex(uri[1]);
-            int low = high >= 0 ? hex(uri[2]) : -1;
+            int high = pj_hex_digit(uri[1]);
+            int low = high >= 0 ? pj_hex_digit(uri[2]) : -1;
             if (low < 0)
                 return false;
             c = high * 16 + low;

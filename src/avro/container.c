@@ -138,8 +138,9 @@ static int read_header(struct pj_container *container, struct pj_error *error)
                             container->path);
     if (parse_header(container, container->block.data + sizeof magic, length - sizeof magic,
                      &reason) != 0)
-        return pj_error_set(error, PJ_FATAL, "%s is not a recording that can be read: %s",
-                            container->path, reason.message);
+        return pj_error_set(error, PJ_FATAL, "%s is not a recording that can be read: %s%s",
+                            container->path, reason.message,
+                            length == HEADER_MOST ? " (a header has at most 2 MiB)" : "");
     container->first_block += (int64_t)sizeof magic;
     return 0;
 }

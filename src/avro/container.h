@@ -5,7 +5,7 @@
  * avro-c's avro_file_reader believes the lengths in the file: it allocates whatever a header or a
  * block claims, inflates without a bound and leaks on errors (1.11.1). Here every length is
  * compared with the file's size first, and opening walks over all blocks, so that a file which was
- * cut short is refused before anything of it is used.
+ * cut short is refused before any of it is used.
  */
 #ifndef PJ_AVRO_CONTAINER_H
 #define PJ_AVRO_CONTAINER_H

@@ -114,7 +114,7 @@ static int store_integer(struct decoding *decoding, const struct pj_plan_node *n
     return 0;
 }
 
-/* One leaf value for one slot; the reader is before the value and ends behind it. */
+/* One leaf value for one slot; the reader is before the value and ends after it. */
 static int store_leaf(struct decoding *decoding, const struct pj_plan_node *node, size_t slot)
 {
     struct pj_avro_reader *reader = &decoding->reader;
@@ -253,7 +253,7 @@ int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
     if (decode(&decoding, plan->root) != 0)
         return -1;
     if (decoding.reader.at != decoding.reader.end)
-        return pj_error_set(error, PJ_POISON, "%td bytes are left over behind the Avro record",
+        return pj_error_set(error, PJ_POISON, "%td bytes are left over after the Avro record",
                             decoding.reader.end - decoding.reader.at);
     return 0;
 }
@@ -269,7 +269,7 @@ int pj_avro_to_json(const char *writer_schema, const void *body, size_t length,
     pj_avro_reader_init(&reader, body, length, error);
     int status = pj_avro_render(&reader, pj_schema_root(schema), arena, json, json_length);
     if (status == 0 && reader.at != reader.end)
-        status = pj_error_set(error, PJ_POISON, "%td bytes are left over behind the Avro record",
+        status = pj_error_set(error, PJ_POISON, "%td bytes are left over after the Avro record",
                               reader.end - reader.at);
     pj_schema_free(schema);
     return status;

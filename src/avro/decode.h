@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Avro records into values, by the schema of whoever wrote them.
+ * Avro records into values, by their writer's schema.
  *
  * A decoder holds what a source wants of our schema. For each writer's schema it makes a plan,
- * once: which of the writer's fields go to which values, what is passed over, which defaults fill
+ * once: which of the writer's fields go to which values, what is skipped, which defaults fill
  * what the writer lacks. Decoding walks the plan over the bytes: nothing is allocated but rendered
  * JSON, no length is believed before it is compared with what is left, and the work is bounded by
  * the record's size.

@@ -26,7 +26,7 @@ struct pj_plan_node {
     bool text;                       /* a string, or bytes that our schema reads as one */
     size_t *slots;                   /* the fields that want this very value */
     size_t slot_count;
-    struct pj_plan_node **children;   /* per field or branch, NULL: pass over; or NULL */
+    struct pj_plan_node **children;   /* per field or branch, NULL: skipped; or NULL */
     struct pj_plan_default *defaults; /* of a record: what the writer lacks */
     size_t default_count;
     const char *missing; /* a field that it lacks and that has no default */

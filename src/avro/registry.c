@@ -308,7 +308,7 @@ static int judge(const struct pj_registry *registry, const char *url, const stru
                             url, REASON_MOST, reason);
     if (status < 200 || status > 299)
         return pj_error_set(error, PJ_FATAL,
-                            "the schema registry refuses %.200s (HTTP %ld): %.*s; mend what it "
+                            "the schema registry refuses %.200s (HTTP %ld): %.*s; fix what it "
                             "names",
                             url, status, REASON_MOST, reason);
     return 0;
@@ -463,7 +463,7 @@ static int gather(struct gathering *gathering, const json_t *references, struct 
     return 0;
 }
 
-/* One text that says all, malloc'ed, so that whoever keeps it needs no registry. */
+/* One self-contained text, malloc'ed: whoever keeps it needs no registry. */
 static int resolve(struct pj_registry *registry, int32_t id, const json_t *schema,
                    const json_t *references, char **text, struct pj_error *error)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "avro/wire.h"
 
+#include "projectionist/value.h"
+
 void pj_wire_put_header(uint8_t header[PJ_WIRE_HEADER_SIZE], int32_t schema_id)
 {
     uint32_t id = (uint32_t)schema_id;
@@ -23,15 +25,6 @@ bool pj_wire_schema_id(struct pj_bytes value, int32_t *schema_id)
 
 bool pj_is_uuid(struct pj_bytes text)
 {
-    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-    const char *c = text.data;
-    if (c == NULL || text.length != sizeof form - 1)
-        return false;
-    for (size_t i = 0; i < sizeof form - 1; i++) {
-        bool digit = (c[i] >= '0' && c[i] <= '9') || (c[i] >= 'a' && c[i] <= 'f') ||
-                     (c[i] >= 'A' && c[i] <= 'F');
-        if (form[i] == 'x' ? !digit : c[i] != '-')
-            return false;
-    }
-    return true;
+    uint8_t ignored[16];
+    return text.data != NULL && pj_uuid_parse(text.data, text.length, ignored);
 }

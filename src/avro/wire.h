@@ -11,7 +11,7 @@
 
 enum { PJ_WIRE_HEADER_SIZE = 5 };
 
-/* Bytes that somebody else owns; data NULL means null, which is not the same as empty. */
+/* Bytes, borrowed; data NULL means null, which is not the same as empty. */
 struct pj_bytes {
     const void *data;
     size_t length;

@@ -96,7 +96,7 @@ static struct option *long_flags(const struct pj_config_reading *reading, char *
     struct option *flags = pj_arena_alloc(reading->arena, (count + 4) * sizeof *flags);
     char *letters = pj_arena_alloc(reading->arena, 2 * count + 8);
     *short_flags = letters;
-    *letters++ = ':'; /* tells a missing value from an unknown flag */
+    *letters++ = ':'; /* so that a missing value is not an unknown flag */
     *letters++ = 'h';
     for (size_t i = 0; i < count; i++) {
         const struct pj_option *option = &reading->options[i];

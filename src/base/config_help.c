@@ -135,7 +135,7 @@ void pj_config_print_options(FILE *out, const struct pj_option *options, int wid
     paragraph(
         out, FLAG_INDENT, width,
         "A flag beats a variable, a variable beats the file, the file beats the default; an "
-        "empty variable counts as not set, and one that looks like a slip of a known name is an "
+        "empty variable counts as not set, and one that looks like a typo of a known name is an "
         "error. For any variable NAME, NAME_FILE may name a file that holds the value "
         "instead, such as a mounted secret.");
 }

@@ -2,6 +2,7 @@
 #include "base/http.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <string.h>
 #include <strings.h>
@@ -32,11 +33,6 @@ static bool is_token_char(unsigned char c)
 static bool is_control(unsigned char c)
 {
     return (c < ' ' && c != '\t') || c == 0x7f;
-}
-
-static bool is_hex(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
 bool pj_http_is_token(const char *text)
@@ -110,8 +106,8 @@ static bool is_target(const char *target, size_t length)
     bool in_query = false;
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)target[i];
-        if (c == '%' && !(i + 2 < length && is_hex((unsigned char)target[i + 1]) &&
-                          is_hex((unsigned char)target[i + 2])))
+        if (c == '%' && !(i + 2 < length && pj_hex_digit(target[i + 1]) >= 0 &&
+                          pj_hex_digit(target[i + 2]) >= 0))
             return false;
         if (c == '?')
             in_query = true;
@@ -407,19 +403,14 @@ static int64_t no_chunks(struct pj_http_fault *fault)
     return fail(fault, 400, "the body is not chunked as its head says");
 }
 
-static int hex_value(unsigned char c)
-{
-    return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
-}
-
 /* One byte of the framing, not of the body itself; false: it is not allowed there. */
 static bool take_byte(struct pj_http_chunks *chunks, unsigned char c)
 {
     bool ends_line = c == '\r';
     switch ((enum chunk_state)chunks->state) {
     case SIZE:
-        if (is_hex(c)) {
-            chunks->left = chunks->left * 16 + (uint64_t)hex_value(c);
+        if (pj_hex_digit((char)c) >= 0) {
+            chunks->left = chunks->left * 16 + (uint64_t)pj_hex_digit((char)c);
             return ++chunks->digits <= CHUNK_DIGITS;
         }
         chunks->state = ends_line ? SIZE_END : EXTENSION;

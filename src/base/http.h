@@ -70,7 +70,7 @@ struct pj_http_chunks {
 };
 
 /*
- * Consumes bytes up to the end of the next piece of the body, and tells where that piece is (*piece
+ * Consumes bytes up to the end of the next piece of the body, and says where that piece is (*piece
  * may be 0 long): how many were consumed; -1: not valid chunks. Starts with {0}; consumes nothing
  * once the body is complete.
  */

@@ -2,8 +2,6 @@
 #include "base/http_internal.h"
 
 #include "base/clock.h"
-#include "base/memory.h"
-#include "base/text.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,40 +15,9 @@ int64_t pj_http_now_ms(void)
     return pj_clock_monotonic_ms();
 }
 
-void pj_http_reserve(struct pj_http_text *text, size_t capacity)
+static void append_field(struct pj_builder *text, const char *name, const char *value)
 {
-    if (capacity <= text->capacity)
-        return;
-    text->data = pj_resize(text->data, capacity, 1);
-    text->capacity = capacity;
-}
-
-void pj_http_append(struct pj_http_text *text, const char *data, size_t length)
-{
-    if (length > text->capacity - text->length)
-        pj_http_reserve(text, (text->length + length) * 2);
-    if (length > 0)
-        memcpy(text->data + text->length, data, length);
-    text->length += length;
-}
-
-void pj_http_text_free(struct pj_http_text *text)
-{
-    free(text->data);
-    *text = (struct pj_http_text){0};
-}
-
-static void append_text(struct pj_http_text *text, const char *added)
-{
-    pj_http_append(text, added, strlen(added));
-}
-
-static void append_field(struct pj_http_text *text, const char *name, const char *value)
-{
-    append_text(text, name);
-    append_text(text, ": ");
-    append_text(text, value);
-    append_text(text, "\r\n");
+    pj_builder_add(text, "%s: %s\r\n", name, value);
 }
 
 static struct pj_http_connection *connection_of(struct pj_http_request *request)
@@ -114,33 +81,31 @@ static const char *reason_of(int status)
 void pj_http_compose(struct pj_http_connection *connection, int status, const char *body,
                      int64_t length)
 {
-    struct pj_http_text *out = &connection->out;
+    struct pj_builder *out = &connection->out;
     char line[64];
     bool has_none = status == 204 || status == 304;
-    pj_text_show(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
-    append_text(out, line);
+    pj_builder_add(out, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
     if (!connection->has_date) {
         time_t now = time(NULL);
         struct tm tm;
         strftime(line, sizeof line, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
         append_field(out, "Date", line);
     }
-    pj_http_append(out, connection->fields.data, connection->fields.length);
+    pj_builder_add_bytes(out, connection->fields.text, connection->fields.length);
     connection->is_chunked = !has_none && length < 0 && !connection->head.is_1_0;
     if (connection->is_chunked) {
         append_field(out, "Transfer-Encoding", "chunked");
     } else if (!has_none && length >= 0) {
-        pj_text_whole(line, sizeof line, "%lld", (long long)length);
-        append_field(out, "Content-Length", line);
+        pj_builder_add(out, "Content-Length: %lld\r\n", (long long)length);
     } else if (!has_none) {
         connection->closes = true; /* the end of the connection is the end of the body */
     }
     if (connection->closes)
         append_field(out, "Connection", "close");
-    append_text(out, "\r\n");
+    pj_builder_add(out, "\r\n");
     bool is_head = connection->head.method != NULL && strcmp(connection->head.method, "HEAD") == 0;
     if (body != NULL && !has_none && !is_head)
-        pj_http_append(out, body, (size_t)length);
+        pj_builder_add_bytes(out, body, (size_t)length);
 }
 
 void pj_http_answer(struct pj_http_request *request, int status, const char *body, size_t length)
@@ -149,22 +114,20 @@ void pj_http_answer(struct pj_http_request *request, int status, const char *bod
     connection->is_answered = true;
     connection->status = status;
     connection->answer.length = 0;
-    pj_http_append(&connection->answer, body, length);
+    pj_builder_add_bytes(&connection->answer, body, length);
 }
 
 void pj_http_answer_fault(struct pj_http_connection *connection, const struct pj_http_fault *fault)
 {
-    struct pj_http_text body = {0};
+    struct pj_builder body = {0};
     connection->fields.length = 0;
     connection->has_date = false;
     append_field(&connection->fields, "Content-Type", "application/json");
     if (fault->status == 503)
         append_field(&connection->fields, "Retry-After", "1");
-    append_text(&body, "{\"error\": \"");
-    append_text(&body, fault->reason);
-    append_text(&body, "\"}\n");
-    pj_http_answer(&connection->request, fault->status, body.data, body.length);
-    pj_http_text_free(&body);
+    pj_builder_add(&body, "{\"error\": \"%s\"}\n", fault->reason);
+    pj_http_answer(&connection->request, fault->status, body.text, body.length);
+    pj_builder_free(&body);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
@@ -198,7 +161,7 @@ int pj_http_stream(struct pj_http_request *request, int status, int64_t length)
     pj_http_compose(connection, status, NULL, length);
     bool has_body =
         length != 0 && status != 204 && status != 304 && strcmp(request->head->method, "HEAD") != 0;
-    int result = send_all(connection, connection->out.data, connection->out.length, has_body);
+    int result = send_all(connection, connection->out.text, connection->out.length, has_body);
     connection->out.length = 0;
     return result;
 }

@@ -4,6 +4,7 @@
 #define PJ_BASE_HTTP_INTERNAL_H
 
 #include "base/http_server.h"
+#include "base/text.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,11 +17,6 @@ struct pj_http_client {
     unsigned char address[16];
     int connections;
     int waiting, working, long_working; /* requests; under the queue's mutex */
-};
-
-struct pj_http_text {
-    char *data;
-    size_t length, capacity;
 };
 
 /*
@@ -47,26 +43,23 @@ struct pj_http_connection {
     int64_t since_ms, deadline_ms;
     bool is_refused; /* accepted only to be refused */
     /* Input that was not parsed yet. */
-    struct pj_http_text in;
+    struct pj_builder in;
     struct pj_http_scan scan;
     /* The request. */
     struct pj_http_head head;
     struct pj_http_chunks chunks;
-    struct pj_http_text body;
+    struct pj_builder body;
     int64_t body_left;
     size_t discarded;
     bool has_begun, is_whole;
     bool waits; /* in the queue; under its mutex */
     /* The answer. A whole one keeps status and body, and is composed when it is sent. */
     int status;
-    struct pj_http_text fields, answer, out;
+    struct pj_builder fields, answer, out;
     size_t sent;
     bool is_answered, is_streamed, closes, has_date, is_chunked, is_broken;
 };
 
-void pj_http_reserve(struct pj_http_text *text, size_t capacity);
-void pj_http_append(struct pj_http_text *text, const char *data, size_t length);
-void pj_http_text_free(struct pj_http_text *text);
 int64_t pj_http_now_ms(void);
 
 /* Writes an answer to `out`: with its body, or (body NULL) only its head. length -1: unknown. */

@@ -111,8 +111,8 @@ static void show_count(struct pj_http_server *server)
 
 static void forget_body(struct pj_http_connection *connection)
 {
-    connection->server->bodies -= connection->body.capacity;
-    pj_http_text_free(&connection->body);
+    connection->server->bodies -= connection->body.length;
+    pj_builder_free(&connection->body);
 }
 
 /* Ends the request, if there is one, and makes room for the next. */
@@ -126,9 +126,9 @@ static void end_request(struct pj_http_connection *connection)
     }
     forget_body(connection);
     pj_http_head_free(&connection->head);
-    pj_http_text_free(&connection->fields);
-    pj_http_text_free(&connection->answer);
-    pj_http_text_free(&connection->out);
+    pj_builder_free(&connection->fields);
+    pj_builder_free(&connection->answer);
+    pj_builder_free(&connection->out);
     connection->scan = (struct pj_http_scan){0};
     connection->chunks = (struct pj_http_chunks){0};
     connection->body_left = 0;
@@ -174,7 +174,7 @@ static void free_closed(struct pj_http_server *server)
     while (server->closed != NULL) {
         struct pj_http_connection *connection = server->closed;
         server->closed = connection->next_one;
-        pj_http_text_free(&connection->in);
+        pj_builder_free(&connection->in);
         free(connection);
     }
 }
@@ -220,9 +220,9 @@ static void finish(struct pj_http_connection *connection)
 
 static void send_answer(struct pj_http_connection *connection)
 {
-    struct pj_http_text *out = &connection->out;
+    struct pj_builder *out = &connection->out;
     while (connection->sent < out->length) {
-        ssize_t sent = send(connection->fd, out->data + connection->sent,
+        ssize_t sent = send(connection->fd, out->text + connection->sent,
                             out->length - connection->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
@@ -245,7 +245,7 @@ static void begin_sending(struct pj_http_connection *connection)
     if (!connection->is_whole || atomic_load(&connection->server->is_stopping))
         connection->closes = true;
     if (!connection->is_streamed)
-        pj_http_compose(connection, connection->status, connection->answer.data,
+        pj_http_compose(connection, connection->status, connection->answer.text,
                         (int64_t)connection->answer.length);
     enter(connection, PJ_HTTP_SENDING, PJ_HTTP_SEND_TIMEOUT_MS);
     send_answer(connection);
@@ -266,9 +266,9 @@ static void refuse(struct pj_http_connection *connection, int status, const char
 
 static void consume(struct pj_http_connection *connection, size_t length)
 {
-    struct pj_http_text *in = &connection->in;
+    struct pj_builder *in = &connection->in;
     in->length -= length;
-    memmove(in->data, in->data + length, in->length);
+    memmove(in->text, in->text + length, in->length);
 }
 
 static void too_large(struct pj_http_connection *connection)
@@ -292,7 +292,7 @@ static void no_room(struct pj_http_connection *connection, const char *reason)
 static void store(struct pj_http_connection *connection, const char *data, size_t length)
 {
     struct pj_http_server *server = connection->server;
-    struct pj_http_text *body = &connection->body;
+    struct pj_builder *body = &connection->body;
     size_t most = (size_t)server->settings.body_most;
     if (connection->is_answered) {
         connection->discarded += length;
@@ -303,25 +303,20 @@ static void store(struct pj_http_connection *connection, const char *data, size_
         forget_body(connection);
         return;
     }
-    if (body->length + length > body->capacity) {
-        size_t doubled = (body->length + length) * 2;
-        size_t capacity = doubled < most ? doubled : most;
-        if (server->bodies + capacity - body->capacity > BODIES_MOST) {
-            no_room(connection, "there are too many large requests; try again");
-            forget_body(connection);
-            return;
-        }
-        server->bodies += capacity - body->capacity;
-        pj_http_reserve(body, capacity);
+    if (server->bodies + length > BODIES_MOST) {
+        no_room(connection, "there are too many large requests; try again");
+        forget_body(connection);
+        return;
     }
-    pj_http_append(body, data, length);
+    pj_builder_add_bytes(body, data, length);
+    server->bodies += length;
 }
 
 static void dispatch(struct pj_http_connection *connection)
 {
     struct pj_http_server *server = connection->server;
     connection->is_whole = true;
-    connection->request.body = connection->body.data;
+    connection->request.body = connection->body.text;
     connection->request.body_length = connection->body.length;
     if (!connection->is_answered) {
         enter(connection, PJ_HTTP_AWAY, server->settings.wait_timeout_ms);
@@ -335,11 +330,11 @@ static void dispatch(struct pj_http_connection *connection)
 /* Consumes what is here; false: not valid chunks. */
 static bool take_bytes(struct pj_http_connection *connection, struct pj_http_fault *fault)
 {
-    struct pj_http_text *in = &connection->in;
+    struct pj_builder *in = &connection->in;
     size_t at = 0;
     int64_t taken = 0;
     while (at < in->length && taken >= 0 && !connection->is_whole) {
-        const char *piece = in->data + at;
+        const char *piece = in->text + at;
         size_t length = in->length - at;
         if (connection->head.body_length == -1) {
             taken = pj_http_chunks_take(&connection->chunks, piece, length, &piece, &length, fault);
@@ -386,7 +381,7 @@ static bool begin_request(struct pj_http_connection *connection, size_t head_len
 {
     struct pj_http_server *server = connection->server;
     struct pj_http_fault fault;
-    if (pj_http_head_parse(&connection->head, connection->in.data, head_length, &fault) != 0) {
+    if (pj_http_head_parse(&connection->head, connection->in.text, head_length, &fault) != 0) {
         refuse(connection, fault.status, fault.reason);
         return false;
     }
@@ -423,7 +418,7 @@ static bool take_head(struct pj_http_connection *connection)
     if (connection->stage == PJ_HTTP_IDLE)
         enter(connection, PJ_HTTP_HEAD, server->settings.request_timeout_ms);
     int64_t found =
-        pj_http_scan(&connection->scan, connection->in.data, connection->in.length, &fault);
+        pj_http_scan(&connection->scan, connection->in.text, connection->in.length, &fault);
     if (found < 0) {
         refuse(connection, fault.status, fault.reason);
         return false;
@@ -431,7 +426,10 @@ static bool take_head(struct pj_http_connection *connection)
     int64_t length = found > 0 ? found : (int64_t)connection->in.length;
     if (length > server->settings.header_most) {
         bool is_target = found == 0 && connection->scan.lines == 0;
-        refuse(connection, is_target ? 414 : 431, "the head of the request is too large");
+        char reason[80];
+        pj_text_whole(reason, sizeof reason, "the head of the request is larger than %lld bytes",
+                      (long long)server->settings.header_most);
+        refuse(connection, is_target ? 414 : 431, reason);
         return false;
     }
     return found == 0 || begin_request(connection, (size_t)found);
@@ -447,7 +445,7 @@ static void go_on(struct pj_http_connection *connection)
     if (connection->stage == PJ_HTTP_BODY && !take_body(connection))
         return;
     if (connection->in.length == 0)
-        pj_http_text_free(&connection->in);
+        pj_builder_free(&connection->in);
     watch(connection, EPOLLIN);
 }
 
@@ -467,7 +465,7 @@ static void receive(struct pj_http_connection *connection)
         watch(connection, EPOLLIN);
         return;
     }
-    pj_http_append(&connection->in, data, (size_t)length);
+    pj_builder_add_bytes(&connection->in, data, (size_t)length);
     go_on(connection);
 }
 

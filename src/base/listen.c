@@ -119,8 +119,3 @@ int pj_listen_port(int fd)
                          : ((const struct sockaddr_in *)&address)->sin_port;
     return ntohs(port);
 }
-
-void pj_listen_close(int fd)
-{
-    close(fd);
-}

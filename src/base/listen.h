@@ -16,6 +16,5 @@ int pj_listen_check(const char *what, const char *address, struct pj_error *erro
 int pj_listen(const char *what, const char *address, struct pj_error *error) PJ_MUST_CHECK;
 
 int pj_listen_port(int fd);
-void pj_listen_close(int fd);
 
 #endif

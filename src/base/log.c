@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,41 +164,17 @@ static bool put_name(struct line *line, const char *name)
     return !line->truncated;
 }
 
-static void put_double(struct line *line, double value)
-{
-    char text[32];
-    if (!isfinite(value)) {
-        /* JSON has no word for it. */
-        const char *word = isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
-        put_text(line, settings.format == PJ_LOG_JSON ? "null" : word);
-        return;
-    }
-    pj_text_whole(text, sizeof text, "%.15g", value);
-    if (strtod(text, NULL) < value || strtod(text, NULL) > value)
-        pj_text_whole(text, sizeof text, "%.17g", value);
-    put_text(line, text);
-}
-
 static void put_field(struct line *line, const struct pj_log_field *field)
 {
     char text[24];
     if ((field->kind == PJ_FIELD_STR && field->str == NULL) || !put_name(line, field->name))
         return;
-    switch (field->kind) {
-    case PJ_FIELD_STR:
+    if (field->kind == PJ_FIELD_STR) {
         put_value(line, field->str);
         return;
-    case PJ_FIELD_INT:
-        pj_text_whole(text, sizeof text, "%" PRId64, field->integer);
-        put_text(line, text);
-        return;
-    case PJ_FIELD_DOUBLE:
-        put_double(line, field->real);
-        return;
-    case PJ_FIELD_BOOL:
-        put_text(line, field->boolean ? "true" : "false");
-        return;
     }
+    pj_text_whole(text, sizeof text, "%" PRId64, field->integer);
+    put_text(line, text);
 }
 
 static void put_time(struct line *line)

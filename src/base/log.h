@@ -20,12 +20,10 @@ enum pj_log_format { PJ_LOG_LOGFMT, PJ_LOG_JSON };
 
 struct pj_log_field {
     const char *name; /* NULL ends the list */
-    enum { PJ_FIELD_STR, PJ_FIELD_INT, PJ_FIELD_DOUBLE, PJ_FIELD_BOOL } kind;
+    enum { PJ_FIELD_STR, PJ_FIELD_INT } kind;
     union {
         const char *str;
         int64_t integer;
-        double real;
-        int boolean;
     };
 };
 
@@ -37,16 +35,6 @@ static inline struct pj_log_field pj_f_str(const char *name, const char *value)
 static inline struct pj_log_field pj_f_int(const char *name, int64_t value)
 {
     return (struct pj_log_field){.name = name, .kind = PJ_FIELD_INT, .integer = value};
-}
-
-static inline struct pj_log_field pj_f_double(const char *name, double value)
-{
-    return (struct pj_log_field){.name = name, .kind = PJ_FIELD_DOUBLE, .real = value};
-}
-
-static inline struct pj_log_field pj_f_bool(const char *name, int value)
-{
-    return (struct pj_log_field){.name = name, .kind = PJ_FIELD_BOOL, .boolean = value};
 }
 
 /*

@@ -18,7 +18,7 @@ _Noreturn void pj_memory_ended(const char *what)
                                  what);
     line[length++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, length);
-    (void)written; /* there is nobody else to tell */
+    (void)written; /* nowhere left to report it */
     abort();
 }
 

@@ -5,7 +5,7 @@
  * behind a NULL could be. So no caller has an error path for it.
  *
  * A size that comes from outside (a record, a frame, a file, a request, a row) is bounded before it
- * is asked for here: too much of it is a fault of whoever sent it, with a sentence of its own.
+ * is allocated: one that is too large is the sender's error, with a sentence of its own.
  *
  * tests/banned restricts malloc and its kin to this file. Everything is freed with free().
  */

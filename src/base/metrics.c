@@ -4,7 +4,6 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -118,24 +117,6 @@ struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind
     atomic_store(&metric->hidden, false);
     pthread_mutex_unlock(&metrics->mutex);
     return metric;
-}
-
-void pj_metrics_escape(const char *value, char *out, size_t size)
-{
-    size_t length = 0;
-    if (size == 0)
-        return;
-    for (; *value != '\0'; value++) {
-        const bool escaped = *value == '\\' || *value == '"' || *value == '\n';
-        if (length + escaped + 1 >= size)
-            break;
-        if (escaped)
-            out[length++] = '\\';
-        out[length++] = *value == '\n' ? 'n' : *value;
-    }
-    /* Half a character would make the whole page unreadable. */
-    out[length] = *value;
-    out[pj_utf8_cut(out, length + 1, length)] = '\0';
 }
 
 void pj_metric_add(struct pj_metric *metric, int64_t delta)

@@ -29,8 +29,6 @@ void pj_metrics_free(struct pj_metrics *metrics); /* after the server has stoppe
  */
 struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind kind,
                                  const char *name, const char *labels, const char *help);
-/* Escapes a label value for `labels`; writes at most size bytes including the NUL. */
-void pj_metrics_escape(const char *value, char *out, size_t size);
 
 void pj_metric_add(struct pj_metric *metric, int64_t delta);               /* counter, gauge */
 void pj_metric_set(struct pj_metric *metric, int64_t value);               /* gauge */

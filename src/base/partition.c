@@ -30,7 +30,7 @@ void pj_partition_stop(struct pj_partition *partition, int code, const char *rea
     partition->stop_reason = code != 0 ? pj_strndup(reason, length) : NULL;
 }
 
-/* FNV-1a: tells records apart that nobody has made alike on purpose. */
+/* FNV-1a: distinguishes records unless they were made to collide. */
 static uint64_t mix(uint64_t digest, const void *bytes, size_t size)
 {
     const uint8_t *byte = bytes;

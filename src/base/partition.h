@@ -56,7 +56,7 @@ struct pj_partition {
     /* The id of the topic that next_offset belongs to, from Postgres; "" unknown. */
     char read_topic_id[PJ_TOPIC_ID_SIZE];
     int64_t read_offset; /* the last record read, from Postgres; -1 unknown */
-    int64_t read_digest; /* pj_record_digest of it */
+    int64_t read_digest; /* its pj_record_digest */
     bool is_another;     /* the record there is a different one: the topic was recreated */
     /* Why it is stopped until a person acts: an exit code, or 0, and a sentence. */
     int stop_code;

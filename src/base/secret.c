@@ -48,21 +48,15 @@ void pj_secret_keep(const char *secret)
 
 /* --- in URLs and key=value pairs ------------------------------------------------------------- */
 
-static int hex(char c)
-{
-    const char *digits = "0123456789abcdef";
-    const char *found = c != '\0' ? strchr(digits, tolower((unsigned char)c)) : NULL;
-    return found != NULL ? (int)(found - digits) : -1;
-}
-
 /* As given, and as a server would see it. */
 static void keep_encoded(const char *text, size_t length)
 {
     char *decoded = pj_alloc(length);
     size_t count = 0;
     for (size_t i = 0; i < length; i++) {
-        if (text[i] == '%' && i + 2 < length && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-            decoded[count++] = (char)(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+        if (text[i] == '%' && i + 2 < length && pj_hex_digit(text[i + 1]) >= 0 &&
+            pj_hex_digit(text[i + 2]) >= 0) {
+            decoded[count++] = (char)(pj_hex_digit(text[i + 1]) * 16 + pj_hex_digit(text[i + 2]));
             i += 2;
         } else {
             decoded[count++] = text[i];

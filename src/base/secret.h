@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The secrets given to this process, so that none of them ever shows in a message: pj_error_set and
- * pj_log hide them, whoever put them there (libpq, librdkafka, a server). The code that reads
+ * pj_log hide them, also those that libpq, librdkafka or a server put there. The code that reads
  * settings registers them. Thread-safe.
  */
 #ifndef PJ_BASE_SECRET_H

@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 size_t pj_text_vshow(char *buffer, size_t size, const char *format, va_list args)
@@ -57,18 +58,26 @@ bool pj_text_fits(char *buffer, size_t size, const char *format, ...)
     return false;
 }
 
-static void reserve(struct pj_builder *builder, size_t length)
+char *pj_builder_reserve(struct pj_builder *builder, size_t length)
 {
-    if (builder->capacity - builder->length > length)
-        return;
-    builder->capacity = (builder->length + length + 1) * 2;
-    builder->text = pj_resize(builder->text, builder->capacity, 1);
+    if (builder->capacity - builder->length <= length) {
+        builder->capacity = (builder->length + length + 1) * 2;
+        builder->text = pj_resize(builder->text, builder->capacity, 1);
+    }
+    return builder->text + builder->length;
+}
+
+void pj_builder_free(struct pj_builder *builder)
+{
+    free(builder->text);
+    *builder = (struct pj_builder){0};
 }
 
 void pj_builder_add_bytes(struct pj_builder *builder, const void *bytes, size_t length)
 {
-    reserve(builder, length);
-    memcpy(builder->text + builder->length, bytes, length);
+    if (length == 0)
+        return;
+    memcpy(pj_builder_reserve(builder, length), bytes, length);
     builder->length += length;
 }
 
@@ -78,8 +87,7 @@ static void vadd(struct pj_builder *builder, const char *format, va_list args)
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     PJ_CHECK(length >= 0, "a text cannot be printed");
-    reserve(builder, (size_t)length);
-    vsnprintf(builder->text + builder->length, (size_t)length + 1, format, again);
+    vsnprintf(pj_builder_reserve(builder, (size_t)length), (size_t)length + 1, format, again);
     builder->length += (size_t)length;
     va_end(again);
 }
@@ -94,9 +102,8 @@ void pj_builder_add(struct pj_builder *builder, const char *format, ...)
 
 char *pj_builder_take(struct pj_builder *builder)
 {
-    reserve(builder, 0);
+    *pj_builder_reserve(builder, 0) = '\0';
     char *text = builder->text;
-    text[builder->length] = '\0';
     *builder = (struct pj_builder){0};
     return text;
 }

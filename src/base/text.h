@@ -36,13 +36,27 @@ struct pj_builder {
 void pj_builder_add(struct pj_builder *builder, const char *format, ...) PJ_PRINTF(2, 3);
 void pj_builder_add_bytes(struct pj_builder *builder, const void *bytes, size_t length);
 
+/* Where `length` more bytes have room; who writes them adds them to the builder's length. */
+char *pj_builder_reserve(struct pj_builder *builder, size_t length)
+    __attribute__((returns_nonnull));
+
 /* The text, NUL-terminated, "" if nothing was added; the caller frees it. The builder is empty
  * again. */
 char *pj_builder_take(struct pj_builder *builder) __attribute__((returns_nonnull));
+void pj_builder_free(struct pj_builder *builder); /* likewise empty again */
 
 /* A new text; the caller frees it. */
 char *pj_text_new(const char *format, ...) PJ_PRINTF(1, 2) __attribute__((returns_nonnull));
 char *pj_text_vnew(const char *format, va_list args) PJ_PRINTF(1, 0)
     __attribute__((returns_nonnull));
+
+/* -1 for anything but a hexadecimal digit. */
+static inline int pj_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20; /* lower case */
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 #endif

@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projectionist/value.h"
 
+#include "base/text.h"
+
 #include <uuid/uuid.h>
 
 /* Projectionist's own namespace: the version 5 UUID of "projectionist" in the DNS namespace. */
 static const uint8_t namespace[16] = {0xd4, 0xa9, 0xba, 0xb4, 0x74, 0xa0, 0x5d, 0xb8,
                                       0x94, 0x55, 0xd1, 0xfb, 0x0f, 0x67, 0x0c, 0x97};
-
-/* -1 for anything but a hexadecimal digit. */
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20; /* lower case */
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Not libuuid's, which goes through strtoul: with two or three of them in every event that was a
  * tenth of a consumer's CPU time (measured). */
@@ -27,8 +20,8 @@ bool pj_uuid_parse(const char *text, size_t length, uint8_t uuid[16])
     for (size_t byte = 0; byte < 16; byte++) {
         if ((byte == 4 || byte == 6 || byte == 8 || byte == 10) && text[at++] != '-')
             return false;
-        int high = digit(text[at]);
-        int low = digit(text[at + 1]);
+        int high = pj_hex_digit(text[at]);
+        int low = pj_hex_digit(text[at + 1]);
         if (high < 0 || low < 0)
             return false;
         parsed[byte] = (uint8_t)(high << 4 | low);

@@ -3,6 +3,7 @@
 #include "avro/decode.h"
 #include "base/json_numbers.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "cli/dead_letters.h"
 
@@ -53,18 +54,13 @@ struct shown {
 
 /* --- bytes ----------------------------------------------------------------------------------- */
 
-static int digit(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
 /* Of the hex that Postgres gave. */
 static uint8_t *unhex(struct pj_arena *arena, const char *hex, size_t *length)
 {
     *length = strlen(hex) / 2;
     uint8_t *bytes = pj_arena_alloc(arena, *length + 1);
     for (size_t i = 0; i < *length; i++)
-        bytes[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+        bytes[i] = (uint8_t)(pj_hex_digit(hex[2 * i]) << 4 | pj_hex_digit(hex[2 * i + 1]));
     return bytes;
 }
 

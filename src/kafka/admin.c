@@ -126,28 +126,17 @@ static const struct rd_kafka_metadata_topic *find_topic(const struct rd_kafka_me
 
 /* --- admin requests -------------------------------------------------------------------------- */
 
-static rd_kafka_AdminOptions_t *admin_options(struct pj_kafka *kafka, rd_kafka_admin_op_t operation)
+/* The answer, freed with rd_kafka_event_destroy; or NULL. */
+static rd_kafka_event_t *wait_answer(struct pj_kafka *kafka, struct pj_client_request *request,
+                                     const char *what, struct pj_error *error)
 {
-    char ignored[128];
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(kafka->client, operation);
-    rd_kafka_AdminOptions_set_request_timeout(options, kafka->timeout_ms, ignored, sizeof ignored);
-    return options;
-}
-
-/* The answer of the one request on the queue; freed with rd_kafka_event_destroy. */
-static int wait_answer(struct pj_kafka *kafka, rd_kafka_queue_t *queue, const char *what,
-                       rd_kafka_event_t **event, struct pj_error *error)
-{
-    *event = rd_kafka_queue_poll(queue, kafka->timeout_ms + 1000);
-    if (*event == NULL)
-        return fail(kafka, what, "no answer in time", error);
-    rd_kafka_resp_err_t code = rd_kafka_event_error(*event);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return 0;
-    fail(kafka, what, rd_kafka_event_error_string(*event), error);
-    rd_kafka_event_destroy(*event);
-    *event = NULL;
-    return -1;
+    rd_kafka_event_t *event = pj_client_answer(request);
+    if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return event;
+    fail(kafka, what, event == NULL ? "no answer in time" : rd_kafka_event_error_string(event),
+         error);
+    rd_kafka_event_destroy(event);
+    return NULL;
 }
 
 static void keep_settings(struct pj_kafka_topic *topic, const rd_kafka_ConfigResource_t *resource)
@@ -180,25 +169,24 @@ static int describe_settings(struct pj_kafka *kafka, struct pj_kafka_topic *topi
     }
     int status = 0;
     if (asked > 0) {
-        rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->client);
-        rd_kafka_AdminOptions_t *options = admin_options(kafka, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-        rd_kafka_event_t *event;
-        rd_kafka_DescribeConfigs(kafka->client, resources, asked, options, queue);
-        status = wait_answer(kafka, queue, "cannot read the topics' settings", &event, error);
-        if (status == 0) {
-            size_t answers;
-            const rd_kafka_ConfigResource_t **answer = rd_kafka_DescribeConfigs_result_resources(
-                rd_kafka_event_DescribeConfigs_result(event), &answers);
-            for (size_t i = 0; i < answers; i++) {
-                for (size_t j = 0; j < count; j++) {
-                    if (strcmp(rd_kafka_ConfigResource_name(answer[i]), topics[j].name) == 0)
-                        keep_settings(&topics[j], answer[i]);
-                }
+        struct pj_client_request request =
+            pj_client_request(kafka->client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, kafka->timeout_ms);
+        rd_kafka_DescribeConfigs(kafka->client, resources, asked, request.options, request.queue);
+        rd_kafka_event_t *event =
+            wait_answer(kafka, &request, "cannot read the topics' settings", error);
+        status = event != NULL ? 0 : -1;
+        size_t answers = 0;
+        const rd_kafka_ConfigResource_t **answer =
+            event != NULL ? rd_kafka_DescribeConfigs_result_resources(
+                                rd_kafka_event_DescribeConfigs_result(event), &answers)
+                          : NULL;
+        for (size_t i = 0; i < answers; i++) {
+            for (size_t j = 0; j < count; j++) {
+                if (strcmp(rd_kafka_ConfigResource_name(answer[i]), topics[j].name) == 0)
+                    keep_settings(&topics[j], answer[i]);
             }
-            rd_kafka_event_destroy(event);
         }
-        rd_kafka_AdminOptions_destroy(options);
-        rd_kafka_queue_destroy(queue);
+        rd_kafka_event_destroy(event);
     }
     rd_kafka_ConfigResource_destroy_array(resources, asked);
     free(resources);
@@ -286,21 +274,17 @@ int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *to
         if (array[made] == NULL)
             goto out;
     }
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->client);
-    rd_kafka_AdminOptions_t *options = admin_options(kafka, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    rd_kafka_AdminOptions_set_operation_timeout(options, kafka->timeout_ms, ignored,
+    struct pj_client_request request =
+        pj_client_request(kafka->client, RD_KAFKA_ADMIN_OP_CREATETOPICS, kafka->timeout_ms);
+    rd_kafka_AdminOptions_set_operation_timeout(request.options, kafka->timeout_ms, ignored,
                                                 sizeof ignored);
-    rd_kafka_AdminOptions_set_validate_only(options, topics->validate_only, ignored,
+    rd_kafka_AdminOptions_set_validate_only(request.options, topics->validate_only, ignored,
                                             sizeof ignored);
-    rd_kafka_event_t *event;
-    rd_kafka_CreateTopics(kafka->client, array, made, options, queue);
-    status = wait_answer(kafka, queue, "cannot make topics", &event, error);
-    if (status == 0) {
+    rd_kafka_CreateTopics(kafka->client, array, made, request.options, request.queue);
+    rd_kafka_event_t *event = wait_answer(kafka, &request, "cannot create topics", error);
+    if (event != NULL)
         status = check_created(event, error);
-        rd_kafka_event_destroy(event);
-    }
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(queue);
+    rd_kafka_event_destroy(event);
 out:
     rd_kafka_NewTopic_destroy_array(array, made);
     free(array);

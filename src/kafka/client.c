@@ -139,3 +139,24 @@ int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
     return pj_error_set(error, trouble->refused ? PJ_FATAL : PJ_RETRY, "%s%s%s", what,
                         *trouble->last ? ": " : "", trouble->last);
 }
+
+struct pj_client_request pj_client_request(rd_kafka_t *client, rd_kafka_admin_op_t operation,
+                                           int64_t timeout_ms)
+{
+    char ignored[128];
+    struct pj_client_request request = {.options = rd_kafka_AdminOptions_new(client, operation),
+                                        .queue = rd_kafka_queue_new(client),
+                                        .timeout_ms = (int)timeout_ms};
+    rd_kafka_AdminOptions_set_request_timeout(request.options, request.timeout_ms, ignored,
+                                              sizeof ignored);
+    return request;
+}
+
+rd_kafka_event_t *pj_client_answer(struct pj_client_request *request)
+{
+    /* It ends by the request's own time-out. */
+    rd_kafka_event_t *event = rd_kafka_queue_poll(request->queue, request->timeout_ms + 1000);
+    rd_kafka_queue_destroy(request->queue);
+    rd_kafka_AdminOptions_destroy(request->options);
+    return event;
+}

@@ -49,4 +49,18 @@ void pj_client_note(struct pj_client_trouble *trouble, int code, const char *rea
 int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
                    struct pj_error *error);
 
+/* A request to the brokers: the caller sends it with these options to this queue. */
+struct pj_client_request {
+    rd_kafka_AdminOptions_t *options;
+    rd_kafka_queue_t *queue;
+    int timeout_ms;
+};
+
+struct pj_client_request pj_client_request(rd_kafka_t *client, rd_kafka_admin_op_t operation,
+                                           int64_t timeout_ms);
+
+/* Waits for the answer, and frees the request. NULL where none came in time; freed with
+ * rd_kafka_event_destroy, which takes NULL. */
+rd_kafka_event_t *pj_client_answer(struct pj_client_request *request) PJ_MUST_CHECK;
+
 #endif

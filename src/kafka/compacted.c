@@ -71,7 +71,7 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
     while (rd_kafka_metadata(reading->client, 1, NULL, &metadata, QUERY_MS) !=
            RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_poll(reading->client, 0);
-        int status = check_time(reading, "Kafka does not tell the partitions", error);
+        int status = check_time(reading, "Kafka does not list the partitions", error);
         if (status != 0)
             return status;
     }
@@ -94,8 +94,8 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
 
 /*
  * At the end of what is committed. That is the end of the partition, unless a transaction is open:
- * behind it may lie what was committed before us. (What the broker answers to a question for the
- * end is only the end of what is committed; the true one comes with what is fetched.)
+ * after it may be what was committed before us. (Asked for the end, a broker gives only the end of
+ * what is committed; the true one comes with what is fetched.)
  */
 static void on_end(struct reading *reading, const rd_kafka_message_t *message)
 {
@@ -143,7 +143,7 @@ static int begin(struct reading *reading, struct pj_error *error)
         rd_kafka_offsets_for_times(reading->client, begin, left_ms > 1 ? (int)left_ms : 1) !=
             RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_topic_partition_list_destroy(begin);
-        return pj_error_set(error, PJ_RETRY, "Kafka does not tell where to read topic %s",
+        return pj_error_set(error, PJ_RETRY, "Kafka does not say where to begin in topic %s",
                             reading->settings->topic);
     }
     rd_kafka_resp_err_t code = rd_kafka_assign(reading->client, begin);

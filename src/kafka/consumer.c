@@ -165,14 +165,13 @@ static void take_event(struct pj_consumer *consumer, const rd_kafka_message_t *m
         break;
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
-        /* librdkafka goes on behind what it cannot read, and so would our offset. */
+        /* librdkafka skips what it cannot read, and so would our offset. */
         consumer->fatal = true;
-        pj_error_set(
-            &consumer->fatal_error, PJ_FATAL,
-            "%s [%d] cannot be read at the offset %lld: %s; mend it in Kafka, or pass over "
-            "it with `projectionist offsets set`",
-            topic != NULL ? topic : "a topic", message->partition, (long long)message->offset,
-            rd_kafka_message_errstr(message));
+        pj_error_set(&consumer->fatal_error, PJ_FATAL,
+                     "%s [%d] cannot be read at the offset %lld: %s; fix it in Kafka, or skip "
+                     "it with `projectionist offsets set`",
+                     topic != NULL ? topic : "a topic", message->partition,
+                     (long long)message->offset, rd_kafka_message_errstr(message));
         return;
     default:
         break;
@@ -202,7 +201,7 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
     if (is_stopped(partition))
         return false;
     if (partition->stop_offset >= 0 && message->offset >= partition->stop_offset) {
-        /* What lies behind is fetched in vain. A pause would save that, but a partition that was
+        /* What follows is fetched in vain. A pause would save that, but a partition that was
          * paused may not be fetched again after another assignment (librdkafka 2.0.2, seen). */
         reach_end(partition, partition->stop_offset);
         return false;
@@ -253,7 +252,7 @@ static void reserve_messages(struct pj_consumer *consumer, size_t most)
 
 /*
  * From 2.2 on rd_kafka_consume_batch_queue takes the end of a partition for a record, and what is
- * resumed after a pause goes on one record too far (librdkafka's issue 4844, mended before 2.16).
+ * resumed after a pause goes on one record too far (librdkafka's issue 4844, fixed before 2.16).
  */
 static bool batches_lose_records(void)
 {
@@ -279,7 +278,7 @@ int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, si
 {
     uint64_t ignored;
     ssize_t drained = read(consumer->event_fd, &ignored, sizeof ignored);
-    (void)drained; /* nothing to read is fine: the queue tells what is there */
+    (void)drained; /* nothing to read is fine: the queue says what is there */
     *count = 0;
     if (most == 0) {
         /* Even with no room the callbacks are due: a paused partition delivers none anyway. */
@@ -485,8 +484,8 @@ void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
         rd_kafka_queue_destroy(consumer->queue);
     }
     if (consumer->kafka != NULL) {
-        /* Without the close librdkafka would wait for brokers that are away: the process is ending
-         * and the session time-out will tell the group. */
+        /* Closing would wait for brokers that are away; the process is ending, and the group
+         * notices by the session time-out. */
         if (left && may_destroy(consumer))
             rd_kafka_destroy(consumer->kafka);
         else if (may_destroy(consumer))

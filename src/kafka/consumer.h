@@ -58,7 +58,7 @@ int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) 
 
 /*
  * Without a group: asks for these ranges, as a group would ask for partitions (a pending
- * assignment, in place of all that is assigned). What lies behind a range's end is
+ * assignment, in place of all that is assigned). What follows a range's end is
  * dropped; a partition that is there counts as being at its end. Topics must be of the consumer's.
  */
 void pj_consumer_request(struct pj_consumer *consumer, const struct pj_offset_range *ranges,
@@ -74,14 +74,14 @@ int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms,
 
 /*
  * Asks the brokers for the ids of the consumer's topics; blocks up to `timeout_ms`. PJ_RETRY when
- * they do not answer. Where the ids cannot be told, that is logged once.
+ * they do not answer. Where they are unknown, that is logged once.
  */
 int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms,
                           struct pj_error *error) PJ_MUST_CHECK;
 
 /*
  * Asks the brokers for all partitions of the topics, and where they begin and end; blocks up to
- * `timeout_ms` a few times. What cannot be told of one is its trouble and its offsets are -1;
+ * `timeout_ms` a few times. Of one that fails, the reason is its trouble and its offsets are -1;
  * PJ_RETRY when no broker answers, and then nothing is known of any.
  */
 int pj_consumer_survey(struct pj_consumer *consumer, int64_t timeout_ms,
@@ -89,7 +89,7 @@ int pj_consumer_survey(struct pj_consumer *consumer, int64_t timeout_ms,
 
 /*
  * In words, with the remedy: why Kafka does not give the partition's records, or (NULL) does not
- * take us into the group. False where it has not said so since all was well.
+ * admit us to the group. False where it has not said so since all was well.
  */
 bool pj_consumer_trouble(const struct pj_consumer *consumer, const struct pj_partition *partition,
                          char *text, size_t size);
@@ -98,7 +98,7 @@ enum pj_topics { PJ_TOPICS_KNOWN, PJ_TOPICS_MISSING, PJ_TOPICS_REFUSED };
 enum pj_topics pj_consumer_topic_trouble(const struct pj_consumer *consumer, char *text,
                                          size_t size);
 /* The member of the group that has the partition, "CLIENT at HOST", as the group's coordinator
- * says; false where nobody has it or that cannot be told. Blocks up to `timeout_ms`. */
+ * says; false where there is none or that is unknown. Blocks up to `timeout_ms`. */
 bool pj_consumer_holder(struct pj_consumer *consumer, const struct pj_partition *partition,
                         int64_t timeout_ms, char *text, size_t size);
 
@@ -126,8 +126,8 @@ struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *con
                                                    size_t *count);
 /* An assignment (even an empty one) has been carried out and none is pending. */
 bool pj_consumer_settled(const struct pj_consumer *consumer);
-/* The end of the partition (of all its records, in open transactions, too) as far as the last fetch
- * told; -1 when unknown. */
+/* The end of the partition (of all its records, in open transactions, too) as of the last fetch; -1
+ * when unknown. */
 int64_t pj_consumer_known_end(const struct pj_consumer *consumer,
                               const struct pj_partition *partition);
 /* Records that were below their partition's next offset. */
@@ -137,7 +137,7 @@ int64_t pj_consumer_dropped(const struct pj_consumer *consumer);
 int pj_consumer_cluster_id(struct pj_consumer *consumer, int64_t timeout_ms, const char **id,
                            struct pj_error *error) PJ_MUST_CHECK;
 
-/* Leaves the group within the time, or without a word; then frees. NULL is allowed. */
+/* Leaves the group within the time, or silently; then frees. NULL is allowed. */
 void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms);
 
 #endif

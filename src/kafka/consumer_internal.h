@@ -31,11 +31,11 @@ struct pj_consumer {
     rd_kafka_topic_partition_list_t *rebalance_list;
     bool settled;
     bool subscribed;     /* ever */
-    bool group_answered; /* ever: it told us of an assignment */
+    bool group_answered; /* ever: it gave us an assignment */
     bool paused;
     bool lost_position;
     bool told_unknown_ids;
-    bool lost_topic;   /* ever: a partition of ours was there no more */
+    bool lost_topic;   /* ever: a partition of ours no longer existed */
     int group_trouble; /* why the group does not take us, since it last gave us partitions; 0 */
     bool fatal;
     struct pj_error fatal_error;

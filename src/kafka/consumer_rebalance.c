@@ -19,8 +19,16 @@ struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, co
     size_t topic_index = 0;
     while (topic_index < consumer->topic_count && strcmp(consumer->topics[topic_index], topic) != 0)
         topic_index++;
-    if (topic_index == consumer->topic_count || consumer->partition_count == PJ_PARTITIONS_MOST)
+    if (topic_index == consumer->topic_count)
         return NULL;
+    if (consumer->partition_count == PJ_PARTITIONS_MOST) {
+        consumer->fatal = true;
+        pj_error_fatal(&consumer->fatal_error, PJ_EXIT_FAILED,
+                       "the topics of this consumer have more than %d partitions, the most that "
+                       "one can read",
+                       PJ_PARTITIONS_MOST);
+        return NULL;
+    }
     struct pj_partition *partition = pj_alloc(sizeof *partition);
     partition->topic_index = topic_index;
     partition->topic = consumer->topics[topic_index];
@@ -85,9 +93,9 @@ static bool is_cooperative(const struct pj_consumer *consumer)
 }
 
 /*
- * Who rejoins while the group is rebalancing may never be told of a revocation: librdkafka keeps
- * what we gave up, and of the next assignment it tells only the rest (2.16, seen). Those are to be
- * taken, too.
+ * A member that rejoins during a rebalance may never get the revocation: librdkafka keeps what we
+ * gave up, and reports only the rest of the next assignment (2.16, seen). What it kept counts as
+ * assigned, too.
  */
 static void add_kept(struct pj_consumer *consumer, const rd_kafka_topic_partition_list_t *kept)
 {
@@ -176,7 +184,7 @@ int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms, str
             rd_kafka_query_watermark_offsets(consumer->kafka, partition->topic, partition->number,
                                              &partition->low, &partition->high, (int)timeout_ms);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            return pj_error_set(error, PJ_RETRY, "Kafka does not tell the ends of %s [%d]: %s",
+            return pj_error_set(error, PJ_RETRY, "Kafka does not give the ends of %s [%d]: %s",
                                 partition->topic, partition->number, rd_kafka_err2str(code));
         partition->begin = partition->low;
         partition->stable_end = partition->high;
@@ -212,7 +220,7 @@ static int check(rd_kafka_error_t *failed, const char *what, struct pj_error *er
     return -1;
 }
 
-/* What librdkafka kept begins anew, where Postgres says. */
+/* What librdkafka kept starts again, where Postgres says. */
 static int unassign_kept(struct pj_consumer *consumer, struct pj_error *error)
 {
     const struct pj_rebalance *rebalance = &consumer->rebalance;
@@ -310,7 +318,7 @@ void pj_consumer_unassign(struct pj_consumer *consumer)
 int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error)
 {
     /* The revocation comes through the poll, like any other. What was fetched is void, and so is
-     * what still comes until then: it lies behind records that are forgotten now. */
+     * what still comes until then: it follows records that are forgotten now. */
     pj_consumer_resume(consumer);
     for (size_t i = 0; i < consumer->partition_count; i++) {
         consumer->partitions[i]->generation++;

@@ -163,19 +163,13 @@ static bool find_holder(const rd_kafka_event_t *event, const struct pj_partition
 bool pj_consumer_holder(struct pj_consumer *consumer, const struct pj_partition *partition,
                         int64_t timeout_ms, char *text, size_t size)
 {
-    char ignored[128];
     rd_kafka_t *client = asker(consumer);
     const char *groups[] = {consumer->group};
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    rd_kafka_AdminOptions_set_request_timeout(options, (int)timeout_ms, ignored, sizeof ignored);
-    rd_kafka_DescribeConsumerGroups(client, groups, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, (int)timeout_ms);
+    struct pj_client_request request =
+        pj_client_request(client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout_ms);
+    rd_kafka_DescribeConsumerGroups(client, groups, 1, request.options, request.queue);
+    rd_kafka_event_t *event = pj_client_answer(&request);
     bool found = event != NULL && find_holder(event, partition, text, size);
-    if (event != NULL)
-        rd_kafka_event_destroy(event);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(queue);
+    rd_kafka_event_destroy(event);
     return found;
 }

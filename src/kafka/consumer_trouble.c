@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What Kafka refuses, in words: which setting or right it is about, and whether it ends us. */
+/* What Kafka refuses, in words: which setting or right it is about, and whether it is fatal. */
 #include "base/text.h"
 #include "kafka/consumer_internal.h"
 
@@ -41,7 +41,7 @@ static const struct meaning meanings[] = {
     {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, PJ_EXIT_USAGE,
      "kafka.session.timeout.ms is not between the brokers' group.min.session.timeout.ms and "
      "group.max.session.timeout.ms"},
-    {RD_KAFKA_RESP_ERR_INVALID_GROUP_ID, PJ_EXIT_USAGE, "the brokers do not take the --group"},
+    {RD_KAFKA_RESP_ERR_INVALID_GROUP_ID, PJ_EXIT_USAGE, "the brokers do not accept the --group"},
     {RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED, PJ_EXIT_FAILED,
      "the group has as many members as the brokers' group.max.size allows; stop another one, or "
      "raise it"},
@@ -94,9 +94,9 @@ int pj_consumer_check_fatal(const struct pj_consumer *consumer, struct pj_error 
                           rd_kafka_err2name(cause), meaning->remedy);
 }
 
-/* --- what passes, some day ------------------------------------------------------------------- */
+/* --- what may pass ---------------------------------------------------------------------------- */
 
-/* Whether the group does not take us, as far as the code tells. */
+/* Whether the code is about our membership in the group. */
 static bool is_of_group(int code)
 {
     return code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||

@@ -10,7 +10,7 @@ static const struct refusal {
     enum pj_error_class class;
     const char *remedy; /* or NULL */
 } refusals[] = {
-    /* The record, for good. */
+    /* The record, permanently. */
     {CODE(INVALID_TIMESTAMP), PJ_POISON,
      "message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic say how far "
      "from the brokers' clock a time may be"},
@@ -24,7 +24,7 @@ static const struct refusal {
     {CODE(UNSUPPORTED_FOR_MESSAGE_FORMAT), PJ_POISON, NULL},
     {CODE(POLICY_VIOLATION), PJ_POISON, "a policy of the brokers says what they take"},
     {PJ_INVALID_DIFFERENT_RECORD, PJ_POISON, NULL},
-    /* Everything, for a while: rights. */
+    /* Everything, temporarily: rights. */
     {CODE(TOPIC_AUTHORIZATION_FAILED), PJ_RETRY, "allow it WRITE on the topic"},
     {CODE(TRANSACTIONAL_ID_AUTHORIZATION_FAILED), PJ_RETRY,
      "allow it WRITE on the transactional id"},

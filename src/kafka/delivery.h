@@ -2,11 +2,9 @@
 /*
  * What Kafka's error codes mean for what was to be published: the one table of the connectors.
  *
- *   PJ_POISON  the record is refused for good; its neighbours, which a broker refuses together with
- *              it, are not
- *   PJ_RETRY   refused for a while: until a right, a topic, a setting or a server is there
- *   PJ_FENCED  another producer has our transactional.id
- *   PJ_FATAL   all else
+ *   PJ_POISON  the record is refused permanently; its neighbours, which a broker refuses together
+ * with it, are not PJ_RETRY   refused temporarily: until a right, a topic, a setting or a server is
+ * there PJ_FENCED  another producer has our transactional.id PJ_FATAL   all else
  */
 #ifndef PJ_KAFKA_DELIVERY_H
 #define PJ_KAFKA_DELIVERY_H

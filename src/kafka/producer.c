@@ -14,7 +14,7 @@ enum {
     METADATA_FIRST_MS = 500,
 };
 
-/* --- what librdkafka tells us ---------------------------------------------------------------- */
+/* --- what librdkafka reports ------------------------------------------------------------------ */
 
 int pj_producer_set_broken(struct pj_error *error, rd_kafka_resp_err_t cause, const char *what)
 {
@@ -64,7 +64,7 @@ static void on_throttle(rd_kafka_t *client, const char *broker, int32_t id, int 
         return;
     pthread_mutex_lock(&producer->mutex);
     pj_text_show(producer->trouble.last, sizeof producer->trouble.last,
-                 "%s slows us down by a quota (THROTTLING_QUOTA_EXCEEDED, %d ms)", broker, ms);
+                 "%s throttles us by a quota (THROTTLING_QUOTA_EXCEEDED, %d ms)", broker, ms);
     pthread_mutex_unlock(&producer->mutex);
 }
 

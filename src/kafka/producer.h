@@ -36,8 +36,8 @@ struct pj_producer_message {
 /*
  * `failed` NULL: the brokers have it, safely; the message is its opaque pointer alone. Otherwise
  * why they have not: PJ_POISON where it will never be taken, it or another one of its batch, which
- * they refuse as a whole; PJ_RETRY where nothing is for a while (common/refusal.h). The message is
- * the whole one then, but for its time, which librdkafka does not tell; it lives until the call
+ * they refuse as a whole; PJ_RETRY where nothing is for a while (kafka/delivery.h). The message is
+ * the whole one then, without its time, which librdkafka does not report; it lives until the call
  * returns.
  */
 typedef void pj_producer_delivered(void *context, const struct pj_producer_message *message,
@@ -83,7 +83,7 @@ int pj_producer_topic(struct pj_producer *producer, const char *name,
 
 /*
  * Queues a copy. Returns -1 where it was not queued: it is too large, the producer is broken, the
- * brokers stall, or an earlier message failed and nobody has a `delivered` to hear of it. Returns
+ * brokers stall, or an earlier message failed and there is no `delivered`. Returns
  * 1 where `stop` was set while the queue was full.
  */
 int pj_producer_send(struct pj_producer *producer, const struct pj_producer_message *message,

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "kafka/client.h"
 
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
@@ -107,7 +108,7 @@ static int refuse(const char *topic, rd_kafka_resp_err_t code, const char **unkn
                   struct pj_error *error)
 {
     if (passes(code))
-        return pj_error_set(error, PJ_RETRY, "Kafka does not tell the id of %s: %s", topic,
+        return pj_error_set(error, PJ_RETRY, "Kafka does not give the id of %s: %s", topic,
                             rd_kafka_err2str(code));
     *unknown = rd_kafka_err2str(code);
     return 0;
@@ -145,33 +146,26 @@ int pj_topic_ids_ask(rd_kafka_t *client, struct pj_topic_id *topics, size_t coun
                      int64_t timeout_ms, const char **unknown, struct pj_error *error)
 {
     struct library library;
-    char ignored[128];
     *unknown = NULL;
     for (size_t i = 0; i < count; i++)
         *topics[i].id = '\0';
     if (count == 0)
         return 0;
     if (!find_library(&library)) {
-        *unknown = "librdkafka tells them from 2.3 on";
+        *unknown = "librdkafka reports them from 2.3 on";
         return 0;
     }
     const char **names = pj_calloc(count, sizeof *names);
     for (size_t i = 0; i < count; i++)
         names[i] = topics[i].topic;
     rd_kafka_TopicCollection_t *collection = library.collect(names, count);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_ANY);
-    rd_kafka_AdminOptions_set_request_timeout(options, (int)timeout_ms, ignored, sizeof ignored);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    library.describe(client, collection, options, queue);
-    /* Ends by the request's own time-out. */
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, (int)timeout_ms + 1000);
+    struct pj_client_request request = pj_client_request(client, RD_KAFKA_ADMIN_OP_ANY, timeout_ms);
+    library.describe(client, collection, request.options, request.queue);
+    rd_kafka_event_t *event = pj_client_answer(&request);
     int status = event != NULL
                      ? take_answer(&library, event, topics, count, unknown, error)
                      : refuse(topics[0].topic, RD_KAFKA_RESP_ERR__TIMED_OUT, unknown, error);
-    if (event != NULL)
-        rd_kafka_event_destroy(event);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_event_destroy(event);
     library.destroy_collection(collection);
     free(names);
     return status;

@@ -17,7 +17,7 @@ struct rd_kafka_s;
 
 struct pj_topic_id {
     const char *topic;
-    char id[PJ_TOPIC_ID_SIZE]; /* as Kafka's own tools write it; "" where nobody tells it */
+    char id[PJ_TOPIC_ID_SIZE]; /* as Kafka's own tools write it; "" where unknown */
 };
 
 /*

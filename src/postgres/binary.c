@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "postgres/binary.h"
 
-#include "base/memory.h"
-
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,30 +161,20 @@ int64_t pj_binary_time(int64_t postgres_microseconds)
 
 /* --- COPY ------------------------------------------------------------------------------------ */
 
-static char *room(struct pj_copy_buffer *buffer, size_t size)
-{
-    if (buffer->length + size > buffer->capacity) {
-        buffer->capacity = (buffer->length + size) * 2;
-        buffer->data = pj_resize(buffer->data, buffer->capacity, 1);
-    }
-    return buffer->data + buffer->length;
-}
-
-void pj_copy_start(struct pj_copy_buffer *buffer)
+void pj_copy_start(struct pj_builder *buffer)
 {
     static const char header[19] = "PGCOPY\n\377\r\n";
     buffer->length = 0;
-    memcpy(room(buffer, sizeof header), header, sizeof header);
-    buffer->length = sizeof header;
+    pj_builder_add_bytes(buffer, header, sizeof header);
 }
 
-void pj_copy_row(struct pj_copy_buffer *buffer, const struct pj_table *table,
+void pj_copy_row(struct pj_builder *buffer, const struct pj_table *table,
                  const struct pj_value *row)
 {
     size_t size = 2;
     for (size_t c = 0; c < table->column_count; c++)
         size += 4 + value_size(table->columns[c].type, &row[c]);
-    char *start = room(buffer, size);
+    char *start = pj_builder_reserve(buffer, size);
     uint16_t columns = htobe16((uint16_t)table->column_count);
     char *at = put_bytes(start, &columns, sizeof columns);
     for (size_t c = 0; c < table->column_count; c++)
@@ -194,16 +182,9 @@ void pj_copy_row(struct pj_copy_buffer *buffer, const struct pj_table *table,
     buffer->length += size;
 }
 
-void pj_copy_finish(struct pj_copy_buffer *buffer)
+void pj_copy_finish(struct pj_builder *buffer)
 {
-    memset(room(buffer, 2), 0xff, 2);
-    buffer->length += 2;
-}
-
-void pj_copy_free(struct pj_copy_buffer *buffer)
-{
-    free(buffer->data);
-    *buffer = (struct pj_copy_buffer){0};
+    pj_builder_add_bytes(buffer, "\xff\xff", 2);
 }
 
 bool pj_copy_possible(const struct pj_table *table)

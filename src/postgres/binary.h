@@ -4,6 +4,7 @@
 #define PJ_POSTGRES_BINARY_H
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "postgres/postgres.h"
 #include "projectionist/projection.h"
 
@@ -30,18 +31,11 @@ static inline struct pj_parameter pj_binary_text(const char *text)
 /* Microseconds since 1970 of a binary timestamptz; infinity and null stay far in the past. */
 int64_t pj_binary_time(int64_t postgres_microseconds);
 
-/* A piece of a binary COPY. */
-struct pj_copy_buffer {
-    char *data;
-    size_t length;
-    size_t capacity;
-};
-
-void pj_copy_start(struct pj_copy_buffer *buffer); /* empties it and puts the header */
-void pj_copy_row(struct pj_copy_buffer *buffer, const struct pj_table *table,
+/* A binary COPY. */
+void pj_copy_start(struct pj_builder *buffer); /* empties it and puts the header */
+void pj_copy_row(struct pj_builder *buffer, const struct pj_table *table,
                  const struct pj_value *row);
-void pj_copy_finish(struct pj_copy_buffer *buffer); /* the trailer */
-void pj_copy_free(struct pj_copy_buffer *buffer);
+void pj_copy_finish(struct pj_builder *buffer); /* the trailer */
 
 /* False for a table with a numeric column, whose binary form is not written here. */
 bool pj_copy_possible(const struct pj_table *table);

@@ -66,7 +66,7 @@ static bool is_raised(const PGresult *result, const char *sqlstate)
            strncmp(sqlstate, "PJ", 2) != 0;
 }
 
-/* What somebody can do about it, where Postgres does not say so. */
+/* The remedy, where Postgres gives none. */
 static const char *remedy(const char *sqlstate)
 {
     static const char *const remedies[][2] = {
@@ -187,7 +187,7 @@ bool pj_postgres_broken(const struct pj_postgres *postgres)
 
 void pj_postgres_abandon(struct pj_postgres *postgres)
 {
-    /* The end of the stream wakes whoever waits for it, which a flag would not. */
+    /* The end of the stream wakes a thread that polls, which a flag would not. */
     shutdown(PQsocket(postgres->connection), SHUT_RDWR);
 }
 
@@ -321,7 +321,7 @@ int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *s
     return 0;
 }
 
-/* Reads the answers of all that is pending and of the sync behind it; keeps the last statement's
+/* Reads the answers to all that is pending and to the sync after it; keeps the last statement's
  * result and the first error. */
 static int collect(struct pj_postgres *postgres, PGresult **last, struct pj_error *error)
 {
@@ -384,7 +384,7 @@ int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *sta
     return 0;
 }
 
-/* Settles what is queued, so that the connection can leave the pipeline. */
+/* Finishes what is queued, so that the connection can leave the pipeline. */
 static int leave_pipeline(struct pj_postgres *postgres, struct pj_error *error)
 {
     if (postgres->broken)
@@ -474,12 +474,19 @@ static int drain(struct pj_postgres *postgres, PGresult **last, struct pj_error 
     return failed ? -1 : 0;
 }
 
-int pj_postgres_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
+static int send_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
 {
     if (leave_pipeline(postgres, error) != 0)
         return -1;
     if (PQsendQuery(postgres->connection, sql) != 1 || flush(postgres, error) != 0)
         return fail_broken(postgres, error);
+    return 0;
+}
+
+int pj_postgres_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
+{
+    if (send_script(postgres, sql, error) != 0)
+        return -1;
     PGresult *last = NULL;
     int status = drain(postgres, &last, error);
     PQclear(last);
@@ -508,10 +515,8 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
 
 int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
 {
-    if (leave_pipeline(postgres, error) != 0)
+    if (send_script(postgres, sql, error) != 0)
         return -1;
-    if (PQsendQuery(postgres->connection, sql) != 1 || flush(postgres, error) != 0)
-        return fail_broken(postgres, error);
     PGresult *result;
     if (next_result(postgres, &result, error) != 0)
         return -1;

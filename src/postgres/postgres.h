@@ -5,7 +5,7 @@
  * Statements are prepared once per connection, parameters and results are binary. Statements that
  * need no answer are queued and travel together with the next one that does (a libpq pipeline), so
  * a transaction costs a few round trips whatever its number of statements; one that fails stops
- * those queued behind it, COMMIT included. Every wait is a poll(2) that first calls the idle hook,
+ * those queued after it, COMMIT included. Every wait is a poll(2) that first calls the idle hook,
  * in which the engine decodes the next batch.
  *
  * Errors carry their SQLSTATE and their class (error.h). After PJ_RETRY with
@@ -116,7 +116,7 @@ void pj_postgres_abandon(struct pj_postgres *postgres);
 int pj_postgres_check_size(const struct pj_statement *statement,
                            const struct pj_parameter *parameters,
                            struct pj_error *error) PJ_MUST_CHECK;
-/* Queues; nothing is known of it until the next pj_postgres_run. */
+/* Queues; errors come from the next pj_postgres_run. */
 int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *statement,
                       const struct pj_parameter *parameters, struct pj_error *error) PJ_MUST_CHECK;
 /* Sends what is queued and this one, waits for all; the first failure is the error. *result (may
@@ -135,7 +135,7 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
                       struct pj_error *error) PJ_MUST_CHECK;
 
 /* Waits until all that is queued has been carried out, within the transaction. A pipeline takes at
- * most 256 statements: whoever may queue more does this now and then. */
+ * most 256 statements: callers that may queue more call this now and then. */
 int pj_postgres_drain(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;
 int pj_postgres_begin(struct pj_postgres *postgres,
                       struct pj_error *error) PJ_MUST_CHECK; /* queued */

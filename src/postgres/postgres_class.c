@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an SQLSTATE means for us: does it pass (PJ_RETRY), is it the record's fault (PJ_POISON), or
- * must somebody do something about the tables, the rights or the program (PJ_FATAL)? Which of the
+ * must the tables, the rights or the program be fixed (PJ_FATAL)? Which of the
  * last two a broken constraint is, refusal.c looks up.
  */
 #include "postgres/postgres.h"

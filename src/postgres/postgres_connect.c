@@ -48,7 +48,7 @@ static const char *find_sqlstate(const char *message)
     return NULL;
 }
 
-/* A database that is closed for a while (55000) is so until somebody opens it again. */
+/* A database that takes no connections (55000) may do so again. */
 static enum pj_error_class class_of_refusal(const char *sqlstate)
 {
     return strncmp(sqlstate, "55000", 5) == 0 ? PJ_RETRY : pj_postgres_class(sqlstate);
@@ -89,7 +89,7 @@ static int fail_connect(PGconn *connection, struct pj_error *error)
     enum pj_error_class class = refusal != NULL ? class_of_refusal(sqlstate) : PJ_RETRY;
     const char *reason = refusal != NULL ? refusal + strlen("28P01: ") : "";
     int length = (int)strcspn(reason, "\n");
-    /* This SQLSTATE is the one that PgBouncer has for all that it says, be it for good or not. */
+    /* PgBouncer gives this SQLSTATE for everything, permanent or not. */
     if (strcmp(sqlstate, "08P01") == 0 && strstr(message, "startup parameter") != NULL)
         pj_error_fatal(error, PJ_EXIT_DATABASE,
                        "cannot connect to Postgres: %.*s; the postgres-dsn must lead to Postgres "

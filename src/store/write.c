@@ -79,7 +79,7 @@ void pj_writer_free(struct pj_writer *writer)
 {
     if (writer == NULL)
         return;
-    pj_copy_free(&writer->buffer);
+    pj_builder_free(&writer->buffer);
     pj_arena_free(writer->piece);
     pj_arena_free(writer->learned);
     pj_statements_free(writer->statements);
@@ -113,7 +113,7 @@ int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres,
                         const struct pj_value *const *rows, size_t count, struct pj_error *error)
 {
     int64_t copied;
-    struct pj_copy_buffer *buffer = &writer->buffer;
+    struct pj_builder *buffer = &writer->buffer;
     if (pj_postgres_copy_begin(postgres, copy->sql, error) != 0)
         return -1;
     pj_copy_start(buffer);
@@ -121,12 +121,12 @@ int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres,
         pj_copy_row(buffer, table, rows[i]);
         if (buffer->length < COPY_PIECE)
             continue;
-        if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0)
+        if (pj_postgres_copy_data(postgres, buffer->text, buffer->length, error) != 0)
             return -1;
         buffer->length = 0;
     }
     pj_copy_finish(buffer);
-    if (pj_postgres_copy_data(postgres, buffer->data, buffer->length, error) != 0 ||
+    if (pj_postgres_copy_data(postgres, buffer->text, buffer->length, error) != 0 ||
         pj_postgres_copy_end(postgres, NULL, &copied, error) != 0)
         return -1;
     if (copied == (int64_t)count)

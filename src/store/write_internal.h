@@ -12,7 +12,7 @@
 struct pj_writer {
     const struct pj_projection *projection;
     struct pj_statements *statements;
-    struct pj_copy_buffer buffer;
+    struct pj_builder buffer;
     struct ensure *ensures;
     uint8_t (*settled)[16];
     struct pj_constraints constraints;

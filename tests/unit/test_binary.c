@@ -175,14 +175,14 @@ static const struct pj_table table = {
 
 Test(binary, a_copy)
 {
-    struct pj_copy_buffer buffer = {0};
+    struct pj_builder buffer = {0};
     struct pj_value row[] = {pj_uuid((const uint8_t *)UUID), pj_null(), pj_bigint(5)};
     pj_copy_start(&buffer);
     pj_copy_row(&buffer, &table, row);
     row[1] = pj_text("");
     pj_copy_row(&buffer, &table, row);
     pj_copy_finish(&buffer);
-    cr_assert_str_eq(hex(buffer.data, buffer.length), HEADER "0003"
+    cr_assert_str_eq(hex(buffer.text, buffer.length), HEADER "0003"
                                                              "00000010"
                                                              "0123456789abcdef0123456789abcdef"
                                                              "ffffffff"
@@ -198,15 +198,15 @@ Test(binary, a_copy)
     /* The next one starts from nothing. */
     pj_copy_start(&buffer);
     pj_copy_finish(&buffer);
-    cr_assert_str_eq(hex(buffer.data, buffer.length), HEADER "ffff");
-    pj_copy_free(&buffer);
-    cr_assert_null(buffer.data);
-    pj_copy_free(&buffer);
+    cr_assert_str_eq(hex(buffer.text, buffer.length), HEADER "ffff");
+    pj_builder_free(&buffer);
+    cr_assert_null(buffer.text);
+    pj_builder_free(&buffer);
 }
 
 Test(binary, a_copy_of_many_rows)
 {
-    struct pj_copy_buffer buffer = {0};
+    struct pj_builder buffer = {0};
     char *text = pj_arena_alloc(arena, 1001);
     memset(text, 'x', 1000);
     struct pj_value row[] = {pj_uuid((const uint8_t *)UUID), pj_text(text), pj_bigint(5)};
@@ -215,7 +215,7 @@ Test(binary, a_copy_of_many_rows)
         pj_copy_row(&buffer, &table, row);
     pj_copy_finish(&buffer);
     cr_assert_eq(buffer.length, 19 + 1000 * (2 + 20 + 1004 + 12) + 2);
-    pj_copy_free(&buffer);
+    pj_builder_free(&buffer);
 }
 
 Test(binary, where_a_copy_is_possible)

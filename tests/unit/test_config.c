@@ -414,6 +414,12 @@ Test(config, a_variable_may_name_a_file_that_holds_the_value)
     cr_assert_str_eq(settings.ca_file, "/etc/ca.pem", "an option may end in -file");
 }
 
+Test(config, a_file_that_is_too_large_is_refused)
+{
+    REFUSE("--config: /dev/zero is larger than 1024 KiB; is it the right file?",
+           "--config=/dev/zero");
+}
+
 Test(config, a_bad_value_file_is_named)
 {
     char sentence[256];

@@ -60,6 +60,22 @@ Test(consumer, every_fatal_error_ends_it_and_names_the_setting)
     }
 }
 
+/* None is left unread in silence. */
+Test(consumer, more_partitions_than_it_can_read_end_it)
+{
+    struct pj_consumer *consumer = open_consumer();
+    struct pj_record records[4];
+    struct pj_error error;
+    size_t count;
+    for (int32_t i = 0; i < PJ_PARTITIONS_MOST; i++)
+        cr_assert_not_null(pj_consumer_find_partition(consumer, "some.topic", i));
+    cr_assert_eq(pj_consumer_poll(consumer, records, 4, &count, &error), 0);
+    cr_assert_null(pj_consumer_find_partition(consumer, "some.topic", PJ_PARTITIONS_MOST));
+    cr_assert_eq(pj_consumer_poll(consumer, records, 4, &count, &error), -1);
+    cr_assert_neq(strstr(error.message, "more than 16384 partitions"), NULL, "%s", error.message);
+    pj_consumer_close(consumer, 0);
+}
+
 Test(consumer, a_digest_tells_records_apart)
 {
     struct pj_record record = {

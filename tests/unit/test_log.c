@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <pthread.h>
 #include <pty.h>
 #include <stdlib.h>
@@ -68,18 +67,16 @@ static const char *after_time(const char *text)
 Test(log, logfmt_line)
 {
     pj_log_configure("event-recorder", PJ_INFO, PJ_LOG_LOGFMT);
-    pj_log(PJ_INFO, "batch committed", pj_f_int("rows", 512), pj_f_str("topic", "safari.commands"),
-           pj_f_double("seconds", 0.1), pj_f_bool("behind", 0));
+    pj_log(PJ_INFO, "batch committed", pj_f_int("rows", 512), pj_f_str("topic", "safari.commands"));
     cr_assert_str_eq(after_time(next_line()),
                      "level=info program=event-recorder msg=\"batch committed\" rows=512 "
-                     "topic=safari.commands seconds=0.1 behind=false\n");
+                     "topic=safari.commands\n");
 }
 
 Test(log, json_line)
 {
     pj_log_configure("event-recorder", PJ_DEBUG, PJ_LOG_JSON);
-    pj_log(PJ_DEBUG, "a\t\"quoted\"\\ \x01", pj_f_int("least", INT64_MIN), pj_f_str("none", NULL),
-           pj_f_double("third", 1.0 / 3), pj_f_double("nan", (double)NAN), pj_f_bool("on", 1));
+    pj_log(PJ_DEBUG, "a\t\"quoted\"\\ \x01", pj_f_int("least", INT64_MIN), pj_f_str("none", NULL));
     json_t *json = json_loads(next_line(), JSON_REJECT_DUPLICATES, NULL);
     cr_assert_not_null(json, "%s", line);
     cr_assert_str_eq(json_string_value(json_object_get(json, "level")), "debug");
@@ -87,9 +84,6 @@ Test(log, json_line)
     cr_assert_str_eq(json_string_value(json_object_get(json, "msg")), "a\t\"quoted\"\\ \x01");
     cr_assert_eq(json_integer_value(json_object_get(json, "least")), INT64_MIN);
     cr_assert_null(json_object_get(json, "none"));
-    cr_assert_float_eq(json_real_value(json_object_get(json, "third")), 1.0 / 3, 0);
-    cr_assert(json_is_null(json_object_get(json, "nan")));
-    cr_assert(json_is_true(json_object_get(json, "on")));
     cr_assert_eq(strlen(json_string_value(json_object_get(json, "ts"))), 24);
     json_decref(json);
 }

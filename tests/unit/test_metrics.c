@@ -128,21 +128,6 @@ Test(metrics, a_hidden_series_comes_back_with_its_value)
     expect("# HELP lag Lag.\n# TYPE lag gauge\nlag{p=\"0\"} 5\n");
 }
 
-Test(metrics, label_values_are_escaped_within_their_bound)
-{
-    char out[16];
-    pj_metrics_escape("a\"b\\c\nd", out, sizeof out);
-    cr_assert_str_eq(out, "a\\\"b\\\\c\\nd");
-    pj_metrics_escape("abc\"", out, 5);
-    cr_assert_str_eq(out, "abc", "an escape is not halved");
-    pj_metrics_escape("abc\xc3\xa9", out, 5);
-    cr_assert_str_eq(out, "abc", "a character is not halved");
-    pj_metrics_escape("abc", out, 1);
-    cr_assert_str_eq(out, "");
-    pj_metrics_escape("abcd", out, 5);
-    cr_assert_str_eq(out, "abcd");
-}
-
 enum { THREADS = 4, UPDATES = 20000 };
 
 static void *update(void *argument)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <zlib.h>
 
 static const char recording_schema[] =
     "[{\"type\":\"record\",\"name\":\"RecordedSchema\",\"namespace\":\"projectionist\",\"fields\":["
@@ -63,7 +64,7 @@ static int memory_path(char path[64])
     return file;
 }
 
-static void writer_open(struct writer *writer, const char *codec)
+static void writer_open_with(struct writer *writer, const char *codec, size_t block)
 {
     avro_schema_t schema;
     cr_assert(
@@ -71,10 +72,15 @@ static void writer_open(struct writer *writer, const char *codec)
     temporary_path(writer->path);
     unlink(writer->path);
     cr_assert(
-        avro_file_writer_create_with_codec(writer->path, schema, &writer->file, codec, 2000) == 0);
+        avro_file_writer_create_with_codec(writer->path, schema, &writer->file, codec, block) == 0);
     writer->class = avro_generic_class_from_schema(schema);
     avro_generic_value_new(writer->class, &writer->item);
     avro_schema_decref(schema);
+}
+
+static void writer_open(struct writer *writer, const char *codec)
+{
+    writer_open_with(writer, codec, 2000);
 }
 
 static void writer_close(struct writer *writer)
@@ -326,6 +332,17 @@ Test(recording, refuses_garbage)
     check_leaks();
 }
 
+/* As Avro writes it. */
+static uint8_t *put_length(uint8_t *out, size_t length)
+{
+    uint64_t left = 2 * (uint64_t)length;
+    do {
+        *out++ = (uint8_t)((left & 127) | (left > 127 ? 128 : 0));
+        left >>= 7;
+    } while (left > 0);
+    return out;
+}
+
 #define ANY_SCHEMA "Obj\1\2\26avro.schema\20\"string\"\0SSSSSSSSSSSSSSSS"
 
 Test(recording, refuses_hostile_blocks)
@@ -339,14 +356,83 @@ Test(recording, refuses_hostile_blocks)
     check_leaks();
 }
 
+/* A large file that has little on the disk. */
+static void refuses_sparse(const void *data, size_t length, off_t size, const char *why)
+{
+    char path[64];
+    struct pj_error error = {0};
+    int file = memory_path(path);
+    cr_assert_eq(ftruncate(file, size), 0);
+    cr_assert_eq(pwrite(file, data, length, 0), (ssize_t)length);
+    cr_assert_eq(read_all(path, &error), -1);
+    cr_assert(strstr(error.message, why) != NULL, "%s", error.message);
+    close(file);
+}
+
+#define REFUSES_SPARSE(text, size, why) refuses_sparse((text), sizeof(text) - 1, (size), (why))
+
+Test(recording, bounds_what_it_reads_at_once)
+{
+    /* a value of 4 MiB in the header; a block of 64 MiB and one byte, of a larger file */
+    REFUSES_SPARSE("Obj\1\2\2x\x80\x80\x80\4", 3 << 20, "a header has at most 2 MiB");
+    REFUSES_SPARSE(ANY_SCHEMA "\2\x82\x80\x80\x40", 80 << 20, "a block is larger than 64 MiB");
+    check_leaks();
+}
+
+/* 256 MiB and more of zeros. */
+static size_t deflate_zeros(uint8_t *out, size_t most)
+{
+    static uint8_t zeros[1 << 20];
+    z_stream stream = {.next_out = out, .avail_out = (uInt)most};
+    cr_assert_eq(deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    for (int i = 0; i <= 256; i++) {
+        stream.next_in = zeros;
+        stream.avail_in = sizeof zeros;
+        cr_assert_eq(deflate(&stream, i < 256 ? Z_NO_FLUSH : Z_FINISH),
+                     i < 256 ? Z_OK : Z_STREAM_END);
+    }
+    deflateEnd(&stream);
+    return most - stream.avail_out;
+}
+
+Test(recording, bounds_what_a_block_inflates_to)
+{
+    static const char header[] = "Obj\1\2\24avro.codec\16deflate\0";
+    static uint8_t file[1 << 20];
+    size_t length = deflate_zeros(file + 2048, sizeof file - 4096);
+    size_t schema = strlen(recording_schema);
+    uint8_t *at = mempcpy(file, header, sizeof header - 2);
+    at[-(ptrdiff_t)(sizeof header - 2) + 4] = 4; /* two pairs */
+    at = mempcpy(at, "\26avro.schema", 12);
+    at = put_length(at, schema);
+    at = mempcpy(at, recording_schema, schema);
+    *at++ = 0;
+    at = mempcpy(at, "SSSSSSSSSSSSSSSS\2", 17);
+    at = put_length(at, length);
+    memmove(at, file + 2048, length);
+    at = mempcpy(at + length, "SSSSSSSSSSSSSSSS", 16);
+    refuses(file, (size_t)(at - file), "a block is larger than 256 MiB");
+    check_leaks();
+}
+
+Test(recording, bounds_the_headers_of_a_record)
+{
+    struct writer writer;
+    struct pj_error error = {0};
+    writer_open_with(&writer, "null", 1 << 20);
+    write_message(&writer, "t", 0, NULL, 0, NULL, 0, 100001);
+    writer_close(&writer);
+    cr_assert_eq(read_all(writer.path, &error), -1);
+    cr_assert(strstr(error.message, "more than 100000 headers") != NULL, "%s", error.message);
+    unlink(writer.path);
+}
+
 /* A file of our schema with one block of the given bytes, uncompressed. */
 static size_t make_file(uint8_t *out, uint8_t count, const void *block, uint8_t length)
 {
     size_t schema = strlen(recording_schema), at = 0;
     memcpy(out, "Obj\1\2\26avro.schema", 17);
-    at = 17;
-    for (uint64_t left = 2 * (uint64_t)schema; left > 0 || at == 17; left >>= 7)
-        out[at++] = (uint8_t)((left & 127) | (left > 127 ? 128 : 0));
+    at = (size_t)(put_length(out + 17, schema) - out);
     memcpy(out + at, recording_schema, schema);
     at += schema;
     out[at++] = 0;
