@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/envelope.h"
 
+#include "base/decimal.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/time_text.h"
@@ -20,7 +21,6 @@ enum {
     PLATFORM_MOST = 50,
     NAME_MOST = 1000,
     TIME_MOST = 64,
-    EXPONENT_DIGITS = 16,
 };
 
 /* --- JSON ------------------------------------------------------------------------------------ */
@@ -300,41 +300,24 @@ static void put_text(struct canon *canon)
 /* As 1e0 for 1, 1.0 and 10e-1; 0 for 0 and -0. */
 static void put_number(struct canon *canon)
 {
-    size_t begin = canon->out.length;
-    char exponent_text[24];
-    int64_t exponent = 0;
-    bool is_fraction = false;
-    if (*canon->at == '-')
-        put(canon, canon->at++, 1);
-    size_t digits = canon->out.length;
-    for (; isdigit((unsigned char)*canon->at) || *canon->at == '.'; canon->at++) {
-        if (*canon->at == '.') {
-            is_fraction = true;
-            continue;
-        }
-        exponent -= is_fraction;
-        if (*canon->at != '0' || canon->out.length > digits)
-            put(canon, canon->at, 1);
-    }
-    if (*canon->at == 'e' || *canon->at == 'E') {
-        char *behind = NULL;
-        int64_t given = strtoll(canon->at + 1, &behind, 10);
-        if (behind - canon->at > EXPONENT_DIGITS)
-            canon->is_bad = true;
-        else
-            exponent += given;
-        canon->at = behind;
-    }
-    for (; canon->out.length > digits && canon->out.text[canon->out.length - 1] == '0';
-         canon->out.length--)
-        exponent++;
-    if (canon->out.length == digits) {
-        canon->out.length = begin;
+    struct pj_decimal number;
+    size_t length = strspn(canon->at, "+-.0123456789eE");
+    char exponent[24];
+    if (!pj_decimal_read(canon->at, length, &number) || number.is_cut)
+        canon->is_bad = true;
+    canon->at += length;
+    if (number.sign == 0) {
         put(canon, "0", 1);
         return;
     }
-    put(canon, exponent_text,
-        pj_text_whole(exponent_text, sizeof exponent_text, "e%lld", (long long)exponent));
+    if (number.sign < 0)
+        put(canon, "-", 1);
+    const char *at = number.digits;
+    for (char digit; (digit = pj_decimal_digit(&number, &at)) != '\0';)
+        put(canon, &digit, 1);
+    put(canon, exponent,
+        pj_text_whole(exponent, sizeof exponent, "e%lld",
+                      (long long)(number.point - number.count)));
 }
 
 /* About who asks and when, not about what is asked for; or null, which counts as absent. */

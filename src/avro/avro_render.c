@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "avro/avro_reader.h"
 #include "base/text.h"
+#include "base/time_text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -95,37 +96,26 @@ static void put_base64(struct text *text, const char *data, size_t length)
     put(text, "\"", 1);
 }
 
-/* Floor division: times before 1970 count down from the second they are in. */
-static void put_time(struct text *text, int64_t value, int64_t per_second, int digits)
+static void put_time(struct text *text, int64_t value, int digits)
 {
-    int64_t seconds = value / per_second;
-    int64_t rest = value % per_second;
-    if (rest < 0) {
-        rest += per_second;
-        seconds--;
-    }
-    time_t when = (time_t)seconds;
-    struct tm parts;
-    if (gmtime_r(&when, &parts) == NULL) {
+    char time[PJ_TIME_TEXT_SIZE];
+    if (pj_time_format(time, value, digits))
+        put_format(text, "\"%s\"", time);
+    else
         put_format(text, "%lld", (long long)value);
-        return;
-    }
-    char date[40];
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-    put_format(text, "\"%s.%0*lldZ\"", date, digits, (long long)rest);
 }
 
 static void put_number(struct text *text, const struct pj_avro_type *type, int64_t value)
 {
     switch (type->logical) {
     case PJ_LOGICAL_TIMESTAMP_MILLIS:
-        put_time(text, value, 1000, 3);
+        put_time(text, value, 3);
         return;
     case PJ_LOGICAL_TIMESTAMP_MICROS:
-        put_time(text, value, 1000000, 6);
+        put_time(text, value, 6);
         return;
     case PJ_LOGICAL_TIMESTAMP_NANOS:
-        put_time(text, value, 1000000000, 9);
+        put_time(text, value, 9);
         return;
     case PJ_LOGICAL_DATE: {
         time_t when = (time_t)(value * 86400);

@@ -63,7 +63,7 @@ static bool has_part(CURLU *url, CURLUPart part)
     return found;
 }
 
-/* libcurl takes 0 for a port, where nobody listens. */
+/* libcurl accepts port 0, where nothing listens. */
 static bool has_port_0(CURLU *url)
 {
     char *port = NULL;

@@ -13,7 +13,7 @@ enum { DEPTH_MOST = 256 };
 
 struct resolving {
     const json_t *definitions;
-    json_t *placed; /* the names of those that are in the schema by now */
+    json_t *placed; /* the names of those already in the schema */
     int depth;
     struct pj_error *error;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Avro schemas that refer to others by name: each definition is put where its name comes first, so
- * that one text says all.
+ * Avro schemas that refer to others by name: each definition is inlined where its name comes first,
+ * so that the schema is self-contained.
  */
 #ifndef PJ_AVRO_SCHEMA_REFERENCES_H
 #define PJ_AVRO_SCHEMA_REFERENCES_H

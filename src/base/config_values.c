@@ -110,18 +110,6 @@ static int parse_bool(const char *source, const char *text, bool *value, struct 
                           text);
 }
 
-static bool is_choice(const char *choices, const char *text)
-{
-    size_t length = strlen(text);
-    for (const char *choice = choices; *choice != '\0';) {
-        size_t end = strcspn(choice, "|");
-        if (end == length && memcmp(choice, text, length) == 0)
-            return true;
-        choice += end + (choice[end] == '|');
-    }
-    return false;
-}
-
 static int choice_error(const struct pj_option *option, const char *source, const char *text,
                         struct pj_error *error)
 {
@@ -177,7 +165,7 @@ int pj_config_store(const struct pj_option *option, void *settings, const char *
     case PJ_OPTION_SIZE:
         return pj_parse_size(source, text, option->least, option->most, value, error);
     case PJ_OPTION_CHOICE:
-        if (!is_choice(option->choices, text))
+        if (!pj_text_is_of(option->choices, '|', text))
             return choice_error(option, source, text, error);
         break;
     case PJ_OPTION_STRING:
@@ -234,26 +222,6 @@ bool pj_config_holds_password(const char *dsn)
     return false;
 }
 
-/* How many letters must be added, removed or changed (Levenshtein). */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[PJ_CONFIG_NAME_MOST + 1];
-    size_t length = strlen(b);
-    for (size_t j = 0; j <= length; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= length; j++) {
-            size_t changed = diagonal + (tolower((unsigned char)a[i - 1]) != b[j - 1]);
-            size_t one_less = row[j] < row[j - 1] ? row[j] : row[j - 1];
-            diagonal = row[j];
-            row[j] = changed < one_less + 1 ? changed : one_less + 1;
-        }
-    }
-    return row[length];
-}
-
 /* With uniform punctuation, so that batch_records and bootstrap-servers find their names. */
 static void normalise(char *out, const char *name)
 {
@@ -280,7 +248,7 @@ const char *pj_config_suggestion(const struct pj_option *options, const char *co
     while (options->name != NULL || *others != NULL) {
         const char *name = options->name != NULL ? (options++)->name : *others++;
         normalise(known, name);
-        size_t wrong = distance(wanted, known);
+        size_t wrong = pj_text_distance(wanted, known);
         if (wrong < least || (wrong == least && nearest == NULL)) {
             least = wrong;
             nearest = name;

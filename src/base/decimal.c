@@ -52,8 +52,10 @@ bool pj_decimal_read(const char *text, size_t length, struct pj_decimal *decimal
     if (at + 1 < end && (*at == 'e' || *at == 'E')) {
         bool negative = at[1] == '-';
         int64_t exponent = 0;
-        for (at += at[1] == '-' || at[1] == '+' ? 2 : 1; is_digit(at, end); at++)
-            exponent = exponent < EXPONENT_MOST ? exponent * 10 + (*at - '0') : exponent;
+        for (at += at[1] == '-' || at[1] == '+' ? 2 : 1; is_digit(at, end); at++) {
+            decimal->is_cut = exponent >= EXPONENT_MOST;
+            exponent = decimal->is_cut ? exponent : exponent * 10 + (*at - '0');
+        }
         decimal->point += negative ? -exponent : exponent;
     }
     if (decimal->digits == NULL)

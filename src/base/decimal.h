@@ -12,7 +12,8 @@ struct pj_decimal {
     const char *digits; /* from the first that is no zero; a point or _ may be among them */
     const char *end;    /* after the last that is no zero */
     int64_t count;      /* of digits from there to there */
-    int64_t point;      /* an exponent of more than 7 digits is cut to them */
+    int64_t point;
+    bool is_cut; /* the exponent has more than 7 digits; the others do not count */
 };
 
 /* Blanks around it and _ within are allowed, as in Postgres; false for NaN, infinity, 0x1f. */

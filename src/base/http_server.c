@@ -140,7 +140,7 @@ static void end_request(struct pj_http_connection *connection)
     connection->request.is_long = false;
 }
 
-/* From now on it is in nobody's way. */
+/* It no longer counts as a connection. */
 static void lose_place(struct pj_http_connection *connection)
 {
     struct pj_http_server *server = connection->server;
@@ -583,7 +583,7 @@ static void accept_some(struct pj_http_server *server)
         }
         bool is_short = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         if (!is_short)
-            return; /* none is waiting, or it has gone again */
+            return; /* none is waiting, or it is closed already */
         if (make_room(server))
             continue;
         complain(server,

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "base/time_text.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -179,14 +180,8 @@ static void put_field(struct line *line, const struct pj_log_field *field)
 
 static void put_time(struct line *line)
 {
-    int64_t now_ms = pj_clock_wall_ms();
-    time_t seconds = (time_t)(now_ms / 1000);
-    struct tm utc;
-    char text[80];
-    size_t length = 0;
-    if (gmtime_r(&seconds, &utc) != NULL)
-        length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    pj_text_show(text + length, sizeof text - length, ".%03dZ", (int)(now_ms % 1000));
+    char text[PJ_TIME_TEXT_SIZE] = "";
+    (void)pj_time_format(text, pj_clock_wall_ms(), 3);
     if (settings.colours)
         put_text(line, "\033[2m");
     if (put_name(line, "ts"))

@@ -53,7 +53,7 @@ static enum pj_log_level log_level(const char *name)
 void pj_process_open_standard_files(void)
 {
     /* In the opposite mode: what was closed still cannot be read or written. Only stderr can be
-     * written: nobody must exit for want of a log. */
+     * written: no program must end for want of a log. */
     static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)

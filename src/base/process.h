@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every long-running program does alike: its flags, --help and --version, its log, signals,
- * the metrics server, and the exit code. */
+/* What every long-running program does the same way: its flags, --help and --version, its log,
+ * signals, the metrics server, and the exit code. */
 #ifndef PJ_BASE_PROCESS_H
 #define PJ_BASE_PROCESS_H
 

@@ -123,3 +123,36 @@ char *pj_text_new(const char *format, ...)
     va_end(args);
     return text;
 }
+
+size_t pj_text_distance(const char *a, const char *b)
+{
+    size_t row[PJ_TEXT_DISTANCE_MOST + 1];
+    size_t length = strlen(b);
+    PJ_CHECK(length <= PJ_TEXT_DISTANCE_MOST, "a text is too long to be compared by its letters");
+    for (size_t j = 0; j <= length; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= length; j++) {
+            size_t changed = diagonal + (a[i - 1] != b[j - 1]);
+            size_t one_less = row[j] < row[j - 1] ? row[j] : row[j - 1];
+            diagonal = row[j];
+            row[j] = changed < one_less + 1 ? changed : one_less + 1;
+        }
+    }
+    return row[length];
+}
+
+bool pj_text_is_of(const char *list, char separator, const char *text)
+{
+    const char ends[] = {separator, '\0'};
+    size_t length = strlen(text);
+    for (const char *item = list; *item != '\0'; item += *item != '\0') {
+        size_t end = strcspn(item, ends);
+        if (end == length && memcmp(item, text, length) == 0)
+            return true;
+        item += end;
+    }
+    return false;
+}

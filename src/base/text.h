@@ -50,6 +50,13 @@ char *pj_text_new(const char *format, ...) PJ_PRINTF(1, 2) __attribute__((return
 char *pj_text_vnew(const char *format, va_list args) PJ_PRINTF(1, 0)
     __attribute__((returns_nonnull));
 
+/* How many letters must be added, removed or changed (Levenshtein); of b at most this many. */
+enum { PJ_TEXT_DISTANCE_MOST = 255 };
+size_t pj_text_distance(const char *a, const char *b);
+
+/* Whether the text is one of a list, such as "one|two" with the separator '|'. */
+bool pj_text_is_of(const char *list, char separator, const char *text);
+
 /* -1 for anything but a hexadecimal digit. */
 static inline int pj_hex_digit(char c)
 {

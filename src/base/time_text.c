@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/time_text.h"
 
-#include <stdbool.h>
+#include "base/text.h"
+
 #include <time.h>
 
 /* Reads that many digits; -1 if there are fewer. */
@@ -96,4 +97,20 @@ int pj_time_parse(const char *name, const char *text, int64_t *microseconds, str
     return pj_error_fatal(error, PJ_EXIT_USAGE,
                           "%s '%s' is not a time such as 2026-11-21T05:06:34Z (RFC 3339)", name,
                           text);
+}
+
+bool pj_time_format(char text[PJ_TIME_TEXT_SIZE], int64_t time, int digits)
+{
+    int64_t per_second = 1;
+    for (int i = 0; i < digits; i++)
+        per_second *= 10;
+    int64_t rest = time % per_second;
+    time_t seconds = (time_t)(time / per_second - (rest < 0)); /* the second that it is in */
+    rest += rest < 0 ? per_second : 0;
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) == NULL)
+        return false;
+    size_t length = strftime(text, PJ_TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
+    pj_text_whole(text + length, PJ_TIME_TEXT_SIZE - length, ".%0*lldZ", digits, (long long)rest);
+    return length > 0;
 }

@@ -12,8 +12,8 @@ int pj_topic_prefix_check(const char *prefix, struct pj_error *error)
     if (prefix == NULL || prefix[strspn(prefix, allowed)] == '\0')
         return 0;
     return pj_error_fatal(error, PJ_EXIT_USAGE,
-                          "--topic-prefix: '%s' has a character that Kafka does not take in the "
-                          "name of a topic: only letters, digits, dots, _ and -",
+                          "--topic-prefix: '%s' has a character that Kafka does not allow in "
+                          "topic names: only letters, digits, dots, _ and -",
                           prefix);
 }
 

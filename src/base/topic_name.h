@@ -5,7 +5,7 @@
 
 #include "base/config.h"
 
-/* Of the longest prefix and the longest topic; that it is more than Kafka takes, Kafka says. */
+/* Of the longest prefix and the longest topic; Kafka itself refuses less. */
 enum { PJ_TOPIC_PREFIX_MOST = 100, PJ_TOPIC_NAME_SIZE = PJ_TOPIC_PREFIX_MOST + 249 + 1 };
 
 /* `at` is the offset of a const char *, which is NULL or the prefix. */
@@ -18,7 +18,7 @@ enum { PJ_TOPIC_PREFIX_MOST = 100, PJ_TOPIC_NAME_SIZE = PJ_TOPIC_PREFIX_MOST + 2
                 "need the same one."                                                               \
     }
 
-/* PJ_EXIT_USAGE for a character that Kafka does not take. */
+/* PJ_EXIT_USAGE for a character that Kafka does not allow. */
 int pj_topic_prefix_check(const char *prefix, struct pj_error *error) PJ_MUST_CHECK;
 
 /* `prefix` may be NULL. Returns `name`. Both have been checked to fit. */

@@ -100,33 +100,12 @@ bool pj_help_family(FILE *out, const char *word)
     return true;
 }
 
-/* How many letters must be added, removed or changed (Levenshtein); both at most NAME_MOST long. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NAME_MOST + 1];
-    size_t length = strlen(b);
-    for (size_t j = 0; j <= length; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= length; j++) {
-            size_t above = row[j];
-            size_t least = above < row[j - 1] ? above : row[j - 1];
-            size_t changed = diagonal + (a[i - 1] != b[j - 1]);
-            row[j] = least + 1 < changed ? least + 1 : changed;
-            diagonal = above;
-        }
-    }
-    return row[length];
-}
-
 const char *pj_help_nearest(const char *typed, const char *const *names, size_t count)
 {
     const char *best = NULL;
     size_t best_distance = FAR;
     for (size_t i = 0; i < count && strlen(typed) <= NAME_MOST; i++) {
-        size_t found = strlen(names[i]) <= NAME_MOST ? distance(typed, names[i]) : FAR;
+        size_t found = strlen(names[i]) <= NAME_MOST ? pj_text_distance(typed, names[i]) : FAR;
         if (found < best_distance && found < strlen(typed)) {
             best_distance = found;
             best = names[i];
@@ -145,8 +124,8 @@ const char *pj_help_suggestion(const char *typed)
         const char *name = pj_commands[i]->name;
         char first[NAME_MOST + 1];
         pj_text_whole(first, sizeof first, "%.*s", (int)strcspn(name, " "), name);
-        size_t whole = distance(typed, name);
-        size_t part = distance(typed, first);
+        size_t whole = pj_text_distance(typed, name);
+        size_t part = pj_text_distance(typed, first);
         size_t nearest = whole < part ? whole : part;
         if (nearest < best_distance && nearest < strlen(typed)) {
             best_distance = nearest;

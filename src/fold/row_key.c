@@ -3,6 +3,7 @@
 
 #include "base/decimal.h"
 #include "base/text.h"
+#include "base/time_text.h"
 #include "base/utf8.h"
 
 #include <math.h>
@@ -143,15 +144,11 @@ static void print_text(struct pj_builder *out, const struct pj_value *value, siz
 
 static void print_time(struct pj_builder *out, int64_t microseconds)
 {
-    int64_t seconds = microseconds / 1000000 - (microseconds % 1000000 < 0);
-    time_t time = (time_t)seconds;
-    struct tm parts;
-    char text[64];
-    if (gmtime_r(&time, &parts) == NULL ||
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
-        pj_builder_add(out, "%lld", (long long)microseconds);
+    char text[PJ_TIME_TEXT_SIZE];
+    if (pj_time_format(text, microseconds, 6))
+        pj_builder_add(out, "%s", text);
     else
-        pj_builder_add(out, "%s.%06lldZ", text, (long long)(microseconds - seconds * 1000000));
+        pj_builder_add(out, "%lld", (long long)microseconds);
 }
 
 void pj_value_print(struct pj_builder *out, enum pj_type type, const struct pj_value *value,

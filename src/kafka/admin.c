@@ -106,7 +106,8 @@ static int fetch_metadata(struct pj_kafka *kafka, const struct rd_kafka_metadata
     const char *id;
     if (pj_kafka_cluster_id(kafka, &id, error) != 0)
         return -1;
-    /* All topics: to ask for one by name could make it, where brokers make topics by themselves. */
+    /* All topics: to ask for one by name could create it, where brokers create topics by
+     * themselves. */
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(kafka->client, 1, NULL, metadata, kafka->timeout_ms);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -226,7 +227,8 @@ static rd_kafka_NewTopic_t *new_topic(const struct pj_kafka_new_topics *topics,
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(
         wanted->name, wanted->partitions, topics->replication_factor, text, sizeof text);
     if (topic == NULL) {
-        pj_error_fatal(error, PJ_EXIT_USAGE, "the topic %s cannot be made: %s", wanted->name, text);
+        pj_error_fatal(error, PJ_EXIT_USAGE, "the topic %s cannot be created: %s", wanted->name,
+                       text);
         return NULL;
     }
     /* Most topics are the history that tables are rebuilt from: nothing is compacted away, whatever
@@ -255,7 +257,7 @@ static int check_created(rd_kafka_event_t *event, struct pj_error *error)
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
             continue;
         const char *reason = rd_kafka_topic_result_error_string(results[i]);
-        return pj_error_fatal(error, PJ_EXIT_FAILED, "Kafka did not make the topic %s: %s",
+        return pj_error_fatal(error, PJ_EXIT_FAILED, "Kafka did not create the topic %s: %s",
                               rd_kafka_topic_result_name(results[i]),
                               reason != NULL ? reason : rd_kafka_err2str(code));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a person asks of Kafka: which topics there are, where they begin and end, and to make them.
- * (librdkafka; no other file of the command includes it.) Every call blocks for at most the
+ * What a person asks of Kafka: which topics there are, where they begin and end, and to create
+ * them. (librdkafka; no other file of the command includes it.) Every call blocks for at most the
  * time-out given at the start; errors of servers that are away have the class PJ_RETRY.
  */
 #ifndef PJ_KAFKA_ADMIN_H
@@ -30,7 +30,7 @@ int pj_kafka_cluster_id(struct pj_kafka *kafka, const char **id,
 struct pj_kafka_topic {
     const char *name;
     int partitions;        /* 0: there is no such topic */
-    char retention_ms[24]; /* as Kafka says it, "" where it did not say */
+    char retention_ms[24]; /* as Kafka has it, "" where unknown */
     char retention_bytes[24];
     char cleanup_policy[32];
 };
@@ -51,10 +51,10 @@ struct pj_kafka_new_topics {
     const struct pj_kafka_new_topic *items;
     size_t count;
     int replication_factor; /* -1: the brokers' default */
-    bool validate_only;     /* the brokers check, and make nothing */
+    bool validate_only;     /* the brokers check, and create nothing */
 };
 
-/* Makes the topics, or finds that others have just made them; the first refusal is the error. */
+/* Creates the topics, or finds that they exist; the first refusal is the error. */
 int pj_kafka_create(struct pj_kafka *kafka, const struct pj_kafka_new_topics *topics,
                     struct pj_error *error) PJ_MUST_CHECK;
 

@@ -82,9 +82,9 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
     }
     rd_kafka_metadata_destroy(metadata);
     if (count == 0)
-        return pj_error_set(error, PJ_FATAL,
-                            "Kafka has no topic %s; 'projectionist topics create' makes the topics",
-                            topic);
+        return pj_error_set(
+            error, PJ_FATAL,
+            "Kafka has no topic %s; 'projectionist topics create' creates the topics", topic);
     reading->partitions = rd_kafka_topic_partition_list_new(count);
     reading->done = pj_calloc((size_t)count, sizeof *reading->done);
     for (int32_t i = 0; i < count; i++)

@@ -343,8 +343,8 @@ static int check(struct pj_producer *producer, struct pj_error *error)
     pthread_mutex_unlock(&producer->mutex);
     if (status != 0 || !(stalls || (refused && producer->stall_ms > 0)))
         return status;
-    pj_text_show(what, sizeof what, "Kafka at %s has taken nothing for %lld s", producer->servers,
-                 (long long)(quiet_ms / 1000));
+    pj_text_show(what, sizeof what, "Kafka at %s has accepted nothing for %lld s",
+                 producer->servers, (long long)(quiet_ms / 1000));
     return pj_producer_unavailable(producer, what, error);
 }
 
@@ -428,7 +428,8 @@ int pj_producer_send(struct pj_producer *producer, const struct pj_producer_mess
         }
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        /* check has the reason of a fatal error. A transaction that has failed takes no records. */
+        /* check has the reason of a fatal error. A transaction that has failed accepts no records.
+         */
         bool must_abort = producer->is_transactional && code == RD_KAFKA_RESP_ERR__STATE;
         if (check(producer, error) == 0 && must_abort)
             pj_producer_why_abort(producer, error);
@@ -464,7 +465,8 @@ int pj_producer_flush(struct pj_producer *producer, int64_t timeout_ms, struct p
             break;
         if (left > 0)
             continue;
-        pj_text_show(what, sizeof what, "Kafka at %s has not taken %lld of the records in time",
+        pj_text_show(what, sizeof what,
+                     "Kafka at %s has not acknowledged %lld of the records in time",
                      producer->servers, (long long)under_way(&counts));
         return pj_producer_unavailable(producer, what, error);
     }

@@ -40,8 +40,9 @@ int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
 {
     rd_kafka_poll(producer->client, 0);
     int status = outcome(producer, rd_kafka_init_transactions(producer->client, (int)wait_ms),
-                         "Kafka does not begin transactions", error);
-    return status > 0 ? pj_error_set(error, PJ_FATAL, "Kafka does not begin transactions") : status;
+                         "Kafka does not initialize transactions", error);
+    return status > 0 ? pj_error_set(error, PJ_FATAL, "Kafka does not initialize transactions")
+                      : status;
 }
 
 int pj_producer_begin(struct pj_producer *producer, struct pj_error *error)
@@ -69,7 +70,7 @@ void pj_producer_why_abort(struct pj_producer *producer, struct pj_error *error)
 {
     /* A failed transaction is not committed by this: it says why it cannot be. */
     if (pj_producer_commit(producer, 0, error) != 1)
-        pj_error_set(error, PJ_RETRY, "the transaction takes no records");
+        pj_error_set(error, PJ_RETRY, "the transaction accepts no records");
 }
 
 int pj_producer_abort(struct pj_producer *producer, int64_t wait_ms, struct pj_error *error)

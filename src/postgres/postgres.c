@@ -70,12 +70,12 @@ static bool is_raised(const PGresult *result, const char *sqlstate)
 static const char *remedy(const char *sqlstate)
 {
     static const char *const remedies[][2] = {
-        {"2200H", "; let the sequence and its column hold greater numbers"},
+        {"2200H", "; give the sequence and its column a type of larger numbers"},
         {"25006", "; it is a standby, or default_transaction_read_only is on for the role or the "
                   "database"},
-        {"3F000", "; let the search_path of the role or the database begin with a schema that is "
-                  "there, such as public"},
-        {"42501", "; grant the role what it lacks"},
+        {"3F000", "; let the search_path of the role or the database begin with an existing "
+                  "schema, such as public"},
+        {"42501", "; grant the role the missing right"},
     };
     for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++) {
         if (strcmp(sqlstate, remedies[i][0]) == 0)
@@ -277,7 +277,7 @@ int pj_postgres_check_size(const struct pj_statement *statement,
     if (size <= PARAMETERS_MOST)
         return 0;
     pj_error_set(error, PJ_POISON,
-                 "the parameters of the statement %s take %zu MiB, and Postgres takes no message "
+                 "the parameters of the statement %s take %zu MiB, and Postgres accepts no message "
                  "of 1 GiB",
                  statement->name, size >> 20);
     pj_text_whole(error->sqlstate, sizeof error->sqlstate, "54000");

@@ -40,14 +40,14 @@ struct pj_postgres_settings {
 
 enum { PJ_SQL_IDENTIFIER_MOST = 63 };
 
-/* Of whatever reads or writes tables of a system; `at` is the offset of a const char *. */
+/* Of programs that read or write tables of a system; `at` is the offset of a const char *. */
 #define PJ_TABLES_SCHEMA_OPTION(at)                                                                \
     {                                                                                              \
         .name = "tables-schema", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,         \
         .most = PJ_SQL_IDENTIFIER_MOST, .argument = "NAME",                                        \
         .help = "The schema of Postgres that holds the tables; the default is the system's own. "  \
-                "It comes first in the search_path; what the role, the database or the DSN has "   \
-                "there comes behind it."                                                           \
+                "It comes first in the search_path, before that of the role, the database or "     \
+                "the DSN."                                                                         \
     }
 
 /*
@@ -102,7 +102,7 @@ int pj_postgres_open(struct pj_postgres **postgres, const struct pj_postgres_set
 void pj_postgres_close(struct pj_postgres *postgres); /* NULL is allowed; never blocks */
 void pj_postgres_on_idle(struct pj_postgres *postgres, pj_postgres_idle *idle, void *context);
 
-/* Whether a key that is there already in the table is PJ_RETRY, because another transaction was
+/* Whether a key that already exists in the table is PJ_RETRY, because another transaction was
  * first; without it such keys are PJ_POISON. The context is borrowed. */
 typedef bool pj_postgres_contested(const void *context, const char *table);
 void pj_postgres_on_contested(struct pj_postgres *postgres, pj_postgres_contested *contested,
@@ -111,7 +111,7 @@ bool pj_postgres_broken(const struct pj_postgres *postgres);
 /* Breaks the connection, from the idle hook too: what waits for an answer gets PJ_RETRY. */
 void pj_postgres_abandon(struct pj_postgres *postgres);
 
-/* Postgres takes no message of a gigabyte, and would end the connection over it: what comes near
+/* Postgres accepts no message of a gigabyte, and would close the connection: what comes near
  * that is refused here, PJ_POISON with SQLSTATE 54000. pj_postgres_queue asks this itself. */
 int pj_postgres_check_size(const struct pj_statement *statement,
                            const struct pj_parameter *parameters,
@@ -129,7 +129,7 @@ int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *sta
 int pj_postgres_script(struct pj_postgres *postgres, const char *sql,
                        struct pj_error *error) PJ_MUST_CHECK;
 /* One statement with text parameters ($1…, NULL is SQL NULL) and a text result; for commands that
- * people run, not for the way of the data. */
+ * people run, not for data. */
 int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
                       const char *const *parameters, struct pj_result **result,
                       struct pj_error *error) PJ_MUST_CHECK;
@@ -140,7 +140,7 @@ int pj_postgres_drain(struct pj_postgres *postgres, struct pj_error *error) PJ_M
 int pj_postgres_begin(struct pj_postgres *postgres,
                       struct pj_error *error) PJ_MUST_CHECK; /* queued */
 int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;
-/* Ends an open transaction, if the connection still stands; also clears what is queued. */
+/* Ends an open transaction, if the connection is alive; also clears what is queued. */
 void pj_postgres_rollback(struct pj_postgres *postgres);
 
 /*

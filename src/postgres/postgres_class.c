@@ -39,7 +39,7 @@ static const struct {
     {"58030", PJ_RETRY},  {"P0", PJ_POISON}, /* a trigger that raises */
 };
 
-/* All classes that Postgres has; what is of another was made up by whoever raised it. */
+/* All classes that Postgres has; others were made up by a function that raised them. */
 static const char classes[] = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 "
                               "2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 PJ "
                               "XX";

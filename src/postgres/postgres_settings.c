@@ -110,18 +110,6 @@ static bool is_number(const char *text)
            value <= INT32_MAX;
 }
 
-static bool is_one_of(const char *words, const char *text)
-{
-    size_t length = strlen(text);
-    for (const char *word = words; *word != '\0'; word += strspn(word, " ")) {
-        size_t end = strcspn(word, " ");
-        if (end == length && memcmp(word, text, length) == 0)
-            return true;
-        word += end;
-    }
-    return false;
-}
-
 static int check_words(const struct source *source, struct pj_error *error)
 {
     static const char *const words[][2] = {
@@ -137,7 +125,7 @@ static int check_words(const struct source *source, struct pj_error *error)
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         const char *value = value_of(source, words[i][0]);
         pj_text_show(what, sizeof what, "must be one of: %s", words[i][1]);
-        if (value != NULL && *value != '\0' && !is_one_of(words[i][1], value))
+        if (value != NULL && *value != '\0' && !pj_text_is_of(words[i][1], ' ', value))
             return refuse(source, words[i][0], what, error);
     }
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
