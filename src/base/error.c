@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projectionist/error.h"
 
+#include "base/program.h"
 #include "base/secret.h"
 #include "base/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void fill(struct pj_error *error, enum pj_error_class class, int exit_code,
@@ -15,6 +17,10 @@ static void fill(struct pj_error *error, enum pj_error_class class, int exit_cod
     if (vsnprintf(message, sizeof message, format, args) < 0)
         message[0] = '\0';
     pj_secret_hide(message); /* before it is cut: no part of a secret is shown either */
+    char *named = pj_program_named(message);
+    if (named != NULL)
+        pj_text_show(message, sizeof message, "%s", named);
+    free(named);
     /* Libraries' messages end in newlines, and user input may contain anything; ours are one line
      * in a log or on a terminal. */
     for (char *c = message; *c; c++) {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/program.h"
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/time_text.h"
@@ -131,7 +132,7 @@ static void put_shown(struct line *line, const char *text)
         put_quoted(line, text);
 }
 
-static void put_value(struct line *line, const char *text)
+static void put_unhidden(struct line *line, const char *text)
 {
     if (!pj_secret_is_in(text)) {
         put_shown(line, text);
@@ -141,6 +142,13 @@ static void put_value(struct line *line, const char *text)
     pj_secret_hide(hidden);
     put_shown(line, hidden);
     free(hidden);
+}
+
+static void put_value(struct line *line, const char *text)
+{
+    char *named = pj_program_named(text);
+    put_unhidden(line, named != NULL ? named : text);
+    free(named);
 }
 
 /* The name and its punctuation; false where the rest of the line has no room for it. */

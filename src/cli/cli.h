@@ -9,6 +9,7 @@
 #include "avro/registry.h"
 #include "base/arena.h"
 #include "base/config.h"
+#include "base/program.h"
 #include "base/topic_name.h"
 #include "kafka/admin.h"
 #include "postgres/postgres.h"

@@ -111,9 +111,10 @@ static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
                               "name the shell: 'projectionist completion bash' is the only one");
     /* bash makes a word of its own of the = in --status=open. Where nothing is offered, it offers
      * files. */
-    puts("# Completion of projectionist for bash: eval \"$(projectionist completion bash)\"\n"
-         "_projectionist()\n"
-         "{\n"
+    const char *program = pj_program();
+    printf("# Completion of %s for bash: eval \"$(%s completion bash)\"\n_%s()\n", program, program,
+           program);
+    puts("{\n"
          "    local word=${COMP_WORDS[COMP_CWORD]} offered=\n"
          "    local words=(\"${COMP_WORDS[@]:1:COMP_CWORD-1}\")\n"
          "    if [[ $word = '=' ]]; then\n"
@@ -133,8 +134,8 @@ static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
         print_command(pj_commands[i]);
     puts("    esac\n"
          "    COMPREPLY=($(compgen -W \"$offered\" -- \"$word\"))\n"
-         "}\n"
-         "complete -o bashdefault -o default -F _projectionist projectionist");
+         "}");
+    printf("complete -o bashdefault -o default -F _%s %s\n", program, program);
     return PJ_EXIT_OK;
 }
 

@@ -14,13 +14,13 @@ static void list_consumers(FILE *out)
     for (size_t i = 0; i < pj_cli_projection_count; i++)
         fprintf(out, "  %-20s %s\n", pj_cli_projections[i].projection->name,
                 pj_cli_projections[i].projection->summary);
-    fputs("\nAll about one of them: projectionist consume NAME --help\n", out);
+    fprintf(out, "\nAll about one of them: %s consume NAME --help\n", pj_program());
 }
 
 static int unknown(const char *name)
 {
     char *names = pj_cli_list_names(false, true);
-    fprintf(stderr, "projectionist consume: there is no consumer '%s'; there are %s\n", name,
+    fprintf(stderr, "%s consume: there is no consumer '%s'; there are %s\n", pj_program(), name,
             names);
     free(names);
     return PJ_EXIT_USAGE;
@@ -29,7 +29,7 @@ static int unknown(const char *name)
 static int consume(int argc, char **argv)
 {
     if (argc == 0) {
-        fputs("usage: projectionist consume NAME [OPTION]...\n\n", stderr);
+        fprintf(stderr, "usage: %s consume NAME [OPTION]...\n\n", pj_program());
         list_consumers(stderr);
         return PJ_EXIT_USAGE;
     }
@@ -51,8 +51,8 @@ const struct pj_command pj_command_consume = {
         "  Runs the consumer NAME until it is stopped. A link to this program that has a\n"
         "  consumer's name is that consumer.\n",
     .examples = "  projectionist consume --help\n"
-                "  projectionist consume video-catalog --help\n"
-                "  projectionist consume video-catalog --metrics-address :9100\n",
+                "  projectionist consume CONSUMER --help\n"
+                "  projectionist consume CONSUMER --metrics-address :9100\n",
     .operands = "NAME",
     .options = pj_consumer_options,
     .main = consume,

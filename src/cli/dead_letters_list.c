@@ -136,7 +136,7 @@ const struct pj_command pj_command_dead_letters_list = {
         "  with the reason; then how often each reason occurs among all that match the\n"
         "  filters (N stands for a number).\n",
     .examples = "  projectionist dead-letters list\n"
-                "  projectionist dead-letters list --reason 'schema id' --group event-recorder\n"
+                "  projectionist dead-letters list --reason 'schema id' --group CONSUMER\n"
                 "  projectionist dead-letters list --status all --since 2026-11-21T00:00:00Z\n"
                 "  projectionist dead-letters list --json | jq '.reasons'\n",
     .options = options,

@@ -154,7 +154,8 @@ static void print_text(const struct replayer *replayer)
     putchar('\n');
     fflush(stdout);
     if (refused > SHOWN_MOST)
-        fprintf(stderr, "'projectionist dead-letters list' has the reasons of all %zu\n", refused);
+        fprintf(stderr, "'%s dead-letters list' has the reasons of all %zu\n", pj_program(),
+                refused);
 }
 
 static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
@@ -230,7 +231,7 @@ const struct pj_command pj_command_dead_letters_replay = {
                    "  One that still cannot be applied stays open, with its new reason.\n",
     .examples = "  projectionist dead-letters replay 17 18\n"
                 "  projectionist dead-letters replay --all --reason 'schema id' --dry-run\n"
-                "  projectionist dead-letters replay --all --projection event-recorder --yes\n",
+                "  projectionist dead-letters replay --all --projection CONSUMER --yes\n",
     .exit_status = "     (1 also when a letter stays open, 7 when a server is away for long)\n",
     .operands = "ID...|--all",
     .options = options,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/deployment.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 80, NAME_MOST = 63, FAR = 4 /* is no typing error */ };
@@ -24,6 +25,42 @@ static const char environment[] =
     "  --postgres.KEY=VALUE (PROJECTIONIST_POSTGRES_KEY) to libpq; for example\n"
     "  PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092.\n";
 
+/* What stands in examples for names of this program; a text without them is printed as it is. */
+static const char *example_name(const char *word, size_t length)
+{
+    const struct pj_system *system = pj_cli_systems[0];
+    if (length == strlen("projectionist") && strncmp(word, "projectionist", length) == 0)
+        return pj_program();
+    if (length == strlen("CONSUMER") && strncmp(word, "CONSUMER", length) == 0)
+        return pj_cli_projection_count > 0 ? pj_cli_projections[0].projection->name : NULL;
+    if (length == strlen("SYSTEM") && strncmp(word, "SYSTEM", length) == 0)
+        return system != NULL ? system->name : NULL;
+    if (length == strlen("TOPIC") && strncmp(word, "TOPIC", length) == 0)
+        return system != NULL && system->topic_count > 0 ? system->topics[0].name : NULL;
+    return NULL;
+}
+
+static void print_example(FILE *out, const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    while (*text != '\0') {
+        size_t word = strspn(text, letters);
+        size_t length = word > 0 ? word : strcspn(text, letters);
+        const char *name = word > 0 ? example_name(text, word) : NULL;
+        fprintf(out, "%.*s", (int)(name != NULL ? strlen(name) : length),
+                name != NULL ? name : text);
+        text += length;
+    }
+}
+
+/* Sentences say `projectionist COMMAND`. */
+static void print_text(FILE *out, const char *text)
+{
+    char *named = pj_program_named(text);
+    fputs(named != NULL ? named : text, out);
+    free(named);
+}
+
 static void print_list(FILE *out, const char *family)
 {
     size_t length = family != NULL ? strlen(family) : 0;
@@ -38,8 +75,8 @@ static void print_list(FILE *out, const char *family)
 
 void pj_help_overview(FILE *out)
 {
-    fputs("usage: projectionist COMMAND [OPTION]...\n"
-          "\n"
+    fprintf(out, "usage: %s COMMAND [OPTION]...\n", pj_program());
+    fputs("\n"
           "Keeps Postgres tables that follow Kafka topics, exactly once: what a person runs\n"
           "around the consumers.\n"
           "\n"
@@ -60,29 +97,33 @@ void pj_help_overview(FILE *out)
           out);
     fputs(common_exit_status, out);
     fputs("\n"
-          "EXAMPLES\n"
-          "  eval \"$(deploy/local/cluster env)\"   say where the servers are\n"
-          "  projectionist migrate                make the tables\n"
-          "  projectionist topics create          make the topics\n"
-          "  projectionist schemas register       make the events' schemas known\n"
-          "  projectionist consume video-catalog  keep its tables\n"
-          "  projectionist status                 see how far the consumers are\n",
+          "EXAMPLES\n",
           out);
+    print_example(out, "  # where the servers are: eval \"$(deploy/local/cluster env)\"\n"
+                       "  projectionist migrate            # make the tables\n"
+                       "  projectionist topics create      # make the topics\n"
+                       "  projectionist schemas register   # make the events' schemas known\n"
+                       "  projectionist consume CONSUMER   # keep its tables\n"
+                       "  projectionist status             # see how far the consumers are\n");
 }
 
 void pj_help_command(FILE *out, const struct pj_command *command)
 {
     const char *operands = command->operands != NULL ? command->operands : "";
     bool first = command->main != NULL; /* what it takes depends on the operand */
-    fprintf(out, "usage: projectionist %s%s%s [OPTION]...%s%s\n\n", command->name, first ? " " : "",
-            first ? operands : "", first || *operands == '\0' ? "" : " ", first ? "" : operands);
-    fprintf(out, "NAME\n  projectionist %s - %s\n", command->name, command->summary);
-    fprintf(out, "\nDESCRIPTION\n%s\nOPTIONS\n", command->description);
+    fprintf(out, "usage: %s %s%s%s [OPTION]...%s%s\n\n", pj_program(), command->name,
+            first ? " " : "", first ? operands : "", first || *operands == '\0' ? "" : " ",
+            first ? "" : operands);
+    fprintf(out, "NAME\n  %s %s - %s\n\nDESCRIPTION\n", pj_program(), command->name,
+            command->summary);
+    print_text(out, command->description);
+    fputs("\nOPTIONS\n", out);
     pj_config_print_options(out, pj_cli_options(command), WIDTH);
     fprintf(out, "\nEXIT STATUS\n%s", command->exit_status_is_whole ? "" : common_exit_status);
     if (command->exit_status != NULL)
         fputs(command->exit_status, out);
-    fprintf(out, "\nEXAMPLES\n%s", command->examples);
+    fputs("\nEXAMPLES\n", out);
+    print_example(out, command->examples);
 }
 
 bool pj_help_family(FILE *out, const char *word)
@@ -94,9 +135,9 @@ bool pj_help_family(FILE *out, const char *word)
             strncmp(pj_commands[i]->name, word, length) == 0 && pj_commands[i]->name[length] == ' ';
     if (!found)
         return false;
-    fprintf(out, "usage: projectionist %s COMMAND [OPTION]...\n\nCOMMANDS\n", word);
+    fprintf(out, "usage: %s %s COMMAND [OPTION]...\n\nCOMMANDS\n", pj_program(), word);
     print_list(out, word);
-    fprintf(out, "\nAll about one of them: projectionist help %s COMMAND\n", word);
+    fprintf(out, "\nAll about one of them: %s help %s COMMAND\n", pj_program(), word);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "base/tls_files.h"
 #include "cli/deployment.h"
+#include "engine/system_check.h"
 #include "projectionist/consumer.h"
 
 #include <stdlib.h>
@@ -33,11 +34,11 @@ static int unknown_command(int argc, char **argv)
     const char *suggestion = pj_help_suggestion(typed);
     if (suggestion == NULL)
         suggestion = pj_help_suggestion(argv[0]);
-    fprintf(stderr, "projectionist: there is no command '%s'", typed);
+    fprintf(stderr, "%s: there is no command '%s'", pj_program(), typed);
     if (suggestion != NULL)
         fprintf(stderr, "; did you mean '%s'?\n", suggestion);
     else
-        fputs("; 'projectionist help' lists them\n", stderr);
+        fprintf(stderr, "; '%s help' lists them\n", pj_program());
     return PJ_EXIT_USAGE;
 }
 
@@ -65,6 +66,17 @@ static int exit_code(const struct pj_error *error)
                                                              : pj_error_exit_code(error);
 }
 
+/* Of a program with one system that is not ours: its author's version, as its consumers have. */
+static void print_version(void)
+{
+    const struct pj_system *system = pj_cli_systems[0];
+    if (strcmp(pj_program(), "projectionist") != 0 && system != NULL && pj_cli_systems[1] == NULL &&
+        system->version != NULL)
+        printf("%s %s (projectionist " PJ_VERSION ")\n", pj_program(), system->version);
+    else
+        printf("%s " PJ_VERSION "\n", pj_program());
+}
+
 static int run(const struct pj_command *command, int argc, char **argv)
 {
     struct pj_error error = {.class = PJ_FATAL};
@@ -78,7 +90,7 @@ static int run(const struct pj_command *command, int argc, char **argv)
     if (is_read && config.help) {
         pj_help_command(stdout, command);
     } else if (is_read && config.version) {
-        puts("projectionist " PJ_VERSION);
+        print_version();
     } else if (is_read && config.operand_count > 0 && command->operands == NULL) {
         status = pj_error_fatal(&error, PJ_EXIT_USAGE,
                                 "'%s' is not expected; 'projectionist %s --help' says what is",
@@ -91,7 +103,7 @@ static int run(const struct pj_command *command, int argc, char **argv)
     }
     if (status < 0) {
         fflush(stdout);
-        fprintf(stderr, "projectionist %s: %s\n", command->name, error.message);
+        fprintf(stderr, "%s %s: %s\n", pj_program(), command->name, error.message);
         status = exit_code(&error);
     }
     pj_cli_close(&cli);
@@ -111,14 +123,12 @@ static int dispatch(int argc, char **argv)
         strcmp(argv[0], "help") == 0)
         return help(argc - 1, argv + 1);
     if (strcmp(argv[0], "--version") == 0) {
-        puts("projectionist " PJ_VERSION);
+        print_version();
         return PJ_EXIT_OK;
     }
     if (argv[0][0] == '-') {
-        fprintf(stderr,
-                "projectionist: the command comes first, then '%s'; 'projectionist help' "
-                "lists the commands\n",
-                argv[0]);
+        fprintf(stderr, "%s: the command comes first, then '%s'; '%s help' lists the commands\n",
+                pj_program(), argv[0], pj_program());
         return PJ_EXIT_USAGE;
     }
     const struct pj_command *command = find_command(argc, argv, &words);
@@ -135,7 +145,15 @@ static int dispatch(int argc, char **argv)
 
 int pj_system_main(const struct pj_system *const *systems, int argc, char **argv)
 {
+    struct pj_error error;
     pj_process_open_standard_files();
+    pj_program_set();
+    for (size_t i = 0; systems[i] != NULL; i++) {
+        if (pj_system_check(systems[i], &error) != 0) {
+            fprintf(stderr, "%s: %s\n", pj_program(), error.message);
+            return pj_error_exit_code(&error);
+        }
+    }
     pj_cli_systems_set(systems);
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "";
@@ -144,5 +162,5 @@ int pj_system_main(const struct pj_system *const *systems, int argc, char **argv
                      ? pj_consumer_main(consumer->system, consumer->projection, argc, argv)
                      : dispatch(argc > 0 ? argc - 1 : 0, argv + 1);
     pj_cli_systems_free();
-    return pj_process_end_output("projectionist", status);
+    return pj_process_end_output(pj_program(), status);
 }

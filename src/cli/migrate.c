@@ -356,7 +356,7 @@ const struct pj_command pj_command_migrate = {
         "  The role needs the right to create schemas, extensions (uuid-ossp) and\n"
         "  tables.\n",
     .examples = "  projectionist migrate\n"
-                "  projectionist migrate safari --tables-schema media\n"
+                "  projectionist migrate SYSTEM --tables-schema media\n"
                 "  projectionist migrate --dry-run\n"
                 "  projectionist migrate --json | jq .applied\n",
     .operands = "[SYSTEM]...",

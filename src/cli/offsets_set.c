@@ -305,9 +305,9 @@ const struct pj_command pj_command_offsets_set = {
         "  After a topic was recreated, --to earliest follows the new one. A consumer\n"
         "  that stopped for that reason, or because records are gone, continues once\n"
         "  the offset is set, and not before.\n",
-    .examples = "  projectionist offsets set command-projector --to earliest --dry-run\n"
-                "  projectionist offsets set event-recorder --to 2026-11-21T05:06:34Z\n"
-                "  projectionist offsets set event-recorder --topic safari.telemetry \\\n"
+    .examples = "  projectionist offsets set CONSUMER --to earliest --dry-run\n"
+                "  projectionist offsets set CONSUMER --to 2026-11-21T05:06:34Z\n"
+                "  projectionist offsets set CONSUMER --topic TOPIC \\\n"
                 "      --partition 3 --to 1200 --yes\n",
     .operands = "CONSUMER",
     .options = options,

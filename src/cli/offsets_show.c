@@ -121,8 +121,8 @@ const struct pj_command pj_command_offsets_show = {
                    "  still there (BEGIN), the first that is not in the tables (NEXT), where the\n"
                    "  partition ends (END), and its owner; below, the changes made with 'offsets\n"
                    "  set', newest first.\n",
-    .examples = "  projectionist offsets show command-projector\n"
-                "  projectionist offsets show --group event-recorder-2 --json\n",
+    .examples = "  projectionist offsets show CONSUMER\n"
+                "  projectionist offsets show --group CONSUMER-2 --json\n",
     .operands = "[CONSUMER]",
     .options = options,
     .settings_size = sizeof(struct settings),

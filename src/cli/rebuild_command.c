@@ -133,8 +133,8 @@ const struct pj_command pj_command_rebuild = {
         "\n"
         "  It needs room for a second copy of the tables, and the right to create a\n"
         "  schema.\n",
-    .examples = "  projectionist rebuild video-catalog --dry-run\n"
-                "  projectionist rebuild video-catalog\n"
+    .examples = "  projectionist rebuild CONSUMER --dry-run\n"
+                "  projectionist rebuild CONSUMER\n"
                 "  projectionist rebuild all --yes\n",
     .exit_status =
         "     (3: records that rows follow from are gone, or are of another cluster or\n"

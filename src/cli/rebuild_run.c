@@ -170,7 +170,7 @@ int pj_rebuild_each(struct pj_cli *cli, const struct pj_rebuild_options *options
         };
         int status = run_one(&run, each, error);
         if (status < 0 && verify && !one) {
-            fprintf(stderr, "projectionist verify: %s\n", error->message);
+            fprintf(stderr, "%s verify: %s\n", pj_program(), error->message);
             status = PJ_VERIFY_UNKNOWN; /* of this one; the others can be compared */
         }
         worst = status < 0 || status > worst ? status : worst;

@@ -397,7 +397,7 @@ const struct pj_command pj_command_status = {
                    "  the group offsets that Kafka's own tools show are a courtesy and may be\n"
                    "  older. Without Kafka, what Postgres knows is shown anyway.\n",
     .examples = "  projectionist status\n"
-                "  projectionist status --group event-recorder\n"
+                "  projectionist status --group CONSUMER\n"
                 "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",
     .exit_status = "     (7 also when only Kafka is away, and what Postgres knows was shown)\n",
     .operands = "[SYSTEM|PROJECTION]...",

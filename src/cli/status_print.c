@@ -97,13 +97,12 @@ static void print_problem(const char *group, const struct pj_status_partition *p
                (long long)(partition->begin - partition->committed));
     else if (strcmp(partition->problem, "beyond-end") == 0)
         printf("%s: %s [%d] ends at %lld, before the committed offset: the topic was recreated, or "
-               "has lost the end of its log; 'projectionist offsets set %s --to earliest' follows "
-               "it\n",
-               group, topic, number, (long long)partition->end, group);
+               "has lost the end of its log; '%s offsets set %s --to earliest' follows it\n",
+               group, topic, number, (long long)partition->end, pj_program(), group);
     else if (strcmp(partition->problem, "another-id") == 0)
         printf("%s: %s [%d] is not the topic that was read, which had the id %s: it was recreated; "
-               "'projectionist offsets set %s --to earliest' follows it\n",
-               group, topic, number, partition->topic_id, group);
+               "'%s offsets set %s --to earliest' follows it\n",
+               group, topic, number, partition->topic_id, pj_program(), group);
     else if (strcmp(partition->problem, "never-taken") == 0)
         printf(
             "%s: no consumer has ever owned %s [%d], which has %lld records; see who is assigned "
@@ -114,9 +113,9 @@ static void print_problem(const char *group, const struct pj_status_partition *p
                "producer\n",
                group, (long long)partition->held, topic, number, (long long)partition->end);
     else
-        printf("%s: %s [%d] does not exist in Kafka, or this user may not see it; 'projectionist "
-               "topics create' creates topics\n",
-               group, topic, number);
+        printf("%s: %s [%d] does not exist in Kafka, or this user may not see it; '%s topics "
+               "create' creates topics\n",
+               group, topic, number, pj_program());
 }
 
 void pj_status_print_text(const struct pj_status *status)

@@ -293,7 +293,7 @@ const struct pj_command pj_command_topics_create = {
         "  made in the same way.\n",
     .examples = "  projectionist topics create\n"
                 "  projectionist topics create --partitions 48 --replication-factor 3\n"
-                "  projectionist topics create safari --topic-prefix staging.\n"
+                "  projectionist topics create SYSTEM --topic-prefix staging.\n"
                 "  projectionist topics create --dry-run\n",
     .operands = "[SYSTEM|TOPIC]...",
     .options = options,

@@ -26,8 +26,8 @@ static int verify(struct pj_rebuild_run *run, struct pj_error *error)
     if (equal && run->untaken > 0) {
         fprintf(stderr,
                 "%s: %zu partitions were not compared, because no consumer has ever owned them; "
-                "start one (or see their owners with 'projectionist status'), and verify again\n",
-                run->projection->name, run->untaken);
+                "start one (or see their owners with '%s status'), and verify again\n",
+                run->projection->name, run->untaken, pj_program());
         return PJ_VERIFY_UNKNOWN;
     }
     return equal ? PJ_VERIFY_EQUAL : PJ_VERIFY_DIFFERENT;
@@ -66,7 +66,7 @@ const struct pj_command pj_command_verify = {
                    "  recorded in projectionist.rebuilds. It needs room for a second copy of the\n"
                    "  tables. It waits for servers that go away, up to --stall-timeout.\n",
     .examples = "  projectionist verify all\n"
-                "  projectionist verify video-catalog --samples 100\n"
+                "  projectionist verify CONSUMER --samples 100\n"
                 "  projectionist verify all --json | jq .differing_rows\n",
     .exit_status = "  0  no row differs\n"
                    "  1  some do\n"

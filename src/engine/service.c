@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "engine/loop.h"
@@ -60,11 +61,12 @@ static void print_help(const struct pj_process *process)
            "       or newer)\n"
            "    5  another process keeps claiming the same partitions, or our group.instance.id\n"
            "    6  tables are missing or not as declared, or a right is missing (run\n"
-           "       `projectionist migrate`)\n"
+           "       `%s migrate`)\n"
            "    8  the consumer's own declaration or code is wrong\n"
            "    9  the registry has another schema under an id than the one kept in Postgres\n"
            "    3 and 4 come back at every start until you act: --accept-gap,\n"
-           "    `projectionist offsets set`, `projectionist rebuild`.\n");
+           "    `%s offsets set`, `%s rebuild`.\n",
+           pj_program(), pj_program(), pj_program());
 }
 
 static const char *owner_name(const struct pj_settings *settings, char *buffer, size_t size)

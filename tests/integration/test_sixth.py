@@ -177,7 +177,7 @@ NOT_AS_DECLARED = {
         "its key is declared as (platform, day), but no primary key"),
     "no state table": (
         SIXTH, "DROP TABLE projectionist.state_platform_activity_command",
-        "projectionist.state_platform_activity_command", "projectionist migrate"),
+        "projectionist.state_platform_activity_command", "projectionist-platform migrate"),
     "a state table as of a timed kind": (
         SIXTH, "ALTER TABLE projectionist.state_platform_activity_command "
                "ADD COLUMN derived_at TIMESTAMPTZ NOT NULL",
@@ -185,7 +185,7 @@ NOT_AS_DECLARED = {
     "no settle": (
         SIXTH, "DROP FUNCTION projectionist.settle_platform_activity",
         "the function projectionist.settle_platform_activity of the table platform_activity",
-        "projectionist migrate"),
+        "projectionist-platform migrate"),
     "a settle of other keys": (
         SIXTH, "DROP FUNCTION projectionist.settle_platform_activity; "
                "CREATE FUNCTION projectionist.settle_platform_activity(TEXT[], DATE[], BOOLEAN[]) "
