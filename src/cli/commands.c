@@ -17,6 +17,8 @@ const struct pj_command *const pj_commands[] = {
     &pj_command_schemas_register,
     &pj_command_schemas_list,
     &pj_command_schemas_forget,
+    &pj_command_publish,
+    &pj_command_new,
     &pj_command_completion,
 };
 
