@@ -59,24 +59,27 @@ int pj_avro_read_boolean(struct pj_avro_reader *reader, bool *value)
     return 0;
 }
 
+static int take(struct pj_avro_reader *reader, void *value, size_t size)
+{
+    if (reader->end - reader->at < (ptrdiff_t)size)
+        return truncated(reader);
+    memcpy(value, reader->at, size);
+    reader->at += size;
+    return 0;
+}
+
 int pj_avro_read_float(struct pj_avro_reader *reader, double *value)
 {
     float narrow;
-    if (reader->end - reader->at < (ptrdiff_t)sizeof narrow)
-        return truncated(reader);
-    memcpy(&narrow, reader->at, sizeof narrow);
-    reader->at += sizeof narrow;
+    if (take(reader, &narrow, sizeof narrow) != 0)
+        return -1;
     *value = (double)narrow;
     return 0;
 }
 
 int pj_avro_read_double(struct pj_avro_reader *reader, double *value)
 {
-    if (reader->end - reader->at < (ptrdiff_t)sizeof *value)
-        return truncated(reader);
-    memcpy(value, reader->at, sizeof *value);
-    reader->at += sizeof *value;
-    return 0;
+    return take(reader, value, sizeof *value);
 }
 
 int pj_avro_read_text(struct pj_avro_reader *reader, const struct pj_avro_type *type,

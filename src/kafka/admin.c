@@ -201,9 +201,8 @@ int pj_kafka_count_partitions(struct pj_kafka *kafka, struct pj_kafka_topic *top
     if (fetch_metadata(kafka, &metadata, error) != 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        const struct rd_kafka_metadata_topic *topic = find_topic(metadata, topics[i].name);
-        topics[i] = (struct pj_kafka_topic){.name = topics[i].name,
-                                            .partitions = topic ? topic->partition_cnt : 0};
+        topics[i] = (struct pj_kafka_topic){
+            .name = topics[i].name, .partitions = pj_client_partitions(metadata, topics[i].name)};
     }
     rd_kafka_metadata_destroy(metadata);
     return 0;
@@ -315,17 +314,12 @@ static rd_kafka_topic_partition_list_t *queryable(const struct rd_kafka_metadata
     return list;
 }
 
-/* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". The offsets
- * go to that member of the extents. */
+/* The offsets go to that member of the extents. */
 static int query(struct pj_kafka *kafka, rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
                  int64_t where, size_t member, struct pj_kafka_extent *extents, size_t count,
                  struct pj_error *error)
 {
-    for (int i = 0; i < list->cnt; i++)
-        list->elems[i].offset = where;
-    rd_kafka_resp_err_t code = list->cnt > 0
-                                   ? rd_kafka_offsets_for_times(client, list, kafka->timeout_ms)
-                                   : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t code = pj_client_offsets(client, list, where, kafka->timeout_ms);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail_code(kafka, "cannot read where the topics end", code, error);
     for (size_t i = 0; i < count; i++) {
@@ -401,11 +395,8 @@ int pj_kafka_offsets_at(struct pj_kafka *kafka, const struct pj_kafka_extent *ex
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++)
-        rd_kafka_topic_partition_list_add(list, extents[i].topic, extents[i].partition)->offset =
-            time_ms;
-    rd_kafka_resp_err_t code =
-        count > 0 ? rd_kafka_offsets_for_times(kafka->client, list, kafka->timeout_ms)
-                  : RD_KAFKA_RESP_ERR_NO_ERROR;
+        rd_kafka_topic_partition_list_add(list, extents[i].topic, extents[i].partition);
+    rd_kafka_resp_err_t code = pj_client_offsets(kafka->client, list, time_ms, kafka->timeout_ms);
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_topic_partition_t *found = &list->elems[i];
         offsets[i] = found->err != RD_KAFKA_RESP_ERR_NO_ERROR ? -1

@@ -160,3 +160,21 @@ rd_kafka_event_t *pj_client_answer(struct pj_client_request *request)
     rd_kafka_AdminOptions_destroy(request->options);
     return event;
 }
+
+int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *topic)
+{
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        if (strcmp(metadata->topics[i].topic, topic) == 0)
+            return metadata->topics[i].partition_cnt;
+    }
+    return 0;
+}
+
+rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                                      int64_t time, int64_t timeout_ms)
+{
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = time;
+    return list->cnt > 0 ? rd_kafka_offsets_for_times(client, list, (int)timeout_ms)
+                         : RD_KAFKA_RESP_ERR_NO_ERROR;
+}

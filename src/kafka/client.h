@@ -49,6 +49,14 @@ void pj_client_note(struct pj_client_trouble *trouble, int code, const char *rea
 int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
                    struct pj_error *error);
 
+/* The topic's partitions, 0 where there is no such topic. */
+int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *topic);
+
+/* The offsets of the listed partitions at a time; RD_KAFKA_OFFSET_BEGINNING and _END are times,
+ * too. */
+rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                                      int64_t time, int64_t timeout_ms);
+
 /* A request to the brokers: the caller sends it with these options to this queue. */
 struct pj_client_request {
     rd_kafka_AdminOptions_t *options;

@@ -75,11 +75,7 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
         if (status != 0)
             return status;
     }
-    int count = 0;
-    for (int i = 0; i < metadata->topic_cnt; i++) {
-        if (strcmp(metadata->topics[i].topic, topic) == 0)
-            count = metadata->topics[i].partition_cnt;
-    }
+    int count = pj_client_partitions(metadata, topic);
     rd_kafka_metadata_destroy(metadata);
     if (count == 0)
         return pj_error_set(
@@ -137,10 +133,10 @@ static int begin(struct reading *reading, struct pj_error *error)
         rd_kafka_topic_partition_list_copy(reading->partitions);
     int64_t since_ms = reading->settings->since_ms;
     for (int i = 0; i < begin->cnt; i++)
-        begin->elems[i].offset = since_ms > 0 ? since_ms : RD_KAFKA_OFFSET_BEGINNING;
+        begin->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
     int64_t left_ms = reading->deadline_ms - pj_clock_monotonic_ms();
     if (since_ms > 0 &&
-        rd_kafka_offsets_for_times(reading->client, begin, left_ms > 1 ? (int)left_ms : 1) !=
+        pj_client_offsets(reading->client, begin, since_ms, left_ms > 1 ? left_ms : 1) !=
             RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_topic_partition_list_destroy(begin);
         return pj_error_set(error, PJ_RETRY, "Kafka does not say where to begin in topic %s",

@@ -352,24 +352,27 @@ static rd_kafka_topic_partition_list_t *assigned_list(const struct pj_consumer *
     return list;
 }
 
-void pj_consumer_pause(struct pj_consumer *consumer)
+static void set_paused(struct pj_consumer *consumer, bool paused)
 {
-    if (consumer->paused)
+    if (consumer->paused == paused)
         return;
     rd_kafka_topic_partition_list_t *list = assigned_list(consumer);
-    rd_kafka_pause_partitions(consumer->kafka, list);
+    if (paused)
+        rd_kafka_pause_partitions(consumer->kafka, list);
+    else
+        rd_kafka_resume_partitions(consumer->kafka, list);
     rd_kafka_topic_partition_list_destroy(list);
-    consumer->paused = true;
+    consumer->paused = paused;
+}
+
+void pj_consumer_pause(struct pj_consumer *consumer)
+{
+    set_paused(consumer, true);
 }
 
 void pj_consumer_resume(struct pj_consumer *consumer)
 {
-    if (!consumer->paused)
-        return;
-    rd_kafka_topic_partition_list_t *list = assigned_list(consumer);
-    rd_kafka_resume_partitions(consumer->kafka, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    consumer->paused = false;
+    set_paused(consumer, false);
 }
 
 bool pj_consumer_paused(const struct pj_consumer *consumer)

@@ -80,15 +80,10 @@ static int ask_metadata(struct pj_consumer *consumer, int64_t timeout_ms,
     return 0;
 }
 
-/* `where` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END: both are also "times". */
 static int ask_offsets(struct pj_consumer *consumer, rd_kafka_topic_partition_list_t *list,
                        int64_t where, int64_t timeout_ms, struct pj_error *error)
 {
-    for (int i = 0; i < list->cnt; i++)
-        list->elems[i].offset = where;
-    rd_kafka_resp_err_t code =
-        list->cnt > 0 ? rd_kafka_offsets_for_times(asker(consumer), list, (int)timeout_ms)
-                      : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t code = pj_client_offsets(asker(consumer), list, where, timeout_ms);
     if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT)
         return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s", rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; i++) {

@@ -130,6 +130,13 @@ void pj_consumer_note_trouble(struct pj_consumer *consumer, struct pj_partition 
            pj_f_str("remedy", remedy_of(code)));
 }
 
+static void describe(char *text, size_t size, int code)
+{
+    const char *remedy = remedy_of(code);
+    pj_text_show(text, size, "%s%s%s", rd_kafka_err2str((rd_kafka_resp_err_t)code),
+                 remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
+}
+
 bool pj_consumer_trouble(const struct pj_consumer *consumer, const struct pj_partition *partition,
                          char *text, size_t size)
 {
@@ -139,9 +146,7 @@ bool pj_consumer_trouble(const struct pj_consumer *consumer, const struct pj_par
                    : partition->trouble;
     if (code == 0)
         return false;
-    const char *remedy = remedy_of(code);
-    pj_text_show(text, size, "%s%s%s", rd_kafka_err2str((rd_kafka_resp_err_t)code),
-                 remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
+    describe(text, size, code);
     return true;
 }
 
@@ -153,16 +158,16 @@ enum pj_topics pj_consumer_topic_trouble(const struct pj_consumer *consumer, cha
         if (code == 0)
             continue;
         bool missing = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        char why[320];
+        describe(why, sizeof why, code);
         if (missing && size > 0)
             pj_text_show(
                 text, size,
                 "the topic %s does not exist; create it with `projectionist topics create`",
                 consumer->topics[i]);
         else if (size > 0)
-            pj_text_show(text, size, "the topic %s cannot be looked at: %s%s%s",
-                         consumer->topics[i], rd_kafka_err2str((rd_kafka_resp_err_t)code),
-                         remedy_of(code) != NULL ? ": " : "",
-                         remedy_of(code) != NULL ? remedy_of(code) : "");
+            pj_text_show(text, size, "the topic %s cannot be examined: %s", consumer->topics[i],
+                         why);
         return missing ? PJ_TOPICS_MISSING : PJ_TOPICS_REFUSED;
     }
     return PJ_TOPICS_KNOWN;

@@ -283,13 +283,8 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
         pj_text_show(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
         return pj_producer_unavailable(producer, what, error);
     }
-    for (size_t i = 0; i < count; i++) {
-        topics[i].partitions = 0;
-        for (int j = 0; j < metadata->topic_cnt; j++) {
-            if (strcmp(metadata->topics[j].topic, topics[i].name) == 0)
-                topics[i].partitions = metadata->topics[j].partition_cnt;
-        }
-    }
+    for (size_t i = 0; i < count; i++)
+        topics[i].partitions = pj_client_partitions(metadata, topics[i].name);
     rd_kafka_metadata_destroy(metadata);
     return 0;
 }
