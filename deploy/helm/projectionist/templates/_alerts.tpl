@@ -1,0 +1,83 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */}}
+
+{{- /* RUNBOOK.md has a section for each. */}}
+{{- define "projectionist.alerts" -}}
+{{- $monitoring := .Values.monitoring -}}
+- alert: ProjectionistDown
+  # None of the processes answers; those that were there within a day are remembered.
+  expr: |
+    group by (namespace, workload) (max_over_time(up{job="projectionist"}[1d]))
+    unless group by (namespace, workload) (up{job="projectionist"} == 1)
+  for: 5m
+  severity: critical
+  summary: 'no process of {{ "{{ $labels.workload }}" }} runs'
+- alert: ProjectionistNotReady
+  expr: |
+    max by (namespace, workload, pod) (projectionist_stalled) == 1
+    or min by (namespace, workload, pod) (projectionist_bridge_connected) == 0
+  for: 10m
+  severity: critical
+  summary: '{{ "{{ $labels.pod }}" }} does nothing of what there is to do; /readyz has the reason'
+- alert: ProjectionistNoProgress
+  expr: |
+    sum by (namespace, workload) (projectionist_lag_records) > 0
+    and sum by (namespace, workload) (rate(projectionist_records_total[10m])) == 0
+  for: 10m
+  severity: critical
+  summary: '{{ "{{ $labels.workload }}" }} has records to read and reads none'
+- alert: ProjectionistLagSeconds
+  expr: |
+    sum by (namespace, workload) (projectionist_lag_records)
+    / (sum by (namespace, workload) (rate(projectionist_records_total[10m])) > 0)
+    > {{ $monitoring.catchUpSeconds }}
+  for: 15m
+  severity: warning
+  summary: '{{ "{{ $labels.workload }}" }} would take {{ "{{ $value | humanizeDuration }}" }} to catch up'
+- alert: ProjectionistLagGrowing
+  expr: |
+    sum by (namespace, workload) (projectionist_lag_records) > {{ $monitoring.lagGrowingRecords }}
+    and sum by (namespace, workload) (deriv(projectionist_lag_records[30m])) > 0
+  for: 30m
+  severity: warning
+  summary: '{{ "{{ $labels.workload }}" }} reads less than is written'
+- alert: ProjectionistDeadLetters
+  expr: |
+    sum by (namespace, workload) (increase(projectionist_dead_letters_total[1h])) > 0
+    or sum by (namespace, workload) (increase(projectionist_bridge_dead_letters_total[1h])) > 0
+  severity: warning
+  summary: '{{ "{{ $labels.workload }}" }} could not apply records'
+- alert: ProjectionistFenced
+  expr: sum by (namespace, workload) (increase(projectionist_fenced_total[15m])) > 3
+  severity: warning
+  summary: 'processes of {{ "{{ $labels.workload }}" }} take partitions from each other'
+- alert: ProjectionistKafkaRefuses
+  expr: sum by (namespace, workload) (rate(projectionist_kafka_refusals_total[10m])) > 0
+  for: 10m
+  severity: warning
+  summary: 'Kafka refuses what {{ "{{ $labels.workload }}" }} publishes'
+- alert: ProjectionistTelemetryGap
+  expr: sum by (namespace, workload) (increase(projectionist_bridge_gaps_total[1h])) > 0
+  severity: warning
+  summary: 'the automation service no longer had frames that {{ "{{ $labels.workload }}" }} had not read'
+- alert: ProjectionistGatewayErrors
+  expr: |
+    sum by (namespace, workload) (rate(projectionist_gateway_requests_total{code=~"5.."}[10m]))
+    / sum by (namespace, workload) (rate(projectionist_gateway_requests_total[10m])) > 0.05
+  for: 10m
+  severity: warning
+  summary: 'more than one request in twenty is answered with an error'
+{{- if $monitoring.jobAlerts }}
+- alert: ProjectionistVerifyDiffers
+  expr: |
+    kube_job_failed{condition="true", job_name=~"{{ include "projectionist.fullname" . }}-verify-.+"} == 1
+    and on (namespace, job_name) time() - kube_job_status_start_time < 129600
+  severity: critical
+  summary: '{{ "{{ $labels.job_name }}" }} found rows that differ from their topics, or could not tell'
+- alert: ProjectionistRebuildStalled
+  expr: |
+    kube_job_status_active{job_name=~"{{ include "projectionist.fullname" . }}-rebuild-.+"} > 0
+    and on (namespace, job_name) time() - kube_job_status_start_time > 21600
+  severity: warning
+  summary: '{{ "{{ $labels.job_name }}" }} has run for six hours'
+{{- end }}
+{{- end -}}
