@@ -16,9 +16,9 @@ from world import PARTITIONS, FaultWorld, cluster
 @pytest.fixture(scope="session", autouse=True)
 def servers():
     """The environment's servers must be those that deploy/local/cluster can kill and start."""
-    told = cluster("env")
+    named = cluster("env")
     address = os.environ.get("PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS")
-    assert address and f"={address}\n" in told, (
+    assert address and f"={address}\n" in named, (
         "tests/faults kill servers, and those of the environment are not of this cluster: "
         "use tests/run faults, or set PROJECTIONIST_CLUSTER_DIR and eval deploy/local/cluster env")
 
@@ -31,5 +31,5 @@ def world(request, template, tmp_path):
         if getattr(request.node, "failed", True):
             world.abandon()
         elif not request.node.get_closest_marker("changes_tables"):
-            # Whatever it was about: the tables are what the topics say.
+            # After every test the tables are what the topics say.
             world.verify()

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stream with all that makes a projection's life hard, always the same one for a seed."""
+"""A stream with everything that is hard for a projection; the same one for the same seed."""
 
 import random
 
 from lib import events
 
-DUPLICATES = 0.05  # this part of the events comes twice
-LATE = 0.05  # … and this part much later than it should
+DUPLICATES = 0.05  # of the events, delivered twice
+LATE = 0.05  # … and delivered much too late
 ENDINGS = ("SUCCEEDED", "SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED")
 
 
 def of_commands(count, seed=1):
-    """About nine events for each of `count` commands, in the order in which they come: some twice,
+    """About nine events for each of `count` commands, in order of delivery: some twice,
     some late, some of commands that were never submitted, some that claim another's key."""
     chance = random.Random(seed)
     timed = []
@@ -40,7 +40,7 @@ def _life(number, seed, chance):
     known = submitted or chance.random() < 0.5
     steps = ["QUEUED", "RUNNING", chance.choice(ENDINGS)]
     if chance.random() < 0.05:
-        steps.insert(1, "CANCELLED")  # and executed all the same
+        steps.insert(1, "CANCELLED")  # and executed anyway
     for step, status in enumerate(steps):
         event = events.status_changed(
             command, status, at + (step + 1) * events.SECOND, counter=counter + step,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to Postgres that are lost around a COMMIT, and one that goes silent."""
+"""Connections to Postgres that are lost around a COMMIT, and an unresponsive one."""
 
 import random
 import threading
@@ -32,7 +32,7 @@ def now_and_then(proxy):
 
 
 def test_lost_answers_to_commit(world, proxies):
-    """Whether it was committed is found out, and the batch goes on from there."""
+    """Each in-doubt commit is resolved, and the batch continues from there."""
     stream = streams.of_commands(800, seed=2)
     world.publish(stream)
     for proxy in proxies.values():
@@ -68,7 +68,7 @@ def test_connections_cut_anywhere(world, proxies):
 
 
 def test_a_silent_postgres_is_waited_for(world, proxies):
-    """Longer than a session of the group and than an idle transaction may last."""
+    """For longer than the session timeout of the group and the idle-in-transaction timeout."""
     stream = streams.of_commands(800, seed=4)
     consumers = start(world, proxies, "--batch-records", "50")
     world.until_working(*consumers.values())
@@ -77,7 +77,7 @@ def test_a_silent_postgres_is_waited_for(world, proxies):
     for proxy in proxies.values():
         proxy.stall()
     world.until(lambda: all(proxy.held.is_set() for proxy in proxies.values()))
-    threading.Event().wait(4.5)  # what is tested is that this time passes without harm
+    threading.Event().wait(4.5)  # the test is that nothing happens meanwhile
     for consumer in consumers.values():
         consumer.check()
         assert consumer.alive()

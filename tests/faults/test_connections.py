@@ -24,7 +24,7 @@ STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
 
 @contextlib.contextmanager
 def set_for_all(world, name, value):
-    """What every new session in the world's database has, as of one server."""
+    """A default of every new session in the world's database, as if set by the server."""
     own, name = sql.Identifier(world.id), sql.Identifier(name)
     with world.connect() as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} SET {} = {}").format(
@@ -36,7 +36,7 @@ def set_for_all(world, name, value):
 
 
 def test_a_standby_is_left_for_the_primary(world):
-    """After a failover a name may lead to the old one for a while."""
+    """After a failover a name may lead to the old primary for a while."""
     stream = streams.of_commands(30, seed=81)
     world.publish(stream)
     with set_for_all(world, "default_transaction_read_only", "on"):
@@ -50,17 +50,17 @@ def test_a_standby_is_left_for_the_primary(world):
 
 @contextlib.contextmanager
 def silent_server():
-    """The port of one that accepts and never says a word."""
+    """The port of a server that accepts and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
 def server_that_takes_nothing():
-    """The port of one to which no connection comes about, as if the packets were dropped."""
+    """The port of a server that accepts no connection, as if packets were dropped."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         with contextlib.ExitStack() as waiting:
-            for _ in range(2):  # its queue is full with these
+            for _ in range(2):  # these fill its queue
                 client = waiting.enter_context(socket.socket())
                 client.setblocking(False)
                 client.connect_ex(listener.getsockname())
@@ -68,7 +68,7 @@ def server_that_takes_nothing():
 
 
 def behind(world, *ports, **options):
-    """The DSN of a list of hosts of which Postgres is the last."""
+    """A DSN with several hosts, of which Postgres is the last."""
     ours = conninfo.conninfo_to_dict(world.dsn)
     hosts = ["127.0.0.1"] * len(ports) + [ours["host"]]
     return conninfo.make_conninfo(world.dsn, host=",".join(hosts),
@@ -95,7 +95,7 @@ def test_a_host_that_hangs_does_not_hide_the_next(world, first, options):
 
 
 def test_a_port_that_is_left_out_stays_so(world):
-    """Of the host that is left; whether somebody is at the usual port does not matter."""
+    """Of the remaining host; whether a server listens at the usual port does not matter."""
     with silent_server() as port:
         done = programs.run("projectionist", "status", variables={
             "POSTGRES_DSN": conninfo.make_conninfo(world.dsn, host="127.0.0.1,127.0.0.1",
@@ -111,14 +111,14 @@ def test_a_stop_does_not_wait_for_a_host_that_hangs(world):
 
 
 def connected(port):
-    """Whether somebody has a connection to the port."""
+    """Whether there is a connection to the port."""
     where = f":{port:04X}"
     lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
     return any(line.split()[1].endswith(where) and line.split()[3] == "01" for line in lines)
 
 
 class AsOfSeventeen(TcpProxy):
-    """Says of Postgres that it were 17."""
+    """Claims that Postgres is version 17."""
 
     def forwards(self, client, server):
         def pass_on(source, target):
@@ -129,7 +129,7 @@ class AsOfSeventeen(TcpProxy):
 
 
 def test_no_time_out_of_a_transaction_is_left(world):
-    """That a server before 17 does not know it shows that it is asked for."""
+    """A server before 17 refuses the setting, which shows that it is asked for."""
     if world.database.info.server_version >= 170000:
         pytest.skip("this server knows it")
     ours = conninfo.conninfo_to_dict(world.dsn)
@@ -141,7 +141,7 @@ def test_no_time_out_of_a_transaction_is_left(world):
 
 
 def refuse(listener, refusal, sqlstate, severity):
-    """Answers whoever connects as a pooler does that does not take what it is asked for."""
+    """Answers as a pooler does that refuses a startup parameter."""
     fields = f"S{severity}\0VFATAL\0C{sqlstate}\0M{refusal}\0\0".encode()
     message = b"E" + struct.pack(">i", 4 + len(fields)) + fields
     with contextlib.suppress(OSError):
@@ -154,7 +154,7 @@ def refuse(listener, refusal, sqlstate, severity):
 
 @contextlib.contextmanager
 def refusing(refusal, sqlstate="08P01", severity="FATAL"):
-    """The port of such a pooler, or of a server that speaks another language."""
+    """The port of such a pooler, or of a server with messages in another language."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=refuse, args=(listener, refusal, sqlstate, severity),
                                   daemon=True)
@@ -190,7 +190,7 @@ def test_a_pooler_whose_server_is_away_is_waited_for(world):
     ("28P01", DATABASE), ("3D000", DATABASE), ("42501", DATABASE), ("57P03", None),
     ("53300", None), ("55000", None)])
 def test_a_refusal_is_understood_in_any_language(world, sqlstate, code):
-    """For good where somebody must do something, else it is waited for."""
+    """It exits where a person must act; else it waits."""
     reason = "пользователь не прошёл проверку: 28000"
     with refusing(reason, sqlstate, "ВАЖНО") as port:
         consumer = world.start(PROGRAMS[0], POSTGRES_DSN=through(world, port))
@@ -205,7 +205,7 @@ def test_a_refusal_is_understood_in_any_language(world, sqlstate, code):
 
 @contextlib.contextmanager
 def owner_with_password(world, password):
-    """A role that may do what the owner may, and a way to give it another password; (DSN, set)."""
+    """A role with the owner's rights, and a function that changes its password; (DSN, set)."""
     name = f"rotated_{world.id}"
     role = sql.Identifier(name)
     ours = conninfo.conninfo_to_dict(world.dsn)
@@ -228,7 +228,7 @@ def owner_with_password(world, password):
 @pytest.mark.parametrize("variable", ["POSTGRES_PASSWORD_FILE", "POSTGRES_DSN_FILE",
                                       "POSTGRES_PASSFILE"])
 def test_a_password_that_is_changed_is_read_again(world, tmp_path, variable):
-    """The server has it before the file has."""
+    """The server has it before the file does."""
     secret = tmp_path / "secret"
 
     def write(dsn, word):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""control-gateway while Kafka or the registry is away: each command is published and executed once,
-and nobody is told what is not so. The service is the stand-in."""
+"""control-gateway while Kafka or the registry is unavailable: each command is published and
+executed once, and every answer is true. The service is the stand-in."""
 
 import concurrent.futures
 import http.client
@@ -48,7 +48,7 @@ def test_kafka_is_away(gateways, service):
 
 
 def test_kafka_goes_away_while_a_session_is_opened(gateways, service):
-    """The client is told no id that may never be published; nor is the session left open."""
+    """The client gets no id that may never be published; nor is the session left open."""
     gateway = gateways(PUBLISH_TIMEOUT="2s")
     go_on = threading.Event()
     kept = {"id": gateway_lib.new_id(), "created_at": "2026-11-21T05:06:34.968Z",
@@ -73,7 +73,7 @@ def test_kafka_goes_away_while_a_session_is_opened(gateways, service):
 
 
 def test_kafka_restarts_in_mid_traffic(gateways, service):
-    """Also for longer than transactions may take, so that their end is not known."""
+    """Even for longer than the transaction timeout, so that their outcome is unknown."""
     gateway = gateways(PUBLISH_TIMEOUT="3s", TRANSACTION_TIMEOUT="5s")
     accepted, failures, stopping = {}, [], threading.Event()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owners that freeze, are superseded, and thaw; and owners that are superseded behind their back."""
+"""Owners that freeze, are superseded, and thaw; and owners that are superseded unnoticed."""
 
 import pytest
 import stream as streams
@@ -15,7 +15,7 @@ def of_topic(stream, program):
 
 
 def until_read_on(world, consumer, seed):
-    """The process takes part again: it commits records of a new stream."""
+    """The process commits records of a new stream."""
     before = consumer.metric("projectionist_records_total")
     more = streams.of_commands(100, seed=seed)
     world.publish(more)
@@ -48,17 +48,17 @@ def test_frozen_while_idle(world):
 
 def hold_up(program, connection, known, unknown):
     """Holds the program up in the middle of a transaction, as soon as it sees these commands."""
-    if program == "command-projector":  # which locks and reads what it knows before it writes
+    if program == "command-projector":  # it locks and loads its state before it writes
         connection.execute("SELECT FROM projectionist.state_command_projector_command "
                            "WHERE key = %s FOR NO KEY UPDATE", [known])
-    else:  # which makes sure of the parents first
+    else:  # it ensures the parents first
         connection.execute("INSERT INTO safari_commands (command_id, type) VALUES (%s, 'unknown')",
                            [unknown])
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_frozen_inside_a_transaction(world, program):
-    """idle_in_transaction_session_timeout takes its locks from it, so that another can go on."""
+    """idle_in_transaction_session_timeout ends its locks, so that another can continue."""
     stream = streams.of_commands(100, seed=21)
     for other in PROGRAMS:
         if other != program:
@@ -80,7 +80,7 @@ def test_frozen_inside_a_transaction(world, program):
         world.until(lambda: blocked(world, old), what=f"{program} is not held up by our lock")
         old.freeze()
         connection.execute("ROLLBACK")
-    # Now its transaction is open, and it is not there to go on with it.
+    # Its transaction is open now, and it is frozen.
     assert world.behind()
     new = world.start(program)
     world.until_caught_up()
@@ -133,7 +133,7 @@ def test_frozen_with_statements_on_their_way(world, program):
 
 @pytest.mark.parametrize("named", [{}, {"application_name": "what the operator likes"}])
 def test_frozen_in_the_middle_of_a_copy(world, named):
-    """Postgres waits for the rest of it, and none of its time-outs ends that."""
+    """Postgres waits for the rest of it, and none of its timeouts ends that."""
     stream = streams.of_commands(150, seed=51)
     world.publish(stream)
     world.start("command-projector")
@@ -159,9 +159,9 @@ def test_frozen_in_the_middle_of_a_copy(world, named):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_one_partition_is_taken_behind_our_back(world, program):
-    """Only one of twelve is lost: the other eleven are given up with it, and none of their records
-    may be passed over."""
+def test_one_partition_is_claimed_by_another(world, program):
+    """It loses one of twelve: the other eleven are given back with it, and none of their records
+    may be skipped."""
     stream = streams.of_commands(2500, seed=41)
     world.publish(stream)
     for other in PROGRAMS:
@@ -181,7 +181,7 @@ def test_one_partition_is_taken_behind_our_back(world, program):
 
 
 def take_away(connection, group, ends):
-    """Makes another the owner of the partition that has most left to read."""
+    """Claims the partition that has most left to read for another owner."""
     have = database.next_offsets(connection, group)
     topic, partition = max(ends, key=lambda place: ends[place] - have.get(place, 0))
     taken = connection.execute(

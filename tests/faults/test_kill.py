@@ -21,7 +21,7 @@ REPLICAS = 3
 def test_tables_are_the_same_however_often_replicas_are_killed(world):
     chance = random.Random(SEED)
     stream = streams.of_commands(SECONDS * COMMANDS_A_SECOND, SEED)
-    pause = threading.Event()  # never set: it only tells the time between two kills
+    pause = threading.Event()  # never set: only the time between two kills
     # Small batches: more moments at which a kill can come in between.
     fleet = {(program, replica): world.start(program, "--batch-records", "200")
              for program in PROGRAMS for replica in range(REPLICAS)}

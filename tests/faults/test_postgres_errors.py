@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of Postgres that pass: deadlocks, lock time-outs, a full disk, a deleted parent."""
+"""Transient errors of Postgres: deadlocks, lock timeouts, a full disk, a deleted parent."""
 
 import contextlib
 import os
@@ -20,12 +20,12 @@ LOCK = ("SELECT FROM projectionist.state_command_projector_command WHERE key = %
 
 
 def held(world, command):
-    """Whether somebody has a lock on the command's state."""
+    """Whether the command's state is locked."""
     with world.connect() as connection:
         return connection.execute(f"{LOCK} SKIP LOCKED", [command]).fetchone() is None
 
 
-def settle(world, count, seed):
+def caught_up(world, count, seed):
     """Consumers that have read some commands; (consumers, stream, their ids sorted)."""
     stream = streams.of_commands(count, seed)
     consumers = {"command-projector": world.start("command-projector", "--lock-timeout", "3s"),
@@ -42,7 +42,7 @@ def later(command, status="FAILED", at=events.START + events.HOUR):
 
 
 def test_a_deadlock_is_tried_again(world):
-    consumers, stream, commands = settle(world, 30, seed=71)
+    consumers, stream, commands = caught_up(world, 30, seed=71)
     first, last = commands[0], commands[-1]
     projector = consumers["command-projector"]
     for attempt in range(8):
@@ -52,30 +52,38 @@ def test_a_deadlock_is_tried_again(world):
                 for command in (first, last)]
         stream += more
         kafka.produce([events.record(event, world.schema_ids, partition=0) for event in more])
+        gave_way = False
         with (world.connect() as connection,
               contextlib.suppress(psycopg.errors.DeadlockDetected), connection.transaction()):
             connection.execute(LOCK, [last])
             projector = world.start("command-projector", "--lock-timeout", "3s")
             world.until(lambda: blocked(world, projector), what="it is not held up by our lock")
             assert held(world, first), "it waits for the last and has not locked the first"
-            # With this each waits for the other. It has waited longer, so it should be the one that
-            # finds the deadlock and gives way.
+            # It cannot try again before we have its lock.
+            projector.freeze()
+            # With this each waits for the other. Its session has waited longer, so it should be the
+            # one that finds the deadlock and gives way.
             connection.execute(LOCK, [first])
+            gave_way = True
+        projector.thaw()
+        if gave_way:
             break
     else:
         pytest.fail("always the test gave way")
     world.until_caught_up()
     assert projector.metric("projectionist_retries_total") == 0, "a deadlock needs no waiting"
-    # One each time, and more where it tried again before we had its lock.
+    projector.stop()  # so that its session has counted
     with world.connect() as connection:
-        world.until(lambda: database.value(
-            connection, "SELECT deadlocks FROM pg_stat_database WHERE datname = "
-            "current_database()") > attempt, what="there was no deadlock")
+        def deadlocks():
+            return database.value(connection, "SELECT deadlocks FROM pg_stat_database "
+                                  "WHERE datname = current_database()")
+        world.until(lambda: deadlocks() > attempt, what="there was no deadlock")
+        assert deadlocks() == attempt + 1, "it tried again what could only fail"
     world.assert_as_if_undisturbed(stream)
 
 
 def test_a_lock_is_waited_for_again_and_again(world):
-    consumers, stream, commands = settle(world, 30, seed=72)
+    consumers, stream, commands = caught_up(world, 30, seed=72)
     for consumer in consumers.values():
         consumer.stop()
     projector = world.start("command-projector", "--lock-timeout", "300ms")
@@ -93,7 +101,7 @@ def test_a_lock_is_waited_for_again_and_again(world):
 
 @contextlib.contextmanager
 def small_disk(size):
-    """A folder of Postgres's user on a disk of so many MiB."""
+    """A folder of Postgres's user on a disk of `size` MiB."""
     folder = Path(tempfile.mkdtemp(prefix="projectionist-", dir="/var/tmp"))
     mounted = os.geteuid() == 0 and subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}M", "tmpfs", folder],
@@ -149,7 +157,7 @@ def test_a_full_disk_is_waited_for(world):
 
 @pytest.mark.changes_tables
 def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
-    consumers, stream, _ = settle(world, 30, seed=74)
+    consumers, stream, _ = caught_up(world, 30, seed=74)
     recorder = consumers["event-recorder"]
     command = events.id_of("a command of its own")
     life = [later(command, status, events.START + number * events.SECOND)
@@ -180,7 +188,7 @@ def test_a_parent_that_was_deleted_gets_a_placeholder_again(world):
     assert recorder.metric("projectionist_retries_total") == waits
     assert len(recorder.logged("partitions assigned")) == 1
     with world.connect() as connection:
-        # The two of before went with the command.
+        # The two from before went with the command.
         want = streams.expected(stream + frames)
         assert database.count(connection, "safari_events") == want["safari_events"]
 
@@ -198,7 +206,7 @@ SLOW = """
 
 
 def test_a_statement_time_out_of_the_server_is_not_ours(world):
-    """A hosted one has it for all; what takes longer would be tried again for ever."""
+    """A hosted Postgres may set one; statements that take longer would be retried for ever."""
     stream = streams.of_commands(30, seed=77)
     own = sql.Identifier(world.id)
     with world.connect() as connection:
@@ -213,7 +221,7 @@ def test_a_statement_time_out_of_the_server_is_not_ours(world):
     world.assert_as_if_undisturbed(stream)
 
 
-# What each attempt meets, as long as there is something to meet.
+# The error of each attempt, as long as there are any.
 CONFLICTS = """
     CREATE SEQUENCE attempts;
     CREATE FUNCTION meet_a_conflict() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -233,7 +241,7 @@ CONFLICTS = """
 
 @pytest.mark.parametrize("met", [("40P01", "23503", "23503"), ("40P01",) * 8 + ("23503",)])
 def test_conflicts_in_a_row_are_not_the_records_fault(world, met):
-    consumers, stream, commands = settle(world, 30, seed=75)
+    consumers, stream, commands = caught_up(world, 30, seed=75)
     frame = events.telemetry("sora.polling.started", events.START + events.HOUR, counter=1,
                              command_id=commands[0])
     with world.connect() as connection:
@@ -248,8 +256,8 @@ def test_conflicts_in_a_row_are_not_the_records_fault(world, met):
 
 
 def test_a_time_out_of_a_transaction_is_waited_for(world):
-    """From Postgres 17 on there is one, and something may set it in the middle of a session."""
-    consumers, stream, commands = settle(world, 30, seed=76)
+    """Postgres 17 has one, which may be set in the middle of a session."""
+    consumers, stream, commands = caught_up(world, 30, seed=76)
     frame = events.telemetry("sora.polling.started", events.START + events.HOUR, counter=1,
                              command_id=commands[0])
     with world.connect() as connection:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replicas that come and go in good order while a stream is read."""
+"""Replicas that start and stop orderly while a stream is read."""
 
 import random
 import threading
@@ -55,7 +55,7 @@ def test_replicas_come_and_go(world, strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_stopped_while_joining(world, strategy):
-    """Before the group has answered; librdkafka before 2.3 aborts there if one lets it."""
+    """Before the group has answered, where librdkafka before 2.3 may abort."""
     chance = random.Random(7)
     pause = threading.Event()
     for _ in range(4):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that go away under a rebuild. Postgres empties unlogged tables when it comes back from a
-crash: what a rebuild had read is gone then, and must be read again."""
+"""Servers that go away during a rebuild. Postgres empties unlogged tables when it recovers from a
+crash: then a rebuild must read everything again."""
 
 import pytest
 import stream as streams
@@ -37,7 +37,7 @@ def read_so_far(world):
         return sum(database.next_offsets(connection, f"{world.group(PROJECTOR)}/rebuild").values())
 
 
-def assert_mended(world, stream):
+def assert_rebuilt(world, stream):
     world.assert_as_if_undisturbed(stream)
     rebuilding.verify(world, PROJECTOR)
 
@@ -46,14 +46,14 @@ def until_half_way(world, process):
     world.until(lambda: read_so_far(world) > 100, what="it reads nothing")
     process.freeze()
     assert read_so_far(world) < 2 * COMMANDS, "it is nearly done already"
-    # Its commits do not wait for the disk; this one does, and takes them along: what is read is in
-    # the books after a crash, too.
+    # Its commits do not wait for the disk; this one does, and flushes them: the offsets survive a
+    # crash.
     with world.connect() as connection:
         connection.execute("CREATE TABLE written_to_the_disk ()")
 
 
 def test_postgres_crashes_under_a_rebuild(world, broken):
-    """It notices that what it had read is gone, before it would write that to the live tables."""
+    """It notices that what it had read is gone, before it writes that to the live tables."""
     with world.connect() as connection:
         before = database.table(connection, "safari_commands")
     process = start(world)
@@ -61,7 +61,7 @@ def test_postgres_crashes_under_a_rebuild(world, broken):
     with away("postgres"):
         process.thaw()
         world.until_logged(process, "Postgres")
-    # It may see first that its last commits were lost in the crash, as if another had its place.
+    # It may notice first that its last commits were lost, as if another process were at work.
     assert process.wait_for_end(60) in (5, 7), process.tail
     assert process.logged("recovered from a crash", "run the same command again"), process.tail
     with world.connect() as connection:
@@ -69,7 +69,7 @@ def test_postgres_crashes_under_a_rebuild(world, broken):
     process = start(world)
     process.wait(deadline=60)
     assert not process.logged("continuing an attempt")
-    assert_mended(world, broken)
+    assert_rebuilt(world, broken)
 
 
 def test_postgres_crashes_between_two_attempts(world, broken):
@@ -82,7 +82,7 @@ def test_postgres_crashes_between_two_attempts(world, broken):
     process = start(world)
     process.wait(deadline=60)
     assert not process.logged("continuing an attempt")
-    assert_mended(world, broken)
+    assert_rebuilt(world, broken)
 
 
 @pytest.mark.slow
@@ -93,4 +93,4 @@ def test_kafka_goes_away_under_a_rebuild(world, broken):
         process.thaw()
         world.until_logged(process, "Kafka")
     process.wait(deadline=90)
-    assert_mended(world, broken)
+    assert_rebuilt(world, broken)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that go away in the middle of a stream, or are not there when a consumer starts."""
+"""Servers that go away in the middle of a stream, or are unavailable when a consumer starts."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from lib import avro, database, events, kafka, registry
 from lib.world import new_topics
 from world import PARTITIONS, away
 
-STOP_SECONDS = 5  # from SIGTERM to the end, though a server is away
+STOP_SECONDS = 5  # from SIGTERM to the end while a server is unavailable
 
 
 def pids(consumers):
@@ -51,7 +51,7 @@ def test_postgres_goes_away(world):
 
 
 def test_an_idle_consumer_is_ready_again(world):
-    """Nothing comes that it could commit, and yet it knows that Postgres is back."""
+    """It notices that Postgres is back even without records to commit."""
     world.publish(streams.of_commands(5, seed=50))
     consumers = world.start_all(1)
     world.until_caught_up()
@@ -66,7 +66,7 @@ def test_an_idle_consumer_is_ready_again(world):
 
 @pytest.mark.changes_tables
 def test_a_record_that_kafka_has_damaged_is_not_passed_over(world):
-    """librdkafka goes on behind what it cannot read."""
+    """librdkafka continues after what it cannot read."""
     stream = streams.of_commands(5, seed=49)
     world.publish(stream)
     mark = b"a word that is in one record only"
@@ -90,7 +90,7 @@ def test_a_record_that_kafka_has_damaged_is_not_passed_over(world):
 
 
 def test_kafka_goes_away(world):
-    # A Kafka that comes back must not give new topics what the former ones had set.
+    # A restarted Kafka must not give new topics the settings of the old ones.
     for topic in events.TOPICS:
         kafka.set_topic(topic, message_timestamp_before_max_ms="3600000")
     new_topics(PARTITIONS)
@@ -117,7 +117,7 @@ def test_kafka_goes_away(world):
 
 
 def evolved(topic, number):
-    """The topic's schema with one more field, and with that a new id."""
+    """The topic's schema with one more field, so with a new id."""
     schema = json.loads(avro.schema_text(topic))
     schema["fields"].append({"name": f"added_{number}", "type": ["null", "string"],
                              "default": None})
@@ -140,12 +140,12 @@ def test_the_registry_goes_away_and_a_new_schema_comes(world):
     world.until_caught_up()
     ids = {}
     for topic in (events.COMMANDS, events.TELEMETRY):
-        # A new one each time, in a subject that other tests do not look at.
+        # A new one each time, in a subject of its own.
         schema = evolved(topic, world.id)
         ids[topic] = (registry.register(f"faults-{world.id}-{topic}", schema), schema)
     more = streams.of_commands(200, seed=54)
     with away("registry"):
-        # What is known goes on; what is new waits, and is no dead letter.
+        # Records of known schemas are read; those of new ones wait, and are not dead-lettered.
         known = streams.of_commands(50, seed=55)
         world.publish(known)
         world.until_caught_up()
@@ -163,7 +163,7 @@ def test_the_registry_goes_away_and_a_new_schema_comes(world):
 
 @pytest.mark.slow
 def test_all_go_away_one_after_the_other(world):
-    """The same processes live through all of it."""
+    """The same processes survive all of it."""
     stream = streams.of_commands(1500, seed=56)
     consumers = world.start_all(2, "--batch-records", "100")
     until_ready(world, *consumers)

@@ -21,7 +21,7 @@ from world import STOP_DEADLINE, away
 
 RATE = 5000
 FENCED = 5
-QUIET = 90  # seconds without a new row that are an end, however slow the machine is
+QUIET = 90  # seconds without a new row count as the end
 FRUITLESS = 5  # bridges in a row that published nothing, until the next one lives longer
 
 
@@ -39,7 +39,7 @@ class Bridges:
 
 @pytest.fixture
 def bridges(world):
-    # The stand-in sends to sockets that are being cut, and asyncio has a word to say of each frame.
+    # The stand-in sends to sockets that are being cut, and asyncio logs each frame.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     bridge.new_topics()
     with AutomationService(capacity=200_000) as service:
@@ -91,7 +91,7 @@ def recorded(world):
 
 
 def places_of(bridges):
-    """The cursors that bridges went on from; None: from none."""
+    """The cursors from which bridges continued; None: without one."""
     found = [re.search(r"cursor=(\S+)", line)
              for one in bridges for line in one.logged("msg=started")]
     return {cursor and cursor[1] for cursor in found}
@@ -113,7 +113,7 @@ def assert_each_once_in_the_topics(frames):
 
 
 def until_recorded(world, wanted):
-    """Waits for so many rows for as long as there come some."""
+    """Waits for so many rows as long as new ones arrive."""
     last = [0, time.monotonic()]
 
     def recorded_or_quiet():

@@ -24,8 +24,8 @@ TABLES = ("safari_commands", "safari_events", "projectionist.idempotency_conflic
 
 
 class FaultWorld(World):
-    """A world to be disturbed. `until` and what waits with it fails at once where one of the
-    consumers ended by itself. `database` is lost with Postgres; `connect` gives another."""
+    """A world to be disturbed. `until`, and what uses it, fails at once if a consumer has ended by
+    itself. The connection `database` is lost with Postgres; `connect` opens another."""
 
     def __init__(self, dsn, connection, folder):
         super().__init__(dsn, connection, folder)
@@ -44,7 +44,7 @@ class FaultWorld(World):
     # Consumers
 
     def start(self, name, *arguments, **variables):
-        """Starts a consumer with quick time-outs."""
+        """Starts a consumer with short timeouts."""
         return super().start(name, *arguments, **{**QUICK, **variables})
 
     def start_all(self, replicas, *arguments):
@@ -53,15 +53,15 @@ class FaultWorld(World):
                 for program in PROGRAMS for _ in range(replicas)]
 
     def until(self, condition, deadline=30, what="it did not come true", not_yet=()):
-        """Calls condition until it returns something true, and returns that. Ends at once where a
-        consumer has ended by itself or the condition raises anything but what not_yet says."""
+        """Calls condition until it returns something true, and returns that. Fails at once if a
+        consumer has ended by itself or the condition raises anything but not_yet."""
         def met():
             self.consumers.check()
             return condition()
         return database.wait_until(met, deadline, what, not_yet)
 
     def until_logged(self, consumer, *words, count=1, deadline=30):
-        """Waits for lines of a log that hold the words; the lines."""
+        """Waits for lines of a log with these words; the lines."""
         def found():
             lines = consumer.logged(*words)
             return lines if len(lines) >= count else None
@@ -101,7 +101,7 @@ class FaultWorld(World):
                    f"{behind}", not_yet=psycopg.OperationalError)  # Postgres is coming back
 
     def assert_as_if_undisturbed(self, stream):
-        """Row for row what two consumers make of the same topics in peace; no dead letters."""
+        """Row for row what two undisturbed consumers make of the same topics; no dead letters."""
         with (self.undisturbed(PROGRAMS, self.template, deadline=120, **QUICK) as reference,
               self.connect() as ours):
             assert not self.behind()
@@ -119,7 +119,7 @@ class FaultWorld(World):
                 assert database.count(ours, table) == rows
 
     def verify(self):
-        """What a person would ask after such a thing, private state included."""
+        """What an operator would check afterwards, private state included."""
         with self.connect() as connection:
             groups = {row["consumer_group"] for row in connection.execute(
                 "SELECT DISTINCT consumer_group FROM projectionist.consumer_offsets")}
@@ -130,7 +130,7 @@ class FaultWorld(World):
     # The end
 
     def abandon(self):
-        """After a failure: nothing of what runs has to end well."""
+        """After a failure: processes need not end well."""
         self.consumers.kill()
 
     def close(self):
@@ -149,7 +149,7 @@ def cluster(*arguments):
 
 @contextlib.contextmanager
 def away(part):
-    """Kills a server without a word, and starts it again at the end."""
+    """Kills a server, and starts it again at the end."""
     cluster("kill", part)
     try:
         yield
