@@ -4,8 +4,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
-#include "base/topic_name.h"
 #include "common/encoder.h"
 
 #include <stdlib.h>
@@ -14,18 +12,13 @@
 enum {
     BATCH_MOST = 1000, /* publications in a transaction */
     TURN_MS = 1000,
-    DESCRIBE_MS = 2000,
-    TOPICS = PJ_PUBLICATION_TOPICS,
 };
 
-static const char *const topic_names[TOPICS] = {
+static const char *const topic_names[] = {
     [PJ_TO_COMMANDS] = PJ_COMMANDS_TOPIC,
     [PJ_TO_SESSIONS] = PJ_SESSIONS_TOPIC,
     [PJ_TO_KEYS] = PJ_KEYS_TOPIC,
 };
-
-/* The outcome of one step of the thread. */
-enum outcome { COMMITTED, AGAIN, UNKNOWN, ENDED };
 
 /* --- the thread's surroundings --------------------------------------------------------------- */
 
@@ -54,9 +47,7 @@ static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
     pthread_mutex_unlock(&publisher->mutex);
     if (!is_news)
         return;
-    if (reason != NULL)
-        pj_log(PJ_WARN, "waiting for Kafka", pj_f_str("reason", text));
-    else
+    if (reason == NULL)
         pj_log(PJ_INFO, "Kafka is back");
     if (server != NULL && publisher->has_thread)
         pj_metrics_server_set_ready(server, reason != NULL ? text : NULL);
@@ -67,8 +58,6 @@ static bool turn(void *context, const struct pj_error *trouble)
     tell(context, trouble);
     return !is_at_end(context);
 }
-
-/* --- opening, and again after the end of a transaction is not known -------------------------- */
 
 /* A record of the transaction, read back, shows that it was committed. */
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
@@ -90,155 +79,23 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     return publisher->settings.record(publisher->settings.context, key, value, error);
 }
 
-static int check_topics(struct pj_publisher *publisher, struct pj_error *error)
-{
-    char names[TOPICS][PJ_TOPIC_NAME_SIZE];
-    struct pj_producer_topic_info topics[TOPICS];
-    for (size_t i = 0; i < TOPICS; i++)
-        topics[i] = (struct pj_producer_topic_info){
-            .name = pj_topic_name(names[i], publisher->settings.topic_prefix, topic_names[i])};
-    if (pj_producer_describe(publisher->producer, topics, TOPICS, DESCRIBE_MS, error) != 0)
-        return -1;
-    for (size_t i = 0; i < TOPICS; i++) {
-        if (topics[i].partitions == 0)
-            return pj_error_set(error, PJ_FATAL,
-                                "Kafka has no topic %s; 'projectionist topics create' creates the "
-                                "topics",
-                                topics[i].name);
-        if (pj_producer_topic(publisher->producer, topics[i].name, &publisher->topics[i], error) !=
-            0)
-            return -1;
-    }
-    return 0;
-}
-
-static int open_once(struct pj_publisher *publisher, struct pj_error *error)
-{
-    const struct pj_publisher_settings *settings = &publisher->settings;
-    if (publisher->producer == NULL) {
-        const struct pj_producer_settings producer = {
-            .kafka = settings->kafka,
-            .client_id = "control-gateway",
-            .transactional_id = publisher->transactional_id,
-            .transaction_timeout_ms = settings->transaction_timeout_ms,
-            .metrics = settings->metrics,
-        };
-        if (pj_producer_open(&publisher->producer, &producer, error) != 0)
-            return -1;
-    }
-    char topic[PJ_TOPIC_NAME_SIZE];
-    const struct pj_compacted_settings keys = {
-        .kafka = settings->kafka,
-        .client_id = "control-gateway",
-        .topic = pj_topic_name(topic, settings->topic_prefix, PJ_KEYS_TOPIC),
-        .timeout_ms = settings->timeout_ms,
-        .stop = publisher->has_thread ? NULL : settings->stop,
-        .record = on_record,
-        .context = publisher,
-    };
-    if (check_topics(publisher, error) != 0 ||
-        pj_producer_init_transactions(publisher->producer, TURN_MS, error) != 0)
-        return -1;
-    return pj_compacted_read(&keys, error);
-}
-
-/* 0, 1 (stopped) or -1 with an error that waiting does not fix. */
-static int open_producer(struct pj_publisher *publisher, struct pj_error *error)
-{
-    const struct pj_turns turns = {turn, publisher};
-    for (int failures = 0;; failures++) {
-        int status = open_once(publisher, error);
-        if (status == 0)
-            tell(publisher, NULL);
-        if (status >= 0)
-            return status;
-        if (!pj_producer_may_return(error))
-            return -1;
-        if (error->class != PJ_RETRY) {
-            pj_producer_close(publisher->producer);
-            publisher->producer = NULL;
-        }
-        if (!pj_turns_back_off(&turns, failures, error))
-            return 1;
-    }
-}
-
 /* --- transactions ---------------------------------------------------------------------------- */
 
-/* What a failure of the producer means for the transaction that began at `begun_ms`. */
-static enum outcome judge(struct pj_publisher *publisher, int64_t begun_ms,
-                          const struct pj_error *error)
+static int send_all(void *context, struct pj_error *error)
 {
-    int64_t age_ms = pj_clock_monotonic_ms() - begun_ms;
-    if (is_at_end(publisher))
-        return ENDED;
-    /* Brokers report a transaction that timed out just like one that another producer fenced. */
-    if (error->class != PJ_FENCED || age_ms >= publisher->settings.transaction_timeout_ms)
-        return UNKNOWN;
-    pthread_mutex_lock(&publisher->mutex);
-    publisher->has_failed = true;
-    pj_error_fatal(&publisher->failure, PJ_EXIT_FENCED,
-                   "another control-gateway with the id '%s' has taken over; give each its own "
-                   "--gateway-id and service, or stop one",
-                   publisher->settings.id);
-    pthread_mutex_unlock(&publisher->mutex);
-    return ENDED;
-}
-
-static enum outcome abort_transaction(struct pj_publisher *publisher, int64_t begun_ms)
-{
-    struct pj_error error = {.class = PJ_FATAL};
-    pj_metric_add(publisher->aborted, 1);
-    while (pj_producer_abort(publisher->producer, TURN_MS, &error) != 0) {
-        if (error.class != PJ_RETRY || is_at_end(publisher))
-            return judge(publisher, begun_ms, &error);
-        tell(publisher, &error);
-    }
-    return AGAIN;
-}
-
-static int send_all(struct pj_publisher *publisher, struct pj_error *error)
-{
+    struct pj_publisher *publisher = context;
     for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
         for (size_t i = 0; i < one->record_count; i++) {
             const struct record *record = &one->records[i];
             const struct pj_producer_message message = {
-                .topic = publisher->topics[record->topic],
-                .partition = -1,
                 .key = {record->key, record->key_length},
                 .value = {record->value, record->value_length},
             };
-            if (pj_producer_send(publisher->producer, &message, error) != 0)
+            if (pj_transactor_send(&publisher->transactor, record->topic, message, error) != 0)
                 return -1;
         }
     }
     return 0;
-}
-
-/* AGAIN: *error says why. */
-static enum outcome try_batch(struct pj_publisher *publisher, struct pj_error *error)
-{
-    int64_t begun_ms = pj_clock_monotonic_ms();
-    int status = pj_producer_begin(publisher->producer, error);
-    if (status != 0)
-        return status > 0 ? abort_transaction(publisher, begun_ms)
-                          : judge(publisher, begun_ms, error);
-    if (send_all(publisher, error) != 0)
-        return error->class == PJ_FENCED || error->class == PJ_FATAL
-                   ? judge(publisher, begun_ms, error)
-                   : abort_transaction(publisher, begun_ms);
-    for (bool tried = false;; tried = true) {
-        status = pj_producer_commit(publisher->producer, TURN_MS, error);
-        if (status == 0)
-            return COMMITTED;
-        if (status > 0 && !tried)
-            return abort_transaction(publisher, begun_ms);
-        if (status > 0)
-            return UNKNOWN;
-        if (error->class != PJ_RETRY || is_at_end(publisher))
-            return judge(publisher, begun_ms, error);
-        tell(publisher, error);
-    }
 }
 
 /* The later half of the batch goes back to the head of the queue; the rest is tried next. */
@@ -313,52 +170,61 @@ static void settle(struct pj_publisher *publisher, bool committed)
  * the keys' topic. Publications without a record there are sent again: their event_id identifies
  * them.
  */
-static enum outcome recover(struct pj_publisher *publisher)
+static enum pj_transaction_end recover(struct pj_publisher *publisher, struct pj_error *error)
 {
-    struct pj_error error = {.class = PJ_FATAL};
     pj_log(PJ_WARN, "the outcome of a transaction is unknown; reading what was committed");
-    pj_producer_close(publisher->producer);
-    publisher->producer = NULL;
-    int status = open_producer(publisher, &error);
+    int status = pj_transactor_open(&publisher->transactor, error);
     if (status == 0) {
         for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next)
             one->is_found |= one->may_be_lost;
         settle(publisher, false);
-        return AGAIN;
+        return PJ_TRANSACTION_ABORTED;
     }
-    if (status < 0) {
-        pthread_mutex_lock(&publisher->mutex);
-        publisher->has_failed = true;
-        publisher->failure = error;
-        pthread_mutex_unlock(&publisher->mutex);
-    }
-    return ENDED;
+    return status > 0 ? PJ_TRANSACTION_STOPPED : PJ_TRANSACTION_FENCED;
 }
 
-static enum outcome publish_batch(struct pj_publisher *publisher)
+static void fail(struct pj_publisher *publisher, struct pj_error *error)
 {
-    const struct pj_turns turns = {turn, publisher};
+    if (error->class == PJ_FENCED)
+        pj_error_fatal(error, PJ_EXIT_FENCED,
+                       "another control-gateway with the id '%s' has taken over; give each its own "
+                       "--gateway-id and service, or stop one",
+                       publisher->settings.id);
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->has_failed = true;
+    publisher->failure = *error;
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* False: the thread ends. */
+static bool publish_batch(struct pj_publisher *publisher)
+{
     int failures = 0;
     while (publisher->batch != NULL) {
         int64_t start_us = pj_clock_monotonic_us();
-        struct pj_error error = {.class = PJ_FATAL};
-        enum outcome outcome = try_batch(publisher, &error);
-        if (outcome == UNKNOWN)
-            outcome = recover(publisher);
-        if (outcome == ENDED)
-            return ENDED;
-        if (outcome == COMMITTED) {
+        struct pj_error error = {.class = PJ_FATAL}, reason;
+        enum pj_transaction_end end =
+            pj_transactor_try(&publisher->transactor, send_all, publisher, &error);
+        reason = error;
+        if (end == PJ_TRANSACTION_IN_DOUBT)
+            end = recover(publisher, &error);
+        if (end == PJ_TRANSACTION_FENCED)
+            fail(publisher, &error);
+        if (end == PJ_TRANSACTION_FENCED || end == PJ_TRANSACTION_STOPPED)
+            return false;
+        if (end == PJ_TRANSACTION_COMMITTED) {
             tell(publisher, NULL);
             pj_metric_add(publisher->transactions, 1);
             pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;
-        } else if (publisher->batch != NULL && !look_for_refused(publisher, &error)) {
-            (void)pj_turns_back_off(&turns, failures++, &error);
+        } else if (publisher->batch != NULL && !look_for_refused(publisher, &reason)) {
+            pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", reason.message));
+            (void)pj_turns_back_off(&publisher->transactor.settings.turns, failures++, &reason);
         }
-        settle(publisher, outcome == COMMITTED);
+        settle(publisher, end == PJ_TRANSACTION_COMMITTED);
     }
-    return COMMITTED;
+    return true;
 }
 
 /* Under the mutex: how long there is nothing to do, at most `most_ms`. */
@@ -401,7 +267,7 @@ static void *run(void *context)
     while (take_batch(publisher)) {
         if (publisher->settings.server != NULL)
             pj_metrics_server_heartbeat(publisher->settings.server);
-        if (publish_batch(publisher) == ENDED)
+        if (!publish_batch(publisher))
             break;
     }
     pthread_mutex_lock(&publisher->mutex);
@@ -413,21 +279,46 @@ static void *run(void *context)
 
 /* --- the publisher --------------------------------------------------------------------------- */
 
-static void add_metrics(struct pj_publisher *publisher)
+static int open_transactor(struct pj_publisher *publisher, struct pj_error *error)
 {
-    struct pj_metrics *metrics = publisher->settings.metrics;
+    const struct pj_publisher_settings *settings = &publisher->settings;
+    struct pj_metrics *metrics = settings->metrics;
+    const struct pj_transactor_settings transactor = {
+        .kafka = settings->kafka,
+        .client_id = "control-gateway",
+        .name = "projectionist-control-gateway",
+        .id = settings->id,
+        .topic_prefix = settings->topic_prefix,
+        .transaction_timeout_ms = settings->transaction_timeout_ms,
+        .topics = topic_names,
+        .topic_count = sizeof topic_names / sizeof topic_names[0],
+        .state_topic = PJ_KEYS_TOPIC,
+        .read_timeout_ms = settings->timeout_ms,
+        .record = on_record,
+        .context = publisher,
+        .turns = {turn, publisher},
+        .stop = settings->stop,
+        .metrics = metrics,
+        .aborted =
+            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_aborted_total",
+                           NULL, "Kafka transactions aborted and retried."),
+    };
     publisher->transactions =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_total", NULL,
                        "Kafka transactions committed.");
-    publisher->aborted =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_aborted_total",
-                       NULL, "Kafka transactions aborted and retried.");
     publisher->published =
         pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_records_total", NULL,
                        "Records published, including those of the keys.");
     publisher->latency =
         pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
                        "Time from the start of a transaction to its commit.");
+    int status = pj_transactor_init(&publisher->transactor, &transactor, error);
+    if (status == 0)
+        status = pj_transactor_open(&publisher->transactor, error);
+    if (status == 0)
+        tell(publisher, NULL);
+    publisher->transactor.settings.stop = NULL; /* from now on what is waiting is finished */
+    return status;
 }
 
 int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
@@ -439,16 +330,12 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->settings = *settings;
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
-    pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
-                  "%sprojectionist-control-gateway-%s",
-                  settings->topic_prefix != NULL ? settings->topic_prefix : "", settings->id);
     pthread_mutex_init(&publisher->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&publisher->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    add_metrics(publisher);
-    int status = open_producer(publisher, error);
+    int status = open_transactor(publisher, error);
     if (status == 0) {
         sigfillset(&all);
         publisher->has_thread = true;
@@ -485,7 +372,7 @@ void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms)
             pj_publication_release(one);
         }
     }
-    pj_producer_close(publisher->producer);
+    pj_transactor_close(&publisher->transactor);
     pthread_cond_destroy(&publisher->changed);
     pthread_mutex_destroy(&publisher->mutex);
     free(publisher);

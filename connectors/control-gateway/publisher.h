@@ -9,9 +9,7 @@
 #ifndef PJ_CONTROL_GATEWAY_PUBLISHER_H
 #define PJ_CONTROL_GATEWAY_PUBLISHER_H
 
-#include "base/metrics.h"
-#include "kafka/compacted.h"
-#include "kafka/producer.h"
+#include "common/transactor.h"
 
 #include <stdbool.h>
 

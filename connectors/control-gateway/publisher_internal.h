@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { PJ_RECORDS_MOST = 3, PJ_PUBLICATION_TOPICS = 3 };
+enum { PJ_RECORDS_MOST = 3 };
 
 struct record {
     enum pj_publication_topic topic;
@@ -36,9 +36,7 @@ struct pj_publication {
 
 struct pj_publisher {
     struct pj_publisher_settings settings;
-    char transactional_id[384];
-    struct pj_producer *producer;
-    struct pj_producer_topic *topics[PJ_PUBLICATION_TOPICS];
+    struct pj_transactor transactor;
     struct pj_publication *batch; /* owned by the thread: the contents of its transaction */
     size_t batch_most;            /* owned by the thread; small while it looks for a refused one */
     pthread_t thread;
@@ -53,7 +51,7 @@ struct pj_publisher {
     bool has_failed;
     struct pj_error failure;
     struct pj_error trouble; /* why nothing is published now; empty message: all is well */
-    struct pj_metric *transactions, *published, *aborted, *latency;
+    struct pj_metric *transactions, *published, *latency;
 };
 
 /* Removes a publication from the queue; under the mutex. */

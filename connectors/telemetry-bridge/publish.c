@@ -5,8 +5,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/topic_name.h"
-#include "kafka/compacted.h"
 #include "telemetry-bridge/records.h"
 
 #include <poll.h>
@@ -15,25 +13,20 @@
 #include <uuid/uuid.h>
 
 enum {
-    STEP_MS = 500,  /* the longest that one call waits for Kafka before we check for a stop */
-    SLOW_MS = 5000, /* a slower commit is worth a log line */
+    STEP_MS = 500, /* the longest that one call waits for Kafka before we check for a stop */
     READ_MS = 10000,
-    FATAL_MOST = 5, /* producers in a row that fail without a single transaction */
 };
 
 struct pj_publisher {
     struct pj_publisher_settings settings;
-    struct pj_records records; /* its producer is NULL while there is none */
+    struct pj_transactor transactor;
+    struct pj_records records;
     struct pj_bookmark committed;
-    int64_t tried_sequence; /* of the transaction whose outcome may be unknown */
-    int64_t began_ms;       /* when the open transaction began */
+    struct pj_bookmark found; /* what was last read back */
     int64_t idle_since_ms;
-    int64_t commit_us;   /* what the last commit took */
     int64_t deadline_ms; /* of the shutdown; 0: none yet */
     bool is_open;
     bool gave_up; /* an item left the buffer and was not published: nothing may follow it */
-    int fatal_count;
-    char transactional_id[384];
 };
 
 /* --- turns ----------------------------------------------------------------------------------- */
@@ -56,13 +49,6 @@ static bool turn(void *context, const struct pj_error *trouble)
     return pj_clock_monotonic_ms() < publisher->deadline_ms;
 }
 
-/* Waits before the next attempt, longer each time. False when it is time to stop. */
-static bool back_off(struct pj_publisher *publisher, int *failures, const struct pj_error *trouble)
-{
-    const struct pj_turns turns = {turn, publisher};
-    return pj_turns_back_off(&turns, (*failures)++, trouble);
-}
-
 static int fenced(struct pj_publisher *publisher, struct pj_error *error)
 {
     pj_error_set(error, PJ_FENCED,
@@ -75,41 +61,15 @@ static int fenced(struct pj_publisher *publisher, struct pj_error *error)
 
 /* --- the bookmark ---------------------------------------------------------------------------- */
 
-struct lookup {
-    const char *key;
-    struct pj_bookmark found;
-};
-
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
-    struct lookup *lookup = context;
-    if (key.data == NULL || key.length != strlen(lookup->key) ||
-        memcmp(key.data, lookup->key, key.length) != 0)
+    struct pj_publisher *publisher = context;
+    const char *id = publisher->records.bridge_id;
+    if (key.data == NULL || key.length != strlen(id) || memcmp(key.data, id, key.length) != 0)
         return 0;
-    if (value.data == NULL) {
-        lookup->found = (struct pj_bookmark){0};
-        return 0;
-    }
-    return pj_bookmark_read(value, &lookup->found, error);
-}
-
-static int look_up(struct pj_publisher *publisher, bool stop_at_open, struct pj_bookmark *found,
-                   struct pj_error *error)
-{
-    struct lookup lookup = {.key = publisher->settings.bridge->bridge_id};
-    char topic[PJ_TOPIC_NAME_SIZE];
-    const struct pj_compacted_settings settings = {
-        .kafka = publisher->settings.kafka,
-        .client_id = "telemetry-bridge",
-        .topic = pj_topic_name(topic, publisher->settings.bridge->topic_prefix, PJ_CURSORS_TOPIC),
-        .timeout_ms = READ_MS,
-        .stop_at_open = stop_at_open,
-        .record = on_record,
-        .context = &lookup};
-    int status = pj_compacted_read(&settings, error);
-    *found = lookup.found;
-    return status;
+    publisher->found = (struct pj_bookmark){0};
+    return value.data != NULL ? pj_bookmark_read(value, &publisher->found, error) : 0;
 }
 
 /* --- the producer ---------------------------------------------------------------------------- */
@@ -118,195 +78,81 @@ static int register_schemas(struct pj_publisher *publisher, struct pj_error *err
 {
     static const char *const topics[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC};
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
-    const struct pj_turns turns = {turn, publisher};
     publisher->records.encoder = pj_encoder_new();
     return pj_encoder_register_all(publisher->records.encoder, topics, 2, bridge->topic_prefix,
-                                   &bridge->registry, &turns, error);
+                                   &bridge->registry, &publisher->transactor.settings.turns, error);
 }
 
-static void drop_producer(struct pj_publisher *publisher)
+/* Opens it and reads the bookmark. Returns 1 when it is time to stop. One of another instance means
+ * that it took over, unless this is our own takeover. */
+static int open_transactor(struct pj_publisher *publisher, struct pj_error *error)
 {
-    pj_producer_close(publisher->records.producer);
-    publisher->records.producer = NULL;
-}
-
-static int make_producer(struct pj_publisher *publisher, struct pj_error *error)
-{
-    const struct pj_producer_settings settings = {
-        .kafka = publisher->settings.kafka,
-        .client_id = "telemetry-bridge",
-        .transactional_id = publisher->transactional_id,
-        .transaction_timeout_ms = publisher->settings.bridge->transaction_timeout_ms,
-        .metrics = publisher->settings.registry,
-    };
-    drop_producer(publisher);
-    return pj_producer_open(&publisher->records.producer, &settings, error);
-}
-
-/* One attempt: a producer that has fenced all earlier ones, and what the last of them committed. */
-static int open_producer(struct pj_publisher *publisher, struct pj_bookmark *found,
-                         struct pj_error *error)
-{
-    const struct pj_bridge_settings *bridge = publisher->settings.bridge;
-    if (make_producer(publisher, error) != 0 ||
-        pj_records_find_topics(&publisher->records, bridge->topic_prefix, READ_MS, error) != 0)
-        return -1;
-    int64_t deadline = pj_clock_monotonic_ms() + bridge->transaction_timeout_ms;
-    while (pj_producer_init_transactions(publisher->records.producer, STEP_MS, error) != 0) {
-        if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline)
-            return -1;
-        if (!turn(publisher, error))
-            return 1;
-    }
-    return look_up(publisher, false, found, error);
-}
-
-/* Retries until it is open. Returns 1 when it is time to stop. A bookmark of another instance means
- * that it took over, unless this is our own takeover (`first`). */
-static int reopen(struct pj_publisher *publisher, bool first, struct pj_bookmark *found,
-                  struct pj_error *error)
-{
-    int failures = 0;
-    int status;
-    while ((status = open_producer(publisher, found, error)) != 0) {
-        if (status > 0 || error->class == PJ_FENCED)
-            break;
-        /* Brokers that have just started may not know all partitions yet. */
-        if (!pj_producer_may_return(error) && error->class == PJ_FATAL &&
-            (first || ++publisher->fatal_count >= FATAL_MOST))
-            break;
-        pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
-               pj_f_str("error", error->message));
-        if (!back_off(publisher, &failures, error))
-            return 1;
-    }
+    publisher->found = (struct pj_bookmark){0};
+    int status = pj_transactor_open(&publisher->transactor, error);
     if (status < 0 && error->class == PJ_FENCED)
         return fenced(publisher, error);
     if (status != 0)
         return status;
-    if (first || !publisher->is_open) {
-        publisher->committed.position = found->position;
-        publisher->committed.sequence = found->sequence;
+    if (!publisher->is_open) {
+        publisher->committed.position = publisher->found.position;
+        publisher->committed.sequence = publisher->found.sequence;
         return 0;
     }
     pj_metric_add(publisher->settings.metrics->reopened, 1);
-    return strcmp(found->instance, publisher->committed.instance) == 0 ? 0
-                                                                       : fenced(publisher, error);
+    return strcmp(publisher->found.instance, publisher->committed.instance) == 0
+               ? 0
+               : fenced(publisher, error);
 }
 
 /* --- a transaction --------------------------------------------------------------------------- */
 
-enum outcome {
-    DONE,
-    AGAIN,   /* it certainly did not commit */
-    UNKNOWN, /* it may have committed: look it up */
-    LEAVE,   /* it is time to stop */
-    FAILED,  /* permanently */
+/* What a transaction holds. */
+struct contents {
+    struct pj_records *records;
+    const struct pj_item *list;
+    struct pj_bookmark next;
 };
 
-static enum outcome abort_transaction(struct pj_publisher *publisher, struct pj_error *error)
+static int send_all(void *context, struct pj_error *error)
 {
-    struct pj_error second;
-    pj_metric_add(publisher->settings.metrics->aborted, 1);
-    while (pj_producer_abort(publisher->records.producer, STEP_MS, &second) != 0) {
-        if (second.class != PJ_RETRY) {
-            /* Brokers that have seen no partition know no transaction to abort, and librdkafka
-             * takes that as the end of the producer; the cause is in *error. */
-            if (second.class == PJ_FENCED)
-                *error = second;
-            return UNKNOWN;
-        }
-        if (!turn(publisher, &second))
-            return LEAVE;
+    const struct contents *contents = context;
+    for (const struct pj_item *item = contents->list; item != NULL; item = item->next) {
+        if (pj_records_send(contents->records, item, error) != 0)
+            return -1;
     }
-    return AGAIN;
+    return pj_records_send_bookmark(contents->records, &contents->next, error);
 }
 
-static enum outcome commit(struct pj_publisher *publisher, struct pj_error *error)
+/* Whether the id is still ours, as far as one can see without claiming it. Returns 1 when it is
+ * time to stop. */
+static int look_for_another(struct pj_publisher *publisher, struct pj_error *error)
 {
-    int64_t began_us = pj_clock_monotonic_us();
-    bool waited = false, told = false;
-    int status;
-    while ((status = pj_producer_commit(publisher->records.producer, STEP_MS, error)) < 0 &&
-           error->class == PJ_RETRY) {
-        if (!told && pj_clock_monotonic_us() - began_us >= INT64_C(1000) * SLOW_MS) {
-            pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
-                   pj_f_str("error", error->message));
-            told = true;
-        }
-        waited = true;
-        if (!turn(publisher, error))
-            return LEAVE;
-    }
-    if (status == 0) {
-        publisher->commit_us = pj_clock_monotonic_us() - began_us;
-        pj_metric_observe_us(publisher->settings.metrics->commit_time, publisher->commit_us);
-        return DONE;
-    }
-    /* What the brokers refused they have not committed; after a time-out nobody knows. */
-    return status == 1 && !waited ? abort_transaction(publisher, error) : UNKNOWN;
-}
-
-/* One attempt to publish the list and the bookmark. */
-static enum outcome transact(struct pj_publisher *publisher, const struct pj_item *list,
-                             const struct pj_bookmark *next, struct pj_error *error)
-{
-    publisher->began_ms = pj_clock_monotonic_ms();
-    publisher->tried_sequence = next->sequence;
-    int status = pj_producer_begin(publisher->records.producer, error);
-    if (status == 0) {
-        for (const struct pj_item *item = list; item != NULL && status == 0; item = item->next)
-            status = pj_records_send(&publisher->records, item, error);
-        if (status == 0)
-            status = pj_records_send_bookmark(&publisher->records, next, error);
-        if (status == 0)
-            return commit(publisher, error);
-    }
-    if (status > 0 || error->class == PJ_RETRY || error->class == PJ_POISON)
-        return abort_transaction(publisher, error);
-    return UNKNOWN;
-}
-
-/* Whether the id is still ours, as far as one can see without claiming it. */
-static enum outcome look_for_another(struct pj_publisher *publisher, struct pj_error *error)
-{
-    struct pj_bookmark found;
     int failures = 0;
+    publisher->found = (struct pj_bookmark){0};
     /* A successor has ended the transaction that we left open, so its bookmark comes after that. */
-    while (look_up(publisher, true, &found, error) != 0) {
-        if (error->class == PJ_FATAL && ++publisher->fatal_count >= FATAL_MOST)
-            return FAILED;
-        if (!back_off(publisher, &failures, error))
-            return LEAVE;
+    while (pj_transactor_read(&publisher->transactor, true, error) != 0) {
+        if (error->class == PJ_FATAL &&
+            ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
+            return -1;
+        if (!pj_turns_back_off(&publisher->transactor.settings.turns, failures++, error))
+            return 1;
     }
-    if (!publisher->is_open || strcmp(found.instance, publisher->committed.instance) == 0)
-        return DONE; /* before our first transaction it names our predecessor */
-    fenced(publisher, error);
-    return FAILED;
+    /* Before our first transaction it names our predecessor. */
+    return !publisher->is_open ||
+                   strcmp(publisher->found.instance, publisher->committed.instance) == 0
+               ? 0
+               : fenced(publisher, error);
 }
 
-/* After a transaction with an unknown outcome: with a new producer the bookmark tells. DONE: it was
- * committed. */
-static enum outcome find_out(struct pj_publisher *publisher, struct pj_error *error)
+/* After a transaction in doubt: 0 (the bookmark says how it ended), 1 when it is time to stop. */
+static int open_again(struct pj_publisher *publisher, struct pj_error *error)
 {
-    struct pj_bookmark found;
-    /* The brokers also fence the owner of a transaction that was open for too long. */
-    if (error->class == PJ_FENCED && pj_clock_monotonic_ms() - publisher->began_ms <
-                                         publisher->settings.bridge->transaction_timeout_ms) {
-        fenced(publisher, error);
-        return FAILED;
-    }
     if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
-        ++publisher->fatal_count >= FATAL_MOST)
-        return FAILED;
+        ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
+        return -1;
     pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
-    enum outcome outcome = look_for_another(publisher, error);
-    if (outcome != DONE)
-        return outcome;
-    int status = reopen(publisher, false, &found, error);
-    if (status != 0)
-        return status > 0 ? LEAVE : FAILED;
-    return publisher->is_open && found.sequence >= publisher->tried_sequence ? DONE : AGAIN;
+    int status = look_for_another(publisher, error);
+    return status == 0 ? open_transactor(publisher, error) : status;
 }
 
 /* --- batches --------------------------------------------------------------------------------- */
@@ -397,33 +243,38 @@ static bool change_form(struct pj_item *item, const struct pj_error *refusal)
 /* Retries until the list is published, once. Returns 1 when it is time to stop. */
 static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error)
 {
-    struct pj_bookmark next;
+    struct contents contents = {&publisher->records, list, bookmark_after(publisher, list)};
+    enum pj_transaction_end end;
     int failures = 0;
-    for (;;) {
-        next = bookmark_after(publisher, list);
-        enum outcome outcome = transact(publisher, list, &next, error);
-        if (outcome == UNKNOWN) {
-            struct pj_error reason = *error;
-            outcome = find_out(publisher, error);
-            if (outcome == AGAIN)
-                *error = reason;
-        }
-        if (outcome == DONE)
-            break;
-        if (outcome == LEAVE)
+    while ((end = pj_transactor_try(&publisher->transactor, send_all, &contents, error)) !=
+           PJ_TRANSACTION_COMMITTED) {
+        if (end == PJ_TRANSACTION_STOPPED)
             return 1;
-        if (outcome == FAILED)
-            return -1;
+        if (end == PJ_TRANSACTION_FENCED)
+            return fenced(publisher, error);
+        if (end == PJ_TRANSACTION_IN_DOUBT) {
+            struct pj_error reason = *error;
+            int status = open_again(publisher, error);
+            if (status != 0)
+                return status;
+            if (publisher->is_open && publisher->found.sequence >= contents.next.sequence)
+                break;
+            contents.next = bookmark_after(publisher, list);
+            *error = reason;
+        }
         if (error->class == PJ_POISON && list != NULL && list->next != NULL)
             return publish_halves(publisher, list, error);
         if (error->class == PJ_POISON && list != NULL && change_form(list, error))
             continue;
         pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", error->message));
-        if (!back_off(publisher, &failures, error))
+        if (!pj_turns_back_off(&publisher->transactor.settings.turns, failures++, error))
             return 1;
     }
-    publisher->committed = next;
-    publisher->fatal_count = 0;
+    if (end == PJ_TRANSACTION_COMMITTED)
+        pj_metric_observe_us(publisher->settings.metrics->commit_time,
+                             publisher->transactor.commit_us);
+    publisher->committed = contents.next;
+    publisher->transactor.fatal_count = 0;
     publisher->idle_since_ms = pj_clock_monotonic_ms();
     count(publisher, list);
     return 0;
@@ -434,23 +285,42 @@ static int publish(struct pj_publisher *publisher, struct pj_item *list, struct 
 int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
                       struct pj_error *error)
 {
+    static const char *const topics[PJ_BRIDGE_TOPICS] = {
+        [PJ_TO_TELEMETRY] = PJ_TELEMETRY_TOPIC,
+        [PJ_TO_COMMANDS] = PJ_COMMANDS_TOPIC,
+        [PJ_TO_DEAD_LETTERS] = PJ_DEAD_LETTERS_TOPIC,
+        [PJ_TO_CURSORS] = PJ_CURSORS_TOPIC,
+    };
     struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
+    const struct pj_transactor_settings transactor = {
+        .kafka = settings->kafka,
+        .client_id = "telemetry-bridge",
+        .name = "telemetry-bridge",
+        .id = settings->bridge->bridge_id,
+        .topic_prefix = settings->bridge->topic_prefix,
+        .transaction_timeout_ms = settings->bridge->transaction_timeout_ms,
+        .topics = topics,
+        .topic_count = PJ_BRIDGE_TOPICS,
+        .state_topic = PJ_CURSORS_TOPIC,
+        .read_timeout_ms = READ_MS,
+        .record = on_record,
+        .context = publisher,
+        .turns = {turn, publisher},
+        .metrics = settings->registry,
+        .aborted = settings->metrics->aborted,
+    };
     uuid_t instance;
     publisher->settings = *settings;
     publisher->records.bridge_id = settings->bridge->bridge_id;
+    publisher->records.transactor = &publisher->transactor;
     uuid_generate(instance);
     uuid_unparse_lower(instance, publisher->committed.instance);
-    pj_text_whole(publisher->transactional_id, sizeof publisher->transactional_id,
-                  "%stelemetry-bridge-%s",
-                  settings->bridge->topic_prefix != NULL ? settings->bridge->topic_prefix : "",
-                  settings->bridge->bridge_id);
-    struct pj_bookmark found;
     /* Wrong kafka.* settings are reported before waiting for the registry. */
-    int status = make_producer(publisher, error);
+    int status = pj_transactor_init(&publisher->transactor, &transactor, error);
     if (status == 0)
         status = register_schemas(publisher, error);
     if (status == 0)
-        status = reopen(publisher, true, &found, error);
+        status = open_transactor(publisher, error);
     /* From now on everyone sees who owns the id. */
     if (status == 0)
         status = publish(publisher, NULL, error);
@@ -466,7 +336,7 @@ void pj_publisher_close(struct pj_publisher *publisher)
 {
     if (publisher == NULL)
         return;
-    drop_producer(publisher);
+    pj_transactor_close(&publisher->transactor);
     pj_encoder_free(publisher->records.encoder);
     pj_encoded_free(&publisher->records.encoded);
     free(publisher);
@@ -486,7 +356,7 @@ static int64_t pause_ms(const struct pj_publisher *publisher)
 {
     int64_t most_ms = publisher->settings.bridge->linger_ms;
     int64_t least_ms = (most_ms + 2) / 3;
-    int64_t half_ms = publisher->commit_us / 2000;
+    int64_t half_ms = publisher->transactor.commit_us / 2000;
     return half_ms < least_ms ? least_ms : half_ms < most_ms ? half_ms : most_ms;
 }
 

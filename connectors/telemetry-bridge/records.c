@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/topic_name.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
@@ -18,40 +17,6 @@ enum { CUT_BYTES = 65536 }; /* of a dead letter that is too large for the topic 
 static struct pj_bytes bytes_of(const char *text)
 {
     return (struct pj_bytes){text, text != NULL ? strlen(text) : 0};
-}
-
-int pj_records_find_topics(struct pj_records *records, const char *topic_prefix, int64_t timeout_ms,
-                           struct pj_error *error)
-{
-    static const char *const declared[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC,
-                                           PJ_DEAD_LETTERS_TOPIC, PJ_CURSORS_TOPIC};
-    enum { COUNT = sizeof declared / sizeof declared[0] };
-    char names[COUNT][PJ_TOPIC_NAME_SIZE];
-    struct pj_producer_topic_info topics[COUNT];
-    for (size_t i = 0; i < COUNT; i++)
-        topics[i] = (struct pj_producer_topic_info){
-            .name = pj_topic_name(names[i], topic_prefix, declared[i])};
-    struct pj_producer_topic **handles[] = {&records->telemetry, &records->commands,
-                                            &records->dead_letters, &records->cursors};
-    const size_t count = COUNT;
-    if (pj_producer_describe(records->producer, topics, count, timeout_ms, error) != 0)
-        return -1;
-    for (size_t i = 0; i < count; i++) {
-        if (topics[i].partitions == 0)
-            return pj_error_set(error, PJ_FATAL,
-                                "Kafka has no topic %s; 'projectionist topics create' makes it",
-                                topics[i].name);
-        if (pj_producer_topic(records->producer, topics[i].name, handles[i], error) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int send(struct pj_records *records, const struct pj_producer_message *message,
-                struct pj_error *error)
-{
-    /* 1 is returned only with `stop`, which we do not set: a transaction is sent whole. */
-    return pj_producer_send(records->producer, message, error) == 0 ? 0 : -1;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -75,15 +40,12 @@ static int64_t time_of_record(const struct pj_item *item, int64_t emitted_at_us)
     return item->is_retimed || ms < 0 || ms > pj_clock_wall_ms() ? 0 : ms;
 }
 
-static int send_encoded(struct pj_records *records, struct pj_producer_topic *topic,
-                        const char *key, int64_t ms, struct pj_error *error)
+static int send_encoded(struct pj_records *records, size_t topic, const char *key, int64_t ms,
+                        struct pj_error *error)
 {
-    const struct pj_producer_message message = {.topic = topic,
-                                                .partition = -1,
-                                                .key = bytes_of(key),
-                                                .value = pj_encoded_bytes(&records->encoded),
-                                                .timestamp_ms = ms};
-    return send(records, &message, error);
+    const struct pj_producer_message message = {
+        .key = bytes_of(key), .value = pj_encoded_bytes(&records->encoded), .timestamp_ms = ms};
+    return pj_transactor_send(records->transactor, topic, message, error);
 }
 
 static int send_telemetry(struct pj_records *records, const struct pj_item *item,
@@ -108,7 +70,7 @@ static int send_telemetry(struct pj_records *records, const struct pj_item *item
     };
     if (pj_encode_telemetry(records->encoder, &event, &records->encoded, error) != 0)
         return -1;
-    return send_encoded(records, records->telemetry, key_of(frame),
+    return send_encoded(records, PJ_TO_TELEMETRY, key_of(frame),
                         time_of_record(item, frame->emitted_at_us), error);
 }
 
@@ -127,7 +89,7 @@ static int send_status(struct pj_records *records, const struct pj_item *item,
                                            .status_changed = &changed};
     if (pj_encode_command(records->encoder, &event, &records->encoded, error) != 0)
         return -1;
-    return send_encoded(records, records->commands, frame->command_id,
+    return send_encoded(records, PJ_TO_COMMANDS, frame->command_id,
                         time_of_record(item, frame->emitted_at_us), error);
 }
 
@@ -175,7 +137,7 @@ static int send_gap(struct pj_records *records, const struct pj_item *item, stru
     int status = pj_encode_telemetry(records->encoder, &event, &records->encoded, error);
     free(text);
     return status != 0 ? -1
-                       : send_encoded(records, records->telemetry, id,
+                       : send_encoded(records, PJ_TO_TELEMETRY, id,
                                       time_of_record(item, event.emitted_at), error);
 }
 
@@ -201,9 +163,7 @@ static int send_dead_letter(struct pj_records *records, const struct pj_item *it
         headers[count++] = header("cursor", frame->place.text);
     if (item->cut != PJ_CUT_NOTHING)
         headers[count++] = header("cut", "true");
-    struct pj_producer_message message = {.topic = records->dead_letters,
-                                          .partition = -1,
-                                          .key = bytes_of(frame->event_id_text),
+    struct pj_producer_message message = {.key = bytes_of(frame->event_id_text),
                                           .value = frame->raw,
                                           .headers = headers,
                                           .header_count = count};
@@ -211,7 +171,7 @@ static int send_dead_letter(struct pj_records *records, const struct pj_item *it
         message.value.length = CUT_BYTES;
     if (item->cut == PJ_CUT_ALL)
         message.value.length = 0;
-    return send(records, &message, error);
+    return pj_transactor_send(records->transactor, PJ_TO_DEAD_LETTERS, message, error);
 }
 
 int pj_records_send(struct pj_records *records, const struct pj_item *item, struct pj_error *error)
@@ -232,11 +192,9 @@ int pj_records_send_bookmark(struct pj_records *records, const struct pj_bookmar
                              struct pj_error *error)
 {
     char *text = pj_bookmark_write(bookmark);
-    const struct pj_producer_message message = {.topic = records->cursors,
-                                                .partition = -1,
-                                                .key = bytes_of(records->bridge_id),
+    const struct pj_producer_message message = {.key = bytes_of(records->bridge_id),
                                                 .value = bytes_of(text)};
-    int status = send(records, &message, error);
+    int status = pj_transactor_send(records->transactor, PJ_TO_CURSORS, message, error);
     free(text);
     return status;
 }

@@ -5,22 +5,20 @@
 #define PJ_TELEMETRY_BRIDGE_RECORDS_H
 
 #include "common/encoder.h"
-#include "kafka/producer.h"
+#include "common/transactor.h"
 #include "telemetry-bridge/bookmark.h"
 #include "telemetry-bridge/bridge.h"
 #include "telemetry-bridge/buffer.h"
 
 struct pj_records {
-    struct pj_producer *producer;
-    struct pj_producer_topic *telemetry, *commands, *dead_letters, *cursors;
+    struct pj_transactor *transactor;
     struct pj_encoder *encoder;
     struct pj_encoded encoded; /* the current record */
     const char *bridge_id;
 };
 
-/* Finds the topics; PJ_FATAL names a missing one and the command that creates it. */
-int pj_records_find_topics(struct pj_records *records, const char *topic_prefix, int64_t timeout_ms,
-                           struct pj_error *error) PJ_MUST_CHECK;
+/* The transactor's topics. */
+enum { PJ_TO_TELEMETRY, PJ_TO_COMMANDS, PJ_TO_DEAD_LETTERS, PJ_TO_CURSORS, PJ_BRIDGE_TOPICS };
 
 /* Sends an item. Errors as of pj_producer_send; PJ_POISON: Kafka will never take it. */
 int pj_records_send(struct pj_records *records, const struct pj_item *item,

@@ -629,7 +629,7 @@ def test_a_topic_is_missing(world, service):
     kafka.delete_topics(bridge.CURSORS)
     done = consumers.run(bridge.PROGRAM, variables={"TELEMETRY_URL": service.stream_url})
     assert done.returncode == 1
-    assert "Kafka has no topic safari.bridge-cursors; 'projectionist topics create' makes it" in \
+    assert "Kafka has no topic safari.bridge-cursors; 'projectionist topics create' creates it" in \
         done.stderr
 
 

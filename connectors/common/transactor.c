@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/transactor.h"
+
+#include "base/clock.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/topic_name.h"
+
+enum {
+    STEP_MS = 500,  /* the longest that a call waits for Kafka between turns */
+    SLOW_MS = 5000, /* a slower commit is worth a log line */
+    DESCRIBE_MS = 10000,
+};
+
+static void log_waiting(const struct pj_error *reason)
+{
+    pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "Kafka"),
+           pj_f_str("error", reason->message));
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static int make_producer(struct pj_transactor *transactor, struct pj_error *error)
+{
+    const struct pj_transactor_settings *settings = &transactor->settings;
+    const struct pj_producer_settings producer = {
+        .kafka = settings->kafka,
+        .client_id = settings->client_id,
+        .transactional_id = transactor->transactional_id,
+        .transaction_timeout_ms = settings->transaction_timeout_ms,
+        .metrics = settings->metrics,
+    };
+    pj_transactor_close(transactor);
+    return pj_producer_open(&transactor->producer, &producer, error);
+}
+
+int pj_transactor_init(struct pj_transactor *transactor,
+                       const struct pj_transactor_settings *settings, struct pj_error *error)
+{
+    PJ_CHECK(settings->topic_count <= PJ_TRANSACTOR_TOPICS_MOST,
+             "a transactor has more topics than room for them");
+    *transactor = (struct pj_transactor){.settings = *settings};
+    pj_text_whole(transactor->transactional_id, sizeof transactor->transactional_id, "%s%s-%s",
+                  settings->topic_prefix != NULL ? settings->topic_prefix : "", settings->name,
+                  settings->id);
+    return make_producer(transactor, error);
+}
+
+void pj_transactor_close(struct pj_transactor *transactor)
+{
+    pj_producer_close(transactor->producer);
+    transactor->producer = NULL;
+}
+
+static int find_topics(struct pj_transactor *transactor, int64_t wait_ms, struct pj_error *error)
+{
+    const struct pj_transactor_settings *settings = &transactor->settings;
+    char names[PJ_TRANSACTOR_TOPICS_MOST][PJ_TOPIC_NAME_SIZE];
+    struct pj_producer_topic_info topics[PJ_TRANSACTOR_TOPICS_MOST];
+    for (size_t i = 0; i < settings->topic_count; i++)
+        topics[i] = (struct pj_producer_topic_info){
+            .name = pj_topic_name(names[i], settings->topic_prefix, settings->topics[i])};
+    if (pj_producer_describe(transactor->producer, topics, settings->topic_count, wait_ms, error) !=
+        0)
+        return -1;
+    for (size_t i = 0; i < settings->topic_count; i++) {
+        if (topics[i].partitions == 0)
+            return pj_error_set(error, PJ_FATAL,
+                                "Kafka has no topic %s; 'projectionist topics create' creates it",
+                                topics[i].name);
+        if (pj_producer_topic(transactor->producer, topics[i].name, &transactor->topics[i],
+                              error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int fence_others(struct pj_transactor *transactor, int64_t wait_ms, struct pj_error *error)
+{
+    return pj_producer_init_transactions(transactor->producer, wait_ms, error);
+}
+
+/* Repeats a step while the brokers do not answer. */
+static int until_answered(struct pj_transactor *transactor,
+                          int (*step)(struct pj_transactor *, int64_t, struct pj_error *),
+                          int64_t timeout_ms, struct pj_error *error)
+{
+    int64_t deadline_ms = pj_clock_monotonic_ms() + timeout_ms;
+    while (step(transactor, STEP_MS, error) != 0) {
+        if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline_ms)
+            return -1;
+        if (!pj_turn(&transactor->settings.turns, error))
+            return 1;
+    }
+    return 0;
+}
+
+static int open_once(struct pj_transactor *transactor, struct pj_error *error)
+{
+    if (make_producer(transactor, error) != 0)
+        return -1;
+    int status = until_answered(transactor, find_topics, DESCRIBE_MS, error);
+    if (status == 0)
+        status = until_answered(transactor, fence_others,
+                                transactor->settings.transaction_timeout_ms, error);
+    return status == 0 ? pj_transactor_read(transactor, false, error) : status;
+}
+
+int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error)
+{
+    int status;
+    for (int failures = 0; (status = open_once(transactor, error)) != 0; failures++) {
+        if (status > 0 || error->class == PJ_FENCED)
+            return status;
+        if (!pj_producer_may_return(error) &&
+            (!transactor->was_open || ++transactor->fatal_count >= PJ_TRANSACTOR_FATAL_MOST))
+            return -1;
+        log_waiting(error);
+        if (!pj_turns_back_off(&transactor->settings.turns, failures, error))
+            return 1;
+    }
+    transactor->was_open = true;
+    return 0;
+}
+
+int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open, struct pj_error *error)
+{
+    const struct pj_transactor_settings *settings = &transactor->settings;
+    char topic[PJ_TOPIC_NAME_SIZE];
+    const struct pj_compacted_settings reading = {
+        .kafka = settings->kafka,
+        .client_id = settings->client_id,
+        .topic = pj_topic_name(topic, settings->topic_prefix, settings->state_topic),
+        .timeout_ms = settings->read_timeout_ms,
+        .stop_at_open = stop_at_open,
+        .stop = settings->stop,
+        .record = settings->record,
+        .context = settings->context,
+    };
+    return pj_compacted_read(&reading, error);
+}
+
+/* --- transactions ---------------------------------------------------------------------------- */
+
+/* The brokers also fence the owner of a transaction that was open for too long. */
+static enum pj_transaction_end doubt(const struct pj_transactor *transactor,
+                                     const struct pj_error *error)
+{
+    int64_t age_ms = pj_clock_monotonic_ms() - transactor->begun_ms;
+    return error->class == PJ_FENCED && age_ms < transactor->settings.transaction_timeout_ms
+               ? PJ_TRANSACTION_FENCED
+               : PJ_TRANSACTION_IN_DOUBT;
+}
+
+static enum pj_transaction_end abort_transaction(struct pj_transactor *transactor,
+                                                 struct pj_error *error)
+{
+    struct pj_error second;
+    if (transactor->settings.aborted != NULL)
+        pj_metric_add(transactor->settings.aborted, 1);
+    while (pj_producer_abort(transactor->producer, STEP_MS, &second) != 0) {
+        if (second.class != PJ_RETRY) {
+            /* Brokers that have seen no partition know no transaction to abort, and librdkafka
+             * takes that as the end of the producer; the cause is in *error. */
+            if (second.class == PJ_FENCED)
+                *error = second;
+            return doubt(transactor, error);
+        }
+        if (!pj_turn(&transactor->settings.turns, &second))
+            return PJ_TRANSACTION_STOPPED;
+    }
+    return PJ_TRANSACTION_ABORTED;
+}
+
+static enum pj_transaction_end commit(struct pj_transactor *transactor, struct pj_error *error)
+{
+    int64_t began_us = pj_clock_monotonic_us();
+    bool waited = false, is_logged = false;
+    int status;
+    while ((status = pj_producer_commit(transactor->producer, STEP_MS, error)) < 0 &&
+           error->class == PJ_RETRY) {
+        if (!is_logged && pj_clock_monotonic_us() - began_us >= INT64_C(1000) * SLOW_MS) {
+            log_waiting(error);
+            is_logged = true;
+        }
+        waited = true;
+        if (!pj_turn(&transactor->settings.turns, error))
+            return PJ_TRANSACTION_STOPPED;
+    }
+    transactor->commit_us = pj_clock_monotonic_us() - began_us;
+    if (status == 0)
+        return PJ_TRANSACTION_COMMITTED;
+    /* What the brokers refused they have not committed; after a time-out nobody knows. */
+    return status == 1 && !waited ? abort_transaction(transactor, error) : doubt(transactor, error);
+}
+
+enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
+                                          int (*send)(void *context, struct pj_error *error),
+                                          void *context, struct pj_error *error)
+{
+    transactor->begun_ms = pj_clock_monotonic_ms();
+    int status = pj_producer_begin(transactor->producer, error);
+    if (status == 0 && send(context, error) == 0)
+        return commit(transactor, error);
+    return status > 0 || error->class == PJ_RETRY || error->class == PJ_POISON
+               ? abort_transaction(transactor, error)
+               : doubt(transactor, error);
+}
+
+int pj_transactor_send(struct pj_transactor *transactor, size_t topic,
+                       struct pj_producer_message message, struct pj_error *error)
+{
+    message.topic = transactor->topics[topic];
+    message.partition = -1;
+    /* 1 is returned only with `stop`, which is not set: a transaction is sent whole. */
+    return pj_producer_send(transactor->producer, &message, error) == 0 ? 0 : -1;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Publishes in Kafka transactions under an id. The newest transactor with an id is the only one:
+ * opening it fences the earlier ones, waits for the end of what they left open, and reads back what
+ * they committed. What a transaction holds becomes visible together or never; one whose outcome is
+ * in doubt is for the caller to find in the state topic once it has opened again.
+ *
+ * For one thread. All functions block while Kafka is away, with turns (common/turns.h) meanwhile.
+ */
+#ifndef PJ_CONNECTORS_TRANSACTOR_H
+#define PJ_CONNECTORS_TRANSACTOR_H
+
+#include "base/metrics.h"
+#include "common/turns.h"
+#include "kafka/compacted.h"
+#include "kafka/producer.h"
+
+enum { PJ_TRANSACTOR_TOPICS_MOST = 4, PJ_TRANSACTOR_FATAL_MOST = 5 };
+
+/* Borrowed for as long as the transactor is open. */
+struct pj_transactor_settings {
+    const struct pj_properties *kafka; /* kafka.* */
+    const char *client_id;
+    const char *name, *id;    /* the transactional.id is the prefix, name-id */
+    const char *topic_prefix; /* or NULL */
+    int64_t transaction_timeout_ms;
+    const char *const *topics; /* what it publishes to, without the prefix; they must exist */
+    size_t topic_count;
+    const char *state_topic; /* compacted; read back whole whenever it is opened */
+    int64_t read_timeout_ms;
+    pj_compacted_record *record; /* what is read back */
+    void *context;               /* of record */
+    struct pj_turns turns;
+    const volatile sig_atomic_t *stop; /* ends the reading back; or NULL */
+    struct pj_metrics *metrics;        /* or NULL; what the brokers refuse is counted there */
+    struct pj_metric *aborted;         /* or NULL */
+};
+
+struct pj_transactor {
+    struct pj_transactor_settings settings;
+    struct pj_producer *producer;
+    struct pj_producer_topic *topics[PJ_TRANSACTOR_TOPICS_MOST];
+    bool was_open;
+    int fatal_count;   /* failures in a row that waiting does not fix; the caller resets it */
+    int64_t begun_ms;  /* the last transaction */
+    int64_t commit_us; /* what the last commit took */
+    char transactional_id[384];
+};
+
+/* Checks the settings (PJ_EXIT_USAGE); does not connect yet. Close it in any case. */
+int pj_transactor_init(struct pj_transactor *transactor,
+                       const struct pj_transactor_settings *settings,
+                       struct pj_error *error) PJ_MUST_CHECK;
+void pj_transactor_close(struct pj_transactor *transactor); /* all zeros are allowed */
+
+/*
+ * Opens it, also again after a transaction in doubt. Returns 1 when it is time to stop. Errors: a
+ * missing topic, a refusal, PJ_FENCED. Once it was open it tolerates a few: brokers that have just
+ * started may not know all partitions yet.
+ */
+int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Reads the state topic; with stop_at_open without waiting for the end of open transactions. */
+int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open,
+                       struct pj_error *error) PJ_MUST_CHECK;
+
+enum pj_transaction_end {
+    PJ_TRANSACTION_COMMITTED,
+    PJ_TRANSACTION_ABORTED,  /* certainly not committed; PJ_POISON: a record is refused for good */
+    PJ_TRANSACTION_IN_DOUBT, /* open it again, and look in the state topic */
+    PJ_TRANSACTION_FENCED,   /* another one has the id */
+    PJ_TRANSACTION_STOPPED,  /* it is time to stop */
+};
+
+/* One attempt: begins, sends and commits. What is not committed has its reason in *error. */
+enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
+                                          int (*send)(void *context, struct pj_error *error),
+                                          void *context, struct pj_error *error) PJ_MUST_CHECK;
+
+/* For `send`: a record for the topic of this index, by its key. Errors as of pj_producer_send. */
+int pj_transactor_send(struct pj_transactor *transactor, size_t topic,
+                       struct pj_producer_message message, struct pj_error *error) PJ_MUST_CHECK;
+
+#endif
