@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests that are passed through: both bodies stream, with a bounded buffer in between. */
+/* Requests that are passed through: both bodies stream, with a bounded buffer in between; and
+ * calls, which are transfers whose answer is read whole. */
 #include "base/clock.h"
+#include "base/invariant.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "control-gateway/upstream_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-enum { BUFFER = 64 << 10, POLL_MS = 500 };
+enum { BUFFER = 64 << 10, POLL_MS = 500, REPLY_MOST = 16 << 20, BLOCK = 16 << 10 };
 
 struct pj_transfer {
     struct pj_upstream *upstream;
@@ -250,4 +254,83 @@ int64_t pj_transfer_read(struct pj_transfer *transfer, void *data, size_t size,
     transfer->in_start += length;
     transfer->in_length -= length;
     return (int64_t)length;
+}
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+/* We read requests and answers, so neither may be compressed; and the body sent is not always the
+ * one that the client's digest is of. */
+static bool is_passed(const struct pj_call *call, const char *name)
+{
+    static const char *const never[] = {"Accept-Encoding", "Content-MD5", "Digest",
+                                        "Content-Digest", "Repr-Digest"};
+    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++) {
+        if (strcasecmp(name, never[i]) == 0)
+            return false;
+    }
+    return !call->is_question ||
+           (strncasecmp(name, "Content-", 8) != 0 && strncasecmp(name, "If-", 3) != 0 &&
+            strcasecmp(name, "Range") != 0 && strcasecmp(name, "Accept") != 0);
+}
+
+/* The fields that a call sends. */
+static struct pj_fields fields_of(const struct pj_call *call)
+{
+    struct pj_fields passed = {0};
+    for (size_t i = 0; call->fields != NULL && i < call->fields->count; i++) {
+        const struct pj_field *field = &call->fields->items[i];
+        if (is_passed(call, field->name))
+            PJ_CHECK(pj_fields_add(&passed, field->name, field->value),
+                     "fields that fitted before do not");
+    }
+    if (pj_fields_get(&passed, "Content-Type") == NULL)
+        (void)pj_fields_add(&passed, "Content-Type", "application/json");
+    return passed;
+}
+
+static int read_all(struct pj_transfer *transfer, struct pj_builder *body, struct pj_error *error)
+{
+    char data[BLOCK];
+    int64_t length;
+    while ((length = pj_transfer_read(transfer, data, sizeof data, error)) > 0) {
+        if (body->length + (size_t)length > REPLY_MOST)
+            return pj_upstream_fault(transfer->upstream, "its body is larger than 16 MiB", error);
+        pj_builder_add_bytes(body, data, (size_t)length);
+    }
+    return (int)length;
+}
+
+enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
+                                  struct pj_reply **reply, struct pj_error *error)
+{
+    struct pj_fields fields = fields_of(call);
+    const struct pj_transfer_request request = {
+        .method = call->method,
+        .uri = call->path,
+        .fields = &fields,
+        .has_body = call->body.data != NULL,
+        .body_length = (int64_t)call->body.length,
+    };
+    struct pj_builder body = {0};
+    int status = 0;
+    enum pj_call_end end = PJ_CALL_ANSWERED;
+    struct pj_transfer *transfer = pj_transfer_open(upstream, &request);
+    curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)upstream->timeout_ms);
+    if (pj_transfer_write(transfer, call->body.data, call->body.length, error) != 0 ||
+        pj_transfer_answer(transfer, &status, error) != 0 ||
+        read_all(transfer, &body, error) != 0) {
+        curl_off_t connected = 0;
+        curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
+        bool is_sent = connected > 0 && !pj_upstream_is_no_connection(transfer->result);
+        end = is_sent ? PJ_CALL_UNKNOWN : PJ_CALL_NOT_SENT;
+        free(body.text);
+    } else {
+        size_t length = body.length;
+        *reply = pj_reply_new(status, NULL, pj_builder_take(&body), length);
+        (*reply)->fields = transfer->fields;
+        transfer->fields = (struct pj_fields){0};
+    }
+    pj_transfer_close(transfer);
+    pj_fields_clear(&fields);
+    return end;
 }

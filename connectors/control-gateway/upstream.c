@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-enum { CONNECT_TIMEOUT_MS = 3000, REPLY_MOST = 16 << 20 };
+enum { CONNECT_TIMEOUT_MS = 3000 };
 
 /* --- replies --------------------------------------------------------------------------------- */
 
@@ -117,8 +117,6 @@ void pj_upstream_close(struct pj_upstream *upstream)
 {
     if (upstream == NULL)
         return;
-    for (size_t i = 0; i < upstream->easy_count; i++)
-        curl_easy_cleanup(upstream->easies[i]);
     for (size_t i = 0; i < upstream->multi_count; i++)
         curl_multi_cleanup(upstream->multis[i]);
     pthread_mutex_destroy(&upstream->mutex);
@@ -163,31 +161,25 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
 }
 
-struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
-                                      const char *value)
-{
-    /* For libcurl "Name:" removes a header, and "Name;" sends it without a value. */
-    char *line = *value != '\0' ? pj_text_new("%s: %s", name, value) : pj_text_new("%s;", name);
-    struct curl_slist *longer = pj_must(curl_slist_append(headers, line));
-    free(line);
-    return longer;
-}
-
 struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
                                       struct curl_slist *headers, const struct pj_fields *fields)
 {
-    struct curl_slist *longer = headers;
     if (upstream->authorization != NULL)
-        longer = pj_must(curl_slist_append(longer, upstream->authorization));
+        headers = pj_must(curl_slist_append(headers, upstream->authorization));
     for (size_t i = 0; fields != NULL && i < fields->count; i++) {
         const struct pj_field *field = &fields->items[i];
-        if (upstream->authorization == NULL || strcasecmp(field->name, "Authorization") != 0)
-            longer = pj_upstream_header(longer, field->name, field->value);
+        if (upstream->authorization != NULL && strcasecmp(field->name, "Authorization") == 0)
+            continue;
+        /* For libcurl "Name:" removes a header, and "Name;" sends it without a value. */
+        char *line =
+            pj_text_new(*field->value != '\0' ? "%s: %s" : "%s;", field->name, field->value);
+        headers = pj_must(curl_slist_append(headers, line));
+        free(line);
     }
-    return longer;
+    return headers;
 }
 
-static bool is_no_connection(CURLcode code)
+bool pj_upstream_is_no_connection(CURLcode code)
 {
     return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
            code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR;
@@ -205,7 +197,7 @@ static int failure(const struct pj_upstream *upstream, CURLcode code, const char
 {
     if (*reason == '\0')
         reason = curl_easy_strerror(code);
-    if (is_no_connection(code) && atomic_load(&upstream->lacks_descriptors))
+    if (pj_upstream_is_no_connection(code) && atomic_load(&upstream->lacks_descriptors))
         return pj_error_set(
             error, PJ_RETRY,
             "the gateway has no file descriptor left for a connection to the automation "
@@ -216,17 +208,18 @@ static int failure(const struct pj_upstream *upstream, CURLcode code, const char
         return pj_error_set(error, PJ_RETRY,
                             "the automation service at %.300s did not answer in time",
                             upstream->url);
-    return pj_error_set(error, PJ_RETRY, "the automation service at %.300s %s (%s)", upstream->url,
-                        is_no_connection(code) ? "cannot be reached" : "closed the connection",
-                        reason);
+    return pj_error_set(
+        error, PJ_RETRY, "the automation service at %.300s %s (%s)", upstream->url,
+        pj_upstream_is_no_connection(code) ? "cannot be reached" : "closed the connection", reason);
 }
 
 int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, const char *reason,
                     struct pj_error *error)
 {
     /* A closed connection says nothing about the service: the next request will. */
-    bool is_away = (is_no_connection(code) && !atomic_load(&upstream->lacks_descriptors)) ||
-                   code == CURLE_OPERATION_TIMEDOUT;
+    bool is_away =
+        (pj_upstream_is_no_connection(code) && !atomic_load(&upstream->lacks_descriptors)) ||
+        code == CURLE_OPERATION_TIMEDOUT;
     if (code != CURLE_OK)
         (void)failure(upstream, code, reason, error);
     if (is_away && !atomic_exchange(&upstream->is_away, true))
@@ -234,146 +227,4 @@ int pj_upstream_end(struct pj_upstream *upstream, CURLcode code, const char *rea
     if (code == CURLE_OK && atomic_exchange(&upstream->is_away, false))
         pj_log(PJ_INFO, "the automation service is back", pj_f_str("url", upstream->url));
     return code == CURLE_OK ? 0 : -1;
-}
-
-/* --- calls ----------------------------------------------------------------------------------- */
-
-static CURL *borrow_easy(struct pj_upstream *upstream)
-{
-    CURL *curl = NULL;
-    pthread_mutex_lock(&upstream->mutex);
-    if (upstream->easy_count > 0)
-        curl = upstream->easies[--upstream->easy_count];
-    pthread_mutex_unlock(&upstream->mutex);
-    return curl != NULL ? curl : pj_must(curl_easy_init());
-}
-
-static void give_back_easy(struct pj_upstream *upstream, CURL *curl)
-{
-    curl_easy_reset(curl); /* keeps the connections */
-    pthread_mutex_lock(&upstream->mutex);
-    bool has_room = upstream->easy_count < PJ_UPSTREAM_KEPT;
-    if (has_room)
-        upstream->easies[upstream->easy_count++] = curl;
-    pthread_mutex_unlock(&upstream->mutex);
-    if (!has_room)
-        curl_easy_cleanup(curl);
-}
-
-struct received {
-    struct pj_fields fields;
-    char *data;
-    size_t length;
-    bool is_headed;    /* its head is complete */
-    const char *fault; /* why it is not a valid answer, or NULL */
-    char reason[CURL_ERROR_SIZE];
-};
-
-static size_t receive_field(char *data, size_t size, size_t count, void *context)
-{
-    struct received *received = context;
-    size_t length = size * count;
-    bool begins = length >= 5 && memcmp(data, "HTTP/", 5) == 0;
-    if (received->is_headed && !begins)
-        return length; /* trailers */
-    if (begins)
-        pj_fields_clear(&received->fields); /* the headers so far were a 100's */
-    else if (length > 2)
-        received->fault = pj_fields_add_line(&received->fields, data, length);
-    else
-        received->fault = pj_fields_doubt(&received->fields);
-    received->is_headed = length <= 2;
-    return received->fault == NULL ? length : 0;
-}
-
-static size_t receive(char *data, size_t size, size_t count, void *context)
-{
-    struct received *received = context;
-    size_t length = size * count;
-    if (length > REPLY_MOST - received->length) {
-        received->fault = "its body is larger than 16 MiB";
-        return 0;
-    }
-    received->data = pj_resize(received->data, received->length + length + 1, 1);
-    memcpy(received->data + received->length, data, length);
-    received->length += length;
-    return length;
-}
-
-static enum pj_call_end end_of(struct pj_upstream *upstream, CURL *curl, CURLcode code,
-                               struct received *received, struct pj_reply **reply,
-                               struct pj_error *error)
-{
-    long status = 0;
-    if (received->fault != NULL) {
-        (void)pj_upstream_fault(upstream, received->fault, error);
-    } else if (pj_upstream_end(upstream, code, received->reason, error) == 0) {
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-        *reply = pj_reply_new((int)status, NULL, received->data, received->length);
-        pj_fields_keep_end_to_end(&received->fields);
-        (*reply)->fields = received->fields;
-        return PJ_CALL_ANSWERED;
-    }
-    pj_fields_clear(&received->fields);
-    free(received->data);
-    curl_off_t connected = 0;
-    curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected);
-    return is_no_connection(code) || connected == 0 ? PJ_CALL_NOT_SENT : PJ_CALL_UNKNOWN;
-}
-
-/* We read requests and answers, so neither may be compressed; and the body sent is not always the
- * one that the client's digest is of. */
-static bool is_passed(const struct pj_call *call, const char *name)
-{
-    static const char *const never[] = {"Accept-Encoding", "Content-MD5", "Digest",
-                                        "Content-Digest", "Repr-Digest"};
-    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++) {
-        if (strcasecmp(name, never[i]) == 0)
-            return false;
-    }
-    return !call->is_question ||
-           (strncasecmp(name, "Content-", 8) != 0 && strncasecmp(name, "If-", 3) != 0 &&
-            strcasecmp(name, "Range") != 0 && strcasecmp(name, "Accept") != 0);
-}
-
-static struct curl_slist *make_headers(const struct pj_upstream *upstream,
-                                       const struct pj_call *call)
-{
-    struct pj_fields passed = {0};
-    for (size_t i = 0; call->fields != NULL && i < call->fields->count; i++) {
-        const struct pj_field *field = &call->fields->items[i];
-        if (is_passed(call, field->name))
-            PJ_CHECK(pj_fields_add(&passed, field->name, field->value),
-                     "fields that fitted before do not");
-    }
-    struct curl_slist *headers = pj_upstream_fields(upstream, NULL, &passed);
-    if (pj_fields_get(&passed, "Content-Type") == NULL)
-        headers = pj_upstream_header(headers, "Content-Type", "application/json");
-    pj_fields_clear(&passed);
-    return headers;
-}
-
-enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
-                                  struct pj_reply **reply, struct pj_error *error)
-{
-    struct received received = {0};
-    CURL *curl = borrow_easy(upstream);
-    struct curl_slist *headers = make_headers(upstream, call);
-    pj_upstream_set_up(upstream, curl, call->method, call->path);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)upstream->timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, received.reason);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_field);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &received);
-    if (call->body.data != NULL) {
-        headers = pj_must(curl_slist_append(headers, "Expect:"));
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.length);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.data);
-    }
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    enum pj_call_end end = end_of(upstream, curl, curl_easy_perform(curl), &received, reply, error);
-    curl_slist_free_all(headers);
-    give_back_easy(upstream, curl);
-    return end;
 }

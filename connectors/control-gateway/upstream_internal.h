@@ -15,10 +15,9 @@ struct pj_upstream {
     char *ca_file;
     char *authorization; /* the header line, or NULL */
     int64_t timeout_ms;
-    pthread_mutex_t mutex;           /* guards the kept connections */
-    CURL *easies[PJ_UPSTREAM_KEPT];  /* of calls */
-    CURLM *multis[PJ_UPSTREAM_KEPT]; /* of transfers */
-    size_t easy_count, multi_count;
+    pthread_mutex_t mutex; /* guards the kept connections */
+    CURLM *multis[PJ_UPSTREAM_KEPT];
+    size_t multi_count;
     atomic_bool is_away; /* and that was logged */
     atomic_bool lacks_descriptors;
 };
@@ -26,12 +25,12 @@ struct pj_upstream {
 /* URL, method and what every request has. */
 void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *method,
                         const char *uri);
-struct curl_slist *pj_upstream_header(struct curl_slist *headers, const char *name,
-                                      const char *value);
 /* The client's fields (NULL: none), with our own token instead of its Authorization where we have
  * one. */
 struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
                                       struct curl_slist *headers, const struct pj_fields *fields);
+/* Whether libcurl failed before there was a connection. */
+bool pj_upstream_is_no_connection(CURLcode code);
 /* What the service sent is not an answer: PJ_POISON. */
 int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault,
                       struct pj_error *error);
