@@ -1,57 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/encoder.h"
 
+#include "avro/avro_schema.h"
+#include "avro/decode.h"
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
 #include "base/topic_name.h"
-#include "schemas.h"
 
-#include <avro.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { TOPICS = 3, COMMANDS = 0, TELEMETRY = 1, SESSIONS = 2 };
-
-/* One topic: its schema, a value that is reused, and the schema's id in the registry. */
-struct form {
+struct pj_encoder {
     const char *topic;
     const char *text;
-    avro_schema_t schema;
-    avro_value_iface_t *class;
-    avro_value_t value;
+    struct pj_schema *schema;
     bool is_registered;
     int32_t id;
 };
 
-struct pj_encoder {
-    struct form forms[TOPICS];
-    avro_writer_t writer;
-};
-
 /* --- opening --------------------------------------------------------------------------------- */
 
-struct pj_encoder *pj_encoder_new(void)
+struct pj_encoder *pj_encoder_new(const char *topic, const char *schema)
 {
-    static const struct form forms[TOPICS] = {
-        [COMMANDS] = {.topic = PJ_COMMANDS_TOPIC, .text = pj_schema_safari_commands},
-        [TELEMETRY] = {.topic = PJ_TELEMETRY_TOPIC, .text = pj_schema_safari_telemetry},
-        [SESSIONS] = {.topic = PJ_SESSIONS_TOPIC, .text = pj_schema_safari_sessions},
-    };
-    static char nothing[1];
+    struct pj_error error;
     struct pj_encoder *encoder = pj_alloc(sizeof *encoder);
-    memcpy(encoder->forms, forms, sizeof forms);
-    encoder->writer = pj_must(avro_writer_memory(nothing, 0));
-    for (size_t i = 0; i < TOPICS; i++) {
-        struct form *form = &encoder->forms[i];
-        PJ_CHECK(avro_schema_from_json_length(form->text, strlen(form->text), &form->schema) == 0,
-                 "a schema of ours is not valid Avro");
-        form->class = pj_must(avro_generic_class_from_schema(form->schema));
-        PJ_CHECK(avro_generic_value_new(form->class, &form->value) == 0,
-                 "no record can be made of a schema of ours");
-    }
+    *encoder = (struct pj_encoder){.topic = topic, .text = schema};
+    PJ_CHECK(pj_schema_parse(&encoder->schema, schema, &error) == 0,
+             "a schema of ours is not valid Avro");
     return encoder;
 }
 
@@ -59,36 +34,24 @@ void pj_encoder_free(struct pj_encoder *encoder)
 {
     if (encoder == NULL)
         return;
-    for (size_t i = 0; i < TOPICS; i++) {
-        struct form *form = &encoder->forms[i];
-        avro_value_decref(&form->value);
-        avro_value_iface_decref(form->class);
-        avro_schema_decref(form->schema);
-    }
-    avro_writer_free(encoder->writer);
+    pj_schema_free(encoder->schema);
     free(encoder);
 }
 
-int pj_encoder_register(struct pj_encoder *encoder, const char *topic, const char *topic_prefix,
+int pj_encoder_register(struct pj_encoder *encoder, const char *topic_prefix,
                         struct pj_registry *registry, struct pj_error *error)
 {
     char name[PJ_TOPIC_NAME_SIZE];
     char subject[PJ_TOPIC_NAME_SIZE + sizeof "-value"];
-    for (size_t i = 0; i < TOPICS; i++) {
-        struct form *form = &encoder->forms[i];
-        if (strcmp(form->topic, topic) != 0)
-            continue;
-        pj_text_whole(subject, sizeof subject, "%s-value",
-                      pj_topic_name(name, topic_prefix, topic));
-        if (pj_registry_register(registry, subject, form->text, &form->id, error) != 0)
-            return -1;
-        form->is_registered = true;
-        return 0;
-    }
-    return pj_error_set(error, PJ_FATAL, "no schema for the topic %s", topic);
+    pj_text_whole(subject, sizeof subject, "%s-value",
+                  pj_topic_name(name, topic_prefix, encoder->topic));
+    if (pj_registry_register(registry, subject, encoder->text, &encoder->id, error) != 0)
+        return -1;
+    encoder->is_registered = true;
+    return 0;
 }
 
-int pj_encoder_register_all(struct pj_encoder *encoder, const char *const *topics, size_t count,
+int pj_encoder_register_all(struct pj_encoder *const *encoders, size_t count,
                             const char *topic_prefix, const struct pj_registry_settings *settings,
                             const struct pj_turns *turns, struct pj_error *error)
 {
@@ -97,7 +60,7 @@ int pj_encoder_register_all(struct pj_encoder *encoder, const char *const *topic
         return -1;
     int status = 0, failures = 0;
     for (size_t i = 0; i < count && status == 0;) {
-        if (pj_encoder_register(encoder, topics[i], topic_prefix, registry, error) == 0) {
+        if (pj_encoder_register(encoders[i], topic_prefix, registry, error) == 0) {
             i++;
             continue;
         }
@@ -112,315 +75,292 @@ int pj_encoder_register_all(struct pj_encoder *encoder, const char *const *topic
     return status;
 }
 
-void pj_encoded_free(struct pj_encoded *encoded)
-{
-    free(encoded->data);
-    *encoded = (struct pj_encoded){0};
-}
+/* --- values ---------------------------------------------------------------------------------- */
 
-/* --- fields ---------------------------------------------------------------------------------- */
-
-/* The record being filled, and the first error; after an error nothing more is done. */
-struct filling {
-    avro_value_t *record;
+struct writer {
+    struct pj_builder *out;
     struct pj_error *error;
-    int status;
 };
 
-static void fail(struct filling *filling, const char *name, const char *reason)
-{
-    if (filling->status == 0)
-        filling->status = pj_error_set(filling->error, PJ_POISON, "the field %s %s", name, reason);
-}
+/* Where a value is; its own name last. */
+struct path {
+    const struct path *before;
+    const char *name;
+};
 
-static void check(struct filling *filling, const char *name, int code)
+static void add_path(struct pj_builder *text, const struct path *path)
 {
-    if (code != 0 && filling->status == 0)
-        filling->status =
-            pj_error_set(filling->error, PJ_FATAL, "cannot fill %s: %s", name, avro_strerror());
-}
-
-static avro_value_t field(struct filling *filling, const char *name)
-{
-    avro_value_t found = {0};
-    if (filling->status == 0)
-        check(filling, name, avro_value_get_by_name(filling->record, name, &found, NULL));
-    return found;
-}
-
-/* The branch of a union of null and another type to fill, or null and false. */
-static bool choose(struct filling *filling, const char *name, bool present, avro_value_t *value)
-{
-    avro_value_t chosen = {0};
-    *value = field(filling, name);
-    if (filling->status != 0)
-        return false;
-    check(filling, name, avro_value_set_branch(value, present ? 1 : 0, &chosen));
-    if (filling->status == 0 && !present)
-        check(filling, name, avro_value_set_null(&chosen));
-    *value = chosen;
-    return filling->status == 0 && present;
-}
-
-/* Lent, not copied: the value is reset before the caller's bytes can go away. */
-static void put(struct filling *filling, const char *name, avro_value_t *value,
-                struct pj_bytes text)
-{
-    avro_wrapped_buffer_t lent;
-    if (filling->status != 0)
-        return;
-    check(filling, name, avro_wrapped_buffer_new(&lent, text.data, text.length + 1));
-    if (filling->status == 0)
-        check(filling, name, avro_value_give_string_len(value, &lent));
-}
-
-static void put_text(struct filling *filling, const char *name, struct pj_bytes text)
-{
-    avro_value_t value = field(filling, name);
-    if (text.data == NULL)
-        fail(filling, name, "is missing");
-    put(filling, name, &value, text);
-}
-
-static void put_uuid(struct filling *filling, const char *name, struct pj_bytes text)
-{
-    if (!pj_is_uuid(text))
-        fail(filling, name, text.data == NULL ? "is missing" : "is not a UUID");
-    put_text(filling, name, text);
-}
-
-static void put_optional_text(struct filling *filling, const char *name, struct pj_bytes text)
-{
-    avro_value_t value;
-    if (choose(filling, name, text.data != NULL, &value))
-        put(filling, name, &value, text);
-}
-
-static void put_optional_uuid(struct filling *filling, const char *name, struct pj_bytes text)
-{
-    if (text.data != NULL && !pj_is_uuid(text))
-        fail(filling, name, "is not a UUID");
-    put_optional_text(filling, name, text);
-}
-
-static void put_time(struct filling *filling, const char *name, int64_t micros)
-{
-    avro_value_t value = field(filling, name);
-    if (filling->status == 0)
-        check(filling, name, avro_value_set_long(&value, micros));
-}
-
-static void put_optional_time(struct filling *filling, const char *name,
-                              const struct pj_optional_time *time)
-{
-    avro_value_t value;
-    if (choose(filling, name, time->present, &value))
-        check(filling, name, avro_value_set_long(&value, time->micros));
-}
-
-static void put_optional_int(struct filling *filling, const char *name, bool present,
-                             int32_t number)
-{
-    avro_value_t value;
-    if (choose(filling, name, present, &value))
-        check(filling, name, avro_value_set_int(&value, number));
-}
-
-static void put_target(struct filling *filling, const struct pj_target *target)
-{
-    avro_value_t value;
-    if (!choose(filling, "target", target->present, &value))
-        return;
-    struct filling inner = {.record = &value, .error = filling->error};
-    put_optional_uuid(&inner, "session_id", target->session_id);
-    put_optional_uuid(&inner, "account_id", target->account_id);
-    put_optional_text(&inner, "platform", target->platform);
-    filling->status = inner.status;
-}
-
-/* The branch of `body` that holds the record of this name. */
-static avro_value_t choose_body(struct filling *filling, const char *record)
-{
-    avro_value_t body = field(filling, "body");
-    avro_value_t chosen = {0};
-    if (filling->status != 0)
-        return chosen;
-    avro_schema_t schema = avro_value_get_schema(&body);
-    for (size_t i = 0; i < avro_schema_union_size(schema); i++) {
-        if (strcmp(avro_schema_name(avro_schema_union_branch(schema, (int)i)), record) != 0)
-            continue;
-        check(filling, record, avro_value_set_branch(&body, (int)i, &chosen));
-        return chosen;
+    if (path->before != NULL) {
+        add_path(text, path->before);
+        pj_builder_add(text, path->before->before != NULL ? ".%s" : "%s", path->name);
     }
-    fail(filling, "body", "has no such record");
-    return chosen;
 }
 
-/* --- records --------------------------------------------------------------------------------- */
-
-static void fill_submitted(struct filling *filling, const struct pj_command_submitted *submitted)
+static int refuse(const struct writer *writer, const struct path *path, const char *reason)
 {
-    put_text(filling, "type", submitted->type);
-    put_text(filling, "payload", submitted->payload);
-    put_optional_text(filling, "idempotency_key", submitted->idempotency_key);
-    put_optional_uuid(filling, "correlation_id", submitted->correlation_id);
-    put_optional_time(filling, "requested_at", &submitted->requested_at);
-    put_optional_text(filling, "requester_service", submitted->requester_service);
-    put_optional_text(filling, "requester_instance", submitted->requester_instance);
-    put_target(filling, &submitted->target);
-}
-
-static void fill_status_changed(struct filling *filling,
-                                const struct pj_command_status_changed *changed)
-{
-    put_text(filling, "status", changed->status);
-    put_optional_text(filling, "result", changed->result);
-    put_optional_text(filling, "error", changed->error);
-}
-
-static void fill_opened(struct filling *filling, const struct pj_session_opened *opened)
-{
-    put_text(filling, "platform", opened->platform);
-    put_optional_uuid(filling, "account_id", opened->account_id);
-    put_optional_int(filling, "browser_pid", opened->has_browser_pid, opened->browser_pid);
-    put_optional_text(filling, "metadata", opened->metadata);
-}
-
-static int write_value(struct pj_encoder *encoder, struct form *form, struct pj_encoded *encoded,
-                       struct pj_error *error)
-{
-    size_t size = 0;
-    if (avro_value_sizeof(&form->value, &size) != 0)
-        return pj_error_set(error, PJ_FATAL, "cannot encode a record of %s: %s", form->topic,
-                            avro_strerror());
-    if (encoded->capacity < PJ_WIRE_HEADER_SIZE + size) {
-        encoded->capacity = PJ_WIRE_HEADER_SIZE + size + size / 2;
-        encoded->data = pj_resize(encoded->data, encoded->capacity, 1);
-    }
-    pj_wire_put_header(encoded->data, form->id);
-    avro_writer_memory_set_dest(encoder->writer, (const char *)encoded->data + PJ_WIRE_HEADER_SIZE,
-                                (int64_t)size);
-    if (avro_value_write(encoder->writer, &form->value) != 0)
-        return pj_error_set(error, PJ_FATAL, "cannot encode a record of %s: %s", form->topic,
-                            avro_strerror());
-    encoded->length = PJ_WIRE_HEADER_SIZE + (size_t)avro_writer_tell(encoder->writer);
-    return 0;
-}
-
-/* Resets the value, so that it holds none of the caller's bytes any more. */
-static int finish(struct pj_encoder *encoder, struct form *form, const struct filling *filling,
-                  struct pj_encoded *encoded)
-{
-    int status = filling->status;
-    if (status == 0 && !form->is_registered)
-        status =
-            pj_error_set(filling->error, PJ_FATAL, "the schema of %s has no id yet", form->topic);
-    if (status == 0)
-        status = write_value(encoder, form, encoded, filling->error);
-    if (avro_value_reset(&form->value) != 0 && status == 0)
-        status = pj_error_set(filling->error, PJ_FATAL, "cannot reset a record of %s: %s",
-                              form->topic, avro_strerror());
+    struct pj_builder text = {0};
+    add_path(&text, path);
+    char *shown = pj_builder_take(&text);
+    int status = *shown != '\0'
+                     ? pj_error_set(writer->error, PJ_POISON, "the field %s %s", shown, reason)
+                     : pj_error_set(writer->error, PJ_POISON, "the event %s", reason);
+    free(shown);
     return status;
 }
 
-int pj_encode_command(struct pj_encoder *encoder, const struct pj_command_event *event,
-                      struct pj_encoded *encoded, struct pj_error *error)
+static void put_long(const struct writer *writer, int64_t number)
 {
-    struct form *form = &encoder->forms[COMMANDS];
-    struct filling filling = {.record = &form->value, .error = error};
-    put_uuid(&filling, "event_id", event->event_id);
-    put_uuid(&filling, "command_id", event->command_id);
-    put_optional_text(&filling, "cursor", event->cursor);
-    put_time(&filling, "emitted_at", event->emitted_at);
-    bool submitted = event->submitted != NULL;
-    avro_value_t body =
-        choose_body(&filling, submitted ? "CommandSubmitted" : "CommandStatusChanged");
-    filling.record = &body;
-    if (submitted)
-        fill_submitted(&filling, event->submitted);
-    else if (event->status_changed != NULL)
-        fill_status_changed(&filling, event->status_changed);
-    else
-        fail(&filling, "body", "is missing");
-    return finish(encoder, form, &filling, encoded);
-}
-
-int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_event *event,
-                        struct pj_encoded *encoded, struct pj_error *error)
-{
-    struct form *form = &encoder->forms[TELEMETRY];
-    struct filling filling = {.record = &form->value, .error = error};
-    put_uuid(&filling, "event_id", event->event_id);
-    put_text(&filling, "version", event->version);
-    put_text(&filling, "type", event->type);
-    put_text(&filling, "severity", event->severity);
-    put_optional_uuid(&filling, "command_id", event->command_id);
-    put_optional_uuid(&filling, "correlation_id", event->correlation_id);
-    put_target(&filling, &event->target);
-    put_optional_text(&filling, "payload", event->payload);
-    put_optional_text(&filling, "cursor", event->cursor);
-    put_time(&filling, "emitted_at", event->emitted_at);
-    return finish(encoder, form, &filling, encoded);
-}
-
-int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event *event,
-                      struct pj_encoded *encoded, struct pj_error *error)
-{
-    struct form *form = &encoder->forms[SESSIONS];
-    struct filling filling = {.record = &form->value, .error = error};
-    put_uuid(&filling, "event_id", event->event_id);
-    put_uuid(&filling, "session_id", event->session_id);
-    put_time(&filling, "emitted_at", event->emitted_at);
-    bool opened = event->opened != NULL;
-    avro_value_t body = choose_body(&filling, opened ? "SessionOpened" : "SessionClosed");
-    filling.record = &body;
-    if (opened)
-        fill_opened(&filling, event->opened);
-    else if (event->closed != NULL)
-        put_optional_text(&filling, "reason", event->closed->reason);
-    else
-        fail(&filling, "body", "is missing");
-    return finish(encoder, form, &filling, encoded);
-}
-
-/* --- decoding -------------------------------------------------------------------------------- */
-
-static bool read_text(const avro_value_t *record, const char *name, char *text, size_t size)
-{
-    avro_value_t field;
-    const char *found = NULL;
+    uint64_t left = ((uint64_t)number << 1) ^ (uint64_t)(number >> 63);
+    uint8_t bytes[10];
     size_t length = 0;
-    if (avro_value_get_by_name(record, name, &field, NULL) != 0 ||
-        avro_value_get_string(&field, &found, &length) != 0)
-        return false;
-    pj_text_show(text, size, "%s", found);
-    return true;
+    for (; left > 0x7f; left >>= 7)
+        bytes[length++] = (uint8_t)(left | 0x80);
+    bytes[length++] = (uint8_t)left;
+    pj_builder_add_bytes(writer->out, bytes, length);
 }
 
-static bool read_status(const avro_value_t *record, struct pj_decoded_status *status)
+static void put_text(const struct writer *writer, const char *text, size_t length)
 {
-    avro_value_t body, branch, field;
-    return avro_value_get_by_name(record, "body", &body, NULL) == 0 &&
-           avro_value_get_current_branch(&body, &branch) == 0 &&
-           read_text(&branch, "status", status->status, sizeof status->status) &&
-           read_text(record, "event_id", status->event_id, sizeof status->event_id) &&
-           avro_value_get_by_name(record, "emitted_at", &field, NULL) == 0 &&
-           avro_value_get_long(&field, &status->emitted_at) == 0;
+    put_long(writer, (int64_t)length);
+    pj_builder_add_bytes(writer->out, text, length);
 }
 
-bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value,
-                      struct pj_decoded_status *status)
+static int put_value(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path);
+
+static int put_integer(const struct writer *writer, const struct pj_avro_type *type,
+                       const json_t *value, const struct path *path)
 {
-    struct form *form = &encoder->forms[COMMANDS];
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value))
+        return refuse(writer, path, "is not an integer");
+    if (type->kind == PJ_AVRO_INT && number != (int32_t)number)
+        return refuse(writer, path, "does not fit 32 bits");
+    put_long(writer, number);
+    return 0;
+}
+
+static int put_real(const struct writer *writer, const struct pj_avro_type *type,
+                    const json_t *value, const struct path *path)
+{
+    double number = json_number_value(value);
+    float shorter = (float)number;
+    if (!json_is_number(value))
+        return refuse(writer, path, "is not a number");
+    if (type->kind == PJ_AVRO_FLOAT)
+        pj_builder_add_bytes(writer->out, &shorter, sizeof shorter);
+    else
+        pj_builder_add_bytes(writer->out, &number, sizeof number);
+    return 0;
+}
+
+static int put_string(const struct writer *writer, const struct pj_avro_type *type,
+                      const json_t *value, const struct path *path)
+{
+    const struct pj_bytes text = {json_string_value(value), json_string_length(value)};
+    if (text.data == NULL)
+        return refuse(writer, path, "is not a string");
+    if (type->logical == PJ_LOGICAL_UUID && !pj_is_uuid(text))
+        return refuse(writer, path, "is not a UUID");
+    put_text(writer, text.data, text.length);
+    return 0;
+}
+
+static int put_symbol(const struct writer *writer, const struct pj_avro_type *type,
+                      const json_t *value, const struct path *path)
+{
+    const char *text = json_string_value(value);
+    for (size_t i = 0; text != NULL && i < type->count; i++) {
+        if (strcmp(type->symbols[i], text) == 0) {
+            put_long(writer, (int64_t)i);
+            return 0;
+        }
+    }
+    return refuse(writer, path, "is none of its symbols");
+}
+
+static bool allows_null(const struct pj_avro_type *type)
+{
+    for (size_t i = 0; type->kind == PJ_AVRO_UNION && i < type->count; i++) {
+        if (type->branches[i]->kind == PJ_AVRO_NULL)
+            return true;
+    }
+    return type->kind == PJ_AVRO_NULL;
+}
+
+/* `chosen`: the member that named the record, or NULL. */
+static int put_record(const struct writer *writer, const struct pj_avro_type *type,
+                      const json_t *value, const char *chosen, const struct path *path)
+{
+    size_t count = 0;
+    if (!json_is_object(value))
+        return refuse(writer, path, "is not an object");
+    for (size_t i = 0; i < type->count; i++) {
+        const struct pj_avro_field *field = &type->fields[i];
+        const struct path inner = {path, field->name};
+        const json_t *member = json_object_get(value, field->name);
+        count += member != NULL;
+        if (member == NULL)
+            member = allows_null(field->type) ? json_null() : field->default_json;
+        if (put_value(writer, field->type, member, &inner) != 0)
+            return -1;
+    }
+    if (count + (chosen != NULL) == json_object_size(value))
+        return 0;
+    for (void *at = json_object_iter((json_t *)(uintptr_t)value);;
+         at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
+        const struct path inner = {path, json_object_iter_key(at)};
+        bool is_known = chosen != NULL && strcmp(inner.name, chosen) == 0;
+        for (size_t i = 0; i < type->count && !is_known; i++)
+            is_known = strcmp(type->fields[i].name, inner.name) == 0;
+        if (!is_known)
+            return refuse(writer, &inner, "is unknown");
+    }
+}
+
+/* The branch of that name, or the count. */
+static size_t find_branch(const struct pj_avro_type *type, const char *name)
+{
+    size_t i = 0;
+    while (i < type->count && (type->branches[i]->name == NULL || name == NULL ||
+                               strcmp(pj_schema_short_name(type->branches[i]->name), name) != 0))
+        i++;
+    return i;
+}
+
+static int put_union(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
+{
+    static const char tag[] = "type";
+    bool is_null = json_is_null(value);
+    size_t others = 0, last = 0;
+    for (size_t i = 0; i < type->count; i++) {
+        if ((type->branches[i]->kind == PJ_AVRO_NULL) == is_null) {
+            others++;
+            last = i;
+        }
+    }
+    if (is_null && others == 0)
+        return refuse(writer, path, "is missing");
+    if (others == 1) {
+        put_long(writer, (int64_t)last);
+        return put_value(writer, type->branches[last], value, path);
+    }
+    const char *only = json_object_size(value) == 1
+                           ? json_object_iter_key(json_object_iter((json_t *)(uintptr_t)value))
+                           : NULL;
+    size_t chosen = find_branch(type, only);
+    if (chosen < type->count) {
+        const struct path inner = {path, only};
+        put_long(writer, (int64_t)chosen);
+        return put_value(writer, type->branches[chosen], json_object_get(value, only), &inner);
+    }
+    chosen = find_branch(type, json_string_value(json_object_get(value, tag)));
+    if (chosen == type->count || type->branches[chosen]->kind != PJ_AVRO_RECORD)
+        return refuse(writer, path, "does not say which record it is");
+    put_long(writer, (int64_t)chosen);
+    return put_record(writer, type->branches[chosen], value, tag, path);
+}
+
+/* One block, and the end. */
+static int put_items(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
+{
+    bool is_map = type->kind == PJ_AVRO_MAP;
+    size_t count = is_map ? json_object_size(value) : json_array_size(value);
+    void *at = is_map ? json_object_iter((json_t *)(uintptr_t)value) : NULL;
+    if (is_map ? !json_is_object(value) : !json_is_array(value))
+        return refuse(writer, path, is_map ? "is not an object" : "is not an array");
+    if (count > 0)
+        put_long(writer, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        char number[24];
+        struct path inner = {path, number};
+        const json_t *item = is_map ? json_object_iter_value(at) : json_array_get(value, i);
+        pj_text_whole(number, sizeof number, "%zu", i);
+        if (is_map) {
+            inner.name = json_object_iter_key(at);
+            put_text(writer, inner.name, strlen(inner.name));
+            at = json_object_iter_next((json_t *)(uintptr_t)value, at);
+        }
+        if (put_value(writer, type->branches[0], item, &inner) != 0)
+            return -1;
+    }
+    put_long(writer, 0);
+    return 0;
+}
+
+static int put_value(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
+{
+    if (value == NULL || (json_is_null(value) && !allows_null(type)))
+        return refuse(writer, path, "is missing");
+    switch (type->kind) {
+    case PJ_AVRO_NULL:
+        return json_is_null(value) ? 0 : refuse(writer, path, "is not null");
+    case PJ_AVRO_BOOLEAN:
+        if (!json_is_boolean(value))
+            return refuse(writer, path, "is not true or false");
+        pj_builder_add_bytes(writer->out, json_is_true(value) ? "\1" : "\0", 1);
+        return 0;
+    case PJ_AVRO_INT:
+    case PJ_AVRO_LONG:
+        return put_integer(writer, type, value, path);
+    case PJ_AVRO_FLOAT:
+    case PJ_AVRO_DOUBLE:
+        return put_real(writer, type, value, path);
+    case PJ_AVRO_STRING:
+        return put_string(writer, type, value, path);
+    case PJ_AVRO_RECORD:
+        return put_record(writer, type, value, NULL, path);
+    case PJ_AVRO_ENUM:
+        return put_symbol(writer, type, value, path);
+    case PJ_AVRO_ARRAY:
+    case PJ_AVRO_MAP:
+        return put_items(writer, type, value, path);
+    case PJ_AVRO_UNION:
+        return put_union(writer, type, value, path);
+    case PJ_AVRO_BYTES:
+    case PJ_AVRO_FIXED:
+        break;
+    }
+    return refuse(writer, path, "has bytes, which are not encoded from JSON");
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+int pj_encode(const struct pj_encoder *encoder, const json_t *event, struct pj_builder *encoded,
+              struct pj_error *error)
+{
+    const struct writer writer = {encoded, error};
+    const struct path path = {0};
+    uint8_t header[PJ_WIRE_HEADER_SIZE];
+    if (!encoder->is_registered)
+        return pj_error_set(error, PJ_FATAL, "the schema of %s has no id yet", encoder->topic);
+    pj_wire_put_header(header, encoder->id);
+    encoded->length = 0;
+    pj_builder_add_bytes(encoded, header, sizeof header);
+    return put_value(&writer, pj_schema_root(encoder->schema), event, &path);
+}
+
+json_t *pj_decode(const struct pj_encoder *encoder, struct pj_bytes value)
+{
     int32_t id;
-    if (!pj_wire_schema_id(value, &id) || !form->is_registered || id != form->id)
-        return false;
-    avro_reader_t reader =
-        pj_must(avro_reader_memory((const char *)value.data + PJ_WIRE_HEADER_SIZE,
-                                   (int64_t)(value.length - PJ_WIRE_HEADER_SIZE)));
-    bool is_status =
-        avro_value_read(reader, &form->value) == 0 && read_status(&form->value, status);
-    avro_reader_free(reader);
-    (void)!avro_value_reset(&form->value);
-    return is_status;
+    const char *text;
+    size_t length;
+    struct pj_error error;
+    json_t *json = NULL;
+    if (!pj_wire_schema_id(value, &id) || !encoder->is_registered || id != encoder->id)
+        return NULL;
+    struct pj_arena *arena = pj_arena_new();
+    if (pj_avro_to_json(encoder->text, (const char *)value.data + PJ_WIRE_HEADER_SIZE,
+                        value.length - PJ_WIRE_HEADER_SIZE, arena, &text, &length, &error) == 0)
+        json = json_loadb(text, length, 0, NULL);
+    pj_arena_free(arena);
+    return json;
+}
+
+json_t *pj_json_text(struct pj_bytes text)
+{
+    return text.data == NULL ? json_null() : pj_must(json_stringn_nocheck(text.data, text.length));
 }

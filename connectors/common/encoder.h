@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Encodes events of the three topics as Kafka values: Avro in the Confluent wire format, by the
- * schemas in schemas/. (Uses avro-c; no other file of the connectors includes it.)
+ * Encodes JSON as Kafka values: Avro by the schema of a topic, in the Confluent wire format.
+ * Strict: a member that is unknown or missing, or has another type than its field, is refused with
+ * its path.
  *
- * Texts are UTF-8, need no NUL at the end and are only read; `data` NULL is Avro's null where a
- * field allows it. UUIDs are text of 36 characters, JSON is its text, times are microseconds since
- * 1970. An encoder is for one thread at a time.
+ *   int, long          an integer that fits
+ *   float, double      a number
+ *   string             a string; a UUID where the schema says so
+ *   enum               one of its symbols
+ *   null and another   null or the other; what is null need not be there, nor what has a default
+ *   several records    {"RecordName": {...}}, or {"type": "RecordName", ...}
+ *
+ * bytes and fixed are not encoded. Encoding does not block, and is safe from any thread.
  */
 #ifndef PJ_CONNECTORS_ENCODER_H
 #define PJ_CONNECTORS_ENCODER_H
 
 #include "avro/registry.h"
 #include "avro/wire.h"
+#include "base/text.h"
 #include "common/turns.h"
-#include "projectionist/error.h"
+
+#include <jansson.h>
 
 #define PJ_COMMANDS_TOPIC  "safari.commands"
 #define PJ_TELEMETRY_TOPIC "safari.telemetry"
@@ -21,130 +29,38 @@
 
 struct pj_encoder;
 
-/* Parses the schemas; does not ask the registry. */
-struct pj_encoder *pj_encoder_new(void);
+/* For a topic, by a schema of ours (schemas.h); both are borrowed. Does not ask the registry. */
+struct pj_encoder *pj_encoder_new(const char *topic, const char *schema);
 void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
 
 /*
- * Registers the topic's schema, or finds it, under the subject <topic>-value, with the prefix (or
- * NULL) before it, and keeps its id.
- * Call it once before the first event of the topic is encoded. Blocks for at most one request.
- * Errors are those of pj_registry_register: PJ_RETRY while the registry is away.
+ * Registers the schema, or finds it, under the subject <topic>-value, with the prefix (or NULL)
+ * before it, and keeps its id. Call it before the first event is encoded. Blocks for at most one
+ * request. Errors are those of pj_registry_register: PJ_RETRY while the registry is away.
  */
-int pj_encoder_register(struct pj_encoder *encoder, const char *topic, const char *topic_prefix,
+int pj_encoder_register(struct pj_encoder *encoder, const char *topic_prefix,
                         struct pj_registry *registry, struct pj_error *error) PJ_MUST_CHECK;
 
-/* The same for several topics; blocks while the registry is away. Returns 1 if it was stopped. */
-int pj_encoder_register_all(struct pj_encoder *encoder, const char *const *topics, size_t count,
+/* The same for several; blocks while the registry is away. Returns 1 if it was stopped. */
+int pj_encoder_register_all(struct pj_encoder *const *encoders, size_t count,
                             const char *topic_prefix, const struct pj_registry_settings *settings,
                             const struct pj_turns *turns, struct pj_error *error) PJ_MUST_CHECK;
 
-/* The encoded bytes, owned by the caller. Grows as needed and can be reused; starts as {0}. */
-struct pj_encoded {
-    uint8_t *data;
-    size_t length;
-    size_t capacity;
-};
+/* Replaces what `encoded` holds, whose text the caller frees. Errors: PJ_POISON for the event,
+ * PJ_FATAL where the schema was not registered. */
+int pj_encode(const struct pj_encoder *encoder, const json_t *event, struct pj_builder *encoded,
+              struct pj_error *error) PJ_MUST_CHECK;
 
-void pj_encoded_free(struct pj_encoded *encoded);
-
-static inline struct pj_bytes pj_encoded_bytes(const struct pj_encoded *encoded)
+static inline struct pj_bytes pj_encoded_bytes(const struct pj_builder *encoded)
 {
-    return (struct pj_bytes){encoded->data, encoded->length};
+    return (struct pj_bytes){encoded->text, encoded->length};
 }
 
-struct pj_optional_time {
-    bool present;
-    int64_t micros;
-};
+/* The other way, for people's forms (pj_avro_render); NULL where the value is not by this very
+ * schema. */
+json_t *pj_decode(const struct pj_encoder *encoder, struct pj_bytes value);
 
-struct pj_target {
-    bool present;
-    struct pj_bytes session_id; /* uuid or null */
-    struct pj_bytes account_id; /* uuid or null */
-    struct pj_bytes platform;   /* or null */
-};
-
-struct pj_command_submitted {
-    struct pj_bytes type;
-    struct pj_bytes payload;         /* JSON */
-    struct pj_bytes idempotency_key; /* or null */
-    struct pj_bytes correlation_id;  /* uuid or null */
-    struct pj_optional_time requested_at;
-    struct pj_bytes requester_service;  /* or null */
-    struct pj_bytes requester_instance; /* or null */
-    struct pj_target target;
-};
-
-struct pj_command_status_changed {
-    struct pj_bytes status;
-    struct pj_bytes result; /* JSON or null */
-    struct pj_bytes error;  /* or null */
-};
-
-struct pj_command_event {
-    struct pj_bytes event_id;   /* uuid */
-    struct pj_bytes command_id; /* uuid */
-    struct pj_bytes cursor;     /* or null */
-    int64_t emitted_at;
-    /* The body: one of the two, the other NULL. */
-    const struct pj_command_submitted *submitted;
-    const struct pj_command_status_changed *status_changed;
-};
-
-struct pj_telemetry_event {
-    struct pj_bytes event_id; /* uuid */
-    struct pj_bytes version;
-    struct pj_bytes type;
-    struct pj_bytes severity;
-    struct pj_bytes command_id;     /* uuid or null */
-    struct pj_bytes correlation_id; /* uuid or null */
-    struct pj_target target;
-    struct pj_bytes payload; /* JSON or null */
-    struct pj_bytes cursor;  /* or null */
-    int64_t emitted_at;
-};
-
-struct pj_session_opened {
-    struct pj_bytes platform;
-    struct pj_bytes account_id; /* uuid or null */
-    bool has_browser_pid;
-    int32_t browser_pid;
-    struct pj_bytes metadata; /* JSON or null */
-};
-
-struct pj_session_closed {
-    struct pj_bytes reason; /* or null */
-};
-
-struct pj_session_event {
-    struct pj_bytes event_id;   /* uuid */
-    struct pj_bytes session_id; /* uuid */
-    int64_t emitted_at;
-    /* The body: one of the two, the other NULL. */
-    const struct pj_session_opened *opened;
-    const struct pj_session_closed *closed;
-};
-
-/* Replaces what `encoded` holds. Errors: PJ_POISON where a required field is null or is not a UUID,
- * naming the field; PJ_FATAL where the topic was not registered. */
-int pj_encode_command(struct pj_encoder *encoder, const struct pj_command_event *event,
-                      struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
-int pj_encode_telemetry(struct pj_encoder *encoder, const struct pj_telemetry_event *event,
-                        struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
-int pj_encode_session(struct pj_encoder *encoder, const struct pj_session_event *event,
-                      struct pj_encoded *encoded, struct pj_error *error) PJ_MUST_CHECK;
-
-/* The contents of a CommandStatusChanged. */
-struct pj_decoded_status {
-    char event_id[40]; /* longer ids are cut and end in "..." */
-    char status[32];
-    int64_t emitted_at;
-};
-
-/* Whether a value is a CommandStatusChanged. Only for records written with the same schema, as the
- * bridge's are. */
-bool pj_decode_status(struct pj_encoder *encoder, struct pj_bytes value,
-                      struct pj_decoded_status *status);
+/* A string, or null where `data` is NULL; the text is UTF-8. */
+json_t *pj_json_text(struct pj_bytes text);
 
 #endif

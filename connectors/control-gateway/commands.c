@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "projectionist/value.h"
@@ -65,32 +66,50 @@ static struct pj_reply *refuse_because(const struct handling *handling, int stat
 
 /* --- publishing ------------------------------------------------------------------------------ */
 
-static int make_publication(const struct handling *handling, struct pj_publication **publication,
-                            struct pj_error *error)
+static int add_event(const struct handling *handling, struct pj_publication *publication,
+                     const char *event_id, int64_t emitted_at, json_t *body, struct pj_error *error)
 {
-    struct pj_gateway *gateway = handling->gateway;
+    const char *command_id = handling->known->command_id;
+    json_t *event =
+        pj_must(json_pack("{s:s, s:s, s:I, s:o}", "event_id", event_id, "command_id", command_id,
+                          "emitted_at", (json_int_t)emitted_at, "body", body));
+    return pj_gateway_add_event(handling->gateway, publication, PJ_TO_COMMANDS, command_id, event,
+                                error);
+}
+
+static json_t *submitted_of(const struct pj_command_submitted *from)
+{
+    const struct pj_target *target = &from->target;
+    return pj_must(json_pack(
+        "{s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "CommandSubmitted", "type",
+        pj_json_text(from->type), "payload", pj_json_text(from->payload), "idempotency_key",
+        pj_json_text(from->idempotency_key), "correlation_id", pj_json_text(from->correlation_id),
+        "requested_at",
+        from->requested_at.present ? json_integer(from->requested_at.micros) : json_null(),
+        "requester_service", pj_json_text(from->requester_service), "requester_instance",
+        pj_json_text(from->requester_instance), "target",
+        target->present
+            ? json_pack("{s:o, s:o, s:o}", "session_id", pj_json_text(target->session_id),
+                        "account_id", pj_json_text(target->account_id), "platform",
+                        pj_json_text(target->platform))
+            : json_null()));
+}
+
+static int make_publication(const struct handling *handling, struct pj_error *error)
+{
     struct pj_known *known = handling->known;
     char event_id[PJ_UUID_TEXT];
-    struct pj_encoded encoded = {0};
     pj_gateway_event_id("submitted", known->command_id, event_id);
-    const struct pj_command_event event = {
-        .event_id = pj_text_bytes(event_id),
-        .command_id = pj_text_bytes(known->command_id),
-        .emitted_at = pj_gateway_now_us(),
-        .submitted = &handling->envelope->submitted,
-    };
-    pthread_mutex_lock(&gateway->encoder_mutex);
-    int status = pj_encode_command(gateway->encoder, &event, &encoded, error);
-    pthread_mutex_unlock(&gateway->encoder_mutex);
-    if (status == 0) {
-        known->updated_ms = pj_clock_wall_ms();
-        *publication = pj_publication_new();
-        pj_publication_add(*publication, PJ_TO_COMMANDS, event.command_id,
-                           pj_encoded_bytes(&encoded));
-        pj_known_add_record(known, *publication);
+    known->publishing = pj_publication_new();
+    if (add_event(handling, known->publishing, event_id, pj_gateway_now_us(),
+                  submitted_of(&handling->envelope->submitted), error) != 0) {
+        pj_publication_release(known->publishing);
+        known->publishing = NULL;
+        return -1;
     }
-    pj_encoded_free(&encoded);
-    return status;
+    known->updated_ms = pj_clock_wall_ms();
+    pj_known_add_record(known, known->publishing);
+    return 0;
 }
 
 /* NULL: it is published. */
@@ -101,7 +120,7 @@ static struct pj_reply *publish(const struct handling *handling)
     struct pj_error error;
     int status = 0;
     if (known->publishing == NULL) {
-        if (make_publication(handling, &known->publishing, &error) != 0)
+        if (make_publication(handling, &error) != 0)
             return refuse(handling, 400, error.message);
         status = pj_publisher_submit(gateway->publisher, known->publishing, &error);
     }
@@ -130,28 +149,12 @@ static struct pj_reply *publish(const struct handling *handling)
 static int add_status(const struct handling *handling, const char *status, const char *why,
                       struct pj_publication *publication, struct pj_error *error)
 {
-    struct pj_gateway *gateway = handling->gateway;
-    const char *command_id = handling->known->command_id;
     char event_id[PJ_UUID_TEXT];
-    struct pj_encoded encoded = {0};
     int64_t now_us = pj_gateway_now_us();
-    pj_gateway_status_event_id(command_id, status, now_us, event_id);
-    const struct pj_command_status_changed changed = {.status = pj_text_bytes(status),
-                                                      .error = pj_text_bytes(why)};
-    const struct pj_command_event event = {
-        .event_id = pj_text_bytes(event_id),
-        .command_id = pj_text_bytes(command_id),
-        .emitted_at = now_us,
-        .status_changed = &changed,
-    };
-    pthread_mutex_lock(&gateway->encoder_mutex);
-    int failed = pj_encode_command(gateway->encoder, &event, &encoded, error);
-    pthread_mutex_unlock(&gateway->encoder_mutex);
-    if (failed == 0)
-        pj_publication_add(publication, PJ_TO_COMMANDS, event.command_id,
-                           pj_encoded_bytes(&encoded));
-    pj_encoded_free(&encoded);
-    return failed;
+    pj_gateway_status_event_id(handling->known->command_id, status, now_us, event_id);
+    json_t *body = pj_must(json_pack("{s:{s:s, s:o}}", "CommandStatusChanged", "status", status,
+                                     "error", pj_json_text(pj_text_bytes(why))));
+    return add_event(handling, publication, event_id, now_us, body, error);
 }
 
 /* The command's record in its current state, without an event. */

@@ -8,10 +8,44 @@
 #ifndef PJ_CONTROL_GATEWAY_ENVELOPE_H
 #define PJ_CONTROL_GATEWAY_ENVELOPE_H
 
+#include "avro/wire.h"
 #include "base/arena.h"
-#include "common/encoder.h"
+#include "projectionist/error.h"
 
 enum { PJ_UUID_TEXT = 37 }; /* with its NUL */
+
+/* Texts have data NULL where they are absent; UUIDs are text of 36 characters, times are
+ * microseconds since 1970. */
+struct pj_optional_time {
+    bool present;
+    int64_t micros;
+};
+
+struct pj_target {
+    bool present;
+    struct pj_bytes session_id; /* UUID */
+    struct pj_bytes account_id; /* UUID */
+    struct pj_bytes platform;
+};
+
+struct pj_command_submitted {
+    struct pj_bytes type;
+    struct pj_bytes payload; /* JSON */
+    struct pj_bytes idempotency_key;
+    struct pj_bytes correlation_id; /* UUID */
+    struct pj_optional_time requested_at;
+    struct pj_bytes requester_service;
+    struct pj_bytes requester_instance;
+    struct pj_target target;
+};
+
+struct pj_session_opened {
+    struct pj_bytes platform;
+    struct pj_bytes account_id; /* UUID */
+    bool has_browser_pid;
+    int32_t browser_pid;
+    struct pj_bytes metadata; /* JSON */
+};
 
 struct pj_envelope {
     struct pj_bytes body;                  /* as received; borrowed */

@@ -59,6 +59,21 @@ int64_t pj_gateway_patience_ms(struct pj_gateway *gateway)
                : patience_ms;
 }
 
+int pj_gateway_add_event(struct pj_gateway *gateway, struct pj_publication *publication,
+                         enum pj_publication_topic topic, const char *key, json_t *event,
+                         struct pj_error *error)
+{
+    struct pj_builder encoded = {0};
+    int status =
+        pj_encode(topic == PJ_TO_COMMANDS ? gateway->commands_encoder : gateway->sessions_encoder,
+                  event, &encoded, error);
+    json_decref(event);
+    if (status == 0)
+        pj_publication_add(publication, topic, pj_text_bytes(key), pj_encoded_bytes(&encoded));
+    free(encoded.text);
+    return status;
+}
+
 int pj_gateway_publish(struct pj_gateway *gateway, struct pj_publication *publication,
                        struct pj_error *error)
 {

@@ -48,8 +48,7 @@ struct pj_gateway {
     struct pj_sessions *sessions;
     struct pj_publisher *publisher;
     struct pj_upstream *upstream;
-    struct pj_encoder *encoder;
-    pthread_mutex_t encoder_mutex;
+    struct pj_encoder *commands_encoder, *sessions_encoder;
     sem_t parsers; /* how many may parse at a time: a parsed body takes many times its size */
     sem_t lookups; /* how many may read the telemetry at a time */
     struct pj_metrics *metrics;
@@ -121,6 +120,12 @@ static inline struct pj_bytes pj_text_bytes(const char *text)
         bytes.length++;
     return bytes;
 }
+
+/* Encodes an event, which it takes, and adds it to the publication: to PJ_TO_COMMANDS or
+ * PJ_TO_SESSIONS. */
+int pj_gateway_add_event(struct pj_gateway *gateway, struct pj_publication *publication,
+                         enum pj_publication_topic topic, const char *key, json_t *event,
+                         struct pj_error *error) PJ_MUST_CHECK;
 
 /* Submits and waits, as pj_publisher_wait; 1 also where it was taken back (*is_back). Waits for
  * less time while Kafka is known to be away. */

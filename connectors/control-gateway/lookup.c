@@ -7,6 +7,7 @@
 #include "control-gateway/gateway.h"
 
 #include "base/text.h"
+#include "base/time_text.h"
 #include "base/topic_name.h"
 
 #include <stdio.h>
@@ -19,31 +20,37 @@ struct lookup {
     bool found;
 };
 
-static bool is_ours(const char *command_id, const struct pj_decoded_status *status)
+/* What the gateway reports about a refused command is no sign that it ran. */
+static bool is_ours(const char *command_id, const char *status, const json_t *event)
 {
     char event_id[PJ_UUID_TEXT];
-    pj_gateway_status_event_id(command_id, status->status, status->emitted_at, event_id);
-    return strcmp(event_id, status->event_id) == 0;
+    int64_t emitted_at;
+    struct pj_error error;
+    const char *time = json_string_value(json_object_get(event, "emitted_at"));
+    const char *id = json_string_value(json_object_get(event, "event_id"));
+    if (id == NULL || time == NULL || strlen(status) >= PJ_STATUS_MOST ||
+        pj_time_parse("emitted_at", time, &emitted_at, &error) != 0)
+        return false;
+    pj_gateway_status_event_id(command_id, status, emitted_at, event_id);
+    return strcmp(event_id, id) == 0;
 }
 
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
     struct lookup *lookup = context;
-    struct pj_decoded_status status;
     (void)error;
     if (key.length != strlen(lookup->command_id) ||
         memcmp(key.data, lookup->command_id, key.length) != 0)
         return 0;
-    pthread_mutex_lock(&lookup->gateway->encoder_mutex);
-    /* The last one wins. What the gateway reports about a refused command is no sign that it
-     * ran. */
-    if (pj_decode_status(lookup->gateway->encoder, value, &status) &&
-        !is_ours(lookup->command_id, &status)) {
-        pj_text_whole(lookup->status, PJ_STATUS_MOST, "%s", status.status);
+    json_t *event = pj_decode(lookup->gateway->commands_encoder, value);
+    const char *status =
+        json_string_value(json_object_get(json_object_get(event, "body"), "status"));
+    if (status != NULL && !is_ours(lookup->command_id, status, event)) {
+        pj_text_show(lookup->status, PJ_STATUS_MOST, "%s", status); /* the last one wins */
         lookup->found = true;
     }
-    pthread_mutex_unlock(&lookup->gateway->encoder_mutex);
+    json_decref(event);
     return 0;
 }
 

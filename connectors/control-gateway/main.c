@@ -8,6 +8,7 @@
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
 #include "kafka/producer.h"
+#include "schemas.h"
 
 #include <malloc.h>
 #include <poll.h>
@@ -278,11 +279,12 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
     if (check_settings(settings, &config->kafka, error) != 0 ||
         pj_upstream_open(&gateway->upstream, &upstream, error) != 0)
         return -1;
-    gateway->encoder = pj_encoder_new();
-    static const char *const topics[] = {PJ_COMMANDS_TOPIC, PJ_SESSIONS_TOPIC};
+    gateway->commands_encoder = pj_encoder_new(PJ_COMMANDS_TOPIC, pj_schema_safari_commands);
+    gateway->sessions_encoder = pj_encoder_new(PJ_SESSIONS_TOPIC, pj_schema_safari_sessions);
+    struct pj_encoder *const encoders[] = {gateway->commands_encoder, gateway->sessions_encoder};
     const struct pj_turns turns = {turn, server};
-    int status = pj_encoder_register_all(gateway->encoder, topics, 2, settings->topic_prefix,
-                                         &settings->registry, &turns, error);
+    int status = pj_encoder_register_all(encoders, 2, settings->topic_prefix, &settings->registry,
+                                         &turns, error);
     if (status == 0)
         status = pj_publisher_open(&gateway->publisher, &publisher, error);
     if (status != 0)
@@ -362,7 +364,6 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                                  .callers = pj_callers_new(),
                                  .keys = pj_keys_new(),
                                  .sessions = pj_sessions_new(),
-                                 .encoder_mutex = PTHREAD_MUTEX_INITIALIZER,
                                  .metrics = pj_metrics_new()};
     struct pj_metrics_server *server = NULL;
     int status = 0;
@@ -379,7 +380,8 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_publisher_close(gateway.publisher, settings->shutdown_timeout_ms);
     pj_metrics_server_stop(server);
     pj_upstream_close(gateway.upstream);
-    pj_encoder_free(gateway.encoder);
+    pj_encoder_free(gateway.commands_encoder);
+    pj_encoder_free(gateway.sessions_encoder);
     pj_callers_free(gateway.callers);
     pj_keys_free(gateway.keys);
     pj_sessions_free(gateway.sessions);

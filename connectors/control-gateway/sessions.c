@@ -141,18 +141,16 @@ static int drop_intent(struct pj_gateway *gateway, const char *prefix, const cha
     return status;
 }
 
-static int add_event(struct pj_gateway *gateway, const struct pj_session_event *event,
-                     struct pj_publication *publication, struct pj_error *error)
+/* `what` happened to the session. */
+static int add_event(struct pj_gateway *gateway, struct pj_publication *publication,
+                     const char *what, const char *id, int64_t emitted_at, json_t *body,
+                     struct pj_error *error)
 {
-    struct pj_encoded encoded = {0};
-    pthread_mutex_lock(&gateway->encoder_mutex);
-    int status = pj_encode_session(gateway->encoder, event, &encoded, error);
-    pthread_mutex_unlock(&gateway->encoder_mutex);
-    if (status == 0)
-        pj_publication_add(publication, PJ_TO_SESSIONS, event->session_id,
-                           pj_encoded_bytes(&encoded));
-    pj_encoded_free(&encoded);
-    return status;
+    char event_id[PJ_UUID_TEXT];
+    pj_gateway_event_id(what, id, event_id);
+    json_t *event = pj_must(json_pack("{s:s, s:s, s:I, s:o}", "event_id", event_id, "session_id",
+                                      id, "emitted_at", (json_int_t)emitted_at, "body", body));
+    return pj_gateway_add_event(gateway, publication, PJ_TO_SESSIONS, id, event, error);
 }
 
 static struct pj_reply *not_done(const struct pj_error *error)
@@ -175,17 +173,9 @@ static struct pj_reply *pass(struct pj_gateway *gateway, const struct pj_call *c
 static struct pj_publication *make_closed(struct pj_gateway *gateway, const char *id,
                                           struct pj_error *error)
 {
-    char event_id[PJ_UUID_TEXT];
-    const struct pj_session_closed closed = {{0}};
-    pj_gateway_event_id("closed", id, event_id);
-    const struct pj_session_event event = {
-        .event_id = pj_text_bytes(event_id),
-        .session_id = pj_text_bytes(id),
-        .emitted_at = pj_gateway_now_us(),
-        .closed = &closed,
-    };
     struct pj_publication *publication = pj_publication_new();
-    int status = add_event(gateway, &event, publication, error);
+    int status = add_event(gateway, publication, "closed", id, pj_gateway_now_us(),
+                           pj_must(json_pack("{s:{}}", "SessionClosed")), error);
     add_intent(publication, CLOSING, id, NULL);
     if (status == 0)
         return publication;
@@ -237,20 +227,20 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
 {
     struct pj_session_answer answer;
     struct pj_error error;
-    char event_id[PJ_UUID_TEXT];
     struct pj_publication *publication = pj_publication_new();
     int status = pj_session_answer_parse((struct pj_bytes){reply->body, reply->length}, arena,
                                          &answer, &error);
     if (status == 0) {
-        pj_gateway_event_id("opened", answer.session_id, event_id);
-        const struct pj_session_event event = {
-            .event_id = pj_text_bytes(event_id),
-            .session_id = pj_text_bytes(answer.session_id),
-            .emitted_at =
-                answer.created_at.present ? answer.created_at.micros : pj_gateway_now_us(),
-            .opened = &answer.opened,
-        };
-        status = add_event(gateway, &event, publication, &error);
+        const struct pj_session_opened *opened = &answer.opened;
+        json_t *body = pj_must(json_pack(
+            "{s:{s:o, s:o, s:o, s:o}}", "SessionOpened", "platform", pj_json_text(opened->platform),
+            "account_id", pj_json_text(opened->account_id), "browser_pid",
+            opened->has_browser_pid ? json_integer(opened->browser_pid) : json_null(), "metadata",
+            pj_json_text(opened->metadata)));
+        status =
+            add_event(gateway, publication, "opened", answer.session_id,
+                      answer.created_at.present ? answer.created_at.micros : pj_gateway_now_us(),
+                      body, &error);
     }
     if (status != 0) {
         /* The session exists, whatever we make of the answer. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "schemas.h"
 #include "telemetry-bridge/records.h"
 
 #include <poll.h>
@@ -76,11 +77,11 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
 
 static int register_schemas(struct pj_publisher *publisher, struct pj_error *error)
 {
-    static const char *const topics[] = {PJ_TELEMETRY_TOPIC, PJ_COMMANDS_TOPIC};
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
-    publisher->records.encoder = pj_encoder_new();
-    return pj_encoder_register_all(publisher->records.encoder, topics, 2, bridge->topic_prefix,
-                                   &bridge->registry, &publisher->transactor.settings.turns, error);
+    struct pj_encoder *const encoders[] = {publisher->records.telemetry,
+                                           publisher->records.commands};
+    return pj_encoder_register_all(encoders, 2, bridge->topic_prefix, &bridge->registry,
+                                   &publisher->transactor.settings.turns, error);
 }
 
 /* Opens it and reads the bookmark. Returns 1 when it is time to stop. One of another instance means
@@ -313,6 +314,8 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->settings = *settings;
     publisher->records.bridge_id = settings->bridge->bridge_id;
     publisher->records.transactor = &publisher->transactor;
+    publisher->records.telemetry = pj_encoder_new(PJ_TELEMETRY_TOPIC, pj_schema_safari_telemetry);
+    publisher->records.commands = pj_encoder_new(PJ_COMMANDS_TOPIC, pj_schema_safari_commands);
     uuid_generate(instance);
     uuid_unparse_lower(instance, publisher->committed.instance);
     /* Wrong kafka.* settings are reported before waiting for the registry. */
@@ -337,8 +340,9 @@ void pj_publisher_close(struct pj_publisher *publisher)
     if (publisher == NULL)
         return;
     pj_transactor_close(&publisher->transactor);
-    pj_encoder_free(publisher->records.encoder);
-    pj_encoded_free(&publisher->records.encoded);
+    pj_encoder_free(publisher->records.telemetry);
+    pj_encoder_free(publisher->records.commands);
+    free(publisher->records.encoded.text);
     free(publisher);
 }
 

@@ -40,57 +40,60 @@ static int64_t time_of_record(const struct pj_item *item, int64_t emitted_at_us)
     return item->is_retimed || ms < 0 || ms > pj_clock_wall_ms() ? 0 : ms;
 }
 
-static int send_encoded(struct pj_records *records, size_t topic, const char *key, int64_t ms,
-                        struct pj_error *error)
+/* Takes the event. */
+static int send_event(struct pj_records *records, size_t topic, const char *key, json_t *event,
+                      int64_t ms, struct pj_error *error)
 {
+    const struct pj_encoder *encoder =
+        topic == PJ_TO_COMMANDS ? records->commands : records->telemetry;
+    int status = pj_encode(encoder, event, &records->encoded, error);
+    json_decref(event);
     const struct pj_producer_message message = {
         .key = bytes_of(key), .value = pj_encoded_bytes(&records->encoded), .timestamp_ms = ms};
-    return pj_transactor_send(records->transactor, topic, message, error);
+    return status == 0 ? pj_transactor_send(records->transactor, topic, message, error) : -1;
+}
+
+static json_t *text_of(const char *text)
+{
+    return pj_json_text(bytes_of(text));
+}
+
+static json_t *cursor_of(const struct pj_frame *frame)
+{
+    return text_of(frame->place.text[0] != '\0' ? frame->place.text : NULL);
 }
 
 static int send_telemetry(struct pj_records *records, const struct pj_item *item,
                           struct pj_error *error)
 {
     const struct pj_frame *frame = item->frame;
-    const char *cursor = frame->place.text[0] != '\0' ? frame->place.text : NULL;
-    const struct pj_telemetry_event event = {
-        .event_id = bytes_of(frame->event_id_text),
-        .version = bytes_of(frame->version),
-        .type = bytes_of(frame->type),
-        .severity = bytes_of(frame->severity),
-        .command_id = bytes_of(frame->command_id),
-        .correlation_id = bytes_of(frame->correlation_id),
-        .target = {.present = frame->has_target,
-                   .session_id = bytes_of(frame->target_session_id),
-                   .account_id = bytes_of(frame->target_account_id),
-                   .platform = bytes_of(frame->target_platform)},
-        .payload = frame->payload,
-        .cursor = bytes_of(cursor),
-        .emitted_at = frame->emitted_at_us,
-    };
-    if (pj_encode_telemetry(records->encoder, &event, &records->encoded, error) != 0)
-        return -1;
-    return send_encoded(records, PJ_TO_TELEMETRY, key_of(frame),
-                        time_of_record(item, frame->emitted_at_us), error);
+    json_t *target = !frame->has_target ? json_null()
+                                        : json_pack("{s:o, s:o, s:o}", "session_id",
+                                                    text_of(frame->target_session_id), "account_id",
+                                                    text_of(frame->target_account_id), "platform",
+                                                    text_of(frame->target_platform));
+    json_t *event = pj_must(json_pack(
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "event_id", frame->event_id_text,
+        "version", text_of(frame->version), "type", text_of(frame->type), "severity",
+        text_of(frame->severity), "command_id", text_of(frame->command_id), "correlation_id",
+        text_of(frame->correlation_id), "target", target, "payload", pj_json_text(frame->payload),
+        "cursor", cursor_of(frame), "emitted_at", (json_int_t)frame->emitted_at_us));
+    return send_event(records, PJ_TO_TELEMETRY, key_of(frame), event,
+                      time_of_record(item, frame->emitted_at_us), error);
 }
 
 static int send_status(struct pj_records *records, const struct pj_item *item,
                        struct pj_error *error)
 {
     const struct pj_frame *frame = item->frame;
-    const char *cursor = frame->place.text[0] != '\0' ? frame->place.text : NULL;
-    const struct pj_command_status_changed changed = {.status = bytes_of(frame->status),
-                                                      .result = frame->result,
-                                                      .error = bytes_of(frame->error)};
-    const struct pj_command_event event = {.event_id = bytes_of(frame->event_id_text),
-                                           .command_id = bytes_of(frame->command_id),
-                                           .cursor = bytes_of(cursor),
-                                           .emitted_at = frame->emitted_at_us,
-                                           .status_changed = &changed};
-    if (pj_encode_command(records->encoder, &event, &records->encoded, error) != 0)
-        return -1;
-    return send_encoded(records, PJ_TO_COMMANDS, frame->command_id,
-                        time_of_record(item, frame->emitted_at_us), error);
+    json_t *event =
+        pj_must(json_pack("{s:s, s:o, s:o, s:I, s:{s:{s:o, s:o, s:o}}}", "event_id",
+                          frame->event_id_text, "command_id", text_of(frame->command_id), "cursor",
+                          cursor_of(frame), "emitted_at", (json_int_t)frame->emitted_at_us, "body",
+                          "CommandStatusChanged", "status", text_of(frame->status), "result",
+                          pj_json_text(frame->result), "error", text_of(frame->error)));
+    return send_event(records, PJ_TO_COMMANDS, frame->command_id, event,
+                      time_of_record(item, frame->emitted_at_us), error);
 }
 
 /* --- gaps ------------------------------------------------------------------------------------ */
@@ -128,17 +131,11 @@ static int send_gap(struct pj_records *records, const struct pj_item *item, stru
     int64_t emitted_at;
     if (__builtin_mul_overflow(item->gap_before.ms, 1000, &emitted_at))
         emitted_at = pj_clock_wall_ms() * 1000; /* a cursor need not be a time */
-    const struct pj_telemetry_event event = {.event_id = bytes_of(id),
-                                             .version = bytes_of("1.0"),
-                                             .type = bytes_of("telemetry.gap"),
-                                             .severity = bytes_of("warn"),
-                                             .payload = bytes_of(text),
-                                             .emitted_at = emitted_at};
-    int status = pj_encode_telemetry(records->encoder, &event, &records->encoded, error);
+    json_t *event = pj_must(json_pack("{s:s, s:s, s:s, s:s, s:o, s:I}", "event_id", id, "version",
+                                      "1.0", "type", "telemetry.gap", "severity", "warn", "payload",
+                                      text_of(text), "emitted_at", (json_int_t)emitted_at));
     free(text);
-    return status != 0 ? -1
-                       : send_encoded(records, PJ_TO_TELEMETRY, id,
-                                      time_of_record(item, event.emitted_at), error);
+    return send_event(records, PJ_TO_TELEMETRY, id, event, time_of_record(item, emitted_at), error);
 }
 
 /* --- dead letters and the bookmark ----------------------------------------------------------- */

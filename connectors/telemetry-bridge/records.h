@@ -12,8 +12,8 @@
 
 struct pj_records {
     struct pj_transactor *transactor;
-    struct pj_encoder *encoder;
-    struct pj_encoded encoded; /* the current record */
+    struct pj_encoder *telemetry, *commands;
+    struct pj_builder encoded; /* the current record */
     const char *bridge_id;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the connectors encode, read by the engine's decoder, which shares nothing with avro-c. The
- * registry is a small server that gives every subject an id.
+ * What the connectors encode, read by the engine's decoder. The registry is a small server that
+ * gives every subject an id. JSON is written with single quotes for double ones.
  */
 #include "avro/decode.h"
 #include "common/encoder.h"
@@ -24,18 +24,13 @@ static struct {
     char subject[128];
     struct pj_registry *registry;
     struct pj_encoder *encoder;
-    struct pj_encoded encoded;
+    struct pj_builder encoded;
     struct pj_error error;
     struct pj_arena *arena;
     struct pj_decoder *decoder;
     struct pj_plan *plan;
     struct pj_value values[COMMAND_FIELDS];
 } given;
-
-static struct pj_bytes text(const char *chars)
-{
-    return (struct pj_bytes){chars, strlen(chars)};
-}
 
 /* --- the registry ---------------------------------------------------------------------------- */
 
@@ -76,7 +71,6 @@ static void set_up(void)
     const struct pj_registry_settings settings = {.url = url};
     cr_assert_eq(pj_registry_open(&given.registry, &settings, &given.error), 0, "%s",
                  given.error.message);
-    given.encoder = pj_encoder_new();
     given.arena = pj_arena_new();
 }
 
@@ -84,7 +78,7 @@ static void tear_down(void)
 {
     pj_plan_free(given.plan);
     pj_decoder_free(given.decoder);
-    pj_encoded_free(&given.encoded);
+    free(given.encoded.text);
     pj_encoder_free(given.encoder);
     pj_registry_close(given.registry);
     MHD_stop_daemon(given.daemon);
@@ -93,17 +87,50 @@ static void tear_down(void)
 
 TestSuite(encoder, .init = set_up, .fini = tear_down);
 
-static void registered(const char *topic)
+static void schema_of(const char *topic, const char *schema)
 {
-    cr_assert_eq(pj_encoder_register(given.encoder, topic, NULL, given.registry, &given.error), 0,
-                 "%s", given.error.message);
+    pj_encoder_free(given.encoder);
+    given.encoder = pj_encoder_new(topic, schema);
+}
+
+static void registered(const char *topic, const char *schema)
+{
+    schema_of(topic, schema);
+    cr_assert_eq(pj_encoder_register(given.encoder, NULL, given.registry, &given.error), 0, "%s",
+                 given.error.message);
+}
+
+static int encode_json(const char *quoted)
+{
+    json_error_t fault;
+    char *json = strdup(quoted);
+    for (char *c = json; *c != '\0'; c++)
+        *c = *c == '\'' ? '"' : *c;
+    json_t *event = json_loads(json, 0, &fault);
+    cr_assert_not_null(event, "%s: %s", fault.text, json);
+    int status = pj_encode(given.encoder, event, &given.encoded, &given.error);
+    json_decref(event);
+    free(json);
+    return status;
+}
+
+static void encode(const char *quoted)
+{
+    cr_assert_eq(encode_json(quoted), 0, "%s", given.error.message);
+}
+
+static void refuses(const char *quoted, const char *sentence)
+{
+    cr_assert_eq(encode_json(quoted), -1);
+    cr_assert_eq(given.error.class, PJ_POISON);
+    cr_assert_str_eq(given.error.message, sentence);
 }
 
 /* --- decoding -------------------------------------------------------------------------------- */
 
 static void decode(const struct pj_source *source)
 {
-    const uint8_t *bytes = given.encoded.data;
+    const uint8_t *bytes = (const uint8_t *)given.encoded.text;
     int32_t id = -1;
     cr_assert(pj_wire_schema_id(pj_encoded_bytes(&given.encoded), &id));
     cr_assert_eq(id, 66051);
@@ -147,35 +174,23 @@ static void is_null(size_t slot)
 
 static const struct pj_source commands = SAFARI_COMMANDS(NULL);
 
-static struct pj_command_event command(void)
-{
-    return (struct pj_command_event){
-        .event_id = text(EVENT), .command_id = text(COMMAND), .emitted_at = 1795237594968123};
-}
+#define A_COMMAND "'event_id':'" EVENT "','command_id':'" COMMAND "','emitted_at':1795237594968123"
+#define LEAST     "{" A_COMMAND ",'body':{'CommandSubmitted':{'type':'','payload':'{}'}}}"
 
-static void encode_command(const struct pj_command_event *event)
+static void registered_commands(void)
 {
-    cr_assert_eq(pj_encode_command(given.encoder, event, &given.encoded, &given.error), 0, "%s",
-                 given.error.message);
+    registered(PJ_COMMANDS_TOPIC, pj_schema_safari_commands);
 }
 
 Test(encoder, whole_submission)
 {
-    const struct pj_command_submitted submitted = {
-        .type = text("sora.generate"),
-        .payload = text("{\"prompt\":\"ein Leuchtturm, größer\"}"),
-        .idempotency_key = text("key 1"),
-        .correlation_id = text(SESSION),
-        .requested_at = {true, -1},
-        .requester_service = text("planner"),
-        .requester_instance = text("p-2"),
-        .target = {true, text(SESSION), text(ACCOUNT), text("sora")},
-    };
-    struct pj_command_event event = command();
-    event.submitted = &submitted;
-    registered(PJ_COMMANDS_TOPIC);
+    registered_commands();
     cr_assert_str_eq(given.subject, "/subjects/safari.commands-value/versions");
-    encode_command(&event);
+    encode("{" A_COMMAND ",'body':{'CommandSubmitted':{'type':'sora.generate','payload':"
+           "'{\\'prompt\\':\\'ein Leuchtturm, größer\\'}','idempotency_key':'key 1',"
+           "'correlation_id':'" SESSION "','requested_at':-1,'requester_service':'planner',"
+           "'requester_instance':'p-2','target':{'session_id':'" SESSION "','account_id':'" ACCOUNT
+           "','platform':'sora'}}}}");
     decode(&commands);
     is_uuid(COMMAND_EVENT_ID, EVENT);
     is_uuid(COMMAND_ID, COMMAND);
@@ -194,28 +209,15 @@ Test(encoder, whole_submission)
     is_null(COMMAND_STATUS_CHANGED);
 }
 
-/* A value is used again: nothing of the one before may be left in it. */
+/* The buffer is used again: nothing of the one before may be left in it. */
 Test(encoder, least_submission_after_a_whole_one)
 {
-    const struct pj_command_submitted whole = {
-        .type = text("a"),
-        .payload = text("{}"),
-        .idempotency_key = text("k"),
-        .correlation_id = text(SESSION),
-        .requested_at = {true, 5},
-        .requester_service = text("s"),
-        .requester_instance = text("i"),
-        .target = {true, text(SESSION), {0}, {0}},
-    };
-    const struct pj_command_submitted least = {.type = text(""), .payload = text("{}")};
-    struct pj_command_event event = command();
-    registered(PJ_COMMANDS_TOPIC);
-    event.cursor = text("1-1");
-    event.submitted = &whole;
-    encode_command(&event);
-    event.cursor = (struct pj_bytes){0};
-    event.submitted = &least;
-    encode_command(&event);
+    registered_commands();
+    encode("{" A_COMMAND ",'cursor':'1-1','body':{'CommandSubmitted':{'type':'a','payload':'{}',"
+           "'idempotency_key':'k','correlation_id':'" SESSION "','requested_at':5,"
+           "'requester_service':'s','requester_instance':'i','target':{'session_id':'" SESSION
+           "'}}}}");
+    encode(LEAST);
     decode(&commands);
     is_text(COMMAND_TYPE, "");
     for (size_t i = COMMAND_IDEMPOTENCY_KEY; i <= COMMAND_ERROR; i++)
@@ -225,17 +227,10 @@ Test(encoder, least_submission_after_a_whole_one)
 
 Test(encoder, status_changed_after_a_submission)
 {
-    const struct pj_command_submitted least = {.type = text("x"), .payload = text("{}")};
-    const struct pj_command_status_changed changed = {
-        .status = text("FAILED"), .result = text("[1]"), .error = text("no")};
-    struct pj_command_event event = command();
-    registered(PJ_COMMANDS_TOPIC);
-    event.submitted = &least;
-    encode_command(&event);
-    event.submitted = NULL;
-    event.status_changed = &changed;
-    event.cursor = text("1795237594968-5");
-    encode_command(&event);
+    registered_commands();
+    encode(LEAST);
+    encode("{" A_COMMAND ",'cursor':'1795237594968-5','body':{'CommandStatusChanged':"
+           "{'status':'FAILED','result':'[1]','error':'no'}}}");
     decode(&commands);
     is_null(COMMAND_SUBMITTED);
     is_text(COMMAND_CURSOR, "1795237594968-5");
@@ -244,19 +239,20 @@ Test(encoder, status_changed_after_a_submission)
     is_text(COMMAND_ERROR, "no");
 }
 
-/* Longer than the buffer that the one before left, and without a NUL behind it. */
-Test(encoder, long_text_in_the_middle_of_another)
+/* Longer than the buffer that the one before left. */
+Test(encoder, long_text)
 {
     enum { LENGTH = 1 << 20 };
-    char *chars = malloc(LENGTH);
+    char *chars = calloc(1, LENGTH + 1);
     cr_assert_not_null(chars);
     memset(chars, 'x', LENGTH);
-    const struct pj_command_submitted submitted = {.type = {"typewriter", 4},
-                                                   .payload = {chars, LENGTH}};
-    struct pj_command_event event = command();
-    event.submitted = &submitted;
-    registered(PJ_COMMANDS_TOPIC);
-    encode_command(&event);
+    registered_commands();
+    json_t *event =
+        json_pack("{s:s, s:s, s:i, s:{s:{s:s, s:s}}}", "event_id", EVENT, "command_id", COMMAND,
+                  "emitted_at", 1, "body", "CommandSubmitted", "type", "type", "payload", chars);
+    cr_assert_eq(pj_encode(given.encoder, event, &given.encoded, &given.error), 0, "%s",
+                 given.error.message);
+    json_decref(event);
     decode(&(struct pj_source){.topic = commands.topic,
                                .schema = commands.schema,
                                .fields = commands.fields,
@@ -266,42 +262,127 @@ Test(encoder, long_text_in_the_middle_of_another)
     free(chars);
 }
 
+Test(encoder, what_was_encoded_is_decoded_for_people)
+{
+    registered_commands();
+    encode(LEAST);
+    json_t *event = pj_decode(given.encoder, pj_encoded_bytes(&given.encoded));
+    cr_assert_str_eq(json_string_value(json_object_get(event, "command_id")), COMMAND);
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(event, "body"), "payload")),
+                     "{}");
+    json_decref(event);
+    given.encoded.text[4]++; /* another schema's id */
+    cr_assert_null(pj_decode(given.encoder, pj_encoded_bytes(&given.encoded)));
+}
+
+/* --- refusals -------------------------------------------------------------------------------- */
+
 Test(encoder, refuses_what_is_no_uuid)
 {
-    const struct pj_command_submitted least = {.type = text("x"), .payload = text("{}")};
-    struct pj_command_event event = command();
-    event.submitted = &least;
-    event.command_id = text("11111111-2222-4333-8444-55555555555g");
-    registered(PJ_COMMANDS_TOPIC);
-    cr_assert_eq(pj_encode_command(given.encoder, &event, &given.encoded, &given.error), -1);
-    cr_assert_eq(given.error.class, PJ_POISON);
-    cr_assert_str_eq(given.error.message, "the field command_id is not a UUID");
+    registered_commands();
+    refuses("{'event_id':'" EVENT "','command_id':'11111111-2222-4333-8444-55555555555g',"
+            "'emitted_at':1,'body':{'CommandSubmitted':{'type':'x','payload':'{}'}}}",
+            "the field command_id is not a UUID");
     /* The next one is as if nothing had been. */
-    event.command_id = text(COMMAND);
-    encode_command(&event);
+    encode(LEAST);
     decode(&commands);
     is_uuid(COMMAND_ID, COMMAND);
 }
 
 Test(encoder, refuses_what_is_missing)
 {
-    const struct pj_command_submitted no_payload = {.type = text("x")};
-    struct pj_command_event event = command();
-    registered(PJ_COMMANDS_TOPIC);
-    cr_assert_eq(pj_encode_command(given.encoder, &event, &given.encoded, &given.error), -1);
-    cr_assert_str_eq(given.error.message, "the field body is missing");
-    event.submitted = &no_payload;
-    cr_assert_eq(pj_encode_command(given.encoder, &event, &given.encoded, &given.error), -1);
-    cr_assert_str_eq(given.error.message, "the field payload is missing");
-    cr_assert_eq(given.error.class, PJ_POISON);
+    registered_commands();
+    refuses("{" A_COMMAND "}", "the field body is missing");
+    refuses("{" A_COMMAND ",'body':{'CommandSubmitted':{'type':'x'}}}",
+            "the field body.CommandSubmitted.payload is missing");
+    refuses("{" A_COMMAND ",'body':{'CommandSubmitted':{'type':'x','payload':null}}}",
+            "the field body.CommandSubmitted.payload is missing");
+    refuses("[]", "the event is not an object");
+}
+
+Test(encoder, refuses_what_the_schema_does_not_have)
+{
+    registered_commands();
+    refuses("{" A_COMMAND ",'colour':'red','body':{'CommandSubmitted':{'type':'','payload':''}}}",
+            "the field colour is unknown");
+    refuses("{" A_COMMAND ",'body':{'CommandSubmitted':{'type':'','payload':'','x':1}}}",
+            "the field body.CommandSubmitted.x is unknown");
+    refuses("{" A_COMMAND ",'body':{'CommandForgotten':{}}}",
+            "the field body does not say which record it is");
+    refuses("{" A_COMMAND ",'body':5}", "the field body does not say which record it is");
+}
+
+#define SCHEMA(type)                                                                               \
+    "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"f\",\"type\":" type "}]}"
+
+/* What it encodes is read back as JSON. */
+static void round_trip(const char *schema, const char *quoted, const char *expected)
+{
+    registered("some.topic", schema);
+    encode(quoted);
+    json_t *event = pj_decode(given.encoder, pj_encoded_bytes(&given.encoded));
+    char *text = json_dumps(event, JSON_COMPACT);
+    cr_assert_str_eq(text, expected);
+    free(text);
+    json_decref(event);
+}
+
+Test(encoder, all_types)
+{
+    round_trip(SCHEMA("\"boolean\""), "{'f':true}", "{\"f\":true}");
+    round_trip(SCHEMA("\"int\""), "{'f':-2147483648}", "{\"f\":-2147483648}");
+    round_trip(SCHEMA("\"long\""), "{'f':9223372036854775807}", "{\"f\":9223372036854775807}");
+    round_trip(SCHEMA("\"long\""), "{'f':-9223372036854775808}", "{\"f\":-9223372036854775808}");
+    round_trip(SCHEMA("\"double\""), "{'f':1.5}", "{\"f\":1.5}");
+    round_trip(SCHEMA("\"float\""), "{'f':-3}", "{\"f\":-3}");
+    round_trip(SCHEMA("{\"type\":\"array\",\"items\":\"int\"}"), "{'f':[1,2,3]}",
+               "{\"f\":[1,2,3]}");
+    round_trip(SCHEMA("{\"type\":\"array\",\"items\":\"int\"}"), "{'f':[]}", "{\"f\":[]}");
+    round_trip(SCHEMA("{\"type\":\"map\",\"values\":\"string\"}"), "{'f':{'a':'b'}}",
+               "{\"f\":{\"a\":\"b\"}}");
+    round_trip(SCHEMA("{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\",\"B\"]}"), "{'f':'B'}",
+               "{\"f\":\"B\"}");
+    round_trip(SCHEMA("\"int\",\"default\":7"), "{}", "{\"f\":7}");
+}
+
+#define RECORDS                                                                                    \
+    SCHEMA("[{\"type\":\"record\",\"name\":\"A\",\"fields\":[]},"                                  \
+           "{\"type\":\"record\",\"name\":\"B\",\"fields\":[{\"name\":\"n\",\"type\":\"int\"}]}]")
+
+Test(encoder, a_record_is_named_by_its_member_or_its_type)
+{
+    round_trip(RECORDS, "{'f':{'B':{'n':1}}}", "{\"f\":{\"n\":1}}");
+    round_trip(RECORDS, "{'f':{'type':'B','n':1}}", "{\"f\":{\"n\":1}}");
+    refuses("{'f':{'type':'B','n':1,'m':1}}", "the field f.m is unknown");
+}
+
+Test(encoder, refuses_other_types_by_their_path)
+{
+    registered("some.topic", SCHEMA("\"int\""));
+    refuses("{'f':2147483648}", "the field f does not fit 32 bits");
+    refuses("{'f':1.5}", "the field f is not an integer");
+    refuses("{'f':'1'}", "the field f is not an integer");
+    registered("some.topic", SCHEMA("\"double\""));
+    refuses("{'f':'1'}", "the field f is not a number");
+    registered("some.topic", SCHEMA("\"boolean\""));
+    refuses("{'f':1}", "the field f is not true or false");
+    registered("some.topic", SCHEMA("\"string\""));
+    refuses("{'f':1}", "the field f is not a string");
+    registered("some.topic", SCHEMA("\"bytes\""));
+    refuses("{'f':'x'}", "the field f has bytes, which are not encoded from JSON");
+    registered("some.topic", SCHEMA("{\"type\":\"array\",\"items\":\"int\"}"));
+    refuses("{'f':[1,'x']}", "the field f.1 is not an integer");
+    refuses("{'f':{}}", "the field f is not an array");
+    registered("some.topic", SCHEMA("{\"type\":\"map\",\"values\":\"int\"}"));
+    refuses("{'f':[]}", "the field f is not an object");
+    registered("some.topic", SCHEMA("{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\"]}"));
+    refuses("{'f':'B'}", "the field f is none of its symbols");
 }
 
 Test(encoder, refuses_what_was_not_registered)
 {
-    const struct pj_command_submitted least = {.type = text("x"), .payload = text("{}")};
-    struct pj_command_event event = command();
-    event.submitted = &least;
-    cr_assert_eq(pj_encode_command(given.encoder, &event, &given.encoded, &given.error), -1);
+    schema_of(PJ_COMMANDS_TOPIC, pj_schema_safari_commands);
+    cr_assert_eq(encode_json(LEAST), -1);
     cr_assert_eq(given.error.class, PJ_FATAL);
 }
 
@@ -310,8 +391,8 @@ Test(encoder, says_when_the_registry_is_away)
     struct pj_registry *away;
     const struct pj_registry_settings settings = {.url = "http://127.0.0.1:1"};
     cr_assert_eq(pj_registry_open(&away, &settings, &given.error), 0);
-    cr_assert_eq(pj_encoder_register(given.encoder, PJ_COMMANDS_TOPIC, NULL, away, &given.error),
-                 -1);
+    schema_of(PJ_COMMANDS_TOPIC, pj_schema_safari_commands);
+    cr_assert_eq(pj_encoder_register(given.encoder, NULL, away, &given.error), -1);
     cr_assert_eq(given.error.class, PJ_RETRY);
     pj_registry_close(away);
 }
@@ -321,20 +402,10 @@ Test(encoder, says_when_the_registry_is_away)
 Test(encoder, telemetry)
 {
     static const struct pj_source telemetry = SAFARI_TELEMETRY(NULL);
-    struct pj_telemetry_event event = {
-        .event_id = text(EVENT),
-        .version = text("1.0"),
-        .type = text("sora.polling.started"),
-        .severity = text("warn"),
-        .command_id = text(COMMAND),
-        .target = {true, {0}, {0}, text("x")},
-        .payload = text("{}"),
-        .cursor = text("5-6"),
-        .emitted_at = 7,
-    };
-    registered(PJ_TELEMETRY_TOPIC);
-    cr_assert_eq(pj_encode_telemetry(given.encoder, &event, &given.encoded, &given.error), 0, "%s",
-                 given.error.message);
+    registered(PJ_TELEMETRY_TOPIC, pj_schema_safari_telemetry);
+    encode("{'event_id':'" EVENT "','version':'1.0','type':'sora.polling.started',"
+           "'severity':'warn','command_id':'" COMMAND "','target':{'platform':'x'},"
+           "'payload':'{}','cursor':'5-6','emitted_at':7}");
     decode(&telemetry);
     is_uuid(TELEMETRY_EVENT_ID, EVENT);
     is_text(TELEMETRY_VERSION, "1.0");
@@ -349,19 +420,14 @@ Test(encoder, telemetry)
     is_time(TELEMETRY_EMITTED_AT, 7);
 }
 
+#define A_SESSION "'event_id':'" EVENT "','session_id':'" SESSION "','emitted_at':9"
+
 Test(encoder, session_opened)
 {
     static const struct pj_source sessions = SAFARI_SESSIONS(NULL);
-    const struct pj_session_opened opened = {.platform = text("tiktok"),
-                                             .account_id = text(ACCOUNT),
-                                             .has_browser_pid = true,
-                                             .browser_pid = 4711,
-                                             .metadata = text("{\"a\":1}")};
-    const struct pj_session_event event = {
-        .event_id = text(EVENT), .session_id = text(SESSION), .emitted_at = 9, .opened = &opened};
-    registered(PJ_SESSIONS_TOPIC);
-    cr_assert_eq(pj_encode_session(given.encoder, &event, &given.encoded, &given.error), 0, "%s",
-                 given.error.message);
+    registered(PJ_SESSIONS_TOPIC, pj_schema_safari_sessions);
+    encode("{" A_SESSION ",'body':{'SessionOpened':{'platform':'tiktok','account_id':'" ACCOUNT
+           "','browser_pid':4711,'metadata':'{\\'a\\':1}'}}}");
     decode(&sessions);
     is_uuid(SESSION_ID, SESSION);
     is_time(SESSION_EMITTED_AT, 9);
@@ -375,12 +441,8 @@ Test(encoder, session_opened)
 Test(encoder, session_closed)
 {
     static const struct pj_source sessions = SAFARI_SESSIONS(NULL);
-    const struct pj_session_closed closed = {{0}};
-    const struct pj_session_event event = {
-        .event_id = text(EVENT), .session_id = text(SESSION), .emitted_at = 9, .closed = &closed};
-    registered(PJ_SESSIONS_TOPIC);
-    cr_assert_eq(pj_encode_session(given.encoder, &event, &given.encoded, &given.error), 0, "%s",
-                 given.error.message);
+    registered(PJ_SESSIONS_TOPIC, pj_schema_safari_sessions);
+    encode("{" A_SESSION ",'body':{'SessionClosed':{}}}");
     decode(&sessions);
     is_null(SESSION_OPENED);
     cr_assert(given.values[SESSION_CLOSED].present);
