@@ -4,6 +4,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/topic_name.h"
+#include "common/options.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
@@ -26,141 +27,66 @@ enum {
 #define AT(member) offsetof(struct pj_gateway_settings, member)
 
 static const struct pj_option options[] = {
-    {.name = "gateway-listen",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(listen),
-     .fallback = "127.0.0.1:7080",
-     .argument = "ADDRESS",
-     .help =
-         "Address for clients, who use it instead of the service's: HOST:PORT, or :PORT for all "
-         "interfaces; port 0 picks a free one, which is logged."},
-    {.name = "gateway-upstream",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(upstream),
-     .most = 300, /* as much as errors show */
-     .fallback = "http://127.0.0.1:7070",
-     .argument = "URL",
-     .help = "The URL of the automation service."},
-    {.name = "gateway-id",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(id),
-     .filled = true,
-     .most = 200,
-     .fallback = "default",
-     .argument = "NAME",
-     .help = "Of the gateways with the same id only the newest works; the older ones exit. Use "
-             "another id only for a gateway of another service and another Kafka."},
-    {.name = "gateway-token",
-     .kind = PJ_OPTION_SECRET,
-     .token = true,
-     .offset = AT(token),
-     .argument = "TOKEN",
-     .help = "The Bearer token that clients must send, except for /health and /ready. Without it "
-             "none is required."},
-    {.name = "gateway-upstream-token",
-     .kind = PJ_OPTION_SECRET,
-     .token = true,
-     .offset = AT(upstream_token),
-     .argument = "TOKEN",
-     .help =
-         "The Bearer token for the service. Without it the service gets the one that the client "
-         "shows."},
-    {.name = "gateway-upstream-ca-file",
-     .kind = PJ_OPTION_STRING,
-     .certificates = true,
-     .filled = true,
-     .offset = AT(upstream_ca_file),
-     .argument = "FILE",
-     .help = "CA certificates for the service, in PEM; the default is the system's."},
+    PJ_OPTION(
+        STRING, "gateway-listen", AT(listen), "127.0.0.1:7080", "ADDRESS",
+        "Address for clients, who use it instead of the service's: HOST:PORT, or :PORT for all "
+        "interfaces; port 0 picks a free one, which is logged."),
+    PJ_OPTION(STRING, "gateway-upstream", AT(upstream), "http://127.0.0.1:7070", "URL",
+              "The URL of the automation service.", .most = 300 /* as much as errors show */),
+    PJ_OPTION(STRING, "gateway-id", AT(id), "default", "NAME",
+              "Of the gateways with the same id only the newest works; the older ones exit. Use "
+              "another id only for a gateway of another service and another Kafka.",
+              .filled = true, .most = 200),
+    PJ_OPTION(SECRET, "gateway-token", AT(token), NULL, "TOKEN",
+              "The Bearer token that clients must send, except for /health and /ready. Without it "
+              "none is required.",
+              .token = true),
+    PJ_OPTION(
+        SECRET, "gateway-upstream-token", AT(upstream_token), NULL, "TOKEN",
+        "The Bearer token for the service. Without it the service gets the one that the client "
+        "shows.",
+        .token = true),
+    PJ_OPTION(STRING, "gateway-upstream-ca-file", AT(upstream_ca_file), NULL, "FILE",
+              "CA certificates for the service, in PEM; the default is the system's.",
+              .certificates = true, .filled = true),
     PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
-    {.name = "max-body",
-     .kind = PJ_OPTION_SIZE,
-     .offset = AT(body_most),
-     .fallback = "1MiB",
-     .argument = "SIZE",
-     .least = 1024,
-     .most = 32 << 20,
-     .help = "Largest request body in bytes; larger ones get 413."},
-    {.name = "max-header",
-     .kind = PJ_OPTION_SIZE,
-     .offset = AT(header_most),
-     .fallback = "16KiB",
-     .argument = "SIZE",
-     .least = 1024,
-     .most = 1 << 20,
-     .help = "Largest request headers in bytes; larger ones get 431."},
-    {.name = "max-connections",
-     .kind = PJ_OPTION_INTEGER,
-     .offset = AT(connections_most),
-     .fallback = "1024",
-     .argument = "N",
-     .least = 1,
-     .most = 10000,
-     .help = "The most connections at a time. Beyond that new ones get 503, unless another one has "
-             "been idle for 5 s."},
-    {.name = "max-concurrent",
-     .kind = PJ_OPTION_INTEGER,
-     .offset = AT(concurrent_most),
-     .fallback = "64",
-     .argument = "N",
-     .least = 4,
-     .most = 1000,
-     .help = "The most requests served at a time, and so sent to the service; each has a thread. "
-             "Others wait, taking turns by client address; beyond 32 times as many, or after "
-             "--upstream-timeout, they get 503. Requests that are passed through, which may be "
-             "slow, take up at most three quarters of them, and those of one client half."},
-    {.name = "request-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(request_timeout_ms),
-     .fallback = "10s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 3600000,
-     .help = "A request that is still incomplete after this gets 408."},
-    {.name = "upstream-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(upstream_timeout_ms),
-     .fallback = "30s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 3600000,
-     .help = "How long the service may take to answer, or be silent in the middle of an answer."},
-    {.name = "publish-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(publish_timeout_ms),
-     .fallback = "10s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 600000,
-     .help = "How long a request waits for Kafka."},
-    {.name = "key-retention",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(key_retention_ms),
-     .fallback = "168h",
-     .argument = "TIME",
-     .least = 1000,
-     .most = INT64_C(10) * 366 * 86400000,
-     .help = "How long a command's idempotency_key and command_id are known after the service "
-             "accepted it; a later retry is a new command. All of them are in memory, some 400 "
-             "bytes each."},
-    {.name = "transaction-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(transaction_timeout_ms),
-     .fallback = "60s",
-     .argument = "TIME",
-     .least = 5000,
-     .most = 900000,
-     .help = "After this Kafka ends the transaction of a gateway that hangs in it; at most the "
-             "brokers' transaction.max.timeout.ms."},
-    {.name = "shutdown-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(shutdown_timeout_ms),
-     .fallback = "15s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 600000,
-     .help = "How long a stop waits for requests in flight."},
+    PJ_OPTION(SIZE, "max-body", AT(body_most), "1MiB", "SIZE",
+              "Largest request body in bytes; larger ones get 413.", .least = 1024,
+              .most = 32 << 20),
+    PJ_OPTION(SIZE, "max-header", AT(header_most), "16KiB", "SIZE",
+              "Largest request headers in bytes; larger ones get 431.", .least = 1024,
+              .most = 1 << 20),
+    PJ_OPTION(
+        INTEGER, "max-connections", AT(connections_most), "1024", "N",
+        "The most connections at a time. Beyond that new ones get 503, unless another one has "
+        "been idle for 5 s.",
+        .least = 1, .most = 10000),
+    PJ_OPTION(INTEGER, "max-concurrent", AT(concurrent_most), "64", "N",
+              "The most requests served at a time, and so sent to the service; each has a thread. "
+              "Others wait, taking turns by client address; beyond 32 times as many, or after "
+              "--upstream-timeout, they get 503. Requests that are passed through, which may be "
+              "slow, take up at most three quarters of them, and those of one client half.",
+              .least = 4, .most = 1000),
+    PJ_OPTION(DURATION, "request-timeout", AT(request_timeout_ms), "10s", "TIME",
+              "A request that is still incomplete after this gets 408.", .least = 100,
+              .most = 3600000),
+    PJ_OPTION(DURATION, "upstream-timeout", AT(upstream_timeout_ms), "30s", "TIME",
+              "How long the service may take to answer, or be silent in the middle of an answer.",
+              .least = 100, .most = 3600000),
+    PJ_OPTION(DURATION, "publish-timeout", AT(publish_timeout_ms), "10s", "TIME",
+              "How long a request waits for Kafka.", .least = 100, .most = 600000),
+    PJ_OPTION(DURATION, "key-retention", AT(key_retention_ms), "168h", "TIME",
+              "How long a command's idempotency_key and command_id are known after the service "
+              "accepted it; a later retry is a new command. All of them are in memory, some 400 "
+              "bytes each.",
+              .least = 1000, .most = INT64_C(10) * 366 * 86400000),
+    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "60s", "TIME",
+              "After this Kafka ends the transaction of a gateway that hangs in it; at most the "
+              "brokers' transaction.max.timeout.ms.",
+              .least = 5000, .most = 900000),
+    PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "15s", "TIME",
+              "How long a stop waits for requests in flight.", .least = 100, .most = 600000),
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };

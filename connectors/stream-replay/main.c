@@ -5,6 +5,7 @@
 #include "base/process.h"
 #include "base/tls_files.h"
 #include "base/topic_name.h"
+#include "common/options.h"
 #include "stream-replay/stream_replay.h"
 
 #include <jansson.h>
@@ -26,51 +27,28 @@ struct settings {
     bool verbose;
 };
 
-#define AT(field) .offset = offsetof(struct settings, field)
+#define AT(field) offsetof(struct settings, field)
 
 static const struct pj_option options[] = {
-    {.name = "rate",
-     .kind = PJ_OPTION_STRING,
-     AT(rate),
-     .fallback = "max",
-     .argument = "N",
-     .help = "Events a second over all topics, or max: as fast as the brokers take them."},
-    {.name = "topic-map",
-     .kind = PJ_OPTION_STRING,
-     AT(topic_map),
-     .argument = "OLD=NEW",
-     .help = "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
-             "than once, or several with commas between them."},
+    PJ_OPTION(STRING, "rate", AT(rate), "max", "N",
+              "Events a second over all topics, or max: as fast as the brokers take them."),
+    PJ_OPTION(STRING, "topic-map", AT(topic_map), NULL, "OLD=NEW",
+              "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
+              "than once, or several with commas between them."),
     PJ_TOPIC_PREFIX_OPTION(offsetof(struct settings, topic_prefix)),
-    {.name = "limit",
-     .kind = PJ_OPTION_INTEGER,
-     AT(limit),
-     .fallback = "0",
-     .argument = "N",
-     .help = "Publish only the first N events; 0 for all.",
-     .least = 0,
-     .most = INT64_MAX},
+    PJ_OPTION(INTEGER, "limit", AT(limit), "0", "N", "Publish only the first N events; 0 for all.",
+              .least = 0, .most = INT64_MAX),
     PJ_REGISTRY_OPTIONS(
         offsetof(struct settings, registry),
         "The schema registry's Confluent API, where the recorded schemas are registered."),
-    {.name = "timeout",
-     .kind = PJ_OPTION_DURATION,
-     AT(timeout_ms),
-     .fallback = "30s",
-     .argument = "TIME",
-     .help = "Fail when a server has not answered, or has taken nothing, for this long.",
-     .least = 1000,
-     .most = 24 * 3600 * 1000},
-    {.name = "json",
-     .kind = PJ_OPTION_BOOL,
-     AT(json),
-     .help = "Print the last line as a JSON object."},
-    {.name = "verbose",
-     .letter = 'v',
-     .kind = PJ_OPTION_BOOL,
-     AT(verbose),
-     .help = "Log librdkafka's messages, and print progress every five seconds where stderr is "
-             "not a terminal."},
+    PJ_OPTION(DURATION, "timeout", AT(timeout_ms), "30s", "TIME",
+              "Fail when a server has not answered, or has taken nothing, for this long.",
+              .least = 1000, .most = 24 * 3600 * 1000),
+    PJ_OPTION(BOOL, "json", AT(json), NULL, NULL, "Print the last line as a JSON object."),
+    PJ_OPTION(BOOL, "verbose", AT(verbose), NULL, NULL,
+              "Log librdkafka's messages, and print progress every five seconds where stderr is "
+              "not a terminal.",
+              .letter = 'v'),
     {0},
 };
 
