@@ -192,7 +192,7 @@ static void accept(const struct handling *handling, const struct pj_reply *reply
     struct pj_known *known = handling->known;
     struct pj_error error;
     char other[PJ_UUID_TEXT] = "";
-    json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
+    json_t *json = pj_reply_load(reply);
     note_text(json, "status", known->status, sizeof known->status);
     note_text(json, "accepted_at", known->accepted_at, sizeof known->accepted_at);
     note_text(json, "command_id", other, sizeof other);
@@ -216,7 +216,7 @@ static void accept(const struct handling *handling, const struct pj_reply *reply
 static char *reason_of(const struct pj_reply *reply)
 {
     enum { REASON_MOST = 2000 };
-    json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
+    json_t *json = pj_reply_load(reply);
     const char *text = json_string_value(json_object_get(json, "error"));
     if (text == NULL)
         text = json_string_value(json_object_get(json, "message"));
@@ -288,7 +288,7 @@ static struct pj_reply *repeat(const struct handling *handling, const struct pj_
     memcpy(status, known->status, sizeof status);
     memcpy(accepted_at, known->accepted_at, sizeof accepted_at);
     if (asked != NULL && asked->status == 200) {
-        json_t *json = json_loadb(asked->body != NULL ? asked->body : "", asked->length, 0, NULL);
+        json_t *json = pj_reply_load(asked);
         note_text(json, "status", status, sizeof status);
         if (accepted_at[0] == '\0')
             note_text(json, "accepted_at", accepted_at, sizeof accepted_at);
@@ -576,7 +576,7 @@ static int end_known(void *context, const struct pj_known *known)
 
 bool pj_gateway_expire_commands(struct pj_gateway *gateway)
 {
-    if (pj_publisher_is_away(gateway->publisher))
+    if (pj_publisher_is_away(gateway->publisher, NULL))
         return false;
     int64_t before_ms = pj_clock_wall_ms() - gateway->settings->key_retention_ms;
     size_t count = pj_keys_expire(gateway->keys, before_ms, EXPIRED_MOST, end_known, gateway);

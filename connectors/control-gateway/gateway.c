@@ -54,7 +54,7 @@ int64_t pj_gateway_now_us(void)
 int64_t pj_gateway_patience_ms(struct pj_gateway *gateway)
 {
     int64_t patience_ms = gateway->settings->publish_timeout_ms;
-    return pj_publisher_is_away(gateway->publisher) && patience_ms > AWAY_PATIENCE_MS
+    return pj_publisher_is_away(gateway->publisher, NULL) && patience_ms > AWAY_PATIENCE_MS
                ? AWAY_PATIENCE_MS
                : patience_ms;
 }

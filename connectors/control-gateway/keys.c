@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "common/threads.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -48,13 +49,9 @@ static struct pj_known *find(void *const *tree, const struct pj_known *like,
 
 struct pj_keys *pj_keys_new(void)
 {
-    pthread_condattr_t attributes;
     struct pj_keys *keys = pj_alloc(sizeof *keys);
     pthread_mutex_init(&keys->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&keys->finished, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pj_condition_init(&keys->finished);
     return keys;
 }
 
@@ -194,9 +191,7 @@ enum pj_claim pj_keys_claim(struct pj_keys *keys, const struct pj_envelope *enve
                             int64_t wait_ms, struct pj_known **out, struct pj_reply **answer,
                             char command_id[PJ_UUID_TEXT])
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
+    const struct timespec until = pj_in_ms(wait_ms);
     *answer = NULL;
     pthread_mutex_lock(&keys->mutex);
     for (;;) {

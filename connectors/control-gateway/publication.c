@@ -77,23 +77,10 @@ int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *p
     return status;
 }
 
-struct timespec pj_publisher_in_ms(int64_t ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += ms % 1000 * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *publication,
                       int64_t timeout_ms, struct pj_error *error)
 {
-    struct timespec until = pj_publisher_in_ms(timeout_ms);
+    struct timespec until = pj_in_ms(timeout_ms);
     int status = 0;
     pthread_mutex_lock(&publisher->mutex);
     while (publication->state < DONE && !publisher->has_ended && status == 0)
@@ -142,17 +129,12 @@ bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *
     return found;
 }
 
-bool pj_publisher_is_away(struct pj_publisher *publisher)
-{
-    return atomic_load(&publisher->is_away);
-}
-
-bool pj_publisher_trouble(struct pj_publisher *publisher, struct pj_error *error)
+bool pj_publisher_is_away(struct pj_publisher *publisher, struct pj_error *reason)
 {
     pthread_mutex_lock(&publisher->mutex);
     bool is_away = publisher->trouble.message[0] != '\0';
-    if (is_away)
-        *error = publisher->trouble;
+    if (is_away && reason != NULL)
+        *reason = publisher->trouble;
     pthread_mutex_unlock(&publisher->mutex);
     return is_away;
 }

@@ -40,7 +40,6 @@ static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
     struct pj_metrics_server *server = publisher->settings.server;
     if (server != NULL)
         pj_metrics_server_heartbeat(server);
-    atomic_store(&publisher->is_away, reason != NULL);
     pthread_mutex_lock(&publisher->mutex);
     bool is_news = strcmp(publisher->trouble.message, text) != 0;
     publisher->trouble = reason != NULL ? *reason : (struct pj_error){0};
@@ -245,7 +244,7 @@ static bool take_batch(struct pj_publisher *publisher)
     int64_t wait_ms;
     pthread_mutex_lock(&publisher->mutex);
     while ((wait_ms = idle_ms(publisher, end_ms - pj_clock_monotonic_ms())) > 0) {
-        struct timespec until = pj_publisher_in_ms(wait_ms);
+        struct timespec until = pj_in_ms(wait_ms);
         pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
     }
     struct pj_publication **end = &publisher->batch;
@@ -324,27 +323,17 @@ static int open_transactor(struct pj_publisher *publisher, struct pj_error *erro
 int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
                       struct pj_error *error)
 {
-    sigset_t all, before;
-    pthread_condattr_t attributes;
     struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
     publisher->settings = *settings;
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
     pthread_mutex_init(&publisher->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&publisher->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pj_condition_init(&publisher->changed);
     int status = open_transactor(publisher, error);
     if (status == 0) {
-        sigfillset(&all);
         publisher->has_thread = true;
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int failed = pthread_create(&publisher->thread, NULL, run, publisher);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        publisher->has_thread = failed == 0;
-        if (failed != 0)
-            status = pj_error_set(error, PJ_FATAL, "cannot start a thread");
+        status = pj_thread_start(&publisher->thread, run, publisher, error);
+        publisher->has_thread = status == 0;
     }
     if (status == 0)
         *out = publisher;

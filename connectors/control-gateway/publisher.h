@@ -70,9 +70,8 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
 /* Takes back a publication that is not in a transaction yet; false: too late. */
 bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *publication);
 
-/* Whether Kafka was away, or refused everything, at the last attempt; and why. */
-bool pj_publisher_is_away(struct pj_publisher *publisher);
-bool pj_publisher_trouble(struct pj_publisher *publisher, struct pj_error *error);
+/* Whether Kafka was away, or refused everything, at the last attempt; and why (NULL is allowed). */
+bool pj_publisher_is_away(struct pj_publisher *publisher, struct pj_error *reason);
 
 /* Whether a permanent refusal is about the size. */
 bool pj_publisher_finds_too_large(const struct pj_error *error);

@@ -4,11 +4,10 @@
 #ifndef PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
 #define PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
 
+#include "common/threads.h"
 #include "control-gateway/publisher.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 enum { PJ_RECORDS_MOST = 3 };
 
@@ -41,7 +40,6 @@ struct pj_publisher {
     size_t batch_most;            /* owned by the thread; small while it looks for a refused one */
     pthread_t thread;
     bool has_thread;
-    atomic_bool is_away;
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t changed;
     struct pj_publication *first, **last;
@@ -56,8 +54,5 @@ struct pj_publisher {
 
 /* Removes a publication from the queue; under the mutex. */
 void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication **place);
-
-/* The monotonic time this many milliseconds from now. */
-struct timespec pj_publisher_in_ms(int64_t ms);
 
 #endif

@@ -4,8 +4,8 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "common/threads.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -58,31 +58,27 @@ static void *resolve(void *context)
 static void start_threads(struct pj_resolver *resolver)
 {
     size_t count = resolver->closing_count + resolver->open_count;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
+    struct pj_error error;
     resolver->running = (int)(count < RESOLVERS ? count : RESOLVERS);
     size_t wanted = (size_t)resolver->running;
     for (; resolver->started < wanted; resolver->started++) {
-        int failed = pthread_create(&resolver->threads[resolver->started], NULL, resolve, resolver);
+        int failed =
+            pj_thread_start(&resolver->threads[resolver->started], resolve, resolver, &error);
         PJ_CHECK(failed == 0, "the gateway cannot start its threads");
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct pj_resolver *pj_resolver_start(struct pj_gateway *gateway)
 {
     struct pj_resolver *resolver = pj_alloc(sizeof *resolver);
-    struct timespec until;
     resolver->gateway = gateway;
     pj_gateway_resolve_openings(gateway);
     resolver->closing_count = pj_gateway_list_closing(gateway, resolver->closing, RESOLVED_MOST);
     resolver->open_count = pj_keys_claim_open(gateway->keys, resolver->open, RESOLVED_MOST);
     pthread_mutex_init(&resolver->mutex, NULL);
-    pthread_cond_init(&resolver->ended, NULL);
+    pj_condition_init(&resolver->ended);
     start_threads(resolver);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_MS / 1000;
+    const struct timespec until = pj_in_ms(WAIT_MS);
     pthread_mutex_lock(&resolver->mutex);
     int waited = 0;
     while (resolver->running > 0 && waited == 0)

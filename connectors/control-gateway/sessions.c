@@ -269,7 +269,7 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
     uuid_t id;
     if (pj_session_request_check(request->body, &error) != 0)
         return pj_gateway_error(400, error.message, NULL);
-    if (pj_publisher_trouble(gateway->publisher, &error))
+    if (pj_publisher_is_away(gateway->publisher, &error))
         return not_done(&error);
     uuid_generate_random(id);
     uuid_unparse_lower(id, intent);
@@ -378,7 +378,7 @@ static bool is_gone(const struct pj_reply *reply)
 {
     if (reply->status == 404)
         return true;
-    json_t *json = json_loadb(reply->body != NULL ? reply->body : "", reply->length, 0, NULL);
+    json_t *json = pj_reply_load(reply);
     const char *status = json_string_value(json_object_get(json, "status"));
     bool gone = status != NULL && strcmp(status, "closed") == 0;
     json_decref(json);
@@ -393,7 +393,7 @@ void pj_gateway_resolve_openings(struct pj_gateway *gateway)
         const char *found = NULL;
         char id[PJ_UUID_TEXT];
         twalk_r(sessions->opening, take_first, &found);
-        if (found == NULL || pj_publisher_is_away(gateway->publisher))
+        if (found == NULL || pj_publisher_is_away(gateway->publisher, NULL))
             break;
         pj_text_whole(id, sizeof id, "%s", found);
         tell_unknown(gateway, "the previous gateway ended before the service had answered");

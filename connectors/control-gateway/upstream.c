@@ -35,6 +35,11 @@ struct pj_reply *pj_reply_json(int status, json_t *json)
     return pj_reply_new(status, "application/json", body, strlen(body));
 }
 
+json_t *pj_reply_load(const struct pj_reply *reply)
+{
+    return reply->body != NULL ? json_loadb(reply->body, reply->length, 0, NULL) : NULL;
+}
+
 struct pj_reply *pj_reply_keep(struct pj_reply *reply)
 {
     atomic_fetch_add(&reply->references, 1);

@@ -28,6 +28,8 @@ struct pj_reply {
 /* Takes ownership of a malloc'ed body; content_type may be NULL. */
 struct pj_reply *pj_reply_new(int status, const char *content_type, char *body, size_t length);
 struct pj_reply *pj_reply_json(int status, json_t *json); /* takes the reference; not NULL */
+/* Its body; NULL where it is not JSON. */
+json_t *pj_reply_load(const struct pj_reply *reply);
 struct pj_reply *pj_reply_keep(struct pj_reply *reply);
 void pj_reply_release(struct pj_reply *reply); /* NULL is allowed */
 

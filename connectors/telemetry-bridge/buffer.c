@@ -2,6 +2,7 @@
 #include "telemetry-bridge/buffer.h"
 
 #include "base/memory.h"
+#include "common/threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +24,6 @@ struct pj_buffer {
 struct pj_buffer *pj_buffer_new(int64_t frames, int64_t bytes, void (*has_room)(void *context),
                                 void *context)
 {
-    pthread_condattr_t attributes;
     struct pj_buffer *buffer = pj_alloc(sizeof *buffer);
     buffer->frames_most = frames;
     buffer->bytes_most = bytes;
@@ -31,10 +31,7 @@ struct pj_buffer *pj_buffer_new(int64_t frames, int64_t bytes, void (*has_room)(
     buffer->context = context;
     buffer->end = &buffer->first;
     pthread_mutex_init(&buffer->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&buffer->not_empty, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pj_condition_init(&buffer->not_empty);
     return buffer;
 }
 
@@ -85,29 +82,17 @@ bool pj_buffer_is_full(struct pj_buffer *buffer)
     return is_full;
 }
 
-static void wait_for_items(struct pj_buffer *buffer, int64_t wait_ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += wait_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    while (buffer->first == NULL &&
-           pthread_cond_timedwait(&buffer->not_empty, &buffer->mutex, &until) != ETIMEDOUT) {
-    }
-}
-
 size_t pj_buffer_take(struct pj_buffer *buffer, size_t most, int64_t wait_ms, struct pj_item **list)
 {
     size_t count = 0;
     bool has_room = false;
     struct pj_item **end = list;
+    struct timespec until = pj_in_ms(wait_ms);
     *list = NULL;
     pthread_mutex_lock(&buffer->mutex);
-    wait_for_items(buffer, wait_ms);
+    while (buffer->first == NULL &&
+           pthread_cond_timedwait(&buffer->not_empty, &buffer->mutex, &until) != ETIMEDOUT)
+        ;
     for (; count < most && buffer->first != NULL; count++) {
         struct pj_item *item = buffer->first;
         buffer->first = item->next;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/handshake.h"
 
+#include "base/http.h"
 #include "base/secret.h"
 #include "base/text.h"
 
@@ -80,17 +81,6 @@ static int find_header(const struct head *head, const char *name, char value[VAL
     return count;
 }
 
-static bool has_word(const char *list, const char *word)
-{
-    for (; *list != '\0'; list += strspn(list, ", \t")) {
-        size_t length = strcspn(list, ", \t");
-        if (length == strlen(word) && strncasecmp(list, word, length) == 0)
-            return true;
-        list += length;
-    }
-    return false;
-}
-
 static void accept_of(const char *key, char accept[64])
 {
     char text[PJ_HANDSHAKE_KEY_SIZE + sizeof GUID];
@@ -108,9 +98,9 @@ static void judge_upgrade(struct pj_handshake_answer *answer, const struct head 
     char value[VALUE_MOST];
     char accept[64];
     accept_of(key, accept);
-    if (find_header(head, "Upgrade", value) == 0 || !has_word(value, "websocket"))
+    if (find_header(head, "Upgrade", value) == 0 || !pj_http_list_has(value, "websocket"))
         refuse(answer, "it answers 101 without Upgrade: websocket");
-    else if (find_header(head, "Connection", value) == 0 || !has_word(value, "upgrade"))
+    else if (find_header(head, "Connection", value) == 0 || !pj_http_list_has(value, "upgrade"))
         refuse(answer, "it answers 101 without Connection: Upgrade");
     else if (find_header(head, "Sec-WebSocket-Accept", value) != 1 || strcmp(value, accept) != 0)
         refuse(answer,

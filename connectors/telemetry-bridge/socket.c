@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "common/threads.h"
 #include "telemetry-bridge/address.h"
 #include "telemetry-bridge/handshake.h"
 #include "telemetry-bridge/stream.h"
@@ -15,7 +16,6 @@
 #include <openssl/rand.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -482,7 +482,6 @@ int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *sett
 int pj_socket_start(struct pj_socket *socket, const struct pj_position *position,
                     struct pj_buffer *buffer, struct pj_error *error)
 {
-    sigset_t all, before;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return pj_error_set(error, PJ_FATAL, "libcurl cannot be initialized");
     socket->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -494,12 +493,9 @@ int pj_socket_start(struct pj_socket *socket, const struct pj_position *position
     socket->stream.metrics = socket->metrics;
     socket->stream.buffer = buffer;
     pj_stream_init(&socket->stream, position);
-    /* Signals are for the main thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    socket->has_thread = pthread_create(&socket->thread, NULL, run, socket) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return socket->has_thread ? 0 : pj_error_set(error, PJ_FATAL, "cannot start a thread");
+    int status = pj_thread_start(&socket->thread, run, socket, error);
+    socket->has_thread = status == 0;
+    return status;
 }
 
 void pj_socket_stop(struct pj_socket *socket)
