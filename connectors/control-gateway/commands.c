@@ -77,24 +77,6 @@ static int add_event(const struct handling *handling, struct pj_publication *pub
                                 error);
 }
 
-static json_t *submitted_of(const struct pj_command_submitted *from)
-{
-    const struct pj_target *target = &from->target;
-    return pj_must(json_pack(
-        "{s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "CommandSubmitted", "type",
-        pj_json_text(from->type), "payload", pj_json_text(from->payload), "idempotency_key",
-        pj_json_text(from->idempotency_key), "correlation_id", pj_json_text(from->correlation_id),
-        "requested_at",
-        from->requested_at.present ? json_integer(from->requested_at.micros) : json_null(),
-        "requester_service", pj_json_text(from->requester_service), "requester_instance",
-        pj_json_text(from->requester_instance), "target",
-        target->present
-            ? json_pack("{s:o, s:o, s:o}", "session_id", pj_json_text(target->session_id),
-                        "account_id", pj_json_text(target->account_id), "platform",
-                        pj_json_text(target->platform))
-            : json_null()));
-}
-
 static int make_publication(const struct handling *handling, struct pj_error *error)
 {
     struct pj_known *known = handling->known;
@@ -102,7 +84,8 @@ static int make_publication(const struct handling *handling, struct pj_error *er
     pj_gateway_event_id("submitted", known->command_id, event_id);
     known->publishing = pj_publication_new();
     if (add_event(handling, known->publishing, event_id, pj_gateway_now_us(),
-                  submitted_of(&handling->envelope->submitted), error) != 0) {
+                  json_pack("{s:O}", "CommandSubmitted", handling->envelope->submitted),
+                  error) != 0) {
         pj_publication_release(known->publishing);
         known->publishing = NULL;
         return -1;
@@ -481,12 +464,12 @@ static struct pj_reply *carry_out(const struct handling *handling)
     return reply;
 }
 
-static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_arena *arena,
-                 struct pj_envelope *envelope, struct pj_error *error)
+static int parse(struct pj_gateway *gateway, struct pj_bytes body, struct pj_envelope *envelope,
+                 struct pj_error *error)
 {
     while (sem_wait(&gateway->parsers) != 0)
         ; /* EINTR */
-    int status = pj_envelope_parse(body, arena, envelope, error);
+    int status = pj_envelope_parse(body, envelope, error);
     if (body.length > LARGE_BODY)
         malloc_trim(0); /* parsing took many times that */
     sem_post(&gateway->parsers);
@@ -544,18 +527,18 @@ struct pj_reply *pj_gateway_command(struct pj_gateway *gateway, const struct pj_
 {
     struct pj_envelope envelope;
     struct pj_error error;
-    struct pj_reply *reply = NULL;
-    struct pj_arena *arena = pj_arena_new();
-    if (parse(gateway, request->body, arena, &envelope, &error) != 0)
-        reply = pj_gateway_error(400, error.message, NULL);
-    else
-        reply = check_caller(gateway, request, &envelope);
+    if (parse(gateway, request->body, &envelope, &error) != 0)
+        return pj_gateway_error(400, error.message, NULL);
+    struct pj_reply *reply = check_caller(gateway, request, &envelope);
     if (reply == NULL) {
-        struct handling handling = {
-            .gateway = gateway, .envelope = &envelope, .arena = arena, .fields = request->fields};
+        struct handling handling = {.gateway = gateway,
+                                    .envelope = &envelope,
+                                    .arena = pj_arena_new(),
+                                    .fields = request->fields};
         reply = handle(&handling);
+        pj_arena_free(handling.arena);
     }
-    pj_arena_free(arena);
+    json_decref(envelope.submitted);
     return reply;
 }
 

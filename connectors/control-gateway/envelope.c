@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/time_text.h"
 #include "base/utf8.h"
+#include "common/encoder.h"
 #include "common/json_slice.h"
 #include "projectionist/value.h"
 
@@ -74,25 +75,24 @@ static json_t *load_object(struct pj_bytes body, struct pj_error *error)
 }
 
 /* A member; null counts as absent. */
-static const json_t *member(const json_t *object, const char *name)
+static json_t *member(const json_t *object, const char *name)
 {
-    const json_t *found = json_object_get(object, name);
+    json_t *found = json_object_get(object, name);
     return json_is_null(found) ? NULL : found;
 }
 
-/* What is read from one object; names in errors begin with `place`. */
+/* What is read from one object into the fields of a record; names in errors begin with `place`. */
 struct reading {
     const json_t *object;
+    json_t *out;
     const char *place; /* "", "target." … */
-    struct pj_arena *arena;
     struct pj_error *error;
 };
 
 static int read_text(const struct reading *reading, const char *name, size_t most,
-                     struct pj_bytes *text)
+                     const char *field)
 {
-    const json_t *found = member(reading->object, name);
-    *text = (struct pj_bytes){0};
+    json_t *found = member(reading->object, name);
     if (found == NULL)
         return 0;
     if (!json_is_string(found))
@@ -102,41 +102,40 @@ static int read_text(const struct reading *reading, const char *name, size_t mos
     if (pj_utf8_count(chars, strlen(chars)) > most)
         return pj_error_set(reading->error, PJ_POISON, "%s%s must have at most %zu characters",
                             reading->place, name, most);
-    text->length = json_string_length(found);
-    text->data = pj_arena_string(reading->arena, chars, text->length);
-    return 0;
+    return json_object_set(reading->out, field, found);
 }
 
-static int read_uuid(const struct reading *reading, const char *name, struct pj_bytes *text)
+static int read_uuid(const struct reading *reading, const char *name, const char *field)
 {
-    if (read_text(reading, name, SIZE_MAX, text) != 0)
+    char lower[PJ_UUID_TEXT] = "";
+    if (read_text(reading, name, SIZE_MAX, field) != 0)
         return -1;
-    if (text->data == NULL)
+    const json_t *found = json_object_get(reading->out, field);
+    const char *text = json_string_value(found);
+    if (text == NULL)
         return 0;
-    if (!pj_is_uuid(*text))
+    if (!pj_is_uuid((struct pj_bytes){text, json_string_length(found)}))
         return pj_error_set(reading->error, PJ_POISON, "%s%s must be a UUID", reading->place, name);
-    char *chars = pj_arena_string(reading->arena, text->data, text->length);
-    for (char *c = chars; *c != '\0'; c++)
-        *c = (char)tolower((unsigned char)*c);
-    text->data = chars;
-    return 0;
+    for (size_t i = 0; text[i] != '\0'; i++)
+        lower[i] = (char)tolower((unsigned char)text[i]);
+    return json_object_set_new(reading->out, field, json_string(lower));
 }
 
-static int read_time(const struct reading *reading, const char *name, struct pj_optional_time *time)
+static int read_time(const struct reading *reading, const char *name)
 {
-    struct pj_bytes text;
     struct pj_error ignored;
-    *time = (struct pj_optional_time){0};
-    if (read_text(reading, name, SIZE_MAX, &text) != 0)
+    int64_t micros;
+    if (read_text(reading, name, SIZE_MAX, name) != 0)
         return -1;
-    if (text.data == NULL)
+    const json_t *found = json_object_get(reading->out, name);
+    if (found == NULL)
         return 0;
-    if (text.length > TIME_MOST || pj_time_parse(name, text.data, &time->micros, &ignored) != 0)
+    if (json_string_length(found) > TIME_MOST ||
+        pj_time_parse(name, json_string_value(found), &micros, &ignored) != 0)
         return pj_error_set(reading->error, PJ_POISON,
                             "%s%s must be a time such as 2026-11-21T05:06:34.968Z (RFC 3339)",
                             reading->place, name);
-    time->present = true;
-    return 0;
+    return json_object_set_new(reading->out, name, json_integer(micros));
 }
 
 /* A member that is an object, to be read as `inner`; its object is NULL where absent. */
@@ -152,47 +151,59 @@ static int enter(const struct reading *reading, const char *name, const char *pl
     return 0;
 }
 
+/* Moves a text out of the fields: a UUID, or "". */
+static void take_uuid(json_t *fields, const char *field, char text[PJ_UUID_TEXT])
+{
+    const char *found = json_string_value(json_object_get(fields, field));
+    pj_text_whole(text, PJ_UUID_TEXT, "%s", found != NULL ? found : "");
+    json_object_del(fields, field);
+}
+
 /* --- a command ------------------------------------------------------------------------------- */
+
+const char *pj_envelope_key(const struct pj_envelope *envelope)
+{
+    return json_string_value(json_object_get(envelope->submitted, "idempotency_key"));
+}
 
 static int read_required(const struct reading *reading, struct pj_envelope *envelope)
 {
-    struct pj_command_submitted *submitted = &envelope->submitted;
-    struct pj_bytes id;
-    if (read_text(reading, "type", TYPE_MOST, &submitted->type) != 0)
+    if (read_text(reading, "type", TYPE_MOST, "type") != 0)
         return -1;
-    if (submitted->type.length == 0)
+    if (json_string_length(json_object_get(reading->out, "type")) == 0)
         return pj_error_set(reading->error, PJ_POISON,
                             "type is required"); /* the service's words */
-    if (read_uuid(reading, "command_id", &id) != 0 ||
-        read_text(reading, "idempotency_key", KEY_MOST, &submitted->idempotency_key) != 0)
+    if (read_uuid(reading, "command_id", "command_id") != 0 ||
+        read_text(reading, "idempotency_key", KEY_MOST, "idempotency_key") != 0)
         return -1;
-    if (submitted->idempotency_key.data != NULL && submitted->idempotency_key.length == 0)
+    const char *key = pj_envelope_key(envelope);
+    if (key != NULL && *key == '\0')
         return pj_error_set(reading->error, PJ_POISON, "idempotency_key must not be empty");
-    if (id.data != NULL)
-        memcpy(envelope->command_id, id.data, sizeof envelope->command_id);
+    take_uuid(reading->out, "command_id", envelope->command_id);
     return 0;
 }
 
-static int read_optional(const struct reading *reading, struct pj_command_submitted *submitted)
+static int read_optional(const struct reading *reading)
 {
     struct reading inner;
-    if (read_uuid(reading, "correlation_id", &submitted->correlation_id) != 0 ||
-        read_time(reading, "requested_at", &submitted->requested_at) != 0 ||
+    if (read_uuid(reading, "correlation_id", "correlation_id") != 0 ||
+        read_time(reading, "requested_at") != 0 ||
         enter(reading, "requester", "requester.", &inner) != 0)
         return -1;
     if (inner.object != NULL &&
-        (read_text(&inner, "service", NAME_MOST, &submitted->requester_service) != 0 ||
-         read_text(&inner, "instance_id", NAME_MOST, &submitted->requester_instance) != 0))
+        (read_text(&inner, "service", NAME_MOST, "requester_service") != 0 ||
+         read_text(&inner, "instance_id", NAME_MOST, "requester_instance") != 0))
         return -1;
     if (enter(reading, "target", "target.", &inner) != 0)
         return -1;
     if (inner.object == NULL)
         return 0;
-    submitted->target.present = true;
-    if (read_uuid(&inner, "session_id", &submitted->target.session_id) != 0 ||
-        read_uuid(&inner, "account_id", &submitted->target.account_id) != 0)
+    inner.out = json_object();
+    json_object_set_new(reading->out, "target", inner.out);
+    if (read_uuid(&inner, "session_id", "session_id") != 0 ||
+        read_uuid(&inner, "account_id", "account_id") != 0)
         return -1;
-    return read_text(&inner, "platform", PLATFORM_MOST, &submitted->target.platform);
+    return read_text(&inner, "platform", PLATFORM_MOST, "platform");
 }
 
 /* The bytes of a member that the parser has found. */
@@ -208,17 +219,17 @@ static int slice(const struct reading *reading, struct pj_bytes body, const char
 
 static int read_slices(const struct reading *reading, struct pj_envelope *envelope)
 {
-    struct pj_bytes *payload = &envelope->submitted.payload;
+    struct pj_bytes payload;
     const json_t *found = member(reading->object, "payload");
     if (found != NULL && !json_is_object(found))
         return pj_error_set(reading->error, PJ_POISON, "payload must be an object");
-    if (slice(reading, envelope->body, "payload", payload) != 0 ||
+    if (slice(reading, envelope->body, "payload", &payload) != 0 ||
         slice(reading, envelope->body, "command_id", &envelope->command_id_slice) != 0 ||
         slice(reading, envelope->body, "idempotency_key", &envelope->key_slice) != 0)
         return -1;
     if (found == NULL)
-        *payload = (struct pj_bytes){"{}", 2};
-    return 0;
+        payload = (struct pj_bytes){"{}", 2};
+    return json_object_set_new(reading->out, "payload", pj_json_text(payload));
 }
 
 /* --- the content ------------------------------------------------------------------------------ */
@@ -460,21 +471,27 @@ static int make_digest(struct pj_envelope *envelope, struct pj_error *error)
                         : 0;
 }
 
-int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_envelope *envelope,
-                      struct pj_error *error)
+int pj_envelope_parse(struct pj_bytes body, struct pj_envelope *envelope, struct pj_error *error)
 {
     *envelope = (struct pj_envelope){.body = body};
     json_t *json = load_object(body, error);
     if (json == NULL)
         return -1;
-    const struct reading reading = {.object = json, .place = "", .arena = arena, .error = error};
+    envelope->submitted = json_object();
+    const struct reading reading = {json, envelope->submitted, "", error};
     int status = read_required(&reading, envelope);
     if (status == 0)
-        status = read_optional(&reading, &envelope->submitted);
+        status = read_optional(&reading);
     if (status == 0)
         status = read_slices(&reading, envelope);
     json_decref(json);
-    return status == 0 ? make_digest(envelope, error) : -1;
+    if (status == 0)
+        status = make_digest(envelope, error);
+    if (status != 0) {
+        json_decref(envelope->submitted);
+        envelope->submitted = NULL;
+    }
+    return status;
 }
 
 /* --- forwarding ------------------------------------------------------------------------------ */
@@ -519,11 +536,11 @@ struct pj_bytes pj_envelope_forwarded(const struct pj_envelope *envelope, const 
 
 /* --- sessions -------------------------------------------------------------------------------- */
 
-static int read_session(const struct reading *reading, struct pj_session_opened *opened)
+static int read_session(const struct reading *reading)
 {
     const json_t *pid = member(reading->object, "browser_pid");
-    if (read_text(reading, "platform", PLATFORM_MOST, &opened->platform) != 0 ||
-        read_uuid(reading, "account_id", &opened->account_id) != 0)
+    if (read_text(reading, "platform", PLATFORM_MOST, "platform") != 0 ||
+        read_uuid(reading, "account_id", "account_id") != 0)
         return -1;
     if (pid == NULL)
         return 0;
@@ -531,9 +548,7 @@ static int read_session(const struct reading *reading, struct pj_session_opened 
     if (!json_is_number(pid) || number < 0 || number > INT32_MAX ||
         number - (double)(int32_t)number > 0)
         return pj_error_set(reading->error, PJ_POISON, "browser_pid must be a whole number");
-    opened->has_browser_pid = true;
-    opened->browser_pid = (int32_t)number;
-    return 0;
+    return json_object_set_new(reading->out, "browser_pid", json_integer((json_int_t)number));
 }
 
 static bool is_blank(struct pj_bytes body)
@@ -548,67 +563,65 @@ static bool is_blank(struct pj_bytes body)
 
 int pj_session_request_check(struct pj_bytes body, struct pj_error *error)
 {
-    struct pj_session_opened opened = {0};
     if (is_blank(body))
         return 0;
     json_t *json = load_object(body, error);
     if (json == NULL)
         return -1;
-    struct pj_arena *arena = pj_arena_new();
-    const struct reading reading = {.object = json, .place = "", .arena = arena, .error = error};
-    int status = read_session(&reading, &opened);
-    pj_arena_free(arena);
+    const struct reading reading = {json, json_object(), "", error};
+    int status = read_session(&reading);
+    json_decref(reading.out);
     json_decref(json);
     return status;
 }
 
 /* What else the answer says: `metadata` alone, or everything that has no field of its own. */
-static void read_metadata(const struct reading *reading, struct pj_bytes body,
-                          struct pj_bytes *metadata)
+static void read_metadata(const struct reading *reading, struct pj_bytes body)
 {
     static const char *const known[] = {"id",       "created_at", "status",
                                         "platform", "account_id", "browser_pid"};
+    struct pj_bytes metadata;
     json_t *rest = json_copy((json_t *)(uintptr_t)reading->object);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         json_object_del(rest, known[i]);
     if (json_object_size(rest) == 1 && json_is_object(json_object_get(rest, "metadata")) &&
-        pj_json_slice(body, "metadata", metadata)) {
-        json_decref(rest);
-        return;
-    }
-    if (json_object_size(rest) > 0) {
-        char *text = pj_must(json_dumps(rest, JSON_COMPACT));
-        *metadata =
-            (struct pj_bytes){pj_arena_string(reading->arena, text, strlen(text)), strlen(text)};
+        pj_json_slice(body, "metadata", &metadata)) {
+        json_object_set_new(reading->out, "metadata", pj_json_text(metadata));
+    } else if (json_object_size(rest) > 0) {
+        char *text = json_dumps(rest, JSON_COMPACT);
+        json_object_set_new(reading->out, "metadata", json_string(text));
         free(text);
     }
     json_decref(rest);
 }
 
-int pj_session_answer_parse(struct pj_bytes body, struct pj_arena *arena,
-                            struct pj_session_answer *answer, struct pj_error *error)
+int pj_session_answer_parse(struct pj_bytes body, struct pj_session_answer *answer,
+                            struct pj_error *error)
 {
-    struct pj_bytes id = {0};
     struct pj_error ignored;
-    *answer = (struct pj_session_answer){0};
+    *answer = (struct pj_session_answer){.created_at = PJ_NO_TIME};
     json_t *json = load_object(body, error);
     if (json == NULL)
         return -1;
-    struct reading reading = {.object = json, .place = "", .arena = arena, .error = error};
-    int status = read_uuid(&reading, "id", &id);
-    if (status == 0 && id.data == NULL)
+    struct reading reading = {json, json_object(), "", error};
+    int status = read_uuid(&reading, "id", "id");
+    take_uuid(reading.out, "id", answer->session_id);
+    if (status == 0 && answer->session_id[0] == '\0')
         status = pj_error_set(error, PJ_POISON, "id is missing");
-    if (status == 0) {
-        memcpy(answer->session_id, id.data, sizeof answer->session_id);
-        status = read_session(&reading, &answer->opened);
-    }
+    if (status == 0)
+        status = read_session(&reading);
     if (status == 0) {
         reading.error = &ignored; /* without it, we use our own time */
-        if (read_time(&reading, "created_at", &answer->created_at) != 0)
-            answer->created_at = (struct pj_optional_time){0};
-        if (answer->opened.platform.length == 0)
-            answer->opened.platform = (struct pj_bytes){"unknown", 7};
-        read_metadata(&reading, body, &answer->opened.metadata);
+        if (read_time(&reading, "created_at") == 0 &&
+            json_object_get(reading.out, "created_at") != NULL)
+            answer->created_at = json_integer_value(json_object_get(reading.out, "created_at"));
+        json_object_del(reading.out, "created_at");
+        if (json_string_length(json_object_get(reading.out, "platform")) == 0)
+            json_object_set_new(reading.out, "platform", json_string("unknown"));
+        read_metadata(&reading, body);
+        answer->opened = reading.out;
+    } else {
+        json_decref(reading.out);
     }
     json_decref(json);
     return status;

@@ -12,58 +12,30 @@
 #include "base/arena.h"
 #include "projectionist/error.h"
 
+#include <jansson.h>
+
 enum { PJ_UUID_TEXT = 37 }; /* with its NUL */
 
-/* Texts have data NULL where they are absent; UUIDs are text of 36 characters, times are
- * microseconds since 1970. */
-struct pj_optional_time {
-    bool present;
-    int64_t micros;
-};
-
-struct pj_target {
-    bool present;
-    struct pj_bytes session_id; /* UUID */
-    struct pj_bytes account_id; /* UUID */
-    struct pj_bytes platform;
-};
-
-struct pj_command_submitted {
-    struct pj_bytes type;
-    struct pj_bytes payload; /* JSON */
-    struct pj_bytes idempotency_key;
-    struct pj_bytes correlation_id; /* UUID */
-    struct pj_optional_time requested_at;
-    struct pj_bytes requester_service;
-    struct pj_bytes requester_instance;
-    struct pj_target target;
-};
-
-struct pj_session_opened {
-    struct pj_bytes platform;
-    struct pj_bytes account_id; /* UUID */
-    bool has_browser_pid;
-    int32_t browser_pid;
-    struct pj_bytes metadata; /* JSON */
-};
-
 struct pj_envelope {
-    struct pj_bytes body;                  /* as received; borrowed */
-    char command_id[PJ_UUID_TEXT];         /* in lower case; "" if the caller gave none */
-    struct pj_command_submitted submitted; /* in the arena; the payload in the body, as written */
-    uint8_t digest[16];                    /* of all members but command_id, idempotency_key,
-                                            * correlation_id, requested_at and requester: exact,
-                                            * however they are written */
-    char caller[PJ_UUID_TEXT];             /* the owner (callers.h); set by the caller of this
-                                            * module */
-    struct pj_bytes command_id_slice;      /* where in the body; null: absent */
+    struct pj_bytes body;             /* as received; borrowed */
+    char command_id[PJ_UUID_TEXT];    /* in lower case; "" if the caller gave none */
+    json_t *submitted;                /* a CommandSubmitted for the encoder, its payload as written;
+                                       * the caller's */
+    uint8_t digest[16];               /* of all members but command_id, idempotency_key,
+                                       * correlation_id, requested_at and requester: exact,
+                                       * however they are written */
+    char caller[PJ_UUID_TEXT];        /* the owner (callers.h); set by the caller of this
+                                       * module */
+    struct pj_bytes command_id_slice; /* where in the body; null: absent */
     struct pj_bytes key_slice;
 };
 
 /* Parses a command's envelope. Costs memory and time in proportion to the body. Errors are
  * PJ_POISON and name the field, for the client. */
-int pj_envelope_parse(struct pj_bytes body, struct pj_arena *arena, struct pj_envelope *envelope,
+int pj_envelope_parse(struct pj_bytes body, struct pj_envelope *envelope,
                       struct pj_error *error) PJ_MUST_CHECK;
+/* Its idempotency key, or NULL. */
+const char *pj_envelope_key(const struct pj_envelope *envelope);
 
 /* The body to forward: as received, but with this command_id and this idempotency_key. */
 struct pj_bytes pj_envelope_forwarded(const struct pj_envelope *envelope, const char *command_id,
@@ -72,15 +44,17 @@ struct pj_bytes pj_envelope_forwarded(const struct pj_envelope *envelope, const 
 /* Checks the body that asks for a session (an empty one counts as {}). Errors as above. */
 int pj_session_request_check(struct pj_bytes body, struct pj_error *error) PJ_MUST_CHECK;
 
-/* The contents of a SessionOpened, from the service's answer. */
+/* The service's answer. */
 struct pj_session_answer {
     char session_id[PJ_UUID_TEXT]; /* in lower case */
-    struct pj_optional_time created_at;
-    struct pj_session_opened opened; /* in the arena */
+    int64_t created_at;            /* microseconds since 1970, or PJ_NO_TIME */
+    json_t *opened;                /* a SessionOpened for the encoder; the caller's */
 };
 
+#define PJ_NO_TIME INT64_MIN
+
 /* Fails with PJ_POISON where the answer is not a session with a UUID. */
-int pj_session_answer_parse(struct pj_bytes body, struct pj_arena *arena,
-                            struct pj_session_answer *answer, struct pj_error *error) PJ_MUST_CHECK;
+int pj_session_answer_parse(struct pj_bytes body, struct pj_session_answer *answer,
+                            struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

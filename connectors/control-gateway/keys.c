@@ -121,7 +121,7 @@ static void forget(struct pj_keys *keys, struct pj_known *known)
 /* Under the mutex. The key decides, as in the service. */
 static struct pj_known *find_or_insert(struct pj_keys *keys, const struct pj_envelope *envelope)
 {
-    struct pj_known like = {.key = pj_strdup(envelope->submitted.idempotency_key.data)};
+    struct pj_known like = {.key = pj_strdup(pj_envelope_key(envelope))};
     struct pj_known *known = NULL;
     memcpy(like.command_id, envelope->command_id, sizeof like.command_id);
     memcpy(like.caller, envelope->caller, sizeof like.caller);

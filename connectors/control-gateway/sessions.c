@@ -222,25 +222,18 @@ static struct pj_reply *close_again(struct pj_gateway *gateway, struct pj_reply 
 
 /* What the service has opened; *reply is its answer. */
 static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_reply *reply,
-                                       const char *intent, const struct pj_fields *fields,
-                                       struct pj_arena *arena)
+                                       const char *intent, const struct pj_fields *fields)
 {
     struct pj_session_answer answer;
     struct pj_error error;
     struct pj_publication *publication = pj_publication_new();
-    int status = pj_session_answer_parse((struct pj_bytes){reply->body, reply->length}, arena,
-                                         &answer, &error);
+    int status =
+        pj_session_answer_parse((struct pj_bytes){reply->body, reply->length}, &answer, &error);
     if (status == 0) {
-        const struct pj_session_opened *opened = &answer.opened;
-        json_t *body = pj_must(json_pack(
-            "{s:{s:o, s:o, s:o, s:o}}", "SessionOpened", "platform", pj_json_text(opened->platform),
-            "account_id", pj_json_text(opened->account_id), "browser_pid",
-            opened->has_browser_pid ? json_integer(opened->browser_pid) : json_null(), "metadata",
-            pj_json_text(opened->metadata)));
         status =
             add_event(gateway, publication, "opened", answer.session_id,
-                      answer.created_at.present ? answer.created_at.micros : pj_gateway_now_us(),
-                      body, &error);
+                      answer.created_at != PJ_NO_TIME ? answer.created_at : pj_gateway_now_us(),
+                      json_pack("{s:o}", "SessionOpened", answer.opened), &error);
     }
     if (status != 0) {
         /* The session exists, whatever we make of the answer. */
@@ -284,12 +277,8 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
         .body = request->body.data != NULL ? request->body : (struct pj_bytes){"", 0},
     };
     enum pj_call_end end = pj_upstream_call(gateway->upstream, &call, &reply, &error);
-    if (end == PJ_CALL_ANSWERED && reply->status >= 200 && reply->status < 300) {
-        struct pj_arena *arena = pj_arena_new();
-        reply = publish_opened(gateway, reply, intent, request->fields, arena);
-        pj_arena_free(arena);
-        return reply;
-    }
+    if (end == PJ_CALL_ANSWERED && reply->status >= 200 && reply->status < 300)
+        return publish_opened(gateway, reply, intent, request->fields);
     if (end == PJ_CALL_UNKNOWN)
         tell_unknown(gateway, error.message);
     drop_intent(gateway, OPENING, intent);
