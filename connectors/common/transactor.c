@@ -144,8 +144,8 @@ int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open, stru
 /* --- transactions ---------------------------------------------------------------------------- */
 
 /* The brokers also fence the owner of a transaction that was open for too long. */
-static enum pj_transaction_end doubt(const struct pj_transactor *transactor,
-                                     const struct pj_error *error)
+static enum pj_transaction_end in_doubt(const struct pj_transactor *transactor,
+                                        const struct pj_error *error)
 {
     int64_t age_ms = pj_clock_monotonic_ms() - transactor->begun_ms;
     return error->class == PJ_FENCED && age_ms < transactor->settings.transaction_timeout_ms
@@ -165,7 +165,7 @@ static enum pj_transaction_end abort_transaction(struct pj_transactor *transacto
              * takes that as the end of the producer; the cause is in *error. */
             if (second.class == PJ_FENCED)
                 *error = second;
-            return doubt(transactor, error);
+            return in_doubt(transactor, error);
         }
         if (!pj_turn(&transactor->settings.turns, &second))
             return PJ_TRANSACTION_STOPPED;
@@ -192,7 +192,8 @@ static enum pj_transaction_end commit(struct pj_transactor *transactor, struct p
     if (status == 0)
         return PJ_TRANSACTION_COMMITTED;
     /* What the brokers refused they have not committed; after a time-out nobody knows. */
-    return status == 1 && !waited ? abort_transaction(transactor, error) : doubt(transactor, error);
+    return status == 1 && !waited ? abort_transaction(transactor, error)
+                                  : in_doubt(transactor, error);
 }
 
 enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
@@ -205,7 +206,7 @@ enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
         return commit(transactor, error);
     return status > 0 || error->class == PJ_RETRY || error->class == PJ_POISON
                ? abort_transaction(transactor, error)
-               : doubt(transactor, error);
+               : in_doubt(transactor, error);
 }
 
 int pj_transactor_send(struct pj_transactor *transactor, size_t topic,

@@ -109,7 +109,7 @@ static struct pj_reply *publish(const struct handling *handling)
     }
     if (status == 0)
         status = pj_publisher_wait(gateway->publisher, known->publishing,
-                                   pj_gateway_patience_ms(gateway), &error);
+                                   pj_gateway_publish_timeout_ms(gateway), &error);
     if (status == 1 && !pj_publisher_cancel(gateway->publisher, known->publishing))
         return refuse_because(handling, 503, &error,
                               "the command may still be published; it was not executed; retry it "
@@ -491,11 +491,11 @@ static struct pj_reply *check_caller(struct pj_gateway *gateway, const struct pj
 static struct pj_reply *handle(struct handling *handling)
 {
     struct pj_gateway *gateway = handling->gateway;
-    int64_t patience_ms =
+    int64_t timeout_ms =
         gateway->settings->publish_timeout_ms + gateway->settings->upstream_timeout_ms;
     char command_id[PJ_UUID_TEXT];
     struct pj_reply *reply = NULL;
-    switch (pj_keys_claim(gateway->keys, handling->envelope, patience_ms, &handling->known, &reply,
+    switch (pj_keys_claim(gateway->keys, handling->envelope, timeout_ms, &handling->known, &reply,
                           command_id)) {
     case PJ_CLAIM_TAKEN:
         reply = carry_out(handling);

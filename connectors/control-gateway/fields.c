@@ -66,7 +66,7 @@ static size_t count_of(const struct pj_fields *fields, const char *name)
     return count;
 }
 
-const char *pj_fields_doubt(const struct pj_fields *fields)
+const char *pj_fields_ambiguity(const struct pj_fields *fields)
 {
     const char *length = pj_fields_get(fields, "Content-Length");
     const char *encoding = pj_fields_get(fields, "Transfer-Encoding");

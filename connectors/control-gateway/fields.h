@@ -23,7 +23,7 @@ bool pj_fields_add(struct pj_fields *fields, const char *name, const char *value
 /* The same from a raw line ("Name: value\r\n"): NULL, or why it is not a field. */
 const char *pj_fields_add_line(struct pj_fields *fields, const char *line, size_t length);
 /* Why the body's length is ambiguous; NULL where it is not. */
-const char *pj_fields_doubt(const struct pj_fields *fields);
+const char *pj_fields_ambiguity(const struct pj_fields *fields);
 /* The first one's value, or NULL. Case does not matter in names. */
 const char *pj_fields_get(const struct pj_fields *fields, const char *name);
 /*

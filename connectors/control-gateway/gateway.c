@@ -12,7 +12,7 @@
 #include <time.h>
 #include <uuid.h>
 
-enum { AWAY_PATIENCE_MS = 1000 };
+enum { AWAY_TIMEOUT_MS = 1000 };
 
 struct pj_reply *pj_gateway_error(int status, const char *text, const char *command_id)
 {
@@ -51,12 +51,12 @@ int64_t pj_gateway_now_us(void)
 }
 
 /* Requests that wait while Kafka is away hold connections that others need. */
-int64_t pj_gateway_patience_ms(struct pj_gateway *gateway)
+int64_t pj_gateway_publish_timeout_ms(struct pj_gateway *gateway)
 {
-    int64_t patience_ms = gateway->settings->publish_timeout_ms;
-    return pj_publisher_is_away(gateway->publisher, NULL) && patience_ms > AWAY_PATIENCE_MS
-               ? AWAY_PATIENCE_MS
-               : patience_ms;
+    int64_t timeout_ms = gateway->settings->publish_timeout_ms;
+    return pj_publisher_is_away(gateway->publisher, NULL) && timeout_ms > AWAY_TIMEOUT_MS
+               ? AWAY_TIMEOUT_MS
+               : timeout_ms;
 }
 
 int pj_gateway_add_event(struct pj_gateway *gateway, struct pj_publication *publication,
@@ -79,6 +79,6 @@ int pj_gateway_publish(struct pj_gateway *gateway, struct pj_publication *public
 {
     if (pj_publisher_submit(gateway->publisher, publication, error) != 0)
         return -1;
-    return pj_publisher_wait(gateway->publisher, publication, pj_gateway_patience_ms(gateway),
-                             error);
+    return pj_publisher_wait(gateway->publisher, publication,
+                             pj_gateway_publish_timeout_ms(gateway), error);
 }

@@ -131,6 +131,6 @@ int pj_gateway_add_event(struct pj_gateway *gateway, struct pj_publication *publ
  * less time while Kafka is known to be away. */
 int pj_gateway_publish(struct pj_gateway *gateway, struct pj_publication *publication,
                        struct pj_error *error) PJ_MUST_CHECK;
-int64_t pj_gateway_patience_ms(struct pj_gateway *gateway);
+int64_t pj_gateway_publish_timeout_ms(struct pj_gateway *gateway);
 
 #endif

@@ -34,7 +34,7 @@ static bool is_at_end(struct pj_publisher *publisher)
 
 /* While Kafka is away or refuses everything, the reason, for the probes, the log and the waiting
  * requests; NULL: it is back. */
-static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
+static void note_trouble(struct pj_publisher *publisher, const struct pj_error *reason)
 {
     const char *text = reason != NULL ? reason->message : "";
     struct pj_metrics_server *server = publisher->settings.server;
@@ -54,7 +54,7 @@ static void tell(struct pj_publisher *publisher, const struct pj_error *reason)
 
 static bool turn(void *context, const struct pj_error *trouble)
 {
-    tell(context, trouble);
+    note_trouble(context, trouble);
     return !is_at_end(context);
 }
 
@@ -142,7 +142,7 @@ static bool look_for_refused(struct pj_publisher *publisher, const struct pj_err
 }
 
 /* Removes the finished publications from the batch. */
-static void settle(struct pj_publisher *publisher, bool committed)
+static void finish_batch(struct pj_publisher *publisher, bool committed)
 {
     struct pj_publication **place = &publisher->batch;
     pthread_mutex_lock(&publisher->mutex);
@@ -176,7 +176,7 @@ static enum pj_transaction_end recover(struct pj_publisher *publisher, struct pj
     if (status == 0) {
         for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next)
             one->is_found |= one->may_be_lost;
-        settle(publisher, false);
+        finish_batch(publisher, false);
         return PJ_TRANSACTION_ABORTED;
     }
     return status > 0 ? PJ_TRANSACTION_STOPPED : PJ_TRANSACTION_FENCED;
@@ -212,7 +212,7 @@ static bool publish_batch(struct pj_publisher *publisher)
         if (end == PJ_TRANSACTION_FENCED || end == PJ_TRANSACTION_STOPPED)
             return false;
         if (end == PJ_TRANSACTION_COMMITTED) {
-            tell(publisher, NULL);
+            note_trouble(publisher, NULL);
             pj_metric_add(publisher->transactions, 1);
             pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
@@ -221,7 +221,7 @@ static bool publish_batch(struct pj_publisher *publisher)
             pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", reason.message));
             (void)pj_turns_back_off(&publisher->transactor.settings.turns, failures++, &reason);
         }
-        settle(publisher, end == PJ_TRANSACTION_COMMITTED);
+        finish_batch(publisher, end == PJ_TRANSACTION_COMMITTED);
     }
     return true;
 }
@@ -315,7 +315,7 @@ static int open_transactor(struct pj_publisher *publisher, struct pj_error *erro
     if (status == 0)
         status = pj_transactor_open(&publisher->transactor, error);
     if (status == 0)
-        tell(publisher, NULL);
+        note_trouble(publisher, NULL);
     publisher->transactor.settings.stop = NULL; /* from now on what is waiting is finished */
     return status;
 }

@@ -186,7 +186,7 @@ static struct pj_publication *make_closed(struct pj_gateway *gateway, const char
 /* --- opening --------------------------------------------------------------------------------- */
 
 /* A session that nobody knows may exist. */
-static void tell_unknown(struct pj_gateway *gateway, const char *why)
+static void log_unknown(struct pj_gateway *gateway, const char *why)
 {
     pj_metric_add(gateway->unknown_sessions, 1);
     pj_log(PJ_WARN,
@@ -280,7 +280,7 @@ struct pj_reply *pj_gateway_open_session(struct pj_gateway *gateway,
     if (end == PJ_CALL_ANSWERED && reply->status >= 200 && reply->status < 300)
         return publish_opened(gateway, reply, intent, request->fields);
     if (end == PJ_CALL_UNKNOWN)
-        tell_unknown(gateway, error.message);
+        log_unknown(gateway, error.message);
     drop_intent(gateway, OPENING, intent);
     return end == PJ_CALL_ANSWERED ? reply : pj_gateway_error(503, error.message, NULL);
 }
@@ -385,7 +385,7 @@ void pj_gateway_resolve_openings(struct pj_gateway *gateway)
         if (found == NULL || pj_publisher_is_away(gateway->publisher, NULL))
             break;
         pj_text_whole(id, sizeof id, "%s", found);
-        tell_unknown(gateway, "the previous gateway ended before the service had answered");
+        log_unknown(gateway, "the previous gateway ended before the service had answered");
         drop_intent(gateway, OPENING, id);
         set_member(sessions, &sessions->opening, id, false);
     }

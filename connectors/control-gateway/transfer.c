@@ -51,7 +51,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
         transfer->fault = pj_fields_add_line(&transfer->fields, data, length);
     } else {
         curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-        transfer->fault = pj_fields_doubt(&transfer->fields);
+        transfer->fault = pj_fields_ambiguity(&transfer->fields);
         transfer->has_answer = status >= 200 && transfer->fault == NULL;
         if (transfer->has_answer)
             pj_fields_keep_end_to_end(&transfer->fields);

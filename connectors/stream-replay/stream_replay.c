@@ -262,8 +262,8 @@ static int wait_for_deliveries(struct replay *replay, struct pj_error *error)
                : -1;
 }
 
-static int tell_refused(struct replay *replay, const struct pj_refused *refused,
-                        struct pj_error *error)
+static int log_refused(struct replay *replay, const struct pj_refused *refused,
+                       struct pj_error *error)
 {
     char key[128];
     int length = refused->message.key.length < sizeof key ? (int)refused->message.key.length
@@ -297,7 +297,7 @@ static int find_refused(struct replay *replay, struct pj_refused_list *list, str
         struct pj_refused_list again = replay->refused;
         replay->refused = (struct pj_refused_list){0};
         if (status == 0 && again.count == 1 && halves[i].count == 1)
-            status = tell_refused(replay, again.first, error);
+            status = log_refused(replay, again.first, error);
         else if (status == 0 && again.count > 0)
             status = find_refused(replay, &again, error);
         pj_refused_free(&again);

@@ -56,7 +56,7 @@ struct pj_socket {
     size_t in_start, in_end;
     char *out; /* what is still to be sent */
     size_t out_length;
-    bool is_paused, paused_told;
+    bool is_paused, is_pause_logged;
     int64_t connected_ms, heard_ms, pinged_ms;
     int64_t reconnect_ms;     /* the next wait */
     char reason[REASON_SIZE]; /* why the connection ended */
@@ -152,9 +152,9 @@ static void go_on_reading(struct pj_socket *socket)
     socket->is_paused = false;
     socket->heard_ms = pj_clock_monotonic_ms();
     pj_metric_set(socket->metrics->paused, 0);
-    if (socket->paused_told)
+    if (socket->is_pause_logged)
         pj_log(PJ_INFO, "reading from the socket again");
-    socket->paused_told = false;
+    socket->is_pause_logged = false;
 }
 
 static int take_message(struct pj_socket *socket, const struct pj_websocket_event *event)
@@ -266,8 +266,8 @@ static void wait_for(struct pj_socket *socket, short events, int64_t timeout_ms)
 static int tick(struct pj_socket *socket)
 {
     int64_t now = pj_clock_monotonic_ms();
-    if (socket->is_paused && !socket->paused_told && now - socket->heard_ms >= TICK_MS) {
-        socket->paused_told = true;
+    if (socket->is_paused && !socket->is_pause_logged && now - socket->heard_ms >= TICK_MS) {
+        socket->is_pause_logged = true;
         pj_log(PJ_WARN, "the buffer is full: the socket is paused until half of it is published");
     }
     /* While we do not read, even a healthy service is silent. */

@@ -29,7 +29,7 @@ void pj_stream_connected(struct pj_stream *stream)
 
 /* --- what the track says --------------------------------------------------------------------- */
 
-static void tell_restart(struct pj_stream *stream)
+static void log_restart(struct pj_stream *stream)
 {
     pj_metric_add(stream->metrics->restarts, 1);
     pj_log(PJ_WARN,
@@ -66,7 +66,7 @@ static enum pj_stream_action connected(struct pj_stream *stream, const struct pj
     stream->was_asked = true;
     stream->subscribe_from = pj_track_connected(&stream->track, greeting, &verdict);
     if (verdict.restarted)
-        tell_restart(stream);
+        log_restart(stream);
     pj_log(PJ_INFO, "connected to the service",
            pj_f_str("its_cursor", greeting != NULL ? greeting->text : NULL),
            pj_f_str("last_cursor", *last ? last : NULL),
@@ -80,7 +80,7 @@ static enum pj_stream_action subscribed(struct pj_stream *stream)
         pj_track_subscribed(&stream->track, stream->settings->service_buffer);
     stream->is_subscribed = true;
     if (verdict.restarted)
-        tell_restart(stream);
+        log_restart(stream);
     if (verdict.gap)
         put(stream, NULL, &verdict);
     pj_log(PJ_INFO, "subscribed", pj_f_int("replayed", stream->track.replayed));
@@ -107,7 +107,7 @@ static enum pj_stream_action take_frame(struct pj_stream *stream, struct pj_fram
             frame->wire == 2 ? stream->metrics->received_v2 : stream->metrics->received_v1, 1);
     }
     if (verdict.restarted)
-        tell_restart(stream);
+        log_restart(stream);
     if (verdict.step == PJ_TAKE) {
         if (frame->kind == PJ_FRAME_DEAD_LETTER)
             pj_log(PJ_WARN, "a frame fits neither wire and becomes a dead letter",

@@ -119,7 +119,7 @@ static void take(struct pj_websocket_reader *reader, const char *bytes, size_t c
 
 static void forget_message(struct pj_websocket_reader *reader)
 {
-    reader->is_told = false;
+    reader->is_given = false;
     reader->in_message = false;
     reader->length = 0;
     reader->whole = 0;
@@ -168,7 +168,7 @@ static struct pj_websocket_event end_payload(struct pj_websocket_reader *reader)
         return (struct pj_websocket_event){.kind = PJ_WEBSOCKET_MORE};
     reserve(reader, reader->length);
     reader->message[reader->length] = '\0';
-    reader->is_told = true;
+    reader->is_given = true;
     return (struct pj_websocket_event){.kind = PJ_WEBSOCKET_MESSAGE,
                                        .data = reader->message,
                                        .length = reader->length,
@@ -179,7 +179,7 @@ struct pj_websocket_event pj_websocket_read(struct pj_websocket_reader *reader, 
                                             size_t *count)
 {
     struct pj_websocket_event event = {.kind = PJ_WEBSOCKET_MORE};
-    if (reader->is_told)
+    if (reader->is_given)
         forget_message(reader);
     while (event.kind == PJ_WEBSOCKET_MORE && (*count > 0 || reader->in_payload)) {
         if (!reader->in_payload) {

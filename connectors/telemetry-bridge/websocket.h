@@ -48,7 +48,7 @@ struct pj_websocket_reader {
     size_t limit; /* how many bytes of a message are kept; set by the caller, the rest is private */
     unsigned char header[PJ_WEBSOCKET_OVERHEAD];
     size_t header_length;
-    bool in_payload, in_message, is_final, is_told;
+    bool in_payload, in_message, is_final, is_given;
     unsigned opcode;
     uint64_t left; /* bytes of this frame's payload still to come */
     char *message;
