@@ -172,7 +172,7 @@ BROKEN = {
 }
 
 
-def test_a_service_that_breaks_the_protocol_is_told_so_and_left(world):
+def test_a_service_that_breaks_the_protocol_gets_a_close_code(world):
     """And what it sent well before is taken."""
     services = {}
     for number, (words, data) in enumerate(BROKEN.items()):

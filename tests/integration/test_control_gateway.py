@@ -517,7 +517,7 @@ def test_a_session_that_is_not_opened(gateway, service):
     assert gateway.metric("projectionist_gateway_unknown_sessions_total") == 0
 
 
-def test_an_opening_whose_answer_is_lost_is_told(gateways, service):
+def test_an_opening_whose_answer_is_lost_is_reported(gateways, service):
     """Of such a session nobody learns the id: neither the client, nor by asking the service."""
     gateway = gateways()
     go_on = threading.Event()

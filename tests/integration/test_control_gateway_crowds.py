@@ -32,7 +32,7 @@ def gateways(tmp_path, service):
 
 
 class Slow:
-    """A path of the service that answers when it is told to."""
+    """A path of the service that answers on demand."""
 
     def __init__(self, service, path="/v1/slow"):
         self.path, self.go_on, self.held = path, threading.Event(), 0
@@ -126,11 +126,11 @@ def test_the_service_is_shared_fairly_and_its_queue_is_bounded(gateways, service
         assert "too many requests" in refused[0].json["error"]
         assert post(gateway, command()).status == 202
         assert request(gateway.api, "GET", "/health").status == 200
-        # Another client is not behind all of those.
+        # Another client does not queue after all of those.
         modest = http.client.HTTPConnection("127.0.0.1", gateway.api, timeout=30,
                                             source_address=("127.0.0.2", 0))
         assert get(modest) == 200 and slow.held == 2
-        # Nor behind those of a third, where all places are taken.
+        # Nor after those of a third, where all places are taken.
         held = http.client.HTTPConnection("127.0.0.1", gateway.api, timeout=30,
                                           source_address=("127.0.0.3", 0))
         held.request("GET", slow.path)
@@ -149,7 +149,7 @@ def test_the_service_is_shared_fairly_and_its_queue_is_bounded(gateways, service
         modest.close()
 
 
-def test_a_request_that_waits_too_long_is_told(gateways, service):
+def test_a_request_that_waits_too_long_gets_503(gateways, service):
     gateway = gateways(MAX_CONCURRENT="4", UPSTREAM_TIMEOUT="2s")
     service.delay_answers(3)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:

@@ -34,7 +34,7 @@ def gateway(tmp_path_factory, topics, service):
 
 
 class Service:
-    """A service of bytes: keeps what it got on each connection, and answers what it is told to."""
+    """A raw service: keeps what it received on each connection, and sends the bytes it is given."""
 
     def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", reads=True):
         self.answer, self.got, self.reads = answer, [], reads
@@ -155,7 +155,7 @@ MALFORMED_HEADS = {
     "two blanks before the target": b"POST  /v1/x HTTP/1.1\r\n" + HOST,
     "tab before the target": b"POST\t/v1/x HTTP/1.1\r\n" + HOST,
     "two blanks before the version": b"POST /v1/x  HTTP/1.1\r\n" + HOST,
-    "blank behind the version": b"POST /v1/x HTTP/1.1 \r\n" + HOST,
+    "blank after the version": b"POST /v1/x HTTP/1.1 \r\n" + HOST,
     "blank in the target": b"POST /v1/x y HTTP/1.1\r\n" + HOST,
     "method that is no token": b"PO(ST /v1/x HTTP/1.1\r\n" + HOST,
     "empty method": b" /v1/x HTTP/1.1\r\n" + HOST,
@@ -185,17 +185,17 @@ MALFORMED_CHUNKS = {
     "sign": b"+5\r\nhello\r\n",
     "prefix": b"0x5\r\nhello\r\n",
     "blank before the size": b" 5\r\nhello\r\n",
-    "blank behind the size": b"5 \r\nhello\r\n",
-    "junk behind the size": b"5h\r\nhello\r\n",
+    "blank after the size": b"5 \r\nhello\r\n",
+    "junk after the size": b"5h\r\nhello\r\n",
     "overflow": b"10000000000000005\r\nhello\r\n",
     "many zeros": b"0" * 40 + b"5\r\nhello\r\n",
     "negative": b"-1\r\nhello\r\n",
-    "bare line feed behind the size": b"5\nhello\r\n",
-    "bare carriage return behind the size": b"5\rhello\r\n",
+    "bare line feed after the size": b"5\nhello\r\n",
+    "bare carriage return after the size": b"5\rhello\r\n",
     "bare line feed in an extension": b"5;a\nhello\r\n",
     "control byte in an extension": b"5;a\0\r\nhello\r\n",
     "long extension": b"5;" + b"a" * 20000 + b"\r\nhello\r\n",
-    "bare line feed behind the data": b"5\r\nhello\n0\r\n\r\n",
+    "bare line feed after the data": b"5\r\nhello\n0\r\n\r\n",
     "data that is longer": b"5\r\nhello!\r\n0\r\n\r\n",
     "data that is shorter": b"6\r\nhello\r\n0\r\n\r\n",
     "trailer without a colon": b"0\r\nX\r\n\r\n",
@@ -280,13 +280,13 @@ def test_what_is_right_is_answered_however_it_arrives(gateway, service):
                 half, body[:half], len(body) - half, body[half:])):
         assert statuses(exchange(gateway, data)) == [202], data
         assert statuses(exchange(gateway, *(data[i:i + 1] for i in range(len(data))))) == [202]
-    # One behind the other, the last of them wrong.
+    # Pipelined, and the last of them is wrong.
     more = whole.replace(last, b"")
     assert statuses(exchange(gateway, more * 3 + b"rubbish\r\n\r\n")) == [202, 202, 202, 400]
     assert statuses(exchange(gateway, b"GET /health HTTP/1.0\r\n\r\n")) == [200]
 
 
-def test_who_asks_before_sending_is_told(gateway, service):
+def test_a_client_that_expects_100_continue_gets_it(gateway, service):
     body = json.dumps(command()).encode()
     head = (b"POST /v1/commands HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
             b"Connection: close\r\nContent-Length: %d\r\n\r\n")
@@ -384,7 +384,7 @@ def test_all_headers_of_the_service_arrive(raw_gateway, raw_service):
     assert b"Set-Cookie: a" in lines and b"Set-Cookie: b" in lines
 
 
-def test_why_the_service_cannot_be_reached_is_told(tmp_path, service):
+def test_the_error_says_why_the_service_cannot_be_reached(tmp_path, service):
     """By TLS: not only that it fails."""
     gateways = Gateways(tmp_path, service)
     plain = Service(b"220 this is not TLS\r\n", reads=False)

@@ -149,7 +149,7 @@ def test_keys_belong_to_who_the_service_lets_in(gateways, service, guarded):
                         headers=headers).status == 401
     text = b"".join(record.key + (record.value or b"") for record in kafka.read(KEYS))
     assert b"anna" not in text and b"ben" not in text and len(service.executions) == 2
-    # A token that is taken back is told nothing more than the service tells it.
+    # A revoked token learns nothing more than what the service answers.
     guarded.remove("anna")
     assert post(gateway, command("k", payload={"of": "anna"}),
                 headers=bearer("anna")).status == 401
@@ -185,9 +185,9 @@ def test_refused_commands_are_failed_and_their_keys_free(gateways, service):
             ("CommandStatusChanged", "FAILED",
              f"the service refuses the command (HTTP {status}): not so")]
         service.routes.clear()
-        mended = post(gateway, command(str(status), payload={"mended": True}))
-        assert mended.status == 202 and mended.json["command_id"] != command_id
-        assert post(gateway, command(str(status), payload={"mended": True})
+        fixed = post(gateway, command(str(status), payload={"fixed": True}))
+        assert fixed.status == 202 and fixed.json["command_id"] != command_id
+        assert post(gateway, command(str(status), payload={"fixed": True})
                     ).headers["Projectionist-Repeated"] == "same"
     refuse(service, 503, {"Retry-After": "7"}, b"<html>")
     answer = post(gateway, command("503"))

@@ -198,7 +198,7 @@ def test_many_frames_in_one_millisecond(world, scripted):
     assert second.metric("projectionist_bridge_gaps_total") == 0
 
 
-def test_the_cursor_is_behind_what_was_published(world, scripted):
+def test_the_cursor_follows_what_was_published(world, scripted):
     """Only the frame of the cursor itself comes again, for every place in the stream."""
     running = None
     for counter in range(1, 6):
@@ -211,9 +211,9 @@ def test_the_cursor_is_behind_what_was_published(world, scripted):
         "0-0", "0-0", f"{NOW + 1}-1", f"{NOW + 2}-2", f"{NOW + 3}-3"]
 
 
-def test_a_bookmark_behind_an_open_transaction_is_waited_for(world, service):
+def test_a_bookmark_after_an_open_transaction_is_waited_for(world, service):
     """Readers of what is committed do not get past another bridge's transaction that hangs, and
-    there is our own bookmark, behind it."""
+    there is our own bookmark, after it."""
     running = started(world, service)
     service.emit("x", {})
     bridge.wait_for_events(1)
@@ -254,7 +254,7 @@ def test_only_a_commit_that_takes_seconds_is_worth_a_warning(world, scripted):
 
 def test_a_commit_whose_answer_is_lost_is_looked_up(world, scripted):
     """The transaction is committed, its answer does not come, and before it can be asked for again
-    somebody has taken the id, and gone: then only the cursor's topic tells what happened."""
+    another bridge has taken the id, and gone: only the cursor's topic says what happened."""
     with KafkaProxy() as proxy:
         running = started(world, scripted, "--bridge-id", "mine", "--transaction-timeout", "3s",
                           "--heartbeat", "1h", KAFKA_BOOTSTRAP_SERVERS=proxy.address)
@@ -306,9 +306,9 @@ def test_a_restart_whose_clock_was_set_back(world, scripted):
     scripted.buffer = [frame(NOW + number, number) for number in range(1, 11)]
     running = started(world, scripted)
     bridge.wait_for_events(10)
-    # Two that are behind our counter, and one that is past it without being ours.
+    # Two that are below our counter, and one that is past it without being ours.
     for life, length in enumerate((4, 8, 30), start=1):
-        scripted.begin_anew([frame(NOW - life * 10_000 + number, number)
+        scripted.start_over([frame(NOW - life * 10_000 + number, number)
                              for number in range(1, length + 1)])
         running.wait_until(
             lambda: running.metric("projectionist_bridge_service_restarts_total") >= life)
@@ -335,7 +335,7 @@ def test_an_id_that_comes_again_after_a_restart(world, scripted):
     scripted.buffer = [old]
     running = started(world, scripted)
     bridge.wait_for_events(1)
-    scripted.begin_anew([{**old, "cursor": f"{NOW + 100}-1"}, frame(NOW + 101, 2)])
+    scripted.start_over([{**old, "cursor": f"{NOW + 100}-1"}, frame(NOW + 101, 2)])
     assert cursors(bridge.wait_for_events(2)) == [f"{NOW}-1", f"{NOW + 101}-2"]
     assert running.metric("projectionist_bridge_service_restarts_total") == 1
 
@@ -354,7 +354,7 @@ def test_a_gap_is_recorded_once_with_its_range(world):
         bridge.wait_for_events(251)
         running.wait_for_log("frames are lost")
         assert running.metric("projectionist_bridge_gaps_total") == 1
-        # It is not told again by who comes next.
+        # The next bridge does not report it again.
         running.kill()
         running = started(world, service)
         service.emit("last", {})
@@ -413,7 +413,7 @@ def test_dead_letters_are_whole_and_once(world, scripted):
     # What has no cursor is known again all the same, also to another process.
     running.kill()
     running = started(world, scripted)
-    scripted.begin_anew(scripted.buffer)
+    scripted.start_over(scripted.buffer)
     bridge.subscribe(running)
     scripted.send(*wrong[4:], good[3], keep=False)
     found = bridge.wait_for_letters(7)
@@ -535,7 +535,7 @@ def test_it_waits_for_the_service(world, service):
     bridge.wait_for_events(2)
 
 
-def test_a_host_without_an_address_is_told(world):
+def test_a_host_without_an_address_is_reported(world):
     """The log names the URL, without a query: that may be a secret."""
     running = bridge.start(world, "ws://no.such.host.invalid:7071/v1/stream?token=hunter2")
     running.wait_for_log('msg="not connected to the service" '

@@ -96,7 +96,7 @@ class ScriptedService:
 
         with ScriptedService() as service:
             service.send(frame(...))      to who is subscribed, and into the buffer
-            service.begin_anew([...])     cuts, and has that buffer
+            service.start_over([...])     cuts, and has that buffer
     """
 
     def __init__(self, answers_pings=True):
@@ -194,7 +194,7 @@ class ScriptedService:
                     await self._send(connection, item)
         self._call(send_all())
 
-    def begin_anew(self, buffer=(), burned=(1, 0)):
+    def start_over(self, buffer=(), burned=(1, 0)):
         """As after a restart with that buffer: connections are cut."""
         async def cut():
             self.buffer = list(buffer)
