@@ -189,8 +189,10 @@ static enum pj_transaction_end commit(struct pj_transactor *transactor, struct p
             return PJ_TRANSACTION_STOPPED;
     }
     transactor->commit_us = pj_clock_monotonic_us() - began_us;
-    if (status == 0)
+    if (status == 0) {
+        transactor->fatal_count = 0;
         return PJ_TRANSACTION_COMMITTED;
+    }
     /* What the brokers refused they have not committed; after a time-out nobody knows. */
     return status == 1 && !waited ? abort_transaction(transactor, error)
                                   : in_doubt(transactor, error);

@@ -41,7 +41,7 @@ struct pj_transactor {
     struct pj_producer *producer;
     struct pj_producer_topic *topics[PJ_TRANSACTOR_TOPICS_MOST];
     bool was_open;
-    int fatal_count;   /* failures in a row that waiting does not fix; the caller resets it */
+    int fatal_count;   /* failures that waiting does not fix, since the last commit */
     int64_t begun_ms;  /* the last transaction */
     int64_t commit_us; /* what the last commit took */
     char transactional_id[384];

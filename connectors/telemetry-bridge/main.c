@@ -7,7 +7,6 @@
 #include "telemetry-bridge/socket.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { SOCKET_SILENT_MS = 30000 };
 
@@ -90,8 +89,6 @@ static void on_room(void *context)
 
 static int check(const struct pj_bridge_settings *settings, struct pj_error *error)
 {
-    if (*settings->bridge_id == '\0' || strlen(settings->bridge_id) > 200)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "--bridge-id takes 1 to 200 characters");
     if (settings->registry.url == NULL || *settings->registry.url == '\0')
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no schema registry is configured: give --schema-registry-url or set "
