@@ -60,8 +60,7 @@ int64_t pj_gateway_publish_timeout_ms(struct pj_gateway *gateway)
 }
 
 int pj_gateway_add_event(struct pj_gateway *gateway, struct pj_publication *publication,
-                         enum pj_publication_topic topic, const char *key, json_t *event,
-                         struct pj_error *error)
+                         size_t topic, const char *key, json_t *event, struct pj_error *error)
 {
     struct pj_builder encoded = {0};
     int status =

@@ -8,9 +8,9 @@
 #include "avro/registry.h"
 #include "base/process.h"
 #include "common/encoder.h"
+#include "common/publisher.h"
 #include "control-gateway/callers.h"
 #include "control-gateway/keys.h"
-#include "control-gateway/publisher.h"
 #include "control-gateway/upstream.h"
 
 #include <pthread.h>
@@ -124,7 +124,7 @@ static inline struct pj_bytes pj_text_bytes(const char *text)
 /* Encodes an event, which it takes, and adds it to the publication: to PJ_TO_COMMANDS or
  * PJ_TO_SESSIONS. */
 int pj_gateway_add_event(struct pj_gateway *gateway, struct pj_publication *publication,
-                         enum pj_publication_topic topic, const char *key, json_t *event,
+                         size_t topic, const char *key, json_t *event,
                          struct pj_error *error) PJ_MUST_CHECK;
 
 /* Submits and waits, as pj_publisher_wait; 1 also where it was taken back (*is_back). Waits for

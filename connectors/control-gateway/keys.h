@@ -9,9 +9,14 @@
 #ifndef PJ_CONTROL_GATEWAY_KEYS_H
 #define PJ_CONTROL_GATEWAY_KEYS_H
 
+#include "common/publisher.h"
 #include "control-gateway/envelope.h"
-#include "control-gateway/publisher.h"
 #include "control-gateway/upstream.h"
+
+#define PJ_KEYS_TOPIC "safari.idempotency-keys"
+
+/* The publisher's topics. */
+enum { PJ_TO_COMMANDS, PJ_TO_SESSIONS, PJ_TO_KEYS, PJ_GATEWAY_TOPICS };
 
 enum pj_command_state {
     PJ_COMMAND_NEW,       /* not published, as far as we know */

@@ -190,17 +190,43 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
                                                   .token = settings->upstream_token,
                                                   .ca_file = settings->upstream_ca_file,
                                                   .timeout_ms = settings->upstream_timeout_ms};
+    static const char *const topics[PJ_GATEWAY_TOPICS] = {
+        [PJ_TO_COMMANDS] = PJ_COMMANDS_TOPIC,
+        [PJ_TO_SESSIONS] = PJ_SESSIONS_TOPIC,
+        [PJ_TO_KEYS] = PJ_KEYS_TOPIC,
+    };
+    struct pj_metrics *metrics = gateway->metrics;
     const struct pj_publisher_settings publisher = {
-        .kafka = &config->kafka,
-        .id = settings->id,
-        .topic_prefix = settings->topic_prefix,
-        .transaction_timeout_ms = settings->transaction_timeout_ms,
-        .timeout_ms = KEYS_TIMEOUT_MS,
-        .stop = &pj_stop_requests,
-        .record = on_record,
-        .context = gateway,
-        .metrics = gateway->metrics,
+        .transactor =
+            {
+                .kafka = &config->kafka,
+                .client_id = "control-gateway",
+                .name = "projectionist-control-gateway",
+                .id = settings->id,
+                .topic_prefix = settings->topic_prefix,
+                .transaction_timeout_ms = settings->transaction_timeout_ms,
+                .topics = topics,
+                .topic_count = PJ_GATEWAY_TOPICS,
+                .state_topic = PJ_KEYS_TOPIC,
+                .read_timeout_ms = KEYS_TIMEOUT_MS,
+                .record = on_record,
+                .context = gateway,
+                .stop = &pj_stop_requests,
+                .metrics = metrics,
+                .aborted = pj_metrics_add(metrics, PJ_COUNTER,
+                                          "projectionist_gateway_transactions_aborted_total", NULL,
+                                          "Kafka transactions aborted and retried."),
+            },
+        .state = PJ_TO_KEYS,
         .server = server,
+        .transactions =
+            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_total", NULL,
+                           "Kafka transactions committed."),
+        .records = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_records_total", NULL,
+                                  "Records published, including those of the keys."),
+        .latency =
+            pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
+                           "Time from the start of a transaction to its commit."),
     };
     if (check_settings(settings, &config->kafka, error) != 0 ||
         pj_upstream_open(&gateway->upstream, &upstream, error) != 0)
@@ -253,6 +279,11 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
         pj_metrics_server_set_ready(probes, "ending");
     pj_server_stop(server, gateway->settings->shutdown_timeout_ms);
     pj_resolver_stop(resolver);
+    if (failed && error->class == PJ_FENCED)
+        pj_error_fatal(error, PJ_EXIT_FENCED,
+                       "another control-gateway with the id '%s' has taken over; give each its own "
+                       "--gateway-id and service, or stop one",
+                       gateway->settings->id);
     return failed ? -1 : 0;
 }
 

@@ -64,7 +64,7 @@ struct bridge {
     struct pj_bridge_metrics metrics;
     struct pj_socket *socket;
     struct pj_buffer *buffer;
-    struct pj_publisher *publisher;
+    struct pj_bridge_publisher *publisher;
 };
 
 static void on_turn(void *context, const char *trouble)
@@ -100,15 +100,15 @@ static int check(const struct pj_bridge_settings *settings, struct pj_error *err
 /* From the first frame until it is stopped. */
 static int publish_frames(struct bridge *bridge, struct pj_error *error)
 {
-    const struct pj_position *position = pj_publisher_position(bridge->publisher);
+    const struct pj_position *position = pj_bridge_publisher_position(bridge->publisher);
     pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION),
            pj_f_str("bridge_id", bridge->settings->bridge_id),
            pj_f_str("cursor", *position->last.text ? position->last.text : NULL));
     if (pj_socket_start(bridge->socket, position, bridge->buffer, error) != 0 ||
-        pj_publisher_run(bridge->publisher, bridge->buffer, error) != 0)
+        pj_bridge_publisher_run(bridge->publisher, bridge->buffer, error) != 0)
         return -1;
     pj_socket_stop(bridge->socket);
-    if (pj_publisher_finish(bridge->publisher, bridge->buffer, error) == 0)
+    if (pj_bridge_publisher_finish(bridge->publisher, bridge->buffer, error) == 0)
         return 0;
     if (error->class != PJ_RETRY)
         return -1;
@@ -121,13 +121,13 @@ static int run(const struct pj_process *process, const struct pj_config *config,
 {
     const struct pj_bridge_settings *settings = process->settings;
     struct bridge bridge = {.settings = settings, .registry = pj_metrics_new()};
-    const struct pj_publisher_settings publisher = {.bridge = settings,
-                                                    .kafka = &config->kafka,
-                                                    .metrics = &bridge.metrics,
-                                                    .registry = bridge.registry,
-                                                    .stop = &pj_stop_requests,
-                                                    .turn = on_turn,
-                                                    .context = &bridge};
+    const struct pj_bridge_publisher_settings publisher = {.bridge = settings,
+                                                           .kafka = &config->kafka,
+                                                           .metrics = &bridge.metrics,
+                                                           .registry = bridge.registry,
+                                                           .stop = &pj_stop_requests,
+                                                           .turn = on_turn,
+                                                           .context = &bridge};
     if (pj_topic_prefix_check(settings->topic_prefix, error) != 0) {
         pj_metrics_free(bridge.registry);
         return -1;
@@ -142,11 +142,11 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         status =
             pj_process_serve_metrics(&bridge.server, bridge.registry, &settings->process, error);
     if (status == 0)
-        status = pj_publisher_open(&bridge.publisher, &publisher, error);
+        status = pj_bridge_publisher_open(&bridge.publisher, &publisher, error);
     if (status == 0)
         status = publish_frames(&bridge, error);
     pj_socket_close(bridge.socket);
-    pj_publisher_close(bridge.publisher);
+    pj_bridge_publisher_close(bridge.publisher);
     pj_metrics_server_stop(bridge.server);
     pj_buffer_free(bridge.buffer);
     pj_metrics_free(bridge.registry);

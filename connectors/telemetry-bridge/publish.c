@@ -18,8 +18,8 @@ enum {
     READ_MS = 10000,
 };
 
-struct pj_publisher {
-    struct pj_publisher_settings settings;
+struct pj_bridge_publisher {
+    struct pj_bridge_publisher_settings settings;
     struct pj_transactor transactor;
     struct pj_records records;
     struct pj_bookmark committed;
@@ -37,7 +37,7 @@ struct pj_publisher {
  */
 static bool turn(void *context, const struct pj_error *trouble)
 {
-    struct pj_publisher *publisher = context;
+    struct pj_bridge_publisher *publisher = context;
     publisher->settings.turn(publisher->settings.context,
                              trouble != NULL ? trouble->message : NULL);
     if (*publisher->settings.stop == 0)
@@ -50,7 +50,7 @@ static bool turn(void *context, const struct pj_error *trouble)
     return pj_clock_monotonic_ms() < publisher->deadline_ms;
 }
 
-static int fenced(struct pj_publisher *publisher, struct pj_error *error)
+static int fenced(struct pj_bridge_publisher *publisher, struct pj_error *error)
 {
     pj_error_set(error, PJ_FENCED,
                  "another telemetry-bridge has taken over '%s' (PROJECTIONIST_BRIDGE_ID), so "
@@ -65,7 +65,7 @@ static int fenced(struct pj_publisher *publisher, struct pj_error *error)
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
-    struct pj_publisher *publisher = context;
+    struct pj_bridge_publisher *publisher = context;
     const char *id = publisher->records.bridge_id;
     if (key.data == NULL || key.length != strlen(id) || memcmp(key.data, id, key.length) != 0)
         return 0;
@@ -75,7 +75,7 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
 
 /* --- the producer ---------------------------------------------------------------------------- */
 
-static int register_schemas(struct pj_publisher *publisher, struct pj_error *error)
+static int register_schemas(struct pj_bridge_publisher *publisher, struct pj_error *error)
 {
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
     struct pj_encoder *const encoders[] = {publisher->records.telemetry,
@@ -86,7 +86,7 @@ static int register_schemas(struct pj_publisher *publisher, struct pj_error *err
 
 /* Opens it and reads the bookmark. Returns 1 when it is time to stop. One of another instance means
  * that it took over, unless this is our own takeover. */
-static int open_transactor(struct pj_publisher *publisher, struct pj_error *error)
+static int open_transactor(struct pj_bridge_publisher *publisher, struct pj_error *error)
 {
     publisher->found = (struct pj_bookmark){0};
     int status = pj_transactor_open(&publisher->transactor, error);
@@ -126,7 +126,7 @@ static int send_all(void *context, struct pj_error *error)
 
 /* Whether the id is still ours, as far as one can see without claiming it. Returns 1 when it is
  * time to stop. */
-static int look_for_another(struct pj_publisher *publisher, struct pj_error *error)
+static int look_for_another(struct pj_bridge_publisher *publisher, struct pj_error *error)
 {
     int failures = 0;
     publisher->found = (struct pj_bookmark){0};
@@ -146,7 +146,7 @@ static int look_for_another(struct pj_publisher *publisher, struct pj_error *err
 }
 
 /* After a transaction in doubt: 0 (the bookmark says how it ended), 1 when it is time to stop. */
-static int open_again(struct pj_publisher *publisher, struct pj_error *error)
+static int open_again(struct pj_bridge_publisher *publisher, struct pj_error *error)
 {
     if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
         ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
@@ -158,7 +158,7 @@ static int open_again(struct pj_publisher *publisher, struct pj_error *error)
 
 /* --- batches --------------------------------------------------------------------------------- */
 
-static struct pj_bookmark bookmark_after(const struct pj_publisher *publisher,
+static struct pj_bookmark bookmark_after(const struct pj_bridge_publisher *publisher,
                                          const struct pj_item *list)
 {
     struct pj_bookmark next = publisher->committed;
@@ -178,7 +178,7 @@ static struct pj_bookmark bookmark_after(const struct pj_publisher *publisher,
     return next;
 }
 
-static void count(const struct pj_publisher *publisher, const struct pj_item *list)
+static void count(const struct pj_bridge_publisher *publisher, const struct pj_item *list)
 {
     const struct pj_bridge_metrics *metrics = publisher->settings.metrics;
     int64_t now_us = pj_clock_monotonic_us();
@@ -194,7 +194,8 @@ static void count(const struct pj_publisher *publisher, const struct pj_item *li
     }
 }
 
-static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error);
+static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
+                   struct pj_error *error);
 
 static struct pj_item *middle_of(struct pj_item *list)
 {
@@ -205,7 +206,7 @@ static struct pj_item *middle_of(struct pj_item *list)
 }
 
 /* One item of the list will never be accepted, or the list is too large: each half by itself. */
-static int publish_halves(struct pj_publisher *publisher, struct pj_item *list,
+static int publish_halves(struct pj_bridge_publisher *publisher, struct pj_item *list,
                           struct pj_error *error)
 {
     struct pj_item *middle = middle_of(list);
@@ -242,7 +243,8 @@ static bool change_form(struct pj_item *item, const struct pj_error *refusal)
 }
 
 /* Retries until the list is published, once. Returns 1 when it is time to stop. */
-static int publish(struct pj_publisher *publisher, struct pj_item *list, struct pj_error *error)
+static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
+                   struct pj_error *error)
 {
     struct contents contents = {&publisher->records, list, bookmark_after(publisher, list)};
     enum pj_transaction_end end;
@@ -283,8 +285,9 @@ static int publish(struct pj_publisher *publisher, struct pj_item *list, struct 
 
 /* --- opening and running --------------------------------------------------------------------- */
 
-int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_settings *settings,
-                      struct pj_error *error)
+int pj_bridge_publisher_open(struct pj_bridge_publisher **out,
+                             const struct pj_bridge_publisher_settings *settings,
+                             struct pj_error *error)
 {
     static const char *const topics[PJ_BRIDGE_TOPICS] = {
         [PJ_TO_TELEMETRY] = PJ_TELEMETRY_TOPIC,
@@ -292,7 +295,7 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
         [PJ_TO_DEAD_LETTERS] = PJ_DEAD_LETTERS_TOPIC,
         [PJ_TO_CURSORS] = PJ_CURSORS_TOPIC,
     };
-    struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
+    struct pj_bridge_publisher *publisher = pj_alloc(sizeof *publisher);
     const struct pj_transactor_settings transactor = {
         .kafka = settings->kafka,
         .client_id = "telemetry-bridge",
@@ -331,11 +334,11 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     if (status == 0)
         *out = publisher;
     else
-        pj_publisher_close(publisher);
+        pj_bridge_publisher_close(publisher);
     return status;
 }
 
-void pj_publisher_close(struct pj_publisher *publisher)
+void pj_bridge_publisher_close(struct pj_bridge_publisher *publisher)
 {
     if (publisher == NULL)
         return;
@@ -346,7 +349,7 @@ void pj_publisher_close(struct pj_publisher *publisher)
     free(publisher);
 }
 
-const struct pj_position *pj_publisher_position(const struct pj_publisher *publisher)
+const struct pj_position *pj_bridge_publisher_position(const struct pj_bridge_publisher *publisher)
 {
     return &publisher->committed.position;
 }
@@ -356,7 +359,7 @@ const struct pj_position *pj_publisher_position(const struct pj_publisher *publi
  * done is refused with "not yet", and librdkafka retries after 20 ms. Nothing says when they are
  * done: it takes longer the longer the commit took.
  */
-static int64_t pause_ms(const struct pj_publisher *publisher)
+static int64_t pause_ms(const struct pj_bridge_publisher *publisher)
 {
     int64_t most_ms = publisher->settings.bridge->linger_ms;
     int64_t least_ms = (most_ms + 2) / 3;
@@ -364,8 +367,8 @@ static int64_t pause_ms(const struct pj_publisher *publisher)
     return half_ms < least_ms ? least_ms : half_ms < most_ms ? half_ms : most_ms;
 }
 
-static int publish_some(struct pj_publisher *publisher, struct pj_buffer *buffer, int64_t wait_ms,
-                        struct pj_error *error)
+static int publish_some(struct pj_bridge_publisher *publisher, struct pj_buffer *buffer,
+                        int64_t wait_ms, struct pj_error *error)
 {
     const struct pj_bridge_settings *bridge = publisher->settings.bridge;
     struct pj_item *list;
@@ -382,8 +385,8 @@ static int publish_some(struct pj_publisher *publisher, struct pj_buffer *buffer
     return status;
 }
 
-int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
-                     struct pj_error *error)
+int pj_bridge_publisher_run(struct pj_bridge_publisher *publisher, struct pj_buffer *buffer,
+                            struct pj_error *error)
 {
     int status = 0;
     while (status == 0 && turn(publisher, NULL) && *publisher->settings.stop == 0)
@@ -391,8 +394,8 @@ int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
     return status < 0 ? -1 : 0;
 }
 
-int pj_publisher_finish(struct pj_publisher *publisher, struct pj_buffer *buffer,
-                        struct pj_error *error)
+int pj_bridge_publisher_finish(struct pj_bridge_publisher *publisher, struct pj_buffer *buffer,
+                               struct pj_error *error)
 {
     int status = 0;
     while (status == 0 && !publisher->gave_up && pj_buffer_frames(buffer) > 0 &&

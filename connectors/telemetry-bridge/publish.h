@@ -13,9 +13,9 @@
 
 #include <signal.h>
 
-struct pj_publisher;
+struct pj_bridge_publisher;
 
-struct pj_publisher_settings {
+struct pj_bridge_publisher_settings {
     const struct pj_bridge_settings *bridge;
     const struct pj_properties *kafka;
     const struct pj_bridge_metrics *metrics;
@@ -32,20 +32,21 @@ struct pj_publisher_settings {
  * it with our name. Waits while Kafka or the registry is away; returns 1 if `stop` was set
  * meanwhile. PJ_FENCED (PJ_EXIT_FENCED): another bridge took the id.
  */
-int pj_publisher_open(struct pj_publisher **publisher, const struct pj_publisher_settings *settings,
-                      struct pj_error *error) PJ_MUST_CHECK;
-void pj_publisher_close(struct pj_publisher *publisher); /* NULL is allowed */
+int pj_bridge_publisher_open(struct pj_bridge_publisher **publisher,
+                             const struct pj_bridge_publisher_settings *settings,
+                             struct pj_error *error) PJ_MUST_CHECK;
+void pj_bridge_publisher_close(struct pj_bridge_publisher *publisher); /* NULL is allowed */
 
 /* Where the stream continues. */
-const struct pj_position *pj_publisher_position(const struct pj_publisher *publisher);
+const struct pj_position *pj_bridge_publisher_position(const struct pj_bridge_publisher *publisher);
 
 /* Publishes until `stop` is set. */
-int pj_publisher_run(struct pj_publisher *publisher, struct pj_buffer *buffer,
-                     struct pj_error *error) PJ_MUST_CHECK;
+int pj_bridge_publisher_run(struct pj_bridge_publisher *publisher, struct pj_buffer *buffer,
+                            struct pj_error *error) PJ_MUST_CHECK;
 
 /* Publishes what is left in the buffer, for at most the shutdown time-out. -1 if some of it was not
  * published: the next start replays it. */
-int pj_publisher_finish(struct pj_publisher *publisher, struct pj_buffer *buffer,
-                        struct pj_error *error) PJ_MUST_CHECK;
+int pj_bridge_publisher_finish(struct pj_bridge_publisher *publisher, struct pj_buffer *buffer,
+                               struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

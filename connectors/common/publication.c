@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control-gateway/publisher_internal.h"
+#include "common/publisher_internal.h"
 
 #include "base/clock.h"
 #include "base/invariant.h"
@@ -17,8 +17,8 @@ struct pj_publication *pj_publication_new(void)
     return publication;
 }
 
-void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
-                        struct pj_bytes key, struct pj_bytes value)
+void pj_publication_add(struct pj_publication *publication, size_t topic, struct pj_bytes key,
+                        struct pj_bytes value)
 {
     PJ_CHECK(publication->record_count < PJ_RECORDS_MOST,
              "a publication has more records than room for them");
@@ -58,7 +58,7 @@ int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *p
     int status = 0;
     pthread_mutex_lock(&publisher->mutex);
     if (publisher->has_ended) {
-        status = pj_error_set(error, PJ_RETRY, "the gateway is stopping");
+        status = pj_error_set(error, PJ_RETRY, "publishing has stopped");
     } else if (publisher->waiting >= WAITING_MOST ||
                publisher->waiting_bytes + publication->bytes > WAITING_BYTES_MOST) {
         status = pj_error_set(error, PJ_RETRY, "too much is already waiting for Kafka");
@@ -91,7 +91,7 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
         *error = publication->error;
         status = -1;
     } else if (publisher->has_ended) {
-        status = pj_error_set(error, PJ_RETRY, "the gateway is stopping");
+        status = pj_error_set(error, PJ_RETRY, "publishing has stopped");
     } else {
         pj_error_set(error, PJ_RETRY, "%s",
                      publisher->trouble.message[0] != '\0' ? publisher->trouble.message

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shared by the two files of the publisher: publisher.c, its thread, and publication.c, its
  * callers. */
-#ifndef PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
-#define PJ_CONTROL_GATEWAY_PUBLISHER_INTERNAL_H
+#ifndef PJ_CONNECTORS_PUBLISHER_INTERNAL_H
+#define PJ_CONNECTORS_PUBLISHER_INTERNAL_H
 
+#include "common/publisher.h"
 #include "common/threads.h"
-#include "control-gateway/publisher.h"
 
 #include <stdatomic.h>
 
 enum { PJ_RECORDS_MOST = 3 };
 
 struct record {
-    enum pj_publication_topic topic;
+    size_t topic;
     char *key;
     char *value; /* NULL: null */
     size_t key_length, value_length;
@@ -29,7 +29,7 @@ struct pj_publication {
     enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
     bool is_refused;                             /* owned by the thread, before it becomes the
                                                   * state */
-    bool is_found;                               /* read back from PJ_KEYS_TOPIC */
+    bool is_found;                               /* read back from the state topic */
     struct pj_error error;
 };
 
@@ -49,7 +49,6 @@ struct pj_publisher {
     bool has_failed;
     struct pj_error failure;
     struct pj_error trouble; /* why nothing is published now; empty message: all is well */
-    struct pj_metric *transactions, *published, *latency;
 };
 
 /* Removes a publication from the queue; under the mutex. */

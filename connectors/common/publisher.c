@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control-gateway/publisher_internal.h"
+#include "common/publisher_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "common/encoder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +13,6 @@ enum {
     TURN_MS = 1000,
 };
 
-static const char *const topic_names[] = {
-    [PJ_TO_COMMANDS] = PJ_COMMANDS_TOPIC,
-    [PJ_TO_SESSIONS] = PJ_SESSIONS_TOPIC,
-    [PJ_TO_KEYS] = PJ_KEYS_TOPIC,
-};
-
 /* --- the thread's surroundings --------------------------------------------------------------- */
 
 static bool is_at_end(struct pj_publisher *publisher)
@@ -27,7 +20,8 @@ static bool is_at_end(struct pj_publisher *publisher)
     pthread_mutex_lock(&publisher->mutex);
     bool stopped = publisher->is_stopping && pj_clock_monotonic_ms() >= publisher->give_up_ms;
     pthread_mutex_unlock(&publisher->mutex);
-    if (!publisher->has_thread && publisher->settings.stop != NULL && *publisher->settings.stop)
+    if (!publisher->has_thread && publisher->settings.transactor.stop != NULL &&
+        *publisher->settings.transactor.stop != 0)
         return true; /* still in _open */
     return stopped;
 }
@@ -66,7 +60,7 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
         for (size_t i = 0; i < one->record_count; i++) {
             const struct record *record = &one->records[i];
-            if (record->topic != PJ_TO_KEYS || record->key_length != key.length ||
+            if (record->topic != publisher->settings.state || record->key_length != key.length ||
                 memcmp(record->key, key.data, key.length) != 0)
                 continue;
             one->is_found = record->value == NULL || value.data == NULL
@@ -75,7 +69,8 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                                       memcmp(record->value, value.data, value.length) == 0;
         }
     }
-    return publisher->settings.record(publisher->settings.context, key, value, error);
+    return publisher->settings.transactor.record(publisher->settings.transactor.context, key, value,
+                                                 error);
 }
 
 /* --- transactions ---------------------------------------------------------------------------- */
@@ -157,7 +152,7 @@ static void finish_batch(struct pj_publisher *publisher, bool committed)
         *place = one->next;
         one->next = NULL;
         if (one->state == DONE)
-            pj_metric_add(publisher->published, (int64_t)one->record_count);
+            pj_metric_add(publisher->settings.records, (int64_t)one->record_count);
         pj_publication_release(one);
     }
     pthread_cond_broadcast(&publisher->changed);
@@ -182,13 +177,8 @@ static enum pj_transaction_end recover(struct pj_publisher *publisher, struct pj
     return status > 0 ? PJ_TRANSACTION_STOPPED : PJ_TRANSACTION_FENCED;
 }
 
-static void fail(struct pj_publisher *publisher, struct pj_error *error)
+static void fail(struct pj_publisher *publisher, const struct pj_error *error)
 {
-    if (error->class == PJ_FENCED)
-        pj_error_fatal(error, PJ_EXIT_FENCED,
-                       "another control-gateway with the id '%s' has taken over; give each its own "
-                       "--gateway-id and service, or stop one",
-                       publisher->settings.id);
     pthread_mutex_lock(&publisher->mutex);
     publisher->has_failed = true;
     publisher->failure = *error;
@@ -213,8 +203,8 @@ static bool publish_batch(struct pj_publisher *publisher)
             return false;
         if (end == PJ_TRANSACTION_COMMITTED) {
             note_trouble(publisher, NULL);
-            pj_metric_add(publisher->transactions, 1);
-            pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
+            pj_metric_add(publisher->settings.transactions, 1);
+            pj_metric_observe_us(publisher->settings.latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;
         } else if (publisher->batch != NULL && !look_for_refused(publisher, &reason)) {
@@ -280,38 +270,11 @@ static void *run(void *context)
 
 static int open_transactor(struct pj_publisher *publisher, struct pj_error *error)
 {
-    const struct pj_publisher_settings *settings = &publisher->settings;
-    struct pj_metrics *metrics = settings->metrics;
-    const struct pj_transactor_settings transactor = {
-        .kafka = settings->kafka,
-        .client_id = "control-gateway",
-        .name = "projectionist-control-gateway",
-        .id = settings->id,
-        .topic_prefix = settings->topic_prefix,
-        .transaction_timeout_ms = settings->transaction_timeout_ms,
-        .topics = topic_names,
-        .topic_count = sizeof topic_names / sizeof topic_names[0],
-        .state_topic = PJ_KEYS_TOPIC,
-        .read_timeout_ms = settings->timeout_ms,
-        .record = on_record,
-        .context = publisher,
-        .turns = {turn, publisher},
-        .stop = settings->stop,
-        .metrics = metrics,
-        .aborted =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_aborted_total",
-                           NULL, "Kafka transactions aborted and retried."),
-    };
-    publisher->transactions =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_total", NULL,
-                       "Kafka transactions committed.");
-    publisher->published =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_records_total", NULL,
-                       "Records published, including those of the keys.");
-    publisher->latency =
-        pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
-                       "Time from the start of a transaction to its commit.");
-    int status = pj_transactor_init(&publisher->transactor, &transactor, error);
+    struct pj_transactor_settings settings = publisher->settings.transactor;
+    settings.record = on_record;
+    settings.context = publisher;
+    settings.turns = (struct pj_turns){turn, publisher};
+    int status = pj_transactor_init(&publisher->transactor, &settings, error);
     if (status == 0)
         status = pj_transactor_open(&publisher->transactor, error);
     if (status == 0)

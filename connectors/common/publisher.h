@@ -6,36 +6,27 @@
  * The newest publisher with an id is the only one: opening it fences the earlier ones, and then
  * reads what they committed. Kafka may be away for any length of time: submissions wait.
  */
-#ifndef PJ_CONTROL_GATEWAY_PUBLISHER_H
-#define PJ_CONTROL_GATEWAY_PUBLISHER_H
+#ifndef PJ_CONNECTORS_PUBLISHER_H
+#define PJ_CONNECTORS_PUBLISHER_H
 
 #include "common/transactor.h"
 
 #include <stdbool.h>
 
-#define PJ_KEYS_TOPIC "safari.idempotency-keys"
-
-enum pj_publication_topic { PJ_TO_COMMANDS, PJ_TO_SESSIONS, PJ_TO_KEYS };
-
 struct pj_publisher;
 struct pj_publication;
 
 struct pj_publisher_settings {
-    const struct pj_properties *kafka;
-    const char *id;
-    const char *topic_prefix; /* or NULL */
-    int64_t transaction_timeout_ms;
-    int64_t timeout_ms;                /* for reading the keys, once Kafka answers */
-    const volatile sig_atomic_t *stop; /* ends the wait in _open */
-    /* Called for each record of PJ_KEYS_TOPIC: in _open, and from the thread when they are read
-     * again. */
-    pj_compacted_record *record;
-    void *context;
-    struct pj_metrics *metrics;
+    /* Without turns. `record` is called in _open, and from the thread when the state is read
+     * again; `stop` ends the wait in _open. */
+    struct pj_transactor_settings transactor;
+    size_t state;                     /* the index of the state topic among the topics */
     struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
+    /* Transactions and records committed, and how long a transaction takes. */
+    struct pj_metric *transactions, *records, *latency;
 };
 
-/* Fences the others with this id, reads the keys, and starts the thread. Blocks while Kafka is
+/* Fences the others with this id, reads the state, and starts the thread. Blocks while Kafka is
  * away. Returns 1 if `stop` was set. Errors: settings, a missing topic, a refusal. */
 int pj_publisher_open(struct pj_publisher **publisher, const struct pj_publisher_settings *settings,
                       struct pj_error *error) PJ_MUST_CHECK;
@@ -45,9 +36,10 @@ void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms);
 
 /* A publication belongs to its creator and, from submit on, to the publisher too. */
 struct pj_publication *pj_publication_new(void);
-/* Copies; a null value deletes a key from PJ_KEYS_TOPIC. At most three records. */
-void pj_publication_add(struct pj_publication *publication, enum pj_publication_topic topic,
-                        struct pj_bytes key, struct pj_bytes value);
+/* Copies, for the topic of this index; a null value deletes a key from a compacted topic. At most
+ * three records. One without a record in the state topic may be sent twice. */
+void pj_publication_add(struct pj_publication *publication, size_t topic, struct pj_bytes key,
+                        struct pj_bytes value);
 void pj_publication_release(struct pj_publication *publication); /* NULL is allowed */
 
 /* Before submit: nobody waits for it, so it may wait up to wait_ms to share a transaction. */
@@ -76,7 +68,7 @@ bool pj_publisher_is_away(struct pj_publisher *publisher, struct pj_error *reaso
 /* Whether a permanent refusal is about the size. */
 bool pj_publisher_finds_too_large(const struct pj_error *error);
 
-/* Whether the thread has ended by itself, and why. */
+/* Whether the thread has ended by itself, and why: PJ_FENCED where a newer publisher has the id. */
 bool pj_publisher_has_failed(struct pj_publisher *publisher, struct pj_error *error);
 
 #endif
