@@ -38,7 +38,18 @@ struct pj_value pj_derivation_numeric(struct pj_derivation *derivation, const js
  * an integer); else null. */
 struct pj_value pj_json_integer(const json_t *number);
 
-/* A PJ_UUID of a string that is one; else null. */
+/* The same for a PJ_INT: null beyond 32 bits. */
+struct pj_value pj_json_int(const json_t *number);
+
+/* A PJ_DOUBLE of a number, a PJ_BOOL of true or false, a PJ_UUID of a string that is one, a
+ * PJ_TIMESTAMPTZ of a string as in RFC 3339 (2026-11-21T05:06:34.968Z); else null. */
+struct pj_value pj_json_double(const json_t *number);
+struct pj_value pj_json_bool(const json_t *json);
 struct pj_value pj_json_uuid(const json_t *string);
+struct pj_value pj_json_time(const json_t *string);
+
+/* A PJ_JSONB of a part of a tree, with all digits of its numbers; null for NULL. */
+struct pj_value pj_observer_subtree(struct pj_observer *observer, const json_t *json);
+struct pj_value pj_derivation_subtree(struct pj_derivation *derivation, const json_t *json);
 
 #endif

@@ -30,6 +30,12 @@ struct pj_observer;   /* collects the facts and rows of one event */
 struct pj_derivation; /* collects the rows and contributions of one entity */
 struct pj_entity;     /* the facts of one entity */
 
+/* A header of a Kafka record. */
+struct pj_record_header {
+    const char *name;
+    struct pj_value value; /* its bytes, or null */
+};
+
 /* One event, decoded. Everything it points to lives until the batch is committed. */
 struct pj_event {
     const struct pj_value *values; /* one per field of the source, in the order of its fields */
@@ -37,7 +43,17 @@ struct pj_event {
     int32_t partition;
     int64_t offset;
     int64_t timestamp_ms; /* the record's Kafka timestamp; -1: none */
+    bool tombstone;       /* the record has no value, and all fields are null */
+    struct pj_value key;  /* the record's, as bytes (pj_bytes_text for a PJ_TEXT); null: none */
+    const struct pj_record_header *headers; /* in their order, if the source wants them */
+    size_t header_count;
 };
+
+/* The bytes of the last header of that name; null where there is none or it has no value. */
+struct pj_value pj_event_header(const struct pj_event *event, const char *name);
+
+/* Bytes as a PJ_TEXT; null where they are not UTF-8 or have a NUL byte. */
+struct pj_value pj_bytes_text(const struct pj_value *bytes);
 
 /*
  * A field of a topic's records. The path names fields of our schema, separated by dots; where a
@@ -46,12 +62,27 @@ struct pj_event {
  * writer's; a field that the writer lacks takes our schema's default. Fields in a union branch that
  * was not taken are null, even required ones.
  */
+enum pj_form {
+    PJ_FORM_ANY,
+    PJ_FORM_UUID,      /* 36 characters */
+    PJ_FORM_INET,      /* an IPv4 or IPv6 address, with or without /bits */
+    PJ_FORM_DATE,      /* 2026-11-21 */
+    PJ_FORM_TIME,      /* 05:06:34, with or without a fraction */
+    PJ_FORM_TIMESTAMP, /* RFC 3339: 2026-11-21T05:06:34Z */
+};
+
+/* A value that breaks one of its rules makes the record a dead letter, which says so. */
 struct pj_field {
     const char *path;
     enum pj_type type;   /* a record, map or array as PJ_JSONB is its JSON text; as PJ_BOOL it is
                           * true if present, else null */
-    bool required;       /* null makes the record a dead letter; in a branch, if that was taken */
-    uint32_t most_chars; /* so does a longer text; 0: no limit */
+    bool required;       /* not null; in a branch, if that was taken */
+    uint32_t most_chars; /* of a PJ_TEXT; 0: no limit */
+    const char *const *words; /* of a PJ_TEXT: those allowed, up to a NULL; or NULL */
+    enum pj_form form;        /* of a PJ_TEXT */
+    const char *least, *most; /* of a number, as a decimal text ("-0.5"); or NULL */
+    /* Of a PJ_NUMERIC: as in NUMERIC(precision, scale); precision 0: no limit. */
+    uint16_t precision, scale;
 };
 
 struct pj_source {
@@ -61,6 +92,8 @@ struct pj_source {
     const char *schema;
     const struct pj_field *fields;
     size_t field_count;
+    bool headers;    /* events have their record's headers */
+    bool tombstones; /* a record without a value is an event; otherwise it is a dead letter */
     /*
      * The field with the event's time: the greatest one committed is the group's stream time. A
      * time more than 24 h ahead of its record's Kafka timestamp does not count. 0 (the first field,
@@ -97,10 +130,11 @@ struct pj_fact_kind {
     enum pj_keep_rule keep;
     const enum pj_type *types; /* of its values; new ones may be added at the end */
     size_t value_count;
+    bool is_name; /* its values are the parts of the entity's name: see pj_keep_named */
 };
 
-/* The last two members of a static const struct pj_fact_kind. Arrays of values must have this order
- * and number: a wrong type is detected, a wrong number is not. */
+/* Members types and value_count of a static const struct pj_fact_kind. Arrays of values must have
+ * this order and number: a wrong type is detected, a wrong number is not. */
 #define PJ_FACT_VALUES(...)                                                                        \
     (const enum pj_type[]){__VA_ARGS__},                                                           \
         sizeof((enum pj_type[]){__VA_ARGS__}) / sizeof(enum pj_type)
@@ -232,6 +266,7 @@ struct pj_projection {
     const struct pj_table *const *tables; /* in any order: writes follow the foreign keys */
     size_t table_count;
     const struct pj_setting *settings; /* or NULL; at most PJ_SETTINGS_MOST */
+    const void *context; /* for observe and derive: data that stays the same while it runs */
 };
 
 /* --- in observe ------------------------------------------------------------------------------ */
@@ -245,15 +280,30 @@ struct pj_projection {
 void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);
 
+/*
+ * The same for an entity whose key is a name of one or more parts (a platform; a bucket and a
+ * path). The parts are the values of the kind's fact that `is_name`: texts, UUIDs, integers or
+ * booleans. The key is pj_uuid_of_names of them, and pj_entity_name gives them back.
+ */
+void pj_keep_named(struct pj_observer *observer, size_t entity, const struct pj_value *name,
+                   size_t fact, const uint8_t subkey[16], const struct pj_order *order,
+                   const struct pj_value *values);
+
 /* A row of an append table, all null: fill its columns, at least the key. */
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);
 
 /* Memory that lives as long as the batch (for texts made by observe). */
 void *pj_observer_alloc(struct pj_observer *observer, size_t size);
 
+/* The projection's context. */
+const void *pj_observer_context(const struct pj_observer *observer);
+
 /* --- in derive ------------------------------------------------------------------------------- */
 
 const uint8_t *pj_entity_key(const struct pj_entity *entity);
+
+/* The parts of the name of an entity that was kept or contributed to by name; else NULL. */
+const struct pj_value *pj_entity_name(const struct pj_entity *entity);
 
 /* The fact, or NULL. `subkey` NULL: the only one of its kind. */
 const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact,
@@ -285,6 +335,11 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values);
 
+/* The same to an entity with a name, as pj_keep_named. */
+void pj_contribute_named(struct pj_derivation *derivation, size_t entity,
+                         const struct pj_value *name, size_t fact, const uint8_t subkey[16],
+                         const struct pj_value *values);
+
 /*
  * Contributes a fact that stays: it is kept by its order, like one from observe, and never
  * withdrawn. For what only grows (the last activity), so that the receiver need not remember every
@@ -304,5 +359,8 @@ int64_t pj_setting(const struct pj_derivation *derivation, size_t index);
 
 /* Memory that lives as long as the derivation's rows (for texts made by derive). */
 void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size);
+
+/* The projection's context. */
+const void *pj_derivation_context(const struct pj_derivation *derivation);
 
 #endif

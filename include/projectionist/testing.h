@@ -29,6 +29,10 @@ struct pj_orders_event {
     int32_t partition;
     int64_t timestamp_ms;
     struct pj_value *values;
+    bool tombstone; /* its values must be null */
+    struct pj_value key;
+    const struct pj_record_header *headers;
+    size_t header_count;
 };
 
 struct pj_orders {
@@ -49,6 +53,9 @@ void pj_orders_free(struct pj_orders *orders);
 /* A new event at the end of its partition, all null: fill its values, one per field. */
 struct pj_value *pj_orders_event(struct pj_orders *orders, size_t source, int32_t partition);
 
+/* The event that was added last, for its key, headers or timestamp. */
+struct pj_orders_event *pj_orders_last(struct pj_orders *orders);
+
 /* For filling values; a text lives as long as the orders. */
 struct pj_value pj_orders_uuid(unsigned number); /* 00000000-0000-4000-8000-<number> */
 struct pj_value pj_orders_time(int64_t ms);      /* milliseconds since 1970 */
@@ -65,8 +72,9 @@ typedef void pj_orders_fill(struct pj_orders *orders, size_t source, struct pj_v
  * Adds that many events of all sources, in three partitions. Fields are filled by their types, with
  * few values, so that events meet: times within an hour around a midnight, texts "a" to "d", whole
  * numbers 0 to 3, UUIDs of these; a UUID in field 0 is the event's own. What is not required is
- * null in one of four. `fill` may be NULL. False where the events make no row of one of the tables
- * (pj_orders_reaches).
+ * null in one of four; where the source takes tombstones, keys are "a" to "d", and one of eight
+ * events is one. `fill`, which may be NULL, is not called for these. False where the events make no
+ * row of one of the tables (pj_orders_reaches).
  */
 bool pj_orders_mixture(struct pj_orders *orders, int count, unsigned seed, pj_orders_fill *fill);
 

@@ -111,6 +111,9 @@ bool pj_uuid_parse(const char *text, size_t length, uint8_t uuid[16]);
 /* The version 5 UUID of a name in Projectionist's own namespace, for keys that a replay repeats. */
 void pj_uuid_of_name(const void *name, size_t length, uint8_t uuid[16]);
 
+/* The same for a name of several parts, whatever is in them: ("a/b", "c") is not ("a", "b/c"). */
+void pj_uuid_of_names(const struct pj_value *parts, size_t count, uint8_t uuid[16]);
+
 /* <0, 0 or >0 for two values of one type; null sorts first. A total order, byte-wise for texts. */
 int pj_value_compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b);
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct pj_metric;
+struct pj_record_header;
 
 /* A topic's id as Kafka's own tools print it. */
 enum { PJ_TOPIC_ID_SIZE = 24 };
@@ -82,7 +83,9 @@ struct pj_record {
     size_t key_length;
     const void *value; /* NULL: a tombstone */
     size_t value_length;
-    void *message; /* owns all of it */
+    void *message; /* owns all of it; or NULL, and then these are the headers: */
+    const struct pj_record_header *headers;
+    size_t header_count;
 };
 
 /* Stops the partition; code 0 lifts the stop. The reason is copied. */

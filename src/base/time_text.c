@@ -54,7 +54,7 @@ static bool read_zone(const char **text, int64_t *seconds)
     return true;
 }
 
-static bool read_time(const char *text, int64_t *microseconds)
+bool pj_time_read(const char *text, int64_t *microseconds)
 {
     int64_t zone;
     int64_t part = 0;
@@ -92,7 +92,7 @@ static bool read_time(const char *text, int64_t *microseconds)
 
 int pj_time_parse(const char *name, const char *text, int64_t *microseconds, struct pj_error *error)
 {
-    if (read_time(text, microseconds))
+    if (pj_time_read(text, microseconds))
         return 0;
     return pj_error_fatal(error, PJ_EXIT_USAGE,
                           "%s '%s' is not a time such as 2026-11-21T05:06:34Z (RFC 3339)", name,

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* As pj_time_parse; false for anything else. */
+bool pj_time_read(const char *text, int64_t *microseconds);
+
 /* RFC 3339 ("2026-11-21T05:06:34.968Z", "2026-11-21T06:06:34+01:00"), to microseconds since 1970;
  * fails with PJ_EXIT_USAGE and `name`, the option. */
 int pj_time_parse(const char *name, const char *text, int64_t *microseconds,

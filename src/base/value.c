@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <stdlib.h>
 #include <uuid/uuid.h>
 
 /* Projectionist's own namespace: the version 5 UUID of "projectionist" in the DNS namespace. */
@@ -34,6 +35,31 @@ bool pj_uuid_parse(const char *text, size_t length, uint8_t uuid[16])
 void pj_uuid_of_name(const void *name, size_t length, uint8_t uuid[16])
 {
     uuid_generate_sha1(uuid, namespace, name, length);
+}
+
+/* Its shape and length before it. */
+static void add_part(struct pj_builder *name, const struct pj_value *part)
+{
+    bool text = part->shape == PJ_SHAPE_TEXT;
+    uint64_t length = !part->present                    ? 0
+                      : text                            ? part->text.length
+                      : part->shape == PJ_SHAPE_UUID    ? sizeof part->uuid
+                      : part->shape == PJ_SHAPE_BOOLEAN ? sizeof part->boolean
+                                                        : sizeof part->integer;
+    uint8_t shape = part->present ? part->shape : UINT8_MAX;
+    pj_builder_add_bytes(name, &shape, sizeof shape);
+    pj_builder_add_bytes(name, &length, sizeof length);
+    if (length > 0)
+        pj_builder_add_bytes(name, text ? (const void *)part->text.data : part->uuid, length);
+}
+
+void pj_uuid_of_names(const struct pj_value *parts, size_t count, uint8_t uuid[16])
+{
+    struct pj_builder name = {0};
+    for (size_t i = 0; i < count; i++)
+        add_part(&name, &parts[i]);
+    pj_uuid_of_name(name.text != NULL ? name.text : "", name.length, uuid);
+    free(name.text);
 }
 
 static int compare_texts(const struct pj_value *a, const struct pj_value *b)

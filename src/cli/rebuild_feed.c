@@ -3,6 +3,7 @@
 #include "cli/rebuild_command.h"
 
 #include "avro/recording.h"
+#include "base/arena.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -18,7 +19,8 @@ struct known_schema {
 struct pj_recorded_feed {
     struct pj_recording *recording;
     const char *topic_prefix;
-    char *topic; /* of the last record */
+    char *topic;            /* of the last record */
+    struct pj_arena *arena; /* its headers */
     struct known_schema *schemas;
     size_t schema_count;
 };
@@ -43,6 +45,23 @@ static char *with_prefix(const char *prefix, struct pj_bytes topic)
                        (const char *)topic.data);
 }
 
+/* In place of the last record's. */
+static const struct pj_record_header *copy_headers(struct pj_recorded_feed *feed,
+                                                   const struct pj_recorded *item)
+{
+    pj_arena_reset(feed->arena);
+    struct pj_record_header *headers =
+        pj_arena_alloc(feed->arena, item->header_count * sizeof *headers);
+    for (size_t i = 0; i < item->header_count; i++) {
+        const struct pj_header *header = &item->headers[i];
+        headers[i].name = pj_arena_string(feed->arena, header->name.data, header->name.length);
+        headers[i].value = header->value.data != NULL
+                               ? pj_text_of(header->value.data, header->value.length)
+                               : pj_null();
+    }
+    return headers;
+}
+
 static int next(void *context, struct pj_fed_record *record, struct pj_error *error)
 {
     struct pj_recorded_feed *feed = context;
@@ -58,8 +77,9 @@ static int next(void *context, struct pj_fed_record *record, struct pj_error *er
         }
         free(feed->topic);
         feed->topic = with_prefix(feed->topic_prefix, item.topic);
-        *record = (struct pj_fed_record){feed->topic,     item.key.data,     item.key.length,
-                                         item.value.data, item.value.length, item.timestamp_ms};
+        *record = (struct pj_fed_record){
+            feed->topic,       item.key.data,     item.key.length,           item.value.data,
+            item.value.length, item.timestamp_ms, copy_headers(feed, &item), item.header_count};
         return 1;
     }
     return status;
@@ -89,6 +109,7 @@ int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error)
         struct pj_recorded_feed *recorded = pj_arena_alloc(arena, sizeof *recorded);
         run->feeds = pj_resize(run->feeds, run->feed_count + 1, sizeof *run->feeds);
         struct pj_feed *feed = &run->feeds[run->feed_count++];
+        recorded->arena = pj_arena_new();
         recorded->topic_prefix = run->cli->servers->topic_prefix;
         *feed = (struct pj_feed){.name = path, .next = next, .schema = schema, .context = recorded};
         status = pj_recording_open(&recorded->recording, path, error);
@@ -107,6 +128,7 @@ void pj_rebuild_close_feeds(struct pj_rebuild_run *run)
         for (size_t s = 0; s < recorded->schema_count; s++)
             free(recorded->schemas[s].text);
         pj_recording_close(recorded->recording);
+        pj_arena_free(recorded->arena);
         free(recorded->schemas);
         free(recorded->topic);
     }

@@ -2,6 +2,7 @@
 #include "engine/commit.h"
 
 #include "base/clock.h"
+#include "base/headers.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -53,7 +54,11 @@ static int observe(struct pj_session *session, struct pj_batch *batch, struct pj
         .partition = record->partition->number,
         .offset = record->offset,
         .timestamp_ms = record->timestamp_ms,
+        .tombstone = record->value == NULL,
+        .key = record->key != NULL ? pj_text_of(record->key, record->key_length) : pj_null(),
     };
+    if (source->headers)
+        event.headers = pj_record_headers(record, session->unit.work, &event.header_count);
     if (pj_fold_observe(fold, source, &event, error) == 0)
         return 0;
     if (error->class != PJ_POISON)
@@ -95,12 +100,16 @@ static struct pj_dead_letter *list_letters(const struct pj_piece *piece, struct 
     *count = 0;
     for (size_t i = piece->from; i < piece->to; i++) {
         const struct pj_item *item = &piece->batch->items[i];
-        if (item->state == PJ_ITEM_REFUSED && pj_item_live(item))
-            letters[(*count)++] = (struct pj_dead_letter){
-                .record = &item->record,
-                .headers = pj_record_headers(&item->record, arena),
-                .reason = item->reason,
-            };
+        if (item->state != PJ_ITEM_REFUSED || !pj_item_live(item))
+            continue;
+        size_t header_count;
+        const struct pj_record_header *headers =
+            pj_record_headers(&item->record, arena, &header_count);
+        letters[(*count)++] = (struct pj_dead_letter){
+            .record = &item->record,
+            .headers = pj_headers_to_json(headers, header_count, arena),
+            .reason = item->reason,
+        };
     }
     return letters;
 }

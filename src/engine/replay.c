@@ -2,6 +2,7 @@
 #include "engine/replay.h"
 
 #include "base/back_off.h"
+#include "base/headers.h"
 #include "base/memory.h"
 #include "fold/claims.h"
 #include "fold/fold.h"
@@ -42,6 +43,9 @@ struct letter {
     int64_t timestamp_ms; /* -1: none */
     const void *value;
     size_t value_length;
+    struct pj_value key;
+    const struct pj_record_header *headers;
+    size_t header_count;
     struct pj_value *values;
 };
 
@@ -85,11 +89,11 @@ static const uint32_t id_types[] = {PJ_OID_INT8};
 static const struct pj_statement read_statement = {
     .name = "pj_letter_read",
     .sql = "SELECT cluster_id, consumer_group, topic, partition, record_offset, record_timestamp, "
-           "value, status FROM projectionist.dead_letters WHERE id = $1",
+           "value, status, key, headers::text FROM projectionist.dead_letters WHERE id = $1",
     .parameter_count = 1,
     .types = id_types,
 };
-enum { CLUSTER, GROUP, TOPIC, PARTITION, OFFSET, TIMESTAMP, VALUE, STATUS };
+enum { CLUSTER, GROUP, TOPIC, PARTITION, OFFSET, TIMESTAMP, VALUE, STATUS, KEY, HEADERS };
 
 /* Waits for another replay of the same letter; no row where that has applied it. */
 static const struct pj_statement lock_statement = {
@@ -164,6 +168,11 @@ static void fill(struct letter *letter, const struct pj_result *result)
     const char *value = pj_result_value(result, 0, VALUE, &length);
     letter->value_length = value != NULL ? (size_t)length : 0;
     letter->value = value != NULL ? pj_arena_copy(arena, value, letter->value_length) : NULL;
+    const char *key = pj_result_value(result, 0, KEY, &length);
+    if (key != NULL)
+        letter->key = pj_text_of(pj_arena_copy(arena, key, (size_t)length), (size_t)length);
+    const char *headers = pj_result_value(result, 0, HEADERS, &length);
+    letter->headers = pj_headers_from_json(headers, (size_t)length, arena, &letter->header_count);
 }
 
 static int decode(struct letter *letter, struct pj_error *error)
@@ -255,6 +264,10 @@ static int write_letter(struct letter *letter, struct pj_error *error)
         .partition = letter->partition,
         .offset = letter->offset,
         .timestamp_ms = letter->timestamp_ms,
+        .tombstone = letter->value == NULL,
+        .key = letter->key,
+        .headers = letter->source->headers ? letter->headers : NULL,
+        .header_count = letter->source->headers ? letter->header_count : 0,
     };
     struct pj_fold *fold = new_fold(replay);
     struct pj_written written;

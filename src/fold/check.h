@@ -10,9 +10,9 @@
 #include "projectionist/projection.h"
 
 /*
- * Checks the texts of a source's values: UTF-8 without a NUL byte; with `json`, JSON that jsonb can
- * hold, as jansson reads it (which refuses numbers beyond a double and nesting beyond 2,048; jsonb
- * would take them). PJ_POISON with Postgres's SQLSTATE.
+ * Checks a source's values by the rules of their fields, and their texts: UTF-8 without a NUL byte;
+ * with `json`, JSON that jsonb can hold, as jansson reads it (which refuses numbers beyond a double
+ * and nesting beyond 2,048; jsonb would take them). PJ_POISON with Postgres's SQLSTATE.
  */
 int pj_check_values(const struct pj_source *source, const struct pj_value *values, bool json,
                     struct pj_error *error) PJ_MUST_CHECK;

@@ -5,6 +5,7 @@
 
 #include "base/fit.h"
 #include "fold/claims.h"
+#include "fold/numeric.h"
 
 #include <string.h>
 
@@ -23,6 +24,51 @@ bool pj_declaration_is_word(const char *name, const char *characters)
 
 /* --- sources --------------------------------------------------------------------------------- */
 
+static bool is_number(enum pj_type type)
+{
+    return type == PJ_INT || type == PJ_BIGINT || type == PJ_DOUBLE || type == PJ_NUMERIC;
+}
+
+static bool is_bound(const char *text)
+{
+    int64_t whole;
+    int64_t fraction;
+    struct pj_value value = pj_text(text);
+    return text == NULL || pj_numeric_digits(&value, &whole, &fraction);
+}
+
+static int check_rules(const struct pj_source *source, const struct pj_field *field,
+                       struct pj_error *error)
+{
+    const char *rule = field->type != PJ_TEXT && field->most_chars != 0               ? "most_chars"
+                       : field->type != PJ_TEXT && field->words != NULL               ? "words"
+                       : field->type != PJ_TEXT && field->form != PJ_FORM_ANY         ? "a form"
+                       : !is_number(field->type) && field->least != NULL              ? "least"
+                       : !is_number(field->type) && field->most != NULL               ? "most"
+                       : field->type != PJ_NUMERIC && field->precision + field->scale ? "precision"
+                                                                                      : NULL;
+    if (rule != NULL)
+        return PJ_WRONG(error, "the field %s of the source %s has %s, which a %s cannot have",
+                        field->path, source->topic, rule, pj_type_name(field->type));
+    if (field->words != NULL && field->words[0] == NULL)
+        return PJ_WRONG(error, "the field %s of the source %s has no words: list some", field->path,
+                        source->topic);
+    if ((unsigned)field->form > PJ_FORM_TIMESTAMP)
+        return PJ_WRONG(error,
+                        "the field %s of the source %s has an unknown form; see enum pj_form",
+                        field->path, source->topic);
+    if (!is_bound(field->least) || !is_bound(field->most))
+        return PJ_WRONG(error,
+                        "the field %s of the source %s has a bound that is not a number: give it "
+                        "as a decimal text, such as \"-0.5\"",
+                        field->path, source->topic);
+    if (field->scale > field->precision)
+        return PJ_WRONG(error,
+                        "the field %s of the source %s has a scale greater than its precision",
+                        field->path, source->topic);
+    return 0;
+}
+
 static int check_field(const struct pj_source *source, size_t index, struct pj_error *error)
 {
     const struct pj_field *field = &source->fields[index];
@@ -39,12 +85,7 @@ static int check_field(const struct pj_source *source, size_t index, struct pj_e
                         "the field %s of the source %s is of %s, which a field cannot be; see enum "
                         "pj_type",
                         field->path, source->topic, pj_type_name(field->type));
-    if (field->most_chars != 0 && field->type != PJ_TEXT)
-        return PJ_WRONG(error,
-                        "the field %s of the source %s has most_chars, which only a PJ_TEXT has, "
-                        "and is a %s",
-                        field->path, source->topic, pj_type_name(field->type));
-    return 0;
+    return check_rules(source, field, error);
 }
 
 static int check_topic(const struct pj_projection *projection, size_t index, struct pj_error *error)
@@ -127,7 +168,18 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
     if (fact->value_count > 0 && fact->types == NULL)
         return PJ_WRONG(error, "the fact kind \"%s\" of %s lacks the types of its %zu values",
                         fact->name, entity->name, fact->value_count);
+    for (size_t f = 0; f < index && fact->is_name; f++) {
+        if (entity->facts[f].is_name)
+            return PJ_WRONG(error, "two fact kinds of the entity kind %s are marked `is_name`",
+                            entity->name);
+    }
     for (size_t v = 0; v < fact->value_count; v++) {
+        if (fact->is_name && fact->types[v] != PJ_TEXT && fact->types[v] != PJ_UUID &&
+            fact->types[v] != PJ_BIGINT && fact->types[v] != PJ_INT && fact->types[v] != PJ_BOOL)
+            return PJ_WRONG(error,
+                            "value %zu of the fact kind \"%s\" of %s, which `is_name`, must be a "
+                            "PJ_TEXT, PJ_UUID, PJ_BIGINT, PJ_INT or PJ_BOOL",
+                            v, fact->name, entity->name);
         if (!pj_type_exists(fact->types[v]))
             return PJ_WRONG(error,
                             "value %zu of the fact kind \"%s\" of %s is of an unknown type; see "

@@ -11,6 +11,11 @@ void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size)
     return pj_arena_alloc(derivation->fold->arena, size);
 }
 
+const void *pj_derivation_context(const struct pj_derivation *derivation)
+{
+    return derivation->fold->projection->context;
+}
+
 static const struct pj_entity_kind *kind_of(const struct pj_derivation *derivation)
 {
     return &derivation->fold->projection->entities[derivation->stage];
@@ -83,6 +88,19 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
     struct pj_change *change = tell(derivation, "pj_contribute", entity, key, fact, subkey, values);
     if (change != NULL)
         change->told = true;
+}
+
+void pj_contribute_named(struct pj_derivation *derivation, size_t entity,
+                         const struct pj_value *name, size_t fact, const uint8_t subkey[16],
+                         const struct pj_value *values)
+{
+    uint8_t key[16];
+    size_t name_fact;
+    if (!pj_fold_name(derivation->fold, "pj_contribute_named", entity, name, &name_fact, key))
+        return;
+    pj_contribute(derivation, entity, key, name_fact, subkey, name);
+    if (fact != name_fact)
+        pj_contribute(derivation, entity, key, fact, subkey, values);
 }
 
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,

@@ -355,6 +355,15 @@ const uint8_t *pj_entity_key(const struct pj_entity *entity)
     return entity->key;
 }
 
+const struct pj_value *pj_entity_name(const struct pj_entity *entity)
+{
+    for (size_t i = 0; i < entity->count; i++) {
+        if (entity->kind->facts[entity->facts[i].kind].is_name)
+            return entity->facts[i].values;
+    }
+    return NULL;
+}
+
 static bool is_declared(const struct pj_entity *entity, size_t fact)
 {
     if (fact < entity->kind->fact_count)

@@ -209,9 +209,61 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
     pj_fold_push_change(fold, change);
 }
 
+bool pj_fold_name(struct pj_fold *fold, const char *who, size_t entity, const struct pj_value *name,
+                  size_t *fact, uint8_t key[16])
+{
+    const struct pj_projection *projection = fold->projection;
+    const struct pj_entity_kind *kind =
+        entity < projection->entity_count ? &projection->entities[entity] : NULL;
+    *fact = 0;
+    while (kind != NULL && *fact < kind->fact_count && !kind->facts[*fact].is_name)
+        ++*fact;
+    if (kind == NULL || *fact == kind->fact_count) {
+        pj_fold_mistake(fold,
+                        "%s names the entity kind %zu, which has no fact that `is_name`: "
+                        "declare one",
+                        who, entity);
+        return false;
+    }
+    size_t count = kind->facts[*fact].value_count;
+    struct pj_value *parts = pj_arena_copy(fold->arena, name, count * sizeof *parts);
+    for (size_t v = 0; v < count; v++)
+        parts[v].shape = (uint8_t)pj_type_shape(kind->facts[*fact].types[v]);
+    pj_uuid_of_names(parts, count, key);
+    return true;
+}
+
+void pj_keep_named(struct pj_observer *observer, size_t entity, const struct pj_value *name,
+                   size_t fact, const uint8_t subkey[16], const struct pj_order *order,
+                   const struct pj_value *values)
+{
+    static const struct pj_order none;
+    uint8_t key[16];
+    size_t name_fact;
+    if (!pj_fold_name(observer->fold, "pj_keep_named", entity, name, &name_fact, key))
+        return;
+    pj_keep(observer, entity, key, name_fact, NULL, &none, name);
+    if (fact != name_fact)
+        pj_keep(observer, entity, key, fact, subkey, order, values);
+}
+
 void *pj_observer_alloc(struct pj_observer *observer, size_t size)
 {
     return pj_arena_alloc(observer->fold->arena, size);
+}
+
+const void *pj_observer_context(const struct pj_observer *observer)
+{
+    return observer->fold->projection->context;
+}
+
+struct pj_value pj_event_header(const struct pj_event *event, const char *name)
+{
+    for (size_t i = event->header_count; i-- > 0;) {
+        if (strcmp(event->headers[i].name, name) == 0)
+            return event->headers[i].value;
+    }
+    return pj_null();
 }
 
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table)

@@ -112,6 +112,10 @@ void pj_claims_settle(struct pj_derivation *derivation, const struct pj_entity *
 /* Of the columns that are this table's own and not of the key; `before` NULL: all of them. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);
+/* The fact of a kind that `is_name`, and the key of the name; false, with a mistake, where the kind
+ * has none. */
+bool pj_fold_name(struct pj_fold *fold, const char *who, size_t entity, const struct pj_value *name,
+                  size_t *fact, uint8_t key[16]);
 void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change);
 /* The change of pj_keep, pj_contribute or pj_tell (`who`); false, with a mistake, where the entity
  * kind or fact does not exist. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projectionist/json.h"
 
+#include "base/fit.h"
 #include "base/json_numbers.h"
+#include "base/memory.h"
+#include "base/time_text.h"
 #include "fold/fold_internal.h"
 
 #include <math.h>
@@ -117,6 +120,68 @@ static struct pj_value numeric_of(struct pj_fold *fold, const json_t *number)
     return digits != NULL ? text_of(fold->arena, digits) : pj_null();
 }
 
+static void print_scalar(struct pj_builder *out, const json_t *json)
+{
+    char *text = pj_must(json_dumps(json, JSON_ENCODE_ANY));
+    pj_builder_add(out, "%s", text);
+    free(text);
+}
+
+static void print_tree(struct pj_fold *fold, struct pj_builder *out, const json_t *json)
+{
+    const char *name;
+    json_t *item;
+    size_t i;
+    if (json_is_real(json)) {
+        struct pj_value number = numeric_of(fold, json);
+        pj_builder_add_bytes(out, number.text.data, number.text.length);
+    } else if (json_is_array(json)) {
+        json_array_foreach((json_t *)json, i, item)
+        {
+            pj_builder_add(out, i == 0 ? "[" : ",");
+            print_tree(fold, out, item);
+        }
+        pj_builder_add(out, json_array_size(json) == 0 ? "[]" : "]");
+    } else if (json_is_object(json)) {
+        const char *before = "{";
+        json_object_foreach((json_t *)json, name, item)
+        {
+            json_t *key = pj_must(json_string(name));
+            pj_builder_add(out, "%s", before);
+            print_scalar(out, key);
+            pj_builder_add(out, ":");
+            print_tree(fold, out, item);
+            json_decref(key);
+            before = ",";
+        }
+        pj_builder_add(out, json_object_size(json) == 0 ? "{}" : "}");
+    } else {
+        print_scalar(out, json);
+    }
+}
+
+static struct pj_value subtree(struct pj_fold *fold, const json_t *json)
+{
+    if (json == NULL)
+        return pj_null();
+    struct pj_builder out = {0};
+    print_tree(fold, &out, json);
+    struct pj_value value =
+        pj_text_of(pj_arena_copy(fold->arena, out.text, out.length), out.length);
+    free(out.text);
+    return value;
+}
+
+struct pj_value pj_observer_subtree(struct pj_observer *observer, const json_t *json)
+{
+    return subtree(observer->fold, json);
+}
+
+struct pj_value pj_derivation_subtree(struct pj_derivation *derivation, const json_t *json)
+{
+    return subtree(derivation->fold, json);
+}
+
 struct pj_value pj_observer_numeric(struct pj_observer *observer, const json_t *number)
 {
     return numeric_of(observer->fold, number);
@@ -156,6 +221,30 @@ struct pj_value pj_json_integer(const json_t *number)
     if (!json_is_real(number) || fabs(real) >= integers_exact || real != trunc(real))
         return pj_null();
     return pj_bigint((int64_t)real);
+}
+
+struct pj_value pj_json_int(const json_t *number)
+{
+    struct pj_value value = pj_json_integer(number);
+    return pj_value_fits(PJ_INT, &value) ? value : pj_null();
+}
+
+struct pj_value pj_json_double(const json_t *number)
+{
+    return json_is_number(number) ? pj_double(json_number_value(number)) : pj_null();
+}
+
+struct pj_value pj_json_bool(const json_t *json)
+{
+    return json_is_boolean(json) ? pj_bool(json_is_true(json)) : pj_null();
+}
+
+struct pj_value pj_json_time(const json_t *string)
+{
+    int64_t time;
+    return json_is_string(string) && pj_time_read(json_string_value(string), &time)
+               ? pj_timestamp(time)
+               : pj_null();
 }
 
 struct pj_value pj_json_uuid(const json_t *string)

@@ -1,43 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fold/row_key.h"
 
-#include "base/decimal.h"
-#include "base/text.h"
+#include "base/fit.h"
 #include "base/time_text.h"
 #include "base/utf8.h"
+#include "fold/numeric.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <uuid/uuid.h>
-
-/* --- numbers --------------------------------------------------------------------------------- */
-
-static int compare_digits(const struct pj_decimal *a, const struct pj_decimal *b)
-{
-    const char *x = a->digits;
-    const char *y = b->digits;
-    for (;;) {
-        char one = pj_decimal_digit(a, &x);
-        char other = pj_decimal_digit(b, &y);
-        if (one != other || one == '\0')
-            return (one > other) - (one < other);
-    }
-}
-
-static int compare_numerics(const struct pj_value *a, const struct pj_value *b)
-{
-    struct pj_decimal x;
-    struct pj_decimal y;
-    bool is_x = pj_decimal_read(a->text.data, a->text.length, &x);
-    bool is_y = pj_decimal_read(b->text.data, b->text.length, &y);
-    if (!is_x || !is_y)
-        return is_x != is_y ? (int)is_x - (int)is_y : pj_value_compare(PJ_TEXT, a, b);
-    if (x.sign != y.sign || x.sign == 0)
-        return x.sign - y.sign;
-    if (x.point != y.point)
-        return x.point < y.point ? -x.sign : x.sign;
-    return x.sign * compare_digits(&x, &y);
-}
 
 /* Postgres has one zero, and one NaN above all else. */
 static int compare_doubles(double a, double b)
@@ -54,7 +25,7 @@ static int compare(enum pj_type type, const struct pj_value *a, const struct pj_
     if (a->present && b->present && type == PJ_DOUBLE)
         return compare_doubles(a->real, b->real);
     if (a->present && b->present && type == PJ_NUMERIC)
-        return compare_numerics(a, b);
+        return pj_numeric_compare(a, b);
     return pj_value_compare(type, a, b);
 }
 
@@ -75,51 +46,31 @@ static void print_bytes(struct pj_builder *out, const void *data, size_t length)
     pj_builder_add_bytes(out, data, length);
 }
 
-static void print_decimal(struct pj_builder *out, const struct pj_value *value)
-{
-    struct pj_decimal decimal;
-    if (!pj_decimal_read(value->text.data, value->text.length, &decimal)) {
-        print_bytes(out, value->text.data, value->text.length);
-        return;
-    }
-    pj_builder_add(out, "%d,%lld,", decimal.sign, decimal.sign == 0 ? 0 : (long long)decimal.point);
-    const char *at = decimal.digits;
-    for (char digit; (digit = pj_decimal_digit(&decimal, &at)) != '\0';)
-        pj_builder_add_bytes(out, &digit, 1);
-    pj_builder_add(out, ";");
-}
-
 static void print_key(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
     pj_builder_add_bytes(out, value->present ? "\1" : "\0", 1);
     if (!value->present)
         return;
     double real;
-    switch (type) {
-    case PJ_BOOL:
+    switch (pj_type_shape(type)) {
+    case PJ_SHAPE_BOOLEAN:
         pj_builder_add_bytes(out, value->boolean ? "\1" : "\0", 1);
-        return;
-    case PJ_INT:
-    case PJ_BIGINT:
-    case PJ_TIMESTAMPTZ:
+        break;
+    case PJ_SHAPE_INTEGER:
         print_bytes(out, &value->integer, sizeof value->integer);
-        return;
-    case PJ_DOUBLE:
+        break;
+    case PJ_SHAPE_REAL:
         real = isnan(value->real) ? NAN : value->real == 0 ? 0 : value->real;
         print_bytes(out, &real, sizeof real);
-        return;
-    case PJ_UUID:
+        break;
+    case PJ_SHAPE_UUID:
         print_bytes(out, value->uuid, 16);
-        return;
-    case PJ_NUMERIC:
-        print_decimal(out, value);
-        return;
-    case PJ_TEXT:
-    case PJ_JSONB:
-    case PJ_BYTEA:
-    case PJ_COUNTS:
-        print_bytes(out, value->text.data, value->text.length);
-        return;
+        break;
+    default:
+        if (type == PJ_NUMERIC)
+            pj_numeric_print_key(out, value);
+        else
+            print_bytes(out, value->text.data, value->text.length);
     }
 }
 

@@ -8,7 +8,6 @@
 #include "base/memory.h"
 
 #include <endian.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -311,32 +310,21 @@ void pj_record_release(struct pj_record *record)
     record->message = NULL;
 }
 
-const char *pj_record_headers(const struct pj_record *record, struct pj_arena *arena)
+const struct pj_record_header *pj_record_headers(const struct pj_record *record,
+                                                 struct pj_arena *arena, size_t *count)
 {
-    rd_kafka_headers_t *headers;
+    rd_kafka_headers_t *list;
+    *count = record->header_count;
     if (record->message == NULL ||
-        rd_kafka_message_headers(record->message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return NULL;
-    json_t *array = json_array();
-    const char *name;
+        rd_kafka_message_headers(record->message, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return record->headers;
+    *count = rd_kafka_header_cnt(list);
+    struct pj_record_header *headers = pj_arena_alloc(arena, *count * sizeof *headers);
     const void *value;
     size_t size;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-        char *hex = value != NULL ? pj_alloc(size * 2 + 1) : NULL;
-        for (size_t b = 0; value != NULL && b < size; b++)
-            pj_text_whole(hex + b * 2, 3, "%02x", ((const uint8_t *)value)[b]);
-        /* A name that is no UTF-8 cannot be in JSON; its value still can. No value is none, and not
-         * an empty one. */
-        json_t *text = json_string(name);
-        json_array_append_new(array, json_pack("{s:o,s:s?}", "name",
-                                               text != NULL ? text : json_string("?"), "hex", hex));
-        free(hex);
-    }
-    char *json = pj_must(json_dumps(array, JSON_COMPACT));
-    const char *copy = pj_arena_string(arena, json, strlen(json));
-    free(json);
-    json_decref(array);
-    return copy;
+    for (size_t i = 0; rd_kafka_header_get_all(list, i, &headers[i].name, &value, &size) == 0; i++)
+        headers[i].value = value != NULL ? pj_text_of(value, size) : pj_null();
+    return headers;
 }
 
 /* --- flow ------------------------------------------------------------------------------------ */

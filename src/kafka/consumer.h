@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/partition.h"
-#include "projectionist/error.h"
+#include "projectionist/projection.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,8 +50,9 @@ int pj_consumer_fd(const struct pj_consumer *consumer);
 int pj_consumer_poll(struct pj_consumer *consumer, struct pj_record *records, size_t most,
                      size_t *count, struct pj_error *error) PJ_MUST_CHECK;
 void pj_record_release(struct pj_record *record);
-/* The record's headers as a JSON array of {name, value in hex or null}; NULL where none. */
-const char *pj_record_headers(const struct pj_record *record, struct pj_arena *arena);
+/* The record's headers, an array in the arena whose texts belong to the record. */
+const struct pj_record_header *pj_record_headers(const struct pj_record *record,
+                                                 struct pj_arena *arena, size_t *count);
 
 /* Joins the group. */
 int pj_consumer_subscribe(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;

@@ -31,6 +31,8 @@ struct pj_fed_record {
     const void *value;
     size_t value_length;
     int64_t timestamp_ms;
+    const struct pj_record_header *headers; /* valid until the next record */
+    size_t header_count;
 };
 
 /* A source of such records (a recording): always the same ones in the same order. */

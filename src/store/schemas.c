@@ -415,6 +415,11 @@ int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, 
                       const void *data, size_t length, struct pj_arena *arena,
                       struct pj_value *values, struct pj_error *error)
 {
+    const struct pj_source *of = &schemas->projection->sources[source];
+    if (data == NULL && of->tombstones) {
+        memset(values, 0, of->field_count * sizeof *values);
+        return 0;
+    }
     if (data == NULL || length == 0)
         return pj_error_set(error, PJ_POISON, "the value is empty");
     int32_t id = pj_schemas_wire_id(data, length);
@@ -436,6 +441,5 @@ int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, 
                        error) != 0)
         return -1;
     /* What is appended meets Postgres as it is; what is folded may never get there. */
-    return pj_check_values(&schemas->projection->sources[source], values,
-                           schemas->projection->entity_count > 0, error);
+    return pj_check_values(of, values, schemas->projection->entity_count > 0, error);
 }

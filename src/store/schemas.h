@@ -32,7 +32,8 @@ void pj_schemas_want_registry(struct pj_schemas *schemas);
 void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
 
 /*
- * Decodes a Kafka value in the wire format (byte 0, schema id, Avro) into the values of the source.
+ * Decodes a Kafka value in the wire format (byte 0, schema id, Avro) into the values of the source;
+ * data NULL, where the source takes tombstones, gives nulls.
  * `postgres` NULL: only plans in memory are used, nothing blocks; an id that is not there is
  * PJ_RETRY. Otherwise the id is looked up, outside of any transaction: PJ_RETRY while Postgres or
  * the registry is away, PJ_POISON for bytes that are not the wire format, an id that the registry

@@ -5,6 +5,7 @@
 #include "base/sentences.h"
 #include "base/text.h"
 
+#include "fold/check.h"
 #include "fold/fold_internal.h"
 
 #include <stdio.h>
@@ -326,9 +327,14 @@ static int try_apply(struct pj_memory_store *memory, int owner,
             .topic = source->topic,
             .partition = events[i]->partition,
             .timestamp_ms = events[i]->timestamp_ms,
+            .tombstone = events[i]->tombstone,
+            .key = events[i]->key,
+            .headers = events[i]->headers,
+            .header_count = events[i]->header_count,
         };
         /* A poison event says nothing, here as there. */
-        if (pj_fold_observe(fold, source, &event, error) != 0) {
+        if ((!event.tombstone && pj_check_values(source, event.values, true, error) != 0) ||
+            pj_fold_observe(fold, source, &event, error) != 0) {
             must(error->class == PJ_POISON ? 0 : -1, error);
             continue;
         }

@@ -8,6 +8,7 @@
 #include "fold/claims.h"
 #include "testing/memory_store.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -503,6 +504,11 @@ struct pj_value *pj_orders_event(struct pj_orders *orders, size_t source, int32_
     return event->values;
 }
 
+struct pj_orders_event *pj_orders_last(struct pj_orders *orders)
+{
+    return &orders->events[orders->count - 1];
+}
+
 struct pj_value pj_orders_uuid(unsigned number)
 {
     uint8_t uuid[16] = {0, 0, 0, 0, 0, 0, 0x40, 0, 0x80};
@@ -532,10 +538,48 @@ struct pj_value pj_orders_text(struct pj_orders *orders, const char *format, ...
 /* Of five quarters of an hour the last begins another day, so that buckets of both are left. */
 enum { MIXED_FROM_MS = 23 * 3600000, QUARTER_MS = 900000, OWN_IDS_FROM = 1000 };
 
-static struct pj_value mixed_value(struct pj_orders *orders, enum pj_type type, unsigned *seed)
+/* The number, moved into the field's bounds. */
+static int within(const struct pj_field *field, int number)
+{
+    int least = field->least != NULL ? (int)ceil(strtod(field->least, NULL)) : number;
+    int most = field->most != NULL ? (int)floor(strtod(field->most, NULL)) : number;
+    number = field->least != NULL ? least + number : number;
+    return field->most != NULL && number > most ? most - number % 2 : number;
+}
+
+/* By the rules of the field. */
+static struct pj_value mixed_text(struct pj_orders *orders, const struct pj_field *field,
+                                  int number)
+{
+    int words = 0;
+    while (field->words != NULL && field->words[words] != NULL)
+        words++;
+    if (words > 0)
+        return pj_text(field->words[number % words]);
+    switch (field->form) {
+    case PJ_FORM_UUID:
+        return pj_orders_text(orders, "00000000-0000-4000-8000-%012d", number);
+    case PJ_FORM_INET:
+        return pj_orders_text(orders, "10.0.0.%d", number);
+    case PJ_FORM_DATE:
+        return pj_orders_text(orders, "2026-11-2%d", number);
+    case PJ_FORM_TIME:
+        return pj_orders_text(orders, "0%d:00:00", number);
+    case PJ_FORM_TIMESTAMP:
+        return pj_orders_text(orders, "2026-11-2%dT00:00:00Z", number);
+    case PJ_FORM_ANY:
+        break;
+    }
+    return pj_orders_text(orders, "%c", 'a' + number);
+}
+
+static struct pj_value mixed_value(struct pj_orders *orders, const struct pj_field *field,
+                                   unsigned *seed)
 {
     int number = rand_r(seed) % 4;
-    switch (type) {
+    if (field->least != NULL || field->most != NULL)
+        number = within(field, number);
+    switch (field->type) {
     case PJ_BOOL:
         return pj_bool(number % 2 == 0);
     case PJ_INT:
@@ -553,9 +597,9 @@ static struct pj_value mixed_value(struct pj_orders *orders, enum pj_type type, 
         return pj_text("{}");
     case PJ_TEXT:
     case PJ_BYTEA:
-        return pj_orders_text(orders, "%c", 'a' + number);
+        return mixed_text(orders, field, number);
     case PJ_COUNTS:
-        break; /* is no type of a field */
+        break; /* not a type of a field */
     }
     return pj_null();
 }
@@ -566,10 +610,16 @@ bool pj_orders_mixture(struct pj_orders *orders, int count, unsigned seed, pj_or
         size_t index = (size_t)rand_r(&seed) % orders->projection->source_count;
         const struct pj_source *source = &orders->projection->sources[index];
         struct pj_value *values = pj_orders_event(orders, index, rand_r(&seed) % 3);
+        if (source->tombstones) {
+            pj_orders_last(orders)->key = pj_orders_text(orders, "%c", 'a' + rand_r(&seed) % 4);
+            pj_orders_last(orders)->tombstone = rand_r(&seed) % 8 == 0;
+        }
+        if (pj_orders_last(orders)->tombstone)
+            continue;
         for (size_t f = 0; f < source->field_count; f++) {
             const struct pj_field *field = &source->fields[f];
             if (field->required || rand_r(&seed) % 4 != 0)
-                values[f] = mixed_value(orders, field->type, &seed);
+                values[f] = mixed_value(orders, field, &seed);
         }
         if (source->fields[0].type == PJ_UUID)
             values[0] = pj_orders_uuid(OWN_IDS_FROM + (unsigned)orders->count);

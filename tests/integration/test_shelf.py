@@ -6,7 +6,7 @@ import random
 import re
 
 import pytest
-from lib import consumers, database, events
+from lib import consumers, database, events, kafka
 from lib.events import COMMANDS
 
 SHELF = "shelf"
@@ -52,6 +52,11 @@ def assert_verified(world):
     command(world, "verify", SHELF, "--group", world.group(SHELF))
 
 
+def deleted(drama, version, partition=0):
+    return kafka.Record(COMMANDS, drama.encode(), None, None, partition,
+                        [("version", str(version).encode())] if version else [])
+
+
 def messages(world):
     return [letter["message"] for letter in world.letters() if letter["status"] == "open"]
 
@@ -76,6 +81,24 @@ def test_an_episode_that_moves_between_dramas_is_there(shelf):
     assert rows(shelf, "id, drama_id", "episodes") == [("ye", "yA")]
     assert messages(shelf) == []
     assert_verified(shelf)
+
+
+def test_a_tombstone_deletes_by_its_key_and_headers(shelf):
+    """One without a version is a dead letter; what is wrong with it, its replay says again."""
+    batch(shelf, saved(shelf, "A", 2, episodes=["a"]), saved(shelf, "B", 2, episodes=["b"]),
+          deleted("A", 1), deleted("C", None))
+    assert rows(shelf, "id, drama_id", "episodes") == [("a", "A"), ("b", "B")]
+    assert messages(shelf) == ["no drama, or no version"]
+    batch(shelf, deleted("B", 3))
+    assert rows(shelf, "id, drama_id", "episodes") == [("a", "A")]
+    command(shelf, "dead-letters", "replay", "--all", "--yes", code=1)
+    assert_verified(shelf)
+    # What was not read in time is applied by a replay of its letter, headers and all.
+    shelf.database.execute(
+        "UPDATE projectionist.dead_letters SET key = 'A', headers = "
+        "'[{\"name\": \"version\", \"hex\": \"33\"}]'")
+    command(shelf, "dead-letters", "replay", "--all", "--yes")
+    assert rows(shelf, "id, drama_id", "episodes") == []
 
 
 def test_a_row_that_follows_twice_is_a_dead_letter_that_names_it(shelf):

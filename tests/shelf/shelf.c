@@ -7,7 +7,8 @@
  *     {"drama": "A", "version": 1, "title": "t", "code": "c", "sequel_of": "B",
  *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}]}
  *
- * or has "gone": true. Episodes are claimed, props are not.
+ * or has "gone": true; a record without a value, whose key is the drama and whose header "version"
+ * has the number, says the same. Episodes are claimed, props are not.
  */
 #include "projectionist/json.h"
 #include "projections/safari/safari.h"
@@ -49,9 +50,20 @@ static const struct pj_table dramas = {
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
+enum { NEWEST, NAME, DRAMA_FACTS };
 enum { N_PAYLOAD, N_VERSION, N_VALUES };
-static const struct pj_fact_kind drama_facts[] = {
-    {"newest", PJ_GREATEST, PJ_FACT_VALUES(PJ_JSONB, PJ_BIGINT)}};
+static const struct pj_fact_kind drama_facts[DRAMA_FACTS] = {
+    [NEWEST] = {"newest", PJ_GREATEST, PJ_FACT_VALUES(PJ_JSONB, PJ_BIGINT)},
+    [NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
+};
+
+static struct pj_value number_of(const struct pj_value *digits)
+{
+    int64_t number = 0;
+    for (size_t i = 0; digits->present && i < digits->text.length; i++)
+        number = number * 10 + digits->text.data[i] - '0';
+    return digits->present ? pj_bigint(number) : pj_null();
+}
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
@@ -60,14 +72,17 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
     const json_t *payload = pj_observer_json(observer, &v[COMMAND_PAYLOAD]);
     struct pj_value drama = pj_observer_text(observer, json_object_get(payload, "drama"));
     struct pj_value version = pj_json_integer(json_object_get(payload, "version"));
-    uint8_t key[16];
+    if (event->tombstone) {
+        struct pj_value header = pj_event_header(event, "version");
+        drama = pj_bytes_text(&event->key);
+        version = number_of(&header);
+    }
     if (!drama.present || !version.present)
         return pj_error_set(error, PJ_POISON, "no drama, or no version");
     struct pj_order order = {.rank = {version.integer}};
     memcpy(order.tie, v[COMMAND_EVENT_ID].uuid, 16);
     struct pj_value newest[N_VALUES] = {v[COMMAND_PAYLOAD], version};
-    pj_uuid_of_name(drama.text.data, drama.text.length, key);
-    pj_keep(observer, 0, key, 0, NULL, &order, newest);
+    pj_keep_named(observer, 0, &drama, NEWEST, NULL, &order, newest);
     return 0;
 }
 
@@ -75,13 +90,13 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
 
 static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
-    const struct pj_value *newest = pj_entity_fact(entity, 0, NULL)->values;
+    const struct pj_value *newest = pj_entity_fact(entity, NEWEST, NULL)->values;
     const json_t *payload = pj_derivation_json(derivation, &newest[N_PAYLOAD]);
-    struct pj_value id = pj_derivation_text(derivation, json_object_get(payload, "drama"));
+    struct pj_value id = *pj_entity_name(entity);
     struct pj_order order = {.rank = {newest[N_VERSION].integer}};
     const json_t *item;
     size_t i;
-    if (json_is_true(json_object_get(payload, "gone")))
+    if (payload == NULL || json_is_true(json_object_get(payload, "gone")))
         return;
     struct pj_value *row = pj_row(derivation, &dramas);
     row[D_ID] = id;
@@ -108,8 +123,17 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
 
 /* --- the projection -------------------------------------------------------------------------- */
 
-static const struct pj_source sources[] = {SAFARI_COMMANDS(observe)};
-static const struct pj_entity_kind entities[] = {{"drama", drama_facts, 1, derive}};
+static const struct pj_source sources[] = {{
+    .topic = "safari.commands",
+    .schema = pj_schema_safari_commands,
+    .fields = safari_command_fields,
+    .field_count = COMMAND_FIELDS,
+    .headers = true,
+    .tombstones = true,
+    .event_time = COMMAND_EMITTED_AT,
+    .observe = observe,
+}};
+static const struct pj_entity_kind entities[] = {{"drama", drama_facts, DRAMA_FACTS, derive}};
 static const struct pj_table *const tables[] = {&props, &episodes, &dramas};
 
 const struct pj_projection pj_shelf = {

@@ -38,6 +38,18 @@ static void saved(const char *drama, int64_t version, const char *episodes)
     values[COMMAND_PAYLOAD] = pj_text(payload);
 }
 
+static void deleted(const char *drama, const char *version)
+{
+    struct pj_record_header *header = pj_arena_alloc(s.orders.arena, sizeof *header);
+    *header = (struct pj_record_header){"version", pj_text(version)};
+    pj_orders_event(&s.orders, 0, drama[0] - 'A');
+    struct pj_orders_event *event = pj_orders_last(&s.orders);
+    event->tombstone = true;
+    event->key = pj_text(drama);
+    event->headers = header;
+    event->header_count = 1;
+}
+
 /* "id drama" of each episode. */
 static void expect(const char *rows)
 {
@@ -80,6 +92,18 @@ Test(shelf, the_next_best_takes_over)
     saved("B", 5, "");
     expect("eC ");
     saved("C", 6, "");
+    expect("");
+}
+
+Test(shelf, a_tombstone_of_a_later_version_deletes)
+{
+    saved("A", 2, "e");
+    saved("B", 1, "e");
+    deleted("A", "1");
+    expect("eA ");
+    deleted("A", "3");
+    expect("eB ");
+    deleted("B", "2");
     expect("");
 }
 

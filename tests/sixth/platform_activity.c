@@ -58,11 +58,13 @@ static const struct pj_fact_kind command_facts[COMMAND_FACTS] = {
     [LAST_STATUS] = {"last status", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT)},
 };
 
-enum { LAST_COMMAND, PLATFORM_FACTS };
+enum { LAST_COMMAND, PLATFORM_NAME, PLATFORM_FACTS };
+enum { P_COMMAND_ID, P_TYPE, P_SUBMITTED_AT, P_VALUES };
 
 static const struct pj_fact_kind platform_facts[PLATFORM_FACTS] = {
     [LAST_COMMAND] = {"last command", PJ_GREATEST,
-                      PJ_FACT_VALUES(PJ_TEXT, PJ_UUID, PJ_TEXT, PJ_TIMESTAMPTZ)},
+                      PJ_FACT_VALUES(PJ_UUID, PJ_TEXT, PJ_TIMESTAMPTZ)},
+    [PLATFORM_NAME] = {"platform name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
 };
 
 /* --- what an event means --------------------------------------------------------------------- */
@@ -78,15 +80,12 @@ static void observe_submitted(const struct pj_value *v, struct pj_observer *obse
     pj_keep(observer, COMMAND, v[COMMAND_ID].uuid, SUBMITTED, NULL, &time, submitted);
     if (!platform->present)
         return;
-    uint8_t key[16];
-    pj_uuid_of_name(platform->text.data, platform->text.length, key);
-    struct pj_value last[L_COLUMNS] = {
-        [L_PLATFORM] = *platform,
-        [L_COMMAND_ID] = v[COMMAND_ID],
-        [L_TYPE] = v[COMMAND_TYPE],
-        [L_SUBMITTED_AT] = v[COMMAND_EMITTED_AT],
+    struct pj_value last[P_VALUES] = {
+        [P_COMMAND_ID] = v[COMMAND_ID],
+        [P_TYPE] = v[COMMAND_TYPE],
+        [P_SUBMITTED_AT] = v[COMMAND_EMITTED_AT],
     };
-    pj_keep(observer, PLATFORM, key, LAST_COMMAND, NULL, &time, last);
+    pj_keep_named(observer, PLATFORM, platform, LAST_COMMAND, NULL, &time, last);
 }
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
@@ -133,7 +132,10 @@ static void derive_platform(const struct pj_entity *entity, struct pj_derivation
 {
     const struct pj_fact *last = pj_entity_fact(entity, LAST_COMMAND, NULL);
     struct pj_value *row = pj_row(derivation, &last_command);
-    memcpy(row, last->values, L_COLUMNS * sizeof *row);
+    row[L_PLATFORM] = *pj_entity_name(entity);
+    row[L_COMMAND_ID] = last->values[P_COMMAND_ID];
+    row[L_TYPE] = last->values[P_TYPE];
+    row[L_SUBMITTED_AT] = last->values[P_SUBMITTED_AT];
 }
 
 /* --- the projection -------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include "fold/check.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 
 static const struct pj_field fields[] = {{"name", PJ_TEXT}, {"payload", PJ_JSONB}};
 static const struct pj_source source = {.topic = "t", .fields = fields, .field_count = 2};
@@ -77,4 +78,83 @@ Test(check, json_is_left_to_postgres_where_it_always_meets_it)
     struct pj_error error = {0};
     struct pj_value values[2] = {pj_null(), pj_text("{")};
     cr_assert_eq(pj_check_values(&source, values, false, &error), 0);
+}
+
+/* --- rules ----------------------------------------------------------------------------------- */
+
+static const char *said(struct pj_field field, struct pj_value value)
+{
+    static struct pj_error error;
+    const struct pj_source one = {.topic = "t", .fields = &field, .field_count = 1};
+    error = (struct pj_error){0};
+    return pj_check_values(&one, &value, true, &error) == 0 ? "" : error.message;
+}
+
+Test(check, words)
+{
+    static const char *const words[] = {"open", "closed", NULL};
+    const struct pj_field state = {"state", PJ_TEXT, .words = words};
+    cr_assert_str_eq(said(state, pj_text("closed")), "");
+    cr_assert_str_eq(said(state, pj_null()), "");
+    cr_assert_str_eq(said(state, pj_text("close")),
+                     "state is \"close\", but must be one of open, closed");
+}
+
+Test(check, bounds)
+{
+    const struct pj_field count = {"count", PJ_INT, .least = "1", .most = "10"};
+    const struct pj_field part = {"part", PJ_DOUBLE, .least = "0", .most = "1"};
+    const struct pj_field price = {"price", PJ_NUMERIC, .least = "0.01", .most = "100.5"};
+    cr_assert_str_eq(said(count, pj_bigint(1)), "");
+    cr_assert_str_eq(said(count, pj_bigint(10)), "");
+    cr_assert_str_eq(said(count, pj_bigint(11)), "count is 11, but must be at most 10");
+    cr_assert_str_eq(said(count, pj_bigint(-2)), "count is -2, but must be at least 1");
+    cr_assert_str_eq(said(part, pj_double(1)), "");
+    cr_assert_str_eq(said(part, pj_double(1.5)), "part is 1.5, but must be at most 1");
+    cr_assert_neq(*said(part, pj_double((double)NAN)), '\0');
+    cr_assert_str_eq(said(price, pj_text("100.500")), "");
+    cr_assert_str_eq(said(price, pj_text("1e2")), "");
+    cr_assert_str_eq(said(price, pj_text("100.51")), "price is 100.51, but must be at most 100.5");
+    cr_assert_neq(*said(price, pj_text("NaN")), '\0');
+}
+
+Test(check, digits_of_a_numeric)
+{
+    const struct pj_field price = {"price", PJ_NUMERIC, .precision = 5, .scale = 2};
+    cr_assert_str_eq(said(price, pj_text("-999.99")), "");
+    cr_assert_str_eq(said(price, pj_text("0.10000")), "");
+    cr_assert_str_eq(said(price, pj_text("0")), "");
+    cr_assert_str_eq(said(price, pj_text("1e-2")), "");
+    cr_assert_str_eq(said(price, pj_text("1000")), "price is 1000, but must fit a NUMERIC(5, 2)");
+    cr_assert_str_eq(said(price, pj_text("0.001")), "price is 0.001, but must fit a NUMERIC(5, 2)");
+}
+
+static bool holds(enum pj_form form, const char *text)
+{
+    return *said((struct pj_field){"f", PJ_TEXT, .form = form}, pj_text(text)) == '\0';
+}
+
+Test(check, forms)
+{
+    cr_assert(holds(PJ_FORM_UUID, "0f0e0d0c-0b0a-4009-8807-060504030201"));
+    cr_assert_not(holds(PJ_FORM_UUID, "0f0e0d0c"));
+    cr_assert(holds(PJ_FORM_INET, "10.0.0.1") && holds(PJ_FORM_INET, "10.0.0.0/8"));
+    cr_assert(holds(PJ_FORM_INET, "2001:db8::1") && holds(PJ_FORM_INET, "::/128"));
+    cr_assert_not(holds(PJ_FORM_INET, "10.0.0") || holds(PJ_FORM_INET, "10.0.0.0/33") ||
+                  holds(PJ_FORM_INET, "10.0.0.0/") || holds(PJ_FORM_INET, "10.0.0.0/8x"));
+    cr_assert(holds(PJ_FORM_DATE, "2024-02-29"));
+    cr_assert_not(holds(PJ_FORM_DATE, "2023-02-29") || holds(PJ_FORM_DATE, "24-2-9"));
+    cr_assert(holds(PJ_FORM_TIME, "23:59:59") && holds(PJ_FORM_TIME, "00:00:00.123456"));
+    cr_assert_not(holds(PJ_FORM_TIME, "24:00:00") || holds(PJ_FORM_TIME, "05:06:07Z"));
+    cr_assert(holds(PJ_FORM_TIMESTAMP, "2026-11-21T05:06:34.5+01:00"));
+    cr_assert_str_eq(said((struct pj_field){"at", PJ_TEXT, .form = PJ_FORM_DATE}, pj_text("soon")),
+                     "at is \"soon\", but must be a date such as 2026-11-21");
+}
+
+Test(check, bytes_that_are_a_text)
+{
+    struct pj_value bytes = pj_text("caf\xc3\xa9");
+    cr_assert(pj_bytes_text(&bytes).present);
+    bytes = pj_text("caf\xc3");
+    cr_assert_not(pj_bytes_text(&bytes).present);
 }

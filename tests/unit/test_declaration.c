@@ -231,7 +231,10 @@ Test(declaration, a_field)
     refuse("field 1 of the source t has no path");
     fields[TEXT] = right_fields[TEXT];
     fields[ID].most_chars = 36;
-    refuse("the field id of the source t has most_chars");
+    refuse("the field id of the source t has most_chars, which a PJ_UUID cannot have");
+    start();
+    fields[ID].least = "1";
+    refuse("the field id of the source t has least, which a PJ_UUID cannot have");
 }
 
 Test(declaration, an_entity_kind)

@@ -6,13 +6,14 @@
 #include <criterion/criterion.h>
 
 enum { ID, DOCUMENT, FIELDS };
-enum { R_ID, R_OBSERVED, R_DERIVED, R_SIZE, R_OWNER, R_PRICE, R_COLUMNS };
+enum { R_ID, R_OBSERVED, R_DERIVED, R_SIZE, R_OWNER, R_PRICE, R_TREE, R_COLUMNS };
 enum { F_DOCUMENT, F_NAME };
 
 static const struct pj_column columns[R_COLUMNS] = {
     [R_ID] = {"id", PJ_UUID, .key = true}, [R_OBSERVED] = {"observed", PJ_TEXT},
     [R_DERIVED] = {"derived", PJ_TEXT},    [R_SIZE] = {"size", PJ_BIGINT},
     [R_OWNER] = {"owner", PJ_UUID},        [R_PRICE] = {"price", PJ_NUMERIC},
+    [R_TREE] = {"tree", PJ_JSONB},
 };
 static const struct pj_table documents = {
     .name = "documents", .columns = columns, .column_count = R_COLUMNS};
@@ -45,6 +46,7 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     row[R_OWNER] = pj_json_uuid(json_object_get(document, "owner"));
     row[R_PRICE] =
         pj_derivation_numeric(derivation, json_array_get(json_object_get(document, "prices"), 1));
+    row[R_TREE] = pj_derivation_subtree(derivation, json_object_get(document, "tree"));
 }
 
 static const struct pj_source source = {.topic = "documents", .observe = observe};
@@ -210,4 +212,40 @@ Test(json, integers_beside_one_beyond_64_bits)
 Test(json, a_real_that_may_have_been_rounded_is_no_integer)
 {
     cr_assert_not(row_of("{\"size\":9007199254740992.5}")[R_SIZE].present);
+}
+
+static void tree_is(const char *document, const char *tree)
+{
+    const struct pj_value *row = row_of(document);
+    cr_assert(pj_text_is(&row[R_TREE], tree), "%s: %.*s", document, (int)row[R_TREE].text.length,
+              row[R_TREE].text.data);
+    stop();
+    start();
+}
+
+Test(json, a_subtree_keeps_its_digits_and_order)
+{
+    tree_is("{\"a\":0.1,\"tree\":{\"z\":[1.10,{}, []],\"a\\\"\":\"\\n\\u0001\",\"b\":null}}",
+            "{\"z\":[1.10,{},[]],\"a\\\"\":\"\\n\\u0001\",\"b\":null}");
+    tree_is("{\"tree\":123456789012345678901234567890}", "123456789012345678901234567890");
+    tree_is("{\"tree\":[true,-0.10]}", "[true,-0.10]");
+}
+
+Test(json, scalars)
+{
+    json_t *json =
+        json_pack("{s:b,s:i,s:I,s:f,s:s,s:n}", "true", 1, "int", 7, "wide", (json_int_t)1 << 40,
+                  "real", 2.5, "time", "2026-11-21T05:06:34.5Z", "null");
+    cr_assert(pj_json_bool(json_object_get(json, "true")).boolean);
+    cr_assert_not(pj_json_bool(json_object_get(json, "int")).present);
+    cr_assert_eq(pj_json_int(json_object_get(json, "int")).integer, 7);
+    cr_assert_not(pj_json_int(json_object_get(json, "wide")).present);
+    cr_assert_eq(pj_json_integer(json_object_get(json, "wide")).integer, INT64_C(1) << 40);
+    cr_assert_eq(pj_json_double(json_object_get(json, "real")).real, 2.5);
+    cr_assert_eq(pj_json_double(json_object_get(json, "int")).real, 7);
+    cr_assert_not(pj_json_double(json_object_get(json, "null")).present);
+    cr_assert_eq(pj_json_time(json_object_get(json, "time")).integer, 1795237594500000);
+    cr_assert_not(pj_json_time(json_object_get(json, "null")).present);
+    cr_assert_not(pj_json_time(NULL).present || pj_json_bool(NULL).present);
+    json_decref(json);
 }

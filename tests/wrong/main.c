@@ -251,7 +251,7 @@ static void start(void)
     M((sources[1] = sources[0], projection.source_count = 2), "two sources of wrong-consumer")     \
     M(fields[NAME].path = NULL, "field 1 of the source wrong.things has no path")                  \
     M(fields[NAME].path = "nam", "the schema of wrong.things has no field nam")                    \
-    M(fields[NAME].type = PJ_UUID, "has most_chars, which only a PJ_TEXT has")                     \
+    M(fields[NAME].type = PJ_UUID, "has most_chars, which a PJ_UUID cannot have")                  \
     M(fields[COUNT].type = PJ_UUID, "declared as PJ_UUID, but is of the type long")                \
     M(fields[AT].type = PJ_COUNTS, "which a field cannot be")                                      \
     M(entities[THING].derive = NULL, "entity kind 0 of wrong-consumer has no derive")              \
