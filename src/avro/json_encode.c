@@ -308,9 +308,9 @@ static int encode(struct encoding *encoding, const struct pj_avro_type *type, co
     case PJ_AVRO_RECORD:
         return encode_record(encoding, type, json);
     case PJ_AVRO_UNION:
-        return encode_union(encoding, type, json);
+        break;
     }
-    return wrong(encoding, type);
+    return encode_union(encoding, type, json);
 }
 
 int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct pj_builder *out,
