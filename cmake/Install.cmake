@@ -3,6 +3,7 @@
 # that live in other repositories, with a package for CMake and one for pkg-config.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME development)
 
 if(PJ_SANITIZE)
     set(PJ_SANITIZER_FLAGS -fsanitize=address,undefined)
@@ -44,7 +45,7 @@ install(DIRECTORY deploy/sql DESTINATION ${CMAKE_INSTALL_DATADIR}/projectionist
     FILES_MATCHING PATTERN *.sql)
 
 install(FILES ${CMAKE_BINARY_DIR}/generated/projectionist.bash RENAME projectionist
-    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT programs)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/projectionist)
 install(EXPORT projectionist NAMESPACE projectionist:: DESTINATION ${package}
