@@ -4,6 +4,7 @@
 #include "avro/avro_schema.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "fold/check.h"
 #include "store/offsets.h"
@@ -48,14 +49,12 @@ struct pj_schemas {
 int pj_schemas_new(struct pj_schemas **out, const struct pj_projection *projection,
                    struct pj_registry *registry, const char *registry_name, struct pj_error *error)
 {
-    struct pj_schemas *schemas = calloc(1, sizeof *schemas);
-    if (schemas == NULL)
-        return pj_error_set(error, PJ_FATAL, "out of memory");
+    struct pj_schemas *schemas = pj_alloc(sizeof *schemas);
     schemas->projection = projection;
     schemas->registry = registry;
     schemas->registry_name = registry_name != NULL ? registry_name : "";
-    schemas->decoders = calloc(projection->source_count, sizeof(struct pj_decoder *));
-    for (size_t i = 0; schemas->decoders != NULL && i < projection->source_count; i++) {
+    schemas->decoders = pj_calloc(projection->source_count, sizeof(struct pj_decoder *));
+    for (size_t i = 0; i < projection->source_count; i++) {
         if (pj_decoder_new(&schemas->decoders[i], &projection->sources[i], error) != 0) {
             pj_schemas_free(schemas);
             return -1;
@@ -100,7 +99,7 @@ void pj_schemas_free(struct pj_schemas *schemas)
             free_entry(entry);
         }
     }
-    for (size_t i = 0; schemas->decoders != NULL && i < schemas->projection->source_count; i++)
+    for (size_t i = 0; i < schemas->projection->source_count; i++)
         pj_decoder_free(schemas->decoders[i]);
     free(schemas->decoders);
     free(schemas);
@@ -215,8 +214,8 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
         if (!can_be_read(text)) {
             kept->broken |= here;
         } else if (kept->text == NULL) {
-            kept->text = strdup(text);
-            kept->registry = strdup(registry);
+            kept->text = pj_strdup(text);
+            kept->registry = pj_strdup(registry);
             kept->here = here;
         } else if (!pj_registry_same_schema(kept->text, text)) {
             if (strcmp(pj_result_value(result, row, 2, NULL), "t") == 0) {
@@ -277,7 +276,7 @@ static int look_elsewhere(struct pj_schemas *schemas, int32_t id, char **text,
                           struct pj_error *error)
 {
     const char *found = schemas->lookup(schemas->lookup_context, id);
-    *text = found != NULL ? strdup(found) : NULL;
+    *text = pj_strdup(found);
     return *text != NULL ? 0
                          : pj_error_set(error, PJ_POISON,
                                         "schema id %d is not where the record comes from", id);
@@ -367,9 +366,7 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
         free(text);
         return -1;
     }
-    struct entry *entry = calloc(1, sizeof *entry);
-    if (entry == NULL)
-        abort();
+    struct entry *entry = pj_alloc(sizeof *entry);
     entry->id = id;
     entry->source = source;
     entry->plan = plan;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "postgres/binary.h"
 #include "store/access.h"
 #include "store/refusal.h"
@@ -221,10 +222,7 @@ static int try_work(struct pj_unit *unit, const struct pj_unit_work *work,
         return 0;
     }
     if (unit->in_doubt != NULL) {
-        unit->advances = malloc(count * sizeof *unit->advances);
-        if (unit->advances == NULL)
-            abort();
-        memcpy(unit->advances, work->advances, count * sizeof *unit->advances);
+        unit->advances = pj_copy(work->advances, count * sizeof *unit->advances);
         unit->advance_count = count;
     }
     return -1;

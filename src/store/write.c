@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "base/text.h"
 #include "fold/declaration.h"
 #include "store/write_internal.h"
@@ -34,9 +35,7 @@ static struct ensure *find_ensure(const struct pj_writer *writer, const struct p
 struct pj_writer *pj_writer_new(const struct pj_projection *projection, const char *schema,
                                 size_t state_most)
 {
-    struct pj_writer *writer = calloc(1, sizeof *writer);
-    if (writer == NULL)
-        abort();
+    struct pj_writer *writer = pj_alloc(sizeof *writer);
     writer->projection = projection;
     writer->state_most = state_most;
     writer->piece = pj_arena_new();
