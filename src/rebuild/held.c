@@ -6,6 +6,7 @@
  * shadow skips its record; otherwise it is read like any other.
  */
 #include "engine/replay.h"
+#include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 
 #include <stdlib.h>
@@ -155,10 +156,10 @@ int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *pos
                             "WHERE s.cluster_id = $1 AND s.consumer_group = $3 "
                             "AND s.topic = l.topic AND s.partition = l.partition "
                             "AND s.next_offset > l.record_offset) AND NOT EXISTS ("
-                            "SELECT FROM \"%s\".dead_letters AS d WHERE d.topic = l.topic "
+                            "SELECT FROM %s AS d WHERE d.topic = l.topic "
                             "AND d.partition = l.partition "
                             "AND d.record_offset = l.record_offset) END LIMIT 1",
-                            rebuild->schema),
+                            pj_sql_qualified(rebuild->schema, "dead_letters").text),
             5, parameters, &rows, error) != 0)
         return -1;
     bool changed = pj_result_rows(rows) > 0;

@@ -5,6 +5,7 @@
  * which reads the same offsets, must get the same count.
  */
 #include "base/text.h"
+#include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 
 #include <stdlib.h>
@@ -130,14 +131,14 @@ int pj_rebuild_note_passed(struct pj_rebuild *rebuild, struct pj_error *error)
     struct pj_result *result;
     int status = ask(rebuild,
                      pj_arena_printf(rebuild->arena,
-                                     "UPDATE \"%s\".ranges AS s "
+                                     "UPDATE %s AS s "
                                      "SET passed_records = coalesce(o.records, 0), "
                                      "passed_checksum = coalesce(o.checksum, 0) "
                                      "FROM projectionist.consumer_offsets AS o "
                                      "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "
                                      "AND o.topic = s.topic AND o.partition = s.partition "
                                      "AND o.next_offset = s.counted_from",
-                                     rebuild->schema),
+                                     pj_sql_qualified(rebuild->schema, "ranges").text),
                      &result, error);
     if (status == PJ_REBUILD_FILLED)
         pj_result_free(result);
@@ -180,7 +181,7 @@ int pj_rebuild_check_counts(struct pj_rebuild *rebuild, struct pj_error *error)
                      pj_arena_printf(rebuild->arena,
                                      "SELECT s.topic, s.partition, s.counted_from, s.counted_to, "
                                      "s.records, coalesce(o.records, 0) - s.passed_records "
-                                     "FROM \"%s\".ranges AS s "
+                                     "FROM %s AS s "
                                      "JOIN projectionist.consumer_offsets AS o "
                                      "ON o.topic = s.topic AND o.partition = s.partition "
                                      "WHERE o.cluster_id = $1 AND o.consumer_group = $2 "
@@ -188,7 +189,7 @@ int pj_rebuild_check_counts(struct pj_rebuild *rebuild, struct pj_error *error)
                                      "<> (coalesce(o.records, 0) - s.passed_records, "
                                      "coalesce(o.checksum, 0) # s.passed_checksum) "
                                      "ORDER BY s.records <= o.records - s.passed_records, 1, 2",
-                                     rebuild->schema),
+                                     pj_sql_qualified(rebuild->schema, "ranges").text),
                      &rows, error);
     if (status != PJ_REBUILD_FILLED)
         return status;

@@ -7,6 +7,7 @@
 #include "fold/claims.h"
 #include "fold/declaration.h"
 #include "postgres/binary.h"
+#include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 #include "store/statements.h"
 
@@ -96,10 +97,10 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
             pj_arena_printf(rebuild->arena,
                             "SELECT key, facts FROM (SELECT key, facts, sum(octet_length(facts)) "
                             "OVER (ORDER BY key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 "
-                            "PRECEDING) AS before FROM projectionist.\"%s\" WHERE key >= $1 "
+                            "PRECEDING) AS before FROM %s WHERE key >= $1 "
                             "ORDER BY key LIMIT %d) AS page "
                             "WHERE before IS NULL OR before < $2 ORDER BY key",
-                            name, PAGE),
+                            pj_sql_qualified("projectionist", name).text, PAGE),
         .parameter_count = 2,
         .types = page_types,
     };

@@ -3,8 +3,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "fold/declaration.h"
+#include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
-#include "store/statements.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -54,92 +54,87 @@ static int sign(struct pj_rebuild *rebuild, const char *origin, const char **sig
 
 /* Columns that a trigger fills in the live table stay empty here, without triggers: drops the
  * constraints that need them. */
-static void add_freedom(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
+static void add_freedom(struct pj_builder *sql, const struct pj_rebuild *rebuild,
+                        const struct pj_table *table)
 {
-    fprintf(
-        sql,
-        "DO $do$ DECLARE shadow CONSTANT regclass := '\"%s\".\"%s\"'; declared CONSTANT text[] := "
-        "ARRAY[",
-        rebuild->schema, table->name);
+    struct pj_builder names = {0};
     for (size_t c = 0; c < table->column_count; c++)
-        fprintf(sql, "%s'%s'", c > 0 ? ", " : "", table->columns[c].name);
-    fputs("]; found text; BEGIN "
-          "FOR found IN SELECT conname FROM pg_constraint AS k WHERE conrelid = shadow "
-          "AND contype = 'c' AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = shadow "
-          "AND attnum = ANY (k.conkey) AND attgenerated = '' AND attname <> ALL (declared)) LOOP "
-          "EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', shadow, found); END LOOP; "
-          "FOR found IN SELECT attname FROM pg_attribute WHERE attrelid = shadow AND attnum > 0 "
-          "AND NOT attisdropped AND attnotnull AND attgenerated = '' AND attidentity = '' "
-          "AND attname <> ALL (declared) LOOP "
-          "EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', shadow, found); "
-          "END LOOP; END $do$; ",
-          sql);
+        pj_sql_array_add(&names, table->columns[c].name);
+    char *declared = pj_sql_array_take(&names);
+    pj_builder_add(
+        sql,
+        "DO $do$ DECLARE shadow CONSTANT regclass := '%s'; declared CONSTANT text[] := '%s'; "
+        "found text; BEGIN "
+        "FOR found IN SELECT conname FROM pg_constraint AS k WHERE conrelid = shadow "
+        "AND contype = 'c' AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = shadow "
+        "AND attnum = ANY (k.conkey) AND attgenerated = '' AND attname <> ALL (declared)) LOOP "
+        "EXECUTE format('ALTER TABLE %%s DROP CONSTRAINT %%I', shadow, found); END LOOP; "
+        "FOR found IN SELECT attname FROM pg_attribute WHERE attrelid = shadow AND attnum > 0 "
+        "AND NOT attisdropped AND attnotnull AND attgenerated = '' AND attidentity = '' "
+        "AND attname <> ALL (declared) LOOP "
+        "EXECUTE format('ALTER TABLE %%s ALTER COLUMN %%I DROP NOT NULL', shadow, found); "
+        "END LOOP; END $do$; ",
+        pj_sql_qualified(rebuild->schema, table->name).text, declared);
+    free(declared);
 }
 
-static void add_table(FILE *sql, const struct pj_rebuild *rebuild, const struct pj_table *table)
+static void add_table(struct pj_builder *sql, const struct pj_rebuild *rebuild,
+                      const struct pj_table *table)
 {
-    char live[PJ_TABLE_NAME_SIZE];
-    pj_statements_table_name(table, live);
-    fprintf(sql,
-            "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE %s INCLUDING DEFAULTS INCLUDING "
-            "CONSTRAINTS INCLUDING GENERATED INCLUDING IDENTITY, PRIMARY KEY (",
-            rebuild->schema, table->name, live);
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        fprintf(sql, "%s\"%s\"", c > 0 ? ", " : "", table->columns[c].name);
-    fprintf(sql, ")) WITH (autovacuum_enabled = false, fillfactor = %d); ",
-            table->kind == PJ_APPEND_TABLE ? 100 : 80);
+    pj_builder_add(sql,
+                   "CREATE UNLOGGED TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING "
+                   "CONSTRAINTS INCLUDING GENERATED INCLUDING IDENTITY, PRIMARY KEY (",
+                   pj_sql_qualified(rebuild->schema, table->name).text, pj_sql_table(table).text);
+    pj_sql_columns(sql, table, pj_sql_key(table), ", ", "@");
+    pj_builder_add(sql, ")) WITH (autovacuum_enabled = false, fillfactor = %d); ",
+                   table->kind == PJ_APPEND_TABLE ? 100 : 80);
     add_freedom(sql, rebuild, table);
 }
 
-static void add_state(FILE *sql, const struct pj_rebuild *rebuild,
+static void add_state(struct pj_builder *sql, const struct pj_rebuild *rebuild,
                       const struct pj_entity_kind *entity)
 {
     char name[PJ_STATE_NAME_SIZE];
     pj_declaration_state_name(rebuild->settings->projection, entity->name, name);
-    fprintf(sql,
-            "CREATE UNLOGGED TABLE \"%s\".\"%s\" (LIKE projectionist.\"%s\", PRIMARY KEY (key)) "
-            "WITH (autovacuum_enabled = false, fillfactor = 80); ",
-            rebuild->schema, name, name);
+    const struct pj_sql_name shadow = pj_sql_qualified(rebuild->schema, name);
+    pj_builder_add(sql,
+                   "CREATE UNLOGGED TABLE %s (LIKE %s, PRIMARY KEY (key)) "
+                   "WITH (autovacuum_enabled = false, fillfactor = 80); ",
+                   shadow.text, pj_sql_qualified("projectionist", name).text);
     if (entity->timed)
-        fprintf(sql, "CREATE INDEX ON \"%s\".\"%s\" (due_at) WHERE due_at IS NOT NULL; ",
-                rebuild->schema, name);
+        pj_builder_add(sql, "CREATE INDEX ON %s (due_at) WHERE due_at IS NOT NULL; ", shadow.text);
 }
 
 /* A crash of Postgres empties unlogged tables, `ranges` too: then there is no attempt to resume. */
 static char *creation(const struct pj_rebuild *rebuild)
 {
-    char *text = NULL;
-    size_t length;
-    FILE *sql = open_memstream(&text, &length);
+    struct pj_builder sql = {0};
     const struct pj_projection *projection = rebuild->settings->projection;
-    if (sql == NULL)
-        abort();
-    fprintf(sql, "CREATE SCHEMA \"%s\"; ", rebuild->schema);
+    pj_builder_add(&sql, "CREATE SCHEMA %s; ", pj_sql_name(rebuild->schema).text);
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of == NULL)
-            add_table(sql, rebuild, projection->tables[t]);
+            add_table(&sql, rebuild, projection->tables[t]);
     }
     for (size_t e = 0; e < projection->entity_count; e++)
-        add_state(sql, rebuild, &projection->entities[e]);
-    fprintf(sql,
-            "CREATE UNLOGGED TABLE \"%s\".dead_letters (LIKE projectionist.dead_letters "
-            "INCLUDING DEFAULTS INCLUDING IDENTITY, "
-            "UNIQUE (cluster_id, consumer_group, topic, partition, record_offset)); "
-            "CREATE UNLOGGED TABLE \"%s\".ranges (signature text, started_at timestamptz, "
-            "topic text, partition integer, begin_offset bigint, end_offset bigint, "
-            "counted_from bigint, counted_to bigint, records bigint, checksum bigint, "
-            "passed_records bigint DEFAULT 0, passed_checksum bigint DEFAULT 0)",
-            rebuild->schema, rebuild->schema);
-    if (fclose(sql) != 0)
-        abort();
-    return text;
+        add_state(&sql, rebuild, &projection->entities[e]);
+    pj_builder_add(&sql,
+                   "CREATE UNLOGGED TABLE %s (LIKE projectionist.dead_letters "
+                   "INCLUDING DEFAULTS INCLUDING IDENTITY, "
+                   "UNIQUE (cluster_id, consumer_group, topic, partition, record_offset)); "
+                   "CREATE UNLOGGED TABLE %s (signature text, started_at timestamptz, "
+                   "topic text, partition integer, begin_offset bigint, end_offset bigint, "
+                   "counted_from bigint, counted_to bigint, records bigint, checksum bigint, "
+                   "passed_records bigint DEFAULT 0, passed_checksum bigint DEFAULT 0)",
+                   pj_sql_qualified(rebuild->schema, "dead_letters").text,
+                   pj_sql_qualified(rebuild->schema, "ranges").text);
+    return pj_builder_take(&sql);
 }
 
 int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
-    char sql[160];
-    pj_text_whole(sql, sizeof sql, "DROP SCHEMA IF EXISTS \"%s\" CASCADE", rebuild->schema);
+    const char *sql = pj_arena_printf(rebuild->arena, "DROP SCHEMA IF EXISTS %s CASCADE",
+                                      pj_sql_name(rebuild->schema).text);
     if (pj_postgres_script(rebuild->control.postgres, sql, error) != 0)
         return -1;
     return pj_rebuild_execute(rebuild,
@@ -153,9 +148,8 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
 static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
                       struct pj_error *error)
 {
-    char live[PJ_TABLE_NAME_SIZE];
-    const char *parameters[] = {rebuild->schema, live};
-    pj_statements_table_name(table, live);
+    const struct pj_sql_name live = pj_sql_table(table);
+    const char *parameters[] = {rebuild->schema, live.text};
     struct pj_result *result;
     if (pj_postgres_query(
             rebuild->control.postgres,
@@ -233,10 +227,10 @@ static int list_range(struct pj_rebuild *rebuild, const char *signature,
         add_counted(rebuild, range, live->counted_from, live->next_offset);
     return pj_rebuild_execute(rebuild,
                               pj_arena_printf(rebuild->arena,
-                                              "INSERT INTO \"%s\".ranges VALUES ($1, now(), $2, "
+                                              "INSERT INTO %s VALUES ($1, now(), $2, "
                                               "$3::int, $4::bigint, $5::bigint, $6::bigint, "
                                               "$7::bigint, $8::bigint, $9::bigint)",
-                                              rebuild->schema),
+                                              pj_sql_qualified(rebuild->schema, "ranges").text),
                               9, parameters, error);
 }
 
@@ -268,20 +262,21 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
     struct pj_result *rows;
     const char *parameters[] = {signature};
     *found = false;
-    const char *sql = pj_arena_printf(
-        rebuild->arena, "SELECT to_regclass('\"%s\".ranges') IS NOT NULL", rebuild->schema);
+    const struct pj_sql_name ranges = pj_sql_qualified(rebuild->schema, "ranges");
+    const char *sql =
+        pj_arena_printf(rebuild->arena, "SELECT to_regclass('%s') IS NOT NULL", ranges.text);
     if (pj_postgres_query(rebuild->control.postgres, sql, 0, NULL, &rows, error) != 0)
         return -1;
     bool exists = strcmp(pj_result_value(rows, 0, 0, NULL), "t") == 0;
     pj_result_free(rows);
     if (!exists)
         return 0;
-    sql = pj_arena_printf(
-        rebuild->arena,
-        "SELECT topic, partition, begin_offset, end_offset, "
-        "(extract(epoch FROM started_at) * 1000)::bigint, counted_from, counted_to "
-        "FROM \"%s\".ranges WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
-        rebuild->schema);
+    sql =
+        pj_arena_printf(rebuild->arena,
+                        "SELECT topic, partition, begin_offset, end_offset, "
+                        "(extract(epoch FROM started_at) * 1000)::bigint, counted_from, counted_to "
+                        "FROM %s WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
+                        ranges.text);
     if (pj_postgres_query(rebuild->control.postgres, sql, 1, parameters, &rows, error) != 0)
         return -1;
     *found = pj_result_rows(rows) > 0;

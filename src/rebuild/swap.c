@@ -3,6 +3,7 @@
 #include "base/back_off.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 
 #include <stdio.h>
@@ -82,8 +83,8 @@ static int check_shadow(struct pj_rebuild *rebuild, struct pj_postgres *postgres
                         struct pj_error *error)
 {
     struct pj_result *result;
-    char sql[128];
-    pj_text_whole(sql, sizeof sql, "SELECT FROM \"%s\".ranges LIMIT 1", rebuild->schema);
+    const char *sql = pj_arena_printf(rebuild->arena, "SELECT FROM %s LIMIT 1",
+                                      pj_sql_qualified(rebuild->schema, "ranges").text);
     if (pj_postgres_query(postgres, sql, 0, NULL, &result, error) != 0)
         return -1;
     bool whole = pj_result_rows(result) == 1;
@@ -146,6 +147,7 @@ static int resolve_letters(struct pj_rebuild *rebuild, struct pj_error *error)
     const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
                                 rebuild->shadow_group,
                                 pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
+    const struct pj_sql_name letters = pj_sql_qualified(rebuild->schema, "dead_letters");
     const char *resolve =
         pj_arena_printf(rebuild->arena,
                         "UPDATE projectionist.dead_letters AS l "
@@ -155,18 +157,18 @@ static int resolve_letters(struct pj_rebuild *rebuild, struct pj_error *error)
                         "AND s.cluster_id = $1 AND s.consumer_group = $3 AND s.topic = l.topic "
                         "AND s.partition = l.partition AND l.record_offset >= s.start_offset "
                         "AND l.record_offset < s.next_offset AND l.id <> ALL ($4::bigint[]) AND "
-                        "NOT EXISTS (SELECT FROM \"%s\".dead_letters AS d "
+                        "NOT EXISTS (SELECT FROM %s AS d "
                         "WHERE d.topic = l.topic AND d.partition = l.partition "
                         "AND d.record_offset = l.record_offset)",
-                        rebuild->schema);
+                        letters.text);
     const char *open = pj_arena_printf(
         rebuild->arena,
         "INSERT INTO projectionist.dead_letters AS l (" LETTER_COLUMNS ") "
-        "SELECT " LETTER_COLUMNS " FROM \"%s\".dead_letters WHERE partition >= 0 "
+        "SELECT " LETTER_COLUMNS " FROM %s WHERE partition >= 0 "
         "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO UPDATE "
         "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
         "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",
-        rebuild->schema);
+        letters.text);
     if (pj_rebuild_execute(rebuild, resolve, 4, parameters, error) != 0)
         return -1;
     return pj_rebuild_execute(rebuild, open, 0, NULL, error);

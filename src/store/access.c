@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/access.h"
 
-#include <stdio.h>
+#include "postgres/sql_text.h"
+
 #include <stdlib.h>
 
 /* The projection's tables as an array of what to_regclass takes. */
 static char *list_tables(const struct pj_projection *projection)
 {
-    char *text = NULL;
-    size_t length;
-    FILE *list = open_memstream(&text, &length);
-    if (list == NULL)
-        abort();
-    fputc('{', list);
-    for (size_t t = 0; projection != NULL && t < projection->table_count; t++) {
-        const struct pj_table *table = projection->tables[t];
-        /* Quoted for to_regclass, and that for the array. */
-        fprintf(list, "%s\"", t > 0 ? "," : "");
-        if (table->schema != NULL)
-            fprintf(list, "\\\"%s\\\".", table->schema);
-        fprintf(list, "\\\"%s\\\"\"", table->name);
-    }
-    fputc('}', list);
-    if (fclose(list) != 0)
-        abort();
-    return text;
+    struct pj_builder array = {0};
+    for (size_t t = 0; projection != NULL && t < projection->table_count; t++)
+        pj_sql_array_add(&array, pj_sql_table(projection->tables[t]).text);
+    return pj_sql_array_take(&array);
 }
 
 static int refuse(const struct pj_result *result, int row, struct pj_error *error)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/constraints.h"
 
-#include "store/statements.h"
+#include "postgres/sql_text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,25 +29,16 @@ struct pj_constraints pj_constraints_none(const struct pj_projection *projection
 static int query_ours(struct pj_postgres *postgres, const struct pj_projection *projection,
                       const char *query, struct pj_result **result, struct pj_error *error)
 {
-    char *sql = NULL;
-    size_t length;
-    bool any = false;
-    FILE *out = open_memstream(&sql, &length);
-    if (out == NULL)
-        abort();
-    fputs("WITH ours (n, oid) AS (VALUES ", out);
+    struct pj_builder values = {0};
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
-        char name[PJ_TABLE_NAME_SIZE];
-        if (table->part_of != NULL)
-            continue;
-        pj_statements_table_name(table, name);
-        fprintf(out, "%s(%zu, '%s'::regclass::oid)", any ? ", " : "", t, name);
-        any = true;
+        if (table->part_of == NULL)
+            pj_builder_add(&values, "%s(%zu, '%s'::regclass::oid)", values.length > 0 ? ", " : "",
+                           t, pj_sql_table(table).text);
     }
-    fprintf(out, ") %s", query);
-    if (fclose(out) != 0)
-        abort();
+    char *rows = pj_builder_take(&values);
+    char *sql = pj_text_new("WITH ours (n, oid) AS (VALUES %s) %s", rows, query);
+    free(rows);
     int status = pj_postgres_query(postgres, sql, 0, NULL, result, error);
     free(sql);
     return status;

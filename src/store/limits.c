@@ -3,7 +3,7 @@
 
 #include "base/decimal.h"
 #include "base/utf8.h"
-#include "store/statements.h"
+#include "postgres/sql_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +34,9 @@ static void take(struct pj_limit *limits, const struct pj_table *table, const ch
 static int read_table(const struct pj_limit **limits, struct pj_postgres *postgres,
                       const struct pj_table *table, struct pj_arena *arena, struct pj_error *error)
 {
-    char quoted[PJ_TABLE_NAME_SIZE];
-    const char *parameters[] = {quoted};
+    const struct pj_sql_name name = pj_sql_table(table);
+    const char *parameters[] = {name.text};
     struct pj_result *result;
-    pj_statements_table_name(table, quoted);
     if (pj_postgres_query(postgres, limits_sql, 1, parameters, &result, error) != 0)
         return -1;
     struct pj_limit *found = pj_arena_alloc(arena, table->column_count * sizeof *found);

@@ -2,36 +2,21 @@
 #include "store/refusal.h"
 
 #include "base/text.h"
-#include "store/statements.h"
+#include "postgres/sql_text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The declared columns of the table and of its parts, as an array; NULL: it is none of ours. */
 static char *declared_columns(const struct pj_projection *projection, const char *table)
 {
-    bool any = false;
-    char *text = NULL;
-    size_t length;
-    FILE *list = open_memstream(&text, &length);
-    if (list == NULL)
-        abort();
-    fputc('{', list);
+    struct pj_builder array = {0};
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *declared = projection->tables[t];
-        if (strcmp(declared->name, table) != 0)
-            continue;
-        for (size_t c = 0; c < declared->column_count; c++, any = true)
-            fprintf(list, "%s\"%s\"", any ? "," : "", declared->columns[c].name);
+        for (size_t c = 0; strcmp(declared->name, table) == 0 && c < declared->column_count; c++)
+            pj_sql_array_add(&array, declared->columns[c].name);
     }
-    fputc('}', list);
-    if (fclose(list) != 0)
-        abort();
-    if (any)
-        return text;
-    free(text);
-    return NULL;
+    return array.length > 0 ? pj_sql_array_take(&array) : NULL;
 }
 
 static bool is_engines(const struct pj_refusal *refusal)

@@ -2,422 +2,304 @@
 #include "store/statements.h"
 #include "fold/declaration.h"
 
-#include "base/text.h"
 #include "postgres/binary.h"
+#include "postgres/sql_text.h"
 
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* SQL being put together; the INSERT of 64 columns with names of 63 bytes takes 25 KB. */
-struct sql {
-    char text[32768];
-    size_t length;
+/* What a statement is about: a table of the projection, or one of its states. */
+struct subject {
+    struct pj_statements *statements;
+    const struct pj_table *table;
+    size_t index; /* among tables, then states */
+    struct pj_sql_name name;
 };
 
-static void add(struct sql *sql, const char *format, ...) PJ_PRINTF(2, 3);
-
-static void add(struct sql *sql, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    /* Declarations are const data of at most 64 columns. */
-    sql->length +=
-        pj_text_vwhole(sql->text + sql->length, sizeof sql->text - sql->length, format, args);
-    va_end(args);
-}
-
-static void add_table(struct sql *sql, const struct pj_statements *statements,
-                      const struct pj_table *table)
+static struct subject subject_of(struct pj_statements *statements, const struct pj_table *table,
+                                 size_t index)
 {
     const char *schema = statements->schema != NULL ? statements->schema : table->schema;
-    if (schema != NULL)
-        add(sql, "\"%s\".", schema);
-    add(sql, "\"%s\"", table->name);
+    return (struct subject){statements, table, index, pj_sql_qualified(schema, table->name)};
 }
 
-static bool chosen(const struct pj_table *table, size_t column, uint64_t columns)
+static bool is_state(const struct subject *subject)
 {
-    return table->columns[column].key || (columns >> column & 1) != 0;
+    return subject->index >= subject->statements->projection->table_count;
 }
 
-static const char *comma(bool *any)
+/* The text goes into the arena; its parameters are the arrays of the columns. */
+static struct pj_statement finish(const struct subject *subject, struct pj_builder *sql,
+                                  uint64_t columns, const char *verb)
 {
-    const char *text = *any ? ", " : "";
-    *any = true;
-    return text;
-}
-
-static void add_names(struct sql *sql, const struct pj_table *table, uint64_t columns)
-{
-    bool any = false;
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (chosen(table, c, columns))
-            add(sql, "%s\"%s\"", comma(&any), table->columns[c].name);
-    }
-}
-
-/* unnest($1::uuid[], …) AS u("a", …): the rows of the arrays. */
-static void add_unnest(struct sql *sql, const struct pj_table *table, uint64_t columns)
-{
-    int parameter = 0;
-    bool any = false;
-    add(sql, "unnest(");
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (chosen(table, c, columns))
-            add(sql, "%s$%d::%s[]", comma(&any), ++parameter,
-                pj_binary_sql_type(table->columns[c].type));
-    }
-    add(sql, ") AS u(");
-    add_names(sql, table, columns);
-    add(sql, ")");
-}
-
-static void add_value(struct sql *sql, const struct pj_column *column)
-{
-    add(sql, "u.\"%s\"%s", column->name,
-        column->type == PJ_NUMERIC  ? "::numeric"
-        : column->type == PJ_COUNTS ? "::bigint[]"
-                                    : "");
-}
-
-static void add_key_match(struct sql *sql, const struct pj_table *table)
-{
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        add(sql, "%st.\"%s\" = u.\"%s\"", c > 0 ? " AND " : "", table->columns[c].name,
-            table->columns[c].name);
-}
-
-/*
- * How many rows a statement wrote is looked at by the statement itself: a COMMIT may be on its way
- * behind it, which only an error stops. What it says of one row a parameter is around it.
- */
-static void add_checked(struct sql *sql)
-{
-    add(sql, "WITH written AS (");
-}
-
-static void add_comparison(struct sql *sql, const struct pj_statements *statements,
-                           const struct pj_table *table, const char *verb, const char *queued)
-{
-    add(sql, "SELECT CASE WHEN count(*) <> %s THEN projectionist.refuse_unwritten('%s', '", queued,
-        statements->projection->name);
-    add_table(sql, statements, table);
-    add(sql, "'::regclass, '%s', %s, count(*)) END", verb, queued);
-}
-
-static void add_check(struct sql *sql, const struct pj_statements *statements,
-                      const struct pj_table *table, const char *verb)
-{
-    add(sql, " RETURNING 1) ");
-    add_comparison(sql, statements, table, verb, "cardinality($1)");
-    add(sql, " FROM written");
-}
-
-static uint64_t key_columns(const struct pj_table *table)
-{
-    uint64_t columns = 0;
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        columns |= 1ULL << c;
-    return columns;
-}
-
-static uint64_t all_columns(const struct pj_table *table)
-{
-    return UINT64_MAX >> (PJ_COLUMNS_MOST - table->column_count);
-}
-
-static struct pj_statement finish(struct pj_statements *statements, const struct sql *sql,
-                                  const struct pj_table *table, uint64_t columns, const char *verb)
-{
-    struct pj_arena *arena = statements->arena;
+    struct pj_arena *arena = subject->statements->arena;
+    const struct pj_table *table = subject->table;
     /* One more for the flag of `settle`. */
     uint32_t *types = pj_arena_alloc(arena, (PJ_COLUMNS_MOST + 1) * sizeof *types);
     int count = 0;
-    size_t index = 0;
-    while (statements->projection->tables[index] != table)
-        index++;
     for (size_t c = 0; c < table->column_count; c++) {
-        if (chosen(table, c, columns))
+        if ((columns >> c & 1) != 0)
             types[count++] = pj_binary_array_oid(table->columns[c].type);
     }
-    return (struct pj_statement){
-        /* Postgres knows it by its first 63 bytes, so what tells it apart comes first; a table's
-         * parts have its name. */
-        .name = pj_arena_printf(arena, "pj_%s_%zu_%llx_%s", verb, index,
+    char *text = pj_builder_take(sql);
+    struct pj_statement statement = {
+        /* Postgres looks at 63 bytes of it, so what tells it apart comes first. */
+        .name = pj_arena_printf(arena, "pj_%s_%zu_%llx_%s", verb, subject->index,
                                 (unsigned long long)columns, table->name),
-        .sql = pj_arena_string(arena, sql->text, sql->length),
+        .sql = pj_arena_string(arena, text, strlen(text)),
         .parameter_count = count,
         .types = types,
     };
+    free(text);
+    return statement;
+}
+
+/* unnest($1::uuid[], …) AS u("a", …): the rows of the arrays. */
+static void add_unnest(struct pj_builder *sql, const struct pj_table *table, uint64_t columns)
+{
+    pj_builder_add(sql, "unnest(");
+    pj_sql_columns(sql, table, columns, ", ", "$#::![]");
+    pj_builder_add(sql, ") AS u(");
+    pj_sql_columns(sql, table, columns, ", ", "@");
+    pj_builder_add(sql, ")");
+}
+
+/* Each row t of the table that is one of the arrays' rows u. */
+static void add_match(struct pj_builder *sql, const struct pj_table *table)
+{
+    pj_sql_columns(sql, table, pj_sql_key(table), " AND ", "t.@ = u.@");
+}
+
+/*
+ * A statement counts the rows that it wrote itself: a COMMIT may be queued after it, which only an
+ * error stops. `sql` compares them with the rows in its parameters.
+ */
+static void add_comparison(struct pj_builder *sql, const struct subject *subject, const char *verb)
+{
+    pj_builder_add(sql,
+                   "SELECT CASE WHEN count(*) <> cardinality($1) THEN "
+                   "projectionist.refuse_unwritten('%s', '%s'::regclass, '%s', cardinality($1), "
+                   "count(*)) END FROM ",
+                   subject->statements->projection->name, subject->name.text, verb);
+}
+
+/* After "WITH written AS (" and what writes. */
+static void add_check(struct pj_builder *sql, const struct subject *subject, const char *verb)
+{
+    pj_builder_add(sql, " RETURNING 1) ");
+    add_comparison(sql, subject, verb);
+    pj_builder_add(sql, "written");
 }
 
 /* How a bucket takes in a difference. */
-static void add_measure(struct sql *sql, const struct pj_column *column)
+static void add_measure(struct pj_builder *sql, const struct pj_table *table, size_t index)
 {
-    const char *name = column->name;
-    switch (column->measure) {
-    case PJ_SUM:
-        if (column->type == PJ_COUNTS)
-            add(sql, "\"%s\" = projectionist.add_counts(t.\"%s\", EXCLUDED.\"%s\")", name, name,
-                name);
-        else
-            add(sql, "\"%s\" = t.\"%s\" + EXCLUDED.\"%s\"", name, name, name);
-        return;
-    case PJ_MIN:
-        add(sql, "\"%s\" = LEAST(t.\"%s\", EXCLUDED.\"%s\")", name, name, name);
-        return;
-    case PJ_MAX:
-        add(sql, "\"%s\" = GREATEST(t.\"%s\", EXCLUDED.\"%s\")", name, name, name);
-        return;
-    case PJ_NOT_A_MEASURE:
-        return;
-    }
+    const struct pj_column *column = &table->columns[index];
+    const char *each = column->measure == PJ_MIN   ? "@ = LEAST(t.@, EXCLUDED.@)"
+                       : column->measure == PJ_MAX ? "@ = GREATEST(t.@, EXCLUDED.@)"
+                       : column->type == PJ_COUNTS ? "@ = projectionist.add_counts(t.@, EXCLUDED.@)"
+                                                   : "@ = t.@ + EXCLUDED.@";
+    pj_sql_columns(sql, table, 1ULL << index, "", each);
 }
 
-/* projectionist.refuse_row('thing with id=' || …, t."id"): a row that somebody else has is not ours
- * to write over. As pj_row_key_name names it. */
-static void add_refusal(struct sql *sql, const struct pj_table *table, const char *column)
+/* projectionist.refuse_row('thing with id=' || …, t."id"): another entity has the row. Named as by
+ * pj_row_key_name. */
+static void add_refusal(struct pj_builder *sql, const struct pj_table *table, size_t column)
 {
-    add(sql, "projectionist.refuse_row(concat('%s with '", table->name);
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        add(sql, ", '%s%s=', left(t.\"%s\"::text, 80)", c > 0 ? ", " : "", table->columns[c].name,
-            table->columns[c].name);
-    add(sql, "), t.\"%s\")", column);
-}
-
-/* Into an entity table: rows that others made so that foreign keys hold are written over. */
-static void add_taking(struct sql *sql, const struct pj_table *table)
-{
-    bool any = false;
-    if (table->placeholder == 0) {
-        add(sql, "\"%s\" = ", table->columns[0].name);
-        add_refusal(sql, table, table->columns[0].name);
-        return;
-    }
-    for (size_t c = 0; c < table->column_count; c++) {
+    pj_builder_add(sql, "projectionist.refuse_row(concat('%s with '", table->name);
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++) {
         const char *name = table->columns[c].name;
+        pj_builder_add(sql, ", '%s%s=', left(t.%s::text, 80)", c > 0 ? ", " : "", name,
+                       pj_sql_name(name).text);
+    }
+    pj_builder_add(sql, "), t.%s)", pj_sql_name(table->columns[column].name).text);
+}
+
+/* Into an entity table: over placeholders only. */
+static void add_overwriting(struct pj_builder *sql, const struct pj_table *table)
+{
+    if (table->placeholder == 0) {
+        pj_sql_columns(sql, table, 1, "", "@ = ");
+        add_refusal(sql, table, 0);
+        return;
+    }
+    uint64_t placeholder = 1ULL << table->placeholder;
+    for (size_t c = 0, any = 0; c < table->column_count; c++) {
         if (table->columns[c].key)
             continue;
-        add(sql, "%s\"%s\" = ", comma(&any), name);
+        pj_builder_add(sql, "%s", any++ > 0 ? ", " : "");
         if (c != table->placeholder) {
-            add(sql, "EXCLUDED.\"%s\"", name);
+            pj_sql_columns(sql, table, 1ULL << c, "", "@ = EXCLUDED.@");
             continue;
         }
-        add(sql, "CASE WHEN t.\"%s\" THEN EXCLUDED.\"%s\" ELSE ", name, name);
-        add_refusal(sql, table, name);
-        add(sql, " END");
+        pj_sql_columns(sql, table, placeholder, "", "@ = CASE WHEN t.@ THEN EXCLUDED.@ ELSE ");
+        add_refusal(sql, table, c);
+        pj_builder_add(sql, " END");
     }
 }
 
-/* Of rows that are there already nothing is written. */
-static bool passes_over(const struct pj_table *table)
+/* Rows that are there already stay as they are. */
+static bool skips_duplicates(const struct pj_table *table)
 {
     return table->kind != PJ_ENTITY_TABLE &&
            (table->kind == PJ_APPEND_TABLE || table->columns[table->column_count - 1].key);
 }
 
-static struct pj_statement make_insert(struct pj_statements *statements,
-                                       const struct pj_table *table)
+static void add_conflict(struct pj_builder *sql, const struct pj_table *table)
 {
-    struct sql sql = {.length = 0};
-    bool any = false;
-    if (!passes_over(table))
-        add_checked(&sql);
-    add(&sql, "INSERT INTO ");
-    add_table(&sql, statements, table);
-    add(&sql, " AS t (");
-    add_names(&sql, table, all_columns(table));
-    add(&sql, ") SELECT ");
-    for (size_t c = 0; c < table->column_count; c++) {
-        add(&sql, "%s", comma(&any));
-        add_value(&sql, &table->columns[c]);
+    pj_builder_add(sql, " ON CONFLICT (");
+    pj_sql_columns(sql, table, pj_sql_key(table), ", ", "@");
+    if (skips_duplicates(table)) {
+        pj_builder_add(sql, ") DO NOTHING");
+        return;
     }
-    add(&sql, " FROM ");
-    add_unnest(&sql, table, all_columns(table));
-    add(&sql, " ON CONFLICT (");
-    add_names(&sql, table, key_columns(table));
+    pj_builder_add(sql, ") DO UPDATE SET ");
     if (table->kind == PJ_ENTITY_TABLE) {
-        add(&sql, ") DO UPDATE SET ");
-        add_taking(&sql, table);
-    } else if (passes_over(table)) {
-        add(&sql, ") DO NOTHING");
-    } else {
-        add(&sql, ") DO UPDATE SET ");
-        any = false;
-        for (size_t c = 0; c < table->column_count; c++) {
-            if (table->columns[c].key)
-                continue;
-            add(&sql, "%s", comma(&any));
-            add_measure(&sql, &table->columns[c]);
-        }
+        add_overwriting(sql, table);
+        return;
     }
-    if (!passes_over(table))
-        add_check(&sql, statements, table, "INSERT");
-    return finish(statements, &sql, table, all_columns(table), "insert");
-}
-
-/* "SELECT function($1, $2": an array per key column; their number. */
-static int add_call(struct sql *sql, const struct pj_table *table, const char *function)
-{
-    int parameter = 0;
-    add(sql, "SELECT %s(", function);
-    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
-        add(sql, "%s$%d", c > 0 ? ", " : "", ++parameter);
-    return parameter;
-}
-
-static struct pj_statement make_remove(struct pj_statements *statements,
-                                       const struct pj_table *table)
-{
-    struct sql sql = {.length = 0};
-    uint64_t columns = key_columns(table);
-    /* In a shadow nothing refers to a row. */
-    if (table->remove != NULL && statements->schema == NULL) {
-        add_call(&sql, table, table->remove);
-        add(&sql, ")");
-        return finish(statements, &sql, table, columns, "remove");
-    }
-    add_checked(&sql);
-    add(&sql, "DELETE FROM ");
-    add_table(&sql, statements, table);
-    add(&sql, " t USING ");
-    add_unnest(&sql, table, columns);
-    add(&sql, " WHERE ");
-    add_key_match(&sql, table);
-    add_check(&sql, statements, table, "DELETE");
-    return finish(statements, &sql, table, columns, "remove");
-}
-
-static struct pj_statement make_update(struct pj_statements *statements,
-                                       const struct pj_table *table, uint64_t columns)
-{
-    struct sql sql = {.length = 0};
-    bool any = false;
-    add_checked(&sql);
-    add(&sql, "UPDATE ");
-    add_table(&sql, statements, table);
-    add(&sql, " t SET ");
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (table->columns[c].key || (columns >> c & 1) == 0)
+    for (size_t c = 0, any = 0; c < table->column_count; c++) {
+        if (table->columns[c].key)
             continue;
-        add(&sql, "%s\"%s\" = ", comma(&any), table->columns[c].name);
-        add_value(&sql, &table->columns[c]);
+        pj_builder_add(sql, "%s", any++ > 0 ? ", " : "");
+        add_measure(sql, table, c);
     }
-    add(&sql, " FROM ");
-    add_unnest(&sql, table, columns);
-    add(&sql, " WHERE ");
-    add_key_match(&sql, table);
-    add_check(&sql, statements, table, "UPDATE");
-    return finish(statements, &sql, table, columns, "update");
 }
 
-/* Its name has no columns, which are no parameters of it: a part has one, and a table too. */
-static struct pj_statement make_release(struct pj_statements *statements,
-                                        const struct pj_table *table, uint64_t released)
+static struct pj_statement make_insert(const struct subject *subject)
 {
-    struct sql sql = {.length = 0};
-    uint64_t columns = key_columns(table);
-    bool any = false;
-    add_checked(&sql);
-    add(&sql, "UPDATE ");
-    add_table(&sql, statements, table);
-    add(&sql, " t SET ");
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (!table->columns[c].key && (released >> c & 1) != 0)
-            add(&sql, "%s\"%s\" = NULL", comma(&any), table->columns[c].name);
+    struct pj_builder sql = {0};
+    const struct pj_table *table = subject->table;
+    uint64_t all = pj_sql_all(table);
+    if (!skips_duplicates(table))
+        pj_builder_add(&sql, "WITH written AS (");
+    pj_builder_add(&sql, "INSERT INTO %s AS t (", subject->name.text);
+    pj_sql_columns(&sql, table, all, ", ", "@");
+    pj_builder_add(&sql, ") SELECT ");
+    pj_sql_columns(&sql, table, all, ", ", "u.@^");
+    pj_builder_add(&sql, " FROM ");
+    add_unnest(&sql, table, all);
+    /* A state that another transaction claimed meanwhile must fail this one. */
+    if (!is_state(subject))
+        add_conflict(&sql, table);
+    if (!skips_duplicates(table))
+        add_check(&sql, subject, "INSERT");
+    return finish(subject, &sql, all, "insert");
+}
+
+/* "SELECT function($1, $2": an array per key column. */
+static void add_call(struct pj_builder *sql, const struct pj_table *table, const char *function)
+{
+    pj_builder_add(sql, "SELECT %s(", function);
+    pj_sql_columns(sql, table, pj_sql_key(table), ", ", "$#");
+}
+
+static struct pj_statement make_remove(const struct subject *subject)
+{
+    struct pj_builder sql = {0};
+    const struct pj_table *table = subject->table;
+    uint64_t key = pj_sql_key(table);
+    /* In a shadow nothing refers to a row. */
+    if (table->remove != NULL && subject->statements->schema == NULL) {
+        add_call(&sql, table, table->remove);
+        pj_builder_add(&sql, ")");
+        return finish(subject, &sql, key, "remove");
     }
-    add(&sql, " FROM ");
-    add_unnest(&sql, table, columns);
-    add(&sql, " WHERE ");
-    add_key_match(&sql, table);
-    add_check(&sql, statements, table, "UPDATE");
-    return finish(statements, &sql, table, columns, "release");
+    pj_builder_add(&sql, "WITH written AS (DELETE FROM %s t USING ", subject->name.text);
+    add_unnest(&sql, table, key);
+    pj_builder_add(&sql, " WHERE ");
+    add_match(&sql, table);
+    add_check(&sql, subject, "DELETE");
+    return finish(subject, &sql, key, "remove");
 }
 
-/* Behind an INSERT that passes over rows which are there already: they are all there now. */
-static struct pj_statement make_present(struct pj_statements *statements,
-                                        const struct pj_table *table)
+/* Sets columns by `each`; the rows of the arrays have those of `given`. */
+static struct pj_statement make_setter(const struct subject *subject, uint64_t set,
+                                       const char *each, uint64_t given, const char *verb)
 {
-    struct sql sql = {.length = 0};
-    uint64_t columns = key_columns(table);
-    add_comparison(&sql, statements, table, "INSERT", "cardinality($1)");
-    add(&sql, " FROM ");
-    add_unnest(&sql, table, columns);
-    add(&sql, " WHERE EXISTS (SELECT FROM ");
-    add_table(&sql, statements, table);
-    add(&sql, " t WHERE ");
-    add_key_match(&sql, table);
-    add(&sql, ")");
-    return finish(statements, &sql, table, columns, "present");
+    struct pj_builder sql = {0};
+    const struct pj_table *table = subject->table;
+    pj_builder_add(&sql, "WITH written AS (UPDATE %s t SET ", subject->name.text);
+    pj_sql_columns(&sql, table, set & ~pj_sql_key(table), ", ", each);
+    pj_builder_add(&sql, " FROM ");
+    add_unnest(&sql, table, given);
+    pj_builder_add(&sql, " WHERE ");
+    add_match(&sql, table);
+    add_check(&sql, subject, "UPDATE");
+    return finish(subject, &sql, given, verb);
 }
 
-/* Behind a function that takes rows away: what is left of them is others' placeholders. */
-static struct pj_statement make_absent(struct pj_statements *statements,
-                                       const struct pj_table *table)
+static struct pj_statement make_update(const struct subject *subject, uint64_t columns)
 {
-    struct sql sql = {.length = 0};
-    uint64_t columns = key_columns(table);
-    add_comparison(&sql, statements, table, "DELETE", "cardinality($1)");
-    add(&sql, " FROM ");
-    add_unnest(&sql, table, columns);
-    add(&sql, " WHERE NOT EXISTS (SELECT FROM ");
-    add_table(&sql, statements, table);
-    add(&sql, " t WHERE ");
-    add_key_match(&sql, table);
-    if (table->placeholder != 0)
-        add(&sql, " AND t.\"%s\" IS NOT TRUE", table->columns[table->placeholder].name);
-    add(&sql, ")");
-    return finish(statements, &sql, table, columns, "absent");
+    return make_setter(subject, columns, "@ = u.@^", columns | pj_sql_key(subject->table),
+                       "update");
 }
 
-static struct pj_statement make_settle(struct pj_statements *statements,
-                                       const struct pj_table *table)
+static struct pj_statement make_release(const struct subject *subject, uint64_t columns)
 {
-    struct sql sql = {.length = 0};
-    uint64_t columns = key_columns(table);
-    int parameter = add_call(&sql, table, table->settle);
-    add(&sql, ", $%d)", ++parameter);
-    struct pj_statement settle = finish(statements, &sql, table, columns, "settle");
+    return make_setter(subject, columns, "@ = NULL", pj_sql_key(subject->table), "release");
+}
+
+/* Queued after an INSERT that skips duplicates: all rows are there now. Or after a function that
+ * removes rows: none is, except placeholders. */
+static struct pj_statement make_recount(const struct subject *subject, bool present)
+{
+    struct pj_builder sql = {0};
+    const struct pj_table *table = subject->table;
+    uint64_t key = pj_sql_key(table);
+    add_comparison(&sql, subject, present ? "INSERT" : "DELETE");
+    add_unnest(&sql, table, key);
+    pj_builder_add(&sql, " WHERE %sEXISTS (SELECT FROM %s t WHERE ", present ? "" : "NOT ",
+                   subject->name.text);
+    add_match(&sql, table);
+    if (!present && table->placeholder != 0)
+        pj_sql_columns(&sql, table, 1ULL << table->placeholder, "", " AND t.@ IS NOT TRUE");
+    pj_builder_add(&sql, ")");
+    return finish(subject, &sql, key, present ? "present" : "absent");
+}
+
+static struct pj_statement make_settle(const struct subject *subject)
+{
+    struct pj_builder sql = {0};
+    add_call(&sql, subject->table, subject->table->settle);
+    uint64_t key = pj_sql_key(subject->table);
+    pj_builder_add(&sql, ", $%d)", __builtin_popcountll(key) + 1);
+    struct pj_statement settle = finish(subject, &sql, key, "settle");
     ((uint32_t *)settle.types)[settle.parameter_count++] = PJ_OID_BOOL_ARRAY;
     return settle;
 }
 
 static const uint32_t copied_types[] = {PJ_OID_INT8, PJ_OID_INT8};
 
-static struct pj_copy make_copy(struct pj_statements *statements, const struct pj_table *table,
-                                size_t index)
+static struct pj_copy make_copy(const struct subject *subject)
 {
-    struct sql sql = {.length = 0};
-    struct sql copied = {.length = 0};
-    add(&sql, "COPY ");
-    add_table(&sql, statements, table);
-    add(&sql, " (");
-    add_names(&sql, table, all_columns(table));
-    add(&sql, ") FROM STDIN (FORMAT binary)");
-    add_table(&copied, statements, table);
-    return (struct pj_copy){
-        .sql = pj_arena_string(statements->arena, sql.text, sql.length),
+    struct pj_arena *arena = subject->statements->arena;
+    const struct pj_table *table = subject->table;
+    struct pj_builder columns = {0};
+    pj_sql_columns(&columns, table, pj_sql_all(table), ", ", "@");
+    char *names = pj_builder_take(&columns);
+    struct pj_copy copy = {
+        .sql = pj_arena_printf(arena, "COPY %s (%s) FROM STDIN (FORMAT binary)", subject->name.text,
+                               names),
         .copied =
             {
-                .name = pj_arena_printf(statements->arena, "pj_copied_%zu_%s", index, table->name),
-                .sql =
-                    pj_arena_printf(statements->arena,
-                                    "SELECT projectionist.refuse_unwritten('%s', '%s'::regclass, "
-                                    "'INSERT', $1, $2)",
-                                    statements->projection->name, copied.text),
+                .name = pj_arena_printf(arena, "pj_copied_%zu_%s", subject->index, table->name),
+                .sql = pj_arena_printf(arena,
+                                       "SELECT projectionist.refuse_unwritten('%s', "
+                                       "'%s'::regclass, 'INSERT', $1, $2)",
+                                       subject->statements->projection->name, subject->name.text),
                 .parameter_count = 2,
                 .types = copied_types,
             },
     };
+    free(names);
+    return copy;
 }
 
 /* --- states ---------------------------------------------------------------------------------- */
 
 static const uint32_t load_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_INT4};
-static const uint32_t keys_facts_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY,
-                                            PJ_OID_TIMESTAMPTZ_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
-static const uint32_t stream_time_type[] = {PJ_OID_TIMESTAMPTZ};
+static const uint32_t due_types[] = {PJ_OID_TIMESTAMPTZ};
 
 static const struct pj_column state_columns[] = {
     {"key", PJ_UUID, .key = true},
@@ -428,106 +310,69 @@ static const struct pj_column state_columns[] = {
 const struct pj_table pj_state_table = {.columns = state_columns, .column_count = 2};
 const struct pj_table pj_timed_state_table = {.columns = state_columns, .column_count = 4};
 
-void pj_statements_table_name(const struct pj_table *table, char name[PJ_TABLE_NAME_SIZE])
-{
-    if (table->schema != NULL)
-        pj_text_whole(name, PJ_TABLE_NAME_SIZE, "\"%s\".\"%s\"", table->schema, table->name);
-    else
-        pj_text_whole(name, PJ_TABLE_NAME_SIZE, "\"%s\"", table->name);
-}
-
 /* As a table among others: with its name and schema. */
-static struct pj_table state_table(struct pj_statements *statements,
-                                   const struct pj_entity_kind *entity)
+static const struct pj_table *state_table(struct pj_statements *statements,
+                                          const struct pj_entity_kind *entity)
 {
     char name[PJ_STATE_NAME_SIZE];
-    struct pj_table table = entity->timed ? pj_timed_state_table : pj_state_table;
+    struct pj_table *table = pj_arena_copy(
+        statements->arena, entity->timed ? &pj_timed_state_table : &pj_state_table, sizeof *table);
     pj_declaration_state_name(statements->projection, entity->name, name);
-    table.name = pj_arena_string(statements->arena, name, strlen(name));
-    table.schema = "projectionist";
+    table->name = pj_arena_string(statements->arena, name, strlen(name));
+    table->schema = "projectionist";
     return table;
-}
-
-/* `format` has an @ for the table. */
-static struct pj_statement state_statement(struct pj_statements *statements, const char *entity,
-                                           const struct pj_table *table, const char *verb,
-                                           const char *format, const uint32_t *types, int count)
-{
-    struct sql sql = {.length = 0};
-    bool inserts = strcmp(verb, "insert") == 0;
-    bool writes = inserts || strcmp(verb, "update") == 0;
-    const char *gap = strchr(format, '@');
-    if (writes)
-        add_checked(&sql);
-    add(&sql, "%.*s", (int)(gap - format), format);
-    add_table(&sql, statements, table);
-    add(&sql, "%s", gap + 1);
-    if (writes)
-        add_check(&sql, statements, table, inserts ? "INSERT" : "UPDATE");
-    return (struct pj_statement){
-        .name = pj_arena_printf(statements->arena, "pj_%s_state_%s", verb, entity),
-        .sql = pj_arena_string(statements->arena, sql.text, sql.length),
-        .parameter_count = count,
-        .types = types,
-    };
-}
-
-/* The length of a value that Postgres keeps elsewhere is known without it, so what is too long
- * costs nothing. */
-#define FACTS "octet_length(facts), CASE WHEN octet_length(facts) <= $2 THEN facts END"
-
-static void make_timed_entity(struct pj_statements *statements, const char *name,
-                              const struct pj_table *table, struct pj_entity_statements *entity)
-{
-    entity->load = state_statement(statements, name, table, "load",
-                                   "SELECT key, " FACTS ", derived_at FROM @ "
-                                   "WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
-                                   load_types, 2);
-    entity->insert =
-        state_statement(statements, name, table, "insert",
-                        "INSERT INTO @ (key, facts, due_at, derived_at) SELECT * FROM "
-                        "unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[])",
-                        keys_facts_types, 4);
-    entity->update = state_statement(
-        statements, name, table, "update",
-        "UPDATE @ t SET facts = u.facts, due_at = u.due_at, derived_at = u.derived_at FROM "
-        "unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[]) "
-        "AS u(key, facts, due_at, derived_at) WHERE t.key = u.key",
-        keys_facts_types, 4);
-    entity->due = state_statement(statements, name, table, "due",
-                                  "SELECT key, octet_length(facts) FROM @ WHERE due_at < $1 "
-                                  "ORDER BY due_at LIMIT 1000",
-                                  stream_time_type, 1);
 }
 
 static void make_entity(struct pj_statements *statements, size_t index)
 {
     const struct pj_entity_kind *kind = &statements->projection->entities[index];
-    const char *name = kind->name;
-    const struct pj_table of = state_table(statements, kind);
-    const struct pj_table *table = &of;
     struct pj_entity_statements *entity = &statements->entities[index];
+    const struct subject subject = subject_of(statements, state_table(statements, kind),
+                                              statements->projection->table_count + index);
+    struct pj_builder load = {0};
+    struct pj_builder due = {0};
+    /* The length of a value that Postgres keeps elsewhere is known without it, so what is too long
+     * costs nothing. LockRows runs above the sort: locks are taken in the order of the keys. */
+    pj_builder_add(&load,
+                   "SELECT key, octet_length(facts), CASE WHEN octet_length(facts) <= $2 THEN "
+                   "facts END%s FROM %s WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
+                   kind->timed ? ", derived_at" : "", subject.name.text);
+    entity->load = finish(&subject, &load, 0, "load");
+    entity->load.parameter_count = 2;
+    entity->load.types = load_types;
+    entity->insert = make_insert(&subject);
+    entity->update = make_update(&subject, pj_sql_all(subject.table));
     if (statements->schema != NULL)
-        entity->copy = make_copy(statements, table, statements->projection->table_count + index);
-    if (kind->timed) {
-        make_timed_entity(statements, name, table, entity);
+        entity->copy = make_copy(&subject);
+    if (!kind->timed)
         return;
-    }
-    /* LockRows runs above the sort: locks are taken in the order of the keys. */
-    entity->load = state_statement(statements, name, table, "load",
-                                   "SELECT key, " FACTS
-                                   " FROM @ WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
-                                   load_types, 2);
-    /* No ON CONFLICT: a key that another transaction claimed meanwhile must fail this one. */
-    entity->insert = state_statement(statements, name, table, "insert",
-                                     "INSERT INTO @ (key, facts) "
-                                     "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
-                                     keys_facts_types, 2);
-    entity->update = state_statement(statements, name, table, "update",
-                                     "UPDATE @ t SET facts = u.facts FROM "
-                                     "unnest($1::uuid[], $2::bytea[]) AS u(key, facts) "
-                                     "WHERE t.key = u.key",
-                                     keys_facts_types, 2);
+    pj_builder_add(&due,
+                   "SELECT key, octet_length(facts) FROM %s WHERE due_at < $1 ORDER BY due_at "
+                   "LIMIT %d",
+                   subject.name.text, PJ_DUE_MOST);
+    entity->due = finish(&subject, &due, 0, "due");
+    entity->due.parameter_count = 1;
+    entity->due.types = due_types;
+}
+
+static void make_table(struct pj_statements *statements, size_t index)
+{
+    const struct pj_table *table = statements->projection->tables[index];
+    struct pj_table_statements *made = &statements->tables[index];
+    const struct subject subject = subject_of(statements, table, index);
+    bool shadow = statements->schema != NULL;
+    made->insert = make_insert(&subject);
+    made->remove = make_remove(&subject);
+    if (table->part_of != NULL)
+        made->release = make_release(&subject, pj_sql_all(table));
+    if (table->kind == PJ_APPEND_TABLE || (shadow && table->kind == PJ_ENTITY_TABLE))
+        made->copy = make_copy(&subject);
+    if (skips_duplicates(table))
+        made->present = make_recount(&subject, true);
+    if (table->remove != NULL && !shadow)
+        made->absent = make_recount(&subject, false);
+    if (table->settle != NULL)
+        made->settle = make_settle(&subject);
 }
 
 struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema)
@@ -541,21 +386,8 @@ struct pj_statements *pj_statements_new(const struct pj_projection *projection, 
         pj_arena_alloc(arena, projection->table_count * sizeof *statements->tables);
     statements->entities =
         pj_arena_alloc(arena, projection->entity_count * sizeof *statements->entities);
-    for (size_t t = 0; t < projection->table_count; t++) {
-        const struct pj_table *table = projection->tables[t];
-        statements->tables[t].insert = make_insert(statements, table);
-        statements->tables[t].remove = make_remove(statements, table);
-        if (table->part_of != NULL)
-            statements->tables[t].release = make_release(statements, table, all_columns(table));
-        if (table->kind == PJ_APPEND_TABLE || (schema != NULL && table->kind == PJ_ENTITY_TABLE))
-            statements->tables[t].copy = make_copy(statements, table, t);
-        if (passes_over(table))
-            statements->tables[t].present = make_present(statements, table);
-        if (table->remove != NULL && schema == NULL)
-            statements->tables[t].absent = make_absent(statements, table);
-        if (table->settle != NULL)
-            statements->tables[t].settle = make_settle(statements, table);
-    }
+    for (size_t t = 0; t < projection->table_count; t++)
+        make_table(statements, t);
     for (size_t e = 0; e < projection->entity_count; e++)
         make_entity(statements, e);
     return statements;
@@ -571,16 +403,17 @@ void pj_statements_free(struct pj_statements *statements)
 static const struct pj_statement *
 by_columns(struct pj_statements *statements, struct pj_update **list, size_t table,
            uint64_t columns,
-           struct pj_statement (*make)(struct pj_statements *statements,
-                                       const struct pj_table *table, uint64_t columns))
+           struct pj_statement (*make)(const struct subject *subject, uint64_t columns))
 {
     for (struct pj_update *update = *list; update != NULL; update = update->next) {
         if (update->columns == columns)
             return &update->statement;
     }
     struct pj_update *update = pj_arena_alloc(statements->arena, sizeof *update);
+    const struct subject subject =
+        subject_of(statements, statements->projection->tables[table], table);
     update->columns = columns;
-    update->statement = make(statements, statements->projection->tables[table], columns);
+    update->statement = make(&subject, columns);
     update->next = *list;
     *list = update;
     return &update->statement;

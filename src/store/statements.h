@@ -68,12 +68,6 @@ struct pj_statements {
 extern const struct pj_table pj_state_table;
 extern const struct pj_table pj_timed_state_table;
 
-/* pj_declaration_check sees that names fit. */
-enum { PJ_TABLE_NAME_SIZE = 160 };
-
-/* A live table as SQL names it: "schema"."name", or "name" alone where the search_path finds it. */
-void pj_statements_table_name(const struct pj_table *table, char name[PJ_TABLE_NAME_SIZE]);
-
 /* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
  * search_path, states in `projectionist`. */
 struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema);

@@ -3,23 +3,19 @@
 #include "fold/declaration.h"
 
 #include "base/text.h"
-#include "postgres/binary.h"
+#include "postgres/sql_text.h"
 #include "store/statements.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct subject {
     struct pj_postgres *postgres;
     const struct pj_projection *projection;
-    const char *table; /* for SQL */
-    const char *shown; /* for people */
-    const struct pj_column *columns;
-    size_t column_count;
-    bool part;                           /* others declare the rest of the table */
-    const struct pj_column *placeholder; /* or NULL */
+    const struct pj_table *table;
+    struct pj_sql_name name; /* for SQL */
+    const char *shown;       /* for people */
 };
 
 static int not_as_needed(const struct subject *subject, struct pj_error *error, const char *format,
@@ -39,43 +35,31 @@ static int not_as_needed(const struct subject *subject, struct pj_error *error, 
 
 /* --- a table --------------------------------------------------------------------------------- */
 
-/* The names of all declared columns, or of the key. */
-static char *names(const struct subject *subject, const char *quote, bool key)
+static int try_query(const struct subject *subject, struct pj_builder *sql, struct pj_error *error)
 {
-    char *text;
-    size_t length;
-    FILE *out = open_memstream(&text, &length);
-    if (out == NULL)
-        abort();
-    for (size_t c = 0; c < subject->column_count; c++) {
-        if (!key || subject->columns[c].key)
-            fprintf(out, "%s%s%s%s", c > 0 ? ", " : "", quote, subject->columns[c].name, quote);
-    }
-    if (fclose(out) != 0)
-        abort();
-    return text;
+    struct pj_result *result = NULL;
+    char *text = pj_builder_take(sql);
+    int status = pj_postgres_query(subject->postgres, text, 0, NULL, &result, error);
+    free(text);
+    pj_result_free(result);
+    return status;
 }
 
 /* Whether they are there and may be read. */
 static int read_nothing(const struct subject *subject, struct pj_error *error)
 {
-    char *columns = names(subject, "\"", false);
-    char *sql = NULL;
-    struct pj_result *result;
-    if (asprintf(&sql, "SELECT %s FROM %s LIMIT 0", columns, subject->table) < 0)
-        abort();
-    int status = pj_postgres_query(subject->postgres, sql, 0, NULL, &result, error);
-    free(columns);
-    free(sql);
-    if (status == 0)
-        pj_result_free(result);
-    else if (error->class == PJ_FATAL) {
-        struct pj_error cause = *error;
+    struct pj_builder sql = {0};
+    pj_builder_add(&sql, "SELECT ");
+    pj_sql_columns(&sql, subject->table, pj_sql_all(subject->table), ", ", "@");
+    pj_builder_add(&sql, " FROM %s LIMIT 0", subject->name.text);
+    if (try_query(subject, &sql, error) == 0)
+        return 0;
+    struct pj_error cause = *error;
+    if (error->class == PJ_FATAL)
         not_as_needed(subject, error,
                       "%.400s; run `projectionist migrate`, or the migration does not make it",
                       cause.message);
-    }
-    return status;
+    return -1;
 }
 
 /* As format_type names them. */
@@ -101,11 +85,17 @@ static bool fits(enum pj_type type, const char *found)
 
 static const struct pj_column *declared(const struct subject *subject, const char *name)
 {
-    for (size_t c = 0; c < subject->column_count; c++) {
-        if (strcmp(subject->columns[c].name, name) == 0)
-            return &subject->columns[c];
+    for (size_t c = 0; c < subject->table->column_count; c++) {
+        if (strcmp(subject->table->columns[c].name, name) == 0)
+            return &subject->table->columns[c];
     }
     return NULL;
+}
+
+static bool is_placeholder(const struct subject *subject, const struct pj_column *column)
+{
+    size_t placeholder = subject->table->placeholder;
+    return placeholder != 0 && column == &subject->table->columns[placeholder];
 }
 
 static bool is_true(const struct pj_result *result, int row, int column)
@@ -126,9 +116,10 @@ static int check_columns(const struct subject *subject, struct pj_error *error)
         "FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid "
         "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped "
         "ORDER BY a.attnum";
+    const char *parameters[] = {subject->name.text};
     struct pj_result *result;
     int status = 0;
-    if (pj_postgres_query(subject->postgres, sql, 1, &subject->table, &result, error) != 0)
+    if (pj_postgres_query(subject->postgres, sql, 1, parameters, &result, error) != 0)
         return -1;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
         const char *name = pj_result_value(result, row, NAME, NULL);
@@ -145,14 +136,14 @@ static int check_columns(const struct subject *subject, struct pj_error *error)
                                    "its column %s is GENERATED ALWAYS, but declared, so no row "
                                    "could be written; correct one of the two",
                                    name);
-        else if (column != NULL && (column->elsewhere || column == subject->placeholder) &&
+        else if (column != NULL && (column->elsewhere || is_placeholder(subject, column)) &&
                  is_true(result, row, NOT_NULL))
             status = not_as_needed(subject, error,
                                    "its column %s is NOT NULL, but no row has a value of it when "
                                    "it comes; run ALTER TABLE %s ALTER COLUMN \"%s\" DROP NOT "
                                    "NULL",
-                                   name, subject->table, name);
-        else if (column == NULL && needed && !subject->part)
+                                   name, subject->name.text, name);
+        else if (column == NULL && needed && subject->table->part_of == NULL)
             status = not_as_needed(subject, error,
                                    "its column %s is NOT NULL without a default, and not declared, "
                                    "so no row could be written; declare it or give it a default",
@@ -171,8 +162,11 @@ static int check_key(const struct subject *subject, struct pj_error *error)
         "SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute AS a "
         "WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
         ") = (SELECT array_agg(k ORDER BY k) FROM unnest(string_to_array($2, ', ')) AS k)";
-    char *key = names(subject, "", true);
-    const char *parameters[] = {subject->table, key};
+    struct pj_builder names = {0};
+    for (size_t c = 0; c < subject->table->column_count && subject->table->columns[c].key; c++)
+        pj_builder_add(&names, "%s%s", c > 0 ? ", " : "", subject->table->columns[c].name);
+    char *key = pj_builder_take(&names);
+    const char *parameters[] = {subject->name.text, key};
     struct pj_result *result;
     int status = pj_postgres_query(subject->postgres, sql, 2, parameters, &result, error);
     if (status == 0) {
@@ -197,51 +191,37 @@ static int check_table(const struct subject *subject, struct pj_error *error)
 
 /* --- functions ------------------------------------------------------------------------------- */
 
-/* Called for no row: Postgres looks for it, and whether it may be called. */
-static int check_function(const struct subject *subject, const char *before, const char *function,
-                          const char *parameters, struct pj_error *error)
+/* Called for no row: Postgres looks for it, and whether it may be called. `sql` is without the
+ * closing parenthesis. */
+static int check_function(const struct subject *subject, struct pj_builder *sql,
+                          const char *function, struct pj_error *error)
 {
-    char *sql = NULL;
-    struct pj_result *result;
-    if (asprintf(&sql, "SELECT %s%s(%s) LIMIT 0", before, function, parameters) < 0)
-        abort();
-    int status = pj_postgres_query(subject->postgres, sql, 0, NULL, &result, error);
-    free(sql);
-    if (status == 0) {
-        pj_result_free(result);
-    } else if (error->class == PJ_FATAL) {
-        struct pj_error cause = *error;
+    pj_builder_add(sql, ") LIMIT 0");
+    if (try_query(subject, sql, error) == 0)
+        return 0;
+    struct pj_error cause = *error;
+    if (error->class == PJ_FATAL)
         pj_error_fatal(error, PJ_EXIT_DATABASE,
                        "the function %s of the table %s is not as %s needs it: %.400s; run "
                        "`projectionist migrate`",
                        function, subject->shown, subject->projection->name, cause.message);
-    }
-    return status;
+    return -1;
 }
 
 /* An array per key column, and what comes behind them. */
 static int check_key_function(const struct subject *subject, const char *function, const char *more,
                               struct pj_error *error)
 {
-    char *parameters;
-    size_t length;
-    FILE *out = open_memstream(&parameters, &length);
-    if (out == NULL)
-        abort();
-    for (size_t c = 0; c < subject->column_count && subject->columns[c].key; c++)
-        fprintf(out, "%sNULL::%s[]", c > 0 ? ", " : "",
-                pj_binary_sql_type(subject->columns[c].type));
-    fputs(more, out);
-    if (fclose(out) != 0)
-        abort();
-    int status = check_function(subject, "", function, parameters, error);
-    free(parameters);
-    return status;
+    struct pj_builder sql = {0};
+    pj_builder_add(&sql, "SELECT %s(", function);
+    pj_sql_columns(&sql, subject->table, pj_sql_key(subject->table), ", ", "NULL::![]");
+    pj_builder_add(&sql, "%s", more);
+    return check_function(subject, &sql, function, error);
 }
 
-static int check_functions(const struct subject *subject, const struct pj_table *table, bool shadow,
-                           struct pj_error *error)
+static int check_functions(const struct subject *subject, bool shadow, struct pj_error *error)
 {
+    const struct pj_table *table = subject->table;
     const struct pj_parent *parent = table->parents;
     if (table->settle != NULL &&
         check_key_function(subject, table->settle, ", NULL::boolean[]", error) != 0)
@@ -251,10 +231,16 @@ static int check_functions(const struct subject *subject, const struct pj_table 
     if (table->remove != NULL && check_key_function(subject, table->remove, "", error) != 0)
         return -1;
     for (; parent != NULL && parent->ensure != NULL; parent++) {
-        if (check_function(subject, "settled, created FROM ", parent->ensure,
-                           "NULL::uuid[], NULL::timestamptz[]", error) != 0 ||
-            (parent->release != NULL &&
-             check_function(subject, "", parent->release, "NULL::uuid[]", error) != 0))
+        struct pj_builder ensure = {0};
+        struct pj_builder release = {0};
+        pj_builder_add(&ensure, "SELECT settled, created FROM %s(NULL::uuid[], NULL::timestamptz[]",
+                       parent->ensure);
+        if (check_function(subject, &ensure, parent->ensure, error) != 0)
+            return -1;
+        if (parent->release == NULL)
+            continue;
+        pj_builder_add(&release, "SELECT %s(NULL::uuid[]", parent->release);
+        if (check_function(subject, &release, parent->release, error) != 0)
             return -1;
     }
     return 0;
@@ -267,19 +253,13 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
                        struct pj_error *error)
 {
     char name[PJ_STATE_NAME_SIZE];
-    char quoted[PJ_TABLE_NAME_SIZE];
-    char shown[PJ_TABLE_NAME_SIZE];
-    const struct pj_table *table = entity->timed ? &pj_timed_state_table : &pj_state_table;
+    char shown[sizeof(struct pj_sql_name)];
     const char *in = schema != NULL ? schema : "projectionist";
     pj_declaration_state_name(projection, entity->name, name);
-    pj_text_whole(quoted, sizeof quoted, "\"%s\".\"%s\"", in, name);
     pj_text_whole(shown, sizeof shown, "%s.%s", in, name);
-    const struct subject subject = {.postgres = postgres,
-                                    .projection = projection,
-                                    .table = quoted,
-                                    .shown = shown,
-                                    .columns = table->columns,
-                                    .column_count = table->column_count};
+    const struct subject subject = {postgres, projection,
+                                    entity->timed ? &pj_timed_state_table : &pj_state_table,
+                                    pj_sql_qualified(in, name), shown};
     return check_table(&subject, error);
 }
 
@@ -288,19 +268,10 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
 {
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
-        char quoted[PJ_TABLE_NAME_SIZE];
-        pj_statements_table_name(table, quoted);
-        const struct subject subject = {
-            .postgres = postgres,
-            .projection = projection,
-            .table = quoted,
-            .shown = table->name,
-            .columns = table->columns,
-            .column_count = table->column_count,
-            .part = table->part_of != NULL,
-            .placeholder = table->placeholder != 0 ? &table->columns[table->placeholder] : NULL};
+        const struct subject subject = {postgres, projection, table, pj_sql_table(table),
+                                        table->name};
         if (check_table(&subject, error) != 0 ||
-            check_functions(&subject, table, schema != NULL, error) != 0)
+            check_functions(&subject, schema != NULL, error) != 0)
             return -1;
     }
     for (size_t e = 0; e < projection->entity_count; e++) {

@@ -206,13 +206,15 @@ Test(statements, states)
        "WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",
        PJ_OID_UUID_ARRAY, PJ_OID_INT4);
     IS(&statements->entities[1].insert,
-       CHECKED("INSERT INTO \"projectionist\".\"state_thing_keeper_owner\" (key, facts) "
-               "SELECT * FROM unnest($1::uuid[], $2::bytea[])",
+       CHECKED("INSERT INTO \"projectionist\".\"state_thing_keeper_owner\" AS t (\"key\", "
+               "\"facts\") SELECT u.\"key\", u.\"facts\" "
+               "FROM unnest($1::uuid[], $2::bytea[]) AS u(\"key\", \"facts\")",
                "\"projectionist\".\"state_thing_keeper_owner\"", "INSERT"),
        PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY);
     IS(&statements->entities[1].update,
-       CHECKED("UPDATE \"projectionist\".\"state_thing_keeper_owner\" t SET facts = u.facts FROM "
-               "unnest($1::uuid[], $2::bytea[]) AS u(key, facts) WHERE t.key = u.key",
+       CHECKED("UPDATE \"projectionist\".\"state_thing_keeper_owner\" t SET \"facts\" = "
+               "u.\"facts\" FROM unnest($1::uuid[], $2::bytea[]) AS u(\"key\", \"facts\") "
+               "WHERE t.\"key\" = u.\"key\"",
                "\"projectionist\".\"state_thing_keeper_owner\"", "UPDATE"),
        PJ_OID_UUID_ARRAY, PJ_OID_BYTEA_ARRAY);
 }
