@@ -232,7 +232,7 @@ struct pj_table {
      * buckets. It runs after all rows of all tables, in the same transaction. Without one (NULL)
      * empty buckets stay, which breaks order independence unless shares never move between buckets.
      */
-    const char *settle;
+    const char *refresh;
     /*
      * Or 0: the column (a PJ_BOOL that the projection leaves NULL) that is true in placeholders,
      * which others inserted for their foreign keys. A rebuild keeps them.

@@ -86,7 +86,7 @@ static void report_refused(struct replayer *replayer, const struct pj_result *le
                            const struct pj_error *reason)
 {
     struct pj_arena *arena = replayer->cli->arena;
-    const char *message = pj_offsets_reason_text(arena, reason);
+    const char *message = pj_dead_letter_reason(arena, reason);
     json_array_append_new(replayer->refused,
                           json_pack("{s:I, s:s}", "id",
                                     (json_int_t)pj_cli_number(letters, row, PJ_LETTER_ID), "reason",

@@ -262,8 +262,7 @@ static struct pj_partition *find_stopped(struct pj_assignment *assignment,
         not_the_same(session, another, what, error);
         return another;
     }
-    if (!pj_consumer_settled(consumer) ||
-        !pj_clock_every(&assignment->ids_asked_ms, TOPIC_IDS_MS) ||
+    if (!pj_consumer_stable(consumer) || !pj_clock_every(&assignment->ids_asked_ms, TOPIC_IDS_MS) ||
         pj_consumer_topic_ids(consumer, TOPIC_IDS_TIMEOUT_MS, &ignored) != 0)
         return NULL; /* an unavailable Kafka shows elsewhere */
     for (size_t i = 0; i < count; i++) {

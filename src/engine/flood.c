@@ -83,7 +83,7 @@ static void add_refused(const struct pj_piece *piece, size_t source, struct pj_a
             continue;
         if (item->state != PJ_ITEM_REFUSED)
             return;
-        add_reason(reason, item->reason->sqlstate, pj_offsets_reason_text(arena, item->reason));
+        add_reason(reason, item->reason->sqlstate, pj_dead_letter_reason(arena, item->reason));
     }
 }
 

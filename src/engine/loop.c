@@ -203,7 +203,7 @@ static bool caught_up(struct pj_loop *loop)
     size_t assigned = 0;
     struct pj_consumer *consumer = loop->session.consumer;
     struct pj_partition *const *partitions = pj_consumer_partitions(consumer, &count);
-    if (!pj_consumer_settled(consumer) || loop->next->count > 0 ||
+    if (!pj_consumer_stable(consumer) || loop->next->count > 0 ||
         loop->session.unit.in_doubt != NULL || loop->commit.timers_due)
         return false;
     for (size_t i = 0; i < count; i++) {

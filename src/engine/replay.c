@@ -334,7 +334,7 @@ static int keep_reason(const struct letter *letter, struct pj_error *error)
         id_parameter(replay->letters, letter),
         pj_binary_text(pj_error_class_name(PJ_POISON)),
         pj_binary_text(*letter->reason.sqlstate ? letter->reason.sqlstate : NULL),
-        pj_binary_text(pj_offsets_reason_text(replay->letters, &letter->reason)),
+        pj_binary_text(pj_dead_letter_reason(replay->letters, &letter->reason)),
     };
     return pj_postgres_run(replay->unit.postgres, &refuse_statement, parameters, NULL, error);
 }

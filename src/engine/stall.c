@@ -159,7 +159,7 @@ static bool is_outside(struct pj_stall *stall, size_t assigned)
     char ignored[8];
     const struct pj_session *session = stall->session;
     const struct pj_consumer *consumer = session->consumer;
-    bool nothing = assigned == 0 && (!pj_consumer_settled(consumer) || !session->topics_seen ||
+    bool nothing = assigned == 0 && (!pj_consumer_stable(consumer) || !session->topics_seen ||
                                      pj_consumer_trouble(consumer, NULL, ignored, sizeof ignored));
     bool outside = session->policy->in_group &&
                    (nothing || pj_consumer_topic_trouble(consumer, NULL, 0) != PJ_TOPICS_KNOWN);

@@ -177,7 +177,7 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
     return row;
 }
 
-void pj_claims_settle(struct pj_derivation *derivation, const struct pj_entity *entity)
+void pj_claims_complete(struct pj_derivation *derivation, const struct pj_entity *entity)
 {
     struct pj_fold *fold = derivation->fold;
     uint8_t claimant[16] = {0};

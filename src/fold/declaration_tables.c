@@ -295,14 +295,14 @@ static int check_table_name(const struct pj_projection *projection, size_t index
 
 static int check_functions(const struct pj_table *table, struct pj_error *error)
 {
-    if (table->settle != NULL && table->kind != PJ_ROLLUP_TABLE)
-        return PJ_WRONG(error, "%s is not a rollup, so `settle` would never be called; remove it",
+    if (table->refresh != NULL && table->kind != PJ_ROLLUP_TABLE)
+        return PJ_WRONG(error, "%s is not a rollup, so `refresh` would never be called; remove it",
                         table->name);
     if (table->remove != NULL && table->kind != PJ_ENTITY_TABLE)
         return PJ_WRONG(error,
                         "%s is not an entity table, so `remove` would never be called; remove it",
                         table->name);
-    return check_function(table, "settle", table->settle, error) != 0 ||
+    return check_function(table, "refresh", table->refresh, error) != 0 ||
                    check_function(table, "remove", table->remove, error) != 0
                ? -1
                : check_parents(table, error);

@@ -240,7 +240,7 @@ static int derive(struct pj_derivation *derivation, const struct pj_entity *enti
     entity->kind->derive(entity, derivation);
     if (check_derived(derivation, error) != 0)
         return -1;
-    pj_claims_settle(derivation, entity);
+    pj_claims_complete(derivation, entity);
     if (derivation->row_count > 1)
         qsort_r(derivation->rows, derivation->row_count, sizeof *derivation->rows, compare_emitted,
                 (void *)derivation->fold->projection);

@@ -107,7 +107,7 @@ size_t pj_fold_table_index(const struct pj_projection *projection, const struct 
 struct pj_value *pj_fold_row(struct pj_derivation *derivation, const struct pj_table *table);
 struct pj_change *pj_fold_told(struct pj_derivation *derivation);
 /* After derive has filled the claims: sets whose they are and on which rows. */
-void pj_claims_settle(struct pj_derivation *derivation, const struct pj_entity *entity);
+void pj_claims_complete(struct pj_derivation *derivation, const struct pj_entity *entity);
 
 /* Of the columns that are this table's own and not of the key; `before` NULL: all of them. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,

@@ -41,7 +41,7 @@ static size_t column_index(const struct pj_table *table, const char *name)
 
 /* A part's columns of a new row go into that row's INSERT; those of a deleted row are cleared
  * first, so that other rows can take unique values. The rest becomes UPDATEs of its own. */
-static void settle_part(struct pj_fold *fold, size_t part_index)
+static void merge_part(struct pj_fold *fold, size_t part_index)
 {
     const struct pj_table *part = fold->projection->tables[part_index];
     const struct pj_table *whole = part->part_of;
@@ -207,7 +207,7 @@ int pj_fold_finish(struct pj_fold *fold, struct pj_error *error)
     }
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->part_of != NULL)
-            settle_part(fold, t);
+            merge_part(fold, t);
     }
     return 0;
 }

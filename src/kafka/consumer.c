@@ -392,9 +392,9 @@ struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *con
     return consumer->partitions;
 }
 
-bool pj_consumer_settled(const struct pj_consumer *consumer)
+bool pj_consumer_stable(const struct pj_consumer *consumer)
 {
-    return consumer->settled && consumer->rebalance.kind == PJ_REBALANCE_NONE;
+    return consumer->stable && consumer->rebalance.kind == PJ_REBALANCE_NONE;
 }
 
 int64_t pj_consumer_known_end(const struct pj_consumer *consumer,

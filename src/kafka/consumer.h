@@ -126,7 +126,7 @@ void pj_consumer_commit_to_group(struct pj_consumer *consumer);
 struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *consumer,
                                                    size_t *count);
 /* An assignment (even an empty one) has been carried out and none is pending. */
-bool pj_consumer_settled(const struct pj_consumer *consumer);
+bool pj_consumer_stable(const struct pj_consumer *consumer);
 /* The end of the partition (of all its records, in open transactions, too) as of the last fetch; -1
  * when unknown. */
 int64_t pj_consumer_known_end(const struct pj_consumer *consumer,

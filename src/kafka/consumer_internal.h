@@ -29,7 +29,7 @@ struct pj_consumer {
     size_t partition_count;
     struct pj_rebalance rebalance;
     rd_kafka_topic_partition_list_t *rebalance_list;
-    bool settled;
+    bool stable;
     bool subscribed;     /* ever */
     bool group_answered; /* ever: it gave us an assignment */
     bool paused;

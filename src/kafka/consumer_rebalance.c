@@ -283,7 +283,7 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
         partition->moved_ms = pj_clock_monotonic_ms();
     }
     pj_consumer_forget_rebalance(consumer);
-    consumer->settled = true;
+    consumer->stable = true;
     if (consumer->paused) {
         consumer->paused = false;
         pj_consumer_pause(consumer);
@@ -324,7 +324,7 @@ int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error)
         consumer->partitions[i]->generation++;
         consumer->partitions[i]->assigned = false;
     }
-    consumer->settled = false;
+    consumer->stable = false;
     rd_kafka_unsubscribe(consumer->kafka);
     return pj_consumer_subscribe(consumer, error);
 }

@@ -410,7 +410,7 @@ static int leave_pipeline(struct pj_postgres *postgres, struct pj_error *error)
 
 static const struct pj_statement begin_statement = {.name = "pj_begin", .sql = "BEGIN"};
 static const struct pj_statement commit_statement = {.name = "pj_commit", .sql = "COMMIT"};
-static const struct pj_statement settle_statement = {.name = "pj_settle", .sql = "SELECT"};
+static const struct pj_statement drain_statement = {.name = "pj_drain", .sql = "SELECT"};
 
 int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error)
 {
@@ -419,7 +419,7 @@ int pj_postgres_begin(struct pj_postgres *postgres, struct pj_error *error)
 
 int pj_postgres_drain(struct pj_postgres *postgres, struct pj_error *error)
 {
-    return pj_postgres_run(postgres, &settle_statement, NULL, NULL, error);
+    return pj_postgres_run(postgres, &drain_statement, NULL, NULL, error);
 }
 
 int pj_postgres_commit(struct pj_postgres *postgres, struct pj_error *error)

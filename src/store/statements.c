@@ -34,7 +34,7 @@ static struct pj_statement finish(const struct subject *subject, struct pj_build
 {
     struct pj_arena *arena = subject->statements->arena;
     const struct pj_table *table = subject->table;
-    /* One more for the flag of `settle`. */
+    /* One more for the flag of `refresh`. */
     uint32_t *types = pj_arena_alloc(arena, (PJ_COLUMNS_MOST + 1) * sizeof *types);
     int count = 0;
     for (size_t c = 0; c < table->column_count; c++) {
@@ -258,15 +258,15 @@ static struct pj_statement make_recount(const struct subject *subject, bool pres
     return finish(subject, &sql, key, present ? "present" : "absent");
 }
 
-static struct pj_statement make_settle(const struct subject *subject)
+static struct pj_statement make_refresh(const struct subject *subject)
 {
     struct pj_builder sql = {0};
-    add_call(&sql, subject->table, subject->table->settle);
+    add_call(&sql, subject->table, subject->table->refresh);
     uint64_t key = pj_sql_key(subject->table);
     pj_builder_add(&sql, ", $%d)", __builtin_popcountll(key) + 1);
-    struct pj_statement settle = finish(subject, &sql, key, "settle");
-    ((uint32_t *)settle.types)[settle.parameter_count++] = PJ_OID_BOOL_ARRAY;
-    return settle;
+    struct pj_statement refresh = finish(subject, &sql, key, "refresh");
+    ((uint32_t *)refresh.types)[refresh.parameter_count++] = PJ_OID_BOOL_ARRAY;
+    return refresh;
 }
 
 static const uint32_t copied_types[] = {PJ_OID_INT8, PJ_OID_INT8};
@@ -371,8 +371,8 @@ static void make_table(struct pj_statements *statements, size_t index)
         made->present = make_recount(&subject, true);
     if (table->remove != NULL && !shadow)
         made->absent = make_recount(&subject, false);
-    if (table->settle != NULL)
-        made->settle = make_settle(&subject);
+    if (table->refresh != NULL)
+        made->refresh = make_refresh(&subject);
 }
 
 struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema)

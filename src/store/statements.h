@@ -33,7 +33,7 @@ struct pj_table_statements {
     struct pj_statement remove;  /* by the key columns */
     struct pj_statement absent;  /* sql not NULL: behind remove; by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
-    struct pj_statement settle;  /* rollup: the key columns, and a bool: an extreme went */
+    struct pj_statement refresh; /* rollup: the key columns, and a bool: an extreme went */
     struct pj_copy copy;         /* of append tables, and entity tables of a shadow */
     struct pj_update *releases;  /* some columns to NULL, by the key columns; likewise */
     struct pj_update *updates;   /* by the set of columns, made as they are needed */

@@ -223,8 +223,8 @@ static int check_functions(const struct subject *subject, bool shadow, struct pj
 {
     const struct pj_table *table = subject->table;
     const struct pj_parent *parent = table->parents;
-    if (table->settle != NULL &&
-        check_key_function(subject, table->settle, ", NULL::boolean[]", error) != 0)
+    if (table->refresh != NULL &&
+        check_key_function(subject, table->refresh, ", NULL::boolean[]", error) != 0)
         return -1;
     if (shadow) /* which has no foreign keys, so nothing is a parent or refers to a row */
         return 0;

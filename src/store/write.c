@@ -12,7 +12,7 @@
 enum { COPY_LEAST = 256, COPY_PIECE = 64 * 1024 };
 
 /* Keys of parents that are known to be there: a cache that forgets by overwriting. */
-enum { SETTLED_SLOTS = 1 << 15 };
+enum { KNOWN_SLOTS = 1 << 15 };
 
 struct ensure {
     const char *function;
@@ -43,7 +43,7 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
     writer->constraints = pj_constraints_none(projection, writer->learned);
     writer->statements = pj_statements_new(projection, schema);
     struct pj_arena *arena = writer->statements->arena;
-    writer->settled = pj_arena_alloc(arena, SETTLED_SLOTS * sizeof *writer->settled);
+    writer->known_parents = pj_arena_alloc(arena, KNOWN_SLOTS * sizeof *writer->known_parents);
     /* A shadow has no foreign keys, so nothing is a parent there. */
     for (size_t t = 0; schema == NULL && t < projection->table_count; t++) {
         const struct pj_parent *parent = projection->tables[t]->parents;
@@ -136,27 +136,28 @@ int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres,
 
 /* --- parents --------------------------------------------------------------------------------- */
 
-static size_t settled_slot(const uint8_t key[16])
+static size_t known_slot(const uint8_t key[16])
 {
     uint64_t bits;
     memcpy(&bits, key + 8, sizeof bits);
     bits ^= bits >> 29;
-    return (size_t)(bits * UINT64_C(0x9e3779b97f4a7c15) >> 49) % SETTLED_SLOTS;
+    return (size_t)(bits * UINT64_C(0x9e3779b97f4a7c15) >> 49) % KNOWN_SLOTS;
 }
 
 /* An empty slot holds zeros, so nothing is known of the key that is all zeros. */
-static bool is_settled(const struct pj_writer *writer, const uint8_t key[16])
+static bool is_known(const struct pj_writer *writer, const uint8_t key[16])
 {
     static const uint8_t nil[16];
-    return memcmp(writer->settled[settled_slot(key)], key, 16) == 0 && memcmp(key, nil, 16) != 0;
+    return memcmp(writer->known_parents[known_slot(key)], key, 16) == 0 &&
+           memcmp(key, nil, 16) != 0;
 }
 
 /* A one-dimensional uuid[] in binary: a header of twenty bytes, then lengths and values. */
-static void remember_settled(struct pj_writer *writer, const char *array, int length)
+static void remember(struct pj_writer *writer, const char *array, int length)
 {
     for (int at = 20; at + 20 <= length; at += 20) {
         const uint8_t *key = (const uint8_t *)array + at + 4;
-        memcpy(writer->settled[settled_slot(key)], key, 16);
+        memcpy(writer->known_parents[known_slot(key)], key, 16);
     }
 }
 
@@ -168,7 +169,7 @@ static int ensure_parents(struct pj_writer *writer, struct pj_postgres *postgres
     struct pairs wanted = pairs_new(arena, count);
     for (size_t i = 0; i < count; i++) {
         const struct pj_value *key = &rows[i][parent->column];
-        if (key->present && !is_settled(writer, key->uuid))
+        if (key->present && !is_known(writer, key->uuid))
             pairs_add(&wanted, arena, key->uuid, rows[i][parent->seen_at]);
     }
     if (wanted.count == 0)
@@ -185,7 +186,7 @@ static int ensure_parents(struct pj_writer *writer, struct pj_postgres *postgres
         int length = 0;
         const char *settled = pj_result_value(result, 0, 0, &length);
         if (settled != NULL)
-            remember_settled(writer, settled, length);
+            remember(writer, settled, length);
         written->placeholders += pj_result_int8(result, 0, 1);
     }
     pj_result_free(result);
@@ -300,7 +301,7 @@ static struct sorted_rows sort_out(const struct pj_row_changes *changes, struct 
 struct table_write {
     const struct pj_row_changes *changes;
     struct sorted_rows sorted;
-    struct pairs settle; /* of a rollup: buckets that something left */
+    struct pairs refresh; /* of a rollup: buckets that something left */
 };
 
 /*
@@ -471,7 +472,7 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
     const struct pj_value **rows = pj_arena_alloc(arena, additions->count * sizeof(void *));
     if (additions->count == 0)
         return 0;
-    write->settle = pairs_new(arena, additions->count);
+    write->refresh = pairs_new(arena, additions->count);
     for (size_t i = 0; i < additions->count; i++) {
         struct pj_value *values = additions->items[i].values;
         for (size_t c = 0; c < table->column_count; c++) {
@@ -480,7 +481,7 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
         }
         rows[i] = values;
         if (additions->items[i].left || additions->items[i].extreme)
-            write->settle.rows[write->settle.count++] =
+            write->refresh.rows[write->refresh.count++] =
                 with_flag(table, &additions->items[i], arena);
     }
     written->rows += (int64_t)additions->count;
@@ -489,21 +490,21 @@ static int write_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
 }
 
 /* Behind all rows, those that go included: the function may look for what is left in them. */
-static int settle_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
-                         const struct table_write *write, size_t index, struct pj_arena *arena,
-                         struct pj_error *error)
+static int refresh_rollup(struct pj_writer *writer, struct pj_postgres *postgres,
+                          const struct table_write *write, size_t index, struct pj_arena *arena,
+                          struct pj_error *error)
 {
     const struct pj_table *table = writer->projection->tables[index];
-    const struct pairs *settle = &write->settle;
-    if (settle->count == 0 || table->settle == NULL)
+    const struct pairs *buckets = &write->refresh;
+    if (buckets->count == 0 || table->refresh == NULL)
         return 0;
     struct pj_parameter parameters[PJ_COLUMNS_MOST + 1]; /* the keys, and a flag */
     size_t keys = 0;
     for (; keys < table->column_count && table->columns[keys].key; keys++)
         parameters[keys] =
-            pj_binary_array(arena, table->columns[keys].type, settle->rows, settle->count, keys);
-    parameters[keys] = pj_binary_array(arena, PJ_BOOL, settle->rows, settle->count, keys);
-    return pj_postgres_queue(postgres, &writer->statements->tables[index].settle, parameters,
+            pj_binary_array(arena, table->columns[keys].type, buckets->rows, buckets->count, keys);
+    parameters[keys] = pj_binary_array(arena, PJ_BOOL, buckets->rows, buckets->count, keys);
+    return pj_postgres_queue(postgres, &writer->statements->tables[index].refresh, parameters,
                              error);
 }
 
@@ -612,7 +613,7 @@ static int write_tables(struct pj_writer *writer, struct pj_postgres *postgres,
             return -1;
     }
     for (size_t t = 0; t < projection->table_count; t++) {
-        if (settle_rollup(writer, postgres, &writes[t], t, arena, error) != 0)
+        if (refresh_rollup(writer, postgres, &writes[t], t, arena, error) != 0)
             return -1;
     }
     return writer->constraints.deferrable
@@ -660,5 +661,5 @@ void pj_writer_begin(struct pj_writer *writer, const struct pj_tries *tries)
     writer->passing_over = tries->passed_over;
     writer->whole = tries->whole;
     if (tries->parents > 0)
-        memset(writer->settled, 0, SETTLED_SLOTS * sizeof *writer->settled);
+        memset(writer->known_parents, 0, KNOWN_SLOTS * sizeof *writer->known_parents);
 }

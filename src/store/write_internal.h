@@ -14,7 +14,7 @@ struct pj_writer {
     struct pj_statements *statements;
     struct pj_builder buffer;
     struct ensure *ensures;
-    uint8_t (*settled)[16];
+    uint8_t (*known_parents)[16];
     struct pj_constraints constraints;
     const struct pj_limit *const *limits; /* per table; NULL: not read yet */
     struct pj_arena *learned;             /* of those */

@@ -192,7 +192,7 @@ static void write_rows(struct pj_memory_store *memory, const struct pj_fold *fol
 }
 
 /* Differences go into the bucket; then, where something was taken back, what the projection's
- * settle function should do: the extremes anew, from all that entities count for. Without one,
+ * refresh function should do: the extremes anew, from all that entities count for. Without one,
  * buckets that everything has left stay, and break order independence. */
 static void add_to_bucket(struct pj_memory_store *memory, size_t t,
                           const struct pj_addition *addition)
@@ -222,8 +222,8 @@ static void add_to_bucket(struct pj_memory_store *memory, size_t t,
     }
 }
 
-/* The rollup of a table over all entities as they are, for the extremes of settled buckets. */
-static void settle(struct pj_memory_store *memory, size_t t, const struct pj_value *key)
+/* The rollup of a table over all entities as they are, for the extremes of refreshed buckets. */
+static void refresh(struct pj_memory_store *memory, size_t t, const struct pj_value *key)
 {
     const struct pj_table *table = memory->projection->tables[t];
     struct row *row = find_row(memory, t, key);
@@ -267,9 +267,9 @@ static void write_rollups(struct pj_memory_store *memory, const struct pj_fold *
         const struct pj_additions *additions = pj_fold_additions(fold, t);
         for (size_t i = 0; i < additions->count; i++)
             add_to_bucket(memory, t, &additions->items[i]);
-        for (size_t i = 0; i < additions->count && tables[t]->settle != NULL; i++) {
+        for (size_t i = 0; i < additions->count && tables[t]->refresh != NULL; i++) {
             if (additions->items[i].left || additions->items[i].extreme)
-                settle(memory, t, additions->items[i].values);
+                refresh(memory, t, additions->items[i].values);
         }
     }
 }

@@ -204,7 +204,7 @@ class Bench:
 
     # --- a rebuild ---
 
-    def settle(self):
+    def quiesce(self):
         """As before a live run: no autovacuum and no checkpoint of what was written before."""
         self.db.execute("VACUUM (ANALYZE) safari_commands, safari_events, "
                         "projectionist.state_command_projector_command, "
@@ -215,7 +215,7 @@ class Bench:
         """A live run over the whole stream, then a rebuild of what it made, which must find it
         right; rates are of the whole: from the start of the process on."""
         live = run()
-        self.settle()
+        self.quiesce()
         seconds, peak, report = servers.rebuild(name, self.last_group, self.dsn, self.folder)
         if report["differing_rows"] != 0:
             raise BenchError(f"the rebuild of {name} found {report['differing_rows']:,} rows that "

@@ -197,7 +197,7 @@ def test_keys_expire(gateways, service):
     second = post(gateway, command("a"))
     assert "Projectionist-Repeated" not in second.headers
     assert second.json["command_id"] != first.json["command_id"]
-    wait_until(settled, message="it is not kept")
+    wait_until(all_kept, message="it is not kept")
     # What has expired is not read back; what has not is, and expires by its own age.
     gateway.kill()
     gateway = gateways(KEY_RETENTION="1h")
@@ -450,7 +450,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):
         gateway = gateways(KAFKA_BOOTSTRAP_SERVERS=proxy.address, TRANSACTION_TIMEOUT="5s",
                            PUBLISH_TIMEOUT="60s")
         assert post(gateway, command("a")).status == 202
-        wait_until(settled, message="something is under way")
+        wait_until(all_kept, message="something is under way")
         proxy.lose_commits()
         waiting = pool.submit(post, gateway, command("b"))
         assert proxy.lost.wait(30)
@@ -471,7 +471,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):
     assert set(service.executions.values()) == {1}
 
 
-def settled():
+def all_kept():
     """Whether the ends of all commands are kept."""
     return all(value["state"] == "accepted" for value in kept().values())
 

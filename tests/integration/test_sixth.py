@@ -182,15 +182,15 @@ NOT_AS_DECLARED = {
         SIXTH, "ALTER TABLE projectionist.state_platform_activity_command "
                "ADD COLUMN derived_at TIMESTAMPTZ NOT NULL",
         "its column derived_at is NOT NULL without a default"),
-    "no settle": (
-        SIXTH, "DROP FUNCTION projectionist.settle_platform_activity",
-        "the function projectionist.settle_platform_activity of the table platform_activity",
+    "no refresh": (
+        SIXTH, "DROP FUNCTION projectionist.refresh_platform_activity",
+        "the function projectionist.refresh_platform_activity of the table platform_activity",
         "projectionist-platform migrate"),
-    "a settle of other keys": (
-        SIXTH, "DROP FUNCTION projectionist.settle_platform_activity; "
-               "CREATE FUNCTION projectionist.settle_platform_activity(TEXT[], DATE[], BOOLEAN[]) "
+    "a refresh of other keys": (
+        SIXTH, "DROP FUNCTION projectionist.refresh_platform_activity; "
+               "CREATE FUNCTION projectionist.refresh_platform_activity(TEXT[], DATE[], BOOLEAN[]) "
                "RETURNS void LANGUAGE sql AS ''",
-        "the function projectionist.settle_platform_activity"),
+        "the function projectionist.refresh_platform_activity"),
     "no remove": (
         "video-catalog", "DROP FUNCTION projectionist.remove_videos",
         "the function projectionist.remove_videos of the table safari_videos"),

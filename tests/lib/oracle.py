@@ -35,7 +35,7 @@ def expected(events, timestamps=None):
     commands = _by_command(event for event in events if can_apply(PROJECTOR, event))
     frames = [event for event in events if is_frame(event) and can_apply(RECORDER, event)]
     rows = {key: _command_row(key, said) for key, said in commands.items()}
-    conflicts = _settle_idempotency_keys(rows)
+    conflicts = _assign_idempotency_keys(rows)
     for key, seen in _earliest_frames(frames).items():
         rows.setdefault(key, _placeholder_row(key, seen))
     known = known_commands(events, CATALOG)  # those that the aggregator of removals knows too
@@ -155,7 +155,7 @@ def _placeholder_row(key, seen):
             "placeholder": True}
 
 
-def _settle_idempotency_keys(rows):
+def _assign_idempotency_keys(rows):
     """Takes a key from all who claim it but the oldest; the rows of the side table."""
     claims = {}
     for row in rows.values():

@@ -27,7 +27,7 @@ static const struct pj_table activity = {
     .kind = PJ_ROLLUP_TABLE,
     .columns = activity_columns,
     .column_count = A_COLUMNS,
-    .settle = "projectionist.settle_platform_activity",
+    .refresh = "projectionist.refresh_platform_activity",
 };
 
 enum { L_PLATFORM, L_COMMAND_ID, L_TYPE, L_SUBMITTED_AT, L_COLUMNS };

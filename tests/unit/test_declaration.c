@@ -79,7 +79,7 @@ static void start(void)
                               .kind = PJ_ROLLUP_TABLE,
                               .columns = daily_columns,
                               .column_count = 3,
-                              .settle = "settle_things_daily"};
+                              .refresh = "refresh_things_daily"};
     tables[0] = &whole;
     tables[1] = &part;
     tables[2] = &daily;
@@ -328,9 +328,9 @@ Test(declaration, a_measure)
 
 Test(declaration, what_belongs_to_one_kind_of_table)
 {
-    whole.settle = "settle_things";
+    whole.refresh = "refresh_things";
     refuse("things is not a rollup");
-    whole.settle = NULL;
+    whole.refresh = NULL;
     whole.placeholder = 1;
     refuse("the placeholder of things is not a PJ_BOOL");
 }
@@ -419,8 +419,8 @@ Test(declaration, tables)
     daily.kind = (enum pj_table_kind)3;
     refuse("things_daily is of an unknown kind");
     daily.kind = PJ_ROLLUP_TABLE;
-    daily.settle = "settle(things)";
-    refuse("the `settle` of things_daily is \"settle(things)\"");
+    daily.refresh = "refresh(things)";
+    refuse("the `refresh` of things_daily is \"refresh(things)\"");
     projection.entity_count = 0;
     refuse("the rows of things come from derive, and thing-keeper has no entity kinds");
     tables[2] = NULL;

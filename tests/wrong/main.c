@@ -289,9 +289,9 @@ static void start(void)
       "a part and its whole are entity tables")                                                    \
     M(daily_columns[D_THINGS].measure = 0, "is neither a key nor has a measure")                   \
     M(daily_columns[D_THINGS].type = PJ_TEXT, "must be a PJ_BIGINT or PJ_COUNTS")                  \
-    M(things.settle = "settle_things",                                                             \
-      "things is not a rollup, so `settle` would never be called")                                 \
-    M(things_daily.settle = "settle(); --", "which is not the name of an SQL function")            \
+    M(things.refresh = "refresh_things",                                                           \
+      "things is not a rollup, so `refresh` would never be called")                                \
+    M(things_daily.refresh = "refresh(); --", "which is not the name of an SQL function")          \
     M(notes.remove = "remove_notes", "so `remove` would never be called")                          \
     M(things.placeholder = T_NAME, "the placeholder of things is not a PJ_BOOL column of it")      \
     M((parents[0] = (struct pj_parent){99, T_AT, "ensure"}, things.parents = parents),             \

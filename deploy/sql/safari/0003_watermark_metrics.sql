@@ -39,7 +39,7 @@ COMMENT ON TABLE watermark_metrics_times IS
 
 -- Deletes a bucket that its last removal has left. Extremes cannot be subtracted, so they are
 -- looked up; the caller's addition has locked the bucket, and a later one brings its own.
-CREATE FUNCTION projectionist.settle_watermark_metrics(
+CREATE FUNCTION projectionist.refresh_watermark_metrics(
     p_buckets TIMESTAMPTZ[], p_methods TEXT[], p_extremes BOOLEAN[]) RETURNS void
 LANGUAGE sql AS $$
     DELETE FROM watermark_metrics AS m
@@ -57,7 +57,7 @@ LANGUAGE sql AS $$
     FROM unnest(p_buckets, p_methods, p_extremes) AS g (bucket_start, method, extreme)
     WHERE g.extreme AND m.bucket_start = g.bucket_start AND m.method = g.method;
 $$;
-COMMENT ON FUNCTION projectionist.settle_watermark_metrics IS
+COMMENT ON FUNCTION projectionist.refresh_watermark_metrics IS
     'Recomputes extremes, and deletes empty buckets, after removals were subtracted';
 
 -- --- quantiles --------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ static const struct pj_table metrics = {
     .kind = PJ_ROLLUP_TABLE,
     .columns = metric_columns,
     .column_count = M_COLUMNS,
-    .settle = "projectionist.settle_watermark_metrics",
+    .refresh = "projectionist.refresh_watermark_metrics",
 };
 
 /* --- facts ----------------------------------------------------------------------------------- */

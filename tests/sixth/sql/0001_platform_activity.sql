@@ -25,14 +25,14 @@ CREATE TABLE platform_last_command (
 COMMENT ON TABLE platform_last_command IS 'The command that each platform was sent last';
 
 -- Sums are right by the addition alone; a bucket that everything has left goes.
-CREATE FUNCTION projectionist.settle_platform_activity(
+CREATE FUNCTION projectionist.refresh_platform_activity(
     p_platforms TEXT[], p_days TIMESTAMPTZ[], p_extremes BOOLEAN[]) RETURNS void
 LANGUAGE sql AS $$
     DELETE FROM platform_activity AS a
     USING unnest(p_platforms, p_days) AS g (platform, day)
     WHERE a.platform = g.platform AND a.day = g.day AND a.submitted = 0
 $$;
-COMMENT ON FUNCTION projectionist.settle_platform_activity IS
+COMMENT ON FUNCTION projectionist.refresh_platform_activity IS
     'Removes empty buckets, where commands were taken back';
 
 -- Facts are rewritten whole, so a page keeps room for the new version of a row.
