@@ -8,7 +8,7 @@
 #include "cli/deployment.h"
 #include "cli/projection_settings.h"
 #include "engine/replay.h"
-#include "store/offsets.h"
+#include "store/dead_letter.h"
 
 enum { SHOWN_MOST = 20, LOCK_TIMEOUT_MS = 15000, IDLE_TIMEOUT_MS = 10000 };
 

@@ -194,9 +194,9 @@ static void end_unresponsive_owner(struct pj_session *session)
     const char *owner = NULL;
     struct pj_error ignored; /* shows again at the next try */
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(session->consumer);
-    if (pj_offsets_end_unresponsive(session->unit.postgres, &session->identity,
-                                    rebalance->partitions, rebalance->count, session->unit.work,
-                                    &ended, &owner, &ignored) == 0 &&
+    if (pj_owner_end_unresponsive(session->unit.postgres, &session->identity, rebalance->partitions,
+                                  rebalance->count, session->unit.work, &ended, &owner,
+                                  &ignored) == 0 &&
         ended > 0)
         pj_log(PJ_WARN, "ended the transaction of an unresponsive owner", pj_f_str("owner", owner),
                pj_f_int("sessions", ended));

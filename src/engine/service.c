@@ -141,7 +141,7 @@ static void do_chores(struct pj_loop *loop)
 static int mark_session(const struct pj_session *session, struct pj_postgres *postgres,
                         struct pj_error *error)
 {
-    return pj_offsets_mark_session(postgres, &session->identity, error);
+    return pj_owner_mark_session(postgres, &session->identity, error);
 }
 
 static int subscribe(struct pj_session *session, struct pj_error *error)

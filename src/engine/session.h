@@ -12,6 +12,7 @@
 #include "engine/settings.h"
 #include "kafka/consumer.h"
 #include "store/schemas.h"
+#include "store/owner.h"
 #include "store/unit.h"
 
 #include <signal.h>

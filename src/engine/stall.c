@@ -246,8 +246,8 @@ static int look_at_other(struct pj_stall *stall, struct pj_partition *other, int
         other->unattended = false;
         return 0;
     }
-    if (offset >= 0 && pj_offsets_attended(session->unit.postgres, &session->identity, other,
-                                           session->unit.work, &attended, error) != 0)
+    if (offset >= 0 && pj_owner_is_connected(session->unit.postgres, &session->identity, other,
+                                             session->unit.work, &attended, error) != 0)
         return -1;
     other->unattended = !attended;
     return 0;

@@ -22,6 +22,13 @@ struct pj_parameter pj_binary_array(struct pj_arena *arena, enum pj_type type,
 struct pj_parameter pj_binary_scalar(struct pj_arena *arena, enum pj_type type,
                                      const struct pj_value *value);
 
+static inline struct pj_parameter pj_binary_number(struct pj_arena *arena, enum pj_type type,
+                                                   int64_t number)
+{
+    struct pj_value value = pj_bigint(number);
+    return pj_binary_scalar(arena, type, &value);
+}
+
 /* A text, borrowed; NULL is SQL NULL. */
 static inline struct pj_parameter pj_binary_text(const char *text)
 {

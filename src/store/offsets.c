@@ -31,36 +31,6 @@ static const struct pj_statement take_statement = {
 
 static const uint32_t partitions_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
                                             PJ_OID_INT4_ARRAY};
-/* Whatever name a session has, whose it is shows by a lock that nobody waits for. */
-#define KEY_OF_OWNER "hashtextextended('projectionist ' || owner, 0)"
-static const uint32_t mark_types[] = {PJ_OID_TEXT};
-static const struct pj_statement mark_statement = {
-    .name = "pj_mark",
-    .sql = "SELECT pg_try_advisory_lock_shared(" KEY_OF_OWNER ") FROM (SELECT $1 AS owner) AS o",
-    .parameter_count = 1,
-    .types = mark_types,
-};
-
-/* Somebody else's sessions are not ours to end. Those of owners of before there was the lock have
- * their name, of which Postgres keeps 63 bytes. */
-static const struct pj_statement end_unresponsive_statement = {
-    .name = "pj_end_unresponsive",
-    .sql = "SELECT o.owner, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
-           "JOIN (SELECT DISTINCT owner, " KEY_OF_OWNER " AS key "
-           "FROM projectionist.consumer_offsets "
-           "JOIN unnest($3, $4) AS g (topic, partition) USING (topic, partition) "
-           "WHERE cluster_id = $1 AND consumer_group = $2) AS o "
-           "ON a.application_name = left(o.owner, 63) OR EXISTS (SELECT FROM pg_locks AS l "
-           "WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.database = a.datid "
-           "AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = o.key) "
-           "WHERE a.datname = current_database() AND a.usename = current_user "
-           "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
-           "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
-           "clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval",
-    .parameter_count = 4,
-    .types = partitions_types,
-};
-
 static const uint32_t advance_types[] = {
     PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
     PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY,
@@ -105,28 +75,13 @@ static const struct pj_statement go_on_statement = {
     .types = stop_types,
 };
 
-static const uint32_t group_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
-                                       PJ_OID_INT4_ARRAY};
 static const struct pj_statement group_statement = {
     .name = "pj_group",
     .sql = "SELECT o.next_offset, g.place - 1 FROM unnest($3, $4) WITH ORDINALITY "
            "AS g (topic, partition, place) JOIN projectionist.consumer_offsets AS o "
            "USING (topic, partition) WHERE o.cluster_id = $1 AND o.consumer_group = $2",
     .parameter_count = 4,
-    .types = group_types,
-};
-
-static const uint32_t attended_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4};
-static const struct pj_statement attended_statement = {
-    .name = "pj_attended",
-    .sql = "SELECT FROM projectionist.consumer_offsets AS o JOIN pg_locks AS l "
-           "ON l.locktype = 'advisory' AND l.objsubid = 1 "
-           "AND (l.classid::bigint << 32 | l.objid::bigint) = " KEY_OF_OWNER " "
-           "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-           "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND o.topic = $3 "
-           "AND o.partition = $4 LIMIT 1",
-    .parameter_count = 4,
-    .types = attended_types,
+    .types = partitions_types,
 };
 
 static const uint32_t gap_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT,
@@ -144,42 +99,9 @@ static const struct pj_statement gap_statement = {
     .types = gap_types,
 };
 
-static const uint32_t letter_types[] = {PJ_OID_TEXT,  PJ_OID_TEXT, PJ_OID_TEXT,        PJ_OID_TEXT,
-                                        PJ_OID_INT4,  PJ_OID_INT8, PJ_OID_TIMESTAMPTZ, PJ_OID_BYTEA,
-                                        PJ_OID_BYTEA, PJ_OID_TEXT, PJ_OID_INT4,        PJ_OID_TEXT,
-                                        PJ_OID_TEXT,  PJ_OID_TEXT};
-/* A letter that is there already stays as it is: what is written to it is what it says. */
-#define LETTER_SQL(table)                                                                          \
-    "WITH written AS (INSERT INTO " table                                                          \
-    " (cluster_id, consumer_group, projection, topic, partition, "                                 \
-    "record_offset, record_timestamp, key, value, headers, schema_id, error_class, sqlstate, "     \
-    "message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14) "        \
-    "ON CONFLICT (cluster_id, consumer_group, topic, partition, record_offset) DO UPDATE "         \
-    "SET topic = EXCLUDED.topic RETURNING 1) SELECT CASE WHEN count(*) <> 1 THEN "                 \
-    "projectionist.refuse_unwritten($3, '" table "'::regclass, 'INSERT', 1, count(*)) END "        \
-    "FROM written"
-static const struct pj_statement letter_statement = {
-    .name = "pj_dead_letter",
-    .sql = LETTER_SQL("projectionist.dead_letters"),
-    .parameter_count = 14,
-    .types = letter_types,
-};
-static const struct pj_statement shadow_letter_statement = {
-    .name = "pj_shadow_dead_letter",
-    .sql = LETTER_SQL("dead_letters"),
-    .parameter_count = 14,
-    .types = letter_types,
-};
-
 enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, COLUMNS };
 
 /* One row of values per partition; columns become arrays. */
-static const struct pj_value **partition_rows(struct pj_arena *arena, size_t count)
-{
-    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
-    return rows;
-}
-
 static struct pj_value *partition_row(struct pj_arena *arena, const struct pj_partition *partition)
 {
     struct pj_value *row = pj_arena_alloc(arena, COLUMNS * sizeof *row);
@@ -188,15 +110,24 @@ static struct pj_value *partition_row(struct pj_arena *arena, const struct pj_pa
     return row;
 }
 
-/* What statements about partitions of the group begin with: as partitions_types. */
-static void name_partitions(struct pj_parameter parameters[4], const struct pj_identity *identity,
-                            const struct pj_value *const *rows, size_t count,
-                            struct pj_arena *arena)
+/* The parameters that statements about partitions of the group begin with. */
+static void name_rows(struct pj_parameter parameters[4], const struct pj_identity *identity,
+                      const struct pj_value *const *rows, size_t count, struct pj_arena *arena)
 {
     parameters[0] = pj_binary_text(identity->cluster_id);
     parameters[1] = pj_binary_text(identity->group);
     parameters[2] = pj_binary_array(arena, PJ_TEXT, rows, count, TOPIC);
     parameters[3] = pj_binary_array(arena, PJ_INT, rows, count, NUMBER);
+}
+
+void pj_offsets_parameters(struct pj_parameter parameters[4], const struct pj_identity *identity,
+                           struct pj_partition *const *partitions, size_t count,
+                           struct pj_arena *arena)
+{
+    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
+    for (size_t i = 0; i < count; i++)
+        rows[i] = partition_row(arena, partitions[i]);
+    name_rows(parameters, identity, rows, count, arena);
 }
 
 static int32_t int4(const struct pj_result *result, int row, int column)
@@ -220,7 +151,7 @@ static void take_row(struct pj_partition *partition, const struct pj_result *res
     int length = 0;
     const char *id = pj_result_value(result, row, 4, &length);
     int64_t next_offset = pj_result_int8(result, row, 0);
-    if (partition->next_offset != next_offset) /* somebody acted before a stop could be written */
+    if (partition->next_offset != next_offset) /* moved before the stop could be written */
         pj_partition_stop(partition, 0, NULL, 0);
     partition->next_offset = next_offset;
     partition->epoch = pj_result_int8(result, row, 1);
@@ -242,7 +173,7 @@ int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *ide
                      struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                      struct pj_error *error)
 {
-    const struct pj_value **rows = partition_rows(arena, count);
+    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
     for (size_t i = 0; i < count; i++) {
         struct pj_value *row = partition_row(arena, partitions[i]);
         row[FIRST] = pj_bigint(partitions[i]->start_offset >= 0 ? partitions[i]->start_offset
@@ -286,36 +217,6 @@ int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *ide
     return 0;
 }
 
-int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,
-                            struct pj_error *error)
-{
-    struct pj_parameter owner = pj_binary_text(identity->owner);
-    return pj_postgres_run(postgres, &mark_statement, &owner, NULL, error);
-}
-
-int pj_offsets_end_unresponsive(struct pj_postgres *postgres, const struct pj_identity *identity,
-                                struct pj_partition *const *partitions, size_t count,
-                                struct pj_arena *arena, int *ended, const char **owner,
-                                struct pj_error *error)
-{
-    const struct pj_value **rows = partition_rows(arena, count);
-    for (size_t i = 0; i < count; i++)
-        rows[i] = partition_row(arena, partitions[i]);
-    struct pj_parameter parameters[4];
-    name_partitions(parameters, identity, rows, count, arena);
-    struct pj_result *result;
-    if (pj_postgres_run(postgres, &end_unresponsive_statement, parameters, &result, error) != 0)
-        return -1;
-    *ended = pj_result_rows(result);
-    if (*ended > 0) {
-        int length;
-        const char *name = pj_result_value(result, 0, 0, &length);
-        *owner = pj_arena_string(arena, name, (size_t)length);
-    }
-    pj_result_free(result);
-    return 0;
-}
-
 /* Each is mixed well enough (the finalizer of SplitMix64) that none cancels another out. */
 uint64_t pj_offsets_checksum(const struct pj_record *record)
 {
@@ -331,7 +232,7 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
                        const struct pj_advance *advances, size_t count, struct pj_arena *arena,
                        struct pj_error *error)
 {
-    const struct pj_value **rows = partition_rows(arena, count);
+    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
     for (size_t i = 0; i < count; i++) {
         const struct pj_partition *partition = advances[i].partition;
         struct pj_value *row = partition_row(arena, partition);
@@ -349,7 +250,7 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
         rows[i] = row;
     }
     struct pj_parameter parameters[13];
-    name_partitions(parameters, identity, rows, count, arena);
+    name_rows(parameters, identity, rows, count, arena);
     parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
     parameters[5] = pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND);
     parameters[6] = pj_binary_array(arena, PJ_BIGINT, rows, count, THIRD);
@@ -405,14 +306,14 @@ int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *ide
                      struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                      struct pj_error *error)
 {
-    const struct pj_value **rows = partition_rows(arena, count);
+    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
     for (size_t i = 0; i < count; i++) {
         struct pj_value *row = partition_row(arena, partitions[i]);
         row[FIRST] = pj_bigint(partitions[i]->epoch);
         rows[i] = row;
     }
     struct pj_parameter parameters[5];
-    name_partitions(parameters, identity, rows, count, arena);
+    name_rows(parameters, identity, rows, count, arena);
     parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
     struct pj_result *result;
     if (pj_postgres_run(postgres, &check_statement, parameters, &result, error) != 0)
@@ -421,8 +322,8 @@ int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *ide
     if (pj_result_rows(result) > 0) {
         int length;
         const char *name = pj_result_value(result, 0, 0, &length);
-        status =
-            pj_error_set(error, PJ_FENCED, "another owner has taken partition %.*s", length, name);
+        status = pj_error_set(error, PJ_FENCED, "another owner has claimed partition %.*s", length,
+                              name);
     }
     pj_result_free(result);
     return status;
@@ -432,11 +333,11 @@ int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *i
                        const struct pj_advance *advances, size_t count, struct pj_arena *arena,
                        enum pj_commit_outcome *outcome, struct pj_error *error)
 {
-    const struct pj_value **rows = partition_rows(arena, count);
+    const struct pj_value **rows = pj_arena_alloc(arena, count * sizeof(void *));
     for (size_t i = 0; i < count; i++)
         rows[i] = partition_row(arena, advances[i].partition);
     struct pj_parameter parameters[4];
-    name_partitions(parameters, identity, rows, count, arena);
+    name_rows(parameters, identity, rows, count, arena);
     struct pj_result *result;
     if (pj_postgres_run(postgres, &outcome_statement, parameters, &result, error) != 0)
         return -1;
@@ -464,13 +365,13 @@ int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity
                           const struct pj_partition *partition, struct pj_arena *arena,
                           struct pj_error *error)
 {
-    struct pj_value number = pj_bigint(partition->number);
-    struct pj_value from = pj_bigint(partition->next_offset);
-    struct pj_value to = pj_bigint(partition->low);
     struct pj_parameter parameters[] = {
-        pj_binary_text(identity->cluster_id),      pj_binary_text(identity->group),
-        pj_binary_text(partition->topic),          pj_binary_scalar(arena, PJ_INT, &number),
-        pj_binary_scalar(arena, PJ_BIGINT, &from), pj_binary_scalar(arena, PJ_BIGINT, &to),
+        pj_binary_text(identity->cluster_id),
+        pj_binary_text(identity->group),
+        pj_binary_text(partition->topic),
+        pj_binary_number(arena, PJ_INT, partition->number),
+        pj_binary_number(arena, PJ_BIGINT, partition->next_offset),
+        pj_binary_number(arena, PJ_BIGINT, partition->low),
     };
     return pj_postgres_queue(postgres, &gap_statement, parameters, error);
 }
@@ -479,13 +380,13 @@ int pj_offsets_stop(struct pj_postgres *postgres, const struct pj_identity *iden
                     const struct pj_partition *partition, struct pj_arena *arena,
                     struct pj_error *error)
 {
-    struct pj_value number = pj_bigint(partition->number);
-    struct pj_value epoch = pj_bigint(partition->epoch);
-    struct pj_value code = pj_bigint(partition->stop_code);
     struct pj_parameter parameters[] = {
-        pj_binary_text(identity->cluster_id),       pj_binary_text(identity->group),
-        pj_binary_text(partition->topic),           pj_binary_scalar(arena, PJ_INT, &number),
-        pj_binary_scalar(arena, PJ_BIGINT, &epoch), pj_binary_scalar(arena, PJ_INT, &code),
+        pj_binary_text(identity->cluster_id),
+        pj_binary_text(identity->group),
+        pj_binary_text(partition->topic),
+        pj_binary_number(arena, PJ_INT, partition->number),
+        pj_binary_number(arena, PJ_BIGINT, partition->epoch),
+        pj_binary_number(arena, PJ_INT, partition->stop_code),
         pj_binary_text(partition->stop_reason),
     };
     struct pj_result *result = NULL;
@@ -496,7 +397,7 @@ int pj_offsets_stop(struct pj_postgres *postgres, const struct pj_identity *iden
     bool ours = pj_result_rows(result) == 1;
     pj_result_free(result);
     return ours ? 0
-                : pj_error_set(error, PJ_FENCED, "another owner has taken partition %s [%d]",
+                : pj_error_set(error, PJ_FENCED, "another owner has claimed partition %s [%d]",
                                partition->topic, partition->number);
 }
 
@@ -504,13 +405,10 @@ int pj_offsets_of_group(struct pj_postgres *postgres, const struct pj_identity *
                         struct pj_partition *const *partitions, size_t count, int64_t *offsets,
                         struct pj_arena *arena, struct pj_error *error)
 {
-    const struct pj_value **rows = partition_rows(arena, count);
-    for (size_t i = 0; i < count; i++) {
-        rows[i] = partition_row(arena, partitions[i]);
-        offsets[i] = -1;
-    }
     struct pj_parameter parameters[4];
-    name_partitions(parameters, identity, rows, count, arena);
+    pj_offsets_parameters(parameters, identity, partitions, count, arena);
+    for (size_t i = 0; i < count; i++)
+        offsets[i] = -1;
     struct pj_result *result;
     if (pj_postgres_run(postgres, &group_statement, parameters, &result, error) != 0)
         return -1;
@@ -519,25 +417,6 @@ int pj_offsets_of_group(struct pj_postgres *postgres, const struct pj_identity *
         if (place >= 0 && (size_t)place < count)
             offsets[place] = pj_result_int8(result, row, 0);
     }
-    pj_result_free(result);
-    return 0;
-}
-
-int pj_offsets_attended(struct pj_postgres *postgres, const struct pj_identity *identity,
-                        const struct pj_partition *partition, struct pj_arena *arena,
-                        bool *attended, struct pj_error *error)
-{
-    struct pj_value number = pj_bigint(partition->number);
-    struct pj_parameter parameters[] = {
-        pj_binary_text(identity->cluster_id),
-        pj_binary_text(identity->group),
-        pj_binary_text(partition->topic),
-        pj_binary_scalar(arena, PJ_INT, &number),
-    };
-    struct pj_result *result;
-    if (pj_postgres_run(postgres, &attended_statement, parameters, &result, error) != 0)
-        return -1;
-    *attended = pj_result_rows(result) > 0;
     pj_result_free(result);
     return 0;
 }
@@ -557,50 +436,6 @@ int64_t pj_offsets_event_time(const struct pj_source *source, const struct pj_va
     if (source->event_time == 0 || !time->present || is_far_ahead(time->integer, timestamp_ms))
         return INT64_MIN;
     return time->integer;
-}
-
-const char *pj_offsets_reason_text(struct pj_arena *arena, const struct pj_error *reason)
-{
-    char *message = pj_arena_string(arena, reason->message, strlen(reason->message));
-    for (char *c = message; *c; c++) {
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-            *c = '?';
-    }
-    return message;
-}
-
-int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
-                           const struct pj_record *record, const char *headers, int32_t schema_id,
-                           const struct pj_error *reason, struct pj_arena *arena,
-                           struct pj_error *error)
-{
-    struct pj_value number = pj_bigint(record->partition->number);
-    struct pj_value offset = pj_bigint(record->offset);
-    struct pj_value timestamp = pj_timestamp(0);
-    struct pj_value schema = pj_bigint(schema_id);
-    /* A producer may set any number. */
-    timestamp.present = record->timestamp_ms >= 0 &&
-                        !__builtin_mul_overflow(record->timestamp_ms, 1000, &timestamp.integer);
-    schema.present = schema_id >= 0;
-    bool rebuilt = identity->rebuilt_group != NULL;
-    struct pj_parameter parameters[] = {
-        pj_binary_text(identity->cluster_id),
-        pj_binary_text(rebuilt ? identity->rebuilt_group : identity->group),
-        pj_binary_text(identity->projection),
-        pj_binary_text(record->partition->topic),
-        pj_binary_scalar(arena, PJ_INT, &number),
-        pj_binary_scalar(arena, PJ_BIGINT, &offset),
-        pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &timestamp),
-        {record->key, record->key_length},
-        {record->value, record->value_length},
-        pj_binary_text(headers),
-        pj_binary_scalar(arena, PJ_INT, &schema),
-        pj_binary_text(pj_error_class_name(reason->class)),
-        pj_binary_text(*reason->sqlstate ? reason->sqlstate : NULL),
-        pj_binary_text(pj_offsets_reason_text(arena, reason)),
-    };
-    return pj_postgres_queue(postgres, rebuilt ? &shadow_letter_statement : &letter_statement,
-                             parameters, error);
 }
 
 int pj_offsets_check_group(const char *group, struct pj_error *error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Offsets and the fence: projectionist.consumer_offsets, through the two functions
- * that a migration made, and the dead letters that travel in the same transaction.
+ * Offsets and the fence: projectionist.consumer_offsets, through the functions that a migration
+ * made.
  */
 #ifndef PJ_STORE_OFFSETS_H
 #define PJ_STORE_OFFSETS_H
@@ -35,6 +35,11 @@ struct pj_advance {
 /* What tells a record from another at its place: its offset, timestamp and length. */
 uint64_t pj_offsets_checksum(const struct pj_record *record);
 
+/* The parameters that statements about partitions begin with: cluster, group, topics, numbers. */
+void pj_offsets_parameters(struct pj_parameter parameters[4], const struct pj_identity *identity,
+                           struct pj_partition *const *partitions, size_t count,
+                           struct pj_arena *arena);
+
 /*
  * Makes us the owner of the partitions, in a transaction of its own: waits for the transaction of
  * the owner before, then fences it. Fills epoch and next_offset; where the group never had the
@@ -45,21 +50,6 @@ uint64_t pj_offsets_checksum(const struct pj_record *record);
 int pj_offsets_claim(struct pj_postgres *postgres, const struct pj_identity *identity,
                      struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                      struct pj_error *error) PJ_MUST_CHECK;
-
-/* Makes the session known as the owner's, until it ends, for pj_offsets_end_unresponsive. */
-int pj_offsets_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,
-                            struct pj_error *error) PJ_MUST_CHECK;
-
-/*
- * Where the transaction of the owner before was waited for in vain: ends those of the owners of
- * these partitions in which Postgres has been waiting for the client, with a COPY or a pipeline
- * that has begun, for longer than an idle transaction may last. *ended: how many, and *owner the
- * name of one; it lives as long as the arena.
- */
-int pj_offsets_end_unresponsive(struct pj_postgres *postgres, const struct pj_identity *identity,
-                                struct pj_partition *const *partitions, size_t count,
-                                struct pj_arena *arena, int *ended, const char **owner,
-                                struct pj_error *error) PJ_MUST_CHECK;
 
 /* Queues the fence and the advance: the first statement of a batch. PJ_FENCED (from the run that
  * follows) when the epoch or the offset is no longer ours. */
@@ -99,11 +89,6 @@ int pj_offsets_of_group(struct pj_postgres *postgres, const struct pj_identity *
                         struct pj_partition *const *partitions, size_t count, int64_t *offsets,
                         struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Is whoever took the partition last one of ours that is connected? */
-int pj_offsets_attended(struct pj_postgres *postgres, const struct pj_identity *identity,
-                        const struct pj_partition *partition, struct pj_arena *arena,
-                        bool *attended, struct pj_error *error) PJ_MUST_CHECK;
-
 /* Queues the audit of a gap that the operator chose to go on without, and the move behind it; a
  * stop goes with it. */
 int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity *identity,
@@ -114,16 +99,6 @@ int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity
  * that lies more than 24 h ahead of its Kafka timestamp (-1: none). */
 int64_t pj_offsets_event_time(const struct pj_source *source, const struct pj_value *values,
                               int64_t timestamp_ms);
-
-/* The reason's message as a dead letter keeps it: it may quote bytes of the record, and those must
- * be harmless in a text column and on a terminal. */
-const char *pj_offsets_reason_text(struct pj_arena *arena, const struct pj_error *reason);
-
-/* Queues a dead letter: the record whole, with the reason; its headers as JSON, NULL where none. */
-int pj_offsets_dead_letter(struct pj_postgres *postgres, const struct pj_identity *identity,
-                           const struct pj_record *record, const char *headers, int32_t schema_id,
-                           const struct pj_error *reason, struct pj_arena *arena,
-                           struct pj_error *error) PJ_MUST_CHECK;
 
 /* A verify or rebuild of the group `x` reads as the group `x/verify` or `x/rebuild`, whose offsets
  * it removes: PJ_FATAL (PJ_EXIT_USAGE) for a live group whose name ends so. */

@@ -7,7 +7,6 @@
 #include "postgres/binary.h"
 #include "store/access.h"
 #include "store/refusal.h"
-#include "store/schemas.h"
 #include "store/tables.h"
 
 #include <stdlib.h>
@@ -158,11 +157,8 @@ static int write_dead_letters(struct pj_unit *unit, const struct pj_unit_work *w
                               struct pj_error *error)
 {
     for (size_t i = 0; i < work->letter_count; i++) {
-        const struct pj_dead_letter *letter = &work->letters[i];
-        const struct pj_record *record = letter->record;
-        if (pj_offsets_dead_letter(unit->postgres, unit->identity, record, letter->headers,
-                                   pj_schemas_wire_id(record->value, record->value_length),
-                                   letter->reason, unit->work, error) != 0)
+        if (pj_dead_letter_queue(unit->postgres, unit->identity, &work->letters[i], unit->work,
+                                 error) != 0)
             return -1;
         if ((i + 1) % QUEUED_MOST == 0 && pj_postgres_drain(unit->postgres, error) != 0)
             return -1;

@@ -11,6 +11,7 @@
 #ifndef PJ_STORE_UNIT_H
 #define PJ_STORE_UNIT_H
 
+#include "store/dead_letter.h"
 #include "store/offsets.h"
 #include "store/write.h"
 
@@ -79,12 +80,6 @@ int pj_unit_commit(struct pj_unit *unit, pj_unit_ask *ask, void *context,
                    struct pj_error *error) PJ_MUST_CHECK;
 
 /* --- or whole -------------------------------------------------------------------------------- */
-
-struct pj_dead_letter {
-    const struct pj_record *record;
-    const char *headers; /* as JSON; NULL: none */
-    const struct pj_error *reason;
-};
 
 struct pj_unit_work {
     const struct pj_tries *tries;
