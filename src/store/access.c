@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* The projection's tables as an array of what to_regclass takes. */
+/* The projection's tables as an array for to_regclass. */
 static char *list_tables(const struct pj_projection *projection)
 {
     struct pj_builder array = {0};

@@ -16,7 +16,7 @@
  * that row security hides none of their rows (PJ_EXIT_DATABASE). It does not for an owner without
  * FORCE, with BYPASSRLS, or by a policy FOR ALL USING (true) WITH CHECK (true) without a
  * restrictive one beside it. And that the projection's are in the schema that the session's
- * settings name, and not found behind it in the search_path (PJ_EXIT_DATABASE). To be called on
+ * settings name, and not found later in the search_path (PJ_EXIT_DATABASE). To be called on
  * each connection that reads or writes them.
  */
 int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,

@@ -144,8 +144,8 @@ static int read_order(struct pj_constraints *constraints, struct pj_postgres *po
 
 /*
  * A row for each column of each unique index (or exclusion constraint) that is checked row by row:
- * also those that an expression of it reads. NULL in such a column takes a row out of the index,
- * unless nulls are taken for equal.
+ * also those that its expressions read. NULL in such a column keeps a row out of the index, unless
+ * NULLS NOT DISTINCT.
  */
 static const char uniques_sql[] =
     "SELECT o.n, i.indexrelid, a.attname, "
@@ -207,7 +207,7 @@ static int refuse(const struct pj_projection *projection, const struct pj_result
                           pj_result_value(uniques, row, REMEDY, NULL));
 }
 
-/* The rows from `row` on that are of the same index; the row behind them, or -1. */
+/* The rows from `row` on that are of the same index; the row after them, or -1. */
 static int take_index(struct pj_constraints *constraints, const struct pj_projection *projection,
                       const struct pj_result *uniques, int row, struct pj_error *error)
 {
@@ -235,7 +235,7 @@ static int take_index(struct pj_constraints *constraints, const struct pj_projec
     size_t all_keys = 0;
     while (all_keys < table->column_count && table->columns[all_keys].key)
         all_keys++;
-    /* Rows have their keys for ever, and a rollup's sums are nobody's values. */
+    /* A row's key never changes, and a rollup's sums belong to no entity. */
     if (own == 0 || keys == all_keys || table->kind != PJ_ENTITY_TABLE)
         return row;
     if (nullable == 0) {

@@ -12,10 +12,11 @@
 #include "projectionist/projection.h"
 
 struct pj_constraints {
-    size_t *order; /* of the projection's tables: what is referred to comes before what refers */
+    size_t *order; /* of the projection's tables: a referenced table comes before those that refer
+                      to it */
     /*
      * Per table: the columns under a unique index that is checked row by row (a bit each), and of
-     * each such index a column whose NULL takes the row out of it, so that values can be swapped.
+     * each such index a column whose NULL keeps the row out of it, so that values can be swapped.
      */
     uint64_t *unique;
     uint64_t *release;
@@ -27,7 +28,7 @@ struct pj_constraints pj_constraints_none(const struct pj_projection *projection
                                           struct pj_arena *arena);
 
 /* Fails (PJ_EXIT_DATABASE) where no order would do, or where values could not be swapped, and says
- * which ALTER TABLE mends that. */
+ * which ALTER TABLE fixes that. */
 int pj_constraints_read(struct pj_constraints *constraints, struct pj_postgres *postgres,
                         const struct pj_projection *projection, struct pj_arena *arena,
                         struct pj_error *error) PJ_MUST_CHECK;

@@ -64,9 +64,9 @@ int pj_limits_read(const struct pj_limit *const **limits, struct pj_postgres *po
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-/* How many digits after the point are no trailing zeros; less than none of a number that ends in
- * zeros before the point. */
-static long digits_behind(const struct pj_value *number)
+/* Digits after the point without trailing zeros; negative for a number that ends in zeros before the
+ * point. */
+static long digits_after_point(const struct pj_value *number)
 {
     struct pj_decimal decimal;
     if (!pj_decimal_read(number->text.data, number->text.length, &decimal) || decimal.sign == 0)
@@ -110,8 +110,8 @@ int pj_limits_check(const struct pj_limit *limits, const struct pj_table *table,
                 (has = (long)pj_utf8_count(row[c].text.data, row[c].text.length)) > most)
                 return refuse(table, column, most, "characters", has, "22001", error);
         } else if (column->type == PJ_NUMERIC) {
-            if ((has = digits_behind(&row[c])) > most)
-                return refuse(table, column, most, "digits behind the point", has, "22003", error);
+            if ((has = digits_after_point(&row[c])) > most)
+                return refuse(table, column, most, "digits after the point", has, "22003", error);
         } else if (column->type == PJ_TIMESTAMPTZ) {
             if ((has = digits_of_second(row[c].integer)) > most)
                 return refuse(table, column, most, "digits of a second", has, "22008", error);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What columns hold less of than their types: VARCHAR(n), NUMERIC(p, s) and TIMESTAMPTZ(p).
- * Postgres rounds a number or a time to what fits, and takes blanks off the end of a text, and says
- * nothing; here such a value is refused. Read from its catalogue, because migrations say it and
- * declarations do not.
+ * Postgres silently rounds a number or a time to what fits, and strips trailing blanks off a text;
+ * here such a value is refused. Read from its catalogue, because migrations say it and declarations
+ * do not.
  */
 #ifndef PJ_STORE_LIMITS_H
 #define PJ_STORE_LIMITS_H
@@ -14,7 +14,7 @@
 
 struct pj_limit {
     bool set;
-    int most; /* characters, or digits behind the point: of a number, or of a second */
+    int most; /* characters, or digits after the point: of a number, or of a second */
 };
 
 /* One per column of each table of the projection; of a table that has none, NULL. */

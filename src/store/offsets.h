@@ -25,14 +25,14 @@ struct pj_identity {
 /* How far a batch brings a partition. */
 struct pj_advance {
     struct pj_partition *partition;
-    int64_t next_offset; /* behind the batch */
+    int64_t next_offset; /* after the batch */
     int64_t stream_time; /* the greatest event time in it; INT64_MIN: none */
     int64_t records;     /* how many, and which: pj_offsets_checksum of each, by exclusive or */
     uint64_t checksum;
-    const struct pj_record *last; /* of it, until it is committed; NULL: it has no record */
+    const struct pj_record *last; /* its last record, until it is committed; NULL: it has none */
 };
 
-/* What tells a record from another at its place: its offset, timestamp and length. */
+/* Of a record's offset, timestamp and length. */
 uint64_t pj_offsets_checksum(const struct pj_record *record);
 
 /* The parameters that statements about partitions begin with: cluster, group, topics, numbers. */
@@ -77,20 +77,20 @@ int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *i
                        enum pj_commit_outcome *outcome, struct pj_error *error) PJ_MUST_CHECK;
 
 /*
- * Writes the partition's stop beside its offset (where it has none: takes it away), at once.
+ * Writes the partition's stop beside its offset (clears it where it has none), at once.
  * PJ_FENCED where the partition is no longer ours.
  */
 int pj_offsets_stop(struct pj_postgres *postgres, const struct pj_identity *identity,
                     const struct pj_partition *partition, struct pj_arena *arena,
                     struct pj_error *error) PJ_MUST_CHECK;
 
-/* How far the group is in each of the partitions, whoever has them; -1: nobody ever had it. */
+/* The group's offset in each of the partitions, whoever owns them; -1: nobody ever did. */
 int pj_offsets_of_group(struct pj_postgres *postgres, const struct pj_identity *identity,
                         struct pj_partition *const *partitions, size_t count, int64_t *offsets,
                         struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Queues the audit of a gap that the operator chose to go on without, and the move behind it; a
- * stop goes with it. */
+/* Queues the audit of a gap that the operator chose to go on without, and moves past it; clears
+ * a stop. */
 int pj_offsets_accept_gap(struct pj_postgres *postgres, const struct pj_identity *identity,
                           const struct pj_partition *partition, struct pj_arena *arena,
                           struct pj_error *error) PJ_MUST_CHECK;

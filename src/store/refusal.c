@@ -122,10 +122,9 @@ void pj_refusal_judge(struct pj_postgres *postgres, const struct pj_projection *
     }
     if (ours)
         return;
-    pj_error_fatal(
-        error, PJ_EXIT_DATABASE,
-        "the table %s refuses rows for what %s does not write, by %s: drop or mend that, "
-        "or give the column a default (%.400s)",
-        table, projection->name, what, cause.message);
+    pj_error_fatal(error, PJ_EXIT_DATABASE,
+                   "the table %s refuses rows for what %s does not write, by %s: drop or fix that, "
+                   "or give the column a default (%.400s)",
+                   table, projection->name, what, cause.message);
     pj_text_whole(error->sqlstate, sizeof error->sqlstate, "%s", cause.sqlstate);
 }

@@ -14,9 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An unknown id is asked for again after a while: a registry's follower may be behind. */
+/* An unknown id is asked for again after a while: a registry's follower may lag. */
 enum { UNKNOWN_KEPT_MS = 5000, SLOTS = 4096, HEADER = 5 };
-/* A registry that is away is not asked about what is known; one that answers is, now and then. */
+/* How long an unreachable registry is not asked again about known ids, and how often it is asked.
+ */
 enum { AWAY_MS = 60000, LOOK_AGAIN_MS = 10000 };
 
 struct entry {
@@ -173,17 +174,17 @@ static int differ(const struct pj_schemas *schemas, int32_t id, const char *one,
 {
     const char *group = group_of(schemas);
     return pj_error_fatal(error, PJ_EXIT_REGISTRY,
-                          "schema id %d means another schema at %.200s than what %s%.100s was told "
-                          "by %.200s before, so records would be read wrongly; name the registry "
-                          "that they were written with, or where what is kept is wrong, run "
+                          "schema id %d means another schema at %.200s than %s%.100s learned from "
+                          "%.200s before, so records would be read wrongly; name the registry "
+                          "that they were written with, or if what is kept is wrong, run "
                           "'projectionist schemas forget %d'",
                           id, one, group != NULL ? "group " : "this database",
                           group != NULL ? group : "", other, id);
 }
 
 /*
- * Of the registry that is asked, and of those that the group was told by before. Without a
- * registry's name, and for a group that was told by none, any will do, as long as they agree what
+ * From the registry that is asked, and from those that the group learned from before. Without a
+ * registry's name, and for a group that learned from none, any will do, as long as they agree what
  * the id means.
  */
 static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
@@ -197,12 +198,12 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
     struct pj_result *result;
     *kept = (struct kept){0};
     if (pj_postgres_query(postgres,
-                          "WITH told AS (SELECT registry FROM projectionist.schema_readers "
+                          "WITH sources AS (SELECT registry FROM projectionist.schema_readers "
                           "WHERE cluster_id = $3 AND consumer_group = $4) "
-                          "SELECT registry, schema, EXISTS (SELECT FROM told) OR $1 <> '' "
+                          "SELECT registry, schema, EXISTS (SELECT FROM sources) OR $1 <> '' "
                           "FROM projectionist.schemas WHERE schema_id = $2::int AND (registry = $1 "
-                          "OR registry IN (SELECT registry FROM told) "
-                          "OR $1 = '' AND NOT EXISTS (SELECT FROM told)) "
+                          "OR registry IN (SELECT registry FROM sources) "
+                          "OR $1 = '' AND NOT EXISTS (SELECT FROM sources)) "
                           "ORDER BY registry <> $1, fetched_at, registry",
                           4, parameters, &result, error) != 0)
         return -1;
@@ -220,7 +221,7 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
         } else if (!pj_registry_same_schema(kept->text, text)) {
             if (strcmp(pj_result_value(result, row, 2, NULL), "t") == 0) {
                 status = differ(schemas, id, kept->registry, registry, error);
-            } else { /* nobody knows which it is */
+            } else { /* either may be right */
                 kept_free(kept);
                 *kept = (struct kept){0};
                 break;
@@ -233,13 +234,13 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
     return status;
 }
 
-/* `anew`: in place of what cannot be read. */
+/* `replace`: what is there cannot be read. */
 static int into_postgres(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id,
-                         const char *text, bool anew, struct pj_error *error)
+                         const char *text, bool replace, struct pj_error *error)
 {
     char number[16];
     pj_text_whole(number, sizeof number, "%d", id);
-    const char *parameters[] = {schemas->registry_name, number, text, anew ? "true" : "false"};
+    const char *parameters[] = {schemas->registry_name, number, text, replace ? "true" : "false"};
     struct pj_result *result;
     if (pj_postgres_query(postgres,
                           "INSERT INTO projectionist.schemas AS s (registry, schema_id, schema) "
@@ -296,14 +297,14 @@ static int no_registry(const struct pj_schemas *schemas, int32_t id, struct pj_e
 
 /*
  * Asks the registry about an id that is known: 0 where it says the same, has no such id or does not
- * answer now, which is no reason to stop. *told: it said the same.
+ * answer now, which is no reason to stop. *confirmed: it says the same.
  */
 static int compare(struct pj_schemas *schemas, int32_t id, const char *text, const char *by,
-                   bool *told, struct pj_error *error)
+                   bool *confirmed, struct pj_error *error)
 {
     char *now = NULL;
     struct pj_error failed;
-    *told = false;
+    *confirmed = false;
     if (schemas->registry == NULL || pj_clock_monotonic_ms() < schemas->ask_not_before)
         return 0;
     if (pj_registry_schema(schemas->registry, id, &now, &failed) != 0) {
@@ -314,31 +315,31 @@ static int compare(struct pj_schemas *schemas, int32_t id, const char *text, con
                pj_f_str("reason", failed.message));
         return 0;
     }
-    *told = pj_registry_same_schema(text, now);
+    *confirmed = pj_registry_same_schema(text, now);
     free(now);
-    return *told ? 0 : differ(schemas, id, schemas->registry_name, by, error);
+    return *confirmed ? 0 : differ(schemas, id, schemas->registry_name, by, error);
 }
 
 static int fetch(struct pj_schemas *schemas, struct pj_postgres *postgres, int32_t id, char **text,
                  struct pj_error *error)
 {
     struct kept kept;
-    bool told = false;
+    bool confirmed = false;
     if (schemas->lookup != NULL)
         return look_elsewhere(schemas, id, text, error);
     if (from_postgres(schemas, postgres, id, &kept, error) != 0)
         return -1;
     int status = 0;
     if (kept.text != NULL) {
-        status = compare(schemas, id, kept.text, kept.registry, &told, error);
+        status = compare(schemas, id, kept.text, kept.registry, &confirmed, error);
     } else if (schemas->registry == NULL) {
         status = no_registry(schemas, id, error);
     } else {
         status = pj_registry_schema(schemas->registry, id, &kept.text, error);
-        told = status == 0;
+        confirmed = status == 0;
     }
-    /* Nothing is kept that cannot be read: the registry may be broken, and be mended. */
-    if (status == 0 && told && can_be_read(kept.text) &&
+    /* What cannot be read is not kept: the registry may be broken, and be fixed. */
+    if (status == 0 && confirmed && can_be_read(kept.text) &&
         ((!kept.here && into_postgres(schemas, postgres, id, kept.text, kept.broken, error) != 0) ||
          note_reader(schemas, postgres, error) != 0))
         status = -1;
@@ -361,7 +362,7 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
         free(text);
         return -1;
     }
-    /* Ids that nobody knows come from garbage; they are remembered a little and in bounds. */
+    /* Unknown ids come from garbage: few are remembered, and not for long. */
     if (!known && schemas->refused_count >= SLOTS) {
         free(text);
         return -1;
@@ -387,7 +388,7 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
 int pj_schemas_look_again(struct pj_schemas *schemas, struct pj_error *error)
 {
     int64_t now = pj_clock_monotonic_ms();
-    bool told;
+    bool confirmed;
     if (schemas->registry == NULL || schemas->lookup != NULL ||
         now - schemas->looked_at < LOOK_AGAIN_MS)
         return 0;
@@ -399,7 +400,8 @@ int pj_schemas_look_again(struct pj_schemas *schemas, struct pj_error *error)
             if (entry->expires_ms != 0)
                 continue;
             any = true;
-            if (compare(schemas, entry->id, entry->text, schemas->registry_name, &told, error) != 0)
+            if (compare(schemas, entry->id, entry->text, schemas->registry_name, &confirmed,
+                        error) != 0)
                 return -1;
         }
         if (any)

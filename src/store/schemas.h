@@ -20,14 +20,14 @@ struct pj_identity;
 int pj_schemas_new(struct pj_schemas **schemas, const struct pj_projection *projection,
                    struct pj_registry *registry, const char *registry_name,
                    struct pj_error *error) PJ_MUST_CHECK;
-/* Who reads: an id means for a group what any registry has told it, whatever that one's URL was.
+/* Who reads: to a group, an id means what it learned from any registry, whatever its URL was.
  * The cluster's id may be filled in later, before anything is decoded. */
 void pj_schemas_set_reader(struct pj_schemas *schemas, const struct pj_identity *reader);
 /* Ids mean what this says, and nothing else: for records of another registry. */
 void pj_schemas_set_lookup(struct pj_schemas *schemas,
                            const char *(*lookup)(void *context, int32_t id), void *context);
-/* Where there is no registry, an id that Postgres does not keep is PJ_FATAL and not PJ_POISON: what
- * nobody was asked for is no reason to set a record aside. */
+/* Where there is no registry, an id that Postgres does not keep is PJ_FATAL and not PJ_POISON: a
+ * registry that was never asked is no reason for a dead letter. */
 void pj_schemas_want_registry(struct pj_schemas *schemas);
 void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
 
@@ -43,8 +43,8 @@ int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, 
                       const void *data, size_t length, struct pj_arena *arena,
                       struct pj_value *values, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Asks the registry about one of the ids in use, in turns, where it is time: one that was filled
- * anew while we run gives other meanings to ids that we know. Blocks for a request at most. */
+/* Asks the registry about one of the ids in use, in turns, where it is time: one that was recreated
+ * while we run gives other meanings to known ids. Blocks for a request at most. */
 int pj_schemas_look_again(struct pj_schemas *schemas, struct pj_error *error) PJ_MUST_CHECK;
 
 /* The schema id of a value in the wire format, or -1. */

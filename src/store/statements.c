@@ -43,7 +43,7 @@ static struct pj_statement finish(const struct subject *subject, struct pj_build
     }
     char *text = pj_builder_take(sql);
     struct pj_statement statement = {
-        /* Postgres looks at 63 bytes of it, so what tells it apart comes first. */
+        /* Postgres truncates it to 63 bytes, so what is unique comes first. */
         .name = pj_arena_printf(arena, "pj_%s_%zu_%llx_%s", verb, subject->index,
                                 (unsigned long long)columns, table->name),
         .sql = pj_arena_string(arena, text, strlen(text)),
@@ -91,7 +91,7 @@ static void add_check(struct pj_builder *sql, const struct subject *subject, con
     pj_builder_add(sql, "written");
 }
 
-/* How a bucket takes in a difference. */
+/* How a difference is added to a bucket. */
 static void add_measure(struct pj_builder *sql, const struct pj_table *table, size_t index)
 {
     const struct pj_column *column = &table->columns[index];
@@ -331,8 +331,8 @@ static void make_entity(struct pj_statements *statements, size_t index)
                                               statements->projection->table_count + index);
     struct pj_builder load = {0};
     struct pj_builder due = {0};
-    /* The length of a value that Postgres keeps elsewhere is known without it, so what is too long
-     * costs nothing. LockRows runs above the sort: locks are taken in the order of the keys. */
+    /* octet_length does not read a TOASTed value, so what is too long costs nothing. LockRows runs
+     * above the sort: locks are taken in the order of the keys. */
     pj_builder_add(&load,
                    "SELECT key, octet_length(facts), CASE WHEN octet_length(facts) <= $2 THEN "
                    "facts END%s FROM %s WHERE key = ANY($1) ORDER BY key FOR NO KEY UPDATE",

@@ -13,25 +13,25 @@
 /* Parameters of all: one array a column, in the table's order, unless said otherwise. */
 enum { PJ_DUE_MOST = 1000 };
 
-/* COPY … FROM STDIN, and behind one that wrote fewer rows than it was given, `copied` (queued int8,
- * written int8), which fails with the reason. */
+/* COPY … FROM STDIN; after one that wrote fewer rows than it was given, `copied` (queued int8,
+ * written int8) fails with the reason. */
 struct pj_copy {
     const char *sql; /* NULL: none */
     struct pj_statement copied;
 };
 
 /*
- * Whatever writes fails with PJ004 where it wrote another number of rows than there are in its
- * parameters: rows that are gone, hidden from the role, or that a trigger held back. A statement
- * that cannot tell by itself has a second one, which is to be queued behind it.
+ * Whatever writes fails with PJ004 where it wrote another number of rows than its parameters have:
+ * rows that are gone, hidden from the role, or suppressed by a trigger. Where a statement cannot
+ * count them, a second one is queued after it.
  */
 struct pj_table_statements {
-    /* entity: over placeholders only, what else is there is refused (PJ004); append: duplicates are
-     * passed over; rollup: adds to the bucket */
+    /* entity: over placeholders only, any other row is refused (PJ003); append: skips duplicates;
+     * rollup: adds to the bucket */
     struct pj_statement insert;
-    struct pj_statement present; /* sql not NULL: behind such an insert; by the key columns */
+    struct pj_statement present; /* sql not NULL: after such an insert; by the key columns */
     struct pj_statement remove;  /* by the key columns */
-    struct pj_statement absent;  /* sql not NULL: behind remove; by the key columns */
+    struct pj_statement absent;  /* sql not NULL: after remove; by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
     struct pj_statement refresh; /* rollup: the key columns, and a bool: an extreme went */
     struct pj_copy copy;         /* of append tables, and entity tables of a shadow */

@@ -208,7 +208,7 @@ static int check_function(const struct subject *subject, struct pj_builder *sql,
     return -1;
 }
 
-/* An array per key column, and what comes behind them. */
+/* An array per key column, then `more`. */
 static int check_key_function(const struct subject *subject, const char *function, const char *more,
                               struct pj_error *error)
 {

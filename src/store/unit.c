@@ -25,8 +25,8 @@ static int prepare(struct pj_unit *unit, struct pj_error *error)
     pj_writer_expect_races(postgres, unit->projection);
     if (unit->writer == NULL)
         return pj_access_check(postgres, unit->projection, error);
-    /* A plan made while a table was small would scan it whole when it is large. (Plans made anew
-     * each time would be so for every row that a foreign key checks, too.) Where a scan is the only
+    /* A plan made while a table was small would scan it whole when it is large. (Replanning
+     * each time would also do so for every foreign key check.) Where a scan is the only
      * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
     if (pj_postgres_script(postgres, "SET enable_seqscan = off; SET jit = off", error) != 0 ||
         pj_access_check(postgres, unit->projection, error) != 0 ||
@@ -52,7 +52,7 @@ int pj_unit_open(struct pj_unit *unit, struct pj_error *error)
         return 0;
     if (pj_postgres_open(&unit->postgres, unit->settings, error) != 0)
         return -1;
-    /* Whoever finds it open takes it for prepared. */
+    /* An open connection counts as prepared. */
     if (prepare(unit, error) != 0) {
         disconnect(unit);
         return -1;
@@ -212,7 +212,7 @@ static int try_work(struct pj_unit *unit, const struct pj_unit_work *work,
         pj_postgres_rollback(unit->postgres);
         return -1;
     }
-    /* Without offsets rows follow from what is committed: to write them again changes nothing. */
+    /* Without offsets, rows follow from what is committed: writing them again changes nothing. */
     if (pj_unit_commit(unit, count > 0 ? ask_offsets : NULL, NULL, error) == 0) {
         move_offsets(work->advances, count);
         return 0;
@@ -236,7 +236,7 @@ int pj_unit_try(struct pj_unit *unit, const struct pj_unit_work *work,
 
 /* --- when it fails --------------------------------------------------------------------------- */
 
-/* Of each kind; a conflict tells nothing of the record, so each is counted by itself. */
+/* Of each kind; a conflict says nothing about the record, so each is counted by itself. */
 enum { AT_ONCE_MOST = 8 };
 
 enum pj_next pj_tries_next(struct pj_tries *tries, bool divisible, const struct pj_error *error)
@@ -244,7 +244,7 @@ enum pj_next pj_tries_next(struct pj_tries *tries, bool divisible, const struct 
     const char *sqlstate = error->sqlstate;
     if (error->class == PJ_FATAL || error->class == PJ_FENCED)
         return PJ_GIVE_UP;
-    /* It is no fault of the record's that there is more than we like to load at once. */
+    /* That there is too much to load at once is not the record's fault. */
     if (pj_writer_too_large(error) && !divisible && !tries->whole) {
         tries->whole = true;
         return PJ_AGAIN;
@@ -258,8 +258,8 @@ enum pj_next pj_tries_next(struct pj_tries *tries, bool divisible, const struct 
     /* A parent that was known to be there has been deleted since; that may happen again. */
     if (strcmp(sqlstate, "23503") == 0 && tries->parents++ < AT_ONCE_MOST)
         return PJ_AGAIN;
-    if (strcmp(sqlstate, "23505") == 0 && !claimed && !tries->passed_over) {
-        tries->passed_over = true;
+    if (strcmp(sqlstate, "23505") == 0 && !claimed && !tries->duplicates) {
+        tries->duplicates = true;
         return PJ_AGAIN;
     }
     if (error->class == PJ_POISON)

@@ -6,7 +6,7 @@
  * answer to what comes after a try that failed.
  *
  * Every function is one try: it returns 0, or -1 with the class of the error, and it neither waits
- * for a server nor begins anew. Whoever calls in a loop asks pj_unit_next what to do.
+ * for a server nor tries again. Whoever calls in a loop asks pj_unit_next what to do.
  */
 #ifndef PJ_STORE_UNIT_H
 #define PJ_STORE_UNIT_H
@@ -57,8 +57,8 @@ void pj_unit_close(struct pj_unit *unit); /* never blocks; one that was never op
 
 /*
  * On an open connection: resolves the commit whose answer was lost, if there is one (PJ_NO_COMMIT).
- * Where it moved offsets and was committed, the partitions have them. PJ_FENCED where another owner
- * has taken over, so that nobody can tell.
+ * If it advanced offsets and was committed, the partitions have them. PJ_FENCED where another owner
+ * took over since, so that the outcome is unknown.
  */
 int pj_unit_resolve(struct pj_unit *unit, enum pj_commit_outcome *outcome,
                     struct pj_error *error) PJ_MUST_CHECK;

@@ -16,7 +16,7 @@ struct pj_written {
     int64_t placeholders; /* rows made so that a foreign key holds */
 };
 
-/* The facts that one transaction loads, unless its writer is told otherwise. */
+/* Bytes of facts that one transaction loads by default. */
 enum { PJ_STATE_MOST = 64 << 20 };
 
 /* `schema` as in pj_statements_new; `state_most`: bytes of facts that one write may load. */
@@ -32,8 +32,8 @@ int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres,
                     struct pj_error *error) PJ_MUST_CHECK;
 void pj_writer_free(struct pj_writer *writer); /* NULL is allowed */
 
-/* Of a projection with a timed kind: tells the fold the stream time, which the caller has read in
- * this transaction, and which entities are due by it; *due is how many, at most PJ_DUE_MOST and
+/* Of a projection with a timed kind: gives the fold the stream time, which the caller has read in
+ * this transaction, and the entities that are due by it; *due is how many, at most PJ_DUE_MOST and
  * with few enough facts, but one where any is due. */
 int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
                          struct pj_fold *fold, int64_t stream_time, struct pj_arena *arena,
@@ -53,19 +53,18 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
 
 /*
  * A write whose entities have more facts than it may load fails before it has loaded them, with an
- * error (PJ_POISON) that this tells from others. Less work is to be done at once; what cannot be
- * divided is tried `whole`. (Of who is due it takes one then.) Facts of one entity alone are never
- * too many.
+ * error (PJ_POISON) that this recognizes. Less work is to be tried then; what cannot be divided is
+ * tried `whole` (with one due entity at a time). The facts of one entity are never too many.
  */
 bool pj_writer_too_large(const struct pj_error *error);
 
 /* What the tries of one piece of work came to, and so how the next one is done; zero at first. */
 struct pj_tries {
-    int conflicts;    /* with another transaction */
-    int parents;      /* that were gone: it asks again for those it thought known */
-    bool passed_over; /* duplicates: it passes over those where COPY stumbled on one, and lets rows
-                       * swap their values under a unique index */
-    bool whole;       /* it loads whatever is needed */
+    int conflicts;   /* with another transaction */
+    int parents;     /* that were gone: none counts as known any more */
+    bool duplicates; /* skip them, after COPY failed on one; and let rows swap their values under a
+                      * unique index */
+    bool whole;      /* load whatever is needed */
 };
 
 /* Before each try. */

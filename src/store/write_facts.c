@@ -5,7 +5,6 @@
 #include "store/write_internal.h"
 
 #include <endian.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Facts travel in statements of about this size, so that they are not in memory several times. */
@@ -30,6 +29,12 @@ static int refuse(const struct pj_stage *stage, size_t length, struct pj_error *
     return -1;
 }
 
+static void add_key(struct rows *keys, struct pj_arena *arena, const uint8_t key[16])
+{
+    struct pj_value row[] = {pj_uuid(key)};
+    keys->items[keys->count++] = pj_arena_copy(arena, row, sizeof row);
+}
+
 static size_t length_at(const struct pj_result *result, int row)
 {
     uint32_t length;
@@ -39,21 +44,19 @@ static size_t length_at(const struct pj_result *result, int row)
 
 /* Loads those whose facts are at most `most` long; `missing` becomes the keys of the others, and
  * *length is that of all. */
-static int load_some(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
-                     size_t index, const struct pairs *keys, size_t most, struct pairs *missing,
-                     size_t *length, struct pj_arena *arena, struct pj_error *error)
+static int load_some(const struct pass *pass, size_t index, const struct rows *keys, size_t most,
+                     struct rows *missing, size_t *length, struct pj_error *error)
 {
-    struct pj_value longest = pj_bigint(most < INT32_MAX ? (int64_t)most : INT32_MAX);
     struct pj_parameter parameters[2] = {
-        pj_binary_array(arena, PJ_UUID, keys->rows, keys->count, 0),
-        pj_binary_scalar(arena, PJ_INT, &longest),
+        pj_binary_array(pass->arena, PJ_UUID, keys->items, keys->count, 0),
+        pj_binary_number(pass->arena, PJ_INT, most < INT32_MAX ? (int64_t)most : INT32_MAX),
     };
     struct pj_result *result;
-    if (pj_postgres_run(postgres, &writer->statements->entities[index].load, parameters, &result,
-                        error) != 0)
+    if (pj_postgres_run(pass->postgres, &pass->writer->statements->entities[index].load, parameters,
+                        &result, error) != 0)
         return -1;
     int status = 0;
-    bool timed = writer->projection->entities[index].timed;
+    bool timed = pass->writer->projection->entities[index].timed;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
         int size;
         int64_t derived_at = timed ? pj_binary_time(pj_result_int8(result, row, 3)) : 0;
@@ -61,119 +64,104 @@ static int load_some(struct pj_writer *writer, struct pj_postgres *postgres, str
         const char *facts = pj_result_value(result, row, 2, &size);
         *length += length_at(result, row);
         if (facts == NULL) {
-            pairs_add(missing, arena, key, pj_null());
+            add_key(missing, pass->arena, key);
             continue;
         }
-        const void *copy = pj_arena_copy(arena, facts, (size_t)size);
-        status = pj_fold_load(fold, index, key, copy, (size_t)size, derived_at, error);
+        const void *copy = pj_arena_copy(pass->arena, facts, (size_t)size);
+        status = pj_fold_load(pass->fold, index, key, copy, (size_t)size, derived_at, error);
     }
     pj_result_free(result);
     return status;
 }
 
 /*
- * Nobody knows how long facts are before Postgres has told it. What each entity may have without
- * all of them together being too long comes at once, which is nearly always everything; the rest
- * is asked for when it is known that there is room.
+ * Only Postgres knows how long facts are. What each entity may have without all of them together
+ * being too long comes at once, which is nearly always everything; the rest is asked for once it is
+ * known that there is room.
  */
-static int load(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,
-                size_t index, const struct pj_stage *stage, struct pj_arena *arena,
+static int load(const struct pass *pass, size_t index, const struct pj_stage *stage,
                 struct pj_error *error)
 {
-    struct pairs keys = pairs_new(arena, stage->count);
-    struct pairs missing = pairs_new(arena, stage->count);
-    struct pairs none = pairs_new(arena, 0);
+    struct pj_writer *writer = pass->writer;
+    struct rows keys = rows_new(pass->arena, stage->count);
+    struct rows missing = rows_new(pass->arena, stage->count);
+    struct rows none = rows_new(pass->arena, 0);
     size_t length = 0;
     size_t all = 0;
     size_t room = writer->state_most / LATER_STAGE;
     for (size_t i = 0; i < stage->count; i++)
-        pairs_add(&keys, arena, stage->touched[i].key, pj_null());
+        add_key(&keys, pass->arena, stage->touched[i].key);
     if (room + writer->loaded < writer->state_most)
         room = writer->state_most - writer->loaded;
     if (writer->whole || stage->count == 1)
         room = SIZE_MAX;
-    if (load_some(writer, postgres, fold, index, &keys, room / stage->count, &missing, &length,
-                  arena, error) != 0)
+    if (load_some(pass, index, &keys, room / stage->count, &missing, &length, error) != 0)
         return -1;
     writer->loaded += length;
     if (missing.count == 0)
         return 0;
     if (length > room)
         return refuse(stage, length, error);
-    return load_some(writer, postgres, fold, index, &missing, SIZE_MAX, &none, &all, arena, error);
+    return load_some(pass, index, &missing, SIZE_MAX, &none, &all, error);
 }
 
-static int write_facts(struct pj_postgres *postgres, const struct pj_statement *statement,
-                       const struct pj_value *const *rows, size_t count, bool last,
-                       struct pj_arena *arena, struct pj_error *error)
+static int write_some(const struct pass *pass, const struct pj_statement *statement,
+                      const struct rows *rows, size_t from, size_t to, struct pj_error *error)
 {
-    struct pj_parameter parameters[4] = {
-        pj_binary_array(arena, PJ_UUID, rows, count, 0),
-        pj_binary_array(arena, PJ_BYTEA, rows, count, 1),
-    };
-    for (size_t c = 2; c < (size_t)statement->parameter_count; c++)
-        parameters[c] = pj_binary_array(arena, PJ_TIMESTAMPTZ, rows, count, c);
-    return last ? pj_postgres_queue(postgres, statement, parameters, error)
-                : pj_postgres_run(postgres, statement, parameters, NULL, error);
+    static const enum pj_type types[] = {PJ_UUID, PJ_BYTEA, PJ_TIMESTAMPTZ, PJ_TIMESTAMPTZ};
+    struct pj_arena *piece = pass->writer->piece;
+    bool last = to == rows->count;
+    struct pj_parameter parameters[4];
+    pj_arena_reset(piece);
+    for (size_t c = 0; c < (size_t)statement->parameter_count; c++)
+        parameters[c] =
+            pj_binary_array(last ? pass->arena : piece, types[c], rows->items + from, to - from, c);
+    return last ? pj_postgres_queue(pass->postgres, statement, parameters, error)
+                : pj_postgres_run(pass->postgres, statement, parameters, NULL, error);
 }
 
 /* Few enough at once; nearly always that is one statement, which is queued. */
-static int write_all_facts(struct pj_writer *writer, struct pj_postgres *postgres,
-                           const struct pj_statement *statement, const struct pairs *pairs,
-                           struct pj_arena *arena, struct pj_error *error)
+static int write_facts(const struct pass *pass, const struct pj_statement *statement,
+                       const struct rows *rows, struct pj_error *error)
 {
     size_t from = 0;
     size_t size = 0;
-    for (size_t i = 0; i < pairs->count; i++) {
-        size_t length = pairs->rows[i][1].text.length;
+    for (size_t i = 0; i < rows->count; i++) {
+        size_t length = rows->items[i][1].text.length;
         if (i > from && size + length > FACTS_PIECE) {
-            pj_arena_reset(writer->piece);
-            if (write_facts(postgres, statement, pairs->rows + from, i - from, false, writer->piece,
-                            error) != 0)
+            if (write_some(pass, statement, rows, from, i, error) != 0)
                 return -1;
             from = i;
             size = 0;
         }
         size += length;
     }
-    pj_arena_reset(writer->piece);
-    return write_facts(postgres, statement, pairs->rows + from, pairs->count - from, true, arena,
-                       error);
+    return rows->count == 0 ? 0 : write_some(pass, statement, rows, from, rows->count, error);
 }
 
-static void fours_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t key[16],
-                      struct pj_value second, struct pj_value third, struct pj_value fourth)
-{
-    struct pj_value row[4] = {pj_uuid(key), second, third, fourth};
-    pairs->rows[pairs->count++] = pj_arena_copy(arena, row, sizeof row);
-}
-
-static int save(struct pj_writer *writer, struct pj_postgres *postgres, const struct pj_fold *fold,
-                size_t index, const struct pj_stage *stage, struct pj_arena *arena,
+static int save(const struct pass *pass, size_t index, const struct pj_stage *stage,
                 struct pj_error *error)
 {
-    const struct pj_entity_statements *statements = &writer->statements->entities[index];
-    struct pairs inserts = pairs_new(arena, stage->count);
-    struct pairs updates = pairs_new(arena, stage->count);
+    const struct pj_entity_statements *statements = &pass->writer->statements->entities[index];
+    struct rows inserts = rows_new(pass->arena, stage->count);
+    struct rows updates = rows_new(pass->arena, stage->count);
     for (size_t i = 0; i < stage->count; i++) {
         const struct pj_touched *touched = &stage->touched[i];
+        struct rows *rows = touched->existed ? &updates : &inserts;
         if (!touched->changed)
             continue;
-        struct pj_value facts = pj_text_of(touched->stored, touched->stored_length);
-        fours_add(touched->existed ? &updates : &inserts, arena, touched->key, facts, touched->due,
-                  pj_timestamp(pj_fold_stream_time(fold)));
+        struct pj_value row[] = {pj_uuid(touched->key),
+                                 pj_text_of(touched->stored, touched->stored_length), touched->due,
+                                 pj_timestamp(pj_fold_stream_time(pass->fold))};
+        rows->items[rows->count++] = pj_arena_copy(pass->arena, row, sizeof row);
     }
     const struct pj_table *table =
-        writer->projection->entities[index].timed ? &pj_timed_state_table : &pj_state_table;
-    if (updates.count > 0 &&
-        write_all_facts(writer, postgres, &statements->update, &updates, arena, error) != 0)
+        pass->writer->projection->entities[index].timed ? &pj_timed_state_table : &pj_state_table;
+    if (write_facts(pass, &statements->update, &updates, error) != 0)
         return -1;
-    if (inserts.count == 0)
-        return 0;
-    if (pj_writer_copy_pays(writer, &statements->copy, table, inserts.count))
-        return pj_writer_copy_rows(writer, postgres, &statements->copy, table, inserts.rows,
-                                   inserts.count, error);
-    return write_all_facts(writer, postgres, &statements->insert, &inserts, arena, error);
+    if (pj_writer_copy_pays(pass, &statements->copy, table, &inserts))
+        return pj_writer_copy_rows(pass, &statements->copy, table, &inserts, error);
+    return write_facts(pass, &statements->insert, &inserts, error);
 }
 
 bool pj_writer_timed(const struct pj_writer *writer)
@@ -188,8 +176,7 @@ int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
                          struct pj_fold *fold, int64_t stream_time, struct pj_arena *arena,
                          size_t *due, struct pj_error *error)
 {
-    struct pj_value now = pj_timestamp(stream_time);
-    struct pj_parameter parameter = pj_binary_scalar(arena, PJ_TIMESTAMPTZ, &now);
+    struct pj_parameter parameter = pj_binary_number(arena, PJ_TIMESTAMPTZ, stream_time);
     /* There is as much room for those whom records touch. */
     size_t most = writer->whole ? 0 : writer->state_most / 2;
     *due = 0;
@@ -213,20 +200,17 @@ int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
     return 0;
 }
 
-int pj_writer_run_stages(struct pj_writer *writer, struct pj_postgres *postgres,
-                         struct pj_fold *fold, struct pj_arena *arena, struct pj_error *error)
+int pj_writer_run_stages(const struct pass *pass, struct pj_error *error)
 {
-    PJ_CHECK(pj_fold_projection(fold) == writer->projection,
+    const struct pj_projection *projection = pass->writer->projection;
+    PJ_CHECK(pj_fold_projection(pass->fold) == projection,
              "a batch is folded by another projection than it is written by");
-    for (size_t index = 0; index < writer->projection->entity_count; index++) {
-        const struct pj_stage *stage = pj_fold_stage(fold, index);
-        if (stage->count == 0)
-            continue;
-        if (load(writer, postgres, fold, index, stage, arena, error) != 0)
-            return -1;
-        if (pj_fold_merge(fold, index, error) != 0 ||
-            save(writer, postgres, fold, index, stage, arena, error) != 0)
+    for (size_t index = 0; index < projection->entity_count; index++) {
+        const struct pj_stage *stage = pj_fold_stage(pass->fold, index);
+        if (stage->count > 0 &&
+            (load(pass, index, stage, error) != 0 || pj_fold_merge(pass->fold, index, error) != 0 ||
+             save(pass, index, stage, error) != 0))
             return -1;
     }
-    return pj_fold_finish(fold, error);
+    return pj_fold_finish(pass->fold, error);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What write.c (parents and rows) and write_facts.c (the facts they follow from) share. */
+/* What write.c (rows), write_parents.c, write_copy.c and write_facts.c share. */
 #ifndef PJ_STORE_WRITE_INTERNAL_H
 #define PJ_STORE_WRITE_INTERNAL_H
 
@@ -13,49 +13,71 @@ struct pj_writer {
     const struct pj_projection *projection;
     struct pj_statements *statements;
     struct pj_builder buffer;
-    struct ensure *ensures;
-    uint8_t (*known_parents)[16];
+    struct pj_parents *parents; /* NULL: none */
     struct pj_constraints constraints;
     const struct pj_limit *const *limits; /* per table; NULL: not read yet */
     struct pj_arena *learned;             /* of those */
-    bool passing_over;                    /* of struct pj_tries */
+    bool skipping;                        /* struct pj_tries: duplicates */
     bool whole;                           /* likewise */
     size_t state_most;                    /* otherwise: bytes of facts */
     size_t loaded;                        /* by this write so far */
     struct pj_arena *piece;               /* of one statement among several */
 };
 
-/* A growing list of rows for arrays of parameters: of a key and something, or of four values for a
- * timed kind. */
-struct pairs {
-    const struct pj_value **rows;
+/* Rows for arrays of parameters. */
+struct rows {
+    const struct pj_value **items;
     size_t count;
 };
 
-static inline struct pairs pairs_new(struct pj_arena *arena, size_t most)
+static inline struct rows rows_new(struct pj_arena *arena, size_t most)
 {
-    return (struct pairs){pj_arena_alloc(arena, most * sizeof(struct pj_value *)), 0};
+    return (struct rows){pj_arena_alloc(arena, most * sizeof(struct pj_value *)), 0};
 }
 
-static inline void pairs_add(struct pairs *pairs, struct pj_arena *arena, const uint8_t key[16],
-                             struct pj_value second)
-{
-    struct pj_value row[2] = {pj_uuid(key), second};
-    pairs->rows[pairs->count++] = pj_arena_copy(arena, row, sizeof row);
-}
+/* What changes of a table, in one write. */
+struct table_write {
+    const struct pj_row_changes *changes;
+    struct rows inserts, updates, removes; /* of an entity table */
+    uint64_t changed;                      /* columns of the updates */
+    struct rows refresh;                   /* of a rollup: buckets that something left */
+};
 
-/* Whether a COPY of so many rows is possible, and quicker than a statement. */
-bool pj_writer_copy_pays(const struct pj_writer *writer, const struct pj_copy *copy,
-                         const struct pj_table *table, size_t count);
-int pj_writer_copy_rows(struct pj_writer *writer, struct pj_postgres *postgres,
-                        const struct pj_copy *copy, const struct pj_table *table,
-                        const struct pj_value *const *rows, size_t count,
+/* One write of a fold: what all its functions are about. */
+struct pass {
+    struct pj_writer *writer;
+    struct pj_postgres *postgres;
+    struct pj_fold *fold;
+    struct pj_arena *arena; /* parameters live in it */
+    struct pj_written *written;
+    struct table_write *tables;
+};
+
+/* --- write_copy.c ---------------------------------------------------------------------------- */
+
+/* Whether a COPY of the rows is possible, and faster than a statement. */
+bool pj_writer_copy_pays(const struct pass *pass, const struct pj_copy *copy,
+                         const struct pj_table *table, const struct rows *rows);
+int pj_writer_copy_rows(const struct pass *pass, const struct pj_copy *copy,
+                        const struct pj_table *table, const struct rows *rows,
                         struct pj_error *error) PJ_MUST_CHECK;
+
+/* --- write_parents.c ------------------------------------------------------------------------- */
+
+struct pj_parents *pj_parents_new(const struct pj_projection *projection, struct pj_arena *arena);
+/* Nothing is known any more of which parents exist. */
+void pj_parents_forget(struct pj_parents *parents);
+/* Before rows of the table are written: their parents exist, as placeholders at least. */
+int pj_parents_ensure(const struct pass *pass, const struct pj_table *table,
+                      const struct rows *rows, struct pj_error *error) PJ_MUST_CHECK;
+/* After the table's changes are written: placeholders that rows no longer refer to may go. */
+int pj_parents_release(const struct pass *pass, const struct pj_table *table,
+                       const struct pj_row_changes *changes, struct pj_error *error) PJ_MUST_CHECK;
+
+/* --- write_facts.c --------------------------------------------------------------------------- */
 
 /* Loads the facts of what the fold touches, merges them and saves them, stage by stage; then its
  * rows are known. */
-int pj_writer_run_stages(struct pj_writer *writer, struct pj_postgres *postgres,
-                         struct pj_fold *fold, struct pj_arena *arena,
-                         struct pj_error *error) PJ_MUST_CHECK;
+int pj_writer_run_stages(const struct pass *pass, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -136,7 +136,7 @@ def test_an_id_that_was_given_anew(world, fake):
 
     fake.schemas[ID] = avro.schema_text(COMMANDS)
     publish(world, 2, avro.schema_text(COMMANDS))
-    sentence = f"schema id {ID} means another schema at {fake.url} than what group"
+    sentence = f"schema id {ID} means another schema at {fake.url} than group"
     process = world.start(PROJECTOR, "--until-caught-up", SCHEMA_REGISTRY_URL=fake.url)
     process.wait(REGISTRY)
     assert sentence in process.log and f"projectionist schemas forget {ID}" in process.log
@@ -169,8 +169,8 @@ def test_another_registry_by_whose_ids_records_mean_something_else(world, fake):
         other.schemas[ID] = swapped()
         for command, code in ((rebuild, REGISTRY), (verify, UNKNOWN)):
             message = command(world, PROJECTOR, code=code, SCHEMA_REGISTRY_URL=other.url)
-            assert f"means another schema at {other.url} than what group" in message
-            assert f"was told by {fake.url} before" in message
+            assert f"means another schema at {other.url} than group" in message
+            assert f"learned from {fake.url} before" in message
         publish(world, 2, avro.schema_text(COMMANDS))
         world.start(PROJECTOR, "--until-caught-up", SCHEMA_REGISTRY_URL=other.url).wait(REGISTRY)
         # The same registry by another name is the same.

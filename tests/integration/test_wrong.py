@@ -178,10 +178,10 @@ def test_a_column_with_a_default_that_is_left_null(template, tmp_path, change):
 
 @pytest.mark.parametrize("narrow,says,wide", [
     ("ALTER TABLE notes ALTER price TYPE numeric(9, 2)",
-     "the column price of notes holds 2 digits behind the point, and the value has 3",
+     "the column price of notes holds 2 digits after the point, and the value has 3",
      "ALTER TABLE notes ALTER price TYPE numeric(9, 3)"),
     ("CREATE DOMAIN whole AS numeric(9); ALTER TABLE notes ALTER price TYPE whole",
-     "the column price of notes holds 0 digits behind the point, and the value has 3",
+     "the column price of notes holds 0 digits after the point, and the value has 3",
      "ALTER TABLE notes ALTER price TYPE numeric"),
     ("ALTER TABLE things ALTER at TYPE timestamptz(2)",
      "the column at of things holds 2 digits of a second, and the value has 3",

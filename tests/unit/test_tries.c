@@ -49,14 +49,14 @@ Test(tries, one_kind_tells_nothing_of_another)
         cr_expect_eq(after(&tries, false, PJ_RETRY, "40001"), PJ_AGAIN);
     cr_expect_eq(after(&tries, false, PJ_POISON, "23503"), PJ_AGAIN);
     cr_expect_eq(after(&tries, false, PJ_POISON, "23505"), PJ_AGAIN);
-    cr_expect(tries.passed_over && tries.parents == 1, "the next try is to know");
+    cr_expect(tries.duplicates && tries.parents == 1, "the next try is to know");
 }
 
 Test(tries, a_wait_begins_anew_but_for_what_must_be_loaded_whole)
 {
-    struct pj_tries tries = {.conflicts = 8, .parents = 3, .passed_over = true, .whole = true};
+    struct pj_tries tries = {.conflicts = 8, .parents = 3, .duplicates = true, .whole = true};
     cr_expect_eq(after(&tries, false, PJ_RETRY, "40001"), PJ_LATER);
-    cr_expect(tries.conflicts == 0 && tries.parents == 0 && !tries.passed_over && tries.whole);
+    cr_expect(tries.conflicts == 0 && tries.parents == 0 && !tries.duplicates && tries.whole);
 }
 
 Test(tries, what_is_too_large_is_divided_and_only_then_loaded_whole)

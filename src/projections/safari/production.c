@@ -110,7 +110,7 @@ static int observe_submitted(const struct pj_value *v, struct pj_observer *obser
         v[COMMAND_PAYLOAD],
         v[v[COMMAND_REQUESTED_AT].present ? COMMAND_REQUESTED_AT : COMMAND_EMITTED_AT],
     };
-    /* Only what we make of it is kept: the payload of other commands can be anything. */
+    /* The payload of other commands can be anything. */
     submitted[S_PAYLOAD].present = submitted[S_PAYLOAD].present && counts;
     pj_keep(observer, 0, v[COMMAND_ID].uuid, PRODUCTION_SUBMITTED, NULL, &order, submitted);
     return 0;
@@ -234,7 +234,7 @@ static const struct {
     {"sora.video.cleaned", on_cleaned, true},
 };
 
-/* Of what does not say which index it is about: sorted behind all that do. */
+/* Without an index: sorted after those with one. */
 static const uint8_t unnumbered[16] = {255, 255, 255, 255, 255, 255, 255, 255,
                                        255, 255, 255, 255, 255, 255, 255, 255};
 

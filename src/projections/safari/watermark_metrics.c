@@ -69,7 +69,7 @@ static const struct pj_column time_columns[T_COLUMNS] = {
     [T_REMOVAL_ID] = {"removal_id", PJ_UUID, .key = true},
 };
 
-/* Where a bucket's extremes are found when a time is taken back. */
+/* Where a bucket's extremes are found when a time is subtracted. */
 static const struct pj_table times = {
     .name = "watermark_metrics_times",
     .kind = PJ_ENTITY_TABLE,
