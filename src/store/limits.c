@@ -64,8 +64,8 @@ int pj_limits_read(const struct pj_limit *const **limits, struct pj_postgres *po
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-/* Digits after the point without trailing zeros; negative for a number that ends in zeros before the
- * point. */
+/* Digits after the point without trailing zeros; negative for a number that ends in zeros before
+ * the point. */
 static long digits_after_point(const struct pj_value *number)
 {
     struct pj_decimal decimal;
