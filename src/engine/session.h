@@ -11,8 +11,8 @@
 #include "engine/policy.h"
 #include "engine/settings.h"
 #include "kafka/consumer.h"
-#include "store/schemas.h"
 #include "store/owner.h"
+#include "store/schemas.h"
 #include "store/unit.h"
 
 #include <signal.h>
