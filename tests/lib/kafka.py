@@ -15,7 +15,8 @@ from lib.database import wait_until
 
 TIMEOUT = 30  # seconds
 WITHOUT_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
-                  KafkaError.UNKNOWN_TOPIC_OR_PART)  # of a partition that has only just been made
+                  KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_LEADER_EPOCH,
+                  KafkaError.FENCED_LEADER_EPOCH)  # of a partition that has only just been made
 EVERY_TOPIC = {"retention.ms": "-1"}  # what the tests' topics have set
 
 
