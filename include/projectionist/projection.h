@@ -248,12 +248,30 @@ struct pj_table {
 
 enum { PJ_SETTINGS_MOST = 8 };
 
-/* A duration that the operator may set by the flag --<name>. Existing rows change only with their
- * entities, or by a rebuild. */
+enum pj_setting_type {
+    PJ_SETTING_DURATION, /* "250ms", "30s", "5m", "2h", "1d"; at least 1 ms, at most ten years */
+    PJ_SETTING_INTEGER,  /* within least..most */
+    PJ_SETTING_TEXT,     /* one of `words`, or any that is not empty */
+    PJ_SETTING_BOOLEAN,  /* the flag alone is true; or =true, =false */
+};
+
+/* What the operator may set by the flag --<name>, its variable or the file; a wrong value ends the
+ * start. Existing rows change only with their entities, or by a rebuild. */
 struct pj_setting {
-    const char *name; /* NULL ends a list */
-    const char *fallback;
+    const char *name;     /* NULL ends a list */
+    const char *fallback; /* as the operator would write it */
     const char *help;
+    enum pj_setting_type type;
+    int64_t least, most; /* of an integer; both 0: no bounds */
+    const char *words;   /* of a text: those allowed, separated by | ("off|warn|fail"); or NULL */
+};
+
+/* Its value, by its type. */
+union pj_setting_value {
+    int64_t ms;
+    int64_t integer;
+    const char *text;
+    bool boolean;
 };
 
 struct pj_projection {
@@ -354,8 +372,12 @@ int64_t pj_stream_time(const struct pj_derivation *derivation);
 /* Of a timed kind: a timer; derive again once stream time is later than this. */
 void pj_due(struct pj_derivation *derivation, int64_t at);
 
-/* The value of the projection's setting, in milliseconds. */
-int64_t pj_setting(const struct pj_derivation *derivation, size_t index);
+/* The value of the projection's setting, which must be of that type. A duration is in milliseconds;
+ * a text lives as long as the process. */
+int64_t pj_setting_duration(const struct pj_derivation *derivation, size_t index);
+int64_t pj_setting_integer(const struct pj_derivation *derivation, size_t index);
+const char *pj_setting_text(const struct pj_derivation *derivation, size_t index);
+bool pj_setting_boolean(const struct pj_derivation *derivation, size_t index);
 
 /* Memory that lives as long as the derivation's rows (for texts made by derive). */
 void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size);

@@ -37,7 +37,7 @@ struct pj_orders_event {
 
 struct pj_orders {
     const struct pj_projection *projection;
-    const int64_t *settings; /* in milliseconds, one a setting of the projection; or NULL */
+    const union pj_setting_value *settings; /* one a setting; at first the fallbacks */
     struct pj_arena *arena;
     struct pj_orders_event *events;
     size_t count;

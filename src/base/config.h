@@ -21,6 +21,7 @@
 #ifndef PJ_BASE_CONFIG_H
 #define PJ_BASE_CONFIG_H
 
+#include "base/arena.h"
 #include "projectionist/error.h"
 
 #include <stdbool.h>
@@ -105,6 +106,11 @@ char *pj_config_fresh(const struct pj_config_file *files, const char *value);
 
 /* The table as the OPTIONS section of a help text, wrapped at `width` columns. */
 void pj_config_print_options(FILE *out, const struct pj_option *options, int width);
+
+/* Parses `text` as the option's kind into `settings`. `source` begins the error: a flag, a
+ * variable, a line of the file. A string is copied into the arena. */
+int pj_config_store(const struct pj_option *option, void *settings, const char *source,
+                    const char *text, struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
 
 /* Parses a value of one kind, for operands and files; the name goes into the error. */
 int pj_parse_integer(const char *name, const char *text, int64_t least, int64_t most,

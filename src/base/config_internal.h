@@ -55,11 +55,6 @@ int pj_config_apply_flags(struct pj_config_reading *reading, struct pj_error *er
 
 /* --- config_values.c ------------------------------------------------------------------------- */
 
-/* Parses `text` as the option's kind into `settings`. `source` begins the error: a flag, a
- * variable, a line of the file. A string is copied into the arena. */
-int pj_config_store(const struct pj_option *option, void *settings, const char *source,
-                    const char *text, struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
-
 /* The variable of an option: "batch-records" is PROJECTIONIST_BATCH_RECORDS. */
 void pj_config_variable(const char *name, char variable[PJ_CONFIG_NAME_MOST]);
 

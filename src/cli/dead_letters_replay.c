@@ -25,7 +25,7 @@ struct settings {
 /* Of one projection, opened when it is needed. */
 struct projection {
     struct pj_postgres_settings postgres;
-    int64_t setting_values[PJ_SETTINGS_MOST];
+    union pj_setting_value setting_values[PJ_SETTINGS_MOST];
     struct pj_replay *replay;
 };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    ALL_MOST = sizeof(struct pj_cli_projection_settings) / sizeof(int64_t),
+    ALL_MOST = sizeof(struct pj_cli_projection_settings) / sizeof(union pj_setting_value),
     OPTIONS_MOST = 96,
 };
 
@@ -23,8 +23,11 @@ static size_t list_settings(const struct pj_setting *list[ALL_MOST])
                 size_t i = 0;
                 while (i < count && strcmp(list[i]->name, setting->name) != 0)
                     i++;
-                if (i < count)
+                if (i < count) {
+                    PJ_CHECK(list[i]->type == setting->type,
+                             "two projections have a setting of one name and two types");
                     continue;
+                }
                 PJ_CHECK(count < ALL_MOST, "the projections have more settings than room for them");
                 list[count++] = setting;
             }
@@ -45,14 +48,15 @@ const struct pj_option *pj_cli_options(const struct pj_command *command)
     size_t own = list_settings(settings);
     PJ_CHECK(count + own < OPTIONS_MOST, "a command has more options than room for them");
     for (size_t i = 0; i < own; i++)
-        options[count++] =
-            pj_setting_option(settings[i], command->projection_settings + i * sizeof(int64_t));
+        options[count++] = pj_setting_option(settings[i], command->projection_settings +
+                                                              i * sizeof(union pj_setting_value));
     options[count] = (struct pj_option){0};
     return options;
 }
 
 void pj_cli_take_settings(const struct pj_cli_projection_settings *all,
-                          const struct pj_projection *projection, int64_t values[PJ_SETTINGS_MOST])
+                          const struct pj_projection *projection,
+                          union pj_setting_value values[PJ_SETTINGS_MOST])
 {
     const struct pj_setting *settings[ALL_MOST];
     const struct pj_setting *setting = projection->settings;

@@ -11,11 +11,12 @@
 
 /* Of all projections of this program; a name that several have is one setting. */
 struct pj_cli_projection_settings {
-    int64_t values[32];
+    union pj_setting_value values[32];
 };
 
 /* Those of one projection, in its order. */
 void pj_cli_take_settings(const struct pj_cli_projection_settings *all,
-                          const struct pj_projection *projection, int64_t values[PJ_SETTINGS_MOST]);
+                          const struct pj_projection *projection,
+                          union pj_setting_value values[PJ_SETTINGS_MOST]);
 
 #endif

@@ -62,7 +62,7 @@ struct pj_rebuild_run {
     const struct pj_projection *projection;
     bool verify;
     struct pj_settings consumer;
-    int64_t setting_values[PJ_SETTINGS_MOST];
+    union pj_setting_value setting_values[PJ_SETTINGS_MOST];
     struct pj_rebuild_settings settings;
     struct pj_feed *feeds; /* recordings of --from */
     size_t feed_count;

@@ -43,9 +43,6 @@ static int check_setting(const struct pj_projection *projection, size_t index,
                          struct pj_error *error)
 {
     const struct pj_setting *setting = &projection->settings[index];
-    const struct pj_option option = pj_setting_option(setting, 0);
-    struct pj_error cause;
-    int64_t value;
     if (!pj_declaration_is_word(setting->name, pj_declaration_program_name) ||
         strlen(setting->name) > PJ_SQL_NAME_MOST)
         return PJ_WRONG(error,
@@ -58,10 +55,19 @@ static int check_setting(const struct pj_projection *projection, size_t index,
     if (setting->fallback == NULL || setting->help == NULL)
         return PJ_WRONG(error, "the setting %s of %s lacks its %s", setting->name, projection->name,
                         setting->fallback == NULL ? "fallback" : "help");
-    if (pj_parse_duration(setting->name, setting->fallback, option.least, option.most, &value,
-                          &cause) != 0)
-        return PJ_WRONG(error, "the fallback of a setting of %s is no duration: %s",
-                        projection->name, cause.message);
+    if ((unsigned)setting->type > PJ_SETTING_BOOLEAN)
+        return PJ_WRONG(error,
+                        "the setting %s of %s is of an unknown type; see enum pj_setting_type",
+                        setting->name, projection->name);
+    if (setting->type != PJ_SETTING_INTEGER && (setting->least != 0 || setting->most != 0))
+        return PJ_WRONG(error, "the setting %s of %s has bounds, which only an integer can have",
+                        setting->name, projection->name);
+    if (setting->type != PJ_SETTING_TEXT && setting->words != NULL)
+        return PJ_WRONG(error, "the setting %s of %s has words, which only a text can have",
+                        setting->name, projection->name);
+    if (setting->least > setting->most)
+        return PJ_WRONG(error, "the setting %s of %s has bounds between which nothing lies",
+                        setting->name, projection->name);
     return 0;
 }
 
@@ -78,7 +84,14 @@ static int check_settings(const struct pj_projection *projection, struct pj_erro
         if (check_setting(projection, s, error) != 0)
             return -1;
     }
-    return 0;
+    union pj_setting_value values[PJ_SETTINGS_MOST];
+    struct pj_error cause;
+    struct pj_arena *arena = pj_arena_new();
+    int status = pj_setting_fallbacks(projection->settings, values, arena, &cause);
+    pj_arena_free(arena);
+    return status == 0 ? 0
+                       : PJ_WRONG(error, "the fallback of a setting of %s is wrong: %s",
+                                  projection->name, cause.message);
 }
 
 int pj_projection_check(const struct pj_projection *projection, struct pj_error *error)

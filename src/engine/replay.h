@@ -17,12 +17,12 @@ struct pj_replay;
 /* All is kept, not copied. */
 struct pj_replay_settings {
     const struct pj_postgres_settings *postgres;
-    const struct pj_projection *projection; /* with the topics as Kafka names them */
-    const char *topic_prefix;               /* of them, or NULL */
-    const int64_t *setting_values;          /* of the projection's settings, in their order */
-    struct pj_registry *registry;           /* NULL: only schemas kept in Postgres are known */
-    const char *registry_name;              /* its URL, or NULL */
-    bool dry_run;                           /* everything but the commit */
+    const struct pj_projection *projection;       /* with the topics as Kafka names them */
+    const char *topic_prefix;                     /* of them, or NULL */
+    const union pj_setting_value *setting_values; /* of the projection's settings, in their order */
+    struct pj_registry *registry; /* NULL: only schemas kept in Postgres are known */
+    const char *registry_name;    /* its URL, or NULL */
+    bool dry_run;                 /* everything but the commit */
 };
 
 enum pj_replay_outcome {

@@ -23,7 +23,7 @@ enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000, LAG_MS = 1000
 struct all_settings {
     struct pj_settings common;
     const struct pj_projection *projection;
-    int64_t own[PJ_SETTINGS_MOST]; /* the projection's settings */
+    union pj_setting_value own[PJ_SETTINGS_MOST]; /* the projection's settings */
 };
 
 static void print_help(const struct pj_process *process)
@@ -250,7 +250,7 @@ static void list_options(const struct pj_system *system, const struct pj_project
     const struct pj_setting *setting = projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
         options[count++] = pj_setting_option(&setting[i], offsetof(struct all_settings, own) +
-                                                              i * sizeof(int64_t));
+                                                              i * sizeof(union pj_setting_value));
     options[count] = (struct pj_option){0};
 }
 

@@ -28,8 +28,8 @@ struct pj_session {
     const struct pj_run_policy *policy;
     const struct pj_projection *projection; /* with its claims, once it is open */
     const struct pj_settings *settings;
-    const int64_t *setting_values; /* of the projection's settings */
-    struct pj_identity identity;   /* the cluster's id comes from the brokers */
+    const union pj_setting_value *setting_values; /* of the projection's settings */
+    struct pj_identity identity;                  /* the cluster's id comes from the brokers */
     struct pj_metrics *metrics;
     struct pj_metrics_server *server; /* NULL: none */
     volatile sig_atomic_t *stop;      /* how often we were asked to stop */

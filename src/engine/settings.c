@@ -114,14 +114,45 @@ const struct pj_option pj_consumer_options[] = {
 
 struct pj_option pj_setting_option(const struct pj_setting *setting, size_t offset)
 {
-    return (struct pj_option){
+    static const enum pj_option_kind kinds[] = {
+        [PJ_SETTING_DURATION] = PJ_OPTION_DURATION,
+        [PJ_SETTING_INTEGER] = PJ_OPTION_INTEGER,
+        [PJ_SETTING_TEXT] = PJ_OPTION_STRING,
+        [PJ_SETTING_BOOLEAN] = PJ_OPTION_BOOL,
+    };
+    static const char *const arguments[] = {
+        [PJ_SETTING_DURATION] = "TIME",
+        [PJ_SETTING_INTEGER] = "N",
+        [PJ_SETTING_TEXT] = "TEXT",
+        [PJ_SETTING_BOOLEAN] = NULL,
+    };
+    struct pj_option option = {
         .name = setting->name,
-        .kind = PJ_OPTION_DURATION,
+        .kind = setting->words != NULL ? PJ_OPTION_CHOICE : kinds[setting->type],
         .offset = offset,
         .fallback = setting->fallback,
-        .argument = "TIME",
+        .argument = arguments[setting->type],
         .help = setting->help,
-        .least = 1,
-        .most = INT64_C(1000) * 86400 * 3650,
+        .filled = true,
+        .choices = setting->words,
     };
+    if (setting->type == PJ_SETTING_DURATION) {
+        option.least = 1;
+        option.most = INT64_C(1000) * 86400 * 3650;
+    } else if (setting->type == PJ_SETTING_INTEGER) {
+        option.least = setting->least;
+        option.most = setting->most;
+    }
+    return option;
+}
+
+int pj_setting_fallbacks(const struct pj_setting *settings, union pj_setting_value *values,
+                         struct pj_arena *arena, struct pj_error *error)
+{
+    for (size_t i = 0; settings != NULL && settings[i].name != NULL; i++) {
+        const struct pj_option option = pj_setting_option(&settings[i], i * sizeof *values);
+        if (pj_config_store(&option, values, option.name, option.fallback, arena, error) != 0)
+            return -1;
+    }
+    return 0;
 }

@@ -31,7 +31,12 @@ struct pj_settings {
 
 extern const struct pj_option pj_consumer_options[];
 
-/* A setting of a projection as an option whose value, in milliseconds, lies at `offset`. */
+/* A setting of a projection as an option whose pj_setting_value lies at `offset`. */
 struct pj_option pj_setting_option(const struct pj_setting *setting, size_t offset);
+
+/* The fallbacks of a projection's settings; texts are in the arena. PJ_FATAL (PJ_EXIT_USAGE), and
+ * *error says which, where one is not of its type. */
+int pj_setting_fallbacks(const struct pj_setting *settings, union pj_setting_value *values,
+                         struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -139,20 +139,51 @@ void pj_due(struct pj_derivation *derivation, int64_t at)
     derivation->due = pj_timestamp(at);
 }
 
-int64_t pj_setting(const struct pj_derivation *derivation, size_t index)
+/* Zeros on a mistake. */
+static union pj_setting_value setting(const struct pj_derivation *derivation, size_t index,
+                                      enum pj_setting_type type)
 {
+    static const char *const names[] = {"duration", "integer", "text", "boolean"};
     struct pj_fold *fold = derivation->fold;
-    const struct pj_setting *setting = fold->projection->settings;
+    const struct pj_setting *settings = fold->projection->settings;
     size_t count = 0;
-    while (setting != NULL && setting[count].name != NULL)
+    while (settings != NULL && settings[count].name != NULL)
         count++;
-    if (index < count && fold->settings != NULL)
+    if (index >= count || fold->settings == NULL)
+        pj_fold_mistake(fold,
+                        "derive of the entity kind %s asks for the setting %zu, and there are "
+                        "%zu: give an index of its settings",
+                        kind_of(derivation)->name, index, count);
+    else if (settings[index].type != type)
+        pj_fold_mistake(fold,
+                        "derive of the entity kind %s asks for the setting %s by "
+                        "pj_setting_%s, and it is of another type: use pj_setting_%s",
+                        kind_of(derivation)->name, settings[index].name, names[type],
+                        names[settings[index].type]);
+    else
         return fold->settings[index];
-    pj_fold_mistake(fold,
-                    "derive of the entity kind %s asks for the setting %zu, and there are "
-                    "%zu: give an index of its settings",
-                    kind_of(derivation)->name, index, count);
-    return 0;
+    return (union pj_setting_value){0};
+}
+
+int64_t pj_setting_duration(const struct pj_derivation *derivation, size_t index)
+{
+    return setting(derivation, index, PJ_SETTING_DURATION).ms;
+}
+
+int64_t pj_setting_integer(const struct pj_derivation *derivation, size_t index)
+{
+    return setting(derivation, index, PJ_SETTING_INTEGER).integer;
+}
+
+const char *pj_setting_text(const struct pj_derivation *derivation, size_t index)
+{
+    const char *text = setting(derivation, index, PJ_SETTING_TEXT).text;
+    return text != NULL ? text : "";
+}
+
+bool pj_setting_boolean(const struct pj_derivation *derivation, size_t index)
+{
+    return setting(derivation, index, PJ_SETTING_BOOLEAN).boolean;
 }
 
 static int compare_emitted(const void *a, const void *b, void *context)

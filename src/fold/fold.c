@@ -21,8 +21,8 @@ void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *c
     return copy;
 }
 
-struct pj_fold *pj_fold_new(const struct pj_projection *projection, const int64_t *settings,
-                            struct pj_arena *arena)
+struct pj_fold *pj_fold_new(const struct pj_projection *projection,
+                            const union pj_setting_value *settings, struct pj_arena *arena)
 {
     struct pj_fold *fold = pj_arena_alloc(arena, sizeof *fold);
     fold->projection = projection;

@@ -75,8 +75,8 @@ struct pj_additions {
 struct pj_fold;
 
 /* `settings`: the values of the projection's settings; NULL where it has none. */
-struct pj_fold *pj_fold_new(const struct pj_projection *projection, const int64_t *settings,
-                            struct pj_arena *arena);
+struct pj_fold *pj_fold_new(const struct pj_projection *projection,
+                            const union pj_setting_value *settings, struct pj_arena *arena);
 const struct pj_projection *pj_fold_projection(const struct pj_fold *fold);
 /* Before the first stage, of a projection with a timed kind. */
 void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds);

@@ -73,7 +73,7 @@ struct pj_fold {
     struct pj_appended *appended;   /* per table */
     struct pieces *pieces;          /* per table */
     struct pj_additions *additions; /* per table */
-    const int64_t *settings;
+    const union pj_setting_value *settings;
     int64_t stream_time;
     struct pj_derivation before, after; /* reused for every entity */
     struct parsed_json *parsed;         /* released with the event or entity */

@@ -53,9 +53,9 @@ struct pj_rebuild_progress {
 /* All is kept, not copied. */
 struct pj_rebuild_settings {
     const struct pj_projection *projection;
-    const int64_t *setting_values;      /* of the projection's settings, in their order */
-    const struct pj_settings *consumer; /* servers, batches, timeouts */
-    const struct pj_config *config;     /* kafka.*, postgres.* */
+    const union pj_setting_value *setting_values; /* of the projection's settings, in their order */
+    const struct pj_settings *consumer;           /* servers, batches, timeouts */
+    const struct pj_config *config;               /* kafka.*, postgres.* */
     const char *cluster_id;
     const char *group;  /* whose tables they are */
     bool verify;        /* never swaps: reads as far as the live group, and keeps no attempt */

@@ -17,6 +17,23 @@
 
 /* --- making and finding the tables ----------------------------------------------------------- */
 
+static const char *sign_setting(struct pj_arena *arena, const char *signature,
+                                const struct pj_setting *setting,
+                                const union pj_setting_value *value)
+{
+    switch (setting->type) {
+    case PJ_SETTING_DURATION:
+    case PJ_SETTING_INTEGER:
+        return pj_arena_printf(arena, "%s %s=%lld", signature, setting->name,
+                               (long long)value->integer);
+    case PJ_SETTING_TEXT:
+        return pj_arena_printf(arena, "%s %s=%s", signature, setting->name, value->text);
+    case PJ_SETTING_BOOLEAN:
+        return pj_arena_printf(arena, "%s %s=%d", signature, setting->name, value->boolean);
+    }
+    return signature;
+}
+
 /* What rows follow from besides records: the program, its settings, where it begins to read. An
  * attempt with another signature cannot be resumed. */
 static int sign(struct pj_rebuild *rebuild, const char *origin, const char **signature,
@@ -47,8 +64,8 @@ static int sign(struct pj_rebuild *rebuild, const char *origin, const char **sig
     *signature = pj_arena_printf(rebuild->arena, "%s %s", *signature, text);
     const struct pj_setting *setting = settings->projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
-        *signature = pj_arena_printf(rebuild->arena, "%s %s=%lld", *signature, setting[i].name,
-                                     (long long)settings->setting_values[i]);
+        *signature =
+            sign_setting(rebuild->arena, *signature, &setting[i], &settings->setting_values[i]);
     return 0;
 }
 

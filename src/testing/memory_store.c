@@ -27,7 +27,7 @@ struct row {
 
 struct pj_memory_store {
     const struct pj_projection *projection;
-    const int64_t *settings;
+    const union pj_setting_value *settings;
     int64_t stream_time; /* as the transaction sees it that is applied */
     int64_t committed;   /* the same after all of them … */
     int64_t before;      /* … and after all but the last */
@@ -473,7 +473,7 @@ char *pj_memory_store_rows(const struct pj_memory_store *memory)
 }
 
 struct pj_memory_store *pj_memory_store_new(const struct pj_projection *projection,
-                                            const int64_t *settings)
+                                            const union pj_setting_value *settings)
 {
     struct pj_memory_store *memory = pj_alloc(sizeof *memory);
     memory->projection = projection;

@@ -10,7 +10,7 @@
 struct pj_memory_store;
 
 struct pj_memory_store *pj_memory_store_new(const struct pj_projection *projection,
-                                            const int64_t *settings);
+                                            const union pj_setting_value *settings);
 void pj_memory_store_free(struct pj_memory_store *memory);
 
 /*

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "engine/projection_check.h"
+#include "engine/settings.h"
 #include "fold/claims.h"
 #include "testing/memory_store.h"
 
@@ -482,7 +483,14 @@ struct pj_orders pj_orders_of(const struct pj_projection *projection)
         fprintf(stderr, "%s\n", error.message);
         abort();
     }
-    return (struct pj_orders){.projection = pj_claims_expand(projection), .arena = pj_arena_new()};
+    struct pj_arena *arena = pj_arena_new();
+    union pj_setting_value *settings = pj_arena_alloc(arena, PJ_SETTINGS_MOST * sizeof *settings);
+    if (pj_setting_fallbacks(projection->settings, settings, arena, &error) != 0) {
+        fprintf(stderr, "%s\n", error.message);
+        abort();
+    }
+    return (struct pj_orders){
+        .projection = pj_claims_expand(projection), .settings = settings, .arena = arena};
 }
 
 void pj_orders_free(struct pj_orders *orders)

@@ -5,13 +5,9 @@
 
 enum { COMMANDS, TELEMETRY, SESSIONS };
 
-static const int64_t session_timeout_ms = 30 * 60 * 1000;
-
 struct safari_orders safari_orders_start(const struct pj_projection *projection)
 {
-    struct safari_orders s = {.orders = pj_orders_of(projection), .next_event = 1};
-    s.orders.settings = &session_timeout_ms;
-    return s;
+    return (struct safari_orders){.orders = pj_orders_of(projection), .next_event = 1};
 }
 
 static char *text(struct safari_orders *s, const char *value)

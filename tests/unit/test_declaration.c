@@ -433,10 +433,26 @@ Test(declaration, tables)
 Test(declaration, settings)
 {
     settings[0].fallback = "soon";
-    refuse("the fallback of a setting of thing-keeper is no duration");
+    refuse("the fallback of a setting of thing-keeper is wrong: thing-timeout: 'soon' is not a "
+           "duration");
     settings[0].fallback = NULL;
     refuse("the setting thing-timeout of thing-keeper lacks its fallback");
     settings[0].fallback = "5m";
+    settings[0].type = (enum pj_setting_type)9;
+    refuse("the setting thing-timeout of thing-keeper is of an unknown type");
+    settings[0].type = PJ_SETTING_DURATION;
+    settings[0].most = 1;
+    refuse("the setting thing-timeout of thing-keeper has bounds, which only an integer");
+    settings[0].most = 0;
+    settings[0].words = "a|b";
+    refuse("the setting thing-timeout of thing-keeper has words, which only a text");
+    settings[0].type = PJ_SETTING_TEXT;
+    refuse("thing-timeout: must be one of a, b, not '5m'");
+    settings[0] = (struct pj_setting){"thing-most", "5", "Many.", PJ_SETTING_INTEGER, 6, 7, NULL};
+    refuse("thing-most: must be between 6 and 7, not 5");
+    settings[0].least = 8;
+    refuse("the setting thing-most of thing-keeper has bounds between which nothing lies");
+    settings[0] = (struct pj_setting){"thing-timeout", "5m", "When a thing is late."};
     settings[1] = settings[0];
     refuse("the name of the setting thing-timeout of thing-keeper is taken");
     settings[1].name = "batch-records";

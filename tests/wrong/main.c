@@ -123,7 +123,9 @@ static void derive_more(const struct pj_entity *entity, struct pj_derivation *de
     if (makes("ask for facts that there are not"))
         (void)pj_entity_facts(entity, 65536, &count);
     if (makes("ask for a setting that there is not"))
-        (void)pj_setting(derivation, 3);
+        (void)pj_setting_duration(derivation, 3);
+    if (makes("ask for a setting of another type"))
+        (void)pj_setting_text(derivation, 0);
     if (makes("ask for the stream time untimed"))
         (void)pj_stream_time(derivation);
     if (makes("be due untimed"))
@@ -302,7 +304,7 @@ static void start(void)
       "the seen_at of a parent of things (index -1) is not a PJ_TIMESTAMPTZ")                      \
     M(settings[1] = settings[0], "the name of the setting thing-timeout of wrong-consumer is")     \
     M(settings[0].name = "group", "the name of the setting group of wrong-consumer is taken")      \
-    M(settings[0].fallback = "five", "is no duration")
+    M(settings[0].fallback = "five", "is not a duration")
 
 /* What the code does. */
 static const struct {
@@ -329,6 +331,9 @@ static const struct {
         {"ask for a fact that there is not", "asks for its fact 8, and it has 2"},
         {"ask for facts that there are not", "asks for its fact 65536, and it has 2"},
         {"ask for a setting that there is not", "asks for the setting 3, and there are 1"},
+        {"ask for a setting of another type",
+         "asks for the setting thing-timeout by pj_setting_text, and it is of another type: use "
+         "pj_setting_duration"},
         {"ask for the stream time untimed", "calls pj_stream_time, but the kind is not .timed"},
         {"be due untimed", "calls pj_due, but the kind is not .timed"},
         {"contribute to its own kind", "contributes to the kind thing, which is its own"},

@@ -329,8 +329,8 @@ static void derive_session(const struct pj_entity *entity, struct pj_derivation 
         return;
     }
     int64_t end;
-    if (__builtin_add_overflow(row[X_LAST_ACTIVITY_AT].integer, pj_setting(derivation, 0) * 1000,
-                               &end))
+    if (__builtin_add_overflow(row[X_LAST_ACTIVITY_AT].integer,
+                               pj_setting_duration(derivation, 0) * 1000, &end))
         end = INT64_MAX;
     if (end < pj_stream_time(derivation)) {
         row[X_STATUS] = pj_text("expired");
