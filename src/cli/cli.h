@@ -80,7 +80,7 @@ struct pj_cli_servers {
     int64_t timeout_ms;
     const char *systems;       /* NULL: all of the program */
     const char *topic_prefix;  /* or NULL */
-    const char *tables_schema; /* NULL: each system's own */
+    const char *tables_schema; /* NULL: where migrate created the tables */
 };
 
 /* One run of a command. main closes and frees what is opened and allocated here. */

@@ -154,12 +154,6 @@ const struct pj_cli_projection *pj_cli_projection_of_group(const char *group)
     return NULL;
 }
 
-const char *pj_cli_tables_schema(const struct pj_system *system,
-                                 const struct pj_cli_servers *servers)
-{
-    return servers->tables_schema != NULL ? servers->tables_schema : system->tables_schema;
-}
-
 static bool names_all(const struct pj_config *config)
 {
     return config->operand_count == 0 ||

@@ -33,9 +33,6 @@ void pj_cli_systems_free(void);
 const struct pj_system *pj_cli_system_find(const char *name);
 const struct pj_cli_projection *pj_cli_projection_find(const char *name); /* NULL is allowed */
 const struct pj_cli_projection *pj_cli_projection_of_group(const char *group);
-/* Where its tables are. */
-const char *pj_cli_tables_schema(const struct pj_system *system,
-                                 const struct pj_cli_servers *servers);
 
 /* Whether an operand names it, or is `all`, or there is none. A projection is named by its system,
  * and a system by one of its projections. */

@@ -70,20 +70,11 @@ static int has_table(struct migrator *migrator, bool *has, struct pj_error *erro
         "then `projectionist migrate` and `projectionist rebuild all`");
 }
 
-/* NULL: the first of the search_path; of a file of --directory whose system this program does not
- * know. */
-static const char *wanted_schema(const struct migrator *migrator, const char *system)
-{
-    const struct pj_cli_servers *servers = migrator->cli->servers;
-    const struct pj_system *found = pj_cli_system_find(system);
-    return found != NULL ? pj_cli_tables_schema(found, servers) : servers->tables_schema;
-}
-
 /* The private state, which is in our own schema, is that of one set of tables. */
 static int check_schema(const struct migrator *migrator, const char *system, const char *schema,
                         struct pj_error *error)
 {
-    const char *wanted = wanted_schema(migrator, system);
+    const char *wanted = migrator->cli->servers->tables_schema;
     if (wanted == NULL || *schema == '\0' || strcmp(schema, wanted) == 0)
         return 0;
     return pj_error_fatal(error, PJ_EXIT_DATABASE,
@@ -153,6 +144,7 @@ static int check_applied(struct migrator *migrator, struct pj_error *error)
 struct had {
     bool this_one;
     bool any;
+    const char *schema; /* of the tables; NULL or "": not known */
 };
 
 /* Within the transaction that holds the lock: has another process applied it meanwhile? */
@@ -174,9 +166,11 @@ static int look_again(struct migrator *migrator, const struct pj_migration *migr
                      2, parameters, &result, error) != 0)
         return -1;
     had->any = pj_result_rows(result) > 0;
-    had->this_one = had->any && strcmp(pj_cli_text(result, 0, 0), "t") == 0;
-    return had->any ? check_schema(migrator, migration->system, pj_cli_text(result, 0, 1), error)
-                    : 0;
+    if (!had->any)
+        return 0;
+    had->this_one = strcmp(pj_cli_text(result, 0, 0), "t") == 0;
+    had->schema = pj_cli_text(result, 0, 1);
+    return check_schema(migrator, migration->system, had->schema, error);
 }
 
 static int record(struct migrator *migrator, const struct pj_migration *migration,
@@ -195,24 +189,41 @@ static int record(struct migrator *migrator, const struct pj_migration *migratio
                               4, parameters, &result, error);
 }
 
-/* The engine's objects are in its own schema; a system's tables go where the operator says. */
-static int apply_one(struct migrator *migrator, const struct pj_migration *migration, bool is_first,
-                     struct pj_error *error)
+/* The schema for what the file creates: the engine's own; for a system's tables that which has the
+ * others, or that the operator names, or the system's own. Of a system that this program does not
+ * know (--directory), the first of the search_path. Refuses tables of the same name. */
+static int prepare(struct migrator *migrator, const struct pj_migration *migration,
+                   const struct had *had, struct pj_error *error)
 {
-    struct pj_postgres *postgres = migrator->cli->postgres;
-    const char *schema = wanted_schema(migrator, migration->system);
-    if (strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0) {
-        if (pj_postgres_script(postgres, "SET LOCAL search_path = projectionist", error) != 0)
-            return -1;
-    } else if (pj_migrate_use_schema(migrator->cli, schema, error) != 0 ||
-               (is_first && pj_migrate_check_tables(migrator->cli, &migrator->migrations,
-                                                    migration->system, error) != 0)) {
+    struct pj_cli *cli = migrator->cli;
+    const struct pj_system *system = pj_cli_system_find(migration->system);
+    const char *schema = had->schema != NULL && *had->schema != '\0' ? had->schema
+                         : cli->servers->tables_schema != NULL       ? cli->servers->tables_schema
+                         : system != NULL                            ? system->tables_schema
+                                                                     : NULL;
+    if (strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0)
+        return pj_postgres_script(cli->postgres, "SET LOCAL search_path = projectionist", error);
+    if (pj_migrate_use_schema(cli, schema, error) != 0)
         return -1;
-    }
-    return pj_postgres_script(postgres, migration->sql, error) != 0 ||
-                   record(migrator, migration, error) != 0
-               ? -1
-               : 0;
+    return had->any ? 0
+                    : pj_migrate_check_tables(cli, &migrator->migrations, migration->system, error);
+}
+
+static int begin(struct migrator *migrator, struct pj_error *error)
+{
+    return pj_postgres_script(migrator->cli->postgres, "BEGIN; " LOCK, error);
+}
+
+static int refuse(struct migrator *migrator, const struct pj_migration *migration, const char *what,
+                  struct pj_error *error)
+{
+    struct pj_error cause = *error;
+    pj_postgres_rollback(migrator->cli->postgres);
+    pj_text_show(error->message, sizeof error->message, "%s %s: %.600s", migration->path, what,
+                 cause.message);
+    if (error->class == PJ_POISON)
+        error->exit_code = PJ_EXIT_DATABASE;
+    return -1;
 }
 
 static int apply(struct migrator *migrator, const struct pj_migration *migration,
@@ -221,19 +232,12 @@ static int apply(struct migrator *migrator, const struct pj_migration *migration
     struct pj_postgres *postgres = migrator->cli->postgres;
     int64_t start = pj_clock_monotonic_ms();
     struct had had = {0};
-    if (pj_postgres_script(postgres, "BEGIN", error) != 0 ||
-        pj_postgres_script(postgres, LOCK, error) != 0 ||
-        look_again(migrator, migration, &had, error) != 0 ||
-        (!had.this_one && apply_one(migrator, migration, !had.any, error) != 0) ||
-        pj_postgres_script(postgres, "COMMIT", error) != 0) {
-        pj_postgres_rollback(postgres);
-        struct pj_error cause = *error;
-        pj_text_show(error->message, sizeof error->message, "%s was not applied: %.600s",
-                     migration->path, cause.message);
-        if (error->class == PJ_POISON)
-            error->exit_code = PJ_EXIT_DATABASE;
-        return -1;
-    }
+    if (begin(migrator, error) != 0 || look_again(migrator, migration, &had, error) != 0 ||
+        (!had.this_one && (prepare(migrator, migration, &had, error) != 0 ||
+                           pj_postgres_script(postgres, migration->sql, error) != 0 ||
+                           record(migrator, migration, error) != 0)) ||
+        pj_postgres_script(postgres, "COMMIT", error) != 0)
+        return refuse(migrator, migration, "was not applied", error);
     if (had.this_one) {
         migrator->already++;
         return 0;
@@ -245,17 +249,39 @@ static int apply(struct migrator *migrator, const struct pj_migration *migration
     return 0;
 }
 
+/* Looks for tables of the same name, which needs the engine's files; all of it is rolled back. */
+static int try_first_files(struct migrator *migrator, struct pj_error *error)
+{
+    const struct pj_migration *last = NULL;
+    if (begin(migrator, error) != 0)
+        return -1;
+    for (size_t i = 0; i < migrator->migrations.count; last = &migrator->migrations.items[i++]) {
+        const struct pj_migration *migration = &migrator->migrations.items[i];
+        bool engine = strcmp(migration->system, PJ_MIGRATIONS_ENGINE) == 0;
+        bool first = last == NULL || strcmp(last->system, migration->system) != 0;
+        if (migration->applied || !(engine || first))
+            continue;
+        if (prepare(migrator, migration, &(struct had){0}, error) != 0 ||
+            (engine && pj_postgres_script(migrator->cli->postgres, migration->sql, error) != 0))
+            return refuse(migrator, migration, "would not be applied", error);
+    }
+    pj_postgres_rollback(migrator->cli->postgres);
+    return 0;
+}
+
 static int apply_all(struct migrator *migrator, struct pj_error *error)
 {
+    bool dry_run = migrator->settings->dry_run;
+    if (dry_run && try_first_files(migrator, error) != 0)
+        return -1;
     for (size_t i = 0; i < migrator->migrations.count; i++) {
         const struct pj_migration *migration = &migrator->migrations.items[i];
         if (migration->applied)
             continue;
-        if (!migrator->settings->dry_run) {
-            if (apply(migrator, migration, error) != 0)
-                return -1;
+        if (!dry_run && apply(migrator, migration, error) != 0)
+            return -1;
+        if (!dry_run)
             continue;
-        }
         json_array_append_new(migrator->applied, json_string(migration->path));
         if (!migrator->settings->json)
             printf("would apply %s\n", migration->path);
@@ -330,7 +356,10 @@ static const struct pj_option options[] = {
     PJ_CLI_POSTGRES_OPTION,
     PJ_CLI_SYSTEMS_OPTION,
     PJ_CLI_TABLES_SCHEMA_OPTION,
-    PJ_CLI_DRY_RUN_OPTION(struct settings, "Say what would be applied, and change nothing."),
+    PJ_CLI_DRY_RUN_OPTION(
+        struct settings,
+        "Say what would be applied, or refused for a table of the same name, and change "
+        "nothing."),
     PJ_CLI_TEXT_OPTION(struct settings, directory, "directory", 0, "DIR",
                        "Read the files from DIR/SYSTEM/ instead of those built into the program."),
     PJ_CLI_JSON_OPTION(struct settings),

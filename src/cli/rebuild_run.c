@@ -46,7 +46,9 @@ static void fill_settings(struct pj_rebuild_run *run)
     const struct pj_rebuild_options *options = run->options;
     run->consumer = (struct pj_settings){
         .postgres_dsn = options->servers.postgres_dsn,
-        .tables_schema = pj_cli_tables_schema(run->system, &options->servers),
+        .tables_schema = options->servers.tables_schema,
+        .system = run->system->name,
+        .default_schema = run->system->tables_schema,
         .topic_prefix = options->servers.topic_prefix,
         .registry = options->servers.registry,
         .batch_records = options->batch_records,

@@ -395,7 +395,8 @@ const struct pj_command pj_command_status = {
                    "\n"
                    "  The offsets are read from Postgres, where they are committed with the rows;\n"
                    "  the group offsets that Kafka's own tools show are a courtesy and may be\n"
-                   "  older. Without Kafka, what Postgres knows is shown anyway.\n",
+                   "  older. Without Kafka, what Postgres knows is shown anyway. It reads only the\n"
+                   "  schema projectionist, so it needs no --tables-schema.\n",
     .examples = "  projectionist status\n"
                 "  projectionist status --group CONSUMER\n"
                 "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",

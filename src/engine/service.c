@@ -235,7 +235,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
 /* --- the program ----------------------------------------------------------------------------- */
 
 /* The options of every consumer, then the projection's own. */
-static void list_options(const struct pj_system *system, const struct pj_projection *projection,
+static void list_options(const struct pj_projection *projection,
                          struct pj_option options[OPTIONS_MOST])
 {
     size_t count = 0;
@@ -243,10 +243,6 @@ static void list_options(const struct pj_system *system, const struct pj_project
         count++;
     PJ_CHECK(count + PJ_SETTINGS_MOST < OPTIONS_MOST, "there are more options than room for them");
     memcpy(options, pj_consumer_options, count * sizeof *options);
-    for (size_t i = 0; i < count; i++) {
-        if (options[i].offset == offsetof(struct pj_settings, tables_schema))
-            options[i].fallback = system->tables_schema;
-    }
     const struct pj_setting *setting = projection->settings;
     for (size_t i = 0; setting != NULL && setting[i].name != NULL; i++)
         options[count++] = pj_setting_option(&setting[i], offsetof(struct all_settings, own) +
@@ -265,7 +261,10 @@ int pj_consumer_main(const struct pj_system *system, const struct pj_projection 
                 error.message);
         return pj_error_exit_code(&error);
     }
-    struct all_settings all = {.projection = projection};
+    struct all_settings all = {
+        .projection = projection,
+        .common = {.system = system->name, .default_schema = system->tables_schema},
+    };
     const struct pj_process process = {
         .name = projection->name,
         .version = system->version,
@@ -275,6 +274,6 @@ int pj_consumer_main(const struct pj_system *system, const struct pj_projection 
         .print_help = print_help,
         .run = run,
     };
-    list_options(system, projection, options);
+    list_options(projection, options);
     return pj_process_main(&process, argc, argv);
 }

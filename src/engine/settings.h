@@ -14,7 +14,9 @@ struct pj_settings {
     const char *group;
     const char *instance;
     const char *postgres_dsn;
-    const char *tables_schema;
+    const char *tables_schema; /* as the operator names it, or NULL */
+    const char *system;        /* these two, where that is NULL, as of pj_postgres_settings */
+    const char *default_schema;
     const char *topic_prefix;             /* with which the projection's topics begin, or NULL */
     struct pj_registry_settings registry; /* url NULL: none is named */
     struct pj_process_settings process;

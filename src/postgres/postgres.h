@@ -27,7 +27,9 @@ struct pj_postgres_settings {
     const char *dsn;                        /* a URI or key=value text; NULL: libpq's own rules */
     const struct pj_properties *properties; /* `postgres.*`, over the DSN; may be NULL */
     const char *application_name;
-    const char *tables_schema;  /* NULL: the search_path is left as it is */
+    const char *tables_schema; /* NULL: where `system` was migrated to, else its default_schema */
+    const char *system;        /* NULL: the search_path is left as it is, unless tables_schema */
+    const char *default_schema;
     int64_t connect_timeout_ms; /* for each host; 0: connect_timeout, or 10 s */
     int64_t lock_timeout_ms;    /* 0: none */
     /* 0: none; ends the transaction of an owner that does not respond. */
@@ -45,9 +47,9 @@ enum { PJ_SQL_IDENTIFIER_MOST = 63 };
     {                                                                                              \
         .name = "tables-schema", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,         \
         .most = PJ_SQL_IDENTIFIER_MOST, .argument = "NAME",                                        \
-        .help = "The schema of Postgres that holds the tables; the default is the system's own. "  \
-                "It comes first in the search_path, before that of the role, the database or "     \
-                "the DSN."                                                                         \
+        .help = "The schema of Postgres that holds the tables; the default is the one in which "   \
+                "'projectionist migrate' created them, at first the system's own. It comes first " \
+                "in the search_path, before that of the role, the database or the DSN."            \
     }
 
 /*

@@ -5,6 +5,7 @@
  * and no time-out that is meant for others ends one of them. Tables are found in the schema that
  * the settings name; where else things are found (search_path) is the operator's to say.
  */
+#include "base/memory.h"
 #include "base/text.h"
 #include "postgres/postgres_connect.h"
 
@@ -91,21 +92,55 @@ static int check_replication_role(struct pj_postgres *postgres, struct pj_error 
     return status;
 }
 
-/* A table that is found elsewhere is another environment's (store/access.h). */
-static int use_tables_schema(struct pj_postgres *postgres, const char *schema,
-                             struct pj_error *error)
+/* Where `migrate` created the system's tables; stays NULL where that is not known. */
+static int find_tables_schema(struct pj_postgres *postgres, const char *system, char **schema,
+                              struct pj_error *error)
 {
     struct pj_result *result;
-    if (schema == NULL)
+    if (pj_postgres_query(postgres,
+                          "SELECT FROM pg_attribute WHERE attrelid = "
+                          "to_regclass('projectionist.migrations') AND attname = 'tables_schema' "
+                          "AND has_table_privilege(attrelid, 'SELECT')",
+                          0, NULL, &result, error) != 0)
+        return -1;
+    bool known = pj_result_rows(result) > 0;
+    pj_result_free(result);
+    if (!known)
         return 0;
     if (pj_postgres_query(postgres,
+                          "SELECT tables_schema FROM projectionist.migrations WHERE system = $1 "
+                          "AND tables_schema IS NOT NULL LIMIT 1",
+                          1, &system, &result, error) != 0)
+        return -1;
+    if (pj_result_rows(result) > 0)
+        *schema = pj_strdup(pj_result_value(result, 0, 0, NULL));
+    pj_result_free(result);
+    return 0;
+}
+
+/* A table that is found elsewhere is another environment's (store/access.h). */
+static int use_tables_schema(struct pj_postgres *postgres,
+                             const struct pj_postgres_settings *settings, struct pj_error *error)
+{
+    struct pj_result *result;
+    char *found = NULL;
+    if (settings->tables_schema == NULL &&
+        (settings->system == NULL ||
+         find_tables_schema(postgres, settings->system, &found, error) != 0))
+        return settings->system == NULL ? 0 : -1;
+    const char *schema = settings->tables_schema != NULL ? settings->tables_schema
+                         : found != NULL                 ? found
+                                                         : settings->default_schema;
+    int status =
+        pj_postgres_query(postgres,
                           "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), "
                           "nullif(current_setting('search_path'), '')), false), "
                           "set_config('projectionist.tables_schema', $1, false)",
-                          1, &schema, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+                          1, &schema, &result, error);
+    free(found);
+    if (status == 0)
+        pj_result_free(result);
+    return status;
 }
 
 int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connection,
@@ -116,7 +151,7 @@ int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connec
     char *sql = write_settings(connection, settings);
     int status = pj_postgres_script(postgres, sql, error);
     free(sql);
-    return status == 0 && use_tables_schema(postgres, settings->tables_schema, error) == 0
+    return status == 0 && use_tables_schema(postgres, settings, error) == 0
                ? check_replication_role(postgres, error)
                : -1;
 }

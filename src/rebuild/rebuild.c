@@ -229,6 +229,8 @@ int pj_rebuild_open(struct pj_rebuild **out, const struct pj_rebuild_settings *s
         .dsn = settings->consumer->postgres_dsn,
         .properties = &settings->config->postgres,
         .tables_schema = settings->consumer->tables_schema,
+        .system = settings->consumer->system,
+        .default_schema = settings->consumer->default_schema,
         .application_name = settings->verify ? "projectionist verify" : "projectionist rebuild",
         .lock_timeout_ms = settings->consumer->lock_timeout_ms,
         .idle_in_transaction_timeout_ms = IDLE_IN_TRANSACTION_MS,

@@ -198,11 +198,13 @@ def test_the_tables_are_made_in_the_schema_that_is_named(database):
         assert result.returncode == 0, result
     assert tables_of(database, "Media, Poster") == SAFARI_TABLES
     assert tables_of(database, "public") == {"safari_videos"}
-    for other in ((), ("--tables-schema=other",)):
-        result = cli("migrate", *other, dsn=database)
-        assert result.returncode == DATABASE, result
-        assert "of safari are in the schema Media, Poster of this database" in result.stderr
-        assert result.stderr.count("\n") == 1
+    result = cli("migrate", "--tables-schema=other", dsn=database)
+    assert result.returncode == DATABASE, result
+    assert "of safari are in the schema Media, Poster of this database" in result.stderr
+    assert result.stderr.count("\n") == 1
+    # It need not be said again.
+    again = cli("migrate", dsn=database)
+    assert again.returncode == 0 and again.stdout.startswith("nothing to do"), again
     assert tables_of(database, "public") == {"safari_videos"} and tables_of(database, "other") == set()
 
 
@@ -232,12 +234,16 @@ def test_the_engines_schema_is_not_for_tables(database):
 def test_a_table_of_the_same_name_with_other_columns_is_refused(database, existing, sentence):
     execute(database, existing)
     before = describe(database)
-    result = cli("migrate", dsn=database)
-    assert result.returncode == DATABASE, result
-    assert f"{FILES[len(ENGINE_FILES)]} was not applied" in result.stderr
-    assert sentence in result.stderr and "--tables-schema" in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert describe(database) == before
+    first = FILES[len(ENGINE_FILES)]
+    for option, words in (("--dry-run", "would not be applied"), ("--json", "was not applied")):
+        result = cli("migrate", option, dsn=database)
+        assert result.returncode == DATABASE, result
+        assert f"{first} {words}" in result.stderr
+        assert sentence in result.stderr and "--tables-schema" in result.stderr
+        assert result.stderr.count("\n") == 1 and result.stdout == ""
+        assert describe(database) == before
+        if option == "--dry-run":
+            assert rows(database, "SELECT FROM pg_namespace WHERE nspname = 'projectionist'") == []
     assert applied(database) == ENGINE_FILES
     # As it says.
     assert cli("migrate", "--tables-schema", "safari", dsn=database).returncode == 0

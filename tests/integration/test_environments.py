@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from lib import consumers, events, kafka
+from lib.recorded import record_to
 from lib.world import new_database
 
 PROJECTOR = "command-projector"
@@ -24,6 +25,7 @@ class Environment:
         for command in (("migrate", "safari"), ("topics", "create", "safari", "--partitions=2"),
                         ("schemas", "register", "safari")):
             self.run(*command)
+        del self.variables["TABLES_SCHEMA"]  # migrate has recorded it
 
     def run(self, *arguments):
         result = consumers.run("projectionist", *arguments, variables=self.variables)
@@ -86,6 +88,41 @@ def test_two_prefixes_in_one_kafka(environments):
     assert (rebuilt["system"], rebuilt["differing_rows"]) == ("safari", 2)
     first.run("verify", PROJECTOR)
     assert [environment.commands() for environment in environments] == told
+
+
+def test_recordings_under_a_prefix(environments, tmp_path):
+    """They are published, and tables rebuilt from them, under the prefix of the environment."""
+    schema_ids = events.register_schemas()
+    commands = [events.id_of("environments", name) for name in "efg"]
+    path = tmp_path / "recording.avro"
+    record_to(path, [events.record(events.command_submitted(command), schema_ids)
+                     for command in commands], schema_ids)
+    published, rebuilt = environments
+    result = consumers.run("stream-replay", path, variables=published.variables)
+    assert result.returncode == 0, result
+    assert sum(kafka.end_offsets(published.prefix + events.COMMANDS).values()) == len(commands)
+    published.consume()
+    assert published.commands() == set(commands)
+    report = json.loads(rebuilt.run("rebuild", PROJECTOR, "--from", path, "--yes", "--json"))
+    assert report["outcome"] == "rebuilt" and report["differing_rows"] >= len(commands)
+    assert rebuilt.commands() == set(commands)
+
+
+def test_dead_letters_under_a_prefix(environments):
+    environment = environments[0]
+    environment.execute("ALTER TABLE media.safari_commands ADD CONSTRAINT none "
+                        "CHECK (type <> 'sora.generate')")
+    told = environment.publish(events.register_schemas(), "h")
+    environment.consume()
+    listed = json.loads(environment.run("dead-letters", "list", "--json"))["letters"]
+    assert [(letter["system"], letter["projection"], letter["group"], letter["topic"])
+            for letter in listed] == [("safari", PROJECTOR, environment.prefix + PROJECTOR,
+                                       environment.prefix + events.COMMANDS)]
+    environment.execute("ALTER TABLE media.safari_commands DROP CONSTRAINT none")
+    replayed = json.loads(environment.run("dead-letters", "replay", "--all", "--yes", "--json"))
+    assert replayed["replayed"] == [listed[0]["id"]] and replayed["refused"] == []
+    assert environment.commands() == told
+    environment.run("verify", PROJECTOR)
 
 
 @pytest.mark.parametrize("program", ["control-gateway", "telemetry-bridge"])
