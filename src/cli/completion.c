@@ -109,7 +109,7 @@ static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
     if (config->operand_count != 1 || strcmp(config->operands[0], "bash") != 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "name the shell: 'projectionist completion bash' is the only one");
-    /* bash makes a word of its own of the = in --status=open. Where nothing is offered, it offers
+    /* bash splits --status=open at the =. Where nothing is offered, it offers
      * files. */
     const char *program = pj_program();
     printf("# Completion of %s for bash: eval \"$(%s completion bash)\"\n_%s()\n", program, program,
@@ -143,7 +143,7 @@ static const struct pj_option options[] = {{0}};
 
 const struct pj_command pj_command_completion = {
     .name = "completion",
-    .summary = "print what makes a shell complete this command",
+    .summary = "print a script with which a shell completes this command",
     .description = "  Prints a script for bash that completes commands, flags, their choices and\n"
                    "  the names of projections. `cmake --install` puts it where bash looks for it\n"
                    "  by itself (share/bash-completion/completions, with Debian's package\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asking before something is done that cannot simply be taken back. */
+/* Asking before something is done that cannot simply be undone. */
 #ifndef PJ_CLI_CONFIRM_H
 #define PJ_CLI_CONFIRM_H
 

@@ -5,7 +5,7 @@
 
 #include "cli/cli.h"
 
-/* A command's settings struct has it behind the servers. */
+/* In a command's settings struct, after the servers. */
 struct pj_letter_filter {
     const char *projection;
     const char *group;

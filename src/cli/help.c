@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 80, NAME_MOST = 63, FAR = 4 /* is no typing error */ };
+enum { WIDTH = 80, NAME_MOST = 63, FAR = 4 /* no typing error any more */ };
 
 static const char common_exit_status[] =
     "  0  done\n"
@@ -25,7 +25,7 @@ static const char environment[] =
     "  --postgres.KEY=VALUE (PROJECTIONIST_POSTGRES_KEY) to libpq; for example\n"
     "  PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092.\n";
 
-/* What stands in examples for names of this program; a text without them is printed as it is. */
+/* What examples have in place of these words: the program's own names. */
 static const char *example_name(const char *word, size_t length)
 {
     const struct pj_system *system = pj_cli_systems[0];
@@ -77,8 +77,8 @@ void pj_help_overview(FILE *out)
 {
     fprintf(out, "usage: %s COMMAND [OPTION]...\n", pj_program());
     fputs("\n"
-          "Keeps Postgres tables that follow Kafka topics, exactly once: what a person runs\n"
-          "around the consumers.\n"
+          "Runs and operates the consumers that turn Kafka topics into Postgres tables,\n"
+          "exactly once.\n"
           "\n"
           "COMMANDS\n",
           out);
@@ -100,9 +100,9 @@ void pj_help_overview(FILE *out)
           "EXAMPLES\n",
           out);
     print_example(out, "  # where the servers are: eval \"$(deploy/local/cluster env)\"\n"
-                       "  projectionist migrate            # make the tables\n"
-                       "  projectionist topics create      # make the topics\n"
-                       "  projectionist schemas register   # make the events' schemas known\n"
+                       "  projectionist migrate            # create the tables\n"
+                       "  projectionist topics create      # create the topics\n"
+                       "  projectionist schemas register   # register the events' schemas\n"
                        "  projectionist consume CONSUMER   # keep its tables\n"
                        "  projectionist status             # see how far the consumers are\n");
 }
@@ -110,7 +110,7 @@ void pj_help_overview(FILE *out)
 void pj_help_command(FILE *out, const struct pj_command *command)
 {
     const char *operands = command->operands != NULL ? command->operands : "";
-    bool first = command->main != NULL; /* what it takes depends on the operand */
+    bool first = command->main != NULL; /* its options depend on the operand */
     fprintf(out, "usage: %s %s%s%s [OPTION]...%s%s\n\n", pj_program(), command->name,
             first ? " " : "", first ? operands : "", first || *operands == '\0' ? "" : " ",
             first ? "" : operands);

@@ -2,7 +2,7 @@
 /*
  * projectionist migrate: brings a database to the newest of the numbered files of deploy/sql, the
  * engine's first and then each system's, each file in a transaction of its own. That transaction
- * takes an advisory lock and looks again whether the file is due, so that several can run at once,
+ * takes an advisory lock and checks again whether the file is due, so that several can run at once,
  * also through a pooler.
  */
 #include "cli/migrate_tables.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* projectionist schemas register: makes the schemas of schemas/ known to the registry. */
+/* projectionist schemas register: registers the schemas of schemas/. */
 #include "base/text.h"
 #include "cli/deployment.h"
 
@@ -15,7 +15,7 @@ static int register_one(struct pj_registry *registry, const char *subject, const
 {
     int32_t id;
     /* First, so that even the first version is checked against what is there. Not every registry
-     * lets us, or knows the level; the schema is good without. */
+     * allows it, or knows the level; the schema is usable without. */
     if (pj_registry_set_compatibility(registry, subject, compatibility, error) != 0) {
         if (error->class == PJ_RETRY)
             return -1;
@@ -69,11 +69,11 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_schemas_register = {
     .name = "schemas register",
-    .summary = "make the schemas known to the registry",
+    .summary = "register the schemas",
     .description =
         "  Registers the schema of each topic, which is built into the program, as the\n"
         "  newest version of the subject TOPIC-value, and prints the id that the\n"
-        "  registry gives it. A schema that is there already keeps its id. Before that\n"
+        "  registry gives it. An existing schema keeps its id. Before that\n"
         "  the subject's compatibility is set to BACKWARD_TRANSITIVE, so that each later\n"
         "  version reads the records of all earlier ones; a warning says where the\n"
         "  registry refuses.\n",

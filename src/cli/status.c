@@ -388,15 +388,16 @@ static const struct pj_option options[] = {
 const struct pj_command pj_command_status = {
     .name = "status",
     .summary = "show how far each consumer is",
-    .description = "  Shows, for each consumer and partition, the first offset that is not in the\n"
-                   "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and\n"
-                   "  the partition's owner; then the totals of each consumer and its open dead\n"
-                   "  letters.\n"
-                   "\n"
-                   "  The offsets are read from Postgres, where they are committed with the rows;\n"
-                   "  the group offsets that Kafka's own tools show are a courtesy and may be\n"
-                   "  older. Without Kafka, what Postgres knows is shown anyway. It reads only the\n"
-                   "  schema projectionist, so it needs no --tables-schema.\n",
+    .description =
+        "  Shows, for each consumer and partition, the first offset that is not in the\n"
+        "  tables yet (COMMITTED), where the partition ends, the difference (LAG), and\n"
+        "  the partition's owner; then the totals of each consumer and its open dead\n"
+        "  letters.\n"
+        "\n"
+        "  The offsets are read from Postgres, where they are committed with the rows;\n"
+        "  the group offsets that Kafka's own tools show are a courtesy and may be\n"
+        "  older. Without Kafka, what Postgres knows is shown anyway. It reads only the\n"
+        "  schema projectionist, so it needs no --tables-schema.\n",
     .examples = "  projectionist status\n"
                 "  projectionist status --group CONSUMER\n"
                 "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* projectionist topics create: makes the topics of schemas/ with what the projections need. */
+/* projectionist topics create: creates the topics of the systems, as these declare them. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -115,19 +115,20 @@ static void list_topics(struct topics *topics, struct pj_cli *cli, const struct 
 
 /* --- checks ---------------------------------------------------------------------------------- */
 
-/* All topics that say nothing of it must have the same number: what belongs to one entity is then
- * in partitions of the same number, and goes to the same process. */
+/* All topics whose system does not say how many must have the same number: what belongs to one
+ * entity is then in partitions of the same number, and goes to the same process. */
 static int check_partitions(const struct topics *topics, int64_t wanted, struct pj_error *error)
 {
     for (size_t i = 0; i < topics->count; i++) {
         const struct pj_kafka_topic *topic = &topics->found[i];
         if (topic->partitions == 0 || topic->partitions == wanted || topics->fixed[i])
             continue;
-        return pj_error_fatal(error, PJ_EXIT_FAILED,
-                              "the topic %s has %d partitions, not %lld, and all topics must have "
-                              "the same number; nothing was made; give --partitions %d, or delete "
-                              "the topic if nothing in it is needed",
-                              topic->name, topic->partitions, (long long)wanted, topic->partitions);
+        return pj_error_fatal(
+            error, PJ_EXIT_FAILED,
+            "the topic %s has %d partitions, not %lld, and all topics must have "
+            "the same number; nothing was created; give --partitions %d, or delete "
+            "the topic if nothing in it is needed",
+            topic->name, topic->partitions, (long long)wanted, topic->partitions);
     }
     return 0;
 }
@@ -166,8 +167,8 @@ static void warn_of(const struct pj_kafka_topic *topic,
             topic->name, topic->name);
 }
 
-/* A topic is made once the brokers that are asked for it know it, which may be a moment later. */
-static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_topic *made,
+/* A topic exists once the brokers that are asked for it know it, which may be a moment later. */
+static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_topic *created,
                             size_t count, int64_t timeout_ms, struct pj_error *error)
 {
     int64_t deadline = pj_clock_monotonic_ms() + timeout_ms;
@@ -176,13 +177,13 @@ static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_to
     for (size_t known = 0; status == 0 && known < count;) {
         known = 0;
         for (size_t i = 0; i < count; i++)
-            topics[i] = (struct pj_kafka_topic){.name = made[i].name};
+            topics[i] = (struct pj_kafka_topic){.name = created[i].name};
         status = pj_kafka_describe(kafka, topics, count, error);
         for (size_t i = 0; status == 0 && i < count; i++)
             known += topics[i].partitions > 0;
         if (status == 0 && known < count && pj_clock_monotonic_ms() > deadline)
-            status =
-                pj_error_set(error, PJ_RETRY, "Kafka made the topics, but does not show them yet");
+            status = pj_error_set(error, PJ_RETRY,
+                                  "Kafka created the topics, but does not show them yet");
         if (status == 0 && known < count)
             poll(NULL, 0, 20);
     }
@@ -215,8 +216,8 @@ static void report(const struct topics *topics, const struct settings *settings)
         int partitions = existed ? topics->found[i].partitions : topics->wanted[i].partitions;
         printf("%s %s, %d partition%s\n", topics->found[i].name,
                existed             ? "exists"
-               : settings->dry_run ? "would be made"
-                                   : "made",
+               : settings->dry_run ? "would be created"
+                                   : "created",
                partitions, partitions == 1 ? "" : "s");
     }
     fflush(stdout);
@@ -278,19 +279,19 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_topics_create = {
     .name = "topics create",
-    .summary = "make the topics",
+    .summary = "create the topics",
     .description =
-        "  Makes those of the systems' topics that are not there yet, each with what its\n"
-        "  system says of it; existing ones are left as they are. All that say nothing of\n"
-        "  their partitions must have the same number: where one has another, nothing is\n"
-        "  made. What the connectors keep has one partition, and some of it is compacted:\n"
-        "  Kafka keeps the last record of each key for ever.\n"
+        "  Creates those of the systems' topics that do not exist yet, each as its system\n"
+        "  declares it; existing ones are left as they are. All whose system does not say\n"
+        "  how many partitions they have must have the same number: where one has another,\n"
+        "  nothing is created. The connectors' own topics have one partition, and some are\n"
+        "  compacted: Kafka keeps the last record of each key for ever.\n"
         "\n"
-        "  The topics are the history that tables are rebuilt from, so by default\n"
-        "  nothing in them is ever deleted. A warning names existing topics that delete.\n"
+        "  The topics are the history that tables are rebuilt from, so by default nothing\n"
+        "  in them is ever deleted. A warning names existing topics that delete.\n"
         "\n"
-        "  With SYSTEM or TOPIC, those are made instead; a TOPIC that no system has is\n"
-        "  made in the same way.\n",
+        "  With SYSTEM or TOPIC, only those are created; a TOPIC of no system is created\n"
+        "  in the same way.\n",
     .examples = "  projectionist topics create\n"
                 "  projectionist topics create --partitions 48 --replication-factor 3\n"
                 "  projectionist topics create SYSTEM --topic-prefix staging.\n"

@@ -218,7 +218,7 @@ def test_output_that_cannot_be_written_is_a_failure():
 def test_topics_are_made_once_and_keep_their_records(admin, topics):
     first = cli("topics", "create", *topics, "--partitions", "3")
     assert first.returncode == 0, first
-    assert first.stdout == "".join(f"{name} made, 3 partitions\n" for name in topics)
+    assert first.stdout == "".join(f"{name} created, 3 partitions\n" for name in topics)
     for name in topics:
         assert partitions_of(admin, name) == 3
         settings = settings_of(admin, name)
@@ -236,7 +236,7 @@ def test_only_the_missing_topic_is_made(admin, topics):
     assert cli("topics", "create", topics[0], "--partitions", "2").returncode == 0
     result = cli("topics", "create", *topics, "--partitions", "2")
     assert result.stdout == (f"{topics[0]} exists, 2 partitions\n"
-                             f"{topics[1]} made, 2 partitions\n")
+                             f"{topics[1]} created, 2 partitions\n")
 
 
 def test_another_number_of_partitions_is_an_error_and_nothing_is_made(admin, topics):
@@ -252,7 +252,7 @@ def test_another_number_of_partitions_is_an_error_and_nothing_is_made(admin, top
 def test_a_dry_run_makes_no_topic(admin, topics):
     result = cli("topics", "create", *topics, "--dry-run")
     assert result.returncode == 0, result
-    assert result.stdout == "".join(f"{name} would be made, 12 partitions\n" for name in topics)
+    assert result.stdout == "".join(f"{name} would be created, 12 partitions\n" for name in topics)
     assert [partitions_of(admin, name) for name in topics] == [0, 0]
 
 
@@ -290,7 +290,7 @@ def test_the_connectors_topics_have_one_partition_and_the_compacted_ones_keep_al
     kafka.delete_topics(*CONNECTOR_TOPICS)
     result = cli("topics", "create", "--partitions=3", "--retention-ms=1000", *CONNECTOR_TOPICS)
     assert (result.returncode, result.stderr) == (0, ""), result
-    assert result.stdout == "".join(f"{name} made, 1 partition\n" for name in CONNECTOR_TOPICS)
+    assert result.stdout == "".join(f"{name} created, 1 partition\n" for name in CONNECTOR_TOPICS)
     for name, policy in CONNECTOR_TOPICS.items():
         assert partitions_of(admin, name) == 1
         settings = settings_of(admin, name)
