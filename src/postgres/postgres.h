@@ -47,9 +47,9 @@ enum { PJ_SQL_IDENTIFIER_MOST = 63 };
     {                                                                                              \
         .name = "tables-schema", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,         \
         .most = PJ_SQL_IDENTIFIER_MOST, .argument = "NAME",                                        \
-        .help = "The schema of Postgres that holds the tables; the default is the one in which "   \
-                "'projectionist migrate' created them, at first the system's own. It comes first " \
-                "in the search_path, before that of the role, the database or the DSN."            \
+        .help = "The schema of Postgres that holds the tables; the default is where migrate "      \
+                "created them, at first the system's own. It comes first in the search_path, "     \
+                "before that of the role, the database or the DSN."                                \
     }
 
 /*

@@ -97,11 +97,14 @@ static int find_tables_schema(struct pj_postgres *postgres, const char *system, 
                               struct pj_error *error)
 {
     struct pj_result *result;
-    if (pj_postgres_query(postgres,
-                          "SELECT FROM pg_attribute WHERE attrelid = "
-                          "to_regclass('projectionist.migrations') AND attname = 'tables_schema' "
-                          "AND has_table_privilege(attrelid, 'SELECT')",
-                          0, NULL, &result, error) != 0)
+    if (pj_postgres_query(
+            postgres,
+            "SELECT FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid "
+            "JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = 'projectionist' AND c.relname = 'migrations' "
+            "AND a.attname = 'tables_schema' AND has_table_privilege(c.oid, 'SELECT') "
+            "AND has_schema_privilege(n.oid, 'USAGE')",
+            0, NULL, &result, error) != 0)
         return -1;
     bool known = pj_result_rows(result) > 0;
     pj_result_free(result);
