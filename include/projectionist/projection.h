@@ -185,27 +185,27 @@ struct pj_column {
     enum pj_type type;
     bool key;       /* part of the primary key; key columns come first */
     bool elsewhere; /* derived by another entity kind, through a part (part_of) of this table */
-    enum pj_measure measure; /* of every column of a rollup except the key */
+    enum pj_measure measure;    /* of every column of a rollup except the key */
+    const char *in_placeholder; /* its value in a placeholder, as SQL text; NULL: its default */
 };
+
+enum { PJ_TABLES_MOST = 64, PJ_COLUMNS_MOST = 64, PJ_PARENT_COLUMNS_MOST = 8 };
 
 /*
- * A row that must exist for a foreign key, created if missing: the SQL function `ensure`
- * (keys uuid[], seen timestamptz[]) inserts placeholder rows for missing keys and returns
- * (settled uuid[], created bigint): the keys it need not be asked for again, and the number of rows
- * it inserted.
+ * A foreign key: the row of `table` that must exist for it, which this or another projection
+ * writes, sooner or later. Until then there is a placeholder: a row with the key, each column's
+ * in_placeholder, and true in the column `placeholder`. A placeholder to which the last row stops
+ * referring is deleted; a row that its projection deletes while others still refer to it becomes a
+ * placeholder again. A key with a null in it refers to nothing. The `children` of `table` must list
+ * the table that has this parent.
  */
 struct pj_parent {
-    int column;         /* of the child table: the foreign key, a PJ_UUID */
-    int seen_at;        /* of the child table: when the parent was first mentioned */
-    const char *ensure; /* schema-qualified; NULL ends a list */
-    /*
-     * Or NULL: the SQL function (keys uuid[]) that deletes unreferenced placeholders. Called after
-     * the rows' writes with the keys to which a row no longer refers.
-     */
-    const char *release;
+    const struct pj_table *table; /* NULL ends a list */
+    /* Of the child table: the foreign key, as many columns as the parent's key has, in its order
+     * and of its types. */
+    int columns[PJ_PARENT_COLUMNS_MOST];
+    int seen_at; /* of the child table: when the parent was first mentioned; see first_seen */
 };
-
-enum { PJ_TABLES_MOST = 64, PJ_COLUMNS_MOST = 64 };
 
 struct pj_table {
     const char *name;
@@ -220,11 +220,8 @@ struct pj_table {
      */
     const struct pj_table *part_of;
     const struct pj_parent *parents; /* or NULL */
-    /*
-     * Or NULL: the SQL function (one array per key column) that replaces DELETE, where rows of
-     * another projection may still refer to these.
-     */
-    const char *remove;
+    /* Or NULL: the tables, of whatever projections, whose parents name this one; NULL ends them. */
+    const struct pj_table *const *children;
     /*
      * Of a rollup: the SQL function that corrects buckets from which a share was withdrawn. Its
      * parameters are one array per key column (text[] for a VARCHAR, too), and a boolean[] that is
@@ -234,10 +231,13 @@ struct pj_table {
      */
     const char *refresh;
     /*
-     * Or 0: the column (a PJ_BOOL that the projection leaves NULL) that is true in placeholders,
-     * which others inserted for their foreign keys. A rebuild keeps them.
+     * Or 0: the column (a PJ_BOOL that the projection leaves NULL) that is true in placeholders;
+     * required where it has children. A rebuild keeps placeholders.
      */
     size_t placeholder;
+    /* Or 0: the column (a PJ_TIMESTAMPTZ) that has the earliest seen_at of the children that refer
+     * to a placeholder. */
+    size_t first_seen;
     /*
      * Or NULL: several entities, of any kinds, may claim its rows, which come from pj_claim. Claims
      * are stored in the table `projectionist.state_<projection>_<claimed>` (key uuid, facts bytea),

@@ -17,7 +17,7 @@
  *
  * It needs no server and no test framework: what is wrong is printed to stderr, and a function
  * returns false. The database is one in memory. SQL functions do not run in it: buckets of a rollup
- * are refreshed as `refresh` should, and `ensure`, `release` and `remove` do nothing.
+ * are refreshed as `refresh` should, and there are no placeholders.
  */
 #ifndef PROJECTIONIST_TESTING_H
 #define PROJECTIONIST_TESTING_H

@@ -195,9 +195,9 @@ static int check_part(const struct pj_projection *projection, const struct pj_ta
                         "a part of %s does not have the same key as its whole; name all of its key "
                         "columns, in its order",
                         part->name);
-    if (part->parents != NULL || part->remove != NULL || part->placeholder != 0)
+    if (part->parents != NULL || part->children != NULL || part->placeholder != 0)
         return PJ_WRONG(error,
-                        "a part of %s has parents, `remove` or a placeholder, which only its "
+                        "a part of %s has parents, children or a placeholder, which only its "
                         "whole can have",
                         part->name);
     for (size_t c = 0; c < part->column_count; c++) {
@@ -234,31 +234,100 @@ static int check_elsewhere(const struct pj_projection *projection, const struct 
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
+static bool is_column(const struct pj_table *table, int index, enum pj_type type)
+{
+    return index >= 0 && (size_t)index < table->column_count && table->columns[index].type == type;
+}
+
+static size_t key_count(const struct pj_table *table)
+{
+    size_t count = 0;
+    while (count < table->column_count && table->columns[count].key)
+        count++;
+    return count;
+}
+
+static bool has_child(const struct pj_table *table, const struct pj_table *child)
+{
+    size_t i = 0;
+    while (table->children != NULL && table->children[i] != NULL && table->children[i] != child)
+        i++;
+    return table->children != NULL && table->children[i] != NULL;
+}
+
+static bool has_parent(const struct pj_table *table, const struct pj_table *parent)
+{
+    size_t i = 0;
+    while (table->parents != NULL && table->parents[i].table != NULL &&
+           table->parents[i].table != parent)
+        i++;
+    return table->parents != NULL && table->parents[i].table != NULL;
+}
+
+static int check_parent(const struct pj_table *table, const struct pj_parent *parent,
+                        struct pj_error *error)
+{
+    const struct pj_table *of = parent->table;
+    size_t keys = key_count(of);
+    if (keys == 0 || keys > PJ_PARENT_COLUMNS_MOST)
+        return PJ_WRONG(error,
+                        "the key of %s, a parent of %s, has %zu columns, which must be 1 to %d",
+                        of->name, table->name, keys, PJ_PARENT_COLUMNS_MOST);
+    if (!has_child(of, table))
+        return PJ_WRONG(error, "%s is a parent of %s, which its children do not list; add it there",
+                        of->name, table->name);
+    for (size_t k = 0; k < keys; k++) {
+        if (!is_column(table, parent->columns[k], of->columns[k].type))
+            return PJ_WRONG(error,
+                            "%s refers to the %s of its parent %s by the column of index %d, which "
+                            "is not a %s column of it",
+                            table->name, of->columns[k].name, of->name, parent->columns[k],
+                            pj_type_name(of->columns[k].type));
+    }
+    if (of->first_seen != 0 && !is_column(table, parent->seen_at, PJ_TIMESTAMPTZ))
+        return PJ_WRONG(error,
+                        "the seen_at of the parent %s of %s (index %d) is not a PJ_TIMESTAMPTZ "
+                        "column of it",
+                        of->name, table->name, parent->seen_at);
+    return 0;
+}
+
 static int check_parents(const struct pj_table *table, struct pj_error *error)
 {
     const struct pj_parent *parent = table->parents;
     if (parent != NULL && table->kind == PJ_ROLLUP_TABLE)
         return PJ_WRONG(error, "%s is a rollup, whose parents would never be created; remove them",
                         table->name);
-    for (size_t p = 0; parent != NULL && parent[p].ensure != NULL; p++) {
-        size_t column = (size_t)parent[p].column;
-        size_t seen_at = (size_t)parent[p].seen_at;
+    for (size_t p = 0; parent != NULL && parent[p].table != NULL; p++) {
         if (p == PARENTS_MOST)
             return PJ_WRONG(error, "%s has more than %d parents; or an empty one does not end them",
                             table->name, PARENTS_MOST);
-        if (column >= table->column_count || table->columns[column].type != PJ_UUID)
-            return PJ_WRONG(error,
-                            "the column of a parent of %s (index %d) is not a PJ_UUID column of "
-                            "it, as a reference to a parent must be",
-                            table->name, parent[p].column);
-        if (seen_at >= table->column_count || table->columns[seen_at].type != PJ_TIMESTAMPTZ)
-            return PJ_WRONG(
-                error,
-                "the seen_at of a parent of %s (index %d) is not a PJ_TIMESTAMPTZ column of it",
-                table->name, parent[p].seen_at);
-        if (check_function(table, "ensure", parent[p].ensure, error) != 0 ||
-            check_function(table, "release", parent[p].release, error) != 0)
+        if (check_parent(table, &parent[p], error) != 0)
             return -1;
+    }
+    return 0;
+}
+
+/* What the columns of placeholders are. */
+static int check_placeholders(const struct pj_table *table, struct pj_error *error)
+{
+    if (table->children != NULL && (table->kind != PJ_ENTITY_TABLE || table->placeholder == 0))
+        return PJ_WRONG(error,
+                        "%s has children, so it must be an entity table with a column that is its "
+                        "`placeholder`",
+                        table->name);
+    if (table->placeholder != 0 && !is_column(table, (int)table->placeholder, PJ_BOOL))
+        return PJ_WRONG(error, "the placeholder of %s is not a PJ_BOOL column of it", table->name);
+    if (table->first_seen != 0 && (!is_column(table, (int)table->first_seen, PJ_TIMESTAMPTZ) ||
+                                   table->columns[table->first_seen].key))
+        return PJ_WRONG(error,
+                        "the first_seen of %s is not a PJ_TIMESTAMPTZ column of it outside of the "
+                        "key",
+                        table->name);
+    for (size_t i = 0; table->children != NULL && table->children[i] != NULL; i++) {
+        if (!has_parent(table->children[i], table))
+            return PJ_WRONG(error, "%s lists the child %s, which does not name it as a parent",
+                            table->name, table->children[i]->name);
     }
     return 0;
 }
@@ -298,14 +367,10 @@ static int check_functions(const struct pj_table *table, struct pj_error *error)
     if (table->refresh != NULL && table->kind != PJ_ROLLUP_TABLE)
         return PJ_WRONG(error, "%s is not a rollup, so `refresh` would never be called; remove it",
                         table->name);
-    if (table->remove != NULL && table->kind != PJ_ENTITY_TABLE)
-        return PJ_WRONG(error,
-                        "%s is not an entity table, so `remove` would never be called; remove it",
-                        table->name);
     return check_function(table, "refresh", table->refresh, error) != 0 ||
-                   check_function(table, "remove", table->remove, error) != 0
+                   check_parents(table, error) != 0
                ? -1
-               : check_parents(table, error);
+               : check_placeholders(table, error);
 }
 
 int pj_declaration_check_table(const struct pj_projection *projection, size_t index,
@@ -334,9 +399,6 @@ int pj_declaration_check_table(const struct pj_projection *projection, size_t in
     }
     if (check_functions(table, error) != 0)
         return -1;
-    if (table->placeholder != 0 && (table->placeholder >= table->column_count ||
-                                    table->columns[table->placeholder].type != PJ_BOOL))
-        return PJ_WRONG(error, "the placeholder of %s is not a PJ_BOOL column of it", table->name);
     return table->part_of != NULL ? check_part(projection, table, error)
                                   : check_elsewhere(projection, table, error);
 }

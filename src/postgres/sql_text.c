@@ -96,6 +96,14 @@ void pj_sql_columns(struct pj_builder *sql, const struct pj_table *table, uint64
     }
 }
 
+void pj_sql_literal(struct pj_builder *sql, const char *before, const char *text)
+{
+    pj_builder_add(sql, "%s'", before);
+    for (; *text != '\0'; text++)
+        pj_builder_add(sql, "%s%c", *text == '\'' ? "'" : "", *text);
+    pj_builder_add(sql, "'");
+}
+
 void pj_sql_array_add(struct pj_builder *array, const char *text)
 {
     pj_builder_add(array, "%c\"", array->length == 0 ? '{' : ',');

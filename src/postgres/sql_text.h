@@ -32,6 +32,9 @@ uint64_t pj_sql_all(const struct pj_table *table);
 void pj_sql_columns(struct pj_builder *sql, const struct pj_table *table, uint64_t columns,
                     const char *separator, const char *each);
 
+/* `before`, then the text as an SQL literal. */
+void pj_sql_literal(struct pj_builder *sql, const char *before, const char *text);
+
 /* A text[] literal, for a parameter: begun by adding to an empty builder; "{}" if nothing was. */
 void pj_sql_array_add(struct pj_builder *array, const char *text);
 char *pj_sql_array_take(struct pj_builder *array) __attribute__((returns_nonnull));

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "postgres/sql_text.h"
 #include "store/constraints.h"
+#include "store/placeholders.h"
 #include "store/statements.h"
 
 #include <stdlib.h>
@@ -353,7 +354,7 @@ static void add_check(struct pj_builder *sql, const struct pair *pair, const cha
         pair->projection, pair->live.text, verb, pair->index, kinds);
 }
 
-/* Where a function took them away, what is left of them is others' placeholders. */
+/* Of rows with children, placeholders may be left. */
 static void add_absence(struct pj_builder *sql, const struct pair *pair)
 {
     const struct pj_sql_name key = pj_sql_name(name_of(pair, 0));
@@ -369,12 +370,16 @@ static void add_absence(struct pj_builder *sql, const struct pair *pair)
 
 static void add_remove(struct pj_builder *sql, const struct pair *pair)
 {
-    if (pair->table->remove != NULL) {
-        pj_builder_add(sql, "SELECT %s(", pair->table->remove);
-        add_columns(sql, pair, pair->key, ", ", "array_agg(@)");
-        pj_builder_add(sql,
-                       ") FROM pj_difference_%zu WHERE pj_kind = 'extra' HAVING count(*) > 0; ",
-                       pair->index);
+    if (pair->table->children != NULL) {
+        char *source = pj_text_new("(SELECT * FROM pj_difference_%zu WHERE pj_kind = 'extra') AS u",
+                                   pair->index);
+        pj_placeholders_lock(sql, pair->table, source);
+        pj_builder_add(sql, "; ");
+        pj_placeholders_restore(sql, pair->table, source);
+        pj_builder_add(sql, "; ");
+        pj_placeholders_remove(sql, pair->table, source);
+        pj_builder_add(sql, "; ");
+        free(source);
         add_absence(sql, pair);
         return;
     }
@@ -422,46 +427,79 @@ static void add_unique_releases(struct pj_builder *sql, const struct pair *pair,
     pj_builder_add(sql, "; ");
 }
 
+/* The foreign key of rows named `row`, by the names of the parent's key; the condition that it is
+ * one goes into `where`. Returns its columns. */
+static uint64_t add_foreign_key(struct pj_builder *sql, struct pj_builder *where,
+                                const struct pair *pair, const struct pj_parent *parent,
+                                const char *row)
+{
+    uint64_t columns = 0;
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
+        const struct pj_sql_name name = pj_sql_name(name_of(pair, (size_t)parent->columns[k]));
+        pj_builder_add(sql, "%s%s.%s AS %s", k > 0 ? ", " : "", row, name.text,
+                       pj_sql_name(parent->table->columns[k].name).text);
+        pj_builder_add(where, "%s%s.%s IS NOT NULL", k > 0 ? " AND " : "", row, name.text);
+        columns |= 1ULL << parent->columns[k];
+    }
+    return columns;
+}
+
 /* What rows will refer to. */
 static void add_ensures(struct pj_builder *sql, const struct pair *pair)
 {
     const struct pj_parent *parent = pair->table->parents;
-    for (; parent != NULL && parent->ensure != NULL; parent++) {
-        const struct pj_sql_name column = pj_sql_name(name_of(pair, (size_t)parent->column));
-        const struct pj_sql_name seen = pj_sql_name(name_of(pair, (size_t)parent->seen_at));
-        pj_builder_add(sql,
-                       "SELECT %s(array_agg(s.%s), array_agg(s.%s)) FROM %s AS s "
-                       "JOIN pj_difference_%zu AS d ON ",
-                       parent->ensure, column.text, seen.text, pair->shadow.text, pair->index);
-        add_columns(sql, pair, pair->key, " AND ", "s.@ = d.@");
-        pj_builder_add(sql, " WHERE s.%s IS NOT NULL HAVING count(*) > 0; ", column.text);
+    for (; parent != NULL && parent->table != NULL; parent++) {
+        struct pj_builder source = {0};
+        struct pj_builder where = {0};
+        pj_builder_add(&source, "(SELECT ");
+        (void)add_foreign_key(&source, &where, pair, parent, "s");
+        if (parent->table->first_seen != 0)
+            pj_builder_add(&source, ", s.%s AS pj_seen",
+                           pj_sql_name(name_of(pair, (size_t)parent->seen_at)).text);
+        pj_builder_add(&source,
+                       ", 0::bigint AS pj_place FROM %s AS s JOIN pj_difference_%zu AS d ON ",
+                       pair->shadow.text, pair->index);
+        add_columns(&source, pair, pair->key, " AND ", "s.@ = d.@");
+        char *condition = pj_builder_take(&where);
+        pj_builder_add(&source, " WHERE %s) AS u", condition);
+        char *text = pj_builder_take(&source);
+        pj_placeholders_ensure(sql, parent->table, text);
+        pj_builder_add(sql, "; ");
+        free(condition);
+        free(text);
     }
 }
 
-/* What rows no longer refer to: noted before they change, released afterwards. */
-static void add_lefts(struct pj_builder *sql, const struct pair *pair, bool note)
+/* What rows will no longer refer to: noted before they change, released afterwards. */
+static void note_left(struct pj_builder *sql, const struct pair *pair)
 {
     const struct pj_parent *parent = pair->table->parents;
-    for (size_t p = 0; parent != NULL && parent[p].ensure != NULL; p++) {
-        if (parent[p].release == NULL)
-            continue;
-        if (!note) {
-            pj_builder_add(sql,
-                           "SELECT %s(array_agg(key)) FROM pj_left_%zu_%zu HAVING count(*) > 0; ",
-                           parent[p].release, pair->index, p);
-            continue;
-        }
-        const struct pj_sql_name column = pj_sql_name(name_of(pair, (size_t)parent[p].column));
-        pj_builder_add(
-            sql,
-            "CREATE TEMP TABLE pj_left_%zu_%zu ON COMMIT DROP AS SELECT DISTINCT l.%s AS key "
-            "FROM %s AS l JOIN pj_difference_%zu AS d ON ",
-            pair->index, p, column.text, pair->live.text, pair->index);
+    for (size_t p = 0; parent != NULL && parent[p].table != NULL; p++) {
+        struct pj_builder where = {0};
+        pj_builder_add(sql, "CREATE TEMP TABLE pj_left_%zu_%zu ON COMMIT DROP AS SELECT DISTINCT ",
+                       pair->index, p);
+        uint64_t columns = add_foreign_key(sql, &where, pair, &parent[p], "l");
+        pj_builder_add(sql, " FROM %s AS l JOIN pj_difference_%zu AS d ON ", pair->live.text,
+                       pair->index);
         add_columns(sql, pair, pair->key, " AND ", "l.@ = d.@");
+        char *condition = pj_builder_take(&where);
         pj_builder_add(
-            sql,
-            " WHERE l.%s IS NOT NULL AND (d.pj_kind = 'extra' OR d.pj_columns >> %d & 1 = 1); ",
-            column.text, parent[p].column);
+            sql, " WHERE %s AND (d.pj_kind = 'extra' OR d.pj_columns & (%lld)::bigint <> 0); ",
+            condition, (long long)columns);
+        free(condition);
+    }
+}
+
+static void release_left(struct pj_builder *sql, const struct pair *pair)
+{
+    const struct pj_parent *parent = pair->table->parents;
+    for (size_t p = 0; parent != NULL && parent[p].table != NULL; p++) {
+        char *source = pj_text_new("pj_left_%zu_%zu AS u", pair->index, p);
+        pj_placeholders_lock(sql, parent[p].table, source);
+        pj_builder_add(sql, "; ");
+        pj_placeholders_release(sql, parent[p].table, source);
+        pj_builder_add(sql, "; ");
+        free(source);
     }
 }
 
@@ -533,7 +571,7 @@ static void add_giving_up(struct pj_builder *sql, const struct pair *pair,
                           const struct pj_projection *projection,
                           const struct pj_constraints *constraints)
 {
-    add_lefts(sql, pair, true);
+    note_left(sql, pair);
     add_part_releases(sql, projection, pair);
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t] == pair->table)
@@ -566,7 +604,7 @@ static int apply_pairs(struct pj_postgres *postgres, const struct pair *const *p
                 add_remove(&sql, pair);
                 break;
             default:
-                add_lefts(&sql, pair, false);
+                release_left(&sql, pair);
             }
             if (script(postgres, &sql, error) != 0)
                 return -1;

@@ -4,6 +4,7 @@
 
 #include "postgres/binary.h"
 #include "postgres/sql_text.h"
+#include "store/placeholders.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -187,11 +188,25 @@ static struct pj_statement make_insert(const struct subject *subject)
     return finish(subject, &sql, all, "insert");
 }
 
-/* "SELECT function($1, $2": an array per key column. */
-static void add_call(struct pj_builder *sql, const struct pj_table *table, const char *function)
+/* In a shadow nothing refers to a row. */
+static bool has_children(const struct subject *subject)
 {
-    pj_builder_add(sql, "SELECT %s(", function);
-    pj_sql_columns(sql, table, pj_sql_key(table), ", ", "$#");
+    return subject->table->children != NULL && subject->statements->schema == NULL;
+}
+
+/* By the key columns. */
+static struct pj_statement make_placeholders(const struct subject *subject, const char *verb,
+                                             void (*add)(struct pj_builder *sql,
+                                                         const struct pj_table *table,
+                                                         const char *source))
+{
+    struct pj_builder source = {0};
+    struct pj_builder sql = {0};
+    add_unnest(&source, subject->table, pj_sql_key(subject->table));
+    char *text = pj_builder_take(&source);
+    add(&sql, subject->table, text);
+    free(text);
+    return finish(subject, &sql, pj_sql_key(subject->table), verb);
 }
 
 static struct pj_statement make_remove(const struct subject *subject)
@@ -199,12 +214,6 @@ static struct pj_statement make_remove(const struct subject *subject)
     struct pj_builder sql = {0};
     const struct pj_table *table = subject->table;
     uint64_t key = pj_sql_key(table);
-    /* In a shadow nothing refers to a row. */
-    if (table->remove != NULL && subject->statements->schema == NULL) {
-        add_call(&sql, table, table->remove);
-        pj_builder_add(&sql, ")");
-        return finish(subject, &sql, key, "remove");
-    }
     pj_builder_add(&sql, "WITH written AS (DELETE FROM %s t USING ", subject->name.text);
     add_unnest(&sql, table, key);
     pj_builder_add(&sql, " WHERE ");
@@ -240,8 +249,8 @@ static struct pj_statement make_release(const struct subject *subject, uint64_t 
     return make_setter(subject, columns, "@ = NULL", pj_sql_key(subject->table), "release");
 }
 
-/* Queued after an INSERT that skips duplicates: all rows are there now. Or after a function that
- * removes rows: none is, except placeholders. */
+/* Queued after an INSERT that skips duplicates: all rows are there now. Or after the removal of
+ * rows with children: none is, except placeholders. */
 static struct pj_statement make_recount(const struct subject *subject, bool present)
 {
     struct pj_builder sql = {0};
@@ -261,8 +270,9 @@ static struct pj_statement make_recount(const struct subject *subject, bool pres
 static struct pj_statement make_refresh(const struct subject *subject)
 {
     struct pj_builder sql = {0};
-    add_call(&sql, subject->table, subject->table->refresh);
     uint64_t key = pj_sql_key(subject->table);
+    pj_builder_add(&sql, "SELECT %s(", subject->table->refresh);
+    pj_sql_columns(&sql, subject->table, key, ", ", "$#");
     pj_builder_add(&sql, ", $%d)", __builtin_popcountll(key) + 1);
     struct pj_statement refresh = finish(subject, &sql, key, "refresh");
     ((uint32_t *)refresh.types)[refresh.parameter_count++] = PJ_OID_BOOL_ARRAY;
@@ -362,15 +372,20 @@ static void make_table(struct pj_statements *statements, size_t index)
     const struct subject subject = subject_of(statements, table, index);
     bool shadow = statements->schema != NULL;
     made->insert = make_insert(&subject);
-    made->remove = make_remove(&subject);
+    if (has_children(&subject)) {
+        made->lock = make_placeholders(&subject, "lock", pj_placeholders_lock);
+        made->restore = make_placeholders(&subject, "restore", pj_placeholders_restore);
+        made->remove = make_placeholders(&subject, "remove", pj_placeholders_remove);
+        made->absent = make_recount(&subject, false);
+    } else {
+        made->remove = make_remove(&subject);
+    }
     if (table->part_of != NULL)
         made->release = make_release(&subject, pj_sql_all(table));
     if (table->kind == PJ_APPEND_TABLE || (shadow && table->kind == PJ_ENTITY_TABLE))
         made->copy = make_copy(&subject);
     if (skips_duplicates(table))
         made->present = make_recount(&subject, true);
-    if (table->remove != NULL && !shadow)
-        made->absent = make_recount(&subject, false);
     if (table->refresh != NULL)
         made->refresh = make_refresh(&subject);
 }

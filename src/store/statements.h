@@ -30,6 +30,9 @@ struct pj_table_statements {
      * rollup: adds to the bucket */
     struct pj_statement insert;
     struct pj_statement present; /* sql not NULL: after such an insert; by the key columns */
+    /* entity with children, but in a shadow: before remove, after which only placeholders are left;
+     * by the key columns */
+    struct pj_statement lock, restore;
     struct pj_statement remove;  /* by the key columns */
     struct pj_statement absent;  /* sql not NULL: after remove; by the key columns */
     struct pj_statement release; /* part: sets its columns to NULL, by the key columns */

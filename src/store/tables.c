@@ -98,6 +98,15 @@ static bool is_placeholder(const struct subject *subject, const struct pj_column
     return placeholder != 0 && column == &subject->table->columns[placeholder];
 }
 
+/* Whether a placeholder has a value of the column. */
+static bool in_placeholders(const struct subject *subject, const struct pj_column *column)
+{
+    const struct pj_table *table = subject->table;
+    return column->key || column->in_placeholder != NULL ||
+           column == &table->columns[table->placeholder] ||
+           column == &table->columns[table->first_seen];
+}
+
 static bool is_true(const struct pj_result *result, int row, int column)
 {
     return *pj_result_value(result, row, column, NULL) == 't';
@@ -142,6 +151,13 @@ static int check_columns(const struct subject *subject, struct pj_error *error)
                                    "its column %s is NOT NULL, but no row has a value of it when "
                                    "it comes; run ALTER TABLE %s ALTER COLUMN \"%s\" DROP NOT "
                                    "NULL",
+                                   name, subject->name.text, name);
+        else if (column != NULL && needed && subject->table->children != NULL &&
+                 !in_placeholders(subject, column))
+            status = not_as_needed(subject, error,
+                                   "its column %s is NOT NULL without a default, and a placeholder "
+                                   "has no value of it; declare one (in_placeholder), or run ALTER "
+                                   "TABLE %s ALTER COLUMN \"%s\" DROP NOT NULL",
                                    name, subject->name.text, name);
         else if (column == NULL && needed && subject->table->part_of == NULL)
             status = not_as_needed(subject, error,
@@ -189,15 +205,20 @@ static int check_table(const struct subject *subject, struct pj_error *error)
                : 0;
 }
 
-/* --- functions ------------------------------------------------------------------------------- */
+/* --- functions and parents ------------------------------------------------------------------- */
 
-/* Called for no row: Postgres looks for it, and whether it may be called. `sql` is without the
- * closing parenthesis. */
-static int check_function(const struct subject *subject, struct pj_builder *sql,
-                          const char *function, struct pj_error *error)
+/* An array per key column, and a boolean[]. Called for no row: Postgres looks for it, and whether
+ * it may be called. */
+static int check_refresh(const struct subject *subject, struct pj_error *error)
 {
-    pj_builder_add(sql, ") LIMIT 0");
-    if (try_query(subject, sql, error) == 0)
+    const char *function = subject->table->refresh;
+    struct pj_builder sql = {0};
+    if (function == NULL)
+        return 0;
+    pj_builder_add(&sql, "SELECT %s(", function);
+    pj_sql_columns(&sql, subject->table, pj_sql_key(subject->table), ", ", "NULL::![]");
+    pj_builder_add(&sql, ", NULL::boolean[]) LIMIT 0");
+    if (try_query(subject, &sql, error) == 0)
         return 0;
     struct pj_error cause = *error;
     if (error->class == PJ_FATAL)
@@ -208,39 +229,14 @@ static int check_function(const struct subject *subject, struct pj_builder *sql,
     return -1;
 }
 
-/* An array per key column, then `more`. */
-static int check_key_function(const struct subject *subject, const char *function, const char *more,
-                              struct pj_error *error)
+/* As what writes their placeholders needs them. */
+static int check_parents(const struct subject *subject, struct pj_error *error)
 {
-    struct pj_builder sql = {0};
-    pj_builder_add(&sql, "SELECT %s(", function);
-    pj_sql_columns(&sql, subject->table, pj_sql_key(subject->table), ", ", "NULL::![]");
-    pj_builder_add(&sql, "%s", more);
-    return check_function(subject, &sql, function, error);
-}
-
-static int check_functions(const struct subject *subject, bool shadow, struct pj_error *error)
-{
-    const struct pj_table *table = subject->table;
-    const struct pj_parent *parent = table->parents;
-    if (table->refresh != NULL &&
-        check_key_function(subject, table->refresh, ", NULL::boolean[]", error) != 0)
-        return -1;
-    if (shadow) /* which has no foreign keys, so nothing is a parent or refers to a row */
-        return 0;
-    if (table->remove != NULL && check_key_function(subject, table->remove, "", error) != 0)
-        return -1;
-    for (; parent != NULL && parent->ensure != NULL; parent++) {
-        struct pj_builder ensure = {0};
-        struct pj_builder release = {0};
-        pj_builder_add(&ensure, "SELECT settled, created FROM %s(NULL::uuid[], NULL::timestamptz[]",
-                       parent->ensure);
-        if (check_function(subject, &ensure, parent->ensure, error) != 0)
-            return -1;
-        if (parent->release == NULL)
-            continue;
-        pj_builder_add(&release, "SELECT %s(NULL::uuid[]", parent->release);
-        if (check_function(subject, &release, parent->release, error) != 0)
+    const struct pj_parent *parent = subject->table->parents;
+    for (; parent != NULL && parent->table != NULL; parent++) {
+        const struct subject other = {subject->postgres, subject->projection, parent->table,
+                                      pj_sql_table(parent->table), parent->table->name};
+        if (check_table(&other, error) != 0)
             return -1;
     }
     return 0;
@@ -270,8 +266,9 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
         const struct pj_table *table = projection->tables[t];
         const struct subject subject = {postgres, projection, table, pj_sql_table(table),
                                         table->name};
-        if (check_table(&subject, error) != 0 ||
-            check_functions(&subject, schema != NULL, error) != 0)
+        if (check_table(&subject, error) != 0 || check_refresh(&subject, error) != 0 ||
+            /* a shadow has no foreign keys */
+            (schema == NULL && check_parents(&subject, error) != 0))
             return -1;
     }
     for (size_t e = 0; e < projection->entity_count; e++) {

@@ -147,7 +147,9 @@ static int remove_entity_rows(const struct pass *pass, size_t index, struct pj_e
     const struct pj_table *table = pass->writer->projection->tables[index];
     const struct pj_table_statements *statements = &pass->writer->statements->tables[index];
     const struct table_write *write = &pass->tables[index];
-    if (queue_rows(pass, &statements->remove, table, 0, &write->removes, error) != 0 ||
+    if (queue_rows(pass, &statements->lock, table, 0, &write->removes, error) != 0 ||
+        queue_rows(pass, &statements->restore, table, 0, &write->removes, error) != 0 ||
+        queue_rows(pass, &statements->remove, table, 0, &write->removes, error) != 0 ||
         queue_rows(pass, &statements->absent, table, 0, &write->removes, error) != 0)
         return -1;
     return pj_parents_release(pass, table, write->changes, error);

@@ -1,66 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parents: rows that must exist for foreign keys, as placeholders where nobody wrote them yet. */
+/* Parents: rows that must exist for foreign keys, as placeholders until their projection writes
+ * them. */
+#include "postgres/sql_text.h"
+#include "store/placeholders.h"
 #include "store/write_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/* Keys of parents that are known to exist: a cache that forgets by overwriting. */
+/* Parents that are known to be no placeholders, by a hash: a cache that forgets by overwriting. A
+ * wrong hit ends as a foreign key that does not hold, and another try that knows of none. */
 enum { KNOWN_SLOTS = 1 << 15 };
 
-struct ensure {
-    const char *function;
-    struct pj_statement statement;
-    struct pj_statement release; /* name NULL: none */
-    struct ensure *next;
+/* A table that is a parent; several tables may refer to it. */
+struct parent {
+    const struct pj_table *table;
+    struct pj_statement ensure;        /* key columns, first_seen; see pj_placeholders_ensure */
+    struct pj_statement lock, release; /* key columns */
+    struct parent *next;
 };
 
 struct pj_parents {
-    struct ensure *ensures;
-    uint8_t known[KNOWN_SLOTS][16];
+    struct parent *list;
+    size_t count;
+    uint64_t known[KNOWN_SLOTS];
 };
 
-static const uint32_t ensure_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY};
-
-/* Several tables may have one kind of parent. */
-static struct ensure *find(const struct pj_parents *parents, const struct pj_parent *parent)
+static const struct parent *find(const struct pj_parents *parents, const struct pj_table *table)
 {
-    struct ensure *ensure = parents->ensures;
-    while (ensure != NULL && strcmp(ensure->function, parent->ensure) != 0)
-        ensure = ensure->next;
-    return ensure;
+    const struct parent *parent = parents->list;
+    while (parent != NULL && parent->table != table)
+        parent = parent->next;
+    return parent;
 }
 
-static void add(struct pj_parents *parents, const struct pj_parent *parent, struct pj_arena *arena)
+/* unnest($1::uuid[], …) AS u("a", …), for ensure with what that wants to know besides. */
+static char *source_of(const struct pj_table *table, bool ensure)
 {
-    struct ensure *ensure = find(parents, parent);
-    if (ensure == NULL) {
-        ensure = pj_arena_alloc(arena, sizeof *ensure);
-        ensure->next = parents->ensures;
-        parents->ensures = ensure;
-    }
-    ensure->function = parent->ensure;
-    ensure->statement = (struct pj_statement){
-        .name = pj_arena_printf(arena, "pj_%s", parent->ensure),
-        .sql = pj_arena_printf(arena, "SELECT settled, created FROM %s($1, $2)", parent->ensure),
-        .parameter_count = 2,
-        .types = ensure_types,
+    struct pj_builder source = {0};
+    uint64_t key = pj_sql_key(table);
+    bool timed = ensure && table->first_seen != 0;
+    pj_builder_add(&source, "unnest(");
+    pj_sql_columns(&source, table, key, ", ", "$#::![]");
+    if (timed)
+        pj_builder_add(&source, ", $%d::timestamptz[]", __builtin_popcountll(key) + 1);
+    pj_builder_add(&source, ")%s AS u(", ensure ? " WITH ORDINALITY" : "");
+    pj_sql_columns(&source, table, key, ", ", "@");
+    pj_builder_add(&source, "%s%s)", timed ? ", pj_seen" : "", ensure ? ", pj_place" : "");
+    return pj_builder_take(&source);
+}
+
+static struct pj_statement
+make(const struct pj_table *table, size_t index, bool ensure, const char *verb,
+     void (*add)(struct pj_builder *sql, const struct pj_table *table, const char *source),
+     struct pj_arena *arena)
+{
+    uint32_t *types = pj_arena_alloc(arena, (PJ_PARENT_COLUMNS_MOST + 1) * sizeof *types);
+    struct pj_builder sql = {0};
+    char *source = source_of(table, ensure);
+    int count = 0;
+    for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
+        types[count++] = pj_binary_array_oid(table->columns[c].type);
+    if (ensure && table->first_seen != 0)
+        types[count++] = PJ_OID_TIMESTAMPTZ_ARRAY;
+    add(&sql, table, source);
+    char *text = pj_builder_take(&sql);
+    struct pj_statement statement = {
+        .name = pj_arena_printf(arena, "pj_parent_%s_%zu_%s", verb, index, table->name),
+        .sql = pj_arena_string(arena, text, strlen(text)),
+        .parameter_count = count,
+        .types = types,
     };
-    if (parent->release != NULL)
-        ensure->release = (struct pj_statement){
-            .name = pj_arena_printf(arena, "pj_%s", parent->release),
-            .sql = pj_arena_printf(arena, "SELECT %s($1)", parent->release),
-            .parameter_count = 1,
-            .types = ensure_types,
-        };
+    free(source);
+    free(text);
+    return statement;
 }
 
 struct pj_parents *pj_parents_new(const struct pj_projection *projection, struct pj_arena *arena)
 {
     struct pj_parents *parents = pj_arena_alloc(arena, sizeof *parents);
     for (size_t t = 0; t < projection->table_count; t++) {
-        const struct pj_parent *parent = projection->tables[t]->parents;
-        for (; parent != NULL && parent->ensure != NULL; parent++)
-            add(parents, parent, arena);
+        const struct pj_parent *p = projection->tables[t]->parents;
+        for (; p != NULL && p->table != NULL; p++) {
+            if (find(parents, p->table) != NULL)
+                continue;
+            struct parent *parent = pj_arena_alloc(arena, sizeof *parent);
+            size_t i = parents->count++;
+            parent->table = p->table;
+            parent->ensure = make(p->table, i, true, "ensure", pj_placeholders_ensure, arena);
+            parent->lock = make(p->table, i, false, "lock", pj_placeholders_lock, arena);
+            parent->release = make(p->table, i, false, "release", pj_placeholders_release, arena);
+            parent->next = parents->list;
+            parents->list = parent;
+        }
     }
     return parents;
 }
@@ -70,57 +102,106 @@ void pj_parents_forget(struct pj_parents *parents)
     memset(parents->known, 0, sizeof parents->known);
 }
 
-static size_t slot(const uint8_t key[16])
-{
-    uint64_t bits;
-    memcpy(&bits, key + 8, sizeof bits);
-    bits ^= bits >> 29;
-    return (size_t)(bits * UINT64_C(0x9e3779b97f4a7c15) >> 49) % KNOWN_SLOTS;
-}
+/* --- which are known ------------------------------------------------------------------------- */
 
-/* An empty slot holds zeros, so nothing is known of the key that is all zeros. */
-static bool is_known(const struct pj_parents *parents, const uint8_t key[16])
+static uint64_t mix(uint64_t hash, const void *bytes, size_t length)
 {
-    static const uint8_t nil[16];
-    return memcmp(parents->known[slot(key)], key, 16) == 0 && memcmp(key, nil, 16) != 0;
-}
-
-/* A one-dimensional uuid[] in binary: a header of twenty bytes, then lengths and values. */
-static void remember(struct pj_parents *parents, const char *array, int length)
-{
-    for (int at = 20; at + 20 <= length; at += 20) {
-        const uint8_t *key = (const uint8_t *)array + at + 4;
-        memcpy(parents->known[slot(key)], key, 16);
+    for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        size_t left = length - i;
+        memcpy(&word, (const char *)bytes + i, left < sizeof word ? left : sizeof word);
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 29;
     }
+    return (hash ^ length) * UINT64_C(0xbf58476d1ce4e5b9);
 }
 
-static int ensure_parent(const struct pass *pass, const struct pj_parent *parent,
-                         const struct rows *rows, struct pj_error *error)
+/* Of the parent's key in a child's row; never 0, which is an empty slot. */
+static uint64_t hash_of(const struct pj_parent *parent, const struct pj_value *row)
+{
+    const struct pj_table *table = parent->table;
+    uint64_t hash = mix(0, &table, sizeof table);
+    for (size_t k = 0; k < table->column_count && table->columns[k].key; k++) {
+        const struct pj_value *value = &row[parent->columns[k]];
+        switch (table->columns[k].type) {
+        case PJ_UUID:
+            hash = mix(hash, value->uuid, sizeof value->uuid);
+            break;
+        case PJ_TEXT:
+        case PJ_NUMERIC:
+        case PJ_BYTEA:
+            hash = mix(hash, value->text.data, value->text.length);
+            break;
+        case PJ_BOOL:
+            hash = mix(hash, &value->boolean, sizeof value->boolean);
+            break;
+        default:
+            hash = mix(hash, &value->integer, sizeof value->integer);
+        }
+    }
+    return hash | 1;
+}
+
+static uint64_t *slot(struct pj_parents *parents, uint64_t hash)
+{
+    return &parents->known[(hash >> 32) % KNOWN_SLOTS];
+}
+
+static bool refers(const struct pj_parent *parent, const struct pj_value *row)
+{
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
+        if (!row[parent->columns[k]].present)
+            return false;
+    }
+    return true;
+}
+
+/* The foreign keys of the rows; their number. */
+static int key_parameters(const struct pass *pass, const struct pj_parent *parent,
+                          const struct rows *rows, struct pj_parameter *parameters)
+{
+    int count = 0;
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++)
+        parameters[count++] = pj_binary_array(pass->arena, parent->table->columns[k].type,
+                                              rows->items, rows->count, (size_t)parent->columns[k]);
+    return count;
+}
+
+/* --- making them exist ----------------------------------------------------------------------- */
+
+static int ensure(const struct pass *pass, const struct pj_parent *parent, const struct rows *rows,
+                  struct pj_error *error)
 {
     struct pj_parents *parents = pass->writer->parents;
     struct rows wanted = rows_new(pass->arena, rows->count);
+    struct pj_parameter parameters[PJ_PARENT_COLUMNS_MOST + 1];
+    struct pj_result *result;
     for (size_t i = 0; i < rows->count; i++) {
-        const struct pj_value *key = &rows->items[i][parent->column];
-        if (key->present && !is_known(parents, key->uuid))
+        if (!refers(parent, rows->items[i]))
+            continue;
+        uint64_t hash = hash_of(parent, rows->items[i]);
+        if (*slot(parents, hash) != hash)
             wanted.items[wanted.count++] = rows->items[i];
     }
     if (wanted.count == 0)
         return 0;
-    struct pj_parameter parameters[2] = {
-        pj_binary_array(pass->arena, PJ_UUID, wanted.items, wanted.count, (size_t)parent->column),
-        pj_binary_array(pass->arena, PJ_TIMESTAMPTZ, wanted.items, wanted.count,
-                        (size_t)parent->seen_at),
-    };
-    struct pj_result *result;
-    if (pj_postgres_run(pass->postgres, &find(parents, parent)->statement, parameters, &result,
+    int count = key_parameters(pass, parent, &wanted, parameters);
+    if (parent->table->first_seen != 0)
+        parameters[count] = pj_binary_array(pass->arena, PJ_TIMESTAMPTZ, wanted.items, wanted.count,
+                                            (size_t)parent->seen_at);
+    if (pj_postgres_run(pass->postgres, &find(parents, parent->table)->ensure, parameters, &result,
                         error) != 0)
         return -1;
-    if (pj_result_rows(result) == 1) {
-        int length = 0;
-        const char *known = pj_result_value(result, 0, 0, &length);
-        if (known != NULL)
-            remember(parents, known, length);
-        pass->written->placeholders += pj_result_int8(result, 0, 1);
+    for (int row = 0; row < pj_result_rows(result); row++) {
+        if (pj_result_value(result, row, 0, NULL) == NULL) {
+            pass->written->placeholders += pj_result_int8(result, row, 1);
+            continue;
+        }
+        size_t place = (size_t)pj_result_int8(result, row, 0) - 1;
+        if (place < wanted.count) {
+            uint64_t hash = hash_of(parent, wanted.items[place]);
+            *slot(parents, hash) = hash;
+        }
     }
     pj_result_free(result);
     return 0;
@@ -130,39 +211,51 @@ int pj_parents_ensure(const struct pass *pass, const struct pj_table *table,
                       const struct rows *rows, struct pj_error *error)
 {
     const struct pj_parent *parent = pass->writer->parents != NULL ? table->parents : NULL;
-    for (; parent != NULL && parent->ensure != NULL; parent++) {
-        if (ensure_parent(pass, parent, rows, error) != 0)
+    for (; parent != NULL && parent->table != NULL; parent++) {
+        if (ensure(pass, parent, rows, error) != 0)
             return -1;
     }
     return 0;
 }
 
-static int release_parent(const struct pass *pass, const struct pj_parent *parent,
-                          const struct pj_row_changes *changes, struct pj_error *error)
+/* --- letting them go ------------------------------------------------------------------------- */
+
+static uint64_t foreign_key(const struct pj_parent *parent)
+{
+    uint64_t columns = 0;
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++)
+        columns |= 1ULL << parent->columns[k];
+    return columns;
+}
+
+static int release(const struct pass *pass, const struct pj_parent *parent,
+                   const struct pj_row_changes *changes, struct pj_error *error)
 {
     struct rows left = rows_new(pass->arena, changes->count);
+    uint64_t columns = foreign_key(parent);
     for (size_t i = 0; i < changes->count; i++) {
         const struct pj_row_change *change = &changes->items[i];
-        bool gone =
-            change->operation == PJ_ROW_DELETE ||
-            (change->operation == PJ_ROW_UPDATE && (change->changed >> parent->column & 1) != 0);
-        if (gone && change->before[parent->column].present)
+        bool gone = change->operation == PJ_ROW_DELETE ||
+                    (change->operation == PJ_ROW_UPDATE && (change->changed & columns) != 0);
+        if (gone && refers(parent, change->before))
             left.items[left.count++] = change->before;
     }
     if (left.count == 0)
         return 0;
-    struct pj_parameter parameter =
-        pj_binary_array(pass->arena, PJ_UUID, left.items, left.count, (size_t)parent->column);
-    return pj_postgres_queue(pass->postgres, &find(pass->writer->parents, parent)->release,
-                             &parameter, error);
+    const struct parent *found = find(pass->writer->parents, parent->table);
+    struct pj_parameter parameters[PJ_PARENT_COLUMNS_MOST];
+    (void)key_parameters(pass, parent, &left, parameters);
+    if (pj_postgres_queue(pass->postgres, &found->lock, parameters, error) != 0)
+        return -1;
+    return pj_postgres_queue(pass->postgres, &found->release, parameters, error);
 }
 
 int pj_parents_release(const struct pass *pass, const struct pj_table *table,
                        const struct pj_row_changes *changes, struct pj_error *error)
 {
     const struct pj_parent *parent = pass->writer->parents != NULL ? table->parents : NULL;
-    for (; parent != NULL && parent->ensure != NULL; parent++) {
-        if (parent->release != NULL && release_parent(pass, parent, changes, error) != 0)
+    for (; parent != NULL && parent->table != NULL; parent++) {
+        if (release(pass, parent, changes, error) != 0)
             return -1;
     }
     return 0;

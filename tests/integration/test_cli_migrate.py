@@ -533,28 +533,6 @@ def test_stream_time_never_goes_back(connection):
                               "FROM projectionist.consumer_offsets").fetchall() == [(True, 3)]
 
 
-def test_placeholders_do_not_depend_on_the_order_of_events(connection):
-    key, other = "0" * 7 + "1-0000-0000-0000-000000000000", "0" * 7 + "2-0000-0000-0000-000000000000"
-
-    def ensure(*pairs):
-        return connection.execute(
-            "SELECT settled, created FROM projectionist.ensure_commands(%s::uuid[], %s::timestamptz[])",
-            ([pair[0] for pair in pairs], [pair[1] for pair in pairs])).fetchone()
-
-    assert ensure((key, "2020-01-02Z"), (other, "2020-01-05Z"), (key, "2020-01-03Z")) == ([], 2)
-    assert ensure((key, "2020-01-01Z"), (other, "2020-01-06Z")) == ([], 0)
-    assert connection.execute(
-        "SELECT type, status, (created_at AT TIME ZONE 'UTC')::date::text, placeholder "
-        "FROM safari_commands ORDER BY command_id").fetchall() == [
-            ("unknown", "QUEUED", "2020-01-01", True), ("unknown", "QUEUED", "2020-01-05", True)]
-    connection.execute("UPDATE safari_commands SET placeholder = NULL WHERE command_id = %s", (key,))
-    settled, created = ensure((key, "2019-01-01Z"), (other, "2020-01-06Z"))
-    assert ([str(found) for found in settled], created) == ([key], 0)
-    assert connection.execute(
-        "SELECT (created_at AT TIME ZONE 'UTC')::date::text FROM safari_commands "
-        "WHERE command_id = %s", (key,)).fetchone() == ("2020-01-01",)
-
-
 def test_the_enriched_view_replays_by_two_integers_and_knows_the_command(connection):
     command = "11111111-1111-1111-1111-111111111111"
     connection.execute("""

@@ -272,6 +272,39 @@ def test_what_waits_for_the_end_of_the_transaction_makes_a_dead_letter(shelf):
     assert rows(shelf, "code", "dramas") == [("x",), ("y",), ("z",)]
 
 
+def test_a_parent_by_two_columns_is_a_placeholder_while_nobody_else_has_it(shelf):
+    place, told = {"room": "r", "number": 1}, []
+
+    def step(*records):
+        told.extend(records)
+        batch(shelf, *records)
+        assert messages(shelf) == []
+        return rows(shelf, "room, number, width, material, placeholder", "places")
+
+    blank = ("r", 1, None, "nobody's", True)
+    assert step(saved(shelf, "A", 1, **place), saved(shelf, "B", 1, **place),
+                saved(shelf, "C", 1, room="r")) == [blank]
+    assert step(saved(shelf, "D", 1, **place, width=9)) == [("r", 1, 9, None, None)]
+    assert step(saved(shelf, "A", 2, room="it's", number=2)) == [
+        ("it's", 2, None, "nobody's", True), ("r", 1, 9, None, None)]
+    assert step(saved(shelf, "D", 2, gone=True)) == [("it's", 2, None, "nobody's", True), blank]
+    assert step(saved(shelf, "B", 2, gone=True), saved(shelf, "A", 3)) == []
+    assert step(saved(shelf, "A", 4, **place, width=7), saved(shelf, "B", 3, **place)) == [
+        ("r", 1, 7, None, None)]
+    assert_verified(shelf)
+    # A rebuild makes what is missing, and a placeholder of a row that should not be.
+    shelf.database.execute("DELETE FROM shelf_dramas; DELETE FROM shelf_places; "
+                           "INSERT INTO shelf_places VALUES ('x', 1, 1), ('y', 2, 2)")
+    command(shelf, "rebuild", SHELF, "--group", shelf.group(SHELF), "--yes")
+    assert rows(shelf, "id, room, number", "dramas") == [("A", "r", 1), ("B", "r", 1),
+                                                         ("C", "r", None)]
+    assert step(saved(shelf, "A", 5, **place)) == [blank]
+    shelf.database.execute("UPDATE shelf_places SET placeholder = NULL, width = 3")
+    command(shelf, "rebuild", SHELF, "--group", shelf.group(SHELF), "--yes")
+    assert rows(shelf, "room, number, width, material, placeholder", "places") == [blank]
+    assert_verified(shelf)
+
+
 @pytest.mark.partitions(4)
 def test_two_replicas_agree_on_who_has_a_row_also_when_one_is_killed(shelf):
     seed = random.Random(11)

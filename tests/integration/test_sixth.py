@@ -191,12 +191,12 @@ NOT_AS_DECLARED = {
                "CREATE FUNCTION projectionist.refresh_platform_activity(TEXT[], DATE[], BOOLEAN[]) "
                "RETURNS void LANGUAGE sql AS ''",
         "the function projectionist.refresh_platform_activity"),
-    "no remove": (
-        "video-catalog", "DROP FUNCTION projectionist.remove_videos",
-        "the function projectionist.remove_videos of the table safari_videos"),
-    "no ensure": (
-        "event-recorder", "DROP FUNCTION projectionist.ensure_commands",
-        "the function projectionist.ensure_commands of the table safari_events"),
+    "a parent without placeholders": (
+        "event-recorder", "ALTER TABLE safari_commands DROP COLUMN placeholder CASCADE",
+        "the table safari_commands is not as event-recorder needs it", "placeholder"),
+    "a parent with a column that placeholders lack": (
+        "event-recorder", "ALTER TABLE safari_commands ALTER COLUMN payload SET NOT NULL",
+        "its column payload is NOT NULL without a default, and a placeholder has no value of it"),
 }
 
 

@@ -77,8 +77,10 @@ def test_tables_that_are_right(world):
 def test_placeholders_are_not_its_own(world):
     """Rows that others made for their foreign keys; the same rows would be wrong as its own."""
     world.database.execute(
-        "SELECT projectionist.ensure_commands('{11111111-1111-1111-1111-111111111111}', '{now}'), "
-        "projectionist.ensure_videos('{22222222-2222-2222-2222-222222222222}', '{now}')")
+        "INSERT INTO safari_commands (command_id, type, placeholder) "
+        "VALUES ('11111111-1111-1111-1111-111111111111', 'unknown', true); "
+        "INSERT INTO safari_videos (video_id, placeholder) "
+        "VALUES ('22222222-2222-2222-2222-222222222222', true)")
     verify(world, "command-projector")
     verify(world, "video-catalog")
     world.database.execute("UPDATE safari_commands SET placeholder = NULL "

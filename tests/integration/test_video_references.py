@@ -67,3 +67,27 @@ def test_a_video_that_went_and_came_back_has_its_removals(world):
     world.catch_up(CATALOG)
     world.publish([early])
     check(world, [*KNOWN, late, early])
+
+
+def test_a_placeholder_is_as_old_as_the_first_event_that_mentions_it(world):
+    """Whatever the order of the events; a row that is none keeps its time."""
+    command, known = events.id_of("mentioned"), events.id_of("submitted")
+
+    def mention(seconds, counter):
+        for of in (command, known):
+            world.publish([events.telemetry("sora.polling.started", START + seconds * SECOND,
+                                            command_id=of, counter=counter)])
+        world.catch_up("event-recorder")
+
+    world.publish([events.command_submitted(known, START)])
+    world.catch_up("command-projector")
+    for counter, (seconds, first) in enumerate([(5, 5), (7, 5), (3, 3), (4, 3)]):
+        mention(seconds, counter)
+        assert world.database.execute(
+            "SELECT type, status, extract(epoch FROM created_at) * 1000000 AS at, placeholder "
+            "FROM safari_commands WHERE command_id = %s", [command]).fetchone() == {
+                "type": "unknown", "status": "QUEUED", "at": (START + first * SECOND),
+                "placeholder": True}
+    row = world.database.execute("SELECT extract(epoch FROM created_at) * 1000000 AS at, placeholder "
+                                 "FROM safari_commands WHERE command_id = %s", [known]).fetchone()
+    assert row == {"at": START, "placeholder": None}

@@ -2,13 +2,16 @@
 /*
  * shelf: a projection of the tests, for what the product's own have not: rows that several entities
  * claim or derive twice, tables that refer to each other against the order of their declaration,
- * values that are swapped under unique constraints. It reads commands whose payload is
+ * values that are swapped under unique constraints, a parent by two columns. It reads commands
+ * whose payload is
  *
  *     {"drama": "A", "version": 1, "title": "t", "code": "c", "sequel_of": "B",
- *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}]}
+ *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}],
+ *      "room": "r", "number": 1, "width": 9}
  *
  * or has "gone": true; a record without a value, whose key is the drama and whose header "version"
- * has the number, says the same. Episodes are claimed, props are not.
+ * has the number, says the same. Episodes are claimed, props are not. With a width a drama makes
+ * the place that it else only refers to.
  */
 #include "projectionist/json.h"
 #include "projections/safari/safari.h"
@@ -31,12 +34,21 @@ static const struct pj_column episode_columns[E_COLUMNS] = {
     [E_PLACE] = {"place", PJ_BIGINT},
 };
 
-enum { D_ID, D_TITLE, D_CODE, D_SEQUEL_OF, D_COLUMNS };
+/* A drama's place, a parent by two columns, which only an event of the place itself writes. */
+enum { S_ROOM, S_NUMBER, S_WIDTH, S_MATERIAL, S_PLACEHOLDER, S_COLUMNS };
+static const struct pj_column place_columns[S_COLUMNS] = {
+    [S_ROOM] = {"room", PJ_TEXT, .key = true},
+    [S_NUMBER] = {"number", PJ_INT, .key = true},
+    [S_WIDTH] = {"width", PJ_BIGINT},
+    [S_MATERIAL] = {"material", PJ_TEXT, .in_placeholder = "nobody's"},
+    [S_PLACEHOLDER] = {"placeholder", PJ_BOOL},
+};
+
+enum { D_ID, D_TITLE, D_CODE, D_SEQUEL_OF, D_ROOM, D_NUMBER, D_COLUMNS };
 static const struct pj_column drama_columns[D_COLUMNS] = {
-    [D_ID] = {"id", PJ_TEXT, .key = true},
-    [D_TITLE] = {"title", PJ_TEXT},
-    [D_CODE] = {"code", PJ_TEXT},
-    [D_SEQUEL_OF] = {"sequel_of", PJ_TEXT},
+    [D_ID] = {"id", PJ_TEXT, .key = true}, [D_TITLE] = {"title", PJ_TEXT},
+    [D_CODE] = {"code", PJ_TEXT},          [D_SEQUEL_OF] = {"sequel_of", PJ_TEXT},
+    [D_ROOM] = {"room", PJ_TEXT},          [D_NUMBER] = {"number", PJ_INT},
 };
 
 static const struct pj_table props = {
@@ -45,8 +57,20 @@ static const struct pj_table episodes = {.name = "shelf_episodes",
                                          .columns = episode_columns,
                                          .column_count = E_COLUMNS,
                                          .claimed = "episode"};
+static const struct pj_table dramas;
+static const struct pj_table places = {
+    .name = "shelf_places",
+    .columns = place_columns,
+    .column_count = S_COLUMNS,
+    .children = (const struct pj_table *const[]){&dramas, NULL},
+    .placeholder = S_PLACEHOLDER,
+};
 static const struct pj_table dramas = {
-    .name = "shelf_dramas", .columns = drama_columns, .column_count = D_COLUMNS};
+    .name = "shelf_dramas",
+    .columns = drama_columns,
+    .column_count = D_COLUMNS,
+    .parents = (const struct pj_parent[]){{&places, {D_ROOM, D_NUMBER}, 0}, {0}},
+};
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
@@ -103,6 +127,14 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     row[D_TITLE] = pj_derivation_text(derivation, json_object_get(payload, "title"));
     row[D_CODE] = pj_derivation_text(derivation, json_object_get(payload, "code"));
     row[D_SEQUEL_OF] = pj_derivation_text(derivation, json_object_get(payload, "sequel_of"));
+    row[D_ROOM] = pj_derivation_text(derivation, json_object_get(payload, "room"));
+    row[D_NUMBER] = pj_json_integer(json_object_get(payload, "number"));
+    if (json_object_get(payload, "width") != NULL) {
+        struct pj_value *place = pj_row(derivation, &places);
+        place[S_ROOM] = row[D_ROOM];
+        place[S_NUMBER] = row[D_NUMBER];
+        place[S_WIDTH] = pj_json_integer(json_object_get(payload, "width"));
+    }
     const json_t *list = json_object_get(payload, "episodes");
     for (i = 0; i < json_array_size(list) && (item = json_array_get(list, i)) != NULL; i++) {
         row = pj_claim(derivation, &episodes, &order);
@@ -134,7 +166,7 @@ static const struct pj_source sources[] = {{
     .observe = observe,
 }};
 static const struct pj_entity_kind entities[] = {{"drama", drama_facts, DRAMA_FACTS, derive}};
-static const struct pj_table *const tables[] = {&props, &episodes, &dramas};
+static const struct pj_table *const tables[] = {&props, &episodes, &dramas, &places};
 
 const struct pj_projection pj_shelf = {
     .name = "shelf",
@@ -144,5 +176,5 @@ const struct pj_projection pj_shelf = {
     .entities = entities,
     .entity_count = 1,
     .tables = tables,
-    .table_count = 3,
+    .table_count = 4,
 };

@@ -2,11 +2,22 @@
 --
 -- What the projection of these tests needs.
 
+CREATE TABLE shelf_places (
+    room TEXT,
+    number INT,
+    width BIGINT,
+    material TEXT,
+    placeholder BOOLEAN,
+    PRIMARY KEY (room, number)
+);
 CREATE TABLE shelf_dramas (
     id TEXT PRIMARY KEY,
     title TEXT,
     code TEXT UNIQUE,
-    sequel_of TEXT REFERENCES shelf_dramas ON DELETE SET NULL
+    sequel_of TEXT REFERENCES shelf_dramas ON DELETE SET NULL,
+    room TEXT,
+    number INT,
+    FOREIGN KEY (room, number) REFERENCES shelf_places
 );
 CREATE TABLE shelf_episodes (
     id TEXT PRIMARY KEY,

@@ -337,21 +337,61 @@ Test(declaration, what_belongs_to_one_kind_of_table)
 
 Test(declaration, parents)
 {
+    static struct pj_column of_columns[4];
+    static struct pj_table of;
     static struct pj_parent parents[2];
+    static const struct pj_table *children[2];
+    of_columns[0] = (struct pj_column){"shelf", PJ_TEXT, .key = true};
+    of_columns[1] = (struct pj_column){"made_at", PJ_TIMESTAMPTZ};
+    of_columns[2] = (struct pj_column){"guess", PJ_BOOL};
+    of = (struct pj_table){.name = "shelves",
+                           .columns = of_columns,
+                           .column_count = 3,
+                           .placeholder = 2,
+                           .first_seen = 1};
+    parents[0] = (struct pj_parent){&of, {1}, 1};
     whole.parents = parents;
-    parents[0] = (struct pj_parent){.column = 1, .seen_at = 1, .ensure = "ensure_names"};
-    refuse("the column of a parent of things (index 1) is not a PJ_UUID");
-    parents[0].column = 99;
-    refuse("the column of a parent of things (index 99)");
-    parents[0].column = 0;
-    refuse("the seen_at of a parent of things (index 1) is not a PJ_TIMESTAMPTZ");
-    columns[1].type = PJ_TIMESTAMPTZ;
+    refuse("shelves is a parent of things, which its children do not list");
+    of.children = children;
+    refuse("shelves is a parent of things, which its children do not list");
+    children[0] = &whole;
+    parents[0].columns[0] = 99;
+    refuse("things refers to the shelf of its parent shelves by the column of index 99");
+    parents[0].columns[0] = 0;
+    refuse(
+        "things refers to the shelf of its parent shelves by the column of index 0, which is not a "
+        "PJ_TEXT");
+    parents[0].columns[0] = 1;
+    refuse("the seen_at of the parent shelves of things (index 1) is not a PJ_TIMESTAMPTZ");
+    of.first_seen = 0;
     take();
-    parents[0].ensure = "ensure names";
-    refuse("the `ensure` of things is \"ensure names\"");
+    of_columns[0].key = false;
+    refuse("the key of shelves, a parent of things, has 0 columns");
     whole.parents = NULL;
     daily.parents = parents;
     refuse("things_daily is a rollup");
+}
+
+Test(declaration, children)
+{
+    static struct pj_parent parents[2];
+    static const struct pj_table *children[2];
+    whole.children = children;
+    take();
+    children[0] = &daily;
+    refuse("things lists the child things_daily, which does not name it as a parent");
+    children[0] = &whole;
+    parents[0] = (struct pj_parent){&whole, {0}, 0};
+    whole.parents = parents;
+    take();
+    children[0] = NULL;
+    whole.parents = NULL;
+    whole.first_seen = 1;
+    refuse("the first_seen of things is not a PJ_TIMESTAMPTZ");
+    whole.first_seen = 0;
+    whole.placeholder = 0;
+    refuse("things has children, so it must be an entity table with a column that is its "
+           "`placeholder`");
 }
 
 static struct pj_column many[65];

@@ -66,6 +66,7 @@ static const struct pj_table *tables[65];
 static struct pj_entity_kind entities[ENTITIES];
 static struct pj_source sources[2];
 static struct pj_parent parents[2];
+static const struct pj_table *children[2];
 static struct pj_setting settings[PJ_SETTINGS_MOST + 2];
 static struct pj_projection projection;
 static const char *mistake;
@@ -294,14 +295,10 @@ static void start(void)
     M(things.refresh = "refresh_things",                                                           \
       "things is not a rollup, so `refresh` would never be called")                                \
     M(things_daily.refresh = "refresh(); --", "which is not the name of an SQL function")          \
-    M(notes.remove = "remove_notes", "so `remove` would never be called")                          \
+    M((children[0] = NULL, notes.children = children), "notes has children, so it must be an")     \
     M(things.placeholder = T_NAME, "the placeholder of things is not a PJ_BOOL column of it")      \
-    M((parents[0] = (struct pj_parent){99, T_AT, "ensure"}, things.parents = parents),             \
-      "the column of a parent of things (index 99) is not a PJ_UUID")                              \
-    M((parents[0] = (struct pj_parent){T_NAME, T_AT, "ensure"}, things.parents = parents),         \
-      "the column of a parent of things (index 1) is not a PJ_UUID")                               \
-    M((parents[0] = (struct pj_parent){T_ID, -1, "ensure"}, things.parents = parents),             \
-      "the seen_at of a parent of things (index -1) is not a PJ_TIMESTAMPTZ")                      \
+    M((parents[0] = (struct pj_parent){&unlisted, {T_ID}, T_AT}, things.parents = parents),        \
+      "is a parent of things, which its children do not list")                                     \
     M(settings[1] = settings[0], "the name of the setting thing-timeout of wrong-consumer is")     \
     M(settings[0].name = "group", "the name of the setting group of wrong-consumer is taken")      \
     M(settings[0].fallback = "five", "is not a duration")

@@ -6,6 +6,7 @@
  * event that happened last, the earliest time it ran and the earliest time it was heard of. Who has
  * an idempotency key is a second kind of entity, because two commands may claim one.
  */
+#include "projections/safari/projections.h"
 #include "projections/safari/safari.h"
 #include "schemas.h"
 
@@ -32,8 +33,8 @@ enum {
 
 static const struct pj_column command_columns[C_COLUMNS] = {
     [C_COMMAND_ID] = {"command_id", PJ_UUID, .key = true},
-    [C_TYPE] = {"type", PJ_TEXT},
-    [C_STATUS] = {"status", PJ_TEXT},
+    [C_TYPE] = {"type", PJ_TEXT, .in_placeholder = "unknown"},
+    [C_STATUS] = {"status", PJ_TEXT, .in_placeholder = "QUEUED"},
     [C_PAYLOAD] = {"payload", PJ_JSONB},
     [C_RESULT] = {"result", PJ_JSONB},
     [C_TARGET] = {"target", PJ_JSONB},
@@ -48,13 +49,15 @@ static const struct pj_column command_columns[C_COLUMNS] = {
     [C_PLACEHOLDER] = {"placeholder", PJ_BOOL},
 };
 
-static const struct pj_table commands = {
+const struct pj_table pj_safari_commands = {
     .name = "safari_commands",
     .kind = PJ_ENTITY_TABLE,
     .columns = command_columns,
     .column_count = C_COLUMNS,
-    .remove = "projectionist.remove_commands",
+    .children = (const struct pj_table *const[]){&pj_safari_events, &pj_safari_videos,
+                                                 &pj_watermark_removals, NULL},
     .placeholder = C_PLACEHOLDER,
+    .first_seen = C_CREATED_AT,
 };
 
 static const struct pj_column key_columns[] = {
@@ -67,7 +70,7 @@ static const struct pj_table command_keys = {
     .kind = PJ_ENTITY_TABLE,
     .columns = key_columns,
     .column_count = 2,
-    .part_of = &commands,
+    .part_of = &pj_safari_commands,
 };
 
 static const struct pj_column conflict_columns[] = {
@@ -179,7 +182,7 @@ static void derive_command(const struct pj_entity *entity, struct pj_derivation 
     const struct pj_fact *last = pj_entity_fact(entity, LAST_STATUS, NULL);
     const struct pj_fact *running = pj_entity_fact(entity, FIRST_RUNNING, NULL);
     const struct pj_fact *seen = pj_entity_fact(entity, FIRST_SEEN, NULL);
-    struct pj_value *row = pj_row(derivation, &commands);
+    struct pj_value *row = pj_row(derivation, &pj_safari_commands);
     row[C_COMMAND_ID] = pj_uuid(pj_entity_key(entity));
     row[C_TYPE] = pj_text("unknown");
     row[C_STATUS] = pj_text("QUEUED");
@@ -250,7 +253,7 @@ static const struct pj_entity_kind entities[ENTITIES] = {
     [IDEMPOTENCY_KEY] = {"idempotency_key", key_facts, KEY_FACTS, derive_key},
 };
 
-static const struct pj_table *const tables[] = {&commands, &command_keys, &conflicts};
+static const struct pj_table *const tables[] = {&pj_safari_commands, &command_keys, &conflicts};
 
 const struct pj_projection pj_command_projector = {
     .name = "command-projector",

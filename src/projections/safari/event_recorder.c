@@ -3,6 +3,7 @@
  * event-recorder: every telemetry frame, whole, in safari_events. The event id decides duplicates;
  * an event whose command is not there yet gets a placeholder row in safari_commands.
  */
+#include "projections/safari/projections.h"
 #include "projections/safari/safari.h"
 #include "schemas.h"
 
@@ -33,15 +34,14 @@ static const struct pj_column columns[E_COLUMNS] = {
     [E_TARGET] = {"target", PJ_JSONB},
 };
 
-static const struct pj_table events = {
+const struct pj_table pj_safari_events = {
     .name = "safari_events",
     .kind = PJ_APPEND_TABLE,
     .columns = columns,
     .column_count = E_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {E_COMMAND_ID, E_EMITTED_AT, "projectionist.ensure_commands",
-             "projectionist.release_commands"},
+            {&pj_safari_commands, {E_COMMAND_ID}, E_EMITTED_AT},
             {0},
         },
 };
@@ -51,7 +51,7 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
 {
     (void)error;
     const struct pj_value *v = event->values;
-    struct pj_value *row = pj_append(observer, &events);
+    struct pj_value *row = pj_append(observer, &pj_safari_events);
     row[E_EVENT_ID] = v[TELEMETRY_EVENT_ID];
     row[E_COMMAND_ID] = v[TELEMETRY_COMMAND_ID];
     row[E_CORRELATION_ID] = v[TELEMETRY_CORRELATION_ID];
@@ -66,7 +66,7 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
 }
 
 static const struct pj_source sources[] = {SAFARI_TELEMETRY(observe)};
-static const struct pj_table *const tables[] = {&events};
+static const struct pj_table *const tables[] = {&pj_safari_events};
 
 const struct pj_projection pj_event_recorder = {
     .name = "event-recorder",

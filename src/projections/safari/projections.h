@@ -11,4 +11,10 @@ extern const struct pj_projection pj_video_catalog;
 extern const struct pj_projection pj_watermark_metrics;
 extern const struct pj_projection pj_session_tracker;
 
+/* Tables that refer to each other. */
+extern const struct pj_table pj_safari_commands;
+extern const struct pj_table pj_safari_events;
+extern const struct pj_table pj_safari_videos;
+extern const struct pj_table pj_watermark_removals;
+
 #endif

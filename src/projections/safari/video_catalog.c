@@ -7,6 +7,7 @@
  * cleaned one. A row follows from what both tell its video.
  */
 #include "projections/safari/production.h"
+#include "projections/safari/projections.h"
 #include "schemas.h"
 
 #include <stdlib.h>
@@ -42,25 +43,25 @@ static const struct pj_column video_columns[V_COLUMNS] = {
     [V_RAW_SIZE] = {"raw_size_bytes", PJ_BIGINT},
     [V_CLEANED_PATH] = {"cleaned_path", PJ_TEXT},
     [V_CLEANED_SIZE] = {"cleaned_size_bytes", PJ_BIGINT},
-    [V_STATUS] = {"status", PJ_TEXT},
+    [V_STATUS] = {"status", PJ_TEXT, .in_placeholder = "GENERATING"},
     [V_METADATA] = {"metadata", PJ_JSONB},
     [V_CREATED_AT] = {"created_at", PJ_TIMESTAMPTZ},
     [V_PLACEHOLDER] = {"placeholder", PJ_BOOL},
 };
 
-static const struct pj_table videos = {
+const struct pj_table pj_safari_videos = {
     .name = "safari_videos",
     .kind = PJ_ENTITY_TABLE,
     .columns = video_columns,
     .column_count = V_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {V_COMMAND_ID, V_CREATED_AT, "projectionist.ensure_commands",
-             "projectionist.release_commands"},
+            {&pj_safari_commands, {V_COMMAND_ID}, V_CREATED_AT},
             {0},
         },
-    .remove = "projectionist.remove_videos",
+    .children = (const struct pj_table *const[]){&pj_watermark_removals, NULL},
     .placeholder = V_PLACEHOLDER,
+    .first_seen = V_CREATED_AT,
 };
 
 /* --- facts ----------------------------------------------------------------------------------- */
@@ -285,7 +286,7 @@ static void derive_video(const struct pj_entity *entity, struct pj_derivation *d
     if (base == NULL)
         return;
     const struct pj_value *b = base->values;
-    struct pj_value *row = pj_row(derivation, &videos);
+    struct pj_value *row = pj_row(derivation, &pj_safari_videos);
     row[V_VIDEO_ID] = pj_uuid(pj_entity_key(entity));
     row[V_COMMAND_ID] = b[B_COMMAND_ID];
     row[V_PROMPT] = b[B_PROMPT];
@@ -314,7 +315,7 @@ static const struct pj_entity_kind entities[ENTITIES] = {
     [VIDEO] = {"video", video_facts, VIDEO_FACTS, derive_video},
 };
 
-static const struct pj_table *const tables[] = {&videos};
+static const struct pj_table *const tables[] = {&pj_safari_videos};
 
 const struct pj_projection pj_video_catalog = {
     .name = "video-catalog",

@@ -8,6 +8,7 @@
  * counts once.
  */
 #include "projections/safari/production.h"
+#include "projections/safari/projections.h"
 #include "schemas.h"
 
 /* --- tables ---------------------------------------------------------------------------------- */
@@ -45,17 +46,15 @@ static const struct pj_column removal_columns[W_COLUMNS] = {
     [W_COMPLETED_AT] = {"completed_at", PJ_TIMESTAMPTZ},
 };
 
-static const struct pj_table removals = {
+const struct pj_table pj_watermark_removals = {
     .name = "watermark_removals",
     .kind = PJ_ENTITY_TABLE,
     .columns = removal_columns,
     .column_count = W_COLUMNS,
     .parents =
         (const struct pj_parent[]){
-            {W_COMMAND_ID, W_CREATED_AT, "projectionist.ensure_commands",
-             "projectionist.release_commands"},
-            {W_VIDEO_ID, W_CREATED_AT, "projectionist.ensure_videos",
-             "projectionist.release_videos"},
+            {&pj_safari_commands, {W_COMMAND_ID}, W_CREATED_AT},
+            {&pj_safari_videos, {W_VIDEO_ID}, W_CREATED_AT},
             {0},
         },
 };
@@ -424,7 +423,7 @@ static void derive_removal(const struct pj_entity *entity, struct pj_derivation 
     if (base == NULL)
         return;
     const struct pj_value *b = base->values;
-    struct pj_value *row = pj_row(derivation, &removals);
+    struct pj_value *row = pj_row(derivation, &pj_watermark_removals);
     row[W_REMOVAL_ID] = pj_uuid(pj_entity_key(entity));
     row[W_COMMAND_ID] = b[B_COMMAND_ID];
     row[W_VIDEO_ID] = count > 0 ? video->values[J_VIDEO_ID] : b[B_VIDEO_ID];
@@ -454,7 +453,7 @@ static const struct pj_entity_kind entities[ENTITIES] = {
     [REMOVAL] = {"removal", removal_facts, REMOVAL_FACTS, derive_removal},
 };
 
-static const struct pj_table *const tables[] = {&removals, &times, &metrics};
+static const struct pj_table *const tables[] = {&pj_watermark_removals, &times, &metrics};
 
 const struct pj_projection pj_watermark_metrics = {
     .name = "watermark-metrics",

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/placeholders.h"
+
+static struct pj_sql_name column(const struct pj_table *table, size_t index)
+{
+    return pj_sql_name(table->columns[index].name);
+}
+
+/* FROM … WHERE: each row t of the table that is one of the source's. */
+static void add_match(struct pj_builder *sql, const struct pj_table *table)
+{
+    pj_sql_columns(sql, table, pj_sql_key(table), " AND ", "t.@ = u.@");
+}
+
+/* The columns that a placeholder has a value of its own for. */
+static uint64_t filled(const struct pj_table *table)
+{
+    uint64_t columns = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (table->columns[c].in_placeholder != NULL)
+            columns |= 1ULL << c;
+    }
+    return columns;
+}
+
+/* " FROM child AS c WHERE c.fk = t.key" for each foreign key of the children: first before all but
+ * the first, `before` and `after` around it. */
+static void add_references(struct pj_builder *sql, const struct pj_table *table,
+                           const char *separator, const char *before, const char *after, bool seen)
+{
+    bool any = false;
+    for (size_t i = 0; table->children != NULL && table->children[i] != NULL; i++) {
+        const struct pj_table *child = table->children[i];
+        for (const struct pj_parent *p = child->parents; p != NULL && p->table != NULL; p++) {
+            if (p->table != table)
+                continue;
+            pj_builder_add(sql, "%s%s", any ? separator : "", before);
+            if (seen)
+                pj_builder_add(sql, "(c.%s)", column(child, (size_t)p->seen_at).text);
+            pj_builder_add(sql, " FROM %s AS c WHERE ", pj_sql_table(child).text);
+            for (size_t k = 0; k < table->column_count && table->columns[k].key; k++)
+                pj_builder_add(sql, "%sc.%s = t.%s", k > 0 ? " AND " : "",
+                               column(child, (size_t)p->columns[k]).text, column(table, k).text);
+            pj_builder_add(sql, "%s", after);
+            any = true;
+        }
+    }
+}
+
+void pj_placeholders_ensure(struct pj_builder *sql, const struct pj_table *table,
+                            const char *source)
+{
+    const struct pj_sql_name name = pj_sql_table(table);
+    const struct pj_sql_name first = column(table, 0);
+    const struct pj_sql_name seen = column(table, table->first_seen);
+    const struct pj_sql_name placeholder = column(table, table->placeholder);
+    bool timed = table->first_seen != 0;
+    uint64_t key = pj_sql_key(table);
+    pj_builder_add(sql, "WITH wanted AS (SELECT ");
+    pj_sql_columns(sql, table, key, ", ", "u.@");
+    pj_builder_add(sql, ", min(u.pj_place) AS pj_place%s FROM %s GROUP BY ",
+                   timed ? ", min(u.pj_seen) AS pj_seen" : "", source);
+    pj_sql_columns(sql, table, key, ", ", "u.@");
+    pj_builder_add(sql,
+                   "), known AS (SELECT u.*, t.%s IS NOT NULL AND t.%s IS NOT TRUE AS pj_real, "
+                   "t.%s IS NULL AS pj_missing, t.%s IS NULL",
+                   first.text, placeholder.text, first.text, first.text);
+    if (timed)
+        pj_builder_add(sql, " OR (t.%s AND t.%s > u.pj_seen)", placeholder.text, seen.text);
+    pj_builder_add(sql, " AS pj_due FROM wanted AS u LEFT JOIN %s AS t ON ", name.text);
+    add_match(sql, table);
+    pj_builder_add(sql, "), made AS (INSERT INTO %s AS t (", name.text);
+    pj_sql_columns(sql, table, key, ", ", "@");
+    pj_sql_columns(sql, table, filled(table), "", ", @");
+    pj_builder_add(sql, ", %s%s%s) SELECT ", timed ? seen.text : "", timed ? ", " : "",
+                   placeholder.text);
+    pj_sql_columns(sql, table, key, ", ", "k.@");
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (table->columns[c].in_placeholder != NULL)
+            pj_sql_literal(sql, ", ", table->columns[c].in_placeholder);
+    }
+    pj_builder_add(sql, "%s, true FROM known AS k WHERE k.pj_due ORDER BY ",
+                   timed ? ", k.pj_seen" : "");
+    pj_sql_columns(sql, table, key, ", ", "k.@");
+    pj_builder_add(sql, " ON CONFLICT (");
+    pj_sql_columns(sql, table, key, ", ", "@");
+    if (timed)
+        pj_builder_add(sql,
+                       ") DO UPDATE SET %s = excluded.%s WHERE t.%s AND t.%s > excluded.%s "
+                       "RETURNING ",
+                       seen.text, seen.text, placeholder.text, seen.text, seen.text);
+    else
+        pj_builder_add(sql, ") DO NOTHING RETURNING ");
+    pj_sql_columns(sql, table, key, ", ", "t.@");
+    /* Which rows were inserted follows from those that were missing: a statement cannot read xmax
+     * in a partitioned table. */
+    pj_builder_add(sql, ") SELECT NULL::bigint, count(*) FROM made AS t JOIN known AS u ON ");
+    add_match(sql, table);
+    pj_builder_add(sql, " WHERE u.pj_missing UNION ALL "
+                        "SELECT k.pj_place, 0 FROM known AS k WHERE k.pj_real");
+}
+
+void pj_placeholders_lock(struct pj_builder *sql, const struct pj_table *table, const char *source)
+{
+    pj_builder_add(sql, "SELECT FROM %s AS t JOIN %s ON ", pj_sql_table(table).text, source);
+    add_match(sql, table);
+    pj_builder_add(sql, " ORDER BY ");
+    pj_sql_columns(sql, table, pj_sql_key(table), ", ", "t.@");
+    pj_builder_add(sql, " FOR UPDATE OF t");
+}
+
+void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *table,
+                             const char *source)
+{
+    pj_builder_add(sql, "DELETE FROM %s AS t USING %s WHERE ", pj_sql_table(table).text, source);
+    add_match(sql, table);
+    pj_builder_add(sql, " AND t.%s AND ", column(table, table->placeholder).text);
+    add_references(sql, table, " AND ", "NOT EXISTS (SELECT", ")", false);
+}
+
+void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *table,
+                             const char *source)
+{
+    pj_builder_add(sql, "UPDATE %s AS t SET %s = true", pj_sql_table(table).text,
+                   column(table, table->placeholder).text);
+    for (size_t c = 0; c < table->column_count; c++) {
+        const struct pj_column *of = &table->columns[c];
+        if (of->key || c == table->placeholder)
+            continue;
+        pj_builder_add(sql, ", %s = ", column(table, c).text);
+        if (c == table->first_seen) {
+            pj_builder_add(sql, "(SELECT min(s.seen) FROM (");
+            add_references(sql, table, " UNION ALL ", "SELECT min", "", true);
+            pj_builder_add(sql, ") AS s (seen))");
+        } else if (of->in_placeholder != NULL) {
+            pj_sql_literal(sql, "", of->in_placeholder);
+        } else {
+            pj_builder_add(sql, "DEFAULT");
+        }
+    }
+    pj_builder_add(sql, " FROM %s WHERE ", source);
+    add_match(sql, table);
+    pj_builder_add(sql, " AND (");
+    add_references(sql, table, " OR ", "EXISTS (SELECT", ")", false);
+    pj_builder_add(sql, ")");
+}
+
+void pj_placeholders_remove(struct pj_builder *sql, const struct pj_table *table,
+                            const char *source)
+{
+    pj_builder_add(sql, "DELETE FROM %s AS t USING %s WHERE ", pj_sql_table(table).text, source);
+    add_match(sql, table);
+    pj_builder_add(sql, " AND t.%s IS NOT TRUE", column(table, table->placeholder).text);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The SQL that makes and removes the placeholders of a table with children. Each statement is about
+ * the rows of `source`, an item of FROM named u with the table's key columns: arrays of parameters
+ * for a batch, what differs for a rebuild.
+ *
+ * Rows are locked, in the order of their keys, by a statement of their own before placeholders are
+ * deleted or rows become placeholders: the transactions that refer to them have ended then, so that
+ * the next statement sees their rows, and later ones wait.
+ */
+#ifndef PJ_STORE_PLACEHOLDERS_H
+#define PJ_STORE_PLACEHOLDERS_H
+
+#include "postgres/sql_text.h"
+
+/*
+ * Inserts placeholders where there is no row; `source` has the columns pj_seen (with `first_seen`)
+ * and pj_place, too. An earlier pj_seen moves the first_seen of a placeholder back. The result:
+ * (NULL, number of rows inserted), then (pj_place, 0) of a row for each key whose row is no
+ * placeholder.
+ */
+void pj_placeholders_ensure(struct pj_builder *sql, const struct pj_table *table,
+                            const char *source);
+/* Real rows, too: one may be about to become a placeholder. */
+void pj_placeholders_lock(struct pj_builder *sql, const struct pj_table *table, const char *source);
+/* Deletes placeholders to which no child refers. */
+void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *table,
+                             const char *source);
+/* Makes placeholders of rows to which children refer. */
+void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *table,
+                             const char *source);
+/* Deletes rows that are no placeholders. */
+void pj_placeholders_remove(struct pj_builder *sql, const struct pj_table *table,
+                            const char *source);
+
+#endif
