@@ -41,6 +41,7 @@ endif()
 
 install(TARGETS public-projectionist EXPORT projectionist)
 install(DIRECTORY include/projectionist TYPE INCLUDE FILES_MATCHING PATTERN *.h)
+install(FILES include/projectionist/README.md TYPE DOC RENAME projection.md)
 install(DIRECTORY deploy/sql DESTINATION ${CMAKE_INSTALL_DATADIR}/projectionist
     FILES_MATCHING PATTERN *.sql)
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A consumer is a process of its own. The `projectionist` command runs those of its systems
- * (system.h); for a consumer with a program of its own, `int main(int argc, char **argv)` is
+ * A program that is one consumer and nothing else: `int main(int argc, char **argv)` is
  *
  *     return pj_consumer_main(&my_system, &my_projection, argc, argv);
+ *
+ * It has neither migrate nor verify, rebuild and status: those are commands of the program of
+ * system.h, which runs the consumers, too. Take that one unless a consumer must be alone.
  *
  * Programs in other repositories link the installed library: projectionist::projectionist with
  * CMake's find_package(projectionist), or projectionist with pkg-config.

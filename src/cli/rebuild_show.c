@@ -141,6 +141,13 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
             printf("%s: and %s more\n", table->name,
                    pj_number_text(text, differing - (int64_t)json_array_size(table->samples)));
     }
+    for (size_t t = 0; t < run->difference.count; t++) {
+        const struct pj_difference_table *table = &run->difference.tables[t];
+        if (table->triggers != NULL)
+            printf("%s: the trigger %s names a column that differs; what it changes differs again "
+                   "after every rebuild\n",
+                   table->name, table->triggers);
+    }
     if (run->difference.total == 0)
         puts("no row differs from what the topics say");
     else

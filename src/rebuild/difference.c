@@ -197,6 +197,32 @@ static int count_pair(struct pj_postgres *postgres, const struct pair *pair,
     return 0;
 }
 
+/* The triggers whose functions name a column that differs; those of compiled languages may. */
+static int find_triggers(struct pj_postgres *postgres, const struct pair *pair,
+                         struct pj_difference_table *table, struct pj_error *error)
+{
+    /* Bits of tgtype: of rows, before, INSERT or UPDATE. */
+    static const char sql[] =
+        "SELECT string_agg(g.tgname, ', ' ORDER BY g.tgname) "
+        "FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid "
+        "JOIN pg_language AS l ON l.oid = p.prolang "
+        "WHERE g.tgrelid = to_regclass($1) AND NOT g.tgisinternal AND g.tgenabled <> 'D' "
+        "AND g.tgtype & 3 = 3 AND g.tgtype & 20 <> 0 AND (l.lanname IN ('c', 'internal') "
+        "OR EXISTS (SELECT FROM json_object_keys($2::json) AS k WHERE p.prosrc ~* "
+        "('\\m' || k || '\\M')))";
+    char *columns = pj_must(json_dumps(table->columns, JSON_COMPACT));
+    const char *parameters[] = {pair->live.text, columns};
+    struct pj_result *result;
+    int status = pj_postgres_query(postgres, sql, 2, parameters, &result, error);
+    free(columns);
+    if (status != 0)
+        return -1;
+    const char *names = pj_result_value(result, 0, 0, NULL);
+    table->triggers = pj_strdup(names);
+    pj_result_free(result);
+    return 0;
+}
+
 /* --- samples --------------------------------------------------------------------------------- */
 
 /*
@@ -291,7 +317,8 @@ int pj_difference_find(struct pj_difference *difference, struct pj_postgres *pos
         table->samples = json_array();
         if (find_pair(postgres, &pairs[i], settings->keep_retained, error) != 0 ||
             count_pair(postgres, &pairs[i], table, error) != 0 ||
-            take_samples(postgres, &pairs[i], settings->samples, table, error) != 0)
+            take_samples(postgres, &pairs[i], settings->samples, table, error) != 0 ||
+            (table->changed > 0 && find_triggers(postgres, &pairs[i], table, error) != 0))
             status = -1;
         difference->total += table->missing + table->extra + table->changed;
     }
@@ -305,6 +332,7 @@ void pj_difference_free(struct pj_difference *difference)
 {
     for (size_t i = 0; i < difference->count; i++) {
         free(difference->tables[i].name);
+        free(difference->tables[i].triggers);
         json_decref(difference->tables[i].columns);
         json_decref(difference->tables[i].samples);
     }

@@ -30,6 +30,7 @@ struct pj_difference_table {
     int64_t extra;   /* there, and should not be */
     int64_t changed; /* there, with another value in some column */
     json_t *columns; /* name: in how many rows */
+    char *triggers;  /* that may have changed them, with commas; NULL: none */
     /* {"kind": …, "key": {…}, "is": {column: value}, "should_be": {…}}: the columns that differ,
      * all of a missing or an extra row. */
     json_t *samples;

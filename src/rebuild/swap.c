@@ -322,7 +322,10 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
         pj_postgres_rollback(rebuild->control.postgres);
         return status;
     }
-    if (pj_difference_apply(rebuild->control.postgres, &find, error) == 0 &&
+    /* What is written now is nothing new: triggers that notify of changes may ask for it. */
+    if (pj_postgres_script(rebuild->control.postgres, "SET LOCAL projectionist.rebuild = 'on'",
+                           error) == 0 &&
+        pj_difference_apply(rebuild->control.postgres, &find, error) == 0 &&
         move_offsets(rebuild, error) == 0 && resolve_letters(rebuild, error) == 0 &&
         note_sources(rebuild, error) == 0 && write_down(rebuild, difference, error) == 0 &&
         pj_unit_commit(&rebuild->control, ask_swap, rebuild, error) == 0)
