@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Encodes JSON as Kafka values: Avro by the schema of a topic, in the Confluent wire format.
- * Strict: a member that is unknown or missing, or has another type than its field, is refused with
- * its path.
- *
- *   int, long          an integer that fits
- *   float, double      a number
- *   string             a string; a UUID where the schema says so
- *   enum               one of its symbols
- *   null and another   null or the other; what is null need not be there, nor what has a default
- *   several records    {"RecordName": {...}}, or {"type": "RecordName", ...}
- *
- * bytes and fixed are not encoded. Encoding does not block, and is safe from any thread.
+ * avro/json_encode.h says what is refused. Encoding does not block, and is safe from any thread.
  */
 #ifndef PJ_CONNECTORS_ENCODER_H
 #define PJ_CONNECTORS_ENCODER_H

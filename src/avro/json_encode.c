@@ -5,35 +5,62 @@
 #include "base/time_text.h"
 #include "projectionist/value.h"
 
-#include <endian.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kinds[] = {
-    [PJ_AVRO_NULL] = "null",   [PJ_AVRO_BOOLEAN] = "boolean", [PJ_AVRO_INT] = "int",
-    [PJ_AVRO_LONG] = "long",   [PJ_AVRO_FLOAT] = "float",     [PJ_AVRO_DOUBLE] = "double",
-    [PJ_AVRO_BYTES] = "bytes", [PJ_AVRO_STRING] = "string",   [PJ_AVRO_RECORD] = "record",
-    [PJ_AVRO_ENUM] = "enum",   [PJ_AVRO_ARRAY] = "array",     [PJ_AVRO_MAP] = "map",
-    [PJ_AVRO_UNION] = "union", [PJ_AVRO_FIXED] = "fixed",
-};
+/* --- values ---------------------------------------------------------------------------------- */
 
-struct encoding {
+struct writer {
     struct pj_builder *out;
-    const char *field; /* the innermost one, for errors */
     struct pj_error *error;
 };
 
-static int encode(struct encoding *encoding, const struct pj_avro_type *type, const json_t *json);
+/* Where a value is; its own name last. */
+struct path {
+    const struct path *before;
+    const char *name;
+};
 
-static int wrong(const struct encoding *encoding, const struct pj_avro_type *type)
+static void add_path(struct pj_builder *text, const struct path *path)
 {
-    return pj_error_set(encoding->error, PJ_POISON, "the field %s does not fit its type, %s%s%s",
-                        encoding->field, kinds[type->kind], type->name != NULL ? " " : "",
-                        type->name != NULL ? type->name : "");
+    if (path->before != NULL) {
+        add_path(text, path->before);
+        pj_builder_add(text, path->before->before != NULL ? ".%s" : "%s", path->name);
+    }
 }
 
-/* --- what fits ------------------------------------------------------------------------------- */
+static int refuse(const struct writer *writer, const struct path *path, const char *reason)
+{
+    struct pj_builder text = {0};
+    add_path(&text, path);
+    char *shown = pj_builder_take(&text);
+    int status = *shown != '\0'
+                     ? pj_error_set(writer->error, PJ_POISON, "the field %s %s", shown, reason)
+                     : pj_error_set(writer->error, PJ_POISON, "the event %s", reason);
+    free(shown);
+    return status;
+}
+
+static void put_long(const struct writer *writer, int64_t number)
+{
+    uint64_t left = ((uint64_t)number << 1) ^ (uint64_t)(number >> 63);
+    uint8_t bytes[10];
+    size_t length = 0;
+    for (; left > 0x7f; left >>= 7)
+        bytes[length++] = (uint8_t)(left | 0x80);
+    bytes[length++] = (uint8_t)left;
+    pj_builder_add_bytes(writer->out, bytes, length);
+}
+
+static void put_text(const struct writer *writer, const char *text, size_t length)
+{
+    put_long(writer, (int64_t)length);
+    pj_builder_add_bytes(writer->out, text, length);
+}
+
+static int put_value(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path);
 
 static bool is_time(const struct pj_avro_type *type)
 {
@@ -42,280 +69,322 @@ static bool is_time(const struct pj_avro_type *type)
            type->logical == PJ_LOGICAL_TIMESTAMP_NANOS;
 }
 
-static int symbol_of(const struct pj_avro_type *type, const json_t *json)
+static int put_time(const struct writer *writer, const struct pj_avro_type *type,
+                    const json_t *value, const struct path *path)
 {
-    const char *text = json_string_value(json);
+    int64_t time;
+    if (!pj_time_read(json_string_value(value), &time))
+        return refuse(writer, path, "is not a time like 2026-11-21T05:06:34Z");
+    if (type->logical == PJ_LOGICAL_TIMESTAMP_MILLIS)
+        time /= 1000;
+    else if (type->logical == PJ_LOGICAL_TIMESTAMP_NANOS &&
+             __builtin_mul_overflow(time, 1000, &time))
+        return refuse(writer, path, "does not fit 64 bits");
+    put_long(writer, time);
+    return 0;
+}
+
+static int put_integer(const struct writer *writer, const struct pj_avro_type *type,
+                       const json_t *value, const struct path *path)
+{
+    json_int_t number = json_integer_value(value);
+    if (is_time(type) && json_is_string(value))
+        return put_time(writer, type, value, path);
+    if (!json_is_integer(value))
+        return refuse(writer, path, "is not an integer");
+    if (type->kind == PJ_AVRO_INT && number != (int32_t)number)
+        return refuse(writer, path, "does not fit 32 bits");
+    put_long(writer, number);
+    return 0;
+}
+
+static int put_real(const struct writer *writer, const struct pj_avro_type *type,
+                    const json_t *value, const struct path *path)
+{
+    double number = json_number_value(value);
+    float shorter = (float)number;
+    if (!json_is_number(value))
+        return refuse(writer, path, "is not a number");
+    if (type->kind == PJ_AVRO_FLOAT)
+        pj_builder_add_bytes(writer->out, &shorter, sizeof shorter);
+    else
+        pj_builder_add_bytes(writer->out, &number, sizeof number);
+    return 0;
+}
+
+static int put_string(const struct writer *writer, const struct pj_avro_type *type,
+                      const json_t *value, const struct path *path)
+{
+    const struct pj_bytes text = {json_string_value(value), json_string_length(value)};
+    if (text.data == NULL)
+        return refuse(writer, path, "is not a string");
+    if (type->logical == PJ_LOGICAL_UUID && !pj_is_uuid(text))
+        return refuse(writer, path, "is not a UUID");
+    put_text(writer, text.data, text.length);
+    return 0;
+}
+
+/* Characters up to U+00FF are a byte each, as in Avro's JSON encoding. */
+static int put_bytes(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
+{
+    const uint8_t *text = (const uint8_t *)json_string_value(value);
+    size_t length = json_string_length(value);
+    struct pj_builder bytes = {0};
+    uint8_t uuid[16];
+    if (text == NULL)
+        return refuse(writer, path, "is not a string");
+    if (type->logical == PJ_LOGICAL_UUID) {
+        if (!pj_uuid_parse((const char *)text, length, uuid))
+            return refuse(writer, path, "is not a UUID");
+        pj_builder_add_bytes(writer->out, uuid, sizeof uuid);
+        return 0;
+    }
+    for (size_t i = 0; i < length; i++) {
+        /* In UTF-8, which jansson has checked: U+0080 to U+00FF begin with 0xc2 or 0xc3. */
+        uint8_t byte = text[i];
+        if (byte >= 0x80)
+            byte = (uint8_t)(byte << 6 | (text[i + 1] & 0x3f));
+        if (text[i] > 0xc3) {
+            free(pj_builder_take(&bytes));
+            return refuse(writer, path, "has a character beyond U+00FF, which is no byte");
+        }
+        i += text[i] >= 0x80;
+        pj_builder_add_bytes(&bytes, &byte, 1);
+    }
+    length = bytes.length;
+    char *data = pj_builder_take(&bytes);
+    bool fits = type->kind == PJ_AVRO_BYTES || length == type->size;
+    if (fits && type->kind == PJ_AVRO_BYTES)
+        put_long(writer, (int64_t)length);
+    if (fits)
+        pj_builder_add_bytes(writer->out, data, length);
+    free(data);
+    return fits ? 0 : refuse(writer, path, "is not of its size");
+}
+
+static int put_symbol(const struct writer *writer, const struct pj_avro_type *type,
+                      const json_t *value, const struct path *path)
+{
+    const char *text = json_string_value(value);
     for (size_t i = 0; text != NULL && i < type->count; i++) {
-        if (strcmp(type->symbols[i], text) == 0)
-            return (int)i;
+        if (strcmp(type->symbols[i], text) == 0) {
+            put_long(writer, (int64_t)i);
+            return 0;
+        }
     }
-    return -1;
+    return refuse(writer, path, "is none of its symbols");
 }
 
-static const struct pj_avro_field *field_of(const struct pj_avro_type *record, const char *name)
+static bool allows_null(const struct pj_avro_type *type)
 {
-    for (size_t i = 0; i < record->count; i++) {
-        if (strcmp(record->fields[i].name, name) == 0)
-            return &record->fields[i];
+    for (size_t i = 0; type->kind == PJ_AVRO_UNION && i < type->count; i++) {
+        if (type->branches[i]->kind == PJ_AVRO_NULL)
+            return true;
     }
-    return NULL;
+    return type->kind == PJ_AVRO_NULL;
 }
 
-static bool has_fields(const struct pj_avro_type *record, const json_t *json)
+/* `chosen`: the member that named the record, or NULL. */
+static int put_record(const struct writer *writer, const struct pj_avro_type *type,
+                      const json_t *value, const char *chosen, const struct path *path)
 {
-    const char *name;
-    json_t *member;
-    json_object_foreach((json_t *)json, name, member)
-    {
-        if (field_of(record, name) == NULL)
-            return false;
+    size_t count = 0;
+    if (!json_is_object(value))
+        return refuse(writer, path, "is not an object");
+    for (size_t i = 0; i < type->count; i++) {
+        const struct pj_avro_field *field = &type->fields[i];
+        const struct path inner = {path, field->name};
+        const json_t *member = json_object_get(value, field->name);
+        count += member != NULL;
+        if (member == NULL)
+            member = allows_null(field->type) ? json_null() : field->default_json;
+        if (put_value(writer, field->type, member, &inner) != 0)
+            return -1;
     }
-    for (size_t i = 0; i < record->count; i++) {
-        if (record->fields[i].default_json == NULL &&
-            json_object_get(json, record->fields[i].name) == NULL)
-            return false;
+    if (count + (chosen != NULL) == json_object_size(value))
+        return 0;
+    for (void *at = json_object_iter((json_t *)(uintptr_t)value);;
+         at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
+        const struct path inner = {path, json_object_iter_key(at)};
+        bool is_known = chosen != NULL && strcmp(inner.name, chosen) == 0;
+        for (size_t i = 0; i < type->count && !is_known; i++)
+            is_known = strcmp(type->fields[i].name, inner.name) == 0;
+        if (!is_known)
+            return refuse(writer, &inner, "is unknown");
     }
-    return json_is_object(json);
 }
 
-static bool fits(const struct pj_avro_type *type, const json_t *json)
+/* Records, enums and fixed have names of their own, the others that of their kind. */
+static const char *branch_name(const struct pj_avro_type *branch)
 {
-    switch (type->kind) {
-    case PJ_AVRO_NULL:
-        return json_is_null(json);
+    static const char *const kinds[] = {
+        [PJ_AVRO_NULL] = "null",   [PJ_AVRO_BOOLEAN] = "boolean", [PJ_AVRO_INT] = "int",
+        [PJ_AVRO_LONG] = "long",   [PJ_AVRO_FLOAT] = "float",     [PJ_AVRO_DOUBLE] = "double",
+        [PJ_AVRO_BYTES] = "bytes", [PJ_AVRO_STRING] = "string",   [PJ_AVRO_ARRAY] = "array",
+        [PJ_AVRO_MAP] = "map",
+    };
+    if (branch->name != NULL)
+        return pj_schema_short_name(branch->name);
+    return branch->kind < sizeof kinds / sizeof kinds[0] ? kinds[branch->kind] : NULL;
+}
+
+/* The branch of that name, or the count. */
+static size_t find_branch(const struct pj_avro_type *type, const char *name)
+{
+    size_t i = 0;
+    for (; i < type->count && name != NULL; i++) {
+        const char *own = branch_name(type->branches[i]);
+        const char *full = type->branches[i]->name;
+        if ((own != NULL && strcmp(own, name) == 0) || (full != NULL && strcmp(full, name) == 0))
+            return i;
+    }
+    return type->count;
+}
+
+/* Whether a value can be of the branch without saying so. */
+static bool suits(const struct pj_avro_type *branch, const json_t *value)
+{
+    json_int_t number = json_integer_value(value);
+    switch (branch->kind) {
     case PJ_AVRO_BOOLEAN:
-        return json_is_boolean(json);
+        return json_is_boolean(value);
     case PJ_AVRO_INT:
-        return json_is_integer(json) &&
-               (int32_t)json_integer_value(json) == json_integer_value(json);
+        return json_is_integer(value) && number == (int32_t)number;
     case PJ_AVRO_LONG:
-        return json_is_integer(json) || (is_time(type) && json_is_string(json));
+        return json_is_integer(value) || (is_time(branch) && json_is_string(value));
     case PJ_AVRO_FLOAT:
     case PJ_AVRO_DOUBLE:
-        return json_is_number(json);
-    case PJ_AVRO_BYTES:
+        return json_is_number(value);
     case PJ_AVRO_STRING:
+    case PJ_AVRO_BYTES:
     case PJ_AVRO_FIXED:
-        return json_is_string(json);
     case PJ_AVRO_ENUM:
-        return symbol_of(type, json) >= 0;
+        return json_is_string(value);
     case PJ_AVRO_ARRAY:
-        return json_is_array(json);
+        return json_is_array(value);
     case PJ_AVRO_MAP:
-        return json_is_object(json);
-    case PJ_AVRO_RECORD:
-        return has_fields(type, json);
+        return json_is_object(value);
+    case PJ_AVRO_NULL:
+    case PJ_AVRO_RECORD: /* says which one it is */
     case PJ_AVRO_UNION:
-        return false; /* is no branch of one */
+        break;
     }
     return false;
 }
 
-/* --- bytes ----------------------------------------------------------------------------------- */
-
-static void put(const struct encoding *encoding, const void *bytes, size_t length)
+static int put_branch(const struct writer *writer, const struct pj_avro_type *type, size_t branch,
+                      const json_t *value, const struct path *path)
 {
-    pj_builder_add_bytes(encoding->out, bytes, length);
+    put_long(writer, (int64_t)branch);
+    return put_value(writer, type->branches[branch], value, path);
 }
 
-static void put_long(const struct encoding *encoding, int64_t value)
+static int put_union(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
 {
-    uint64_t rest = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-    do {
-        uint8_t byte = (uint8_t)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
-        put(encoding, &byte, 1);
-        rest >>= 7;
-    } while (rest != 0);
-}
-
-/* The characters up to U+00FF are a byte each. */
-static int encode_bytes(struct encoding *encoding, const struct pj_avro_type *type,
-                        const json_t *json)
-{
-    const char *text = json_string_value(json);
-    struct pj_builder bytes = {0};
-    uint8_t uuid[16];
-    bool good = true;
-    if (type->logical == PJ_LOGICAL_UUID && pj_uuid_parse(text, strlen(text), uuid)) {
-        put(encoding, uuid, sizeof uuid);
-        return 0;
-    }
-    for (size_t i = 0; i < json_string_length(json) && good; i++) {
-        uint8_t byte = (uint8_t)text[i];
-        good = byte < 0xc4; /* U+0100 begins with it */
-        if (byte >= 0xc2)
-            byte = (uint8_t)((byte << 6) | ((uint8_t)text[++i] & 0x3f));
-        pj_builder_add_bytes(&bytes, &byte, 1);
-    }
-    good = good && (type->kind == PJ_AVRO_BYTES || bytes.length == type->size);
-    if (good && type->kind == PJ_AVRO_BYTES)
-        put_long(encoding, (int64_t)bytes.length);
-    size_t length = bytes.length;
-    char *data = pj_builder_take(&bytes);
-    if (good)
-        put(encoding, data, length);
-    free(data);
-    return good ? 0 : wrong(encoding, type);
-}
-
-static int encode_text(struct encoding *encoding, const struct pj_avro_type *type,
-                       const json_t *json)
-{
-    const struct pj_bytes text = {json_string_value(json), json_string_length(json)};
-    if (type->logical == PJ_LOGICAL_UUID && !pj_is_uuid(text))
-        return pj_error_set(encoding->error, PJ_POISON, "the field %s is not a UUID",
-                            encoding->field);
-    put_long(encoding, (int64_t)text.length);
-    put(encoding, text.data, text.length);
-    return 0;
-}
-
-static int encode_long(struct encoding *encoding, const struct pj_avro_type *type,
-                       const json_t *json)
-{
-    int64_t value = json_integer_value(json);
-    if (json_is_string(json)) {
-        if (pj_time_parse(encoding->field, json_string_value(json), &value, encoding->error) != 0) {
-            encoding->error->class = PJ_POISON;
-            return -1;
+    static const char tag[] = "type";
+    bool is_null = json_is_null(value);
+    size_t others = 0, last = 0;
+    for (size_t i = 0; i < type->count; i++) {
+        if ((type->branches[i]->kind == PJ_AVRO_NULL) == is_null) {
+            others++;
+            last = i;
         }
-        if (type->logical == PJ_LOGICAL_TIMESTAMP_MILLIS)
-            value /= 1000;
-        else if (type->logical == PJ_LOGICAL_TIMESTAMP_NANOS &&
-                 __builtin_mul_overflow(value, 1000, &value))
-            return wrong(encoding, type);
     }
-    put_long(encoding, value);
-    return 0;
-}
-
-static void encode_real(const struct encoding *encoding, const struct pj_avro_type *type,
-                        const json_t *json)
-{
-    double value = json_number_value(json);
-    float single = (float)value;
-    uint64_t bits = 0;
-    if (type->kind == PJ_AVRO_FLOAT)
-        memcpy(&bits, &single, sizeof single);
-    else
-        memcpy(&bits, &value, sizeof value);
-    bits = htole64(bits);
-    put(encoding, &bits, type->kind == PJ_AVRO_FLOAT ? 4 : 8);
-}
-
-/* --- what has parts -------------------------------------------------------------------------- */
-
-static int encode_record(struct encoding *encoding, const struct pj_avro_type *type,
-                         const json_t *json)
-{
-    const char *name;
-    json_t *member;
-    json_object_foreach((json_t *)json, name, member)
-    {
-        if (field_of(type, name) == NULL)
-            return pj_error_set(encoding->error, PJ_POISON, "%s has no field %.100s", type->name,
-                                name);
+    if (is_null && others == 0)
+        return refuse(writer, path, "is missing");
+    const char *only = json_object_size(value) == 1
+                           ? json_object_iter_key(json_object_iter((json_t *)(uintptr_t)value))
+                           : NULL;
+    size_t chosen = find_branch(type, only);
+    if (chosen < type->count) {
+        const struct path inner = {path, only};
+        return put_branch(writer, type, chosen, json_object_get(value, only), &inner);
+    }
+    if (others == 1)
+        return put_branch(writer, type, last, value, path);
+    chosen = find_branch(type, json_string_value(json_object_get(value, tag)));
+    if (chosen < type->count && type->branches[chosen]->kind == PJ_AVRO_RECORD) {
+        put_long(writer, (int64_t)chosen);
+        return put_record(writer, type->branches[chosen], value, tag, path);
     }
     for (size_t i = 0; i < type->count; i++) {
-        const struct pj_avro_field *field = &type->fields[i];
-        const json_t *value = json_object_get(json, field->name);
-        encoding->field = field->name;
-        if (value == NULL && field->default_json == NULL)
-            return pj_error_set(encoding->error, PJ_POISON, "the field %s is missing", field->name);
-        if (encode(encoding, field->type, value != NULL ? value : field->default_json) != 0)
-            return -1;
+        if (suits(type->branches[i], value))
+            return put_branch(writer, type, i, value, path);
     }
-    return 0;
+    return refuse(writer, path, "does not say which record it is");
 }
 
-/* All items in one block, then the empty one. */
-static int encode_items(struct encoding *encoding, const struct pj_avro_type *type,
-                        const json_t *json)
+/* One block, and the end. */
+static int put_items(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
 {
-    size_t count = json_is_array(json) ? json_array_size(json) : json_object_size(json);
+    bool is_map = type->kind == PJ_AVRO_MAP;
+    size_t count = is_map ? json_object_size(value) : json_array_size(value);
+    void *at = is_map ? json_object_iter((json_t *)(uintptr_t)value) : NULL;
+    if (is_map ? !json_is_object(value) : !json_is_array(value))
+        return refuse(writer, path, is_map ? "is not an object" : "is not an array");
     if (count > 0)
-        put_long(encoding, (int64_t)count);
-    for (size_t i = 0; i < json_array_size(json); i++) {
-        if (encode(encoding, type->branches[0], json_array_get(json, i)) != 0)
+        put_long(writer, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        char number[24];
+        struct path inner = {path, number};
+        const json_t *item = is_map ? json_object_iter_value(at) : json_array_get(value, i);
+        pj_text_whole(number, sizeof number, "%zu", i);
+        if (is_map) {
+            inner.name = json_object_iter_key(at);
+            put_text(writer, inner.name, strlen(inner.name));
+            at = json_object_iter_next((json_t *)(uintptr_t)value, at);
+        }
+        if (put_value(writer, type->branches[0], item, &inner) != 0)
             return -1;
     }
-    const char *name;
-    json_t *member;
-    json_object_foreach((json_t *)json, name, member)
-    {
-        put_long(encoding, (int64_t)strlen(name));
-        put(encoding, name, strlen(name));
-        if (encode(encoding, type->branches[0], member) != 0)
-            return -1;
-    }
-    put_long(encoding, 0);
+    put_long(writer, 0);
     return 0;
 }
 
-static bool is_branch(const struct pj_avro_type *branch, const char *name)
+static int put_value(const struct writer *writer, const struct pj_avro_type *type,
+                     const json_t *value, const struct path *path)
 {
-    const char *full = branch->name != NULL ? branch->name : kinds[branch->kind];
-    return strcmp(full, name) == 0 || strcmp(pj_schema_short_name(full), name) == 0;
-}
-
-static int encode_union(struct encoding *encoding, const struct pj_avro_type *type,
-                        const json_t *json)
-{
-    void *only = json_object_size(json) == 1 ? json_object_iter((json_t *)json) : NULL;
-    for (int named = only != NULL; named >= 0; named--) {
-        const json_t *value = named ? json_object_iter_value(only) : json;
-        for (size_t i = 0; i < type->count; i++) {
-            const struct pj_avro_type *branch = type->branches[i];
-            if (named ? !is_branch(branch, json_object_iter_key(only)) : !fits(branch, value))
-                continue;
-            put_long(encoding, (int64_t)i);
-            return encode(encoding, branch, value);
-        }
-    }
-    return wrong(encoding, type);
-}
-
-static int encode(struct encoding *encoding, const struct pj_avro_type *type, const json_t *json)
-{
-    /* What a record lacks or has too much has a sentence of its own. */
-    bool is_record = type->kind == PJ_AVRO_RECORD && json_is_object(json);
-    if (type->kind != PJ_AVRO_UNION && !is_record && !fits(type, json))
-        return wrong(encoding, type);
+    if (value == NULL || (json_is_null(value) && !allows_null(type)))
+        return refuse(writer, path, "is missing");
     switch (type->kind) {
     case PJ_AVRO_NULL:
-        return 0;
+        return json_is_null(value) ? 0 : refuse(writer, path, "is not null");
     case PJ_AVRO_BOOLEAN:
-        put(encoding, json_is_true(json) ? "\1" : "\0", 1);
+        if (!json_is_boolean(value))
+            return refuse(writer, path, "is not true or false");
+        pj_builder_add_bytes(writer->out, json_is_true(value) ? "\1" : "\0", 1);
         return 0;
     case PJ_AVRO_INT:
     case PJ_AVRO_LONG:
-        return encode_long(encoding, type, json);
+        return put_integer(writer, type, value, path);
     case PJ_AVRO_FLOAT:
     case PJ_AVRO_DOUBLE:
-        encode_real(encoding, type, json);
-        return 0;
-    case PJ_AVRO_BYTES:
-    case PJ_AVRO_FIXED:
-        return encode_bytes(encoding, type, json);
+        return put_real(writer, type, value, path);
     case PJ_AVRO_STRING:
-        return encode_text(encoding, type, json);
+        return put_string(writer, type, value, path);
+    case PJ_AVRO_RECORD:
+        return put_record(writer, type, value, NULL, path);
     case PJ_AVRO_ENUM:
-        put_long(encoding, symbol_of(type, json));
-        return 0;
+        return put_symbol(writer, type, value, path);
     case PJ_AVRO_ARRAY:
     case PJ_AVRO_MAP:
-        return encode_items(encoding, type, json);
-    case PJ_AVRO_RECORD:
-        return encode_record(encoding, type, json);
+        return put_items(writer, type, value, path);
     case PJ_AVRO_UNION:
-        break;
+        return put_union(writer, type, value, path);
+    case PJ_AVRO_BYTES:
+    case PJ_AVRO_FIXED:
+        return put_bytes(writer, type, value, path);
     }
-    return encode_union(encoding, type, json);
+    return refuse(writer, path, "has no type");
 }
 
 int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct pj_builder *out,
                    struct pj_error *error)
 {
-    struct encoding encoding = {.out = out, .field = "of the event", .error = error};
-    return encode(&encoding, type, json);
+    const struct writer writer = {out, error};
+    const struct path path = {0};
+    return put_value(&writer, type, json, &path);
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON as a person writes an event, to Avro's binary encoding by a schema:
+ * JSON to Avro's binary encoding, by a schema. Strict: a member that is unknown or missing, or has
+ * another type than its field, is refused with its path.
  *
- * - a field that is left out has its default, and must have one; a field that the schema lacks is
- *   an error;
- * - a value of a union is of the first branch that it fits, or {"<branch>": value} names one, as in
- *   Avro's JSON encoding (a record also by its name without the namespace);
- * - a timestamp is a number in its unit, or RFC 3339; bytes and fixed are texts of the characters
- *   U+0000 to U+00FF, as in Avro's JSON encoding, and so is a decimal.
+ *   int, long          an integer that fits; a timestamp also as RFC 3339
+ *   float, double      a number
+ *   string             a string; a UUID where the schema says so
+ *   bytes, fixed       a string of the characters U+0000 to U+00FF, as in Avro's JSON encoding
+ *   enum               one of its symbols
+ *   null and another   null or the other; what is null need not be there, nor what has a default
+ *   other unions       {"branch": value}; a record also as {"type": "RecordName", ...}, all else as
+ *                      a value of the first branch that it suits
  */
 #ifndef PJ_AVRO_JSON_ENCODE_H
 #define PJ_AVRO_JSON_ENCODE_H
@@ -15,7 +18,8 @@
 #include "avro/avro_schema.h"
 #include "base/text.h"
 
-/* Appends to the builder; PJ_POISON with one sentence that names the field. */
+/* Appends to the builder; PJ_POISON with a sentence. Does not block, and is safe from any thread.
+ */
 int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct pj_builder *out,
                    struct pj_error *error) PJ_MUST_CHECK;
 

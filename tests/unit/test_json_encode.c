@@ -65,8 +65,8 @@ Test(json_encode, what_has_parts)
     expect("['null','long']", "null", "00");
     expect("['null','long']", "3", "0206");
     expect("['null','long']", "{'long':3}", "0206");
-    expect("['string',{'type':'record','name':'n.R','fields':[{'name':'a','type':'int'}]}]",
-           "{'a':1}", "0202");
+    expect("['null','long','string']", "'3'", "040233");
+    expect("['null','long','string']", "{'string':'3'}", "040233");
     expect("['string',{'type':'record','name':'n.R','fields':[{'name':'a','type':'int'}]}]",
            "{'R':{'a':1}}", "0202");
     expect("{'type':'record','name':'R','fields':[{'name':'a','type':'int','default':5},"
@@ -90,19 +90,21 @@ Test(json_encode, logical_types)
 
 Test(json_encode, what_does_not_fit)
 {
-    expect(RECORD("'int'"), "{'a':2147483648}", "the field a does not fit its type, int");
-    expect(RECORD("'long'"), "{'a':1.5}", "the field a does not fit its type, long");
-    expect(RECORD("'long'"), "{'a':'1970-01-01T00:00:01Z'}",
-           "the field a does not fit its type, long");
-    expect(RECORD("['null','long']"), "{'a':'x'}", "the field a does not fit its type, union");
-    expect(RECORD("'bytes'"), "{'a':'\\u0100'}", "the field a does not fit its type, bytes");
+    expect(RECORD("'int'"), "{'a':2147483648}", "the field a does not fit 32 bits");
+    expect(RECORD("'long'"), "{'a':1.5}", "the field a is not an integer");
+    expect(RECORD("'long'"), "{'a':'1970-01-01T00:00:01Z'}", "the field a is not an integer");
+    expect(RECORD("['null','long']"), "{'a':'x'}", "the field a is not an integer");
+    expect(RECORD("'bytes'"), "{'a':'\\u0100'}",
+           "the field a has a character beyond U+00FF, which is no byte");
     expect(RECORD("{'type':'fixed','name':'f','size':2}"), "{'a':'x'}",
-           "the field a does not fit its type, fixed n.f");
+           "the field a is not of its size");
     expect(RECORD("{'type':'enum','name':'e','symbols':['A']}"), "{'a':'B'}",
-           "the field a does not fit its type, enum n.e");
+           "the field a is none of its symbols");
     expect(RECORD("{'type':'string','logicalType':'uuid'}"), "{'a':'x'}",
            "the field a is not a UUID");
+    expect(RECORD("{'type':'long','logicalType':'timestamp-micros'}"), "{'a':'today'}",
+           "the field a is not a time like 2026-11-21T05:06:34Z");
     expect(RECORD("'int'"), "{}", "the field a is missing");
-    expect(RECORD("'int'"), "{'a':1,'b':2}", "n.R has no field b");
-    expect(RECORD("'int'"), "[]", "the field of the event does not fit its type, record n.R");
+    expect(RECORD("'int'"), "{'a':1,'b':2}", "the field b is unknown");
+    expect(RECORD("'int'"), "[]", "the event is not an object");
 }
