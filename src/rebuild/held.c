@@ -5,6 +5,7 @@
  * tables in a transaction that is rolled back: if still refused, it stays a dead letter and the
  * shadow skips its record; otherwise it is read like any other.
  */
+#include "base/text.h"
 #include "engine/replay.h"
 #include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
@@ -14,31 +15,31 @@
 
 enum { REFUSALS_MOST = 100 }; /* in a row: then the rest is held without a try */
 
-/* Makes the shadow skip it. */
-static void hold(struct pj_rebuild *rebuild, const struct pj_result *rows, int row)
+/* Makes the shadow skip their records. `refused`: of which rows; NULL: of all. */
+static void hold(struct pj_rebuild *rebuild, const struct pj_result *rows, const bool *refused)
 {
-    int64_t offset = pj_rebuild_number(rows, row, 3);
+    size_t count = rebuild->discarded_count;
+    struct pj_builder ids = {0};
     struct pj_offset_range *list =
-        pj_arena_alloc(rebuild->arena, (rebuild->discarded_count + 1) * sizeof *list);
-    memcpy(list, rebuild->discarded, rebuild->discarded_count * sizeof *list);
-    list[rebuild->discarded_count++] =
-        (struct pj_offset_range){pj_rebuild_text(rebuild, rows, row, 1),
-                                 (int32_t)pj_rebuild_number(rows, row, 2), offset, offset + 1};
+        pj_arena_alloc(rebuild->arena, (count + (size_t)pj_result_rows(rows) + 1) * sizeof *list);
+    memcpy(list, rebuild->discarded, count * sizeof *list);
+    pj_builder_add(&ids, "%s", rebuild->held);
+    for (int row = 0; row < pj_result_rows(rows); row++) {
+        if (refused != NULL && !refused[row])
+            continue;
+        int64_t offset = pj_rebuild_number(rows, row, 3);
+        list[count++] =
+            (struct pj_offset_range){pj_rebuild_text(rebuild, rows, row, 1),
+                                     (int32_t)pj_rebuild_number(rows, row, 2), offset, offset + 1};
+        pj_builder_add(&ids, "%s%s", ids.length > 0 ? "," : "",
+                       pj_result_value(rows, row, 0, NULL));
+    }
+    char *held = pj_builder_take(&ids);
+    rebuild->held = pj_arena_string(rebuild->arena, held, strlen(held));
+    free(held);
+    qsort(list, count, sizeof *list, pj_offset_range_compare);
     rebuild->discarded = list;
-}
-
-static void sort_held(struct pj_rebuild *rebuild)
-{
-    if (rebuild->discarded_count > 1)
-        qsort(rebuild->discarded, rebuild->discarded_count, sizeof *rebuild->discarded,
-              pj_offset_range_compare);
-}
-
-static void add_id(struct pj_rebuild *rebuild, const char *id)
-{
-    rebuild->held = *rebuild->held == '\0'
-                        ? pj_arena_string(rebuild->arena, id, strlen(id))
-                        : pj_arena_printf(rebuild->arena, "%s,%s", rebuild->held, id);
+    rebuild->discarded_count = count;
 }
 
 static int open_trial(struct pj_rebuild *rebuild, struct pj_registry **registry,
@@ -65,17 +66,16 @@ static int try_all(struct pj_rebuild *rebuild, const struct pj_result *rows,
                    struct pj_replay *trial, struct pj_error *error)
 {
     int refusals = 0;
+    bool *refused = pj_arena_alloc(rebuild->arena, (size_t)pj_result_rows(rows));
     for (int row = 0; row < pj_result_rows(rows); row++) {
         enum pj_replay_outcome outcome = PJ_REPLAY_REFUSED;
         if (refusals < REFUSALS_MOST &&
             pj_replay_letter(trial, pj_rebuild_number(rows, row, 0), &outcome, error) != 0)
             return -1;
-        refusals = outcome == PJ_REPLAY_REFUSED ? refusals + 1 : 0;
-        if (outcome != PJ_REPLAY_REFUSED)
-            continue;
-        hold(rebuild, rows, row);
-        add_id(rebuild, pj_result_value(rows, row, 0, NULL));
+        refused[row] = outcome == PJ_REPLAY_REFUSED;
+        refusals = refused[row] ? refusals + 1 : 0;
     }
+    hold(rebuild, rows, refused);
     return 0;
 }
 
@@ -105,7 +105,6 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
         status = open_trial(rebuild, &registry, &trial, error);
     if (status == 0 && trial != NULL)
         status = try_all(rebuild, rows, trial, error);
-    sort_held(rebuild);
     pj_replay_free(trial);
     pj_registry_close(registry);
     pj_result_free(rows);
@@ -128,11 +127,7 @@ int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
                           "AND s.next_offset > l.record_offset)",
                           5, parameters, &rows, error) != 0)
         return -1;
-    for (int row = 0; row < pj_result_rows(rows); row++) {
-        hold(rebuild, rows, row);
-        add_id(rebuild, pj_result_value(rows, row, 0, NULL));
-    }
-    sort_held(rebuild);
+    hold(rebuild, rows, NULL);
     pj_result_free(rows);
     return 0;
 }
