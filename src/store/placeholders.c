@@ -6,13 +6,13 @@ static struct pj_sql_name column(const struct pj_table *table, size_t index)
     return pj_sql_name(table->columns[index].name);
 }
 
-/* FROM … WHERE: each row t of the table that is one of the source's. */
+/* The rows t of the table that are among those of the source. */
 static void add_match(struct pj_builder *sql, const struct pj_table *table)
 {
     pj_sql_columns(sql, table, pj_sql_key(table), " AND ", "t.@ = u.@");
 }
 
-/* The columns that a placeholder has a value of its own for. */
+/* The columns with an in_placeholder. */
 static uint64_t filled(const struct pj_table *table)
 {
     uint64_t columns = 0;
@@ -23,8 +23,8 @@ static uint64_t filled(const struct pj_table *table)
     return columns;
 }
 
-/* " FROM child AS c WHERE c.fk = t.key" for each foreign key of the children: first before all but
- * the first, `before` and `after` around it. */
+/* For each foreign key of the children: `before`, with `seen` the child's seen_at in parentheses,
+ * then " FROM child AS c WHERE c.fk = t.key", then `after`; `separator` between. */
 static void add_references(struct pj_builder *sql, const struct pj_table *table,
                            const char *separator, const char *before, const char *after, bool seen)
 {

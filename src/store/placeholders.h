@@ -16,8 +16,7 @@
 /*
  * Inserts placeholders where there is no row; `source` has the columns pj_seen (with `first_seen`)
  * and pj_place, too. An earlier pj_seen moves the first_seen of a placeholder back. The result:
- * (NULL, number of rows inserted), then (pj_place, 0) of a row for each key whose row is no
- * placeholder.
+ * (NULL, number of rows inserted), then (pj_place, 0) for each key whose row is not a placeholder.
  */
 void pj_placeholders_ensure(struct pj_builder *sql, const struct pj_table *table,
                             const char *source);
@@ -29,7 +28,7 @@ void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *tabl
 /* Makes placeholders of rows to which children refer. */
 void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *table,
                              const char *source);
-/* Deletes rows that are no placeholders. */
+/* Deletes rows that are not placeholders. */
 void pj_placeholders_remove(struct pj_builder *sql, const struct pj_table *table,
                             const char *source);
 
