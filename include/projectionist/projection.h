@@ -83,6 +83,19 @@ struct pj_field {
     const char *least, *most; /* of a number, as a decimal text ("-0.5"); or NULL */
     /* Of a PJ_NUMERIC: as in NUMERIC(precision, scale); precision 0: no limit. */
     uint16_t precision, scale;
+    /* Of an array, which has no other type or rule: the fields of its items (pj_items_next). */
+    const struct pj_items *items;
+};
+
+/*
+ * The fields of an array's items: as those of a source, but that their paths begin in the item, and
+ * "" is the item itself. Items may have items. A value that breaks a rule is named by its place:
+ * lines[3].price.
+ */
+struct pj_items {
+    const struct pj_field *fields;
+    size_t field_count;
+    uint32_t most; /* more items make the record a dead letter; 0: 10,000 */
 };
 
 struct pj_source {

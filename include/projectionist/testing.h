@@ -71,10 +71,10 @@ typedef void pj_orders_fill(struct pj_orders *orders, size_t source, struct pj_v
 /*
  * Adds that many events of all sources, in three partitions. Fields are filled by their types, with
  * few values, so that events meet: times within an hour around a midnight, texts "a" to "d", whole
- * numbers 0 to 3, UUIDs of these; a UUID in field 0 is the event's own. What is not required is
- * null in one of four; where the source takes tombstones, keys are "a" to "d", and one of eight
- * events is one. `fill`, which may be NULL, is not called for these. False where the events make no
- * row of one of the tables (pj_orders_reaches).
+ * numbers 0 to 3, UUIDs of these, arrays of up to two items; a UUID in field 0 is the event's own.
+ * What is not required is null in one of four; where the source takes tombstones, keys are "a" to
+ * "d", and one of eight events is one. `fill`, which may be NULL, is not called for these. False
+ * where the events make no row of one of the tables (pj_orders_reaches).
  */
 bool pj_orders_mixture(struct pj_orders *orders, int count, unsigned seed, pj_orders_fill *fill);
 

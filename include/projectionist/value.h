@@ -34,6 +34,7 @@ enum pj_shape {
     PJ_SHAPE_REAL,
     PJ_SHAPE_UUID,
     PJ_SHAPE_TEXT,
+    PJ_SHAPE_ITEMS, /* of an array in an event: for observe alone */
 };
 
 struct pj_value {
@@ -48,6 +49,10 @@ struct pj_value {
             const char *data; /* not NUL-terminated */
             size_t length;
         } text;
+        struct {
+            const struct pj_value *values; /* of all items, one after the other */
+            uint32_t count, width;         /* how many items, of how many fields */
+        } items;
     };
 };
 
@@ -96,6 +101,42 @@ static inline struct pj_value pj_uuid(const uint8_t uuid[16])
     struct pj_value value = {.present = true, .shape = PJ_SHAPE_UUID};
     memcpy(value.uuid, uuid, 16);
     return value;
+}
+
+/* The items of an array, each of `width` values, as a decoded field of its source has them. */
+static inline struct pj_value pj_items_of(const struct pj_value *values, size_t count, size_t width)
+{
+    struct pj_value value = {.present = true, .shape = PJ_SHAPE_ITEMS};
+    value.items.values = values;
+    value.items.count = (uint32_t)count;
+    value.items.width = (uint32_t)width;
+    return value;
+}
+
+struct pj_array_item {
+    const struct pj_value *values; /* one per field of the items; NULL: before the first */
+    size_t index;
+};
+
+/*
+ * The next item of a field's array; false after the last, and where it is null.
+ *
+ *     for (struct pj_array_item line = {0}; pj_items_next(&v[ORDER_LINES], &line);)
+ *         total += line.values[LINE_PRICE].integer;
+ */
+static inline bool pj_items_next(const struct pj_value *array, struct pj_array_item *item)
+{
+    size_t index = item->values != NULL ? item->index + 1 : 0;
+    if (!array->present || index >= array->items.count)
+        return false;
+    item->index = index;
+    item->values = &array->items.values[index * array->items.width];
+    return true;
+}
+
+static inline size_t pj_items_count(const struct pj_value *array)
+{
+    return array->present ? array->items.count : 0;
 }
 
 static inline bool pj_text_is(const struct pj_value *value, const char *text)

@@ -4,9 +4,12 @@
 #include "avro/avro_reader.h"
 #include "avro/plan.h"
 #include "base/fit.h"
+#include "base/text.h"
 #include "base/utf8.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Decoding: a plan walked over the bytes of one record. Making plans is in plan.c. */
 
@@ -16,12 +19,31 @@ struct decoding {
     const struct pj_field *fields;
     struct pj_arena *arena;
     struct pj_value *values;
+    size_t items_room; /* bytes that items may still take */
+    bool named;        /* the error begins with the path of a field */
     struct pj_error *error;
 };
 
+enum { ITEMS_MOST = 10000, ITEMS_BYTES_MOST = 32 << 20 };
+
+static int refuse(struct decoding *decoding, const char *format, ...) PJ_PRINTF(2, 3);
+
+/* The text begins with the path of the field. */
+static int refuse(struct decoding *decoding, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = pj_text_vnew(format, args);
+    va_end(args);
+    decoding->named = true;
+    pj_error_set(decoding->error, PJ_POISON, "%s", text);
+    free(text);
+    return -1;
+}
+
 static int bad_field(struct decoding *decoding, size_t slot, const char *why)
 {
-    return pj_error_set(decoding->error, PJ_POISON, "%s %s", decoding->fields[slot].path, why);
+    return refuse(decoding, "%s %s", decoding->fields[slot].path, why);
 }
 
 static int check_length(struct decoding *decoding, size_t slot)
@@ -33,8 +55,8 @@ static int check_length(struct decoding *decoding, size_t slot)
     size_t chars = pj_utf8_count(value->text.data, value->text.length);
     if (chars <= field->most_chars)
         return 0;
-    return pj_error_set(decoding->error, PJ_POISON, "%s has %zu characters, at most %u fit",
-                        field->path, chars, field->most_chars);
+    return refuse(decoding, "%s has %zu characters, at most %u fit", field->path, chars,
+                  field->most_chars);
 }
 
 static int store_text(struct decoding *decoding, size_t slot, const char *data, size_t length)
@@ -95,16 +117,15 @@ static int store_integer(struct decoding *decoding, const struct pj_plan_node *n
         value->real = (double)raw;
         /* 2^63, which a double makes of some, is no integer any more. */
         if (value->real >= 9223372036854775808.0 || (int64_t)value->real != raw)
-            return pj_error_set(decoding->error, PJ_POISON,
-                                "%s is %lld, of which a PJ_DOUBLE would keep 53 bits only",
-                                decoding->fields[slot].path, (long long)raw);
+            return refuse(decoding, "%s is %lld, of which a PJ_DOUBLE would keep 53 bits only",
+                          decoding->fields[slot].path, (long long)raw);
         break;
     case PJ_INT:
         if (raw < INT32_MIN || raw > INT32_MAX)
-            return pj_error_set(decoding->error, PJ_POISON,
-                                "%s is %lld, which does not fit 32 bits: a PJ_INT holds "
-                                "-2147483648 to 2147483647",
-                                decoding->fields[slot].path, (long long)raw);
+            return refuse(decoding,
+                          "%s is %lld, which does not fit 32 bits: a PJ_INT holds "
+                          "-2147483648 to 2147483647",
+                          decoding->fields[slot].path, (long long)raw);
         value->integer = raw;
         break;
     default:
@@ -163,19 +184,93 @@ static int store_leaf(struct decoding *decoding, const struct pj_plan_node *node
     }
 }
 
+static int decode(struct decoding *decoding, const struct pj_plan_node *node);
+
+static void clear(const struct pj_field *fields, size_t count, struct pj_value *values)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = (struct pj_value){.shape = (uint8_t)pj_type_shape(fields[i].type)};
+}
+
+/* Room for one more item of the array: its values. */
+static struct pj_value *add_item(struct decoding *decoding, const struct pj_field *field,
+                                 struct pj_value *array, size_t *capacity)
+{
+    size_t most = field->items->most != 0 ? field->items->most : ITEMS_MOST;
+    size_t width = field->items->field_count * sizeof(struct pj_value);
+    size_t count = array->items.count;
+    if (count == most) {
+        refuse(decoding, "%s has more than %zu items", field->path, most);
+        return NULL;
+    }
+    if (count == *capacity) {
+        *capacity = count == 0 ? 4 : count * 2;
+        if (*capacity * width > decoding->items_room) {
+            refuse(decoding, "%s has items beyond the %d MiB that those of a record may take",
+                   field->path, ITEMS_BYTES_MOST >> 20);
+            return NULL;
+        }
+        decoding->items_room -= *capacity * width;
+        struct pj_value *bigger = pj_arena_alloc(decoding->arena, *capacity * width);
+        if (count > 0)
+            memcpy(bigger, array->items.values, count * width);
+        array->items.values = bigger;
+    }
+    array->items.count++;
+    return (struct pj_value *)&array->items.values[count * field->items->field_count];
+}
+
+static int decode_item(struct decoding *decoding, const struct pj_plan_node *item,
+                       const struct pj_field *array, size_t index, struct pj_value *values)
+{
+    const struct decoding outer = *decoding;
+    decoding->fields = array->items->fields;
+    decoding->values = values;
+    clear(decoding->fields, array->items->field_count, values);
+    int status = decode(decoding, item);
+    decoding->fields = outer.fields;
+    decoding->values = outer.values;
+    if (status != 0 && decoding->named)
+        pj_error_in_item(decoding->error, array->path, index);
+    return status;
+}
+
+static int decode_items(struct decoding *decoding, const struct pj_plan_node *item, size_t slot)
+{
+    const struct pj_field *field = &decoding->fields[slot];
+    struct pj_value array = pj_items_of(NULL, 0, field->items->field_count);
+    size_t capacity = 0;
+    uint64_t left = 0;
+    do {
+        for (; left > 0; left--) {
+            size_t index = array.items.count;
+            struct pj_value *values = add_item(decoding, field, &array, &capacity);
+            if (values == NULL || decode_item(decoding, item, field, index, values) != 0)
+                return -1;
+        }
+        if (pj_avro_read_block(&decoding->reader, &left) != 0)
+            return -1;
+    } while (left > 0);
+    decoding->values[slot] = array;
+    return 0;
+}
+
 /* The slots that want this very value, all but JSON and presence reading it as a leaf. */
 static int store(struct decoding *decoding, const struct pj_plan_node *node)
 {
     struct pj_avro_reader *reader = &decoding->reader;
     const uint8_t *start = reader->at;
     for (size_t i = 0; i < node->slot_count; i++) {
-        size_t slot = node->slots[i];
+        size_t slot = node->slots[i].slot;
         struct pj_value *value = &decoding->values[slot];
         enum pj_type type = decoding->fields[slot].type;
         reader->at = start;
         if (node->type->kind == PJ_AVRO_NULL) {
             if (decoding->fields[slot].required)
                 return bad_field(decoding, slot, "is null");
+        } else if (node->slots[i].item != NULL) {
+            if (decode_items(decoding, node->slots[i].item, slot) != 0)
+                return -1;
         } else if (type == PJ_BOOL && node->type->kind != PJ_AVRO_BOOLEAN) {
             *value = pj_bool(true);
         } else if (type == PJ_JSONB && !node->text) {
@@ -191,14 +286,11 @@ static int store(struct decoding *decoding, const struct pj_plan_node *node)
     return 0;
 }
 
-static int decode(struct decoding *decoding, const struct pj_plan_node *node);
-
 static int decode_record(struct decoding *decoding, const struct pj_plan_node *node)
 {
     if (node->missing != NULL)
-        return pj_error_set(decoding->error, PJ_POISON,
-                            "%s is missing in the writer's schema and has no default",
-                            node->missing);
+        return refuse(decoding, "%s is missing in the writer's schema and has no default",
+                      node->missing);
     for (size_t i = 0; i < node->type->count; i++) {
         const struct pj_plan_node *child = node->children[i];
         int status = child != NULL ? decode(decoding, child)
@@ -226,7 +318,7 @@ static int decode(struct decoding *decoding, const struct pj_plan_node *node)
     if (pj_avro_enter(&decoding->reader) != 0)
         return -1;
     if (node->refused != NULL)
-        return pj_error_set(decoding->error, PJ_POISON, "%s", node->refused);
+        return refuse(decoding, "%s", node->refused);
     int status;
     if (node->slot_count > 0 && store(decoding, node) != 0)
         return -1;
@@ -244,11 +336,11 @@ int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
                    struct pj_arena *arena, struct pj_value *values, struct pj_error *error)
 {
     const struct pj_source *source = plan->decoder->source;
-    struct decoding decoding = {.plan = plan, .fields = source->fields, .arena = arena};
+    struct decoding decoding = {
+        .plan = plan, .fields = source->fields, .arena = arena, .items_room = ITEMS_BYTES_MOST};
     decoding.values = values;
     decoding.error = error;
-    for (size_t i = 0; i < source->field_count; i++)
-        values[i] = (struct pj_value){.shape = (uint8_t)pj_type_shape(source->fields[i].type)};
+    clear(source->fields, source->field_count, values);
     pj_avro_reader_init(&decoding.reader, body, length, error);
     if (decode(&decoding, plan->root) != 0)
         return -1;

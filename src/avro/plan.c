@@ -10,7 +10,8 @@
 
 struct planning {
     struct pj_plan *plan;
-    const struct pj_source *source;
+    const struct pj_field *fields;
+    size_t field_count;
     struct pj_arena *arena;
     size_t size; /* fields and branches planned so far */
 };
@@ -22,13 +23,13 @@ enum { PATH_MOST = 512, SIZE_MOST = 1 << 15 };
 /* --- which fields are wanted where ----------------------------------------------------------- */
 
 /* The path itself is a field's, or leads to one. */
-static bool wanted(const struct pj_source *source, const char *path)
+static bool wanted(const struct planning *planning, const char *path)
 {
     size_t length = strlen(path);
     if (length == 0)
         return true;
-    for (size_t i = 0; i < source->field_count; i++) {
-        const char *field = source->fields[i].path;
+    for (size_t i = 0; i < planning->field_count; i++) {
+        const char *field = planning->fields[i].path;
         if (strncmp(field, path, length) == 0 && (field[length] == '\0' || field[length] == '.'))
             return true;
     }
@@ -185,20 +186,51 @@ static bool default_value(struct planning *planning, const struct pj_avro_type *
 static const struct pj_field *required_field(const struct planning *planning, const char *path)
 {
     size_t length = strlen(path);
-    for (size_t i = 0; i < planning->source->field_count; i++) {
-        const struct pj_field *field = &planning->source->fields[i];
+    for (size_t i = 0; i < planning->field_count; i++) {
+        const struct pj_field *field = &planning->fields[i];
         if (field->required && strncmp(field->path, path, length) == 0 &&
-            (field->path[length] == '\0' || field->path[length] == '.'))
+            (length == 0 || field->path[length] == '\0' || field->path[length] == '.'))
             return field;
     }
     return NULL;
 }
 
+static void plan_default(struct planning *planning, struct pj_plan_node *node,
+                         const struct pj_avro_type *ours, const json_t *json, const char *path);
+
+static struct planning planning_of(const struct planning *planning, const struct pj_items *items)
+{
+    struct planning inner = *planning;
+    inner.fields = items->fields;
+    inner.field_count = items->field_count;
+    return inner;
+}
+
+static bool default_items(struct planning *planning, const struct pj_avro_type *ours,
+                          const struct pj_items *items, const json_t *json, struct pj_value *value)
+{
+    struct planning inner = planning_of(planning, items);
+    size_t width = items->field_count;
+    size_t count = json_array_size(json);
+    struct pj_value *values = pj_arena_alloc(planning->arena, count * width * sizeof *values);
+    for (size_t i = 0; ours->kind == PJ_AVRO_ARRAY && i < count; i++) {
+        struct pj_plan_node item = {
+            .defaults = pj_arena_alloc(planning->arena, width * sizeof *item.defaults)};
+        plan_default(&inner, &item, ours->branches[0], json_array_get(json, i), "");
+        if (item.missing != NULL)
+            return false;
+        for (size_t d = 0; d < item.default_count; d++)
+            values[i * width + item.defaults[d].slot] = item.defaults[d].value;
+    }
+    *value = pj_items_of(values, count, width);
+    return json_is_array(json);
+}
+
 static void default_slots(struct planning *planning, struct pj_plan_node *node,
                           const struct pj_avro_type *type, const json_t *json, const char *path)
 {
-    for (size_t i = 0; i < planning->source->field_count; i++) {
-        const struct pj_field *field = &planning->source->fields[i];
+    for (size_t i = 0; i < planning->field_count; i++) {
+        const struct pj_field *field = &planning->fields[i];
         if (strcmp(field->path, path) != 0)
             continue;
         if (json_is_null(json)) {
@@ -207,7 +239,8 @@ static void default_slots(struct planning *planning, struct pj_plan_node *node,
             continue;
         }
         struct pj_plan_default *filled = &node->defaults[node->default_count];
-        if (default_value(planning, type, field, json, &filled->value)) {
+        if (field->items != NULL ? default_items(planning, type, field->items, json, &filled->value)
+                                 : default_value(planning, type, field, json, &filled->value)) {
             filled->slot = i;
             node->default_count++;
         } else {
@@ -242,7 +275,7 @@ static void plan_default(struct planning *planning, struct pj_plan_node *node,
         char below[PATH_MOST];
         step(below, path, inner->name);
         const json_t *own = json_object_get(json, inner->name);
-        if (wanted(planning->source, below))
+        if (wanted(planning, below))
             plan_default(planning, node, inner->type, own != NULL ? own : inner->default_json,
                          below);
     }
@@ -282,6 +315,13 @@ static bool converts(enum pj_type to, const struct pj_avro_type *from)
     return false;
 }
 
+static bool field_converts(const struct pj_field *field, const struct pj_avro_type *from)
+{
+    if (field->items == NULL)
+        return converts(field->type, from);
+    return from->kind == PJ_AVRO_NULL || from->kind == PJ_AVRO_UNION || from->kind == PJ_AVRO_ARRAY;
+}
+
 static const char *kind_name(enum pj_avro_kind kind)
 {
     static const char *const kinds[] = {"null",   "boolean", "int",    "long",   "float",
@@ -302,15 +342,15 @@ static const char *type_name(const struct pj_avro_type *type)
 
 static void plan_slots(struct planning *planning, struct pj_plan_node *node, const char *path)
 {
-    const struct pj_source *source = planning->source;
     if (node->slots == NULL)
-        node->slots = pj_arena_alloc(planning->arena, source->field_count * sizeof *node->slots);
+        node->slots = pj_arena_alloc(planning->arena, planning->field_count * sizeof *node->slots);
     /* A union hands its value to the branch, where it is stored. */
-    for (size_t i = 0; node->type->kind != PJ_AVRO_UNION && i < source->field_count; i++) {
-        if (strcmp(source->fields[i].path, path) != 0)
+    for (size_t i = 0; node->type->kind != PJ_AVRO_UNION && i < planning->field_count; i++) {
+        const struct pj_field *field = &planning->fields[i];
+        if (strcmp(field->path, path) != 0)
             continue;
-        node->slots[node->slot_count++] = i;
-        if (!converts(source->fields[i].type, node->type))
+        node->slots[node->slot_count++].slot = i;
+        if (!field_converts(field, node->type))
             node->refused =
                 pj_arena_printf(planning->arena, "%s is of the type %s in the writer's schema",
                                 path, kind_name(node->type->kind));
@@ -340,13 +380,13 @@ static void plan_record(struct planning *planning, struct pj_plan_node *node,
     const struct pj_avro_type *writer = node->type;
     node->children = pj_arena_alloc(planning->arena, writer->count * sizeof(void *));
     node->defaults =
-        pj_arena_alloc(planning->arena, planning->source->field_count * sizeof *node->defaults);
+        pj_arena_alloc(planning->arena, planning->field_count * sizeof *node->defaults);
     for (size_t i = 0; i < ours->count && planning->size < SIZE_MOST; i++) {
         const struct pj_avro_field *field = &ours->fields[i];
         char below[PATH_MOST];
         size_t index;
         step(below, path, field->name);
-        if (!wanted(planning->source, below))
+        if (!wanted(planning, below))
             continue;
         if (find_field(node, ours, field, &index))
             node->children[index] =
@@ -363,6 +403,20 @@ static void plan_union(struct planning *planning, struct pj_plan_node *node,
     node->children = pj_arena_alloc(planning->arena, writer->count * sizeof(void *));
     for (size_t i = 0; i < writer->count && planning->size < SIZE_MOST; i++)
         node->children[i] = plan_node(planning, writer->branches[i], ours, path);
+}
+
+/* The items of an array, for the fields that want them. */
+static void plan_items(struct planning *planning, struct pj_plan_node *node,
+                       const struct pj_avro_type *ours)
+{
+    for (size_t i = 0; i < node->slot_count && planning->size < SIZE_MOST; i++) {
+        const struct pj_items *items = planning->fields[node->slots[i].slot].items;
+        if (items == NULL)
+            continue;
+        struct planning inner = planning_of(planning, items);
+        node->slots[i].item = plan_node(&inner, node->type->branches[0], ours->branches[0], "");
+        planning->size = inner.size;
+    }
 }
 
 /* `ours` may be NULL or of another shape: then nothing below is ours, but the value itself may
@@ -385,6 +439,8 @@ static struct pj_plan_node *plan_node(struct planning *planning, const struct pj
     node->text = writer->kind == PJ_AVRO_STRING ||
                  (writer->kind == PJ_AVRO_BYTES && writer->logical == PJ_LOGICAL_NONE &&
                   branch != NULL && branch->kind == PJ_AVRO_STRING);
+    if (branch != NULL && branch->kind == PJ_AVRO_ARRAY && writer->kind == PJ_AVRO_ARRAY)
+        plan_items(planning, node, branch);
     if (branch == NULL || branch->kind != PJ_AVRO_RECORD)
         return node;
     if (writer->kind != PJ_AVRO_RECORD) {
@@ -414,7 +470,8 @@ int pj_plan_new(struct pj_plan **out, const struct pj_decoder *decoder, const ch
     plan->decoder = decoder;
     plan->writer = writer;
     plan->arena = arena;
-    struct planning planning = {plan, decoder->source, arena, 0};
+    struct planning planning = {plan, decoder->source->fields, decoder->source->field_count, arena,
+                                0};
     const struct pj_avro_type *theirs = pj_schema_root(writer);
     if (theirs->kind != PJ_AVRO_RECORD) {
         pj_error_set(error, PJ_POISON, "the writer's schema is of the type %s, not a record",
@@ -471,30 +528,39 @@ static const struct pj_avro_type *type_at(const struct pj_avro_type *type, const
     return NULL;
 }
 
-/* Of a union, one branch that is not null will do. */
-static bool can_be(enum pj_type to, const struct pj_avro_type *ours)
+/* The type, or the branch of it, that the field can be read from; NULL: none. */
+static const struct pj_avro_type *readable(const struct pj_field *field,
+                                           const struct pj_avro_type *ours)
 {
     if (ours->kind != PJ_AVRO_UNION)
-        return ours->kind != PJ_AVRO_NULL && converts(to, ours);
-    bool any = false;
-    for (size_t i = 0; i < ours->count; i++)
-        any = any || can_be(to, ours->branches[i]);
-    return any;
+        return ours->kind != PJ_AVRO_NULL && field_converts(field, ours) ? ours : NULL;
+    const struct pj_avro_type *found = NULL;
+    for (size_t i = 0; i < ours->count && found == NULL; i++)
+        found = readable(field, ours->branches[i]);
+    return found;
 }
 
-static int check_field(const struct pj_decoder *decoder, const struct pj_field *field,
-                       struct pj_error *error)
+static int check_fields(const struct pj_decoder *decoder, const struct pj_avro_type *type,
+                        const struct pj_field *fields, size_t count, struct pj_error *error)
 {
-    const struct pj_avro_type *ours = type_at(pj_schema_root(decoder->schema), field->path);
-    if (ours == NULL)
-        return pj_error_fatal(error, PJ_EXIT_DECLARATION, "the schema of %s has no field %s",
-                              decoder->source->topic, field->path);
-    if (!can_be(field->type, ours))
-        return pj_error_fatal(error, PJ_EXIT_DECLARATION,
-                              "the field %s is declared as %s, but is of the type %s in the "
-                              "schema of %s; correct one of the two",
-                              field->path, pj_type_name(field->type), type_name(ours),
-                              decoder->source->topic);
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_field *field = &fields[i];
+        const struct pj_avro_type *ours = type_at(type, field->path);
+        if (ours == NULL)
+            return pj_error_fatal(error, PJ_EXIT_DECLARATION, "the schema of %s has no field %s",
+                                  decoder->source->topic, field->path);
+        const struct pj_avro_type *found = readable(field, ours);
+        if (found == NULL)
+            return pj_error_fatal(
+                error, PJ_EXIT_DECLARATION,
+                "the field %s is declared as %s, but is of the type %s in the schema of %s; "
+                "correct one of the two",
+                field->path, field->items != NULL ? "an array" : pj_type_name(field->type),
+                type_name(ours), decoder->source->topic);
+        if (field->items != NULL && check_fields(decoder, found->branches[0], field->items->fields,
+                                                 field->items->field_count, error) != 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -508,9 +574,8 @@ int pj_decoder_new(struct pj_decoder **out, const struct pj_source *source, stru
         pj_decoder_free(decoder);
         return -1;
     }
-    for (size_t i = 0; i < source->field_count; i++) {
-        if (check_field(decoder, &source->fields[i], error) == 0)
-            continue;
+    if (check_fields(decoder, pj_schema_root(decoder->schema), source->fields, source->field_count,
+                     error) != 0) {
         pj_decoder_free(decoder);
         return -1;
     }

@@ -20,11 +20,16 @@ struct pj_plan_default {
     struct pj_value value;
 };
 
+struct pj_plan_slot {
+    size_t slot;
+    struct pj_plan_node *item; /* of an array's items, by the fields that these have; or NULL */
+};
+
 struct pj_plan_node {
     const struct pj_avro_type *type; /* the writer's */
     enum pj_avro_logical time_unit;  /* of an int or long read as a time */
     bool text;                       /* a string, or bytes that our schema reads as one */
-    size_t *slots;                   /* the fields that want this very value */
+    struct pj_plan_slot *slots;      /* the fields that want this very value */
     size_t slot_count;
     struct pj_plan_node **children;   /* per field or branch, NULL: skipped; or NULL */
     struct pj_plan_default *defaults; /* of a record: what the writer lacks */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
 
+#include "base/text.h"
+
+#include <stdlib.h>
+
 /* timestamptz begins in 4714 BC; its end is beyond 64 bits of microseconds. INT64_MIN is its
  * -infinity. */
 static const int64_t first_time = -INT64_C(210866803200000000);
@@ -85,8 +89,13 @@ static int refuse(struct pj_error *error, const char *sqlstate)
 int pj_value_misfit(enum pj_type type, const struct pj_value *value, const char *what,
                     struct pj_error *error)
 {
-    static const char *const shapes[] = {"a string without bytes",  "a boolean", "an integer",
-                                         "a floating-point number", "a UUID",    "a string"};
+    static const char *const shapes[] = {"a string without bytes",
+                                         "a boolean",
+                                         "an integer",
+                                         "a floating-point number",
+                                         "a UUID",
+                                         "a string",
+                                         "items"};
     if (!right_shape(type, value)) {
         bool counts = type == PJ_COUNTS && value->text.data != NULL;
         return pj_error_fatal(
@@ -110,4 +119,13 @@ int pj_value_misfit(enum pj_type type, const struct pj_value *value, const char 
     pj_error_set(error, PJ_POISON, "%s is %zu bytes long, but Postgres allows less than 1 GiB",
                  what, value->text.length);
     return refuse(error, "54000");
+}
+
+void pj_error_in_item(struct pj_error *error, const char *path, size_t index)
+{
+    const char *rest = error->message;
+    char *message =
+        pj_text_new("%s[%zu]%s%s", path, index, *rest == ' ' || *rest == '[' ? "" : ".", rest);
+    pj_text_show(error->message, sizeof error->message, "%s", message);
+    free(message);
 }

@@ -25,4 +25,8 @@ bool pj_value_fits(enum pj_type type, const struct pj_value *value);
 int pj_value_misfit(enum pj_type type, const struct pj_value *value, const char *what,
                     struct pj_error *error);
 
+/* The error of an item of an array: the message, which begins with a path in the item or where that
+ * is the item itself with a blank, begins with the array's path and the index now. */
+void pj_error_in_item(struct pj_error *error, const char *path, size_t index);
+
 #endif

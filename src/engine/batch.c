@@ -33,6 +33,7 @@ static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postg
                    struct pj_error *error)
 {
     const struct pj_record *record = &item->record;
+    size_t used = pj_arena_used(batch->arena);
     if (pj_schemas_decode(batch->schemas, postgres, record->partition->topic_index, record->value,
                           record->value_length, batch->arena, item->values, error) == 0)
         item->state = PJ_ITEM_DECODED;
@@ -40,6 +41,8 @@ static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postg
         pj_batch_refuse(batch, item, error);
     else
         return false;
+    used = pj_arena_used(batch->arena) - used;
+    batch->bytes += used > record->value_length ? used - record->value_length : 0;
     return true;
 }
 

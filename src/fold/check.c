@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fold/check.h"
 
+#include "base/fit.h"
 #include "base/form.h"
 #include "base/utf8.h"
 #include "fold/numeric.h"
@@ -191,12 +192,20 @@ static int check_rules(const struct pj_field *field, const struct pj_value *valu
     return 0;
 }
 
-int pj_check_values(const struct pj_source *source, const struct pj_value *values, bool json,
-                    struct pj_error *error)
+static int check_fields(const struct pj_field *fields, size_t count, const struct pj_value *values,
+                        bool json, struct pj_error *error)
 {
-    for (size_t i = 0; i < source->field_count; i++) {
-        const struct pj_field *field = &source->fields[i];
-        if (!values[i].present)
+    for (size_t i = 0; i < count; i++) {
+        const struct pj_field *field = &fields[i];
+        struct pj_array_item item = {0};
+        while (field->items != NULL && pj_items_next(&values[i], &item)) {
+            if (check_fields(field->items->fields, field->items->field_count, item.values, json,
+                             error) != 0) {
+                pj_error_in_item(error, field->path, item.index);
+                return -1;
+            }
+        }
+        if (!values[i].present || field->items != NULL)
             continue;
         if (field->type == PJ_TEXT && check_text(field, &values[i], error) != 0)
             return -1;
@@ -206,4 +215,10 @@ int pj_check_values(const struct pj_source *source, const struct pj_value *value
             return -1;
     }
     return 0;
+}
+
+int pj_check_values(const struct pj_source *source, const struct pj_value *values, bool json,
+                    struct pj_error *error)
+{
+    return check_fields(source->fields, source->field_count, values, json, error);
 }

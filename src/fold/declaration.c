@@ -69,23 +69,52 @@ static int check_rules(const struct pj_source *source, const struct pj_field *fi
     return 0;
 }
 
-static int check_field(const struct pj_source *source, size_t index, struct pj_error *error)
+static int check_fields(const struct pj_source *source, const struct pj_field *fields, size_t count,
+                        bool items, struct pj_error *error);
+
+static int check_items(const struct pj_source *source, const struct pj_field *field,
+                       struct pj_error *error)
 {
-    const struct pj_field *field = &source->fields[index];
-    if (field->path == NULL || *field->path == '\0')
+    if (field->type != PJ_BOOL || field->most_chars != 0 || field->words != NULL ||
+        field->form != PJ_FORM_ANY || field->least != NULL || field->most != NULL ||
+        field->precision != 0 || field->scale != 0)
         return PJ_WRONG(error,
-                        "field %zu of the source %s has no path; are there fewer than its "
-                        "field_count?",
-                        index, source->topic);
-    if (strlen(field->path) > PATH_MOST)
-        return PJ_WRONG(error, "the path of field %zu of the source %s is longer than %d bytes",
-                        index, source->topic, PATH_MOST);
-    if (!pj_type_exists(field->type) || field->type == PJ_COUNTS)
-        return PJ_WRONG(error,
-                        "the field %s of the source %s is of %s, which a field cannot be; see enum "
-                        "pj_type",
-                        field->path, source->topic, pj_type_name(field->type));
-    return check_rules(source, field, error);
+                        "the field %s of the source %s has items, and so can have no type or rule "
+                        "but `required`",
+                        field->path, source->topic);
+    if (field->items->fields == NULL || field->items->field_count == 0)
+        return PJ_WRONG(error, "the items of the field %s of the source %s have no fields",
+                        field->path, source->topic);
+    return check_fields(source, field->items->fields, field->items->field_count, true, error);
+}
+
+static int check_fields(const struct pj_source *source, const struct pj_field *fields, size_t count,
+                        bool items, struct pj_error *error)
+{
+    for (size_t f = 0; f < count; f++) {
+        const struct pj_field *field = &fields[f];
+        if (field->path == NULL || (*field->path == '\0' && !items))
+            return PJ_WRONG(error,
+                            "field %zu of the source %s has no path; are there fewer than its "
+                            "field_count?",
+                            f, source->topic);
+        if (strlen(field->path) > PATH_MOST)
+            return PJ_WRONG(error, "the path of field %zu of the source %s is longer than %d bytes",
+                            f, source->topic, PATH_MOST);
+        if (field->items != NULL) {
+            if (check_items(source, field, error) != 0)
+                return -1;
+            continue;
+        }
+        if (!pj_type_exists(field->type) || field->type == PJ_COUNTS)
+            return PJ_WRONG(error,
+                            "the field %s of the source %s is of %s, which a field cannot be; see "
+                            "enum pj_type",
+                            field->path, source->topic, pj_type_name(field->type));
+        if (check_rules(source, field, error) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int check_topic(const struct pj_projection *projection, size_t index, struct pj_error *error)
@@ -128,10 +157,8 @@ static int check_source(const struct pj_projection *projection, size_t index,
     if (source->fields == NULL && source->field_count > 0)
         return PJ_WRONG(error, "the source of %s has no fields, and its field_count is %zu",
                         source->topic, source->field_count);
-    for (size_t f = 0; f < source->field_count; f++) {
-        if (check_field(source, f, error) != 0)
-            return -1;
-    }
+    if (check_fields(source, source->fields, source->field_count, false, error) != 0)
+        return -1;
     if (source->event_time != 0 && (source->event_time >= source->field_count ||
                                     source->fields[source->event_time].type != PJ_TIMESTAMPTZ))
         return PJ_WRONG(error,

@@ -433,6 +433,10 @@ static enum pj_type plain(enum pj_type type)
 
 void pj_orders_add_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
+    if (value->present && value->shape == PJ_SHAPE_ITEMS) {
+        pj_builder_add(out, "(%zu items)", pj_items_count(value));
+        return;
+    }
     if (type != PJ_COUNTS || !value->present) {
         pj_value_print(out, plain(type), value, SIZE_MAX);
         return;

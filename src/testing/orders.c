@@ -555,6 +555,9 @@ static int within(const struct pj_field *field, int number)
     return field->most != NULL && number > most ? most - number % 2 : number;
 }
 
+static void fill_fields(struct pj_orders *orders, const struct pj_field *fields, size_t count,
+                        struct pj_value *values, unsigned *seed);
+
 /* By the rules of the field. */
 static struct pj_value mixed_text(struct pj_orders *orders, const struct pj_field *field,
                                   int number)
@@ -612,6 +615,30 @@ static struct pj_value mixed_value(struct pj_orders *orders, const struct pj_fie
     return pj_null();
 }
 
+/* None to two items. */
+static struct pj_value mixed_items(struct pj_orders *orders, const struct pj_items *items,
+                                   unsigned *seed)
+{
+    size_t count = (size_t)rand_r(seed) % 3;
+    struct pj_value *values =
+        pj_arena_alloc(orders->arena, count * items->field_count * sizeof *values);
+    for (size_t i = 0; i < count; i++)
+        fill_fields(orders, items->fields, items->field_count, &values[i * items->field_count],
+                    seed);
+    return pj_items_of(values, count, items->field_count);
+}
+
+static void fill_fields(struct pj_orders *orders, const struct pj_field *fields, size_t count,
+                        struct pj_value *values, unsigned *seed)
+{
+    for (size_t f = 0; f < count; f++) {
+        if (!fields[f].required && rand_r(seed) % 4 == 0)
+            continue;
+        values[f] = fields[f].items != NULL ? mixed_items(orders, fields[f].items, seed)
+                                            : mixed_value(orders, &fields[f], seed);
+    }
+}
+
 bool pj_orders_mixture(struct pj_orders *orders, int count, unsigned seed, pj_orders_fill *fill)
 {
     for (int i = 0; i < count; i++) {
@@ -624,11 +651,7 @@ bool pj_orders_mixture(struct pj_orders *orders, int count, unsigned seed, pj_or
         }
         if (pj_orders_last(orders)->tombstone)
             continue;
-        for (size_t f = 0; f < source->field_count; f++) {
-            const struct pj_field *field = &source->fields[f];
-            if (field->required || rand_r(&seed) % 4 != 0)
-                values[f] = mixed_value(orders, field, &seed);
-        }
+        fill_fields(orders, source->fields, source->field_count, values, &seed);
         if (source->fields[0].type == PJ_UUID)
             values[0] = pj_orders_uuid(OWN_IDS_FROM + (unsigned)orders->count);
         if (fill != NULL)
