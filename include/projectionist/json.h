@@ -52,4 +52,8 @@ struct pj_value pj_json_time(const json_t *string);
 struct pj_value pj_observer_subtree(struct pj_observer *observer, const json_t *json);
 struct pj_value pj_derivation_subtree(struct pj_derivation *derivation, const json_t *json);
 
+/* Of a JSON array of strings, numbers, booleans and nulls: as pj_observer_array; else null. */
+struct pj_value pj_observer_json_array(struct pj_observer *observer, const json_t *array);
+struct pj_value pj_derivation_json_array(struct pj_derivation *derivation, const json_t *array);
+
 #endif

@@ -188,7 +188,7 @@ enum pj_table_kind {
 
 enum pj_measure {
     PJ_NOT_A_MEASURE,
-    PJ_SUM, /* of PJ_BIGINT; of PJ_COUNTS element by element */
+    PJ_SUM, /* of PJ_BIGINT and PJ_NUMERIC; of PJ_COUNTS element by element */
     PJ_MIN, /* nulls are skipped */
     PJ_MAX,
 };
@@ -200,6 +200,13 @@ struct pj_column {
     bool elsewhere; /* derived by another entity kind, through a part (part_of) of this table */
     enum pj_measure measure;    /* of every column of a rollup except the key */
     const char *in_placeholder; /* its value in a placeholder, as SQL text; NULL: its default */
+    /*
+     * Of a PJ_TEXT: the column's type in the database, where that is none of enum pj_type ("inet",
+     * "date", "text[]", "\"Studio\".status"). Values are its text, which Postgres casts and
+     * compares; one that it refuses makes the record a dead letter. In a key, it must be the text
+     * that Postgres itself writes. `refresh` is given text[].
+     */
+    const char *sql_type;
 };
 
 enum { PJ_TABLES_MOST = 64, PJ_COLUMNS_MOST = 64, PJ_PARENT_COLUMNS_MOST = 8 };
@@ -323,6 +330,10 @@ void pj_keep_named(struct pj_observer *observer, size_t entity, const struct pj_
 /* A row of an append table, all null: fill its columns, at least the key. */
 struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *table);
 
+/* An array as the text of a column whose sql_type is one (text[], uuid[]), of such items. */
+struct pj_value pj_observer_array(struct pj_observer *observer, const struct pj_value *items,
+                                  size_t count);
+
 /* Memory that lives as long as the batch (for texts made by observe). */
 void *pj_observer_alloc(struct pj_observer *observer, size_t size);
 
@@ -391,6 +402,10 @@ int64_t pj_setting_duration(const struct pj_derivation *derivation, size_t index
 int64_t pj_setting_integer(const struct pj_derivation *derivation, size_t index);
 const char *pj_setting_text(const struct pj_derivation *derivation, size_t index);
 bool pj_setting_boolean(const struct pj_derivation *derivation, size_t index);
+
+/* As pj_observer_array. */
+struct pj_value pj_derivation_array(struct pj_derivation *derivation, const struct pj_value *items,
+                                    size_t count);
 
 /* Memory that lives as long as the derivation's rows (for texts made by derive). */
 void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size);

@@ -68,9 +68,11 @@ static int check_measure(const struct pj_table *table, const struct pj_column *c
                         "the column %s of %s has a measure, which only columns of a rollup have "
                         "that are not of its key",
                         column->name, table->name);
-    if (column->measure == PJ_SUM && column->type != PJ_BIGINT && column->type != PJ_COUNTS)
+    if (column->measure == PJ_SUM && column->type != PJ_BIGINT && column->type != PJ_NUMERIC &&
+        column->type != PJ_COUNTS)
         return PJ_WRONG(error,
-                        "the column %s of %s is a PJ_SUM, so it must be a PJ_BIGINT or PJ_COUNTS",
+                        "the column %s of %s is a PJ_SUM, so it must be a PJ_BIGINT, PJ_NUMERIC or "
+                        "PJ_COUNTS",
                         column->name, table->name);
     if (column->type == PJ_COUNTS && column->measure != PJ_SUM)
         return PJ_WRONG(error, "the column %s of %s is PJ_COUNTS but not a PJ_SUM", column->name,
@@ -112,6 +114,29 @@ static int check_key_column(const struct pj_table *table, size_t index, struct p
     return 0;
 }
 
+/* It stands in SQL as it is. */
+static int check_sql_type(const struct pj_table *table, const struct pj_column *column,
+                          struct pj_error *error)
+{
+    static const char characters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.\"[](), ";
+    enum { TYPE_MOST = 160 };
+    const char *type = column->sql_type;
+    if (type == NULL)
+        return 0;
+    if (*type == '\0' || strlen(type) > TYPE_MOST || type[strspn(type, characters)] != '\0')
+        return PJ_WRONG(error,
+                        "the sql_type of the column %s of %s is \"%.100s\", which is not the name "
+                        "of a type, such as inet or text[]",
+                        column->name, table->name, type);
+    if (column->type != PJ_TEXT || column->measure != PJ_NOT_A_MEASURE)
+        return PJ_WRONG(error,
+                        "the column %s of %s has a sql_type, so it must be a PJ_TEXT without a "
+                        "measure",
+                        column->name, table->name);
+    return 0;
+}
+
 static int check_column(const struct pj_table *table, size_t index, struct pj_error *error)
 {
     const struct pj_column *column = &table->columns[index];
@@ -136,7 +161,7 @@ static int check_column(const struct pj_table *table, size_t index, struct pj_er
                         "the column %s of %s is marked `elsewhere`, which only a column of an "
                         "entity table that is not a part of another can be",
                         column->name, table->name);
-    return check_measure(table, column, error);
+    return check_sql_type(table, column, error) != 0 ? -1 : check_measure(table, column, error);
 }
 
 /* --- parts ----------------------------------------------------------------------------------- */

@@ -372,7 +372,7 @@ static bool loses_extreme(const struct pj_table *table, const struct pj_value *b
     for (size_t c = 0; c < table->column_count; c++) {
         const struct pj_column *column = &table->columns[c];
         if ((column->measure == PJ_MIN || column->measure == PJ_MAX) && before[c].present &&
-            (after == NULL || pj_value_compare(column->type, &before[c], &after[c]) != 0))
+            (after == NULL || pj_column_compare(column->type, &before[c], &after[c]) != 0))
             return true;
     }
     return false;

@@ -98,6 +98,10 @@ int pj_fold_check_fact(const struct pj_fold *fold, size_t entity, const struct p
 /* After every event and entity: frees what was parsed for it. */
 void pj_fold_release_json(struct pj_fold *fold);
 
+/* The number with all digits of its text. */
+struct json_t;
+struct pj_value pj_fold_numeric(struct pj_fold *fold, const struct json_t *number);
+
 /* A larger copy in the arena if the array is full. */
 void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *capacity,
                     size_t size);

@@ -109,7 +109,7 @@ static const json_t *digits_of(struct pj_fold *fold, const json_t *number)
     return NULL;
 }
 
-static struct pj_value numeric_of(struct pj_fold *fold, const json_t *number)
+struct pj_value pj_fold_numeric(struct pj_fold *fold, const json_t *number)
 {
     if (json_is_integer(number))
         return pj_text(
@@ -133,7 +133,7 @@ static void print_tree(struct pj_fold *fold, struct pj_builder *out, const json_
     json_t *item;
     size_t i;
     if (json_is_real(json)) {
-        struct pj_value number = numeric_of(fold, json);
+        struct pj_value number = pj_fold_numeric(fold, json);
         pj_builder_add_bytes(out, number.text.data, number.text.length);
     } else if (json_is_array(json)) {
         json_array_foreach((json_t *)json, i, item)
@@ -184,12 +184,12 @@ struct pj_value pj_derivation_subtree(struct pj_derivation *derivation, const js
 
 struct pj_value pj_observer_numeric(struct pj_observer *observer, const json_t *number)
 {
-    return numeric_of(observer->fold, number);
+    return pj_fold_numeric(observer->fold, number);
 }
 
 struct pj_value pj_derivation_numeric(struct pj_derivation *derivation, const json_t *number)
 {
-    return numeric_of(derivation->fold, number);
+    return pj_fold_numeric(derivation->fold, number);
 }
 
 const json_t *pj_observer_json(struct pj_observer *observer, const struct pj_value *json)

@@ -3,16 +3,24 @@
 #ifndef PJ_FOLD_NUMERIC_H
 #define PJ_FOLD_NUMERIC_H
 
+#include "base/arena.h"
 #include "base/text.h"
 #include "projectionist/value.h"
 
 #include <stdint.h>
 
-/* <0, 0 or >0; NaN and infinities by their text, below all numbers. */
+/* <0, 0 or >0, as Postgres compares them: NaN above all. */
 int pj_numeric_compare(const struct pj_value *a, const struct pj_value *b);
 
 /* The digits before and after the point that it needs; false for NaN and infinities. */
 bool pj_numeric_digits(const struct pj_value *value, int64_t *whole, int64_t *fraction);
+
+/*
+ * a plus or minus (`sign` -1) b, in the arena, without trailing zeros. False for NaN, infinities
+ * and what takes more than 1,000 digits.
+ */
+bool pj_numeric_add(const struct pj_value *a, const struct pj_value *b, int sign,
+                    struct pj_arena *arena, struct pj_value *sum);
 
 /* A form that only equal numbers share. */
 void pj_numeric_print_key(struct pj_builder *out, const struct pj_value *value);

@@ -20,7 +20,7 @@ static int compare_doubles(double a, double b)
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
-static int compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b)
+int pj_column_compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b)
 {
     if (a->present && b->present && type == PJ_DOUBLE)
         return compare_doubles(a->real, b->real);
@@ -34,7 +34,7 @@ int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
 {
     int compared = 0;
     for (size_t c = 0; c < table->column_count && table->columns[c].key && compared == 0; c++)
-        compared = compare(table->columns[c].type, &a[c], &b[c]);
+        compared = pj_column_compare(table->columns[c].type, &a[c], &b[c]);
     return compared;
 }
 

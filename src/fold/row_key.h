@@ -9,6 +9,9 @@
 #include "base/text.h"
 #include "projectionist/projection.h"
 
+/* <0, 0 or >0, as Postgres compares two values of a column; null sorts first. */
+int pj_column_compare(enum pj_type type, const struct pj_value *a, const struct pj_value *b);
+
 /* <0, 0 or >0; zero where they are one key to Postgres: 0.0 and -0.0, 1.0 and 1.00. */
 int pj_row_key_compare(const struct pj_table *table, const struct pj_value *a,
                        const struct pj_value *b);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sentences.h"
 #include "fold/fold_internal.h"
+#include "fold/numeric.h"
 
 #include <stdlib.h>
 
@@ -142,12 +143,16 @@ static bool add_piece(struct pj_fold *fold, const struct pj_column *column, stru
     case PJ_SUM:
         if (column->type == PJ_COUNTS)
             return add_counts(fold, sum, value, sign);
+        if (column->type == PJ_NUMERIC) {
+            const struct pj_value zero = pj_text("0");
+            return pj_numeric_add(sum->present ? sum : &zero, value, sign, fold->arena, sum);
+        }
         if (!sum->present)
             *sum = pj_bigint(0);
         return add_integer(&sum->integer, value->integer, sign);
     case PJ_MIN:
     case PJ_MAX:
-        compared = sum->present ? pj_value_compare(column->type, value, sum) : 0;
+        compared = sum->present ? pj_column_compare(column->type, value, sum) : 0;
         if (sign > 0 &&
             (!sum->present || (column->measure == PJ_MIN ? compared < 0 : compared > 0)))
             *sum = *value;
@@ -180,9 +185,10 @@ static int add_up(struct pj_fold *fold, size_t index, struct pj_error *error)
         for (size_t c = 0; c < table->column_count; c++) {
             if (!add_piece(fold, &table->columns[c], &last->values[c], &piece->values[c],
                            piece->sign))
-                return pj_error_set(error, PJ_POISON,
-                                    "what is added to the column %s of %s does not fit 64 bits",
-                                    table->columns[c].name, table->name);
+                return pj_error_set(
+                    error, PJ_POISON, "what is added to the column %s of %s does not fit %s",
+                    table->columns[c].name, table->name,
+                    table->columns[c].type == PJ_NUMERIC ? "1,000 digits" : "64 bits");
         }
     }
     return 0;

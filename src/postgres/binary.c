@@ -190,7 +190,7 @@ void pj_copy_finish(struct pj_builder *buffer)
 bool pj_copy_possible(const struct pj_table *table)
 {
     for (size_t c = 0; c < table->column_count; c++) {
-        if (table->columns[c].type == PJ_NUMERIC)
+        if (table->columns[c].type == PJ_NUMERIC || table->columns[c].sql_type != NULL)
             return false;
     }
     return true;

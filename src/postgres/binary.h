@@ -44,7 +44,7 @@ void pj_copy_row(struct pj_builder *buffer, const struct pj_table *table,
                  const struct pj_value *row);
 void pj_copy_finish(struct pj_builder *buffer); /* the trailer */
 
-/* False for a table with a numeric column, whose binary form is not written here. */
+/* False for a table with a numeric column or a sql_type, whose binary form is not written here. */
 bool pj_copy_possible(const struct pj_table *table);
 
 #endif

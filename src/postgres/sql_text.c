@@ -55,9 +55,12 @@ uint64_t pj_sql_all(const struct pj_table *table)
     return UINT64_MAX >> (PJ_COLUMNS_MOST - table->column_count);
 }
 
-static const char *cast(enum pj_type type)
+static void add_cast(struct pj_builder *sql, const struct pj_column *column)
 {
-    return type == PJ_NUMERIC ? "::numeric" : type == PJ_COUNTS ? "::bigint[]" : "";
+    const char *type = column->type == PJ_NUMERIC  ? "numeric"
+                       : column->type == PJ_COUNTS ? "bigint[]"
+                                                   : column->sql_type;
+    pj_builder_add(sql, "%s%s", type != NULL ? "::" : "", type != NULL ? type : "");
 }
 
 static void add_each(struct pj_builder *sql, const struct pj_column *column, int number,
@@ -75,7 +78,10 @@ static void add_each(struct pj_builder *sql, const struct pj_column *column, int
             pj_builder_add(sql, "%s", pj_binary_sql_type(column->type));
             break;
         case '^':
-            pj_builder_add(sql, "%s", cast(column->type));
+            add_cast(sql, column);
+            break;
+        case '~':
+            pj_builder_add(sql, "%s", column->sql_type != NULL ? "::text" : "");
             break;
         default:
             pj_builder_add_bytes(sql, each, 1);

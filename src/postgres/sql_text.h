@@ -26,8 +26,9 @@ uint64_t pj_sql_all(const struct pj_table *table);
 
 /*
  * `each` for every one of the columns, with `separator` between. In it @ is the column's quoted
- * name, # its number among these columns from 1 on, ! the type of its parameter, and ^ the cast
- * from that to its own ("" for most). Key columns: (sql, table, key, " AND ", "t.@ = u.@").
+ * name, # its number among these columns from 1 on, ! the type of its parameter, ^ the cast
+ * from that to its own ("" for most), and ~ the cast to text of a sql_type, which may have no
+ * equality. Key columns: (sql, table, key, " AND ", "t.@ = u.@").
  */
 void pj_sql_columns(struct pj_builder *sql, const struct pj_table *table, uint64_t columns,
                     const char *separator, const char *each);

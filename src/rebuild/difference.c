@@ -143,7 +143,7 @@ static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool
               "ELSE 'changed' END AS pj_kind, 0::bigint");
     for (size_t c = 0; c < pair->table->column_count; c++) {
         add_columns(&sql, pair, pair->compared & 1ULL << c, "",
-                    " | ((s.@ IS DISTINCT FROM l.@)::int::bigint");
+                    " | ((s.@~ IS DISTINCT FROM l.@~)::int::bigint");
         if ((pair->compared >> c & 1) != 0)
             pj_builder_add(&sql, " << %zu)", c);
     }
@@ -156,7 +156,7 @@ static int find_pair(struct pj_postgres *postgres, const struct pair *pair, bool
     add_first(&sql, pair, " WHERE CASE WHEN s.@ IS NULL THEN ");
     add_extra_condition(&sql, pair, keep_retained);
     add_first(&sql, pair, " WHEN l.@ IS NULL THEN true ELSE false");
-    add_columns(&sql, pair, pair->compared, "", " OR s.@ IS DISTINCT FROM l.@");
+    add_columns(&sql, pair, pair->compared, "", " OR s.@~ IS DISTINCT FROM l.@~");
     pj_builder_add(&sql, " END; ANALYZE pj_difference_%zu", pair->index);
     return script(postgres, &sql, error);
 }

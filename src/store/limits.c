@@ -103,7 +103,7 @@ int pj_limits_check(const struct pj_limit *limits, const struct pj_table *table,
         const struct pj_column *column = &table->columns[c];
         int most = limits[c].most;
         long has = 0;
-        if (!limits[c].set || !row[c].present)
+        if (!limits[c].set || !row[c].present || column->sql_type != NULL)
             continue;
         if (column->type == PJ_TEXT) {
             if (row[c].text.length > (size_t)most &&

@@ -68,7 +68,7 @@ static void add_unnest(struct pj_builder *sql, const struct pj_table *table, uin
 /* Each row t of the table that is one of the arrays' rows u. */
 static void add_match(struct pj_builder *sql, const struct pj_table *table)
 {
-    pj_sql_columns(sql, table, pj_sql_key(table), " AND ", "t.@ = u.@");
+    pj_sql_columns(sql, table, pj_sql_key(table), " AND ", "t.@ = u.@^");
 }
 
 /*

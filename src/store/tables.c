@@ -77,10 +77,13 @@ static const char *const types[] = {
     [PJ_COUNTS] = "bigint[]",
 };
 
-static bool fits(enum pj_type type, const char *found)
+/* A sql_type may have several names: it is the database that knows whether `same`. */
+static bool fits(const struct pj_column *column, const char *found, bool same)
 {
-    return strcmp(types[type], found) == 0 ||
-           (type == PJ_TEXT && strcmp(found, "character varying") == 0);
+    if (column->sql_type != NULL)
+        return same;
+    return strcmp(types[column->type], found) == 0 ||
+           (column->type == PJ_TEXT && strcmp(found, "character varying") == 0);
 }
 
 static const struct pj_column *declared(const struct subject *subject, const char *name)
@@ -112,6 +115,25 @@ static bool is_true(const struct pj_result *result, int row, int column)
     return *pj_result_value(result, row, column, NULL) == 't';
 }
 
+/* The sql_type as format_type names it; "" where there is no such type. */
+static int name_type(const struct subject *subject, const struct pj_column *column, char name[256],
+                     struct pj_error *error)
+{
+    struct pj_result *result;
+    name[0] = '\0';
+    if (column == NULL || column->sql_type == NULL)
+        return 0;
+    if (pj_postgres_query(subject->postgres,
+                          "SELECT format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) "
+                          "FROM pg_type AS t WHERE t.oid = to_regtype($1)",
+                          1, &column->sql_type, &result, error) != 0)
+        return -1;
+    if (pj_result_rows(result) == 1)
+        pj_text_show(name, 256, "%s", pj_result_value(result, 0, 0, NULL));
+    pj_result_free(result);
+    return 0;
+}
+
 static int check_columns(const struct subject *subject, struct pj_error *error)
 {
     enum { NAME, TYPE, NEEDED, NOT_NULL, COMPUTED };
@@ -135,11 +157,15 @@ static int check_columns(const struct subject *subject, struct pj_error *error)
         const char *type = pj_result_value(result, row, TYPE, NULL);
         bool needed = is_true(result, row, NEEDED);
         const struct pj_column *column = declared(subject, name);
-        if (column != NULL && !fits(column->type, type))
-            status = not_as_needed(subject, error,
-                                   "its column %s is %s, but declared as %s; correct one of the "
-                                   "two",
-                                   name, type, types[column->type]);
+        char sql_type[256];
+        if (name_type(subject, column, sql_type, error) != 0)
+            status = -1;
+        else if (column != NULL && !fits(column, type, strcmp(sql_type, type) == 0))
+            status = not_as_needed(
+                subject, error,
+                "its column %s is %s, but declared as %s; correct one of the "
+                "two",
+                name, type, column->sql_type != NULL ? column->sql_type : types[column->type]);
         else if (column != NULL && is_true(result, row, COMPUTED))
             status = not_as_needed(subject, error,
                                    "its column %s is GENERATED ALWAYS, but declared, so no row "

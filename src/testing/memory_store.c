@@ -7,6 +7,7 @@
 
 #include "fold/check.h"
 #include "fold/fold_internal.h"
+#include "fold/numeric.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,10 +212,12 @@ static void add_to_bucket(struct pj_memory_store *memory, size_t t,
         if (table->columns[c].measure == PJ_SUM && table->columns[c].type == PJ_COUNTS) {
             for (size_t i = 0; i < sum->text.length / 8; i++)
                 ((int64_t *)sum->text.data)[i] += ((const int64_t *)value->text.data)[i];
+        } else if (table->columns[c].measure == PJ_SUM && table->columns[c].type == PJ_NUMERIC) {
+            expect(pj_numeric_add(sum, value, 1, memory->arena, sum), "a sum that is no number");
         } else if (table->columns[c].measure == PJ_SUM) {
             sum->integer += value->integer;
         } else if (value->present && table->columns[c].measure != PJ_NOT_A_MEASURE) {
-            int compared = sum->present ? pj_value_compare(table->columns[c].type, value, sum) : 0;
+            int compared = sum->present ? pj_column_compare(table->columns[c].type, value, sum) : 0;
             if (!sum->present ||
                 (table->columns[c].measure == PJ_MIN ? compared < 0 : compared > 0))
                 *sum = *value;

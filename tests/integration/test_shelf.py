@@ -101,6 +101,37 @@ def test_a_tombstone_deletes_by_its_key_and_headers(shelf):
     assert rows(shelf, "id, drama_id", "episodes") == []
 
 
+def test_columns_of_other_types_of_the_database(shelf):
+    """An enum, an array, and a point, which has no equality: written, compared and rebuilt."""
+    columns = "id, mood::text, tags, spot::text, price::text"
+    batch(shelf, saved(shelf, "A", 1, mood="glad", tags=["x", 'y,"{z}'], spot="(1, 2)", price=1.5),
+          saved(shelf, "B", 1, mood="cross"), saved(shelf, "C", 1, spot="here"),
+          saved(shelf, "D", 1, tags=[]))
+    assert rows(shelf, columns, "dramas") == [
+        ("A", "glad", ["x", 'y,"{z}'], "(1,2)", "1.5"), ("D", None, [], None, None)]
+    said = messages(shelf)
+    assert len(said) == 2 and "shelf_mood" in said[0] and "point" in said[1]
+    batch(shelf, saved(shelf, "A", 2, mood="sad", tags=["x"], spot="(1,2)", price=1.5))
+    assert rows(shelf, columns, "dramas")[0] == ("A", "sad", ["x"], "(1,2)", "1.5")
+    assert_verified(shelf)
+    shelf.database.execute("UPDATE shelf_dramas SET tags = '{q}', spot = '(3,4)' WHERE id = 'A'")
+    found = command(shelf, "verify", SHELF, "--group", shelf.group(SHELF), code=1)
+    assert "tags" in found and "spot" in found and "mood" not in found
+    command(shelf, "rebuild", SHELF, "--group", shelf.group(SHELF), "--yes")
+    assert rows(shelf, columns, "dramas")[0] == ("A", "sad", ["x"], "(1,2)", "1.5")
+    assert_verified(shelf)
+    batch(shelf, saved(shelf, "A", 3, gone=True))
+    assert rows(shelf, columns, "dramas") == [("D", None, [], None, None)]
+
+
+def test_a_column_of_another_sql_type_is_said_at_the_start(shelf):
+    shelf.database.execute("ALTER TABLE shelf_dramas ALTER mood TYPE text")
+    shelf.publish([saved(shelf, "A", 1)])
+    consumer = shelf.consumers.start(SHELF, "--until-caught-up", group=shelf.group(SHELF))
+    assert consumer.wait_for_end() == 6
+    assert "its column mood is text, but declared as shelf_mood" in consumer.log
+
+
 def test_a_row_that_follows_twice_is_a_dead_letter_that_names_it(shelf):
     batch(shelf, saved(shelf, "A", 1, props=[1, 1]), saved(shelf, "B", 1, props=[2]),
           saved(shelf, "C", 1, props=[3, {"id": 3, "name": "other"}]),

@@ -6,6 +6,7 @@
  * whose payload is
  *
  *     {"drama": "A", "version": 1, "title": "t", "code": "c", "sequel_of": "B",
+ *      "mood": "glad", "tags": ["x"], "spot": "(1,2)", "price": 1.50,
  *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}],
  *      "room": "r", "number": 1, "width": 9}
  *
@@ -44,11 +45,30 @@ static const struct pj_column place_columns[S_COLUMNS] = {
     [S_PLACEHOLDER] = {"placeholder", PJ_BOOL},
 };
 
-enum { D_ID, D_TITLE, D_CODE, D_SEQUEL_OF, D_ROOM, D_NUMBER, D_COLUMNS };
+enum {
+    D_ID,
+    D_TITLE,
+    D_CODE,
+    D_SEQUEL_OF,
+    D_MOOD,
+    D_TAGS,
+    D_SPOT,
+    D_PRICE,
+    D_ROOM,
+    D_NUMBER,
+    D_COLUMNS
+};
 static const struct pj_column drama_columns[D_COLUMNS] = {
-    [D_ID] = {"id", PJ_TEXT, .key = true}, [D_TITLE] = {"title", PJ_TEXT},
-    [D_CODE] = {"code", PJ_TEXT},          [D_SEQUEL_OF] = {"sequel_of", PJ_TEXT},
-    [D_ROOM] = {"room", PJ_TEXT},          [D_NUMBER] = {"number", PJ_INT},
+    [D_ID] = {"id", PJ_TEXT, .key = true},
+    [D_TITLE] = {"title", PJ_TEXT},
+    [D_CODE] = {"code", PJ_TEXT},
+    [D_SEQUEL_OF] = {"sequel_of", PJ_TEXT},
+    [D_MOOD] = {"mood", PJ_TEXT, .sql_type = "shelf_mood"},
+    [D_TAGS] = {"tags", PJ_TEXT, .sql_type = "text[]"},
+    [D_SPOT] = {"spot", PJ_TEXT, .sql_type = "point"},
+    [D_PRICE] = {"price", PJ_NUMERIC},
+    [D_ROOM] = {"room", PJ_TEXT},
+    [D_NUMBER] = {"number", PJ_INT},
 };
 
 static const struct pj_table props = {
@@ -135,6 +155,10 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
         place[S_NUMBER] = row[D_NUMBER];
         place[S_WIDTH] = pj_json_integer(json_object_get(payload, "width"));
     }
+    row[D_MOOD] = pj_derivation_text(derivation, json_object_get(payload, "mood"));
+    row[D_TAGS] = pj_derivation_json_array(derivation, json_object_get(payload, "tags"));
+    row[D_SPOT] = pj_derivation_text(derivation, json_object_get(payload, "spot"));
+    row[D_PRICE] = pj_derivation_numeric(derivation, json_object_get(payload, "price"));
     const json_t *list = json_object_get(payload, "episodes");
     for (i = 0; i < json_array_size(list) && (item = json_array_get(list, i)) != NULL; i++) {
         row = pj_claim(derivation, &episodes, &order);

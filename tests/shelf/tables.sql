@@ -10,11 +10,16 @@ CREATE TABLE shelf_places (
     placeholder BOOLEAN,
     PRIMARY KEY (room, number)
 );
+CREATE TYPE shelf_mood AS ENUM ('sad', 'glad');
 CREATE TABLE shelf_dramas (
     id TEXT PRIMARY KEY,
     title TEXT,
     code TEXT UNIQUE,
     sequel_of TEXT REFERENCES shelf_dramas ON DELETE SET NULL,
+    mood shelf_mood,
+    tags TEXT[],
+    spot POINT,
+    price NUMERIC,
     room TEXT,
     number INT,
     FOREIGN KEY (room, number) REFERENCES shelf_places

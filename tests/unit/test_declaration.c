@@ -318,6 +318,13 @@ Test(declaration, a_measure)
     take();
     daily_columns[1].measure = PJ_MAX;
     refuse("the column things of things_daily is PJ_COUNTS but not a PJ_SUM");
+    start();
+    columns[1].sql_type = "inet; DROP TABLE things";
+    refuse("which is not the name of a type");
+    columns[1].sql_type = "inet";
+    columns[1].type = PJ_BIGINT;
+    refuse("the column name of things has a sql_type, so it must be a PJ_TEXT");
+    start();
     daily_columns[1].measure = PJ_SUM;
     daily_columns[0].measure = PJ_MIN;
     refuse("the column day of things_daily has a measure");
