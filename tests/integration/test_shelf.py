@@ -2,19 +2,53 @@
 """Rows that move, follow twice, refer to each other and swap their values, by the projection of
 tests/shelf: live, replayed, verified and rebuilt."""
 
+import io
+import json
 import random
 import re
+import zlib
+from decimal import Decimal
 
+import fastavro
 import pytest
-from lib import consumers, database, events, kafka
+from lib import consumers, database, events, kafka, registry
 from lib.events import COMMANDS
 
 SHELF = "shelf"
+ORDERS = "shelf.orders"
 TABLES = consumers.REPOSITORY / "tests/shelf/tables.sql"
 
 
+LINE = [{"name": "item", "type": "string"},
+        {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 10,
+                                   "scale": 2}}]
+
+
+def order_schema(*fields):
+    return {"type": "record", "name": "Order", "fields": [
+        {"name": "order_id", "type": "string"},
+        {"name": "lines", "type": {"type": "array", "items": {
+            "type": "record", "name": "Line", "fields": list(fields)}}}]}
+
+
+def ordered(order, schema, *lines):
+    """By that writer; each schema in a subject of its own, for they may be incompatible."""
+    text = json.dumps(schema)
+    schema_id = registry.register(f"{ORDERS}-{zlib.crc32(text.encode())}", text)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema),
+                               {"order_id": order, "lines": list(lines)})
+    return kafka.Record(ORDERS, order.encode(),
+                        b"\0" + schema_id.to_bytes(4, "big") + out.getvalue(), None, 0)
+
+
+@pytest.fixture(scope="module")
+def orders_topic():
+    kafka.new_topics(ORDERS, partitions=1)
+
+
 @pytest.fixture
-def shelf(world):
+def shelf(world, orders_topic):
     world.database.execute("SET search_path = public")
     world.database.execute(TABLES.read_text())
     return world
@@ -99,6 +133,27 @@ def test_a_tombstone_deletes_by_its_key_and_headers(shelf):
         "'[{\"name\": \"version\", \"hex\": \"33\"}]'")
     command(shelf, "dead-letters", "replay", "--all", "--yes")
     assert rows(shelf, "id, drama_id", "episodes") == []
+
+
+def test_items_by_the_schemas_of_their_writers(shelf):
+    """An older writer without counts and tags, one of another name, and a newer one."""
+    item, price = LINE
+    newer = order_schema(price, {"name": "colour", "type": "string"}, item,
+                         {"name": "count", "type": "int"},
+                         {"name": "tags", "type": {"type": "array", "items": "string"}})
+    batch(shelf,
+          ordered("old", order_schema(*LINE), {"item": "lamp", "price": Decimal("9.50")},
+                  {"item": "desk", "price": Decimal("120.00")}),
+          ordered("named", order_schema({**item, "name": "name"}, price),
+                  {"name": "lamp", "price": Decimal("9.50")}),
+          ordered("new", newer, {"item": "lamp", "price": Decimal("9.50"), "colour": "red",
+                                 "count": 2, "tags": ["a", "b c"]}),
+          ordered("none", newer))
+    assert sorted(rows(shelf, "order_id, place, item, count, price::text, tags", "lines")) == [
+        ("named", 0, "lamp", 1, "9.50", []), ("new", 0, "lamp", 2, "9.50", ["a", "b c"]),
+        ("old", 0, "lamp", 1, "9.50", []), ("old", 1, "desk", 1, "120.00", [])]
+    assert messages(shelf) == []
+    assert_verified(shelf)
 
 
 def test_columns_of_other_types_of_the_database(shelf):

@@ -12,7 +12,7 @@
  *
  * or has "gone": true; a record without a value, whose key is the drama and whose header "version"
  * has the number, says the same. Episodes are claimed, props are not. With a width a drama makes
- * the place that it else only refers to.
+ * the place that it else only refers to. It reads orders, too, whose lines are appended.
  */
 #include "projectionist/json.h"
 #include "projections/safari/safari.h"
@@ -71,6 +71,20 @@ static const struct pj_column drama_columns[D_COLUMNS] = {
     [D_NUMBER] = {"number", PJ_INT},
 };
 
+enum { L_ORDER, L_PLACE, L_ITEM, L_COUNT, L_PRICE, L_TAGS, L_COLUMNS };
+static const struct pj_column line_columns[L_COLUMNS] = {
+    [L_ORDER] = {"order_id", PJ_TEXT, .key = true},
+    [L_PLACE] = {"place", PJ_BIGINT, .key = true},
+    [L_ITEM] = {"item", PJ_TEXT},
+    [L_COUNT] = {"count", PJ_INT},
+    [L_PRICE] = {"price", PJ_NUMERIC},
+    [L_TAGS] = {"tags", PJ_TEXT, .sql_type = "text[]"},
+};
+
+static const struct pj_table lines = {.name = "shelf_lines",
+                                      .kind = PJ_APPEND_TABLE,
+                                      .columns = line_columns,
+                                      .column_count = L_COLUMNS};
 static const struct pj_table props = {
     .name = "shelf_props", .columns = prop_columns, .column_count = P_COLUMNS};
 static const struct pj_table episodes = {.name = "shelf_episodes",
@@ -130,6 +144,58 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
     return 0;
 }
 
+/* --- orders ---------------------------------------------------------------------------------- */
+
+static const char order_schema[] =
+    "{\"type\":\"record\",\"name\":\"Order\",\"fields\":["
+    "{\"name\":\"order_id\",\"type\":\"string\"},"
+    "{\"name\":\"lines\",\"type\":{\"type\":\"array\",\"items\":"
+    "{\"type\":\"record\",\"name\":\"Line\",\"fields\":["
+    "{\"name\":\"item\",\"type\":\"string\",\"aliases\":[\"name\"]},"
+    "{\"name\":\"count\",\"type\":\"int\",\"default\":1},"
+    "{\"name\":\"price\",\"type\":{\"type\":\"bytes\",\"logicalType\":\"decimal\","
+    "\"precision\":10,\"scale\":2}},"
+    "{\"name\":\"tags\",\"type\":{\"type\":\"array\",\"items\":\"string\"},\"default\":[]}"
+    "]}}}]}";
+
+enum { O_ID, O_LINES, O_FIELDS };
+enum { O_ITEM, O_COUNT, O_PRICE, O_TAGS, O_LINE_FIELDS };
+enum { TAGS_MOST = 8 };
+
+static const struct pj_field tag_fields[] = {{"", PJ_TEXT}};
+static const struct pj_items order_tags = {tag_fields, 1, .most = TAGS_MOST};
+static const struct pj_field order_line_fields[O_LINE_FIELDS] = {
+    [O_ITEM] = {"item", PJ_TEXT, .required = true, .most_chars = 20},
+    [O_COUNT] = {"count", PJ_INT, .least = "1"},
+    [O_PRICE] = {"price", PJ_NUMERIC, .required = true, .least = "0"},
+    [O_TAGS] = {"tags", .items = &order_tags},
+};
+static const struct pj_items order_lines = {order_line_fields, O_LINE_FIELDS};
+static const struct pj_field order_fields[O_FIELDS] = {
+    [O_ID] = {"order_id", PJ_TEXT, .required = true},
+    [O_LINES] = {"lines", .items = &order_lines},
+};
+
+static int observe_order(const struct pj_event *event, struct pj_observer *observer,
+                         struct pj_error *error)
+{
+    const struct pj_value *v = event->values;
+    (void)error;
+    for (struct pj_array_item line = {0}; pj_items_next(&v[O_LINES], &line);) {
+        struct pj_value tags[TAGS_MOST];
+        for (struct pj_array_item tag = {0}; pj_items_next(&line.values[O_TAGS], &tag);)
+            tags[tag.index] = *tag.values;
+        struct pj_value *row = pj_append(observer, &lines);
+        row[L_ORDER] = v[O_ID];
+        row[L_PLACE] = pj_bigint((int64_t)line.index);
+        row[L_ITEM] = line.values[O_ITEM];
+        row[L_COUNT] = line.values[O_COUNT];
+        row[L_PRICE] = line.values[O_PRICE];
+        row[L_TAGS] = pj_observer_array(observer, tags, pj_items_count(&line.values[O_TAGS]));
+    }
+    return 0;
+}
+
 /* --- what follows from the facts ------------------------------------------------------------- */
 
 static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
@@ -179,26 +245,35 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
 
 /* --- the projection -------------------------------------------------------------------------- */
 
-static const struct pj_source sources[] = {{
-    .topic = "safari.commands",
-    .schema = pj_schema_safari_commands,
-    .fields = safari_command_fields,
-    .field_count = COMMAND_FIELDS,
-    .headers = true,
-    .tombstones = true,
-    .event_time = COMMAND_EMITTED_AT,
-    .observe = observe,
-}};
+static const struct pj_source sources[] = {
+    {
+        .topic = "safari.commands",
+        .schema = pj_schema_safari_commands,
+        .fields = safari_command_fields,
+        .field_count = COMMAND_FIELDS,
+        .headers = true,
+        .tombstones = true,
+        .event_time = COMMAND_EMITTED_AT,
+        .observe = observe,
+    },
+    {
+        .topic = "shelf.orders",
+        .schema = order_schema,
+        .fields = order_fields,
+        .field_count = O_FIELDS,
+        .observe = observe_order,
+    },
+};
 static const struct pj_entity_kind entities[] = {{"drama", drama_facts, DRAMA_FACTS, derive}};
-static const struct pj_table *const tables[] = {&props, &episodes, &dramas, &places};
+static const struct pj_table *const tables[] = {&lines, &props, &episodes, &dramas, &places};
 
 const struct pj_projection pj_shelf = {
     .name = "shelf",
     .summary = "keep dramas, episodes and props",
     .sources = sources,
-    .source_count = 1,
+    .source_count = 2,
     .entities = entities,
     .entity_count = 1,
     .tables = tables,
-    .table_count = 4,
+    .table_count = 5,
 };

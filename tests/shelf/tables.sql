@@ -36,5 +36,14 @@ CREATE TABLE shelf_props (
     drama_id TEXT REFERENCES shelf_dramas,
     name TEXT
 );
+CREATE TABLE shelf_lines (
+    order_id TEXT,
+    place BIGINT,
+    item TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    price NUMERIC(10, 2) NOT NULL,
+    tags TEXT[] NOT NULL,
+    PRIMARY KEY (order_id, place)
+);
 CREATE TABLE projectionist.state_shelf_drama (key UUID PRIMARY KEY, facts BYTEA NOT NULL);
 CREATE TABLE projectionist.state_shelf_episode (key UUID PRIMARY KEY, facts BYTEA NOT NULL);

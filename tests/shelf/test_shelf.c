@@ -107,6 +107,26 @@ Test(shelf, a_tombstone_of_a_later_version_deletes)
     expect("");
 }
 
+Test(shelf, lines_of_an_order_are_rows)
+{
+    static const struct pj_value tag[] = {
+        {.present = true, .shape = PJ_SHAPE_TEXT, .text = {"new", 3}}};
+    const struct pj_value values[2][4] = {
+        {pj_text("lamp"), pj_bigint(1), pj_text("9.50"), pj_items_of(tag, 1, 1)},
+        {pj_text("desk"), pj_bigint(0), pj_text("5"), pj_items_of(tag, 1, 1)}};
+    struct pj_value *order = pj_orders_event(&s.orders, 1, 0);
+    order[0] = pj_text("o1");
+    order[1] = pj_items_of(values[0], 1, 4);
+    order = pj_orders_event(&s.orders, 1, 0); /* its second line breaks a rule */
+    order[0] = pj_text("o2");
+    order[1] = pj_items_of(values[0], 2, 4);
+    cr_assert(pj_orders_expect(
+        &s.orders,
+        "shelf_lines|order_id=o1|place=0|item=lamp|count=1|price=9.50|tags={\"new\"}\n"));
+    cr_assert(pj_orders_refuse(&s.orders, "o2"));
+    cr_assert(pj_orders_agree(&s.orders, 50, 1));
+}
+
 Test(shelf, equal_orders_are_decided_by_content)
 {
     saved("A", 1, "e");
