@@ -174,7 +174,7 @@ static int check_rules(const struct pj_field *field, const struct pj_value *valu
 {
     if (field->words != NULL && !is_word(field, value))
         return breaks_words(field, value, error);
-    if (!pj_form_holds(field->form, value))
+    if (field->form != PJ_FORM_ANY && !pj_form_holds(field->form, value))
         return breaks_bound(field, value, error, "must be", pj_form_name(field->form));
     if (field->least != NULL && compares(field, value, field->least, -1))
         return breaks_bound(field, value, error, "must be at least", field->least);

@@ -317,7 +317,7 @@ static void drop_twice(struct pj_derivation *derivation)
 static bool has_facts(const struct pj_touched *touched)
 {
     for (size_t c = 0; c < touched->change_count; c++) {
-        if (!touched->changes[c]->wake)
+        if (!touched->changes[c]->timer)
             return true;
     }
     return false;

@@ -94,7 +94,7 @@ static void insert_at(struct pj_entity *entity, size_t at, const struct pj_fact 
 bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                     struct pj_arena *arena)
 {
-    if (change->wake)
+    if (change->timer)
         return true;
     const struct pj_fact *fact = &change->fact;
     const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];

@@ -29,7 +29,7 @@ struct pj_change {
     uint8_t key[16];
     bool told;     /* contributed by another entity: replaces, whatever the order */
     bool removed;  /* withdrawn by the entity that contributed it */
-    bool wake;     /* a timer: no new fact, only derive again */
+    bool timer;    /* no new fact, only derive again */
     bool older;    /* loses to a stored fact of the same order */
     uint32_t said; /* its number among what one entity contributes */
     struct pj_fact fact;

@@ -359,24 +359,26 @@ int64_t pj_fold_stream_time(const struct pj_fold *fold)
     return fold->stream_time;
 }
 
-void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16])
+static struct pj_change *push_new(struct pj_fold *fold, size_t entity, const uint8_t key[16])
 {
     struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
     change->entity = entity;
-    change->wake = true;
     memcpy(change->key, key, 16);
     pj_fold_push_change(fold, change);
+    return change;
+}
+
+void pj_fold_timer(struct pj_fold *fold, size_t entity, const uint8_t key[16])
+{
+    push_new(fold, entity, key)->timer = true;
 }
 
 void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
                            const struct pj_fact *fact)
 {
-    struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
-    change->entity = entity;
+    struct pj_change *change = push_new(fold, entity, key);
     change->older = true;
     change->fact = *fact;
-    memcpy(change->key, key, 16);
-    pj_fold_push_change(fold, change);
 }
 
 int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16], const void *data,

@@ -81,7 +81,7 @@ const struct pj_projection *pj_fold_projection(const struct pj_fold *fold);
 /* Before the first stage, of a projection with a timed kind. */
 void pj_fold_set_stream_time(struct pj_fold *fold, int64_t microseconds);
 /* A timer: derives an entity of a timed kind again. */
-void pj_fold_wake(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
+void pj_fold_timer(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 
 /* A fact from retained state, as if observed now; loses to a known one of the same order. The
  * fact's values and texts must outlive the fold. */

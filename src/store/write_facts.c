@@ -193,7 +193,7 @@ int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
             length += length_at(result, row);
             if (row > 0 && length > most)
                 break;
-            pj_fold_wake(fold, e, (const uint8_t *)pj_result_value(result, row, 0, NULL));
+            pj_fold_timer(fold, e, (const uint8_t *)pj_result_value(result, row, 0, NULL));
         }
         pj_result_free(result);
     }

@@ -234,7 +234,7 @@ static void refresh(struct pj_memory_store *memory, size_t t, const struct pj_va
     struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
     pj_fold_set_stream_time(fold, memory->stream_time);
     for (size_t i = 0; i < memory->state_count; i++)
-        pj_fold_wake(fold, memory->states[i].entity, memory->states[i].key);
+        pj_fold_timer(fold, memory->states[i].entity, memory->states[i].key);
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
         const struct pj_stage *stage = pj_fold_stage(fold, e);
         /* derived as if from nothing: what comes out is the whole */
@@ -347,7 +347,7 @@ static int try_apply(struct pj_memory_store *memory, int owner,
     for (size_t i = 0; i < memory->state_count; i++) {
         const struct state *state = &memory->states[i];
         if (state->due.present && state->due.integer < memory->stream_time)
-            pj_fold_wake(fold, state->entity, state->key);
+            pj_fold_timer(fold, state->entity, state->key);
     }
     const struct pj_stage **stages =
         pj_arena_alloc(memory->arena, memory->projection->entity_count * sizeof(void *));

@@ -154,3 +154,31 @@ Test(items, fields_that_our_schema_has_not)
     source.fields = no_array;
     cr_assert_eq(pj_decoder_new(&decoder, &source, &error), -1);
 }
+
+/* Whatever the bytes are: an error, or values that are there. */
+Test(items, any_bytes)
+{
+    unsigned seed = 1;
+    size_t decoded = 0;
+    const struct pj_source source = {.topic = "t", .fields = fields, .field_count = 1};
+    plan_for(record_of(OURS), fields, 1, record_of(OURS));
+    for (int i = 0; i < 30000; i++) {
+        size_t length = (size_t)rand_r(&seed) % 24;
+        uint8_t *body = malloc(length + 1);
+        for (size_t b = 0; b < length; b++)
+            body[b] = (uint8_t)(rand_r(&seed) % 3 == 0 ? rand_r(&seed) : rand_r(&seed) % 5);
+        struct pj_value values[1];
+        struct pj_error error = {0};
+        struct pj_arena *arena = given.arena;
+        int status = pj_plan_decode(given.plan, body, length, arena, values, &error);
+        cr_assert(status == 0 || error.class == PJ_POISON);
+        if (status == 0) {
+            decoded++;
+            (void)!pj_check_values(&source, values, true, &error);
+        }
+        free(body);
+        if (i % 100 == 0)
+            cr_assert_lt(pj_arena_used(arena), 100 << 20);
+    }
+    cr_assert_gt(decoded, 10);
+}
