@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/url_parts.h"
 #include "control-gateway/upstream_internal.h"
 
 #include <errno.h>
@@ -57,24 +58,6 @@ void pj_reply_release(struct pj_reply *reply)
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static bool has_part(CURLU *url, CURLUPart part)
-{
-    char *text = NULL;
-    bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK;
-    curl_free(text);
-    return found;
-}
-
-/* libcurl accepts port 0, where nothing can listen. */
-static bool has_port_0(CURLU *url)
-{
-    char *port = NULL;
-    bool found = curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK &&
-                 strspn(port, "0") == strlen(port);
-    curl_free(port);
-    return found;
-}
-
 static int check_url(const char *text, struct pj_error *error)
 {
     CURLU *url = pj_must(curl_url());
@@ -85,8 +68,9 @@ static int check_url(const char *text, struct pj_error *error)
                   curl_url_get(url, CURLUPART_PATH, &path, 0) == CURLUE_OK;
     /* The text is not shown: it may contain a password. */
     bool good = parsed && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
-                strcmp(path, "/") == 0 && !has_port_0(url) && !has_part(url, CURLUPART_USER) &&
-                !has_part(url, CURLUPART_QUERY) && !has_part(url, CURLUPART_FRAGMENT);
+                strcmp(path, "/") == 0 && !pj_url_has_port_0(url) &&
+                !pj_url_has(url, CURLUPART_USER) && !pj_url_has(url, CURLUPART_QUERY) &&
+                !pj_url_has(url, CURLUPART_FRAGMENT);
     curl_free(scheme);
     curl_free(path);
     curl_url_cleanup(url);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "base/url_parts.h"
 
 #include <curl/curl.h>
 #include <jansson.h>
@@ -55,39 +56,21 @@ static void global_init(void)
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static bool has_part(CURLU *url, CURLUPart part)
-{
-    char *text = NULL;
-    bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK;
-    curl_free(text);
-    return found;
-}
-
-/* libcurl accepts port 0, where nothing listens. */
-static bool has_port_0(CURLU *url)
-{
-    char *port = NULL;
-    bool found = curl_url_get(url, CURLUPART_PORT, &port, 0) == CURLUE_OK &&
-                 strspn(port, "0") == strlen(port);
-    curl_free(port);
-    return found;
-}
-
 static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error *error)
 {
     char shown[256];
     pj_url_shown(text, shown, sizeof shown);
     if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-        has_port_0(url))
+        pj_url_has_port_0(url))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the schema registry's URL is not understood; give "
                               "--schema-registry-url such as http://127.0.0.1:8081");
-    if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD))
+    if (pj_url_has(url, CURLUPART_USER) || pj_url_has(url, CURLUPART_PASSWORD))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the schema registry's URL holds a user or a password; give "
                               "--schema-registry-username and the variable "
                               "PROJECTIONIST_SCHEMA_REGISTRY_PASSWORD instead");
-    if (has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT))
+    if (pj_url_has(url, CURLUPART_QUERY) || pj_url_has(url, CURLUPART_FRAGMENT))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the schema registry's URL %s has a ? or a #; leave out what follows "
                               "the path",
@@ -98,7 +81,7 @@ static int check_parts(CURLU *url, const char *text, bool *tls, struct pj_error 
     *tls = strcmp(scheme, "https") == 0;
     bool known = *tls || strcmp(scheme, "http") == 0;
     curl_free(scheme);
-    if (!known || !has_part(url, CURLUPART_HOST))
+    if (!known || !pj_url_has(url, CURLUPART_HOST))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "the schema registry's URL %s is neither http:// nor https://",
                               shown);
