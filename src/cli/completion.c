@@ -143,7 +143,7 @@ static const struct pj_option options[] = {{0}};
 
 const struct pj_command pj_command_completion = {
     .name = "completion",
-    .summary = "print a script with which a shell completes this command",
+    .summary = "print a script that completes commands in a shell",
     .description = "  Prints a script for bash that completes commands, flags, their choices and\n"
                    "  the names of projections. `cmake --install` puts it where bash looks for it\n"
                    "  by itself (share/bash-completion/completions, with Debian's package\n"

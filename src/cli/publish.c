@@ -231,10 +231,10 @@ const struct pj_command pj_command_publish = {
         "  JSON, encoded by the schema that is built into the program, under the id that\n"
         "  the registry gives it. For a first try and for tests.\n"
         "\n"
-        "  A field that is left out is null or has its default. {\"BRANCH\": value} names the\n"
-        "  branch of a union where it must be named: of several records. A timestamp is a\n"
-        "  number in its unit, or like 2026-11-21T05:06:34Z. A line that does not fit the\n"
-        "  schema ends it; those before it are published.\n",
+        "  A field that is left out is null or has its default. {\"BRANCH\": value} names\n"
+        "  the branch of a union where it must be named: of several records. A timestamp\n"
+        "  is a number in its unit, or like 2026-11-21T05:06:34Z. A line that does not\n"
+        "  fit the schema ends it; those before it are published.\n",
     .examples = "  projectionist publish TOPIC events.jsonl\n"
                 "  projectionist publish TOPIC --key FIELD <events.jsonl\n",
     .operands = "TOPIC [FILE]",

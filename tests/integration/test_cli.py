@@ -70,7 +70,7 @@ def test_help_lists_every_command(arguments):
 
 
 @pytest.mark.parametrize("command", [
-    "status", "migrate", "verify", "rebuild", "topics create", "completion",
+    "status", "migrate", "verify", "rebuild", "topics create", "completion", "new", "publish",
     *(f"dead-letters {word}" for word in ("list", "show", "replay", "discard")),
     *(f"offsets {word}" for word in ("show", "set")),
     *(f"schemas {word}" for word in ("register", "list", "forget"))])
@@ -282,7 +282,7 @@ def test_our_topics_are_made_by_default(admin):
     assert result.returncode == 0, result
     assert [partitions_of(admin, name) for name in names] == [count] * 3
     for name, policy in CONNECTOR_TOPICS.items():
-        assert re.search(rf"^{name} (made|exists), \d+ partition", result.stdout, re.M)
+        assert re.search(rf"^{name} (created|exists), \d+ partition", result.stdout, re.M)
         assert settings_of(admin, name)["cleanup.policy"] == policy
 
 
