@@ -144,6 +144,13 @@ struct pj_fact_kind {
     const enum pj_type *types; /* of its values; new ones may be added at the end */
     size_t value_count;
     bool is_name; /* its values are the parts of the entity's name: see pj_keep_named */
+    /*
+     * A final fact (a person was deleted): once it is known, all facts of kinds that do not absorb
+     * are dropped, the name and what others contributed, too, and none is kept again, whatever its
+     * order. What the entity contributed and claimed goes with them; what it told by pj_tell stays
+     * with the receiver. Derive sees the final fact alone. It comes from pj_keep or pj_tell.
+     */
+    bool absorbs;
 };
 
 /* Members types and value_count of a static const struct pj_fact_kind. Arrays of values must have
@@ -353,6 +360,12 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 
 /* All *count facts of a kind, an array sorted by subkey. */
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count);
+
+/* The same, sorted by their orders (those of one order by subkey); lives as long as the
+ * derivation's rows. */
+const struct pj_fact *pj_entity_facts_by_order(struct pj_derivation *derivation,
+                                               const struct pj_entity *entity, size_t fact,
+                                               size_t *count);
 
 /* A row of an entity table, all null: fill its columns, at least the key (a null in it makes the
  * event a dead letter). A row belongs to one entity: an event by which it is made twice, by one

@@ -195,6 +195,9 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
     if (fact->value_count > 0 && fact->types == NULL)
         return PJ_WRONG(error, "the fact kind \"%s\" of %s lacks the types of its %zu values",
                         fact->name, entity->name, fact->value_count);
+    if (fact->is_name && fact->absorbs)
+        return PJ_WRONG(error, "the fact kind \"%s\" of %s both `absorbs` and `is_name`",
+                        fact->name, entity->name);
     for (size_t f = 0; f < index && fact->is_name; f++) {
         if (entity->facts[f].is_name)
             return PJ_WRONG(error, "two fact kinds of the entity kind %s are marked `is_name`",

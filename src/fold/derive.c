@@ -86,8 +86,15 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values)
 {
     struct pj_change *change = tell(derivation, "pj_contribute", entity, key, fact, subkey, values);
-    if (change != NULL)
-        change->told = true;
+    if (change == NULL)
+        return;
+    const struct pj_entity_kind *to = &derivation->fold->projection->entities[entity];
+    if (to->facts[fact].absorbs)
+        pj_fold_mistake(derivation->fold,
+                        "derive of the entity kind %s contributes the fact \"%s\" of %s, which "
+                        "`absorbs` and cannot be withdrawn: use pj_tell, or pj_keep in observe",
+                        kind_of(derivation)->name, to->facts[fact].name, to->name);
+    change->told = true;
 }
 
 void pj_contribute_named(struct pj_derivation *derivation, size_t entity,

@@ -36,14 +36,19 @@ static int compare_place(const struct pj_fact *a, uint16_t kind, const uint8_t s
     return memcmp(a->subkey, subkey, 16);
 }
 
+static int compare_order(const struct pj_order *a, const struct pj_order *b)
+{
+    for (int i = 0; i < 4; i++) {
+        if (a->rank[i] != b->rank[i])
+            return a->rank[i] < b->rank[i] ? -1 : 1;
+    }
+    return memcmp(a->tie, b->tie, 16);
+}
+
 int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
                      const struct pj_fact *b)
 {
-    for (int i = 0; i < 4; i++) {
-        if (a->order.rank[i] != b->order.rank[i])
-            return a->order.rank[i] < b->order.rank[i] ? -1 : 1;
-    }
-    int compared = memcmp(a->order.tie, b->order.tie, 16);
+    int compared = compare_order(&a->order, &b->order);
     /* One id, two contents: the content decides, or the rows would depend on which came first. */
     for (size_t i = 0; compared == 0 && i < kind->value_count; i++)
         compared = pj_value_compare(kind->types[i], &a->values[i], &b->values[i]);
@@ -91,6 +96,26 @@ static void insert_at(struct pj_entity *entity, size_t at, const struct pj_fact 
     entity->count++;
 }
 
+static bool has_final_fact(const struct pj_entity *entity)
+{
+    bool found = false;
+    for (uint16_t f = 0; f < entity->kind->fact_count && !found; f++) {
+        size_t at = entity->kind->facts[f].absorbs ? find(entity, f, zero, &found) : entity->count;
+        found = found || (at < entity->count && entity->facts[at].kind == f);
+    }
+    return found;
+}
+
+static void drop_absorbed(struct pj_entity *entity)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < entity->count; i++) {
+        if (entity->kind->facts[entity->facts[i].kind].absorbs)
+            entity->facts[kept++] = entity->facts[i];
+    }
+    entity->count = kept;
+}
+
 bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                     struct pj_arena *arena)
 {
@@ -108,8 +133,12 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                 (entity->count - at) * sizeof *entity->facts);
         return true;
     }
+    if (!found && !kind->absorbs && has_final_fact(entity))
+        return false;
     if (!found) {
         insert_at(entity, at, fact, arena);
+        if (kind->absorbs)
+            drop_absorbed(entity);
         return true;
     }
     if (change->older && memcmp(&fact->order, &entity->facts[at].order, sizeof fact->order) == 0)
@@ -398,4 +427,23 @@ const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fac
         end++;
     *count = end - first;
     return &entity->facts[first];
+}
+
+static int compare_facts(const void *a, const void *b)
+{
+    const struct pj_fact *x = a;
+    const struct pj_fact *y = b;
+    int compared = compare_order(&x->order, &y->order);
+    return compared != 0 ? compared : memcmp(x->subkey, y->subkey, 16);
+}
+
+const struct pj_fact *pj_entity_facts_by_order(struct pj_derivation *derivation,
+                                               const struct pj_entity *entity, size_t fact,
+                                               size_t *count)
+{
+    const struct pj_fact *facts = pj_entity_facts(entity, fact, count);
+    struct pj_fact *sorted = pj_arena_copy(derivation->fold->arena, facts, *count * sizeof *facts);
+    if (*count > 1)
+        qsort(sorted, *count, sizeof *sorted, compare_facts);
+    return sorted;
 }

@@ -20,8 +20,12 @@ static const uint32_t page_types[] = {PJ_OID_UUID, PJ_OID_INT8};
 /* By pj_contribute, without an order of its own, or a claim. */
 static bool is_contributed(const struct pj_entity_kind *kind, const struct pj_fact *fact)
 {
-    static const struct pj_order none;
-    return pj_claims_is_kind(kind) || memcmp(&fact->order, &none, sizeof none) == 0;
+    static const struct pj_fact none;
+    const struct pj_fact_kind *declared = &kind->facts[fact->kind];
+    if (declared->absorbs ||
+        (declared->is_name && memcmp(fact->subkey, none.subkey, sizeof none.subkey) == 0))
+        return false;
+    return pj_claims_is_kind(kind) || memcmp(&fact->order, &none.order, sizeof none.order) == 0;
 }
 
 static int add_facts(const struct pj_rebuild *rebuild, size_t index, const struct pj_result *page,

@@ -187,6 +187,37 @@ def test_a_column_of_another_sql_type_is_said_at_the_start(shelf):
     assert "its column mood is text, but declared as shelf_mood" in consumer.log
 
 
+def test_nothing_is_left_of_what_was_erased(shelf):
+    """Neither rows nor private state, live, replayed late, rebuilt, and without its records."""
+    secret = "Zerberus"
+    batch(shelf, saved(shelf, "A", 1, title=secret, episodes=["e"], code="x"),
+          saved(shelf, "B", 1, episodes=["e", "f"]), saved(shelf, "C", 1, code="y"))
+    batch(shelf, saved(shelf, "A", 2, erased=True))
+    batch(shelf, saved(shelf, "A", 3, title=secret, episodes=["e", "f"]))
+
+    def assert_erased():
+        assert rows(shelf, "id", "dramas") == [("B",), ("C",)]
+        assert rows(shelf, "id, drama_id", "episodes") == [("e", "B"), ("f", "B")]
+        for table in ("drama", "episode"):
+            assert shelf.database.execute(
+                f"SELECT 1 FROM projectionist.state_shelf_{table} "
+                "WHERE position(%s::bytea in facts) > 0", (secret.encode(),)).fetchall() == []
+
+    assert_erased()
+    assert_verified(shelf)
+    group = ("--group", shelf.group(SHELF), "--yes")
+    command(shelf, "rebuild", SHELF, *group)
+    assert_erased()
+    # What is known of the others, their names too, outlives their records.
+    ends = ",".join(f"{topic}/{partition}={offset}"
+                    for (topic, partition), offset in kafka.end_offsets(COMMANDS).items())
+    command(shelf, "rebuild", SHELF, "--keep-retained", "--from", ends, *group)
+    assert_erased()
+    batch(shelf, saved(shelf, "A", 4, title=secret))
+    assert_erased()
+    assert messages(shelf) == []
+
+
 def test_a_row_that_follows_twice_is_a_dead_letter_that_names_it(shelf):
     batch(shelf, saved(shelf, "A", 1, props=[1, 1]), saved(shelf, "B", 1, props=[2]),
           saved(shelf, "C", 1, props=[3, {"id": 3, "name": "other"}]),

@@ -10,9 +10,10 @@
  *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}],
  *      "room": "r", "number": 1, "width": 9}
  *
- * or has "gone": true; a record without a value, whose key is the drama and whose header "version"
- * has the number, says the same. Episodes are claimed, props are not. With a width a drama makes
- * the place that it else only refers to. It reads orders, too, whose lines are appended.
+ * or has "gone": true, or "erased": true, after which nothing is known of it; a record without a
+ * value, whose key is the drama and whose header "version" has the number, says that it is gone.
+ * Episodes are claimed, props are not. With a width a drama makes the place that it else only
+ * refers to. It reads orders, too, whose lines are appended.
  */
 #include "projectionist/json.h"
 #include "projections/safari/safari.h"
@@ -108,11 +109,12 @@ static const struct pj_table dramas = {
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-enum { NEWEST, NAME, DRAMA_FACTS };
+enum { NEWEST, NAME, ERASED, DRAMA_FACTS };
 enum { N_PAYLOAD, N_VERSION, N_VALUES };
 static const struct pj_fact_kind drama_facts[DRAMA_FACTS] = {
     [NEWEST] = {"newest", PJ_GREATEST, PJ_FACT_VALUES(PJ_JSONB, PJ_BIGINT)},
     [NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
+    [ERASED] = {"erased", PJ_LEAST, NULL, 0, .absorbs = true},
 };
 
 static struct pj_value number_of(const struct pj_value *digits)
@@ -139,6 +141,10 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         return pj_error_set(error, PJ_POISON, "no drama, or no version");
     struct pj_order order = {.rank = {version.integer}};
     memcpy(order.tie, v[COMMAND_EVENT_ID].uuid, 16);
+    if (json_is_true(json_object_get(payload, "erased"))) {
+        pj_keep_named(observer, 0, &drama, ERASED, NULL, &order, NULL);
+        return 0;
+    }
     struct pj_value newest[N_VALUES] = {v[COMMAND_PAYLOAD], version};
     pj_keep_named(observer, 0, &drama, NEWEST, NULL, &order, newest);
     return 0;
@@ -200,6 +206,8 @@ static int observe_order(const struct pj_event *event, struct pj_observer *obser
 
 static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
+    if (pj_entity_fact(entity, ERASED, NULL) != NULL)
+        return;
     const struct pj_value *newest = pj_entity_fact(entity, NEWEST, NULL)->values;
     const json_t *payload = pj_derivation_json(derivation, &newest[N_PAYLOAD]);
     struct pj_value id = *pj_entity_name(entity);
