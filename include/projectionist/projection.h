@@ -151,6 +151,11 @@ struct pj_fact_kind {
      * with the receiver. Derive sees the final fact alone. It comes from pj_keep or pj_tell.
      */
     bool absorbs;
+    /*
+     * Of a kind with `depth_most`: contributed by entities of the same kind, which derive it from
+     * what they were told likewise (a path from the parent's path). See pj_contribute.
+     */
+    bool recursive;
 };
 
 /* Members types and value_count of a static const struct pj_fact_kind. Arrays of values must have
@@ -185,6 +190,12 @@ struct pj_entity_kind {
      * table has two more columns, due_at and derived_at (timestamptz).
      */
     bool timed;
+    /*
+     * Not 0: its entities contribute to others of their own kind (a tree of unknown depth: the
+     * parents of a job, the path of a folder), at most so many one after the other. See
+     * pj_contribute.
+     */
+    uint16_t depth_most;
 };
 
 enum pj_table_kind {
@@ -354,6 +365,10 @@ const uint8_t *pj_entity_key(const struct pj_entity *entity);
 /* The parts of the name of an entity that was kept or contributed to by name; else NULL. */
 const struct pj_value *pj_entity_name(const struct pj_entity *entity);
 
+/* Whether a recursive fact would come to the entity round a ring of its own kind, or from further
+ * away than depth_most; it is not among its facts then. */
+bool pj_entity_too_deep(const struct pj_entity *entity, size_t fact);
+
 /* The fact, or NULL. `subkey` NULL: the only one of its kind. */
 const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact,
                                      const uint8_t subkey[16]);
@@ -386,6 +401,17 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
  * Contributes a fact to an entity of a later kind: it replaces this entity's earlier one under the
  * same subkey (in the same call of derive, too), and is withdrawn when derive no longer contributes
  * it. The subkey must be unique to this entity (usually its key).
+ *
+ * An entity of a kind with `depth_most` also contributes to its own kind; what follows is derived
+ * again, until nothing changes, in the same transaction. Two sorts of facts are told so:
+ *   - a link (a node tells its parent that it is there) follows from facts that observe kept;
+ *   - a `recursive` fact (a node tells its children its path) is derived from these, from links and
+ *     from recursive facts of its kind or kinds listed before it. Recursive facts may decide what
+ *     it says, but not whether and to whom it is said.
+ * So links alone decide who tells whom, and rows stay a function of the set of events where events
+ * make a ring (each of two folders is in the other): of whoever is on it, is told round it, or is
+ * further away than depth_most, pj_entity_too_deep is true, and it sees no facts of that kind. When
+ * the ring is broken, all is as if it had never been.
  */
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values);

@@ -198,6 +198,11 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
     if (fact->is_name && fact->absorbs)
         return PJ_WRONG(error, "the fact kind \"%s\" of %s both `absorbs` and `is_name`",
                         fact->name, entity->name);
+    if (fact->recursive && (entity->depth_most == 0 || fact->is_name || fact->absorbs))
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" of %s is `recursive`, which a name or a final fact "
+                        "cannot be, nor one of a kind without depth_most",
+                        fact->name, entity->name);
     for (size_t f = 0; f < index && fact->is_name; f++) {
         if (entity->facts[f].is_name)
             return PJ_WRONG(error, "two fact kinds of the entity kind %s are marked `is_name`",

@@ -67,12 +67,19 @@ static struct pj_change *tell(struct pj_derivation *derivation, const char *who,
     struct pj_change change;
     if (!pj_fold_change(fold, who, entity, key, fact, subkey, values, &change))
         return NULL;
-    if (entity <= derivation->stage) {
+    const struct pj_entity_kind *to = &fold->projection->entities[entity];
+    if (to->facts[fact].recursive &&
+        (entity != derivation->stage || strcmp(who, "pj_contribute") != 0))
+        pj_fold_mistake(fold,
+                        "derive of the entity kind %s gives the fact \"%s\" of %s by %s, which "
+                        "is `recursive`: it comes from pj_contribute of its own kind alone",
+                        kind_of(derivation)->name, to->facts[fact].name, to->name, who);
+    if (entity < derivation->stage || (entity == derivation->stage && to->depth_most == 0)) {
         pj_fold_mistake(
             fold,
             "derive of the entity kind %s contributes to the kind %s, which is %s: an entity "
-            "contributes only to kinds listed after its own",
-            kind_of(derivation)->name, fold->projection->entities[entity].name,
+            "contributes only to kinds listed after its own, or with depth_most to its own",
+            kind_of(derivation)->name, to->name,
             entity == derivation->stage ? "its own" : "an earlier one");
         return NULL;
     }
@@ -264,6 +271,24 @@ static int check_derived(const struct pj_derivation *derivation, struct pj_error
     return 0;
 }
 
+/* What is told further than it may be is told without its values: on a ring its depth grows until
+ * it is, whatever the values were, and stays so. */
+static void set_depths(struct pj_derivation *derivation, const struct pj_entity *entity)
+{
+    for (size_t i = 0; i < derivation->told_count; i++) {
+        struct pj_change *told = &derivation->told[i];
+        const struct pj_fact_kind *kind = &entity->kind->facts[told->fact.kind];
+        if (told->entity != derivation->stage || !kind->recursive)
+            continue;
+        int64_t depth = pj_facts_depth(entity, told->fact.kind);
+        bool deep = depth >= entity->kind->depth_most;
+        told->fact.order.rank[0] = deep ? entity->kind->depth_most + 1 : depth + 1;
+        if (deep)
+            told->fact.values = pj_arena_alloc(derivation->fold->arena,
+                                               kind->value_count * sizeof *told->fact.values);
+    }
+}
+
 static int derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
                   int64_t stream_time, struct pj_error *error)
 {
@@ -279,6 +304,7 @@ static int derive(struct pj_derivation *derivation, const struct pj_entity *enti
     if (check_derived(derivation, error) != 0)
         return -1;
     pj_claims_complete(derivation, entity);
+    set_depths(derivation, entity);
     if (derivation->row_count > 1)
         qsort_r(derivation->rows, derivation->row_count, sizeof *derivation->rows, compare_emitted,
                 (void *)derivation->fold->projection);
@@ -320,16 +346,6 @@ static void drop_twice(struct pj_derivation *derivation)
     }
 }
 
-/* Not only timers? */
-static bool has_facts(const struct pj_touched *touched)
-{
-    for (size_t c = 0; c < touched->change_count; c++) {
-        if (!touched->changes[c]->timer)
-            return true;
-    }
-    return false;
-}
-
 static int refuse_twice(const struct pj_derivation *derivation, const struct pj_touched *touched,
                         struct pj_error *error)
 {
@@ -343,7 +359,7 @@ static int refuse_twice(const struct pj_derivation *derivation, const struct pj_
     char key[37];
     uuid_unparse_lower(touched->key, key);
     return pj_error_set(
-        error, has_facts(touched) ? PJ_POISON : PJ_FATAL,
+        error, touched->observed ? PJ_POISON : PJ_FATAL,
         "the %s %s makes the row of %s twice; publish a corrected event, or let derive make one "
         "of the two",
         touched->before.kind->name, key,
@@ -460,14 +476,17 @@ static void diff_rows(struct pj_fold *fold)
     }
 }
 
-static void push_told(struct pj_fold *fold, const struct pj_change *told, bool removed)
+/* To its own kind, or to the others. */
+static void push_told(struct pj_fold *fold, const struct pj_change *told, bool removed, bool own)
 {
+    if ((told->entity == fold->after.stage) != own)
+        return;
     struct pj_change *change = pj_arena_copy(fold->arena, told, sizeof *told);
     change->removed = removed;
     pj_fold_push_change(fold, change);
 }
 
-static void diff_told(struct pj_fold *fold)
+static void diff_told(struct pj_fold *fold, bool own)
 {
     const struct pj_derivation *before = &fold->before;
     const struct pj_derivation *after = &fold->after;
@@ -479,7 +498,7 @@ static void diff_told(struct pj_fold *fold)
                                                 : compare_place(&before->told[b], &after->told[a]);
         if (compared < 0) {
             if (before->told[b].told)
-                push_told(fold, &before->told[b], true);
+                push_told(fold, &before->told[b], true, own);
             b++;
             continue;
         }
@@ -487,37 +506,120 @@ static void diff_told(struct pj_fold *fold)
         const struct pj_fact_kind *kind =
             &fold->projection->entities[told->entity].facts[told->fact.kind];
         if (compared > 0 || pj_facts_compare(kind, &before->told[b].fact, &told->fact) != 0)
-            push_told(fold, told, false);
+            push_told(fold, told, false, own);
         if (compared == 0)
             b++;
     }
 }
 
-int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
+/* Derives the facts before and after; `from`, of the stream time `derived_at`, are those before. */
+static int derive_both(struct pj_fold *fold, size_t stage_index, const struct pj_entity *from,
+                       int64_t derived_at, const struct pj_touched *touched, struct pj_error *error)
+{
+    int status = derive(&fold->before, from, stage_index, derived_at, error);
+    if (status == 0)
+        status = derive(&fold->after, &touched->after, stage_index, fold->stream_time, error);
+    pj_fold_release_json(fold);
+    return status;
+}
+
+/* The rows, the timer and the contributions to other kinds that follow from an entity. */
+static int finish_entity(struct pj_fold *fold, size_t stage_index, struct pj_touched *touched,
+                         struct pj_error *error)
+{
+    pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
+    if (derive_both(fold, stage_index, &touched->before, touched->derived_at, touched, error) != 0)
+        return -1;
+    drop_twice(&fold->before);
+    if (refuse_twice(&fold->after, touched, error) != 0)
+        return -1;
+    touched->due = fold->after.due;
+    diff_rows(fold);
+    diff_told(fold, false);
+    return 0;
+}
+
+static bool apply_changes(struct pj_fold *fold, struct pj_touched *touched)
+{
+    bool changed = false;
+    for (size_t c = 0; c < touched->change_count; c++)
+        changed = pj_facts_apply(&touched->after, touched->changes[c], fold->arena) || changed;
+    touched->change_count = 0;
+    touched->changed = touched->changed || changed;
+    return changed;
+}
+
+/* One round: what changes of the contributions to its own kind. */
+static int merge_round(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
     for (size_t i = 0; i < stage->count; i++) {
         struct pj_touched *touched = &stage->touched[i];
-        touched->after = pj_facts_copy(&touched->before, fold->arena);
-        for (size_t c = 0; c < touched->change_count; c++) {
-            if (pj_facts_apply(&touched->after, touched->changes[c], fold->arena))
-                touched->changed = true;
-        }
-        if (!touched->changed)
+        if (touched->change_count == 0)
             continue;
-        pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
-        int status =
-            derive(&fold->before, &touched->before, stage_index, touched->derived_at, error);
-        if (status == 0)
-            status = derive(&fold->after, &touched->after, stage_index, fold->stream_time, error);
-        pj_fold_release_json(fold);
-        drop_twice(&fold->before);
-        if (status != 0 || refuse_twice(&fold->after, touched, error) != 0)
+        struct pj_entity from = touched->rederived ? touched->after : touched->before;
+        touched->after = pj_facts_copy(&from, fold->arena);
+        if (!apply_changes(fold, touched))
+            continue;
+        if (derive_both(fold, stage_index, &from,
+                        touched->rederived ? fold->stream_time : touched->derived_at, touched,
+                        error) != 0)
             return -1;
-        touched->due = fold->after.due;
-        diff_rows(fold);
-        diff_told(fold);
+        touched->rederived = true;
+        diff_told(fold, true);
     }
+    return 0;
+}
+
+int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
+{
+    struct pj_stage *stage = &fold->stages[stage_index];
+    if (fold->projection->entities[stage_index].depth_most > 0)
+        return merge_round(fold, stage_index, error);
+    for (size_t i = 0; i < stage->count; i++) {
+        struct pj_touched *touched = &stage->touched[i];
+        touched->after = pj_facts_copy(&touched->before, fold->arena);
+        if (apply_changes(fold, touched) && finish_entity(fold, stage_index, touched, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int finish_rounds(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
+{
+    struct pj_stage *stage = &fold->stages[stage_index];
+    for (size_t i = 0; i < stage->count; i++) {
+        struct pj_touched *touched = &stage->touched[i];
+        touched->changed = touched->changed && (touched->existed || touched->after.count > 0);
+        if (touched->changed && finish_entity(fold, stage_index, touched, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int pj_fold_again(struct pj_fold *fold, size_t stage_index, const struct pj_stage **fresh,
+                  struct pj_error *error)
+{
+    const struct pj_entity_kind *kind = &fold->projection->entities[stage_index];
+    struct pj_stage *stage = &fold->stages[stage_index];
+    *fresh = NULL;
+    if (kind->depth_most == 0)
+        return 0;
+    struct pj_stage *more = pj_arena_alloc(fold->arena, sizeof *more);
+    if (!pj_fold_gather(fold, stage_index, more))
+        return finish_rounds(fold, stage_index, error);
+    /* A recursive fact has its place after depth_most rounds, a link after one. */
+    if (stage->rounds++ > 2 * kind->depth_most + 8) {
+        char key[37];
+        uuid_unparse_lower(fold->changes[fold->change_count - 1]->key, key);
+        pj_fold_mistake(fold,
+                        "derive of the entity kind %s contributes to its own kind without an end, "
+                        "at last to %s: whether and to whom it contributes must not depend on "
+                        "recursive facts, and links must follow from kept facts",
+                        kind->name, key);
+        return pj_fold_check_mistake(fold, error);
+    }
+    *fresh = more;
     return 0;
 }
 

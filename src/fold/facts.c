@@ -405,11 +405,39 @@ static bool is_declared(const struct pj_entity *entity, size_t fact)
     return false;
 }
 
+/* From the first fact of the kind to behind the last. */
+static size_t find_range(const struct pj_entity *entity, size_t fact, size_t *end)
+{
+    bool found;
+    size_t first = find(entity, (uint16_t)fact, zero, &found);
+    *end = first;
+    while (*end < entity->count && entity->facts[*end].kind == fact)
+        ++*end;
+    return first;
+}
+
+int64_t pj_facts_depth(const struct pj_entity *entity, size_t fact)
+{
+    int64_t depth = 0;
+    size_t end;
+    for (size_t i = find_range(entity, fact, &end); i < end; i++) {
+        if (entity->facts[i].order.rank[0] > depth)
+            depth = entity->facts[i].order.rank[0];
+    }
+    return depth;
+}
+
+bool pj_entity_too_deep(const struct pj_entity *entity, size_t fact)
+{
+    return is_declared(entity, fact) && entity->kind->facts[fact].recursive &&
+           pj_facts_depth(entity, fact) > entity->kind->depth_most;
+}
+
 const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact,
                                      const uint8_t subkey[16])
 {
     bool found;
-    if (!is_declared(entity, fact))
+    if (!is_declared(entity, fact) || pj_entity_too_deep(entity, fact))
         return NULL;
     size_t at = find(entity, (uint16_t)fact, subkey != NULL ? subkey : zero, &found);
     return found ? &entity->facts[at] : NULL;
@@ -417,14 +445,11 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
 
 const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fact, size_t *count)
 {
-    bool found;
+    size_t end;
     *count = 0;
-    if (!is_declared(entity, fact))
+    if (!is_declared(entity, fact) || pj_entity_too_deep(entity, fact))
         return entity->facts;
-    size_t first = find(entity, (uint16_t)fact, zero, &found);
-    size_t end = first;
-    while (end < entity->count && entity->facts[end].kind == fact)
-        end++;
+    size_t first = find_range(entity, fact, &end);
     *count = end - first;
     return &entity->facts[first];
 }

@@ -47,6 +47,10 @@ int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
 /* A copy that can be changed without touching the original's array. */
 struct pj_entity pj_facts_copy(const struct pj_entity *entity, struct pj_arena *arena);
 
+/* Of a recursive kind of fact: how many entities told it one after the other, until this one; more
+ * than depth_most on a ring. Rank 0 of each such fact has the number. */
+int64_t pj_facts_depth(const struct pj_entity *entity, size_t fact);
+
 /* The stored form, in the arena. */
 void pj_facts_encode(const struct pj_entity *entity, struct pj_arena *arena, const void **data,
                      size_t *length);

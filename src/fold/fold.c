@@ -205,6 +205,12 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
                         fold->projection->entities[entity].name);
         return;
     }
+    const struct pj_entity_kind *kind = &fold->projection->entities[entity];
+    if (kind->facts[fact].recursive)
+        pj_fold_mistake(fold,
+                        "pj_keep gives the fact \"%s\" of the entity kind %s, which is "
+                        "`recursive`: it comes from pj_contribute of its own kind alone",
+                        kind->facts[fact].name, kind->name);
     change->fact.order = *order;
     pj_fold_push_change(fold, change);
 }
@@ -313,35 +319,88 @@ static int compare_keyed(const void *a, const void *b)
     return compared != 0 ? compared : (x->said > y->said) - (x->said < y->said);
 }
 
-const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage_index)
+static struct pj_touched *find_touched(const struct pj_stage *stage, const uint8_t key[16])
+{
+    size_t low = 0;
+    size_t high = stage->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int compared = memcmp(stage->touched[middle].key, key, 16);
+        if (compared == 0)
+            return &stage->touched[middle];
+        if (compared < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+/* Merges two sorted lists, from the end, in place. */
+static void add_touched(struct pj_fold *fold, struct pj_stage *stage, const struct pj_stage *fresh)
+{
+    size_t count = stage->count + fresh->count;
+    if (count > stage->capacity) {
+        size_t capacity = stage->capacity == 0 ? count : count * 2;
+        struct pj_touched *bigger = pj_arena_alloc(fold->arena, capacity * sizeof *bigger);
+        if (stage->count > 0)
+            memcpy(bigger, stage->touched, stage->count * sizeof *bigger);
+        stage->touched = bigger;
+        stage->capacity = capacity;
+    }
+    size_t old = stage->count;
+    size_t new = fresh->count;
+    for (size_t at = count; new > 0; at--) {
+        if (old > 0 && memcmp(stage->touched[old - 1].key, fresh->touched[new - 1].key, 16) > 0)
+            stage->touched[at - 1] = stage->touched[--old];
+        else
+            stage->touched[at - 1] = fresh->touched[--new];
+    }
+    stage->count = count;
+}
+
+bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *fresh)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
-    struct keyed *sorted = pj_arena_alloc(fold->arena, fold->change_count * sizeof *sorted);
+    size_t most = fold->change_count - stage->taken;
+    struct keyed *sorted = pj_arena_alloc(fold->arena, most * sizeof *sorted);
     size_t count = 0;
-    for (size_t i = 0; i < fold->change_count; i++) {
+    for (size_t i = stage->taken; i < fold->change_count; i++) {
         if (fold->changes[i]->entity == stage_index)
             sorted[count++] = keyed(fold->changes[i], i);
     }
+    stage->taken = fold->change_count;
     if (count > 1)
         qsort(sorted, count, sizeof *sorted, compare_keyed);
     struct pj_change **changes = pj_arena_alloc(fold->arena, count * sizeof(struct pj_change *));
-    stage->touched = pj_arena_alloc(fold->arena, count * sizeof *stage->touched);
+    *fresh =
+        (struct pj_stage){.touched = pj_arena_alloc(fold->arena, count * sizeof *fresh->touched)};
+    struct pj_touched *last = NULL;
     for (size_t i = 0; i < count; i++) {
         changes[i] = sorted[i].change;
-        struct pj_touched *last = stage->count > 0 ? &stage->touched[stage->count - 1] : NULL;
-        if (last != NULL && memcmp(last->key, changes[i]->key, 16) == 0) {
-            last->change_count++;
-            continue;
+        if (last == NULL || memcmp(last->key, changes[i]->key, 16) != 0) {
+            last = find_touched(stage, changes[i]->key);
+            if (last == NULL) {
+                last = &fresh->touched[fresh->count++];
+                memcpy(last->key, changes[i]->key, 16);
+                last->before.kind = &fold->projection->entities[stage_index];
+                last->before.fold = fold;
+                memcpy(last->before.key, last->key, 16);
+            }
+            last->changes = &changes[i];
         }
-        struct pj_touched *touched = &stage->touched[stage->count++];
-        memcpy(touched->key, changes[i]->key, 16);
-        touched->changes = &changes[i];
-        touched->change_count = 1;
-        touched->before.kind = &fold->projection->entities[stage_index];
-        touched->before.fold = fold;
-        memcpy(touched->before.key, touched->key, 16);
+        last->change_count++;
+        last->observed = last->observed || !changes[i]->timer;
     }
-    return stage;
+    add_touched(fold, stage, fresh);
+    return count > 0;
+}
+
+const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage_index)
+{
+    struct pj_stage fresh;
+    (void)pj_fold_gather(fold, stage_index, &fresh);
+    return &fold->stages[stage_index];
 }
 
 const struct pj_projection *pj_fold_projection(const struct pj_fold *fold)
@@ -384,22 +443,10 @@ void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t ke
 int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error)
 {
-    struct pj_stage *stage = &fold->stages[stage_index];
-    size_t low = 0;
-    size_t high = stage->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        struct pj_touched *touched = &stage->touched[middle];
-        int compared = memcmp(touched->key, key, 16);
-        if (compared == 0) {
-            touched->existed = true;
-            touched->derived_at = derived_at;
-            return pj_facts_decode(&touched->before, data, length, fold->arena, error);
-        }
-        if (compared < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return 0;
+    struct pj_touched *touched = find_touched(&fold->stages[stage_index], key);
+    if (touched == NULL)
+        return 0;
+    touched->existed = true;
+    touched->derived_at = derived_at;
+    return pj_facts_decode(&touched->before, data, length, fold->arena, error);
 }

@@ -9,6 +9,7 @@
  *         pj_fold_stage      which entities are touched
  *         (load their facts, pj_fold_load)
  *         pj_fold_merge      merge, derive, contribute to later stages
+ *         pj_fold_again      of a kind that contributes to itself: who else is to be loaded
  *     pj_fold_finish    combine the row changes
  *
  * A row derived twice is the fault of its record: merge and finish fail with PJ_POISON, and nothing
@@ -26,6 +27,8 @@ struct pj_touched {
     size_t change_count;
     bool existed;
     bool changed;
+    bool observed;           /* not by a timer alone */
+    bool rederived;          /* of a kind that contributes to itself: not its first round */
     struct pj_entity before; /* decoded facts; count 0 where it did not exist */
     struct pj_entity after;
     int64_t derived_at;  /* of a timed kind: the stream time of its stored rows */
@@ -37,6 +40,9 @@ struct pj_touched {
 struct pj_stage {
     struct pj_touched *touched; /* sorted by key, no key twice */
     size_t count;
+    size_t capacity;
+    size_t taken; /* changes of the fold that are among `touched` already */
+    int rounds;
 };
 
 enum pj_row_operation { PJ_ROW_INSERT, PJ_ROW_UPDATE, PJ_ROW_DELETE };
@@ -103,6 +109,10 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
 int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error) PJ_MUST_CHECK;
 int pj_fold_merge(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
+/* Behind a merge: *fresh is who else is touched now and to be loaded (nobody, where the count is 0)
+ * before the stage is merged again; NULL where all is done, as it is at once for most kinds. */
+int pj_fold_again(struct pj_fold *fold, size_t stage, const struct pj_stage **fresh,
+                  struct pj_error *error) PJ_MUST_CHECK;
 /* For verify: derives the stage's entities (in `before`) as if new, so that the fold's rows are
  * complete and not differences. */
 int pj_fold_merge_whole(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;

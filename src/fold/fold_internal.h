@@ -116,6 +116,9 @@ void pj_claims_complete(struct pj_derivation *derivation, const struct pj_entity
 /* Of the columns that are this table's own and not of the key; `before` NULL: all of them. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);
+/* Puts the changes of the stage that came since the last call with the entities that they touch;
+ * *fresh: those who were not among them. False: there is none. */
+bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *fresh);
 /* The fact of a kind that `is_name`, and the key of the name; false, with a mistake, where the kind
  * has none. */
 bool pj_fold_name(struct pj_fold *fold, const char *who, size_t entity, const struct pj_value *name,

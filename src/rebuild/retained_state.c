@@ -22,6 +22,8 @@ static bool is_contributed(const struct pj_entity_kind *kind, const struct pj_fa
 {
     static const struct pj_fact none;
     const struct pj_fact_kind *declared = &kind->facts[fact->kind];
+    if (declared->recursive)
+        return true;
     if (declared->absorbs ||
         (declared->is_name && memcmp(fact->subkey, none.subkey, sizeof none.subkey) == 0))
         return false;

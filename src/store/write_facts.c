@@ -207,9 +207,16 @@ int pj_writer_run_stages(const struct pass *pass, struct pj_error *error)
              "a batch is folded by another projection than it is written by");
     for (size_t index = 0; index < projection->entity_count; index++) {
         const struct pj_stage *stage = pj_fold_stage(pass->fold, index);
-        if (stage->count > 0 &&
-            (load(pass, index, stage, error) != 0 || pj_fold_merge(pass->fold, index, error) != 0 ||
-             save(pass, index, stage, error) != 0))
+        if (stage->count == 0)
+            continue;
+        for (const struct pj_stage *fresh = stage; fresh != NULL;) {
+            if (fresh->count > 0 && load(pass, index, fresh, error) != 0)
+                return -1;
+            if (pj_fold_merge(pass->fold, index, error) != 0 ||
+                pj_fold_again(pass->fold, index, &fresh, error) != 0)
+                return -1;
+        }
+        if (save(pass, index, stage, error) != 0)
             return -1;
     }
     return pj_fold_finish(pass->fold, error);

@@ -303,16 +303,18 @@ static int run_stages(struct pj_memory_store *memory, struct pj_fold *fold,
                       const struct pj_stage **stages, struct pj_error *error)
 {
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
-        const struct pj_stage *stage = stages[e] = pj_fold_stage(fold, e);
-        for (size_t i = 0; i < stage->count; i++) {
-            struct state *state = find_state(memory, e, stage->touched[i].key);
-            if (state != NULL)
-                must(pj_fold_load(fold, e, state->key, state->data, state->length,
-                                  state->derived_at, error),
-                     error);
+        const struct pj_stage *fresh = stages[e] = pj_fold_stage(fold, e);
+        while (fresh != NULL) {
+            for (size_t i = 0; i < fresh->count; i++) {
+                struct state *state = find_state(memory, e, fresh->touched[i].key);
+                if (state != NULL)
+                    must(pj_fold_load(fold, e, state->key, state->data, state->length,
+                                      state->derived_at, error),
+                         error);
+            }
+            if (pj_fold_merge(fold, e, error) != 0 || pj_fold_again(fold, e, &fresh, error) != 0)
+                return -1;
         }
-        if (pj_fold_merge(fold, e, error) != 0)
-            return -1;
     }
     return pj_fold_finish(fold, error);
 }
