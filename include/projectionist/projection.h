@@ -282,6 +282,14 @@ struct pj_table {
      * which a migration creates, with all columns as declared: add new columns at the end.
      */
     const char *claimed;
+    /*
+     * Of an append table, or 0: the PJ_TIMESTAMPTZ column (not the first) with a row's time. Then
+     * `projectionist trim`, or the SQL function projectionist.order_trim(table, time), orders that
+     * rows older than a time go and stay away: they are neither written again nor missed by verify
+     * and rebuild. A row whose time is NULL stays. Without it, rows that somebody deletes are
+     * missing.
+     */
+    size_t trimmed_by;
 };
 
 enum { PJ_SETTINGS_MOST = 8 };

@@ -13,6 +13,8 @@ const char *const pj_config_names[] = {
     "batch-bytes",
     "batch-frames",
     "batch-records",
+    "batch-rows",
+    "before",
     "bridge-id",
     "buffer-bytes",
     "buffer-frames",

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/time_text.h"
 #include "postgres/postgres_settings.h"
+#include "projectionist/system.h"
 #include "store/access.h"
 
 #include <stdlib.h>
@@ -17,10 +18,20 @@
 
 int pj_cli_postgres(struct pj_cli *cli, struct pj_error *error)
 {
+    return pj_cli_postgres_of(cli, NULL, error);
+}
+
+int pj_cli_postgres_of(struct pj_cli *cli, const struct pj_system *system, struct pj_error *error)
+{
     struct pj_postgres_settings settings = {.dsn = cli->servers->postgres_dsn,
                                             .properties = &cli->config->postgres,
                                             .application_name = "projectionist",
                                             .connect_timeout_ms = cli->servers->timeout_ms};
+    if (system != NULL) {
+        settings.system = system->name;
+        settings.default_schema = system->tables_schema;
+        settings.tables_schema = cli->servers->tables_schema;
+    }
     if (!pj_postgres_is_named(&settings))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: give --postgres-dsn or set "

@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 struct pj_cli;
+struct pj_system;
 
 struct pj_command {
     const char *name; /* one word or two, "topics create" */
@@ -53,6 +54,7 @@ extern const struct pj_command pj_command_schemas_list;
 extern const struct pj_command pj_command_schemas_forget;
 extern const struct pj_command pj_command_status;
 extern const struct pj_command pj_command_topics_create;
+extern const struct pj_command pj_command_trim;
 extern const struct pj_command pj_command_verify;
 
 extern const struct pj_command *const pj_commands[];
@@ -99,6 +101,9 @@ struct pj_cli {
 /* Each fails with PJ_EXIT_USAGE, naming flag and variable, where nothing says where the server is.
  */
 int pj_cli_postgres(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
+/* The same, where the system's tables are found by their names. */
+int pj_cli_postgres_of(struct pj_cli *cli, const struct pj_system *system,
+                       struct pj_error *error) PJ_MUST_CHECK;
 int pj_cli_kafka(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
 int pj_cli_registry(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
 /* Postgres and Kafka, and the cluster's id. */

@@ -424,6 +424,12 @@ int pj_declaration_check_table(const struct pj_projection *projection, size_t in
     }
     if (check_functions(table, error) != 0)
         return -1;
+    if (table->trimmed_by != 0 &&
+        (table->kind != PJ_APPEND_TABLE || table->trimmed_by >= table->column_count ||
+         table->columns[table->trimmed_by].type != PJ_TIMESTAMPTZ))
+        return PJ_WRONG(error,
+                        "the trimmed_by of %s is not a PJ_TIMESTAMPTZ column of an append table",
+                        table->name);
     return table->part_of != NULL ? check_part(projection, table, error)
                                   : check_elsewhere(projection, table, error);
 }

@@ -121,11 +121,17 @@ static void add_extra_condition(struct pj_builder *sql, const struct pair *pair,
 }
 
 /* An entity from which all was taken back has a state without facts; one that never was has none.
- * That is the same. */
+ * That is the same. What is trimmed may be there still, or not. */
 static void add_rows(struct pj_builder *sql, const struct pair *pair, const char *table,
                      const char *name)
 {
-    if (!pair->state)
+    size_t trimmed_by = pair->table->trimmed_by;
+    if (trimmed_by != 0)
+        pj_builder_add(sql,
+                       "(SELECT * FROM %s AS r WHERE (r.%s < (SELECT "
+                       "projectionist.trimmed_before('%s'::regclass))) IS NOT TRUE) AS %s",
+                       table, pj_sql_name(name_of(pair, trimmed_by)).text, pair->live.text, name);
+    else if (!pair->state)
         pj_builder_add(sql, "%s AS %s", table, name);
     else
         pj_builder_add(sql, "(SELECT * FROM %s WHERE facts <> '\\x0100') AS %s", table, name);

@@ -365,6 +365,23 @@ static void make_entity(struct pj_statements *statements, size_t index)
     entity->due.types = due_types;
 }
 
+/* Who orders a trim waits for the lock, so that whoever writes has seen the orders before it. */
+static void make_trim(struct pj_statements *statements, const struct pj_table *table,
+                      struct pj_table_statements *made)
+{
+    const struct pj_sql_name live = pj_sql_table(table);
+    struct pj_arena *arena = statements->arena;
+    made->trim_lock = (struct pj_statement){
+        .name = pj_arena_printf(arena, "pj_trim_lock_%s", table->name),
+        .sql = pj_arena_printf(arena, "LOCK TABLE %s IN ROW EXCLUSIVE MODE", live.text),
+    };
+    made->trimmed = (struct pj_statement){
+        .name = pj_arena_printf(arena, "pj_trimmed_%s", table->name),
+        .sql = pj_arena_printf(arena, "SELECT projectionist.trimmed_before('%s'::regclass)",
+                               live.text),
+    };
+}
+
 static void make_table(struct pj_statements *statements, size_t index)
 {
     const struct pj_table *table = statements->projection->tables[index];
@@ -388,6 +405,8 @@ static void make_table(struct pj_statements *statements, size_t index)
         made->present = make_recount(&subject, true);
     if (table->refresh != NULL)
         made->refresh = make_refresh(&subject);
+    if (table->trimmed_by != 0)
+        make_trim(statements, table, made);
 }
 
 struct pj_statements *pj_statements_new(const struct pj_projection *projection, const char *schema)

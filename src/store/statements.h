@@ -33,13 +33,15 @@ struct pj_table_statements {
     /* entity with children, but in a shadow: before remove, after which only placeholders are left;
      * by the key columns */
     struct pj_statement lock, restore;
-    struct pj_statement remove;  /* by the key columns */
-    struct pj_statement absent;  /* sql not NULL: after remove; by the key columns */
-    struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
-    struct pj_statement refresh; /* rollup: the key columns, and a bool: an extreme went */
-    struct pj_copy copy;         /* of append tables, and entity tables of a shadow */
-    struct pj_update *releases;  /* some columns to NULL, by the key columns; likewise */
-    struct pj_update *updates;   /* by the set of columns, made as they are needed */
+    struct pj_statement remove;    /* by the key columns */
+    struct pj_statement absent;    /* sql not NULL: after remove; by the key columns */
+    struct pj_statement release;   /* part: sets its columns to NULL, by the key columns */
+    struct pj_statement trim_lock; /* sql not NULL: of a table that may be trimmed; before … */
+    struct pj_statement trimmed;   /* … the time before which its rows are gone, or NULL */
+    struct pj_statement refresh;   /* rollup: the key columns, and a bool: an extreme went */
+    struct pj_copy copy;           /* of append tables, and entity tables of a shadow */
+    struct pj_update *releases;    /* some columns to NULL, by the key columns; likewise */
+    struct pj_update *updates;     /* by the set of columns, made as they are needed */
 };
 
 struct pj_update {

@@ -176,11 +176,37 @@ static int set_part(const struct pass *pass, size_t index, struct pj_error *erro
                       part, pj_sql_all(part), &rows, error);
 }
 
+/* Leaves out the rows of before the time that an order says. */
+static int leave_out_trimmed(const struct pass *pass, size_t index, struct rows *rows,
+                             struct pj_error *error)
+{
+    const struct pj_table_statements *statements = &pass->writer->statements->tables[index];
+    size_t column = pass->writer->projection->tables[index]->trimmed_by;
+    struct pj_result *result;
+    if (column == 0 || rows->count == 0)
+        return 0;
+    if (pj_postgres_queue(pass->postgres, &statements->trim_lock, NULL, error) != 0 ||
+        pj_postgres_run(pass->postgres, &statements->trimmed, NULL, &result, error) != 0)
+        return -1;
+    bool ordered = pj_result_value(result, 0, 0, NULL) != NULL;
+    int64_t before = ordered ? pj_binary_time(pj_result_int8(result, 0, 0)) : INT64_MIN;
+    pj_result_free(result);
+    const struct rows all = *rows;
+    *rows = rows_new(pass->arena, all.count);
+    for (size_t i = 0; i < all.count; i++) {
+        if (!all.items[i][column].present || all.items[i][column].integer >= before)
+            rows->items[rows->count++] = all.items[i];
+    }
+    return 0;
+}
+
 static int write_append_table(const struct pass *pass, size_t index, struct pj_error *error)
 {
     const struct pj_table *table = pass->writer->projection->tables[index];
     const struct pj_appended *appended = pj_fold_appended(pass->fold, index);
-    const struct rows rows = {(const struct pj_value **)appended->rows, appended->count};
+    struct rows rows = {(const struct pj_value **)appended->rows, appended->count};
+    if (leave_out_trimmed(pass, index, &rows, error) != 0)
+        return -1;
     pass->written->rows += (int64_t)rows.count;
     if (pj_parents_ensure(pass, table, &rows, error) != 0)
         return -1;

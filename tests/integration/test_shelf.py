@@ -218,6 +218,67 @@ def test_nothing_is_left_of_what_was_erased(shelf):
     assert messages(shelf) == []
 
 
+def test_a_saga_of_fifty_follows_its_first_drama(shelf):
+    """Facts that a kind contributes to itself, loaded round by round; a ring, and its end."""
+    names = [f"d{n:02}" for n in range(50)]
+    batch(shelf, *(saved(shelf, name, 1, sequel_of=before)
+                   for name, before in reversed(list(zip(names, [None] + names)))),
+          saved(shelf, "z", 1))
+
+    def sagas():
+        return [saga for _, saga in rows(shelf, "id, saga", "dramas")]
+
+    assert sagas() == ["d00"] * 50 + ["z"]
+    batch(shelf, saved(shelf, "d00", 2, sequel_of="z"))
+    assert sagas() == ["z"] * 51
+    batch(shelf, saved(shelf, "d00", 3, sequel_of="d49"))
+    assert sagas() == [None] * 50 + ["z"]
+    assert_verified(shelf)
+    batch(shelf, saved(shelf, "d25", 2))
+    assert sagas() == ["d25"] * 50 + ["z"]
+    assert messages(shelf) == []
+    assert_verified(shelf)
+
+
+def test_trimmed_rows_go_and_stay_away(shelf):
+    """From the table, late records, replays, verify and rebuild; a trim goes only ever later."""
+    records = [shelf.record(events.command_submitted(
+        events.id_of("log", n), payload={"drama": "A", "version": n, "logged": True},
+        at=(1_700_000_000 + n) * 1_000_000), 0) for n in range(1, 31)]
+
+    def left():
+        return [int(at.timestamp()) - 1_700_000_000 for at, in rows(shelf, "at", "log")]
+
+    def trim(second, *arguments, code=0):
+        time = f"{1_700_000_000 + second}"
+        with shelf.database.cursor() as cursor:
+            text = cursor.execute(f"SELECT to_timestamp({time})::text AS t").fetchone()["t"]
+        return command(shelf, "trim", "shelf_log", "--before", text, *arguments, code=code)
+
+    batch(shelf, *records[:20])
+    assert left() and len(left()) == 20
+    assert "11 rows of before" in trim(12, "--batch-rows", "4")
+    assert sorted(left()) == list(range(12, 21))
+    assert "0 rows of before" in trim(5)
+    # What comes late, or again, does not come back.
+    batch(shelf, *records[:5], *records[20:])
+    assert sorted(left()) == list(range(12, 31))
+    assert_verified(shelf)
+    # A row that is not deleted yet is no difference, and neither is one that is.
+    shelf.database.execute("SELECT projectionist.order_trim('shelf_log', to_timestamp(1700000020))")
+    shelf.database.execute("DELETE FROM shelf_log WHERE at < to_timestamp(1700000014)")
+    assert_verified(shelf)
+    command(shelf, "rebuild", SHELF, "--group", shelf.group(SHELF), "--yes")
+    assert sorted(left()) == list(range(14, 31))
+    shelf.database.execute("DELETE FROM shelf_log WHERE at = to_timestamp(1700000025)")
+    command(shelf, "verify", SHELF, "--group", shelf.group(SHELF), code=1)
+    command(shelf, "rebuild", SHELF, "--group", shelf.group(SHELF), "--yes")
+    assert "6 rows of before" in trim(20)
+    assert sorted(left()) == list(range(20, 31))
+    assert "has no `trimmed_by`" in command(shelf, "trim", "shelf_dramas", "--before", "now",
+                                            code=2)
+
+
 def test_a_row_that_follows_twice_is_a_dead_letter_that_names_it(shelf):
     batch(shelf, saved(shelf, "A", 1, props=[1, 1]), saved(shelf, "B", 1, props=[2]),
           saved(shelf, "C", 1, props=[3, {"id": 3, "name": "other"}]),

@@ -10,10 +10,11 @@
  *      "episodes": [{"id": "e1", "title": "t"}], "props": [{"id": 1, "name": "n"}],
  *      "room": "r", "number": 1, "width": 9}
  *
- * or has "gone": true, or "erased": true, after which nothing is known of it; a record without a
- * value, whose key is the drama and whose header "version" has the number, says that it is gone.
- * Episodes are claimed, props are not. With a width a drama makes the place that it else only
- * refers to. It reads orders, too, whose lines are appended.
+ * or has "gone": true, or "erased": true, after which nothing is known of it; "logged": true
+ * appends it to a log that is trimmed. A record without a value, whose key is the drama and whose
+ * header "version" has the number, says that it is gone. Episodes are claimed, props are not. With
+ * a width a drama makes the place that it else only refers to. It reads orders, too, whose lines
+ * are appended.
  */
 #include "projectionist/json.h"
 #include "projections/safari/safari.h"
@@ -57,6 +58,7 @@ enum {
     D_PRICE,
     D_ROOM,
     D_NUMBER,
+    D_SAGA,
     D_COLUMNS
 };
 static const struct pj_column drama_columns[D_COLUMNS] = {
@@ -70,6 +72,7 @@ static const struct pj_column drama_columns[D_COLUMNS] = {
     [D_PRICE] = {"price", PJ_NUMERIC},
     [D_ROOM] = {"room", PJ_TEXT},
     [D_NUMBER] = {"number", PJ_INT},
+    [D_SAGA] = {"saga", PJ_TEXT}, /* the first drama of all before it; null on a ring */
 };
 
 enum { L_ORDER, L_PLACE, L_ITEM, L_COUNT, L_PRICE, L_TAGS, L_COLUMNS };
@@ -86,6 +89,19 @@ static const struct pj_table lines = {.name = "shelf_lines",
                                       .kind = PJ_APPEND_TABLE,
                                       .columns = line_columns,
                                       .column_count = L_COLUMNS};
+
+enum { G_EVENT, G_DRAMA, G_AT, G_COLUMNS };
+static const struct pj_column log_columns[G_COLUMNS] = {
+    [G_EVENT] = {"event_id", PJ_UUID, .key = true},
+    [G_DRAMA] = {"drama_id", PJ_TEXT},
+    [G_AT] = {"at", PJ_TIMESTAMPTZ},
+};
+static const struct pj_table drama_log = {.name = "shelf_log",
+                                          .kind = PJ_APPEND_TABLE,
+                                          .columns = log_columns,
+                                          .column_count = G_COLUMNS,
+                                          .trimmed_by = G_AT};
+
 static const struct pj_table props = {
     .name = "shelf_props", .columns = prop_columns, .column_count = P_COLUMNS};
 static const struct pj_table episodes = {.name = "shelf_episodes",
@@ -109,12 +125,14 @@ static const struct pj_table dramas = {
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-enum { NEWEST, NAME, ERASED, DRAMA_FACTS };
+enum { NEWEST, NAME, ERASED, SEQUEL, SAGA, DRAMA_FACTS };
 enum { N_PAYLOAD, N_VERSION, N_VALUES };
 static const struct pj_fact_kind drama_facts[DRAMA_FACTS] = {
     [NEWEST] = {"newest", PJ_GREATEST, PJ_FACT_VALUES(PJ_JSONB, PJ_BIGINT)},
     [NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
     [ERASED] = {"erased", PJ_LEAST, NULL, 0, .absorbs = true},
+    [SEQUEL] = {"sequel", PJ_GREATEST, NULL, 0},
+    [SAGA] = {"saga", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .recursive = true},
 };
 
 static struct pj_value number_of(const struct pj_value *digits)
@@ -139,6 +157,12 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
     }
     if (!drama.present || !version.present)
         return pj_error_set(error, PJ_POISON, "no drama, or no version");
+    if (json_is_true(json_object_get(payload, "logged"))) {
+        struct pj_value *row = pj_append(observer, &drama_log);
+        row[G_EVENT] = v[COMMAND_EVENT_ID];
+        row[G_DRAMA] = drama;
+        row[G_AT] = v[COMMAND_EMITTED_AT];
+    }
     struct pj_order order = {.rank = {version.integer}};
     memcpy(order.tie, v[COMMAND_EVENT_ID].uuid, 16);
     if (json_is_true(json_object_get(payload, "erased"))) {
@@ -204,23 +228,49 @@ static int observe_order(const struct pj_event *event, struct pj_observer *obser
 
 /* --- what follows from the facts ------------------------------------------------------------- */
 
+/* Tells the drama before that this is its sequel, and each of its own sequels the saga. */
+static struct pj_value tell_saga(const struct pj_entity *entity, struct pj_derivation *derivation,
+                                 const struct pj_value *id, const struct pj_value *sequel_of)
+{
+    struct pj_value saga = *id;
+    size_t count;
+    const struct pj_fact *sequels = pj_entity_facts(entity, SEQUEL, &count);
+    if (sequel_of->present) {
+        uint8_t before[16];
+        pj_uuid_of_names(sequel_of, 1, before);
+        const struct pj_fact *told = pj_entity_fact(entity, SAGA, before);
+        saga = told != NULL ? told->values[0] : pj_null();
+        pj_contribute_named(derivation, 0, sequel_of, SEQUEL, pj_entity_key(entity), NULL);
+    }
+    for (size_t i = 0; i < count; i++)
+        pj_contribute(derivation, 0, sequels[i].subkey, SAGA, pj_entity_key(entity), &saga);
+    return saga;
+}
+
 static void derive(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
-    if (pj_entity_fact(entity, ERASED, NULL) != NULL)
+    const struct pj_value none = pj_null();
+    const struct pj_fact *fact = pj_entity_fact(entity, NEWEST, NULL);
+    if (fact == NULL) { /* erased, or known by its sequels alone */
+        (void)tell_saga(entity, derivation, &none, &none);
         return;
-    const struct pj_value *newest = pj_entity_fact(entity, NEWEST, NULL)->values;
+    }
+    const struct pj_value *newest = fact->values;
     const json_t *payload = pj_derivation_json(derivation, &newest[N_PAYLOAD]);
     struct pj_value id = *pj_entity_name(entity);
     struct pj_order order = {.rank = {newest[N_VERSION].integer}};
     const json_t *item;
     size_t i;
-    if (payload == NULL || json_is_true(json_object_get(payload, "gone")))
+    if (payload == NULL || json_is_true(json_object_get(payload, "gone"))) {
+        (void)tell_saga(entity, derivation, &none, &none);
         return;
+    }
     struct pj_value *row = pj_row(derivation, &dramas);
     row[D_ID] = id;
     row[D_TITLE] = pj_derivation_text(derivation, json_object_get(payload, "title"));
     row[D_CODE] = pj_derivation_text(derivation, json_object_get(payload, "code"));
     row[D_SEQUEL_OF] = pj_derivation_text(derivation, json_object_get(payload, "sequel_of"));
+    row[D_SAGA] = tell_saga(entity, derivation, &id, &row[D_SEQUEL_OF]);
     row[D_ROOM] = pj_derivation_text(derivation, json_object_get(payload, "room"));
     row[D_NUMBER] = pj_json_integer(json_object_get(payload, "number"));
     if (json_object_get(payload, "width") != NULL) {
@@ -272,8 +322,10 @@ static const struct pj_source sources[] = {
         .observe = observe_order,
     },
 };
-static const struct pj_entity_kind entities[] = {{"drama", drama_facts, DRAMA_FACTS, derive}};
-static const struct pj_table *const tables[] = {&lines, &props, &episodes, &dramas, &places};
+static const struct pj_entity_kind entities[] = {
+    {"drama", drama_facts, DRAMA_FACTS, derive, .depth_most = 60}};
+static const struct pj_table *const tables[] = {&lines,  &props,  &episodes,
+                                                &dramas, &places, &drama_log};
 
 const struct pj_projection pj_shelf = {
     .name = "shelf",
@@ -283,5 +335,5 @@ const struct pj_projection pj_shelf = {
     .entities = entities,
     .entity_count = 1,
     .tables = tables,
-    .table_count = 5,
+    .table_count = 6,
 };

@@ -22,6 +22,7 @@ CREATE TABLE shelf_dramas (
     price NUMERIC,
     room TEXT,
     number INT,
+    saga TEXT,
     FOREIGN KEY (room, number) REFERENCES shelf_places
 );
 CREATE TABLE shelf_episodes (
@@ -45,5 +46,6 @@ CREATE TABLE shelf_lines (
     tags TEXT[] NOT NULL,
     PRIMARY KEY (order_id, place)
 );
+CREATE TABLE shelf_log (event_id UUID PRIMARY KEY, drama_id TEXT NOT NULL, at TIMESTAMPTZ);
 CREATE TABLE projectionist.state_shelf_drama (key UUID PRIMARY KEY, facts BYTEA NOT NULL);
 CREATE TABLE projectionist.state_shelf_episode (key UUID PRIMARY KEY, facts BYTEA NOT NULL);
