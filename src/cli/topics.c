@@ -282,10 +282,11 @@ const struct pj_command pj_command_topics_create = {
     .summary = "create the topics",
     .description =
         "  Creates those of the systems' topics that do not exist yet, each as its system\n"
-        "  declares it; existing ones are left as they are. All whose system does not say\n"
-        "  how many partitions they have must have the same number: where one has another,\n"
-        "  nothing is created. The connectors' own topics have one partition, and some\n"
-        "  are compacted: Kafka keeps the last record of each key for ever.\n"
+        "  declares it; existing ones are left as they are. Those whose system does not\n"
+        "  say how many partitions they have all get the same number: where one has\n"
+        "  another already, nothing is created. The connectors' own topics have one\n"
+        "  partition, and some are compacted: Kafka keeps the last record of each key\n"
+        "  for ever.\n"
         "\n"
         "  The topics are the history that tables are rebuilt from, so by default nothing\n"
         "  in them is ever deleted. A warning names existing topics that delete.\n"

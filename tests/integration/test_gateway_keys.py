@@ -80,7 +80,7 @@ def test_all_that_is_asked_for_is_content(gateway):
         assert again.headers["Projectionist-Repeated"] == ("same" if same
                                                            else "different-content"), more
     for body in (b'{"type":"x","payload":{"a":1,"\\u0061":2}}',
-                 b'{"type":"x","payload":{"n":1e00000000000000000005}}'):
+                 b'{"type":"x","payload":{"n":1e10000000000000000005}}'):
         assert post(gateway, body).status == 400, body
 
 
