@@ -291,7 +291,7 @@ static void start(void)
     M((place_part.kind = PJ_ROLLUP_TABLE, part_columns[1].measure = PJ_MAX),                       \
       "a part and its whole are entity tables")                                                    \
     M(daily_columns[D_THINGS].measure = 0, "is neither a key nor has a measure")                   \
-    M(daily_columns[D_THINGS].type = PJ_TEXT, "must be a PJ_BIGINT or PJ_COUNTS")                  \
+    M(daily_columns[D_THINGS].type = PJ_TEXT, "must be a PJ_BIGINT, PJ_NUMERIC or PJ_COUNTS")      \
     M(things.refresh = "refresh_things",                                                           \
       "things is not a rollup, so `refresh` would never be called")                                \
     M(things_daily.refresh = "refresh(); --", "which is not the name of an SQL function")          \
