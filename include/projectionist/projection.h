@@ -110,7 +110,9 @@ struct pj_source {
     /*
      * The field with the event's time: the greatest one committed is the group's stream time. A
      * time more than 24 h ahead of its record's Kafka timestamp does not count. 0 (the first field,
-     * never a time) means none.
+     * never a time) means none. A record of the schema projectionist.Heartbeat {emitted_at}, which
+     * any topic may carry (`projectionist heartbeat` writes them), counts for it and is not
+     * observed.
      */
     size_t event_time;
     /*

@@ -43,6 +43,7 @@ extern const struct pj_command pj_command_dead_letters_discard;
 extern const struct pj_command pj_command_dead_letters_list;
 extern const struct pj_command pj_command_dead_letters_replay;
 extern const struct pj_command pj_command_dead_letters_show;
+extern const struct pj_command pj_command_heartbeat;
 extern const struct pj_command pj_command_migrate;
 extern const struct pj_command pj_command_new;
 extern const struct pj_command pj_command_offsets_set;

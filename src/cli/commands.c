@@ -18,6 +18,7 @@ const struct pj_command *const pj_commands[] = {
     &pj_command_schemas_list,
     &pj_command_schemas_forget,
     &pj_command_publish,
+    &pj_command_heartbeat,
     &pj_command_trim,
     &pj_command_new,
     &pj_command_completion,

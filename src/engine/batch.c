@@ -35,7 +35,8 @@ static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postg
     const struct pj_record *record = &item->record;
     size_t used = pj_arena_used(batch->arena);
     if (pj_schemas_decode(batch->schemas, postgres, record->partition->topic_index, record->value,
-                          record->value_length, batch->arena, item->values, error) == 0)
+                          record->value_length, batch->arena, item->values, &item->heartbeat,
+                          error) == 0)
         item->state = PJ_ITEM_DECODED;
     else if (error->class == PJ_POISON)
         pj_batch_refuse(batch, item, error);

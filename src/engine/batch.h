@@ -16,6 +16,7 @@ struct pj_item {
         PJ_ITEM_REFUSED, /* a dead letter */
     } state;
     struct pj_value *values;
+    bool heartbeat; /* it counts for stream time alone */
     const struct pj_error *reason;
 };
 

@@ -142,7 +142,8 @@ static int fold_records(struct pj_session *session, const struct pj_piece *piece
         ++*records;
         const struct pj_record *record = &item->record;
         bool counts = item->state == PJ_ITEM_DECODED && !is_discarded(session->policy, record);
-        if (counts && observe(session, piece->batch, item, work->fold, error) != 0)
+        if (counts && !item->heartbeat &&
+            observe(session, piece->batch, item, work->fold, error) != 0)
             return -1;
         counts = counts && item->state == PJ_ITEM_DECODED;
         const struct pj_source *source = &projection->sources[record->partition->topic_index];

@@ -47,6 +47,7 @@ struct letter {
     const struct pj_record_header *headers;
     size_t header_count;
     struct pj_value *values;
+    bool heartbeat;
 };
 
 int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *settings,
@@ -191,7 +192,8 @@ static int decode(struct letter *letter, struct pj_error *error)
         pj_arena_alloc(replay->letters, letter->source->field_count * sizeof *letter->values);
     pj_schemas_set_reader(replay->schemas, &letter->identity);
     return pj_schemas_decode(replay->schemas, replay->unit.postgres, index, letter->value,
-                             letter->value_length, replay->letters, letter->values, error);
+                             letter->value_length, replay->letters, letter->values,
+                             &letter->heartbeat, error);
 }
 
 /* Only the status of a letter changes: so it is read and decoded before the transaction, which must
@@ -279,7 +281,7 @@ static int write_letter(struct letter *letter, struct pj_error *error)
     letter->outcome = open ? PJ_REPLAY_APPLIED : PJ_REPLAY_RESOLVED;
     if (!open)
         return 0;
-    if (pj_fold_observe(fold, letter->source, &event, error) != 0 ||
+    if ((!letter->heartbeat && pj_fold_observe(fold, letter->source, &event, error) != 0) ||
         count_time(letter, error) != 0 ||
         pj_unit_write(&replay->unit, fold, &written, &due, error) != 0)
         return -1;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/schemas.h"
 
+#include "avro/heartbeat.h"
+
 #include "avro/avro_schema.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,6 +26,7 @@ struct entry {
     int32_t id;
     size_t source;
     struct pj_plan *plan; /* NULL: it cannot be read, for this reason: */
+    bool heartbeat;       /* the plan is of pj_heartbeat_source */
     struct pj_error refused;
     char *text;         /* as it is kept; NULL: it is not */
     int64_t expires_ms; /* 0: never */
@@ -36,6 +39,7 @@ struct pj_schemas {
     const char *registry_name;
     bool registry_wanted;
     struct pj_decoder **decoders;
+    struct pj_decoder *heartbeats;
     struct entry *slots[SLOTS];
     size_t refused_count;
     const struct pj_identity *reader; /* or NULL */
@@ -60,6 +64,10 @@ int pj_schemas_new(struct pj_schemas **out, const struct pj_projection *projecti
             pj_schemas_free(schemas);
             return -1;
         }
+    }
+    if (pj_decoder_new(&schemas->heartbeats, &pj_heartbeat_source, error) != 0) {
+        pj_schemas_free(schemas);
+        return -1;
     }
     *out = schemas;
     return 0;
@@ -103,6 +111,7 @@ void pj_schemas_free(struct pj_schemas *schemas)
     for (size_t i = 0; i < schemas->projection->source_count; i++)
         pj_decoder_free(schemas->decoders[i]);
     free(schemas->decoders);
+    pj_decoder_free(schemas->heartbeats);
     free(schemas);
 }
 
@@ -356,7 +365,10 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
     char *text = NULL;
     struct pj_plan *plan = NULL;
     bool known = fetch(schemas, postgres, id, &text, error) == 0;
-    int status = known ? pj_plan_new(&plan, schemas->decoders[source], text, error) : -1;
+    bool heartbeat = known && pj_heartbeat_is(text) &&
+                     !pj_heartbeat_is(schemas->projection->sources[source].schema);
+    const struct pj_decoder *decoder = heartbeat ? schemas->heartbeats : schemas->decoders[source];
+    int status = known ? pj_plan_new(&plan, decoder, text, error) : -1;
     known = known && (status == 0 || can_be_read(text));
     if (status != 0 && error->class != PJ_POISON) {
         free(text);
@@ -371,6 +383,7 @@ static int look_up(struct pj_schemas *schemas, struct pj_postgres *postgres, int
     entry->id = id;
     entry->source = source;
     entry->plan = plan;
+    entry->heartbeat = heartbeat;
     entry->text = text;
     if (status != 0)
         entry->refused = *error;
@@ -412,9 +425,10 @@ int pj_schemas_look_again(struct pj_schemas *schemas, struct pj_error *error)
 
 int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, size_t source,
                       const void *data, size_t length, struct pj_arena *arena,
-                      struct pj_value *values, struct pj_error *error)
+                      struct pj_value *values, bool *heartbeat, struct pj_error *error)
 {
     const struct pj_source *of = &schemas->projection->sources[source];
+    *heartbeat = false;
     if (data == NULL && of->tombstones) {
         memset(values, 0, of->field_count * sizeof *values);
         return 0;
@@ -436,9 +450,17 @@ int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, 
         *error = entry->refused;
         return -1;
     }
-    if (pj_plan_decode(entry->plan, (const char *)data + HEADER, length - HEADER, arena, values,
-                       error) != 0)
+    struct pj_value time;
+    *heartbeat = entry->heartbeat;
+    if (pj_plan_decode(entry->plan, (const char *)data + HEADER, length - HEADER, arena,
+                       entry->heartbeat ? &time : values, error) != 0)
         return -1;
+    if (entry->heartbeat) {
+        memset(values, 0, of->field_count * sizeof *values);
+        if (of->event_time != 0)
+            values[of->event_time] = time;
+        return 0;
+    }
     /* What is appended meets Postgres as it is; what is folded may never get there. */
     return pj_check_values(of, values, schemas->projection->entity_count > 0, error);
 }

@@ -33,7 +33,8 @@ void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
 
 /*
  * Decodes a Kafka value in the wire format (byte 0, schema id, Avro) into the values of the source;
- * data NULL, where the source takes tombstones, gives nulls.
+ * data NULL, where the source takes tombstones, gives nulls. *heartbeat: it is one, not to be
+ * observed; its time is the value of the source's event_time, all others are null.
  * `postgres` NULL: only plans in memory are used, nothing blocks; an id that is not there is
  * PJ_RETRY. Otherwise the id is looked up, outside of any transaction: PJ_RETRY while Postgres or
  * the registry is away, PJ_POISON for bytes that are not the wire format, an id that the registry
@@ -41,7 +42,8 @@ void pj_schemas_free(struct pj_schemas *schemas); /* NULL is allowed */
  */
 int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, size_t source,
                       const void *data, size_t length, struct pj_arena *arena,
-                      struct pj_value *values, struct pj_error *error) PJ_MUST_CHECK;
+                      struct pj_value *values, bool *heartbeat,
+                      struct pj_error *error) PJ_MUST_CHECK;
 
 /* Asks the registry about one of the ids in use, in turns, where it is time: one that was recreated
  * while we run gives other meanings to known ids. Blocks for a request at most. */

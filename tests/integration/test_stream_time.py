@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions expire by stream time, whoever moved it on and whatever became of them afterwards."""
 
+import time
+
 import pytest
 
-from lib import events, oracle, rebuilding
+from lib import consumers, events, oracle, rebuilding
 from lib.events import MINUTE, START
 from test_rebuild_recording import record_to
 
@@ -43,6 +45,25 @@ def test_who_takes_over_looks_who_has_expired(world):
     leave_unswept(world, START + 31 * MINUTE)
     world.catch_up(TRACKER)
     assert seen(world) == {events.id_of("session", 1): ("expired", 30)}
+
+
+@pytest.mark.partitions(2)
+def test_heartbeats_expire_the_sessions_of_an_idle_system(world):
+    """They are recorded: a rebuild sees the same time. They make no rows and no dead letters."""
+    now = int(time.time() * 1_000_000)
+    world.publish([opened(1, now - 31 * MINUTE), opened(2, now - 29 * MINUTE)])
+    world.catch_up(TRACKER, "event-recorder")
+    assert {status for status, _ in seen(world).values()} == {"active"}
+    for topic in (events.SESSIONS, events.TELEMETRY):
+        result = consumers.run("projectionist", "heartbeat", topic, "--once",
+                               variables=world.consumers.variables)
+        assert result.returncode == 0, result.stderr
+    world.catch_up(TRACKER, "event-recorder")
+    assert [seen(world)[events.id_of("session", n)] for n in (1, 2)] == [
+        ("expired", 30), ("active", None)]
+    assert world.letters() == [] and world.count("safari_events") == 0
+    rebuilding.rebuild(world, TRACKER)
+    assert seen(world)[events.id_of("session", 1)] == ("expired", 30)
 
 
 @pytest.mark.partitions(2)
