@@ -118,8 +118,9 @@ const struct pj_command pj_command_heartbeat = {
         "  a rebuild sees the same time.\n"
         "\n"
         "  Other readers of the topic meet these records, too: where they know no such\n"
-        "  schema, give heartbeats a topic that only consumers of this kind read. Start one\n"
-        "  for a topic; two do no harm. Where a server is away it exits, to be restarted.\n",
+        "  schema, give heartbeats a topic that only consumers of this kind read. Start\n"
+        "  one for a topic; two do no harm. Where a server is away it exits, to be\n"
+        "  restarted.\n",
     .examples = "  projectionist heartbeat orders --interval 30s\n"
                 "  projectionist heartbeat orders --once\n",
     .operands = "TOPIC",

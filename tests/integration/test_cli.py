@@ -71,6 +71,7 @@ def test_help_lists_every_command(arguments):
 
 @pytest.mark.parametrize("command", [
     "status", "migrate", "verify", "rebuild", "topics create", "completion", "new", "publish",
+    "heartbeat", "trim",
     *(f"dead-letters {word}" for word in ("list", "show", "replay", "discard")),
     *(f"offsets {word}" for word in ("show", "set")),
     *(f"schemas {word}" for word in ("register", "list", "forget"))])
