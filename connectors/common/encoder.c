@@ -81,13 +81,10 @@ int pj_encoder_register_all(struct pj_encoder *const *encoders, size_t count,
 int pj_encode(const struct pj_encoder *encoder, const json_t *event, struct pj_builder *encoded,
               struct pj_error *error)
 {
-    uint8_t header[PJ_WIRE_HEADER_SIZE];
     if (!encoder->is_registered)
         return pj_error_set(error, PJ_FATAL, "the schema of %s has no id yet", encoder->topic);
-    pj_wire_put_header(header, encoder->id);
     encoded->length = 0;
-    pj_builder_add_bytes(encoded, header, sizeof header);
-    return pj_json_encode(pj_schema_root(encoder->schema), event, encoded, error);
+    return pj_json_encode_record(encoder->schema, encoder->id, event, encoded, error);
 }
 
 json_t *pj_decode(const struct pj_encoder *encoder, struct pj_bytes value)

@@ -388,3 +388,12 @@ int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct p
     const struct path path = {0};
     return put_value(&writer, type, json, &path);
 }
+
+int pj_json_encode_record(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
+                          struct pj_builder *out, struct pj_error *error)
+{
+    uint8_t header[PJ_WIRE_HEADER_SIZE];
+    pj_wire_put_header(header, schema_id);
+    pj_builder_add_bytes(out, header, sizeof header);
+    return pj_json_encode(pj_schema_root(schema), json, out, error);
+}

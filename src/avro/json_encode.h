@@ -23,4 +23,8 @@
 int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct pj_builder *out,
                    struct pj_error *error) PJ_MUST_CHECK;
 
+/* The same of a schema's root, after the header that names the schema in Kafka. */
+int pj_json_encode_record(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
+                          struct pj_builder *out, struct pj_error *error) PJ_MUST_CHECK;
+
 #endif

@@ -2,7 +2,6 @@
 /* projectionist heartbeat: tells an idle system's consumers that time has passed. */
 #include "avro/heartbeat.h"
 #include "avro/json_encode.h"
-#include "avro/wire.h"
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/text.h"
@@ -32,11 +31,8 @@ struct beating {
 static int beat(const struct beating *beating, struct pj_error *error)
 {
     struct pj_builder value = {0};
-    uint8_t header[PJ_WIRE_HEADER_SIZE];
     json_t *event = json_pack("{s:I}", "emitted_at", (json_int_t)pj_clock_wall_ms() * 1000);
-    pj_wire_put_header(header, beating->schema_id);
-    pj_builder_add_bytes(&value, header, sizeof header);
-    int status = pj_json_encode(pj_schema_root(beating->schema), event, &value, error);
+    int status = pj_json_encode_record(beating->schema, beating->schema_id, event, &value, error);
     json_decref(event);
     for (int32_t p = 0; p < beating->info.partitions && status == 0; p++) {
         const struct pj_producer_message message = {

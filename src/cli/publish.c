@@ -83,11 +83,9 @@ static int send_event(const struct publishing *publishing, const json_t *event,
                       struct pj_error *error)
 {
     struct pj_builder value = {0};
-    uint8_t header[PJ_WIRE_HEADER_SIZE];
     char *key;
-    pj_wire_put_header(header, publishing->schema_id);
-    pj_builder_add_bytes(&value, header, sizeof header);
-    int status = pj_json_encode(pj_schema_root(publishing->schema), event, &value, error);
+    int status =
+        pj_json_encode_record(publishing->schema, publishing->schema_id, event, &value, error);
     if (status == 0)
         status = find_key(publishing, event, &key, error);
     size_t length = value.length;
