@@ -31,15 +31,6 @@ def good(*arguments, **options):
     return result.stdout
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The folder of an installation, made from the build under test."""
-    prefix = tmp_path_factory.mktemp("installed")
-    build = Path(consumers.program("projectionist")).parents[1]
-    good("cmake", "--install", build, "--prefix", prefix)
-    return prefix
-
-
 class Shop:
     """A system that was made, and its program."""
 
