@@ -35,9 +35,11 @@ class FaultWorld(World):
         self._feeds = []
 
     def feed(self, stream, rate):
-        """Produces in the background."""
-        feed = Feed([self.record(event) for event in stream], rate, AWAY,
-                    message_timeout_ms=AWAY * 1000)
+        """Produces events in the background."""
+        return self.feed_of([self.record(event) for event in stream], rate)
+
+    def feed_of(self, records, rate):
+        feed = Feed(records, rate, AWAY, message_timeout_ms=AWAY * 1000)
         self._feeds.append(feed)
         return feed
 
