@@ -53,6 +53,10 @@ void pj_orders_free(struct pj_orders *orders);
 /* A new event at the end of its partition, all null: fill its values, one per field. */
 struct pj_value *pj_orders_event(struct pj_orders *orders, size_t source, int32_t partition);
 
+/* The same for fields that are a list (projectionist/typed.h): a struct of the list. */
+#define PJ_ORDERS_EVENT(orders, list, source, partition)                                           \
+    ((struct list *)pj_orders_event(orders, source, partition))
+
 /* The event that was added last, for its key, headers or timestamp. */
 struct pj_orders_event *pj_orders_last(struct pj_orders *orders);
 

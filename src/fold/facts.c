@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
 #include "fold/fold_internal.h"
+#include "projectionist/typed.h"
 
 #include <stdlib.h>
 #include <uuid/uuid.h>
@@ -452,6 +453,31 @@ const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fac
     size_t first = find_range(entity, fact, &end);
     *count = end - first;
     return &entity->facts[first];
+}
+
+/* Facts of another kind would be read as the structs of this one's lists. */
+static bool is_of_kind(const struct pj_entity *entity, size_t kind)
+{
+    if (entity->fold == NULL || entity->kind == &entity->fold->projection->entities[kind])
+        return true;
+    pj_fold_mistake(entity->fold,
+                    "derive of the entity kind %s asks for a fact that is listed for the kind %zu: "
+                    "give one of its own, and PJ_FACTS the kind's number among the entities",
+                    entity->kind->name, kind);
+    return false;
+}
+
+const struct pj_fact *pj_fact_of(const struct pj_entity *entity, size_t kind, size_t fact,
+                                 const uint8_t subkey[16])
+{
+    return is_of_kind(entity, kind) ? pj_entity_fact(entity, fact, subkey) : NULL;
+}
+
+const struct pj_fact *pj_facts_of(const struct pj_entity *entity, size_t kind, size_t fact,
+                                  size_t *count)
+{
+    *count = 0;
+    return is_of_kind(entity, kind) ? pj_entity_facts(entity, fact, count) : entity->facts;
 }
 
 static int compare_facts(const void *a, const void *b)

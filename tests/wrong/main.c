@@ -10,6 +10,7 @@
  * say the same as what is debugged (tests/integration/test_wrong.py).
  */
 #include "projectionist/consumer.h"
+#include "projectionist/typed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,10 @@ static void derive_more(const struct pj_entity *entity, struct pj_derivation *de
         (void)pj_entity_fact(entity, 8, NULL);
     if (makes("ask for facts that there are not"))
         (void)pj_entity_facts(entity, 65536, &count);
+    if (makes("ask for a fact of another kind"))
+        (void)pj_fact_of(entity, PLACE, 0, NULL);
+    if (makes("ask for facts of another kind"))
+        (void)pj_facts_of(entity, PLACE, 0, &count);
     if (makes("ask for a setting that there is not"))
         (void)pj_setting_duration(derivation, 3);
     if (makes("ask for a setting of another type"))
@@ -327,6 +332,8 @@ static const struct {
         {"counts of half a number", "the column sizes of things_daily is a PJ_COUNTS"},
         {"ask for a fact that there is not", "asks for its fact 8, and it has 2"},
         {"ask for facts that there are not", "asks for its fact 65536, and it has 2"},
+        {"ask for a fact of another kind", "asks for a fact that is listed for the kind 1"},
+        {"ask for facts of another kind", "asks for a fact that is listed for the kind 1"},
         {"ask for a setting that there is not", "asks for the setting 3, and there are 1"},
         {"ask for a setting of another type",
          "asks for the setting thing-timeout by pj_setting_text, and it is of another type: use "
