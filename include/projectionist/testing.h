@@ -99,7 +99,8 @@ bool pj_orders_agree(const struct pj_orders *orders, int times, unsigned seed);
 bool pj_orders_reaches(const struct pj_orders *orders);
 
 /* The rows after the events in their own order, one "table|column=value|…" a line, sorted;
- * malloc'ed. Every event is a batch of its own unless `one_batch`. Times are microseconds. */
+ * malloc'ed. Every event is a batch of its own unless `one_batch`. Times are microseconds, and
+ * nulls "null". */
 char *pj_orders_rows(const struct pj_orders *orders, bool one_batch);
 
 /* How many events are dead letters for a row that follows twice, in the events' own order. */
