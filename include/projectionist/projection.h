@@ -158,6 +158,14 @@ struct pj_fact_kind {
      * what they were told likewise (a path from the parent's path). See pj_contribute.
      */
     bool recursive;
+    /*
+     * A list that events say whole (the crew of a job): the kinds, as bits (1 << MEMBER), of the
+     * facts for its items, which are kept in the same order as this one and under a subkey each.
+     * Once this fact is known, theirs of a lesser order are dropped and not kept again, so that
+     * what is left is the last list. Keep this fact for an empty list, too. Both are PJ_GREATEST,
+     * and come from pj_keep.
+     */
+    uint32_t lists;
 };
 
 /* Members types and value_count of a static const struct pj_fact_kind. Arrays of values must have

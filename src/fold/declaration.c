@@ -5,6 +5,7 @@
 
 #include "base/fit.h"
 #include "fold/claims.h"
+#include "fold/facts.h"
 #include "fold/numeric.h"
 
 #include <string.h>
@@ -170,6 +171,35 @@ static int check_source(const struct pj_projection *projection, size_t index,
 
 /* --- entity kinds ---------------------------------------------------------------------------- */
 
+static int check_lists(const struct pj_entity_kind *entity, size_t index, struct pj_error *error)
+{
+    const struct pj_fact_kind *fact = &entity->facts[index];
+    size_t known = entity->fact_count < PJ_LISTED_MOST ? entity->fact_count : PJ_LISTED_MOST;
+    if (fact->lists != 0 && (fact->keep != PJ_GREATEST || fact->recursive))
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" of %s `lists` others, so it must be PJ_GREATEST and "
+                        "not `recursive`",
+                        fact->name, entity->name);
+    for (size_t f = 0; f < PJ_LISTED_MOST; f++) {
+        const struct pj_fact_kind *item = f < known ? &entity->facts[f] : NULL;
+        if ((fact->lists >> f & 1) == 0)
+            continue;
+        if (item == NULL)
+            return PJ_WRONG(error,
+                            "the fact kind \"%s\" of %s `lists` the kind %zu, and there are %zu: "
+                            "give 1 << an index of the entity's facts",
+                            fact->name, entity->name, f, entity->fact_count);
+        if (f == index || item->keep != PJ_GREATEST || item->is_name || item->absorbs ||
+            item->recursive || item->lists != 0)
+            return PJ_WRONG(error,
+                            "the fact kind \"%s\" of %s `lists` \"%s\", which must be another "
+                            "one, PJ_GREATEST, and neither a name, a final fact, `recursive` nor "
+                            "one that lists others",
+                            fact->name, entity->name, item->name);
+    }
+    return 0;
+}
+
 static int check_fact(const struct pj_entity_kind *entity, size_t index, struct pj_error *error)
 {
     const struct pj_fact_kind *fact = &entity->facts[index];
@@ -203,6 +233,8 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
                         "the fact kind \"%s\" of %s is `recursive`, which a name or a final fact "
                         "cannot be, nor one of a kind without depth_most",
                         fact->name, entity->name);
+    if (check_lists(entity, index, error) != 0)
+        return -1;
     for (size_t f = 0; f < index && fact->is_name; f++) {
         if (entity->facts[f].is_name)
             return PJ_WRONG(error, "two fact kinds of the entity kind %s are marked `is_name`",

@@ -117,6 +117,35 @@ static void drop_absorbed(struct pj_entity *entity)
     entity->count = kept;
 }
 
+static bool lists(const struct pj_fact_kind *kind, uint16_t item)
+{
+    return item < PJ_LISTED_MOST && (kind->lists >> item & 1) != 0;
+}
+
+/* Whether a later list is known than that of which the fact is an item. */
+static bool is_replaced(const struct pj_entity *entity, const struct pj_fact *fact)
+{
+    bool replaced = false;
+    for (uint16_t f = 0; f < entity->kind->fact_count && !replaced; f++) {
+        size_t at = lists(&entity->kind->facts[f], fact->kind) ? find(entity, f, zero, &replaced)
+                                                               : entity->count;
+        replaced = replaced && compare_order(&entity->facts[at].order, &fact->order) > 0;
+    }
+    return replaced;
+}
+
+static void drop_replaced(struct pj_entity *entity, const struct pj_fact *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < entity->count; i++) {
+        const struct pj_fact *fact = &entity->facts[i];
+        if (!lists(&entity->kind->facts[list->kind], fact->kind) ||
+            compare_order(&fact->order, &list->order) >= 0)
+            entity->facts[kept++] = *fact;
+    }
+    entity->count = kept;
+}
+
 bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                     struct pj_arena *arena)
 {
@@ -134,12 +163,14 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                 (entity->count - at) * sizeof *entity->facts);
         return true;
     }
-    if (!found && !kind->absorbs && has_final_fact(entity))
+    if ((!found && !kind->absorbs && has_final_fact(entity)) || is_replaced(entity, fact))
         return false;
     if (!found) {
         insert_at(entity, at, fact, arena);
         if (kind->absorbs)
             drop_absorbed(entity);
+        if (kind->lists != 0)
+            drop_replaced(entity, fact);
         return true;
     }
     if (change->older && memcmp(&fact->order, &entity->facts[at].order, sizeof fact->order) == 0)
@@ -149,6 +180,8 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
         change->told ? compared != 0 : (kind->keep == PJ_GREATEST ? compared > 0 : compared < 0);
     if (better)
         entity->facts[at] = *fact;
+    if (better && kind->lists != 0)
+        drop_replaced(entity, fact);
     return better;
 }
 

@@ -23,6 +23,9 @@ struct pj_entity {
     size_t capacity;
 };
 
+/* Bits of a fact kind's `lists`. */
+enum { PJ_LISTED_MOST = 32 };
+
 /* A change to one entity's facts. */
 struct pj_change {
     size_t entity; /* which kind */

@@ -52,7 +52,8 @@ enum { W_ROOT, W_DEPTH };
 enum { L_MINUTES, L_OPEN };
 static const struct pj_fact_kind job_facts[JOB_FACTS] = {
     [SAID] = {"said", PJ_GREATEST,
-              PJ_FACT_VALUES(PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_BOOL)},
+              PJ_FACT_VALUES(PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_BOOL),
+              .lists = 1 << MEMBER},
     [NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
     [MEMBER] = {"member", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT, PJ_BIGINT, PJ_TEXT)},
     [PART] = {"part", PJ_GREATEST, NULL, 0},
@@ -84,15 +85,12 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
 
 /* --- what follows from the facts ------------------------------------------------------------- */
 
-/* Of whom an earlier event listed, and the last one did not, the order is another. */
 static void claim_crew(const struct pj_entity *entity, struct pj_derivation *derivation,
                        const struct pj_order *order)
 {
     size_t count;
     const struct pj_fact *members = pj_entity_facts(entity, MEMBER, &count);
     for (size_t i = 0; i < count; i++) {
-        if (memcmp(&members[i].order, order, sizeof *order) != 0)
-            continue;
         struct pj_value *row = pj_claim(derivation, &crew, order);
         row[C_PERSON] = members[i].values[M_PERSON];
         row[C_JOB] = *pj_entity_name(entity);

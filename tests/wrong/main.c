@@ -271,6 +271,9 @@ static void start(void)
     M(facts[LAST].value_count = 17, "has 17 values, and 16 is the most")                           \
     M(facts[LAST].types = NULL, "lacks the types of its 1 values")                                 \
     M(facts[LAST].keep = 9, "keeps by the unknown rule 9")                                         \
+    M(facts[LAST].lists = 1 << SEEN, "`lists` others, so it must be PJ_GREATEST")                  \
+    M(facts[SEEN].lists = 1 << LAST, "`lists` \"last\", which must be another one")                \
+    M(facts[SEEN].lists = 1 << 7, "`lists` the kind 7, and there are 2")                           \
     M(tables[3] = NULL, "table 3 of wrong-consumer is not declared")                               \
     M(tables[3] = &things, "things is twice among the tables")                                     \
     M(notes.name = "things", "two tables of wrong-consumer have the name things")                  \
