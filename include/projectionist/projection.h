@@ -370,6 +370,9 @@ struct pj_value *pj_append(struct pj_observer *observer, const struct pj_table *
 struct pj_value pj_observer_array(struct pj_observer *observer, const struct pj_value *items,
                                   size_t count);
 
+/* The same of a field's items, where each is one value (path ""); null where the field is. */
+struct pj_value pj_observer_items(struct pj_observer *observer, const struct pj_value *array);
+
 /* Memory that lives as long as the batch (for texts made by observe). */
 void *pj_observer_alloc(struct pj_observer *observer, size_t size);
 

@@ -65,6 +65,19 @@ struct pj_value pj_observer_array(struct pj_observer *observer, const struct pj_
     return array_of(observer->fold, items, count);
 }
 
+struct pj_value pj_observer_items(struct pj_observer *observer, const struct pj_value *array)
+{
+    if (!array->present)
+        return pj_null();
+    if (array->shape != PJ_SHAPE_ITEMS || array->items.width != 1) {
+        pj_fold_mistake(observer->fold,
+                        "observe gives pj_observer_items what is no field with items of one field "
+                        "each: make an array of their values, by pj_observer_array");
+        return pj_null();
+    }
+    return array_of(observer->fold, array->items.values, array->items.count);
+}
+
 struct pj_value pj_derivation_array(struct pj_derivation *derivation, const struct pj_value *items,
                                     size_t count)
 {

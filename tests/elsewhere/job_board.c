@@ -65,13 +65,12 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
 {
     (void)error;
-    const struct pj_value *v = event->values, *skills = &v[SKILLS];
+    const struct pj_value *v = event->values;
     struct pj_order order = {.rank = {v[AT].integer}};
     memcpy(order.tie, v[EVENT_ID].uuid, sizeof order.tie);
-    const struct pj_value said[] = {
-        v[PARENT],  v[TITLE],
-        v[STATE],   pj_observer_array(observer, skills->items.values, pj_items_count(skills)),
-        v[MINUTES], v[WITHDRAWN]};
+    const struct pj_value said[] = {v[PARENT],  v[TITLE],
+                                    v[STATE],   pj_observer_items(observer, &v[SKILLS]),
+                                    v[MINUTES], v[WITHDRAWN]};
     pj_keep_named(observer, 0, &v[JOB], SAID, NULL, &order, said);
     for (struct pj_array_item member = {0}; pj_items_next(&v[CREW], &member);) {
         struct pj_value values[] = {member.values[PERSON], pj_bigint((int64_t)member.index),

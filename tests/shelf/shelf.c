@@ -190,10 +190,9 @@ static const char order_schema[] =
 
 enum { O_ID, O_LINES, O_FIELDS };
 enum { O_ITEM, O_COUNT, O_PRICE, O_TAGS, O_LINE_FIELDS };
-enum { TAGS_MOST = 8 };
 
 static const struct pj_field tag_fields[] = {{"", PJ_TEXT}};
-static const struct pj_items order_tags = {tag_fields, 1, .most = TAGS_MOST};
+static const struct pj_items order_tags = {tag_fields, 1, .most = 8};
 static const struct pj_field order_line_fields[O_LINE_FIELDS] = {
     [O_ITEM] = {"item", PJ_TEXT, .required = true, .most_chars = 20},
     [O_COUNT] = {"count", PJ_INT, .least = "1"},
@@ -212,16 +211,13 @@ static int observe_order(const struct pj_event *event, struct pj_observer *obser
     const struct pj_value *v = event->values;
     (void)error;
     for (struct pj_array_item line = {0}; pj_items_next(&v[O_LINES], &line);) {
-        struct pj_value tags[TAGS_MOST];
-        for (struct pj_array_item tag = {0}; pj_items_next(&line.values[O_TAGS], &tag);)
-            tags[tag.index] = *tag.values;
         struct pj_value *row = pj_append(observer, &lines);
         row[L_ORDER] = v[O_ID];
         row[L_PLACE] = pj_bigint((int64_t)line.index);
         row[L_ITEM] = line.values[O_ITEM];
         row[L_COUNT] = line.values[O_COUNT];
         row[L_PRICE] = line.values[O_PRICE];
-        row[L_TAGS] = pj_observer_array(observer, tags, pj_items_count(&line.values[O_TAGS]));
+        row[L_TAGS] = pj_observer_items(observer, &line.values[O_TAGS]);
     }
     return 0;
 }

@@ -101,6 +101,8 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         return -1;
     if (makes("refused as fatal"))
         return pj_error_fatal(error, PJ_EXIT_FAILED, "this thing is odd");
+    if (makes("array of a field without items"))
+        (void)pj_observer_items(observer, &v[NAME]);
     keep(event, observer);
     struct pj_value *note =
         pj_append(observer, makes("append to a table not listed") ? &unlisted_notes
@@ -321,6 +323,7 @@ static const struct {
         {"append to a table not listed", "names unlisted_notes, which is not among its tables"},
         {"append to an entity table", "names things, which is not an append table"},
         {"keep an entity that there is not", "pj_keep names the entity kind 7, and there are 2"},
+        {"array of a field without items", "gives pj_observer_items what is no field with items"},
         {"keep a fact that there is not", "names the fact 9 of the entity kind thing, which has 2"},
         {"keep without a key", "pj_keep gives no key"},
         {"keep without an order", "pj_keep gives no order"},
