@@ -204,6 +204,7 @@ static bool publish_batch(struct pj_publisher *publisher)
         if (end == PJ_TRANSACTION_COMMITTED) {
             note_trouble(publisher, NULL);
             pj_metric_add(publisher->settings.transactions, 1);
+            pj_metric_set(publisher->settings.last_commit, pj_clock_wall_ms() / 1000);
             pj_metric_observe_us(publisher->settings.latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;

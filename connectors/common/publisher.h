@@ -23,7 +23,7 @@ struct pj_publisher_settings {
     size_t state;                     /* the index of the state topic among the topics */
     struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
     /* Transactions and records committed, and how long a transaction takes. */
-    struct pj_metric *transactions, *records, *latency;
+    struct pj_metric *transactions, *records, *latency, *last_commit;
 };
 
 /* Fences the others with this id, reads the state, and starts the thread. Blocks while Kafka is

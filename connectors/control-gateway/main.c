@@ -227,6 +227,9 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
         .latency =
             pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
                            "Time from the start of a transaction to its commit."),
+        .last_commit =
+            pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_last_commit_timestamp_seconds",
+                           NULL, "When the last transaction was committed."),
     };
     if (check_settings(settings, &config->kafka, error) != 0 ||
         pj_upstream_open(&gateway->upstream, &upstream, error) != 0)
@@ -328,8 +331,11 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     mallopt(M_ARENA_MAX, ARENAS);
     sem_init(&gateway.parsers, 0, PARSERS);
     sem_init(&gateway.lookups, 0, LOOKUPS);
+    pj_metrics_set_labels(
+        gateway.metrics,
+        (const struct pj_label[]){{"system", "safari"}, {"gateway", settings->id}, {0}});
     add_metrics(&gateway);
-    status = pj_process_serve_metrics(&server, gateway.metrics, &settings->process, error);
+    status = pj_process_serve_metrics(&server, gateway.metrics, process, error);
     if (status == 0)
         status = open_parts(&gateway, config, server, error);
     if (status == 0)

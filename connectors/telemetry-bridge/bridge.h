@@ -33,10 +33,10 @@ struct pj_bridge_settings {
 extern const struct pj_option pj_bridge_options[];
 
 struct pj_bridge_metrics {
-    struct pj_metric *received_v1, *received_v2, *known, *dead_letters, *gaps, *restarts;
+    struct pj_metric *received_v1, *received_v2, *known, *misfits, *refused, *gaps, *restarts;
     struct pj_metric *connected, *connections, *pauses, *paused, *buffered;
     struct pj_metric *events, *statuses, *transactions, *aborted, *reopened;
-    struct pj_metric *commit_time, *frame_time;
+    struct pj_metric *commit_time, *frame_time, *last_commit;
 };
 
 void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics *registry);

@@ -381,5 +381,6 @@ void pj_frame_free(struct pj_frame *frame)
 void pj_frame_refuse(struct pj_frame *frame, const char *reason)
 {
     frame->kind = PJ_FRAME_DEAD_LETTER;
+    frame->is_refused = true;
     pj_text_show(frame->reason, sizeof frame->reason, "%s", reason);
 }

@@ -46,6 +46,7 @@ struct pj_frame {
     struct pj_bytes result; /* JSON */
     const char *error;
     char reason[PJ_REASON_SIZE]; /* of a dead letter */
+    bool is_refused;             /* by Kafka */
     size_t size;                 /* in memory, all of it */
 };
 

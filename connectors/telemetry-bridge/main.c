@@ -132,6 +132,9 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         pj_metrics_free(bridge.registry);
         return -1;
     }
+    pj_metrics_set_labels(
+        bridge.registry,
+        (const struct pj_label[]){{"system", "safari"}, {"bridge", settings->bridge_id}, {0}});
     pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
     bridge.buffer =
         pj_buffer_new(settings->buffer_frames, settings->buffer_bytes, on_room, &bridge);
@@ -139,8 +142,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     if (status == 0)
         status = pj_socket_open(&bridge.socket, settings, &bridge.metrics, error);
     if (status == 0)
-        status =
-            pj_process_serve_metrics(&bridge.server, bridge.registry, &settings->process, error);
+        status = pj_process_serve_metrics(&bridge.server, bridge.registry, process, error);
     if (status == 0)
         status = pj_bridge_publisher_open(&bridge.publisher, &publisher, error);
     if (status == 0)

@@ -183,11 +183,15 @@ static void count(const struct pj_bridge_publisher *publisher, const struct pj_i
     const struct pj_bridge_metrics *metrics = publisher->settings.metrics;
     int64_t now_us = pj_clock_monotonic_us();
     pj_metric_add(metrics->transactions, 1);
+    pj_metric_set(metrics->last_commit, pj_clock_wall_ms() / 1000);
     for (; list != NULL; list = list->next) {
         if (list->frame == NULL)
             continue;
         bool is_dead_letter = list->frame->kind == PJ_FRAME_DEAD_LETTER;
-        pj_metric_add(is_dead_letter ? metrics->dead_letters : metrics->events, 1);
+        pj_metric_add(!is_dead_letter           ? metrics->events
+                      : list->frame->is_refused ? metrics->refused
+                                                : metrics->misfits,
+                      1);
         if (!is_dead_letter && list->frame->status != NULL)
             pj_metric_add(metrics->statuses, 1);
         pj_metric_observe_us(metrics->frame_time, now_us - list->received_us);

@@ -85,8 +85,11 @@ void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics 
          "wire=\"v2\"", "Frames received, including known ones"},
         {&metrics->known, PJ_COUNTER, "projectionist_bridge_frames_known_total", NULL,
          "Frames received again and dropped"},
-        {&metrics->dead_letters, PJ_COUNTER, "projectionist_bridge_dead_letters_total", NULL,
-         "Frames published as dead letters"},
+        {&metrics->misfits, PJ_COUNTER, "projectionist_bridge_dead_letters_total",
+         "reason=\"frame\"",
+         "Frames published as dead letters: they fit neither wire, or Kafka refused their records"},
+        {&metrics->refused, PJ_COUNTER, "projectionist_bridge_dead_letters_total",
+         "reason=\"kafka\"", ""},
         {&metrics->gaps, PJ_COUNTER, "projectionist_bridge_gaps_total", NULL,
          "Gaps: the bridge's position was no longer in the service's buffer"},
         {&metrics->restarts, PJ_COUNTER, "projectionist_bridge_service_restarts_total", NULL,
@@ -115,6 +118,8 @@ void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics 
          "Duration of a commit"},
         {&metrics->frame_time, PJ_HISTOGRAM, "projectionist_bridge_frame_seconds", NULL,
          "From a frame's arrival to its commit"},
+        {&metrics->last_commit, PJ_GAUGE, "projectionist_bridge_last_commit_timestamp_seconds",
+         NULL, "When the last transaction was committed"},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i].place =

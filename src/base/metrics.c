@@ -45,13 +45,46 @@ struct family {
 struct pj_metrics {
     pthread_mutex_t mutex; /* guards the lists; values are atomic */
     struct family *families;
+    char *labels; /* of all series; "" for none */
 };
 
 struct pj_metrics *pj_metrics_new(void)
 {
     struct pj_metrics *metrics = pj_alloc(sizeof *metrics);
     pthread_mutex_init(&metrics->mutex, NULL);
+    metrics->labels = pj_strdup("");
     return metrics;
+}
+
+char *pj_metrics_labels(const struct pj_label *labels)
+{
+    struct pj_builder text = {0};
+    for (const struct pj_label *label = labels; label->name != NULL; label++) {
+        pj_builder_add(&text, "%s%s=\"", label == labels ? "" : ",", label->name);
+        for (const char *c = label->value; *c != '\0'; c++) {
+            if (*c == '\\' || *c == '"' || *c == '\n')
+                pj_builder_add_bytes(&text, "\\", 1);
+            pj_builder_add_bytes(&text, *c == '\n' ? "n" : c, 1);
+        }
+        pj_builder_add_bytes(&text, "\"", 1);
+    }
+    return pj_builder_take(&text);
+}
+
+void pj_metrics_set_labels(struct pj_metrics *metrics, const struct pj_label *labels)
+{
+    free(metrics->labels);
+    metrics->labels = pj_metrics_labels(labels);
+}
+
+void pj_metrics_add_build_info(struct pj_metrics *metrics, const char *version)
+{
+    char *labels = pj_metrics_labels((const struct pj_label[]){
+        {"version", version}, {"projectionist_version", PJ_VERSION}, {0}});
+    pj_metric_set(pj_metrics_add(metrics, PJ_GAUGE, "projectionist_build_info", labels,
+                                 "Always 1; its labels say what runs."),
+                  1);
+    free(labels);
 }
 
 static void family_free(struct family *family)
@@ -78,6 +111,7 @@ void pj_metrics_free(struct pj_metrics *metrics)
         family_free(family);
     }
     pthread_mutex_destroy(&metrics->mutex);
+    free(metrics->labels);
     free(metrics);
 }
 
@@ -159,7 +193,7 @@ void pj_metric_hide(struct pj_metric *metric)
 
 static void render_header(struct pj_builder *out, const struct family *family)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "gauge", "histogram"};
     pj_builder_add(out, "# HELP %s ", family->name);
     for (const char *c = family->help; *c != '\0'; c++) {
         if (*c == '\\' || *c == '\n')
@@ -169,36 +203,55 @@ static void render_header(struct pj_builder *out, const struct family *family)
     pj_builder_add(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
 }
 
-static void render_histogram(struct pj_builder *out, const char *name,
-                             const struct pj_metric *metric)
+/* name{common,own,last} and a blank. */
+static void render_name(struct pj_builder *out, const struct pj_metrics *metrics, const char *name,
+                        const char *suffix, const struct pj_metric *metric, const char *last)
 {
-    const char *labels = metric->labels;
-    const char *comma = *labels != '\0' ? "," : "";
-    const char *open = *labels != '\0' ? "{" : "";
-    const char *close = *labels != '\0' ? "}" : "";
+    const char *labels[] = {metrics->labels, metric->labels, last};
+    char separator = '{';
+    pj_builder_add(out, "%s%s", name, suffix);
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+        if (*labels[i] == '\0')
+            continue;
+        pj_builder_add(out, "%c%s", separator, labels[i]);
+        separator = ',';
+    }
+    pj_builder_add(out, separator == ',' ? "} " : " ");
+}
+
+static void render_histogram(struct pj_builder *out, const struct pj_metrics *metrics,
+                             const char *name, const struct pj_metric *metric)
+{
+    char bucket[32];
     int64_t sum = atomic_load_explicit(&metric->value, memory_order_relaxed);
     int64_t count = 0;
     for (size_t i = 0; i <= BOUNDS; i++) {
         count += atomic_load_explicit(&metric->counts[i], memory_order_relaxed);
-        pj_builder_add(out, "%s_bucket{%s%sle=\"%s\"} %" PRId64 "\n", name, labels, comma,
-                       i < BOUNDS ? bounds[i].seconds : "+Inf", count);
+        pj_text_whole(bucket, sizeof bucket, "le=\"%s\"", i < BOUNDS ? bounds[i].seconds : "+Inf");
+        render_name(out, metrics, name, "_bucket", metric, bucket);
+        pj_builder_add(out, "%" PRId64 "\n", count);
     }
-    pj_builder_add(out, "%s_sum%s%s%s %" PRId64 ".%06" PRId64 "\n", name, open, labels, close,
-                   sum / 1000000, sum % 1000000);
+    render_name(out, metrics, name, "_sum", metric, "");
+    pj_builder_add(out, "%" PRId64 ".%06" PRId64 "\n", sum / 1000000, sum % 1000000);
     /* From the same reading as the buckets, so that it equals the last one. */
-    pj_builder_add(out, "%s_count%s%s%s %" PRId64 "\n", name, open, labels, close, count);
+    render_name(out, metrics, name, "_count", metric, "");
+    pj_builder_add(out, "%" PRId64 "\n", count);
 }
 
-static void render_series(struct pj_builder *out, const struct family *family,
-                          const struct pj_metric *metric)
+static void render_series(struct pj_builder *out, const struct pj_metrics *metrics,
+                          const struct family *family, const struct pj_metric *metric)
 {
     if (family->kind == PJ_HISTOGRAM) {
-        render_histogram(out, family->name, metric);
+        render_histogram(out, metrics, family->name, metric);
         return;
     }
-    const bool plain = *metric->labels == '\0';
-    pj_builder_add(out, "%s%s%s%s %" PRId64 "\n", family->name, plain ? "" : "{", metric->labels,
-                   plain ? "" : "}", pj_metric_value(metric));
+    int64_t value = pj_metric_value(metric);
+    render_name(out, metrics, family->name, "", metric, "");
+    if (family->kind == PJ_GAUGE_MILLI)
+        pj_builder_add(out, "%s%" PRId64 ".%03" PRId64 "\n", value < 0 ? "-" : "",
+                       imaxabs(value / 1000), imaxabs(value % 1000));
+    else
+        pj_builder_add(out, "%" PRId64 "\n", value);
 }
 
 char *pj_metrics_render(struct pj_metrics *metrics)
@@ -214,7 +267,7 @@ char *pj_metrics_render(struct pj_metrics *metrics)
             if (!headed)
                 render_header(&text, family);
             headed = true;
-            render_series(&text, family, metric);
+            render_series(&text, metrics, family, metric);
         }
     }
     pthread_mutex_unlock(&metrics->mutex);

@@ -16,10 +16,26 @@
 struct pj_metrics;
 struct pj_metric;
 
-enum pj_metric_kind { PJ_COUNTER, PJ_GAUGE, PJ_HISTOGRAM };
+/* The value of a PJ_GAUGE_MILLI is in thousandths. */
+enum pj_metric_kind { PJ_COUNTER, PJ_GAUGE, PJ_GAUGE_MILLI, PJ_HISTOGRAM };
+
+/* A label; the value is any text. */
+struct pj_label {
+    const char *name; /* NULL ends a list */
+    const char *value;
+};
 
 struct pj_metrics *pj_metrics_new(void);
 void pj_metrics_free(struct pj_metrics *metrics); /* after the server has stopped */
+
+/* The labels that every series has, such as the consumer's name. Before the server starts. */
+void pj_metrics_set_labels(struct pj_metrics *metrics, const struct pj_label *labels);
+
+/* Adds build_info, which says what version this is. */
+void pj_metrics_add_build_info(struct pj_metrics *metrics, const char *version);
+
+/* Labels as pj_metrics_add takes them; to be freed. */
+char *pj_metrics_labels(const struct pj_label *labels);
 
 /*
  * Registers (or finds) the series `name{labels}`; labels in Prometheus syntax without the braces,
@@ -40,6 +56,11 @@ void pj_metric_hide(struct pj_metric *metric);
 
 /* The whole text, malloc'ed. */
 char *pj_metrics_render(struct pj_metrics *metrics);
+
+struct pj_builder;
+/* The process itself, under the names that Prometheus's own clients have: CPU, memory, file
+ * descriptors, start. What /proc does not tell is left out. */
+void pj_metrics_render_process(struct pj_builder *out);
 
 /*
  * Serves GET (and HEAD) /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for all

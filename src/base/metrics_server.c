@@ -64,10 +64,16 @@ static void answer_ready(struct pj_metrics_server *server, struct pj_http_reques
 
 static void answer_metrics(struct pj_metrics_server *server, struct pj_http_request *request)
 {
-    char *text = pj_metrics_render(server->metrics);
+    struct pj_builder text = {0};
+    char *ours = pj_metrics_render(server->metrics);
+    pj_builder_add_bytes(&text, ours, strlen(ours));
+    free(ours);
+    pj_metrics_render_process(&text);
     pj_http_add_field(request, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-    pj_http_answer(request, 200, text, strlen(text));
-    free(text);
+    size_t length = text.length;
+    char *whole = pj_builder_take(&text);
+    pj_http_answer(request, 200, whole, length);
+    free(whole);
 }
 
 /* The server's thread answers everything: no worker can keep a probe waiting. */

@@ -14,6 +14,8 @@ struct pj_record_header;
 /* A topic's id as Kafka's own tools print it. */
 enum { PJ_TOPIC_ID_SIZE = 24 };
 
+enum { PJ_PARTITION_GAUGES = 5 };
+
 /*
  * Whether an offset of the topic with the id `read` means nothing in the topic that now has the id
  * `id`: both are known, and differ. The offset 0 is the same place in every topic. NULL and "" are
@@ -64,7 +66,12 @@ struct pj_partition {
     char *stop_reason;
     bool stop_written; /* it is recorded in Postgres */
     int64_t short_ms;  /* since when it seems to end before our offset; 0: it does not */
-    struct pj_metric *lag_gauge, *held_gauge; /* set by the engine; NULL: not shown */
+
+    /* Of lag.c: gauges that are shown; when the oldest unread record was written and happened; and
+     * since when the offset is known not to be the end. By the wall clock. */
+    struct pj_metric *gauges[PJ_PARTITION_GAUGES];
+    int64_t unread_ms, unread_event_ms;
+    int64_t behind_offset, behind_ms;
 
     /* Of stall.c: how far it is (of one that is not ours: as Postgres says) and when that last grew
      * or there was nothing to do; and whether nobody of ours has it. */

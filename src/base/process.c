@@ -30,11 +30,13 @@ void pj_process_handle_signals(void)
 }
 
 int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
-                             const struct pj_process_settings *settings, struct pj_error *error)
+                             const struct pj_process *process, struct pj_error *error)
 {
-    if (settings->metrics_address == NULL)
+    const char *address = process->common->metrics_address;
+    pj_metrics_add_build_info(metrics, process->version != NULL ? process->version : PJ_VERSION);
+    if (address == NULL)
         return 0;
-    if (pj_metrics_server_start(server, metrics, settings->metrics_address, error) != 0)
+    if (pj_metrics_server_start(server, metrics, address, error) != 0)
         return -1;
     pj_log(PJ_INFO, "serving metrics", pj_f_int("port", pj_metrics_server_port(*server)));
     return 0;

@@ -68,9 +68,10 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv);
 extern volatile sig_atomic_t pj_stop_requests;
 void pj_process_handle_signals(void);
 
-/* Serves the metrics if the settings say so; otherwise *server stays NULL. */
+/* Serves the metrics, the build's among them, if the settings say so; otherwise *server stays
+ * NULL. */
 int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
-                             const struct pj_process_settings *settings,
+                             const struct pj_process *process,
                              struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -228,7 +228,7 @@ int pj_assignment_carry_out(struct pj_assignment *assignment, struct pj_session 
                       check_partitions(session, rebalance, error) != 0 ||
                       write_stops(session, rebalance, error) != 0)) /* those that are over */
         return -1;
-    pj_metric_add(session->numbers.rebalances, 1);
+    pj_metric_add(session->numbers.assignments, 1);
     pj_metric_add(session->numbers.assigned, (int64_t)count);
     pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", (int64_t)count));
     assignment->since_ms = assignment->ids_asked_ms = pj_clock_monotonic_ms();

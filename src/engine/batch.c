@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/batch.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -22,8 +23,10 @@ bool pj_batch_full(const struct pj_batch *batch)
     return batch->count >= batch->records_most || batch->bytes >= batch->bytes_most;
 }
 
-void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, const struct pj_error *reason)
+void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, enum pj_refused_by by,
+                     const struct pj_error *reason)
 {
+    item->refused_by = by;
     item->state = PJ_ITEM_REFUSED;
     item->reason = pj_arena_copy(batch->arena, reason, sizeof *reason);
 }
@@ -39,7 +42,7 @@ static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postg
                           error) == 0)
         item->state = PJ_ITEM_DECODED;
     else if (error->class == PJ_POISON)
-        pj_batch_refuse(batch, item, error);
+        pj_batch_refuse(batch, item, PJ_BY_DECODE, error);
     else
         return false;
     used = pj_arena_used(batch->arena) - used;
@@ -50,12 +53,14 @@ static bool decode(struct pj_batch *batch, struct pj_item *item, struct pj_postg
 int pj_batch_decode_rest(const struct pj_piece *piece, struct pj_postgres *postgres,
                          struct pj_error *error)
 {
+    int64_t started = pj_clock_monotonic_us();
     for (size_t i = piece->from; i < piece->to; i++) {
         struct pj_item *item = &piece->batch->items[i];
         if (item->state == PJ_ITEM_FETCHED && pj_item_live(item) &&
             !decode(piece->batch, item, postgres, error))
             return -1;
     }
+    piece->batch->decode_us += pj_clock_monotonic_us() - started;
     return 0;
 }
 
@@ -82,9 +87,15 @@ int pj_batch_fill(struct pj_batch *batch, struct pj_consumer *consumer, struct p
     if (pj_batch_full(batch) && !pj_consumer_paused(consumer))
         return 0;
     size_t room = batch->records_most > batch->count ? batch->records_most - batch->count : PIECE;
+    int64_t started = pj_clock_monotonic_us();
     int status = pj_consumer_poll(consumer, records, room < PIECE ? room : PIECE, &count, error);
+    int64_t fetched = pj_clock_monotonic_us();
     for (size_t i = 0; i < count; i++)
         pj_batch_add(batch, &records[i]);
+    if (count > 0) {
+        batch->fetch_us += fetched - started;
+        batch->decode_us += pj_clock_monotonic_us() - fetched;
+    }
     return status != 0 ? -1 : count > 0;
 }
 
@@ -94,6 +105,7 @@ void pj_batch_clear(struct pj_batch *batch)
         pj_record_release(&batch->items[i].record);
     batch->count = 0;
     batch->bytes = 0;
+    batch->fetch_us = batch->decode_us = 0;
     pj_arena_reset(batch->arena);
 }
 

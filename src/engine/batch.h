@@ -8,6 +8,15 @@
 #include "postgres/postgres.h"
 #include "store/schemas.h"
 
+/* What refused a record; the label of dead letters in /metrics. */
+enum pj_refused_by {
+    PJ_BY_DECODE,   /* no event of the topic's schema */
+    PJ_BY_OBSERVE,  /* the projection, or a rule of its fields */
+    PJ_BY_ROWS,     /* its rows cannot be derived, or a value does not fit its column */
+    PJ_BY_POSTGRES, /* a constraint or a trigger */
+    PJ_REFUSERS
+};
+
 struct pj_item {
     struct pj_record record;
     enum {
@@ -18,6 +27,7 @@ struct pj_item {
     struct pj_value *values;
     bool heartbeat; /* it counts for stream time alone */
     const struct pj_error *reason;
+    enum pj_refused_by refused_by;
 };
 
 struct pj_batch {
@@ -30,6 +40,7 @@ struct pj_batch {
     struct pj_schemas *schemas; /* borrowed */
     size_t records_most;
     size_t bytes_most;
+    int64_t fetch_us, decode_us; /* how long that took, of the records in it */
 };
 
 /* The records of one transaction: [from, to). */
@@ -53,7 +64,8 @@ void pj_batch_free(struct pj_batch *batch);
 int pj_batch_decode_rest(const struct pj_piece *piece, struct pj_postgres *postgres,
                          struct pj_error *error) PJ_MUST_CHECK;
 /* Makes the record a dead letter. */
-void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, const struct pj_error *reason);
+void pj_batch_refuse(struct pj_batch *batch, struct pj_item *item, enum pj_refused_by by,
+                     const struct pj_error *reason);
 
 /* Still ours to write: neither revoked nor committed since. */
 bool pj_item_live(const struct pj_item *item);

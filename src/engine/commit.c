@@ -63,7 +63,7 @@ static int observe(struct pj_session *session, struct pj_batch *batch, struct pj
         return 0;
     if (error->class != PJ_POISON)
         return -1;
-    pj_batch_refuse(batch, item, error);
+    pj_batch_refuse(batch, item, PJ_BY_OBSERVE, error);
     return 0;
 }
 
@@ -91,9 +91,9 @@ static int connect_and_resolve(struct pj_commit *commit, struct pj_error *error)
     return 0;
 }
 
-/* The refused ones of the records. */
+/* The refused ones of the records, and how many by what refused them. */
 static struct pj_dead_letter *list_letters(const struct pj_piece *piece, struct pj_arena *arena,
-                                           size_t *count)
+                                           size_t *count, int64_t refused[PJ_REFUSERS])
 {
     struct pj_dead_letter *letters =
         pj_arena_alloc(arena, (piece->to - piece->from) * sizeof *letters);
@@ -102,6 +102,7 @@ static struct pj_dead_letter *list_letters(const struct pj_piece *piece, struct 
         const struct pj_item *item = &piece->batch->items[i];
         if (item->state != PJ_ITEM_REFUSED || !pj_item_live(item))
             continue;
+        refused[item->refused_by]++;
         size_t header_count;
         const struct pj_record_header *headers =
             pj_record_headers(&item->record, arena, &header_count);
@@ -156,26 +157,46 @@ static int fold_records(struct pj_session *session, const struct pj_piece *piece
     return 0;
 }
 
+static void count(struct pj_session *session, const struct pj_unit_work *work, size_t records,
+                  const int64_t refused[PJ_REFUSERS], struct pj_unit_result *result, int64_t us)
+{
+    struct pj_numbers *numbers = &session->numbers;
+    pj_metric_add(numbers->records, (int64_t)records);
+    for (size_t i = 0; i < PJ_REFUSERS; i++)
+        pj_metric_add(numbers->dead_letters[i], refused[i]);
+    for (size_t i = 0; i < work->advance_count; i++)
+        pj_numbers_advanced(numbers, work->advances[i].stream_time);
+    pj_numbers_wrote(numbers, &result->written);
+    pj_numbers_observe(numbers, PJ_STAGE_COMMIT, result->commit_us);
+    pj_metric_observe_us(numbers->batch_seconds, us);
+    pj_log(PJ_DEBUG, "batch committed", pj_f_int("records", (int64_t)records),
+           pj_f_int("rows", result->written.rows),
+           pj_f_int("dead_letters", (int64_t)work->letter_count), pj_f_int("microseconds", us));
+}
+
 static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
                      const struct pj_tries *tries, struct pj_error *error)
 {
     struct pj_session *session = commit->session;
-    const struct pj_session_numbers *numbers = &session->numbers;
     struct pj_unit *unit = &session->unit;
     size_t records = 0;
+    int64_t refused[PJ_REFUSERS] = {0};
     struct pj_unit_result result;
     struct pj_unit_work work = {.tries = tries};
     int64_t started = pj_clock_monotonic_us();
     pj_arena_reset(unit->work);
     if (connect_and_resolve(commit, error) != 0 ||
-        pj_batch_decode_rest(piece, unit->postgres, error) != 0 ||
-        fold_records(session, piece, &work, &records, error) != 0)
+        pj_batch_decode_rest(piece, unit->postgres, error) != 0)
         return -1;
+    int64_t observed_us = -pj_clock_monotonic_us();
+    if (fold_records(session, piece, &work, &records, error) != 0)
+        return -1;
+    observed_us += pj_clock_monotonic_us();
     if (records == 0)
         return 0;
     const char **topics =
         pj_arena_alloc(unit->work, session->projection->source_count * sizeof *topics);
-    work.letters = list_letters(piece, unit->work, &work.letter_count);
+    work.letters = list_letters(piece, unit->work, &work.letter_count, refused);
     work.accepted = topics;
     work.accepted_count = pj_flood_accept(&commit->flood, session, piece, topics);
     if (pj_flood_check(&commit->flood, session, piece, error) != 0 ||
@@ -183,15 +204,8 @@ static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
         return -1;
     pj_flood_accepted(&commit->flood, session, topics, work.accepted_count);
     committed(commit);
-    pj_metric_add(numbers->records, (int64_t)records);
-    pj_metric_add(numbers->rows, result.written.rows);
-    pj_metric_add(numbers->placeholders, result.written.placeholders);
-    pj_metric_add(numbers->dead_letters, (int64_t)work.letter_count);
-    pj_metric_observe_us(numbers->batch_seconds, pj_clock_monotonic_us() - started);
-    pj_log(PJ_DEBUG, "batch committed", pj_f_int("records", (int64_t)records),
-           pj_f_int("rows", result.written.rows),
-           pj_f_int("dead_letters", (int64_t)work.letter_count),
-           pj_f_int("microseconds", pj_clock_monotonic_us() - started));
+    result.written.fold_us += observed_us;
+    count(session, &work, records, refused, &result, pj_clock_monotonic_us() - started);
     return 0;
 }
 
@@ -232,7 +246,8 @@ static int commit_piece(struct pj_commit *commit, const struct pj_piece *piece,
         if (item->state == PJ_ITEM_REFUSED)
             return pj_error_set(error, PJ_FATAL, "a dead letter cannot be written: %s",
                                 error->message);
-        pj_batch_refuse(piece->batch, item, error);
+        pj_batch_refuse(piece->batch, item, *error->sqlstate != '\0' ? PJ_BY_POSTGRES : PJ_BY_ROWS,
+                        error);
     }
     return 0;
 }
@@ -261,6 +276,8 @@ int pj_commit_batch(struct pj_commit *commit, struct pj_batch *batch, struct pj_
     int status = commit_piece(commit, &all, error);
     if (status != 0 && error->class == PJ_RETRY)
         return -1;
+    pj_numbers_observe(&commit->session->numbers, PJ_STAGE_FETCH, batch->fetch_us);
+    pj_numbers_observe(&commit->session->numbers, PJ_STAGE_DECODE, batch->decode_us);
     log_dead_letters(batch);
     pj_batch_clear(batch);
     return status;

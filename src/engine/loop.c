@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "engine/lag.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@ static void look_around(struct pj_loop *loop)
 {
     pj_session_heartbeat(&loop->session);
     pj_stall_look(&loop->stall);
+    pj_lag_show(loop);
 }
 
 /* While Postgres works on a batch, the next one is fetched and decoded. */
@@ -83,6 +85,7 @@ static void give_back(struct pj_session *session, size_t count)
 {
     pj_log(PJ_INFO, "partitions revoked", pj_f_int("count", (int64_t)count));
     pj_metric_add(session->numbers.assigned, -(int64_t)count);
+    pj_metric_add(session->numbers.revocations, 1);
     pj_consumer_unassign(session->consumer);
 }
 

@@ -22,6 +22,7 @@ struct pj_loop {
     struct pj_batch *next;     /* being fetched meanwhile */
     int64_t assign_not_before; /* a pending assignment is retried from then on */
     int64_t owner_checked_ms;
+    int64_t lag_shown_ms;
     int fences;               /* in a row, … */
     int64_t commits_at_fence; /* … without a commit between them */
     bool poll_failed;

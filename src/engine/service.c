@@ -18,7 +18,7 @@
 
 /* A consumer: the policy of its run, and its process. */
 
-enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000, LAG_MS = 1000 };
+enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000 };
 
 struct all_settings {
     struct pj_settings common;
@@ -84,49 +84,7 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
 /* The context of the policy. */
 struct clocks {
     int64_t group_committed_ms;
-    int64_t lag_shown_ms;
 };
-
-/* What is not known is not shown. */
-static void show_gauge(struct pj_metrics *metrics, const struct pj_partition *partition,
-                       struct pj_metric **gauge, int64_t value, const char *name, const char *help)
-{
-    char labels[300];
-    if (value < 0) {
-        if (*gauge != NULL)
-            pj_metric_hide(*gauge);
-        *gauge = NULL;
-        return;
-    }
-    pj_text_show(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", partition->topic,
-                 partition->number);
-    if (*gauge == NULL)
-        *gauge = pj_metrics_add(metrics, PJ_GAUGE, name, labels, help);
-    pj_metric_set(*gauge, value);
-}
-
-static void show_partition(const struct pj_loop *loop, struct pj_partition *partition)
-{
-    int64_t held = -1;
-    int64_t lag = partition->assigned ? pj_stall_lag(&loop->stall, partition, &held) : -1;
-    show_gauge(loop->session.metrics, partition, &partition->lag_gauge, lag,
-               "projectionist_lag_records",
-               "Lag behind the end of the partition; absent while that is not known.");
-    show_gauge(loop->session.metrics, partition, &partition->held_gauge, lag >= 0 ? held : -1,
-               "projectionist_open_transaction_records",
-               "How many of those wait for an open transaction of a producer.");
-}
-
-static void show_lag(const struct pj_loop *loop)
-{
-    const struct pj_session *session = &loop->session;
-    size_t count;
-    struct pj_partition *const *partitions = pj_consumer_partitions(session->consumer, &count);
-    for (size_t i = 0; i < count; i++)
-        show_partition(loop, partitions[i]);
-    int64_t dropped = pj_consumer_dropped(session->consumer);
-    pj_metric_add(session->numbers.dropped, dropped - pj_metric_value(session->numbers.dropped));
-}
 
 static void do_chores(struct pj_loop *loop)
 {
@@ -134,8 +92,6 @@ static void do_chores(struct pj_loop *loop)
     if (pj_clock_every(&clocks->group_committed_ms, GROUP_COMMIT_MS))
         pj_consumer_commit_to_group(loop->session.consumer);
     pj_stall_survey(&loop->stall);
-    if (pj_clock_every(&clocks->lag_shown_ms, LAG_MS))
-        show_lag(loop);
 }
 
 static int mark_session(const struct pj_session *session, struct pj_postgres *postgres,
@@ -222,8 +178,12 @@ static int run(const struct pj_process *process, const struct pj_config *config,
             },
     };
     struct pj_session *session = &loop.session;
-    int status =
-        pj_process_serve_metrics(&session->server, session->metrics, &settings->process, error);
+    pj_metrics_set_labels(session->metrics,
+                          (const struct pj_label[]){{"system", settings->system},
+                                                    {"consumer", projection->name},
+                                                    {"group", session->identity.group},
+                                                    {0}});
+    int status = pj_process_serve_metrics(&session->server, session->metrics, process, error);
     if (status == 0)
         status = consume(&loop, config, error);
     pj_loop_close(&loop);

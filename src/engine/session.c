@@ -104,42 +104,6 @@ int pj_session_connect(struct pj_session *session, struct pj_error *error)
 
 /* --- opening and closing --------------------------------------------------------------------- */
 
-static void add_numbers(struct pj_metrics *metrics, struct pj_session_numbers *numbers)
-{
-    const struct {
-        struct pj_metric **metric;
-        enum pj_metric_kind kind;
-        const char *name;
-        const char *help;
-    } all[] = {
-        {&numbers->records, PJ_COUNTER, "projectionist_records_total",
-         "Records committed, dead letters included."},
-        {&numbers->rows, PJ_COUNTER, "projectionist_rows_total", "Rows written."},
-        {&numbers->batches, PJ_COUNTER, "projectionist_batches_total", "Transactions committed."},
-        {&numbers->batch_seconds, PJ_HISTOGRAM, "projectionist_batch_seconds",
-         "Time from the first fold of a batch to its commit."},
-        {&numbers->dead_letters, PJ_COUNTER, "projectionist_dead_letters_total",
-         "Records dead-lettered because they cannot be applied."},
-        {&numbers->retries, PJ_COUNTER, "projectionist_retries_total",
-         "Retries because Postgres, Kafka or the registry was unavailable."},
-        {&numbers->fenced, PJ_COUNTER, "projectionist_fenced_total",
-         "Batches discarded because another owner had claimed the partitions."},
-        {&numbers->placeholders, PJ_COUNTER, "projectionist_placeholders_total",
-         "Placeholder rows made so that a foreign key holds."},
-        {&numbers->dropped, PJ_COUNTER, "projectionist_dropped_records_total",
-         "Records fetched again although they were committed, and skipped."},
-        {&numbers->rebalances, PJ_COUNTER, "projectionist_assignments_total",
-         "Partition assignments carried out."},
-        {&numbers->assigned, PJ_GAUGE, "projectionist_assigned_partitions", "Partitions owned."},
-        {&numbers->last_commit, PJ_GAUGE, "projectionist_last_commit_timestamp_seconds",
-         "When the last transaction was committed."},
-        {&numbers->stalled, PJ_GAUGE, "projectionist_stalled",
-         "1 while there is work but no progress; /readyz has the reason."},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);
-}
-
 /* Facts are several times as long as what changes them; small batches limit both. */
 static size_t state_most(const struct pj_settings *settings)
 {
@@ -224,7 +188,7 @@ int pj_session_open(struct pj_session *session, const struct pj_config *config,
     session->unit.projection = session->projection;
     session->unit.writer =
         pj_writer_new(session->projection, session->policy->schema, state_most(settings));
-    add_numbers(session->metrics, &session->numbers);
+    pj_numbers_add(&session->numbers, session->metrics, session->projection);
     return open_registry(session, error) != 0 ? -1 : open_consumer(session, config, error);
 }
 
@@ -236,4 +200,5 @@ void pj_session_close(struct pj_session *session)
     pj_registry_close(session->registry);
     pj_writer_free(session->unit.writer);
     pj_arena_free(session->unit.work);
+    pj_numbers_free(&session->numbers);
 }

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/metrics.h"
+#include "engine/numbers.h"
 #include "engine/policy.h"
 #include "engine/settings.h"
 #include "kafka/consumer.h"
@@ -16,12 +17,6 @@
 #include "store/unit.h"
 
 #include <signal.h>
-
-/* The numbers that /metrics shows. */
-struct pj_session_numbers {
-    struct pj_metric *records, *rows, *batches, *batch_seconds, *dead_letters, *retries, *fenced;
-    struct pj_metric *placeholders, *dropped, *rebalances, *assigned, *last_commit, *stalled;
-};
 
 struct pj_session {
     /* Set by the caller. */
@@ -41,7 +36,7 @@ struct pj_session {
     struct pj_consumer *consumer;
     struct pj_registry *registry; /* NULL: none is named */
     struct pj_schemas *schemas;
-    struct pj_session_numbers numbers;
+    struct pj_numbers numbers;
     bool topics_seen;
     int failures; /* in a row: a server was unavailable */
 

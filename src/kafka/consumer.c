@@ -81,6 +81,7 @@ static void copy_topics(struct pj_consumer *consumer, const struct pj_consumer_s
     consumer->topics = pj_calloc(count, sizeof *consumer->topics);
     consumer->topic_troubles = pj_calloc(count, sizeof *consumer->topic_troubles);
     consumer->topic_ids = pj_calloc(count, sizeof *consumer->topic_ids);
+    consumer->retentions = pj_calloc(count, sizeof *consumer->retentions);
     consumer->partitions = pj_calloc(PJ_PARTITIONS_MOST, sizeof(struct pj_partition *));
     for (size_t i = 0; i < count; i++)
         consumer->topic_ids[i].topic = consumer->topics[i] = pj_strdup(settings->topics[i]);
@@ -492,6 +493,7 @@ void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
         free(consumer->topics[i]);
     free(consumer->topics);
     free(consumer->topic_ids);
+    free(consumer->retentions);
     free(consumer->topic_troubles);
     free(consumer->group);
     free(consumer->messages);

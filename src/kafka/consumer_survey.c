@@ -6,9 +6,13 @@
 #include "kafka/consumer_internal.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { RETENTION_MS = 60000, RETENTION_TIMEOUT_MS = 10000 };
 
 /* --- the client that asks -------------------------------------------------------------------- */
 
@@ -29,6 +33,8 @@ static rd_kafka_t *asker(struct pj_consumer *consumer)
 
 void pj_consumer_close_asker(struct pj_consumer *consumer)
 {
+    if (consumer->retention_answers != NULL)
+        rd_kafka_queue_destroy(consumer->retention_answers);
     if (consumer->asker_conf != NULL)
         rd_kafka_conf_destroy(consumer->asker_conf);
     if (consumer->asker != NULL)
@@ -118,6 +124,75 @@ int pj_consumer_survey(struct pj_consumer *consumer, int64_t timeout_ms, struct 
         status = ask_offsets(consumer, list, RD_KAFKA_OFFSET_END, timeout_ms, error);
     rd_kafka_topic_partition_list_destroy(list);
     return status;
+}
+
+/* --- retention ------------------------------------------------------------------------------- */
+
+static void ask_for_retention(struct pj_consumer *consumer)
+{
+    rd_kafka_t *client = asker(consumer);
+    struct pj_client_request request =
+        pj_client_request(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, RETENTION_TIMEOUT_MS);
+    rd_kafka_ConfigResource_t **resources =
+        pj_calloc(consumer->topic_count, sizeof(rd_kafka_ConfigResource_t *));
+    for (size_t i = 0; i < consumer->topic_count; i++)
+        resources[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, consumer->topics[i]);
+    rd_kafka_DescribeConfigs(client, resources, consumer->topic_count, request.options,
+                             request.queue);
+    rd_kafka_ConfigResource_destroy_array(resources, consumer->topic_count);
+    rd_kafka_AdminOptions_destroy(request.options);
+    free(resources);
+    consumer->retention_answers = request.queue;
+}
+
+static int64_t retention_of(const rd_kafka_ConfigResource_t *resource)
+{
+    size_t count;
+    int64_t retention_ms = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (value == NULL)
+            continue;
+        /* A compacted topic has no retention. */
+        if (strcmp(name, "cleanup.policy") == 0 && strstr(value, "delete") == NULL)
+            return -1;
+        if (strcmp(name, "retention.ms") == 0)
+            retention_ms = strtoll(value, NULL, 10);
+    }
+    return retention_ms;
+}
+
+void pj_consumer_look_at_retention(struct pj_consumer *consumer)
+{
+    size_t count = 0;
+    if (consumer->retention_answers == NULL) {
+        if (consumer->subscribed && pj_clock_every(&consumer->retention_asked_ms, RETENTION_MS))
+            ask_for_retention(consumer);
+        return;
+    }
+    rd_kafka_event_t *event = rd_kafka_queue_poll(consumer->retention_answers, 0);
+    if (event == NULL)
+        return;
+    const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(event);
+    const rd_kafka_ConfigResource_t **resources =
+        result != NULL ? rd_kafka_DescribeConfigs_result_resources(result, &count) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t t = 0; t < consumer->topic_count; t++) {
+            if (strcmp(rd_kafka_ConfigResource_name(resources[i]), consumer->topics[t]) == 0)
+                consumer->retentions[t] = retention_of(resources[i]);
+        }
+    }
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(consumer->retention_answers);
+    consumer->retention_answers = NULL;
+}
+
+int64_t pj_consumer_retention_ms(const struct pj_consumer *consumer,
+                                 const struct pj_partition *partition)
+{
+    return consumer->retentions[partition->topic_index];
 }
 
 /* --- who has a partition --------------------------------------------------------------------- */

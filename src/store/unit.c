@@ -213,7 +213,9 @@ static int try_work(struct pj_unit *unit, const struct pj_unit_work *work,
         return -1;
     }
     /* Without offsets, rows follow from what is committed: writing them again changes nothing. */
+    int64_t sent = pj_clock_monotonic_us();
     if (pj_unit_commit(unit, count > 0 ? ask_offsets : NULL, NULL, error) == 0) {
+        result->commit_us = pj_clock_monotonic_us() - sent;
         move_offsets(work->advances, count);
         return 0;
     }

@@ -95,6 +95,7 @@ struct pj_unit_work {
 struct pj_unit_result {
     struct pj_written written;
     size_t due;
+    int64_t commit_us; /* from the last statement to the answer to the COMMIT */
 };
 
 /* One transaction, from BEGIN to COMMIT, on an open connection: the fence first. When it is

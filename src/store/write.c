@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "fold/declaration.h"
@@ -125,12 +126,20 @@ static int release_uniques(const struct pass *pass, size_t index, struct pj_erro
                       pass->writer->projection->tables[index], 0, &rows, error);
 }
 
+static void count(const struct pass *pass, size_t table, enum pj_row_kind kind, size_t rows)
+{
+    pass->written->rows += (int64_t)rows;
+    pass->written->tables[table][kind] += (int64_t)rows;
+}
+
 /* Inserts before updates, which may refer to a new row. */
 static int write_entity_table(const struct pass *pass, size_t index, struct pj_error *error)
 {
     const struct pj_table *table = pass->writer->projection->tables[index];
     const struct table_write *write = &pass->tables[index];
-    pass->written->rows += (int64_t)write->changes->count;
+    count(pass, index, PJ_ROWS_INSERTED, write->inserts.count);
+    count(pass, index, PJ_ROWS_UPDATED, write->updates.count);
+    count(pass, index, PJ_ROWS_DELETED, write->removes.count);
     if (pj_parents_ensure(pass, table, &write->inserts, error) != 0 ||
         pj_parents_ensure(pass, table, &write->updates, error) != 0 ||
         insert_rows(pass, &pass->writer->statements->tables[index], table, &write->inserts,
@@ -160,7 +169,7 @@ static int release_part(const struct pass *pass, size_t index, struct pj_error *
 {
     const struct pj_row_changes *changes = pass->tables[index].changes;
     const struct rows rows = rows_by(pass, changes, UPDATES | DELETES);
-    pass->written->rows += (int64_t)changes->count;
+    count(pass, index, PJ_ROWS_UPDATED, changes->count);
     return queue_rows(pass, &pass->writer->statements->tables[index].release,
                       pass->writer->projection->tables[index], 0, &rows, error);
 }
@@ -207,7 +216,7 @@ static int write_append_table(const struct pass *pass, size_t index, struct pj_e
     struct rows rows = {(const struct pj_value **)appended->rows, appended->count};
     if (leave_out_trimmed(pass, index, &rows, error) != 0)
         return -1;
-    pass->written->rows += (int64_t)rows.count;
+    count(pass, index, PJ_ROWS_INSERTED, rows.count);
     if (pj_parents_ensure(pass, table, &rows, error) != 0)
         return -1;
     return insert_rows(pass, &pass->writer->statements->tables[index], table, &rows, error);
@@ -267,7 +276,7 @@ static int write_rollup(const struct pass *pass, size_t index, struct pj_error *
         if (additions->items[i].left || additions->items[i].extreme)
             refresh->items[refresh->count++] = with_flag(table, &additions->items[i], pass->arena);
     }
-    pass->written->rows += (int64_t)rows.count;
+    count(pass, index, PJ_ROWS_UPDATED, rows.count);
     return queue_rows(pass, &pass->writer->statements->tables[index].insert, table, UINT64_MAX,
                       &rows, error);
 }
@@ -351,31 +360,31 @@ static int write_tables(struct pass *pass, struct pj_error *error)
 {
     const struct pj_writer *writer = pass->writer;
     const size_t *order = writer->constraints.order;
-    size_t count = writer->projection->table_count;
-    pass->tables = pj_arena_alloc(pass->arena, count * sizeof *pass->tables);
-    for (size_t t = 0; t < count; t++)
+    size_t table_count = writer->projection->table_count;
+    pass->tables = pj_arena_alloc(pass->arena, table_count * sizeof *pass->tables);
+    for (size_t t = 0; t < table_count; t++)
         sort_changes(pass, t);
     if (writer->constraints.deferrable &&
         pj_postgres_queue(pass->postgres, &pj_constraints_defer, NULL, error) != 0)
         return -1;
-    for (size_t t = 0; t < count; t++) {
+    for (size_t t = 0; t < table_count; t++) {
         if (release_values(pass, t, error) != 0)
             return -1;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < table_count; i++) {
         if (write_table(pass, order[i], error) != 0)
             return -1;
     }
-    for (size_t t = 0; t < count; t++) {
+    for (size_t t = 0; t < table_count; t++) {
         if (writer->projection->tables[t]->part_of != NULL && set_part(pass, t, error) != 0)
             return -1;
     }
-    for (size_t i = count; i-- > 0;) {
+    for (size_t i = table_count; i-- > 0;) {
         if (is_entity_table(writer->projection->tables[order[i]]) &&
             remove_entity_rows(pass, order[i], error) != 0)
             return -1;
     }
-    for (size_t t = 0; t < count; t++) {
+    for (size_t t = 0; t < table_count; t++) {
         if (refresh_rollup(pass, t, error) != 0)
             return -1;
     }
@@ -412,11 +421,17 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
                     struct pj_arena *arena, struct pj_written *written, struct pj_error *error)
 {
     struct pass pass = {writer, postgres, fold, arena, written, NULL};
-    *written = (struct pj_written){0};
+    *written = (struct pj_written){
+        .tables = pj_arena_alloc(arena, writer->projection->table_count * sizeof *written->tables)};
     writer->loaded = 0;
+    int64_t started = pj_clock_monotonic_us();
     if (pj_writer_run_stages(&pass, error) != 0 || check_limits(writer, fold, error) != 0)
         return -1;
-    return write_tables(&pass, error);
+    int64_t folded = pj_clock_monotonic_us();
+    written->fold_us = folded - started - written->load_us - written->write_us;
+    int status = write_tables(&pass, error);
+    written->write_us += pj_clock_monotonic_us() - folded;
+    return status;
 }
 
 void pj_writer_begin(struct pj_writer *writer, const struct pj_tries *tries)

@@ -11,9 +11,16 @@
 
 struct pj_writer;
 
+enum pj_row_kind { PJ_ROWS_INSERTED, PJ_ROWS_UPDATED, PJ_ROWS_DELETED, PJ_ROW_KINDS };
+
 struct pj_written {
     int64_t rows;         /* inserted, updated, deleted or appended (duplicates count) */
     int64_t placeholders; /* rows made so that a foreign key holds */
+    /* The same rows by kind, of each of the projection's tables; a bucket of a rollup is updated.
+     * In the arena of the write. */
+    int64_t (*tables)[PJ_ROW_KINDS];
+    int64_t load_us, fold_us, write_us; /* how long facts were loaded, merged and derived from, and
+                                         * how long what follows was sent */
 };
 
 /* Bytes of facts that one transaction loads by default. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The facts that a transaction loads, merges and saves: bounded, however large the entities are. */
+#include "base/clock.h"
 #include "base/invariant.h"
 #include "base/text.h"
 #include "store/write_internal.h"
@@ -210,14 +211,18 @@ int pj_writer_run_stages(const struct pass *pass, struct pj_error *error)
         if (stage->count == 0)
             continue;
         for (const struct pj_stage *fresh = stage; fresh != NULL;) {
+            int64_t started = pj_clock_monotonic_us();
             if (fresh->count > 0 && load(pass, index, fresh, error) != 0)
                 return -1;
+            pass->written->load_us += pj_clock_monotonic_us() - started;
             if (pj_fold_merge(pass->fold, index, error) != 0 ||
                 pj_fold_again(pass->fold, index, &fresh, error) != 0)
                 return -1;
         }
+        int64_t started = pj_clock_monotonic_us();
         if (save(pass, index, stage, error) != 0)
             return -1;
+        pass->written->write_us += pj_clock_monotonic_us() - started;
     }
     return pj_fold_finish(pass->fold, error);
 }

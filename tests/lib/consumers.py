@@ -39,6 +39,13 @@ def program(name):
     return str(path)
 
 
+def promtool():
+    """The path of Prometheus's checker."""
+    path = REPOSITORY / ".local/promtool"
+    assert path.exists(), f"{path} is missing; deploy/local/install test fetches it"
+    return str(path)
+
+
 def address(name):
     """What says where a server is; a test without servers fails, it is not skipped."""
     value = os.environ.get(f"PROJECTIONIST_{name}")
@@ -83,7 +90,10 @@ def run_at_terminal(answer, name, *arguments, variables=None):
 
 
 def parse_metrics(text):
-    """{'name{labels}': value} of the Prometheus text format; an AssertionError where it is none."""
+    """{'name{labels}': value} of the Prometheus text format, without the labels that all series of a
+    program have; an AssertionError where it is none."""
+    common = r'(?:(?:system|consumer|group|bridge|gateway)="(?:[^"\\]|\\.)*",?)+'
+    text = re.sub(r"\{\}", "", re.sub(r"(?m)^(\w+\{)" + common, r"\1", text))
     name = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
     label = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*"'
     sample = re.compile(rf"({name}(?:{{{label}(?:,{label})*}})?) (\S+)")
@@ -185,7 +195,10 @@ class Consumer:
         return parse_metrics(text)
 
     def metric(self, name):
-        return self.metrics()[name]
+        """Of one series; of a name without labels, the sum of its series."""
+        metrics = self.metrics()
+        series = [key for key in metrics if key.startswith(name + "{")]
+        return metrics[name] if name in metrics or not series else sum(map(metrics.get, series))
 
     def logged(self, *words):
         """The lines of the log that hold all of the words."""

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct pj_metrics *metrics;
@@ -103,6 +104,34 @@ Test(metrics, a_histogram_is_cumulative)
            "commit_seconds_bucket{table=\"t\",le=\"+Inf\"} 7\n"
            "commit_seconds_sum{table=\"t\"} 213.001002\n"
            "commit_seconds_count{table=\"t\"} 7\n");
+}
+
+Test(metrics, labels_of_all_series_come_first)
+{
+    char *labels = pj_metrics_labels((const struct pj_label[]){{"path", "a\\b\n\"c\""}, {0}});
+    pj_metrics_set_labels(metrics, (const struct pj_label[]){{"system", "s"}, {"group", "g"}, {0}});
+    pj_metric_set(pj_metrics_add(metrics, PJ_GAUGE, "lag", NULL, "Lag."), 1);
+    pj_metric_set(pj_metrics_add(metrics, PJ_GAUGE, "files", labels, "Files."), 2);
+    free(labels);
+    expect("# HELP lag Lag.\n# TYPE lag gauge\nlag{system=\"s\",group=\"g\"} 1\n"
+           "# HELP files Files.\n# TYPE files gauge\n"
+           "files{system=\"s\",group=\"g\",path=\"a\\\\b\\n\\\"c\\\"\"} 2\n");
+}
+
+Test(metrics, a_gauge_in_thousandths)
+{
+    struct pj_metric *ratio = pj_metrics_add(metrics, PJ_GAUGE_MILLI, "ratio", NULL, "Part.");
+    static const struct {
+        int64_t value;
+        const char *text;
+    } cases[] = {{0, "0.000"}, {5, "0.005"}, {1812, "1.812"}, {-5, "-0.005"}, {-2001, "-2.001"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char expected[128];
+        pj_metric_set(ratio, cases[i].value);
+        snprintf(expected, sizeof expected, "# HELP ratio Part.\n# TYPE ratio gauge\nratio %s\n",
+                 cases[i].text);
+        expect(expected);
+    }
 }
 
 Test(metrics, a_histogram_without_labels)
@@ -221,9 +250,39 @@ Test(metrics_server, shows_the_metrics)
     start("127.0.0.1:0");
     cr_assert_gt(pj_metrics_server_port(server), 0);
     expect_status(get("/metrics"), 200);
-    cr_assert_str_eq(body(), "# HELP lag Lag.\n# TYPE lag gauge\nlag 3\n");
+    static const char ours[] = "# HELP lag Lag.\n# TYPE lag gauge\nlag 3\n";
+    cr_assert_eq(strncmp(body(), ours, strlen(ours)), 0, "%s", body());
     cr_assert_not_null(
         strstr(answer, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+}
+
+/* The number of a line `name number` of the answer. */
+static double number(const char *name)
+{
+    char line[64];
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(answer, line);
+    cr_assert_not_null(found, "no %s in %s", name, answer);
+    return strtod(found + strlen(line), NULL);
+}
+
+Test(metrics_server, shows_the_process)
+{
+    start("127.0.0.1:0");
+    get("/metrics");
+    double files = number("process_open_fds");
+    double now = (double)time(NULL);
+    cr_assert_gt(number("process_max_fds"), files);
+    cr_assert_gt(files, 3);
+    cr_assert_gt(number("process_resident_memory_bytes"), 1 << 20);
+    cr_assert_gt(number("process_virtual_memory_bytes"), number("process_resident_memory_bytes"));
+    cr_assert_geq(number("process_cpu_seconds_total"), 0);
+    cr_assert_leq(number("process_start_time_seconds"), now + 1);
+    cr_assert_gt(number("process_start_time_seconds"), now - 3600);
+    int fd = connect_to_server();
+    get("/metrics");
+    cr_assert_gt(number("process_open_fds"), files);
+    close(fd);
 }
 
 Test(metrics_server, is_ready_when_it_was_told_so)

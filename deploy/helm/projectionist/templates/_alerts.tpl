@@ -26,13 +26,10 @@
   severity: critical
   summary: '{{ "{{ $labels.workload }}" }} has records to read and reads none'
 - alert: ProjectionistLagSeconds
-  expr: |
-    sum by (namespace, workload) (projectionist_lag_records)
-    / (sum by (namespace, workload) (rate(projectionist_records_total[10m])) > 0)
-    > {{ $monitoring.catchUpSeconds }}
-  for: 15m
+  expr: max by (namespace, workload) (projectionist_lag_seconds) > {{ $monitoring.lagSeconds }}
+  for: 10m
   severity: warning
-  summary: '{{ "{{ $labels.workload }}" }} would take {{ "{{ $value | humanizeDuration }}" }} to catch up'
+  summary: 'the tables of {{ "{{ $labels.workload }}" }} are {{ "{{ $value | humanizeDuration }}" }} behind what happened'
 - alert: ProjectionistLagGrowing
   expr: |
     sum by (namespace, workload) (projectionist_lag_records) > {{ $monitoring.lagGrowingRecords }}
@@ -50,6 +47,11 @@
   expr: sum by (namespace, workload) (increase(projectionist_fenced_total[15m])) > 3
   severity: warning
   summary: 'processes of {{ "{{ $labels.workload }}" }} take partitions from each other'
+- alert: ProjectionistRetentionMargin
+  expr: max by (namespace, workload, topic) (projectionist_retention_used_ratio) > 0.8
+  for: 5m
+  severity: critical
+  summary: 'Kafka removes records of {{ "{{ $labels.topic }}" }} soon that {{ "{{ $labels.workload }}" }} has not read: the oldest has {{ "{{ $value | humanizePercentage }}" }} of its retention behind it'
 - alert: ProjectionistKafkaRefuses
   expr: sum by (namespace, workload) (rate(projectionist_kafka_refusals_total[10m])) > 0
   for: 10m

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/numbers.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+/* One of a family whose series differ by a label. */
+static struct pj_metric *add_labelled(struct pj_metrics *metrics, enum pj_metric_kind kind,
+                                      const char *name, const struct pj_label *labels,
+                                      const char *help)
+{
+    char *text = pj_metrics_labels(labels);
+    struct pj_metric *metric = pj_metrics_add(metrics, kind, name, text, help);
+    free(text);
+    return metric;
+}
+
+static void add_plain(struct pj_numbers *numbers, struct pj_metrics *metrics)
+{
+    const struct {
+        struct pj_metric **metric;
+        enum pj_metric_kind kind;
+        const char *name;
+        const char *help;
+    } all[] = {
+        {&numbers->records, PJ_COUNTER, "projectionist_records_total",
+         "Records committed, dead letters included."},
+        {&numbers->batches, PJ_COUNTER, "projectionist_batches_total", "Transactions committed."},
+        {&numbers->batch_seconds, PJ_HISTOGRAM, "projectionist_batch_seconds",
+         "Time from the first fold of a batch to its commit."},
+        {&numbers->retries, PJ_COUNTER, "projectionist_retries_total",
+         "Retries because Postgres, Kafka or the registry was unavailable."},
+        {&numbers->fenced, PJ_COUNTER, "projectionist_fenced_total",
+         "Batches discarded because another owner had claimed the partitions."},
+        {&numbers->placeholders, PJ_COUNTER, "projectionist_placeholders_total",
+         "Placeholder rows made so that a foreign key holds."},
+        {&numbers->dropped, PJ_COUNTER, "projectionist_dropped_records_total",
+         "Records fetched again although they were committed, and skipped."},
+        {&numbers->assigned, PJ_GAUGE, "projectionist_assigned_partitions", "Partitions owned."},
+        {&numbers->last_commit, PJ_GAUGE, "projectionist_last_commit_timestamp_seconds",
+         "When the last transaction was committed."},
+        {&numbers->stalled, PJ_GAUGE, "projectionist_stalled",
+         "1 while there is work but no progress; /readyz has the reason."},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);
+}
+
+static struct pj_metric *add_rebalances(struct pj_metrics *metrics, const char *kind)
+{
+    return add_labelled(metrics, PJ_COUNTER, "projectionist_rebalances_total",
+                        (const struct pj_label[]){{"kind", kind}, {0}},
+                        "Assignments of partitions carried out, and revocations.");
+}
+
+static void add_rows(struct pj_numbers *numbers, struct pj_metrics *metrics,
+                     const struct pj_projection *projection)
+{
+    static const char *const kinds[PJ_ROW_KINDS] = {"insert", "update", "delete"};
+    numbers->table_count = projection->table_count;
+    numbers->rows = pj_calloc(projection->table_count, sizeof *numbers->rows);
+    for (size_t t = 0; t < projection->table_count; t++) {
+        const struct pj_table *table = projection->tables[t];
+        const bool has[PJ_ROW_KINDS] = {
+            [PJ_ROWS_INSERTED] = table->kind != PJ_ROLLUP_TABLE,
+            [PJ_ROWS_UPDATED] = table->kind != PJ_APPEND_TABLE,
+            [PJ_ROWS_DELETED] = table->kind == PJ_ENTITY_TABLE,
+        };
+        const char *name = table->part_of != NULL ? table->part_of->name : table->name;
+        for (size_t k = 0; k < PJ_ROW_KINDS; k++)
+            if (has[k])
+                numbers->rows[t][k] = add_labelled(
+                    metrics, PJ_COUNTER, "projectionist_rows_total",
+                    (const struct pj_label[]){{"table", name}, {"kind", kinds[k]}, {0}},
+                    "Rows written; a bucket of a rollup that changes is an update.");
+    }
+}
+
+void pj_numbers_add(struct pj_numbers *numbers, struct pj_metrics *metrics,
+                    const struct pj_projection *projection)
+{
+    static const char *const stages[PJ_BATCH_STAGES] = {"fetch", "decode", "load",
+                                                        "fold",  "write",  "commit"};
+    static const char *const refusers[PJ_REFUSERS] = {"decode", "observe", "rows", "postgres"};
+    add_plain(numbers, metrics);
+    numbers->assignments = add_rebalances(metrics, "assign");
+    numbers->revocations = add_rebalances(metrics, "revoke");
+    numbers->metrics = metrics;
+    numbers->stream_time_us = INT64_MIN;
+    for (size_t i = 0; i < PJ_BATCH_STAGES; i++)
+        numbers->stages[i] =
+            add_labelled(metrics, PJ_HISTOGRAM, "projectionist_batch_stage_seconds",
+                         (const struct pj_label[]){{"stage", stages[i]}, {0}},
+                         "Where the time of a batch goes: taking its records from librdkafka, "
+                         "decoding them, loading facts, folding, sending rows, and the COMMIT with "
+                         "what it waits for.");
+    /* All from the start: an increase from nothing to one would not count as one. */
+    for (size_t i = 0; i < PJ_REFUSERS; i++)
+        numbers->dead_letters[i] =
+            add_labelled(metrics, PJ_COUNTER, "projectionist_dead_letters_total",
+                         (const struct pj_label[]){{"reason", refusers[i]}, {0}},
+                         "Records dead-lettered because they cannot be applied, by what refused "
+                         "them.");
+    add_rows(numbers, metrics, projection);
+}
+
+void pj_numbers_free(struct pj_numbers *numbers)
+{
+    free(numbers->rows);
+    numbers->rows = NULL;
+}
+
+void pj_numbers_observe(const struct pj_numbers *numbers, enum pj_batch_stage stage,
+                        int64_t microseconds)
+{
+    pj_metric_observe_us(numbers->stages[stage], microseconds);
+}
+
+void pj_numbers_wrote(const struct pj_numbers *numbers, const struct pj_written *written)
+{
+    pj_metric_add(numbers->placeholders, written->placeholders);
+    for (size_t t = 0; written->tables != NULL && t < numbers->table_count; t++)
+        for (size_t k = 0; k < PJ_ROW_KINDS; k++)
+            if (numbers->rows[t][k] != NULL)
+                pj_metric_add(numbers->rows[t][k], written->tables[t][k]);
+    pj_numbers_observe(numbers, PJ_STAGE_LOAD, written->load_us);
+    pj_numbers_observe(numbers, PJ_STAGE_FOLD, written->fold_us);
+    pj_numbers_observe(numbers, PJ_STAGE_WRITE, written->write_us);
+}
+
+void pj_numbers_advanced(struct pj_numbers *numbers, int64_t stream_time_us)
+{
+    if (stream_time_us <= numbers->stream_time_us)
+        return;
+    numbers->stream_time_us = stream_time_us;
+    if (numbers->stream_time == NULL)
+        numbers->stream_time = pj_metrics_add(
+            numbers->metrics, PJ_GAUGE_MILLI, "projectionist_stream_time_seconds", NULL,
+            "Stream time: the greatest event time that this process has committed, "
+            "in seconds since 1970.");
+    pj_metric_set(numbers->stream_time, stream_time_us / 1000);
+}
