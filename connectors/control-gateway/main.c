@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/status_page.h"
 #include "base/topic_name.h"
 #include "common/options.h"
 #include "control-gateway/gateway.h"
@@ -315,6 +316,30 @@ static void add_metrics(struct pj_gateway *gateway)
                        "Commands whose keys expired after --key-retention.");
 }
 
+static const struct pj_page_item charts[] = {
+    {"Requests", "projectionist_gateway_requests_total", PJ_PAGE_RATE},
+    {"Connections", "projectionist_gateway_connections", PJ_PAGE_SUM},
+    {"Records published", "projectionist_gateway_records_total", PJ_PAGE_RATE},
+    {"Transactions", "projectionist_gateway_transactions_total", PJ_PAGE_RATE},
+    {"Commands repeated", "projectionist_gateway_repeated_commands_total", PJ_PAGE_RATE},
+    {"Keys kept", "projectionist_gateway_known_commands", PJ_PAGE_SUM},
+    {0},
+};
+static const struct pj_page_item request_rows[] = {
+    {"Since the start", "projectionist_gateway_requests_total", PJ_PAGE_SUM},
+    {0},
+};
+static const struct pj_page page = {
+    .name = "control-gateway",
+    .well = "Requests are answered, and what they ask for is published.",
+    .charts = charts,
+    .rows_title = "Requests",
+    .rows = request_rows,
+    .letters = "projectionist_gateway_refused_commands_total",
+    .letters_title = "Commands that the service refused",
+    .letters_hint = "Their status is FAILED; the log has the reason of each.",
+};
+
 static int run(const struct pj_process *process, const struct pj_config *config,
                struct pj_error *error)
 {
@@ -336,6 +361,8 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         (const struct pj_label[]){{"system", "safari"}, {"gateway", settings->id}, {0}});
     add_metrics(&gateway);
     status = pj_process_serve_metrics(&server, gateway.metrics, process, error);
+    if (server != NULL)
+        pj_metrics_server_show(server, &page);
     if (status == 0)
         status = open_parts(&gateway, config, server, error);
     if (status == 0)

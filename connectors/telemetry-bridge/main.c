@@ -2,6 +2,7 @@
 /* telemetry-bridge: the automation service's telemetry into Kafka, exactly once. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status_page.h"
 #include "base/topic_name.h"
 #include "telemetry-bridge/publish.h"
 #include "telemetry-bridge/socket.h"
@@ -54,6 +55,27 @@ static void print_help(const struct pj_process *process)
           "    5  another bridge has taken over the same --bridge-id\n",
           stdout);
 }
+
+/* --- the page for people --------------------------------------------------------------------- */
+
+static const struct pj_page_item charts[] = {
+    {"Frames waiting for Kafka", "projectionist_bridge_frames_buffered", PJ_PAGE_SUM},
+    {"Frames received", "projectionist_bridge_frames_received_total", PJ_PAGE_RATE},
+    {"Events published", "projectionist_bridge_events_published_total", PJ_PAGE_RATE},
+    {"Transactions", "projectionist_bridge_transactions_total", PJ_PAGE_RATE},
+    {"Gaps since the start", "projectionist_bridge_gaps_total", PJ_PAGE_SUM},
+    {"Dead letters", "projectionist_bridge_dead_letters_total", PJ_PAGE_RATE},
+    {0},
+};
+
+static const struct pj_page page = {
+    .name = "telemetry-bridge",
+    .well = "Subscribed to the service; every frame is in Kafka, or is on its way.",
+    .charts = charts,
+    .letters = "projectionist_bridge_dead_letters_total",
+    .letters_hint =
+        "They are records of safari.telemetry.dead-letters, with the reason in a header.",
+};
 
 /* --- running --------------------------------------------------------------------------------- */
 
@@ -143,6 +165,8 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         status = pj_socket_open(&bridge.socket, settings, &bridge.metrics, error);
     if (status == 0)
         status = pj_process_serve_metrics(&bridge.server, bridge.registry, process, error);
+    if (bridge.server != NULL)
+        pj_metrics_server_show(bridge.server, &page);
     if (status == 0)
         status = pj_bridge_publisher_open(&bridge.publisher, &publisher, error);
     if (status == 0)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,11 +222,86 @@ static void write_line(const struct line *line)
     }
 }
 
+/* --- the last warnings ----------------------------------------------------------------------- */
+
+enum { RECENT = 10 };
+
+static struct {
+    pthread_mutex_t mutex;
+    struct recent_item {
+        int64_t at_ms, times; /* times 0: there is none */
+        bool is_error;
+        char message[128];
+        char text[640];
+    } items[RECENT];
+    size_t newest;
+} recent = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static char *recent_text(const char *message, const struct pj_log_field *fields)
+{
+    struct pj_builder text = {0};
+    char *named = pj_program_named(message);
+    pj_builder_add(&text, "%s", named != NULL ? named : message);
+    free(named);
+    for (bool first = true; fields->name != NULL; fields++) {
+        if (fields->kind == PJ_FIELD_STR && fields->str == NULL)
+            continue;
+        pj_builder_add(&text, first ? ": " : ", ");
+        first = false;
+        if (fields->kind == PJ_FIELD_INT)
+            pj_builder_add(&text, "%s %" PRId64, fields->name, fields->integer);
+        else if (strcmp(fields->name, "reason") == 0 || strcmp(fields->name, "error") == 0)
+            pj_builder_add(&text, "%s", fields->str);
+        else
+            pj_builder_add(&text, "%s %s", fields->name, fields->str);
+    }
+    char *whole = pj_builder_take(&text);
+    pj_secret_hide(whole);
+    return whole;
+}
+
+/* What is said again takes the place of what was said before, for its numbers may differ. */
+static void keep_recent(enum pj_log_level level, const char *message,
+                        const struct pj_log_field *fields)
+{
+    char head[sizeof recent.items[0].message];
+    char *text = recent_text(message, fields);
+    pj_text_show(head, sizeof head, "%s", message);
+    pthread_mutex_lock(&recent.mutex);
+    bool again = recent.items[recent.newest].times > 0 &&
+                 strcmp(recent.items[recent.newest].message, head) == 0;
+    if (!again)
+        recent.newest = (recent.newest + 1) % RECENT;
+    struct recent_item *item = &recent.items[recent.newest];
+    item->times = again ? item->times + 1 : 1;
+    item->at_ms = pj_clock_wall_ms();
+    item->is_error = level == PJ_ERROR;
+    memcpy(item->message, head, sizeof head);
+    pj_text_show(item->text, sizeof item->text, "%s", text);
+    pthread_mutex_unlock(&recent.mutex);
+    free(text);
+}
+
+void pj_log_recent(void (*each)(void *context, int64_t at_ms, int64_t times, bool is_error,
+                                const char *text),
+                   void *context)
+{
+    pthread_mutex_lock(&recent.mutex);
+    for (size_t i = 0; i < RECENT; i++) {
+        const struct recent_item *item = &recent.items[(recent.newest + RECENT - i) % RECENT];
+        if (item->times > 0)
+            each(context, item->at_ms, item->times, item->is_error, item->text);
+    }
+    pthread_mutex_unlock(&recent.mutex);
+}
+
 void pj_log_write(enum pj_log_level level, const char *message, const struct pj_log_field *fields)
 {
+    int saved_errno = errno;
+    if (level >= PJ_WARN)
+        keep_recent(level, message, fields);
     if (level < settings.level)
         return;
-    int saved_errno = errno;
     struct line line;
     line.length = 0;
     line.started = false;

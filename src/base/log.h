@@ -12,6 +12,7 @@
 #ifndef PJ_BASE_LOG_H
 #define PJ_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum pj_log_level { PJ_DEBUG, PJ_INFO, PJ_WARN, PJ_ERROR };
@@ -46,5 +47,11 @@ void pj_log_write(enum pj_log_level level, const char *message, const struct pj_
 
 #define pj_log(level, message, ...)                                                                \
     pj_log_write((level), (message), (const struct pj_log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+
+/* The last warnings and errors, the newest first; one that came several times in a row is one, with
+ * the time of the last. The text has the message and the fields, with nothing secret. */
+void pj_log_recent(void (*each)(void *context, int64_t at_ms, int64_t times, bool is_error,
+                                const char *text),
+                   void *context);
 
 #endif

@@ -45,7 +45,8 @@ struct family {
 struct pj_metrics {
     pthread_mutex_t mutex; /* guards the lists; values are atomic */
     struct family *families;
-    char *labels; /* of all series; "" for none */
+    char *labels;       /* of all series; "" for none */
+    char *shown_labels; /* the same for people */
 };
 
 struct pj_metrics *pj_metrics_new(void)
@@ -53,6 +54,7 @@ struct pj_metrics *pj_metrics_new(void)
     struct pj_metrics *metrics = pj_alloc(sizeof *metrics);
     pthread_mutex_init(&metrics->mutex, NULL);
     metrics->labels = pj_strdup("");
+    metrics->shown_labels = pj_strdup("");
     return metrics;
 }
 
@@ -73,8 +75,18 @@ char *pj_metrics_labels(const struct pj_label *labels)
 
 void pj_metrics_set_labels(struct pj_metrics *metrics, const struct pj_label *labels)
 {
+    struct pj_builder text = {0};
     free(metrics->labels);
+    free(metrics->shown_labels);
     metrics->labels = pj_metrics_labels(labels);
+    for (const struct pj_label *label = labels; label->name != NULL; label++)
+        pj_builder_add(&text, "%s%s: %s", label == labels ? "" : " · ", label->name, label->value);
+    metrics->shown_labels = pj_builder_take(&text);
+}
+
+const char *pj_metrics_shown_labels(const struct pj_metrics *metrics)
+{
+    return metrics->shown_labels;
 }
 
 void pj_metrics_add_build_info(struct pj_metrics *metrics, const char *version)
@@ -112,6 +124,7 @@ void pj_metrics_free(struct pj_metrics *metrics)
     }
     pthread_mutex_destroy(&metrics->mutex);
     free(metrics->labels);
+    free(metrics->shown_labels);
     free(metrics);
 }
 
@@ -189,6 +202,22 @@ int64_t pj_metric_value(const struct pj_metric *metric)
 void pj_metric_hide(struct pj_metric *metric)
 {
     atomic_store(&metric->hidden, true);
+}
+
+void pj_metrics_each(struct pj_metrics *metrics, const char *name,
+                     void (*each)(void *context, const char *labels, double value), void *context)
+{
+    pthread_mutex_lock(&metrics->mutex);
+    const struct family *family = metrics->families;
+    while (family != NULL && strcmp(family->name, name) != 0)
+        family = family->next;
+    const struct pj_metric *metric = family != NULL ? family->series : NULL;
+    for (; metric != NULL; metric = metric->next) {
+        double value = (double)pj_metric_value(metric);
+        if (!atomic_load(&metric->hidden))
+            each(context, metric->labels, family->kind == PJ_GAUGE_MILLI ? value / 1000 : value);
+    }
+    pthread_mutex_unlock(&metrics->mutex);
 }
 
 static void render_header(struct pj_builder *out, const struct family *family)

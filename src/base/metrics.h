@@ -54,6 +54,13 @@ int64_t pj_metric_value(const struct pj_metric *metric); /* counter, gauge; hist
  * again. */
 void pj_metric_hide(struct pj_metric *metric);
 
+/* Calls with the own labels and the value of each series of that name that is not hidden; of a
+ * histogram, how often it was observed. The callback registers nothing. */
+void pj_metrics_each(struct pj_metrics *metrics, const char *name,
+                     void (*each)(void *context, const char *labels, double value), void *context);
+/* The labels that every series has, for people. */
+const char *pj_metrics_shown_labels(const struct pj_metrics *metrics);
+
 /* The whole text, malloc'ed. */
 char *pj_metrics_render(struct pj_metrics *metrics);
 
@@ -63,13 +70,17 @@ struct pj_builder;
 void pj_metrics_render_process(struct pj_builder *out);
 
 /*
- * Serves GET (and HEAD) /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for all
- * interfaces, port 0 for a free one) from a thread of its own, with bounded connections, header
+ * Serves GET (and HEAD) /, /metrics, /livez, /readyz on `address` ("127.0.0.1:9100", ":9100" for
+ * all interfaces, port 0 for a free one) from a thread of its own, with bounded connections, header
  * sizes and time-outs. Other paths: 404; other methods: 405.
  */
 struct pj_metrics_server;
+struct pj_page;
 int pj_metrics_server_start(struct pj_metrics_server **server, struct pj_metrics *metrics,
                             const char *address, struct pj_error *error) PJ_MUST_CHECK;
+/* What / shows (status_page.h); 404 before. The main loop's calls of _heartbeat fill its pictures.
+ */
+void pj_metrics_server_show(struct pj_metrics_server *server, const struct pj_page *page);
 void pj_metrics_server_stop(struct pj_metrics_server *server); /* NULL is allowed */
 int pj_metrics_server_port(const struct pj_metrics_server *server);
 /* /readyz is 503 "starting" until the first call, then 200 while the reason is NULL. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /metrics, /livez and /readyz. */
+/* /metrics, /livez, /readyz, and the page for people. */
 #include "base/clock.h"
 #include "base/http_server.h"
 #include "base/listen.h"
 #include "base/memory.h"
+#include "base/status_page.h"
 #include "base/text.h"
 
 #include <inttypes.h>
@@ -26,9 +27,11 @@ struct pj_metrics_server {
     struct pj_http_server *http;
     struct pj_metrics *metrics;
     int port;
+    const struct pj_page *_Atomic page; /* NULL: none yet */
+    struct pj_page_history *history;
     _Atomic int64_t heartbeat_ms;
     _Atomic int64_t liveness_limit_ms;
-    pthread_mutex_t mutex;     /* guards not_ready */
+    pthread_mutex_t mutex;     /* guards not_ready, and the history */
     char not_ready[TEXT_MOST]; /* "" when ready */
 };
 
@@ -76,6 +79,28 @@ static void answer_metrics(struct pj_metrics_server *server, struct pj_http_requ
     free(whole);
 }
 
+static void answer_page(struct pj_metrics_server *server, struct pj_http_request *request)
+{
+    struct pj_builder out = {0};
+    char trouble[TEXT_MOST];
+    int64_t silent_ms = pj_clock_monotonic_ms() - atomic_load(&server->heartbeat_ms);
+    pthread_mutex_lock(&server->mutex);
+    pj_text_show(trouble, sizeof trouble, "%s", server->not_ready);
+    if (silent_ms > atomic_load(&server->liveness_limit_ms))
+        pj_text_show(trouble, sizeof trouble, "the main loop has been stuck for %" PRId64 " ms",
+                     silent_ms);
+    pj_page_render(&out, atomic_load(&server->page), server->history, server->metrics,
+                   *trouble != '\0' ? trouble : NULL);
+    pthread_mutex_unlock(&server->mutex);
+    pj_http_add_field(request, "Content-Type", "text/html; charset=utf-8");
+    pj_http_add_field(request, "Content-Security-Policy", pj_page_policy());
+    pj_http_add_field(request, "X-Content-Type-Options", "nosniff");
+    pj_http_add_field(request, "Referrer-Policy", "no-referrer");
+    pj_http_add_field(request, "Cache-Control", "no-store");
+    pj_http_answer(request, 200, out.text, out.length);
+    pj_builder_free(&out);
+}
+
 /* The server's thread answers everything: no worker can keep a probe waiting. */
 static void begin(void *context, struct pj_http_request *request)
 {
@@ -85,8 +110,9 @@ static void begin(void *context, struct pj_http_request *request)
     const bool metrics = length == 8 && memcmp(head->target, "/metrics", length) == 0;
     const bool live = length == 6 && memcmp(head->target, "/livez", length) == 0;
     const bool ready = length == 7 && memcmp(head->target, "/readyz", length) == 0;
-    if (!metrics && !live && !ready) {
-        answer(request, 404, "only /metrics, /livez and /readyz are served\n");
+    const bool page = length == 1 && atomic_load(&server->page) != NULL;
+    if (!metrics && !live && !ready && !page) {
+        answer(request, 404, "only /, /metrics, /livez and /readyz are served\n");
     } else if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0) {
         pj_http_add_field(request, "Allow", "GET, HEAD");
         answer(request, 405, "only GET and HEAD are allowed\n");
@@ -94,6 +120,8 @@ static void begin(void *context, struct pj_http_request *request)
         answer_live(server, request);
     } else if (ready) {
         answer_ready(server, request);
+    } else if (page) {
+        answer_page(server, request);
     } else {
         answer_metrics(server, request);
     }
@@ -136,6 +164,7 @@ void pj_metrics_server_stop(struct pj_metrics_server *server)
     if (server == NULL)
         return;
     pj_http_server_stop(server->http, 0);
+    pj_page_history_free(server->history);
     pthread_mutex_destroy(&server->mutex);
     free(server);
 }
@@ -158,6 +187,17 @@ void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *r
 void pj_metrics_server_heartbeat(struct pj_metrics_server *server)
 {
     atomic_store(&server->heartbeat_ms, pj_clock_monotonic_ms());
+    if (atomic_load(&server->page) == NULL)
+        return;
+    pthread_mutex_lock(&server->mutex);
+    pj_page_history_look(server->history, server->metrics);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+void pj_metrics_server_show(struct pj_metrics_server *server, const struct pj_page *page)
+{
+    server->history = pj_page_history_new(page);
+    atomic_store(&server->page, page);
 }
 
 void pj_metrics_server_set_liveness_limit(struct pj_metrics_server *server, int64_t limit_ms)

@@ -24,8 +24,9 @@ struct pj_process_settings {
      .kind = PJ_OPTION_STRING,                                                                     \
      .offset = (at) + offsetof(struct pj_process_settings, metrics_address),                       \
      .argument = "ADDRESS",                                                                        \
-     .help = "Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9100 or :9100 for all "   \
-             "interfaces; port 0 picks a free one, which is logged. Not served by default."},      \
+     .help = "Serve /metrics, /livez, /readyz and a page for people (/) here, such as "            \
+             "127.0.0.1:9100 or :9100 for all interfaces; port 0 picks a free one, which is "      \
+             "logged. Not served by default."},                                                    \
         {.name = "log-level",                                                                      \
          .kind = PJ_OPTION_CHOICE,                                                                 \
          .offset = (at) + offsetof(struct pj_process_settings, log_level),                         \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The page of a process for people, at / beside /metrics: is it well, how far behind, what is wrong.
- * Everything on it comes from the metrics, from readiness and from the last warnings of the log; a
- * program says only which of its metrics are worth a picture. No script, nothing from elsewhere.
+ * The page of a process for people, at / beside /metrics: is it well, how far behind, what is
+ * wrong. Everything on it comes from the metrics, from readiness and from the last warnings of the
+ * log; a program says only which of its metrics are worth a picture. No script, nothing from
+ * elsewhere.
  */
 #ifndef PJ_BASE_STATUS_PAGE_H
 #define PJ_BASE_STATUS_PAGE_H
@@ -36,7 +37,8 @@ struct pj_page {
     const struct pj_page_item *charts; /* at most PJ_PAGE_CHARTS_MOST */
     const char *rows_title;            /* of a table with a row for each series of the first … */
     const struct pj_page_item *rows;   /* … of these, which share their labels; or NULL */
-    const char *letters;               /* dead letters by reason, and … */
+    const char *letters_title;         /* NULL: "Dead letters" */
+    const char *letters;               /* a metric of them by reason, and … */
     const char *letters_hint;          /* … what shows them */
 };
 

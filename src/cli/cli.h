@@ -54,6 +54,7 @@ extern const struct pj_command pj_command_schemas_register;
 extern const struct pj_command pj_command_schemas_list;
 extern const struct pj_command pj_command_schemas_forget;
 extern const struct pj_command pj_command_status;
+extern const struct pj_command pj_command_top;
 extern const struct pj_command pj_command_topics_create;
 extern const struct pj_command pj_command_trim;
 extern const struct pj_command pj_command_verify;

@@ -18,10 +18,9 @@ struct settings {
 
 struct collector {
     struct pj_cli *cli;
-    const struct settings *settings;
-    struct pj_error kafka_error;
+    const char *group; /* or NULL */
     const struct pj_result *letters;
-    struct pj_status status;
+    struct pj_status *status;
 };
 
 static const char offsets_sql[] =
@@ -78,6 +77,8 @@ static struct pj_status_partition read_partition(const struct pj_result *result,
         .topic_id = pj_result_value(result, row, TOPIC_ID, NULL),
         .stop = pj_result_value(result, row, STOP, NULL),
         .stop_code = (int)pj_cli_number(result, row, STOP_CODE),
+        .read_rate = -1,
+        .write_rate = -1,
     };
 }
 
@@ -161,10 +162,10 @@ static struct pj_kafka_topic *list_topics(struct collector *collector,
         add_topic(topics, count, projection->projection->sources[t].topic);
     for (size_t i = 0; i < row_count; i++)
         add_topic(topics, count, rows[i].topic);
-    if (pj_kafka_count_partitions(collector->cli->kafka, topics, *count, &collector->kafka_error) ==
+    if (pj_kafka_count_partitions(collector->cli->kafka, topics, *count, &collector->status->why) ==
         0)
         return topics;
-    collector->status.kafka_error = collector->kafka_error.message;
+    collector->status->kafka_error = collector->status->why.message;
     *count = 0;
     return topics;
 }
@@ -185,7 +186,7 @@ static void complete(struct collector *collector, struct pj_status_consumer *con
     size_t row_count = consumer->count;
     size_t topic_count;
     size_t most = row_count;
-    if (collector->status.kafka_error != NULL || is_shadow(consumer->group))
+    if (collector->status->kafka_error != NULL || is_shadow(consumer->group))
         return;
     struct pj_kafka_topic *topics =
         list_topics(collector, projection, rows, row_count, &topic_count);
@@ -207,6 +208,8 @@ static void complete(struct collector *collector, struct pj_status_consumer *con
                 .lag = -1,
                 .epoch = -1,
                 .age_s = -1,
+                .read_rate = -1,
+                .write_rate = -1,
             };
             if (bsearch(&place, rows, row_count, sizeof *rows, compare_places) == NULL)
                 all[consumer->count++] = place;
@@ -221,7 +224,7 @@ static void complete(struct collector *collector, struct pj_status_consumer *con
 /* Where the topics end. Kafka being away is no error here: it is what there is to show. */
 static void ask_kafka(struct collector *collector)
 {
-    struct pj_status *status = &collector->status;
+    struct pj_status *status = collector->status;
     size_t count = 0;
     size_t next = 0;
     for (size_t i = 0; i < status->count; i++)
@@ -235,8 +238,8 @@ static void ask_kafka(struct collector *collector)
                                          .partition = status->consumers[i].partitions[p].partition};
     }
     if (status->kafka_error == NULL &&
-        pj_kafka_extents(collector->cli->kafka, extents, count, &collector->kafka_error) != 0)
-        status->kafka_error = collector->kafka_error.message;
+        pj_kafka_extents(collector->cli->kafka, extents, count, &status->why) != 0)
+        status->kafka_error = status->why.message;
     next = 0;
     for (size_t i = 0; i < status->count && status->kafka_error == NULL; i++) {
         for (size_t p = 0; p < status->consumers[i].count; p++)
@@ -257,6 +260,7 @@ static int64_t open_letters(const struct pj_result *letters, const char *cluster
 static void sum_up(struct pj_status_consumer *consumer)
 {
     consumer->age_s = -1;
+    consumer->read_rate = consumer->write_rate = -1;
     for (size_t i = 0; i < consumer->count; i++) {
         const struct pj_status_partition *partition = &consumer->partitions[i];
         if (partition->lag < 0)
@@ -288,8 +292,8 @@ static bool is_wanted(const struct pj_cli *cli, const struct pj_cli_projection *
 static void gather(struct collector *collector, const struct pj_result *offsets)
 {
     struct pj_cli *cli = collector->cli;
-    struct pj_status *status = &collector->status;
-    const char *only = collector->settings->group;
+    struct pj_status *status = collector->status;
+    const char *only = collector->group;
     size_t rows = (size_t)pj_result_rows(offsets);
     struct pj_status_partition *partitions = pj_arena_alloc(cli->arena, rows * sizeof *partitions);
     for (size_t i = 0; i < rows; i++)
@@ -328,27 +332,30 @@ static void gather(struct collector *collector, const struct pj_result *offsets)
                                             .system = projection->system->name,
                                             .projection = projection->projection->name,
                                             .lag = -1,
-                                            .age_s = -1};
+                                            .age_s = -1,
+                                            .read_rate = -1,
+                                            .write_rate = -1};
     }
 }
 
-static int collect(struct collector *collector, struct pj_error *error)
+int pj_status_collect(struct pj_cli *cli, const char *group, struct pj_status *status,
+                      struct pj_error *error)
 {
-    struct pj_cli *cli = collector->cli;
-    struct pj_status *status = &collector->status;
-    const char *group = collector->settings->group;
+    struct collector collector = {.cli = cli, .group = group, .status = status};
     const struct pj_result *offsets;
+    *status = (struct pj_status){0};
     /* Kafka is opened first, so that it connects while Postgres answers. */
-    if (pj_cli_check_names(cli->config, error) != 0 || pj_cli_kafka(cli, error) != 0 ||
-        pj_cli_postgres(cli, error) != 0)
+    if (pj_cli_check_names(cli->config, error) != 0 ||
+        (cli->kafka == NULL && pj_cli_kafka(cli, error) != 0) ||
+        (cli->postgres == NULL && pj_cli_postgres(cli, error) != 0))
         return -1;
-    if (pj_kafka_cluster_id(cli->kafka, &status->cluster_id, &collector->kafka_error) != 0)
-        status->kafka_error = collector->kafka_error.message;
+    if (pj_kafka_cluster_id(cli->kafka, &status->cluster_id, &status->why) != 0)
+        status->kafka_error = status->why.message;
     const char *parameters[] = {status->cluster_id, group};
     if (pj_cli_query(cli, offsets_sql, 2, parameters, &offsets, error) != 0 ||
-        pj_cli_query(cli, letters_sql, 0, NULL, &collector->letters, error) != 0)
+        pj_cli_query(cli, letters_sql, 0, NULL, &collector.letters, error) != 0)
         return -1;
-    gather(collector, offsets);
+    gather(&collector, offsets);
     if (group != NULL && status->count == 0)
         return pj_error_set(error, PJ_FATAL,
                             "no consumer group '%s' has read anything here; 'projectionist "
@@ -357,20 +364,20 @@ static int collect(struct collector *collector, struct pj_error *error)
     return 0;
 }
 
-static int run(struct pj_cli *cli, const void *settings, struct pj_error *error)
+static int run(struct pj_cli *cli, const void *given, struct pj_error *error)
 {
-    struct collector collector = {.cli = cli, .settings = settings};
-    const struct pj_status *status = &collector.status;
-    if (collect(&collector, error) != 0)
+    const struct settings *settings = given;
+    struct pj_status status;
+    if (pj_status_collect(cli, settings->group, &status, error) != 0)
         return -1;
-    if (collector.settings->json)
-        pj_status_print_json(status);
+    if (settings->json)
+        pj_status_print_json(&status);
     else
-        pj_status_print_text(status);
-    if (status->kafka_error == NULL)
+        pj_status_print_text(&status);
+    if (status.kafka_error == NULL)
         return PJ_EXIT_OK;
     fflush(stdout);
-    fprintf(stderr, "warning: where the topics end is not known: %s\n", status->kafka_error);
+    fprintf(stderr, "warning: where the topics end is not known: %s\n", status.kafka_error);
     return PJ_EXIT_UNAVAILABLE;
 }
 

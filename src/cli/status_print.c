@@ -11,7 +11,7 @@
 
 /* --- for people ------------------------------------------------------------------------------ */
 
-static const char *age_text(char text[PJ_NUMBER_TEXT], int64_t seconds)
+const char *pj_status_age(char text[PJ_NUMBER_TEXT], int64_t seconds)
 {
     static const struct {
         int64_t seconds;
@@ -57,7 +57,7 @@ static void print_partitions(const struct pj_status *status)
             add_number(table, partition->lag);
             pj_text_table_add_number(table, partition->epoch);
             pj_text_table_add(table, partition->owner);
-            pj_text_table_add(table, age_text(age, partition->age_s));
+            pj_text_table_add(table, pj_status_age(age, partition->age_s));
         }
     }
     if (table == NULL)
@@ -78,13 +78,13 @@ static void print_totals(const struct pj_status *status)
         add_number(table, (int64_t)consumer->count);
         add_number(table, consumer->lag);
         add_number(table, consumer->open_dead_letters);
-        pj_text_table_add(table, age_text(age, consumer->age_s));
+        pj_text_table_add(table, pj_status_age(age, consumer->age_s));
         pj_text_table_add(table, consumer->cluster_id);
     }
     pj_text_table_end(table, stdout);
 }
 
-static void print_problem(const char *group, const struct pj_status_partition *partition)
+void pj_status_print_problem(const char *group, const struct pj_status_partition *partition)
 {
     const char *topic = partition->topic;
     int number = (int)partition->partition;
@@ -131,12 +131,20 @@ void pj_status_print_text(const struct pj_status *status)
             if (first)
                 puts("\nPROBLEMS");
             first = false;
-            print_problem(status->consumers[i].group, partition);
+            pj_status_print_problem(status->consumers[i].group, partition);
         }
     }
 }
 
 /* --- for programs ---------------------------------------------------------------------------- */
+
+static void add_rates(json_t *object, double read, double written)
+{
+    if (read >= 0)
+        json_object_set_new(object, "read_per_second", json_real(read));
+    if (written >= 0)
+        json_object_set_new(object, "written_per_second", json_real(written));
+}
 
 static json_t *partition_json(const struct pj_status_partition *partition)
 {
@@ -151,6 +159,7 @@ static json_t *partition_json(const struct pj_status_partition *partition)
         json_object_set_new(object, "stop", json_string(partition->stop));
     if (partition->held > 0)
         json_object_set_new(object, "open_transaction", json_integer(partition->held));
+    add_rates(object, partition->read_rate, partition->write_rate);
     return object;
 }
 
@@ -162,12 +171,13 @@ void pj_status_print_json(const struct pj_status *status)
         json_t *partitions = pj_must(json_array());
         for (size_t j = 0; j < consumer->count; j++)
             json_array_append_new(partitions, partition_json(&consumer->partitions[j]));
-        json_array_append_new(
-            consumers,
+        json_t *object =
             json_pack("{s:s, s:s?, s:s?, s:s?, s:o, s:I, s:o}", "group", consumer->group, "system",
                       consumer->system, "projection", consumer->projection, "cluster_id",
                       consumer->cluster_id, "lag", pj_cli_known(consumer->lag), "open_dead_letters",
-                      (json_int_t)consumer->open_dead_letters, "partitions", partitions));
+                      (json_int_t)consumer->open_dead_letters, "partitions", partitions);
+        add_rates(object, consumer->read_rate, consumer->write_rate);
+        json_array_append_new(consumers, object);
     }
     pj_cli_print_json(json_pack("{s:s?, s:s?, s:o}", "cluster_id", status->cluster_id,
                                 "kafka_error", status->kafka_error, "consumers", consumers));

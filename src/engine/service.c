@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "base/status_page.h"
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "engine/loop.h"
@@ -118,6 +119,28 @@ static int say_fenced(const struct pj_session *session, struct pj_error *error)
                           session->identity.group);
 }
 
+/* --- the page for people --------------------------------------------------------------------- */
+
+static const struct pj_page_item charts[] = {
+    {"Behind what happened", "projectionist_lag_seconds", PJ_PAGE_SECONDS},
+    {"Records to read", "projectionist_lag_records", PJ_PAGE_SUM},
+    {"Records read", "projectionist_records_total", PJ_PAGE_RATE},
+    {"Rows written", "projectionist_rows_total", PJ_PAGE_RATE},
+    {"Retention used", "projectionist_retention_used_ratio", PJ_PAGE_PERCENT},
+    {"Dead letters", "projectionist_dead_letters_total", PJ_PAGE_RATE},
+    {0},
+};
+static const struct pj_page_item partition_rows[] = {
+    {"To read", "projectionist_lag_records", PJ_PAGE_SUM},
+    {"Behind", "projectionist_lag_seconds", PJ_PAGE_SECONDS},
+    {"Open", "projectionist_open_transaction_records", PJ_PAGE_SUM},
+    {"Retention used", "projectionist_retention_used_ratio", PJ_PAGE_PERCENT},
+    {"Epoch", "projectionist_partition_epoch", PJ_PAGE_SUM},
+    {0},
+};
+
+/* --- the run, once it is set up -------------------------------------------------------------- */
+
 static int consume(struct pj_loop *loop, const struct pj_config *config, struct pj_error *error)
 {
     struct pj_session *session = &loop->session;
@@ -184,6 +207,18 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                                                     {"group", session->identity.group},
                                                     {0}});
     int status = pj_process_serve_metrics(&session->server, session->metrics, process, error);
+    const struct pj_page page = {
+        .name = projection->name,
+        .well = "All that is in Kafka is in the tables, or is on its way.",
+        .behind = "projectionist_lag_seconds",
+        .charts = charts,
+        .rows_title = "Partitions",
+        .rows = partition_rows,
+        .letters = "projectionist_dead_letters_total",
+        .letters_hint = "The command dead-letters list shows them, and replay takes them in again.",
+    };
+    if (session->server != NULL)
+        pj_metrics_server_show(session->server, &page);
     if (status == 0)
         status = consume(&loop, config, error);
     pj_loop_close(&loop);

@@ -2,12 +2,15 @@
 """/metrics of real programs that have something to tell: by Prometheus's own checker, and each number
 by what happened."""
 
+import base64
 import dataclasses
+import hashlib
 import json
 import re
 import subprocess
 import time
 import uuid
+from html.parser import HTMLParser
 
 import pytest
 import yaml
@@ -18,7 +21,7 @@ from lib import bridge, consumers, events, kafka
 from lib import gateway as gateway_lib
 from lib.automation_service import AutomationService
 from lib.bridge import ScriptedService, frame
-from lib.consumers import REPOSITORY
+from lib.consumers import HTTP, REPOSITORY
 from lib.events import COMMANDS, TELEMETRY
 from lib.gateway import Gateways, command, post
 from lib.world import PROJECTOR, RECORDER, open_world
@@ -245,3 +248,57 @@ def test_grafana_knows_each_member_of_the_dashboards(path):
     places = [(panel["gridPos"]["y"], panel["gridPos"]["x"]) for panel in dashboard["panels"]]
     assert places == sorted(places) and len(set(places)) == len(places)
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in dashboard["panels"])
+
+
+# --- the page for people --------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a browser would fetch for it, and whether its elements are closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.fetched, self.style, self.cells = [], [], "", []
+        self.feed(text)
+        assert self.open == [], "not closed"
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            assert not name.startswith("on") and name != "style", (tag, name)
+            if name in ("src", "href", "srcset", "action", "data"):
+                self.fetched.append((tag, value))
+        assert tag not in ("script", "iframe", "object", "embed", "link", "img")
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "style":
+            self.style += data
+        elif self.open and self.open[-1] in ("td", "h1"):
+            self.cells.append(data)
+
+
+@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge"])
+def test_the_page_is_whole_and_safe(programs, name):
+    """Its cases are in test_status_page.c, what it looks like in tests/pages."""
+    with HTTP.open(f"http://127.0.0.1:{programs[name].port}/", timeout=5) as answer:
+        fields, text = dict(answer.headers), answer.read().decode()
+    page = Page(text)
+    assert fields["Content-Type"] == "text/html; charset=utf-8"
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert fields["Content-Security-Policy"].startswith(
+        f"default-src 'none'; style-src 'sha256-{digest}'; ")
+    assert fields["X-Content-Type-Options"] == "nosniff" and fields["Cache-Control"] == "no-store"
+    assert {value for _, value in page.fetched} == {"metrics", "readyz"}
+    assert page.cells[0].startswith("Well")
+    if name == "consumer":
+        assert page.cells[0] == "Well, but 1 refused" and "decode" in page.cells
+        assert page.cells.count(TELEMETRY) == 3
+    assert len(text) < 20_000
