@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/time_text.h"
+#include "base/trace.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -243,18 +244,21 @@ static char *recent_text(const char *message, const struct pj_log_field *fields)
     char *named = pj_program_named(message);
     pj_builder_add(&text, "%s", named != NULL ? named : message);
     free(named);
-    for (bool first = true; fields->name != NULL; fields++) {
-        if (fields->kind == PJ_FIELD_STR && fields->str == NULL)
-            continue;
-        pj_builder_add(&text, first ? ": " : ", ");
-        first = false;
+    struct pj_builder rest = {0};
+    for (; fields->name != NULL; fields++) {
+        bool why = strcmp(fields->name, "reason") == 0 || strcmp(fields->name, "error") == 0;
         if (fields->kind == PJ_FIELD_INT)
-            pj_builder_add(&text, "%s %" PRId64, fields->name, fields->integer);
-        else if (strcmp(fields->name, "reason") == 0 || strcmp(fields->name, "error") == 0)
-            pj_builder_add(&text, "%s", fields->str);
-        else
-            pj_builder_add(&text, "%s %s", fields->name, fields->str);
+            pj_builder_add(&rest, "%s%s %" PRId64, rest.length > 0 ? ", " : "", fields->name,
+                           fields->integer);
+        else if (fields->str != NULL && why)
+            pj_builder_add(&text, ": %s", fields->str);
+        else if (fields->str != NULL)
+            pj_builder_add(&rest, "%s%s %s", rest.length > 0 ? ", " : "", fields->name,
+                           fields->str);
     }
+    if (rest.length > 0)
+        pj_builder_add(&text, " (%s)", rest.text);
+    pj_builder_free(&rest);
     char *whole = pj_builder_take(&text);
     pj_secret_hide(whole);
     return whole;
@@ -312,6 +316,9 @@ void pj_log_write(enum pj_log_level level, const char *message, const struct pj_
     put_field(&line, &(struct pj_log_field){.name = "msg", .str = message});
     for (; fields->name != NULL; fields++)
         put_field(&line, fields);
+    if (pj_trace_current() != NULL)
+        put_field(&line,
+                  &(struct pj_log_field){.name = "trace_id", .str = pj_trace_current()->trace_id});
     if (settings.format == PJ_LOG_JSON)
         put_tail(&line, line.truncated ? ",\"truncated\":true}\n" : "}\n");
     else

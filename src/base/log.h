@@ -5,9 +5,10 @@
  *
  *     pj_log(PJ_INFO, "partitions assigned", pj_f_int("count", 12), pj_f_str("topic", name));
  *
- * Thread-safe (one write(2) per line); values are escaped; a field whose string is NULL is left
- * out. A line has at most 8 KiB: what does not fit is cut, and the line ends in `truncated=true`.
- * Coloured on a terminal unless NO_COLOR is set.
+ * What is traced (base/trace.h) is named by a field `trace_id`. Thread-safe (one write(2) per
+ * line); values are escaped; a field whose string is NULL is left out. A line has at most 8 KiB:
+ * what does not fit is cut, and the line ends in `truncated=true`. Coloured on a terminal unless
+ * NO_COLOR is set.
  */
 #ifndef PJ_BASE_LOG_H
 #define PJ_BASE_LOG_H

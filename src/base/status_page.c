@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "base/time_text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -16,7 +15,8 @@
 
 enum {
     SAMPLE_MS = 5000,
-    SAMPLES = 121, /* ten minutes */
+    SAMPLES = 121,    /* ten minutes */
+    FEW_SAMPLES = 24, /* fewer do not take the whole width */
     ROWS_MOST = 200,
     COLUMNS_MOST = 8,
     FAR_BEHIND_S = 60,
@@ -26,7 +26,7 @@ enum {
 
 static const char style[] =
     ":root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--text:#15181d;--quiet:#5c6470;"
-    "--line:#dfe3e8;--well:#14713d;--warn:#8f5200;--bad:#b3221b;--ink:#2f6fdb}"
+    "--line:#dfe3e8;--well:#14713d;--warn:#8f5200;--bad:#b3221b;--ink:#2360c4}"
     "@media(prefers-color-scheme:dark){:root{--page:#101317;--card:#1a1e24;--text:#e9ecf0;"
     "--quiet:#9aa4b1;--line:#2d343d;--well:#1c7a45;--warn:#94600a;--bad:#bb2d26;--ink:#79a8ff}}"
     "*{box-sizing:border-box}"
@@ -39,7 +39,7 @@ static const char style[] =
     ".who{opacity:.85;font-size:.85rem}"
     "h2{font-size:1rem;margin:1.4rem 0 .5rem}"
     ".cards{display:grid;gap:.7rem;margin-top:.7rem;"
-    "grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}"
+    "grid-template-columns:repeat(3,1fr)}"
     ".card,.list{background:var(--card);border:1px solid var(--line);border-radius:.7rem}"
     ".card{padding:.7rem .9rem}"
     ".card b{display:block;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums}"
@@ -156,14 +156,14 @@ struct pj_page_history {
     size_t count; /* of samples; the last one is the newest */
     double samples[PJ_PAGE_CHARTS_MOST][SAMPLES];
     double counted[PJ_PAGE_CHARTS_MOST]; /* a rate's counter when last looked at */
-    int64_t started_ms;                  /* by the wall clock */
+    int64_t started_ms;
 };
 
 struct pj_page_history *pj_page_history_new(const struct pj_page *page)
 {
     struct pj_page_history *history = pj_alloc(sizeof *history);
     history->page = page;
-    history->started_ms = pj_clock_wall_ms();
+    history->started_ms = pj_clock_monotonic_ms();
     return history;
 }
 
@@ -201,6 +201,7 @@ void pj_page_history_look(struct pj_page_history *history, struct pj_metrics *me
 static void add_picture(struct pj_builder *out, const double *samples, size_t count)
 {
     double most = 0;
+    double steps = count > FEW_SAMPLES ? (double)(count - 1) : FEW_SAMPLES;
     for (size_t i = 0; i < count; i++)
         most = samples[i] > most ? samples[i] : most;
     pj_builder_add(out,
@@ -211,7 +212,7 @@ static void add_picture(struct pj_builder *out, const double *samples, size_t co
     for (size_t i = 0; i < count; i++) {
         if (isnan(samples[i]))
             continue;
-        double x = PICTURE_WIDTH - (double)(count - 1 - i) * PICTURE_WIDTH / (SAMPLES - 1);
+        double x = PICTURE_WIDTH - (double)(count - 1 - i) * PICTURE_WIDTH / steps;
         double y = PICTURE_HEIGHT - 1 - (most > 0 ? samples[i] / most : 0) * (PICTURE_HEIGHT - 3);
         pj_builder_add(&points, "%.1f,%.1f ", x, y);
         first = isnan(first) ? x : first;
@@ -352,7 +353,7 @@ static int compare_rows(const void *a, const void *b)
 }
 
 static void add_table(struct pj_builder *out, const char *title, const struct pj_page_item *columns,
-                      struct pj_metrics *metrics)
+                      bool leaves_out_zeros, struct pj_metrics *metrics)
 {
     struct rows *rows = pj_alloc(sizeof *rows);
     for (rows->column = 0; columns[rows->column].title != NULL; rows->column++)
@@ -367,6 +368,8 @@ static void add_table(struct pj_builder *out, const char *title, const struct pj
             pj_builder_add(out, "<th class=\"n\">%s</th>", columns[c].title);
         pj_builder_add(out, "</tr>");
         for (size_t i = 0; i < rows->count; i++) {
+            if (leaves_out_zeros && rows->items[i].values[0] == 0)
+                continue;
             pj_builder_add(out, "<tr>");
             add_label_cells(out, rows->items[i].labels);
             for (size_t c = 0; columns[c].title != NULL; c++) {
@@ -394,7 +397,7 @@ static void add_letters(struct pj_builder *out, const struct pj_page *page,
         pj_builder_add(out, "<h2>%s</h2><p class=\"quiet\">None since the start.</p>", title);
         return;
     }
-    add_table(out, title, columns, metrics);
+    add_table(out, title, columns, true, metrics);
     pj_builder_add(out, "<p class=\"quiet\">");
     add_escaped(out, page->letters_hint);
     pj_builder_add(out, "</p>");
@@ -431,8 +434,8 @@ void pj_page_render(struct pj_builder *out, const struct pj_page *page,
                     const struct pj_page_history *history, struct pj_metrics *metrics,
                     const char *trouble)
 {
-    char started[PJ_TIME_TEXT_SIZE] = "";
-    (void)pj_time_format(started, history->started_ms, 0);
+    char up[32];
+    pj_progress_format_time(up, sizeof up, (pj_clock_monotonic_ms() - history->started_ms) / 1000);
     pj_builder_add(out, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
                         "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
                         "<meta http-equiv=\"refresh\" content=\"5\"><title>");
@@ -440,13 +443,14 @@ void pj_page_render(struct pj_builder *out, const struct pj_page *page,
     pj_builder_add(out, "</title><style>%s</style></head><body>", style);
     add_header(out, page, metrics, trouble);
     add_charts(out, page, history, metrics);
+    add_warnings(out);
     add_letters(out, page, metrics);
     if (page->rows != NULL)
-        add_table(out, page->rows_title, page->rows, metrics);
-    add_warnings(out);
+        add_table(out, page->rows_title, page->rows, false, metrics);
     pj_builder_add(out,
-                   "<footer>Version " PJ_VERSION ", started %s. Pictures show the last ten minutes."
+                   "<footer>Version " PJ_VERSION ", up for %s. Pictures end now and begin ten "
+                   "minutes ago at the earliest."
                    " <a href=\"metrics\">metrics</a> <a href=\"readyz\">readyz</a></footer>"
                    "</body></html>\n",
-                   started);
+                   up);
 }

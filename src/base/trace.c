@@ -36,6 +36,12 @@ bool pj_trace_parse(struct pj_trace *trace, const char *text, size_t length)
     return true;
 }
 
+static void write_id(char *text, const unsigned char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        pj_text_whole(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
 static void make_id(char *text, size_t digits)
 {
     unsigned char bytes[16];
@@ -45,8 +51,31 @@ static void make_id(char *text, size_t digits)
             bytes[i] = (unsigned char)(now >> (i % 8 * 8));
     }
     bytes[0] |= 1;
-    for (size_t i = 0; i < digits / 2; i++)
-        pj_text_whole(text + 2 * i, 3, "%02x", bytes[i]);
+    write_id(text, bytes, digits / 2);
+}
+
+void pj_trace_of_id(struct pj_trace *trace, const unsigned char id[16])
+{
+    static const unsigned char none[16];
+    if (memcmp(id, none, 16) == 0 || memcmp(id + 8, none, 8) == 0) {
+        pj_trace_new(trace);
+        return;
+    }
+    write_id(trace->trace_id, id, 16);
+    write_id(trace->span_id, id + 8, 8);
+    trace->sampled = true;
+}
+
+static _Thread_local const struct pj_trace *current;
+
+void pj_trace_enter(const struct pj_trace *trace)
+{
+    current = trace != NULL && *trace->trace_id != '\0' ? trace : NULL;
+}
+
+const struct pj_trace *pj_trace_current(void)
+{
+    return current;
 }
 
 void pj_trace_new(struct pj_trace *trace)

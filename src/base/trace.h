@@ -29,6 +29,14 @@ void pj_trace_new(struct pj_trace *trace);
 /* A span of the same trace, or of a new one where there is none. */
 void pj_trace_child(struct pj_trace *child, const struct pj_trace *parent);
 
+/* The trace of something that has an id at random already: always the same. */
+void pj_trace_of_id(struct pj_trace *trace, const unsigned char id[16]);
+
+/* What this thread works on, borrowed until it is another; NULL: nothing that is traced. The log
+ * names it. */
+void pj_trace_enter(const struct pj_trace *trace);
+const struct pj_trace *pj_trace_current(void);
+
 /* As a header has it, version 00. */
 void pj_trace_text(const struct pj_trace *trace, char text[PJ_TRACE_TEXT_SIZE]);
 

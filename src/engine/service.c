@@ -122,12 +122,12 @@ static int say_fenced(const struct pj_session *session, struct pj_error *error)
 /* --- the page for people --------------------------------------------------------------------- */
 
 static const struct pj_page_item charts[] = {
-    {"Behind what happened", "projectionist_lag_seconds", PJ_PAGE_SECONDS},
+    {"Behind", "projectionist_lag_seconds", PJ_PAGE_SECONDS},
     {"Records to read", "projectionist_lag_records", PJ_PAGE_SUM},
     {"Records read", "projectionist_records_total", PJ_PAGE_RATE},
     {"Rows written", "projectionist_rows_total", PJ_PAGE_RATE},
     {"Retention used", "projectionist_retention_used_ratio", PJ_PAGE_PERCENT},
-    {"Dead letters", "projectionist_dead_letters_total", PJ_PAGE_RATE},
+    {"Dead letters since the start", "projectionist_dead_letters_total", PJ_PAGE_SUM},
     {0},
 };
 static const struct pj_page_item partition_rows[] = {

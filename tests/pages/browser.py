@@ -65,6 +65,7 @@ class Browser:
 
     def look(self, url, width, dark=False, height=900):
         """Loads the page."""
+        self.ask("Page.navigate", url="about:blank")  # the page before would reload itself
         self.requests.clear()
         self.complaints.clear()
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,

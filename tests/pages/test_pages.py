@@ -72,6 +72,23 @@ def check(browser, program, pictures, name, verdict):
             assert pale == [], "too little contrast"
 
 
+def test_bridge_and_gateway(browser, world, pictures, tmp_path):
+    bridge.new_topics()
+    gateway_lib.new_topics()
+    with AutomationService(speed=1000) as service, ScriptedService() as scripted:
+        gateways = Gateways(tmp_path, service)
+        gateway = gateways()
+        running = bridge.subscribe(bridge.start(world.consumers, scripted.url))
+        for number in range(10):
+            assert post(gateway, command(str(number))).status == 202
+            scripted.send(frame(NOW, number + 1, "status.changed", command_id=str(uuid.uuid4()),
+                                payload={"status": "RUNNING"}))
+        bridge.wait_for_events(10)
+        check(browser, running, pictures, "bridge", "Well")
+        check(browser, gateway, pictures, "gateway", "Well")
+        gateways.end()
+
+
 def test_a_consumer_at_work(browser, world, consumer, pictures):
     """For a minute, so that there is something in the pictures."""
     end = time.time() + 60
@@ -111,20 +128,3 @@ def test_a_consumer_without_its_database(browser, world, consumer, pictures):
             check(browser, consumer, pictures, "consumer-down", "Not working")
         finally:
             server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-
-
-def test_bridge_and_gateway(browser, world, pictures, tmp_path):
-    bridge.new_topics()
-    gateway_lib.new_topics()
-    with AutomationService(speed=1000) as service, ScriptedService() as scripted:
-        gateways = Gateways(tmp_path, service)
-        gateway = gateways()
-        running = bridge.subscribe(bridge.start(world.consumers, scripted.url))
-        for number in range(10):
-            assert post(gateway, command(str(number))).status == 202
-            scripted.send(frame(NOW, number + 1, "status.changed", command_id=str(uuid.uuid4()),
-                                payload={"status": "RUNNING"}))
-        bridge.wait_for_events(10)
-        check(browser, running, pictures, "bridge", "Well")
-        check(browser, gateway, pictures, "gateway", "Well")
-        gateways.end()
