@@ -29,6 +29,18 @@ struct pj_migration_script {
     const char *sql;
 };
 
+/*
+ * Who besides the consumers may read rows, by `projectionist roles`: a role that the database has
+ * or not (Supabase's authenticated and anon). Where it is, it gets SELECT on the relation and a
+ * policy.
+ */
+struct pj_reader {
+    const char *relation; /* a table of the projections or one of the views */
+    const char *role;
+    const char *rows; /* an SQL condition on the table's rows; NULL: all. Of a view it is NULL: what
+                       * its tables let the role see */
+};
+
 struct pj_system {
     const char *name;    /* lower-case letters, digits, dashes; no projection's name */
     const char *summary; /* one line */
@@ -39,6 +51,10 @@ struct pj_system {
     size_t projection_count;
     const struct pj_migration_script *migrations; /* by number; or NULL */
     const char *tables_schema;                    /* of Postgres; --tables-schema overrides it */
+    const char *const *views;     /* that the migrations create there; NULL ends them; or NULL */
+    const char *const *published; /* tables for Supabase's Realtime; likewise */
+    const struct pj_reader *readers;
+    size_t reader_count;
 };
 
 /*

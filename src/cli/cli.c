@@ -39,7 +39,7 @@ int pj_cli_postgres_of(struct pj_cli *cli, const struct pj_system *system, struc
     if (pj_postgres_check_files(&settings, error) != 0 ||
         pj_postgres_open(&cli->postgres, &settings, error) != 0)
         return -1;
-    return pj_access_check(cli->postgres, NULL, error);
+    return pj_access_check(cli->postgres, NULL, NULL, error);
 }
 
 int pj_cli_kafka(struct pj_cli *cli, struct pj_error *error)

@@ -50,6 +50,7 @@ extern const struct pj_command pj_command_offsets_set;
 extern const struct pj_command pj_command_offsets_show;
 extern const struct pj_command pj_command_publish;
 extern const struct pj_command pj_command_rebuild;
+extern const struct pj_command pj_command_roles;
 extern const struct pj_command pj_command_schemas_register;
 extern const struct pj_command pj_command_schemas_list;
 extern const struct pj_command pj_command_schemas_forget;

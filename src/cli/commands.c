@@ -6,6 +6,7 @@ const struct pj_command *const pj_commands[] = {
     &pj_command_status,
     &pj_command_top,
     &pj_command_migrate,
+    &pj_command_roles,
     &pj_command_dead_letters_list,
     &pj_command_dead_letters_show,
     &pj_command_dead_letters_replay,

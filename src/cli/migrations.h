@@ -10,6 +10,9 @@
 
 /* The system that all others need. */
 #define PJ_MIGRATIONS_ENGINE "engine"
+#define PJ_MIGRATIONS_SCHEMA "projectionist" /* of what is the engine's */
+/* Of pg_advisory_xact_lock: any number that nothing else locks; "projectn" in ASCII. */
+#define PJ_MIGRATIONS_LOCK "8102082571640042606"
 
 struct pj_migration {
     const char *path; /* SYSTEM/FILE */

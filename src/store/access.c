@@ -57,18 +57,22 @@ static int check_schema(struct pj_postgres *postgres, const char *tables, struct
 }
 
 int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,
-                    struct pj_error *error)
+                    const char *group, struct pj_error *error)
 {
-    /* polroles is {0} for PUBLIC. */
+    /* polroles is {0} for PUBLIC. Of the engine's own tables a consumer asks for rows of its own
+     * group alone, so a policy for these hides nothing from it. */
     static const char sql[] =
         "SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname), "
         "quote_ident(current_user), p.restrictive, "
         "p.restrictive IS NULL AND p.open "
-        "FROM pg_class AS c, LATERAL (SELECT "
-        "string_agg(quote_ident(polname), ', ') FILTER (WHERE NOT polpermissive) AS restrictive, "
+        "FROM pg_class AS c, LATERAL (SELECT CASE WHEN c.relnamespace = "
+        "to_regnamespace('projectionist') THEN format('(consumer_group = %L::text)', $2::text) END "
+        "AS mine) AS o, LATERAL (SELECT string_agg(quote_ident(polname), ', ') FILTER (WHERE NOT "
+        "polpermissive) AS restrictive, "
         "count(*) FILTER (WHERE polpermissive AND polcmd = '*' "
-        "AND pg_get_expr(polqual, polrelid) = 'true' "
-        "AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true') > 0 AS open "
+        "AND pg_get_expr(polqual, polrelid) IN ('true', o.mine) "
+        "AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') IN ('true', o.mine)) > 0 AS "
+        "open "
         "FROM pg_policy WHERE polrelid = c.oid AND EXISTS (SELECT FROM unnest(polroles) AS r "
         "WHERE CASE WHEN r = 0 THEN true ELSE pg_has_role(r, 'USAGE') END)) AS p "
         "WHERE c.relrowsecurity AND row_security_active(c.oid) "
@@ -76,11 +80,11 @@ int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *pr
         "OR c.oid IN (SELECT to_regclass(t) FROM unnest($1::text[]) AS t)) "
         "ORDER BY 1";
     char *tables = list_tables(projection);
-    const char *parameters[] = {tables};
+    const char *parameters[] = {tables, group};
     struct pj_result *result;
     int status = check_schema(postgres, tables, error);
     if (status == 0)
-        status = pj_postgres_query(postgres, sql, 1, parameters, &result, error);
+        status = pj_postgres_query(postgres, sql, 2, parameters, &result, error);
     free(tables);
     if (status != 0)
         return -1;

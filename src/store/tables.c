@@ -45,12 +45,12 @@ static int try_query(const struct subject *subject, struct pj_builder *sql, stru
     return status;
 }
 
-/* Whether they are there and may be read. */
-static int read_nothing(const struct subject *subject, struct pj_error *error)
+/* Whether these columns are there and may be read. */
+static int read_nothing(const struct subject *subject, uint64_t columns, struct pj_error *error)
 {
     struct pj_builder sql = {0};
     pj_builder_add(&sql, "SELECT ");
-    pj_sql_columns(&sql, subject->table, pj_sql_all(subject->table), ", ", "@");
+    pj_sql_columns(&sql, subject->table, columns, ", ", "@");
     pj_builder_add(&sql, " FROM %s LIMIT 0", subject->name.text);
     if (try_query(subject, &sql, error) == 0)
         return 0;
@@ -223,9 +223,10 @@ static int check_key(const struct subject *subject, struct pj_error *error)
     return status;
 }
 
-static int check_table(const struct subject *subject, struct pj_error *error)
+/* `read`: the columns that are read. */
+static int check_table(const struct subject *subject, uint64_t read, struct pj_error *error)
 {
-    return read_nothing(subject, error) != 0 || check_columns(subject, error) != 0 ||
+    return read_nothing(subject, read, error) != 0 || check_columns(subject, error) != 0 ||
                    check_key(subject, error) != 0
                ? -1
                : 0;
@@ -260,9 +261,11 @@ static int check_parents(const struct subject *subject, struct pj_error *error)
 {
     const struct pj_parent *parent = subject->table->parents;
     for (; parent != NULL && parent->table != NULL; parent++) {
-        const struct subject other = {subject->postgres, subject->projection, parent->table,
-                                      pj_sql_table(parent->table), parent->table->name};
-        if (check_table(&other, error) != 0)
+        const struct pj_table *table = parent->table;
+        const struct subject other = {subject->postgres, subject->projection, table,
+                                      pj_sql_table(table), table->name};
+        uint64_t read = pj_sql_key(table) | 1ULL << table->placeholder | 1ULL << table->first_seen;
+        if (check_table(&other, read, error) != 0)
             return -1;
     }
     return 0;
@@ -282,7 +285,7 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
     const struct subject subject = {postgres, projection,
                                     entity->timed ? &pj_timed_state_table : &pj_state_table,
                                     pj_sql_qualified(in, name), shown};
-    return check_table(&subject, error);
+    return check_table(&subject, pj_sql_all(subject.table), error);
 }
 
 int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *projection,
@@ -292,7 +295,8 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
         const struct pj_table *table = projection->tables[t];
         const struct subject subject = {postgres, projection, table, pj_sql_table(table),
                                         table->name};
-        if (check_table(&subject, error) != 0 || check_refresh(&subject, error) != 0 ||
+        if (check_table(&subject, pj_sql_all(table), error) != 0 ||
+            check_refresh(&subject, error) != 0 ||
             /* a shadow has no foreign keys */
             (schema == NULL && check_parents(&subject, error) != 0))
             return -1;

@@ -17,6 +17,11 @@ enum { QUEUED_MOST = 64 };
 
 /* --- the connection -------------------------------------------------------------------------- */
 
+static const char *group_of(const struct pj_unit *unit)
+{
+    return unit->identity != NULL ? unit->identity->group : NULL;
+}
+
 static int prepare(struct pj_unit *unit, struct pj_error *error)
 {
     struct pj_postgres *postgres = unit->postgres;
@@ -24,12 +29,12 @@ static int prepare(struct pj_unit *unit, struct pj_error *error)
         return -1;
     pj_writer_expect_races(postgres, unit->projection);
     if (unit->writer == NULL)
-        return pj_access_check(postgres, unit->projection, error);
+        return pj_access_check(postgres, unit->projection, group_of(unit), error);
     /* A plan made while a table was small would scan it whole when it is large. (Replanning
      * each time would also do so for every foreign key check.) Where a scan is the only
      * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
     if (pj_postgres_script(postgres, "SET enable_seqscan = off; SET jit = off", error) != 0 ||
-        pj_access_check(postgres, unit->projection, error) != 0 ||
+        pj_access_check(postgres, unit->projection, group_of(unit), error) != 0 ||
         (!unit->tables_checked &&
          pj_tables_check(postgres, unit->projection, unit->schema, error) != 0) ||
         pj_writer_learn(unit->writer, postgres, error) != 0)

@@ -403,6 +403,18 @@ void pj_writer_expect_races(struct pj_postgres *postgres, const struct pj_projec
     pj_postgres_on_contested(postgres, is_state, projection);
 }
 
+/* It is on where policies are (access.h). */
+static int ask_row_security(struct pj_writer *writer, struct pj_postgres *postgres,
+                            struct pj_error *error)
+{
+    struct pj_result *result;
+    if (pj_postgres_query(postgres, "SHOW row_security", 0, NULL, &result, error) != 0)
+        return -1;
+    writer->secured = strcmp(pj_result_value(result, 0, 0, NULL), "on") == 0;
+    pj_result_free(result);
+    return 0;
+}
+
 int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_error *error)
 {
     pj_writer_expect_races(postgres, writer->projection);
@@ -413,8 +425,10 @@ int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres, stru
         return -1;
     if (writer->statements->schema != NULL) /* a shadow has no constraints between rows */
         return 0;
-    return pj_constraints_read(&writer->constraints, postgres, writer->projection, writer->learned,
-                               error);
+    return ask_row_security(writer, postgres, error) != 0
+               ? -1
+               : pj_constraints_read(&writer->constraints, postgres, writer->projection,
+                                     writer->learned, error);
 }
 
 int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, struct pj_fold *fold,

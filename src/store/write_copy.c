@@ -8,7 +8,7 @@ bool pj_writer_copy_pays(const struct pass *pass, const struct pj_copy *copy,
                          const struct pj_table *table, const struct rows *rows)
 {
     return copy->sql != NULL && rows->count >= COPY_LEAST && !pass->writer->skipping &&
-           pj_copy_possible(table);
+           !pass->writer->secured && pj_copy_possible(table);
 }
 
 /* With the reason, as far as Postgres knows it. */

@@ -17,11 +17,12 @@ struct pj_writer {
     struct pj_constraints constraints;
     const struct pj_limit *const *limits; /* per table; NULL: not read yet */
     struct pj_arena *learned;             /* of those */
-    bool skipping;                        /* struct pj_tries: duplicates */
-    bool whole;                           /* likewise */
-    size_t state_most;                    /* otherwise: bytes of facts */
-    size_t loaded;                        /* by this write so far */
-    struct pj_arena *piece;               /* of one statement among several */
+    bool secured;      /* row security is on for the connection: Postgres refuses a COPY then */
+    bool skipping;     /* struct pj_tries: duplicates */
+    bool whole;        /* likewise */
+    size_t state_most; /* otherwise: bytes of facts */
+    size_t loaded;     /* by this write so far */
+    struct pj_arena *piece; /* of one statement among several */
 };
 
 /* Rows for arrays of parameters. */

@@ -22,6 +22,21 @@ static const struct pj_projection *const projections[] = {
     &pj_watermark_metrics, &pj_session_tracker,
 };
 
+static const char *const views[] = {
+    "watermark_free_videos",
+    "safari_command_performance",
+    "safari_events_enriched",
+    "watermark_metrics_hourly",
+    "watermark_metrics_daily",
+    "watermark_metrics_by_method",
+    NULL,
+};
+
+static const struct pj_reader readers[] = {
+    {"safari_videos", "authenticated", NULL},
+    {"safari_events", "authenticated", NULL},
+};
+
 const struct pj_system pj_safari = {
     .name = "safari",
     .summary = "keep what the Safari Automation service does: commands, events, videos, sessions",
@@ -32,4 +47,7 @@ const struct pj_system pj_safari = {
     .projection_count = sizeof projections / sizeof projections[0],
     .migrations = pj_sql_safari,
     .tables_schema = "public",
+    .views = views,
+    .readers = readers,
+    .reader_count = sizeof readers / sizeof readers[0],
 };
