@@ -11,16 +11,16 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/deployment.h"
-#include "cli/migrations.h"
+#include "cli/migrate_files.h"
 
 #include <string.h>
 
-/* Any number that nothing else locks: "projectn" in ASCII. */
-#define LOCK "SELECT pg_advisory_xact_lock(8102082571640042606)"
+#define LOCK "SELECT pg_advisory_xact_lock(" PJ_MIGRATIONS_LOCK ")"
 
 struct settings {
     struct pj_cli_servers servers;
     const char *directory;
+    const char *to_directory;
     bool dry_run;
     bool json;
 };
@@ -331,6 +331,27 @@ static void report(const struct migrator *migrator)
     json_decref(newest);
 }
 
+static int write_files(struct migrator *migrator, struct pj_error *error)
+{
+    const struct settings *settings = migrator->settings;
+    size_t i;
+    const json_t *path;
+    if (settings->dry_run)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--to-directory changes no database; leave --dry-run out");
+    if (pj_migrate_write_files(migrator->cli, &migrator->migrations, settings->to_directory,
+                               migrator->applied, error) != 0)
+        return -1;
+    if (settings->json)
+        pj_cli_print_json(json_pack("{s:O}", "written", migrator->applied));
+    else if (json_array_size(migrator->applied) == 0)
+        printf("nothing to do: %s has all of them\n", settings->to_directory);
+    else
+        json_array_foreach(migrator->applied, i, path)
+            printf("wrote %s\n", json_string_value(path));
+    return 0;
+}
+
 static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
@@ -343,8 +364,11 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
     if (pj_migrations_load(&migrator.migrations, settings->directory, cli, error) != 0)
         return -1;
     migrator.applied = pj_must(json_array());
-    if (pj_cli_postgres(cli, error) == 0 && check_applied(&migrator, error) == 0 &&
-        apply_all(&migrator, error) == 0) {
+    if (settings->to_directory != NULL) {
+        if (write_files(&migrator, error) == 0)
+            status = PJ_EXIT_OK;
+    } else if (pj_cli_postgres(cli, error) == 0 && check_applied(&migrator, error) == 0 &&
+               apply_all(&migrator, error) == 0) {
         report(&migrator);
         status = PJ_EXIT_OK;
     }
@@ -362,6 +386,9 @@ static const struct pj_option options[] = {
         "nothing."),
     PJ_CLI_TEXT_OPTION(struct settings, directory, "directory", 0, "DIR",
                        "Read the files from DIR/SYSTEM/ instead of those built into the program."),
+    PJ_CLI_TEXT_OPTION(struct settings, to_directory, "to-directory", 0, "DIR",
+                       "Connect to nothing: write what is not in DIR yet as files for another "
+                       "tool, such as supabase/migrations, and one with the roles."),
     PJ_CLI_JSON_OPTION(struct settings),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
@@ -387,6 +414,7 @@ const struct pj_command pj_command_migrate = {
     .examples = "  projectionist migrate\n"
                 "  projectionist migrate SYSTEM --tables-schema media\n"
                 "  projectionist migrate --dry-run\n"
+                "  projectionist migrate --to-directory supabase/migrations\n"
                 "  projectionist migrate --json | jq .applied\n",
     .operands = "[SYSTEM]...",
     .options = options,

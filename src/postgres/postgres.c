@@ -143,7 +143,8 @@ int pj_postgres_open(struct pj_postgres **out, const struct pj_postgres_settings
                      struct pj_error *error)
 {
     struct pj_postgres *postgres = pj_alloc(sizeof *postgres);
-    if (pj_postgres_connect(&postgres->connection, settings, error) != 0)
+    if (pj_postgres_connect(&postgres->connection, settings, error) != 0 ||
+        pj_postgres_check_pooler(postgres->connection, settings, error) != 0)
         goto fail;
     PQsetNoticeReceiver(postgres->connection, drop_notice, NULL);
     if (PQsetnonblocking(postgres->connection, 1) != 0) {

@@ -16,6 +16,11 @@
 int pj_postgres_connect(PGconn **connection, const struct pj_postgres_settings *settings,
                         struct pj_error *error) PJ_MUST_CHECK;
 
+/* Refuses a pooler in transaction mode (PJ_EXIT_DATABASE): in postgres_pooler.c. Asks the server,
+ * and behind a pooler connects once more for a moment. */
+int pj_postgres_check_pooler(PGconn *connection, const struct pj_postgres_settings *settings,
+                             struct pj_error *error) PJ_MUST_CHECK;
+
 /* Gives the new session its settings, and refuses one that could not hold what is written
  * (PJ_EXIT_DATABASE): in postgres_session.c. */
 int pj_postgres_start_session(struct pj_postgres *postgres, const PGconn *connection,

@@ -136,6 +136,16 @@ static int check_words(const struct source *source, struct pj_error *error)
     return 0;
 }
 
+/* Of Supabase's pooler in transaction mode; see postgres_pooler.c. */
+static bool has_pooler_port(const char *list)
+{
+    for (; list != NULL; list = strchr(list, ',') != NULL ? strchr(list, ',') + 1 : NULL) {
+        if (strcspn(list, ",") == 4 && strncmp(list, "6543", 4) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int check_hosts(const struct source *source, struct pj_error *error)
 {
     const char *host = value_of(source, "host");
@@ -145,6 +155,11 @@ static int check_hosts(const struct source *source, struct pj_error *error)
         return refuse(source, "port",
                       "must be a number from 1 to 65535 (in a URI, a / : or @ of a password is "
                       "written as %2F, %3A or %40)",
+                      error);
+    if (has_pooler_port(port))
+        return refuse(source, "port",
+                      "6543 is that of Supabase's pooler in transaction mode, in which nothing of "
+                      "a session lasts; its session mode has the port 5432",
                       error);
     if (host != NULL && strchr(host, '@') != NULL)
         return refuse(source, "host", "has an @; in a URI, an @ of a password is written as %40",
