@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -22,6 +23,31 @@ static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaq
 {
     (void)kafka;
     pj_consumer_note_trouble(opaque, NULL, code, NULL, reason);
+}
+
+/* KIP-848, where the brokers assign and say how long a session lasts. */
+static bool has_consumer_protocol(const struct pj_properties *properties)
+{
+    const char *protocol = pj_properties_get(properties, "group.protocol");
+    return protocol != NULL && strcasecmp(protocol, "consumer") == 0;
+}
+
+static int check_protocol(const struct pj_properties *properties, struct pj_error *error)
+{
+    if (!has_consumer_protocol(properties))
+        return 0;
+    if (rd_kafka_version() < 0x020f0000)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "kafka.group.protocol=consumer needs librdkafka 2.15 or later, and "
+                              "this is %s; leave it out",
+                              rd_kafka_version_str());
+    if (pj_properties_get(properties, "group.instance.id") != NULL)
+        pj_log(PJ_WARN,
+               "with kafka.group.protocol=consumer a replica that was killed is not let in again "
+               "under its kafka.group.instance.id before its old session has ended, by the "
+               "brokers' group.consumer.session.timeout.ms (45 s by default); leave out one of "
+               "the two");
+    return 0;
 }
 
 /* A quiet one is for the asker, whose errors its calls return. */
@@ -45,13 +71,11 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
     /* Before 2.2 the pause after a full queue cannot be set, and is a second unless something else
      * wakes the broker's thread (measured). */
     const bool has_pause = rd_kafka_version() >= 0x02020000;
+    const bool classic = !has_consumer_protocol(settings->properties);
     /* Memory at full load is bounded by the queue; the rest keeps latency low. In bulk, Postgres
      * must never wait for Kafka. */
     const struct pj_client_setting defaults[] = {
-        {"partition.assignment.strategy", "cooperative-sticky"},
         {"allow.auto.create.topics", "false"},
-        {"session.timeout.ms", "10000"},
-        {"heartbeat.interval.ms", "2000"},
         {"fetch.wait.max.ms", "250"},
         {"queued.min.messages", settings->bulk ? "100000" : "20000"},
         {"queued.max.messages.kbytes", settings->bulk ? "8192" : "4096"},
@@ -60,6 +84,10 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
         {"log.connection.close", "false"},
         {has_pause ? "fetch.queue.backoff.ms" : "topic.metadata.refresh.interval.ms",
          has_pause ? "20" : "100"},
+        /* The other protocol refuses these. */
+        {classic ? "partition.assignment.strategy" : NULL, "cooperative-sticky"},
+        {"session.timeout.ms", "10000"},
+        {"heartbeat.interval.ms", "2000"},
         {0},
     };
     const struct pj_client_settings client = {
@@ -93,7 +121,9 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
     struct pj_consumer *consumer = pj_alloc(sizeof *consumer);
     consumer->event_fd = -1;
     copy_topics(consumer, settings);
-    rd_kafka_conf_t *conf = configure(consumer, settings, false, error);
+    rd_kafka_conf_t *conf = NULL;
+    if (check_protocol(settings->properties, error) == 0)
+        conf = configure(consumer, settings, false, error);
     if (conf == NULL)
         goto fail;
     rd_kafka_conf_set_rebalance_cb(conf, pj_consumer_on_rebalance);
