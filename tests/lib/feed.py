@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Produces records in the background, while a test does something else."""
 
+import math
 import threading
 import time
 
@@ -38,6 +39,10 @@ class Feed(threading.Thread):
                     return
             yield record
             self.sent += 1
+
+    def hurry(self):
+        """From now on as fast as Kafka takes them."""
+        self._rate = math.inf
 
     def done_within(self, seconds):
         """Whether all is produced, now or in so many seconds."""

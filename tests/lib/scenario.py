@@ -262,14 +262,15 @@ class Scenario:
         return found
 
 
-def blocks(seed, count, rates=Rates()):
-    """Scenarios that have `count` events together, one after the other in time. Commands of each
-    may name what those of the ones before have made. Only one of them is in memory at a time."""
+def blocks(seed, count, rates=Rates(), size=BLOCK):
+    """Scenarios of `size` commands each that have `count` events together, one after the other in
+    time. Commands of each may name what those of the ones before have made. Only one of them is in
+    memory at a time."""
     pool = Pool()
     left = count
-    start = START - count // (5 * BLOCK) * SPAN
+    start = START - count // (5 * size) * SPAN
     while left > 0:
-        block = Scenario(seed, min(BLOCK, left // 8 + 10), rates, start, pool=pool)
+        block = Scenario(seed, min(size, left // 8 + 10), rates, start, pool=pool)
         del block.events[left:]
         left -= len(block.events)
         start += SPAN

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All five consumers under load while their replicas are replaced one after the other, as a
+StatefulSet does it; then, by way of one migration, by those of the next version (tests/next)."""
+
+import contextlib
+import itertools
+import threading
+
+from lib import consumers, database, oracle, scenario, scenario_run
+from lib.feed import Feed
+from lib.scenario_run import TOPICS_OF
+from lib.stalls import Watch
+
+NOW, NEXT = "projectionist", "projectionist-next"
+MOST = 2_000_000  # events: more than are ever asked for
+
+
+class Load:
+    """Scenarios, one after the other, published at a rate (events a second) until `end`."""
+
+    def __init__(self, world, seed, rate):
+        self.happened, self.timestamps = [], {}
+        self._world, self._seed, self._rate = world, seed, rate
+        self._enough = threading.Event()
+        self._feed = Feed(self._records(), rate)
+
+    def _records(self):
+        blocks = scenario.blocks(self._seed, MOST, size=max(50, self._rate // 10))
+        for number, block in enumerate(blocks):
+            if self._enough.is_set():
+                return
+            self.happened.extend(block.events)
+            self.timestamps.update(block.timestamps)
+            yield from block.records(self._world.schema_ids, number)
+
+    def end(self):
+        self._enough.set()
+        self._feed.hurry()
+        self._feed.finish()
+
+
+class Fleet:
+    """So many replicas of each consumer, each with a static id, as the chart makes them."""
+
+    def __init__(self, world, replicas, **variables):
+        self._world = world
+        self._variables = variables
+        self.replicas = range(replicas)
+        self._running = {}
+        for number in self.replicas:
+            self.start(NOW, number)
+        self.until_ready(*self.replicas)
+
+    def start(self, version, number):
+        for name in TOPICS_OF:
+            self._running[name, number] = self._world.start(
+                version, "consume", name, group=self._world.group(name),
+                KAFKA_GROUP_INSTANCE_ID=f"{name}-{number}", INSTANCE=f"{name}-{number}",
+                **self._variables)
+
+    def until_ready(self, *numbers):
+        for name, number in itertools.product(TOPICS_OF, numbers):
+            self._running[name, number].wait_until_ready()
+
+    def replace(self, version, number):
+        """One replica of each consumer at once."""
+        leaving = [self._running[name, number] for name in TOPICS_OF]
+        for consumer in leaving:
+            consumer.terminate()
+        for consumer in leaving:
+            consumer.wait(0)
+        self.start(version, number)
+        self.until_ready(number)
+
+    def roll(self, version):
+        """The last replica first."""
+        for number in reversed(self.replicas):
+            self.replace(version, number)
+
+
+class Roll:
+    """What is done to a fleet, and the longest stall of each step: `stalls` is {step: seconds}."""
+
+    def __init__(self, world, replicas, rate, seed, **variables):
+        world.use_default_groups()
+        self._world = world
+        self.fleet = Fleet(world, replicas, **variables)
+        self.load = Load(world, seed, rate)
+        self.stalls = {}
+
+    def step(self, name, action, deadline=120):
+        with Watch(self._world.dsn, TOPICS_OF) as watch:
+            action()
+            watch.until_settled(deadline)
+        self.stalls[name] = watch.longest[0]
+        print(f"{name}: longest stall {watch.longest[0]:.2f} s of {watch.longest[1]}", flush=True)
+
+    def upgrade(self):
+        """To the next version, which fills a column of safari_events that its migration adds."""
+        self.step("migration", lambda: self.run("migrate"))
+        last = self.fleet.replicas[-1]
+        self.step("one replica of the next version", lambda: self.fleet.replace(NEXT, last))
+        self._both_write()
+        self.step("the others", lambda: [self.fleet.replace(NEXT, number)
+                                         for number in reversed(self.fleet.replicas[:-1])])
+
+    def _both_write(self):
+        """From now on."""
+        began = self._world.value("SELECT clock_timestamp()")
+        rows = ("SELECT count(DISTINCT payload_bytes IS NULL) FROM safari_events "
+                "WHERE stored_at > %s AND payload IS NOT NULL")
+        database.wait_until(lambda: self._world.value(rows, [began]) == 2, 60,
+                            "not both versions write")
+
+    def run(self, *arguments):
+        """A command of the next version."""
+        result = consumers.run(NEXT, *arguments, variables=self._world.consumers.variables,
+                               deadline=600)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def end(self, deadline):
+        """Every table must be what the oracle makes of the events. What the old version wrote, it
+        wrote without the new column: a rebuild fills that, and then verify finds nothing."""
+        self.load.end()
+        scenario_run.wait_for_ends(self._world, deadline=deadline)
+        self._world.consumers.check()
+        want = oracle.expected(self.load.happened, self.load.timestamps)
+        with contextlib.suppress(AssertionError):  # stream time goes on after the last record
+            database.wait_until(lambda: self._rows("safari_sessions") == want["safari_sessions"])
+        for table in want:
+            problems = scenario_run.report(table, self._rows(table), want[table],
+                                           self.load.happened)
+            assert not problems, problems
+        self.run("rebuild", "event-recorder", "--yes")
+        assert self._world.value("SELECT count(*) FROM safari_events WHERE payload_bytes IS NULL "
+                                 "AND payload IS NOT NULL") == 0
+        self.run("verify", "all")
+
+    def _rows(self, table):
+        return oracle.in_order(self._world.rows(table, (*database.VOLATILE, "payload_bytes")))
