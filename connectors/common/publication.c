@@ -14,6 +14,8 @@ struct pj_publication *pj_publication_new(void)
 {
     struct pj_publication *publication = pj_alloc(sizeof *publication);
     atomic_store(&publication->references, 1);
+    if (pj_trace_current() != NULL)
+        publication->trace = *pj_trace_current();
     return publication;
 }
 

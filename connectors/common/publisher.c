@@ -79,11 +79,18 @@ static int send_all(void *context, struct pj_error *error)
 {
     struct pj_publisher *publisher = context;
     for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
+        char text[PJ_TRACE_TEXT_SIZE] = "";
+        if (*one->trace.trace_id != '\0')
+            pj_trace_text(&one->trace, text);
+        const struct pj_header header = {{PJ_TRACE_HEADER, strlen(PJ_TRACE_HEADER)},
+                                         {text, strlen(text)}};
         for (size_t i = 0; i < one->record_count; i++) {
             const struct record *record = &one->records[i];
             const struct pj_producer_message message = {
                 .key = {record->key, record->key_length},
                 .value = {record->value, record->value_length},
+                .headers = &header,
+                .header_count = *text != '\0' && record->topic != publisher->settings.state,
             };
             if (pj_transactor_send(&publisher->transactor, record->topic, message, error) != 0)
                 return -1;

@@ -35,6 +35,7 @@ int pj_publisher_open(struct pj_publisher **publisher, const struct pj_publisher
 void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms);
 
 /* A publication belongs to its creator and, from submit on, to the publisher too. */
+/* Its events carry the trace that the thread works on. */
 struct pj_publication *pj_publication_new(void);
 /* Copies, for the topic of this index; a null value deletes a key from a compacted topic. At most
  * three records. One without a record in the state topic may be sent twice. */

@@ -4,6 +4,7 @@
 #ifndef PJ_CONNECTORS_PUBLISHER_INTERNAL_H
 #define PJ_CONNECTORS_PUBLISHER_INTERNAL_H
 
+#include "base/trace.h"
 #include "common/publisher.h"
 #include "common/threads.h"
 
@@ -22,7 +23,8 @@ struct pj_publication {
     struct pj_publication *next;
     struct record records[PJ_RECORDS_MOST];
     size_t record_count, bytes;
-    int64_t wait_ms; /* 0: it is urgent */
+    struct pj_trace trace; /* goes with its events; none: "" */
+    int64_t wait_ms;       /* 0: it is urgent */
     int64_t due_ms;
     bool may_be_lost;
     atomic_int references;

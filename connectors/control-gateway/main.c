@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/topic_name.h"
 #include "common/options.h"
@@ -356,13 +357,15 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     mallopt(M_ARENA_MAX, ARENAS);
     sem_init(&gateway.parsers, 0, PARSERS);
     sem_init(&gateway.lookups, 0, LOOKUPS);
-    pj_metrics_set_labels(
-        gateway.metrics,
-        (const struct pj_label[]){{"system", "safari"}, {"gateway", settings->id}, {0}});
+    const struct pj_label labels[] = {{"system", "safari"}, {"gateway", settings->id}, {0}};
+    pj_metrics_set_labels(gateway.metrics, labels);
     add_metrics(&gateway);
     status = pj_process_serve_metrics(&server, gateway.metrics, process, error);
     if (server != NULL)
         pj_metrics_server_show(server, &page);
+    if (status == 0)
+        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
+                                gateway.metrics, error);
     if (status == 0)
         status = open_parts(&gateway, config, server, error);
     if (status == 0)
@@ -375,6 +378,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_callers_free(gateway.callers);
     pj_keys_free(gateway.keys);
     pj_sessions_free(gateway.sessions);
+    pj_spans_stop();
     pj_metrics_free(gateway.metrics);
     sem_destroy(&gateway.parsers);
     sem_destroy(&gateway.lookups);

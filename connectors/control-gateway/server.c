@@ -5,6 +5,7 @@
 #include "base/http_server.h"
 #include "base/listen.h"
 #include "base/memory.h"
+#include "base/spans.h"
 #include "base/text.h"
 #include "control-gateway/route.h"
 
@@ -26,12 +27,38 @@ struct exchange {
     char id[PJ_ROUTE_ID_MOST];
     struct pj_fields fields; /* end-to-end ones */
     int64_t start_us;
+    struct pj_trace trace;
+    char parent[PJ_SPAN_ID_SIZE]; /* the client's span; "": none */
 };
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-static void count(struct pj_server *server, const struct exchange *exchange, int status)
+/* Of what reached a worker. */
+static void add_span(const struct pj_http_request *request, const char *route, int status)
 {
+    const struct exchange *exchange = request->state;
+    char name[96], code[8];
+    if (!pj_spans_are_on() || *exchange->trace.trace_id == '\0')
+        return;
+    pj_text_show(name, sizeof name, "%s %s", request->head->method, route);
+    pj_text_whole(code, sizeof code, "%d", status);
+    pj_spans_add(&(struct pj_span){
+        .name = name,
+        .kind = PJ_SPAN_SERVER,
+        .trace = exchange->trace,
+        .parent = *exchange->parent != '\0' ? exchange->parent : NULL,
+        .microseconds = pj_clock_monotonic_us() - exchange->start_us,
+        .failed = status >= 500,
+        .attributes = (const struct pj_label[]){{"http.request.method", request->head->method},
+                                                {"http.route", route},
+                                                {"http.response.status_code", code},
+                                                {0}},
+    });
+}
+
+static void count(struct pj_server *server, const struct pj_http_request *request, int status)
+{
+    const struct exchange *exchange = request->state;
     static const char *const routes[] = {
         [PJ_ROUTE_BAD_PATH] = "none",       [PJ_ROUTE_BAD_METHOD] = "none",
         [PJ_ROUTE_COMMAND] = "command",     [PJ_ROUTE_OPEN] = "session-open",
@@ -50,6 +77,7 @@ static void count(struct pj_server *server, const struct exchange *exchange, int
                                         "projectionist_gateway_request_seconds", labels,
                                         "Time from a request's last byte to its answer."),
                          pj_clock_monotonic_us() - exchange->start_us);
+    add_span(request, routes[exchange->route], status);
 }
 
 static void add_fields(struct pj_http_request *request, const struct pj_fields *fields)
@@ -72,7 +100,7 @@ static void answer(struct pj_server *server, struct pj_http_request *request,
         pj_http_add_field(request, "WWW-Authenticate", "Bearer");
     if (reply->status == 405 && pj_fields_get(&reply->fields, "Allow") == NULL)
         pj_http_add_field(request, "Allow", PJ_ROUTE_METHODS);
-    count(server, request->state, reply->status);
+    count(server, request, reply->status);
     pj_http_answer(request, reply->status, reply->body, reply->length);
     pj_reply_release(reply);
 }
@@ -107,7 +135,7 @@ static int stream(struct pj_server *server, struct pj_http_request *request,
         pj_transfer_answer(transfer, &status, error) != 0)
         return -1;
     add_fields(request, pj_transfer_fields(transfer));
-    count(server, request->state, status);
+    count(server, request, status);
     bool has_none = status == 204 || status == 304;
     int64_t length = has_none ? 0 : 1;
     if (pj_http_stream(request, status, pj_transfer_length(transfer)) != 0)
@@ -200,6 +228,17 @@ static void begin(void *context, struct pj_http_request *request)
         answer(server, request, reply);
 }
 
+/* A part of the client's trace, where it names one that is valid, else one of its own. */
+static void begin_trace(struct exchange *exchange, const struct pj_http_head *head)
+{
+    struct pj_trace client = {0};
+    const char *given = pj_http_field(head, PJ_TRACE_HEADER);
+    if (given != NULL && pj_http_count(head, PJ_TRACE_HEADER) == 1)
+        (void)pj_trace_parse(&client, given, strlen(given));
+    pj_trace_child(&exchange->trace, &client);
+    memcpy(exchange->parent, client.span_id, sizeof exchange->parent);
+}
+
 static void handle(void *context, struct pj_http_request *request)
 {
     struct pj_server *server = context;
@@ -209,6 +248,8 @@ static void handle(void *context, struct pj_http_request *request)
                                      .fields = &exchange->fields,
                                      .body = {request->body, request->body_length}};
     exchange->start_us = pj_clock_monotonic_us();
+    begin_trace(exchange, request->head);
+    pj_trace_enter(&exchange->trace);
     if (exchange->route == PJ_ROUTE_COMMAND)
         answer(server, request, pj_gateway_command(gateway, &asked));
     else if (exchange->route == PJ_ROUTE_OPEN)
@@ -217,6 +258,7 @@ static void handle(void *context, struct pj_http_request *request)
         answer(server, request, pj_gateway_close_session(gateway, &asked, exchange->id));
     else
         pass(server, request);
+    pj_trace_enter(NULL);
 }
 
 static void end(void *context, struct pj_http_request *request)

@@ -2,6 +2,7 @@
 /* telemetry-bridge: the automation service's telemetry into Kafka, exactly once. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/topic_name.h"
 #include "telemetry-bridge/publish.h"
@@ -154,9 +155,8 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         pj_metrics_free(bridge.registry);
         return -1;
     }
-    pj_metrics_set_labels(
-        bridge.registry,
-        (const struct pj_label[]){{"system", "safari"}, {"bridge", settings->bridge_id}, {0}});
+    const struct pj_label labels[] = {{"system", "safari"}, {"bridge", settings->bridge_id}, {0}};
+    pj_metrics_set_labels(bridge.registry, labels);
     pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
     bridge.buffer =
         pj_buffer_new(settings->buffer_frames, settings->buffer_bytes, on_room, &bridge);
@@ -168,6 +168,9 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     if (bridge.server != NULL)
         pj_metrics_server_show(bridge.server, &page);
     if (status == 0)
+        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
+                                bridge.registry, error);
+    if (status == 0)
         status = pj_bridge_publisher_open(&bridge.publisher, &publisher, error);
     if (status == 0)
         status = publish_frames(&bridge, error);
@@ -175,6 +178,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_bridge_publisher_close(bridge.publisher);
     pj_metrics_server_stop(bridge.server);
     pj_buffer_free(bridge.buffer);
+    pj_spans_stop();
     pj_metrics_free(bridge.registry);
     return status < 0 ? -1 : 0;
 }

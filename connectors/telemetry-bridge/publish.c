@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/spans.h"
 #include "base/text.h"
 #include "schemas.h"
 #include "telemetry-bridge/records.h"
@@ -198,6 +199,34 @@ static void count(const struct pj_bridge_publisher *publisher, const struct pj_i
     }
 }
 
+/* One of the transaction, which names the traces of its frames. */
+static void add_span(const struct pj_item *list, int64_t microseconds)
+{
+    struct pj_trace links[PJ_SPAN_LINKS_MOST];
+    struct pj_span span = {.name = "publish telemetry",
+                           .kind = PJ_SPAN_PRODUCER,
+                           .microseconds = microseconds,
+                           .links = links};
+    char frames[24];
+    int64_t count = 0;
+    if (!pj_spans_are_on())
+        return;
+    for (; list != NULL; list = list->next) {
+        if (list->frame == NULL)
+            continue;
+        count++;
+        if (span.link_count < PJ_SPAN_LINKS_MOST)
+            pj_trace_of_id(&links[span.link_count++], list->frame->event_id);
+    }
+    if (count == 0) /* the heartbeat */
+        return;
+    pj_text_whole(frames, sizeof frames, "%lld", (long long)count);
+    span.attributes = (const struct pj_label[]){
+        {"messaging.system", "kafka"}, {"messaging.batch.message_count", frames}, {0}};
+    pj_trace_new(&span.trace);
+    pj_spans_add(&span);
+}
+
 static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
                    struct pj_error *error);
 
@@ -253,6 +282,7 @@ static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
     struct contents contents = {&publisher->records, list, bookmark_after(publisher, list)};
     enum pj_transaction_end end;
     int failures = 0;
+    int64_t started = pj_clock_monotonic_us();
     while ((end = pj_transactor_try(&publisher->transactor, send_all, &contents, error)) !=
            PJ_TRANSACTION_COMMITTED) {
         if (end == PJ_TRANSACTION_STOPPED)
@@ -284,6 +314,7 @@ static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
     publisher->transactor.fatal_count = 0;
     publisher->idle_since_ms = pj_clock_monotonic_ms();
     count(publisher, list);
+    add_span(list, pj_clock_monotonic_us() - started);
     return 0;
 }
 

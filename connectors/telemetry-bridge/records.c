@@ -19,6 +19,11 @@ static struct pj_bytes bytes_of(const char *text)
     return (struct pj_bytes){text, text != NULL ? strlen(text) : 0};
 }
 
+static struct pj_header header(const char *name, const char *value)
+{
+    return (struct pj_header){bytes_of(name), bytes_of(value)};
+}
+
 /* --- events ---------------------------------------------------------------------------------- */
 
 /* The command_id if there is one, else the session_id, else the event_id. */
@@ -48,8 +53,12 @@ static int send_event(struct pj_records *records, size_t topic, const char *key,
         topic == PJ_TO_COMMANDS ? records->commands : records->telemetry;
     int status = pj_encode(encoder, event, &records->encoded, error);
     json_decref(event);
-    const struct pj_producer_message message = {
-        .key = bytes_of(key), .value = pj_encoded_bytes(&records->encoded), .timestamp_ms = ms};
+    const struct pj_header traced = header(PJ_TRACE_HEADER, records->trace);
+    const struct pj_producer_message message = {.key = bytes_of(key),
+                                                .value = pj_encoded_bytes(&records->encoded),
+                                                .timestamp_ms = ms,
+                                                .headers = &traced,
+                                                .header_count = *records->trace != '\0'};
     return status == 0 ? pj_transactor_send(records->transactor, topic, message, error) : -1;
 }
 
@@ -140,17 +149,12 @@ static int send_gap(struct pj_records *records, const struct pj_item *item, stru
 
 /* --- dead letters and the bookmark ----------------------------------------------------------- */
 
-static struct pj_header header(const char *name, const char *value)
-{
-    return (struct pj_header){bytes_of(name), bytes_of(value)};
-}
-
 static int send_dead_letter(struct pj_records *records, const struct pj_item *item,
                             struct pj_error *error)
 {
     const struct pj_frame *frame = item->frame;
     char size[24];
-    struct pj_header headers[5];
+    struct pj_header headers[6];
     size_t count = 0;
     pj_text_whole(size, sizeof size, "%zu", frame->raw.length);
     headers[count++] = header("reason", frame->reason);
@@ -160,6 +164,7 @@ static int send_dead_letter(struct pj_records *records, const struct pj_item *it
         headers[count++] = header("cursor", frame->place.text);
     if (item->cut != PJ_CUT_NOTHING)
         headers[count++] = header("cut", "true");
+    headers[count++] = header(PJ_TRACE_HEADER, records->trace);
     struct pj_producer_message message = {.key = bytes_of(frame->event_id_text),
                                           .value = frame->raw,
                                           .headers = headers,
@@ -174,10 +179,14 @@ static int send_dead_letter(struct pj_records *records, const struct pj_item *it
 int pj_records_send(struct pj_records *records, const struct pj_item *item, struct pj_error *error)
 {
     const struct pj_frame *frame = item->frame;
+    *records->trace = '\0';
     if (item->gap && send_gap(records, item, error) != 0)
         return -1;
     if (frame == NULL)
         return 0;
+    struct pj_trace trace;
+    pj_trace_of_id(&trace, frame->event_id);
+    pj_trace_text(&trace, records->trace);
     if (frame->kind == PJ_FRAME_DEAD_LETTER)
         return send_dead_letter(records, item, error);
     if (send_telemetry(records, item, error) != 0)

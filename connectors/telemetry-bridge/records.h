@@ -4,6 +4,7 @@
 #ifndef PJ_TELEMETRY_BRIDGE_RECORDS_H
 #define PJ_TELEMETRY_BRIDGE_RECORDS_H
 
+#include "base/trace.h"
 #include "common/encoder.h"
 #include "common/transactor.h"
 #include "telemetry-bridge/bookmark.h"
@@ -15,6 +16,7 @@ struct pj_records {
     struct pj_encoder *telemetry, *commands;
     struct pj_builder encoded; /* the current record */
     const char *bridge_id;
+    char trace[PJ_TRACE_TEXT_SIZE]; /* of the current item: that of its event_id; or "" */
 };
 
 /* The transactor's topics. */

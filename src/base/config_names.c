@@ -57,6 +57,7 @@ const char *const pj_config_names[] = {
     "max-message-bytes",
     "metrics-address",
     "once",
+    "otlp-endpoint",
     "partition",
     "partitions",
     "ping-interval",

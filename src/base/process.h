@@ -16,6 +16,7 @@ struct pj_process_settings {
     const char *metrics_address; /* NULL: not served */
     const char *log_level;
     const char *log_format;
+    const char *otlp_endpoint; /* NULL: no spans are sent */
 };
 
 /* Its options, where `at` is its offset in the program's settings. */
@@ -27,6 +28,14 @@ struct pj_process_settings {
      .help = "Serve /metrics, /livez, /readyz and a page for people (/) here, such as "            \
              "127.0.0.1:9100 or :9100 for all interfaces; port 0 picks a free one, which is "      \
              "logged. Not served by default."},                                                    \
+        {.name = "otlp-endpoint",                                                                  \
+         .kind = PJ_OPTION_STRING,                                                                 \
+         .offset = (at) + offsetof(struct pj_process_settings, otlp_endpoint),                     \
+         .argument = "URL",                                                                        \
+         .filled = true,                                                                           \
+         .help = "Send spans to this OpenTelemetry collector over OTLP/HTTP, such as "             \
+                 "http://127.0.0.1:4318. What it does not take is dropped and counted. Not sent "  \
+                 "by default."},                                                                   \
         {.name = "log-level",                                                                      \
          .kind = PJ_OPTION_CHOICE,                                                                 \
          .offset = (at) + offsetof(struct pj_process_settings, log_level),                         \

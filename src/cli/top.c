@@ -231,6 +231,7 @@ static void print_headline(const struct pj_status *status)
 {
     int64_t lag = 0, letters = 0;
     size_t problems = 0;
+    size_t never = 0;
     char time_text[16], lag_text[PJ_NUMBER_TEXT], letters_text[PJ_NUMBER_TEXT];
     struct tm now;
     time_t seconds = time(NULL);
@@ -238,6 +239,7 @@ static void print_headline(const struct pj_status *status)
         const struct pj_status_consumer *consumer = &status->consumers[i];
         bool never_ran = consumer->count == 0;
         letters += consumer->open_dead_letters;
+        never += never_ran;
         lag = lag < 0 || (consumer->lag < 0 && !never_ran) ? -1
               : never_ran                                  ? lag
                                                            : lag + consumer->lag;
@@ -249,6 +251,7 @@ static void print_headline(const struct pj_status *status)
            problems > 0  ? "PROBLEMS"
            : lag < 0     ? "UNKNOWN"
            : lag > 0     ? "BEHIND"
+           : never > 0   ? "SOME NEVER RAN"
            : letters > 0 ? "ALL READ"
                          : "ALL WELL",
            pj_number_text(lag_text, lag), pj_number_text(letters_text, letters), problems,

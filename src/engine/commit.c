@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/headers.h"
 #include "base/log.h"
+#include "base/spans.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,52 @@ static int observe(struct pj_session *session, struct pj_batch *batch, struct pj
         return -1;
     pj_batch_refuse(batch, item, PJ_BY_OBSERVE, error);
     return 0;
+}
+
+/* --- traces ---------------------------------------------------------------------------------- */
+
+static void find_trace(const struct pj_record *record, struct pj_arena *arena,
+                       struct pj_trace *trace)
+{
+    size_t count;
+    const struct pj_record_header *headers = pj_record_headers(record, arena, &count);
+    *trace = (struct pj_trace){0};
+    for (size_t i = 0; i < count && *trace->trace_id == '\0'; i++) {
+        const struct pj_value *value = &headers[i].value;
+        if (strcmp(headers[i].name, PJ_TRACE_HEADER) == 0 && value->present)
+            (void)pj_trace_parse(trace, value->text.data, value->text.length);
+    }
+}
+
+/* One of the transaction, which names the traces of its first records. */
+static void add_span(const struct pj_session *session, const struct pj_piece *piece, size_t records,
+                     const struct pj_unit_work *work, int64_t microseconds)
+{
+    enum { LOOKED_AT_MOST = 4 * PJ_SPAN_LINKS_MOST };
+    struct pj_trace links[PJ_SPAN_LINKS_MOST];
+    struct pj_span span = {
+        .name = "commit", .kind = PJ_SPAN_CONSUMER, .microseconds = microseconds, .links = links};
+    char record_text[24], letter_text[24];
+    if (!pj_spans_are_on())
+        return;
+    for (size_t i = piece->from;
+         i < piece->to && i < piece->from + LOOKED_AT_MOST && span.link_count < PJ_SPAN_LINKS_MOST;
+         i++) {
+        struct pj_trace *link = &links[span.link_count];
+        find_trace(&piece->batch->items[i].record, session->unit.work, link);
+        span.link_count += *link->trace_id != '\0';
+    }
+    pj_text_whole(record_text, sizeof record_text, "%zu", records);
+    pj_text_whole(letter_text, sizeof letter_text, "%zu", work->letter_count);
+    span.attributes = (const struct pj_label[]){
+        {"messaging.system", "kafka"},
+        {"messaging.consumer.group.name", session->identity.group},
+        {"messaging.batch.message_count", record_text},
+        {"projectionist.dead_letters", letter_text},
+        {0},
+    };
+    pj_trace_new(&span.trace);
+    pj_spans_add(&span);
 }
 
 /* --- one try --------------------------------------------------------------------------------- */
@@ -206,6 +254,7 @@ static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
     committed(commit);
     result.written.fold_us += observed_us;
     count(session, &work, records, refused, &result, pj_clock_monotonic_us() - started);
+    add_span(session, piece, records, &work, pj_clock_monotonic_us() - started);
     return 0;
 }
 
@@ -253,7 +302,7 @@ static int commit_piece(struct pj_commit *commit, const struct pj_piece *piece,
 }
 
 /* Many bad records must not become as many lines: all are in the table. */
-static void log_dead_letters(const struct pj_batch *batch)
+static void log_dead_letters(const struct pj_batch *batch, struct pj_arena *arena)
 {
     int64_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
@@ -261,9 +310,13 @@ static void log_dead_letters(const struct pj_batch *batch)
         /* A live one was not written. */
         if (item->state != PJ_ITEM_REFUSED || pj_item_live(item) || ++count > LOGGED_MOST)
             continue;
+        struct pj_trace trace;
+        find_trace(&item->record, arena, &trace);
+        pj_trace_enter(&trace);
         pj_log(PJ_WARN, "dead letter", pj_f_str("topic", item->record.partition->topic),
                pj_f_int("partition", item->record.partition->number),
                pj_f_int("offset", item->record.offset), pj_f_str("reason", item->reason->message));
+        pj_trace_enter(NULL);
     }
     if (count > LOGGED_MOST)
         pj_log(PJ_WARN, "more dead letters in the same batch",
@@ -278,7 +331,7 @@ int pj_commit_batch(struct pj_commit *commit, struct pj_batch *batch, struct pj_
         return -1;
     pj_numbers_observe(&commit->session->numbers, PJ_STAGE_FETCH, batch->fetch_us);
     pj_numbers_observe(&commit->session->numbers, PJ_STAGE_DECODE, batch->decode_us);
-    log_dead_letters(batch);
+    log_dead_letters(batch, commit->session->unit.work);
     pj_batch_clear(batch);
     return status;
 }

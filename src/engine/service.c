@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/text.h"
 #include "base/topic_name.h"
@@ -134,7 +135,7 @@ static const struct pj_page_item partition_rows[] = {
     {"To read", "projectionist_lag_records", PJ_PAGE_SUM},
     {"Behind", "projectionist_lag_seconds", PJ_PAGE_SECONDS},
     {"Open", "projectionist_open_transaction_records", PJ_PAGE_SUM},
-    {"Retention used", "projectionist_retention_used_ratio", PJ_PAGE_PERCENT},
+    {"Retention", "projectionist_retention_used_ratio", PJ_PAGE_PERCENT},
     {"Epoch", "projectionist_partition_epoch", PJ_PAGE_SUM},
     {0},
 };
@@ -201,11 +202,11 @@ static int run(const struct pj_process *process, const struct pj_config *config,
             },
     };
     struct pj_session *session = &loop.session;
-    pj_metrics_set_labels(session->metrics,
-                          (const struct pj_label[]){{"system", settings->system},
-                                                    {"consumer", projection->name},
-                                                    {"group", session->identity.group},
-                                                    {0}});
+    const struct pj_label labels[] = {{"system", settings->system},
+                                      {"consumer", projection->name},
+                                      {"group", session->identity.group},
+                                      {0}};
+    pj_metrics_set_labels(session->metrics, labels);
     int status = pj_process_serve_metrics(&session->server, session->metrics, process, error);
     const struct pj_page page = {
         .name = projection->name,
@@ -220,9 +221,13 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     if (session->server != NULL)
         pj_metrics_server_show(session->server, &page);
     if (status == 0)
+        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
+                                session->metrics, error);
+    if (status == 0)
         status = consume(&loop, config, error);
     pj_loop_close(&loop);
     pj_metrics_server_stop(session->server);
+    pj_spans_stop();
     pj_metrics_free(session->metrics);
     return status;
 }

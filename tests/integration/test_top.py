@@ -51,6 +51,7 @@ def test_it_prints_once_where_there_is_no_terminal(world):
     assert titles.split()[:4] == ["CONSUMER", "PARTITIONS", "LAG", "READ/S"]
     assert re.fullmatch(r"event-recorder +3 +0 +0 +0 +1  \d+ \w+ ago", row)
     assert len(partitions) == 4
+    assert "  SOME NEVER RAN  0 records to read" in top(world, "--once").stdout
 
 
 def test_rates_are_of_the_time_between_two_looks(world):

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/spans.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <curl/curl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    QUEUE_MOST = 2048,
+    BATCH_MOST = 512,
+    EVERY_MS = 1000,
+    TIMEOUT_MS = 2000,
+};
+
+static struct {
+    pthread_t thread;
+    atomic_bool on;
+    pthread_mutex_t mutex; /* guards the queue and `stopping` */
+    pthread_cond_t changed;
+    char *queue[QUEUE_MOST]; /* spans as JSON, from `first` on */
+    size_t first, count;
+    bool stopping;
+    char *url;
+    char *resource; /* as JSON */
+    struct pj_metric *sent, *overflowed, *refused;
+} spans = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* --- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *attributes_json(const struct pj_label *labels)
+{
+    json_t *array = pj_must(json_array());
+    for (; labels != NULL && labels->name != NULL; labels++) {
+        bool number = *labels->value != '\0' && strlen(labels->value) < 19 &&
+                      labels->value[strspn(labels->value, "0123456789")] == '\0';
+        json_array_append_new(array, json_pack("{s:s, s:{s:s}}", "key", labels->name, "value",
+                                               number ? "intValue" : "stringValue", labels->value));
+    }
+    return array;
+}
+
+static json_t *nanoseconds(int64_t microseconds)
+{
+    char text[32];
+    pj_text_whole(text, sizeof text, "%" PRId64 "000", microseconds);
+    return pj_must(json_string(text));
+}
+
+static int64_t wall_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static char *span_json(const struct pj_span *span)
+{
+    int64_t end_us = wall_us();
+    json_t *links = pj_must(json_array());
+    for (size_t i = 0; i < span->link_count && i < PJ_SPAN_LINKS_MOST; i++)
+        json_array_append_new(links, json_pack("{s:s, s:s}", "traceId", span->links[i].trace_id,
+                                               "spanId", span->links[i].span_id));
+    json_t *json = pj_must(json_pack(
+        "{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:{s:i}}", "traceId", span->trace.trace_id,
+        "spanId", span->trace.span_id, "name", span->name, "kind", (int)span->kind,
+        "startTimeUnixNano", nanoseconds(end_us - span->microseconds), "endTimeUnixNano",
+        nanoseconds(end_us), "attributes", attributes_json(span->attributes), "links", links,
+        "status", "code", span->failed ? 2 : 0));
+    if (span->parent != NULL)
+        json_object_set_new(json, "parentSpanId", json_string(span->parent));
+    char *text = pj_must(json_dumps(json, JSON_COMPACT));
+    json_decref(json);
+    return text;
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+static size_t ignore(char *data, size_t size, size_t count, void *context)
+{
+    (void)data;
+    (void)context;
+    return size * count;
+}
+
+static bool post(CURL *curl, const char *body, size_t length, const char **why)
+{
+    static char text[64];
+    long status = 0;
+    struct curl_slist *fields = curl_slist_append(NULL, "Content-Type: application/json");
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, spans.url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, ignore);
+    CURLcode code = curl_easy_perform(curl);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_slist_free_all(fields);
+    pj_text_whole(text, sizeof text, "it answers HTTP %ld", status);
+    *why = code != CURLE_OK ? curl_easy_strerror(code) : text;
+    return status >= 200 && status < 300;
+}
+
+/* Waits for spans, and takes some; 0: it is time to end. */
+static size_t take(char *taken[BATCH_MOST], bool *stopping)
+{
+    struct timespec until;
+    size_t count = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += EVERY_MS / 1000;
+    pthread_mutex_lock(&spans.mutex);
+    while (!spans.stopping && spans.count < BATCH_MOST &&
+           pthread_cond_timedwait(&spans.changed, &spans.mutex, &until) == 0) {
+    }
+    for (; count < BATCH_MOST && spans.count > 0; spans.count--) {
+        taken[count++] = spans.queue[spans.first];
+        spans.first = (spans.first + 1) % QUEUE_MOST;
+    }
+    *stopping = spans.stopping;
+    pthread_mutex_unlock(&spans.mutex);
+    return count;
+}
+
+static void *run(void *context)
+{
+    bool stopping = false;
+    bool failing = false;
+    CURL *curl = pj_must(curl_easy_init());
+    (void)context;
+    for (;;) {
+        char *taken[BATCH_MOST];
+        struct pj_builder body = {0};
+        const char *why;
+        size_t count = take(taken, &stopping);
+        if (count == 0 && stopping)
+            break;
+        if (count == 0)
+            continue;
+        pj_builder_add(&body,
+                       "{\"resourceSpans\":[{\"resource\":%s,\"scopeSpans\":[{\"scope\":{\"name\":"
+                       "\"projectionist\",\"version\":\"" PJ_VERSION "\"},\"spans\":[",
+                       spans.resource);
+        for (size_t i = 0; i < count; i++) {
+            pj_builder_add(&body, "%s%s", i > 0 ? "," : "", taken[i]);
+            free(taken[i]);
+        }
+        pj_builder_add(&body, "]}]}]}");
+        bool sent = post(curl, body.text, body.length, &why);
+        pj_metric_add(sent ? spans.sent : spans.refused, (int64_t)count);
+        if (!sent && !failing)
+            pj_log(PJ_WARN, "the collector does not take spans; they are dropped and counted",
+                   pj_f_str("reason", why));
+        failing = !sent;
+        pj_builder_free(&body);
+        if (stopping && !sent)
+            break;
+    }
+    curl_easy_cleanup(curl);
+    return NULL;
+}
+
+/* --- the process ----------------------------------------------------------------------------- */
+
+static struct pj_metric *add_dropped(struct pj_metrics *metrics, const char *labels)
+{
+    return pj_metrics_add(metrics, PJ_COUNTER, "projectionist_spans_dropped_total", labels,
+                          "Spans that were not sent: the queue was full, or the collector did not "
+                          "take them.");
+}
+
+int pj_spans_start(const char *endpoint, const char *service, const struct pj_label *labels,
+                   struct pj_metrics *metrics, struct pj_error *error)
+{
+    if (endpoint == NULL)
+        return 0;
+    if (strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--otlp-endpoint: '%.200s' is no http:// or https:// URL; give the "
+                              "collector's, such as http://127.0.0.1:4318",
+                              endpoint);
+    size_t length = strlen(endpoint);
+    while (endpoint[length - 1] == '/')
+        length--;
+    spans.url = pj_text_new("%.*s/v1/traces", (int)length, endpoint);
+    json_t *attributes = attributes_json(labels);
+    json_array_append_new(attributes, json_pack("{s:s, s:{s:s}}", "key", "service.name", "value",
+                                                "stringValue", service));
+    json_array_append_new(attributes, json_pack("{s:s, s:{s:s}}", "key", "service.version", "value",
+                                                "stringValue", PJ_VERSION));
+    json_t *resource = pj_must(json_pack("{s:o}", "attributes", attributes));
+    spans.resource = pj_must(json_dumps(resource, JSON_COMPACT));
+    json_decref(resource);
+    spans.sent = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_spans_sent_total", NULL,
+                                "Spans that the collector took.");
+    spans.overflowed = add_dropped(metrics, "reason=\"queue\"");
+    spans.refused = add_dropped(metrics, "reason=\"collector\"");
+    spans.stopping = false;
+    sigset_t all, before;
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&spans.thread, NULL, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        free(spans.url);
+        free(spans.resource);
+        return pj_error_set(error, PJ_FATAL, "no thread can be started for spans: %s",
+                            strerror(failed));
+    }
+    atomic_store(&spans.on, true);
+    return 0;
+}
+
+bool pj_spans_are_on(void)
+{
+    return atomic_load_explicit(&spans.on, memory_order_relaxed);
+}
+
+void pj_spans_add(const struct pj_span *span)
+{
+    if (!pj_spans_are_on() || !span->trace.sampled)
+        return;
+    char *text = span_json(span);
+    pthread_mutex_lock(&spans.mutex);
+    if (spans.count < QUEUE_MOST) {
+        spans.queue[(spans.first + spans.count++) % QUEUE_MOST] = text;
+        text = NULL;
+        if (spans.count >= BATCH_MOST)
+            pthread_cond_signal(&spans.changed);
+    }
+    pthread_mutex_unlock(&spans.mutex);
+    if (text != NULL)
+        pj_metric_add(spans.overflowed, 1);
+    free(text);
+}
+
+void pj_spans_stop(void)
+{
+    if (!pj_spans_are_on())
+        return;
+    atomic_store(&spans.on, false);
+    pthread_mutex_lock(&spans.mutex);
+    spans.stopping = true;
+    pthread_cond_signal(&spans.changed);
+    pthread_mutex_unlock(&spans.mutex);
+    pthread_join(spans.thread, NULL);
+    for (; spans.count > 0; spans.count--) {
+        free(spans.queue[spans.first]);
+        spans.first = (spans.first + 1) % QUEUE_MOST;
+    }
+    free(spans.url);
+    free(spans.resource);
+}
