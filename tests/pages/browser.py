@@ -35,8 +35,9 @@ class Browser:
             with opener.open(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
                 return next((page for page in json.load(answer) if page["type"] == "page"), None)
         url = wait_until(tab, 60, "there is no tab")["webSocketDebuggerUrl"]
-        self.socket = connect(url, max_size=None, open_timeout=60, proxy=None)
-        self.number = 0
+        self.socket = connect(url, max_size=None, max_queue=None, ping_interval=None,
+                              open_timeout=60, proxy=None)
+        self.number = self.loaded = 0
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.ask(f"{domain}.enable")
         return self
@@ -50,6 +51,7 @@ class Browser:
         message = json.loads(self.socket.recv(timeout=timeout))
         if message.get("method") == "Network.requestWillBeSent":
             self.requests.append(message["params"]["request"]["url"])
+        self.loaded += message.get("method") == "Page.loadEventFired"
         if message.get("method") == "Log.entryAdded":
             self.complaints.append(message["params"]["entry"]["text"])
         return message
@@ -65,16 +67,20 @@ class Browser:
 
     def look(self, url, width, dark=False, height=900):
         """Loads the page."""
-        self.ask("Page.navigate", url="about:blank")  # the page before would reload itself
+        self.load("about:blank")  # the page before would reload itself
         self.requests.clear()
         self.complaints.clear()
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
                  deviceScaleFactor=1, mobile=width < 600)
         self.ask("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.load(url)
+
+    def load(self, url):
+        self.loaded = 0
         self.ask("Page.navigate", url=url)
-        while self.take().get("method") != "Page.loadEventFired":
-            pass
+        while not self.loaded:
+            self.take()
 
     def value(self, expression):
         """Of a JavaScript expression."""
