@@ -108,7 +108,7 @@ _Static_assert(offsetof(struct pj_value, integer) == _Alignof(struct pj_value), 
  *     PJ_TEXT("QUEUED")    PJ_BIGINT(1)    PJ_UUID(pj_entity_key(entity))
  *     PJ_BIGINT(pj_json_integer(size))
  *
- * Null is what an initializer does not name, and (struct pj_text){0}.
+ * Null is what an initializer does not name, and PJ_TEXT(pj_null()).
  */
 #define PJ_BOOL(of)          PJ_OF(pj_bool, of, pj_bool_of)
 #define PJ_INT(of)           PJ_OF(pj_int, of, pj_int_of)
@@ -211,7 +211,7 @@ PJ_MAKE(pj_numeric_of_string, pj_numeric, const char *, pj_text)
 
 /* --- in observe and derive ------------------------------------------------------------------- */
 
-/* Values as the struct of a list: of an event, of an item (pj_items_next), of a fact, of a name. */
+/* Values as the struct of a list: of an event, of an item (pj_items_next), of a name. */
 #define PJ_VIEW(list, values) ((const struct list *)pj_view(values))
 #define PJ_EVENT(event, list) PJ_VIEW(list, (event)->values)
 
@@ -253,18 +253,15 @@ PJ_MAKE(pj_numeric_of_string, pj_numeric, const char *, pj_text)
         pj_tell(derivation, fact##_entity, key, fact##_fact, subkey, order, PJ_PARTS(pj_said));    \
     } while (0)
 
-/*
- * What the only fact of that name says: NULL where there is none. PJ_SAID: all null where there is
- * none. PJ_FACT_AT: the one of a subkey, or NULL. PJ_ALL: as pj_entity_facts; what each says is
- * PJ_VIEW(<fact>, facts[i].values).
- */
-#define PJ_FACT(entity, fact) PJ_FACT_AT(entity, fact, NULL)
-#define PJ_FACT_AT(entity, fact, subkey)                                                           \
-    ((const struct fact *)pj_said_by(pj_fact_of(entity, fact##_entity, fact##_fact, subkey), NULL))
-#define PJ_SAID(entity, fact)                                                                      \
-    ((const struct fact *)pj_said_by(pj_fact_of(entity, fact##_entity, fact##_fact, NULL),         \
-                                     PJ_PARTS((const struct fact){0})))
+/* The only fact of that name: what it says, or NULL where there is none. PJ_SAID: all null where
+ * there is none. PJ_ALL: as pj_entity_facts. */
+#define PJ_FACT(entity, fact)                                                                      \
+    ((const struct fact *)pj_values(pj_fact_of(entity, fact##_entity, fact##_fact, NULL)))
+#define PJ_SAID(entity, fact)       PJ_SAYS(fact, pj_fact_of(entity, fact##_entity, fact##_fact, NULL))
 #define PJ_ALL(entity, fact, count) pj_facts_of(entity, fact##_entity, fact##_fact, count)
+
+/* What a struct pj_fact of that name says; all null where the pointer is NULL. */
+#define PJ_SAYS(fact, pointer) ((const struct fact *)pj_values_or_null(pointer))
 
 /* pj_entity_fact and pj_entity_facts of an entity of that kind: another is a mistake, which ends
  * the process with a sentence. */
@@ -280,9 +277,15 @@ static inline const void *pj_view(const struct pj_value *values)
     return values;
 }
 
-static inline const void *pj_said_by(const struct pj_fact *fact, const struct pj_value *otherwise)
+static inline const void *pj_values(const struct pj_fact *fact)
 {
-    return fact != NULL ? fact->values : otherwise;
+    return fact != NULL ? fact->values : NULL;
+}
+
+static inline const void *pj_values_or_null(const struct pj_fact *fact)
+{
+    static const struct pj_value null[PJ_FACT_VALUES_MOST];
+    return fact != NULL ? fact->values : null;
 }
 
 #define PJ_MAYBE_UNUSED __attribute__((unused))

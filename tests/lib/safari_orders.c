@@ -15,72 +15,74 @@ static char *text(struct safari_orders *s, const char *value)
     return value != NULL ? pj_arena_string(s->orders.arena, value, strlen(value)) : NULL;
 }
 
-static struct pj_value *command_event(struct safari_orders *s, unsigned command, int64_t ms)
+static struct safari_command *command_event(struct safari_orders *s, unsigned command, int64_t ms)
 {
-    struct pj_value *v = pj_orders_event(&s->orders, COMMANDS, (int32_t)(command % 3));
-    v[COMMAND_EVENT_ID] = pj_orders_uuid(1000 + s->next_event++);
-    v[COMMAND_ID] = pj_orders_uuid(command);
-    v[COMMAND_EMITTED_AT] = pj_orders_time(ms);
+    struct safari_command *v =
+        PJ_ORDERS_EVENT(&s->orders, safari_command, COMMANDS, (int32_t)(command % 3));
+    v->event_id = PJ_UUID(pj_orders_uuid(1000 + s->next_event++));
+    v->command_id = PJ_UUID(pj_orders_uuid(command));
+    v->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(ms));
     return v;
 }
 
-struct pj_value *safari_submitted(struct safari_orders *s, unsigned command, int64_t ms,
-                                  const char *type, const char *payload)
+struct safari_command *safari_submitted(struct safari_orders *s, unsigned command, int64_t ms,
+                                        const char *type, const char *payload)
 {
-    struct pj_value *v = command_event(s, command, ms);
-    v[COMMAND_SUBMITTED] = pj_bool(true);
-    v[COMMAND_TYPE] = pj_text(text(s, type));
-    v[COMMAND_PAYLOAD] = pj_text(text(s, payload));
+    struct safari_command *v = command_event(s, command, ms);
+    v->submitted = PJ_BOOL(true);
+    v->type = PJ_TEXT(text(s, type));
+    v->payload = PJ_JSONB(text(s, payload));
     return v;
 }
 
-struct pj_value *safari_status(struct safari_orders *s, unsigned command, int64_t ms,
-                               const char *status, const char *result, const char *error)
+struct safari_command *safari_status(struct safari_orders *s, unsigned command, int64_t ms,
+                                     const char *status, const char *result, const char *error)
 {
-    struct pj_value *v = command_event(s, command, ms);
-    v[COMMAND_STATUS_CHANGED] = pj_bool(true);
-    v[COMMAND_STATUS] = pj_text(text(s, status));
-    v[COMMAND_RESULT] = pj_text(text(s, result));
-    v[COMMAND_ERROR] = pj_text(text(s, error));
-    v[COMMAND_CURSOR] =
-        pj_text(pj_arena_printf(s->orders.arena, "%lld-%u", (long long)ms, s->next_event));
+    struct safari_command *v = command_event(s, command, ms);
+    v->status_changed = PJ_BOOL(true);
+    v->status = PJ_TEXT(text(s, status));
+    v->result = PJ_JSONB(text(s, result));
+    v->error = PJ_TEXT(text(s, error));
+    v->cursor = PJ_TEXT(pj_arena_printf(s->orders.arena, "%lld-%u", (long long)ms, s->next_event));
     return v;
 }
 
-struct pj_value *safari_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
-                                  const char *type, const char *payload)
+struct safari_frame *safari_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
+                                      const char *type, const char *payload)
 {
-    struct pj_value *v = pj_orders_event(&s->orders, TELEMETRY, (int32_t)(command % 3));
-    v[TELEMETRY_EVENT_ID] = pj_orders_uuid(1000 + s->next_event++);
-    v[TELEMETRY_COMMAND_ID] = pj_orders_uuid(command);
-    v[TELEMETRY_EMITTED_AT] = pj_orders_time(ms);
-    v[TELEMETRY_TYPE] = pj_text(text(s, type));
-    v[TELEMETRY_PAYLOAD] = pj_text(text(s, payload));
+    struct safari_frame *v =
+        PJ_ORDERS_EVENT(&s->orders, safari_frame, TELEMETRY, (int32_t)(command % 3));
+    v->event_id = PJ_UUID(pj_orders_uuid(1000 + s->next_event++));
+    v->command_id = PJ_UUID(pj_orders_uuid(command));
+    v->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(ms));
+    v->type = PJ_TEXT(text(s, type));
+    v->payload = PJ_JSONB(text(s, payload));
     return v;
 }
 
-static struct pj_value *session_event(struct safari_orders *s, unsigned session, int64_t ms)
+static struct safari_session *session_event(struct safari_orders *s, unsigned session, int64_t ms)
 {
-    struct pj_value *v = pj_orders_event(&s->orders, SESSIONS, (int32_t)(session % 2));
-    v[SESSION_EVENT_ID] = pj_orders_uuid(1000 + s->next_event++);
-    v[SESSION_ID] = pj_orders_uuid(session);
-    v[SESSION_EMITTED_AT] = pj_orders_time(ms);
+    struct safari_session *v =
+        PJ_ORDERS_EVENT(&s->orders, safari_session, SESSIONS, (int32_t)(session % 2));
+    v->event_id = PJ_UUID(pj_orders_uuid(1000 + s->next_event++));
+    v->session_id = PJ_UUID(pj_orders_uuid(session));
+    v->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(ms));
     return v;
 }
 
-struct pj_value *safari_session_opened(struct safari_orders *s, unsigned session, int64_t ms,
-                                       const char *platform)
+struct safari_session *safari_session_opened(struct safari_orders *s, unsigned session, int64_t ms,
+                                             const char *platform)
 {
-    struct pj_value *v = session_event(s, session, ms);
-    v[SESSION_OPENED] = pj_bool(true);
-    v[SESSION_PLATFORM] = pj_text(text(s, platform));
+    struct safari_session *v = session_event(s, session, ms);
+    v->opened = PJ_BOOL(true);
+    v->platform = PJ_TEXT(text(s, platform));
     return v;
 }
 
-struct pj_value *safari_session_closed(struct safari_orders *s, unsigned session, int64_t ms)
+struct safari_session *safari_session_closed(struct safari_orders *s, unsigned session, int64_t ms)
 {
-    struct pj_value *v = session_event(s, session, ms);
-    v[SESSION_CLOSED] = pj_bool(true);
+    struct safari_session *v = session_event(s, session, ms);
+    v->closed = PJ_BOOL(true);
     return v;
 }
 
@@ -119,12 +121,12 @@ static void mix_submitted(struct safari_orders *s, unsigned command, int64_t ms,
              "{\"input_path\":\"/b\",\"method\":\"ai\"}", "{}", "{\"platform\":\"x\"}",
              "{\"inputPath\":\"/a\",\"output_path\":\"/f\"}", "[1]",
              "{\"session_id\":\"00000000-0000-4000-8000-000000000007\"}");
-    struct pj_value *v = safari_submitted(s, command, ms, type, payload);
-    v[COMMAND_TARGET_PLATFORM] = pj_text(ms % 2 == 0 ? "sora" : "flow");
+    struct safari_command *v = safari_submitted(s, command, ms, type, payload);
+    v->platform = PJ_TEXT(ms % 2 == 0 ? "sora" : "flow");
     if (rand_r(seed) % 2 == 0)
-        v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(7 + (unsigned)rand_r(seed) % 2);
+        v->session_id = PJ_UUID(pj_orders_uuid(7 + (unsigned)rand_r(seed) % 2));
     if (rand_r(seed) % 3 == 0)
-        v[COMMAND_REQUESTED_AT] = pj_orders_time(ms - rand_r(seed) % 3);
+        v->requested_at = PJ_TIMESTAMPTZ(pj_orders_time(ms - rand_r(seed) % 3));
 }
 
 static void mix_status(struct safari_orders *s, unsigned command, int64_t ms, unsigned *seed)
@@ -138,11 +140,11 @@ static void mix_status(struct safari_orders *s, unsigned command, int64_t ms, un
              "{\"session_id\":\"00000000-0000-4000-8000-000000000008\"}");
     const char *status = PICK("QUEUED", "RUNNING", "SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED",
                               "POLLING", "VERIFICATION_FAILED", "ODD");
-    struct pj_value *v = safari_status(s, command, ms, status, result, PICK("oh", NULL));
+    struct safari_command *v = safari_status(s, command, ms, status, result, PICK("oh", NULL));
     if (rand_r(seed) % 3 == 0)
-        v[COMMAND_CURSOR] = pj_null();
+        v->cursor = PJ_TEXT(pj_null());
     else if (rand_r(seed) % 3 == 0)
-        v[COMMAND_CURSOR] = pj_text(PICK("83700000-9", "83700000-10", "odd"));
+        v->cursor = PJ_TEXT(PICK("83700000-9", "83700000-10", "odd"));
 }
 
 static void mix_telemetry(struct safari_orders *s, unsigned command, int64_t ms, unsigned *seed)
@@ -155,9 +157,9 @@ static void mix_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
         "{\"batch_index\":0,\"input_path\":\"/a\",\"output_path\":\"/e\",\"file_size\":2}",
         "{\"character\":\"c\",\"video_url\":\"u\"}",
         "{\"batchIndex\":2,\"inputPath\":\"/b\",\"outputPath\":\"/i\"}", "{\"batch_index\":-1}");
-    struct pj_value *v = safari_telemetry(s, command, ms, type, payload);
+    struct safari_frame *v = safari_telemetry(s, command, ms, type, payload);
     if (rand_r(seed) % 4 == 0)
-        v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
+        v->session_id = PJ_UUID(pj_orders_uuid(7));
 }
 
 void safari_orders_mixture(struct safari_orders *s, int count, unsigned from)

@@ -18,17 +18,17 @@ struct safari_orders {
 /* Sources are taken in the projection's order: commands, telemetry, sessions. */
 struct safari_orders safari_orders_start(const struct pj_projection *projection);
 
-/* Each gives the values, for more to be filled in. Times are milliseconds; payload and result are
+/* Each gives the event, for more to be filled in. Times are milliseconds; payload and result are
  * JSON, or NULL. A status has the cursor `<ms>-<number of the event>`. */
-struct pj_value *safari_submitted(struct safari_orders *s, unsigned command, int64_t ms,
-                                  const char *type, const char *payload);
-struct pj_value *safari_status(struct safari_orders *s, unsigned command, int64_t ms,
-                               const char *status, const char *result, const char *error);
-struct pj_value *safari_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
-                                  const char *type, const char *payload);
-struct pj_value *safari_session_opened(struct safari_orders *s, unsigned session, int64_t ms,
-                                       const char *platform);
-struct pj_value *safari_session_closed(struct safari_orders *s, unsigned session, int64_t ms);
+struct safari_command *safari_submitted(struct safari_orders *s, unsigned command, int64_t ms,
+                                        const char *type, const char *payload);
+struct safari_command *safari_status(struct safari_orders *s, unsigned command, int64_t ms,
+                                     const char *status, const char *result, const char *error);
+struct safari_frame *safari_telemetry(struct safari_orders *s, unsigned command, int64_t ms,
+                                      const char *type, const char *payload);
+struct safari_session *safari_session_opened(struct safari_orders *s, unsigned session, int64_t ms,
+                                             const char *platform);
+struct safari_session *safari_session_closed(struct safari_orders *s, unsigned session, int64_t ms);
 
 /* Fails the test unless the text is in the rows, in every order of what has come so far. */
 void safari_expect(const struct safari_orders *s, const char *text);

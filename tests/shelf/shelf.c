@@ -146,8 +146,8 @@ static struct pj_value number_of(const struct pj_value *digits)
 static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
 {
-    const struct pj_value *v = event->values;
-    const json_t *payload = pj_observer_json(observer, &v[COMMAND_PAYLOAD]);
+    const struct safari_command *e = PJ_EVENT(event, safari_command);
+    const json_t *payload = pj_observer_json(observer, &e->payload.value);
     struct pj_value drama = pj_observer_text(observer, json_object_get(payload, "drama"));
     struct pj_value version = pj_json_integer(json_object_get(payload, "version"));
     if (event->tombstone) {
@@ -159,17 +159,17 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         return pj_error_set(error, PJ_POISON, "no drama, or no version");
     if (json_is_true(json_object_get(payload, "logged"))) {
         struct pj_value *row = pj_append(observer, &drama_log);
-        row[G_EVENT] = v[COMMAND_EVENT_ID];
+        row[G_EVENT] = e->event_id.value;
         row[G_DRAMA] = drama;
-        row[G_AT] = v[COMMAND_EMITTED_AT];
+        row[G_AT] = e->emitted_at.value;
     }
     struct pj_order order = {.rank = {version.integer}};
-    memcpy(order.tie, v[COMMAND_EVENT_ID].uuid, 16);
+    memcpy(order.tie, e->event_id.uuid, 16);
     if (json_is_true(json_object_get(payload, "erased"))) {
         pj_keep_named(observer, 0, &drama, ERASED, NULL, &order, NULL);
         return 0;
     }
-    struct pj_value newest[N_VALUES] = {v[COMMAND_PAYLOAD], version};
+    struct pj_value newest[N_VALUES] = {e->payload.value, version};
     pj_keep_named(observer, 0, &drama, NEWEST, NULL, &order, newest);
     return 0;
 }
@@ -303,11 +303,10 @@ static const struct pj_source sources[] = {
     {
         .topic = "safari.commands",
         .schema = pj_schema_safari_commands,
-        .fields = safari_command_fields,
-        .field_count = COMMAND_FIELDS,
+        PJ_FIELDS_OF(safari_command),
         .headers = true,
         .tombstones = true,
-        .event_time = COMMAND_EMITTED_AT,
+        .event_time = PJ_INDEX(safari_command, emitted_at),
         .observe = observe,
     },
     {

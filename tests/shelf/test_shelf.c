@@ -31,11 +31,11 @@ static void saved(const char *drama, int64_t version, const char *episodes)
         length += (size_t)snprintf(payload + length, 4096 - length, "%s{\"id\":\"%c\"}",
                                    e > episodes ? "," : "", *e);
     snprintf(payload + length, 4096 - length, "]}");
-    struct pj_value *values = pj_orders_event(&s.orders, 0, drama[0] - 'A');
-    values[COMMAND_EVENT_ID] = pj_orders_uuid(s.next_event++);
-    values[COMMAND_ID] = pj_orders_uuid(1);
-    values[COMMAND_EMITTED_AT] = pj_orders_time(version);
-    values[COMMAND_PAYLOAD] = pj_text(payload);
+    struct safari_command *values = PJ_ORDERS_EVENT(&s.orders, safari_command, 0, drama[0] - 'A');
+    values->event_id = PJ_UUID(pj_orders_uuid(s.next_event++));
+    values->command_id = PJ_UUID(pj_orders_uuid(1));
+    values->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(version));
+    values->payload = PJ_JSONB(payload);
 }
 
 static void deleted(const char *drama, const char *version)

@@ -23,8 +23,8 @@ TestSuite(platform_activity, .init = start, .fini = stop);
 
 static void submit(unsigned command, int64_t ms, const char *platform)
 {
-    struct pj_value *v = safari_submitted(&s, command, ms, "flow.run", NULL);
-    v[COMMAND_TARGET_PLATFORM] = pj_text(platform);
+    struct safari_command *v = safari_submitted(&s, command, ms, "flow.run", NULL);
+    v->platform = PJ_TEXT(platform);
 }
 
 Test(platform_activity, a_command_counts_on_the_day_it_was_submitted)

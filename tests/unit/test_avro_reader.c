@@ -235,7 +235,7 @@ Test(avro_reader, json_much_larger_than_its_record)
 
 static void submitted(void)
 {
-    decode_whole(pj_schema_safari_commands, safari_command_fields, COMMAND_FIELDS,
+    decode_whole(pj_schema_safari_commands, safari_command_fields, PJ_COUNT(safari_command_fields),
                  pj_schema_safari_commands,
                  "{'event_id':'" ID "','command_id':'" ID "','cursor':'1000-7','emitted_at':5,"
                  "'body':{'@0':{'type':'sora.generate','payload':'{}','idempotency_key':'k',"
@@ -245,7 +245,7 @@ static void submitted(void)
 
 static void telemetry(void)
 {
-    decode_whole(pj_schema_safari_telemetry, safari_telemetry_fields, TELEMETRY_FIELDS,
+    decode_whole(pj_schema_safari_telemetry, safari_frame_fields, PJ_COUNT(safari_frame_fields),
                  pj_schema_safari_telemetry,
                  "{'event_id':'" ID "','version':'1.0','type':'status.changed','severity':'info',"
                  "'command_id':'" ID "','target':{'account_id':'" ID "'},'payload':'{}',"

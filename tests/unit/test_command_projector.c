@@ -24,31 +24,32 @@ static void stop(void)
 
 TestSuite(command_projector, .init = start, .fini = stop);
 
-static struct pj_value *event(unsigned command, int64_t ms)
+static struct safari_command *event(unsigned command, int64_t ms)
 {
-    struct pj_value *v = pj_orders_event(&orders, 0, (int32_t)(command % 3));
-    v[COMMAND_EVENT_ID] = pj_orders_uuid(1000 + next_event++);
-    v[COMMAND_ID] = pj_orders_uuid(command);
-    v[COMMAND_EMITTED_AT] = pj_orders_time(ms);
+    struct safari_command *v = PJ_ORDERS_EVENT(&orders, safari_command, 0, (int32_t)(command % 3));
+    v->event_id = PJ_UUID(pj_orders_uuid(1000 + next_event++));
+    v->command_id = PJ_UUID(pj_orders_uuid(command));
+    v->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(ms));
     return v;
 }
 
-static struct pj_value *submitted(unsigned command, int64_t ms, const char *key)
+static struct safari_command *submitted(unsigned command, int64_t ms, const char *key)
 {
-    struct pj_value *v = event(command, ms);
-    v[COMMAND_SUBMITTED] = pj_bool(true);
-    v[COMMAND_TYPE] = pj_text("sora.generate");
-    v[COMMAND_PAYLOAD] = pj_text("{\"prompt\":\"x\"}");
-    v[COMMAND_IDEMPOTENCY_KEY] = pj_text(key);
+    struct safari_command *v = event(command, ms);
+    v->submitted = PJ_BOOL(true);
+    v->type = PJ_TEXT("sora.generate");
+    v->payload = PJ_JSONB("{\"prompt\":\"x\"}");
+    v->idempotency_key = PJ_TEXT(key);
     return v;
 }
 
-static struct pj_value *status(unsigned command, int64_t ms, const char *cursor, const char *word)
+static struct safari_command *status(unsigned command, int64_t ms, const char *cursor,
+                                     const char *word)
 {
-    struct pj_value *v = event(command, ms);
-    v[COMMAND_STATUS_CHANGED] = pj_bool(true);
-    v[COMMAND_STATUS] = pj_text(word);
-    v[COMMAND_CURSOR] = pj_text(cursor);
+    struct safari_command *v = event(command, ms);
+    v->status_changed = PJ_BOOL(true);
+    v->status = PJ_TEXT(word);
+    v->cursor = PJ_TEXT(cursor);
     return v;
 }
 
@@ -76,8 +77,8 @@ Test(command_projector, a_whole_life)
     submitted(1, 1000, NULL);
     status(1, 1000, "1000-1", "QUEUED");
     status(1, 2000, "2000-2", "RUNNING");
-    struct pj_value *v = status(1, 3000, "3000-3", "SUCCEEDED");
-    v[COMMAND_RESULT] = pj_text("{\"video_path\":\"/v\"}");
+    struct safari_command *v = status(1, 3000, "3000-3", "SUCCEEDED");
+    v->result = PJ_JSONB("{\"video_path\":\"/v\"}");
     expect("type=sora.generate|status=SUCCEEDED|payload={\"prompt\":\"x\"}|"
            "result={\"video_path\":\"/v\"}|target=null|error_message=null|idempotency_key=null|"
            "created_at=1000000|started_at=2000000|completed_at=3000000|");
@@ -129,8 +130,8 @@ Test(command_projector, words_of_the_other_wire)
 {
     status(1, 1000, NULL, "PENDING");
     status(2, 1000, NULL, "POLLING");
-    struct pj_value *v = status(3, 1000, NULL, "VERIFICATION_FAILED");
-    v[COMMAND_ERROR] = pj_text("no proof");
+    struct safari_command *v = status(3, 1000, NULL, "VERIFICATION_FAILED");
+    v->error = PJ_TEXT("no proof");
     expect("0001|type=unknown|status=QUEUED");
     expect("0002|type=unknown|status=RUNNING");
     status(4, 1000, NULL, "VERIFICATION_FAILED");
@@ -150,17 +151,17 @@ Test(command_projector, unknown_words_say_nothing)
 
 Test(command_projector, sent_twice_the_earlier_counts)
 {
-    struct pj_value *v = submitted(1, 2000, NULL);
-    v[COMMAND_TYPE] = pj_text("late");
+    struct safari_command *v = submitted(1, 2000, NULL);
+    v->type = PJ_TEXT("late");
     v = submitted(1, 1000, NULL);
-    v[COMMAND_TYPE] = pj_text("early");
+    v->type = PJ_TEXT("early");
     expect("type=early");
 }
 
 Test(command_projector, requested_at_is_when_it_was_created)
 {
-    struct pj_value *v = submitted(1, 2000, NULL);
-    v[COMMAND_REQUESTED_AT] = pj_orders_time(1500);
+    struct safari_command *v = submitted(1, 2000, NULL);
+    v->requested_at = PJ_TIMESTAMPTZ(pj_orders_time(1500));
     expect("created_at=1500000");
 }
 
@@ -218,21 +219,21 @@ Test(command_projector, keys_swapped)
 
 Test(command_projector, one_id_two_contents)
 {
-    struct pj_value *v = submitted(1, 1000, NULL);
-    struct pj_value id = v[COMMAND_EVENT_ID];
+    struct safari_command *v = submitted(1, 1000, NULL);
+    struct pj_uuid id = v->event_id;
     v = submitted(1, 1000, NULL);
-    v[COMMAND_EVENT_ID] = id;
-    v[COMMAND_TYPE] = pj_text("other");
+    v->event_id = id;
+    v->type = PJ_TEXT("other");
     expect("type=other");
 }
 
 Test(command_projector, every_column_of_a_submission)
 {
-    struct pj_value *v = submitted(1, 1000, NULL);
-    v[COMMAND_TARGET] = pj_text("{\"platform\":\"x\"}");
-    v[COMMAND_CORRELATION_ID] = pj_orders_uuid(9);
-    v[COMMAND_REQUESTER_SERVICE] = pj_text("studio");
-    v[COMMAND_REQUESTER_INSTANCE] = pj_text("a");
+    struct safari_command *v = submitted(1, 1000, NULL);
+    v->target = PJ_JSONB("{\"platform\":\"x\"}");
+    v->correlation_id = PJ_UUID(pj_orders_uuid(9));
+    v->requester_service = PJ_TEXT("studio");
+    v->requester_instance = PJ_TEXT("a");
     expect("payload={\"prompt\":\"x\"}|result=null|target={\"platform\":\"x\"}|"
            "error_message=null|idempotency_key=null|created_at=1000000|started_at=null|"
            "completed_at=null|correlation_id=00000000-0000-4000-8000-000000000009|"
@@ -241,14 +242,14 @@ Test(command_projector, every_column_of_a_submission)
 
 Test(command_projector, the_submission_of_the_earlier_emitted_at_counts_then_of_the_smaller_id)
 {
-    struct pj_value *v = submitted(1, 2000, NULL);
-    v[COMMAND_TYPE] = pj_text("requested early");
-    v[COMMAND_REQUESTED_AT] = pj_orders_time(100);
+    struct safari_command *v = submitted(1, 2000, NULL);
+    v->type = PJ_TEXT("requested early");
+    v->requested_at = PJ_TIMESTAMPTZ(pj_orders_time(100));
     v = submitted(1, 1000, NULL);
-    v[COMMAND_TYPE] = pj_text("smaller");
-    v[COMMAND_REQUESTED_AT] = pj_orders_time(900);
+    v->type = PJ_TEXT("smaller");
+    v->requested_at = PJ_TIMESTAMPTZ(pj_orders_time(900));
     v = submitted(1, 1000, NULL);
-    v[COMMAND_TYPE] = pj_text("greater");
+    v->type = PJ_TEXT("greater");
     expect("type=smaller|");
     expect("created_at=900000|");
 }
@@ -256,7 +257,7 @@ Test(command_projector, the_submission_of_the_earlier_emitted_at_counts_then_of_
 Test(command_projector, a_claim_is_as_old_as_its_command)
 {
     /* Not as its submission's emitted_at, nor as what was first heard of it. */
-    submitted(1, 2000, "k")[COMMAND_REQUESTED_AT] = pj_orders_time(500);
+    submitted(1, 2000, "k")->requested_at = PJ_TIMESTAMPTZ(pj_orders_time(500));
     submitted(2, 1000, "k");
     status(2, 100, "100-1", "QUEUED");
     expect("idempotency_conflicts|idempotency_key=k|"
@@ -301,14 +302,14 @@ Test(command_projector, an_odd_cursor_is_none)
 
 Test(command_projector, without_cursors_microseconds_count_and_go_down_before_1970)
 {
-    status(1, 1000, NULL, "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(1000000);
-    status(1, 1000, NULL, "RUNNING")[COMMAND_EMITTED_AT] = pj_timestamp(1000001);
+    status(1, 1000, NULL, "FAILED")->emitted_at = PJ_TIMESTAMPTZ(1000000);
+    status(1, 1000, NULL, "RUNNING")->emitted_at = PJ_TIMESTAMPTZ(1000001);
     expect("status=RUNNING|");
-    status(2, 0, "-1-5", "RUNNING")[COMMAND_EMITTED_AT] = pj_timestamp(-1);
-    status(2, 0, "0-1", "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(-1000);
+    status(2, 0, "-1-5", "RUNNING")->emitted_at = PJ_TIMESTAMPTZ(-1);
+    status(2, 0, "0-1", "FAILED")->emitted_at = PJ_TIMESTAMPTZ(-1000);
     expect("0002|type=unknown|status=FAILED|");
-    status(3, 0, NULL, "RUNNING")[COMMAND_EMITTED_AT] = pj_timestamp(-1);
-    status(3, 0, "0-0", "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(-1000);
+    status(3, 0, NULL, "RUNNING")->emitted_at = PJ_TIMESTAMPTZ(-1);
+    status(3, 0, "0-0", "FAILED")->emitted_at = PJ_TIMESTAMPTZ(-1000);
     expect("0003|type=unknown|status=FAILED|");
 }
 
@@ -318,7 +319,7 @@ Test(command_projector, a_cursor_counts_more_than_its_absence)
     status(2, 1000, NULL, "FAILED");
     expect("0002|type=unknown|status=FAILED|");
     status(1, 1000, "1000-0", "RUNNING");
-    status(1, 1000, NULL, "FAILED")[COMMAND_EMITTED_AT] = pj_timestamp(1000999);
+    status(1, 1000, NULL, "FAILED")->emitted_at = PJ_TIMESTAMPTZ(1000999);
     expect("status=RUNNING|");
 }
 

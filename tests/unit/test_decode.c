@@ -4,6 +4,9 @@
 #include "schemas.h"
 #include "unit/encode.h"
 
+#define COMMAND_AT(member) PJ_INDEX(safari_command, member)
+#define FRAME_AT(member)   PJ_INDEX(safari_frame, member)
+
 TestSuite(decode, .init = given_start, .fini = given_stop);
 
 #define ID     "11111111-2222-4333-8444-555555555555"
@@ -13,7 +16,7 @@ TestSuite(decode, .init = given_start, .fini = given_stop);
 
 static void decode_submitted(void)
 {
-    decode_whole(pj_schema_safari_commands, safari_command_fields, COMMAND_FIELDS,
+    decode_whole(pj_schema_safari_commands, safari_command_fields, PJ_COUNT(safari_command_fields),
                  pj_schema_safari_commands,
                  "{'event_id':'" ID "','command_id':'AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE',"
                  "'cursor':'1000-7','emitted_at':1795237594968123,"
@@ -24,34 +27,34 @@ static void decode_submitted(void)
 Test(decode, a_submitted_command)
 {
     decode_submitted();
-    IS_UUID(COMMAND_EVENT_ID, ID_HEX);
-    IS_UUID(COMMAND_ID, "aaaaaaaabbbb4ccc8dddeeeeeeeeeeee");
-    IS_TEXT(COMMAND_CURSOR, "1000-7");
-    IS_INTEGER(COMMAND_EMITTED_AT, 1795237594968123);
-    IS_BOOL(COMMAND_SUBMITTED, true);
-    IS_TEXT(COMMAND_TYPE, "sora.generate");
-    IS_TEXT(COMMAND_PAYLOAD, "{}");
-    IS_NULL(COMMAND_IDEMPOTENCY_KEY);
-    IS_INTEGER(COMMAND_REQUESTED_AT, -1);
-    IS_TEXT(COMMAND_REQUESTER_SERVICE, "s");
-    IS_JSON(COMMAND_TARGET, "{'session_id':'" ID "','account_id':null,'platform':'x'}");
-    IS_UUID(COMMAND_TARGET_SESSION_ID, ID_HEX);
-    IS_NULL(COMMAND_STATUS_CHANGED);
-    IS_NULL(COMMAND_STATUS);
+    IS_UUID(COMMAND_AT(event_id), ID_HEX);
+    IS_UUID(COMMAND_AT(command_id), "aaaaaaaabbbb4ccc8dddeeeeeeeeeeee");
+    IS_TEXT(COMMAND_AT(cursor), "1000-7");
+    IS_INTEGER(COMMAND_AT(emitted_at), 1795237594968123);
+    IS_BOOL(COMMAND_AT(submitted), true);
+    IS_TEXT(COMMAND_AT(type), "sora.generate");
+    IS_TEXT(COMMAND_AT(payload), "{}");
+    IS_NULL(COMMAND_AT(idempotency_key));
+    IS_INTEGER(COMMAND_AT(requested_at), -1);
+    IS_TEXT(COMMAND_AT(requester_service), "s");
+    IS_JSON(COMMAND_AT(target), "{'session_id':'" ID "','account_id':null,'platform':'x'}");
+    IS_UUID(COMMAND_AT(session_id), ID_HEX);
+    IS_NULL(COMMAND_AT(status_changed));
+    IS_NULL(COMMAND_AT(status));
 }
 
 Test(decode, a_changed_status)
 {
-    decode_whole(pj_schema_safari_commands, safari_command_fields, COMMAND_FIELDS,
+    decode_whole(pj_schema_safari_commands, safari_command_fields, PJ_COUNT(safari_command_fields),
                  pj_schema_safari_commands,
                  "{'event_id':'" ID "','command_id':'" ID "','emitted_at':0,"
                  "'body':{'@1':{'status':'FAILED','error':'no'}}}");
-    IS_NULL(COMMAND_SUBMITTED);
-    IS_NULL(COMMAND_TYPE);
-    IS_BOOL(COMMAND_STATUS_CHANGED, true);
-    IS_TEXT(COMMAND_STATUS, "FAILED");
-    IS_NULL(COMMAND_RESULT);
-    IS_TEXT(COMMAND_ERROR, "no");
+    IS_NULL(COMMAND_AT(submitted));
+    IS_NULL(COMMAND_AT(type));
+    IS_BOOL(COMMAND_AT(status_changed), true);
+    IS_TEXT(COMMAND_AT(status), "FAILED");
+    IS_NULL(COMMAND_AT(result));
+    IS_TEXT(COMMAND_AT(error), "no");
 }
 
 /* Values of the batch before must not show through. */
@@ -61,17 +64,17 @@ Test(decode, one_record_after_another)
     encode(pj_schema_safari_commands, "{'event_id':'" ID "','command_id':'" ID "','emitted_at':5,"
                                       "'body':{'@1':{'status':'QUEUED'}}}");
     decode_body();
-    IS_INTEGER(COMMAND_EMITTED_AT, 5);
-    IS_NULL(COMMAND_SUBMITTED);
-    IS_NULL(COMMAND_TYPE);
-    IS_NULL(COMMAND_TARGET);
-    IS_NULL(COMMAND_CURSOR);
-    IS_TEXT(COMMAND_STATUS, "QUEUED");
+    IS_INTEGER(COMMAND_AT(emitted_at), 5);
+    IS_NULL(COMMAND_AT(submitted));
+    IS_NULL(COMMAND_AT(type));
+    IS_NULL(COMMAND_AT(target));
+    IS_NULL(COMMAND_AT(cursor));
+    IS_TEXT(COMMAND_AT(status), "QUEUED");
 }
 
 Test(decode, an_older_telemetry_writer)
 {
-    decode_whole(pj_schema_safari_telemetry, safari_telemetry_fields, TELEMETRY_FIELDS,
+    decode_whole(pj_schema_safari_telemetry, safari_frame_fields, PJ_COUNT(safari_frame_fields),
                  "{'type':'record','name':'TelemetryEvent','fields':["
                  "{'name':'emitted_at','type':{'type':'long','logicalType':'timestamp-millis'}},"
                  "{'name':'type','type':{'type':'enum','name':'T','symbols':['a.b','c']}},"
@@ -79,13 +82,13 @@ Test(decode, an_older_telemetry_writer)
                  "{'name':'event_id','type':{'type':'fixed','size':16,'name':'U',"
                  "'logicalType':'uuid'}}]}",
                  "{'emitted_at':-1,'type':'c','extra':{'x':5,'y':null},'event_id':'" ID_HEX "'}");
-    IS_UUID(TELEMETRY_EVENT_ID, ID_HEX);
-    IS_TEXT(TELEMETRY_VERSION, "1.0");
-    IS_TEXT(TELEMETRY_TYPE, "c");
-    IS_TEXT(TELEMETRY_SEVERITY, "info");
-    IS_NULL(TELEMETRY_COMMAND_ID);
-    IS_NULL(TELEMETRY_TARGET);
-    IS_INTEGER(TELEMETRY_EMITTED_AT, -1000);
+    IS_UUID(FRAME_AT(event_id), ID_HEX);
+    IS_TEXT(FRAME_AT(version), "1.0");
+    IS_TEXT(FRAME_AT(type), "c");
+    IS_TEXT(FRAME_AT(severity), "info");
+    IS_NULL(FRAME_AT(command_id));
+    IS_NULL(FRAME_AT(target));
+    IS_INTEGER(FRAME_AT(emitted_at), -1000);
 }
 
 Test(decode, a_session)
@@ -461,7 +464,7 @@ Test(decode, a_required_field_that_the_writer_lacks)
 /* A writer without a body tells nothing that a command event is about. */
 Test(decode, a_required_union_that_the_writer_lacks)
 {
-    decode_whole(pj_schema_safari_commands, safari_command_fields, COMMAND_FIELDS,
+    decode_whole(pj_schema_safari_commands, safari_command_fields, PJ_COUNT(safari_command_fields),
                  "{'type':'record','name':'CommandEvent','fields':["
                  "{'name':'event_id','type':'string'},{'name':'command_id','type':'string'},"
                  "{'name':'emitted_at','type':'long'}]}",

@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COMMAND_AT(member) PJ_INDEX(safari_command, member)
+#define FRAME_AT(member)   PJ_INDEX(safari_frame, member)
+#define SESSION_AT(member) PJ_INDEX(safari_session, member)
+
 #define EVENT   "0f0e0d0c-0b0a-4908-8706-050403020100"
 #define COMMAND "11111111-2222-4333-8444-555555555555"
 #define SESSION "99999999-2222-4333-8444-555555555555"
@@ -29,7 +33,7 @@ static struct {
     struct pj_arena *arena;
     struct pj_decoder *decoder;
     struct pj_plan *plan;
-    struct pj_value values[COMMAND_FIELDS];
+    struct pj_value values[PJ_COUNT(safari_command_fields)];
 } given;
 
 /* --- the registry ---------------------------------------------------------------------------- */
@@ -192,21 +196,21 @@ Test(encoder, whole_submission)
            "'requester_instance':'p-2','target':{'session_id':'" SESSION "','account_id':'" ACCOUNT
            "','platform':'sora'}}}}");
     decode(&commands);
-    is_uuid(COMMAND_EVENT_ID, EVENT);
-    is_uuid(COMMAND_ID, COMMAND);
-    is_null(COMMAND_CURSOR);
-    is_time(COMMAND_EMITTED_AT, 1795237594968123);
-    is_text(COMMAND_TYPE, "sora.generate");
-    is_text(COMMAND_PAYLOAD, "{\"prompt\":\"ein Leuchtturm, größer\"}");
-    is_text(COMMAND_IDEMPOTENCY_KEY, "key 1");
-    is_uuid(COMMAND_CORRELATION_ID, SESSION);
-    is_time(COMMAND_REQUESTED_AT, -1);
-    is_text(COMMAND_REQUESTER_SERVICE, "planner");
-    is_text(COMMAND_REQUESTER_INSTANCE, "p-2");
-    is_uuid(COMMAND_TARGET_SESSION_ID, SESSION);
-    is_uuid(COMMAND_TARGET_ACCOUNT_ID, ACCOUNT);
-    is_text(COMMAND_TARGET_PLATFORM, "sora");
-    is_null(COMMAND_STATUS_CHANGED);
+    is_uuid(COMMAND_AT(event_id), EVENT);
+    is_uuid(COMMAND_AT(command_id), COMMAND);
+    is_null(COMMAND_AT(cursor));
+    is_time(COMMAND_AT(emitted_at), 1795237594968123);
+    is_text(COMMAND_AT(type), "sora.generate");
+    is_text(COMMAND_AT(payload), "{\"prompt\":\"ein Leuchtturm, größer\"}");
+    is_text(COMMAND_AT(idempotency_key), "key 1");
+    is_uuid(COMMAND_AT(correlation_id), SESSION);
+    is_time(COMMAND_AT(requested_at), -1);
+    is_text(COMMAND_AT(requester_service), "planner");
+    is_text(COMMAND_AT(requester_instance), "p-2");
+    is_uuid(COMMAND_AT(session_id), SESSION);
+    is_uuid(COMMAND_AT(account_id), ACCOUNT);
+    is_text(COMMAND_AT(platform), "sora");
+    is_null(COMMAND_AT(status_changed));
 }
 
 /* The buffer is used again: nothing of the one before may be left in it. */
@@ -219,10 +223,10 @@ Test(encoder, least_submission_after_a_whole_one)
            "'}}}}");
     encode(LEAST);
     decode(&commands);
-    is_text(COMMAND_TYPE, "");
-    for (size_t i = COMMAND_IDEMPOTENCY_KEY; i <= COMMAND_ERROR; i++)
+    is_text(COMMAND_AT(type), "");
+    for (size_t i = COMMAND_AT(idempotency_key); i <= COMMAND_AT(error); i++)
         is_null(i);
-    is_null(COMMAND_CURSOR);
+    is_null(COMMAND_AT(cursor));
 }
 
 Test(encoder, status_changed_after_a_submission)
@@ -232,11 +236,11 @@ Test(encoder, status_changed_after_a_submission)
     encode("{" A_COMMAND ",'cursor':'1795237594968-5','body':{'CommandStatusChanged':"
            "{'status':'FAILED','result':'[1]','error':'no'}}}");
     decode(&commands);
-    is_null(COMMAND_SUBMITTED);
-    is_text(COMMAND_CURSOR, "1795237594968-5");
-    is_text(COMMAND_STATUS, "FAILED");
-    is_text(COMMAND_RESULT, "[1]");
-    is_text(COMMAND_ERROR, "no");
+    is_null(COMMAND_AT(submitted));
+    is_text(COMMAND_AT(cursor), "1795237594968-5");
+    is_text(COMMAND_AT(status), "FAILED");
+    is_text(COMMAND_AT(result), "[1]");
+    is_text(COMMAND_AT(error), "no");
 }
 
 /* Longer than the buffer that the one before left. */
@@ -256,9 +260,9 @@ Test(encoder, long_text)
     decode(&(struct pj_source){.topic = commands.topic,
                                .schema = commands.schema,
                                .fields = commands.fields,
-                               .field_count = COMMAND_IDEMPOTENCY_KEY});
-    is_text(COMMAND_TYPE, "type");
-    cr_assert_eq(given.values[COMMAND_PAYLOAD].text.length, LENGTH);
+                               .field_count = COMMAND_AT(idempotency_key)});
+    is_text(COMMAND_AT(type), "type");
+    cr_assert_eq(given.values[COMMAND_AT(payload)].text.length, LENGTH);
     free(chars);
 }
 
@@ -286,7 +290,7 @@ Test(encoder, refuses_what_is_no_uuid)
     /* The next one is as if nothing had been. */
     encode(LEAST);
     decode(&commands);
-    is_uuid(COMMAND_ID, COMMAND);
+    is_uuid(COMMAND_AT(command_id), COMMAND);
 }
 
 Test(encoder, refuses_what_is_missing)
@@ -407,17 +411,17 @@ Test(encoder, telemetry)
            "'severity':'warn','command_id':'" COMMAND "','target':{'platform':'x'},"
            "'payload':'{}','cursor':'5-6','emitted_at':7}");
     decode(&telemetry);
-    is_uuid(TELEMETRY_EVENT_ID, EVENT);
-    is_text(TELEMETRY_VERSION, "1.0");
-    is_text(TELEMETRY_TYPE, "sora.polling.started");
-    is_text(TELEMETRY_SEVERITY, "warn");
-    is_uuid(TELEMETRY_COMMAND_ID, COMMAND);
-    is_null(TELEMETRY_CORRELATION_ID);
-    is_null(TELEMETRY_TARGET_SESSION_ID);
-    is_text(TELEMETRY_TARGET_PLATFORM, "x");
-    is_text(TELEMETRY_PAYLOAD, "{}");
-    is_text(TELEMETRY_CURSOR, "5-6");
-    is_time(TELEMETRY_EMITTED_AT, 7);
+    is_uuid(FRAME_AT(event_id), EVENT);
+    is_text(FRAME_AT(version), "1.0");
+    is_text(FRAME_AT(type), "sora.polling.started");
+    is_text(FRAME_AT(severity), "warn");
+    is_uuid(FRAME_AT(command_id), COMMAND);
+    is_null(FRAME_AT(correlation_id));
+    is_null(FRAME_AT(session_id));
+    is_text(FRAME_AT(platform), "x");
+    is_text(FRAME_AT(payload), "{}");
+    is_text(FRAME_AT(cursor), "5-6");
+    is_time(FRAME_AT(emitted_at), 7);
 }
 
 #define A_SESSION "'event_id':'" EVENT "','session_id':'" SESSION "','emitted_at':9"
@@ -429,13 +433,13 @@ Test(encoder, session_opened)
     encode("{" A_SESSION ",'body':{'SessionOpened':{'platform':'tiktok','account_id':'" ACCOUNT
            "','browser_pid':4711,'metadata':'{\\'a\\':1}'}}}");
     decode(&sessions);
-    is_uuid(SESSION_ID, SESSION);
-    is_time(SESSION_EMITTED_AT, 9);
-    is_text(SESSION_PLATFORM, "tiktok");
-    is_uuid(SESSION_ACCOUNT_ID, ACCOUNT);
-    cr_assert_eq(given.values[SESSION_BROWSER_PID].integer, 4711);
-    is_text(SESSION_METADATA, "{\"a\":1}");
-    is_null(SESSION_CLOSED);
+    is_uuid(SESSION_AT(session_id), SESSION);
+    is_time(SESSION_AT(emitted_at), 9);
+    is_text(SESSION_AT(platform), "tiktok");
+    is_uuid(SESSION_AT(account_id), ACCOUNT);
+    cr_assert_eq(given.values[SESSION_AT(browser_pid)].integer, 4711);
+    is_text(SESSION_AT(metadata), "{\"a\":1}");
+    is_null(SESSION_AT(closed));
 }
 
 Test(encoder, session_closed)
@@ -444,6 +448,6 @@ Test(encoder, session_closed)
     registered(PJ_SESSIONS_TOPIC, pj_schema_safari_sessions);
     encode("{" A_SESSION ",'body':{'SessionClosed':{}}}");
     decode(&sessions);
-    is_null(SESSION_OPENED);
-    cr_assert(given.values[SESSION_CLOSED].present);
+    is_null(SESSION_AT(opened));
+    cr_assert(given.values[SESSION_AT(closed)].present);
 }

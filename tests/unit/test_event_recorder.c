@@ -20,25 +20,26 @@ static void stop(void)
 
 TestSuite(event_recorder, .init = start, .fini = stop);
 
-static struct pj_value *frame(unsigned event, int64_t ms)
+static struct safari_frame *frame(unsigned event, int64_t ms)
 {
-    struct pj_value *v = pj_orders_event(&s.orders, TELEMETRY_ALONE, (int32_t)(event % 3));
-    v[TELEMETRY_EVENT_ID] = pj_orders_uuid(event);
-    v[TELEMETRY_TYPE] = pj_text("brand.new");
-    v[TELEMETRY_SEVERITY] = pj_text("warn");
-    v[TELEMETRY_VERSION] = pj_text("1.0");
-    v[TELEMETRY_EMITTED_AT] = pj_orders_time(ms);
+    struct safari_frame *v =
+        PJ_ORDERS_EVENT(&s.orders, safari_frame, TELEMETRY_ALONE, (int32_t)(event % 3));
+    v->event_id = PJ_UUID(pj_orders_uuid(event));
+    v->type = PJ_TEXT("brand.new");
+    v->severity = PJ_TEXT("warn");
+    v->version = PJ_TEXT("1.0");
+    v->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(ms));
     return v;
 }
 
 Test(event_recorder, every_column_is_the_frames)
 {
-    struct pj_value *v = frame(5, 2000);
-    v[TELEMETRY_COMMAND_ID] = pj_orders_uuid(1);
-    v[TELEMETRY_CORRELATION_ID] = pj_orders_uuid(2);
-    v[TELEMETRY_PAYLOAD] = pj_text("{\"a\":1}");
-    v[TELEMETRY_CURSOR] = pj_text("2000-7");
-    v[TELEMETRY_TARGET] = pj_text("{\"platform\":\"x\"}");
+    struct safari_frame *v = frame(5, 2000);
+    v->command_id = PJ_UUID(pj_orders_uuid(1));
+    v->correlation_id = PJ_UUID(pj_orders_uuid(2));
+    v->payload = PJ_JSONB("{\"a\":1}");
+    v->cursor = PJ_TEXT("2000-7");
+    v->target = PJ_JSONB("{\"platform\":\"x\"}");
     safari_expect(&s, "safari_events|event_id=00000000-0000-4000-8000-000000000005|"
                       "command_id=00000000-0000-4000-8000-000000000001|"
                       "correlation_id=00000000-0000-4000-8000-000000000002|type=brand.new|"
@@ -56,6 +57,6 @@ Test(event_recorder, a_frame_of_no_command_is_a_row_too)
 Test(event_recorder, order_independence)
 {
     for (unsigned i = 0; i < 60; i++)
-        frame(i, (int64_t)i % 7)[TELEMETRY_COMMAND_ID] = pj_orders_uuid(i % 4);
+        frame(i, (int64_t)i % 7)->command_id = PJ_UUID(pj_orders_uuid(i % 4));
     cr_assert(pj_orders_agree(&s.orders, 400, 1));
 }

@@ -254,13 +254,13 @@ Test(production, results_count_when_the_batch_has_ended)
 
 /* --- cleans of a path ------------------------------------------------------------------------ */
 
-static struct pj_value *clean_ends(unsigned command, const char *cursor, const char *status)
+static struct safari_command *clean_ends(unsigned command, const char *cursor, const char *status)
 {
     safari_submitted(&s, command, 2000, "sora.clean", "{\"input_path\":\"/r\"}");
-    struct pj_value *v =
+    struct safari_command *v =
         safari_status(&s, command, 3000, status,
                       pj_arena_printf(s.orders.arena, "{\"output_path\":\"/c%u\"}", command), NULL);
-    v[COMMAND_CURSOR] = pj_text(cursor);
+    v->cursor = PJ_TEXT(cursor);
     return v;
 }
 
@@ -270,23 +270,23 @@ Test(production, of_several_cleans_of_a_path_the_last_to_succeed_counts)
     frame(1100, "sora.video.downloaded", "{\"file_path\":\"/r\"}");
     frame(1100, "sora.video.cleaned", "{\"output_path\":\"/own\",\"file_size\":4}");
     safari_expect(&s, "cleaned_path=/own|cleaned_size_bytes=4|");
-    clean_ends(9, "4000-9", "SUCCEEDED")[COMMAND_EVENT_ID] = pj_orders_uuid(9999);
+    clean_ends(9, "4000-9", "SUCCEEDED")->event_id = PJ_UUID(pj_orders_uuid(9999));
     safari_expect(&s, "cleaned_path=/c9|cleaned_size_bytes=null|");
     clean_ends(2, "4000-10", "SUCCEEDED");
     safari_expect(&s, "cleaned_path=/c2|");
-    clean_ends(8, "3999-11", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(9000);
+    clean_ends(8, "3999-11", "SUCCEEDED")->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(9000));
     safari_expect(&s, "cleaned_path=/c2|");
-    clean_ends(3, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(3001);
+    clean_ends(3, "4000-10", "SUCCEEDED")->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(3001));
     safari_expect(&s, "cleaned_path=/c3|");
-    clean_ends(4, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(2999);
+    clean_ends(4, "4000-10", "SUCCEEDED")->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(2999));
     safari_expect(&s, "cleaned_path=/c3|");
-    struct pj_value *v = clean_ends(7, "4000-10", "SUCCEEDED");
-    v[COMMAND_EMITTED_AT] = pj_orders_time(3001);
-    v[COMMAND_EVENT_ID] = pj_orders_uuid(1);
+    struct safari_command *v = clean_ends(7, "4000-10", "SUCCEEDED");
+    v->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(3001));
+    v->event_id = PJ_UUID(pj_orders_uuid(1));
     safari_expect(&s, "cleaned_path=/c3|");
-    clean_ends(5, "4000-10", "SUCCEEDED")[COMMAND_EMITTED_AT] = pj_orders_time(3001);
+    clean_ends(5, "4000-10", "SUCCEEDED")->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(3001));
     safari_expect(&s, "cleaned_path=/c5|");
-    clean_ends(4, "6000-1", "SUCCEEDED")[COMMAND_RESULT] = pj_null(); /* of no output */
+    clean_ends(4, "6000-1", "SUCCEEDED")->result = PJ_JSONB(pj_null()); /* of no output */
     safari_expect(&s, "cleaned_path=/c5|");
     clean_ends(6, "5000-1", "FAILED");
     safari_expect(&s, "cleaned_path=/c5|");
@@ -331,8 +331,8 @@ Test(production, requested_at_is_when_it_was_created)
 {
     frame(100, "sora.polling.started", "{}");
     safari_status(&s, 1, 200, "QUEUED", NULL, NULL);
-    safari_submitted(&s, 1, 1000, "sora.generate", "{}")[COMMAND_REQUESTED_AT] =
-        pj_orders_time(900);
+    safari_submitted(&s, 1, 1000, "sora.generate", "{}")->requested_at =
+        PJ_TIMESTAMPTZ(pj_orders_time(900));
     safari_expect(&s, "created_at=900000|");
 }
 
@@ -366,8 +366,7 @@ Test(production, the_frame_of_the_greatest_cursor_counts)
                 s.orders.arena,
                 "{\"character\":%s,\"video_url\":%s,\"file_path\":%s,\"output_path\":%s}",
                 said[i].name, said[i].name, said[i].name, said[i].name);
-            safari_telemetry(&s, 1, 1000, types[t], payload)[TELEMETRY_CURSOR] =
-                pj_text(said[i].cursor);
+            safari_telemetry(&s, 1, 1000, types[t], payload)->cursor = PJ_TEXT(said[i].cursor);
         }
     }
     safari_expect(&s, "character=2|duration=null|aspect_ratio=null|raw_path=2|raw_size_bytes=null|"

@@ -28,23 +28,23 @@ static void again(void)
     start();
 }
 
-static struct pj_value *run_in(unsigned session, unsigned command, int64_t ms)
+static struct safari_command *run_in(unsigned session, unsigned command, int64_t ms)
 {
-    struct pj_value *v = safari_submitted(&s, command, ms, "flow.run", "[1]");
-    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(session);
+    struct safari_command *v = safari_submitted(&s, command, ms, "flow.run", "[1]");
+    v->session_id = PJ_UUID(pj_orders_uuid(session));
     return v;
 }
 
-static struct pj_value *frame_in(unsigned session, int64_t ms)
+static struct safari_frame *frame_in(unsigned session, int64_t ms)
 {
-    struct pj_value *v = safari_telemetry(&s, 5, ms, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(session);
+    struct safari_frame *v = safari_telemetry(&s, 5, ms, "rate.limited", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(session));
     return v;
 }
 
-static struct pj_value *create(int64_t ms, const char *payload)
+static struct safari_command *create(int64_t ms, const char *payload)
 {
-    struct pj_value *v = safari_submitted(&s, 1, ms, "session.create", payload);
+    struct safari_command *v = safari_submitted(&s, 1, ms, "session.create", payload);
     safari_status(&s, 1, ms + 1000, "SUCCEEDED", "{" SEVEN "}", NULL);
     return v;
 }
@@ -53,11 +53,11 @@ static struct pj_value *create(int64_t ms, const char *payload)
 
 Test(session_activity, every_column_is_the_openings)
 {
-    struct pj_value *v = safari_session_opened(&s, 7, 1000, "sora");
-    v[SESSION_ACCOUNT_ID] = pj_orders_uuid(0x55);
-    v[SESSION_BROWSER_PID] = (struct pj_value){.present = true, .integer = 12};
-    v[SESSION_METADATA] = pj_text("{\"a\":1}");
-    frame_in(7, 500)[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
+    struct safari_session *v = safari_session_opened(&s, 7, 1000, "sora");
+    v->account_id = PJ_UUID(pj_orders_uuid(0x55));
+    v->browser_pid = PJ_INT(12);
+    v->metadata = PJ_JSONB("{\"a\":1}");
+    frame_in(7, 500)->platform = PJ_TEXT("x");
     create(100, "{\"platform\":\"y\"}");
     safari_session_opened(&s, 7, 2000, "z");
     safari_expect(&s, ROW "7|platform=sora|account_id=" ACCOUNT "|status=active|browser_pid=12|"
@@ -67,19 +67,18 @@ Test(session_activity, every_column_is_the_openings)
 
 Test(session_activity, a_command_that_creates_one)
 {
-    frame_in(7, 500)[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
-    struct pj_value *v = create(1000, "{}");
+    frame_in(7, 500)->platform = PJ_TEXT("x");
+    struct safari_command *v = create(1000, "{}");
     safari_expect(&s, ROW "7|platform=x|account_id=null|status=active|browser_pid=null|"
                           "started_at=2000000|ended_at=null|metadata=null|created_at=2000000|"
                           "last_activity_at=2000000\n");
-    v[COMMAND_TARGET_PLATFORM] = pj_text("target");
-    v[COMMAND_TARGET_ACCOUNT_ID] = pj_orders_uuid(0x55);
+    v->platform = PJ_TEXT("target");
+    v->account_id = PJ_UUID(pj_orders_uuid(0x55));
     safari_expect(&s, ROW "7|platform=target|account_id=" ACCOUNT "|");
-    v[COMMAND_PAYLOAD] =
-        pj_text("{\"platform\":\"payload\",\"account_id\":\"00000000-0000-4000-8000-"
-                "000000000066\"}");
+    v->payload = PJ_JSONB("{\"platform\":\"payload\",\"account_id\":\"00000000-0000-4000-8000-"
+                          "000000000066\"}");
     safari_expect(&s, ROW "7|platform=payload|account_id=00000000-0000-4000-8000-000000000066|");
-    v[COMMAND_PAYLOAD] = pj_text("{\"platform\":7,\"account_id\":\"nobody\"}");
+    v->payload = PJ_JSONB("{\"platform\":7,\"account_id\":\"nobody\"}");
     safari_expect(&s, ROW "7|platform=target|account_id=" ACCOUNT "|");
 }
 
@@ -135,9 +134,8 @@ Test(session_activity, a_platform_as_long_as_its_column_fits)
     create(1000, "{\"platform\":\"" FIFTY "x\"}");
     safari_refuse(&s, ROW);
     again();
-    safari_submitted(&s, 1, 1000, "flow.run",
-                     "{\"platform\":\"" FIFTY "x\"}")[COMMAND_TARGET_SESSION_ID] =
-        pj_orders_uuid(7);
+    safari_submitted(&s, 1, 1000, "flow.run", "{\"platform\":\"" FIFTY "x\"}")->session_id =
+        PJ_UUID(pj_orders_uuid(7));
     safari_expect(&s, ROW "7|platform=unknown|");
 }
 
@@ -145,12 +143,12 @@ Test(session_activity, a_platform_as_long_as_its_column_fits)
 
 Test(session_activity, a_command_closes_the_session_of_its_target_or_else_of_its_payload)
 {
-    struct pj_value *v = safari_submitted(&s, 1, 1000, "session.close", "{" SEVEN "}");
+    struct safari_command *v = safari_submitted(&s, 1, 1000, "session.close", "{" SEVEN "}");
     safari_status(&s, 1, 2000, "SUCCEEDED", NULL, NULL);
     safari_expect(&s, ROW "7|platform=unknown|account_id=null|status=closed|browser_pid=null|"
                           "started_at=2000000|ended_at=2000000|metadata=null|"
                           "created_at=2000000|last_activity_at=null\n");
-    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(8);
+    v->session_id = PJ_UUID(pj_orders_uuid(8));
     safari_expect(&s, ROW "8|platform=unknown|account_id=null|status=closed|browser_pid=null|"
                           "started_at=1000000|ended_at=2000000|metadata=null|"
                           "created_at=1000000|last_activity_at=2000000\n");
@@ -208,9 +206,9 @@ Test(session_activity, a_lifecycle_is_that_of_each_session_it_was_sent_to)
 Test(session_activity, the_platform_is_that_of_the_first_that_names_one)
 {
     run_in(7, 1, 1000);
-    run_in(7, 2, 3000)[COMMAND_TARGET_PLATFORM] = pj_text("x");
+    run_in(7, 2, 3000)->platform = PJ_TEXT("x");
     safari_expect(&s, "platform=x|");
-    frame_in(7, 2000)[TELEMETRY_TARGET_PLATFORM] = pj_text("y");
+    frame_in(7, 2000)->platform = PJ_TEXT("y");
     safari_expect(&s, "platform=y|");
     safari_refuse(&s, "platform=x|");
 }
@@ -224,6 +222,6 @@ Test(session_activity, being_created_is_activity_and_closing_is_none)
 
 Test(session_activity, the_body_is_one_of_two)
 {
-    safari_session_opened(&s, 7, 1000, "sora")[SESSION_OPENED] = pj_null();
+    safari_session_opened(&s, 7, 1000, "sora")->opened = PJ_BOOL(pj_null());
     safari_refuse(&s, ROW);
 }

@@ -35,24 +35,24 @@ Test(session_tracker, opened_and_closed)
 
 Test(session_tracker, known_by_activity_alone)
 {
-    struct pj_value *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
-    v[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
+    struct safari_frame *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
+    v->platform = PJ_TEXT("x");
     safari_expect(&s, "platform=x|account_id=null|status=active|browser_pid=null|"
                       "started_at=2000000|");
 }
 
 Test(session_tracker, an_empty_platform_is_none)
 {
-    struct pj_value *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
-    v[TELEMETRY_TARGET_PLATFORM] = pj_text("");
+    struct safari_frame *v = safari_telemetry(&s, 1, 2000, "rate.limited", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
+    v->platform = PJ_TEXT("");
     safari_expect(&s, "platform=unknown|");
     safari_session_opened(&s, 7, 1000, "");
     safari_expect(&s, "platform=unknown|");
     v = safari_telemetry(&s, 1, 3000, "rate.limited", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
-    v[TELEMETRY_TARGET_PLATFORM] = pj_text("x");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
+    v->platform = PJ_TEXT("x");
     safari_expect(&s, "platform=x|");
 }
 
@@ -60,8 +60,8 @@ Test(session_tracker, the_lifecycle_of_its_commands_is_activity)
 {
     safari_session_opened(&s, 7, 1000, "sora");
     safari_status(&s, 1, 9000, "RUNNING", NULL, NULL);
-    struct pj_value *v = safari_submitted(&s, 1, 2000, "flow.run", "{}");
-    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(7);
+    struct safari_command *v = safari_submitted(&s, 1, 2000, "flow.run", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
     safari_expect(&s, "last_activity_at=9000000\n");
 }
 
@@ -72,17 +72,17 @@ Test(session_tracker, it_expires_in_stream_time_and_comes_back)
     safari_expect(&s, "status=active|");
     safari_telemetry(&s, 1, 30 * MINUTE + 1, "tick", "{}");
     safari_expect(&s, "status=expired|browser_pid=null|started_at=0|ended_at=1800000000|");
-    struct pj_value *v = safari_telemetry(&s, 1, 31 * MINUTE, "tick", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
+    struct safari_frame *v = safari_telemetry(&s, 1, 31 * MINUTE, "tick", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
     safari_expect(&s, "status=active|browser_pid=null|started_at=0|ended_at=null|");
 }
 
 /* An end of it that no number holds is never reached; which of the two comes first is all one. */
 Test(session_tracker, active_to_the_end_of_time)
 {
-    struct pj_value *v = safari_telemetry(&s, 1, 0, "tick", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
-    v[TELEMETRY_EMITTED_AT] = pj_timestamp(INT64_MAX);
+    struct safari_frame *v = safari_telemetry(&s, 1, 0, "tick", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
+    v->emitted_at = PJ_TIMESTAMPTZ(INT64_MAX);
     safari_expect(&s, "status=active|browser_pid=null|started_at=9223372036854775807|"
                       "ended_at=null|");
     safari_session_closed(&s, 7, 5000);
@@ -94,8 +94,8 @@ Test(session_tracker, closed_stays_closed)
     safari_session_opened(&s, 7, 0, "sora");
     safari_session_closed(&s, 7, 10);
     safari_telemetry(&s, 1, 90 * MINUTE, "tick", "{}");
-    struct pj_value *v = safari_telemetry(&s, 1, 91 * MINUTE, "tick", "{}");
-    v[TELEMETRY_TARGET_SESSION_ID] = pj_orders_uuid(7);
+    struct safari_frame *v = safari_telemetry(&s, 1, 91 * MINUTE, "tick", "{}");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
     safari_expect(&s, "status=closed|browser_pid=null|started_at=0|ended_at=10000|");
 }
 
@@ -145,13 +145,15 @@ Test(session_tracker, a_clock_more_than_a_day_ahead_does_not_move_stream_time)
     const int64_t day = INT64_C(24) * 60 * MINUTE * 1000;
     const int64_t timestamp_ms = 1000;
     const struct pj_source *source = &pj_session_tracker.sources[2];
-    struct pj_value v[SESSION_FIELDS] = {0};
-    v[SESSION_EMITTED_AT] = pj_timestamp(timestamp_ms * 1000 + day);
-    cr_assert_eq(pj_offsets_event_time(source, v, timestamp_ms), timestamp_ms * 1000 + day);
-    v[SESSION_EMITTED_AT].integer++;
-    cr_assert_eq(pj_offsets_event_time(source, v, timestamp_ms), INT64_MIN);
-    cr_assert_eq(pj_offsets_event_time(source, v, -1), timestamp_ms * 1000 + day + 1);
-    cr_assert_eq(pj_offsets_event_time(source, v, INT64_MAX), timestamp_ms * 1000 + day + 1);
+    struct safari_session e = {0};
+    e.emitted_at = PJ_TIMESTAMPTZ(timestamp_ms * 1000 + day);
+    cr_assert_eq(pj_offsets_event_time(source, PJ_PARTS(e), timestamp_ms),
+                 timestamp_ms * 1000 + day);
+    e.emitted_at.integer++;
+    cr_assert_eq(pj_offsets_event_time(source, PJ_PARTS(e), timestamp_ms), INT64_MIN);
+    cr_assert_eq(pj_offsets_event_time(source, PJ_PARTS(e), -1), timestamp_ms * 1000 + day + 1);
+    cr_assert_eq(pj_offsets_event_time(source, PJ_PARTS(e), INT64_MAX),
+                 timestamp_ms * 1000 + day + 1);
 }
 
 /* The rows after a session.create of a platform, whose payload has the text `times` times. */
@@ -196,8 +198,8 @@ Test(session_tracker, a_close_has_no_platform_that_could_be_too_long)
 Test(session_tracker, a_payload_without_members_says_nothing)
 {
     safari_session_opened(&s, 7, 1000, "sora");
-    struct pj_value *v = safari_submitted(&s, 1, 2000, "session.close", "null");
-    v[COMMAND_TARGET_SESSION_ID] = pj_orders_uuid(7);
+    struct safari_command *v = safari_submitted(&s, 1, 2000, "session.close", "null");
+    v->session_id = PJ_UUID(pj_orders_uuid(7));
     safari_status(&s, 1, 3000, "SUCCEEDED", NULL, NULL);
     safari_expect(&s, "status=closed|");
     safari_submitted(&s, 2, 2000, "session.create", "[1]");

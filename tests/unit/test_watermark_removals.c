@@ -24,18 +24,18 @@ static void again(void)
     start();
 }
 
-static struct pj_value *frame(int64_t ms, const char *type, const char *payload)
+static struct safari_frame *frame(int64_t ms, const char *type, const char *payload)
 {
     return safari_telemetry(&s, 1, ms, type, payload);
 }
 
-static struct pj_value *attempted(int64_t ms)
+static struct safari_frame *attempted(int64_t ms)
 {
     return frame(ms, "action.attempted",
                  "{\"action\":\"WATERMARK_REMOVAL\",\"input_path\":\"/in\"}");
 }
 
-static struct pj_value *cleaned(int64_t ms)
+static struct safari_frame *cleaned(int64_t ms)
 {
     return frame(ms, "sora.video.cleaned", "{\"output_path\":\"/out\",\"file_size\":8}");
 }
@@ -203,14 +203,14 @@ Test(watermark_removals, a_batch_ends_with_index_9999)
     for (int i = 0; i < MOST - 1; i++)
         at = stpcpy(at, "{},");
     safari_submitted(&s, 1, 1000, "sora.batch.clean", "{}");
-    struct pj_value *v = safari_status(&s, 1, 1300, "SUCCEEDED", NULL, NULL);
+    struct safari_command *v = safari_status(&s, 1, 1300, "SUCCEEDED", NULL, NULL);
     stpcpy(at, "{\"path\":\"/r\",\"error\":\"e\"}]}");
-    v[COMMAND_RESULT] = pj_text(results);
+    v->result = PJ_JSONB(results);
     char *rows = pj_orders_rows(&s.orders, true);
     cr_assert_not_null(strstr(rows, "input_path=/r|"));
     free(rows);
     stpcpy(at, "{},{\"path\":\"/r\",\"error\":\"e\"}]}");
-    v[COMMAND_RESULT] = pj_text(results);
+    v->result = PJ_JSONB(results);
     safari_refuse(&s, "watermark_");
 }
 
@@ -322,7 +322,7 @@ static void takes(int64_t microseconds, const char *processing, const char *bin)
 {
     safari_submitted(&s, 1, 1000, "sora.clean", "{\"input_path\":\"/in\"}");
     attempted(5000);
-    cleaned(5000)[TELEMETRY_EMITTED_AT] = pj_timestamp(5000000 + microseconds);
+    cleaned(5000)->emitted_at = PJ_TIMESTAMPTZ(5000000 + microseconds);
     safari_expect(&s, pj_arena_printf(s.orders.arena, "|processing_time_ms=%s|", processing));
     safari_expect(&s, pj_arena_printf(s.orders.arena, "|histogram=%s\n", bin));
     again();
@@ -389,7 +389,8 @@ Test(watermark_removals, the_oldest_video_of_a_path_is_it)
     safari_expect(&s, "video_id=1473064a-566e-5c85-9bd7-e437b86f2b05|"
                       "command_id=00000000-0000-4000-8000-000000000009|input_path=/in|"
                       "output_path=null|input_size_bytes=1|");
-    safari_submitted(&s, 1, 10, "sora.generate", "{}")[COMMAND_REQUESTED_AT] = pj_orders_time(8000);
+    safari_submitted(&s, 1, 10, "sora.generate", "{}")->requested_at =
+        PJ_TIMESTAMPTZ(pj_orders_time(8000));
     safari_refuse(&s, "video_id=1473064a-566e-5c85-9bd7-e437b86f2b05|"
                       "command_id=00000000-0000-4000-8000-000000000009");
 }

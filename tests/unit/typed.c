@@ -93,7 +93,7 @@ static void derive_order(const struct pj_entity *entity, struct pj_derivation *d
     row->placed_at = PJ_SAID(entity, placed)->at;
     row->total = PJ_BIGINT(0);
     for (size_t i = 0; i < count; i++)
-        row->total.integer += PJ_OR(PJ_VIEW(line, lines[i].values)->price, PJ_BIGINT(1000)).integer;
+        row->total.integer += PJ_OR(PJ_SAYS(line, &lines[i])->price, PJ_BIGINT(1000)).integer;
     STATEMENT
 }
 

@@ -7,41 +7,28 @@
 #include "projections/safari/safari.h"
 #include "schemas.h"
 
-enum {
-    E_EVENT_ID,
-    E_COMMAND_ID,
-    E_CORRELATION_ID,
-    E_TYPE,
-    E_SEVERITY,
-    E_PAYLOAD,
-    E_CURSOR,
-    E_EMITTED_AT,
-    E_VERSION,
-    E_TARGET,
-    E_COLUMNS,
-};
+#define SAFARI_EVENTS(COLUMN)                                                                      \
+    COLUMN(event_id, PJ_UUID, .key = true)                                                         \
+    COLUMN(command_id, PJ_UUID)                                                                    \
+    COLUMN(correlation_id, PJ_UUID)                                                                \
+    COLUMN(type, PJ_TEXT)                                                                          \
+    COLUMN(severity, PJ_TEXT)                                                                      \
+    COLUMN(payload, PJ_JSONB)                                                                      \
+    COLUMN(cursor, PJ_TEXT)                                                                        \
+    COLUMN(emitted_at, PJ_TIMESTAMPTZ)                                                             \
+    COLUMN(version, PJ_TEXT)                                                                       \
+    COLUMN(target, PJ_JSONB)
+PJ_COLUMNS(safari_events, SAFARI_EVENTS);
 
-static const struct pj_column columns[E_COLUMNS] = {
-    [E_EVENT_ID] = {"event_id", PJ_UUID, .key = true},
-    [E_COMMAND_ID] = {"command_id", PJ_UUID},
-    [E_CORRELATION_ID] = {"correlation_id", PJ_UUID},
-    [E_TYPE] = {"type", PJ_TEXT},
-    [E_SEVERITY] = {"severity", PJ_TEXT},
-    [E_PAYLOAD] = {"payload", PJ_JSONB},
-    [E_CURSOR] = {"cursor", PJ_TEXT},
-    [E_EMITTED_AT] = {"emitted_at", PJ_TIMESTAMPTZ},
-    [E_VERSION] = {"version", PJ_TEXT},
-    [E_TARGET] = {"target", PJ_JSONB},
-};
-
-const struct pj_table pj_safari_events = {
+const struct pj_table safari_events_table = {
     .name = "safari_events",
     .kind = PJ_APPEND_TABLE,
-    .columns = columns,
-    .column_count = E_COLUMNS,
+    PJ_COLUMNS_OF(safari_events),
     .parents =
         (const struct pj_parent[]){
-            {&pj_safari_commands, {E_COMMAND_ID}, E_EMITTED_AT},
+            {&safari_commands_table,
+             {PJ_INDEX(safari_events, command_id)},
+             PJ_INDEX(safari_events, emitted_at)},
             {0},
         },
 };
@@ -50,29 +37,25 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
 {
     (void)error;
-    const struct pj_value *v = event->values;
-    struct pj_value *row = pj_append(observer, &pj_safari_events);
-    row[E_EVENT_ID] = v[TELEMETRY_EVENT_ID];
-    row[E_COMMAND_ID] = v[TELEMETRY_COMMAND_ID];
-    row[E_CORRELATION_ID] = v[TELEMETRY_CORRELATION_ID];
-    row[E_TYPE] = v[TELEMETRY_TYPE];
-    row[E_SEVERITY] = v[TELEMETRY_SEVERITY];
-    row[E_PAYLOAD] = v[TELEMETRY_PAYLOAD];
-    row[E_CURSOR] = v[TELEMETRY_CURSOR];
-    row[E_EMITTED_AT] = v[TELEMETRY_EMITTED_AT];
-    row[E_VERSION] = v[TELEMETRY_VERSION];
-    row[E_TARGET] = v[TELEMETRY_TARGET];
+    const struct safari_frame *e = PJ_EVENT(event, safari_frame);
+    *PJ_APPEND(observer, safari_events) = (struct safari_events){
+        .event_id = e->event_id,
+        .command_id = e->command_id,
+        .correlation_id = e->correlation_id,
+        .type = e->type,
+        .severity = e->severity,
+        .payload = e->payload,
+        .cursor = e->cursor,
+        .emitted_at = e->emitted_at,
+        .version = e->version,
+        .target = e->target,
+    };
     return 0;
 }
-
-static const struct pj_source sources[] = {SAFARI_TELEMETRY(observe)};
-static const struct pj_table *const tables[] = {&pj_safari_events};
 
 const struct pj_projection pj_event_recorder = {
     .name = "event-recorder",
     .summary = "keep safari_events: every telemetry frame, for audit and replay",
-    .sources = sources,
-    .source_count = 1,
-    .tables = tables,
-    .table_count = 1,
+    PJ_SOURCES(SAFARI_TELEMETRY(observe)),
+    PJ_TABLES(&safari_events_table),
 };

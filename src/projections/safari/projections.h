@@ -12,9 +12,9 @@ extern const struct pj_projection pj_watermark_metrics;
 extern const struct pj_projection pj_session_tracker;
 
 /* Tables that refer to each other. */
-extern const struct pj_table pj_safari_commands;
-extern const struct pj_table pj_safari_events;
-extern const struct pj_table pj_safari_videos;
-extern const struct pj_table pj_watermark_removals;
+extern const struct pj_table safari_commands_table;
+extern const struct pj_table safari_events_table;
+extern const struct pj_table safari_videos_table;
+extern const struct pj_table watermark_removals_table;
 
 #endif

@@ -7,93 +7,83 @@
 #define PJ_PROJECTIONS_SAFARI_SAFARI_H
 
 #include "projectionist/json.h"
-#include "projectionist/projection.h"
+#include "projectionist/typed.h"
+
+/*
+ * The fields of each topic that the tables follow from. Lengths are those of the tables' columns: a
+ * longer text is refused before it reaches them.
+ */
 
 /* --- safari.commands ------------------------------------------------------------------------- */
 
-enum safari_command_field {
-    COMMAND_EVENT_ID,
-    COMMAND_ID,
-    COMMAND_CURSOR,
-    COMMAND_EMITTED_AT,
-    COMMAND_SUBMITTED, /* bool: the body is CommandSubmitted … */
-    COMMAND_TYPE,
-    COMMAND_PAYLOAD,
-    COMMAND_IDEMPOTENCY_KEY,
-    COMMAND_CORRELATION_ID,
-    COMMAND_REQUESTED_AT,
-    COMMAND_REQUESTER_SERVICE,
-    COMMAND_REQUESTER_INSTANCE,
-    COMMAND_TARGET, /* JSON */
-    COMMAND_TARGET_SESSION_ID,
-    COMMAND_TARGET_ACCOUNT_ID,
-    COMMAND_TARGET_PLATFORM,
-    COMMAND_STATUS_CHANGED, /* bool: … or CommandStatusChanged */
-    COMMAND_STATUS,
-    COMMAND_RESULT,
-    COMMAND_ERROR,
-    COMMAND_FIELDS,
-};
-
-extern const struct pj_field safari_command_fields[COMMAND_FIELDS];
-
-#define SAFARI_COMMANDS(observe_function)                                                          \
-    {                                                                                              \
-        .topic = "safari.commands", .schema = pj_schema_safari_commands,                           \
-        .fields = safari_command_fields, .field_count = COMMAND_FIELDS,                            \
-        .event_time = COMMAND_EMITTED_AT, .observe = (observe_function),                           \
-    }
+#define SAFARI_COMMAND(FIELD)                                                                      \
+    FIELD(event_id, "event_id", PJ_UUID, .required = true)                                         \
+    FIELD(command_id, "command_id", PJ_UUID, .required = true)                                     \
+    FIELD(cursor, "cursor", PJ_TEXT)                                                               \
+    FIELD(emitted_at, "emitted_at", PJ_TIMESTAMPTZ, .required = true)                              \
+    /* Either the body is CommandSubmitted … */                                                  \
+    FIELD(submitted, "body.CommandSubmitted", PJ_BOOL)                                             \
+    FIELD(type, "body.CommandSubmitted.type", PJ_TEXT, .required = true, .most_chars = 100)        \
+    FIELD(payload, "body.CommandSubmitted.payload", PJ_JSONB)                                      \
+    FIELD(idempotency_key, "body.CommandSubmitted.idempotency_key", PJ_TEXT, .most_chars = 255)    \
+    FIELD(correlation_id, "body.CommandSubmitted.correlation_id", PJ_UUID)                         \
+    FIELD(requested_at, "body.CommandSubmitted.requested_at", PJ_TIMESTAMPTZ)                      \
+    FIELD(requester_service, "body.CommandSubmitted.requester_service", PJ_TEXT)                   \
+    FIELD(requester_instance, "body.CommandSubmitted.requester_instance", PJ_TEXT)                 \
+    FIELD(target, "body.CommandSubmitted.target", PJ_JSONB)                                        \
+    FIELD(session_id, "body.CommandSubmitted.target.session_id", PJ_UUID)                          \
+    FIELD(account_id, "body.CommandSubmitted.target.account_id", PJ_UUID)                          \
+    FIELD(platform, "body.CommandSubmitted.target.platform", PJ_TEXT, .most_chars = 50)            \
+    /* … or CommandStatusChanged. */                                                             \
+    FIELD(status_changed, "body.CommandStatusChanged", PJ_BOOL)                                    \
+    FIELD(status, "body.CommandStatusChanged.status", PJ_TEXT, .required = true)                   \
+    FIELD(result, "body.CommandStatusChanged.result", PJ_JSONB)                                    \
+    FIELD(error, "body.CommandStatusChanged.error", PJ_TEXT)
+PJ_FIELDS(safari_command, SAFARI_COMMAND);
 
 /* --- safari.telemetry ------------------------------------------------------------------------ */
 
-enum safari_telemetry_field {
-    TELEMETRY_EVENT_ID,
-    TELEMETRY_VERSION,
-    TELEMETRY_TYPE,
-    TELEMETRY_SEVERITY,
-    TELEMETRY_COMMAND_ID,
-    TELEMETRY_CORRELATION_ID,
-    TELEMETRY_TARGET, /* JSON */
-    TELEMETRY_TARGET_SESSION_ID,
-    TELEMETRY_TARGET_PLATFORM,
-    TELEMETRY_PAYLOAD,
-    TELEMETRY_CURSOR,
-    TELEMETRY_EMITTED_AT,
-    TELEMETRY_FIELDS,
-};
-
-extern const struct pj_field safari_telemetry_fields[TELEMETRY_FIELDS];
-
-#define SAFARI_TELEMETRY(observe_function)                                                         \
-    {                                                                                              \
-        .topic = "safari.telemetry", .schema = pj_schema_safari_telemetry,                         \
-        .fields = safari_telemetry_fields, .field_count = TELEMETRY_FIELDS,                        \
-        .event_time = TELEMETRY_EMITTED_AT, .observe = (observe_function),                         \
-    }
+#define SAFARI_FRAME(FIELD)                                                                        \
+    FIELD(event_id, "event_id", PJ_UUID, .required = true)                                         \
+    FIELD(version, "version", PJ_TEXT, .most_chars = 20)                                           \
+    FIELD(type, "type", PJ_TEXT, .required = true, .most_chars = 100)                              \
+    FIELD(severity, "severity", PJ_TEXT, .most_chars = 20)                                         \
+    FIELD(command_id, "command_id", PJ_UUID)                                                       \
+    FIELD(correlation_id, "correlation_id", PJ_UUID)                                               \
+    FIELD(target, "target", PJ_JSONB)                                                              \
+    FIELD(session_id, "target.session_id", PJ_UUID)                                                \
+    FIELD(platform, "target.platform", PJ_TEXT, .most_chars = 50)                                  \
+    FIELD(payload, "payload", PJ_JSONB)                                                            \
+    FIELD(cursor, "cursor", PJ_TEXT, .most_chars = 100)                                            \
+    FIELD(emitted_at, "emitted_at", PJ_TIMESTAMPTZ, .required = true)
+PJ_FIELDS(safari_frame, SAFARI_FRAME);
 
 /* --- safari.sessions ------------------------------------------------------------------------- */
 
-enum safari_session_field {
-    SESSION_EVENT_ID,
-    SESSION_ID,
-    SESSION_EMITTED_AT,
-    SESSION_OPENED, /* bool */
-    SESSION_PLATFORM,
-    SESSION_ACCOUNT_ID,
-    SESSION_BROWSER_PID,
-    SESSION_METADATA,
-    SESSION_CLOSED, /* bool */
-    SESSION_FIELDS,
-};
+#define SAFARI_SESSION(FIELD)                                                                      \
+    FIELD(event_id, "event_id", PJ_UUID, .required = true)                                         \
+    FIELD(session_id, "session_id", PJ_UUID, .required = true)                                     \
+    FIELD(emitted_at, "emitted_at", PJ_TIMESTAMPTZ, .required = true)                              \
+    FIELD(opened, "body.SessionOpened", PJ_BOOL)                                                   \
+    FIELD(platform, "body.SessionOpened.platform", PJ_TEXT, .required = true, .most_chars = 50)    \
+    FIELD(account_id, "body.SessionOpened.account_id", PJ_UUID)                                    \
+    FIELD(browser_pid, "body.SessionOpened.browser_pid", PJ_INT)                                   \
+    FIELD(metadata, "body.SessionOpened.metadata", PJ_JSONB)                                       \
+    FIELD(closed, "body.SessionClosed", PJ_BOOL)
+PJ_FIELDS(safari_session, SAFARI_SESSION);
 
-extern const struct pj_field safari_session_fields[SESSION_FIELDS];
-
-#define SAFARI_SESSIONS(observe_function)                                                          \
+/* The topics as sources. A file that uses them includes schemas.h. */
+#define SAFARI_SOURCE(of_topic, of_schema, list, observe_function)                                 \
     {                                                                                              \
-        .topic = "safari.sessions", .schema = pj_schema_safari_sessions,                           \
-        .fields = safari_session_fields, .field_count = SESSION_FIELDS,                            \
-        .event_time = SESSION_EMITTED_AT, .observe = (observe_function),                           \
+        .topic = of_topic, .schema = of_schema, PJ_FIELDS_OF(list),                                \
+        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
     }
+#define SAFARI_COMMANDS(observe_function)                                                          \
+    SAFARI_SOURCE("safari.commands", pj_schema_safari_commands, safari_command, observe_function)
+#define SAFARI_TELEMETRY(observe_function)                                                         \
+    SAFARI_SOURCE("safari.telemetry", pj_schema_safari_telemetry, safari_frame, observe_function)
+#define SAFARI_SESSIONS(observe_function)                                                          \
+    SAFARI_SOURCE("safari.sessions", pj_schema_safari_sessions, safari_session, observe_function)
 
 /* --- rules ----------------------------------------------------------------------------------- */
 
@@ -104,25 +94,27 @@ enum safari_rank { SAFARI_QUEUED, SAFARI_RUNNING, SAFARI_TERMINAL };
  * emitted_at where it has none; then emitted_at, then rank, then event id. One order for both
  * kinds, so that a mixture has one winner too.
  */
-struct pj_order safari_lifecycle_order(const struct pj_value *cursor,
-                                       const struct pj_value *emitted_at, enum safari_rank rank,
-                                       const struct pj_value *event_id);
+struct pj_order safari_lifecycle_order(struct pj_text cursor, struct pj_timestamptz emitted_at,
+                                       enum safari_rank rank, struct pj_uuid event_id);
+
+/* By time, the earlier first; then by event id. */
+struct pj_order safari_time_order(struct pj_timestamptz at, struct pj_uuid event_id);
 
 /* A CommandStatusChanged. */
 struct safari_lifecycle {
-    const char *status; /* as the tables hold it, whichever wire's word it was */
+    struct pj_text status; /* as the tables hold it, whichever wire's word it was */
     enum safari_rank rank;
     struct pj_order order; /* safari_lifecycle_order */
     struct pj_order time;  /* safari_time_order */
-    struct pj_value error; /* with the service's word as the reason, where that is all it says */
+    struct pj_text error;  /* with the service's word as the reason, where that is all it says */
 };
 
 /* Fails, as a dead letter, where the status is no known word. */
-int safari_read_lifecycle(const struct pj_value *values, struct safari_lifecycle *lifecycle,
+int safari_read_lifecycle(const struct safari_command *event, struct safari_lifecycle *lifecycle,
                           struct pj_error *error) PJ_MUST_CHECK;
 
 /* The text, or null where it is empty: many clients send "" for what they do not know. */
-static inline struct pj_value safari_nonempty(struct pj_value text)
+static inline struct pj_text safari_nonempty(struct pj_text text)
 {
     text.present = text.present && text.text.length > 0;
     return text;
@@ -136,8 +128,5 @@ const json_t *safari_member(const json_t *object, const char *name, const char *
  * would refuse it only when it is written, and so not always. The object may be NULL. */
 int safari_check_length(const json_t *object, const char *name, size_t most_chars,
                         struct pj_error *error) PJ_MUST_CHECK;
-
-/* By time, the earlier first; then by event id. */
-struct pj_order safari_time_order(const struct pj_value *at, const struct pj_value *event_id);
 
 #endif
