@@ -10,74 +10,73 @@
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
-enum { J_JOB, J_PARENT, J_TITLE, J_STATE, J_SKILLS, J_MINUTES, J_ROOT, J_DEPTH, J_LEFT, J_OPEN };
-static const struct pj_column job_columns[] = {
-    [J_JOB] = {"job", PJ_TEXT, .key = true},
-    [J_PARENT] = {"parent", PJ_TEXT},
-    [J_TITLE] = {"title", PJ_TEXT},
-    [J_STATE] = {"state", PJ_TEXT, .sql_type = "job_state"},
-    [J_SKILLS] = {"skills", PJ_TEXT, .sql_type = "text[]"},
-    [J_MINUTES] = {"minutes", PJ_BIGINT},
-    [J_ROOT] = {"root", PJ_TEXT},
-    [J_DEPTH] = {"depth", PJ_BIGINT},
-    [J_LEFT] = {"minutes_left", PJ_BIGINT},
-    [J_OPEN] = {"jobs_open", PJ_BIGINT},
-};
-static const struct pj_table jobs = {
-    .name = "jobs",
-    .columns = job_columns,
-    .column_count = sizeof job_columns / sizeof *job_columns,
-};
+#define JOBS(COLUMN)                                                                               \
+    COLUMN(job, PJ_TEXT, .key = true)                                                              \
+    COLUMN(parent, PJ_TEXT)                                                                        \
+    COLUMN(title, PJ_TEXT)                                                                         \
+    COLUMN(state, PJ_TEXT, .sql_type = "job_state")                                                \
+    COLUMN(skills, PJ_TEXT, .sql_type = "text[]")                                                  \
+    COLUMN(minutes, PJ_BIGINT)                                                                     \
+    COLUMN(root, PJ_TEXT)                                                                          \
+    COLUMN(depth, PJ_BIGINT)                                                                       \
+    COLUMN(minutes_left, PJ_BIGINT)                                                                \
+    COLUMN(jobs_open, PJ_BIGINT)
+PJ_COLUMNS(jobs, JOBS);
+static const struct pj_table jobs_table = {.name = "jobs", PJ_COLUMNS_OF(jobs)};
 
-enum { C_PERSON, C_JOB, C_PLACE, C_ROLE };
-static const struct pj_column crew_columns[] = {
-    [C_PERSON] = {"person", PJ_TEXT, .key = true},
-    [C_JOB] = {"job", PJ_TEXT},
-    [C_PLACE] = {"place", PJ_BIGINT},
-    [C_ROLE] = {"role", PJ_TEXT},
-};
-static const struct pj_table crew = {
-    .name = "crew",
-    .columns = crew_columns,
-    .column_count = sizeof crew_columns / sizeof *crew_columns,
-    .claimed = "member",
-};
+#define CREW(COLUMN)                                                                               \
+    COLUMN(person, PJ_TEXT, .key = true)                                                           \
+    COLUMN(job, PJ_TEXT)                                                                           \
+    COLUMN(place, PJ_BIGINT)                                                                       \
+    COLUMN(role, PJ_TEXT)
+PJ_COLUMNS(crew, CREW);
+static const struct pj_table crew_table = {
+    .name = "crew", PJ_COLUMNS_OF(crew), .claimed = "member"};
 
 /* --- facts ----------------------------------------------------------------------------------- */
 
-enum { SAID, NAME, MEMBER, PART, WHOLE, LEFT, JOB_FACTS };
-enum { S_PARENT, S_TITLE, S_STATE, S_SKILLS, S_MINUTES, S_WITHDRAWN };
-enum { M_PERSON, M_PLACE, M_ROLE };
-enum { W_ROOT, W_DEPTH };
-enum { L_MINUTES, L_OPEN };
-static const struct pj_fact_kind job_facts[JOB_FACTS] = {
-    [SAID] = {"said", PJ_GREATEST,
-              PJ_FACT_VALUES(PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_TEXT, PJ_BIGINT, PJ_BOOL),
-              .lists = 1 << MEMBER},
-    [NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
-    [MEMBER] = {"member", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT, PJ_BIGINT, PJ_TEXT)},
-    [PART] = {"part", PJ_GREATEST, NULL, 0},
-    [WHOLE] = {"whole", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT, PJ_BIGINT), .recursive = true},
-    [LEFT] = {"left", PJ_GREATEST, PJ_FACT_VALUES(PJ_BIGINT, PJ_BIGINT), .recursive = true},
-};
+#define SAID(VALUE)                                                                                \
+    VALUE(parent, PJ_TEXT)                                                                         \
+    VALUE(title, PJ_TEXT)                                                                          \
+    VALUE(state, PJ_TEXT)                                                                          \
+    VALUE(skills, PJ_TEXT)                                                                         \
+    VALUE(minutes, PJ_BIGINT)                                                                      \
+    VALUE(withdrawn, PJ_BOOL)
+#define NAME(VALUE)   VALUE(job, PJ_TEXT)
+#define MEMBER(VALUE) VALUE(person, PJ_TEXT) VALUE(place, PJ_BIGINT) VALUE(role, PJ_TEXT)
+#define PART(VALUE)
+#define WHOLE(VALUE) VALUE(root, PJ_TEXT) VALUE(depth, PJ_BIGINT)
+#define LEFT(VALUE)  VALUE(minutes, PJ_BIGINT) VALUE(jobs, PJ_BIGINT)
+#define JOB_FACTS(FACT)                                                                            \
+    FACT(said, PJ_GREATEST, SAID, .lists = 1 << member_fact)                                       \
+    FACT(name, PJ_GREATEST, NAME, .is_name = true)                                                 \
+    FACT(member, PJ_GREATEST, MEMBER)                                                              \
+    FACT(part, PJ_GREATEST, PART)                                                                  \
+    FACT(whole, PJ_GREATEST, WHOLE, .recursive = true)                                             \
+    FACT(left, PJ_GREATEST, LEFT, .recursive = true)
+PJ_FACTS(job, 0, JOB_FACTS);
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
 {
     (void)error;
-    const struct pj_value *v = event->values;
-    struct pj_order order = {.rank = {v[AT].integer}};
-    memcpy(order.tie, v[EVENT_ID].uuid, sizeof order.tie);
-    const struct pj_value said[] = {v[PARENT],  v[TITLE],
-                                    v[STATE],   pj_observer_items(observer, &v[SKILLS]),
-                                    v[MINUTES], v[WITHDRAWN]};
-    pj_keep_named(observer, 0, &v[JOB], SAID, NULL, &order, said);
-    for (struct pj_array_item member = {0}; pj_items_next(&v[CREW], &member);) {
-        struct pj_value values[] = {member.values[PERSON], pj_bigint((int64_t)member.index),
-                                    member.values[ROLE]};
+    const struct job_event *e = PJ_EVENT(event, job_event);
+    struct pj_order order = {.rank = {e->at.integer}};
+    memcpy(order.tie, e->event_id.uuid, sizeof order.tie);
+    PJ_KEEP_NAMED(observer, said, PJ_PARTS(e->job), NULL, &order,
+                  {.parent = e->parent,
+                   .title = e->title,
+                   .state = e->state,
+                   .skills = PJ_TEXT(pj_observer_items(observer, &e->skills.value)),
+                   .minutes = e->minutes,
+                   .withdrawn = e->withdrawn});
+    for (struct pj_array_item item = {0}; pj_items_next(&e->crew.value, &item);) {
+        const struct crew_member *m = PJ_VIEW(crew_member, item.values);
         uint8_t person[16];
-        pj_uuid_of_names(&values[M_PERSON], 1, person);
-        pj_keep_named(observer, 0, &v[JOB], MEMBER, person, &order, values);
+        pj_uuid_of_names(PJ_PARTS(m->person), 1, person);
+        PJ_KEEP_NAMED(
+            observer, member, PJ_PARTS(e->job), person, &order,
+            {.person = m->person, .place = PJ_BIGINT((int64_t)item.index), .role = m->role});
     }
     return 0;
 }
@@ -85,121 +84,90 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
 /* --- what follows from the facts ------------------------------------------------------------- */
 
 static void claim_crew(const struct pj_entity *entity, struct pj_derivation *derivation,
-                       const struct pj_order *order)
+                       struct pj_text job)
 {
     size_t count;
-    const struct pj_fact *members = pj_entity_facts(entity, MEMBER, &count);
+    const struct pj_fact *members = PJ_ALL(entity, member, &count);
     for (size_t i = 0; i < count; i++) {
-        struct pj_value *row = pj_claim(derivation, &crew, order);
-        row[C_PERSON] = members[i].values[M_PERSON];
-        row[C_JOB] = *pj_entity_name(entity);
-        row[C_PLACE] = members[i].values[M_PLACE];
-        row[C_ROLE] = members[i].values[M_ROLE];
+        const struct member *m = PJ_VIEW(member, members[i].values);
+        struct crew *row = PJ_CLAIM(derivation, crew, &members[i].order);
+        row->person = m->person;
+        row->job = job;
+        row->place = m->place;
+        row->role = m->role;
     }
 }
 
 /* Its root and how far away that is, which its parts are told; of a part whose parent is not there,
  * or on a ring, nothing is known. */
 static void find_whole(const struct pj_entity *entity, struct pj_derivation *derivation,
-                       const struct pj_value *parent, struct pj_value *row)
+                       struct jobs *row)
 {
-    struct pj_value whole[] = {*pj_entity_name(entity), pj_bigint(0)};
+    struct whole whole = {.root = row->job, .depth = PJ_BIGINT(0)};
     size_t count;
-    if (parent->present) {
+    if (row->parent.present) {
         uint8_t above[16];
-        pj_uuid_of_names(parent, 1, above);
-        const struct pj_fact *told = pj_entity_fact(entity, WHOLE, above);
-        whole[W_ROOT] = told != NULL ? told->values[W_ROOT] : pj_null();
-        whole[W_DEPTH] =
-            whole[W_ROOT].present ? pj_bigint(told->values[W_DEPTH].integer + 1) : pj_null();
+        pj_uuid_of_names(PJ_PARTS(row->parent), 1, above);
+        const struct whole *told = PJ_FACT_AT(entity, whole, above);
+        whole = told != NULL ? *told : (struct whole){0};
+        whole.depth.integer++;
     }
-    const struct pj_fact *parts = pj_entity_facts(entity, PART, &count);
+    const struct pj_fact *parts = PJ_ALL(entity, part, &count);
     for (size_t i = 0; i < count; i++)
-        pj_contribute(derivation, 0, parts[i].subkey, WHOLE, pj_entity_key(entity), whole);
-    row[J_ROOT] = whole[W_ROOT];
-    row[J_DEPTH] = whole[W_DEPTH];
+        PJ_CONTRIBUTE(derivation, whole, parts[i].subkey, pj_entity_key(entity), whole);
+    row->root = whole.root;
+    row->depth = whole.depth;
 }
 
 /* What is left to do of it and its parts, which the job that it is part of is told. */
 static void sum_up(const struct pj_entity *entity, struct pj_derivation *derivation,
-                   const struct pj_value *said, struct pj_value *row)
+                   struct jobs *row)
 {
-    bool open = !pj_text_is(&said[S_STATE], "done");
-    struct pj_value left[] = {pj_bigint(open ? said[S_MINUTES].integer : 0), pj_bigint(open)};
+    bool open = !pj_text_is(&row->state.value, "done");
+    struct left left = {.minutes = PJ_BIGINT(open ? row->minutes.integer : 0),
+                        .jobs = PJ_BIGINT(open)};
     size_t count;
-    const struct pj_fact *parts = pj_entity_facts(entity, LEFT, &count);
+    const struct pj_fact *parts = PJ_ALL(entity, left, &count);
     for (size_t i = 0; i < count; i++) {
-        left[L_MINUTES].integer += parts[i].values[L_MINUTES].integer;
-        left[L_OPEN].integer += parts[i].values[L_OPEN].integer;
+        left.minutes.integer += PJ_VIEW(left, parts[i].values)->minutes.integer;
+        left.jobs.integer += PJ_VIEW(left, parts[i].values)->jobs.integer;
     }
-    if (said[S_PARENT].present) {
-        pj_contribute_named(derivation, 0, &said[S_PARENT], PART, pj_entity_key(entity), NULL);
-        pj_contribute_named(derivation, 0, &said[S_PARENT], LEFT, pj_entity_key(entity), left);
+    if (row->parent.present) {
+        const struct pj_value *parent = PJ_PARTS(row->parent);
+        PJ_CONTRIBUTE_NAMED(derivation, part, parent, pj_entity_key(entity), {});
+        PJ_CONTRIBUTE_NAMED(derivation, left, parent, pj_entity_key(entity), left);
     }
-    if (pj_entity_too_deep(entity, LEFT)) /* on a ring */
+    if (pj_entity_too_deep(entity, left_fact)) /* on a ring */
         return;
-    row[J_LEFT] = left[L_MINUTES];
-    row[J_OPEN] = left[L_OPEN];
+    row->minutes_left = left.minutes;
+    row->jobs_open = left.jobs;
 }
 
 static void derive_job(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
-    const struct pj_fact *fact = pj_entity_fact(entity, SAID, NULL);
-    if (fact == NULL || fact->values[S_WITHDRAWN].boolean)
+    const struct said *said = PJ_FACT(entity, said);
+    if (said == NULL || said->withdrawn.boolean)
         return;
-    const struct pj_value *said = fact->values;
-    struct pj_value *row = pj_row(derivation, &jobs);
-    row[J_JOB] = *pj_entity_name(entity);
-    row[J_PARENT] = said[S_PARENT];
-    row[J_TITLE] = said[S_TITLE];
-    row[J_STATE] = said[S_STATE];
-    row[J_SKILLS] = said[S_SKILLS];
-    row[J_MINUTES] = said[S_MINUTES];
-    find_whole(entity, derivation, &said[S_PARENT], row);
-    sum_up(entity, derivation, said, row);
-    claim_crew(entity, derivation, &fact->order);
+    struct jobs *row = PJ_ROW(derivation, jobs);
+    row->job = PJ_VIEW(name, pj_entity_name(entity))->job;
+    row->parent = said->parent;
+    row->title = said->title;
+    row->state = said->state;
+    row->skills = said->skills;
+    row->minutes = said->minutes;
+    find_whole(entity, derivation, row);
+    sum_up(entity, derivation, row);
+    claim_crew(entity, derivation, row->job);
 }
-
-/* --- the projection -------------------------------------------------------------------------- */
-
-static const struct pj_items skills = {
-    .fields = (const struct pj_field[]){[0] = {"", PJ_TEXT}}, .field_count = 1, .most = 20};
-static const struct pj_field member_fields[MEMBER_FIELDS] = {
-    [PERSON] = {"person", PJ_TEXT, .required = true, .most_chars = 40},
-    [ROLE] = {"role", PJ_TEXT},
-};
-static const struct pj_items members = {.fields = member_fields, .field_count = MEMBER_FIELDS};
-static const struct pj_field fields[EVENT_FIELDS] = {
-    [EVENT_ID] = {"event_id", PJ_UUID, .required = true},
-    [AT] = {"at", PJ_TIMESTAMPTZ, .required = true},
-    [JOB] = {"job", PJ_TEXT, .required = true, .most_chars = 40},
-    [PARENT] = {"parent", PJ_TEXT, .most_chars = 40},
-    [TITLE] = {"title", PJ_TEXT},
-    [STATE] = {"state", PJ_TEXT, .required = true},
-    [SKILLS] = {"skills", .items = &skills},
-    [MINUTES] = {"minutes", PJ_BIGINT, .required = true, .least = "0"},
-    [CREW] = {"crew", .items = &members},
-    [WITHDRAWN] = {"withdrawn", PJ_BOOL, .required = true},
-};
-static const struct pj_source source = {
-    .topic = "yard.jobs",
-    .schema = pj_schema_yard_jobs,
-    .fields = fields,
-    .field_count = EVENT_FIELDS,
-    .event_time = AT,
-    .observe = observe,
-};
-static const struct pj_entity_kind job = {"job", job_facts, JOB_FACTS, derive_job,
-                                          .depth_most = 40};
-static const struct pj_table *const tables[] = {&jobs, &crew};
 
 const struct pj_projection yard_job_board = {
     .name = "job-board",
     .summary = "keep jobs and crew: what is to be done, and who does it",
-    .sources = &source,
-    .source_count = 1,
-    .entities = &job,
-    .entity_count = 1,
-    .tables = tables,
-    .table_count = 2,
+    PJ_SOURCES({.topic = "yard.jobs",
+                .schema = pj_schema_yard_jobs,
+                PJ_FIELDS_OF(job_event),
+                .event_time = PJ_INDEX(job_event, at),
+                .observe = observe}),
+    PJ_ENTITIES({.name = "job", PJ_FACTS_OF(job), .derive = derive_job, .depth_most = 40}),
+    PJ_TABLES(&jobs_table, &crew_table),
 };

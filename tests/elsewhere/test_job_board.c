@@ -9,43 +9,43 @@ static struct pj_orders orders;
 static unsigned events;
 
 /* An event in one of three partitions, a second after the one before. */
-static struct pj_value *say(const char *job, const char *parent, const char *state)
+static struct job_event *say(const char *job, const char *parent, const char *state)
 {
-    struct pj_value *v = pj_orders_event(&orders, 0, (int32_t)(events++ % 3));
-    v[EVENT_ID] = pj_orders_uuid(events);
-    v[AT] = pj_orders_time(1000 * (int64_t)events);
-    v[JOB] = pj_text(job);
-    v[PARENT] = pj_text(parent);
-    v[TITLE] = pj_text("caulk");
-    v[STATE] = pj_text(state);
-    v[MINUTES] = pj_bigint(10);
-    v[WITHDRAWN] = pj_bool(false);
-    return v;
+    struct job_event *e = PJ_ORDERS_EVENT(&orders, job_event, 0, (int32_t)(events++ % 3));
+    e->event_id = PJ_UUID(pj_orders_uuid(events));
+    e->at = PJ_TIMESTAMPTZ(pj_orders_time(1000 * (int64_t)events));
+    e->job = PJ_TEXT(job);
+    e->parent = PJ_TEXT(parent);
+    e->title = PJ_TEXT("caulk");
+    e->state = PJ_TEXT(state);
+    e->minutes = PJ_BIGINT(10);
+    e->withdrawn = PJ_BOOL(false);
+    return e;
 }
 
 /* A job and its crew, a letter each. */
-static void man(const char *job, const char *crew)
+static void man(const char *job, const char *people)
 {
     enum { CREW_MOST = 4, EVENTS_MOST = 8 };
-    static struct pj_value values[EVENTS_MOST][CREW_MOST][MEMBER_FIELDS];
-    struct pj_value *v = say(job, NULL, "begun");
-    struct pj_value(*members)[MEMBER_FIELDS] = values[events % EVENTS_MOST];
-    for (size_t i = 0; i < strlen(crew); i++)
-        members[i][PERSON] = pj_text_of(&crew[i], 1);
-    v[CREW] = pj_items_of(members[0], strlen(crew), MEMBER_FIELDS);
+    static struct crew_member crews[EVENTS_MOST][CREW_MOST];
+    struct job_event *e = say(job, NULL, "begun");
+    struct crew_member *members = crews[events % EVENTS_MOST];
+    size_t count = strlen(people);
+    for (size_t i = 0; i < count; i++)
+        members[i].person = PJ_TEXT(pj_text_of(&people[i], 1));
+    e->crew.value = pj_items_of(PJ_PARTS(members[0]), count, PJ_COUNT(crew_member_fields));
 }
 
 static void withdraw(const char *job)
 {
-    say(job, NULL, "planned")[WITHDRAWN] = pj_bool(true);
+    say(job, NULL, "planned")->withdrawn = PJ_BOOL(true);
 }
 
 static bool the_last_that_was_said_counts(void)
 {
-    static const struct pj_value skills[] = {
-        {.present = true, .shape = PJ_SHAPE_TEXT, .text = {"tar", 3}}};
+    const struct skill skills[] = {{PJ_TEXT("tar")}};
     say("keel", NULL, "planned");
-    say("keel", NULL, "done")[SKILLS] = pj_items_of(skills, 1, 1);
+    say("keel", NULL, "done")->skills.value = pj_items_of(PJ_PARTS(skills[0]), 1, 1);
     say("deck", NULL, "done");
     withdraw("deck");
     return pj_orders_expect(&orders, "jobs|job=keel|parent=null|title=caulk|state=done|"
