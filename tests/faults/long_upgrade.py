@@ -17,6 +17,8 @@ def test_upgrade(world):
                 LOCK_TIMEOUT=None)
     roll.step("rolling restart", lambda: roll.fleet.roll(NOW), 600)
     roll.upgrade()
+    for name, (memory, cores) in roll.fleet.used().items():
+        print(f"{name}: {memory:.0f} MiB, {cores:.0f}m of a core")
     roll.end(900)
     print(f"{len(roll.load.happened)} events; the tables are right, verify finds nothing")
     assert max(roll.stalls.values()) <= LIMIT, roll.stalls

@@ -4,7 +4,10 @@ StatefulSet does it; then, by way of one migration, by those of the next version
 
 import contextlib
 import itertools
+import os
+import re
 import threading
+from pathlib import Path
 
 from lib import consumers, database, oracle, scenario, scenario_run
 from lib.feed import Feed
@@ -57,6 +60,20 @@ class Fleet:
                 version, "consume", name, group=self._world.group(name),
                 KAFKA_GROUP_INSTANCE_ID=f"{name}-{number}", INSTANCE=f"{name}-{number}",
                 **self._variables)
+
+    def used(self):
+        """{consumer: (most MiB of memory that one replica had, thousandths of a core that the
+        busiest used)} since their start."""
+        found = {}
+        for (name, _), consumer in self._running.items():
+            status = Path(f"/proc/{consumer.pid}/status").read_text()
+            stat = Path(f"/proc/{consumer.pid}/stat").read_text().rpartition(")")[2].split()
+            up = float(Path("/proc/uptime").read_text().split()[0])
+            ticks = os.sysconf("SC_CLK_TCK")
+            cores = (int(stat[11]) + int(stat[12])) / ticks / (up - int(stat[19]) / ticks)
+            mine = (int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024, cores * 1000)
+            found[name] = tuple(map(max, found.get(name, (0, 0)), mine))
+        return found
 
     def until_ready(self, *numbers):
         for name, number in itertools.product(TOPICS_OF, numbers):
