@@ -6,11 +6,12 @@
 
 #include <poll.h>
 
-enum { EVERY_MS = 50 };
+/* Clients of the gateway wait meanwhile. */
+enum { EVERY_MS = 50, MOST_MS = 1000 };
 
 bool pj_turns_back_off(const struct pj_turns *turns, int failures, const struct pj_error *trouble)
 {
-    int64_t until_ms = pj_clock_monotonic_ms() + pj_back_off_ms(failures);
+    int64_t until_ms = pj_clock_monotonic_ms() + pj_back_off_ms(failures, MOST_MS);
     while (pj_clock_monotonic_ms() < until_ms) {
         if (!pj_turn(turns, trouble))
             return false;

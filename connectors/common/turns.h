@@ -20,7 +20,7 @@ static inline bool pj_turn(const struct pj_turns *turns, const struct pj_error *
     return turns->turn(turns->context, trouble);
 }
 
-/* Blocks for pj_back_off_ms, with a turn every 50 ms. False: it is time to stop. */
+/* Blocks for pj_back_off_ms, at most 1 s, with a turn every 50 ms. False: it is time to stop. */
 bool pj_turns_back_off(const struct pj_turns *turns, int failures, const struct pj_error *trouble);
 
 #endif

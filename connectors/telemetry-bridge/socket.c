@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "telemetry-bridge/socket.h"
 
+#include "base/back_off.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -31,7 +32,6 @@ enum {
     HANDSHAKE_MS = 10000,
     BODY_MS = 1000, /* for the body of a refusal */
     GREETING_MS = 2000,
-    RECONNECT_FIRST_MS = 100,
     KEPT_OF_TOO_LONG = 65536,
     UNSENT_MOST = 65536, /* of pong replies that the service does not read */
     REASON_SIZE = 600,
@@ -58,7 +58,7 @@ struct pj_socket {
     size_t out_length;
     bool is_paused, is_pause_logged;
     int64_t connected_ms, heard_ms, pinged_ms;
-    int64_t reconnect_ms;     /* the next wait */
+    int failures;             /* in a row; -1: reconnect at once */
     char reason[REASON_SIZE]; /* why the connection ended */
 };
 
@@ -130,7 +130,7 @@ static int subscribe(struct pj_socket *socket)
 static int obey(struct pj_socket *socket, enum pj_stream_action action)
 {
     if (action == PJ_STREAM_RECONNECT) {
-        socket->reconnect_ms = 0;
+        socket->failures = -1;
         return end(socket, "it must replay from another position");
     }
     return action == PJ_STREAM_SUBSCRIBE ? subscribe(socket) : 0;
@@ -165,7 +165,7 @@ static int take_message(struct pj_socket *socket, const struct pj_websocket_even
     enum pj_stream_action action =
         pj_stream_message(&socket->stream, event->data, length, event->whole);
     if (socket->stream.is_subscribed && !atomic_load(&socket->is_subscribed)) {
-        socket->reconnect_ms = RECONNECT_FIRST_MS;
+        socket->failures = 0;
         atomic_store(&socket->is_subscribed, true);
         pj_metric_set(socket->metrics->connected, 1);
     }
@@ -417,17 +417,10 @@ static void run_connection(struct pj_socket *socket)
     atomic_store(&socket->is_subscribed, false);
 }
 
-/* Between half of the wait and all of it, so that bridges do not all come at once. A replay would
- * only add to a buffer that is full. */
-static void wait_to_connect(struct pj_socket *socket)
+/* A replay would only add to a buffer that is full. */
+static void wait_to_connect(struct pj_socket *socket, int64_t wait_ms)
 {
-    int64_t wait = socket->reconnect_ms;
-    int64_t next = wait > 0 ? wait * 2 : RECONNECT_FIRST_MS;
-    int64_t most = socket->settings->reconnect_most_ms;
-    if (wait > 0)
-        wait = wait / 2 + random() % (wait / 2 + 1);
-    socket->reconnect_ms = next < most ? next : most;
-    int64_t until = pj_clock_monotonic_ms() + wait;
+    int64_t until = pj_clock_monotonic_ms() + wait_ms;
     while (!must_stop(socket)) {
         int64_t left = until - pj_clock_monotonic_ms();
         if (left <= 0 && !pj_buffer_is_full(socket->stream.buffer))
@@ -441,16 +434,19 @@ static void wait_to_connect(struct pj_socket *socket)
 static void *run(void *argument)
 {
     struct pj_socket *socket = argument;
-    socket->reconnect_ms = 0;
-    wait_to_connect(socket);
+    wait_to_connect(socket, 0);
     while (!must_stop(socket)) {
         run_connection(socket);
         if (must_stop(socket))
             break;
+        int64_t wait_ms =
+            socket->failures < 0
+                ? 0
+                : pj_back_off_ms(socket->failures, socket->settings->reconnect_most_ms);
+        socket->failures++;
         pj_log(PJ_WARN, "not connected to the service", pj_f_str("url", socket->address.shown),
-               pj_f_str("reason", socket->reason),
-               pj_f_int("next_try_within_ms", socket->reconnect_ms));
-        wait_to_connect(socket);
+               pj_f_str("reason", socket->reason), pj_f_int("next_try_within_ms", wait_ms));
+        wait_to_connect(socket, wait_ms);
     }
     return NULL;
 }

@@ -5,10 +5,12 @@
 
 #include <stdint.h>
 
-/* Milliseconds after so many failures in a row before this one: 100, doubled with each, up to 5 s,
+enum { PJ_BACK_OFF_MOST_MS = 5000 }; /* where nobody waits for an answer */
+
+/* Milliseconds after so many failures in a row before this one: 100, doubled with each, up to most,
  * of which up to half is random, so that replicas do not return in step. */
-int64_t pj_back_off_ms(int failures);
-/* Sleeps for that long. */
+int64_t pj_back_off_ms(int failures, int64_t most_ms);
+/* Sleeps for that long, at most PJ_BACK_OFF_MOST_MS. */
 void pj_back_off(int failures);
 
 #endif

@@ -117,7 +117,8 @@ static int rebalance(struct pj_loop *loop, struct pj_error *error)
     if (error->class != PJ_RETRY)
         return -1;
     /* Other partitions are read meanwhile. */
-    loop->assign_not_before = pj_clock_monotonic_ms() + pj_back_off_ms(session->failures);
+    loop->assign_not_before =
+        pj_clock_monotonic_ms() + pj_back_off_ms(session->failures, PJ_BACK_OFF_MOST_MS);
     if (count_failure(loop, "taking over partitions", error) != 0)
         return -1;
     pj_log(PJ_WARN, "cannot take over partitions yet", pj_f_str("reason", error->message));
@@ -142,7 +143,7 @@ static int rebalance_while_waiting(struct pj_loop *loop, struct pj_error *error)
 static int back_off(struct pj_loop *loop, struct pj_error *error)
 {
     struct pj_session *session = &loop->session;
-    int64_t wait = pj_back_off_ms(session->failures);
+    int64_t wait = pj_back_off_ms(session->failures, PJ_BACK_OFF_MOST_MS);
     if (count_failure(loop, "waiting for a server", error) != 0)
         return -1;
     pj_log(PJ_WARN, "waiting for a server; nothing is lost", pj_f_str("reason", error->message),

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pacing and the progress line: pure functions of time. */
+#include "base/clock.h"
 #include "base/progress.h"
 #include "common/pace.h"
+#include "common/turns.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -121,4 +123,24 @@ Test(progress, times_are_for_people)
     cr_assert_str_eq(text, "1m 01s");
     pj_progress_format_time(text, sizeof text, 3 * 3600 + 120);
     cr_assert_str_eq(text, "3h 02m");
+}
+
+/* --- turns ----------------------------------------------------------------------------------- */
+
+static bool count_turn(void *context, const struct pj_error *trouble)
+{
+    (void)trouble;
+    return ++*(int *)context < 1000;
+}
+
+/* However long Kafka was away: clients of the gateway wait for it. */
+Test(turns, back_off_for_a_second_at_the_most)
+{
+    int count = 0;
+    const struct pj_turns turns = {count_turn, &count};
+    int64_t start_ms = pj_clock_monotonic_ms();
+    cr_assert(pj_turns_back_off(&turns, 30, NULL));
+    int64_t wait_ms = pj_clock_monotonic_ms() - start_ms;
+    cr_expect(wait_ms >= 500 && wait_ms < 2000, "%lld ms", (long long)wait_ms);
+    cr_expect_geq(count, 3);
 }

@@ -74,10 +74,11 @@ Test(back_off, doubles_up_to_five_seconds_of_which_half_is_chance)
     static const int64_t most[] = {100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000};
     for (int failures = 0; failures < 9; failures++) {
         for (int n = 0; n < 100; n++) {
-            int64_t wait = pj_back_off_ms(failures);
+            int64_t wait = pj_back_off_ms(failures, 5000);
             cr_expect(wait >= most[failures] / 2 && wait <= most[failures], "%d: %lld", failures,
                       (long long)wait);
         }
     }
-    cr_expect_leq(pj_back_off_ms(1000000), 5000);
+    cr_expect_leq(pj_back_off_ms(1000000, 5000), 5000);
+    cr_expect_geq(pj_back_off_ms(1000000, 3600000), 1800000);
 }
