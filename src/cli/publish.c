@@ -117,13 +117,25 @@ static int publish_line(struct publishing *publishing, const char *line, struct 
 
 /* --- all of them ----------------------------------------------------------------------------- */
 
+/* With its end, which is a NUL too; how long it is, 0 where there is none. */
+static size_t read_line(FILE *in, char *line)
+{
+    size_t length = 0;
+    for (int c = 0; c != '\n' && length <= LINE_BYTES_MOST && (c = getc(in)) != EOF;)
+        line[length++] = (char)c;
+    line[length] = '\0';
+    return length;
+}
+
 static int publish_lines(struct publishing *publishing, char *line, struct pj_error *error)
 {
-    while (fgets(line, LINE_BYTES_MOST + 2, publishing->in) != NULL) {
+    for (size_t length; (length = read_line(publishing->in, line)) > 0;) {
         publishing->line++;
+        if (memchr(line, '\0', length) != NULL)
+            return pj_error_set(error, PJ_FATAL, "it has a NUL byte, which JSON does not have");
         if (line[strspn(line, " \t\r\n")] == '\0')
             continue;
-        if (strlen(line) > LINE_BYTES_MOST && line[LINE_BYTES_MOST] != '\n')
+        if (length > LINE_BYTES_MOST && line[LINE_BYTES_MOST] != '\n')
             return pj_error_set(error, PJ_FATAL, "it is longer than %d MiB", LINE_BYTES_MOST >> 20);
         if (publish_line(publishing, line, error) != 0)
             return -1;
@@ -209,14 +221,9 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 static const struct pj_option options[] = {
     PJ_CLI_REGISTRY_OPTIONS,
     PJ_CLI_TOPIC_PREFIX_OPTION,
-    {.name = "key",
-     .letter = 'k',
-     .kind = PJ_OPTION_STRING,
-     .filled = true,
-     .offset = offsetof(struct settings, key),
-     .argument = "FIELD",
-     .help = "The field whose value is the record's key, which says the partition. Without it "
-             "records have none, and go to any."},
+    PJ_CLI_TEXT_OPTION(struct settings, key, "key", 'k', "FIELD",
+                       "The field whose value is the record's key, which says the partition. "
+                       "Without it records have none, and go to any."),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };
