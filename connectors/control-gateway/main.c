@@ -6,7 +6,6 @@
 #include "base/spans.h"
 #include "base/status_page.h"
 #include "base/topic_name.h"
-#include "common/options.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"

@@ -5,7 +5,6 @@
 #include "base/process.h"
 #include "base/tls_files.h"
 #include "base/topic_name.h"
-#include "common/options.h"
 #include "stream-replay/stream_replay.h"
 
 #include <jansson.h>
@@ -35,11 +34,11 @@ static const struct pj_option options[] = {
     PJ_OPTION(STRING, "topic-map", AT(topic_map), NULL, "OLD=NEW",
               "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
               "than once, or several with commas between them."),
-    PJ_TOPIC_PREFIX_OPTION(offsetof(struct settings, topic_prefix)),
+    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_OPTION(INTEGER, "limit", AT(limit), "0", "N", "Publish only the first N events; 0 for all.",
               .least = 0, .most = INT64_MAX),
     PJ_REGISTRY_OPTIONS(
-        offsetof(struct settings, registry),
+        AT(registry),
         "The schema registry's Confluent API, where the recorded schemas are registered."),
     PJ_OPTION(DURATION, "timeout", AT(timeout_ms), "30s", "TIME",
               "Fail when a server has not answered, or has taken nothing, for this long.",

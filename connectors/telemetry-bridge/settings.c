@@ -2,7 +2,6 @@
 #include "telemetry-bridge/bridge.h"
 
 #include "base/topic_name.h"
-#include "common/options.h"
 
 #define AT(member) offsetof(struct pj_bridge_settings, member)
 
@@ -13,7 +12,7 @@ const struct pj_option pj_bridge_options[] = {
               "The bridge's name, under which its cursor is kept; a second bridge with the same "
               "name takes over from the first. Use one per service.",
               .filled = true, .most = 200),
-    PJ_TOPIC_PREFIX_OPTION(offsetof(struct pj_bridge_settings, topic_prefix)),
+    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_OPTION(SECRET, "telemetry-token", AT(token), NULL, "TOKEN",
               "The Bearer token for the service; PROJECTIONIST_TELEMETRY_TOKEN_FILE names a file "
               "that holds it.",
@@ -60,13 +59,12 @@ const struct pj_option pj_bridge_options[] = {
         "After this the brokers abort the transaction of a bridge that hangs, so that readers "
         "of the topics get past it.",
         .least = 1000, .most = 900000),
-    PJ_REGISTRY_OPTIONS(offsetof(struct pj_bridge_settings, registry),
-                        "Where the schema registry's Confluent API is."),
+    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
     PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "10s", "TIME",
               "How long a stop waits for Kafka to take what was read. The rest is replayed at the "
               "next start.",
               .least = 100, .most = 600000),
-    PJ_PROCESS_OPTIONS(offsetof(struct pj_bridge_settings, process)),
+    PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };
 

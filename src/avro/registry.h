@@ -26,28 +26,18 @@ struct pj_registry_settings {
 /* Its options, where `at` is its offset in a program's settings; url_help says what the registry is
  * for. */
 #define PJ_REGISTRY_OPTIONS(at, url_help)                                                          \
-    {.name = "schema-registry-url",                                                                \
-     .kind = PJ_OPTION_STRING,                                                                     \
-     .offset = (at) + offsetof(struct pj_registry_settings, url),                                  \
-     .argument = "URL",                                                                            \
-     .help = url_help},                                                                            \
-        {.name = "schema-registry-username",                                                       \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .offset = (at) + offsetof(struct pj_registry_settings, username),                         \
-         .argument = "NAME",                                                                       \
-         .filled = true,                                                                           \
-         .help = "User name for the schema registry's basic authentication."},                     \
-        {.name = "schema-registry-password",                                                       \
-         .kind = PJ_OPTION_SECRET,                                                                 \
-         .offset = (at) + offsetof(struct pj_registry_settings, password),                         \
-         .argument = "PASSWORD",                                                                   \
-         .help = "Its password."},                                                                 \
-    {                                                                                              \
-        .name = "schema-registry-ca-file", .kind = PJ_OPTION_STRING,                               \
-        .offset = (at) + offsetof(struct pj_registry_settings, ca_file), .argument = "FILE",       \
-        .certificates = true,                                                                      \
-        .help = "TLS roots for the schema registry, in PEM; the default is the system's."          \
-    }
+    PJ_OPTION(STRING, "schema-registry-url", (at) + offsetof(struct pj_registry_settings, url),    \
+              NULL, "URL", url_help),                                                              \
+        PJ_OPTION(STRING, "schema-registry-username",                                              \
+                  (at) + offsetof(struct pj_registry_settings, username), NULL, "NAME",            \
+                  "User name for the schema registry's basic authentication.", .filled = true),    \
+        PJ_OPTION(SECRET, "schema-registry-password",                                              \
+                  (at) + offsetof(struct pj_registry_settings, password), NULL, "PASSWORD",        \
+                  "Its password."),                                                                \
+        PJ_OPTION(STRING, "schema-registry-ca-file",                                               \
+                  (at) + offsetof(struct pj_registry_settings, ca_file), NULL, "FILE",             \
+                  "TLS roots for the schema registry, in PEM; the default is the system's.",       \
+                  .certificates = true)
 
 /* Fails with PJ_EXIT_USAGE where the URL is not http or https. Copies the strings. */
 int pj_registry_open(struct pj_registry **registry, const struct pj_registry_settings *settings,

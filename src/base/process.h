@@ -21,33 +21,22 @@ struct pj_process_settings {
 
 /* Its options, where `at` is its offset in the program's settings. */
 #define PJ_PROCESS_OPTIONS(at)                                                                     \
-    {.name = "metrics-address",                                                                    \
-     .kind = PJ_OPTION_STRING,                                                                     \
-     .offset = (at) + offsetof(struct pj_process_settings, metrics_address),                       \
-     .argument = "ADDRESS",                                                                        \
-     .help = "Serve /metrics, /livez, /readyz and a page for people (/) here, such as "            \
-             "127.0.0.1:9100 or :9100 for all interfaces; port 0 picks a free one, which is "      \
-             "logged. Not served by default."},                                                    \
-        {.name = "otlp-endpoint",                                                                  \
-         .kind = PJ_OPTION_STRING,                                                                 \
-         .offset = (at) + offsetof(struct pj_process_settings, otlp_endpoint),                     \
-         .argument = "URL",                                                                        \
-         .filled = true,                                                                           \
-         .help = "Send spans to this OpenTelemetry collector over OTLP/HTTP, such as "             \
-                 "http://127.0.0.1:4318. What it does not take is dropped and counted. Not sent "  \
-                 "by default."},                                                                   \
-        {.name = "log-level",                                                                      \
-         .kind = PJ_OPTION_CHOICE,                                                                 \
-         .offset = (at) + offsetof(struct pj_process_settings, log_level),                         \
-         .fallback = "info",                                                                       \
-         .argument = "LEVEL",                                                                      \
-         .choices = "debug|info|warn|error",                                                       \
-         .help = "What is logged to stderr."},                                                     \
-    {                                                                                              \
-        .name = "log-format", .kind = PJ_OPTION_CHOICE,                                            \
-        .offset = (at) + offsetof(struct pj_process_settings, log_format), .fallback = "logfmt",   \
-        .argument = "FORMAT", .choices = "logfmt|json", .help = "How it is written."               \
-    }
+    PJ_OPTION(STRING, "metrics-address",                                                           \
+              (at) + offsetof(struct pj_process_settings, metrics_address), NULL, "ADDRESS",       \
+              "Serve /metrics, /livez, /readyz and a page for people (/) here, such as "           \
+              "127.0.0.1:9100 or :9100 for all interfaces; port 0 picks a free one, which is "     \
+              "logged. Not served by default."),                                                   \
+        PJ_OPTION(STRING, "otlp-endpoint",                                                         \
+                  (at) + offsetof(struct pj_process_settings, otlp_endpoint), NULL, "URL",         \
+                  "Send spans to this OpenTelemetry collector over OTLP/HTTP, such as "            \
+                  "http://127.0.0.1:4318. What it does not take is dropped and counted. Not sent " \
+                  "by default.",                                                                   \
+                  .filled = true),                                                                 \
+        PJ_OPTION(CHOICE, "log-level", (at) + offsetof(struct pj_process_settings, log_level),     \
+                  "info", "LEVEL", "What is logged to stderr.",                                    \
+                  .choices = "debug|info|warn|error"),                                             \
+        PJ_OPTION(CHOICE, "log-format", (at) + offsetof(struct pj_process_settings, log_format),   \
+                  "logfmt", "FORMAT", "How it is written.", .choices = "logfmt|json")
 
 struct pj_process {
     const char *name;

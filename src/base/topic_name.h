@@ -10,13 +10,11 @@ enum { PJ_TOPIC_PREFIX_MOST = 100, PJ_TOPIC_NAME_SIZE = PJ_TOPIC_PREFIX_MOST + 2
 
 /* `at` is the offset of a const char *, which is NULL or the prefix. */
 #define PJ_TOPIC_PREFIX_OPTION(at)                                                                 \
-    {                                                                                              \
-        .name = "topic-prefix", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,          \
-        .most = PJ_TOPIC_PREFIX_MOST, .argument = "PREFIX",                                        \
-        .help = "What the names of all topics, subjects and groups begin with, such as staging., " \
-                "so that several environments share one Kafka. All programs of an environment "    \
-                "need the same one."                                                               \
-    }
+    PJ_OPTION(STRING, "topic-prefix", at, NULL, "PREFIX",                                          \
+              "What the names of all topics, subjects and groups begin with, such as staging., "   \
+              "so that several environments "                                                      \
+              "share one Kafka. All programs of an environment need the same one.",                \
+              .filled = true, .most = PJ_TOPIC_PREFIX_MOST)
 
 /* PJ_EXIT_USAGE for a character that Kafka does not allow. */
 int pj_topic_prefix_check(const char *prefix, struct pj_error *error) PJ_MUST_CHECK;

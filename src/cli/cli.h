@@ -148,21 +148,13 @@ json_t *pj_cli_known(int64_t number);
 
 /* Of a command whose settings are the type. */
 #define PJ_CLI_TEXT_OPTION(type, member, flag, key, word, text)                                    \
-    {                                                                                              \
-        .name = (flag), .letter = (key), .kind = PJ_OPTION_STRING, .filled = true,                 \
-        .offset = offsetof(type, member), .argument = (word), .help = (text)                       \
-    }
+    PJ_OPTION(STRING, flag, offsetof(type, member), NULL, word, text, .letter = (key),             \
+              .filled = true)
 #define PJ_CLI_INTEGER_OPTION(type, member, flag, key, standard, min, max, text)                   \
-    {                                                                                              \
-        .name = (flag), .letter = (key), .kind = PJ_OPTION_INTEGER, .fallback = (standard),        \
-        .offset = offsetof(type, member), .argument = "N", .least = (min), .most = (max),          \
-        .help = (text)                                                                             \
-    }
+    PJ_OPTION(INTEGER, flag, offsetof(type, member), standard, "N", text, .letter = (key),         \
+              .least = (min), .most = (max))
 #define PJ_CLI_BOOL_OPTION(type, member, flag, key, text)                                          \
-    {                                                                                              \
-        .name = (flag), .letter = (key), .kind = PJ_OPTION_BOOL, .offset = offsetof(type, member), \
-        .help = (text)                                                                             \
-    }
+    PJ_OPTION(BOOL, flag, offsetof(type, member), NULL, NULL, text, .letter = (key))
 
 #define PJ_CLI_SYSTEMS_OPTION                                                                      \
     PJ_CLI_TEXT_OPTION(struct pj_cli_servers, systems, "systems", 0, "NAME,…",                     \
@@ -173,26 +165,19 @@ json_t *pj_cli_known(int64_t number);
 #define PJ_CLI_TOPIC_PREFIX_OPTION                                                                 \
     PJ_TOPIC_PREFIX_OPTION(offsetof(struct pj_cli_servers, topic_prefix))
 
-#define PJ_CLI_POSTGRES_OPTION                                                                     \
-    {                                                                                              \
-        .name = "postgres-dsn", .kind = PJ_OPTION_STRING,                                          \
-        .offset = offsetof(struct pj_cli_servers, postgres_dsn), .argument = "DSN",                \
-        .help =                                                                                    \
-            "The database, as a URI (postgresql://…) or as key=value pairs. With a password in " \
-            "it, give it as PROJECTIONIST_POSTGRES_DSN, not as a flag."                            \
-    }
+#define PJ_CLI_POSTGRES_OPTION                                                                       \
+    PJ_OPTION(STRING, "postgres-dsn", offsetof(struct pj_cli_servers, postgres_dsn), NULL, "DSN",    \
+              "The database, as a URI (postgresql://…) or as key=value pairs. With a password in " \
+              "it, give it as "                                                                      \
+              "PROJECTIONIST_POSTGRES_DSN, not as a flag.")
 
 #define PJ_CLI_REGISTRY_OPTIONS                                                                    \
     PJ_REGISTRY_OPTIONS(offsetof(struct pj_cli_servers, registry),                                 \
                         "The schema registry's Confluent API.")
 
 #define PJ_CLI_TIMEOUT_OPTION                                                                      \
-    {                                                                                              \
-        .name = "timeout", .kind = PJ_OPTION_DURATION,                                             \
-        .offset = offsetof(struct pj_cli_servers, timeout_ms), .fallback = "10s",                  \
-        .argument = "TIME", .help = "How long to wait for a server's answer.", .least = 100,       \
-        .most = 3600000                                                                            \
-    }
+    PJ_OPTION(DURATION, "timeout", offsetof(struct pj_cli_servers, timeout_ms), "10s", "TIME",     \
+              "How long to wait for a server's answer.", .least = 100, .most = 3600000)
 
 /* In the members `dry_run`, `yes`, `json` and `group`. */
 #define PJ_CLI_DRY_RUN_OPTION(type, text) PJ_CLI_BOOL_OPTION(type, dry_run, "dry-run", 'n', text)

@@ -88,14 +88,8 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 }
 
 static const struct pj_option options[] = {
-    {.name = "interval",
-     .kind = PJ_OPTION_DURATION,
-     .offset = offsetof(struct settings, interval_ms),
-     .fallback = "10s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 86400000,
-     .help = "How long until the next one."},
+    PJ_OPTION(DURATION, "interval", offsetof(struct settings, interval_ms), "10s", "TIME",
+              "How long until the next one.", .least = 100, .most = 86400000),
     PJ_CLI_BOOL_OPTION(struct settings, once, "once", 0, "Write one to each partition, and exit."),
     PJ_CLI_REGISTRY_OPTIONS,
     PJ_CLI_TOPIC_PREFIX_OPTION,

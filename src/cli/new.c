@@ -190,13 +190,8 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 }
 
 static const struct pj_option options[] = {
-    {.name = "directory",
-     .letter = 'd',
-     .kind = PJ_OPTION_STRING,
-     .filled = true,
-     .offset = offsetof(struct settings, directory),
-     .argument = "FOLDER",
-     .help = "The folder to make, which must not be there yet; by default ./SYSTEM."},
+    PJ_CLI_TEXT_OPTION(struct settings, directory, "directory", 'd', "FOLDER",
+                       "The folder to make, which must not be there yet; by default ./SYSTEM."),
     {0},
 };
 

@@ -264,14 +264,10 @@ static const struct pj_option options[] = {
     PJ_CLI_TEXT_OPTION(struct settings, retention_ms, "retention-ms", 0, "MS",
                        "How long records are kept, by their own time; -1 is for ever, which "
                        "rebuilding tables needs. The default is the topic's own, or for ever."),
-    {.name = "max-message-bytes",
-     .kind = PJ_OPTION_SIZE,
-     .offset = offsetof(struct settings, max_message_bytes),
-     .argument = "SIZE",
-     .help = "The largest batch of records that the brokers accept. The default is the topic's "
-             "own, or 4MiB.",
-     .least = 1024,
-     .most = 1 << 30},
+    PJ_OPTION(SIZE, "max-message-bytes", offsetof(struct settings, max_message_bytes), NULL, "SIZE",
+              "The largest batch of records that the brokers accept. The default is the topic's "
+              "own, or 4MiB.",
+              .least = 1024, .most = 1 << 30),
     PJ_CLI_DRY_RUN_OPTION(struct settings, "Let the brokers check all of it, and create nothing."),
     PJ_CLI_TIMEOUT_OPTION,
     {0},

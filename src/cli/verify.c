@@ -42,15 +42,11 @@ static int run(struct pj_cli *cli, const void *options, struct pj_error *error)
 }
 
 static const struct pj_option options[] = {
-    {.name = "stall-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = offsetof(struct pj_rebuild_options, stall_timeout_ms),
-     .fallback = "1m",
-     .argument = "TIME",
-     .least = 1000,
-     .most = INT64_C(86400000) * 7,
-     .help = "How long it may make no progress because a server has gone away; then it ends with "
-             "2. (--timeout is for the servers' first answers.)"},
+    PJ_OPTION(DURATION, "stall-timeout", offsetof(struct pj_rebuild_options, stall_timeout_ms),
+              "1m", "TIME",
+              "How long it may make no progress because a server has gone away; then it ends with "
+              "2. (--timeout is for the servers' first answers.)",
+              .least = 1000, .most = INT64_C(86400000) * 7),
     PJ_REBUILD_OPTIONS,
     {0},
 };

@@ -7,107 +7,61 @@
 #define AT(member) offsetof(struct pj_settings, member)
 
 const struct pj_option pj_consumer_options[] = {
-    {.name = "group",
-     .letter = 'g',
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(group),
-     .filled = true,
-     .most = PJ_GROUP_MOST,
-     .argument = "NAME",
-     .help = "Consumer group, whose members share the partitions. The default is the consumer's "
-             "name."},
-    {.name = "until-caught-up",
-     .kind = PJ_OPTION_BOOL,
-     .offset = AT(until_caught_up),
-     .help = "Exit with code 0 once every partition is read to its end and committed."},
-    {.name = "accept-gap",
-     .kind = PJ_OPTION_BOOL,
-     .offset = AT(accept_gap),
-     .help =
-         "Continue where retention removed records before they were read, and record their "
-         "offset ranges in projectionist.gaps. Without it the consumer stops with exit code 3."},
-    {.name = "accept-dead-letters",
-     .kind = PJ_OPTION_BOOL,
-     .offset = AT(accept_dead_letters),
-     .help = "Continue where the first 100 records of a topic are all refused for the same reason, "
-             "and dead-letter them. Without it the consumer stops with exit code 1."},
-    {.name = "postgres-dsn",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(postgres_dsn),
-     .argument = "DSN",
-     .help = "Postgres, as a postgresql:// URI or key=value text. What it leaves out comes from "
-             "libpq's own variables (PGHOST and so on)."},
+    PJ_OPTION(STRING, "group", AT(group), NULL, "NAME",
+              "Consumer group, whose members share the partitions. The default is the consumer's "
+              "name.",
+              .letter = 'g', .filled = true, .most = PJ_GROUP_MOST),
+    PJ_OPTION(BOOL, "until-caught-up", AT(until_caught_up), NULL, NULL,
+              "Exit with code 0 once every partition is read to its end and committed."),
+    PJ_OPTION(
+        BOOL, "accept-gap", AT(accept_gap), NULL, NULL,
+        "Continue where retention removed records before they were read, and record their "
+        "offset ranges in projectionist.gaps. Without it the consumer stops with exit code 3."),
+    PJ_OPTION(
+        BOOL, "accept-dead-letters", AT(accept_dead_letters), NULL, NULL,
+        "Continue where the first 100 records of a topic are all refused for the same reason, "
+        "and dead-letter them. Without it the consumer stops with exit code 1."),
+    PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
+              "Postgres, as a postgresql:// URI or key=value text. What it leaves out comes from "
+              "libpq's own variables (PGHOST and so on)."),
     PJ_TABLES_SCHEMA_OPTION(AT(tables_schema)),
     PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_REGISTRY_OPTIONS(AT(registry),
                         "URL of the schema registry's Confluent API. Without it only schemas "
                         "already kept in Postgres are known; a record with another schema "
                         "stops the consumer with exit code 2."),
-    {.name = "instance",
-     .kind = PJ_OPTION_STRING,
-     .offset = AT(instance),
-     .filled = true,
-     .most = PJ_GROUP_MOST,
-     .argument = "NAME",
-     .help = "Name of this replica as the owner of partitions in status and logs. The default is "
-             "HOST:PID."},
-    {.name = "batch-records",
-     .kind = PJ_OPTION_INTEGER,
-     .offset = AT(batch_records),
-     .fallback = "5000",
-     .argument = "N",
-     .least = 1,
-     .most = 1000000,
-     .help = "Maximum records per transaction. Batches fill up only while the consumer lags; once "
-             "it has caught up, each record is committed as it arrives."},
-    {.name = "batch-bytes",
-     .kind = PJ_OPTION_SIZE,
-     .offset = AT(batch_bytes),
-     .fallback = "8MiB",
-     .argument = "SIZE",
-     .least = 1024,
-     .most = INT64_C(1) << 30,
-     .help = "Maximum bytes of keys and values per transaction. The state loaded for them is "
-             "limited to eight times as much, and to 64 MiB."},
-    {.name = "lock-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(lock_timeout_ms),
-     .fallback = "15s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 3600000,
-     .help = "How long a statement waits for a lock before the transaction is retried. Keep it "
-             "longer than idle-in-transaction-timeout, so that a takeover outlasts an "
-             "unresponsive owner."},
-    {.name = "idle-in-transaction-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(idle_in_transaction_timeout_ms),
-     .fallback = "10s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 3600000,
-     .help = "After this time Postgres ends the transaction of an unresponsive process, so that "
-             "another can take over."},
-    {.name = "shutdown-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(shutdown_timeout_ms),
-     .fallback = "10s",
-     .argument = "TIME",
-     .least = 100,
-     .most = 600000,
-     .help = "How long a shutdown waits for Postgres to finish the batch, and then again for the "
-             "brokers when leaving the group. Keep twice this below the grace period of "
-             "whatever stops the process."},
-    {.name = "stall-timeout",
-     .kind = PJ_OPTION_DURATION,
-     .offset = AT(stall_timeout_ms),
-     .fallback = "10s",
-     .argument = "TIME",
-     .least = 1000,
-     .most = 86400000,
-     .help = "When there are records to read, or Kafka does not say whether there are, and none "
-             "has been processed for this long, /readyz fails with the reason and the log repeats "
-             "it."},
+    PJ_OPTION(STRING, "instance", AT(instance), NULL, "NAME",
+              "Name of this replica as the owner of partitions in status and logs. The default is "
+              "HOST:PID.",
+              .filled = true, .most = PJ_GROUP_MOST),
+    PJ_OPTION(INTEGER, "batch-records", AT(batch_records), "5000", "N",
+              "Maximum records per transaction. Batches fill up only while the consumer lags; once "
+              "it has caught up, each record is committed as it arrives.",
+              .least = 1, .most = 1000000),
+    PJ_OPTION(SIZE, "batch-bytes", AT(batch_bytes), "8MiB", "SIZE",
+              "Maximum bytes of keys and values per transaction. The state loaded for them is "
+              "limited to eight times as much, and to 64 MiB.",
+              .least = 1024, .most = INT64_C(1) << 30),
+    PJ_OPTION(DURATION, "lock-timeout", AT(lock_timeout_ms), "15s", "TIME",
+              "How long a statement waits for a lock before the transaction is retried. Keep it "
+              "longer than idle-in-transaction-timeout, so that a takeover outlasts an "
+              "unresponsive owner.",
+              .least = 100, .most = 3600000),
+    PJ_OPTION(DURATION, "idle-in-transaction-timeout", AT(idle_in_transaction_timeout_ms), "10s",
+              "TIME",
+              "After this time Postgres ends the transaction of an unresponsive process, so that "
+              "another can take over.",
+              .least = 100, .most = 3600000),
+    PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "10s", "TIME",
+              "How long a shutdown waits for Postgres to finish the batch, and then again for the "
+              "brokers when leaving the group. Keep twice this below the grace period of "
+              "whatever stops the process.",
+              .least = 100, .most = 600000),
+    PJ_OPTION(DURATION, "stall-timeout", AT(stall_timeout_ms), "10s", "TIME",
+              "When there are records to read, or Kafka does not say whether there are, and none "
+              "has been processed for this long, /readyz fails with the reason and the log repeats "
+              "it.",
+              .least = 1000, .most = 86400000),
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };

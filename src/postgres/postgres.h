@@ -44,13 +44,12 @@ enum { PJ_SQL_IDENTIFIER_MOST = 63 };
 
 /* Of programs that read or write tables of a system; `at` is the offset of a const char *. */
 #define PJ_TABLES_SCHEMA_OPTION(at)                                                                \
-    {                                                                                              \
-        .name = "tables-schema", .kind = PJ_OPTION_STRING, .offset = (at), .filled = true,         \
-        .most = PJ_SQL_IDENTIFIER_MOST, .argument = "NAME",                                        \
-        .help = "The schema of Postgres that holds the tables; the default is where migrate "      \
-                "created them, at first the system's own. It comes first in the search_path, "     \
-                "before that of the role, the database or the DSN."                                \
-    }
+    PJ_OPTION(STRING, "tables-schema", at, NULL, "NAME",                                           \
+              "The schema of Postgres that holds the tables; the default is where migrate "        \
+              "created them, at first the "                                                        \
+              "system's own. It comes first in the search_path, before that of the role, the "     \
+              "database or the DSN.",                                                              \
+              .filled = true, .most = PJ_SQL_IDENTIFIER_MOST)
 
 /*
  * Called while waiting for the server, over and over until the answer is there. It does a bounded
