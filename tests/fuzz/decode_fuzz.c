@@ -38,16 +38,27 @@ static const char all_schema[] =
     "\"precision\":9,\"scale\":2}],\"default\":null},"
     "{\"name\":\"d\",\"type\":[\"null\",\"double\",\"long\"],\"default\":null},"
     "{\"name\":\"u\",\"type\":[\"null\",\"F\",\"string\"],\"default\":null},"
-    "{\"name\":\"b\",\"type\":[\"null\",\"bytes\"],\"default\":null}]}";
+    "{\"name\":\"b\",\"type\":[\"null\",\"bytes\"],\"default\":null},"
+    "{\"name\":\"l\",\"type\":[\"null\",{\"type\":\"array\",\"items\":{\"type\":\"record\","
+    "\"name\":\"L\",\"fields\":[{\"name\":\"q\",\"type\":[\"null\",\"int\"],\"default\":null},"
+    "{\"name\":\"t\",\"type\":{\"type\":\"array\",\"items\":\"string\"},\"default\":[\"x\"]},"
+    "{\"name\":\"r\",\"type\":[\"null\",\"R\"],\"default\":null}]}}],\"default\":null}]}";
+
+static const struct pj_field tag_fields[] = {{"", PJ_TEXT, .required = true, .most_chars = 3}};
+static const struct pj_items tags = {tag_fields, 1, .most = 100};
+static const struct pj_field line_fields[] = {
+    {"q", PJ_INT}, {"t", .items = &tags}, {"r.m", PJ_JSONB}, {"r.l", PJ_BOOL}};
+static const struct pj_items lines = {line_fields, 4};
 
 static const struct pj_field all_fields[] = {
-    {"m", PJ_JSONB},   {"m", PJ_BOOL},   {"r", PJ_JSONB}, {"r.m", PJ_JSONB}, {"r.r.m", PJ_BOOL},
-    {"n", PJ_NUMERIC}, {"d", PJ_DOUBLE}, {"u", PJ_UUID},  {"b", PJ_BYTEA},   {"r.n", PJ_NUMERIC},
+    {"m", PJ_JSONB},    {"m", PJ_BOOL},      {"r", PJ_JSONB},        {"r.m", PJ_JSONB},
+    {"r.r.m", PJ_BOOL}, {"n", PJ_NUMERIC},   {"d", PJ_DOUBLE},       {"u", PJ_UUID},
+    {"b", PJ_BYTEA},    {"r.n", PJ_NUMERIC}, {"l", .items = &lines}, {"r.l", .items = &lines},
 };
 
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
-enum { SOURCES = 4, FIELDS_MOST = 64, ARENA_MOST = 32 << 20 };
+enum { SOURCES = 4, FIELDS_MOST = 64, ARENA_MOST = 64 << 20 };
 
 static const struct pj_source *source_of(unsigned index)
 {
@@ -89,13 +100,16 @@ static struct pj_plan *own_plan_of(unsigned index)
 static volatile unsigned sum; /* the reads below are for AddressSanitizer to see */
 
 /* Reads all that the values claim to be. */
-static void touch(const struct pj_source *source, const struct pj_value *values)
+static void touch(const struct pj_field *fields, size_t count, const struct pj_value *values)
 {
-    for (size_t i = 0; i < source->field_count; i++) {
-        enum pj_type type = source->fields[i].type;
+    for (size_t i = 0; i < count; i++) {
+        enum pj_type type = fields[i].type;
         if (!values[i].present)
             continue;
-        if (type != PJ_TEXT && type < PJ_JSONB)
+        if (fields[i].items != NULL)
+            for (struct pj_array_item item = {0}; pj_items_next(&values[i], &item);)
+                touch(fields[i].items->fields, fields[i].items->field_count, item.values);
+        else if (type != PJ_TEXT && type < PJ_JSONB)
             sum += (unsigned)pj_value_compare(type, &values[i], &values[i]);
         else
             for (size_t c = 0; c < values[i].text.length; c++)
@@ -114,7 +128,7 @@ static void decode(const struct pj_plan *plan, const struct pj_source *source, c
         arena = pj_arena_new();
     memcpy(exact, data, size);
     if (pj_plan_decode(plan, exact, size, arena, values, &error) == 0)
-        touch(source, values);
+        touch(source->fields, source->field_count, values);
     else if (error.class != PJ_POISON)
         abort();
     if (pj_arena_used(arena) > ARENA_MOST)
