@@ -40,11 +40,12 @@ int pj_avro_read_long(struct pj_avro_reader *reader, int64_t *value)
     return pj_error_set(reader->error, PJ_POISON, "an Avro number is longer than 64 bits");
 }
 
-int pj_avro_read_int(struct pj_avro_reader *reader, int64_t *value)
+int pj_avro_read_integer(struct pj_avro_reader *reader, const struct pj_avro_type *type,
+                         int64_t *value)
 {
     if (pj_avro_read_long(reader, value) != 0)
         return -1;
-    if (*value < INT32_MIN || *value > INT32_MAX)
+    if (type->kind == PJ_AVRO_INT && (*value < INT32_MIN || *value > INT32_MAX))
         return pj_error_set(reader->error, PJ_POISON, "an Avro int does not fit 32 bits");
     return 0;
 }
@@ -68,18 +69,15 @@ static int take(struct pj_avro_reader *reader, void *value, size_t size)
     return 0;
 }
 
-int pj_avro_read_float(struct pj_avro_reader *reader, double *value)
+int pj_avro_read_real(struct pj_avro_reader *reader, const struct pj_avro_type *type, double *value)
 {
     float narrow;
+    if (type->kind == PJ_AVRO_DOUBLE)
+        return take(reader, value, sizeof *value);
     if (take(reader, &narrow, sizeof narrow) != 0)
         return -1;
     *value = (double)narrow;
     return 0;
-}
-
-int pj_avro_read_double(struct pj_avro_reader *reader, double *value)
-{
-    return take(reader, value, sizeof *value);
 }
 
 int pj_avro_read_text(struct pj_avro_reader *reader, const struct pj_avro_type *type,
@@ -176,13 +174,11 @@ static int skip_entered(struct pj_avro_reader *reader, const struct pj_avro_type
     case PJ_AVRO_BOOLEAN:
         return pj_avro_read_boolean(reader, &boolean);
     case PJ_AVRO_INT:
-        return pj_avro_read_int(reader, &integer);
     case PJ_AVRO_LONG:
-        return pj_avro_read_long(reader, &integer);
+        return pj_avro_read_integer(reader, type, &integer);
     case PJ_AVRO_FLOAT:
-        return pj_avro_read_float(reader, &real);
     case PJ_AVRO_DOUBLE:
-        return pj_avro_read_double(reader, &real);
+        return pj_avro_read_real(reader, type, &real);
     case PJ_AVRO_BYTES:
     case PJ_AVRO_STRING:
     case PJ_AVRO_FIXED:

@@ -24,10 +24,12 @@ void pj_avro_reader_init(struct pj_avro_reader *reader, const void *data, size_t
                          struct pj_error *error);
 
 int pj_avro_read_boolean(struct pj_avro_reader *reader, bool *value) PJ_MUST_CHECK;
-int pj_avro_read_int(struct pj_avro_reader *reader, int64_t *value) PJ_MUST_CHECK; /* 32 bits */
 int pj_avro_read_long(struct pj_avro_reader *reader, int64_t *value) PJ_MUST_CHECK;
-int pj_avro_read_float(struct pj_avro_reader *reader, double *value) PJ_MUST_CHECK;
-int pj_avro_read_double(struct pj_avro_reader *reader, double *value) PJ_MUST_CHECK;
+/* An int (of 32 bits) or a long; a float or a double. */
+int pj_avro_read_integer(struct pj_avro_reader *reader, const struct pj_avro_type *type,
+                         int64_t *value) PJ_MUST_CHECK;
+int pj_avro_read_real(struct pj_avro_reader *reader, const struct pj_avro_type *type,
+                      double *value) PJ_MUST_CHECK;
 /* bytes, string or fixed: points into the record. */
 int pj_avro_read_text(struct pj_avro_reader *reader, const struct pj_avro_type *type,
                       const char **data, size_t *length) PJ_MUST_CHECK;

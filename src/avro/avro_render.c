@@ -4,6 +4,7 @@
 #include "base/time_text.h"
 
 #include <math.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,17 +82,12 @@ static void put_quoted(struct text *text, const char *data, size_t length)
 
 static void put_base64(struct text *text, const char *data, size_t length)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    unsigned char group[5];
     put(text, "\"", 1);
     for (size_t i = 0; i < length; i += 3) {
-        size_t left = length - i < 3 ? length - i : 3;
-        uint32_t bits = 0;
-        for (size_t b = 0; b < 3; b++)
-            bits = bits << 8 | (b < left ? (unsigned char)data[i + b] : 0);
-        char group[4] = {digits[bits >> 18], digits[bits >> 12 & 63], digits[bits >> 6 & 63],
-                         digits[bits & 63]};
-        memset(group + left + 1, '=', 3 - left);
-        put(text, group, 4);
+        int left = length - i < 3 ? (int)(length - i) : 3;
+        EVP_EncodeBlock(group, (const unsigned char *)data + i, left);
+        put(text, (const char *)group, 4);
     }
     put(text, "\"", 1);
 }
@@ -272,14 +268,12 @@ static int render_real(struct pj_avro_reader *reader, const struct pj_avro_type 
                        struct text *text)
 {
     double value;
-    bool narrow = type->kind == PJ_AVRO_FLOAT;
-    int status = narrow ? pj_avro_read_float(reader, &value) : pj_avro_read_double(reader, &value);
-    if (status != 0)
+    if (pj_avro_read_real(reader, type, &value) != 0)
         return -1;
     /* JSON has no words for these; a string keeps them. */
     if (isnan(value) || isinf(value))
         put_string(text, isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    else if (narrow)
+    else if (type->kind == PJ_AVRO_FLOAT)
         put_format(text, "%.9g", value);
     else
         put_real(text, value);
@@ -303,8 +297,7 @@ static int render_entered(struct pj_avro_reader *reader, const struct pj_avro_ty
         return 0;
     case PJ_AVRO_INT:
     case PJ_AVRO_LONG:
-        if ((type->kind == PJ_AVRO_INT ? pj_avro_read_int(reader, &integer)
-                                       : pj_avro_read_long(reader, &integer)) != 0)
+        if (pj_avro_read_integer(reader, type, &integer) != 0)
             return -1;
         put_number(text, type, integer);
         return 0;

@@ -3,7 +3,6 @@
 
 #include "base/arena.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { DEPTH_MOST = 64, SCHEMA_BYTES_MOST = 1 << 20, FIXED_BYTES_MOST = 1 << 20 };
@@ -21,14 +20,13 @@ struct pj_schema {
     struct pj_avro_type *root;
 };
 
-static const struct {
-    const char *name;
-    enum pj_avro_kind kind;
-} primitives[] = {
-    {"null", PJ_AVRO_NULL},   {"boolean", PJ_AVRO_BOOLEAN}, {"int", PJ_AVRO_INT},
-    {"long", PJ_AVRO_LONG},   {"float", PJ_AVRO_FLOAT},     {"double", PJ_AVRO_DOUBLE},
-    {"bytes", PJ_AVRO_BYTES}, {"string", PJ_AVRO_STRING},
-};
+const char *pj_avro_kind_name(enum pj_avro_kind kind)
+{
+    static const char *const names[] = {"null",   "boolean", "int",    "long",   "float",
+                                        "double", "bytes",   "string", "record", "enum",
+                                        "array",  "map",     "union",  "fixed"};
+    return names[kind];
+}
 
 static const struct {
     const char *name;
@@ -78,10 +76,10 @@ static int parse_type(struct pj_schema *schema, const json_t *json, const char *
 static int parse_reference(struct pj_schema *schema, const char *name, const char *space,
                            struct pj_avro_type **out, struct pj_error *error)
 {
-    for (size_t i = 0; i < sizeof primitives / sizeof primitives[0]; i++) {
-        if (strcmp(primitives[i].name, name) == 0) {
+    for (enum pj_avro_kind kind = PJ_AVRO_NULL; kind <= PJ_AVRO_STRING; kind++) {
+        if (strcmp(pj_avro_kind_name(kind), name) == 0) {
             *out = pj_arena_alloc(schema->arena, sizeof **out);
-            (*out)->kind = primitives[i].kind;
+            (*out)->kind = kind;
             return 0;
         }
     }

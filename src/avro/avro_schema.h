@@ -71,6 +71,9 @@ int pj_schema_parse(struct pj_schema **schema, const char *json,
 void pj_schema_free(struct pj_schema *schema); /* NULL is allowed */
 const struct pj_avro_type *pj_schema_root(const struct pj_schema *schema);
 
+/* "boolean"; a record, enum or fixed has a name of its own besides. */
+const char *pj_avro_kind_name(enum pj_avro_kind kind);
+
 /* "Target" of "safari.Target". */
 const char *pj_schema_short_name(const char *full_name);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "avro/decode.h"
 
-#include "avro/avro_reader.h"
 #include "avro/plan.h"
 #include "base/fit.h"
 #include "base/text.h"
@@ -147,15 +146,13 @@ static int store_leaf(struct decoding *decoding, const struct pj_plan_node *node
     switch (type->kind) {
     case PJ_AVRO_INT:
     case PJ_AVRO_LONG:
-        if ((type->kind == PJ_AVRO_INT ? pj_avro_read_int(reader, &integer)
-                                       : pj_avro_read_long(reader, &integer)) != 0)
+        if (pj_avro_read_integer(reader, type, &integer) != 0)
             return -1;
         return store_integer(decoding, node, slot, integer);
     case PJ_AVRO_FLOAT:
     case PJ_AVRO_DOUBLE:
         value->present = true;
-        return type->kind == PJ_AVRO_FLOAT ? pj_avro_read_float(reader, &value->real)
-                                           : pj_avro_read_double(reader, &value->real);
+        return pj_avro_read_real(reader, type, &value->real);
     case PJ_AVRO_BOOLEAN:
         value->present = true;
         return pj_avro_read_boolean(reader, &value->boolean);
@@ -332,22 +329,38 @@ static int decode(struct decoding *decoding, const struct pj_plan_node *node)
     return status;
 }
 
+int pj_plan_next(const struct pj_plan *plan, struct pj_avro_reader *reader, struct pj_arena *arena,
+                 struct pj_value *values, struct pj_error *error)
+{
+    const struct pj_source *source = plan->decoder->source;
+    struct decoding decoding = {.reader = *reader,
+                                .plan = plan,
+                                .fields = source->fields,
+                                .arena = arena,
+                                .values = values,
+                                .items_room = ITEMS_BYTES_MOST,
+                                .error = error};
+    decoding.reader.error = error;
+    clear(source->fields, source->field_count, values);
+    int status = decode(&decoding, plan->root);
+    *reader = decoding.reader;
+    return status;
+}
+
+static int check_end(const struct pj_avro_reader *reader)
+{
+    return reader->at == reader->end ? 0
+                                     : pj_error_set(reader->error, PJ_POISON,
+                                                    "%td bytes are left over after the Avro record",
+                                                    reader->end - reader->at);
+}
+
 int pj_plan_decode(const struct pj_plan *plan, const void *body, size_t length,
                    struct pj_arena *arena, struct pj_value *values, struct pj_error *error)
 {
-    const struct pj_source *source = plan->decoder->source;
-    struct decoding decoding = {
-        .plan = plan, .fields = source->fields, .arena = arena, .items_room = ITEMS_BYTES_MOST};
-    decoding.values = values;
-    decoding.error = error;
-    clear(source->fields, source->field_count, values);
-    pj_avro_reader_init(&decoding.reader, body, length, error);
-    if (decode(&decoding, plan->root) != 0)
-        return -1;
-    if (decoding.reader.at != decoding.reader.end)
-        return pj_error_set(error, PJ_POISON, "%td bytes are left over after the Avro record",
-                            decoding.reader.end - decoding.reader.at);
-    return 0;
+    struct pj_avro_reader reader;
+    pj_avro_reader_init(&reader, body, length, error);
+    return pj_plan_next(plan, &reader, arena, values, error) != 0 ? -1 : check_end(&reader);
 }
 
 int pj_avro_to_json(const char *writer_schema, const void *body, size_t length,
@@ -360,9 +373,8 @@ int pj_avro_to_json(const char *writer_schema, const void *body, size_t length,
         return -1;
     pj_avro_reader_init(&reader, body, length, error);
     int status = pj_avro_render(&reader, pj_schema_root(schema), arena, json, json_length);
-    if (status == 0 && reader.at != reader.end)
-        status = pj_error_set(error, PJ_POISON, "%td bytes are left over after the Avro record",
-                              reader.end - reader.at);
+    if (status == 0)
+        status = check_end(&reader);
     pj_schema_free(schema);
     return status;
 }

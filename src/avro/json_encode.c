@@ -215,28 +215,15 @@ static int put_record(const struct writer *writer, const struct pj_avro_type *ty
     }
 }
 
-/* Records, enums and fixed have names of their own, the others that of their kind. */
-static const char *branch_name(const struct pj_avro_type *branch)
-{
-    static const char *const kinds[] = {
-        [PJ_AVRO_NULL] = "null",   [PJ_AVRO_BOOLEAN] = "boolean", [PJ_AVRO_INT] = "int",
-        [PJ_AVRO_LONG] = "long",   [PJ_AVRO_FLOAT] = "float",     [PJ_AVRO_DOUBLE] = "double",
-        [PJ_AVRO_BYTES] = "bytes", [PJ_AVRO_STRING] = "string",   [PJ_AVRO_ARRAY] = "array",
-        [PJ_AVRO_MAP] = "map",
-    };
-    if (branch->name != NULL)
-        return pj_schema_short_name(branch->name);
-    return branch->kind < sizeof kinds / sizeof kinds[0] ? kinds[branch->kind] : NULL;
-}
-
 /* The branch of that name, or the count. */
 static size_t find_branch(const struct pj_avro_type *type, const char *name)
 {
     size_t i = 0;
     for (; i < type->count && name != NULL; i++) {
-        const char *own = branch_name(type->branches[i]);
         const char *full = type->branches[i]->name;
-        if ((own != NULL && strcmp(own, name) == 0) || (full != NULL && strcmp(full, name) == 0))
+        const char *own =
+            full != NULL ? pj_schema_short_name(full) : pj_avro_kind_name(type->branches[i]->kind);
+        if (strcmp(own, name) == 0 || (full != NULL && strcmp(full, name) == 0))
             return i;
     }
     return type->count;

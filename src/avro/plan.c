@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct planning {
@@ -322,14 +321,6 @@ static bool field_converts(const struct pj_field *field, const struct pj_avro_ty
     return from->kind == PJ_AVRO_NULL || from->kind == PJ_AVRO_UNION || from->kind == PJ_AVRO_ARRAY;
 }
 
-static const char *kind_name(enum pj_avro_kind kind)
-{
-    static const char *const kinds[] = {"null",   "boolean", "int",    "long",   "float",
-                                        "double", "bytes",   "string", "record", "enum",
-                                        "array",  "map",     "union",  "fixed"};
-    return kinds[kind];
-}
-
 /* For people; of a union, the first branch that is not null. */
 static const char *type_name(const struct pj_avro_type *type)
 {
@@ -337,7 +328,7 @@ static const char *type_name(const struct pj_avro_type *type)
         if (type->branches[i]->kind != PJ_AVRO_NULL)
             return type_name(type->branches[i]);
     }
-    return type->logical == PJ_LOGICAL_DECIMAL ? "decimal" : kind_name(type->kind);
+    return type->logical == PJ_LOGICAL_DECIMAL ? "decimal" : pj_avro_kind_name(type->kind);
 }
 
 static void plan_slots(struct planning *planning, struct pj_plan_node *node, const char *path)
@@ -353,7 +344,7 @@ static void plan_slots(struct planning *planning, struct pj_plan_node *node, con
         if (!field_converts(field, node->type))
             node->refused =
                 pj_arena_printf(planning->arena, "%s is of the type %s in the writer's schema",
-                                path, kind_name(node->type->kind));
+                                path, pj_avro_kind_name(node->type->kind));
     }
 }
 
@@ -368,7 +359,7 @@ static void refuse_below(struct planning *planning, struct pj_plan_node *node, c
     else
         node->refused =
             pj_arena_printf(planning->arena, "%s is of the type %s in the writer's schema", path,
-                            kind_name(node->type->kind));
+                            pj_avro_kind_name(node->type->kind));
 }
 
 static struct pj_plan_node *plan_node(struct planning *planning, const struct pj_avro_type *writer,
@@ -473,13 +464,14 @@ int pj_plan_new(struct pj_plan **out, const struct pj_decoder *decoder, const ch
     struct planning planning = {plan, decoder->source->fields, decoder->source->field_count, arena,
                                 0};
     const struct pj_avro_type *theirs = pj_schema_root(writer);
-    if (theirs->kind != PJ_AVRO_RECORD) {
+    const struct pj_avro_type *ours = pj_schema_root(decoder->schema);
+    if (theirs->kind != PJ_AVRO_RECORD && !(is_record_union(ours) && is_record_union(theirs))) {
         pj_error_set(error, PJ_POISON, "the writer's schema is of the type %s, not a record",
-                     kind_name(theirs->kind));
+                     pj_avro_kind_name(theirs->kind));
         pj_plan_free(plan);
         return -1;
     }
-    plan->root = plan_node(&planning, theirs, pj_schema_root(decoder->schema), "");
+    plan->root = plan_node(&planning, theirs, ours, "");
     if (planning.size >= SIZE_MOST) {
         pj_error_set(error, PJ_POISON, "the writer's schema is too large to be read as ours");
         pj_plan_free(plan);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plan of decoding one writer's schema: a tree that follows the writer's types as far as a
- * wanted field lies below. Private to decode.c and plan.c.
+ * wanted field lies below. Private to decode.c, plan.c and recording.c.
  */
 #ifndef PJ_AVRO_PLAN_H
 #define PJ_AVRO_PLAN_H
 
-#include "avro/avro_schema.h"
+#include "avro/avro_reader.h"
 #include "avro/decode.h"
 #include "base/arena.h"
 
@@ -44,6 +44,10 @@ struct pj_plan {
     struct pj_arena *arena;
     struct pj_plan_node *root;
 };
+
+/* pj_plan_decode of one of several records, from where the reader is. */
+int pj_plan_next(const struct pj_plan *plan, struct pj_avro_reader *reader, struct pj_arena *arena,
+                 struct pj_value *values, struct pj_error *error) PJ_MUST_CHECK;
 
 /* A time in the unit (PJ_LOGICAL_NONE: microseconds) as microseconds; false where no timestamptz
  * holds it. */

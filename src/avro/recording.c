@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "avro/recording.h"
 
-#include "avro/avro_reader.h"
 #include "avro/container.h"
+#include "avro/plan.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -10,302 +10,88 @@
 
 enum { HEADERS_MOST = 100000 }; /* of one message */
 
-/* What the fields of the file's records mean to us. */
-enum slot {
-    SLOT_PASSED_OVER,
-    SLOT_ID,
-    SLOT_SUBJECT,
-    SLOT_SCHEMA,
-    SLOT_TOPIC,
-    SLOT_PARTITION,
-    SLOT_KEY,
-    SLOT_TIMESTAMP,
-    SLOT_HEADERS,
-    SLOT_VALUE,
-    SLOT_HEADER_NAME,
-    SLOT_HEADER_VALUE,
-};
+/* schemas/recording.avsc, without what it says to people. */
+static const char schema[] =
+    "[{\"type\":\"record\",\"name\":\"RecordedSchema\",\"namespace\":\"projectionist\",\"fields\":["
+    "{\"name\":\"id\",\"type\":\"int\"},{\"name\":\"subject\",\"type\":\"string\"},"
+    "{\"name\":\"schema\",\"type\":\"string\"}]},"
+    "{\"type\":\"record\",\"name\":\"RecordedMessage\",\"namespace\":\"projectionist\",\"fields\":["
+    "{\"name\":\"topic\",\"type\":\"string\"},"
+    "{\"name\":\"partition\",\"type\":[\"null\",\"int\"],\"default\":null},"
+    "{\"name\":\"key\",\"type\":[\"null\",\"bytes\"],\"default\":null},"
+    "{\"name\":\"timestamp\",\"type\":\"long\"},"
+    "{\"name\":\"headers\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\","
+    "\"name\":\"RecordedHeader\",\"fields\":[{\"name\":\"name\",\"type\":\"string\"},"
+    "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"],\"default\":null}]}},\"default\":[]},"
+    "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"],\"default\":null}]}]";
 
-struct expected_field {
-    const char *name;
-    enum slot slot;
-    enum pj_avro_kind kind;
-    bool nullable;
-};
+static const struct pj_field header_fields[] = {{"name", PJ_TEXT, .required = true},
+                                                {"value", PJ_BYTEA}};
+static const struct pj_items header_items = {header_fields, 2, HEADERS_MOST};
 
-static const struct expected_field schema_fields[] = {
-    {"id", SLOT_ID, PJ_AVRO_INT, false},
-    {"subject", SLOT_SUBJECT, PJ_AVRO_STRING, false},
-    {"schema", SLOT_SCHEMA, PJ_AVRO_STRING, false},
+enum { ID, SUBJECT, SCHEMA, TOPIC, PARTITION, KEY, TIMESTAMP, HEADERS, VALUE, FIELDS };
+static const struct pj_field fields[] = {
+    [ID] = {"RecordedSchema.id", PJ_INT, .required = true},
+    [SUBJECT] = {"RecordedSchema.subject", PJ_TEXT, .required = true},
+    [SCHEMA] = {"RecordedSchema.schema", PJ_TEXT, .required = true},
+    [TOPIC] = {"RecordedMessage.topic", PJ_TEXT, .required = true},
+    [PARTITION] = {"RecordedMessage.partition", PJ_INT},
+    [KEY] = {"RecordedMessage.key", PJ_BYTEA},
+    [TIMESTAMP] = {"RecordedMessage.timestamp", PJ_BIGINT, .required = true},
+    [HEADERS] = {"RecordedMessage.headers", .items = &header_items},
+    [VALUE] = {"RecordedMessage.value", PJ_BYTEA},
 };
-
-static const struct expected_field message_fields[] = {
-    {"topic", SLOT_TOPIC, PJ_AVRO_STRING, false},
-    {"partition", SLOT_PARTITION, PJ_AVRO_INT, true},
-    {"key", SLOT_KEY, PJ_AVRO_BYTES, true},
-    {"timestamp", SLOT_TIMESTAMP, PJ_AVRO_LONG, false},
-    {"headers", SLOT_HEADERS, PJ_AVRO_ARRAY, false},
-    {"value", SLOT_VALUE, PJ_AVRO_BYTES, true},
-};
-
-static const struct expected_field header_fields[] = {
-    {"name", SLOT_HEADER_NAME, PJ_AVRO_STRING, false},
-    {"value", SLOT_HEADER_VALUE, PJ_AVRO_BYTES, true},
-};
-
-/* A record type of the file: for each of its fields, where it goes. */
-struct binding {
-    const struct pj_avro_type *type;
-    enum slot *slots;
-};
+static const struct pj_source source = {
+    .topic = "recordings", .schema = schema, .fields = fields, .field_count = FIELDS};
 
 struct pj_recording {
     char *path;
     struct pj_container *container;
-    struct pj_schema *schema;
-    const struct pj_avro_type *root; /* the union of the two records */
-    struct binding schemas;
-    struct binding messages;
-    struct binding headers_of_message;
+    struct pj_decoder *decoder;
+    struct pj_plan *plan;
+    struct pj_arena *arena;       /* of the last item */
     struct pj_avro_reader reader; /* of the block at hand */
     int64_t left_in_block;
     int64_t read;
-    struct pj_header *headers;
-    size_t headers_most;
 };
-
-/* --- binding to the file's schema ------------------------------------------------------------ */
-
-static bool is_of_kind(const struct pj_avro_type *type, enum pj_avro_kind kind, bool nullable)
-{
-    if (type->kind == kind)
-        return true;
-    if (!nullable || type->kind != PJ_AVRO_UNION)
-        return false;
-    for (size_t i = 0; i < type->count; i++) {
-        if (type->branches[i]->kind != kind && type->branches[i]->kind != PJ_AVRO_NULL)
-            return false;
-    }
-    return true;
-}
-
-static int bind_record(struct binding *binding, const struct pj_avro_type *type,
-                       const struct expected_field *fields, size_t count, struct pj_error *error)
-{
-    if (binding->type != NULL)
-        return pj_error_set(error, PJ_FATAL, "its schema has two records %s", type->name);
-    binding->type = type;
-    binding->slots = pj_calloc(type->count, sizeof *binding->slots);
-    for (size_t i = 0; i < count; i++) {
-        size_t j = 0;
-        while (j < type->count && strcmp(type->fields[j].name, fields[i].name) != 0)
-            j++;
-        if (j == type->count)
-            return pj_error_set(error, PJ_FATAL, "its %s has no field %s", type->name,
-                                fields[i].name);
-        if (!is_of_kind(type->fields[j].type, fields[i].kind, fields[i].nullable))
-            return pj_error_set(error, PJ_FATAL, "the field %s of its %s has another type",
-                                fields[i].name, type->name);
-        binding->slots[j] = fields[i].slot;
-    }
-    return 0;
-}
-
-#define BIND(binding, type, fields, error)                                                         \
-    bind_record((binding), (type), (fields), sizeof(fields) / sizeof(fields)[0], (error))
-
-static int bind_message(struct pj_recording *recording, const struct pj_avro_type *type,
-                        struct pj_error *error)
-{
-    if (BIND(&recording->messages, type, message_fields, error) != 0)
-        return -1;
-    for (size_t i = 0; i < type->count; i++) {
-        if (recording->messages.slots[i] != SLOT_HEADERS)
-            continue;
-        const struct pj_avro_type *header = type->fields[i].type->branches[0];
-        if (header->kind != PJ_AVRO_RECORD)
-            return pj_error_set(error, PJ_FATAL, "the headers of its %s are no records",
-                                type->name);
-        return BIND(&recording->headers_of_message, header, header_fields, error);
-    }
-    return 0;
-}
-
-static int bind_root(struct pj_recording *recording, struct pj_error *error)
-{
-    const struct pj_avro_type *root = pj_schema_root(recording->schema);
-    recording->root = root;
-    for (size_t i = 0; root->kind == PJ_AVRO_UNION && i < root->count; i++) {
-        const struct pj_avro_type *branch = root->branches[i];
-        const char *name = branch->kind == PJ_AVRO_RECORD ? branch->name : "";
-        int status = 0;
-        if (strcmp(name, "projectionist.RecordedSchema") == 0)
-            status = BIND(&recording->schemas, branch, schema_fields, error);
-        else if (strcmp(name, "projectionist.RecordedMessage") == 0)
-            status = bind_message(recording, branch, error);
-        if (status != 0)
-            return -1;
-    }
-    if (recording->schemas.type == NULL || recording->messages.type == NULL)
-        return pj_error_set(error, PJ_FATAL,
-                            "its items are not projectionist.RecordedSchema and "
-                            "projectionist.RecordedMessage (schemas/recording.avsc)");
-    return 0;
-}
 
 /* --- reading items --------------------------------------------------------------------------- */
 
-/* Steps into a union; `*type` is then the branch. */
-static int unwrap(struct pj_avro_reader *reader, const struct pj_avro_type **type)
+static struct pj_bytes bytes_of(const struct pj_value *value)
 {
-    size_t index;
-    if ((*type)->kind != PJ_AVRO_UNION)
-        return 0;
-    if (pj_avro_read_index(reader, *type, &index) != 0)
+    return value->present ? (struct pj_bytes){value->text.data, value->text.length}
+                          : (struct pj_bytes){0};
+}
+
+static int read_item(struct pj_recording *recording, struct pj_recorded *item,
+                     struct pj_error *error)
+{
+    struct pj_value v[FIELDS];
+    pj_arena_reset(recording->arena);
+    if (pj_plan_next(recording->plan, &recording->reader, recording->arena, v, error) != 0)
         return -1;
-    *type = (*type)->branches[index];
-    return 0;
-}
-
-static int read_bytes(struct pj_avro_reader *reader, const struct pj_avro_type *type,
-                      struct pj_bytes *bytes)
-{
-    const char *data;
-    *bytes = (struct pj_bytes){0};
-    if (unwrap(reader, &type) != 0)
-        return -1;
-    if (type->kind == PJ_AVRO_NULL)
-        return 0;
-    if (pj_avro_read_text(reader, type, &data, &bytes->length) != 0)
-        return -1;
-    bytes->data = data;
-    return 0;
-}
-
-static int read_partition(struct pj_avro_reader *reader, const struct pj_avro_type *type,
-                          int32_t *partition)
-{
-    int64_t value = -1;
-    if (unwrap(reader, &type) != 0)
-        return -1;
-    if (type->kind == PJ_AVRO_INT && pj_avro_read_int(reader, &value) != 0)
-        return -1;
-    if (type->kind == PJ_AVRO_INT && value < 0)
-        return pj_error_set(reader->error, PJ_FATAL, "its partition is negative");
-    *partition = (int32_t)value;
-    return 0;
-}
-
-static int read_id(struct pj_avro_reader *reader, int32_t *id)
-{
-    int64_t value;
-    if (pj_avro_read_int(reader, &value) != 0)
-        return -1;
-    *id = (int32_t)value;
-    return 0;
-}
-
-static int read_header(struct pj_recording *recording, struct pj_header *header)
-{
-    const struct binding *binding = &recording->headers_of_message;
-    struct pj_avro_reader *reader = &recording->reader;
-    *header = (struct pj_header){0};
-    for (size_t i = 0; i < binding->type->count; i++) {
-        const struct pj_avro_type *type = binding->type->fields[i].type;
-        int status = 0;
-        if (binding->slots[i] == SLOT_HEADER_NAME)
-            status = read_bytes(reader, type, &header->name);
-        else if (binding->slots[i] == SLOT_HEADER_VALUE)
-            status = read_bytes(reader, type, &header->value);
-        else
-            status = pj_avro_skip(reader, type);
-        if (status != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int add_header(struct pj_recording *recording, size_t count)
-{
-    if (count == recording->headers_most) {
-        recording->headers_most = count > 0 ? 2 * count : 8;
-        recording->headers =
-            pj_resize(recording->headers, recording->headers_most, sizeof *recording->headers);
-    }
-    return read_header(recording, &recording->headers[count]);
-}
-
-static int read_headers(struct pj_recording *recording, struct pj_recorded *item)
-{
-    uint64_t count;
-    do {
-        if (pj_avro_read_block(&recording->reader, &count) != 0)
-            return -1;
-        for (uint64_t i = 0; i < count; i++) {
-            if (item->header_count == HEADERS_MOST)
-                return pj_error_set(recording->reader.error, PJ_FATAL,
-                                    "it has more than %d headers", HEADERS_MOST);
-            if (add_header(recording, item->header_count) != 0)
-                return -1;
-            item->header_count++;
-        }
-    } while (count > 0);
-    item->headers = recording->headers;
-    return 0;
-}
-
-static int read_field(struct pj_recording *recording, const struct pj_avro_type *type,
-                      enum slot slot, struct pj_recorded *item)
-{
-    struct pj_avro_reader *reader = &recording->reader;
-    switch (slot) {
-    case SLOT_ID:
-        return read_id(reader, &item->id);
-    case SLOT_SUBJECT:
-        return read_bytes(reader, type, &item->subject);
-    case SLOT_SCHEMA:
-        return read_bytes(reader, type, &item->schema);
-    case SLOT_TOPIC:
-        return read_bytes(reader, type, &item->topic);
-    case SLOT_PARTITION:
-        return read_partition(reader, type, &item->partition);
-    case SLOT_KEY:
-        return read_bytes(reader, type, &item->key);
-    case SLOT_TIMESTAMP:
-        return pj_avro_read_long(reader, &item->timestamp_ms);
-    case SLOT_HEADERS:
-        return read_headers(recording, item);
-    case SLOT_VALUE:
-        return read_bytes(reader, type, &item->value);
-    case SLOT_PASSED_OVER:
-    case SLOT_HEADER_NAME:
-    case SLOT_HEADER_VALUE:
-        break;
-    }
-    return pj_avro_skip(reader, type);
-}
-
-static int read_item(struct pj_recording *recording, struct pj_recorded *item)
-{
-    const struct binding *binding = NULL;
-    size_t index;
-    *item = (struct pj_recorded){.partition = -1};
-    if (pj_avro_read_index(&recording->reader, recording->root, &index) != 0)
-        return -1;
-    if (recording->root->branches[index] == recording->schemas.type) {
-        item->kind = PJ_RECORDED_SCHEMA;
-        binding = &recording->schemas;
-    } else if (recording->root->branches[index] == recording->messages.type) {
-        item->kind = PJ_RECORDED_MESSAGE;
-        binding = &recording->messages;
-    } else {
-        return pj_error_set(recording->reader.error, PJ_FATAL,
+    if (!v[SCHEMA].present && !v[TOPIC].present)
+        return pj_error_set(error, PJ_FATAL,
                             "it is neither a RecordedSchema nor a RecordedMessage");
-    }
-    for (size_t i = 0; i < binding->type->count; i++) {
-        if (read_field(recording, binding->type->fields[i].type, binding->slots[i], item) != 0)
-            return -1;
-    }
+    if (v[PARTITION].present && v[PARTITION].integer < 0)
+        return pj_error_set(error, PJ_FATAL, "its partition is negative");
+    struct pj_header *headers =
+        pj_arena_alloc(recording->arena, pj_items_count(&v[HEADERS]) * sizeof *headers);
+    *item = (struct pj_recorded){
+        .kind = v[SCHEMA].present ? PJ_RECORDED_SCHEMA : PJ_RECORDED_MESSAGE,
+        .id = (int32_t)v[ID].integer,
+        .subject = bytes_of(&v[SUBJECT]),
+        .schema = bytes_of(&v[SCHEMA]),
+        .topic = bytes_of(&v[TOPIC]),
+        .partition = v[PARTITION].present ? (int32_t)v[PARTITION].integer : -1,
+        .key = bytes_of(&v[KEY]),
+        .value = bytes_of(&v[VALUE]),
+        .timestamp_ms = v[TIMESTAMP].integer,
+        .headers = headers,
+    };
+    for (struct pj_array_item header = {0}; pj_items_next(&v[HEADERS], &header);)
+        headers[item->header_count++] =
+            (struct pj_header){bytes_of(&header.values[0]), bytes_of(&header.values[1])};
     return 0;
 }
 
@@ -333,8 +119,7 @@ int pj_recording_next(struct pj_recording *recording, struct pj_recorded *item,
         if (status != 1)
             return status;
     }
-    recording->reader.error = &reason;
-    if (read_item(recording, item) != 0)
+    if (read_item(recording, item, &reason) != 0)
         return pj_error_set(error, PJ_FATAL, "record %lld of %s cannot be read: %s",
                             (long long)recording->read + 1, recording->path, reason.message);
     recording->left_in_block--;
@@ -352,21 +137,66 @@ void pj_recording_rewind(struct pj_recording *recording)
 
 /* --- opening --------------------------------------------------------------------------------- */
 
+static bool has_both(const struct pj_avro_type *root)
+{
+    bool schema_found = false, message_found = false;
+    for (size_t i = 0; root->kind == PJ_AVRO_UNION && i < root->count; i++) {
+        const char *name = root->branches[i]->name != NULL ? root->branches[i]->name : "";
+        schema_found |= strcmp(name, "projectionist.RecordedSchema") == 0;
+        message_found |= strcmp(name, "projectionist.RecordedMessage") == 0;
+    }
+    return schema_found && message_found;
+}
+
+static int check_records(const char *text, struct pj_error *error)
+{
+    struct pj_schema *written;
+    if (pj_schema_parse(&written, text, error) != 0)
+        return -1;
+    bool both = has_both(pj_schema_root(written));
+    pj_schema_free(written);
+    return both ? 0
+                : pj_error_set(error, PJ_FATAL,
+                               "its items are not projectionist.RecordedSchema and "
+                               "projectionist.RecordedMessage (schemas/recording.avsc)");
+}
+
+/* What no record can have as we want it; NULL where there is nothing. Said before any is read. */
+static const struct pj_plan_node *find_fault(const struct pj_plan_node *node)
+{
+    const struct pj_plan_node *fault =
+        node != NULL && (node->missing != NULL || node->refused != NULL) ? node : NULL;
+    for (size_t i = 0; node != NULL && node->children != NULL && i < node->type->count && !fault;
+         i++)
+        fault = find_fault(node->children[i]);
+    for (size_t i = 0; node != NULL && i < node->slot_count && fault == NULL; i++)
+        fault = find_fault(node->slots[i].item);
+    return fault;
+}
+
 static int open_schema(struct pj_recording *recording, struct pj_error *error)
 {
+    const char *text = pj_container_schema(recording->container);
     struct pj_error reason = {.class = PJ_FATAL};
-    if (pj_schema_parse(&recording->schema, pj_container_schema(recording->container), &reason) !=
-            0 ||
-        bind_root(recording, &reason) != 0)
-        return pj_error_set(error, PJ_FATAL, "%s is not a recording that can be read: %s",
-                            recording->path, reason.message);
-    return 0;
+    if (check_records(text, &reason) == 0 &&
+        pj_decoder_new(&recording->decoder, &source, &reason) == 0 &&
+        pj_plan_new(&recording->plan, recording->decoder, text, &reason) == 0) {
+        const struct pj_plan_node *fault = find_fault(recording->plan->root);
+        if (fault == NULL)
+            return 0;
+        pj_error_set(&reason, PJ_FATAL, "%s%s",
+                     fault->missing != NULL ? fault->missing : fault->refused,
+                     fault->missing != NULL ? " is missing in its schema" : "");
+    }
+    return pj_error_set(error, PJ_FATAL, "%s is not a recording that can be read: %s",
+                        recording->path, reason.message);
 }
 
 int pj_recording_open(struct pj_recording **out, const char *path, struct pj_error *error)
 {
     struct pj_recording *recording = pj_alloc(sizeof *recording);
     recording->path = pj_strdup(path);
+    recording->arena = pj_arena_new();
     if (pj_container_open(&recording->container, path, error) != 0 ||
         open_schema(recording, error) != 0) {
         pj_recording_close(recording);
@@ -381,12 +211,10 @@ void pj_recording_close(struct pj_recording *recording)
 {
     if (recording == NULL)
         return;
-    free(recording->schemas.slots);
-    free(recording->messages.slots);
-    free(recording->headers_of_message.slots);
-    free(recording->headers);
-    pj_schema_free(recording->schema);
+    pj_plan_free(recording->plan);
+    pj_decoder_free(recording->decoder);
     pj_container_close(recording->container);
+    pj_arena_free(recording->arena);
     free(recording->path);
     free(recording);
 }

@@ -423,7 +423,8 @@ Test(recording, bounds_the_headers_of_a_record)
     write_message(&writer, "t", 0, NULL, 0, NULL, 0, 100001);
     writer_close(&writer);
     cr_assert_eq(read_all(writer.path, &error), -1);
-    cr_assert(strstr(error.message, "more than 100000 headers") != NULL, "%s", error.message);
+    cr_assert(strstr(error.message, "headers has more than 100000 items") != NULL, "%s",
+              error.message);
     unlink(writer.path);
 }
 
@@ -459,7 +460,7 @@ Test(recording, names_the_record_that_is_damaged)
     refuses_block(2, GOOD "\6", 7, "record 2 of ");
     refuses_block(2, GOOD "\0\2\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 18, "record 2 of ");
     refuses_block(2, GOOD "\0\2\5", 9, "negative");
-    refuses_block(2, GOOD "\2\2t\2\1", 11, "partition is negative");
+    refuses_block(2, GOOD "\2\2t\2\1\0\0\0\0", 15, "partition is negative");
     refuses_block(2, GOOD, 6, "record 2 of ");
     refuses_block(1, GOOD "\0\2\2s\2x", 12, "longer than its records");
     /* headers: 2^62 of them in no bytes */
