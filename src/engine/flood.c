@@ -4,7 +4,6 @@
 #include "base/memory.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { FIRST = 100 };
@@ -97,9 +96,10 @@ static int add_letters(struct pj_session *session, const char *topic, bool *acce
         "AND topic = $3) AS known) AS a LEFT JOIN LATERAL (SELECT sqlstate, message FROM "
         "projectionist.dead_letters WHERE cluster_id = $1 AND consumer_group = $2 "
         "AND topic = $3 LIMIT 100) AS l ON true";
-    const char *parameters[] = {session->identity.cluster_id, session->identity.group, topic};
     struct pj_result *result;
-    if (pj_postgres_query(session->unit.postgres, sql, 3, parameters, &result, error) != 0)
+    if (pj_postgres_query(session->unit.postgres, sql,
+                          PJ_TEXTS(session->identity.cluster_id, session->identity.group, topic),
+                          &result, error) != 0)
         return -1;
     *accepted = *pj_result_value(result, 0, 0, NULL) == 't';
     for (int row = 0; row < pj_result_rows(result); row++) {

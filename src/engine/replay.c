@@ -86,13 +86,11 @@ void pj_replay_free(struct pj_replay *replay)
 
 /* --- the letter ------------------------------------------------------------------------------ */
 
-static const uint32_t id_types[] = {PJ_OID_INT8};
 static const struct pj_statement read_statement = {
     .name = "pj_letter_read",
     .sql = "SELECT cluster_id, consumer_group, topic, partition, record_offset, record_timestamp, "
            "value, status, key, headers::text FROM projectionist.dead_letters WHERE id = $1",
-    .parameter_count = 1,
-    .types = id_types,
+    PJ_TYPES(PJ_OID_INT8),
 };
 enum { CLUSTER, GROUP, TOPIC, PARTITION, OFFSET, TIMESTAMP, VALUE, STATUS, KEY, HEADERS };
 
@@ -100,8 +98,7 @@ enum { CLUSTER, GROUP, TOPIC, PARTITION, OFFSET, TIMESTAMP, VALUE, STATUS, KEY, 
 static const struct pj_statement lock_statement = {
     .name = "pj_letter_lock",
     .sql = "SELECT id FROM projectionist.dead_letters WHERE id = $1 AND status = 'open' FOR UPDATE",
-    .parameter_count = 1,
-    .types = id_types,
+    PJ_TYPES(PJ_OID_INT8),
 };
 static const struct pj_statement mark_statement = {
     .name = "pj_letter_mark",
@@ -109,29 +106,23 @@ static const struct pj_statement mark_statement = {
            "resolved_at = clock_timestamp() WHERE id = $1 RETURNING projection) "
            "SELECT CASE WHEN count(*) <> 1 THEN projectionist.refuse_unwritten(max(projection), "
            "'projectionist.dead_letters'::regclass, 'UPDATE', 1, count(*)) END FROM written",
-    .parameter_count = 1,
-    .types = id_types,
+    PJ_TYPES(PJ_OID_INT8),
 };
 
-static const uint32_t refuse_types[] = {PJ_OID_INT8, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT};
 static const struct pj_statement refuse_statement = {
     .name = "pj_letter_refuse",
     .sql = "UPDATE projectionist.dead_letters SET error_class = $2, sqlstate = $3, message = $4 "
            "WHERE id = $1 AND status = 'open'",
-    .parameter_count = 4,
-    .types = refuse_types,
+    PJ_TYPES(PJ_OID_INT8, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT),
 };
 
 /* The event time counts for the group, as if the record had come in time. */
-static const uint32_t time_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4,
-                                      PJ_OID_TIMESTAMPTZ};
 static const struct pj_statement time_statement = {
     .name = "pj_letter_time",
     .sql = "UPDATE projectionist.consumer_offsets SET stream_time = greatest(stream_time, $5) "
            "WHERE cluster_id = $1 AND consumer_group = $2 AND topic = $3 AND partition = $4 "
            "AND (stream_time IS NULL OR stream_time < $5)",
-    .parameter_count = 5,
-    .types = time_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4, PJ_OID_TIMESTAMPTZ),
 };
 
 /* Carries out what is queued and checks deferred constraints: all that a commit could refuse. */

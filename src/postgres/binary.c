@@ -2,7 +2,6 @@
 #include "postgres/binary.h"
 
 #include <endian.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Microseconds from 1970 to 2000, where Postgres counts from. */

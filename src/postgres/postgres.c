@@ -9,7 +9,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -322,36 +321,46 @@ int pj_postgres_queue(struct pj_postgres *postgres, const struct pj_statement *s
     return 0;
 }
 
+/* The results of one statement, or of all of a script, to their end: keeps the last good one, and
+ * the first error of all. `prepare`: what is not prepared if it fails, or NULL. */
+static int read_results(struct pj_postgres *postgres, const struct pj_statement *prepare,
+                        PGresult **last, bool *failed, struct pj_error *error)
+{
+    PGresult *result;
+    while (next_result(postgres, &result, error) == 0) {
+        if (result == NULL)
+            return 0;
+        ExecStatusType status = PQresultStatus(result);
+        if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+            PQclear(*last);
+            *last = result;
+            continue;
+        }
+        if (prepare != NULL)
+            forget_prepared(postgres, prepare);
+        if (status != PGRES_PIPELINE_ABORTED && !*failed) {
+            *failed = true;
+            fail_result(postgres, result, error);
+        }
+        PQclear(result);
+        if (postgres->broken && *failed)
+            break;
+    }
+    return -1;
+}
+
 /* Reads the answers to all that is pending and to the sync after it; keeps the last statement's
  * result and the first error. */
 static int collect(struct pj_postgres *postgres, PGresult **last, struct pj_error *error)
 {
-    int failed = 0;
+    bool failed = false;
     int count = postgres->pending_count;
     postgres->pending_count = 0;
-    *last = NULL;
     for (int i = 0; i < count; i++) {
-        PGresult *result;
-        for (;;) {
-            if (next_result(postgres, &result, error) != 0)
-                return -1;
-            if (result == NULL)
-                break;
-            ExecStatusType status = PQresultStatus(result);
-            bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-            if (!good && postgres->pending[i] != NULL)
-                forget_prepared(postgres, postgres->pending[i]);
-            if (!good && status != PGRES_PIPELINE_ABORTED && !failed) {
-                failed = 1;
-                fail_result(postgres, result, error);
-            }
-            if (good && i == count - 1)
-                *last = result;
-            else
-                PQclear(result);
-            if (postgres->broken && failed)
-                return -1;
-        }
+        PQclear(*last);
+        *last = NULL;
+        if (read_results(postgres, postgres->pending[i], last, &failed, error) != 0)
+            return -1;
     }
     PGresult *sync;
     if (next_result(postgres, &sync, error) != 0)
@@ -361,6 +370,14 @@ static int collect(struct pj_postgres *postgres, PGresult **last, struct pj_erro
     if (!synced)
         return failed ? -1 : fail_broken(postgres, error);
     return failed ? -1 : 0;
+}
+
+static void give(PGresult *last, struct pj_result **out)
+{
+    if (out != NULL)
+        *out = (struct pj_result *)last;
+    else
+        PQclear(last);
 }
 
 int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *statement,
@@ -378,10 +395,7 @@ int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *sta
         PQclear(last);
         return -1;
     }
-    if (out != NULL)
-        *out = (struct pj_result *)last;
-    else
-        PQclear(last);
+    give(last, out);
     return 0;
 }
 
@@ -447,32 +461,10 @@ void pj_postgres_rollback(struct pj_postgres *postgres)
 
 /* --- text ------------------------------------------------------------------------------------ */
 
-/* All results up to the end; keeps the last good one, reports the first failure. */
 static int drain(struct pj_postgres *postgres, PGresult **last, struct pj_error *error)
 {
-    int failed = 0;
-    PGresult *result;
-    *last = NULL;
-    for (;;) {
-        if (next_result(postgres, &result, error) != 0)
-            return -1;
-        if (result == NULL)
-            break;
-        ExecStatusType status = PQresultStatus(result);
-        if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-            PQclear(*last);
-            *last = result;
-            continue;
-        }
-        if (!failed) {
-            failed = 1;
-            fail_result(postgres, result, error);
-        }
-        PQclear(result);
-        if (postgres->broken)
-            break;
-    }
-    return failed ? -1 : 0;
+    bool failed = false;
+    return read_results(postgres, NULL, last, &failed, error) != 0 || failed ? -1 : 0;
 }
 
 static int send_script(struct pj_postgres *postgres, const char *sql, struct pj_error *error)
@@ -497,7 +489,8 @@ int pj_postgres_script(struct pj_postgres *postgres, const char *sql, struct pj_
 int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
                       const char *const *parameters, struct pj_result **out, struct pj_error *error)
 {
-    *out = NULL;
+    if (out != NULL)
+        *out = NULL;
     if (leave_pipeline(postgres, error) != 0)
         return -1;
     if (PQsendQueryParams(postgres->connection, sql, count, NULL, parameters, NULL, NULL, 0) != 1 ||
@@ -508,7 +501,7 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
         PQclear(last);
         return -1;
     }
-    *out = (struct pj_result *)last;
+    give(last, out);
     return 0;
 }
 

@@ -86,6 +86,13 @@ struct pj_statement {
     int parameter_count;
     const uint32_t *types; /* enum pj_oid, one per parameter */
 };
+/* The last two, of a static one. */
+#define PJ_TYPES(...)                                                                              \
+    .parameter_count = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),                 \
+    .types = (const uint32_t[])                                                                    \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 /* Binary, network byte order as the type wants it; data NULL is SQL NULL. Not copied: must live
  * until the call that flushes returns. */
@@ -129,11 +136,17 @@ int pj_postgres_run(struct pj_postgres *postgres, const struct pj_statement *sta
 /* One or several statements as text, no parameters, no rows wanted (BEGIN, a migration file). */
 int pj_postgres_script(struct pj_postgres *postgres, const char *sql,
                        struct pj_error *error) PJ_MUST_CHECK;
-/* One statement with text parameters ($1…, NULL is SQL NULL) and a text result; for commands that
- * people run, not for data. */
+/* One statement with text parameters ($1…, NULL is SQL NULL) and a text result, which may be NULL
+ * when not wanted; for commands that people run, not for data. */
 int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
                       const char *const *parameters, struct pj_result **result,
                       struct pj_error *error) PJ_MUST_CHECK;
+/* Its count and its parameters. */
+#define PJ_TEXTS(...)                                                                              \
+    (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)), (const char *const[])      \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 /* Waits until all that is queued has been carried out, within the transaction. A pipeline takes at
  * most 256 statements: callers that may queue more call this now and then. */

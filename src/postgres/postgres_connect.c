@@ -7,7 +7,6 @@
 #include "postgres/postgres_settings.h"
 
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -217,9 +217,9 @@ static int find_triggers(struct pj_postgres *postgres, const struct pair *pair,
         "OR EXISTS (SELECT FROM json_object_keys($2::json) AS k WHERE p.prosrc ~* "
         "('\\m' || k || '\\M')))";
     char *columns = pj_must(json_dumps(table->columns, JSON_COMPACT));
-    const char *parameters[] = {pair->live.text, columns};
     struct pj_result *result;
-    int status = pj_postgres_query(postgres, sql, 2, parameters, &result, error);
+    int status =
+        pj_postgres_query(postgres, sql, PJ_TEXTS(pair->live.text, columns), &result, error);
     free(columns);
     if (status != 0)
         return -1;

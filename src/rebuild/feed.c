@@ -6,7 +6,6 @@
  */
 #include "rebuild/rebuild_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { TIMEOUT_MS = 5000 };

@@ -7,7 +7,6 @@
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { CLOSE_MS = 2000 };
@@ -72,17 +71,12 @@ static void show_turn(struct pj_loop *loop)
 static int use_shadow(const struct pj_session *session, struct pj_postgres *postgres,
                       struct pj_error *error)
 {
-    struct pj_result *result;
-    const char *parameters[] = {session->policy->schema};
-    if (pj_postgres_query(postgres,
-                          "SELECT set_config('search_path', quote_ident($1) || ', ' || "
-                          "current_setting('search_path'), false), "
-                          "set_config('projectionist.tables_schema', '', false), "
-                          "set_config('synchronous_commit', 'off', false)",
-                          1, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+    return pj_postgres_query(postgres,
+                             "SELECT set_config('search_path', quote_ident($1) || ', ' || "
+                             "current_setting('search_path'), false), "
+                             "set_config('projectionist.tables_schema', '', false), "
+                             "set_config('synchronous_commit', 'off', false)",
+                             PJ_TEXTS(session->policy->schema), NULL, error);
 }
 
 static int request_ranges(struct pj_session *session, struct pj_error *error)

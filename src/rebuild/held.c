@@ -86,7 +86,6 @@ static int try_all(struct pj_rebuild *rebuild, const struct pj_result *rows,
 
 int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
     struct pj_registry *registry = NULL;
     struct pj_replay *trial = NULL;
@@ -97,8 +96,9 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
         return -1;
     rebuild->last_letter = pj_rebuild_text(rebuild, rows, 0, 0);
     pj_result_free(rows);
-    if (pj_postgres_query(rebuild->control.postgres, OPEN_LETTERS "ORDER BY l.id", 2, parameters,
-                          &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, OPEN_LETTERS "ORDER BY l.id",
+                          PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group), &rows,
+                          error) != 0)
         return -1;
     int status = 0;
     if (pj_result_rows(rows) > 0)
@@ -114,18 +114,17 @@ int pj_rebuild_hold_letters(struct pj_rebuild *rebuild, struct pj_error *error)
 /* Those that consumers dead-lettered since, and whose records the shadow has yet to read. */
 int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group, rebuild->last_letter,
-                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control.postgres,
-                          OPEN_LETTERS
-                          "AND l.id > $4::bigint AND l.id <> ALL ($5::bigint[]) AND NOT EXISTS ("
-                          "SELECT FROM projectionist.consumer_offsets AS s "
-                          "WHERE s.cluster_id = $1 AND s.consumer_group = $3 "
-                          "AND s.topic = l.topic AND s.partition = l.partition "
-                          "AND s.next_offset > l.record_offset)",
-                          5, parameters, &rows, error) != 0)
+    if (pj_postgres_query(
+            rebuild->control.postgres,
+            OPEN_LETTERS "AND l.id > $4::bigint AND l.id <> ALL ($5::bigint[]) AND NOT EXISTS ("
+                         "SELECT FROM projectionist.consumer_offsets AS s "
+                         "WHERE s.cluster_id = $1 AND s.consumer_group = $3 "
+                         "AND s.topic = l.topic AND s.partition = l.partition "
+                         "AND s.next_offset > l.record_offset)",
+            PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group, rebuild->shadow_group,
+                     rebuild->last_letter, pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)),
+            &rows, error) != 0)
         return -1;
     hold(rebuild, rows, NULL);
     pj_result_free(rows);
@@ -135,9 +134,6 @@ int pj_rebuild_hold_newer(struct pj_rebuild *rebuild, struct pj_error *error)
 int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *postgres,
                              struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group, rebuild->last_letter,
-                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
     struct pj_result *rows;
     if (pj_postgres_query(
             postgres,
@@ -155,7 +151,9 @@ int pj_rebuild_check_letters(struct pj_rebuild *rebuild, struct pj_postgres *pos
                             "AND d.partition = l.partition "
                             "AND d.record_offset = l.record_offset) END LIMIT 1",
                             pj_sql_qualified(rebuild->schema, "dead_letters").text),
-            5, parameters, &rows, error) != 0)
+            PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group, rebuild->shadow_group,
+                     rebuild->last_letter, pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)),
+            &rows, error) != 0)
         return -1;
     bool changed = pj_result_rows(rows) > 0;
     pj_result_free(rows);

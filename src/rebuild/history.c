@@ -8,7 +8,6 @@
 #include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* --- what other groups have read ------------------------------------------------------------- */
@@ -16,15 +15,16 @@
 int pj_rebuild_read_others(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
-    const char *parameters[] = {settings->cluster_id, settings->group, settings->projection->name};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control.postgres,
-                          "SELECT topic, partition, start_offset, next_offset, consumer_group, "
-                          "cluster_id FROM projectionist.consumer_offsets "
-                          "WHERE (cluster_id, consumer_group) <> ($1, $2) "
-                          "AND coalesce(projection, consumer_group) = $3 "
-                          "AND next_offset > start_offset AND partition >= 0 ORDER BY 6, 5, 1, 2",
-                          3, parameters, &rows, error) != 0)
+    if (pj_postgres_query(
+            rebuild->control.postgres,
+            "SELECT topic, partition, start_offset, next_offset, consumer_group, "
+            "cluster_id FROM projectionist.consumer_offsets "
+            "WHERE (cluster_id, consumer_group) <> ($1, $2) "
+            "AND coalesce(projection, consumer_group) = $3 "
+            "AND next_offset > start_offset AND partition >= 0 ORDER BY 6, 5, 1, 2",
+            PJ_TEXTS(settings->cluster_id, settings->group, settings->projection->name), &rows,
+            error) != 0)
         return -1;
     size_t count = (size_t)pj_result_rows(rows);
     rebuild->others = pj_arena_alloc(rebuild->arena, (count + 1) * sizeof *rebuild->others);
@@ -74,13 +74,13 @@ const struct pj_other_group *pj_rebuild_others(const struct pj_rebuild *rebuild,
 
 int pj_rebuild_recordings(struct pj_rebuild *rebuild, const char **names, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
     if (pj_postgres_query(rebuild->control.postgres,
                           "SELECT string_agg(source, ', ' ORDER BY source) "
                           "FROM projectionist.other_sources "
                           "WHERE cluster_id = $1 AND consumer_group = $2",
-                          2, parameters, &rows, error) != 0)
+                          PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group), &rows,
+                          error) != 0)
         return -1;
     *names = pj_rebuild_text(rebuild, rows, 0, 0);
     pj_result_free(rows);
@@ -114,10 +114,11 @@ static int ask(struct pj_rebuild *rebuild, const char *sql, struct pj_result **r
                struct pj_error *error)
 {
     struct pj_loop *loop = &rebuild->workers[0].loop;
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
     for (;;) {
         if (pj_session_connect(&loop->session, error) == 0 &&
-            pj_postgres_query(loop->session.unit.postgres, sql, 2, parameters, result, error) == 0)
+            pj_postgres_query(loop->session.unit.postgres, sql,
+                              PJ_TEXTS(rebuild->settings->cluster_id, rebuild->shadow_group),
+                              result, error) == 0)
             return PJ_REBUILD_FILLED;
         if (pj_loop_recover(loop, error) != 0)
             return -1;

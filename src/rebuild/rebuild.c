@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,17 +29,12 @@ const char *pj_rebuild_text(const struct pj_rebuild *rebuild, const struct pj_re
 int pj_rebuild_execute(const struct pj_rebuild *rebuild, const char *sql, int count,
                        const char *const *parameters, struct pj_error *error)
 {
-    struct pj_result *result;
-    if (pj_postgres_query(rebuild->control.postgres, sql, count, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+    return pj_postgres_query(rebuild->control.postgres, sql, count, parameters, NULL, error);
 }
 
 int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result **rows,
                          struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     const char *sql =
         "SELECT topic, partition, next_offset, start_offset, topic_id, "
         "CASE WHEN counted_to = next_offset THEN counted_from END, records, checksum, "
@@ -48,8 +42,9 @@ int pj_rebuild_read_live(struct pj_rebuild *rebuild, bool lock, struct pj_result
         "FROM projectionist.consumer_offsets "
         "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic, partition";
     const char *locking = pj_arena_printf(rebuild->arena, "%s FOR UPDATE", sql);
-    return pj_postgres_query(rebuild->control.postgres, lock ? locking : sql, 2, parameters, rows,
-                             error);
+    return pj_postgres_query(rebuild->control.postgres, lock ? locking : sql,
+                             PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group),
+                             rows, error);
 }
 
 struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char *topic,
@@ -76,17 +71,15 @@ struct pj_offset_range *pj_rebuild_range(struct pj_rebuild *rebuild, const char 
 static int take_lock(void *context, struct pj_postgres *postgres, struct pj_error *error)
 {
     struct pj_rebuild *rebuild = context;
-    const char *parameters[] = {rebuild->schema};
     struct pj_result *result;
     if (pj_postgres_query(postgres,
                           "SELECT set_config(name, '1000', false) FROM pg_settings "
                           "WHERE name = 'client_connection_check_interval'",
-                          0, NULL, &result, error) != 0)
+                          0, NULL, NULL, error) != 0)
         return -1;
-    pj_result_free(result);
     if (pj_postgres_query(postgres,
-                          "SELECT pg_try_advisory_lock(hashtext('projectionist'), hashtext($1))", 1,
-                          parameters, &result, error) != 0)
+                          "SELECT pg_try_advisory_lock(hashtext('projectionist'), hashtext($1))",
+                          PJ_TEXTS(rebuild->schema), &result, error) != 0)
         return -1;
     bool ours = strcmp(pj_result_value(result, 0, 0, NULL), "t") == 0;
     pj_result_free(result);
@@ -140,9 +133,10 @@ static int read_live(struct pj_rebuild *rebuild, struct pj_error *error)
 static struct pj_offset_range *read_ranges(struct pj_rebuild *rebuild, const char *sql,
                                            size_t *count, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
     struct pj_result *rows;
-    if (pj_postgres_query(rebuild->control.postgres, sql, 2, parameters, &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, sql,
+                          PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group), &rows,
+                          error) != 0)
         return NULL;
     *count = (size_t)pj_result_rows(rows);
     struct pj_offset_range *ranges = pj_arena_alloc(rebuild->arena, (*count + 1) * sizeof *ranges);
@@ -164,8 +158,6 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
                               char digest[40], struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
-    const char *parameters[] = {settings->cluster_id, settings->group,
-                                settings->keep_retained ? "true" : "false"};
     struct pj_result *result;
     /* What a replay adds to the live facts after the retained state was copied would be lost: its
      * record may be one that retention has removed. */
@@ -174,7 +166,9 @@ int pj_rebuild_digest_letters(struct pj_rebuild *rebuild, struct pj_postgres *po
                           "FROM projectionist.dead_letters WHERE cluster_id = $1 "
                           "AND consumer_group = $2 AND (status = 'discarded' "
                           "OR status = 'replayed' AND $3::boolean)",
-                          3, parameters, &result, error) != 0)
+                          PJ_TEXTS(settings->cluster_id, settings->group,
+                                   settings->keep_retained ? "true" : "false"),
+                          &result, error) != 0)
         return -1;
     pj_text_whole(digest, 40, "%s", pj_result_value(result, 0, 0, NULL));
     pj_result_free(result);

@@ -135,8 +135,6 @@ static int keep_kind(struct pj_rebuild *rebuild, size_t index, struct pj_error *
 /* The record with the greatest event time may be gone. */
 static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group};
     return pj_rebuild_execute(
         rebuild,
         "UPDATE projectionist.consumer_offsets AS s "
@@ -145,7 +143,8 @@ static int keep_stream_time(struct pj_rebuild *rebuild, struct pj_error *error)
         "WHERE s.cluster_id = $1 AND s.consumer_group = $3 AND o.cluster_id = $1 "
         "AND o.consumer_group = $2 AND o.topic = s.topic "
         "AND o.partition = s.partition",
-        3, parameters, error);
+        PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group, rebuild->shadow_group),
+        error);
 }
 
 /* Each write has run some of the timers that are due by that time; these are the rest. */

@@ -7,7 +7,6 @@
 #include "rebuild/rebuild_internal.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -149,7 +148,6 @@ static char *creation(const struct pj_rebuild *rebuild)
 
 int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->shadow_group};
     const char *sql = pj_arena_printf(rebuild->arena, "DROP SCHEMA IF EXISTS %s CASCADE",
                                       pj_sql_name(rebuild->schema).text);
     if (pj_postgres_script(rebuild->control.postgres, sql, error) != 0)
@@ -157,7 +155,8 @@ int pj_rebuild_drop_shadow(struct pj_rebuild *rebuild, struct pj_error *error)
     return pj_rebuild_execute(rebuild,
                               "DELETE FROM projectionist.consumer_offsets "
                               "WHERE cluster_id = $1 AND consumer_group = $2",
-                              2, parameters, error);
+                              PJ_TEXTS(rebuild->settings->cluster_id, rebuild->shadow_group),
+                              error);
 }
 
 /* Unique indexes and exclusion constraints, which decide between rows; others would only cost time.
@@ -166,7 +165,6 @@ static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
                       struct pj_error *error)
 {
     const struct pj_sql_name live = pj_sql_table(table);
-    const char *parameters[] = {rebuild->schema, live.text};
     struct pj_result *result;
     if (pj_postgres_query(
             rebuild->control.postgres,
@@ -182,7 +180,7 @@ static int add_unique(struct pj_rebuild *rebuild, const struct pj_table *table,
             "AND c.conrelid = i.indrelid AND c.contype IN ('u', 'x') "
             "WHERE i.indrelid = $2::regclass AND NOT i.indisprimary AND i.indisvalid "
             "AND (i.indisunique OR c.contype = 'x')",
-            2, parameters, &result, error) != 0)
+            PJ_TEXTS(rebuild->schema, live.text), &result, error) != 0)
         return -1;
     const char *sql = pj_result_value(result, 0, 0, NULL);
     int status = sql != NULL ? pj_postgres_script(rebuild->control.postgres, sql, error) : 0;
@@ -231,15 +229,6 @@ static int list_range(struct pj_rebuild *rebuild, const char *signature,
     char texts[5][24];
     for (int i = 0; i < 5; i++)
         pj_text_whole(texts[i], sizeof texts[i], "%lld", (long long)numbers[i]);
-    const char *parameters[] = {signature,
-                                range->topic,
-                                texts[0],
-                                texts[1],
-                                texts[2],
-                                counted ? texts[3] : NULL,
-                                counted ? texts[4] : NULL,
-                                counted ? live->records : NULL,
-                                counted ? live->checksum : NULL};
     if (counted)
         add_counted(rebuild, range, live->counted_from, live->next_offset);
     return pj_rebuild_execute(rebuild,
@@ -248,7 +237,11 @@ static int list_range(struct pj_rebuild *rebuild, const char *signature,
                                               "$3::int, $4::bigint, $5::bigint, $6::bigint, "
                                               "$7::bigint, $8::bigint, $9::bigint)",
                                               pj_sql_qualified(rebuild->schema, "ranges").text),
-                              9, parameters, error);
+                              PJ_TEXTS(signature, range->topic, texts[0], texts[1], texts[2],
+                                       counted ? texts[3] : NULL, counted ? texts[4] : NULL,
+                                       counted ? live->records : NULL,
+                                       counted ? live->checksum : NULL),
+                              error);
 }
 
 static int create_shadow(struct pj_rebuild *rebuild, const char *signature, struct pj_error *error)
@@ -277,7 +270,6 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
                         struct pj_error *error)
 {
     struct pj_result *rows;
-    const char *parameters[] = {signature};
     *found = false;
     const struct pj_sql_name ranges = pj_sql_qualified(rebuild->schema, "ranges");
     const char *sql =
@@ -294,7 +286,7 @@ static int find_attempt(struct pj_rebuild *rebuild, const char *signature, bool 
                         "(extract(epoch FROM started_at) * 1000)::bigint, counted_from, counted_to "
                         "FROM %s WHERE signature = $1 ORDER BY topic COLLATE \"C\", partition",
                         ranges.text);
-    if (pj_postgres_query(rebuild->control.postgres, sql, 1, parameters, &rows, error) != 0)
+    if (pj_postgres_query(rebuild->control.postgres, sql, PJ_TEXTS(signature), &rows, error) != 0)
         return -1;
     *found = pj_result_rows(rows) > 0;
     if (*found)

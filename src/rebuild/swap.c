@@ -6,7 +6,6 @@
 #include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,9 +143,6 @@ static int move_offsets(struct pj_rebuild *rebuild, struct pj_error *error)
 
 static int resolve_letters(struct pj_rebuild *rebuild, struct pj_error *error)
 {
-    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group,
-                                rebuild->shadow_group,
-                                pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)};
     const struct pj_sql_name letters = pj_sql_qualified(rebuild->schema, "dead_letters");
     const char *resolve =
         pj_arena_printf(rebuild->arena,
@@ -169,7 +165,11 @@ static int resolve_letters(struct pj_rebuild *rebuild, struct pj_error *error)
         "SET status = 'open', resolved_at = NULL, error_class = excluded.error_class, "
         "sqlstate = excluded.sqlstate, message = excluded.message WHERE l.status <> 'discarded'",
         letters.text);
-    if (pj_rebuild_execute(rebuild, resolve, 4, parameters, error) != 0)
+    if (pj_rebuild_execute(rebuild, resolve,
+                           PJ_TEXTS(rebuild->settings->cluster_id, rebuild->settings->group,
+                                    rebuild->shadow_group,
+                                    pj_arena_printf(rebuild->arena, "{%s}", rebuild->held)),
+                           error) != 0)
         return -1;
     return pj_rebuild_execute(rebuild, open, 0, NULL, error);
 }
@@ -201,17 +201,6 @@ static int write_down(struct pj_rebuild *rebuild, const struct pj_difference *di
     json_decref(tables);
     pj_text_whole(started, sizeof started, "%lld", (long long)rebuild->started_ms);
     pj_text_whole(total, sizeof total, "%lld", (long long)difference->total);
-    const char *parameters[] = {
-        settings->verify ? "verify" : "rebuild",
-        settings->projection->name,
-        settings->cluster_id,
-        settings->group,
-        started,
-        total,
-        differences,
-        ranges,
-        settings->keep_retained ? "true" : "false",
-    };
     struct pj_result *result;
     int status = pj_postgres_query(
         rebuild->control.postgres,
@@ -219,7 +208,10 @@ static int write_down(struct pj_rebuild *rebuild, const struct pj_difference *di
         "started_at, differing_rows, differences, ranges, kept_retained) VALUES ($1, $2, $3, $4, "
         "'epoch'::timestamptz + $5::bigint * interval '1 millisecond', $6::bigint, $7::jsonb, "
         "$8::jsonb, $9::boolean) RETURNING id",
-        9, parameters, &result, error);
+        PJ_TEXTS(settings->verify ? "verify" : "rebuild", settings->projection->name,
+                 settings->cluster_id, settings->group, started, total, differences, ranges,
+                 settings->keep_retained ? "true" : "false"),
+        &result, error);
     free(differences);
     free(ranges);
     if (status != 0)
@@ -297,11 +289,10 @@ static int ask_swap(struct pj_unit *unit, void *context, enum pj_commit_outcome 
                     struct pj_error *error)
 {
     const struct pj_rebuild *rebuild = context;
-    const char *parameters[] = {rebuild->id};
     struct pj_result *result;
     if (pj_postgres_query(unit->postgres,
-                          "SELECT 1 FROM projectionist.rebuilds WHERE id = $1::bigint", 1,
-                          parameters, &result, error) != 0)
+                          "SELECT 1 FROM projectionist.rebuilds WHERE id = $1::bigint",
+                          PJ_TEXTS(rebuild->id), &result, error) != 0)
         return -1;
     *outcome = pj_result_rows(result) == 1 ? PJ_COMMITTED : PJ_NOT_COMMITTED;
     pj_result_free(result);

@@ -80,11 +80,10 @@ int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *pr
         "OR c.oid IN (SELECT to_regclass(t) FROM unnest($1::text[]) AS t)) "
         "ORDER BY 1";
     char *tables = list_tables(projection);
-    const char *parameters[] = {tables, group};
     struct pj_result *result;
     int status = check_schema(postgres, tables, error);
     if (status == 0)
-        status = pj_postgres_query(postgres, sql, 2, parameters, &result, error);
+        status = pj_postgres_query(postgres, sql, PJ_TEXTS(tables, group), &result, error);
     free(tables);
     if (status != 0)
         return -1;

@@ -35,9 +35,8 @@ static int read_table(const struct pj_limit **limits, struct pj_postgres *postgr
                       const struct pj_table *table, struct pj_arena *arena, struct pj_error *error)
 {
     const struct pj_sql_name name = pj_sql_table(table);
-    const char *parameters[] = {name.text};
     struct pj_result *result;
-    if (pj_postgres_query(postgres, limits_sql, 1, parameters, &result, error) != 0)
+    if (pj_postgres_query(postgres, limits_sql, PJ_TEXTS(name.text), &result, error) != 0)
         return -1;
     struct pj_limit *found = pj_arena_alloc(arena, table->column_count * sizeof *found);
     for (int row = 0; row < pj_result_rows(result); row++) {

@@ -5,15 +5,10 @@
 #include "postgres/binary.h"
 
 #include <endian.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { AHEAD_MOST_MS = 24 * 3600 * 1000 };
 
-static const uint32_t take_types[] = {PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT,
-                                      PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY,
-                                      PJ_OID_TEXT_ARRAY, PJ_OID_TEXT};
 /* A rebuild knows by the last record of the group whose tables it rebuilds whether it reads the
  * same topic. */
 static const struct pj_statement take_statement = {
@@ -25,23 +20,19 @@ static const struct pj_statement take_statement = {
            "FROM projectionist.claim_partitions($1, $2, $3, $4, $5, $6, $7) AS t "
            "LEFT JOIN projectionist.consumer_offsets AS l ON l.cluster_id = $1 "
            "AND l.consumer_group = $8 AND l.topic = t.topic AND l.partition = t.partition",
-    .parameter_count = 8,
-    .types = take_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
+             PJ_OID_INT8_ARRAY, PJ_OID_TEXT_ARRAY, PJ_OID_TEXT),
 };
 
 static const uint32_t partitions_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
                                             PJ_OID_INT4_ARRAY};
-static const uint32_t advance_types[] = {
-    PJ_OID_TEXT,       PJ_OID_TEXT,       PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY,
-    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY,
-    PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TEXT,       PJ_OID_INT8_ARRAY,
-    PJ_OID_INT8_ARRAY};
 static const struct pj_statement advance_statement = {
     .name = "pj_advance",
     .sql = "SELECT projectionist.advance_offsets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
            "$12, $13)",
-    .parameter_count = 13,
-    .types = advance_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY,
+             PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY, PJ_OID_TIMESTAMPTZ_ARRAY, PJ_OID_INT8_ARRAY,
+             PJ_OID_INT8_ARRAY, PJ_OID_TEXT, PJ_OID_INT8_ARRAY, PJ_OID_INT8_ARRAY),
 };
 
 static const struct pj_statement outcome_statement = {
@@ -84,8 +75,6 @@ static const struct pj_statement group_statement = {
     .types = partitions_types,
 };
 
-static const uint32_t gap_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT,
-                                     PJ_OID_INT4, PJ_OID_INT8, PJ_OID_INT8};
 static const struct pj_statement gap_statement = {
     .name = "pj_gap",
     .sql =
@@ -95,8 +84,7 @@ static const struct pj_statement gap_statement = {
         "INSERT INTO projectionist.gaps "
         "(cluster_id, consumer_group, topic, partition, from_offset, to_offset, reason) "
         "SELECT $1, $2, $3, $4, $5, $6, 'removed by retention before it was read' FROM moved",
-    .parameter_count = 6,
-    .types = gap_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4, PJ_OID_INT8, PJ_OID_INT8),
 };
 
 enum { TOPIC, NUMBER, FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, COLUMNS };
@@ -263,13 +251,11 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
     return pj_postgres_queue(postgres, &advance_statement, parameters, error);
 }
 
-static const uint32_t stream_time_types[] = {PJ_OID_TEXT, PJ_OID_TEXT};
 static const struct pj_statement stream_time_statement = {
     .name = "pj_stream_time",
     .sql = "SELECT max(stream_time) FROM projectionist.consumer_offsets "
            "WHERE cluster_id = $1 AND consumer_group = $2",
-    .parameter_count = 2,
-    .types = stream_time_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT),
 };
 
 int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identity *identity,
@@ -289,8 +275,6 @@ int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identit
     return 0;
 }
 
-static const uint32_t check_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
-                                       PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY};
 static const struct pj_statement check_statement = {
     .name = "pj_check",
     .sql = "SELECT g.topic || ' [' || g.partition || '] (' || coalesce(o.owner, 'nobody') || ')' "
@@ -298,8 +282,7 @@ static const struct pj_statement check_statement = {
            "LEFT JOIN projectionist.consumer_offsets o ON o.cluster_id = $1 "
            "AND o.consumer_group = $2 AND o.topic = g.topic AND o.partition = g.partition "
            "WHERE o.epoch IS DISTINCT FROM g.epoch LIMIT 1",
-    .parameter_count = 5,
-    .types = check_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY),
 };
 
 int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *identity,

@@ -5,18 +5,14 @@
 
 /* A session shows whose it is by a lock that nobody waits for, whatever its application_name. */
 #define KEY_OF_OWNER "hashtextextended('projectionist ' || owner, 0)"
-static const uint32_t mark_types[] = {PJ_OID_TEXT};
 static const struct pj_statement mark_statement = {
     .name = "pj_mark",
     .sql = "SELECT pg_try_advisory_lock_shared(" KEY_OF_OWNER ") FROM (SELECT $1 AS owner) AS o",
-    .parameter_count = 1,
-    .types = mark_types,
+    PJ_TYPES(PJ_OID_TEXT),
 };
 
 /* Only those of our own role. Owners of before there was the lock are known by their
  * application_name, of which Postgres keeps 63 bytes. */
-static const uint32_t unresponsive_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY,
-                                              PJ_OID_INT4_ARRAY};
 static const struct pj_statement end_unresponsive_statement = {
     .name = "pj_end_unresponsive",
     .sql = "SELECT o.owner, pg_terminate_backend(a.pid) FROM pg_stat_activity AS a "
@@ -31,11 +27,9 @@ static const struct pj_statement end_unresponsive_statement = {
            "AND a.pid <> pg_backend_pid() AND a.state = 'active' "
            "AND a.wait_event IN ('ClientRead', 'ClientWrite') AND a.state_change < "
            "clock_timestamp() - current_setting('idle_in_transaction_session_timeout')::interval",
-    .parameter_count = 4,
-    .types = unresponsive_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY),
 };
 
-static const uint32_t connected_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4};
 static const struct pj_statement connected_statement = {
     .name = "pj_connected",
     .sql = "SELECT FROM projectionist.consumer_offsets AS o JOIN pg_locks AS l "
@@ -44,8 +38,7 @@ static const struct pj_statement connected_statement = {
            "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
            "WHERE o.cluster_id = $1 AND o.consumer_group = $2 AND o.topic = $3 "
            "AND o.partition = $4 LIMIT 1",
-    .parameter_count = 4,
-    .types = connected_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_INT4),
 };
 
 int pj_owner_mark_session(struct pj_postgres *postgres, const struct pj_identity *identity,

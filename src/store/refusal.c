@@ -58,11 +58,11 @@ static char *declared_of_root(struct pj_postgres *postgres, const struct pj_proj
     static const char root[] =
         "SELECT relname FROM pg_class WHERE oid = "
         "pg_partition_root(to_regclass(format('%I.%I', $1::text, $2::text)))";
-    const char *parameters[] = {refusal->schema, refusal->table};
     struct pj_result *result;
     struct pj_error error = {0};
     char *columns = NULL;
-    if (pj_postgres_query(postgres, root, 2, parameters, &result, &error) != 0)
+    if (pj_postgres_query(postgres, root, PJ_TEXTS(refusal->schema, refusal->table), &result,
+                          &error) != 0)
         return NULL;
     if (pj_result_rows(result) > 0) {
         const char *name = pj_result_value(result, 0, 0, NULL);

@@ -12,7 +12,6 @@
 #include "store/offsets.h"
 
 #include <endian.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,8 +201,6 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
     char number[16];
     pj_text_whole(number, sizeof number, "%d", id);
     const char *group = group_of(schemas);
-    const char *parameters[] = {schemas->registry_name, number,
-                                group != NULL ? schemas->reader->cluster_id : NULL, group};
     struct pj_result *result;
     *kept = (struct kept){0};
     if (pj_postgres_query(postgres,
@@ -214,7 +211,9 @@ static int from_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
                           "OR registry IN (SELECT registry FROM sources) "
                           "OR $1 = '' AND NOT EXISTS (SELECT FROM sources)) "
                           "ORDER BY registry <> $1, fetched_at, registry",
-                          4, parameters, &result, error) != 0)
+                          PJ_TEXTS(schemas->registry_name, number,
+                                   group != NULL ? schemas->reader->cluster_id : NULL, group),
+                          &result, error) != 0)
         return -1;
     int status = 0;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
@@ -249,16 +248,12 @@ static int into_postgres(struct pj_schemas *schemas, struct pj_postgres *postgre
 {
     char number[16];
     pj_text_whole(number, sizeof number, "%d", id);
-    const char *parameters[] = {schemas->registry_name, number, text, replace ? "true" : "false"};
-    struct pj_result *result;
-    if (pj_postgres_query(postgres,
-                          "INSERT INTO projectionist.schemas AS s (registry, schema_id, schema) "
-                          "VALUES ($1, $2::int, $3) ON CONFLICT (registry, schema_id) DO UPDATE "
-                          "SET schema = excluded.schema, fetched_at = now() WHERE $4::boolean",
-                          4, parameters, &result, error) != 0)
-        return -1;
-    pj_result_free(result);
-    return 0;
+    return pj_postgres_query(
+        postgres,
+        "INSERT INTO projectionist.schemas AS s (registry, schema_id, schema) "
+        "VALUES ($1, $2::int, $3) ON CONFLICT (registry, schema_id) DO UPDATE "
+        "SET schema = excluded.schema, fetched_at = now() WHERE $4::boolean",
+        PJ_TEXTS(schemas->registry_name, number, text, replace ? "true" : "false"), NULL, error);
 }
 
 /* From now on the group's ids mean what this registry says, too. */
@@ -269,15 +264,13 @@ static int note_reader(struct pj_schemas *schemas, struct pj_postgres *postgres,
     if (schemas->reader_noted || group == NULL || schemas->registry == NULL ||
         schemas->reader->rebuilt_group != NULL)
         return 0;
-    const char *parameters[] = {schemas->reader->cluster_id, group, schemas->registry_name};
-    struct pj_result *result;
     if (pj_postgres_query(postgres,
                           "INSERT INTO projectionist.schema_readers "
                           "(cluster_id, consumer_group, registry) VALUES ($1, $2, $3) "
                           "ON CONFLICT DO NOTHING",
-                          3, parameters, &result, error) != 0)
+                          PJ_TEXTS(schemas->reader->cluster_id, group, schemas->registry_name),
+                          NULL, error) != 0)
         return -1;
-    pj_result_free(result);
     schemas->reader_noted = true;
     return 0;
 }

@@ -147,10 +147,10 @@ static int check_columns(const struct subject *subject, struct pj_error *error)
         "FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid "
         "WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped "
         "ORDER BY a.attnum";
-    const char *parameters[] = {subject->name.text};
     struct pj_result *result;
     int status = 0;
-    if (pj_postgres_query(subject->postgres, sql, 1, parameters, &result, error) != 0)
+    if (pj_postgres_query(subject->postgres, sql, PJ_TEXTS(subject->name.text), &result, error) !=
+        0)
         return -1;
     for (int row = 0; row < pj_result_rows(result) && status == 0; row++) {
         const char *name = pj_result_value(result, row, NAME, NULL);
@@ -208,9 +208,9 @@ static int check_key(const struct subject *subject, struct pj_error *error)
     for (size_t c = 0; c < subject->table->column_count && subject->table->columns[c].key; c++)
         pj_builder_add(&names, "%s%s", c > 0 ? ", " : "", subject->table->columns[c].name);
     char *key = pj_builder_take(&names);
-    const char *parameters[] = {subject->name.text, key};
     struct pj_result *result;
-    int status = pj_postgres_query(subject->postgres, sql, 2, parameters, &result, error);
+    int status = pj_postgres_query(subject->postgres, sql, PJ_TEXTS(subject->name.text, key),
+                                   &result, error);
     if (status == 0) {
         if (pj_result_rows(result) == 0)
             status = not_as_needed(subject, error,

@@ -171,13 +171,11 @@ static int write_dead_letters(struct pj_unit *unit, const struct pj_unit_work *w
     return 0;
 }
 
-static const uint32_t accept_types[] = {PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT};
 static const struct pj_statement accept_statement = {
     .name = "pj_accept",
     .sql = "INSERT INTO projectionist.accepted_topics (cluster_id, consumer_group, topic) "
            "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-    .parameter_count = 3,
-    .types = accept_types,
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT),
 };
 
 static int accept_topics(struct pj_unit *unit, const struct pj_unit_work *work,
