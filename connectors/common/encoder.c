@@ -9,8 +9,6 @@
 #include "base/memory.h"
 #include "base/topic_name.h"
 
-#include <string.h>
-
 struct pj_encoder {
     const char *topic;
     const char *text;

@@ -83,7 +83,7 @@ static int make_publication(const struct handling *handling, struct pj_error *er
     char event_id[PJ_UUID_TEXT];
     pj_gateway_event_id("submitted", known->command_id, event_id);
     known->publishing = pj_publication_new();
-    if (add_event(handling, known->publishing, event_id, pj_gateway_now_us(),
+    if (add_event(handling, known->publishing, event_id, pj_clock_wall_us(),
                   json_pack("{s:O}", "CommandSubmitted", handling->envelope->submitted),
                   error) != 0) {
         pj_publication_release(known->publishing);
@@ -133,7 +133,7 @@ static int add_status(const struct handling *handling, const char *status, const
                       struct pj_publication *publication, struct pj_error *error)
 {
     char event_id[PJ_UUID_TEXT];
-    int64_t now_us = pj_gateway_now_us();
+    int64_t now_us = pj_clock_wall_us();
     pj_gateway_status_event_id(handling->known->command_id, status, now_us, event_id);
     json_t *body = pj_must(json_pack("{s:{s:s, s:o}}", "CommandStatusChanged", "status", status,
                                      "error", pj_json_text(pj_text_bytes(why))));

@@ -103,12 +103,6 @@ static bool is_end_to_end(const struct pj_fields *fields, const char *name)
     return !pj_http_is_of_connection(name) && !is_disguise(name);
 }
 
-static void field_free(const struct pj_field *field)
-{
-    free(field->name);
-    free(field->value);
-}
-
 void pj_fields_keep_end_to_end(struct pj_fields *fields)
 {
     struct pj_fields kept = {0};
@@ -123,8 +117,10 @@ void pj_fields_keep_end_to_end(struct pj_fields *fields)
 
 void pj_fields_clear(struct pj_fields *fields)
 {
-    for (size_t i = 0; i < fields->count; i++)
-        field_free(&fields->items[i]);
+    for (size_t i = 0; i < fields->count; i++) {
+        free(fields->items[i].name);
+        free(fields->items[i].value);
+    }
     free(fields->items);
     *fields = (struct pj_fields){0};
 }

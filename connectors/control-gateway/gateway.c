@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/gateway.h"
 
-#include "base/memory.h"
 #include "base/text.h"
 #include "projectionist/value.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <uuid.h>
 
 enum { AWAY_TIMEOUT_MS = 1000 };
@@ -41,13 +38,6 @@ void pj_gateway_status_event_id(const char *command_id, const char *status, int6
     char name[PJ_UUID_TEXT + PJ_STATUS_MOST + 24];
     pj_text_whole(name, sizeof name, "%s %s %lld", command_id, status, (long long)emitted_at);
     pj_gateway_event_id("status", name, event_id);
-}
-
-int64_t pj_gateway_now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 /* Requests that wait while Kafka is away hold connections that others need. */

@@ -111,7 +111,6 @@ void pj_gateway_event_id(const char *what, const char *id, char event_id[PJ_UUID
 /* The same for a status that the gateway itself publishes for a command. */
 void pj_gateway_status_event_id(const char *command_id, const char *status, int64_t emitted_at,
                                 char event_id[PJ_UUID_TEXT]);
-int64_t pj_gateway_now_us(void);
 
 static inline struct pj_bytes pj_text_bytes(const char *text)
 {

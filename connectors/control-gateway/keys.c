@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control-gateway/keys.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -299,11 +298,6 @@ size_t pj_keys_expire(struct pj_keys *keys, int64_t before_ms, size_t most,
 
 /* --- records --------------------------------------------------------------------------------- */
 
-static void unparse(const uint8_t bytes[16], char text[PJ_UUID_TEXT])
-{
-    uuid_unparse_lower(bytes, text);
-}
-
 static void add(const struct pj_known *known, struct pj_publication *publication,
                 struct pj_bytes value)
 {
@@ -323,7 +317,7 @@ static const char *const state_names[] = {[PJ_COMMAND_NEW] = "published",
 void pj_known_add_record(const struct pj_known *known, struct pj_publication *publication)
 {
     char digest[PJ_UUID_TEXT];
-    unparse(known->digest, digest);
+    uuid_unparse_lower(known->digest, digest);
     json_t *json =
         json_pack("{s:s, s:s*, s:s*, s:s, s:s, s:s*, s:s*, s:I}", "command_id", known->command_id,
                   "caller", known->caller[0] != '\0' ? known->caller : NULL, "idempotency_key",

@@ -10,7 +10,6 @@
 #include "base/time_text.h"
 #include "base/topic_name.h"
 
-#include <stdio.h>
 #include <string.h>
 
 struct lookup {

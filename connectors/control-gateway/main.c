@@ -293,27 +293,24 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
 
 static void add_metrics(struct pj_gateway *gateway)
 {
-    struct pj_metrics *metrics = gateway->metrics;
-    gateway->repeated =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_repeated_commands_total", NULL,
-                       "Commands that were already known.");
-    gateway->conflicts =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_key_conflicts_total", NULL,
-                       "Known keys or ids that were reused with other content.");
-    gateway->refused =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_refused_commands_total", NULL,
-                       "Commands that the service refused; they are FAILED.");
-    gateway->unpublished = pj_metrics_add(
-        metrics, PJ_COUNTER, "projectionist_gateway_unpublished_sessions_total", NULL,
-        "Sessions opened that cannot be published because the answer has no UUID.");
-    gateway->unknown_sessions =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_unknown_sessions_total", NULL,
-                       "Sessions that the service may have opened and whose id was lost.");
-    gateway->known = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_known_commands", NULL,
-                                    "Commands whose keys are kept.");
-    gateway->expired =
-        pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_expired_commands_total", NULL,
-                       "Commands whose keys expired after --key-retention.");
+    const struct pj_metric_line all[] = {
+        {&gateway->repeated, PJ_COUNTER, "projectionist_gateway_repeated_commands_total",
+         "Commands that were already known."},
+        {&gateway->conflicts, PJ_COUNTER, "projectionist_gateway_key_conflicts_total",
+         "Known keys or ids that were reused with other content."},
+        {&gateway->refused, PJ_COUNTER, "projectionist_gateway_refused_commands_total",
+         "Commands that the service refused; they are FAILED."},
+        {&gateway->unpublished, PJ_COUNTER, "projectionist_gateway_unpublished_sessions_total",
+         "Sessions opened that cannot be published because the answer has no UUID."},
+        {&gateway->unknown_sessions, PJ_COUNTER, "projectionist_gateway_unknown_sessions_total",
+         "Sessions that the service may have opened and whose id was lost."},
+        {&gateway->known, PJ_GAUGE, "projectionist_gateway_known_commands",
+         "Commands whose keys are kept."},
+        {&gateway->expired, PJ_COUNTER, "projectionist_gateway_expired_commands_total",
+         "Commands whose keys expired after --key-retention."},
+        {0},
+    };
+    pj_metrics_add_all(gateway->metrics, all);
 }
 
 static const struct pj_page_item charts[] = {

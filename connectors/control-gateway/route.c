@@ -3,9 +3,7 @@
 
 #include "base/text.h"
 
-#include <ctype.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 

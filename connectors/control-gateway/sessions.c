@@ -16,6 +16,7 @@
  */
 #include "control-gateway/gateway.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -174,7 +175,7 @@ static struct pj_publication *make_closed(struct pj_gateway *gateway, const char
                                           struct pj_error *error)
 {
     struct pj_publication *publication = pj_publication_new();
-    int status = add_event(gateway, publication, "closed", id, pj_gateway_now_us(),
+    int status = add_event(gateway, publication, "closed", id, pj_clock_wall_us(),
                            pj_must(json_pack("{s:{}}", "SessionClosed")), error);
     add_intent(publication, CLOSING, id, NULL);
     if (status == 0)
@@ -230,10 +231,9 @@ static struct pj_reply *publish_opened(struct pj_gateway *gateway, struct pj_rep
     int status =
         pj_session_answer_parse((struct pj_bytes){reply->body, reply->length}, &answer, &error);
     if (status == 0) {
-        status =
-            add_event(gateway, publication, "opened", answer.session_id,
-                      answer.created_at != PJ_NO_TIME ? answer.created_at : pj_gateway_now_us(),
-                      json_pack("{s:o}", "SessionOpened", answer.opened), &error);
+        status = add_event(gateway, publication, "opened", answer.session_id,
+                           answer.created_at != PJ_NO_TIME ? answer.created_at : pj_clock_wall_us(),
+                           json_pack("{s:o}", "SessionOpened", answer.opened), &error);
     }
     if (status != 0) {
         /* The session exists, whatever we make of the answer. */

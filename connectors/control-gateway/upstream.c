@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/curl.h"
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/url_parts.h"
 #include "control-gateway/upstream_internal.h"
 
 #include <errno.h>
@@ -85,8 +85,6 @@ static int check_url(const char *text, struct pj_error *error)
 int pj_upstream_open(struct pj_upstream **out, const struct pj_upstream_settings *settings,
                      struct pj_error *error)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return pj_error_set(error, PJ_FATAL, "libcurl cannot be initialized");
     if (check_url(settings->url, error) != 0)
         return -1;
     struct pj_upstream *upstream = pj_alloc(sizeof *upstream);
@@ -129,21 +127,15 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
                         const char *uri)
 {
     char *url = pj_text_new("%s%s", upstream->url, uri);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    pj_curl_set_up(curl, url, upstream->ca_file,
+                   upstream->timeout_ms < CONNECT_TIMEOUT_MS ? (long)upstream->timeout_ms
+                                                             : (long)CONNECT_TIMEOUT_MS);
     free(url);
     curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, upstream);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not the environment's */
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                     upstream->timeout_ms < CONNECT_TIMEOUT_MS ? (long)upstream->timeout_ms
-                                                               : (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    if (upstream->ca_file != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, upstream->ca_file);
     /* libcurl resends on its own when a kept connection turns out to be closed. Only a GET may be
      * sent twice. */
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)

@@ -160,15 +160,9 @@ static int register_schema(struct replay *replay, struct pj_registry *registry,
 static int register_schemas(struct replay *replay, struct pj_error *error)
 {
     struct pj_registry *registry;
-    struct pj_registry_settings settings = replay->settings->registry;
     if (replay->survey.schema_count == 0)
         return 0; /* then no registry is needed */
-    if (settings.url == NULL || *settings.url == '\0')
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no schema registry is configured: give --schema-registry-url or set "
-                              "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
-                              "\"$(deploy/local/cluster env)\")");
-    if (pj_registry_open(&registry, &settings, error) != 0)
+    if (pj_registry_open(&registry, &replay->settings->registry, error) != 0)
         return -1;
     int64_t deadline_ms = pj_clock_monotonic_ms() + replay->settings->timeout_ms;
     int status = 0;

@@ -4,7 +4,6 @@
 #include "base/memory.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 #include <uuid/uuid.h>
 

@@ -110,16 +110,6 @@ static void on_room(void *context)
     pj_socket_resume(bridge->socket);
 }
 
-static int check(const struct pj_bridge_settings *settings, struct pj_error *error)
-{
-    if (settings->registry.url == NULL || *settings->registry.url == '\0')
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no schema registry is configured: give --schema-registry-url or set "
-                              "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
-                              "\"$(deploy/local/cluster env)\")");
-    return 0;
-}
-
 /* From the first frame until it is stopped. */
 static int publish_frames(struct bridge *bridge, struct pj_error *error)
 {
@@ -160,7 +150,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
     bridge.buffer =
         pj_buffer_new(settings->buffer_frames, settings->buffer_bytes, on_room, &bridge);
-    int status = check(settings, error);
+    int status = pj_registry_check(&settings->registry, error);
     if (status == 0)
         status = pj_socket_open(&bridge.socket, settings, &bridge.metrics, error);
     if (status == 0)

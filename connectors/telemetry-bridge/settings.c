@@ -70,56 +70,48 @@ const struct pj_option pj_bridge_options[] = {
 
 void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics *registry)
 {
-    const struct {
-        struct pj_metric **place;
-        enum pj_metric_kind kind;
-        const char *name;
-        const char *labels;
-        const char *help;
-    } all[] = {
+    const struct pj_metric_line all[] = {
         {&metrics->received_v1, PJ_COUNTER, "projectionist_bridge_frames_received_total",
-         "wire=\"v1\"", "Frames received, including known ones"},
+         "Frames received, including known ones", "wire=\"v1\""},
         {&metrics->received_v2, PJ_COUNTER, "projectionist_bridge_frames_received_total",
-         "wire=\"v2\"", "Frames received, including known ones"},
-        {&metrics->known, PJ_COUNTER, "projectionist_bridge_frames_known_total", NULL,
+         "Frames received, including known ones", "wire=\"v2\""},
+        {&metrics->known, PJ_COUNTER, "projectionist_bridge_frames_known_total",
          "Frames received again and dropped"},
         {&metrics->misfits, PJ_COUNTER, "projectionist_bridge_dead_letters_total",
-         "reason=\"frame\"",
-         "Frames published as dead letters: they fit neither wire, or Kafka refused their records"},
-        {&metrics->refused, PJ_COUNTER, "projectionist_bridge_dead_letters_total",
-         "reason=\"kafka\"", ""},
-        {&metrics->gaps, PJ_COUNTER, "projectionist_bridge_gaps_total", NULL,
+         "Frames published as dead letters: they fit neither wire, or Kafka refused their records",
+         "reason=\"frame\""},
+        {&metrics->refused, PJ_COUNTER, "projectionist_bridge_dead_letters_total", "",
+         "reason=\"kafka\""},
+        {&metrics->gaps, PJ_COUNTER, "projectionist_bridge_gaps_total",
          "Gaps: the bridge's position was no longer in the service's buffer"},
-        {&metrics->restarts, PJ_COUNTER, "projectionist_bridge_service_restarts_total", NULL,
+        {&metrics->restarts, PJ_COUNTER, "projectionist_bridge_service_restarts_total",
          "Restarts of the service"},
-        {&metrics->connected, PJ_GAUGE, "projectionist_bridge_connected", NULL,
+        {&metrics->connected, PJ_GAUGE, "projectionist_bridge_connected",
          "1 while subscribed to the service"},
-        {&metrics->connections, PJ_COUNTER, "projectionist_bridge_connects_total", NULL,
+        {&metrics->connections, PJ_COUNTER, "projectionist_bridge_connects_total",
          "Attempts to connect to the service"},
-        {&metrics->pauses, PJ_COUNTER, "projectionist_bridge_pauses_total", NULL,
+        {&metrics->pauses, PJ_COUNTER, "projectionist_bridge_pauses_total",
          "Times the buffer filled up and the socket was paused"},
-        {&metrics->paused, PJ_GAUGE, "projectionist_bridge_paused", NULL,
-         "1 while the socket is paused"},
-        {&metrics->buffered, PJ_GAUGE, "projectionist_bridge_frames_buffered", NULL,
+        {&metrics->paused, PJ_GAUGE, "projectionist_bridge_paused", "1 while the socket is paused"},
+        {&metrics->buffered, PJ_GAUGE, "projectionist_bridge_frames_buffered",
          "Frames read and not published yet"},
-        {&metrics->events, PJ_COUNTER, "projectionist_bridge_events_published_total", NULL,
+        {&metrics->events, PJ_COUNTER, "projectionist_bridge_events_published_total",
          "Events committed to safari.telemetry"},
-        {&metrics->statuses, PJ_COUNTER, "projectionist_bridge_statuses_published_total", NULL,
+        {&metrics->statuses, PJ_COUNTER, "projectionist_bridge_statuses_published_total",
          "Status changes committed to safari.commands"},
-        {&metrics->transactions, PJ_COUNTER, "projectionist_bridge_transactions_total", NULL,
+        {&metrics->transactions, PJ_COUNTER, "projectionist_bridge_transactions_total",
          "Transactions committed"},
-        {&metrics->aborted, PJ_COUNTER, "projectionist_bridge_transactions_aborted_total", NULL,
+        {&metrics->aborted, PJ_COUNTER, "projectionist_bridge_transactions_aborted_total",
          "Transactions aborted and retried"},
-        {&metrics->reopened, PJ_COUNTER, "projectionist_bridge_producers_reopened_total", NULL,
+        {&metrics->reopened, PJ_COUNTER, "projectionist_bridge_producers_reopened_total",
          "Producers opened again after an error"},
-        {&metrics->commit_time, PJ_HISTOGRAM, "projectionist_bridge_commit_seconds", NULL,
+        {&metrics->commit_time, PJ_HISTOGRAM, "projectionist_bridge_commit_seconds",
          "Duration of a commit"},
-        {&metrics->frame_time, PJ_HISTOGRAM, "projectionist_bridge_frame_seconds", NULL,
+        {&metrics->frame_time, PJ_HISTOGRAM, "projectionist_bridge_frame_seconds",
          "From a frame's arrival to its commit"},
         {&metrics->last_commit, PJ_GAUGE, "projectionist_bridge_last_commit_timestamp_seconds",
-         NULL, "When the last transaction was committed"},
+         "When the last transaction was committed"},
+        {0},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        *all[i].place =
-            pj_metrics_add(registry, all[i].kind, all[i].name, all[i].labels, all[i].help);
+    pj_metrics_add_all(registry, all);
 }

@@ -3,6 +3,7 @@
 
 #include "base/back_off.h"
 #include "base/clock.h"
+#include "base/curl.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -18,7 +19,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -372,20 +372,14 @@ static int connect_to(struct pj_socket *socket)
 {
     char message[CURL_ERROR_SIZE] = "";
     curl_socket_t fd = CURL_SOCKET_BAD;
-    CURL *curl = socket->curl = pj_must(curl_easy_init());
-    curl_easy_setopt(curl, CURLOPT_URL, socket->address.connect);
+    CURL *curl = socket->curl = pj_curl_new();
+    pj_curl_set_up(curl, socket->address.connect, socket->settings->ca_file, (long)CONNECT_MS);
     curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not the environment's */
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, socket);
-    if (socket->settings->ca_file != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, socket->settings->ca_file);
     CURLcode code = curl_easy_perform(curl);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
     if (code != CURLE_OK)
@@ -478,8 +472,6 @@ int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *sett
 int pj_socket_start(struct pj_socket *socket, const struct pj_position *position,
                     struct pj_buffer *buffer, struct pj_error *error)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return pj_error_set(error, PJ_FATAL, "libcurl cannot be initialized");
     socket->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (socket->wake < 0)
         return pj_error_set(error, PJ_FATAL, "cannot create an eventfd: %s", strerror(errno));

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 void pj_stream_init(struct pj_stream *stream, const struct pj_position *position)

@@ -2,14 +2,13 @@
 #include "avro/registry.h"
 
 #include "avro/schema_references.h"
+#include "base/curl.h"
 #include "base/memory.h"
 #include "base/secret.h"
 #include "base/text.h"
-#include "base/url_parts.h"
 
 #include <curl/curl.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -46,13 +45,6 @@ struct answer {
     long status;
     json_t *json;
 };
-
-static CURLcode global_status;
-
-static void global_init(void)
-{
-    global_status = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 /* --- opening --------------------------------------------------------------------------------- */
 
@@ -96,16 +88,21 @@ static int check_url(const char *text, bool *tls, struct pj_error *error)
     return status;
 }
 
+int pj_registry_check(const struct pj_registry_settings *settings, struct pj_error *error)
+{
+    if (settings->url != NULL && *settings->url != '\0')
+        return 0;
+    return pj_error_fatal(error, PJ_EXIT_USAGE,
+                          "no schema registry is configured: give --schema-registry-url or set "
+                          "PROJECTIONIST_SCHEMA_REGISTRY_URL (for the local cluster: eval "
+                          "\"$(deploy/local/cluster env)\")");
+}
+
 int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings *settings,
                      struct pj_error *error)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     bool tls = false;
-    pthread_once(&once, global_init);
-    if (global_status != CURLE_OK)
-        return pj_error_fatal(error, PJ_EXIT_FAILED, "libcurl does not start: %s",
-                              curl_easy_strerror(global_status));
-    if (check_url(settings->url != NULL ? settings->url : "", &tls, error) != 0)
+    if (pj_registry_check(settings, error) != 0 || check_url(settings->url, &tls, error) != 0)
         return -1;
     struct pj_registry *registry = pj_alloc(sizeof *registry);
     registry->tls = tls;
@@ -119,7 +116,7 @@ int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings
     registry->headers =
         pj_must(curl_slist_append(NULL, "Accept: " MEDIA_TYPE ", application/json"));
     pj_must(curl_slist_append(registry->headers, "Content-Type: " MEDIA_TYPE));
-    registry->curl = pj_must(curl_easy_init());
+    registry->curl = pj_curl_new();
     *out = registry;
     return 0;
 }
@@ -163,16 +160,12 @@ static void set_up(struct pj_registry *registry, const char *method, const char 
     curl_easy_reset(curl); /* keeps the connection */
     registry->curl_message[0] = '\0';
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, registry->curl_message);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not that of the environment */
+    pj_curl_set_up(curl, url, registry->ca_file,
+                   timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, redirects);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(curl, CURLOPT_POSTREDIR, (long)CURL_REDIR_POST_ALL);
     curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MOST);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                     timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
@@ -180,8 +173,6 @@ static void set_up(struct pj_registry *registry, const char *method, const char 
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, registry->headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-    if (registry->ca_file != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, registry->ca_file);
     if (registry->username != NULL) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, registry->username);

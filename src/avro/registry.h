@@ -39,7 +39,10 @@ struct pj_registry_settings {
                   "TLS roots for the schema registry, in PEM; the default is the system's.",       \
                   .certificates = true)
 
-/* Fails with PJ_EXIT_USAGE where the URL is not http or https. Copies the strings. */
+/* PJ_EXIT_USAGE where no URL is given. */
+int pj_registry_check(const struct pj_registry_settings *settings,
+                      struct pj_error *error) PJ_MUST_CHECK;
+/* Fails with PJ_EXIT_USAGE where the URL is none, or not http or https. Copies the strings. */
 int pj_registry_open(struct pj_registry **registry, const struct pj_registry_settings *settings,
                      struct pj_error *error) PJ_MUST_CHECK;
 void pj_registry_close(struct pj_registry *registry); /* NULL is allowed */

@@ -7,28 +7,34 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Monotonic milliseconds, for deadlines and rates. */
-static inline int64_t pj_clock_monotonic_ms(void)
+static inline int64_t pj_clock_us(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 /* Monotonic microseconds, for latencies. */
 static inline int64_t pj_clock_monotonic_us(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return pj_clock_us(CLOCK_MONOTONIC);
 }
 
-/* Milliseconds since 1970, for log lines and for people; never for rows. */
+/* Monotonic milliseconds, for deadlines and rates. */
+static inline int64_t pj_clock_monotonic_ms(void)
+{
+    return pj_clock_monotonic_us() / 1000;
+}
+
+/* Microseconds and milliseconds since 1970, for log lines and for people; never for rows. */
+static inline int64_t pj_clock_wall_us(void)
+{
+    return pj_clock_us(CLOCK_REALTIME);
+}
+
 static inline int64_t pj_clock_wall_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return pj_clock_wall_us() / 1000;
 }
 
 /* Is it time again, so long after the last time (0: never)? Then this is the last time. */

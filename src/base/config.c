@@ -54,17 +54,11 @@ static void set_property(struct pj_arena *arena, struct pj_properties *propertie
 struct pj_properties *pj_config_properties(struct pj_config *config, const char *name,
                                            const char **key)
 {
-    static const char kafka[] = "kafka.";
-    static const char postgres[] = "postgres.";
-    if (strncmp(name, kafka, sizeof kafka - 1) == 0) {
-        *key = name + sizeof kafka - 1;
-        return &config->kafka;
-    }
-    if (strncmp(name, postgres, sizeof postgres - 1) == 0) {
-        *key = name + sizeof postgres - 1;
-        return &config->postgres;
-    }
-    return NULL;
+    bool kafka = pj_text_begins(name, "kafka.");
+    if (!kafka && !pj_text_begins(name, "postgres."))
+        return NULL;
+    *key = strchr(name, '.') + 1;
+    return kafka ? &config->kafka : &config->postgres;
 }
 
 int pj_config_unknown(const struct pj_config_reading *reading, const char *source, const char *what,

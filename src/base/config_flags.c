@@ -33,19 +33,13 @@ static int dsn_on_command_line(const char *source, const char *name, struct pj_e
         source, variable, variable);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
-}
-
 /* What must not be on a command line. */
 static int check_secrecy(const struct pj_config_given *given, struct pj_error *error)
 {
     if (given->option != NULL) {
         if (given->option->kind == PJ_OPTION_SECRET)
             return secret_on_command_line(given->source, given->option->name, error);
-        if (ends_with(given->option->name, "-dsn") && pj_config_holds_password(given->value))
+        if (pj_text_ends(given->option->name, "-dsn") && pj_config_holds_password(given->value))
             return dsn_on_command_line(given->source, given->option->name, error);
     } else if (pj_config_key_is_secret(given->key)) {
         return secret_on_command_line(given->source, given->key, error);

@@ -105,17 +105,6 @@ const char *const pj_config_names[] = {
     NULL,
 };
 
-static bool begins_with(const char *text, const char *begin)
-{
-    return strncmp(text, begin, strlen(begin)) == 0;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
-}
-
 bool pj_config_is_others(const char *variable)
 {
     static const char *const tools[] = {"BENCH_", "CLUSTER_", "SCENARIO_", "SOAK_"};
@@ -125,7 +114,7 @@ bool pj_config_is_others(const char *variable)
     if (strcmp(variable, "BIN") == 0)
         return true;
     for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++) {
-        if (begins_with(variable, tools[i]))
+        if (pj_text_begins(variable, tools[i]))
             return true;
     }
     /* Whether the key exists is for librdkafka or libpq to say. */
@@ -149,12 +138,12 @@ bool pj_config_is_service_link(const char *variable, const char *value)
 {
     static const char *const protocols[] = {"_TCP", "_UDP", "_SCTP"};
     static const char *const parts[] = {"", "_PROTO", "_PORT", "_ADDR"};
-    if (ends_with(variable, "_SERVICE_HOST") || ends_with(variable, "_SERVICE_PORT") ||
+    if (pj_text_ends(variable, "_SERVICE_HOST") || pj_text_ends(variable, "_SERVICE_PORT") ||
         strstr(variable, "_SERVICE_PORT_") != NULL)
         return true;
-    if (ends_with(variable, "_PORT") || strcmp(variable, "PORT") == 0)
-        return begins_with(value, "tcp://") || begins_with(value, "udp://") ||
-               begins_with(value, "sctp://");
+    if (pj_text_ends(variable, "_PORT") || strcmp(variable, "PORT") == 0)
+        return pj_text_begins(value, "tcp://") || pj_text_begins(value, "udp://") ||
+               pj_text_begins(value, "sctp://");
     /* PORT_80_TCP, PORT_80_TCP_ADDR */
     const char *port = strstr(variable, "PORT_");
     if (port == NULL || (port != variable && port[-1] != '_'))
@@ -162,7 +151,7 @@ bool pj_config_is_service_link(const char *variable, const char *value)
     port += strlen("PORT_");
     size_t digits = strspn(port, "0123456789");
     for (size_t i = 0; digits > 0 && i < sizeof protocols / sizeof protocols[0]; i++) {
-        if (!begins_with(port + digits, protocols[i]))
+        if (!pj_text_begins(port + digits, protocols[i]))
             continue;
         for (size_t j = 0; j < sizeof parts / sizeof parts[0]; j++) {
             if (strcmp(port + digits + strlen(protocols[i]), parts[j]) == 0)

@@ -5,15 +5,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-
-int64_t pj_http_now_ms(void)
-{
-    return pj_clock_monotonic_ms();
-}
 
 static void append_field(struct pj_builder *text, const char *name, const char *value)
 {

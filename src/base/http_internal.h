@@ -60,8 +60,6 @@ struct pj_http_connection {
     bool is_answered, is_streamed, closes, has_date, is_chunked, is_broken;
 };
 
-int64_t pj_http_now_ms(void);
-
 /* Writes an answer to `out`: with its body, or (body NULL) only its head. length -1: unknown. */
 void pj_http_compose(struct pj_http_connection *connection, int status, const char *body,
                      int64_t length);

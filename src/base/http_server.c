@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/http_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -10,9 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -183,7 +182,7 @@ static void enter(struct pj_http_connection *connection, enum pj_http_stage stag
                   int64_t within_ms)
 {
     connection->stage = stage;
-    connection->since_ms = pj_http_now_ms();
+    connection->since_ms = pj_clock_monotonic_ms();
     connection->deadline_ms = connection->since_ms + within_ms;
 }
 
@@ -235,7 +234,7 @@ static void send_answer(struct pj_http_connection *connection)
             return;
         }
         connection->sent += (size_t)sent;
-        connection->deadline_ms = pj_http_now_ms() + PJ_HTTP_SEND_TIMEOUT_MS;
+        connection->deadline_ms = pj_clock_monotonic_ms() + PJ_HTTP_SEND_TIMEOUT_MS;
     }
     finish(connection);
 }
@@ -474,7 +473,7 @@ static void receive(struct pj_http_connection *connection)
 /* An idle connection: the oldest of the client that has most of them. */
 static struct pj_http_connection *find_dispensable(struct pj_http_server *server)
 {
-    int64_t before_ms = pj_http_now_ms() - server->settings.spared_ms;
+    int64_t before_ms = pj_clock_monotonic_ms() - server->settings.spared_ms;
     struct pj_http_connection *found = NULL;
     for (struct pj_http_connection *one = server->all; one != NULL; one = one->next) {
         bool is_dispensable = (one->stage == PJ_HTTP_IDLE || one->stage == PJ_HTTP_HEAD) &&
@@ -498,7 +497,7 @@ static bool make_room(struct pj_http_server *server)
 
 static void complain(struct pj_http_server *server, const char *what)
 {
-    int64_t now_ms = pj_http_now_ms();
+    int64_t now_ms = pj_clock_monotonic_ms();
     if (now_ms < server->complain_ms)
         return;
     server->complain_ms = now_ms + COMPLAIN_EVERY_MS;
@@ -590,7 +589,7 @@ static void accept_some(struct pj_http_server *server)
                  "new connections have to wait: no descriptor is left; raise the limit of open "
                  "files of this process");
         watch_listening(server, false);
-        server->accept_again_ms = pj_http_now_ms() + ACCEPT_PAUSE_MS;
+        server->accept_again_ms = pj_clock_monotonic_ms() + ACCEPT_PAUSE_MS;
         return;
     }
 }
@@ -631,7 +630,7 @@ static void expire(struct pj_http_connection *connection)
 
 static void look(struct pj_http_server *server)
 {
-    int64_t now_ms = pj_http_now_ms();
+    int64_t now_ms = pj_clock_monotonic_ms();
     if (now_ms < server->look_ms)
         return;
     server->look_ms = now_ms + LOOK_MS;
@@ -833,10 +832,10 @@ void pj_http_server_stop(struct pj_http_server *server, int64_t timeout_ms)
 {
     if (server == NULL)
         return;
-    int64_t deadline_ms = pj_http_now_ms() + timeout_ms;
+    int64_t deadline_ms = pj_clock_monotonic_ms() + timeout_ms;
     atomic_store(&server->is_stopping, true);
     wake(server);
-    while (atomic_load(&server->in_flight) > 0 && pj_http_now_ms() < deadline_ms) {
+    while (atomic_load(&server->in_flight) > 0 && pj_clock_monotonic_ms() < deadline_ms) {
         const struct timespec pause = {.tv_nsec = 20000000};
         nanosleep(&pause, NULL);
     }

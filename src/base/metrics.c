@@ -166,6 +166,13 @@ struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind
     return metric;
 }
 
+void pj_metrics_add_all(struct pj_metrics *metrics, const struct pj_metric_line *lines)
+{
+    for (; lines->place != NULL; lines++)
+        *lines->place =
+            pj_metrics_add(metrics, lines->kind, lines->name, lines->labels, lines->help);
+}
+
 void pj_metric_add(struct pj_metric *metric, int64_t delta)
 {
     atomic_fetch_add_explicit(&metric->value, delta, memory_order_relaxed);

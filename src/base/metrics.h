@@ -45,6 +45,13 @@ char *pj_metrics_labels(const struct pj_label *labels);
  */
 struct pj_metric *pj_metrics_add(struct pj_metrics *metrics, enum pj_metric_kind kind,
                                  const char *name, const char *labels, const char *help);
+/* All of a table, which one without a place ends. */
+struct pj_metric_line {
+    struct pj_metric **place;
+    enum pj_metric_kind kind;
+    const char *name, *help, *labels;
+};
+void pj_metrics_add_all(struct pj_metrics *metrics, const struct pj_metric_line *lines);
 
 void pj_metric_add(struct pj_metric *metric, int64_t delta);               /* counter, gauge */
 void pj_metric_set(struct pj_metric *metric, int64_t value);               /* gauge */

@@ -48,20 +48,6 @@ void pj_progress_format_time(char *text, size_t size, int64_t seconds)
         pj_text_show(text, size, "%llds", s);
 }
 
-/* 1234567 as "1,234,567". */
-static void format_count(char *text, size_t size, int64_t count)
-{
-    char digits[24];
-    pj_text_whole(digits, sizeof digits, "%lld", (long long)(count < 0 ? 0 : count));
-    size_t length = strlen(digits), at = 0;
-    for (size_t i = 0; i < length && at + 2 < size; i++) {
-        if (i > 0 && (length - i) % 3 == 0)
-            text[at++] = ',';
-        text[at++] = digits[i];
-    }
-    text[at] = '\0';
-}
-
 /* Appends a part if all of it fits, and says whether it did. */
 static bool append(char *line, size_t room, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -83,15 +69,15 @@ static bool append(char *line, size_t room, const char *format, ...)
 /* "37% ", then what stands before the bar: counts, rate, ETA, the most useful first. */
 static void append_figures(char *line, size_t room, const struct pj_progress_state *state)
 {
-    char done[32], total[32], rate[32], left[32];
-    format_count(done, sizeof done, state->done);
-    format_count(total, sizeof total, state->total);
-    bool fits = state->total > 0 ? append(line, room, " %s/%s %s", done, total, state->unit)
+    char text[PJ_NUMBER_TEXT], total[PJ_NUMBER_TEXT], left[32];
+    const char *done = pj_number_text(text, state->done);
+    bool fits = state->total > 0 ? append(line, room, " %s/%s %s", done,
+                                          pj_number_text(total, state->total), state->unit)
                                  : append(line, room, " %s %s", done, state->unit);
     /* While nothing moves the rate only fades, and the ETA it gives is absurd. */
     if (!fits || state->rate < 1)
         return;
-    format_count(rate, sizeof rate, (int64_t)(state->rate + 0.5));
+    const char *rate = pj_number_text(text, (int64_t)(state->rate + 0.5));
     if (!append(line, room, ", %s/s", rate) || state->total <= state->done)
         return;
     pj_progress_format_time(left, sizeof left,

@@ -7,10 +7,8 @@
 #include <ctype.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define HIDDEN "***"
 

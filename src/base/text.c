@@ -124,6 +124,24 @@ char *pj_text_new(const char *format, ...)
     return text;
 }
 
+const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number)
+{
+    char digits[24];
+    if (number < 0) {
+        pj_text_whole(text, PJ_NUMBER_TEXT, "?");
+        return text;
+    }
+    size_t length = pj_text_whole(digits, sizeof digits, "%lld", (long long)number);
+    size_t out = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            text[out++] = ',';
+        text[out++] = digits[i];
+    }
+    text[out] = '\0';
+    return text;
+}
+
 size_t pj_text_distance(const char *a, const char *b)
 {
     size_t row[PJ_TEXT_DISTANCE_MOST + 1];
@@ -155,4 +173,15 @@ bool pj_text_is_of(const char *list, char separator, const char *text)
         item += end;
     }
     return false;
+}
+
+bool pj_text_begins(const char *text, const char *begin)
+{
+    return strncmp(text, begin, strlen(begin)) == 0;
+}
+
+bool pj_text_ends(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }

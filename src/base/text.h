@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * For people: a text that does not fit ends in "...", after a whole character. Returns the length.
@@ -50,12 +51,19 @@ char *pj_text_new(const char *format, ...) PJ_PRINTF(1, 2) __attribute__((return
 char *pj_text_vnew(const char *format, va_list args) PJ_PRINTF(1, 0)
     __attribute__((returns_nonnull));
 
+/* "1,234,567"; -1 and less give "?". Returns its argument. */
+enum { PJ_NUMBER_TEXT = 32 };
+const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number);
+
 /* How many letters must be added, removed or changed (Levenshtein); of b at most this many. */
 enum { PJ_TEXT_DISTANCE_MOST = 255 };
 size_t pj_text_distance(const char *a, const char *b);
 
 /* Whether the text is one of a list, such as "one|two" with the separator '|'. */
 bool pj_text_is_of(const char *list, char separator, const char *text);
+
+bool pj_text_begins(const char *text, const char *begin);
+bool pj_text_ends(const char *text, const char *end);
 
 /* -1 for anything but a hexadecimal digit. */
 static inline int pj_hex_digit(char c)

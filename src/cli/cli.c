@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCAL_CLUSTER "for the local cluster: eval \"$(deploy/local/cluster env)\""
-
 /* --- connections ----------------------------------------------------------------------------- */
 
 int pj_cli_postgres(struct pj_cli *cli, struct pj_error *error)
@@ -35,7 +33,8 @@ int pj_cli_postgres_of(struct pj_cli *cli, const struct pj_system *system, struc
     if (!pj_postgres_is_named(&settings))
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no database is named: give --postgres-dsn or set "
-                              "PROJECTIONIST_POSTGRES_DSN (" LOCAL_CLUSTER ")");
+                              "PROJECTIONIST_POSTGRES_DSN (for the local cluster: eval "
+                              "\"$(deploy/local/cluster env)\")");
     if (pj_postgres_check_files(&settings, error) != 0 ||
         pj_postgres_open(&cli->postgres, &settings, error) != 0)
         return -1;
@@ -50,10 +49,6 @@ int pj_cli_kafka(struct pj_cli *cli, struct pj_error *error)
 int pj_cli_registry(struct pj_cli *cli, struct pj_error *error)
 {
     struct pj_registry_settings settings = cli->servers->registry;
-    if (settings.url == NULL || *settings.url == '\0')
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no schema registry is named: give --schema-registry-url or set "
-                              "PROJECTIONIST_SCHEMA_REGISTRY_URL (" LOCAL_CLUSTER ")");
     settings.timeout_ms = cli->servers->timeout_ms;
     return pj_registry_open(&cli->registry, &settings, error);
 }

@@ -32,13 +32,12 @@ static int discard(struct pj_cli *cli, const struct pj_result *chosen,
     json_t *ids = ids_of(chosen);
     char *text = pj_must(json_dumps(ids, JSON_COMPACT));
     json_decref(ids);
-    const char *parameters[] = {text};
     int status = pj_cli_query(
         cli,
         "UPDATE projectionist.dead_letters SET status = 'discarded', "
         "resolved_at = clock_timestamp() WHERE status = 'open' "
         "AND id IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb)) RETURNING id",
-        1, parameters, discarded, error);
+        PJ_TEXTS(text), discarded, error);
     free(text);
     return status;
 }

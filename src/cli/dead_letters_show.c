@@ -103,12 +103,11 @@ static void hex_dump(const uint8_t *bytes, size_t length)
 static int find_schema(struct pj_cli *cli, const char *id, char **schema, struct pj_error *error)
 {
     const char *url = cli->servers->registry.url;
-    const char *parameters[] = {id, url};
     const struct pj_result *result;
     if (pj_cli_query(cli,
                      "SELECT DISTINCT schema FROM projectionist.schemas WHERE schema_id = "
                      "$1::int AND ($2::text IS NULL OR registry = $2)",
-                     2, parameters, &result, error) != 0)
+                     PJ_TEXTS(id, url), &result, error) != 0)
         return -1;
     if (pj_result_rows(result) == 1) {
         *schema = pj_strdup(pj_cli_text(result, 0, 0));

@@ -154,6 +154,17 @@ const struct pj_cli_projection *pj_cli_projection_of_group(const char *group)
     return NULL;
 }
 
+const struct pj_topic *pj_cli_topic_find(const char *name)
+{
+    for (size_t s = 0; pj_cli_systems[s] != NULL; s++) {
+        for (size_t t = 0; t < pj_cli_systems[s]->topic_count; t++) {
+            if (strcmp(pj_cli_systems[s]->topics[t].name, name) == 0)
+                return &pj_cli_systems[s]->topics[t];
+        }
+    }
+    return NULL;
+}
+
 static bool names_all(const struct pj_config *config)
 {
     return config->operand_count == 0 ||

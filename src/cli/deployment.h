@@ -34,6 +34,9 @@ const struct pj_system *pj_cli_system_find(const char *name);
 const struct pj_cli_projection *pj_cli_projection_find(const char *name); /* NULL is allowed */
 const struct pj_cli_projection *pj_cli_projection_of_group(const char *group);
 
+/* As a system of the program declares it, or NULL. */
+const struct pj_topic *pj_cli_topic_find(const char *name);
+
 /* Whether an operand names it, or is `all`, or there is none. A projection is named by its system,
  * and a system by one of its projections. */
 bool pj_cli_names_system(const struct pj_config *config, const struct pj_system *system);

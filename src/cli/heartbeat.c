@@ -5,12 +5,9 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/text.h"
-#include "cli/cli.h"
-#include "kafka/producer.h"
+#include "cli/writer.h"
 
-#include <stdlib.h>
-
-enum { LINGER_MS = 5, PIECE_MS = 200 };
+enum { PIECE_MS = 200 };
 
 struct settings {
     struct pj_cli_servers servers;
@@ -18,72 +15,42 @@ struct settings {
     bool once;
 };
 
-struct beating {
-    const struct settings *settings;
-    struct pj_producer *producer;
-    struct pj_producer_topic *handle;
-    struct pj_producer_topic_info info;
-    struct pj_schema *schema;
-    int32_t schema_id;
-};
-
 /* One to each partition, and all of them delivered. */
-static int beat(const struct beating *beating, struct pj_error *error)
+static int beat(const struct pj_cli_writer *writer, int64_t timeout_ms, struct pj_error *error)
 {
     struct pj_builder value = {0};
-    json_t *event = json_pack("{s:I}", "emitted_at", (json_int_t)pj_clock_wall_ms() * 1000);
-    int status = pj_json_encode_record(beating->schema, beating->schema_id, event, &value, error);
+    json_t *event = json_pack("{s:I}", "emitted_at", (json_int_t)pj_clock_wall_us());
+    int status = pj_json_encode_record(writer->schema, writer->schema_id, event, &value, error);
     json_decref(event);
-    for (int32_t p = 0; p < beating->info.partitions && status == 0; p++) {
+    for (int32_t p = 0; p < writer->partitions && status == 0; p++) {
         const struct pj_producer_message message = {
-            .topic = beating->handle, .partition = p, .value = {value.text, value.length}};
-        status = pj_producer_send(beating->producer, &message, error);
+            .topic = writer->topic, .partition = p, .value = {value.text, value.length}};
+        status = pj_producer_send(writer->producer, &message, error);
     }
     pj_builder_free(&value);
-    if (status == 0)
-        status = pj_producer_flush(beating->producer, beating->settings->servers.timeout_ms, error);
-    return status;
-}
-
-static int open_servers(struct beating *beating, struct pj_cli *cli, struct pj_error *error)
-{
-    const struct pj_producer_settings producer = {.kafka = &cli->config->kafka,
-                                                  .client_id = pj_program(),
-                                                  .linger_ms = LINGER_MS,
-                                                  .stall_ms = cli->servers->timeout_ms};
-    if (pj_schema_parse(&beating->schema, pj_heartbeat_schema, error) != 0 ||
-        pj_producer_open(&beating->producer, &producer, error) != 0 ||
-        pj_producer_describe(beating->producer, &beating->info, 1, cli->servers->timeout_ms,
-                             error) != 0)
-        return -1;
-    if (beating->info.partitions == 0)
-        return pj_error_fatal(error, PJ_EXIT_FAILED, "Kafka has no topic %s", beating->info.name);
-    if (pj_cli_registry(cli, error) != 0 ||
-        pj_registry_register(cli->registry, PJ_HEARTBEAT_NAME, pj_heartbeat_schema,
-                             &beating->schema_id, error) != 0)
-        return -1;
-    return pj_producer_topic(beating->producer, beating->info.name, &beating->handle, error);
+    return status == 0 ? pj_producer_flush(writer->producer, timeout_ms, error) : status;
 }
 
 static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
+    const struct settings *settings = opaque;
     char name[PJ_TOPIC_NAME_SIZE];
-    struct beating beating = {.settings = opaque};
+    struct pj_cli_writer writer = {0};
     if (cli->config->operand_count != 1)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "a topic is expected");
-    beating.info.name = pj_topic_name(name, cli->servers->topic_prefix, cli->config->operands[0]);
+    pj_topic_name(name, cli->servers->topic_prefix, cli->config->operands[0]);
     pj_process_handle_signals();
-    int status = open_servers(&beating, cli, error);
+    int status =
+        pj_cli_writer_open(&writer, cli, name, PJ_HEARTBEAT_NAME, pj_heartbeat_schema, error);
     while (status == 0 && pj_stop_requests == 0) {
-        int64_t next_ms = pj_clock_monotonic_ms() + beating.settings->interval_ms;
-        status = beat(&beating, error);
-        if (beating.settings->once)
+        int64_t next_ms = pj_clock_monotonic_ms() + settings->interval_ms;
+        status = beat(&writer, settings->servers.timeout_ms, error);
+        if (settings->once)
             break;
         while (status == 0 && pj_stop_requests == 0 && pj_clock_monotonic_ms() < next_ms)
-            status = pj_producer_poll(beating.producer, PIECE_MS, error);
+            status = pj_producer_poll(writer.producer, PIECE_MS, error);
     }
-    pj_producer_close(beating.producer);
-    pj_schema_free(beating.schema);
+    pj_cli_writer_close(&writer);
     return status;
 }
 

@@ -7,7 +7,6 @@
 #include "engine/system_check.h"
 #include "projectionist/consumer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* The command that argv begins with; *words is how many of argv its name takes. */

@@ -153,7 +153,6 @@ static int look_again(struct migrator *migrator, const struct pj_migration *migr
 {
     bool has;
     char number[16];
-    const char *parameters[] = {migration->system, number};
     const struct pj_result *result;
     if (has_table(migrator, &has, error) != 0)
         return -1;
@@ -163,7 +162,7 @@ static int look_again(struct migrator *migrator, const struct pj_migration *migr
     if (pj_cli_query(migrator->cli,
                      "SELECT number = $2::int, tables_schema FROM projectionist.migrations "
                      "WHERE system = $1 ORDER BY 1 DESC LIMIT 1",
-                     2, parameters, &result, error) != 0)
+                     PJ_TEXTS(migration->system, number), &result, error) != 0)
         return -1;
     had->any = pj_result_rows(result) > 0;
     if (!had->any)

@@ -21,7 +21,6 @@ static int query(struct pj_cli *cli, const char *sql, int count, const char *con
 static int put_first(struct pj_cli *cli, const char *first, const char *second,
                      struct pj_error *error)
 {
-    const char *parameters[] = {first, second};
     const char *path;
     return query(cli,
                  "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), "
@@ -29,7 +28,7 @@ static int put_first(struct pj_cli *cli, const char *first, const char *second,
                  "FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place) "
                  "WHERE s.name <> 'projectionist' AND s.name IS DISTINCT FROM $1 "
                  "AND s.name IS DISTINCT FROM $2",
-                 2, parameters, &path, error);
+                 PJ_TEXTS(first, second), &path, error);
 }
 
 int pj_migrate_use_schema(struct pj_cli *cli, const char *schema, struct pj_error *error)
@@ -66,9 +65,8 @@ static int compare(struct pj_cli *cli, const char *schema, const char *known,
         "OR ht.typname <> wt.typname OR h.atttypmod <> w.atttypmod "
         "OR (ht.typnamespace <> wt.typnamespace AND wt.typnamespace <> t.relnamespace)) "
         "ORDER BY t.relname, w.attnum LIMIT 1";
-    const char *parameters[] = {schema, known};
     const char *other;
-    if (query(cli, sql, 2, parameters, &other, error) != 0)
+    if (query(cli, sql, PJ_TEXTS(schema, known), &other, error) != 0)
         return -1;
     if (other == NULL)
         return 0;

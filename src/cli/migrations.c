@@ -17,9 +17,8 @@ enum { DIGITS = 4, FILE_MOST = 4 << 20 };
 
 static bool is_migration(const char *name)
 {
-    size_t length = strlen(name);
-    return strspn(name, "0123456789") == DIGITS && name[DIGITS] == '_' && length > DIGITS + 5 &&
-           strcmp(name + length - 4, ".sql") == 0;
+    return strspn(name, "0123456789") == DIGITS && name[DIGITS] == '_' &&
+           strlen(name) > DIGITS + 5 && pj_text_ends(name, ".sql");
 }
 
 /* The texts are borrowed, of the program or the arena. */

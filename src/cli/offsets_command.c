@@ -15,23 +15,25 @@ static const char rows_sql[] =
     "WHERE cluster_id = $1 AND consumer_group = $2 ORDER BY topic COLLATE \"C\", partition";
 enum { TOPIC, PARTITION, NEXT_OFFSET, EPOCH, OWNER, UPDATED_AT, STREAM_TIME, TOPIC_ID, STOP };
 
-int pj_offset_group(struct pj_cli *cli, const char *group_option, const char **consumer,
-                    const char **group, struct pj_error *error)
+/* *known: a projection of this program, or NULL. */
+static int find_group(struct pj_cli *cli, const char *group_option,
+                      const struct pj_cli_projection **known, const char **group,
+                      struct pj_error *error)
 {
     const struct pj_config *config = cli->config;
     if (config->operand_count > 1)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "'%s' is not expected: one CONSUMER at a time",
                               config->operands[1]);
-    *consumer = config->operand_count == 1 ? config->operands[0] : NULL;
-    const struct pj_cli_projection *known = pj_cli_projection_find(*consumer);
-    *group = group_option != NULL ? group_option : known != NULL ? known->group : *consumer;
+    const char *consumer = config->operand_count == 1 ? config->operands[0] : NULL;
+    *known = pj_cli_projection_find(consumer);
+    *group = group_option != NULL ? group_option : *known != NULL ? (*known)->group : consumer;
     if (*group == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "no consumer is named: give CONSUMER, such as command-projector, or "
                               "--group");
     /* A group is named after its consumer, unless the operator chose otherwise. */
-    if (*consumer == NULL && (known = pj_cli_projection_of_group(*group)) != NULL)
-        *consumer = known->projection->name;
+    if (consumer == NULL)
+        *known = pj_cli_projection_of_group(*group);
     return 0;
 }
 
@@ -80,23 +82,24 @@ static struct pj_offset_place place_of(const struct pj_kafka_extent *extent,
     return (struct pj_offset_place){.extent = *extent, .committed = -1, .epoch = -1};
 }
 
-int pj_offset_list_read(struct pj_offset_list *list, struct pj_cli *cli, const char *consumer,
-                        const char *group, struct pj_error *error)
+int pj_offset_list_read(struct pj_offset_list *list, struct pj_cli *cli, const char *group_option,
+                        struct pj_error *error)
 {
-    const struct pj_cli_projection *known = pj_cli_projection_find(consumer);
+    const struct pj_cli_projection *known;
+    const char *group;
     const struct pj_result *rows;
     const char **topics;
     struct pj_kafka_extent *extents;
-    if (pj_cli_open(cli, error) != 0)
+    if (find_group(cli, group_option, &known, &group, error) != 0 || pj_cli_open(cli, error) != 0)
         return -1;
-    const char *parameters[] = {cli->cluster_id, group};
-    if (pj_cli_query(cli, rows_sql, 2, parameters, &rows, error) != 0)
+    if (pj_cli_query(cli, rows_sql, PJ_TEXTS(cli->cluster_id, group), &rows, error) != 0)
         return -1;
     if (known == NULL && pj_result_rows(rows) == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "'%s' is no consumer of this program, and the group '%s' has read "
                               "nothing from this Kafka; 'projectionist status' lists the groups",
-                              consumer != NULL ? consumer : group, group);
+                              cli->config->operand_count == 1 ? cli->config->operands[0] : group,
+                              group);
     size_t count = list_topics(cli, known != NULL ? known->projection : NULL, rows, &topics);
     *list = (struct pj_offset_list){.group = group};
     if (pj_cli_extents(cli, topics, count, &extents, &list->count, error) != 0)

@@ -22,16 +22,12 @@ struct pj_offset_list {
 };
 
 /*
- * Connects, and reads all partitions of the consumer's topics, as Kafka and Postgres know them.
- * `consumer` is a projection of this build, or (for one of another) NULL: then the topics are those
- * that the group has read.
+ * Connects, and reads all partitions of the consumer's topics, as Kafka and Postgres know them; of
+ * a consumer of another program, of those that the group has read. "[CONSUMER]" and --group (NULL:
+ * not given) say which it is; fails with PJ_EXIT_USAGE where neither does, or there are more
+ * operands.
  */
-int pj_offset_list_read(struct pj_offset_list *list, struct pj_cli *cli, const char *consumer,
-                        const char *group, struct pj_error *error) PJ_MUST_CHECK;
-
-/* "[CONSUMER]" and --group: fills both (*consumer may be NULL); fails with PJ_EXIT_USAGE where
- * neither says which group, or there are more operands. */
-int pj_offset_group(struct pj_cli *cli, const char *group_option, const char **consumer,
-                    const char **group, struct pj_error *error) PJ_MUST_CHECK;
+int pj_offset_list_read(struct pj_offset_list *list, struct pj_cli *cli, const char *group_option,
+                        struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

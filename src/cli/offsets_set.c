@@ -223,9 +223,10 @@ static int set(struct pj_cli *cli, const char *group, const struct changes *chan
     }
     char *text = pj_must(json_dumps(places, JSON_COMPACT));
     json_decref(places);
-    const char *parameters[] = {cli->cluster_id, group, text,
-                                pj_arena_printf(cli->arena, "offsets set --to %s", to)};
-    int status = pj_cli_query(cli, set_sql, 4, parameters, result, error);
+    int status = pj_cli_query(cli, set_sql,
+                              PJ_TEXTS(cli->cluster_id, group, text,
+                                       pj_arena_printf(cli->arena, "offsets set --to %s", to)),
+                              result, error);
     free(text);
     return status;
 }
@@ -233,39 +234,35 @@ static int set(struct pj_cli *cli, const char *group, const struct changes *chan
 static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
-    const char *consumer;
-    const char *group;
     struct pj_offset_list list;
     struct changes changes = {0};
     const struct pj_result *result = NULL;
-    if (pj_offset_group(cli, settings->group, &consumer, &group, error) != 0)
-        return -1;
     if (settings->to == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--to is missing: earliest, latest, an offset, or a time such as "
                               "2026-11-21T05:06:34Z");
-    if (pj_offset_list_read(&list, cli, consumer, group, error) != 0 ||
+    if (pj_offset_list_read(&list, cli, settings->group, error) != 0 ||
         choose(cli, settings, &list, &changes, error) != 0 ||
         find_targets(cli, settings->to, &changes, error) != 0 ||
         check_targets(&changes, error) != 0)
         return -1;
     drop_unchanged(&changes);
     if (changes.count > 0 && !settings->json)
-        print_changes(&changes, group);
+        print_changes(&changes, list.group);
     if (changes.count > 0 && !settings->dry_run &&
         (pj_cli_confirm("Move these offsets", settings->yes, error) != 0 ||
-         set(cli, group, &changes, settings->to, &result, error) != 0))
+         set(cli, list.group, &changes, settings->to, &result, error) != 0))
         return -1;
     if (settings->json)
-        print_json(cli, group, &changes, result);
+        print_json(cli, list.group, &changes, result);
     else if (changes.count == 0)
         printf("nothing to do: all %zu partitions of group '%s' are there already\n",
-               changes.chosen, group);
+               changes.chosen, list.group);
     else if (result != NULL)
         printf("moved %d partitions of group '%s'\n"
                "A running consumer is refused at its next commit, or notices within a second; it "
                "rejoins\nand continues from there.\n",
-               pj_result_rows(result), group);
+               pj_result_rows(result), list.group);
     return PJ_EXIT_OK;
 }
 

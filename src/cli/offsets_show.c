@@ -85,15 +85,11 @@ static void print_json(const struct pj_cli *cli, const struct pj_offset_list *li
 static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
-    const char *consumer;
-    const char *group;
     struct pj_offset_list list;
     const struct pj_result *changes;
-    if (pj_offset_group(cli, settings->group, &consumer, &group, error) != 0 ||
-        pj_offset_list_read(&list, cli, consumer, group, error) != 0)
+    if (pj_offset_list_read(&list, cli, settings->group, error) != 0)
         return -1;
-    const char *parameters[] = {cli->cluster_id, group};
-    if (pj_cli_query(cli, changes_sql, 2, parameters, &changes, error) != 0)
+    if (pj_cli_query(cli, changes_sql, PJ_TEXTS(cli->cluster_id, list.group), &changes, error) != 0)
         return -1;
     if (settings->json) {
         print_json(cli, &list, changes);

@@ -4,13 +4,13 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/deployment.h"
-#include "kafka/producer.h"
+#include "cli/writer.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_BYTES_MOST = 4 << 20, LINGER_MS = 5 };
+enum { LINE_BYTES_MOST = 4 << 20 };
 
 struct settings {
     struct pj_cli_servers servers;
@@ -23,25 +23,10 @@ struct publishing {
     const char *file; /* for messages */
     FILE *in;
     const struct pj_topic *topic;
-    struct pj_schema *schema;
-    int32_t schema_id;
-    struct pj_producer *producer;
-    struct pj_producer_topic *handle;
+    struct pj_cli_writer writer;
     long long line;
     long long published;
 };
-
-static const struct pj_topic *find_topic(const char *name)
-{
-    for (size_t s = 0; pj_cli_systems[s] != NULL; s++) {
-        const struct pj_system *system = pj_cli_systems[s];
-        for (size_t t = 0; t < system->topic_count; t++) {
-            if (strcmp(system->topics[t].name, name) == 0 && system->topics[t].schema != NULL)
-                return &system->topics[t];
-        }
-    }
-    return NULL;
-}
 
 static int unknown_topic(const char *name, struct pj_error *error)
 {
@@ -84,20 +69,20 @@ static int send_event(const struct publishing *publishing, const json_t *event,
 {
     struct pj_builder value = {0};
     char *key;
-    int status =
-        pj_json_encode_record(publishing->schema, publishing->schema_id, event, &value, error);
+    int status = pj_json_encode_record(publishing->writer.schema, publishing->writer.schema_id,
+                                       event, &value, error);
     if (status == 0)
         status = find_key(publishing, event, &key, error);
     size_t length = value.length;
     char *bytes = pj_builder_take(&value);
     if (status == 0) {
         const struct pj_producer_message message = {
-            .topic = publishing->handle,
+            .topic = publishing->writer.topic,
             .partition = -1,
             .key = {key, key != NULL ? strlen(key) : 0},
             .value = {bytes, length},
         };
-        status = pj_producer_send(publishing->producer, &message, error);
+        status = pj_producer_send(publishing->writer.producer, &message, error);
         free(key);
     }
     free(bytes);
@@ -153,8 +138,8 @@ static int publish_all(struct publishing *publishing, struct pj_error *error)
     struct pj_error wrong;
     int status = publish_lines(publishing, line, &wrong);
     free(line);
-    if (pj_producer_flush(publishing->producer, publishing->settings->servers.timeout_ms, error) !=
-        0)
+    if (pj_producer_flush(publishing->writer.producer, publishing->settings->servers.timeout_ms,
+                          error) != 0)
         return -1;
     printf("%s: %lld event%s published\n", publishing->topic->name, publishing->published,
            publishing->published == 1 ? "" : "s");
@@ -164,40 +149,15 @@ static int publish_all(struct publishing *publishing, struct pj_error *error)
                           publishing->line, wrong.message);
 }
 
-static int open_servers(struct publishing *publishing, struct pj_cli *cli, struct pj_error *error)
-{
-    const struct pj_cli_servers *servers = cli->servers;
-    const struct pj_producer_settings producer = {.kafka = &cli->config->kafka,
-                                                  .client_id = pj_program(),
-                                                  .linger_ms = LINGER_MS,
-                                                  .stall_ms = servers->timeout_ms};
-    char name[PJ_TOPIC_NAME_SIZE];
-    char subject[PJ_TOPIC_NAME_SIZE + sizeof "-value"];
-    struct pj_producer_topic_info info = {
-        .name = pj_topic_name(name, servers->topic_prefix, publishing->topic->name)};
-    pj_text_whole(subject, sizeof subject, "%s-value", name);
-    if (pj_producer_open(&publishing->producer, &producer, error) != 0 ||
-        pj_producer_describe(publishing->producer, &info, 1, servers->timeout_ms, error) != 0)
-        return -1;
-    if (info.partitions == 0)
-        return pj_error_fatal(error, PJ_EXIT_FAILED,
-                              "Kafka has no topic %s; 'projectionist topics create' creates it",
-                              name);
-    if (pj_cli_registry(cli, error) != 0 ||
-        pj_registry_register(cli->registry, subject, publishing->topic->schema,
-                             &publishing->schema_id, error) != 0)
-        return -1;
-    return pj_producer_topic(publishing->producer, name, &publishing->handle, error);
-}
-
 static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct pj_config *config = cli->config;
+    char name[PJ_TOPIC_NAME_SIZE];
     struct publishing publishing = {.settings = opaque, .file = "standard input", .in = stdin};
     if (config->operand_count < 1 || config->operand_count > 2)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "a topic is expected, and at most one file");
-    publishing.topic = find_topic(config->operands[0]);
-    if (publishing.topic == NULL)
+    publishing.topic = pj_cli_topic_find(config->operands[0]);
+    if (publishing.topic == NULL || publishing.topic->schema == NULL)
         return unknown_topic(config->operands[0], error);
     if (config->operand_count == 2 && strcmp(config->operands[1], "-") != 0) {
         publishing.file = config->operands[1];
@@ -206,13 +166,13 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
             return pj_error_fatal(error, PJ_EXIT_USAGE, "%.300s cannot be opened: %s",
                                   publishing.file, strerror(errno));
     }
-    int status = pj_schema_parse(&publishing.schema, publishing.topic->schema, error);
-    if (status == 0)
-        status = open_servers(&publishing, cli, error);
+    int status =
+        pj_cli_writer_open(&publishing.writer, cli,
+                           pj_topic_name(name, cli->servers->topic_prefix, publishing.topic->name),
+                           NULL, publishing.topic->schema, error);
     if (status == 0)
         status = publish_all(&publishing, error);
-    pj_producer_close(publishing.producer);
-    pj_schema_free(publishing.schema);
+    pj_cli_writer_close(&publishing.writer);
     if (publishing.in != stdin)
         fclose(publishing.in);
     return status;

@@ -6,8 +6,6 @@
 #include "cli/confirm.h"
 #include "cli/text_table.h"
 
-#include <string.h>
-
 static void report_interrupted(const struct pj_rebuild_run *run)
 {
     fprintf(stderr,

@@ -52,9 +52,8 @@ static int list(struct pj_cli *cli, const void *opaque, struct pj_error *error)
 {
     const struct settings *settings = opaque;
     const struct pj_result *rows;
-    const char *parameters[] = {settings->registry, NULL};
     if (pj_cli_postgres(cli, error) != 0 ||
-        pj_cli_query(cli, list_sql, 2, parameters, &rows, error) != 0)
+        pj_cli_query(cli, list_sql, PJ_TEXTS(settings->registry, NULL), &rows, error) != 0)
         return -1;
     print(settings, rows);
     return PJ_EXIT_OK;

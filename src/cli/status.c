@@ -351,8 +351,7 @@ int pj_status_collect(struct pj_cli *cli, const char *group, struct pj_status *s
         return -1;
     if (pj_kafka_cluster_id(cli->kafka, &status->cluster_id, &status->why) != 0)
         status->kafka_error = status->why.message;
-    const char *parameters[] = {status->cluster_id, group};
-    if (pj_cli_query(cli, offsets_sql, 2, parameters, &offsets, error) != 0 ||
+    if (pj_cli_query(cli, offsets_sql, PJ_TEXTS(status->cluster_id, group), &offsets, error) != 0 ||
         pj_cli_query(cli, letters_sql, 0, NULL, &collector.letters, error) != 0)
         return -1;
     gather(&collector, offsets);

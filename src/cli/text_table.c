@@ -84,21 +84,3 @@ void pj_text_table_end(struct pj_text_table *table, FILE *out)
     free(table);
     free(widths);
 }
-
-const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number)
-{
-    char digits[24];
-    if (number < 0) {
-        pj_text_whole(text, PJ_NUMBER_TEXT, "?");
-        return text;
-    }
-    size_t length = pj_text_whole(digits, sizeof digits, "%lld", (long long)number);
-    size_t out = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0)
-            text[out++] = ',';
-        text[out++] = digits[i];
-    }
-    text[out] = '\0';
-    return text;
-}

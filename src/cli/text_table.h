@@ -3,8 +3,8 @@
 #ifndef PJ_CLI_TEXT_TABLE_H
 #define PJ_CLI_TEXT_TABLE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/text.h"
+
 #include <stdio.h>
 
 struct pj_text_table;
@@ -19,9 +19,5 @@ void pj_text_table_add(struct pj_text_table *table, const char *text);
 void pj_text_table_add_number(struct pj_text_table *table, int64_t number);
 /* Prints it, and frees it. */
 void pj_text_table_end(struct pj_text_table *table, FILE *out);
-
-/* "1,234,567"; -1 and less give "?". Returns its argument. */
-enum { PJ_NUMBER_TEXT = 32 };
-const char *pj_number_text(char text[PJ_NUMBER_TEXT], int64_t number);
 
 #endif

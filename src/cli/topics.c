@@ -75,18 +75,6 @@ static void add(struct topics *topics, struct pj_cli *cli, const struct pj_topic
     };
 }
 
-/* As a system declares it; else one that has nothing of its own. */
-static struct pj_topic find_topic(const char *name)
-{
-    for (size_t s = 0; pj_cli_systems[s] != NULL; s++) {
-        for (size_t t = 0; t < pj_cli_systems[s]->topic_count; t++) {
-            if (strcmp(pj_cli_systems[s]->topics[t].name, name) == 0)
-                return pj_cli_systems[s]->topics[t];
-        }
-    }
-    return (struct pj_topic){.name = name};
-}
-
 static void add_system(struct topics *topics, struct pj_cli *cli, const struct pj_system *system,
                        const struct settings *settings, int64_t retention_ms)
 {
@@ -105,11 +93,12 @@ static void list_topics(struct topics *topics, struct pj_cli *cli, const struct 
     }
     for (int i = 0; i < config->operand_count; i++) {
         const struct pj_system *system = pj_cli_system_find(config->operands[i]);
-        const struct pj_topic topic = find_topic(config->operands[i]);
+        const struct pj_topic *topic = pj_cli_topic_find(config->operands[i]);
+        const struct pj_topic elsewhere = {.name = config->operands[i]};
         if (system != NULL)
             add_system(topics, cli, system, settings, retention_ms);
         else
-            add(topics, cli, &topic, settings, retention_ms);
+            add(topics, cli, topic != NULL ? topic : &elsewhere, settings, retention_ms);
     }
 }
 

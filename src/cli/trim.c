@@ -70,9 +70,8 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
     if (pj_cli_postgres_of(cli, system, error) != 0)
         return -1;
     const struct pj_sql_name live = pj_sql_table(table);
-    const char *parameters[] = {live.text, settings->before};
-    if (pj_cli_query(cli, "SELECT projectionist.order_trim($1::regclass, $2::timestamptz)", 2,
-                     parameters, &result, error) != 0 ||
+    if (pj_cli_query(cli, "SELECT projectionist.order_trim($1::regclass, $2::timestamptz)",
+                     PJ_TEXTS(live.text, settings->before), &result, error) != 0 ||
         delete_rows(cli, live.text, pj_sql_name(table->columns[table->trimmed_by].name).text,
                     pj_cli_text(result, 0, 0), settings->batch_rows, &deleted, error) != 0)
         return -1;

@@ -5,7 +5,6 @@
 #include "base/memory.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Records are polled in pieces, with a look at Postgres in between. */
 enum { PIECE = 512 };

@@ -18,12 +18,7 @@ static struct pj_metric *add_labelled(struct pj_metrics *metrics, enum pj_metric
 
 static void add_plain(struct pj_numbers *numbers, struct pj_metrics *metrics)
 {
-    const struct {
-        struct pj_metric **metric;
-        enum pj_metric_kind kind;
-        const char *name;
-        const char *help;
-    } all[] = {
+    const struct pj_metric_line all[] = {
         {&numbers->records, PJ_COUNTER, "projectionist_records_total",
          "Records committed, dead letters included."},
         {&numbers->batches, PJ_COUNTER, "projectionist_batches_total", "Transactions committed."},
@@ -42,9 +37,9 @@ static void add_plain(struct pj_numbers *numbers, struct pj_metrics *metrics)
          "When the last transaction was committed."},
         {&numbers->stalled, PJ_GAUGE, "projectionist_stalled",
          "1 while there is work but no progress; /readyz has the reason."},
+        {0},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        *all[i].metric = pj_metrics_add(metrics, all[i].kind, all[i].name, NULL, all[i].help);
+    pj_metrics_add_all(metrics, all);
 }
 
 static struct pj_metric *add_rebalances(struct pj_metrics *metrics, const char *kind)

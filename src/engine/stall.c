@@ -5,9 +5,6 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#include <stdio.h>
-#include <string.h>
-
 enum {
     SURVEY_LEAST_MS = 500,
     SURVEY_MOST_MS = 10000,

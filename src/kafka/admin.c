@@ -9,7 +9,6 @@
 
 #include <librdkafka/rdkafka.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

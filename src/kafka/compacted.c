@@ -8,7 +8,6 @@
 
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { WAIT_MS = 200, QUERY_MS = 2000 };
 

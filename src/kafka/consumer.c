@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/text.h"
 #include "kafka/client.h"
 #include "kafka/consumer_internal.h"
 
@@ -8,8 +7,6 @@
 #include "base/memory.h"
 
 #include <endian.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

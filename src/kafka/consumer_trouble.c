@@ -5,8 +5,6 @@
 
 #include "base/log.h"
 
-#include <stdio.h>
-
 /* Codes that librdkafka 2.0.2 has no names for. */
 enum { UNRELEASED_INSTANCE_ID = 111, UNSUPPORTED_ASSIGNOR = 112 };
 

@@ -7,7 +7,6 @@
 
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,35 +41,29 @@ const char *rd_kafka_Uuid_base64str(const rd_kafka_Uuid_t *uuid);
 #define LOOK_UP(name) dlsym(RTLD_DEFAULT, #name)
 #endif
 
+/* What each is called here. */
+#define FUNCTIONS(DO)                                                                              \
+    DO(collect, rd_kafka_TopicCollection_of_topic_names)                                           \
+    DO(destroy_collection, rd_kafka_TopicCollection_destroy)                                       \
+    DO(describe, rd_kafka_DescribeTopics)                                                          \
+    DO(result, rd_kafka_event_DescribeTopics_result)                                               \
+    DO(descriptions, rd_kafka_DescribeTopics_result_topics)                                        \
+    DO(name, rd_kafka_TopicDescription_name)                                                       \
+    DO(error, rd_kafka_TopicDescription_error)                                                     \
+    DO(id, rd_kafka_TopicDescription_topic_id)                                                     \
+    DO(text, rd_kafka_Uuid_base64str)
+#define MEMBER(member, function)   typeof(function) *member;
+#define FIND(member, function)     .member = LOOK_UP(function),
+#define IS_FOUND(member, function) &&library->member != NULL
+
 struct library {
-    typeof(rd_kafka_TopicCollection_of_topic_names) *collect;
-    typeof(rd_kafka_TopicCollection_destroy) *destroy_collection;
-    typeof(rd_kafka_DescribeTopics) *describe;
-    typeof(rd_kafka_event_DescribeTopics_result) *result;
-    typeof(rd_kafka_DescribeTopics_result_topics) *descriptions;
-    typeof(rd_kafka_TopicDescription_name) *name;
-    typeof(rd_kafka_TopicDescription_error) *error;
-    typeof(rd_kafka_TopicDescription_topic_id) *id;
-    typeof(rd_kafka_Uuid_base64str) *text;
+    FUNCTIONS(MEMBER)
 };
 
 static bool find_library(struct library *library)
 {
-    *library = (struct library){
-        .collect = LOOK_UP(rd_kafka_TopicCollection_of_topic_names),
-        .destroy_collection = LOOK_UP(rd_kafka_TopicCollection_destroy),
-        .describe = LOOK_UP(rd_kafka_DescribeTopics),
-        .result = LOOK_UP(rd_kafka_event_DescribeTopics_result),
-        .descriptions = LOOK_UP(rd_kafka_DescribeTopics_result_topics),
-        .name = LOOK_UP(rd_kafka_TopicDescription_name),
-        .error = LOOK_UP(rd_kafka_TopicDescription_error),
-        .id = LOOK_UP(rd_kafka_TopicDescription_topic_id),
-        .text = LOOK_UP(rd_kafka_Uuid_base64str),
-    };
-    return library->collect != NULL && library->destroy_collection != NULL &&
-           library->describe != NULL && library->result != NULL && library->descriptions != NULL &&
-           library->name != NULL && library->error != NULL && library->id != NULL &&
-           library->text != NULL;
+    *library = (struct library){FUNCTIONS(FIND)};
+    return true FUNCTIONS(IS_FOUND);
 }
 
 /* Brokers before 2.8 have no ids, and say so with zeros. */

@@ -425,8 +425,7 @@ int pj_offsets_check_group(const char *group, struct pj_error *error)
 {
     static const char *const endings[] = {"/verify", "/rebuild"};
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t length = strlen(endings[i]);
-        if (strlen(group) >= length && strcmp(group + strlen(group) - length, endings[i]) == 0)
+        if (pj_text_ends(group, endings[i]))
             return pj_error_fatal(error, PJ_EXIT_USAGE,
                                   "a group whose name ends in %s is that of a verify or rebuild, "
                                   "which removes its offsets; give --group another name than %s",
