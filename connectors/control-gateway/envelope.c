@@ -604,7 +604,8 @@ int pj_session_answer_parse(struct pj_bytes body, struct pj_session_answer *answ
         return -1;
     struct reading reading = {json, json_object(), "", error};
     int status = read_uuid(&reading, "id", "id");
-    take_uuid(reading.out, "id", answer->session_id);
+    if (status == 0)
+        take_uuid(reading.out, "id", answer->session_id);
     if (status == 0 && answer->session_id[0] == '\0')
         status = pj_error_set(error, PJ_POISON, "id is missing");
     if (status == 0)

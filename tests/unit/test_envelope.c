@@ -252,6 +252,11 @@ Test(envelope, session_answers)
     cr_assert_not_null(json_object_get(answer.opened, "metadata"));
     json_decref(answer.opened);
     cr_assert_eq(pj_session_answer_parse((struct pj_bytes){"{}", 2}, &answer, &given.error), -1);
+    static const char longer[] = "{\"id\":\"" ID "-and-more\"}";
+    cr_assert_eq(pj_session_answer_parse((struct pj_bytes){longer, sizeof longer - 1}, &answer,
+                                         &given.error),
+                 -1);
+    cr_assert_str_eq(given.error.message, "id must be a UUID");
 }
 
 /* --- routes ---------------------------------------------------------------------------------- */
