@@ -67,7 +67,7 @@ static void follow(struct pj_track *track, const struct pj_frame *frame)
         require(verdict.step != PJ_TAKE);
         break;
     case PJ_FRAME_EVENT:
-    case PJ_FRAME_LETTER:
+    case PJ_FRAME_DEAD_LETTER:
         if (frame->place.text[0] != '\0') {
             verdict = pj_track_frame(track, &frame->place);
             /* A frame that was taken is known. */
@@ -98,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const char *line = memchr(text, '\n', (size_t)(end - text));
         size_t length = (size_t)((line != NULL ? line : end) - text);
         struct pj_frame *frame = pj_frame_parse(text, length);
-        require(frame->kind != PJ_FRAME_LETTER || frame->reason[0] != '\0');
+        require(frame->kind != PJ_FRAME_DEAD_LETTER || frame->reason[0] != '\0');
         require(frame->raw.length == length && memcmp(frame->raw.data, text, length) == 0);
         if (frame->kind == PJ_FRAME_EVENT)
             check_event(frame);
