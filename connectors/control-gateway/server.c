@@ -33,12 +33,12 @@ struct exchange {
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-/* Of what reached a worker. */
+/* Of each answer. */
 static void add_span(const struct pj_http_request *request, const char *route, int status)
 {
     const struct exchange *exchange = request->state;
     char name[96], code[8];
-    if (!pj_spans_are_on() || *exchange->trace.trace_id == '\0')
+    if (!pj_spans_are_on())
         return;
     pj_text_show(name, sizeof name, "%s %s", request->head->method, route);
     pj_text_whole(code, sizeof code, "%d", status);
@@ -202,12 +202,30 @@ static struct pj_reply *refusal(const struct pj_server *server, const struct exc
 
 /* --- the way of a request -------------------------------------------------------------------- */
 
+/* A part of the client's trace, where it names one that is valid, else one of its own. */
+static void begin_trace(struct exchange *exchange, const struct pj_http_head *head)
+{
+    struct pj_trace client = {0};
+    const char *given = pj_http_field(head, PJ_TRACE_HEADER);
+    if (given != NULL && pj_http_count(head, PJ_TRACE_HEADER) == 1)
+        (void)pj_trace_parse(&client, given, strlen(given));
+    pj_trace_child(&exchange->trace, &client);
+    memcpy(exchange->parent, client.span_id, sizeof exchange->parent);
+}
+
 /* The fields to pass on; false: too many. */
 static bool read_fields(struct exchange *exchange, const struct pj_http_head *head)
 {
-    bool has_room = true;
-    for (size_t i = 0; i < head->field_count && has_room; i++)
-        has_room = pj_fields_add(&exchange->fields, head->fields[i].name, head->fields[i].value);
+    char trace[PJ_TRACE_TEXT_SIZE];
+    pj_trace_text(&exchange->trace, trace);
+    bool has_room = pj_fields_add(&exchange->fields, PJ_TRACE_HEADER, trace);
+    for (size_t i = 0; i < head->field_count && has_room; i++) {
+        const char *name = head->fields[i].name;
+        /* What else there is of a trace means nothing without a valid beginning. */
+        bool replaced = strcasecmp(name, PJ_TRACE_HEADER) == 0 ||
+                        (strcasecmp(name, "tracestate") == 0 && *exchange->parent == '\0');
+        has_room = replaced || pj_fields_add(&exchange->fields, name, head->fields[i].value);
+    }
     pj_fields_keep_end_to_end(&exchange->fields);
     return has_room;
 }
@@ -221,22 +239,12 @@ static void begin(void *context, struct pj_http_request *request)
     exchange->start_us = pj_clock_monotonic_us();
     exchange->route = pj_route_of(head->method, head->target, exchange->id);
     request->is_long = exchange->route == PJ_ROUTE_PASS;
+    begin_trace(exchange, head);
     struct pj_reply *reply = read_fields(exchange, head)
                                  ? refusal(server, exchange, head)
                                  : pj_gateway_error(431, "the headers are too large", NULL);
     if (reply != NULL)
         answer(server, request, reply);
-}
-
-/* A part of the client's trace, where it names one that is valid, else one of its own. */
-static void begin_trace(struct exchange *exchange, const struct pj_http_head *head)
-{
-    struct pj_trace client = {0};
-    const char *given = pj_http_field(head, PJ_TRACE_HEADER);
-    if (given != NULL && pj_http_count(head, PJ_TRACE_HEADER) == 1)
-        (void)pj_trace_parse(&client, given, strlen(given));
-    pj_trace_child(&exchange->trace, &client);
-    memcpy(exchange->parent, client.span_id, sizeof exchange->parent);
 }
 
 static void handle(void *context, struct pj_http_request *request)
@@ -248,7 +256,6 @@ static void handle(void *context, struct pj_http_request *request)
                                      .fields = &exchange->fields,
                                      .body = {request->body, request->body_length}};
     exchange->start_us = pj_clock_monotonic_us();
-    begin_trace(exchange, request->head);
     pj_trace_enter(&exchange->trace);
     if (exchange->route == PJ_ROUTE_COMMAND)
         answer(server, request, pj_gateway_command(gateway, &asked));

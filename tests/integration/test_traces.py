@@ -95,7 +95,9 @@ def gateways(folder, **variables):
     gateway_lib.new_topics()
     with AutomationService(speed=1000) as service:
         started = Gateways(folder, service)
-        yield started(**variables)
+        gateway = started(**variables)
+        gateway.service = service
+        yield gateway
         started.end()
 
 
@@ -111,18 +113,25 @@ def traces_of(topic):
 
 def test_a_request_of_a_trace(tmp_path, collector):
     with gateways(tmp_path, OTLP_ENDPOINT=collector.url + "/") as gateway:
-        answer = post(gateway, command("a"), headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+        answer = post(gateway, command("a"), headers={"traceparent": f"00-{TRACE}-{SPAN}-01",
+                                                          "tracestate": "vendor=1"})
         assert answer.status == 202
-        own = post(gateway, command("b"), headers={"traceparent": f"00-{TRACE.upper()}-{SPAN}-01"})
+        own = post(gateway, command("b"), headers={"traceparent": f"00-{TRACE.upper()}-{SPAN}-01",
+                                                       "tracestate": "vendor=1"})
         unsampled = post(gateway, command("c"), headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
         span, other = wait_until(
             lambda: len(collector.named("POST command")) == 2 and collector.named("POST command"), 30)
         traces = traces_of(COMMANDS)
+        passed_on = [{name.lower(): value for name, value in headers.items()}
+                     for _, _, headers, _ in gateway.service.requests]
     submitted = traces[answer.json["command_id"]]
     assert {trace for trace, _, _ in submitted} == {TRACE}
     assert {flags for _, _, flags in submitted} == {"01"}
     assert (span["trace"], span["parent"], span["kind"], span["failed"]) == (TRACE, SPAN, 2, False)
     assert span["id"] in {one for _, one, _ in submitted}, "the record is of the gateway's span"
+    assert [headers["traceparent"] for headers in passed_on][:2] == [
+        f"00-{TRACE}-{span['id']}-01", f"00-{other['trace']}-{other['id']}-01"]
+    assert ["tracestate" in headers for headers in passed_on] == [True, False, False]
     assert span["attributes"] == {"http.request.method": "POST", "http.route": "command",
                                   "http.response.status_code": 202}
     assert span["resource"]["service.name"] == "control-gateway"
