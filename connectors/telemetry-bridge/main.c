@@ -64,8 +64,8 @@ static const struct pj_page_item charts[] = {
     {"Frames received", "projectionist_bridge_frames_received_total", PJ_PAGE_RATE},
     {"Events published", "projectionist_bridge_events_published_total", PJ_PAGE_RATE},
     {"Transactions", "projectionist_bridge_transactions_total", PJ_PAGE_RATE},
-    {"Gaps since the start", "projectionist_bridge_gaps_total", PJ_PAGE_SUM},
-    {"Dead letters since the start", "projectionist_bridge_dead_letters_total", PJ_PAGE_SUM},
+    {"Gaps", "projectionist_bridge_gaps_total", PJ_PAGE_SUM},
+    {"Dead letters", "projectionist_bridge_dead_letters_total", PJ_PAGE_SUM},
     {0},
 };
 

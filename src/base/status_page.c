@@ -410,8 +410,8 @@ static void add_warning(void *context, int64_t at_ms, int64_t times, bool is_err
     char ago[32];
     int64_t ago_ms = pj_clock_wall_ms() - at_ms;
     pj_progress_format_time(ago, sizeof ago, ago_ms > 0 ? ago_ms / 1000 : 0);
-    pj_builder_add(out, "<tr><td class=\"n\">%s ago</td><td>%s</td><td class=\"why\">", ago,
-                   is_error ? "error" : "warning");
+    pj_builder_add(out, "<tr><td class=\"n\">%s ago</td><td class=\"why\">%s", ago,
+                   is_error ? "<strong>error</strong> " : "");
     add_escaped(out, text);
     if (times > 1)
         pj_builder_add(out, " <span class=\"quiet\">(%" PRId64 " times)</span>", times);

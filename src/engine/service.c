@@ -128,7 +128,7 @@ static const struct pj_page_item charts[] = {
     {"Records read", "projectionist_records_total", PJ_PAGE_RATE},
     {"Rows written", "projectionist_rows_total", PJ_PAGE_RATE},
     {"Retention used", "projectionist_retention_used_ratio", PJ_PAGE_PERCENT},
-    {"Dead letters since the start", "projectionist_dead_letters_total", PJ_PAGE_SUM},
+    {"Dead letters", "projectionist_dead_letters_total", PJ_PAGE_SUM},
     {0},
 };
 static const struct pj_page_item partition_rows[] = {

@@ -153,11 +153,14 @@ Test(status_page, shows_the_last_warnings_once)
     pj_log(PJ_WARN, "waiting", pj_f_str("reason", "Postgres is away"), pj_f_int("failures", 1));
     pj_log(PJ_WARN, "waiting", pj_f_str("reason", "Postgres is away"), pj_f_int("failures", 2));
     render(NULL);
-    expect("<td>warning</td><td class=\"why\">waiting: Postgres is away (failures 2) "
+    expect("ago</td><td class=\"why\">waiting: Postgres is away (failures 2) "
            "<span class=\"quiet\">(2 times)</span></td>");
     expect("<td class=\"why\">dead letter: &lt;script&gt; (offset 7)</td>");
     expect_no("all is well");
     cr_assert_lt(strstr(html, "failures 2"), strstr(html, "dead letter: "), "the newest first");
+    pj_log(PJ_ERROR, "it ends");
+    render(NULL);
+    expect("<td class=\"why\"><strong>error</strong> it ends</td>");
     for (int i = 0; i < 20; i++) {
         char message[32];
         snprintf(message, sizeof message, "message %d", i);
