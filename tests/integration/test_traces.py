@@ -123,7 +123,7 @@ def test_a_request_of_a_trace(tmp_path, collector):
             lambda: len(collector.named("POST command")) == 2 and collector.named("POST command"), 30)
         traces = traces_of(COMMANDS)
         passed_on = [{name.lower(): value for name, value in headers.items()}
-                     for _, _, headers, _ in gateway.service.requests]
+                     for method, _, headers, _ in gateway.service.requests if method == "POST"]
     submitted = traces[answer.json["command_id"]]
     assert {trace for trace, _, _ in submitted} == {TRACE}
     assert {flags for _, _, flags in submitted} == {"01"}
