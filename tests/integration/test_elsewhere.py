@@ -154,7 +154,7 @@ def test_replicas_that_are_killed_all_the_time_keep_what_is_right(yard, seed):
     while read < len(told):
         wanted = min(read + KILL_AFTER, len(told))
         read = database.wait_until(lambda: (now := sum(yard.read().values())) >= wanted and now,
-                                   consumers.DEADLINE, "no more is read")
+                                   2 * consumers.DEADLINE, "no more is read")
         killer.kill()
         if rebuild is None and read > len(told) / 2:
             rebuild = yard.start("rebuild", "--yes", "--json")
@@ -164,7 +164,7 @@ def test_replicas_that_are_killed_all_the_time_keep_what_is_right(yard, seed):
     wanted = yard.assert_right()
     print(f"{len(told)} records, {killer.kills} kills, {killer.of_owners} of them of owners, "
           f"seed {seed}")
-    assert killer.of_owners > len(told) / KILL_AFTER / 2
+    assert killer.of_owners >= 5, "too few of the kills ended an owner"
     assert_everything_happened(wanted)
     yard.good("verify", PROJECTION, "--group", yard.group)
     yard.good("rebuild", PROJECTION, "--group", yard.group, "--yes")
