@@ -245,6 +245,10 @@ lifecycle:
   value: ":{{ .root.Values.metricsPort }}"
 - name: PROJECTIONIST_SHUTDOWN_TIMEOUT
   value: {{ .shutdownTimeoutSeconds }}s
+{{- with .root.Values.monitoring.otlpEndpoint }}
+- name: PROJECTIONIST_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 {{- include "projectionist.prefixEnv" . }}
 {{- end -}}
 
