@@ -4,9 +4,9 @@
 #ifndef PJ_CONNECTORS_PUBLISHER_INTERNAL_H
 #define PJ_CONNECTORS_PUBLISHER_INTERNAL_H
 
+#include "base/threads.h"
 #include "base/trace.h"
 #include "common/publisher.h"
-#include "common/threads.h"
 
 #include <stdatomic.h>
 

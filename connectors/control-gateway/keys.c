@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "common/threads.h"
+#include "base/threads.h"
 
 #include <jansson.h>
 #include <pthread.h>

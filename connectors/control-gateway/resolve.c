@@ -4,7 +4,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "common/threads.h"
+#include "base/threads.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -2,6 +2,7 @@
 /* Requests that are passed through: both bodies stream, with a bounded buffer in between; and
  * calls, which are transfers whose answer is read whole. */
 #include "base/clock.h"
+#include "base/curl.h"
 #include "base/invariant.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -108,7 +109,7 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
     pthread_mutex_unlock(&upstream->mutex);
     if (transfer->multi == NULL)
         transfer->multi = pj_must(curl_multi_init());
-    transfer->easy = pj_must(curl_easy_init());
+    transfer->easy = pj_curl_new();
     CURL *easy = transfer->easy;
     pj_upstream_set_up(upstream, easy, request->method, request->uri);
     if (strcmp(request->method, "HEAD") == 0)

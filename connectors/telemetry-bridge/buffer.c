@@ -2,7 +2,7 @@
 #include "telemetry-bridge/buffer.h"
 
 #include "base/memory.h"
-#include "common/threads.h"
+#include "base/threads.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "common/threads.h"
+#include "base/threads.h"
 #include "telemetry-bridge/address.h"
 #include "telemetry-bridge/handshake.h"
 #include "telemetry-bridge/stream.h"

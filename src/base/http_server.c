@@ -5,12 +5,12 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/threads.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -786,20 +786,15 @@ static void end_workers(struct pj_http_server *server)
         pthread_join(server->workers[i], NULL);
 }
 
-/* Signals are for the main thread. */
-static bool start_threads(struct pj_http_server *server)
+static bool start_threads(struct pj_http_server *server, struct pj_error *error)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     server->workers = pj_calloc((size_t)server->settings.workers, sizeof *server->workers);
     bool started = true;
     for (int i = 0; i < server->settings.workers && started; i++) {
-        started = pthread_create(&server->workers[i], NULL, work, server) == 0;
+        started = pj_thread_start(&server->workers[i], work, server, error) == 0;
         server->worker_count += started;
     }
-    started = started && pthread_create(&server->thread, NULL, serve, server) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    started = started && pj_thread_start(&server->thread, serve, server, error) == 0;
     if (!started)
         end_workers(server);
     return started;
@@ -817,7 +812,7 @@ int pj_http_server_start(struct pj_http_server **out, int fd,
     pj_http_queue_init(&server->queue, settings->workers);
     pthread_mutex_init(&server->mutex, NULL);
     raise_descriptors(server);
-    if (!open_events(server) || !start_threads(server)) {
+    if (!open_events(server) || !start_threads(server, error)) {
         free_server(server);
         return pj_error_fatal(error, PJ_EXIT_FAILED,
                               "cannot start the %s server: no thread, descriptor or memory for it; "

@@ -2,19 +2,18 @@
 #include "base/spans.h"
 
 #include "base/clock.h"
+#include "base/curl.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/threads.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     QUEUE_MOST = 2048,
@@ -34,7 +33,7 @@ static struct {
     char *url;
     char *resource; /* as JSON */
     struct pj_metric *sent, *overflowed, *refused;
-} spans = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} spans = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
@@ -57,16 +56,9 @@ static json_t *nanoseconds(int64_t microseconds)
     return pj_must(json_string(text));
 }
 
-static int64_t wall_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 static char *span_json(const struct pj_span *span)
 {
-    int64_t end_us = wall_us();
+    int64_t end_us = pj_clock_wall_us();
     json_t *links = pj_must(json_array());
     for (size_t i = 0; i < span->link_count && i < PJ_SPAN_LINKS_MOST; i++)
         json_array_append_new(links, json_pack("{s:s, s:s}", "traceId", span->links[i].trace_id,
@@ -99,10 +91,7 @@ static bool post(CURL *curl, const char *body, size_t length, const char **why)
     long status = 0;
     struct curl_slist *fields = curl_slist_append(NULL, "Content-Type: application/json");
     curl_easy_reset(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, spans.url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    pj_curl_set_up(curl, spans.url, NULL, (long)TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
@@ -120,10 +109,8 @@ static bool post(CURL *curl, const char *body, size_t length, const char **why)
 /* Waits for spans, and takes some; 0: it is time to end. */
 static size_t take(char *taken[BATCH_MOST], bool *stopping)
 {
-    struct timespec until;
+    struct timespec until = pj_in_ms(EVERY_MS);
     size_t count = 0;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += EVERY_MS / 1000;
     pthread_mutex_lock(&spans.mutex);
     while (!spans.stopping && spans.count < BATCH_MOST &&
            pthread_cond_timedwait(&spans.changed, &spans.mutex, &until) == 0) {
@@ -141,7 +128,7 @@ static void *run(void *context)
 {
     bool stopping = false;
     bool failing = false;
-    CURL *curl = pj_must(curl_easy_init());
+    CURL *curl = pj_curl_new();
     (void)context;
     for (;;) {
         char *taken[BATCH_MOST];
@@ -211,16 +198,11 @@ int pj_spans_start(const char *endpoint, const char *service, const struct pj_la
     spans.overflowed = add_dropped(metrics, "reason=\"queue\"");
     spans.refused = add_dropped(metrics, "reason=\"collector\"");
     spans.stopping = false;
-    sigset_t all, before;
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&spans.thread, NULL, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
+    pj_condition_init(&spans.changed);
+    if (pj_thread_start(&spans.thread, run, NULL, error) != 0) {
         free(spans.url);
         free(spans.resource);
-        return pj_error_set(error, PJ_FATAL, "no thread can be started for spans: %s",
-                            strerror(failed));
+        return -1;
     }
     atomic_store(&spans.on, true);
     return 0;
@@ -259,6 +241,7 @@ void pj_spans_stop(void)
     pthread_cond_signal(&spans.changed);
     pthread_mutex_unlock(&spans.mutex);
     pthread_join(spans.thread, NULL);
+    pthread_cond_destroy(&spans.changed);
     for (; spans.count > 0; spans.count--) {
         free(spans.queue[spans.first]);
         spans.first = (spans.first + 1) % QUEUE_MOST;

@@ -139,22 +139,19 @@ static rd_kafka_event_t *wait_answer(struct pj_kafka *kafka, struct pj_client_re
     return NULL;
 }
 
-static void keep_settings(struct pj_kafka_topic *topic, const rd_kafka_ConfigResource_t *resource)
+static void keep_setting(char *kept, size_t size, const rd_kafka_ConfigResource_t *topic,
+                         const char *name)
 {
-    size_t count;
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (value == NULL)
-            continue;
-        if (strcmp(name, "retention.ms") == 0)
-            pj_text_show(topic->retention_ms, sizeof topic->retention_ms, "%s", value);
-        else if (strcmp(name, "retention.bytes") == 0)
-            pj_text_show(topic->retention_bytes, sizeof topic->retention_bytes, "%s", value);
-        else if (strcmp(name, "cleanup.policy") == 0)
-            pj_text_show(topic->cleanup_policy, sizeof topic->cleanup_policy, "%s", value);
-    }
+    const char *value = pj_client_setting(topic, name);
+    if (value != NULL)
+        pj_text_show(kept, size, "%s", value);
+}
+
+static void keep_settings(struct pj_kafka_topic *topic, const rd_kafka_ConfigResource_t *told)
+{
+    keep_setting(topic->retention_ms, sizeof topic->retention_ms, told, "retention.ms");
+    keep_setting(topic->retention_bytes, sizeof topic->retention_bytes, told, "retention.bytes");
+    keep_setting(topic->cleanup_policy, sizeof topic->cleanup_policy, told, "cleanup.policy");
 }
 
 static int describe_settings(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,

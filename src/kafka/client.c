@@ -140,6 +140,17 @@ int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
                         *trouble->last ? ": " : "", trouble->last);
 }
 
+const char *pj_client_setting(const rd_kafka_ConfigResource_t *topic, const char *name)
+{
+    size_t count;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(topic, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
+            return rd_kafka_ConfigEntry_value(entries[i]);
+    }
+    return NULL;
+}
+
 struct pj_client_request pj_client_request(rd_kafka_t *client, rd_kafka_admin_op_t operation,
                                            int64_t timeout_ms)
 {

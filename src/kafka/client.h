@@ -57,6 +57,9 @@ int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *t
 rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
                                       int64_t time, int64_t timeout_ms);
 
+/* What the topic's setting is; NULL: not told. */
+const char *pj_client_setting(const rd_kafka_ConfigResource_t *topic, const char *name);
+
 /* A request to the brokers: the caller sends it with these options to this queue. */
 struct pj_client_request {
     rd_kafka_AdminOptions_t *options;

@@ -145,23 +145,13 @@ static void ask_for_retention(struct pj_consumer *consumer)
     consumer->retention_answers = request.queue;
 }
 
-static int64_t retention_of(const rd_kafka_ConfigResource_t *resource)
+static int64_t retention_of(const rd_kafka_ConfigResource_t *topic)
 {
-    size_t count;
-    int64_t retention_ms = 0;
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_ConfigEntry_name(entries[i]);
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (value == NULL)
-            continue;
-        /* A compacted topic has no retention. */
-        if (strcmp(name, "cleanup.policy") == 0 && strstr(value, "delete") == NULL)
-            return -1;
-        if (strcmp(name, "retention.ms") == 0)
-            retention_ms = strtoll(value, NULL, 10);
-    }
-    return retention_ms;
+    const char *policy = pj_client_setting(topic, "cleanup.policy");
+    const char *retention_ms = pj_client_setting(topic, "retention.ms");
+    if (policy != NULL && strstr(policy, "delete") == NULL)
+        return -1; /* a compacted topic has none */
+    return retention_ms != NULL ? strtoll(retention_ms, NULL, 10) : 0;
 }
 
 void pj_consumer_look_at_retention(struct pj_consumer *consumer)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/threads.h"
+#include "base/threads.h"
 
 #include <signal.h>
 #include <string.h>

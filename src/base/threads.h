@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads beside the main one, and how they wait for each other. */
-#ifndef PJ_CONNECTORS_THREADS_H
-#define PJ_CONNECTORS_THREADS_H
+#ifndef PJ_BASE_THREADS_H
+#define PJ_BASE_THREADS_H
 
 #include "projectionist/error.h"
 
