@@ -85,7 +85,7 @@ static struct pj_offset_place place_of(const struct pj_kafka_extent *extent,
 int pj_offset_list_read(struct pj_offset_list *list, struct pj_cli *cli, const char *group_option,
                         struct pj_error *error)
 {
-    const struct pj_cli_projection *known;
+    const struct pj_cli_projection *known = NULL;
     const char *group;
     const struct pj_result *rows;
     const char **topics;
