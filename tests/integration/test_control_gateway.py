@@ -830,8 +830,11 @@ def test_headers_of_both_sides_pass(gateway, service, monkeypatch):
         assert not {"X-Hop", "Keep-Alive"} & set(answer.headers), path
         _, _, seen, _ = next(one for one in reversed(service.requests)
                              if one[:2] == (method, path))
-        passed = ("traceparent", "tracestate", "baggage", "User-Agent", "Accept", "X-Request-Id")
+        passed = ("tracestate", "baggage", "User-Agent", "Accept", "X-Request-Id")
         assert {name: seen.get(name) for name in passed} == {name: sent[name] for name in passed}
+        # The trace of the client, and a span of the gateway's own.
+        ours, theirs = seen["traceparent"].split("-"), sent["traceparent"].split("-")
+        assert ours[:2] == theirs[:2] and ours[2] != theirs[2] and ours[3] == theirs[3], path
         assert not {"X-Of-This-Hop", "TE", "Keep-Alive", "Proxy-Authorization"} & set(seen), path
 
 

@@ -332,7 +332,8 @@ def test_what_belongs_to_a_connection_is_not_passed_on(raw_gateway, raw_service)
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST /v1/x HTTP/1.1" and body == b"ab"
     fields = sorted(line.split(b":")[0].lower() for line in lines[1:])
-    assert fields == [b"accept", b"content-length", b"host", b"x-own", b"x-own"]
+    # A request without a trace begins one.
+    assert fields == [b"accept", b"content-length", b"host", b"traceparent", b"x-own", b"x-own"]
     assert b"Content-Length: 2" in lines and b"Host: " + raw_service.url[7:].encode() in lines
 
 

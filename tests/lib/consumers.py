@@ -195,9 +195,11 @@ class Consumer:
         return parse_metrics(text)
 
     def metric(self, name):
-        """Of one series; of a name without labels, the sum of its series."""
+        """Of one series; of a name without labels, the sum of its series. A program that has just
+        begun to listen may have none yet: an AssertionError, for which wait_until waits."""
         metrics = self.metrics()
         series = [key for key in metrics if key.startswith(name + "{")]
+        assert series or name in metrics, f"there is no {name} in /metrics"
         return metrics[name] if name in metrics or not series else sum(map(metrics.get, series))
 
     def logged(self, *words):
