@@ -84,7 +84,7 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
         /* The other protocol refuses these. */
         {classic ? "partition.assignment.strategy" : NULL, "cooperative-sticky"},
         {"session.timeout.ms", "10000"},
-        {"heartbeat.interval.ms", "2000"},
+        {"heartbeat.interval.ms", "1000"}, /* with one the others learn that a member is gone */
         {0},
     };
     const struct pj_client_settings client = {

@@ -7,25 +7,31 @@ import itertools
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 from lib import consumers, database, oracle, scenario, scenario_run
 from lib.feed import Feed
 from lib.scenario_run import TOPICS_OF
 from lib.stalls import Watch
+from lib.world import new_database
 
 NOW, NEXT = "projectionist", "projectionist-next"
 MOST = 2_000_000  # events: more than are ever asked for
 
 
 class Load:
-    """Scenarios, one after the other, published at a rate (events a second) until `end`."""
+    """Scenarios, one after the other, published at a rate (events a second) until `end`. So many
+    seconds of them are made up before it begins, for that takes longer than to publish them."""
 
-    def __init__(self, world, seed, rate):
+    def __init__(self, world, seed, rate, ahead):
         self.happened, self.timestamps = [], {}
         self._world, self._seed, self._rate = world, seed, rate
         self._enough = threading.Event()
-        self._feed = Feed(self._records(), rate)
+        records = self._records()
+        ready = list(itertools.islice(records, rate * ahead))
+        self._began = time.monotonic()
+        self._feed = Feed(itertools.chain(ready, records), rate)
 
     def _records(self):
         blocks = scenario.blocks(self._seed, MOST, size=max(50, self._rate // 10))
@@ -36,10 +42,39 @@ class Load:
             self.timestamps.update(block.timestamps)
             yield from block.records(self._world.schema_ids, number)
 
+    @property
+    def reached(self):
+        """Events a second, until now."""
+        return self._feed.sent / (time.monotonic() - self._began)
+
     def end(self):
         self._enough.set()
         self._feed.hurry()
         self._feed.finish()
+
+
+def used(consumer):
+    """(most MiB of memory that it had, thousandths of a core that it used) since its start."""
+    status = Path(f"/proc/{consumer.pid}/status").read_text()
+    stat = Path(f"/proc/{consumer.pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    up = float(Path("/proc/uptime").read_text().split()[0]) - int(stat[19]) / ticks
+    return (int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024,
+            (int(stat[11]) + int(stat[12])) / ticks / up * 1000)
+
+
+def catch_up(world):
+    """Each consumer alone reads what is there, into an empty database; its `used`, by name."""
+    found = {}
+    with new_database(template=world.template) as dsn:
+        for name in TOPICS_OF:
+            consumer = world.start(name, "--until-caught-up", POSTGRES_DSN=dsn)
+            with contextlib.suppress(OSError, TypeError, ZeroDivisionError):  # it has ended
+                while consumer.running:
+                    found[name] = used(consumer)
+                    time.sleep(0.05)
+            consumer.wait(0)
+    return found
 
 
 class Fleet:
@@ -66,13 +101,7 @@ class Fleet:
         busiest used)} since their start."""
         found = {}
         for (name, _), consumer in self._running.items():
-            status = Path(f"/proc/{consumer.pid}/status").read_text()
-            stat = Path(f"/proc/{consumer.pid}/stat").read_text().rpartition(")")[2].split()
-            up = float(Path("/proc/uptime").read_text().split()[0])
-            ticks = os.sysconf("SC_CLK_TCK")
-            cores = (int(stat[11]) + int(stat[12])) / ticks / (up - int(stat[19]) / ticks)
-            mine = (int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024, cores * 1000)
-            found[name] = tuple(map(max, found.get(name, (0, 0)), mine))
+            found[name] = tuple(map(max, found.get(name, (0, 0)), used(consumer)))
         return found
 
     def until_ready(self, *numbers):
@@ -98,11 +127,11 @@ class Fleet:
 class Roll:
     """What is done to a fleet, and the longest stall of each step: `stalls` is {step: seconds}."""
 
-    def __init__(self, world, replicas, rate, seed, **variables):
+    def __init__(self, world, replicas, rate, seed, ahead=0, **variables):
         world.use_default_groups()
         self._world = world
         self.fleet = Fleet(world, replicas, **variables)
-        self.load = Load(world, seed, rate)
+        self.load = Load(world, seed, rate, ahead)
         self.stalls = {}
 
     def step(self, name, action, deadline=120):

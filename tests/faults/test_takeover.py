@@ -22,7 +22,7 @@ class Replicas:
     def __init__(self, world, session):
         self.world = world
         self.settings = {"KAFKA_SESSION_TIMEOUT_MS": str(session * 1000),
-                         "KAFKA_HEARTBEAT_INTERVAL_MS": "2000",
+                         "KAFKA_HEARTBEAT_INTERVAL_MS": None,
                          "IDLE_IN_TRANSACTION_TIMEOUT": None, "LOCK_TIMEOUT": None}
         self.running = {number: self.start(number) for number in range(3)}
         world.until_working(*self.running.values())
