@@ -2,9 +2,11 @@
 """How long partitions stand still while there is something to read in them: the ends of the topics
 and the table of offsets are looked at all the time."""
 
+import contextlib
 import threading
 import time
 
+from confluent_kafka import KafkaException
 from psycopg.rows import tuple_row
 
 from lib import database, kafka
@@ -55,9 +57,7 @@ class Watch(threading.Thread):
 
     def _look(self, cursor):
         if time.monotonic() - self._ends_asked > ENDS_INTERVAL:
-            self._ends_asked = time.monotonic()
-            self._ends = kafka.end_offsets(*{topic for topics in self._topics_of.values()
-                                             for topic in topics})
+            self._ask_for_ends()
         cursor.execute(OFFSETS, [list(self._topics_of)])
         offsets, now = {tuple(row[:3]): row[3] for row in cursor}, time.monotonic()
         for group, topics in self._topics_of.items():
@@ -65,6 +65,14 @@ class Watch(threading.Thread):
                 if topic in topics:
                     place = (group, topic, partition)
                     self._judge(place, offsets.get(place, 0), end, now)
+
+    def _ask_for_ends(self):
+        """A broker that is too busy to tell is asked again; stalls only seem longer by that."""
+        asked = time.monotonic()
+        with contextlib.suppress(KafkaException):
+            self._ends = kafka.end_offsets(*{topic for topics in self._topics_of.values()
+                                             for topic in topics})
+            self._ends_asked = asked
 
     def _judge(self, place, offset, end, now):
         fine = self._fine.setdefault(place, now)
