@@ -35,6 +35,6 @@ function(pj_embed_schemas folder source)
 #include \"schemas.h\"
 @texts@
 ")
-    include_directories(${generated})
+    include_directories(BEFORE ${generated}) # not that of a directory above
     set(${source} ${generated}/schemas.c PARENT_SCOPE)
 endfunction()

@@ -89,7 +89,7 @@ static void claim_crew(const struct pj_entity *entity, struct pj_derivation *der
     size_t count;
     const struct pj_fact *members = PJ_ALL(entity, member, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct member *m = PJ_VIEW(member, members[i].values);
+        const struct member *m = PJ_SAYS(member, &members[i]);
         struct crew *row = PJ_CLAIM(derivation, crew, &members[i].order);
         row->person = m->person;
         row->job = job;
@@ -108,8 +108,7 @@ static void find_whole(const struct pj_entity *entity, struct pj_derivation *der
     if (row->parent.present) {
         uint8_t above[16];
         pj_uuid_of_names(PJ_PARTS(row->parent), 1, above);
-        const struct whole *told = PJ_FACT_AT(entity, whole, above);
-        whole = told != NULL ? *told : (struct whole){0};
+        whole = *PJ_SAYS(whole, pj_entity_fact(entity, whole_fact, above));
         whole.depth.integer++;
     }
     const struct pj_fact *parts = PJ_ALL(entity, part, &count);
@@ -129,8 +128,8 @@ static void sum_up(const struct pj_entity *entity, struct pj_derivation *derivat
     size_t count;
     const struct pj_fact *parts = PJ_ALL(entity, left, &count);
     for (size_t i = 0; i < count; i++) {
-        left.minutes.integer += PJ_VIEW(left, parts[i].values)->minutes.integer;
-        left.jobs.integer += PJ_VIEW(left, parts[i].values)->jobs.integer;
+        left.minutes.integer += PJ_SAYS(left, &parts[i])->minutes.integer;
+        left.jobs.integer += PJ_SAYS(left, &parts[i])->jobs.integer;
     }
     if (row->parent.present) {
         const struct pj_value *parent = PJ_PARTS(row->parent);

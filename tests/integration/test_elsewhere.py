@@ -119,11 +119,6 @@ def yard(tmp_path):
     kafka.delete_topics(stream.TOPIC)
 
 
-def test_its_own_unit_test(built):
-    """Each rule by its rows, and a thousand orders."""
-    good("ctest", "--test-dir", built, "--output-on-failure", "--no-tests=error")
-
-
 class Killer:
     """Kills a replica again and again, mostly one that has partitions, and starts another."""
 
