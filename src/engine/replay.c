@@ -48,6 +48,7 @@ struct letter {
     size_t header_count;
     struct pj_value *values;
     bool heartbeat;
+    int64_t resolved_at; /* by this replay */
 };
 
 int pj_replay_new(struct pj_replay **out, const struct pj_replay_settings *settings,
@@ -97,16 +98,24 @@ enum { CLUSTER, GROUP, TOPIC, PARTITION, OFFSET, TIMESTAMP, VALUE, STATUS, KEY, 
 /* Waits for another replay of the same letter; no row where that has applied it. */
 static const struct pj_statement lock_statement = {
     .name = "pj_letter_lock",
-    .sql = "SELECT id FROM projectionist.dead_letters WHERE id = $1 AND status = 'open' FOR UPDATE",
+    .sql = "SELECT clock_timestamp() FROM projectionist.dead_letters "
+           "WHERE id = $1 AND status = 'open' FOR UPDATE",
     PJ_TYPES(PJ_OID_INT8),
 };
 static const struct pj_statement mark_statement = {
     .name = "pj_letter_mark",
     .sql = "WITH written AS (UPDATE projectionist.dead_letters SET status = 'replayed', "
-           "resolved_at = clock_timestamp() WHERE id = $1 RETURNING projection) "
+           "resolved_at = $2 WHERE id = $1 RETURNING projection) "
            "SELECT CASE WHEN count(*) <> 1 THEN projectionist.refuse_unwritten(max(projection), "
            "'projectionist.dead_letters'::regclass, 'UPDATE', 1, count(*)) END FROM written",
-    PJ_TYPES(PJ_OID_INT8),
+    PJ_TYPES(PJ_OID_INT8, PJ_OID_TIMESTAMPTZ),
+};
+/* Waits for the transaction that marks it. Whoever resolved it meanwhile did so at another time. */
+static const struct pj_statement marked_statement = {
+    .name = "pj_letter_marked",
+    .sql = "SELECT FROM (SELECT status, resolved_at FROM projectionist.dead_letters "
+           "WHERE id = $1 FOR UPDATE) AS l WHERE status = 'replayed' AND resolved_at = $2",
+    PJ_TYPES(PJ_OID_INT8, PJ_OID_TIMESTAMPTZ),
 };
 
 static const struct pj_statement refuse_statement = {
@@ -234,7 +243,7 @@ static struct pj_fold *new_fold(struct pj_replay *replay)
 }
 
 /* *open: neither replayed nor discarded. */
-static int lock_letter(const struct letter *letter, bool *open, struct pj_error *error)
+static int lock_letter(struct letter *letter, bool *open, struct pj_error *error)
 {
     struct pj_unit *unit = &letter->replay->unit;
     struct pj_parameter id = id_parameter(unit->work, letter);
@@ -242,6 +251,8 @@ static int lock_letter(const struct letter *letter, bool *open, struct pj_error 
     if (pj_postgres_run(unit->postgres, &lock_statement, &id, &locked, error) != 0)
         return -1;
     *open = pj_result_rows(locked) == 1;
+    if (*open)
+        letter->resolved_at = pj_binary_time(pj_result_int8(locked, 0, 0));
     pj_result_free(locked);
     return 0;
 }
@@ -249,7 +260,6 @@ static int lock_letter(const struct letter *letter, bool *open, struct pj_error 
 static int write_letter(struct letter *letter, struct pj_error *error)
 {
     struct pj_replay *replay = letter->replay;
-    struct pj_parameter id = id_parameter(replay->unit.work, letter);
     const char *prefix = replay->settings.topic_prefix;
     const struct pj_event event = {
         .values = letter->values,
@@ -276,18 +286,27 @@ static int write_letter(struct letter *letter, struct pj_error *error)
         count_time(letter, error) != 0 ||
         pj_unit_write(&replay->unit, fold, &written, &due, error) != 0)
         return -1;
-    return pj_postgres_queue(replay->unit.postgres, &mark_statement, &id, error);
+    const struct pj_parameter marked[] = {
+        id_parameter(replay->unit.work, letter),
+        pj_binary_number(replay->unit.work, PJ_TIMESTAMPTZ, letter->resolved_at),
+    };
+    return pj_postgres_queue(replay->unit.postgres, &mark_statement, marked, error);
 }
 
-/* A commit whose answer was lost did happen, if the letter is no longer open. */
+/* A commit whose answer was lost did happen, if the letter is resolved as it would have been. */
 static int ask_letter(struct pj_unit *unit, void *context, enum pj_commit_outcome *outcome,
                       struct pj_error *error)
 {
-    bool open;
-    (void)unit;
-    if (lock_letter(context, &open, error) != 0)
+    const struct letter *letter = context;
+    const struct pj_parameter marked[] = {
+        id_parameter(unit->work, letter),
+        pj_binary_number(unit->work, PJ_TIMESTAMPTZ, letter->resolved_at),
+    };
+    struct pj_result *found;
+    if (pj_postgres_run(unit->postgres, &marked_statement, marked, &found, error) != 0)
         return -1;
-    *outcome = open ? PJ_NOT_COMMITTED : PJ_COMMITTED;
+    *outcome = pj_result_rows(found) == 1 ? PJ_COMMITTED : PJ_NOT_COMMITTED;
+    pj_result_free(found);
     return 0;
 }
 

@@ -4,6 +4,7 @@ which the tables are what they would have been."""
 
 import json
 import subprocess
+import threading
 import time
 import uuid
 from collections import Counter
@@ -401,6 +402,42 @@ def test_a_commit_without_an_answer(world, template, when):
     assert sorted(said["replayed"]) == replayed, "the command does not say what it did"
     assert len(replayed) + len(said["refused"]) == count and said["resolved"] == []
     check_as_undisturbed(world, stream, template)
+
+
+def test_what_somebody_else_resolved_during_a_commit_without_an_answer_is_not_said_to_be_replayed(
+        world):
+    only_late(world)
+    count = len(letters(world))
+    others = []
+
+    def discard_first():
+        with database.connect(world.dsn) as connection:
+            others.extend(connection.execute(
+                "UPDATE projectionist.dead_letters SET status = 'discarded', resolved_at = now() "
+                "WHERE id = (SELECT min(id) FROM projectionist.dead_letters WHERE status = 'open') "
+                "RETURNING id").fetchall())
+
+    def waits():
+        return world.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE%discarded%' "
+                           "AND wait_event_type = 'Lock' AND datname = current_database()") == 1
+
+    with Proxy(world.dsn) as proxy:
+        thread = threading.Thread(target=discard_first)
+
+        def cut(now):
+            if now != ASKED or thread.ident is not None:
+                return False
+            thread.start()
+            database.wait_until(waits)
+            return True
+
+        proxy.cut_commits(cut)
+        out, err = start_replay(world, proxy.dsn).communicate(timeout=120)
+        thread.join()
+        assert proxy.cuts[ASKED] == 1 and len(others) == 1, err
+    said = json.loads(out)
+    assert said["resolved"] == [others[0]["id"]] and others[0]["id"] not in said["replayed"]
+    assert len(said["replayed"]) + len(said["refused"]) == count - 1
 
 
 @pytest.mark.parametrize("arguments, status", [
