@@ -14,6 +14,18 @@ static char *list_tables(const struct pj_projection *projection)
     return pj_sql_array_take(&array);
 }
 
+/* Likewise the tables in which it keeps placeholders. */
+static char *list_parents(const struct pj_projection *projection)
+{
+    struct pj_builder array = {0};
+    for (size_t t = 0; projection != NULL && t < projection->table_count; t++) {
+        const struct pj_parent *parent = projection->tables[t]->parents;
+        for (; parent != NULL && parent->table != NULL; parent++)
+            pj_sql_array_add(&array, pj_sql_table(parent->table).text);
+    }
+    return pj_sql_array_take(&array);
+}
+
 static int refuse(const struct pj_result *result, int row, struct pj_error *error)
 {
     enum { TABLE, ROLE, RESTRICTIVE };
@@ -59,7 +71,8 @@ static int check_schema(struct pj_postgres *postgres, const char *tables, struct
 int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,
                     const char *group, struct pj_error *error)
 {
-    /* polroles is {0} for PUBLIC. Of the engine's own tables a consumer asks for rows of its own
+    /* polroles is {0} for PUBLIC. A parent's rows may be kept from being deleted, but for
+     * placeholders. Of the engine's own tables a consumer asks for rows of its own
      * group alone, so a policy for these hides nothing from it. */
     static const char sql[] =
         "SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname), "
@@ -67,8 +80,10 @@ int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *pr
         "p.restrictive IS NULL AND p.open "
         "FROM pg_class AS c, LATERAL (SELECT CASE WHEN c.relnamespace = "
         "to_regnamespace('projectionist') THEN format('(consumer_group = %L::text)', $2::text) END "
-        "AS mine) AS o, LATERAL (SELECT string_agg(quote_ident(polname), ', ') FILTER (WHERE NOT "
-        "polpermissive) AS restrictive, "
+        "AS mine, c.relnamespace = to_regnamespace('projectionist') OR c.oid IN "
+        "(SELECT to_regclass(t) FROM unnest($1::text[]) AS t) AS own) AS o, "
+        "LATERAL (SELECT string_agg(quote_ident(polname), ', ') FILTER (WHERE NOT "
+        "polpermissive AND (polcmd <> 'd' OR o.own)) AS restrictive, "
         "count(*) FILTER (WHERE polpermissive AND polcmd = '*' "
         "AND pg_get_expr(polqual, polrelid) IN ('true', o.mine) "
         "AND coalesce(pg_get_expr(polwithcheck, polrelid), 'true') IN ('true', o.mine)) > 0 AS "
@@ -76,15 +91,16 @@ int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *pr
         "FROM pg_policy WHERE polrelid = c.oid AND EXISTS (SELECT FROM unnest(polroles) AS r "
         "WHERE CASE WHEN r = 0 THEN true ELSE pg_has_role(r, 'USAGE') END)) AS p "
         "WHERE c.relrowsecurity AND row_security_active(c.oid) "
-        "AND (c.relnamespace = to_regnamespace('projectionist') "
-        "OR c.oid IN (SELECT to_regclass(t) FROM unnest($1::text[]) AS t)) "
+        "AND (o.own OR c.oid IN (SELECT to_regclass(t) FROM unnest($3::text[]) AS t)) "
         "ORDER BY 1";
     char *tables = list_tables(projection);
+    char *parents = list_parents(projection);
     struct pj_result *result;
     int status = check_schema(postgres, tables, error);
     if (status == 0)
-        status = pj_postgres_query(postgres, sql, PJ_TEXTS(tables, group), &result, error);
+        status = pj_postgres_query(postgres, sql, PJ_TEXTS(tables, group, parents), &result, error);
     free(tables);
+    free(parents);
     if (status != 0)
         return -1;
     int secured = pj_result_rows(result);

@@ -12,13 +12,13 @@
 #include "projectionist/projection.h"
 
 /*
- * Of the engine's own tables, and of the projection's (NULL: none) as the search_path finds them:
- * that row security hides none of their rows (PJ_EXIT_DATABASE). It does not for an owner without
- * FORCE, with BYPASSRLS, or by a policy FOR ALL USING (true) WITH CHECK (true) without a
- * restrictive one beside it; on the engine's own tables it may be one of the rows of `group` (NULL:
- * of all groups). And that the projection's are in the schema that the session's
- * settings name, and not found later in the search_path (PJ_EXIT_DATABASE). To be called on
- * each connection that reads or writes them.
+ * Of the engine's own tables, of the projection's (NULL: none) and of the parents of these, as the
+ * search_path finds them: that row security hides none of their rows (PJ_EXIT_DATABASE). It does
+ * not for an owner without FORCE, with BYPASSRLS, or by a policy FOR ALL USING (true) WITH CHECK
+ * (true) without a restrictive one beside it; on the engine's own tables it may be one of the rows
+ * of `group` (NULL: of all groups). And that they are in the schema that the session's settings
+ * name, and not found later in the search_path (PJ_EXIT_DATABASE). To be called on each connection
+ * that reads or writes them.
  */
 int pj_access_check(struct pj_postgres *postgres, const struct pj_projection *projection,
                     const char *group, struct pj_error *error) PJ_MUST_CHECK;

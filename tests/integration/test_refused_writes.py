@@ -96,6 +96,17 @@ def test_row_security_that_hides_rows_is_refused_at_start(world):
             "QUEUED", "RUNNING"]
 
 
+def test_row_security_of_a_parent_is_seen_at_start(world):
+    """Another projection's table, in which this one keeps placeholders."""
+    world.publish([frame(1)])
+    with other_role(world) as (role, dsn):
+        secure(world, "safari_commands")
+        ends(world, RECORDER, "safari_commands", role, "CREATE POLICY", POSTGRES_DSN=dsn)
+        secure(world, "safari_commands", OPEN)
+        world.catch_up(RECORDER, POSTGRES_DSN=dsn)
+    assert world.count("safari_events") == 1
+
+
 @pytest.mark.parametrize("table", ["safari_commands", "projectionist.consumer_offsets"])
 def test_a_command_sees_that_row_security_hides_rows(world, table):
     """A verify would find them missing, and a rebuild write them again."""
