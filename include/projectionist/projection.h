@@ -29,6 +29,7 @@
 struct pj_observer;   /* collects the facts and rows of one event */
 struct pj_derivation; /* collects the rows and contributions of one entity */
 struct pj_entity;     /* the facts of one entity */
+struct pj_fact;
 
 /* A header of a Kafka record. */
 struct pj_record_header {
@@ -166,6 +167,26 @@ struct pj_fact_kind {
      * and come from pj_keep.
      */
     uint32_t lists;
+    /*
+     * Kept apart: each fact of the kind is a row of its own in the table
+     * `projectionist.state_<projection>_<entity>_wide` (key uuid, kind integer, subkey uuid, facts
+     * bytea; the first three are its key), so that an event writes only those that it changes, not
+     * a large text or thousands of others with them. All of the entity's are loaded when one of
+     * its facts changes, unless the kind has a `derive`. Not in a kind with `depth_most`.
+     */
+    bool wide;
+    /*
+     * Of a wide kind, or NULL: what follows from each of its facts alone, in place of the entity's
+     * derive, which does not see them. Only the facts that events are about are loaded then,
+     * however many there are. Of the entity it sees the name and the facts of kinds that are
+     * `shown`. What it contributes has a subkey that no other fact of any entity gives: the fact's
+     * own, or pj_uuid_of_names of the entity's key and that.
+     */
+    void (*derive)(const struct pj_entity *entity, const struct pj_fact *fact,
+                   struct pj_derivation *derivation);
+    /* Of a kind that is not wide: such functions see its facts. All facts of these kinds are loaded
+     * and derived again when one changes: for what rarely does (that the entity is deleted). */
+    bool shown;
 };
 
 /* Members types and value_count of a static const struct pj_fact_kind. Arrays of values must have
@@ -450,6 +471,11 @@ void pj_contribute_named(struct pj_derivation *derivation, size_t entity,
  */
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values);
+
+/* The same to an entity with a name, as pj_keep_named. */
+void pj_tell_named(struct pj_derivation *derivation, size_t entity, const struct pj_value *name,
+                   size_t fact, const uint8_t subkey[16], const struct pj_order *order,
+                   const struct pj_value *values);
 
 /* Of a timed kind: the stream time in microseconds since 1970; INT64_MIN before the first event. */
 int64_t pj_stream_time(const struct pj_derivation *derivation);

@@ -252,6 +252,12 @@ PJ_MAKE(pj_numeric_of_string, pj_numeric, const char *, pj_text)
         const struct fact pj_said = __VA_ARGS__;                                                   \
         pj_tell(derivation, fact##_entity, key, fact##_fact, subkey, order, PJ_PARTS(pj_said));    \
     } while (0)
+#define PJ_TELL_NAMED(derivation, fact, name, subkey, order, ...)                                  \
+    do {                                                                                           \
+        const struct fact pj_said = __VA_ARGS__;                                                   \
+        pj_tell_named(derivation, fact##_entity, name, fact##_fact, subkey, order,                 \
+                      PJ_PARTS(pj_said));                                                          \
+    } while (0)
 
 /* The only fact of that name: what it says, or NULL where there is none. PJ_SAID: all null where
  * there is none. PJ_ALL: as pj_entity_facts. */

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/migrations.h"
 #include "fold/declaration.h"
+#include "fold/wide.h"
 #include "postgres/sql_text.h"
 
 #include <stdlib.h>
@@ -196,6 +197,16 @@ static void add_state(struct script *script, const char *entity)
     add_right(script, ENGINE, name, "SELECT, INSERT, UPDATE");
 }
 
+static void add_wide_state(struct script *script, const struct pj_entity_kind *entity)
+{
+    char name[PJ_STATE_NAME_SIZE];
+    if (!pj_wide_has(entity))
+        return;
+    pj_declaration_wide_name(script->projection->projection, entity->name, name);
+    ADD(script, RELATIONS, ENGINE, name, "");
+    add_right(script, ENGINE, name, "SELECT, INSERT, UPDATE, DELETE");
+}
+
 static void add_projection(struct script *script)
 {
     const struct pj_projection *projection = script->projection->projection;
@@ -205,8 +216,10 @@ static void add_projection(struct script *script)
     ADD(script, SCHEMAS, script->role, ENGINE, "USAGE");
     ADD(script, SCHEMAS, script->role, script->schema, "USAGE");
     add_engine(script);
-    for (size_t i = 0; i < projection->entity_count; i++)
+    for (size_t i = 0; i < projection->entity_count; i++) {
         add_state(script, projection->entities[i].name);
+        add_wide_state(script, &projection->entities[i]);
+    }
     for (size_t t = 0; t < projection->table_count; t++) {
         if (projection->tables[t]->claimed != NULL)
             add_state(script, projection->tables[t]->claimed);

@@ -5,6 +5,8 @@
 #include "fold/declaration_internal.h"
 #include "fold/fold_internal.h"
 
+#include <endian.h>
+
 /* --- kinds ----------------------------------------------------------------------------------- */
 
 /* Never freed: others point to it. */
@@ -104,7 +106,7 @@ static int check_name(const struct pj_projection *projection, size_t index, stru
 {
     const struct pj_table *table = projection->tables[index];
     const char *name = table->claimed;
-    bool taken = false;
+    bool taken = pj_wide_has_name(projection, name);
     for (size_t e = 0; e < projection->entity_count; e++)
         taken = taken || (strcmp(projection->entities[e].name, name) == 0 &&
                           !pj_claims_is_kind(&projection->entities[e]));
@@ -169,33 +171,40 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
                                                  : "not among its tables: list it there");
         return row;
     }
-    struct pj_change *change = pj_fold_told(derivation);
-    change->told = true;
+    struct pj_change *change = pj_fold_contribution(derivation);
+    change->replaces = true;
     change->entity = kind;
     change->fact.order = *order;
     change->fact.values = row;
     return row;
 }
 
+/* Whoever claims, a wide fact with its entity. */
+static void name_claimant(const struct pj_entity *entity, const struct pj_fact *by,
+                          struct pj_arena *arena, uint8_t claimant[16])
+{
+    size_t length = strlen(entity->kind->name);
+    size_t whole = length + 16 + (by != NULL ? 18 : 0);
+    char *name = pj_arena_alloc(arena, whole);
+    memcpy(name, entity->kind->name, length);
+    memcpy(name + length, entity->key, 16);
+    if (by != NULL) {
+        const uint16_t kind = htobe16(by->kind);
+        memcpy(name + length + 16, &kind, 2);
+        memcpy(name + length + 18, by->subkey, 16);
+    }
+    pj_uuid_of_name(name, whole, claimant);
+}
+
 void pj_claims_complete(struct pj_derivation *derivation, const struct pj_entity *entity)
 {
     struct pj_fold *fold = derivation->fold;
-    uint8_t claimant[16] = {0};
-    bool known = false;
-    for (size_t i = 0; i < derivation->told_count; i++) {
-        struct pj_change *change = &derivation->told[i];
+    for (size_t i = 0; i < derivation->contribution_count; i++) {
+        struct pj_change *change = &derivation->contributions[i];
         const struct pj_entity_kind *kind = &fold->projection->entities[change->entity];
         if (!pj_claims_is_kind(kind))
             continue;
-        if (!known) {
-            size_t length = strlen(entity->kind->name);
-            char *name = pj_arena_alloc(fold->arena, length + 16);
-            memcpy(name, entity->kind->name, length);
-            memcpy(name + length, entity->key, 16);
-            pj_uuid_of_name(name, length + 16, claimant);
-            known = true;
-        }
-        memcpy(change->fact.subkey, claimant, 16);
+        name_claimant(entity, change->by, fold->arena, change->fact.subkey);
         pj_row_key_uuid(pj_claims_table(fold->projection, kind), change->fact.values, change->key);
     }
 }

@@ -2,6 +2,7 @@
 #include "fold/declaration.h"
 #include "base/text.h"
 #include "fold/declaration_internal.h"
+#include "fold/wide.h"
 
 #include "base/fit.h"
 #include "fold/claims.h"
@@ -235,6 +236,18 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
                         fact->name, entity->name);
     if (check_lists(entity, index, error) != 0)
         return -1;
+    if (fact->wide && (fact->is_name || fact->absorbs || fact->shown || fact->recursive ||
+                       fact->lists != 0 || entity->depth_most > 0))
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" of %s is `wide`, which a name, a final fact, a "
+                        "`shown` one, one that `lists` others or one of a kind with depth_most "
+                        "cannot be",
+                        fact->name, entity->name);
+    if (fact->derive != NULL && !fact->wide)
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" of %s has a derive of its own, and is not `wide`: "
+                        "declare it so",
+                        fact->name, entity->name);
     for (size_t f = 0; f < index && fact->is_name; f++) {
         if (entity->facts[f].is_name)
             return PJ_WRONG(error, "two fact kinds of the entity kind %s are marked `is_name`",
@@ -265,16 +278,23 @@ static int check_entity_name(const struct pj_projection *projection, size_t inde
                         "the name of entity kind %zu of %s is \"%.100s\", and must be lower-case "
                         "letters, digits and underscores",
                         index, projection->name, entity->name);
-    if (strlen("state__") + strlen(projection->name) + strlen(entity->name) > PJ_SQL_NAME_MOST)
+    const char *suffix = pj_wide_has(entity) ? "_wide" : "";
+    if (strlen("state__") + strlen(projection->name) + strlen(entity->name) + strlen(suffix) >
+        PJ_SQL_NAME_MOST)
         return PJ_WRONG(error,
-                        "state_%s_%s is longer than the %d bytes that the name of a table can "
+                        "state_%s_%s%s is longer than the %d bytes that the name of a table can "
                         "have; shorten one of the two",
-                        projection->name, entity->name, PJ_SQL_NAME_MOST);
+                        projection->name, entity->name, suffix, PJ_SQL_NAME_MOST);
     for (size_t e = 0; e < index; e++) {
         if (strcmp(projection->entities[e].name, entity->name) == 0)
             return PJ_WRONG(error, "two entity kinds of %s have the name %s; rename one",
                             projection->name, entity->name);
     }
+    if (pj_wide_has_name(projection, entity->name))
+        return PJ_WRONG(error,
+                        "the entity kind %s of %s has the name of the wide facts of another; "
+                        "rename one of the two",
+                        entity->name, projection->name);
     return 0;
 }
 
@@ -359,6 +379,14 @@ int pj_declaration_check(const struct pj_projection *projection, struct pj_error
 }
 
 /* --- names ----------------------------------------------------------------------------------- */
+
+void pj_declaration_wide_name(const struct pj_projection *projection, const char *entity,
+                              char name[PJ_STATE_NAME_SIZE])
+{
+    char wide[PJ_STATE_NAME_SIZE];
+    pj_text_whole(wide, sizeof wide, "%s_wide", entity);
+    pj_declaration_state_name(projection, wide, name);
+}
 
 void pj_declaration_state_name(const struct pj_projection *projection, const char *entity,
                                char name[PJ_STATE_NAME_SIZE])

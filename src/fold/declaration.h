@@ -18,6 +18,9 @@ int pj_declaration_check(const struct pj_projection *projection,
 enum { PJ_STATE_NAME_SIZE = 64 };
 void pj_declaration_state_name(const struct pj_projection *projection, const char *entity,
                                char name[PJ_STATE_NAME_SIZE]);
+/* The same of the table that keeps its wide facts: state_studio_catalog_project_wide. */
+void pj_declaration_wide_name(const struct pj_projection *projection, const char *entity,
+                              char name[PJ_STATE_NAME_SIZE]);
 bool pj_declaration_is_state_name(const struct pj_projection *projection, const char *name);
 
 #endif

@@ -48,20 +48,21 @@ struct pj_value *pj_row(struct pj_derivation *derivation, const struct pj_table 
     return pj_arena_alloc(fold->arena, table->column_count * sizeof(struct pj_value));
 }
 
-struct pj_change *pj_fold_told(struct pj_derivation *derivation)
+struct pj_change *pj_fold_contribution(struct pj_derivation *derivation)
 {
-    derivation->told =
-        pj_fold_grown(derivation->fold->arena, derivation->told, derivation->told_count,
-                      &derivation->told_capacity, sizeof *derivation->told);
-    struct pj_change *change = &derivation->told[derivation->told_count];
-    *change = (struct pj_change){.said = (uint32_t)derivation->told_count++};
+    derivation->contributions = pj_fold_grown(
+        derivation->fold->arena, derivation->contributions, derivation->contribution_count,
+        &derivation->contribution_capacity, sizeof *derivation->contributions);
+    struct pj_change *change = &derivation->contributions[derivation->contribution_count];
+    *change = (struct pj_change){.by = derivation->fact,
+                                 .said = (uint32_t)derivation->contribution_count++};
     return change;
 }
 
 /* What an entity contributes to one of a later kind; NULL on a mistake. */
-static struct pj_change *tell(struct pj_derivation *derivation, const char *who, size_t entity,
-                              const uint8_t key[16], size_t fact, const uint8_t subkey[16],
-                              const struct pj_value *values)
+static struct pj_change *contribute(struct pj_derivation *derivation, const char *who,
+                                    size_t entity, const uint8_t key[16], size_t fact,
+                                    const uint8_t subkey[16], const struct pj_value *values)
 {
     struct pj_fold *fold = derivation->fold;
     struct pj_change change;
@@ -83,16 +84,18 @@ static struct pj_change *tell(struct pj_derivation *derivation, const char *who,
             entity == derivation->stage ? "its own" : "an earlier one");
         return NULL;
     }
-    struct pj_change *told = pj_fold_told(derivation);
-    change.said = told->said;
-    *told = change;
-    return told;
+    struct pj_change *given = pj_fold_contribution(derivation);
+    change.by = given->by;
+    change.said = given->said;
+    *given = change;
+    return given;
 }
 
 void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_t key[16],
                    size_t fact, const uint8_t subkey[16], const struct pj_value *values)
 {
-    struct pj_change *change = tell(derivation, "pj_contribute", entity, key, fact, subkey, values);
+    struct pj_change *change =
+        contribute(derivation, "pj_contribute", entity, key, fact, subkey, values);
     if (change == NULL)
         return;
     const struct pj_entity_kind *to = &derivation->fold->projection->entities[entity];
@@ -101,7 +104,7 @@ void pj_contribute(struct pj_derivation *derivation, size_t entity, const uint8_
                         "derive of the entity kind %s contributes the fact \"%s\" of %s, which "
                         "`absorbs` and cannot be withdrawn: use pj_tell, or pj_keep in observe",
                         kind_of(derivation)->name, to->facts[fact].name, to->name);
-    change->told = true;
+    change->replaces = true;
 }
 
 void pj_contribute_named(struct pj_derivation *derivation, size_t entity,
@@ -120,7 +123,7 @@ void pj_contribute_named(struct pj_derivation *derivation, size_t entity,
 void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[16], size_t fact,
              const uint8_t subkey[16], const struct pj_order *order, const struct pj_value *values)
 {
-    struct pj_change *change = tell(derivation, "pj_tell", entity, key, fact, subkey, values);
+    struct pj_change *change = contribute(derivation, "pj_tell", entity, key, fact, subkey, values);
     if (change == NULL)
         return;
     if (order == NULL)
@@ -132,9 +135,28 @@ void pj_tell(struct pj_derivation *derivation, size_t entity, const uint8_t key[
         change->fact.order = *order;
 }
 
+void pj_tell_named(struct pj_derivation *derivation, size_t entity, const struct pj_value *name,
+                   size_t fact, const uint8_t subkey[16], const struct pj_order *order,
+                   const struct pj_value *values)
+{
+    static const struct pj_order none;
+    uint8_t key[16];
+    size_t name_fact;
+    if (!pj_fold_name(derivation->fold, "pj_tell_named", entity, name, &name_fact, key))
+        return;
+    pj_tell(derivation, entity, key, name_fact, NULL, &none, name);
+    if (fact != name_fact)
+        pj_tell(derivation, entity, key, fact, subkey, order, values);
+}
+
 static void check_timed(const struct pj_derivation *derivation, const char *what)
 {
-    if (!kind_of(derivation)->timed)
+    if (derivation->fact != NULL)
+        pj_fold_mistake(derivation->fold,
+                        "derive of a wide fact of the entity kind %s calls %s: only that of the "
+                        "entity may",
+                        kind_of(derivation)->name, what);
+    else if (!kind_of(derivation)->timed)
         pj_fold_mistake(derivation->fold,
                         "derive of the entity kind %s calls %s, but the kind is not .timed: "
                         "declare it so",
@@ -222,7 +244,7 @@ static int compare_place(const void *a, const void *b)
     return compared != 0 ? compared : memcmp(x->fact.subkey, y->fact.subkey, 16);
 }
 
-static int compare_told(const void *a, const void *b)
+static int compare_contributions(const void *a, const void *b)
 {
     const struct pj_change *x = a;
     const struct pj_change *y = b;
@@ -232,24 +254,24 @@ static int compare_told(const void *a, const void *b)
 
 /* A later contribution of one entity replaces its earlier one in the same place; a row may be
  * claimed once. */
-static void keep_last_told(struct pj_derivation *derivation)
+static void keep_last_contributions(struct pj_derivation *derivation)
 {
     const struct pj_projection *projection = derivation->fold->projection;
     size_t kept = 0;
-    for (size_t i = 0; i < derivation->told_count; i++) {
-        const struct pj_change *told = &derivation->told[i];
-        const struct pj_change *last = kept > 0 ? &derivation->told[kept - 1] : NULL;
-        if (last != NULL && last->told && told->told && compare_place(last, told) == 0) {
+    for (size_t i = 0; i < derivation->contribution_count; i++) {
+        const struct pj_change *given = &derivation->contributions[i];
+        const struct pj_change *last = kept > 0 ? &derivation->contributions[kept - 1] : NULL;
+        if (last != NULL && last->replaces && given->replaces && compare_place(last, given) == 0) {
             const struct pj_table *table =
-                pj_claims_table(projection, &projection->entities[told->entity]);
+                pj_claims_table(projection, &projection->entities[given->entity]);
             if (table != NULL)
                 derivation->twice = (struct emitted_row){pj_fold_table_index(projection, table),
-                                                         (struct pj_value *)told->fact.values};
+                                                         (struct pj_value *)given->fact.values};
             kept--;
         }
-        derivation->told[kept++] = *told;
+        derivation->contributions[kept++] = *given;
     }
-    derivation->told_count = kept;
+    derivation->contribution_count = kept;
 }
 
 /* Before anything looks into the values that derive made. */
@@ -263,44 +285,61 @@ static int check_derived(const struct pj_derivation *derivation, struct pj_error
         if (pj_fold_check_row(fold->projection->tables[row->table], row->values, error) != 0)
             return -1;
     }
-    for (size_t t = 0; t < derivation->told_count; t++) {
-        const struct pj_change *told = &derivation->told[t];
-        if (pj_fold_check_fact(fold, told->entity, &told->fact, error) != 0)
+    for (size_t t = 0; t < derivation->contribution_count; t++) {
+        const struct pj_change *given = &derivation->contributions[t];
+        if (pj_fold_check_fact(fold, given->entity, &given->fact, error) != 0)
             return -1;
     }
     return 0;
 }
 
-/* What is told further than it may be is told without its values: on a ring its depth grows until
+/* What would go further than it may goes without its values: on a ring its depth grows until
  * it is, whatever the values were, and stays so. */
 static void set_depths(struct pj_derivation *derivation, const struct pj_entity *entity)
 {
-    for (size_t i = 0; i < derivation->told_count; i++) {
-        struct pj_change *told = &derivation->told[i];
-        const struct pj_fact_kind *kind = &entity->kind->facts[told->fact.kind];
-        if (told->entity != derivation->stage || !kind->recursive)
+    for (size_t i = 0; i < derivation->contribution_count; i++) {
+        struct pj_change *given = &derivation->contributions[i];
+        const struct pj_fact_kind *kind = &entity->kind->facts[given->fact.kind];
+        if (given->entity != derivation->stage || !kind->recursive)
             continue;
-        int64_t depth = pj_facts_depth(entity, told->fact.kind);
+        int64_t depth = pj_facts_depth(entity, given->fact.kind);
         bool deep = depth >= entity->kind->depth_most;
-        told->fact.order.rank[0] = deep ? entity->kind->depth_most + 1 : depth + 1;
+        given->fact.order.rank[0] = deep ? entity->kind->depth_most + 1 : depth + 1;
         if (deep)
-            told->fact.values = pj_arena_alloc(derivation->fold->arena,
-                                               kind->value_count * sizeof *told->fact.values);
+            given->fact.values = pj_arena_alloc(derivation->fold->arena,
+                                                kind->value_count * sizeof *given->fact.values);
     }
 }
 
+/* The entity's derive, where `seen`, and those of its wide facts. */
+static void call_derive(struct pj_derivation *derivation, const struct pj_entity *entity, bool seen)
+{
+    const struct pj_entity_kind *kind = entity->kind;
+    struct pj_entity shown = *entity;
+    bool any = false;
+    for (size_t i = 0; i < entity->count && !any; i++)
+        any = kind->facts[entity->facts[i].kind].derive == NULL;
+    if (seen && any)
+        kind->derive(entity, derivation);
+    shown.shown_only = true;
+    for (size_t i = 0; i < entity->count; i++) {
+        derivation->fact = &entity->facts[i];
+        if (kind->facts[derivation->fact->kind].derive != NULL)
+            kind->facts[derivation->fact->kind].derive(&shown, derivation->fact, derivation);
+    }
+    derivation->fact = NULL;
+}
+
 static int derive(struct pj_derivation *derivation, const struct pj_entity *entity, size_t stage,
-                  int64_t stream_time, struct pj_error *error)
+                  int64_t stream_time, bool seen, struct pj_error *error)
 {
     derivation->stage = stage;
     derivation->stream_time = stream_time;
     derivation->due = pj_null();
     derivation->row_count = 0;
-    derivation->told_count = 0;
+    derivation->contribution_count = 0;
     derivation->twice.values = NULL;
-    if (entity->count == 0)
-        return 0;
-    entity->kind->derive(entity, derivation);
+    call_derive(derivation, entity, seen);
     if (check_derived(derivation, error) != 0)
         return -1;
     pj_claims_complete(derivation, entity);
@@ -308,9 +347,10 @@ static int derive(struct pj_derivation *derivation, const struct pj_entity *enti
     if (derivation->row_count > 1)
         qsort_r(derivation->rows, derivation->row_count, sizeof *derivation->rows, compare_emitted,
                 (void *)derivation->fold->projection);
-    if (derivation->told_count > 1)
-        qsort(derivation->told, derivation->told_count, sizeof *derivation->told, compare_told);
-    keep_last_told(derivation);
+    if (derivation->contribution_count > 1)
+        qsort(derivation->contributions, derivation->contribution_count,
+              sizeof *derivation->contributions, compare_contributions);
+    keep_last_contributions(derivation);
     return 0;
 }
 
@@ -382,7 +422,7 @@ uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_v
     for (size_t c = 0; c < table->column_count; c++) {
         const struct pj_column *column = &table->columns[c];
         if (!column->key && !column->elsewhere &&
-            (before == NULL || pj_value_compare(column->type, &before[c], &after[c]) != 0))
+            (before == NULL || pj_column_compare(column->type, &before[c], &after[c]) != 0))
             changed |= 1ULL << c;
     }
     return changed;
@@ -477,36 +517,39 @@ static void diff_rows(struct pj_fold *fold)
 }
 
 /* To its own kind, or to the others. */
-static void push_told(struct pj_fold *fold, const struct pj_change *told, bool removed, bool own)
+static void push_contribution(struct pj_fold *fold, const struct pj_change *given, bool removed,
+                              bool own)
 {
-    if ((told->entity == fold->after.stage) != own)
+    if ((given->entity == fold->after.stage) != own)
         return;
-    struct pj_change *change = pj_arena_copy(fold->arena, told, sizeof *told);
+    struct pj_change *change = pj_arena_copy(fold->arena, given, sizeof *given);
     change->removed = removed;
     pj_fold_push_change(fold, change);
 }
 
-static void diff_told(struct pj_fold *fold, bool own)
+static void diff_contributions(struct pj_fold *fold, bool own)
 {
     const struct pj_derivation *before = &fold->before;
     const struct pj_derivation *after = &fold->after;
     size_t b = 0;
     size_t a = 0;
-    while (b < before->told_count || a < after->told_count) {
-        int compared = b == before->told_count  ? 1
-                       : a == after->told_count ? -1
-                                                : compare_place(&before->told[b], &after->told[a]);
+    while (b < before->contribution_count || a < after->contribution_count) {
+        int compared = b == before->contribution_count ? 1
+                       : a == after->contribution_count
+                           ? -1
+                           : compare_place(&before->contributions[b], &after->contributions[a]);
         if (compared < 0) {
-            if (before->told[b].told)
-                push_told(fold, &before->told[b], true, own);
+            if (before->contributions[b].replaces)
+                push_contribution(fold, &before->contributions[b], true, own);
             b++;
             continue;
         }
-        const struct pj_change *told = &after->told[a++];
+        const struct pj_change *given = &after->contributions[a++];
         const struct pj_fact_kind *kind =
-            &fold->projection->entities[told->entity].facts[told->fact.kind];
-        if (compared > 0 || pj_facts_compare(kind, &before->told[b].fact, &told->fact) != 0)
-            push_told(fold, told, false, own);
+            &fold->projection->entities[given->entity].facts[given->fact.kind];
+        if (compared > 0 ||
+            pj_facts_compare(kind, &before->contributions[b].fact, &given->fact) != 0)
+            push_contribution(fold, given, false, own);
         if (compared == 0)
             b++;
     }
@@ -516,9 +559,10 @@ static void diff_told(struct pj_fold *fold, bool own)
 static int derive_both(struct pj_fold *fold, size_t stage_index, const struct pj_entity *from,
                        int64_t derived_at, const struct pj_touched *touched, struct pj_error *error)
 {
-    int status = derive(&fold->before, from, stage_index, derived_at, error);
+    int status = derive(&fold->before, from, stage_index, derived_at, touched->seen, error);
     if (status == 0)
-        status = derive(&fold->after, &touched->after, stage_index, fold->stream_time, error);
+        status = derive(&fold->after, &touched->after, stage_index, fold->stream_time,
+                        touched->seen, error);
     pj_fold_release_json(fold);
     return status;
 }
@@ -527,7 +571,7 @@ static int derive_both(struct pj_fold *fold, size_t stage_index, const struct pj
 static int finish_entity(struct pj_fold *fold, size_t stage_index, struct pj_touched *touched,
                          struct pj_error *error)
 {
-    pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
+    pj_wide_store(fold, stage_index, touched);
     if (derive_both(fold, stage_index, &touched->before, touched->derived_at, touched, error) != 0)
         return -1;
     drop_twice(&fold->before);
@@ -535,15 +579,22 @@ static int finish_entity(struct pj_fold *fold, size_t stage_index, struct pj_tou
         return -1;
     touched->due = fold->after.due;
     diff_rows(fold);
-    diff_told(fold, false);
+    diff_contributions(fold, false);
     return 0;
 }
 
 static bool apply_changes(struct pj_fold *fold, struct pj_touched *touched)
 {
+    const struct pj_entity_kind *kind = touched->before.kind;
     bool changed = false;
-    for (size_t c = 0; c < touched->change_count; c++)
-        changed = pj_facts_apply(&touched->after, touched->changes[c], fold->arena) || changed;
+    for (size_t c = 0; c < touched->change_count; c++) {
+        const struct pj_change *change = touched->changes[c];
+        if (!pj_facts_apply(&touched->after, change, fold->arena))
+            continue;
+        changed = true;
+        touched->seen = touched->seen || change->timer || kind->timed ||
+                        kind->facts[change->fact.kind].derive == NULL;
+    }
     touched->change_count = 0;
     touched->changed = touched->changed || changed;
     return changed;
@@ -566,7 +617,7 @@ static int merge_round(struct pj_fold *fold, size_t stage_index, struct pj_error
                         error) != 0)
             return -1;
         touched->rederived = true;
-        diff_told(fold, true);
+        diff_contributions(fold, true);
     }
     return 0;
 }
@@ -574,18 +625,27 @@ static int merge_round(struct pj_fold *fold, size_t stage_index, struct pj_error
 int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
-    if (fold->projection->entities[stage_index].depth_most > 0)
+    const struct pj_entity_kind *kind = &fold->projection->entities[stage_index];
+    bool wide = pj_wide_has(kind);
+    if (kind->depth_most > 0)
         return merge_round(fold, stage_index, error);
+    stage->wanted.count = stage->wanted_kinds.count = 0;
     for (size_t i = 0; i < stage->count; i++) {
         struct pj_touched *touched = &stage->touched[i];
+        if (touched->change_count == 0)
+            continue; /* it waits for the rest of its facts */
         touched->after = pj_facts_copy(&touched->before, fold->arena);
-        if (apply_changes(fold, touched) && finish_entity(fold, stage_index, touched, error) != 0)
+        if (!apply_changes(fold, touched))
+            continue;
+        if (wide)
+            pj_wide_want_shown(fold, stage_index, touched);
+        else if (finish_entity(fold, stage_index, touched, error) != 0)
             return -1;
     }
     return 0;
 }
 
-static int finish_rounds(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
+static int finish_rest(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
     for (size_t i = 0; i < stage->count; i++) {
@@ -600,14 +660,19 @@ static int finish_rounds(struct pj_fold *fold, size_t stage_index, struct pj_err
 int pj_fold_again(struct pj_fold *fold, size_t stage_index, const struct pj_stage **fresh,
                   struct pj_error *error)
 {
+    static const struct pj_stage nobody;
     const struct pj_entity_kind *kind = &fold->projection->entities[stage_index];
     struct pj_stage *stage = &fold->stages[stage_index];
     *fresh = NULL;
-    if (kind->depth_most == 0)
+    if (stage->wanted_kinds.count > 0) {
+        *fresh = &nobody;
         return 0;
+    }
+    if (kind->depth_most == 0)
+        return pj_wide_has(kind) ? finish_rest(fold, stage_index, error) : 0;
     struct pj_stage *more = pj_arena_alloc(fold->arena, sizeof *more);
     if (!pj_fold_gather(fold, stage_index, more))
-        return finish_rounds(fold, stage_index, error);
+        return finish_rest(fold, stage_index, error);
     /* A recursive fact has its place after depth_most rounds, a link after one. */
     if (stage->rounds++ > 2 * kind->depth_most + 8) {
         char key[37];
@@ -628,13 +693,13 @@ int pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index, struct pj_erro
     struct pj_stage *stage = &fold->stages[stage_index];
     for (size_t i = 0; i < stage->count; i++) {
         fold->before.row_count = 0;
-        fold->before.told_count = 0;
-        int status =
-            derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time, error);
+        fold->before.contribution_count = 0;
+        int status = derive(&fold->after, &stage->touched[i].before, stage_index, fold->stream_time,
+                            true, error);
         pj_fold_release_json(fold);
         if (status != 0)
             return -1;
-        fold->after.told_count = 0;
+        fold->after.contribution_count = 0;
         diff_rows(fold);
     }
     return 0;

@@ -37,6 +37,11 @@ static int compare_place(const struct pj_fact *a, uint16_t kind, const uint8_t s
     return memcmp(a->subkey, subkey, 16);
 }
 
+int pj_facts_compare_place(const struct pj_fact *a, const struct pj_fact *b)
+{
+    return compare_place(a, b->kind, b->subkey);
+}
+
 static int compare_order(const struct pj_order *a, const struct pj_order *b)
 {
     for (int i = 0; i < 4; i++) {
@@ -97,7 +102,16 @@ static void insert_at(struct pj_entity *entity, size_t at, const struct pj_fact 
     entity->count++;
 }
 
-static bool has_final_fact(const struct pj_entity *entity)
+bool pj_facts_add(struct pj_entity *entity, const struct pj_fact *fact, struct pj_arena *arena)
+{
+    bool found;
+    size_t at = find(entity, fact->kind, fact->subkey, &found);
+    if (!found)
+        insert_at(entity, at, fact, arena);
+    return !found;
+}
+
+bool pj_facts_final(const struct pj_entity *entity)
 {
     bool found = false;
     for (uint16_t f = 0; f < entity->kind->fact_count && !found; f++) {
@@ -163,7 +177,7 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
                 (entity->count - at) * sizeof *entity->facts);
         return true;
     }
-    if ((!found && !kind->absorbs && has_final_fact(entity)) || is_replaced(entity, fact))
+    if ((!found && !kind->absorbs && pj_facts_final(entity)) || is_replaced(entity, fact))
         return false;
     if (!found) {
         insert_at(entity, at, fact, arena);
@@ -176,8 +190,8 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
     if (change->older && memcmp(&fact->order, &entity->facts[at].order, sizeof fact->order) == 0)
         return false;
     int compared = pj_facts_compare(kind, fact, &entity->facts[at]);
-    bool better =
-        change->told ? compared != 0 : (kind->keep == PJ_GREATEST ? compared > 0 : compared < 0);
+    bool better = change->replaces ? compared != 0
+                                   : (kind->keep == PJ_GREATEST ? compared > 0 : compared < 0);
     if (better)
         entity->facts[at] = *fact;
     if (better && kind->lists != 0)
@@ -247,48 +261,69 @@ static void put_value(struct writer *writer, enum pj_type type, const struct pj_
     }
 }
 
-static size_t bound(const struct pj_entity *entity)
+static size_t bound(const struct pj_fact_kind *kind, const struct pj_fact *fact)
 {
-    size_t size = 1 + 10;
-    for (size_t i = 0; i < entity->count; i++) {
-        const struct pj_fact *fact = &entity->facts[i];
-        const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];
-        size += 3 + 1 + 16 + 4 * 10 + 16 + 3;
-        for (size_t v = 0; v < kind->value_count; v++) {
-            size += 1 + 17;
-            if (fact->values[v].present && pj_type_shape(kind->types[v]) == PJ_SHAPE_TEXT)
-                size += fact->values[v].text.length;
-        }
+    size_t size = 3 + 1 + 16 + 4 * 10 + 16 + 3;
+    for (size_t v = 0; v < kind->value_count; v++) {
+        size += 1 + 17;
+        if (fact->values[v].present && pj_type_shape(kind->types[v]) == PJ_SHAPE_TEXT)
+            size += fact->values[v].text.length;
     }
     return size;
+}
+
+static void put_fact(struct writer *writer, const struct pj_fact_kind *kind,
+                     const struct pj_fact *fact)
+{
+    bool subkey = memcmp(fact->subkey, zero, 16) != 0;
+    bool tie = memcmp(fact->order.tie, zero, 16) != 0;
+    put_varint(writer, fact->kind);
+    *writer->at++ = (uint8_t)((subkey ? FLAG_SUBKEY : 0) | (tie ? FLAG_TIE : 0));
+    if (subkey)
+        put_bytes(writer, fact->subkey, 16);
+    for (int r = 0; r < 4; r++)
+        put_zigzag(writer, fact->order.rank[r]);
+    if (tie)
+        put_bytes(writer, fact->order.tie, 16);
+    put_varint(writer, kind->value_count);
+    for (size_t v = 0; v < kind->value_count; v++)
+        put_value(writer, kind->types[v], &fact->values[v]);
+}
+
+static void encode(const struct pj_entity *entity, const struct pj_fact *facts, size_t count,
+                   bool wide, struct pj_arena *arena, const void **data, size_t *length)
+{
+    const struct pj_fact_kind *kinds = entity->kind->facts;
+    size_t size = 1 + 10;
+    size_t among = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kinds[facts[i].kind].wide != wide)
+            continue;
+        size += bound(&kinds[facts[i].kind], &facts[i]);
+        among++;
+    }
+    uint8_t *start = pj_arena_alloc(arena, size);
+    struct writer writer = {start};
+    *writer.at++ = FACTS_VERSION;
+    put_varint(&writer, among);
+    for (size_t i = 0; i < count; i++) {
+        if (kinds[facts[i].kind].wide == wide)
+            put_fact(&writer, &kinds[facts[i].kind], &facts[i]);
+    }
+    *data = start;
+    *length = (size_t)(writer.at - start);
 }
 
 void pj_facts_encode(const struct pj_entity *entity, struct pj_arena *arena, const void **data,
                      size_t *length)
 {
-    uint8_t *start = pj_arena_alloc(arena, bound(entity));
-    struct writer writer = {start};
-    *writer.at++ = FACTS_VERSION;
-    put_varint(&writer, entity->count);
-    for (size_t i = 0; i < entity->count; i++) {
-        const struct pj_fact *fact = &entity->facts[i];
-        const struct pj_fact_kind *kind = &entity->kind->facts[fact->kind];
-        bool subkey = memcmp(fact->subkey, zero, 16) != 0;
-        bool tie = memcmp(fact->order.tie, zero, 16) != 0;
-        put_varint(&writer, fact->kind);
-        *writer.at++ = (uint8_t)((subkey ? FLAG_SUBKEY : 0) | (tie ? FLAG_TIE : 0));
-        if (subkey)
-            put_bytes(&writer, fact->subkey, 16);
-        for (int r = 0; r < 4; r++)
-            put_zigzag(&writer, fact->order.rank[r]);
-        if (tie)
-            put_bytes(&writer, fact->order.tie, 16);
-        put_varint(&writer, kind->value_count);
-        for (size_t v = 0; v < kind->value_count; v++)
-            put_value(&writer, kind->types[v], &fact->values[v]);
-    }
-    *data = start;
-    *length = (size_t)(writer.at - start);
+    encode(entity, entity->facts, entity->count, false, arena, data, length);
+}
+
+void pj_facts_encode_one(const struct pj_entity *entity, const struct pj_fact *fact,
+                         struct pj_arena *arena, const void **data, size_t *length)
+{
+    encode(entity, fact, 1, entity->kind->facts[fact->kind].wide, arena, data, length);
 }
 
 struct reader {
@@ -420,22 +455,38 @@ const uint8_t *pj_entity_key(const struct pj_entity *entity)
 
 const struct pj_value *pj_entity_name(const struct pj_entity *entity)
 {
-    for (size_t i = 0; i < entity->count; i++) {
-        if (entity->kind->facts[entity->facts[i].kind].is_name)
-            return entity->facts[i].values;
+    bool found;
+    for (uint16_t f = 0; f < entity->kind->fact_count; f++) {
+        size_t at = entity->kind->facts[f].is_name ? find(entity, f, zero, &found) : entity->count;
+        if (at < entity->count && entity->facts[at].kind == f)
+            return entity->facts[at].values;
     }
     return NULL;
 }
 
-static bool is_declared(const struct pj_entity *entity, size_t fact)
+/* Whether derive may ask for the fact. */
+static bool is_seen(const struct pj_entity *entity, size_t fact)
 {
-    if (fact < entity->kind->fact_count)
-        return true;
-    if (entity->fold != NULL)
+    const struct pj_entity_kind *kind = entity->kind;
+    if (entity->fold == NULL)
+        return fact < kind->fact_count;
+    if (fact >= kind->fact_count)
         pj_fold_mistake(entity->fold,
                         "derive of the entity kind %s asks for its fact %zu, and it has %zu: give "
                         "an index of its facts",
-                        entity->kind->name, fact, entity->kind->fact_count);
+                        kind->name, fact, kind->fact_count);
+    else if (entity->shown_only && !kind->facts[fact].shown && !kind->facts[fact].is_name)
+        pj_fold_mistake(entity->fold,
+                        "derive of a wide fact of the entity kind %s asks for the fact \"%s\", "
+                        "which is not `shown`: declare it so",
+                        kind->name, kind->facts[fact].name);
+    else if (!entity->shown_only && kind->facts[fact].derive != NULL)
+        pj_fold_mistake(entity->fold,
+                        "derive of the entity kind %s asks for the fact \"%s\", which has a derive "
+                        "of its own and is not loaded: leave out one of the two",
+                        kind->name, kind->facts[fact].name);
+    else
+        return true;
     return false;
 }
 
@@ -463,7 +514,7 @@ int64_t pj_facts_depth(const struct pj_entity *entity, size_t fact)
 
 bool pj_entity_too_deep(const struct pj_entity *entity, size_t fact)
 {
-    return is_declared(entity, fact) && entity->kind->facts[fact].recursive &&
+    return is_seen(entity, fact) && entity->kind->facts[fact].recursive &&
            pj_facts_depth(entity, fact) > entity->kind->depth_most;
 }
 
@@ -471,7 +522,7 @@ const struct pj_fact *pj_entity_fact(const struct pj_entity *entity, size_t fact
                                      const uint8_t subkey[16])
 {
     bool found;
-    if (!is_declared(entity, fact) || pj_entity_too_deep(entity, fact))
+    if (!is_seen(entity, fact) || pj_entity_too_deep(entity, fact))
         return NULL;
     size_t at = find(entity, (uint16_t)fact, subkey != NULL ? subkey : zero, &found);
     return found ? &entity->facts[at] : NULL;
@@ -481,7 +532,7 @@ const struct pj_fact *pj_entity_facts(const struct pj_entity *entity, size_t fac
 {
     size_t end;
     *count = 0;
-    if (!is_declared(entity, fact) || pj_entity_too_deep(entity, fact))
+    if (!is_seen(entity, fact) || pj_entity_too_deep(entity, fact))
         return entity->facts;
     size_t first = find_range(entity, fact, &end);
     *count = end - first;

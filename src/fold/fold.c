@@ -319,7 +319,7 @@ static int compare_keyed(const void *a, const void *b)
     return compared != 0 ? compared : (x->said > y->said) - (x->said < y->said);
 }
 
-static struct pj_touched *find_touched(const struct pj_stage *stage, const uint8_t key[16])
+struct pj_touched *pj_fold_find_touched(const struct pj_stage *stage, const uint8_t key[16])
 {
     size_t low = 0;
     size_t high = stage->count;
@@ -379,7 +379,7 @@ bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *f
     for (size_t i = 0; i < count; i++) {
         changes[i] = sorted[i].change;
         if (last == NULL || memcmp(last->key, changes[i]->key, 16) != 0) {
-            last = find_touched(stage, changes[i]->key);
+            last = pj_fold_find_touched(stage, changes[i]->key);
             if (last == NULL) {
                 last = &fresh->touched[fresh->count++];
                 memcpy(last->key, changes[i]->key, 16);
@@ -392,6 +392,8 @@ bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *f
         last->change_count++;
         last->observed = last->observed || !changes[i]->timer;
     }
+    if (pj_wide_has(&fold->projection->entities[stage_index]))
+        pj_wide_want(fold, stage_index, fresh);
     add_touched(fold, stage, fresh);
     return count > 0;
 }
@@ -432,7 +434,7 @@ void pj_fold_timer(struct pj_fold *fold, size_t entity, const uint8_t key[16])
     push_new(fold, entity, key)->timer = true;
 }
 
-void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
+void pj_fold_keep_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
                            const struct pj_fact *fact)
 {
     struct pj_change *change = push_new(fold, entity, key);
@@ -443,10 +445,12 @@ void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t ke
 int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error)
 {
-    struct pj_touched *touched = find_touched(&fold->stages[stage_index], key);
+    struct pj_touched *touched = pj_fold_find_touched(&fold->stages[stage_index], key);
     if (touched == NULL)
         return 0;
     touched->existed = true;
     touched->derived_at = derived_at;
-    return pj_facts_decode(&touched->before, data, length, fold->arena, error);
+    if (pj_facts_decode(&touched->before, data, length, fold->arena, error) != 0)
+        return -1;
+    return pj_wide_check_stored(&touched->before, error);
 }

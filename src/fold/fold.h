@@ -7,10 +7,10 @@
  *     pj_fold_observe   for each event
  *     for each stage (entity kind), in order:
  *         pj_fold_stage      which entities are touched
- *         (load their facts, pj_fold_load)
- *         pj_fold_merge      merge, derive, contribute to later stages
- *         pj_fold_again      of a kind that contributes to itself: who else is to be loaded
- *     pj_fold_finish    combine the row changes
+ *         (load their facts, pj_fold_load, and what is wanted of those kept apart,
+ * pj_fold_load_wide) pj_fold_merge      merge, derive, contribute to later stages pj_fold_again
+ * what else is to be loaded: whom a kind that contributes to itself has reached, facts kept apart
+ * that follow from others pj_fold_finish    combine the row changes
  *
  * A row derived twice is the fault of its record: merge and finish fail with PJ_POISON, and nothing
  * of the fold may be written.
@@ -31,10 +31,19 @@ struct pj_touched {
     bool rederived;          /* of a kind that contributes to itself: not its first round */
     struct pj_entity before; /* decoded facts; count 0 where it did not exist */
     struct pj_entity after;
+    bool seen;           /* what its derive sees has changed */
     int64_t derived_at;  /* of a timed kind: the stream time of its stored rows */
     struct pj_value due; /* of a timed kind: its timer */
-    const void *stored;  /* the new stored form, where changed */
+    const void *stored;  /* the new stored form, where that changed; or NULL */
     size_t stored_length;
+};
+
+/* Facts that are kept apart, as rows of their table; where less is known of them, of its first
+ * columns: key, kind, subkey, facts. */
+struct pj_wide_rows {
+    const struct pj_value **items;
+    size_t count;
+    size_t capacity;
 };
 
 struct pj_stage {
@@ -43,6 +52,9 @@ struct pj_stage {
     size_t capacity;
     size_t taken; /* changes of the fold that are among `touched` already */
     int rounds;
+    /* To be loaded before the next merge: some facts, and all of a kind of an entity. */
+    struct pj_wide_rows wanted, wanted_kinds;
+    struct pj_wide_rows kept, gone; /* to be written at the end */
 };
 
 enum pj_row_operation { PJ_ROW_INSERT, PJ_ROW_UPDATE, PJ_ROW_DELETE };
@@ -91,7 +103,7 @@ void pj_fold_timer(struct pj_fold *fold, size_t entity, const uint8_t key[16]);
 
 /* A fact from retained state, as if observed now; loses to a known one of the same order. The
  * fact's values and texts must outlive the fold. */
-void pj_fold_tell_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
+void pj_fold_keep_retained(struct pj_fold *fold, size_t entity, const uint8_t key[16],
                            const struct pj_fact *fact);
 
 /*
@@ -108,9 +120,13 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage);
 /* The stored facts of a touched entity; texts point into `data`, which must outlive the fold. */
 int pj_fold_load(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
                  size_t length, int64_t derived_at, struct pj_error *error) PJ_MUST_CHECK;
+/* One of those that the stage wants; likewise. */
+int pj_fold_load_wide(struct pj_fold *fold, size_t stage, const uint8_t key[16], const void *data,
+                      size_t length, struct pj_error *error) PJ_MUST_CHECK;
 int pj_fold_merge(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
-/* Behind a merge: *fresh is who else is touched now and to be loaded (nobody, where the count is 0)
- * before the stage is merged again; NULL where all is done, as it is at once for most kinds. */
+/* Behind a merge: *fresh is who else is touched now and to be loaded (nobody, where the count is
+ * 0), as is what the stage wants, before it is merged again; NULL where all is done, as it is at
+ * once for most kinds. */
 int pj_fold_again(struct pj_fold *fold, size_t stage, const struct pj_stage **fresh,
                   struct pj_error *error) PJ_MUST_CHECK;
 /* For verify: derives the stage's entities (in `before`) as if new, so that the fold's rows are

@@ -9,6 +9,7 @@
 #include "fold/claims.h"
 #include "fold/fold.h"
 #include "fold/row_key.h"
+#include "fold/wide.h"
 
 /* A row that derive made for one entity. */
 struct emitted_row {
@@ -35,11 +36,12 @@ struct pj_derivation {
     size_t stage;
     struct emitted_row *rows;
     size_t row_count, row_capacity;
-    struct pj_change *told;
-    size_t told_count, told_capacity;
+    struct pj_change *contributions; /* to other entities */
+    size_t contribution_count, contribution_capacity;
     int64_t stream_time;
     struct pj_value due;
-    struct emitted_row twice; /* a row claimed twice; values NULL: none */
+    const struct pj_fact *fact; /* the wide fact that is derived; or NULL */
+    struct emitted_row twice;   /* a row claimed twice; values NULL: none */
 };
 
 struct pj_observer {
@@ -109,16 +111,19 @@ void *pj_fold_grown(struct pj_arena *arena, void *items, size_t count, size_t *c
 size_t pj_fold_table_index(const struct pj_projection *projection, const struct pj_table *table);
 /* To be filled: a row of any table; what one entity contributes to another. */
 struct pj_value *pj_fold_row(struct pj_derivation *derivation, const struct pj_table *table);
-struct pj_change *pj_fold_told(struct pj_derivation *derivation);
+struct pj_change *pj_fold_contribution(struct pj_derivation *derivation);
 /* After derive has filled the claims: sets whose they are and on which rows. */
 void pj_claims_complete(struct pj_derivation *derivation, const struct pj_entity *entity);
 
-/* Of the columns that are this table's own and not of the key; `before` NULL: all of them. */
+/* Of the columns that are this table's own and not of the key, as Postgres compares them: 1.0 and
+ * 1.00 are one number. `before` NULL: all of them. */
 uint64_t pj_fold_changed_columns(const struct pj_table *table, const struct pj_value *before,
                                  const struct pj_value *after);
 /* Puts the changes of the stage that came since the last call with the entities that they touch;
  * *fresh: those who were not among them. False: there is none. */
 bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *fresh);
+struct pj_touched *pj_fold_find_touched(const struct pj_stage *stage, const uint8_t key[16]);
+
 /* The fact of a kind that `is_name`, and the key of the name; false, with a mistake, where the kind
  * has none. */
 bool pj_fold_name(struct pj_fold *fold, const char *who, size_t entity, const struct pj_value *name,

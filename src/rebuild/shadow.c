@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "fold/declaration.h"
+#include "fold/wide.h"
 #include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
 
@@ -117,6 +118,14 @@ static void add_state(struct pj_builder *sql, const struct pj_rebuild *rebuild,
                    "CREATE UNLOGGED TABLE %s (LIKE %s, PRIMARY KEY (key)) "
                    "WITH (autovacuum_enabled = false, fillfactor = 80); ",
                    shadow.text, pj_sql_qualified("projectionist", name).text);
+    if (pj_wide_has(entity)) {
+        pj_declaration_wide_name(rebuild->settings->projection, entity->name, name);
+        pj_builder_add(sql,
+                       "CREATE UNLOGGED TABLE %s (LIKE %s, PRIMARY KEY (key, kind, subkey)) "
+                       "WITH (autovacuum_enabled = false, fillfactor = 80); ",
+                       pj_sql_qualified(rebuild->schema, name).text,
+                       pj_sql_qualified("projectionist", name).text);
+    }
     if (entity->timed)
         pj_builder_add(sql, "CREATE INDEX ON %s (due_at) WHERE due_at IS NOT NULL; ", shadow.text);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/statements.h"
 #include "fold/declaration.h"
+#include "fold/wide.h"
 
 #include "postgres/binary.h"
 #include "postgres/sql_text.h"
@@ -309,7 +310,10 @@ static struct pj_copy make_copy(const struct subject *subject)
 /* --- states ---------------------------------------------------------------------------------- */
 
 static const uint32_t load_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_INT4};
-static const uint32_t due_types[] = {PJ_OID_TIMESTAMPTZ};
+static const uint32_t wide_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_UUID_ARRAY,
+                                      PJ_OID_INT4};
+static const uint32_t kinds_types[] = {PJ_OID_UUID_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT4};
+static const uint32_t time_types[] = {PJ_OID_TIMESTAMPTZ};
 
 static const struct pj_column state_columns[] = {
     {"key", PJ_UUID, .key = true},
@@ -319,6 +323,14 @@ static const struct pj_column state_columns[] = {
 };
 const struct pj_table pj_state_table = {.columns = state_columns, .column_count = 2};
 const struct pj_table pj_timed_state_table = {.columns = state_columns, .column_count = 4};
+
+static const struct pj_column wide_columns[] = {
+    {"key", PJ_UUID, .key = true},
+    {"kind", PJ_INT, .key = true},
+    {"subkey", PJ_UUID, .key = true},
+    {"facts", PJ_BYTEA},
+};
+const struct pj_table pj_wide_state_table = {.columns = wide_columns, .column_count = 4};
 
 /* As a table among others: with its name and schema. */
 static const struct pj_table *state_table(struct pj_statements *statements,
@@ -331,6 +343,50 @@ static const struct pj_table *state_table(struct pj_statements *statements,
     table->name = pj_arena_string(statements->arena, name, strlen(name));
     table->schema = "projectionist";
     return table;
+}
+
+static void make_wide(struct pj_statements *statements, size_t index)
+{
+    const struct pj_projection *projection = statements->projection;
+    struct pj_entity_statements *entity = &statements->entities[index];
+    char name[PJ_STATE_NAME_SIZE];
+    struct pj_table *table =
+        pj_arena_copy(statements->arena, &pj_wide_state_table, sizeof pj_wide_state_table);
+    pj_declaration_wide_name(projection, projection->entities[index].name, name);
+    table->name = pj_arena_string(statements->arena, name, strlen(name));
+    table->schema = "projectionist";
+    const struct subject subject =
+        subject_of(statements, table, projection->table_count + projection->entity_count + index);
+    struct pj_builder load = {0};
+    struct pj_builder kinds = {0};
+    struct pj_builder put = {0};
+    /* No lock: whoever has the row of the entity has these. */
+    pj_builder_add(&load,
+                   "SELECT t.key, t.kind, t.subkey, octet_length(t.facts), "
+                   "CASE WHEN octet_length(t.facts) <= $4 THEN t.facts END "
+                   "FROM unnest($1, $2, $3) AS u (key, kind, subkey) JOIN %s AS t "
+                   "ON t.key = u.key AND t.kind = u.kind AND t.subkey = u.subkey",
+                   subject.name.text);
+    entity->load_wide = finish(&subject, &load, 0, "load");
+    entity->load_wide.parameter_count = 4;
+    entity->load_wide.types = wide_types;
+    pj_builder_add(&kinds,
+                   "SELECT t.key, t.kind, t.subkey, octet_length(t.facts), "
+                   "CASE WHEN sum(octet_length(t.facts)) OVER (PARTITION BY t.key, t.kind) <= $3 "
+                   "THEN t.facts END FROM unnest($1, $2) AS u (key, kind) JOIN %s AS t "
+                   "ON t.key = u.key AND t.kind = u.kind ORDER BY 1, 2, 3",
+                   subject.name.text);
+    entity->load_kinds = finish(&subject, &kinds, 0, "load_kinds");
+    entity->load_kinds.parameter_count = 3;
+    entity->load_kinds.types = kinds_types;
+    pj_builder_add(&put,
+                   "WITH written AS (INSERT INTO %s (key, kind, subkey, facts) SELECT * FROM ",
+                   subject.name.text);
+    add_unnest(&put, table, pj_sql_all(table));
+    pj_builder_add(&put, " ON CONFLICT (key, kind, subkey) DO UPDATE SET facts = EXCLUDED.facts");
+    add_check(&put, &subject, "INSERT");
+    entity->put_wide = finish(&subject, &put, pj_sql_all(table), "put");
+    entity->remove_wide = make_remove(&subject);
 }
 
 static void make_entity(struct pj_statements *statements, size_t index)
@@ -354,6 +410,8 @@ static void make_entity(struct pj_statements *statements, size_t index)
     entity->update = make_update(&subject, pj_sql_all(subject.table));
     if (statements->schema != NULL)
         entity->copy = make_copy(&subject);
+    if (pj_wide_has(kind))
+        make_wide(statements, index);
     if (!kind->timed)
         return;
     pj_builder_add(&due,
@@ -362,7 +420,7 @@ static void make_entity(struct pj_statements *statements, size_t index)
                    subject.name.text, PJ_DUE_MOST);
     entity->due = finish(&subject, &due, 0, "due");
     entity->due.parameter_count = 1;
-    entity->due.types = due_types;
+    entity->due.types = time_types;
 }
 
 /* Who orders a trim waits for the lock, so that whoever writes has seen the orders before it. */
@@ -379,6 +437,13 @@ static void make_trim(struct pj_statements *statements, const struct pj_table *t
         .name = pj_arena_printf(arena, "pj_trimmed_%s", table->name),
         .sql = pj_arena_printf(arena, "SELECT projectionist.trimmed_before('%s'::regclass)",
                                live.text),
+    };
+    made->expect_trim = (struct pj_statement){
+        .name = pj_arena_printf(arena, "pj_expect_trim_%s", table->name),
+        .sql = pj_arena_printf(arena, "SELECT projectionist.expect_trim('%s'::regclass, $1)",
+                               live.text),
+        .parameter_count = 1,
+        .types = time_types,
     };
 }
 

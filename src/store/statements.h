@@ -33,15 +33,17 @@ struct pj_table_statements {
     /* entity with children, but in a shadow: before remove, after which only placeholders are left;
      * by the key columns */
     struct pj_statement lock, restore;
-    struct pj_statement remove;    /* by the key columns */
-    struct pj_statement absent;    /* sql not NULL: after remove; by the key columns */
-    struct pj_statement release;   /* part: sets its columns to NULL, by the key columns */
-    struct pj_statement trim_lock; /* sql not NULL: of a table that may be trimmed; before … */
-    struct pj_statement trimmed;   /* … the time before which its rows are gone, or NULL */
-    struct pj_statement refresh;   /* rollup: the key columns, and a bool: an extreme went */
-    struct pj_copy copy;           /* of append tables, and entity tables of a shadow */
-    struct pj_update *releases;    /* some columns to NULL, by the key columns; likewise */
-    struct pj_update *updates;     /* by the set of columns, made as they are needed */
+    struct pj_statement remove;  /* by the key columns */
+    struct pj_statement absent;  /* sql not NULL: after remove; by the key columns */
+    struct pj_statement release; /* part: sets its columns to NULL, by the key columns */
+    /* sql not NULL: of a table that may be trimmed; before … */
+    struct pj_statement trim_lock;
+    struct pj_statement trimmed;     /* … the time before which its rows are gone, or NULL */
+    struct pj_statement expect_trim; /* fails (40001) where that is another time */
+    struct pj_statement refresh;     /* rollup: the key columns, and a bool: an extreme went */
+    struct pj_copy copy;             /* of append tables, and entity tables of a shadow */
+    struct pj_update *releases;      /* some columns to NULL, by the key columns; likewise */
+    struct pj_update *updates;       /* by the set of columns, made as they are needed */
 };
 
 struct pj_update {
@@ -59,6 +61,13 @@ struct pj_entity_statements {
     struct pj_statement due; /* timed: stream time → keys that are due, at most PJ_DUE_MOST, and
                                 the lengths of their facts */
     struct pj_copy copy;     /* as insert; of a shadow, where no other process claims a key */
+    /* Of a kind with wide facts (sql NULL: none). Keys uuid[], kinds int4[], subkeys uuid[], most
+     * int4 → the first three, the length of the fact, the fact (null where it is longer) … */
+    struct pj_statement load_wide;
+    /* … or keys and kinds → all facts of these, where those of an entity are not longer. */
+    struct pj_statement load_kinds;
+    struct pj_statement put_wide;    /* and facts bytea[]: inserts or overwrites */
+    struct pj_statement remove_wide; /* keys, kinds, subkeys */
 };
 
 struct pj_statements {
@@ -72,6 +81,8 @@ struct pj_statements {
 /* The columns of a state table: key, facts; of a timed kind also due_at, derived_at. */
 extern const struct pj_table pj_state_table;
 extern const struct pj_table pj_timed_state_table;
+/* Of wide facts: key, kind, subkey, facts. */
+extern const struct pj_table pj_wide_state_table;
 
 /* `schema`: where the tables and states are, for the shadow of a rebuild; NULL: tables by the
  * search_path, states in `projectionist`. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/tables.h"
 #include "fold/declaration.h"
+#include "fold/wide.h"
 
 #include "base/text.h"
 #include "postgres/sql_text.h"
@@ -16,6 +17,7 @@ struct subject {
     const struct pj_table *table;
     struct pj_sql_name name; /* for SQL */
     const char *shown;       /* for people */
+    const char *columns;     /* of a state: as CREATE TABLE wants them; else NULL */
 };
 
 static int not_as_needed(const struct subject *subject, struct pj_error *error, const char *format,
@@ -24,7 +26,7 @@ static int not_as_needed(const struct subject *subject, struct pj_error *error, 
 static int not_as_needed(const struct subject *subject, struct pj_error *error, const char *format,
                          ...)
 {
-    char why[512];
+    char why[768];
     va_list args;
     va_start(args, format);
     pj_text_vshow(why, sizeof why, format, args);
@@ -56,9 +58,12 @@ static int read_nothing(const struct subject *subject, uint64_t columns, struct 
         return 0;
     struct pj_error cause = *error;
     if (error->class == PJ_FATAL)
-        not_as_needed(subject, error,
-                      "%.400s; run `projectionist migrate`, or the migration does not make it",
-                      cause.message);
+        not_as_needed(
+            subject, error,
+            "%.300s; run `projectionist migrate`, or the migration does not make it%s%s%s%s",
+            cause.message, subject->columns != NULL ? ": CREATE TABLE " : "",
+            subject->columns != NULL ? subject->name.text : "", subject->columns != NULL ? " " : "",
+            subject->columns != NULL ? subject->columns : "");
     return -1;
 }
 
@@ -262,8 +267,8 @@ static int check_parents(const struct subject *subject, struct pj_error *error)
     const struct pj_parent *parent = subject->table->parents;
     for (; parent != NULL && parent->table != NULL; parent++) {
         const struct pj_table *table = parent->table;
-        const struct subject other = {subject->postgres, subject->projection, table,
-                                      pj_sql_table(table), table->name};
+        const struct subject other = {subject->postgres,   subject->projection, table,
+                                      pj_sql_table(table), table->name,         NULL};
         uint64_t read = pj_sql_key(table) | 1ULL << table->placeholder | 1ULL << table->first_seen;
         if (check_table(&other, read, error) != 0)
             return -1;
@@ -274,17 +279,31 @@ static int check_parents(const struct subject *subject, struct pj_error *error)
 /* --- all ------------------------------------------------------------------------------------- */
 
 static int check_state(struct pj_postgres *postgres, const struct pj_projection *projection,
-                       const struct pj_entity_kind *entity, const char *schema,
+                       const struct pj_entity_kind *entity, bool wide, const char *schema,
                        struct pj_error *error)
 {
     char name[PJ_STATE_NAME_SIZE];
     char shown[sizeof(struct pj_sql_name)];
     const char *in = schema != NULL ? schema : "projectionist";
-    pj_declaration_state_name(projection, entity->name, name);
+    if (wide)
+        pj_declaration_wide_name(projection, entity->name, name);
+    else
+        pj_declaration_state_name(projection, entity->name, name);
     pj_text_whole(shown, sizeof shown, "%s.%s", in, name);
-    const struct subject subject = {postgres, projection,
-                                    entity->timed ? &pj_timed_state_table : &pj_state_table,
-                                    pj_sql_qualified(in, name), shown};
+    const struct subject subject = {
+        postgres,
+        projection,
+        wide            ? &pj_wide_state_table
+        : entity->timed ? &pj_timed_state_table
+                        : &pj_state_table,
+        pj_sql_qualified(in, name),
+        shown,
+        wide            ? "(key UUID, kind INTEGER, subkey UUID, facts BYTEA NOT NULL, PRIMARY KEY "
+                          "(key, kind, subkey))"
+        : entity->timed ? "(key UUID PRIMARY KEY, facts BYTEA NOT NULL, due_at TIMESTAMPTZ, "
+                          "derived_at TIMESTAMPTZ)"
+                        : "(key UUID PRIMARY KEY, facts BYTEA NOT NULL)",
+    };
     return check_table(&subject, pj_sql_all(subject.table), error);
 }
 
@@ -293,8 +312,8 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
 {
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
-        const struct subject subject = {postgres, projection, table, pj_sql_table(table),
-                                        table->name};
+        const struct subject subject = {postgres,    projection, table, pj_sql_table(table),
+                                        table->name, NULL};
         if (check_table(&subject, pj_sql_all(table), error) != 0 ||
             check_refresh(&subject, error) != 0 ||
             /* a shadow has no foreign keys */
@@ -302,7 +321,10 @@ int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *pr
             return -1;
     }
     for (size_t e = 0; e < projection->entity_count; e++) {
-        if (check_state(postgres, projection, &projection->entities[e], schema, error) != 0)
+        const struct pj_entity_kind *entity = &projection->entities[e];
+        if (check_state(postgres, projection, entity, false, schema, error) != 0 ||
+            (pj_wide_has(entity) &&
+             check_state(postgres, projection, entity, true, schema, error) != 0))
             return -1;
     }
     return 0;

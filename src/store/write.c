@@ -19,6 +19,8 @@ struct pj_writer *pj_writer_new(const struct pj_projection *projection, const ch
     writer->learned = pj_arena_new();
     writer->constraints = pj_constraints_none(projection, writer->learned);
     writer->statements = pj_statements_new(projection, schema);
+    writer->trims =
+        pj_arena_alloc(writer->statements->arena, projection->table_count * sizeof *writer->trims);
     /* A shadow has no foreign keys, so nothing is a parent there. */
     if (schema == NULL)
         writer->parents = pj_parents_new(projection, writer->statements->arena);
@@ -185,25 +187,45 @@ static int set_part(const struct pass *pass, size_t index, struct pj_error *erro
                       part, pj_sql_all(part), &rows, error);
 }
 
+/* Asked once; from then on a batch says what it expects, and is done again where that changed. */
+static int read_trim(const struct pass *pass, size_t index, struct pj_error *error)
+{
+    const struct pj_table_statements *statements = &pass->writer->statements->tables[index];
+    struct pj_trim *trim = &pass->writer->trims[index];
+    struct pj_result *result;
+    if (pj_postgres_queue(pass->postgres, &statements->trim_lock, NULL, error) != 0)
+        return -1;
+    if (trim->known) {
+        const struct pj_parameter before =
+            pj_binary_scalar(pass->arena, PJ_TIMESTAMPTZ, &trim->before);
+        return pj_postgres_queue(pass->postgres, &statements->expect_trim, &before, error);
+    }
+    if (pj_postgres_run(pass->postgres, &statements->trimmed, NULL, &result, error) != 0)
+        return -1;
+    trim->known = true;
+    trim->before = pj_result_value(result, 0, 0, NULL) != NULL
+                       ? pj_timestamp(pj_binary_time(pj_result_int8(result, 0, 0)))
+                       : pj_null();
+    pj_result_free(result);
+    return 0;
+}
+
 /* Leaves out the rows of before the time that an order says. */
 static int leave_out_trimmed(const struct pass *pass, size_t index, struct rows *rows,
                              struct pj_error *error)
 {
-    const struct pj_table_statements *statements = &pass->writer->statements->tables[index];
     size_t column = pass->writer->projection->tables[index]->trimmed_by;
-    struct pj_result *result;
+    const struct pj_value *before = &pass->writer->trims[index].before;
     if (column == 0 || rows->count == 0)
         return 0;
-    if (pj_postgres_queue(pass->postgres, &statements->trim_lock, NULL, error) != 0 ||
-        pj_postgres_run(pass->postgres, &statements->trimmed, NULL, &result, error) != 0)
+    if (read_trim(pass, index, error) != 0)
         return -1;
-    bool ordered = pj_result_value(result, 0, 0, NULL) != NULL;
-    int64_t before = ordered ? pj_binary_time(pj_result_int8(result, 0, 0)) : INT64_MIN;
-    pj_result_free(result);
+    if (!before->present)
+        return 0;
     const struct rows all = *rows;
     *rows = rows_new(pass->arena, all.count);
     for (size_t i = 0; i < all.count; i++) {
-        if (!all.items[i][column].present || all.items[i][column].integer >= before)
+        if (!all.items[i][column].present || all.items[i][column].integer >= before->integer)
             rows->items[rows->count++] = all.items[i];
     }
     return 0;
@@ -452,6 +474,8 @@ void pj_writer_begin(struct pj_writer *writer, const struct pj_tries *tries)
 {
     writer->skipping = tries->duplicates;
     writer->whole = tries->whole;
+    for (size_t t = 0; t < writer->projection->table_count && tries->conflicts > 0; t++)
+        writer->trims[t].known = false;
     if (tries->parents > 0 && writer->parents != NULL)
         pj_parents_forget(writer->parents);
 }

@@ -9,6 +9,12 @@
 #include "store/statements.h"
 #include "store/write.h"
 
+/* Of a table: rows of before that time are gone for good. */
+struct pj_trim {
+    bool known;
+    struct pj_value before; /* null: none was ordered */
+};
+
 struct pj_writer {
     const struct pj_projection *projection;
     struct pj_statements *statements;
@@ -17,6 +23,7 @@ struct pj_writer {
     struct pj_constraints constraints;
     const struct pj_limit *const *limits; /* per table; NULL: not read yet */
     struct pj_arena *learned;             /* of those */
+    struct pj_trim *trims;                /* per table: as it was ordered when last asked */
     bool secured;      /* row security is on for the connection: Postgres refuses a COPY then */
     bool skipping;     /* struct pj_tries: duplicates */
     bool whole;        /* likewise */

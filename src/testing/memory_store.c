@@ -21,6 +21,12 @@ struct state {
     struct pj_value due;
 };
 
+/* A fact kept apart. */
+struct wide {
+    size_t entity;
+    const struct pj_value *row; /* key, kind, subkey, facts */
+};
+
 struct row {
     size_t table;
     struct pj_value *values;
@@ -36,6 +42,8 @@ struct pj_memory_store {
     struct pj_arena *arena;
     struct state *states;
     size_t state_count;
+    struct wide *wide;
+    size_t wide_count;
     struct row *rows;
     size_t row_count;
     size_t dead_letters;
@@ -82,6 +90,55 @@ static void save_state(struct pj_memory_store *memory, size_t entity,
     state->due = timed ? touched->due : pj_null();
     state->data = touched->stored;
     state->length = touched->stored_length;
+}
+
+/* By the columns that are given: 1 (all of an entity) to 3. */
+static bool is_of(const struct wide *wide, size_t entity, const struct pj_value *row, int columns)
+{
+    return wide->entity == entity && memcmp(wide->row[0].uuid, row[0].uuid, 16) == 0 &&
+           (columns < 2 || wide->row[1].integer == row[1].integer) &&
+           (columns < 3 || memcmp(wide->row[2].uuid, row[2].uuid, 16) == 0);
+}
+
+static struct wide *find_wide(struct pj_memory_store *memory, size_t entity,
+                              const struct pj_value *row)
+{
+    for (size_t i = 0; i < memory->wide_count; i++) {
+        if (is_of(&memory->wide[i], entity, row, 3))
+            return &memory->wide[i];
+    }
+    return NULL;
+}
+
+static void save_wide(struct pj_memory_store *memory, size_t entity, const struct pj_stage *stage)
+{
+    for (size_t i = 0; i < stage->kept.count; i++) {
+        struct wide *wide = find_wide(memory, entity, stage->kept.items[i]);
+        if (wide == NULL) {
+            memory->wide = pj_resize(memory->wide, memory->wide_count + 1, sizeof *memory->wide);
+            wide = &memory->wide[memory->wide_count++];
+        }
+        *wide = (struct wide){entity, stage->kept.items[i]};
+    }
+    for (size_t i = 0; i < stage->gone.count; i++) {
+        struct wide *wide = find_wide(memory, entity, stage->gone.items[i]);
+        expect(wide != NULL, "a removal of a fact that is not there");
+        *wide = memory->wide[--memory->wide_count];
+    }
+}
+
+/* Of an entity or a kind of its facts, or one fact. */
+static void load_wide(struct pj_memory_store *memory, struct pj_fold *fold, size_t entity,
+                      const struct pj_value *row, int columns)
+{
+    struct pj_error error;
+    for (size_t i = 0; i < memory->wide_count; i++) {
+        const struct pj_value *stored = memory->wide[i].row;
+        if (is_of(&memory->wide[i], entity, row, columns))
+            must(pj_fold_load_wide(fold, entity, stored[0].uuid, stored[3].text.data,
+                                   stored[3].text.length, &error),
+                 &error);
+    }
 }
 
 static bool same_key(const struct pj_table *table, const struct pj_value *a,
@@ -246,6 +303,10 @@ static void refresh(struct pj_memory_store *memory, size_t t, const struct pj_va
                                      &error),
                      &error);
         }
+        for (size_t i = 0; i < stage->count; i++) {
+            const struct pj_value of = pj_uuid(stage->touched[i].key);
+            load_wide(memory, fold, e, &of, 1);
+        }
         must(pj_fold_merge_whole(fold, e, &error), &error);
     }
     must(pj_fold_finish(fold, &error), &error);
@@ -312,6 +373,10 @@ static int run_stages(struct pj_memory_store *memory, struct pj_fold *fold,
                                       state->derived_at, error),
                          error);
             }
+            for (size_t i = 0; i < stages[e]->wanted.count; i++)
+                load_wide(memory, fold, e, stages[e]->wanted.items[i], 3);
+            for (size_t i = 0; i < stages[e]->wanted_kinds.count; i++)
+                load_wide(memory, fold, e, stages[e]->wanted_kinds.items[i], 2);
             if (pj_fold_merge(fold, e, error) != 0 || pj_fold_again(fold, e, &fresh, error) != 0)
                 return -1;
         }
@@ -357,9 +422,10 @@ static int try_apply(struct pj_memory_store *memory, int owner,
         return -1;
     for (size_t e = 0; e < memory->projection->entity_count; e++) {
         for (size_t i = 0; i < stages[e]->count; i++) {
-            if (stages[e]->touched[i].changed)
+            if (stages[e]->touched[i].changed && stages[e]->touched[i].stored != NULL)
                 save_state(memory, e, &stages[e]->touched[i]);
         }
+        save_wide(memory, e, stages[e]);
     }
     write_rows(memory, fold, false);
     write_rows(memory, fold, true);
@@ -436,6 +502,20 @@ static enum pj_type plain(enum pj_type type)
     return type == PJ_TIMESTAMPTZ ? PJ_BIGINT : type == PJ_BYTEA ? PJ_TEXT : type;
 }
 
+/* Without what makes no other number of it: which of its texts a row has may depend on the order.
+ */
+static struct pj_value shortest(struct pj_value number)
+{
+    const char *text = number.text.data;
+    size_t length = number.text.length;
+    if (memchr(text, '.', length) == NULL || memchr(text, 'e', length) || memchr(text, 'E', length))
+        return number;
+    while (text[length - 1] == '0')
+        length--;
+    length -= text[length - 1] == '.';
+    return length == 2 && memcmp(text, "-0", 2) == 0 ? pj_text("0") : pj_text_of(text, length);
+}
+
 void pj_orders_add_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value)
 {
     if (value->present && value->shape == PJ_SHAPE_ITEMS) {
@@ -458,7 +538,7 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-char *pj_memory_store_rows(const struct pj_memory_store *memory)
+char *pj_memory_store_rows(const struct pj_memory_store *memory, bool comparable)
 {
     char **lines = pj_calloc(memory->row_count, sizeof *lines);
     struct pj_builder text = {0};
@@ -467,7 +547,10 @@ char *pj_memory_store_rows(const struct pj_memory_store *memory)
         pj_builder_add(&text, "%s", table->name);
         for (size_t c = 0; c < table->column_count; c++) {
             pj_builder_add(&text, "|%s=", table->columns[c].name);
-            pj_orders_add_value(&text, table->columns[c].type, &memory->rows[i].values[c]);
+            struct pj_value value = memory->rows[i].values[c];
+            if (comparable && value.present && table->columns[c].type == PJ_NUMERIC)
+                value = shortest(value);
+            pj_orders_add_value(&text, table->columns[c].type, &value);
         }
         pj_builder_add(&text, "\n");
         lines[i] = pj_builder_take(&text);
@@ -496,6 +579,7 @@ void pj_memory_store_free(struct pj_memory_store *memory)
 {
     pj_arena_free(memory->arena);
     free(memory->states);
+    free(memory->wide);
     free(memory->rows);
     free(memory);
 }

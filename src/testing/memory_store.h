@@ -31,8 +31,8 @@ bool pj_memory_store_keys(const struct pj_memory_store *memory);
 /* As pj_orders_reaches. */
 bool pj_memory_store_reaches(const struct pj_memory_store *memory);
 
-/* As pj_orders_rows; malloc'ed. */
-char *pj_memory_store_rows(const struct pj_memory_store *memory);
+/* As pj_orders_rows; malloc'ed. `comparable`: numbers that are equal have one text. */
+char *pj_memory_store_rows(const struct pj_memory_store *memory, bool comparable);
 
 void pj_orders_add_value(struct pj_builder *out, enum pj_type type, const struct pj_value *value);
 

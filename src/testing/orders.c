@@ -53,7 +53,7 @@ static struct pj_memory_store *memory_of(const struct pj_orders *orders, const s
 static char *rows_of(const struct pj_orders *orders, const struct order *order)
 {
     struct pj_memory_store *memory = memory_of(orders, order);
-    char *text = pj_memory_store_rows(memory);
+    char *text = pj_memory_store_rows(memory, true);
     pj_memory_store_free(memory);
     return text;
 }
@@ -413,7 +413,7 @@ static struct pj_memory_store *own_memory(const struct pj_orders *orders, bool o
 bool pj_orders_agree(const struct pj_orders *orders, int times, unsigned seed)
 {
     struct pj_memory_store *own = own_memory(orders, false);
-    char *expected = pj_memory_store_rows(own);
+    char *expected = pj_memory_store_rows(own, true);
     bool holds = pj_memory_store_keys(own);
     pj_memory_store_free(own);
     for (int i = 0; i <= times && holds; i++) {
@@ -433,7 +433,7 @@ bool pj_orders_agree(const struct pj_orders *orders, int times, unsigned seed)
 char *pj_orders_rows(const struct pj_orders *orders, bool one_batch)
 {
     struct pj_memory_store *memory = own_memory(orders, one_batch);
-    char *rows = pj_memory_store_rows(memory);
+    char *rows = pj_memory_store_rows(memory, false);
     pj_memory_store_free(memory);
     return rows;
 }

@@ -19,7 +19,7 @@ static void merge_itself(const struct pj_entity *entity, struct pj_arena *arena)
 {
     struct pj_entity copy = pj_facts_copy(entity, arena);
     for (size_t i = 0; i < entity->count; i++) {
-        struct pj_change change = {.fact = entity->facts[i], .told = i % 2 == 1};
+        struct pj_change change = {.fact = entity->facts[i], .replaces = i % 2 == 1};
         if (pj_facts_apply(&copy, &change, arena))
             abort(); /* merging what is there makes no difference */
     }

@@ -136,6 +136,7 @@ projectionist.advance_offsets            -     -              -             -   
 projectionist.claim_partitions           -     -              -             -        -       E          E         E        E        E
 projectionist.cursor_counter             -     -              E             E        -       E          E         E        E        E
 projectionist.cursor_ms                  -     -              E             E        -       E          E         E        E        E
+projectionist.expect_trim                -     -              -             -        -       E          E         E        E        E
 projectionist.histogram_bin              -     -              E             E        -       E          E         E        E        E
 projectionist.histogram_quantile         -     -              E             E        -       E          E         E        E        E
 projectionist.histogram_upper_bound      -     -              E             E        -       E          E         E        E        E
@@ -185,10 +186,12 @@ def test_which_functions_each_role_may_call(matrix):
 
 SHELF = """
                 her  stranger  anon  service_role
+shelf_books     -    -         -     SIUDT
 shelf_dramas    S%   S%        -     SIUDT
 shelf_episodes  -    -         -     SIUDT
 shelf_lines     -    -         -     SIUDT
 shelf_log       -    -         -     SIUDT
+shelf_pages     -    -         -     SIUDT
 shelf_places    -    -         S     SIUDT
 shelf_props     -    -         -     SIUDT
 """
@@ -206,6 +209,7 @@ def test_a_system_says_who_sees_which_rows(template, prefix):
             INSERT INTO shelf_dramas (id) VALUES ('{hers}'), ('other');
             INSERT INTO shelf_episodes VALUES ('x', 'other', 'x', 1);
             INSERT INTO shelf_props VALUES (1); INSERT INTO shelf_places VALUES ('x', 1);
+            INSERT INTO shelf_books VALUES ('x'); INSERT INTO shelf_pages VALUES ('x', 'x');
             INSERT INTO shelf_log VALUES (gen_random_uuid(), 'x');
             INSERT INTO shelf_lines VALUES ('x', 1, 'x', 1, 1, '{{}}')""")
         for _ in range(2):

@@ -218,6 +218,76 @@ def test_nothing_is_left_of_what_was_erased(shelf):
     assert messages(shelf) == []
 
 
+def said_of(world, book, version, **payload):
+    return world.record(events.command_submitted(
+        events.id_of("book", book), payload={"book": book, "version": version, **payload}), 0)
+
+
+def kept(world, table):
+    """Which transaction wrote each fact."""
+    columns = "key, kind, subkey" if table == "book_wide" else "key"
+    return world.database.execute(
+        f"SELECT {columns}, xmin::text AS xmin, facts FROM projectionist.state_shelf_{table} "
+        f"ORDER BY {columns}").fetchall()
+
+
+def test_facts_kept_apart(shelf):
+    """An event writes the facts that it is about, and no other; replayed, verified, rebuilt, from
+    retained state, and gone for good."""
+    shelf.database.execute("ALTER TABLE shelf_pages ADD CHECK (text <> 'bad')")
+    batch(shelf, said_of(shelf, "A", 1, cover="c"), said_of(shelf, "B", 1, page="1", text="b"),
+          *(said_of(shelf, "A", 1, page=f"{n:02}", text="t") for n in range(40)))
+    entities, wide = kept(shelf, "book"), kept(shelf, "book_wide")
+    assert len(entities) == 2 and len(wide) == 42
+    batch(shelf, said_of(shelf, "A", 2, page="07", text="new"), said_of(shelf, "A", 0, page="08"))
+    assert kept(shelf, "book") == entities
+    after = kept(shelf, "book_wide")
+    assert sum(a != b for a, b in zip(wide, after, strict=True)) == 1
+    batch(shelf, said_of(shelf, "A", 3, shut=True), said_of(shelf, "A", 3, page="09", text="bad"))
+    assert kept(shelf, "book") != entities and kept(shelf, "book_wide") == after
+    expected = [("A", f"{n:02}", "new" if n == 7 else "t", True) for n in range(40)] + [
+        ("B", "1", "b", None)]
+
+    def assert_pages():
+        assert sorted(rows(shelf, "book, page, text, shut", "pages")) == expected
+        assert rows(shelf, "id, cover, shut", "books") == [("A", "c", True), ("B", None, None)]
+        assert_verified(shelf)
+
+    assert_pages()
+    assert ["shelf_pages" in message for message in messages(shelf)] == [True]
+    shelf.database.execute("ALTER TABLE shelf_pages DROP CONSTRAINT shelf_pages_text_check")
+    command(shelf, "dead-letters", "replay", "--all", "--yes")
+    expected[9] = ("A", "09", "bad", True)
+    assert_pages()
+    shelf.database.execute("DELETE FROM projectionist.state_shelf_book_wide WHERE subkey = %s",
+                           [after[3]["subkey"]])
+    shelf.database.execute("UPDATE projectionist.state_shelf_book_wide SET facts = '\\x0100' "
+                           "WHERE subkey = %s", [after[4]["subkey"]])
+    found = command(shelf, "verify", SHELF, "--group", shelf.group(SHELF), code=1)
+    assert "projectionist.state_shelf_book_wide" in found and "2 rows differ" in found
+    group = ("--group", shelf.group(SHELF), "--yes")
+    command(shelf, "rebuild", SHELF, *group)
+    assert_pages()
+    ends = ",".join(f"{topic}/{partition}={offset}"
+                    for (topic, partition), offset in kafka.end_offsets(COMMANDS).items())
+    command(shelf, "rebuild", SHELF, "--keep-retained", "--from", ends, *group)
+    assert sorted(rows(shelf, "book, page, text, shut", "pages")) == expected
+    batch(shelf, said_of(shelf, "A", 1, burnt=True))
+    batch(shelf, said_of(shelf, "A", 9, page="1", text="late"))
+    assert rows(shelf, "book, page", "pages") == [("B", "1")]
+    assert len(kept(shelf, "book_wide")) == 1 and messages(shelf) == []
+
+
+def test_a_table_of_wide_facts_that_is_missing_is_said_at_the_start(shelf):
+    shelf.database.execute("DROP TABLE projectionist.state_shelf_book_wide")
+    shelf.publish([saved(shelf, "A", 1)])
+    consumer = shelf.consumers.start(SHELF, "--until-caught-up", group=shelf.group(SHELF))
+    assert consumer.wait_for_end() == 6
+    assert ('CREATE TABLE "projectionist"."state_shelf_book_wide" (key UUID, kind INTEGER, '
+            'subkey UUID, facts BYTEA NOT NULL, PRIMARY KEY (key, kind, subkey))'
+            ) in consumer.log.replace("\\", "")
+
+
 def test_a_saga_of_fifty_follows_its_first_drama(shelf):
     """Facts that a kind contributes to itself, loaded round by round; a ring, and its end."""
     names = [f"d{n:02}" for n in range(50)]
@@ -277,6 +347,30 @@ def test_trimmed_rows_go_and_stay_away(shelf):
     assert sorted(left()) == list(range(20, 31))
     assert "has no `trimmed_by`" in command(shelf, "trim", "shelf_dramas", "--before", "now",
                                             code=2)
+
+
+def test_a_trim_that_is_ordered_while_a_consumer_runs(shelf):
+    """It has asked before, and asks again once what it knew is no longer so."""
+    def logged(*seconds):
+        return [shelf.record(events.command_submitted(
+            events.id_of("live", n), payload={"drama": "A", "version": n, "logged": True},
+            at=(1_700_000_000 + n) * 1_000_000), 0) for n in seconds]
+
+    def left():
+        return sorted(int(at.timestamp()) - 1_700_000_000 for at, in rows(shelf, "at", "log"))
+
+    consumer = shelf.start(SHELF)
+    shelf.publish(logged(1, 2))
+    database.wait_until(lambda: left() == [1, 2])
+    shelf.publish(logged(3, 4))
+    database.wait_until(lambda: left() == [1, 2, 3, 4])
+    shelf.database.execute("SELECT projectionist.order_trim('shelf_log', to_timestamp(1700000004))")
+    shelf.publish(logged(0, 5))
+    database.wait_until(lambda: left() == [1, 2, 3, 4, 5])
+    shelf.publish(logged(-1, 6))
+    database.wait_until(lambda: left() == [1, 2, 3, 4, 5, 6])
+    consumer.stop()
+    assert_verified(shelf)
 
 
 def test_a_row_that_follows_twice_is_a_dead_letter_that_names_it(shelf):

@@ -14,7 +14,11 @@
  * appends it to a log that is trimmed. A record without a value, whose key is the drama and whose
  * header "version" has the number, says that it is gone. Episodes are claimed, props are not. With
  * a width a drama makes the place that it else only refers to. It reads orders, too, whose lines
- * are appended.
+ * are appended. Books are kept apart: of one a command says
+ *
+ *     {"book": "A", "version": 1, "cover": "c"}, or "page": "1" with its "text", or "shut": true,
+ *
+ * or "burnt": true, after which nothing is known of it.
  */
 #include "projectionist/json.h"
 #include "projections/safari/safari.h"
@@ -102,6 +106,24 @@ static const struct pj_table drama_log = {.name = "shelf_log",
                                           .column_count = G_COLUMNS,
                                           .trimmed_by = G_AT};
 
+enum { B_ID, B_COVER, B_SHUT, B_COLUMNS };
+static const struct pj_column book_columns[B_COLUMNS] = {
+    [B_ID] = {"id", PJ_TEXT, .key = true},
+    [B_COVER] = {"cover", PJ_TEXT},
+    [B_SHUT] = {"shut", PJ_BOOL},
+};
+enum { PG_BOOK, PG_PAGE, PG_TEXT, PG_SHUT, PG_COLUMNS };
+static const struct pj_column page_columns[PG_COLUMNS] = {
+    [PG_BOOK] = {"book", PJ_TEXT, .key = true},
+    [PG_PAGE] = {"page", PJ_TEXT, .key = true},
+    [PG_TEXT] = {"text", PJ_TEXT},
+    [PG_SHUT] = {"shut", PJ_BOOL},
+};
+static const struct pj_table books = {
+    .name = "shelf_books", .columns = book_columns, .column_count = B_COLUMNS};
+static const struct pj_table pages = {
+    .name = "shelf_pages", .columns = page_columns, .column_count = PG_COLUMNS};
+
 static const struct pj_table props = {
     .name = "shelf_props", .columns = prop_columns, .column_count = P_COLUMNS};
 static const struct pj_table episodes = {.name = "shelf_episodes",
@@ -135,12 +157,50 @@ static const struct pj_fact_kind drama_facts[DRAMA_FACTS] = {
     [SAGA] = {"saga", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .recursive = true},
 };
 
+static void derive_page(const struct pj_entity *entity, const struct pj_fact *fact,
+                        struct pj_derivation *derivation);
+
+enum { COVER, PAGE, SHUT, BURNT, BOOK_NAME, BOOK_FACTS };
+static const struct pj_fact_kind book_facts[BOOK_FACTS] = {
+    [COVER] = {"cover", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .wide = true},
+    [PAGE] = {"page", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT, PJ_TEXT), .wide = true,
+              .derive = derive_page},
+    [SHUT] = {"shut", PJ_GREATEST, PJ_FACT_VALUES(PJ_BOOL), .shown = true},
+    [BURNT] = {"burnt", PJ_LEAST, NULL, 0, .absorbs = true},
+    [BOOK_NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
+};
+
 static struct pj_value number_of(const struct pj_value *digits)
 {
     int64_t number = 0;
     for (size_t i = 0; digits->present && i < digits->text.length; i++)
         number = number * 10 + digits->text.data[i] - '0';
     return digits->present ? pj_bigint(number) : pj_null();
+}
+
+enum { DRAMA, BOOK, ENTITIES };
+
+static void observe_book(struct pj_observer *observer, const json_t *payload,
+                         const struct pj_order *order)
+{
+    const struct pj_value book = pj_observer_text(observer, json_object_get(payload, "book"));
+    const struct pj_value cover = pj_observer_text(observer, json_object_get(payload, "cover"));
+    const struct pj_value shut = pj_json_bool(json_object_get(payload, "shut"));
+    const struct pj_value page[] = {
+        pj_observer_text(observer, json_object_get(payload, "page")),
+        pj_observer_text(observer, json_object_get(payload, "text")),
+    };
+    uint8_t subkey[16];
+    if (cover.present)
+        pj_keep_named(observer, BOOK, &book, COVER, NULL, order, &cover);
+    if (shut.present)
+        pj_keep_named(observer, BOOK, &book, SHUT, NULL, order, &shut);
+    if (json_is_true(json_object_get(payload, "burnt")))
+        pj_keep_named(observer, BOOK, &book, BURNT, NULL, order, NULL);
+    if (page[0].present) {
+        pj_uuid_of_names(page, 1, subkey);
+        pj_keep_named(observer, BOOK, &book, PAGE, subkey, order, page);
+    }
 }
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
@@ -155,6 +215,12 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         drama = pj_bytes_text(&event->key);
         version = number_of(&header);
     }
+    struct pj_order order = {.rank = {version.integer}};
+    memcpy(order.tie, e->event_id.uuid, 16);
+    if (json_object_get(payload, "book") != NULL) {
+        observe_book(observer, payload, &order);
+        return 0;
+    }
     if (!drama.present || !version.present)
         return pj_error_set(error, PJ_POISON, "no drama, or no version");
     if (json_is_true(json_object_get(payload, "logged"))) {
@@ -163,14 +229,12 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
         row[G_DRAMA] = drama;
         row[G_AT] = e->emitted_at.value;
     }
-    struct pj_order order = {.rank = {version.integer}};
-    memcpy(order.tie, e->event_id.uuid, 16);
     if (json_is_true(json_object_get(payload, "erased"))) {
-        pj_keep_named(observer, 0, &drama, ERASED, NULL, &order, NULL);
+        pj_keep_named(observer, DRAMA, &drama, ERASED, NULL, &order, NULL);
         return 0;
     }
     struct pj_value newest[N_VALUES] = {e->payload.value, version};
-    pj_keep_named(observer, 0, &drama, NEWEST, NULL, &order, newest);
+    pj_keep_named(observer, DRAMA, &drama, NEWEST, NULL, &order, newest);
     return 0;
 }
 
@@ -236,10 +300,10 @@ static struct pj_value tell_saga(const struct pj_entity *entity, struct pj_deriv
         pj_uuid_of_names(sequel_of, 1, before);
         const struct pj_fact *told = pj_entity_fact(entity, SAGA, before);
         saga = told != NULL ? told->values[0] : pj_null();
-        pj_contribute_named(derivation, 0, sequel_of, SEQUEL, pj_entity_key(entity), NULL);
+        pj_contribute_named(derivation, DRAMA, sequel_of, SEQUEL, pj_entity_key(entity), NULL);
     }
     for (size_t i = 0; i < count; i++)
-        pj_contribute(derivation, 0, sequels[i].subkey, SAGA, pj_entity_key(entity), &saga);
+        pj_contribute(derivation, DRAMA, sequels[i].subkey, SAGA, pj_entity_key(entity), &saga);
     return saga;
 }
 
@@ -297,6 +361,29 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     }
 }
 
+static void derive_book(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    const struct pj_fact *cover = pj_entity_fact(entity, COVER, NULL);
+    const struct pj_fact *shut = pj_entity_fact(entity, SHUT, NULL);
+    if (pj_entity_name(entity) == NULL) /* burnt */
+        return;
+    struct pj_value *row = pj_row(derivation, &books);
+    row[B_ID] = *pj_entity_name(entity);
+    row[B_COVER] = cover != NULL ? cover->values[0] : pj_null();
+    row[B_SHUT] = shut != NULL ? shut->values[0] : pj_null();
+}
+
+static void derive_page(const struct pj_entity *entity, const struct pj_fact *fact,
+                        struct pj_derivation *derivation)
+{
+    const struct pj_fact *shut = pj_entity_fact(entity, SHUT, NULL);
+    struct pj_value *row = pj_row(derivation, &pages);
+    row[PG_BOOK] = *pj_entity_name(entity);
+    row[PG_PAGE] = fact->values[0];
+    row[PG_TEXT] = fact->values[1];
+    row[PG_SHUT] = shut != NULL ? shut->values[0] : pj_null();
+}
+
 /* --- the projection -------------------------------------------------------------------------- */
 
 static const struct pj_source sources[] = {
@@ -317,10 +404,12 @@ static const struct pj_source sources[] = {
         .observe = observe_order,
     },
 };
-static const struct pj_entity_kind entities[] = {
-    {"drama", drama_facts, DRAMA_FACTS, derive, .depth_most = 60}};
-static const struct pj_table *const tables[] = {&lines,  &props,  &episodes,
-                                                &dramas, &places, &drama_log};
+static const struct pj_entity_kind entities[ENTITIES] = {
+    [DRAMA] = {"drama", drama_facts, DRAMA_FACTS, derive, .depth_most = 60},
+    [BOOK] = {"book", book_facts, BOOK_FACTS, derive_book},
+};
+static const struct pj_table *const tables[] = {&lines,  &props,     &episodes, &dramas,
+                                                &places, &drama_log, &books,    &pages};
 
 const struct pj_projection pj_shelf = {
     .name = "shelf",
@@ -328,7 +417,7 @@ const struct pj_projection pj_shelf = {
     .sources = sources,
     .source_count = 2,
     .entities = entities,
-    .entity_count = 1,
+    .entity_count = ENTITIES,
     .tables = tables,
-    .table_count = 6,
+    .table_count = 8,
 };

@@ -47,5 +47,21 @@ CREATE TABLE shelf_lines (
     PRIMARY KEY (order_id, place)
 );
 CREATE TABLE shelf_log (event_id UUID PRIMARY KEY, drama_id TEXT NOT NULL, at TIMESTAMPTZ);
+CREATE TABLE shelf_books (id TEXT PRIMARY KEY, cover TEXT, shut BOOLEAN);
+CREATE TABLE shelf_pages (
+    book TEXT,
+    page TEXT,
+    text TEXT,
+    shut BOOLEAN,
+    PRIMARY KEY (book, page)
+);
+CREATE TABLE projectionist.state_shelf_book (key UUID PRIMARY KEY, facts BYTEA NOT NULL);
+CREATE TABLE projectionist.state_shelf_book_wide (
+    key UUID,
+    kind INTEGER,
+    subkey UUID,
+    facts BYTEA NOT NULL,
+    PRIMARY KEY (key, kind, subkey)
+);
 CREATE TABLE projectionist.state_shelf_drama (key UUID PRIMARY KEY, facts BYTEA NOT NULL);
 CREATE TABLE projectionist.state_shelf_episode (key UUID PRIMARY KEY, facts BYTEA NOT NULL);

@@ -176,6 +176,42 @@ Test(declaration, each_consumer_is_of_a_system)
             consumers[c]);
 }
 
+static void derive_fact(const struct pj_entity *entity, const struct pj_fact *fact,
+                        struct pj_derivation *derivation)
+{
+    (void)entity;
+    (void)fact;
+    (void)derivation;
+}
+
+Test(declaration, wide_facts)
+{
+    facts[1].wide = true;
+    facts[1].derive = derive_fact;
+    facts[0].shown = true;
+    take();
+    facts[1].shown = true;
+    refuse("the fact kind \"left\" of thing is `wide`, which a name, a final fact");
+    facts[1].shown = false;
+    entities[1].name = "thing_wide";
+    refuse("the entity kind thing_wide of thing-keeper has the name of the wide facts of another");
+    entities[1].name = "place";
+    whole.claimed = "thing_wide";
+    refuse("the `claimed` of things is 'thing_wide'");
+    start();
+    facts[1].derive = derive_fact;
+    refuse("the fact kind \"left\" of thing has a derive of its own, and is not `wide`");
+    start();
+    facts[1].wide = true;
+    entities[0].depth_most = 3;
+    refuse("one of a kind with depth_most");
+    entities[0].depth_most = 0;
+    entities[0].name = "thing_whose_name_is_long_as_long_as_can";
+    take();
+    entities[0].name = "thing_whose_name_is_long_as_long_as_can_be";
+    refuse("_wide is longer than the 63 bytes");
+}
+
 Test(declaration, a_name)
 {
     projection.name = "thing_keeper";

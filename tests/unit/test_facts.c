@@ -131,17 +131,17 @@ Test(facts, content_decides_between_equals)
 Test(facts, told_facts_replace_and_are_taken_back)
 {
     struct pj_change change = text_change(LAST, 7, RANKS(0), "m");
-    change.told = true;
+    change.replaces = true;
     cr_assert(pj_facts_apply(&entity, &change, arena));
     cr_assert_not(pj_facts_apply(&entity, &change, arena), "the same again");
     /* Neither greater nor less: what is told now counts. */
     struct pj_change less = text_change(LAST, 7, RANKS(0), "a");
-    less.told = true;
+    less.replaces = true;
     cr_assert(pj_facts_apply(&entity, &less, arena));
     uint8_t subkey[16] = {7};
     cr_assert(pj_text_is(&pj_entity_fact(&entity, LAST, subkey)->values[0], "a"));
     struct pj_change other = text_change(LAST, 8, RANKS(0), "other");
-    other.told = other.removed = true;
+    other.replaces = other.removed = true;
     cr_assert_not(pj_facts_apply(&entity, &other, arena), "there was none");
     less.removed = true;
     cr_assert(pj_facts_apply(&entity, &less, arena));

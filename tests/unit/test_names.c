@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Entities with names of several parts: a file is in a bucket and has a path; a bucket counts its
- * files, and the projection's context says what a byte costs. */
+ * files, and the projection's context says what a byte costs; a path once used stays known. */
 #include "projectionist/testing.h"
 
 #include <criterion/criterion.h>
 
 enum { EVENT, BUCKET, PATH, SIZE, FIELDS };
-enum { FILE_KIND, BUCKET_KIND, KINDS };
+enum { FILE_KIND, BUCKET_KIND, PATH_KIND, KINDS };
 enum { FILE_SIZE, FILE_NAME, FILE_FACTS };
 enum { BUCKET_FILE, BUCKET_NAME, BUCKET_FACTS };
+enum { PATH_USED, PATH_NAME, PATH_FACTS };
 
 static const struct pj_field fields[FIELDS] = {
     [EVENT] = {"event", PJ_UUID, .required = true},
@@ -20,6 +21,8 @@ static const struct pj_column file_columns[] = {
     {"bucket", PJ_TEXT, .key = true}, {"path", PJ_TEXT, .key = true}, {"size", PJ_BIGINT}};
 static const struct pj_column bucket_columns[] = {
     {"bucket", PJ_TEXT, .key = true}, {"files", PJ_BIGINT}, {"cost", PJ_BIGINT}};
+static const struct pj_column path_columns[] = {{"path", PJ_TEXT, .key = true}};
+static const struct pj_table paths = {.name = "paths", .columns = path_columns, .column_count = 1};
 static const struct pj_table files = {.name = "files", .columns = file_columns, .column_count = 3};
 static const struct pj_table buckets = {
     .name = "buckets", .columns = bucket_columns, .column_count = 3};
@@ -30,6 +33,11 @@ static const struct pj_fact_kind file_facts[FILE_FACTS] = {
 static const struct pj_fact_kind bucket_facts[BUCKET_FACTS] = {
     [BUCKET_FILE] = {"file", PJ_GREATEST, PJ_FACT_VALUES(PJ_BIGINT)},
     [BUCKET_NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
+};
+
+static const struct pj_fact_kind path_facts[PATH_FACTS] = {
+    [PATH_USED] = {"used", PJ_GREATEST, NULL, 0},
+    [PATH_NAME] = {"name", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .is_name = true},
 };
 
 static int observe(const struct pj_event *event, struct pj_observer *observer,
@@ -48,6 +56,7 @@ static void derive_file(const struct pj_entity *entity, struct pj_derivation *de
 {
     const struct pj_value *name = pj_entity_name(entity);
     const struct pj_value *size = pj_entity_fact(entity, FILE_SIZE, NULL)->values;
+    pj_tell_named(derivation, PATH_KIND, &name[1], PATH_USED, NULL, &(struct pj_order){{1}}, NULL);
     if (!size->present)
         return;
     struct pj_value *row = pj_row(derivation, &files);
@@ -70,6 +79,12 @@ static void derive_bucket(const struct pj_entity *entity, struct pj_derivation *
         row[2].integer += of[i].values[0].integer * *price;
 }
 
+static void derive_path(const struct pj_entity *entity, struct pj_derivation *derivation)
+{
+    if (pj_entity_fact(entity, PATH_USED, NULL) != NULL)
+        pj_row(derivation, &paths)[0] = *pj_entity_name(entity);
+}
+
 static const int64_t price = 3;
 static const struct pj_source source = {
     .topic = "files",
@@ -84,8 +99,9 @@ static const struct pj_source source = {
 static const struct pj_entity_kind kinds[KINDS] = {
     [FILE_KIND] = {"file", file_facts, FILE_FACTS, derive_file},
     [BUCKET_KIND] = {"bucket", bucket_facts, BUCKET_FACTS, derive_bucket},
+    [PATH_KIND] = {"path", path_facts, PATH_FACTS, derive_path},
 };
-static const struct pj_table *const tables[] = {&files, &buckets};
+static const struct pj_table *const tables[] = {&files, &buckets, &paths};
 static const struct pj_projection projection = {
     .name = "files",
     .summary = "keep files",
@@ -94,7 +110,7 @@ static const struct pj_projection projection = {
     .entities = kinds,
     .entity_count = KINDS,
     .tables = tables,
-    .table_count = 2,
+    .table_count = 3,
     .context = &price,
 };
 
@@ -138,6 +154,7 @@ Test(names, a_name_that_nobody_contributes_to_any_more_is_gone)
     put(1, "a", "b", pj_bigint(1));
     put(2, "a", "b", pj_null());
     cr_assert(pj_orders_refuse(&orders, "bucket"));
+    cr_assert(pj_orders_expect(&orders, "paths|path=b\n")); /* it was told, not contributed */
 }
 
 Test(names, every_order)
