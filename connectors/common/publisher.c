@@ -173,7 +173,8 @@ static void finish_batch(struct pj_publisher *publisher, bool committed)
  */
 static enum pj_transaction_end recover(struct pj_publisher *publisher, struct pj_error *error)
 {
-    pj_log(PJ_WARN, "the outcome of a transaction is unknown; reading what was committed");
+    pj_log(PJ_WARN, "the outcome of a transaction is unknown; reading what was committed",
+           pj_f_str("reason", error->message));
     int status = pj_transactor_open(&publisher->transactor, error);
     if (status == 0) {
         for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next)

@@ -11,6 +11,7 @@ enum {
     STEP_MS = 500,  /* the longest that a call waits for Kafka between turns */
     SLOW_MS = 5000, /* a slower commit is worth a log line */
     DESCRIBE_MS = 10000,
+    REFUSED_MOST_MS = 300000,
 };
 
 static void log_waiting(const struct pj_error *reason)
@@ -107,13 +108,21 @@ static int open_once(struct pj_transactor *transactor, struct pj_error *error)
     return status == 0 ? pj_transactor_read(transactor, false, error) : status;
 }
 
+/* A new password reaches the brokers and our file one after the other. */
+static bool may_be_let_in(struct pj_transactor *transactor)
+{
+    return transactor->was_open && transactor->producer != NULL &&
+           pj_producer_is_refused(transactor->producer) &&
+           pj_clock_since(&transactor->refused_since) < REFUSED_MOST_MS;
+}
+
 int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error)
 {
     int status;
     for (int failures = 0; (status = open_once(transactor, error)) != 0; failures++) {
         if (status > 0 || error->class == PJ_FENCED)
             return status;
-        if (!pj_producer_may_return(error) &&
+        if (!pj_producer_may_return(error) && !may_be_let_in(transactor) &&
             (!transactor->was_open || ++transactor->fatal_count >= PJ_TRANSACTOR_FATAL_MOST))
             return -1;
         log_waiting(error);
@@ -121,6 +130,7 @@ int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error)
             return 1;
     }
     transactor->was_open = true;
+    transactor->refused_since = 0;
     return 0;
 }
 
@@ -203,6 +213,10 @@ enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
                                           void *context, struct pj_error *error)
 {
     transactor->begun_ms = pj_clock_monotonic_ms();
+    if (pj_producer_files_changed(transactor->producer)) {
+        pj_error_set(error, PJ_RETRY, "Kafka's secrets have changed");
+        return PJ_TRANSACTION_IN_DOUBT; /* it opens anew, and finds that nothing was begun */
+    }
     int status = pj_producer_begin(transactor->producer, error);
     if (status == 0 && send(context, error) == 0)
         return commit(transactor, error);

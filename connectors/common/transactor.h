@@ -41,9 +41,10 @@ struct pj_transactor {
     struct pj_producer *producer;
     struct pj_producer_topic *topics[PJ_TRANSACTOR_TOPICS_MOST];
     bool was_open;
-    int fatal_count;   /* failures that waiting does not fix, since the last commit */
-    int64_t begun_ms;  /* the last transaction */
-    int64_t commit_us; /* what the last commit took */
+    int fatal_count;       /* failures that waiting does not fix, since the last commit */
+    int64_t begun_ms;      /* the last transaction */
+    int64_t commit_us;     /* what the last commit took */
+    int64_t refused_since; /* by brokers that had let us in; 0: they are not */
     char transactional_id[384];
 };
 

@@ -238,6 +238,7 @@ int main(int argc, char **argv)
     char *joined = NULL;
     int status;
     pj_process_open_standard_files();
+    pj_process_keep_secrets();
     char **arguments = join_topic_maps(&argc, argv, &joined);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

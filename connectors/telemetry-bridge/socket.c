@@ -311,7 +311,10 @@ static int shake_hands(struct pj_socket *socket)
     char key[PJ_HANDSHAKE_KEY_SIZE];
     struct pj_handshake_answer answer = {.end = PJ_HANDSHAKE_MORE};
     pj_handshake_key(key);
-    char *request = pj_handshake_request(&socket->address, key, socket->settings->token);
+    const char *token = socket->settings->token;
+    char *fresh = token != NULL ? pj_config_fresh(NULL, token) : NULL;
+    char *request = pj_handshake_request(&socket->address, key, fresh != NULL ? fresh : token);
+    free(fresh);
     size_t length = strlen(request);
     memcpy(reserve_out(socket, length), request, length);
     socket->out_length = length;

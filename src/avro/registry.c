@@ -30,7 +30,7 @@ struct pj_registry {
     struct curl_slist *headers;
     char *url; /* without a slash at its end */
     char *username;
-    char *password;
+    const char *password; /* the settings': it may come from a file */
     char *ca_file;
     int64_t timeout_ms;
     bool tls;
@@ -108,7 +108,7 @@ int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings
     registry->tls = tls;
     registry->url = pj_strdup(settings->url);
     registry->username = pj_strdup(settings->username);
-    registry->password = pj_strdup(settings->password);
+    registry->password = settings->password;
     registry->ca_file = pj_strdup(settings->ca_file);
     registry->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
     for (size_t end = strlen(registry->url); end > 0 && registry->url[end - 1] == '/';)
@@ -129,7 +129,6 @@ void pj_registry_close(struct pj_registry *registry)
     curl_slist_free_all(registry->headers);
     free(registry->url);
     free(registry->username);
-    free(registry->password);
     free(registry->ca_file);
     free(registry);
 }
@@ -176,8 +175,12 @@ static void set_up(struct pj_registry *registry, const char *method, const char 
     if (registry->username != NULL) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, registry->username);
+        char *fresh = registry->password != NULL ? pj_config_fresh(NULL, registry->password) : NULL;
         curl_easy_setopt(curl, CURLOPT_PASSWORD,
-                         registry->password != NULL ? registry->password : "");
+                         fresh != NULL                ? fresh
+                         : registry->password != NULL ? registry->password
+                                                      : "");
+        free(fresh); /* copied */
     }
     if (body != NULL) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);

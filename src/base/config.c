@@ -160,6 +160,9 @@ static int apply_value(struct pj_config_reading *reading, const struct target *t
     return 0;
 }
 
+/* Of the configuration that was read last. */
+static const struct pj_config_file *last_files;
+
 /* Where the last applied value came from, for pj_config_fresh. */
 static void remember_file(struct pj_config_reading *reading, const struct target *target,
                           const char *path)
@@ -179,11 +182,13 @@ static void remember_file(struct pj_config_reading *reading, const struct target
     const struct pj_config_file file = {value, pj_arena_string(reading->arena, path, strlen(path)),
                                         config->postgres.files};
     config->postgres.files = pj_arena_copy(reading->arena, &file, sizeof file);
-    config->kafka.files = config->postgres.files;
+    last_files = config->kafka.files = config->postgres.files;
 }
 
 char *pj_config_fresh(const struct pj_config_file *files, const char *value)
 {
+    if (files == NULL)
+        files = last_files;
     while (files != NULL && files->value != value)
         files = files->next;
     if (files == NULL)
@@ -347,6 +352,8 @@ int pj_config_read(struct pj_config *config, const struct pj_option *options, vo
 
 void pj_config_free(struct pj_config *config)
 {
+    if (last_files == config->kafka.files)
+        last_files = NULL;
     pj_arena_free(config->owned);
     memset(config, 0, sizeof *config);
 }

@@ -116,6 +116,7 @@ const char *pj_properties_get(const struct pj_properties *properties, const char
 /*
  * The current content of the file that the value (the pointer in the settings) came from: a secret
  * may change while we run. NULL where it came from no file, or that cannot be read; else malloc'ed.
+ * `files` NULL: those of the configuration that was read last.
  */
 char *pj_config_fresh(const struct pj_config_file *files, const char *value);
 

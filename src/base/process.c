@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 volatile sig_atomic_t pj_stop_requests;
@@ -63,6 +64,11 @@ void pj_process_open_standard_files(void)
     }
 }
 
+void pj_process_keep_secrets(void)
+{
+    (void)prctl(PR_SET_DUMPABLE, 0); /* cannot fail with these arguments */
+}
+
 int pj_process_end_output(const char *name, int code)
 {
     errno = 0;
@@ -107,6 +113,7 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv)
     struct pj_error error;
     int code = PJ_EXIT_OK;
     pj_process_open_standard_files();
+    pj_process_keep_secrets();
     if (pj_config_read(&config, process->options, process->settings, argc, argv, &error) != 0) {
         fprintf(stderr, "%s: %s\n", process->name, error.message);
         return pj_error_exit_code(&error);

@@ -55,6 +55,10 @@ struct pj_process {
  * their numbers, and with them what is written there. Writing to a stdout that was closed fails. */
 void pj_process_open_standard_files(void);
 
+/* For the next one: no core dump, and nobody but root reads our memory or our environment, where
+ * the secrets are. */
+void pj_process_keep_secrets(void);
+
 /* For the last line of main: `code`, or PJ_EXIT_FAILED with a sentence on stderr if not everything
  * could be written to stdout. */
 int pj_process_end_output(const char *name, int code);

@@ -146,6 +146,7 @@ int pj_system_main(const struct pj_system *const *systems, int argc, char **argv
 {
     struct pj_error error;
     pj_process_open_standard_files();
+    pj_process_keep_secrets();
     pj_program_set();
     for (size_t i = 0; systems[i] != NULL; i++) {
         if (pj_system_check(systems[i], &error) != 0) {

@@ -277,10 +277,30 @@ static int rest(struct pj_loop *loop, bool *done, struct pj_error *error)
     return pj_stall_give_up(&loop->stall, NULL, error);
 }
 
+/* What was fetched is fetched again: its client goes. */
+static int renew(struct pj_loop *loop, struct pj_error *error)
+{
+    struct pj_session *session = &loop->session;
+    size_t count, assigned = 0;
+    if (!session->policy->in_group || !pj_consumer_files_changed(session->consumer))
+        return 0;
+    struct pj_partition *const *partitions = pj_consumer_partitions(session->consumer, &count);
+    for (size_t i = 0; i < count; i++)
+        assigned += partitions[i]->assigned;
+    pj_batch_clear(loop->next);
+    int status =
+        pj_consumer_renew(session->consumer, session->settings->shutdown_timeout_ms, error);
+    if (status == 0)
+        pj_metric_add(session->numbers.assigned, -(int64_t)assigned);
+    return status < 0 ? -1 : 0;
+}
+
 /* One try of the next step. */
 static int turn(struct pj_loop *loop, bool *done, struct pj_error *error)
 {
     struct pj_session *session = &loop->session;
+    if (loop->current->count == 0 && renew(loop, error) != 0)
+        return -1;
     if (!session->topics_seen)
         return look_for_topics(session, error);
     if (loop->current->count > 0) /* a server was away */

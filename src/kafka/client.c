@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
@@ -69,7 +70,10 @@ static int set_operators(rd_kafka_conf_t *conf, const struct pj_client_settings 
         if (ours != NULL && ours->key != NULL && ours->refused != NULL)
             return pj_error_fatal(error, PJ_EXIT_USAGE, "kafka.%s cannot be set: %s", given->key,
                                   ours->refused);
-        if (set(conf, given->key, given->value, error) != 0)
+        char *fresh = pj_config_fresh(settings->properties->files, given->value);
+        int status = set(conf, given->key, fresh != NULL ? fresh : given->value, error);
+        free(fresh);
+        if (status != 0)
             return -1;
     }
     return 0;

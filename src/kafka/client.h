@@ -43,6 +43,18 @@ rd_kafka_conf_t *pj_client_configure(const struct pj_client_settings *settings,
 rd_kafka_t *pj_client_start(rd_kafka_type_t type, rd_kafka_conf_t *conf,
                             struct pj_error *error) PJ_MUST_CHECK;
 
+/* The files that the settings come from, or name (ssl.*.location). */
+struct pj_client_files {
+    const struct pj_properties *properties;
+    int64_t looked_ms;
+    uint64_t used, seen;
+};
+
+void pj_client_files_open(struct pj_client_files *files, const struct pj_properties *properties);
+/* True once, when what they hold is other than what the client was made of, and has been for a
+ * moment: a new client is made of that. Looks now and then; never blocks. */
+bool pj_client_files_changed(struct pj_client_files *files);
+
 void pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason);
 
 /* "what: the last reason": PJ_RETRY, or PJ_FATAL where we are refused. */

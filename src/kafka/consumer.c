@@ -19,7 +19,9 @@
 static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaque)
 {
     (void)kafka;
-    pj_consumer_note_trouble(opaque, NULL, code, NULL, reason);
+    struct pj_consumer *consumer = opaque;
+    pj_client_note(&consumer->trouble, code, reason);
+    pj_consumer_note_trouble(consumer, NULL, code, NULL, reason);
 }
 
 /* KIP-848, where the brokers assign and say how long a session lasts. */
@@ -93,6 +95,7 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
         .defaults = defaults,
         .fixed = fixed,
         .quiet = quiet,
+        .trouble = quiet ? NULL : &consumer->trouble,
         .on_error = quiet ? NULL : on_error,
         .opaque = consumer,
     };
@@ -112,41 +115,60 @@ static void copy_topics(struct pj_consumer *consumer, const struct pj_consumer_s
         consumer->topic_ids[i].topic = consumer->topics[i] = pj_strdup(settings->topics[i]);
 }
 
+/* A client, and what its asker will be made of. */
+static int make_client(struct pj_consumer *consumer, rd_kafka_t **kafka,
+                       rd_kafka_conf_t **asker_conf, struct pj_error *error)
+{
+    *kafka = NULL;
+    *asker_conf = configure(consumer, &consumer->settings, true, error);
+    if (*asker_conf == NULL)
+        return -1;
+    rd_kafka_conf_t *conf = configure(consumer, &consumer->settings, false, error);
+    if (conf != NULL) {
+        rd_kafka_conf_set_rebalance_cb(conf, pj_consumer_on_rebalance);
+        *kafka = pj_client_start(RD_KAFKA_CONSUMER, conf, error);
+    }
+    if (*kafka != NULL)
+        return 0;
+    rd_kafka_conf_destroy(*asker_conf);
+    return -1;
+}
+
+static int use_client(struct pj_consumer *consumer, rd_kafka_t *kafka, rd_kafka_conf_t *asker_conf,
+                      struct pj_error *error)
+{
+    static const uint64_t one = 1;
+    consumer->kafka = kafka;
+    consumer->asker_conf = asker_conf;
+    rd_kafka_poll_set_consumer(kafka);
+    consumer->queue = rd_kafka_queue_get_consumer(kafka);
+    if (consumer->queue == NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "Kafka: '%.200s' cannot be a consumer's group",
+                              consumer->group);
+    rd_kafka_queue_io_event_enable(consumer->queue, consumer->event_fd, &one, sizeof one);
+    return 0;
+}
+
 int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings *settings,
                      struct pj_error *error)
 {
     struct pj_consumer *consumer = pj_alloc(sizeof *consumer);
-    consumer->event_fd = -1;
+    rd_kafka_t *kafka;
+    rd_kafka_conf_t *asker_conf;
     copy_topics(consumer, settings);
-    rd_kafka_conf_t *conf = NULL;
-    if (check_protocol(settings->properties, error) == 0)
-        conf = configure(consumer, settings, false, error);
-    if (conf == NULL)
-        goto fail;
-    rd_kafka_conf_set_rebalance_cb(conf, pj_consumer_on_rebalance);
-    consumer->kafka = pj_client_start(RD_KAFKA_CONSUMER, conf, error);
-    if (consumer->kafka == NULL)
-        goto fail;
-    consumer->asker_conf = configure(consumer, settings, true, error);
-    if (consumer->asker_conf == NULL)
-        goto fail;
-    rd_kafka_poll_set_consumer(consumer->kafka);
-    consumer->queue = rd_kafka_queue_get_consumer(consumer->kafka);
-    if (consumer->queue == NULL) {
-        pj_error_fatal(error, PJ_EXIT_USAGE, "Kafka: '%.200s' cannot be a consumer's group",
-                       settings->group);
-        goto fail;
-    }
+    consumer->settings = *settings;
+    consumer->settings.group = consumer->group;
+    consumer->settings.topics = (const char *const *)consumer->topics;
+    pj_client_files_open(&consumer->files, settings->properties);
     consumer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (consumer->event_fd < 0) {
+    if (consumer->event_fd < 0)
         pj_error_set(error, PJ_FATAL, "no event descriptor can be had: %m");
-        goto fail;
+    else if (check_protocol(settings->properties, error) == 0 &&
+             make_client(consumer, &kafka, &asker_conf, error) == 0 &&
+             use_client(consumer, kafka, asker_conf, error) == 0) {
+        *out = consumer;
+        return 0;
     }
-    static const uint64_t one = 1;
-    rd_kafka_queue_io_event_enable(consumer->queue, consumer->event_fd, &one, sizeof one);
-    *out = consumer;
-    return 0;
-fail:
     pj_consumer_close(consumer, 0);
     return -1;
 }
@@ -450,7 +472,7 @@ int pj_consumer_cluster_id(struct pj_consumer *consumer, int64_t timeout_ms, con
     if (consumer->cluster_id == NULL)
         consumer->cluster_id = rd_kafka_clusterid(consumer->kafka, (int)timeout_ms);
     if (consumer->cluster_id == NULL)
-        return pj_error_set(error, PJ_RETRY, "no Kafka broker answers");
+        return pj_consumer_no_broker(consumer, RD_KAFKA_RESP_ERR__TIMED_OUT, error);
     *id = consumer->cluster_id;
     return 0;
 }
@@ -488,10 +510,9 @@ static bool may_destroy(const struct pj_consumer *consumer)
            (rd_kafka_version() >= 0x02030000 || !consumer->subscribed || consumer->group_answered);
 }
 
-void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
+/* Leaves the group within the time, or silently. */
+static void drop_client(struct pj_consumer *consumer, int64_t timeout_ms)
 {
-    if (consumer == NULL)
-        return;
     bool left = true;
     if (consumer->kafka != NULL) {
         leave_group(consumer, timeout_ms);
@@ -503,14 +524,55 @@ void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
         rd_kafka_queue_destroy(consumer->queue);
     }
     if (consumer->kafka != NULL) {
-        /* Closing would wait for brokers that are away; the process is ending, and the group
-         * notices by the session time-out. */
+        /* Closing would wait for brokers that are away; the group notices by the session
+         * time-out. */
         if (left && may_destroy(consumer))
             rd_kafka_destroy(consumer->kafka);
         else if (may_destroy(consumer))
             rd_kafka_destroy_flags(consumer->kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
     pj_consumer_close_asker(consumer);
+    consumer->kafka = consumer->asker = NULL;
+    consumer->asker_conf = NULL;
+    consumer->queue = NULL;
+}
+
+bool pj_consumer_files_changed(struct pj_consumer *consumer)
+{
+    return pj_client_files_changed(&consumer->files);
+}
+
+int pj_consumer_renew(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
+{
+    rd_kafka_t *kafka;
+    rd_kafka_conf_t *asker_conf;
+    if (make_client(consumer, &kafka, &asker_conf, error) != 0) {
+        pj_log(PJ_WARN, "Kafka's secrets have changed, and cannot be used; the old ones stay",
+               pj_f_str("reason", error->message));
+        return 1;
+    }
+    pj_log(PJ_INFO, "Kafka's secrets have changed: connecting anew");
+    drop_client(consumer, timeout_ms);
+    for (size_t i = 0; i < consumer->partition_count; i++) {
+        struct pj_partition *partition = consumer->partitions[i];
+        partition->generation++;
+        partition->assigned = partition->kept = false;
+        partition->group_offset = -1;
+    }
+    bool subscribed = consumer->subscribed;
+    consumer->stable = consumer->paused = consumer->subscribed = consumer->group_answered = false;
+    consumer->run_topic = NULL;
+    consumer->run_partition = NULL;
+    if (use_client(consumer, kafka, asker_conf, error) != 0)
+        return -1;
+    return subscribed ? pj_consumer_subscribe(consumer, error) : 0;
+}
+
+void pj_consumer_close(struct pj_consumer *consumer, int64_t timeout_ms)
+{
+    if (consumer == NULL)
+        return;
+    drop_client(consumer, timeout_ms);
     if (consumer->event_fd >= 0)
         close(consumer->event_fd);
     for (size_t i = 0; i < consumer->partition_count; i++)

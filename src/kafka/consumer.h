@@ -21,9 +21,9 @@
 struct pj_consumer;
 
 struct pj_consumer_settings {
-    const struct pj_properties *properties; /* `kafka.*` */
+    const struct pj_properties *properties; /* `kafka.*`; must outlive the consumer */
     const char *group;
-    const char *client_id;
+    const char *client_id; /* likewise */
     const char *const *topics;
     size_t topic_count;
     bool bulk; /* much is fetched ahead: for a run that reads from end to end */
@@ -109,6 +109,13 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error) PJ_
 void pj_consumer_unassign(struct pj_consumer *consumer);
 /* Gives everything back and rejoins (after a fence, or an offset out of range). */
 int pj_consumer_rejoin(struct pj_consumer *consumer, struct pj_error *error) PJ_MUST_CHECK;
+/* True once, when a secret or a certificate of the settings' files is another (kafka/client.h). */
+bool pj_consumer_files_changed(struct pj_consumer *consumer);
+/* Leaves the group within the time and joins it (if it had) by another client, which is made of
+ * what the files hold now; 1 where none can be: that is logged, and nothing changes. No record may
+ * be held. */
+int pj_consumer_renew(struct pj_consumer *consumer, int64_t timeout_ms,
+                      struct pj_error *error) PJ_MUST_CHECK;
 /* An assigned partition that turned out to be of another topic (`is_another`), of which nothing
  * comes any more; NULL where there is none. */
 struct pj_partition *pj_consumer_another(const struct pj_consumer *consumer);

@@ -7,6 +7,7 @@
 #ifndef PJ_KAFKA_CONSUMER_INTERNAL_H
 #define PJ_KAFKA_CONSUMER_INTERNAL_H
 
+#include "kafka/client.h"
 #include "kafka/consumer.h"
 #include "kafka/topic_ids.h"
 
@@ -15,6 +16,9 @@
 enum { PJ_PARTITIONS_MOST = 16384 };
 
 struct pj_consumer {
+    struct pj_consumer_settings settings; /* its group and topics are our copies */
+    struct pj_client_files files;
+    struct pj_client_trouble trouble; /* what librdkafka said since a broker last answered */
     rd_kafka_t *kafka;
     rd_kafka_t *asker;           /* for surveys; NULL: not needed yet */
     rd_kafka_conf_t *asker_conf; /* what it is made of; NULL: it was */
@@ -63,6 +67,10 @@ void pj_consumer_note_trouble(struct pj_consumer *consumer, struct pj_partition 
 /* The partition of a topic of ours, made where it is new; NULL where there is no such topic. */
 struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, const char *topic,
                                                 int32_t number);
+
+/* PJ_RETRY, with what librdkafka said of it, or else the code. */
+int pj_consumer_no_broker(const struct pj_consumer *consumer, rd_kafka_resp_err_t code,
+                          struct pj_error *error);
 
 void pj_consumer_close_asker(struct pj_consumer *consumer);
 

@@ -75,14 +75,15 @@ static int ask_metadata(struct pj_consumer *consumer, int64_t timeout_ms,
         rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, topic, &metadata, (int)timeout_ms);
         rd_kafka_topic_destroy(topic);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s",
-                                rd_kafka_err2str(code));
+            return pj_consumer_no_broker(consumer, code, error);
         if (metadata->topic_cnt == 1)
             take_metadata(consumer, i, &metadata->topics[0], list);
         else
             consumer->topic_troubles[i] = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         rd_kafka_metadata_destroy(metadata);
     }
+    consumer->trouble.refused = false;
+    consumer->trouble.last[0] = '\0';
     return 0;
 }
 
@@ -91,7 +92,7 @@ static int ask_offsets(struct pj_consumer *consumer, rd_kafka_topic_partition_li
 {
     rd_kafka_resp_err_t code = pj_client_offsets(asker(consumer), list, where, timeout_ms);
     if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT)
-        return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s", rd_kafka_err2str(code));
+        return pj_consumer_no_broker(consumer, code, error);
     for (int i = 0; i < list->cnt; i++) {
         struct pj_partition *partition =
             pj_consumer_find_partition(consumer, list->elems[i].topic, list->elems[i].partition);

@@ -92,6 +92,16 @@ int pj_consumer_check_fatal(const struct pj_consumer *consumer, struct pj_error 
                           rd_kafka_err2name(cause), meaning->remedy);
 }
 
+int pj_consumer_no_broker(const struct pj_consumer *consumer, rd_kafka_resp_err_t code,
+                          struct pj_error *error)
+{
+    if (*consumer->trouble.last == '\0')
+        return pj_error_set(error, PJ_RETRY, "no Kafka broker answers: %s", rd_kafka_err2str(code));
+    (void)pj_client_fail(&consumer->trouble, "no Kafka broker answers", error);
+    error->class = PJ_RETRY; /* they may let us in yet */
+    return -1;
+}
+
 /* --- what may pass ---------------------------------------------------------------------------- */
 
 /* Whether the code is about our membership in the group. */

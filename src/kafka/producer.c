@@ -206,12 +206,18 @@ int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings
     producer->is_transactional = settings->transactional_id != NULL;
     producer->metrics = settings->metrics;
     producer->servers = pj_strdup(pj_properties_get(settings->kafka, "bootstrap.servers"));
+    pj_client_files_open(&producer->files, settings->kafka);
     if (open_client(producer, settings, error) != 0) {
         pj_producer_close(producer);
         return -1;
     }
     *out = producer;
     return 0;
+}
+
+bool pj_producer_files_changed(struct pj_producer *producer)
+{
+    return pj_client_files_changed(&producer->files);
 }
 
 void pj_producer_close(struct pj_producer *producer)
@@ -254,7 +260,7 @@ static bool should_stop(const struct pj_producer *producer)
     return producer->stop != NULL && *producer->stop != 0;
 }
 
-static bool is_refused(struct pj_producer *producer)
+bool pj_producer_is_refused(struct pj_producer *producer)
 {
     rd_kafka_poll(producer->client, 0); /* delivers what waits for on_error */
     pthread_mutex_lock(&producer->mutex);
@@ -277,9 +283,9 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
                               (int)(left < piece ? (left > 0 ? left : 0) : piece)) ==
             RD_KAFKA_RESP_ERR_NO_ERROR)
             break;
-        if (left > piece && !is_refused(producer) && !should_stop(producer))
+        if (left > piece && !pj_producer_is_refused(producer) && !should_stop(producer))
             continue;
-        is_refused(producer);
+        (void)pj_producer_is_refused(producer);
         pj_text_show(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
         return pj_producer_unavailable(producer, what, error);
     }

@@ -44,7 +44,8 @@ typedef void pj_producer_delivered(void *context, const struct pj_producer_messa
                                    const struct pj_error *failed);
 
 struct pj_producer_settings {
-    const struct pj_properties *kafka; /* kafka.*: beats what is set here */
+    /* kafka.*: beats what is set here; must outlive the producer */
+    const struct pj_properties *kafka;
     const char *client_id;
     int64_t linger_ms; /* how long a batch waits to fill up */
     int64_t stall_ms;  /* no delivery for so long while some are due is an error; 0: never */
@@ -63,6 +64,13 @@ struct pj_producer_settings {
  * property. Does not connect yet. */
 int pj_producer_open(struct pj_producer **producer, const struct pj_producer_settings *settings,
                      struct pj_error *error) PJ_MUST_CHECK;
+
+/* True once, when a secret or a certificate of the settings' files is another: a producer that is
+ * opened now has that. For one thread. */
+bool pj_producer_files_changed(struct pj_producer *producer);
+
+/* Whether the brokers do not let it in. */
+bool pj_producer_is_refused(struct pj_producer *producer);
 
 /* Forgets what was not delivered: flush first. NULL is allowed. */
 void pj_producer_close(struct pj_producer *producer);

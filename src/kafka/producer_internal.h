@@ -33,6 +33,7 @@ struct pj_producer {
     bool is_broken; /* librdkafka says that this producer cannot go on */
     struct pj_error fatal;
     struct pj_client_trouble trouble;
+    struct pj_client_files files;
 };
 
 /* `what` and the reason that librdkafka gave last; PJ_RETRY, or PJ_FATAL where the brokers do not
