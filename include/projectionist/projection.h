@@ -354,6 +354,12 @@ union pj_setting_value {
 struct pj_projection {
     const char *name;    /* of the program, the default consumer group and in state tables */
     const char *summary; /* one line for --help */
+    /*
+     * Of its rules, if they are counted: raise it where they change so that rows which are there
+     * would be others. It is recorded with the rows; the start of another version warns, and
+     * `status` and `verify` name both, until a rebuild, or a start with --accept-version.
+     */
+    int32_t version;
     const struct pj_source *sources;
     size_t source_count;
     const struct pj_entity_kind *entities; /* each contributes only to later ones */

@@ -9,6 +9,7 @@
 const char *const pj_config_names[] = {
     "accept-dead-letters",
     "accept-gap",
+    "accept-version",
     "all",
     "batch-bytes",
     "batch-frames",

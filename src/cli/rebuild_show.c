@@ -148,6 +148,11 @@ void pj_rebuild_show(const struct pj_rebuild_run *run)
                    "after every rebuild\n",
                    table->name, table->triggers);
     }
+    int32_t rows_version = pj_rebuild_rows_version(run->rebuild);
+    if (run->verify && rows_version >= 0 && rows_version != run->projection->version)
+        printf("the rows were written by version %d of the rules, and this is version %d: a "
+               "rebuild writes what differs\n",
+               (int)rows_version, (int)run->projection->version);
     if (run->difference.total == 0)
         puts("no row differs from what the topics say");
     else
@@ -170,9 +175,13 @@ void pj_rebuild_show_json(const struct pj_rebuild_run *run, const char *outcome)
                                               "partition", (int)ranges[i].partition, "begin",
                                               (json_int_t)ranges[i].begin, "end",
                                               (json_int_t)ranges[i].end));
-    pj_cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "system",
-                                run->system->name, "projection", run->projection->name, "group",
-                                run->settings.group, "cluster_id", run->cli->cluster_id, "outcome",
-                                outcome, "differing_rows", (json_int_t)run->difference.total,
-                                "tables", tables, "read", read));
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:i}", "system", run->system->name, "projection",
+        run->projection->name, "group", run->settings.group, "cluster_id", run->cli->cluster_id,
+        "outcome", outcome, "differing_rows", (json_int_t)run->difference.total, "tables", tables,
+        "read", read, "version", (int)run->projection->version);
+    if (run->verify)
+        json_object_set_new(object, "rows_version",
+                            pj_cli_known(pj_rebuild_rows_version(run->rebuild)));
+    pj_cli_print_json(object);
 }

@@ -173,9 +173,10 @@ static void add_engine(struct script *script)
         {"consumer_offsets", "SELECT, INSERT, UPDATE"},
         {"dead_letters", "SELECT, INSERT, UPDATE (topic)"},
         {"gaps", "INSERT"},
+        {"rules", "SELECT, INSERT, UPDATE"},
     };
-    static const char *const of_groups[] = {"schema_readers", "accepted_topics", "consumer_offsets",
-                                            "dead_letters", "gaps"};
+    static const char *const of_groups[] = {
+        "schema_readers", "accepted_topics", "consumer_offsets", "dead_letters", "gaps", "rules"};
     struct pj_builder mine = {0};
     pj_builder_add(&mine, "FOR ALL TO %s USING (consumer_group = ", pj_sql_name(script->role).text);
     pj_sql_literal(&mine, "", script->projection->group);
@@ -273,8 +274,8 @@ static void add_system(struct script *script, const struct pj_system *system)
 
 static void add_groups(struct script *script)
 {
-    static const char *const of_groups[] = {"schema_readers", "accepted_topics", "consumer_offsets",
-                                            "dead_letters", "gaps"};
+    static const char *const of_groups[] = {
+        "schema_readers", "accepted_topics", "consumer_offsets", "dead_letters", "gaps", "rules"};
     static const char *const others[] = {"migrations", "trims", "schemas"};
     static const char *const views[] = {"progress", "stops", "gaps_by_group",
                                         "dead_letters_by_reason", "last_rebuilds"};

@@ -20,6 +20,7 @@ struct collector {
     struct pj_cli *cli;
     const char *group; /* or NULL */
     const struct pj_result *letters;
+    const struct pj_result *versions;
     struct pj_status *status;
 };
 
@@ -53,6 +54,9 @@ enum {
 static const char letters_sql[] =
     "SELECT cluster_id, consumer_group, count(*) FROM projectionist.dead_letters "
     "WHERE status = 'open' GROUP BY 1, 2";
+
+static const char versions_sql[] =
+    "SELECT cluster_id, consumer_group, version FROM projectionist.rules";
 
 /* --- collecting ------------------------------------------------------------------------------ */
 
@@ -247,14 +251,16 @@ static void ask_kafka(struct collector *collector)
     }
 }
 
-static int64_t open_letters(const struct pj_result *letters, const char *cluster, const char *group)
+/* Of rows of cluster, group and a number: that of the partition's group. */
+static int64_t number_of_group(const struct pj_result *rows,
+                               const struct pj_status_partition *partition, int64_t otherwise)
 {
-    for (int row = 0; row < pj_result_rows(letters); row++) {
-        if (strcmp(pj_cli_text(letters, row, 0), cluster) == 0 &&
-            strcmp(pj_cli_text(letters, row, 1), group) == 0)
-            return pj_cli_number(letters, row, 2);
+    for (int row = 0; row < pj_result_rows(rows); row++) {
+        if (strcmp(pj_cli_text(rows, row, 0), partition->cluster_id) == 0 &&
+            strcmp(pj_cli_text(rows, row, 1), partition->group) == 0)
+            return pj_cli_number(rows, row, 2);
     }
-    return 0;
+    return otherwise;
 }
 
 static void sum_up(struct pj_status_consumer *consumer)
@@ -315,7 +321,9 @@ static void gather(struct collector *collector, const struct pj_result *offsets)
             .projection = projection != NULL ? projection->projection->name : NULL,
             .partitions = first,
             .count = next - i,
-            .open_dead_letters = open_letters(collector->letters, first->cluster_id, first->group)};
+            .version = projection != NULL ? projection->projection->version : -1,
+            .rows_version = (int32_t)number_of_group(collector->versions, first, -1),
+            .open_dead_letters = number_of_group(collector->letters, first, 0)};
         qsort(first, next - i, sizeof *first, compare_places);
         complete(collector, consumer, projection);
     }
@@ -331,6 +339,8 @@ static void gather(struct collector *collector, const struct pj_result *offsets)
                 (struct pj_status_consumer){.group = group,
                                             .system = projection->system->name,
                                             .projection = projection->projection->name,
+                                            .version = projection->projection->version,
+                                            .rows_version = -1,
                                             .lag = -1,
                                             .age_s = -1,
                                             .read_rate = -1,
@@ -352,7 +362,8 @@ int pj_status_collect(struct pj_cli *cli, const char *group, struct pj_status *s
     if (pj_kafka_cluster_id(cli->kafka, &status->cluster_id, &status->why) != 0)
         status->kafka_error = status->why.message;
     if (pj_cli_query(cli, offsets_sql, PJ_TEXTS(status->cluster_id, group), &offsets, error) != 0 ||
-        pj_cli_query(cli, letters_sql, 0, NULL, &collector.letters, error) != 0)
+        pj_cli_query(cli, letters_sql, 0, NULL, &collector.letters, error) != 0 ||
+        pj_cli_query(cli, versions_sql, 0, NULL, &collector.versions, error) != 0)
         return -1;
     gather(&collector, offsets);
     if (group != NULL && status->count == 0)

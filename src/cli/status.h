@@ -38,6 +38,7 @@ struct pj_status_consumer {
     const char *system, *projection; /* NULL: none of this program */
     struct pj_status_partition *partitions;
     size_t count;
+    int32_t version, rows_version; /* of the rules: this program's, and the rows'; -1: not known */
     int64_t open_dead_letters;
     int64_t lag; /* of all partitions */
     int64_t age_s;

@@ -118,12 +118,29 @@ void pj_status_print_problem(const char *group, const struct pj_status_partition
                group, topic, number, pj_program());
 }
 
+static bool is_other_version(const struct pj_status_consumer *consumer)
+{
+    return consumer->version >= 0 && consumer->rows_version >= 0 &&
+           consumer->version != consumer->rows_version;
+}
+
 void pj_status_print_text(const struct pj_status *status)
 {
     print_partitions(status);
     print_totals(status);
     bool first = true;
     for (size_t i = 0; i < status->count; i++) {
+        const struct pj_status_consumer *consumer = &status->consumers[i];
+        if (is_other_version(consumer)) {
+            if (first)
+                puts("\nPROBLEMS");
+            first = false;
+            printf("%s: its rows were written by version %d of its rules, and this program has "
+                   "version %d; '%s rebuild %s' writes them anew, and a start with "
+                   "--accept-version takes them as they are\n",
+                   consumer->group, (int)consumer->rows_version, (int)consumer->version,
+                   pj_program(), consumer->projection);
+        }
         for (size_t j = 0; j < status->consumers[i].count; j++) {
             const struct pj_status_partition *partition = &status->consumers[i].partitions[j];
             if (partition->problem == NULL)
@@ -171,11 +188,12 @@ void pj_status_print_json(const struct pj_status *status)
         json_t *partitions = pj_must(json_array());
         for (size_t j = 0; j < consumer->count; j++)
             json_array_append_new(partitions, partition_json(&consumer->partitions[j]));
-        json_t *object =
-            json_pack("{s:s, s:s?, s:s?, s:s?, s:o, s:I, s:o}", "group", consumer->group, "system",
-                      consumer->system, "projection", consumer->projection, "cluster_id",
-                      consumer->cluster_id, "lag", pj_cli_known(consumer->lag), "open_dead_letters",
-                      (json_int_t)consumer->open_dead_letters, "partitions", partitions);
+        json_t *object = json_pack(
+            "{s:s, s:s?, s:s?, s:s?, s:o, s:o, s:o, s:I, s:o}", "group", consumer->group, "system",
+            consumer->system, "projection", consumer->projection, "cluster_id",
+            consumer->cluster_id, "version", pj_cli_known(consumer->version), "rows_version",
+            pj_cli_known(consumer->rows_version), "lag", pj_cli_known(consumer->lag),
+            "open_dead_letters", (json_int_t)consumer->open_dead_letters, "partitions", partitions);
         add_rates(object, consumer->read_rate, consumer->write_rate);
         json_array_append_new(consumers, object);
     }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "store/rules.h"
 
 #include <string.h>
 
@@ -212,6 +213,26 @@ static int claim(struct pj_session *session, struct pj_error *error)
     return -1;
 }
 
+/* Rows of other rules are no reason to stop: most of them are right, and go on being kept. */
+static int check_version(struct pj_session *session, struct pj_error *error)
+{
+    const struct pj_projection *projection = session->projection;
+    int32_t of_rows;
+    if (!session->policy->in_group || session->version_checked)
+        return 0;
+    if (pj_rules_version(session->unit.postgres, &session->identity, projection->version,
+                         session->settings->accept_version, &of_rows, error) != 0)
+        return -1;
+    session->version_checked = true;
+    if (of_rows != projection->version)
+        pj_log(PJ_WARN,
+               "another version of the rules wrote the rows: rebuild them, or start once with "
+               "--accept-version if they are the same",
+               pj_f_str("projection", projection->name), pj_f_int("rows_version", of_rows),
+               pj_f_int("version", projection->version));
+    return 0;
+}
+
 int pj_assignment_carry_out(struct pj_assignment *assignment, struct pj_session *session,
                             struct pj_error *error)
 {
@@ -219,13 +240,14 @@ int pj_assignment_carry_out(struct pj_assignment *assignment, struct pj_session 
     const struct pj_rebalance *rebalance = pj_consumer_rebalance(consumer);
     size_t count = rebalance->count;
     pj_arena_reset(session->unit.work);
-    if (count > 0 && (pj_consumer_cluster_id(consumer, KAFKA_TIMEOUT_MS,
-                                             &session->identity.cluster_id, error) != 0 ||
-                      pj_consumer_watermarks(consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
-                      pj_consumer_topic_ids(consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
-                      pj_session_connect(session, error) != 0 || claim(session, error) != 0 ||
-                      check_partitions(session, rebalance, error) != 0 ||
-                      write_stops(session, rebalance, error) != 0)) /* those that are over */
+    if (count > 0 &&
+        (pj_consumer_cluster_id(consumer, KAFKA_TIMEOUT_MS, &session->identity.cluster_id, error) !=
+             0 ||
+         pj_consumer_watermarks(consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
+         pj_consumer_topic_ids(consumer, KAFKA_TIMEOUT_MS, error) != 0 ||
+         pj_session_connect(session, error) != 0 || check_version(session, error) != 0 ||
+         claim(session, error) != 0 || check_partitions(session, rebalance, error) != 0 ||
+         write_stops(session, rebalance, error) != 0)) /* those that are over */
         return -1;
     pj_metric_add(session->numbers.assignments, 1);
     pj_metric_add(session->numbers.assigned, (int64_t)count);

@@ -38,7 +38,8 @@ struct pj_session {
     struct pj_schemas *schemas;
     struct pj_numbers numbers;
     bool topics_seen;
-    int failures; /* in a row: a server was unavailable */
+    bool version_checked; /* of the rules that the rows follow */
+    int failures;         /* in a row: a server was unavailable */
 
     /* Its own. */
     struct pj_postgres_settings postgres_settings;

@@ -21,6 +21,9 @@ const struct pj_option pj_consumer_options[] = {
         BOOL, "accept-dead-letters", AT(accept_dead_letters), NULL, NULL,
         "Continue where the first 100 records of a topic are all refused for the same reason, "
         "and dead-letter them. Without it the consumer stops with exit code 1."),
+    PJ_OPTION(BOOL, "accept-version", AT(accept_version), NULL, NULL,
+              "Take rows that another version of the consumer's rules wrote for those of this one, "
+              "and record that. Without it every start warns of them until a rebuild."),
     PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
               "Postgres, as a postgresql:// URI or key=value text. What it leaves out comes from "
               "libpq's own variables (PGHOST and so on)."),

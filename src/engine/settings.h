@@ -29,6 +29,7 @@ struct pj_settings {
     bool until_caught_up;
     bool accept_gap;
     bool accept_dead_letters;
+    bool accept_version;
 };
 
 extern const struct pj_option pj_consumer_options[];

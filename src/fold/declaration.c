@@ -361,6 +361,9 @@ int pj_declaration_check(const struct pj_projection *projection, struct pj_error
 {
     if (projection == NULL)
         return PJ_WRONG(error, "no projection is given: name one in pj_consumer_main");
+    if (projection->version < 0)
+        return PJ_WRONG(error, "the version of %s is %d: count from 1", projection->name,
+                        (int)projection->version);
     if (check_name(projection, error) != 0 || check_counts(projection, error) != 0)
         return -1;
     for (size_t s = 0; s < projection->source_count; s++) {

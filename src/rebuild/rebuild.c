@@ -273,6 +273,11 @@ const struct pj_live_offset *pj_rebuild_live(const struct pj_rebuild *rebuild, s
     return rebuild->live;
 }
 
+int32_t pj_rebuild_rows_version(const struct pj_rebuild *rebuild)
+{
+    return rebuild->rows_version;
+}
+
 const struct pj_offset_range *pj_rebuild_ranges(const struct pj_rebuild *rebuild, size_t *count)
 {
     *count = rebuild->range_count;

@@ -147,4 +147,8 @@ int pj_rebuild_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
 /* The ranges, with the ends that were read to. Borrowed. */
 const struct pj_offset_range *pj_rebuild_ranges(const struct pj_rebuild *rebuild, size_t *count);
 
+/* After pj_rebuild_compare: the version of the rules that the live rows follow; -1: not recorded.
+ */
+int32_t pj_rebuild_rows_version(const struct pj_rebuild *rebuild);
+
 #endif

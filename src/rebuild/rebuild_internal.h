@@ -38,6 +38,7 @@ struct pj_rebuild {
     char schema[64];
     const char *shadow_group; /* the group's name and a suffix that no group has */
     char id[24];              /* in projectionist.rebuilds */
+    int32_t rows_version;     /* of the rules that the live rows followed; -1: not recorded */
     int64_t started_ms;
     struct pj_live_offset *live;
     size_t live_count;

@@ -221,6 +221,34 @@ static int write_down(struct pj_rebuild *rebuild, const struct pj_difference *di
     return 0;
 }
 
+/* Of the rules that the live rows follow. */
+static int read_version(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const char *parameters[] = {rebuild->settings->cluster_id, rebuild->settings->group};
+    struct pj_result *result;
+    if (pj_postgres_query(rebuild->control.postgres,
+                          "SELECT version FROM projectionist.rules "
+                          "WHERE cluster_id = $1 AND consumer_group = $2",
+                          2, parameters, &result, error) != 0)
+        return -1;
+    rebuild->rows_version =
+        pj_result_rows(result) == 1 ? (int32_t)pj_rebuild_number(result, 0, 0) : -1;
+    pj_result_free(result);
+    return 0;
+}
+
+static int write_version(struct pj_rebuild *rebuild, struct pj_error *error)
+{
+    const struct pj_rebuild_settings *settings = rebuild->settings;
+    char version[16];
+    const char *parameters[] = {settings->cluster_id, settings->group, settings->projection->name,
+                                version};
+    pj_text_whole(version, sizeof version, "%d", (int)settings->projection->version);
+    return pj_rebuild_execute(rebuild,
+                              "SELECT projectionist.version_of_rows($1, $2, $3, $4::integer, true)",
+                              4, parameters, error);
+}
+
 static int note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
@@ -255,6 +283,8 @@ static int try_compare(struct pj_rebuild *rebuild, struct pj_difference *differe
                                .projection = rebuild->settings->projection};
     find_settings(rebuild, &find);
     int status = hold_still(rebuild, error);
+    if (status == PJ_REBUILD_FILLED)
+        status = read_version(rebuild, error);
     if (status == PJ_REBUILD_FILLED)
         status = pj_unit_open(&snapshot, error);
     if (status == PJ_REBUILD_FILLED)
@@ -318,7 +348,8 @@ static int try_swap(struct pj_rebuild *rebuild, struct pj_difference *difference
                            error) == 0 &&
         pj_difference_apply(rebuild->control.postgres, &find, error) == 0 &&
         move_offsets(rebuild, error) == 0 && resolve_letters(rebuild, error) == 0 &&
-        note_sources(rebuild, error) == 0 && write_down(rebuild, difference, error) == 0 &&
+        write_version(rebuild, error) == 0 && note_sources(rebuild, error) == 0 &&
+        write_down(rebuild, difference, error) == 0 &&
         pj_unit_commit(&rebuild->control, ask_swap, rebuild, error) == 0)
         return PJ_REBUILD_FILLED;
     if (error->class == PJ_POISON)

@@ -22,7 +22,7 @@ static char *declared_columns(const struct pj_projection *projection, const char
 static bool is_engines(const struct pj_refusal *refusal)
 {
     static const char *const names[] = {"consumer_offsets", "dead_letters", "schemas",
-                                        "accepted_topics"};
+                                        "accepted_topics", "rules"};
     bool known = strncmp(refusal->table, "state_", strlen("state_")) == 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         known = known || strcmp(refusal->table, names[i]) == 0;

@@ -113,6 +113,7 @@ projectionist.offset_changes                           -     -              -   
 projectionist.other_sources                            -     -              -             -        -       -          -         -        -        -
 projectionist.progress                                 -     -              -             S        -       -          -         -        -        -
 projectionist.rebuilds                                 -     -              -             -        -       -          -         -        -        -
+projectionist.rules                                    -     -              -             -        -       S%I%U%     S%I%U%    S%I%U%   S%I%U%   S%I%U%
 projectionist.schema_readers                           -     -              -             -        -       S%I%       S%I%      S%I%     S%I%     S%I%
 projectionist.schemas                                  -     -              -             -        -       SIU        SIU       SIU      SIU      SIU
 projectionist.state_command_projector_command          -     -              -             -        -       SIU        -         -        -        -
@@ -147,6 +148,7 @@ projectionist.refuse_unwritten           -     -              -             -   
 projectionist.set_offsets                -     -              -             -        -       -          -         -        -        -
 projectionist.sum_counts                 -     -              E             E        -       E          E         E        E        E
 projectionist.trimmed_before             -     -              -             -        -       E          E         E        E        E
+projectionist.version_of_rows            -     -              -             -        -       E          E         E        E        E
 """
 
 

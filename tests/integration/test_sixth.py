@@ -2,6 +2,7 @@
 """The projection of tests/sixth, a system of its own, added as CONTRIBUTING says: two replicas of
 it, one of which is killed, keep its tables, and the product and its five projections do not mind."""
 
+import json
 from collections import Counter
 from datetime import datetime, timezone
 from uuid import UUID
@@ -229,3 +230,45 @@ def test_what_is_beside_the_declared_columns_is_not_minded(world):
     world.catch_up(SIXTH)
     assert world.letters() == []
     assert world.count("platform_activity") and world.count("platform_last_command")
+
+
+def test_another_version_of_the_rules_is_told_until_a_rebuild(world):
+    """projectionist-platform-next is the same, but says that its rules are version 2."""
+    this, following = "projectionist-platform", "projectionist-platform-next"
+    group = world.group(SIXTH)
+
+    def warned(program, *flags):
+        consumer = world.start(program, "consume", SIXTH, "--until-caught-up", *flags, group=group)
+        consumer.wait(0)
+        return consumer.logged("another version of the rules wrote the rows")
+
+    def say(program, *arguments):
+        result = consumers.run(program, *arguments, variables={"POSTGRES_DSN": world.dsn})
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def told(program):
+        return "written by version" in say(program, "status", "--group", group)
+
+    migrate(world)
+    world.publish(lives(10))
+    assert warned(this) == []
+    assert not told(this)
+    world.publish(lives(10, 20))
+    (warning,) = warned(following)
+    assert "rows_version=1 version=2" in warning
+    assert (f"{group}: its rows were written by version 1 of its rules, and this program has "
+            f"version 2; '{following} rebuild {SIXTH}' writes them anew"
+            ) in say(following, "status", "--group", group)
+    consumer, = json.loads(say(following, "status", "--group", group, "--json"))["consumers"]
+    assert (consumer["version"], consumer["rows_version"]) == (2, 1)
+    assert "the rows were written by version 1 of the rules, and this is version 2" in say(
+        following, "verify", SIXTH, "--group", group)
+
+    say(following, "rebuild", SIXTH, "--group", group, "--yes")
+    assert not told(following) and warned(following) == []
+    assert "were written by version" not in say(following, "verify", SIXTH, "--group", group)
+    assert "rows_version=2 version=1" in warned(this)[0]
+    assert warned(this, "--accept-version") == []
+    assert not told(this) and told(following)
+    assert_rows(world, 20)

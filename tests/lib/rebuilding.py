@@ -28,7 +28,7 @@ TABLES = {
 # Of the same rows whoever derives them when: not when that was, nor what it was read by.
 WHEN = (*database.VOLATILE, "due_at", "derived_at")
 BOOKS = ("consumer_offsets", "offset_changes", "dead_letters", "rebuilds", "schemas", "migrations",
-         "other_sources", "schema_readers", "forgotten_schemas", "accepted_topics")
+         "other_sources", "schema_readers", "forgotten_schemas", "accepted_topics", "rules")
 
 
 def verify(world, consumer, *arguments, code=EQUAL, **variables):

@@ -131,6 +131,7 @@ static void derive_platform(const struct pj_entity *entity, struct pj_derivation
 const struct pj_projection pj_platform_activity = {
     .name = "platform-activity",
     .summary = "keep platform_activity: commands by platform and day, and each platform's last one",
+    .version = 1,
     PJ_SOURCES(SAFARI_COMMANDS(observe)),
     PJ_ENTITIES([COMMAND] = {.name = "command", PJ_FACTS_OF(command), .derive = derive_command},
                 [PLATFORM] = {.name = "platform",

@@ -242,6 +242,7 @@ static void start(void)
 #define MISTAKES                                                                                   \
     M(projection.name = NULL, "the projection's name is ''")                                       \
     M(projection.name = "Wrong", "lower-case letters, digits and dashes")                          \
+    M(projection.version = -1, "the version of wrong-consumer is -1")                              \
     M(projection.name = "a-consumer-whose-name-is-too-long-for-its-shadow",                        \
       "shorten the projection's")                                                                  \
     M(projection.summary = NULL, "wrong-consumer has no summary")                                  \
