@@ -10,9 +10,9 @@ struct safari_orders safari_orders_start(const struct pj_projection *projection)
     return (struct safari_orders){.orders = pj_orders_of(projection), .next_event = 1};
 }
 
-static char *text(struct safari_orders *s, const char *value)
+static struct pj_value text(struct safari_orders *s, const char *value)
 {
-    return value != NULL ? pj_arena_string(s->orders.arena, value, strlen(value)) : NULL;
+    return value != NULL ? pj_orders_text(&s->orders, "%s", value) : pj_null();
 }
 
 static struct safari_command *command_event(struct safari_orders *s, unsigned command, int64_t ms)
@@ -43,7 +43,7 @@ struct safari_command *safari_status(struct safari_orders *s, unsigned command, 
     v->status = PJ_TEXT(text(s, status));
     v->result = PJ_JSONB(text(s, result));
     v->error = PJ_TEXT(text(s, error));
-    v->cursor = PJ_TEXT(pj_arena_printf(s->orders.arena, "%lld-%u", (long long)ms, s->next_event));
+    v->cursor = PJ_TEXT(pj_orders_text(&s->orders, "%lld-%u", (long long)ms, s->next_event));
     return v;
 }
 

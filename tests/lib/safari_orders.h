@@ -3,7 +3,6 @@
 #ifndef PJ_TESTS_SAFARI_ORDERS_H
 #define PJ_TESTS_SAFARI_ORDERS_H
 
-#include "base/arena.h"
 #include "projectionist/testing.h"
 #include "projections/safari/projections.h"
 #include "projections/safari/safari.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows that several entities claim: who has them, under every order of events. */
+#include "base/arena.h"
 #include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a command makes, as production.h reads it: which items there are, and what counts for each.
  * Seen in the rows of the video catalog. */
+#include "base/arena.h"
 #include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of safari_videos, each by its rows in every order, and every order of a mixture. */
+#include "base/arena.h"
 #include "fold/fold.h"
 #include "lib/safari_orders.h"
 

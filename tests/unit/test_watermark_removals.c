@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which commands make removals, and where each column of them and of their sums comes from. */
+#include "base/arena.h"
 #include "lib/safari_orders.h"
 
 #include <criterion/criterion.h>
