@@ -90,13 +90,17 @@ class Matrix:
             [list(schemas)]).fetchall()
 
     def functions(self, schemas):
-        """Their names, and a call with nothing but NULLs."""
+        """Their names, and a call with nothing but NULLs. They come from a subquery that stays one:
+        a STRICT function of constants is never called, and so its right never asked for."""
         return self.connection.execute(
-            "SELECT p.oid::regproc::text, format('SELECT %%s(%%s)', p.oid::regproc, (SELECT "
-            "string_agg('NULL::' || CASE WHEN t::regtype = 'anyelement'::regtype THEN 'integer' "
-            "ELSE t::regtype::text END, ', ') FROM unnest(p.proargtypes) AS t)) "
+            "SELECT p.oid::regproc::text, format('SELECT %%s(%%s) FROM (SELECT %%s OFFSET 0) AS v', "
+            "p.oid::regproc, a.names, coalesce(a.nulls, '1')) "
             "FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace "
             "LEFT JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e' "
+            "CROSS JOIN LATERAL (SELECT string_agg('a' || i, ', ' ORDER BY i) AS names, string_agg("
+            "format('NULL::%%s AS a%%s', CASE WHEN t::regtype = 'anyelement'::regtype "
+            "THEN 'integer' ELSE t::regtype::text END, i), ', ' ORDER BY i) AS nulls "
+            "FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, i)) AS a "
             "WHERE n.nspname = ANY (%s) AND p.prorettype <> 'trigger'::regtype "
             "AND d.objid IS NULL ORDER BY n.nspname DESC, p.proname", [list(schemas)]).fetchall()
 
