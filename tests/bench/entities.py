@@ -92,7 +92,8 @@ def wal(world):
 
 
 def measure(template, folder, before, measured):
-    with open_world(folder, partitions=1, template=template) as world:
+    own = tempfile.mkdtemp(dir=folder)
+    with open_world(own, partitions=1, template=template) as world:
         kafka.new_topics("shelf.orders", partitions=1)
         records = [[world.record(events.command_submitted(
             events.id_of("entity", number), payload=payload), 0)
