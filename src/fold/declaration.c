@@ -191,13 +191,12 @@ static int check_lists(const struct pj_entity_kind *entity, size_t index, struct
                             "give 1 << an index of the entity's facts",
                             fact->name, entity->name, f, entity->fact_count);
         if (f == index || item->keep != PJ_GREATEST || item->is_name || item->absorbs ||
-            item->recursive || item->wide || item->lists != 0)
-            return PJ_WRONG(
-                error,
-                "the fact kind \"%s\" of %s `lists` \"%s\", which must be another one, "
-                "PJ_GREATEST, and neither a name, a final fact, `recursive`, `wide` nor "
-                "one that lists others",
-                fact->name, entity->name, item->name);
+            item->recursive || item->lists != 0)
+            return PJ_WRONG(error,
+                            "the fact kind \"%s\" of %s `lists` \"%s\", which must be another "
+                            "one, PJ_GREATEST, and neither a name, a final fact, `recursive` nor "
+                            "one that lists others",
+                            fact->name, entity->name, item->name);
     }
     return 0;
 }

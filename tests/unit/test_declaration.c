@@ -202,12 +202,6 @@ Test(declaration, wide_facts)
     facts[1].derive = derive_fact;
     refuse("the fact kind \"left\" of thing has a derive of its own, and is not `wide`");
     start();
-    facts[0].keep = facts[1].keep = PJ_GREATEST;
-    facts[1].lists = 1 << 0;
-    take();
-    facts[0].wide = true; /* items that are not loaded could not go with an earlier list */
-    refuse("`lists` \"seen\", which must be another one");
-    start();
     facts[1].wide = true;
     entities[0].depth_most = 3;
     refuse("one of a kind with depth_most");
