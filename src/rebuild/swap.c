@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "postgres/sql_text.h"
 #include "rebuild/rebuild_internal.h"
+#include "store/rules.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -240,13 +241,12 @@ static int read_version(struct pj_rebuild *rebuild, struct pj_error *error)
 static int write_version(struct pj_rebuild *rebuild, struct pj_error *error)
 {
     const struct pj_rebuild_settings *settings = rebuild->settings;
-    char version[16];
-    const char *parameters[] = {settings->cluster_id, settings->group, settings->projection->name,
-                                version};
-    pj_text_whole(version, sizeof version, "%d", (int)settings->projection->version);
-    return pj_rebuild_execute(rebuild,
-                              "SELECT projectionist.version_of_rows($1, $2, $3, $4::integer, true)",
-                              4, parameters, error);
+    const struct pj_identity identity = {.cluster_id = settings->cluster_id,
+                                         .group = settings->group,
+                                         .projection = settings->projection->name};
+    int32_t of_rows;
+    return pj_rules_version(rebuild->control.postgres, &identity, settings->projection->version,
+                            true, &of_rows, error);
 }
 
 static int note_sources(struct pj_rebuild *rebuild, struct pj_error *error)
