@@ -53,6 +53,10 @@ def programs(tmp_path_factory, template):
         for consumer in (recorder, projector):
             consumer.wait_until_ready()
         world.wait_for_ends(world.group(RECORDER), TELEMETRY)
+        # What is committed is counted after it, and what is left to read is looked at now and then.
+        for consumer in (recorder, projector):
+            consumer.wait_until(lambda: 0 < consumer.metric("projectionist_assigned_partitions") == sum(
+                series.startswith("projectionist_lag_seconds{") for series in consumer.metrics()))
         recorder.world, recorder.group = world, world.group(RECORDER)
         yield {"consumer": recorder, "projector": projector, "gateway": gateway, "bridge": running}
         gateways.end()
@@ -140,7 +144,7 @@ def partition_of(recorder, number):
 def test_retention_is_known_of_topics_that_have_one(programs):
     recorder = programs["consumer"]
     name = "projectionist_retention_used_ratio"
-    recorder.wait_until(lambda: [recorder.metrics()[name + partition_of(recorder, n)]
+    recorder.wait_until(lambda: [recorder.metrics().get(name + partition_of(recorder, n))
                                  for n in range(3)] == [0, 0, 0])
 
 

@@ -329,6 +329,7 @@ def test_metrics_count_what_happens(world):
     group = world.group(RECORDER)
     consumer.wait_until_ready()
     world.wait_for_ends(group, TELEMETRY)
+    consumer.wait_until(lambda: consumer.metric("projectionist_records_total") == 12)
     metrics = consumer.metrics()
     for name, value in {"records_total": 12, 'dead_letters_total{reason="decode"}': 1,
                         'dead_letters_total{reason="postgres"}': 0, "placeholders_total": 10,

@@ -600,11 +600,11 @@ def test_metrics_and_probes(world, service):
                  command_id=COMMAND)
     bridge.wait_for_events(2)
     running.wait_until(
-        lambda: running.metric("projectionist_bridge_events_published_total") == 2)
+        lambda: running.metric("projectionist_bridge_frame_seconds_count") == 2)
     metrics = running.metrics()
+    assert metrics["projectionist_bridge_events_published_total"] == 2
     assert metrics["projectionist_bridge_statuses_published_total"] == 1
     assert metrics["projectionist_bridge_connected"] == 1
-    assert metrics["projectionist_bridge_frame_seconds_count"] == 2
     assert running.get("/livez")[0] == 200 and running.get("/readyz")[0] == 200
 
 
