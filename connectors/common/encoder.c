@@ -9,11 +9,14 @@
 #include "base/memory.h"
 #include "base/topic_name.h"
 
+enum { SUBJECT_SIZE = PJ_TOPIC_NAME_SIZE + sizeof "-value" };
+
 struct pj_encoder {
     const char *topic;
     const char *text;
+    char *owned; /* what the text is, where it is from the registry */
     struct pj_schema *schema;
-    bool is_registered;
+    bool is_registered, is_plain;
     int32_t id;
 };
 
@@ -34,16 +37,57 @@ void pj_encoder_free(struct pj_encoder *encoder)
     if (encoder == NULL)
         return;
     pj_schema_free(encoder->schema);
+    free(encoder->owned);
     free(encoder);
+}
+
+const struct pj_schema *pj_encoder_schema(const struct pj_encoder *encoder)
+{
+    return encoder->schema;
+}
+
+int32_t pj_encoder_schema_id(const struct pj_encoder *encoder)
+{
+    return encoder->id;
+}
+
+static void name_subject(char subject[SUBJECT_SIZE], const char *topic_prefix, const char *topic)
+{
+    char name[PJ_TOPIC_NAME_SIZE];
+    pj_text_whole(subject, SUBJECT_SIZE, "%s-value", pj_topic_name(name, topic_prefix, topic));
+}
+
+int pj_encoder_find(struct pj_encoder **out, const char *topic, const char *topic_prefix,
+                    struct pj_registry *registry, struct pj_error *error)
+{
+    char subject[SUBJECT_SIZE];
+    int32_t id;
+    char *text = NULL;
+    struct pj_schema *schema;
+    name_subject(subject, topic_prefix, topic);
+    if (pj_registry_latest(registry, subject, &id, &text, error) != 0)
+        return -1;
+    if (pj_schema_parse(&schema, text, error) != 0) {
+        free(text);
+        return -1;
+    }
+    struct pj_encoder *encoder = pj_alloc(sizeof *encoder);
+    *encoder = (struct pj_encoder){.topic = topic,
+                                   .text = text,
+                                   .owned = text,
+                                   .schema = schema,
+                                   .is_registered = true,
+                                   .is_plain = true,
+                                   .id = id};
+    *out = encoder;
+    return 0;
 }
 
 int pj_encoder_register(struct pj_encoder *encoder, const char *topic_prefix,
                         struct pj_registry *registry, struct pj_error *error)
 {
-    char name[PJ_TOPIC_NAME_SIZE];
-    char subject[PJ_TOPIC_NAME_SIZE + sizeof "-value"];
-    pj_text_whole(subject, sizeof subject, "%s-value",
-                  pj_topic_name(name, topic_prefix, encoder->topic));
+    char subject[SUBJECT_SIZE];
+    name_subject(subject, topic_prefix, encoder->topic);
     if (pj_registry_register(registry, subject, encoder->text, &encoder->id, error) != 0)
         return -1;
     encoder->is_registered = true;
@@ -82,6 +126,8 @@ int pj_encode(const struct pj_encoder *encoder, const json_t *event, struct pj_b
     if (!encoder->is_registered)
         return pj_error_set(error, PJ_FATAL, "the schema of %s has no id yet", encoder->topic);
     encoded->length = 0;
+    if (encoder->is_plain)
+        return pj_json_encode_plain(encoder->schema, encoder->id, event, encoded, error);
     return pj_json_encode_record(encoder->schema, encoder->id, event, encoded, error);
 }
 

@@ -6,6 +6,7 @@
 #ifndef PJ_CONNECTORS_ENCODER_H
 #define PJ_CONNECTORS_ENCODER_H
 
+#include "avro/avro_schema.h"
 #include "avro/registry.h"
 #include "avro/wire.h"
 #include "base/text.h"
@@ -21,7 +22,15 @@ struct pj_encoder;
 
 /* For a topic, by a schema of ours (schemas.h); both are borrowed. Does not ask the registry. */
 struct pj_encoder *pj_encoder_new(const char *topic, const char *schema);
+/* For a topic whose schema the registry has: its newest, which is not registered anew. It takes
+ * plain JSON (pj_json_encode_plain). Blocks for at most one request; errors are those of
+ * pj_registry_latest. */
+int pj_encoder_find(struct pj_encoder **encoder, const char *topic, const char *topic_prefix,
+                    struct pj_registry *registry, struct pj_error *error) PJ_MUST_CHECK;
 void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
+
+const struct pj_schema *pj_encoder_schema(const struct pj_encoder *encoder);
+int32_t pj_encoder_schema_id(const struct pj_encoder *encoder); /* once it has one */
 
 /*
  * Registers the schema, or finds it, under the subject <topic>-value, with the prefix (or NULL)

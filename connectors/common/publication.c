@@ -2,7 +2,6 @@
 #include "common/publisher_internal.h"
 
 #include "base/clock.h"
-#include "base/invariant.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -22,8 +21,10 @@ struct pj_publication *pj_publication_new(void)
 void pj_publication_add(struct pj_publication *publication, size_t topic, struct pj_bytes key,
                         struct pj_bytes value)
 {
-    PJ_CHECK(publication->record_count < PJ_RECORDS_MOST,
-             "a publication has more records than room for them");
+    size_t count = publication->record_count;
+    if ((count & (count - 1)) == 0)
+        publication->records = pj_resize(publication->records, count > 0 ? 2 * count : 1,
+                                         sizeof *publication->records);
     publication->records[publication->record_count++] =
         (struct record){.topic = topic,
                         .key = pj_copy(key.data, key.length),
@@ -51,6 +52,7 @@ void pj_publication_release(struct pj_publication *publication)
         free(publication->records[i].key);
         free(publication->records[i].value);
     }
+    free(publication->records);
     free(publication);
 }
 
@@ -73,7 +75,7 @@ int pj_publisher_submit(struct pj_publisher *publisher, struct pj_publication *p
         publisher->waiting++;
         publisher->urgent += publication->wait_ms == 0;
         publisher->waiting_bytes += publication->bytes;
-        pthread_cond_broadcast(&publisher->changed);
+        pthread_cond_signal(&publisher->filled);
     }
     pthread_mutex_unlock(&publisher->mutex);
     return status;

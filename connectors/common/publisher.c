@@ -4,12 +4,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <uuid.h>
 
 enum {
     BATCH_MOST = 1000, /* publications in a transaction */
+    BATCH_RECORDS_MOST = 10000,
+    BATCH_BYTES_MOST = 16 << 20,
     TURN_MS = 1000,
 };
 
@@ -52,11 +56,24 @@ static bool turn(void *context, const struct pj_error *trouble)
     return !is_at_end(context);
 }
 
+static bool is_marker(const struct pj_publisher *publisher, struct pj_bytes key)
+{
+    const char *marker = publisher->settings.marker;
+    return marker != NULL && key.length == strlen(marker) &&
+           memcmp(key.data, marker, key.length) == 0;
+}
+
 /* A record of the transaction, read back, shows that it was committed. */
 static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
     struct pj_publisher *publisher = context;
+    if (is_marker(publisher, key)) {
+        publisher->is_mark_found = value.data != NULL && publisher->mark[0] != '\0' &&
+                                   value.length == strlen(publisher->mark) &&
+                                   memcmp(value.data, publisher->mark, value.length) == 0;
+        return 0;
+    }
     for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
         for (size_t i = 0; i < one->record_count; i++) {
             const struct record *record = &one->records[i];
@@ -74,6 +91,18 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
 }
 
 /* --- transactions ---------------------------------------------------------------------------- */
+
+static int send_mark(struct pj_publisher *publisher, struct pj_error *error)
+{
+    const char *marker = publisher->settings.marker;
+    if (marker == NULL)
+        return 0;
+    size_t length = pj_text_whole(publisher->mark, sizeof publisher->mark, "%s-%lld",
+                                  publisher->mark_prefix, (long long)++publisher->marks);
+    const struct pj_producer_message message = {.key = {marker, strlen(marker)},
+                                                .value = {publisher->mark, length}};
+    return pj_transactor_send(&publisher->transactor, publisher->settings.state, message, error);
+}
 
 static int send_all(void *context, struct pj_error *error)
 {
@@ -96,7 +125,7 @@ static int send_all(void *context, struct pj_error *error)
                 return -1;
         }
     }
-    return 0;
+    return send_mark(publisher, error);
 }
 
 /* The later half of the batch goes back to the head of the queue; the rest is tried next. */
@@ -168,17 +197,18 @@ static void finish_batch(struct pj_publisher *publisher, bool committed)
 
 /*
  * A new producer waits until its predecessor's transaction has ended; then what was committed is in
- * the keys' topic. Publications without a record there are sent again: their event_id identifies
- * them.
+ * the state topic: a record of each publication, or the marker. Without both it is sent again: its
+ * event_id identifies it.
  */
 static enum pj_transaction_end recover(struct pj_publisher *publisher, struct pj_error *error)
 {
     pj_log(PJ_WARN, "the outcome of a transaction is unknown; reading what was committed",
            pj_f_str("reason", error->message));
+    publisher->is_mark_found = false;
     int status = pj_transactor_open(&publisher->transactor, error);
     if (status == 0) {
         for (struct pj_publication *one = publisher->batch; one != NULL; one = one->next)
-            one->is_found |= one->may_be_lost;
+            one->is_found |= one->may_be_lost || publisher->is_mark_found;
         finish_batch(publisher, false);
         return PJ_TRANSACTION_ABORTED;
     }
@@ -244,11 +274,16 @@ static bool take_batch(struct pj_publisher *publisher)
     pthread_mutex_lock(&publisher->mutex);
     while ((wait_ms = idle_ms(publisher, end_ms - pj_clock_monotonic_ms())) > 0) {
         struct timespec until = pj_in_ms(wait_ms);
-        pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
+        pthread_cond_timedwait(&publisher->filled, &publisher->mutex, &until);
     }
     struct pj_publication **end = &publisher->batch;
+    size_t records = 0, bytes = 0;
     for (size_t i = 0; i < publisher->batch_most && publisher->first != NULL; i++) {
         struct pj_publication *one = publisher->first;
+        records += one->record_count;
+        bytes += one->bytes;
+        if (i > 0 && (records > BATCH_RECORDS_MOST || bytes > BATCH_BYTES_MOST))
+            break;
         pj_publisher_take_out(publisher, &publisher->first);
         one->state = SENT;
         *end = one;
@@ -300,7 +335,11 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
     pthread_mutex_init(&publisher->mutex, NULL);
+    pj_condition_init(&publisher->filled);
     pj_condition_init(&publisher->changed);
+    uuid_t prefix;
+    uuid_generate_random(prefix);
+    uuid_unparse_lower(prefix, publisher->mark_prefix);
     int status = open_transactor(publisher, error);
     if (status == 0) {
         publisher->has_thread = true;
@@ -321,7 +360,7 @@ void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms)
     pthread_mutex_lock(&publisher->mutex);
     publisher->is_stopping = true;
     publisher->give_up_ms = pj_clock_monotonic_ms() + timeout_ms;
-    pthread_cond_broadcast(&publisher->changed);
+    pthread_cond_broadcast(&publisher->filled);
     pthread_mutex_unlock(&publisher->mutex);
     if (publisher->has_thread)
         pthread_join(publisher->thread, NULL);
@@ -334,6 +373,7 @@ void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms)
         }
     }
     pj_transactor_close(&publisher->transactor);
+    pthread_cond_destroy(&publisher->filled);
     pthread_cond_destroy(&publisher->changed);
     pthread_mutex_destroy(&publisher->mutex);
     free(publisher);

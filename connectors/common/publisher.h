@@ -20,7 +20,10 @@ struct pj_publisher_settings {
     /* Without turns. `record` is called in _open, and from the thread when the state is read
      * again; `stop` ends the wait in _open. */
     struct pj_transactor_settings transactor;
-    size_t state;                     /* the index of the state topic among the topics */
+    size_t state; /* the index of the state topic among the topics */
+    /* NULL, or a key of the state topic, which is not handed to `record`: each transaction has a
+     * record of it, so that what became of one in doubt can be told of every publication. */
+    const char *marker;
     struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
     /* Transactions and records committed, and how long a transaction takes. */
     struct pj_metric *transactions, *records, *latency, *last_commit;
@@ -37,8 +40,8 @@ void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms);
 /* A publication belongs to its creator and, from submit on, to the publisher too. */
 /* Its events carry the trace that the thread works on. */
 struct pj_publication *pj_publication_new(void);
-/* Copies, for the topic of this index; a null value deletes a key from a compacted topic. At most
- * three records. One without a record in the state topic may be sent twice. */
+/* Copies, for the topic of this index; a null value deletes a key from a compacted topic. Without a
+ * marker, one that has no record in the state topic may be sent twice. */
 void pj_publication_add(struct pj_publication *publication, size_t topic, struct pj_bytes key,
                         struct pj_bytes value);
 void pj_publication_release(struct pj_publication *publication); /* NULL is allowed */

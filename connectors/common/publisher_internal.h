@@ -10,8 +10,6 @@
 
 #include <stdatomic.h>
 
-enum { PJ_RECORDS_MOST = 3 };
-
 struct record {
     size_t topic;
     char *key;
@@ -21,7 +19,7 @@ struct record {
 
 struct pj_publication {
     struct pj_publication *next;
-    struct record records[PJ_RECORDS_MOST];
+    struct record *records;
     size_t record_count, bytes;
     struct pj_trace trace; /* goes with its events; none: "" */
     int64_t wait_ms;       /* 0: it is urgent */
@@ -40,10 +38,17 @@ struct pj_publisher {
     struct pj_transactor transactor;
     struct pj_publication *batch; /* owned by the thread: the contents of its transaction */
     size_t batch_most;            /* owned by the thread; small while it looks for a refused one */
+    /* Owned by the thread: the value of the marker in its transaction, whether that was read back,
+     * and what tells it from those of other publishers. */
+    char mark[64];
+    bool is_mark_found;
+    char mark_prefix[37];
+    int64_t marks;
     pthread_t thread;
     bool has_thread;
-    pthread_mutex_t mutex; /* guards all below */
-    pthread_cond_t changed;
+    pthread_mutex_t mutex;  /* guards all below */
+    pthread_cond_t filled;  /* for the thread: something waits, or it is to stop */
+    pthread_cond_t changed; /* for the callers: a transaction has ended */
     struct pj_publication *first, **last;
     size_t waiting, waiting_bytes, urgent;
     bool is_stopping, has_ended;

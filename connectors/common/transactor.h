@@ -15,7 +15,7 @@
 #include "kafka/compacted.h"
 #include "kafka/producer.h"
 
-enum { PJ_TRANSACTOR_TOPICS_MOST = 4, PJ_TRANSACTOR_FATAL_MOST = 5 };
+enum { PJ_TRANSACTOR_TOPICS_MOST = 64, PJ_TRANSACTOR_FATAL_MOST = 5 };
 
 /* Borrowed for as long as the transactor is open. */
 struct pj_transactor_settings {

@@ -2,7 +2,9 @@
 #include "avro/avro_schema.h"
 
 #include "base/arena.h"
+#include "base/text.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum { DEPTH_MOST = 64, SCHEMA_BYTES_MOST = 1 << 20, FIXED_BYTES_MOST = 1 << 20 };
@@ -148,6 +150,8 @@ static int parse_record(struct pj_schema *schema, const json_t *json, const char
             return bad(error, "has a field without a name in", type->name);
         out->aliases = json_object_get(field, "aliases");
         out->default_json = json_object_get(field, "default");
+        const char *doc = json_string_value(json_object_get(field, "doc"));
+        out->holds_json = doc != NULL && pj_text_begins(doc, "JSON text");
         if (parse_type(schema, json_object_get(field, "type"), space, depth, &out->type, error) !=
             0)
             return -1;
@@ -198,8 +202,10 @@ static void parse_logical(const json_t *json, struct pj_avro_type *type)
     json_int_t scale = json_integer_value(json_object_get(json, "scale"));
     if (precision < 1 || scale < 0 || scale > precision || scale > 1000)
         type->logical = PJ_LOGICAL_NONE;
-    else
+    else {
+        type->precision = (int)(precision < INT_MAX ? precision : INT_MAX);
         type->scale = (int)scale;
+    }
 }
 
 static int parse_object(struct pj_schema *schema, const json_t *json, const char *space, int depth,
@@ -259,7 +265,7 @@ int pj_schema_parse(struct pj_schema **out, const char *text, struct pj_error *e
     if (strlen(text) > SCHEMA_BYTES_MOST)
         return bad(error, "is larger than 1 MiB", NULL);
     json_error_t json_error;
-    json_t *json = json_loads(text, JSON_DECODE_ANY, &json_error);
+    json_t *json = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, &json_error);
     if (json == NULL)
         return pj_error_set(error, PJ_POISON, "the Avro schema is not JSON: %s at line %d",
                             json_error.text, json_error.line);

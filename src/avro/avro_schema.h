@@ -45,6 +45,7 @@ struct pj_avro_field {
     const char *name;
     const json_t *aliases;      /* an array of strings, or NULL */
     const json_t *default_json; /* or NULL: has none */
+    bool holds_json;            /* its doc begins with "JSON text" */
     struct pj_avro_type *type;
 };
 
@@ -58,8 +59,8 @@ struct pj_avro_type {
     const char **symbols;
     struct pj_avro_type **branches;
     size_t count;
-    size_t size; /* of a fixed */
-    int scale;   /* of a decimal */
+    size_t size;          /* of a fixed */
+    int precision, scale; /* of a decimal */
 };
 
 struct pj_schema;

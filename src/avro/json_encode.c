@@ -2,6 +2,9 @@
 #include "avro/json_encode.h"
 
 #include "avro/wire.h"
+#include "base/decimal.h"
+#include "base/json_numbers.h"
+#include "base/memory.h"
 #include "base/time_text.h"
 #include "projectionist/value.h"
 
@@ -14,6 +17,8 @@
 struct writer {
     struct pj_builder *out;
     struct pj_error *error;
+    bool is_plain;   /* branches are not named but by "type" */
+    bool is_default; /* of the schema: bytes are in Avro's JSON encoding */
 };
 
 /* Where a value is; its own name last. */
@@ -124,6 +129,93 @@ static int put_string(const struct writer *writer, const struct pj_avro_type *ty
     return 0;
 }
 
+/* The number times ten to the power of the scale, as a big integer with its last byte first;
+ * its length, 0 where it has more digits than there is room for. */
+static size_t unscaled(const struct pj_decimal *decimal, int scale, uint8_t *bytes, size_t most)
+{
+    size_t length = 1;
+    int64_t digits = decimal->sign == 0 ? 0 : decimal->point + scale;
+    const char *at = decimal->digits;
+    bytes[0] = 0;
+    for (int64_t i = 0; i < digits; i++) {
+        unsigned carry = i < decimal->count ? (unsigned)(pj_decimal_digit(decimal, &at) - '0') : 0;
+        for (size_t k = 0; k < length; k++) {
+            carry += bytes[k] * 10u;
+            bytes[k] = (uint8_t)carry;
+            carry >>= 8;
+        }
+        if (carry != 0 && length == most)
+            return 0;
+        if (carry != 0)
+            bytes[length++] = (uint8_t)carry;
+    }
+    return length;
+}
+
+/* Of the number, in two's complement, the first byte first; it is at least so long. */
+static size_t put_twos(uint8_t *out, const uint8_t *magnitude, size_t length, bool is_negative,
+                       size_t least)
+{
+    size_t count = length + (magnitude[length - 1] >> 7);
+    unsigned carry = 1;
+    if (count < least)
+        count = least;
+    for (size_t i = 0; i < count; i++) {
+        unsigned byte = i < length ? magnitude[i] : 0;
+        if (is_negative) {
+            byte = (byte ^ 0xffu) + carry;
+            carry = byte >> 8;
+        }
+        out[count - 1 - i] = (uint8_t)byte;
+    }
+    return count;
+}
+
+/* False: it is no number, or one of more digits than a double keeps. */
+static bool decimal_text(const json_t *value, char number[PJ_REAL_TEXT], const char **text)
+{
+    *text = number;
+    if (json_is_integer(value)) {
+        pj_text_whole(number, PJ_REAL_TEXT, "%lld", (long long)json_integer_value(value));
+    } else if (json_is_real(value)) {
+        pj_text_whole(number, PJ_REAL_TEXT, "%.15g", json_real_value(value));
+        return strtod(number, NULL) == json_real_value(value);
+    } else {
+        *text = json_string_value(value);
+    }
+    return *text != NULL && (*text)[strspn(*text, "+-.0123456789eE")] == '\0';
+}
+
+static int put_decimal(const struct writer *writer, const struct pj_avro_type *type,
+                       const json_t *value, const struct path *path)
+{
+    enum { BYTES_MOST = 250 };
+    char number[PJ_REAL_TEXT];
+    uint8_t magnitude[BYTES_MOST], bytes[BYTES_MOST + 1];
+    const char *text;
+    struct pj_decimal decimal;
+    if (!decimal_text(value, number, &text) || !pj_decimal_read(text, strlen(text), &decimal))
+        return refuse(writer, path,
+                      json_is_real(value)
+                          ? "has more digits than a JSON number keeps; send it as text"
+                          : "is not a decimal number");
+    if (decimal.sign != 0 && decimal.count - decimal.point > type->scale)
+        return refuse(writer, path, "has too many digits after the point");
+    if (decimal.sign != 0 && decimal.point + type->scale > type->precision)
+        return refuse(writer, path, "has too many digits");
+    size_t length = unscaled(&decimal, type->scale, magnitude, sizeof magnitude);
+    bool is_fixed = type->kind == PJ_AVRO_FIXED;
+    if (length == 0 || (is_fixed && type->size > BYTES_MOST))
+        return refuse(writer, path, "has too many digits");
+    length = put_twos(bytes, magnitude, length, decimal.sign < 0, is_fixed ? type->size : 0);
+    if (is_fixed && length != type->size)
+        return refuse(writer, path, "has too many digits");
+    if (!is_fixed)
+        put_long(writer, (int64_t)length);
+    pj_builder_add_bytes(writer->out, bytes, length);
+    return 0;
+}
+
 /* Characters up to U+00FF are a byte each, as in Avro's JSON encoding. */
 static int put_bytes(const struct writer *writer, const struct pj_avro_type *type,
                      const json_t *value, const struct path *path)
@@ -132,6 +224,8 @@ static int put_bytes(const struct writer *writer, const struct pj_avro_type *typ
     size_t length = json_string_length(value);
     struct pj_builder bytes = {0};
     uint8_t uuid[16];
+    if (type->logical == PJ_LOGICAL_DECIMAL && !writer->is_default)
+        return put_decimal(writer, type, value, path);
     if (text == NULL)
         return refuse(writer, path, "is not a string");
     if (type->logical == PJ_LOGICAL_UUID) {
@@ -185,6 +279,26 @@ static bool allows_null(const struct pj_avro_type *type)
     return type->kind == PJ_AVRO_NULL;
 }
 
+/* A field of a record; `member` NULL: it is not there. */
+static int put_field(const struct writer *writer, const struct pj_avro_field *field,
+                     const json_t *member, const struct path *path)
+{
+    struct writer inner = *writer;
+    struct pj_builder text = {0};
+    if (member == NULL && !allows_null(field->type)) {
+        inner.is_default = true;
+        return put_value(&inner, field->type, field->default_json, path);
+    }
+    if (member == NULL || json_is_null(member) || json_is_string(member) || !field->holds_json)
+        return put_value(writer, field->type, member != NULL ? member : json_null(), path);
+    pj_json_put(&text, member);
+    json_t *held = pj_must(json_stringn_nocheck(text.text, text.length));
+    int status = put_value(writer, field->type, held, path);
+    json_decref(held);
+    pj_builder_free(&text);
+    return status;
+}
+
 /* `chosen`: the member that named the record, or NULL. */
 static int put_record(const struct writer *writer, const struct pj_avro_type *type,
                       const json_t *value, const char *chosen, const struct path *path)
@@ -197,9 +311,7 @@ static int put_record(const struct writer *writer, const struct pj_avro_type *ty
         const struct path inner = {path, field->name};
         const json_t *member = json_object_get(value, field->name);
         count += member != NULL;
-        if (member == NULL)
-            member = allows_null(field->type) ? json_null() : field->default_json;
-        if (put_value(writer, field->type, member, &inner) != 0)
+        if (put_field(writer, field, member, &inner) != 0)
             return -1;
     }
     if (count + (chosen != NULL) == json_object_size(value))
@@ -284,14 +396,15 @@ static int put_union(const struct writer *writer, const struct pj_avro_type *typ
     const char *only = json_object_size(value) == 1
                            ? json_object_iter_key(json_object_iter((json_t *)(uintptr_t)value))
                            : NULL;
-    size_t chosen = find_branch(type, only);
+    size_t chosen = writer->is_plain ? type->count : find_branch(type, only);
     if (chosen < type->count) {
         const struct path inner = {path, only};
         return put_branch(writer, type, chosen, json_object_get(value, only), &inner);
     }
-    if (others == 1)
+    const json_t *named = json_object_get(value, tag);
+    if (others == 1 && (type->branches[last]->kind != PJ_AVRO_RECORD || !json_is_string(named)))
         return put_branch(writer, type, last, value, path);
-    chosen = find_branch(type, json_string_value(json_object_get(value, tag)));
+    chosen = find_branch(type, json_string_value(named));
     if (chosen < type->count && type->branches[chosen]->kind == PJ_AVRO_RECORD) {
         put_long(writer, (int64_t)chosen);
         return put_record(writer, type->branches[chosen], value, tag, path);
@@ -371,9 +484,20 @@ static int put_value(const struct writer *writer, const struct pj_avro_type *typ
 int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct pj_builder *out,
                    struct pj_error *error)
 {
-    const struct writer writer = {out, error};
+    const struct writer writer = {out, error, false, false};
     const struct path path = {0};
     return put_value(&writer, type, json, &path);
+}
+
+int pj_json_encode_plain(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
+                         struct pj_builder *out, struct pj_error *error)
+{
+    const struct writer writer = {out, error, true, false};
+    const struct path path = {0};
+    uint8_t header[PJ_WIRE_HEADER_SIZE];
+    pj_wire_put_header(header, schema_id);
+    pj_builder_add_bytes(out, header, sizeof header);
+    return put_value(&writer, pj_schema_root(schema), json, &path);
 }
 
 int pj_json_encode_record(const struct pj_schema *schema, int32_t schema_id, const json_t *json,

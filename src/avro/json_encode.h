@@ -7,10 +7,13 @@
  *   float, double      a number
  *   string             a string; a UUID where the schema says so
  *   bytes, fixed       a string of the characters U+0000 to U+00FF, as in Avro's JSON encoding
+ *   decimal            a number or its text, of no more digits than the schema has room for
  *   enum               one of its symbols
  *   null and another   null or the other; what is null need not be there, nor what has a default
  *   other unions       {"branch": value}; a record also as {"type": "RecordName", ...}, all else as
  *                      a value of the first branch that it suits
+ *
+ * A string whose field's doc begins with "JSON text" is also taken as the JSON that it holds.
  */
 #ifndef PJ_AVRO_JSON_ENCODE_H
 #define PJ_AVRO_JSON_ENCODE_H
@@ -26,5 +29,10 @@ int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct p
 /* The same of a schema's root, after the header that names the schema in Kafka. */
 int pj_json_encode_record(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
                           struct pj_builder *out, struct pj_error *error) PJ_MUST_CHECK;
+
+/* The same, with only {"type": "RecordName", ...} for what says its branch: {"string": "x"} is an
+ * object then, as in any other JSON. */
+int pj_json_encode_plain(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
+                         struct pj_builder *out, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

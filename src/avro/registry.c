@@ -19,6 +19,8 @@ enum {
     ANSWER_MOST = 4 << 20,
     REDIRECTS_MOST = 3,
     REFERENCES_MOST = 64,
+    UNKNOWN_SUBJECT = 40401,
+    UNKNOWN_VERSION = 40402,
     UNKNOWN_SCHEMA = 40403,
     REASON_MOST = 300,
 };
@@ -361,7 +363,7 @@ static int refuse_type(int32_t id, const char *url, const struct answer *answer,
 static json_t *parse_schema(const char *url, const struct answer *answer, struct pj_error *error)
 {
     const char *text = json_string_value(json_object_get(answer->json, "schema"));
-    json_t *parsed = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *parsed = text != NULL ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
     if (parsed == NULL)
         (void)pj_error_set(error, PJ_RETRY,
                            "%.200s answers %s; see the registry's log, and check "
@@ -489,12 +491,51 @@ int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
     return status;
 }
 
+/* Of an answer; false: there is none that is an id. */
+static bool take_id(const struct answer *answer, int32_t *id)
+{
+    const json_t *given = json_object_get(answer->json, "id");
+    json_int_t number = json_integer_value(given);
+    if (!json_is_integer(given) || number < 0 || number > INT32_MAX)
+        return false;
+    *id = (int32_t)number;
+    return true;
+}
+
+static int refuse_without_id(const char *url, struct pj_error *error)
+{
+    return pj_error_set(error, PJ_RETRY,
+                        "%.200s answers without an id; check --schema-registry-url and its path",
+                        url);
+}
+
+int pj_registry_latest(struct pj_registry *registry, const char *subject, int32_t *id,
+                       char **schema, struct pj_error *error)
+{
+    struct answer answer;
+    char *url = url_of(registry, "/subjects/", subject, "/versions/latest");
+    int status = request(registry, "GET", url, NULL, &answer, error);
+    json_int_t code = json_integer_value(json_object_get(answer.json, "error_code"));
+    if (answer.status == 404 && (code == UNKNOWN_SUBJECT || code == UNKNOWN_VERSION))
+        status = pj_error_set(error, PJ_POISON,
+                              "the schema registry has no subject %.200s; 'projectionist topics "
+                              "create' registers it",
+                              subject);
+    if (status == 0 && !take_id(&answer, id))
+        status = refuse_without_id(url, error);
+    if (status == 0)
+        status = take_schema(registry, *id, url, &answer, schema, error);
+    answer_free(&answer);
+    free(url);
+    return status;
+}
+
 bool pj_registry_same_schema(const char *one, const char *other)
 {
     if (strcmp(one, other) == 0)
         return true;
-    json_t *a = json_loads(one, JSON_DECODE_ANY, NULL);
-    json_t *b = json_loads(other, JSON_DECODE_ANY, NULL);
+    json_t *a = json_loads(one, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *b = json_loads(other, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     bool same = a != NULL && b != NULL && json_equal(a, b);
     json_decref(a);
     json_decref(b);
@@ -508,17 +549,8 @@ int pj_registry_register(struct pj_registry *registry, const char *subject, cons
     char *url = url_of(registry, "/subjects/", subject, "/versions");
     int status =
         send_object(registry, "POST", url, json_pack("{s:s}", "schema", schema), &answer, error);
-    if (status == 0) {
-        const json_t *given = json_object_get(answer.json, "id");
-        json_int_t number = json_integer_value(given);
-        if (json_is_integer(given) && number >= 0 && number <= INT32_MAX)
-            *id = (int32_t)number;
-        else
-            status = pj_error_set(error, PJ_RETRY,
-                                  "%.200s answers without an id; check --schema-registry-url and "
-                                  "its path",
-                                  url);
-    }
+    if (status == 0 && !take_id(&answer, id))
+        status = refuse_without_id(url, error);
     answer_free(&answer);
     free(url);
     return status;

@@ -66,6 +66,13 @@ bool pj_registry_same_schema(const char *one, const char *other);
 int pj_registry_register(struct pj_registry *registry, const char *subject, const char *schema,
                          int32_t *id, struct pj_error *error) PJ_MUST_CHECK;
 
+/*
+ * GET /subjects/{subject}/versions/latest: its newest schema, as pj_registry_schema gives it, and
+ * its id. Errors: those of pj_registry_schema; PJ_POISON also where there is no such subject.
+ */
+int pj_registry_latest(struct pj_registry *registry, const char *subject, int32_t *id,
+                       char **schema, struct pj_error *error) PJ_MUST_CHECK;
+
 /* PUT /config/{subject}: the subject's compatibility level, such as "BACKWARD_TRANSITIVE". */
 int pj_registry_set_compatibility(struct pj_registry *registry, const char *subject,
                                   const char *level, struct pj_error *error) PJ_MUST_CHECK;

@@ -3,9 +3,11 @@
 
 #include "base/decimal.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,4 +114,63 @@ json_t *pj_json_load(const char *text, size_t length, enum pj_json_numbers numbe
     json_t *tree = json_loadb(written, (size_t)(out - written), flags | JSON_DECODE_ANY, NULL);
     free(written);
     return tree;
+}
+
+/* --- the other way --------------------------------------------------------------------------- */
+
+void pj_real_text(char text[PJ_REAL_TEXT], double real)
+{
+    for (int digits = DIGITS_EXACT; digits <= DBL_DECIMAL_DIG; digits++) {
+        pj_text_whole(text, PJ_REAL_TEXT, "%.*g", digits, real);
+        if (strtod(text, NULL) == real)
+            break;
+    }
+}
+
+static void put_plain(struct pj_builder *out, const json_t *json)
+{
+    char *text = pj_must(json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT));
+    pj_builder_add_bytes(out, text, strlen(text));
+    free(text);
+}
+
+static void put_members(struct pj_builder *out, const json_t *json)
+{
+    json_t *object = (json_t *)(uintptr_t)json;
+    bool is_first = true;
+    pj_builder_add(out, "{");
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
+        json_t *name = pj_must(json_string(json_object_iter_key(at)));
+        pj_builder_add(out, "%s", is_first ? "" : ",");
+        put_plain(out, name);
+        json_decref(name);
+        pj_builder_add(out, ":");
+        pj_json_put(out, json_object_iter_value(at));
+        is_first = false;
+    }
+    pj_builder_add(out, "}");
+}
+
+void pj_json_put(struct pj_builder *out, const json_t *json)
+{
+    char real[PJ_REAL_TEXT];
+    switch (json_typeof(json)) {
+    case JSON_OBJECT:
+        put_members(out, json);
+        break;
+    case JSON_ARRAY:
+        pj_builder_add(out, "[");
+        for (size_t i = 0; i < json_array_size(json); i++) {
+            pj_builder_add(out, "%s", i > 0 ? "," : "");
+            pj_json_put(out, json_array_get(json, i));
+        }
+        pj_builder_add(out, "]");
+        break;
+    case JSON_REAL:
+        pj_real_text(real, json_real_value(json));
+        pj_builder_add(out, "%s", real);
+        break;
+    default:
+        put_plain(out, json);
+    }
 }

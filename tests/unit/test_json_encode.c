@@ -16,6 +16,8 @@ static char *quoted(const char *text)
     return copy;
 }
 
+static bool given_plain; /* with the header of Kafka's values */
+
 /* The bytes in hexadecimal, or the error. */
 static void expect(const char *type, const char *json, const char *expected)
 {
@@ -28,7 +30,8 @@ static void expect(const char *type, const char *json, const char *expected)
     cr_assert_not_null(value, "%s", json);
     cr_assert_eq(pj_schema_parse(&schema, schema_text, &error), 0, "%s", error.message);
     char found[1024] = "";
-    int status = pj_json_encode(pj_schema_root(schema), value, &out, &error);
+    int status = given_plain ? pj_json_encode_plain(schema, 0, value, &out, &error)
+                             : pj_json_encode(pj_schema_root(schema), value, &out, &error);
     for (size_t i = 0; i < out.length && status == 0; i++)
         snprintf(found + 2 * i, sizeof found - 2 * i, "%02x", (unsigned char)out.text[i]);
     cr_assert_str_eq(status == 0 ? found : error.message, expected, "%s of %s", json, type);
@@ -87,6 +90,62 @@ Test(json_encode, logical_types)
 }
 
 #define RECORD(type) "{'type':'record','name':'n.R','fields':[{'name':'a','type':" type "}]}"
+
+#define DECIMAL(precision, scale)                                                                  \
+    "{'type':'bytes','logicalType':'decimal','precision':" precision ",'scale':" scale "}"
+
+Test(json_encode, decimals)
+{
+    expect(DECIMAL("18", "6"), "'1.5'", "0616e360");
+    expect(DECIMAL("18", "6"), "1.5", "0616e360");
+    expect(DECIMAL("18", "6"), "'-1.5'", "06e91ca0");
+    expect(DECIMAL("18", "6"), "0", "0200");
+    expect(DECIMAL("5", "2"), "1.28", "040080");
+    expect(DECIMAL("5", "2"), "-1.28", "04ff80");
+    expect(DECIMAL("5", "2"), "'12.80e-1'", "040080");
+    expect(DECIMAL("18", "0"), "123456789012345678", "1001b69b4ba630f34e");
+    expect("{'type':'fixed','name':'d','size':4,'logicalType':'decimal','precision':5,'scale':2}",
+           "-1.28", "ffffff80");
+    expect("{'type':'record','name':'R','fields':[{'name':'a','type':" DECIMAL("5", "2") //
+           ",'default':'\\u0001'}]}",
+           "{}", "0201");
+}
+
+Test(json_encode, decimals_that_do_not_fit)
+{
+    expect(DECIMAL("5", "2"), "1.285", "the event has too many digits after the point");
+    expect(DECIMAL("5", "2"), "'1000'", "the event has too many digits");
+    expect(DECIMAL("5", "2"), "1e300", "the event has too many digits");
+    expect(DECIMAL("5", "2"), "'1e99999999999'", "the event has too many digits");
+    expect(DECIMAL("18", "6"), "0.30000000000000004",
+           "the event has more digits than a JSON number keeps; send it as text");
+    expect(DECIMAL("5", "2"), "'NaN'", "the event is not a decimal number");
+    expect(DECIMAL("5", "2"), "'1_0'", "the event is not a decimal number");
+    expect(DECIMAL("5", "2"), "true", "the event is not a decimal number");
+    expect("{'type':'fixed','name':'d','size':1,'logicalType':'decimal','precision':5,'scale':2}",
+           "1.28", "the event has too many digits");
+}
+
+Test(json_encode, json_in_a_text)
+{
+#define HOLDER "{'type':'record','name':'R','fields':[{'name':'a','doc':'JSON text: all','type':"
+    expect(HOLDER "'string'}]}", "{'a':{'b':[1,2.5,0.1,null,'\u00e9']}}",
+           "367b2262223a5b312c322e352c302e312c6e756c6c2c22c3a9225d7d");
+    expect(HOLDER "['null','string']}]}", "{'a':[]}", "02045b5d");
+    expect(HOLDER "['null','string']}]}", "{'a':null}", "00");
+    expect(HOLDER "['null','string']}]}", "{'a':'{}'}", "02047b7d");
+    expect(RECORD("'string'"), "{'a':{}}", "the field a is not a string");
+}
+
+Test(json_encode, plain_json_names_no_branches)
+{
+    given_plain = true;
+    expect("['null','string']", "{'string':'x'}", "the event is not a string");
+    expect(RECORD("['null','string']"), "{'a':{'string':'x'}}", "the field a is not a string");
+#define ONE "{'type':'record','name':'n.One','fields':[{'name':'a','type':'int'}]}"
+    expect("[" ONE "]", "{'type':'One','a':1}", "00000000000002");
+    given_plain = false;
+}
 
 Test(json_encode, what_does_not_fit)
 {

@@ -251,6 +251,28 @@ Test(registry, registers_a_schema)
     cr_assert_str_eq(mock.received, "{\"schema\":\"\\\"string\\\"\"}");
 }
 
+Test(registry, gets_the_newest_schema_of_a_subject)
+{
+    int32_t id = 0;
+    answer(200, "{\"subject\":\"a.b-value\",\"version\":2,\"id\":5,\"schema\":\"\\\"long\\\"\"}");
+    cr_assert_eq(pj_registry_latest(registry, "a.b-value", &id, &schema, &error), 0, "%s",
+                 error.message);
+    cr_assert_eq(id, 5);
+    cr_assert_str_eq(schema, "\"long\"");
+    cr_assert_str_eq(mock.url, "/subjects/a.b-value/versions/latest");
+}
+
+Test(registry, a_subject_that_is_not_there_is_said_so)
+{
+    int32_t id;
+    answer(404, "{\"error_code\":40401,\"message\":\"Subject not found.\"}");
+    cr_assert_eq(pj_registry_latest(registry, "a.b-value", &id, &schema, &error), -1);
+    EXPECT_ERROR(PJ_POISON, "a.b-value", "topics create");
+    answer(200, "{\"schema\":\"\\\"long\\\"\"}");
+    cr_assert_eq(pj_registry_latest(registry, "a.b-value", &id, &schema, &error), -1);
+    EXPECT_ERROR(PJ_RETRY, "without an id");
+}
+
 Test(registry, sets_the_compatibility_of_a_subject)
 {
     answer(200, "{\"compatibility\":\"BACKWARD_TRANSITIVE\"}");
