@@ -13,7 +13,6 @@ from collections import defaultdict
 from lib.captions_events import CROPS, LOCKS, OBJECTS, SEARCH, TENANTS, USERS, VIDEOS, topic_of
 from lib.captions_facts import (BROKEN, FOLDER, Known, body_of, claim, flow_order, kind_of,
                                 latest_told, moment, object_order, real, runs_of)
-from lib.oracle import in_order
 from lib.oracle_facts import json_of, time_of, uuid_of
 
 KEYS = {  # of each table
@@ -53,10 +52,14 @@ def expected(events, timestamps=None):
         "video_objects": _objects(known),
     }
     tables = {table: list(rows) for table, rows in tables.items()}
-    referred = {row["tenant_id"] for table in ("user_profiles", "videos", "cropped_frames_versions")
-                for row in tables[table]} - {None}
-    tables["tenants"] = _tenants(known, referred)
-    return {table: in_order(rows) for table, rows in tables.items()}
+    tables["tenants"] = _tenants(known, tenants_of(tables))
+    return {table: _in_order(table, rows) for table, rows in tables.items()}
+
+
+def tenants_of(tables):
+    """The tenants that rows refer to by a foreign key."""
+    return {row["tenant_id"] for table in ("user_profiles", "videos", "cropped_frames_versions")
+            for row in tables[table]} - {None}
 
 
 def comparable(table, rows, referred=None):
@@ -74,7 +77,11 @@ def comparable(table, rows, referred=None):
             if referred is not None and row["id"] not in referred:
                 continue
         found.append(row)
-    return in_order(found)
+    return _in_order(table, found)
+
+
+def _in_order(table, rows):
+    return sorted(rows, key=lambda row: [str(row[column]) for column in KEYS[table]])
 
 
 def _of_each(events, member):

@@ -123,7 +123,7 @@ def run_with_kills(world, records, seed, replicas=3, rate=2500, between=(0.3, 1.
 def wait_for_ends(world, consumers=tuple(TOPICS_OF), deadline=180):
     for name in consumers:
         database.wait_for_offsets(world.database, world.group(name),
-                                  kafka.end_offsets(*TOPICS_OF[name]), deadline)
+                                  kafka.end_offsets(*world.reads[name]), deadline)
 
 
 def tables_of(world):

@@ -38,19 +38,23 @@ def new_database(migrated=True, template=None):
             database.drop(server, name)
 
 
-def new_topics(partitions):
+def new_topics(partitions, contract=events):
     """Our topics, made anew."""
-    kafka.new_topics(*events.TOPICS, partitions=partitions)
+    kafka.new_topics(*contract.TOPICS, partitions=partitions)
 
 
 class World:
-    """dsn, database (a connection to it), consumers, and schema_ids by topic."""
+    """dsn, database (a connection to it), consumers, and schema_ids by topic. Of another system than
+    Safari: with the module of its events as contract, and its consumers' topics as reads."""
+
+    contract = events
+    reads = scenario_run.TOPICS_OF
 
     def __init__(self, dsn, connection, folder, original=None):
         self.dsn = dsn
         self.database = connection
         self.consumers = consumers.Consumers(Path(folder), {"POSTGRES_DSN": dsn})
-        self.schema_ids = original.schema_ids if original else events.register_schemas()
+        self.schema_ids = original.schema_ids if original else self.contract.register_schemas()
         self._groups = dict(original._groups) if original else {}
 
     def group(self, name):
@@ -59,10 +63,10 @@ class World:
 
     def use_default_groups(self):
         """Its consumers are in the groups that they have by themselves, as `all` expects."""
-        self._groups = {name: name for name in scenario_run.TOPICS_OF}
+        self._groups = {name: name for name in self.reads}
 
     def record(self, event, partition=None):
-        return events.record(event, self.schema_ids, partition=partition)
+        return self.contract.record(event, self.schema_ids, partition=partition)
 
     def publish(self, happened, partition=None):
         """Publishes events (or ready kafka.Records) in order."""
@@ -152,7 +156,7 @@ def open_copy(world, folder):
 def open_world(folder, partitions=3, template=None, kind=World):
     """A world that lives as long as the with. At its end its consumers must have ended well."""
     with new_database(template=template) as dsn:
-        new_topics(partitions)
+        new_topics(partitions, kind.contract)
         world = kind(dsn, database.connect(dsn), folder)
         try:
             yield world
