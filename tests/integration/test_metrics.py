@@ -3,6 +3,7 @@
 by what happened."""
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -35,12 +36,13 @@ def programs(tmp_path_factory, template):
     """{name: a running program} of each kind, after some work and a dead letter each."""
     folder = tmp_path_factory.mktemp("metrics")
     with (open_world(folder, 3, template) as world, AutomationService(speed=1000) as service,
-          ScriptedService() as scripted):
+          ScriptedService() as scripted, contextlib.ExitStack() as cleanup):
         bridge.new_topics()
         gateway_lib.new_topics()
         kafka.set_topic(TELEMETRY, retention_ms=str(10 * HOUR))
         kafka.set_topic(COMMANDS, cleanup_policy="compact")
         gateways = Gateways(folder, service)
+        cleanup.callback(gateways.end)
         gateway = gateways()
         assert post(gateway, command("a")).status == 202
         running = bridge.subscribe(bridge.start(world.consumers, scripted.url))
@@ -59,7 +61,6 @@ def programs(tmp_path_factory, template):
                 series.startswith("projectionist_lag_seconds{") for series in consumer.metrics()))
         recorder.world, recorder.group = world, world.group(RECORDER)
         yield {"consumer": recorder, "projector": projector, "gateway": gateway, "bridge": running}
-        gateways.end()
 
 
 @pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge"])
