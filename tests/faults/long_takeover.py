@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from lib.events import TELEMETRY
+from lib.machine import Busy
 from lib.stalls import Watch
 from test_takeover import Replicas, feed
 from world import RECORDER
@@ -22,7 +23,7 @@ def test_longest_stalls(world, comes_back):
     limit = SPARE if comes_back else SESSION + SPARE
     replicas = Replicas(world, SESSION)
     feeding = feed(world)
-    stalls = []
+    stalls, busy = [], Busy()
     for run in range(RUNS):
         number = run % 3
         with Watch(world.dsn, {world.group(RECORDER): [TELEMETRY]}) as watch:
@@ -31,10 +32,11 @@ def test_longest_stalls(world, comes_back):
                 replicas.restart(number)
             watch.until_settled(SESSION + 30)
             stalls.append(watch.longest[0])
-        print(f"run {run + 1:2}: {stalls[-1]:6.2f} s", flush=True)
+        print(f"run {run + 1:2}: {stalls[-1]:6.2f} s (looked every {watch.blind:.2f} s)", flush=True)
         if not comes_back:
             replicas.restart(number)
             world.until_working(replicas.running[number])
+    print(busy)
     feeding.abandon()
     world.until_caught_up()
     print(json.dumps({"killed": "restarts" if comes_back else "lost", "session": SESSION,

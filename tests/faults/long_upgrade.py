@@ -8,7 +8,7 @@ from rolling import NOW, Roll, catch_up
 
 RATE = int(os.environ["PROJECTIONIST_UPGRADE_RATE"])
 REPLICAS = int(os.environ["PROJECTIONIST_UPGRADE_REPLICAS"])
-AHEAD = 60  # seconds of events that are made up before
+AHEAD = 60  # seconds of events that are made up before: about twice what is measured
 LIMIT = 3   # seconds
 
 

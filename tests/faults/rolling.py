@@ -3,6 +3,7 @@
 StatefulSet does it; then, by way of one migration, by those of the next version (tests/next)."""
 
 import contextlib
+import gc
 import itertools
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from lib import consumers, database, oracle, scenario, scenario_run
 from lib.feed import Feed
+from lib.machine import Busy
 from lib.scenario_run import TOPICS_OF
 from lib.stalls import Watch
 from lib.world import new_database
@@ -30,6 +32,7 @@ class Load:
         self._enough = threading.Event()
         records = self._records()
         ready = list(itertools.islice(records, rate * ahead))
+        gc.freeze()  # or each collection looks at all of them, while nothing is published
         self._began = time.monotonic()
         self._feed = Feed(itertools.chain(ready, records), rate)
 
@@ -43,9 +46,14 @@ class Load:
             yield from block.records(self._world.schema_ids, number)
 
     @property
+    def sent(self):
+        """Events, until now."""
+        return self._feed.sent
+
+    @property
     def reached(self):
         """Events a second, until now."""
-        return self._feed.sent / (time.monotonic() - self._began)
+        return self.sent / (time.monotonic() - self._began)
 
     def end(self):
         self._enough.set()
@@ -136,10 +144,13 @@ class Roll:
 
     def step(self, name, action, deadline=120):
         with Watch(self._world.dsn, TOPICS_OF) as watch:
+            busy, sent = Busy(), self.load.sent
             action()
             watch.until_settled(deadline)
         self.stalls[name] = watch.longest[0]
-        print(f"{name}: longest stall {watch.longest[0]:.2f} s of {watch.longest[1]}", flush=True)
+        print(f"{name}: longest stall {watch.longest[0]:.2f} s of {watch.longest[1]}\n"
+              f"  {self.load.sent - sent} events meanwhile; looked every {watch.blind:.2f} s; {busy}",
+              flush=True)
 
     def upgrade(self):
         """To the next version, which fills a column of safari_events that its migration adds."""

@@ -32,6 +32,11 @@ def parsed(text):
 
 
 @functools.cache
+def _namespace(text):
+    return json.loads(text).get("namespace")
+
+
+@functools.cache
 def _plain(text):
     """The schema without logical types, so that decoding gives integers and text."""
     def strip(node):
@@ -61,8 +66,8 @@ def encode(event, schema_id, schema):
     """The wire format of an event. schema: JSON text, such as schema_text("safari.commands")."""
     out = io.BytesIO()
     out.write(b"\0" + schema_id.to_bytes(4, "big"))
-    namespace = json.loads(schema).get("namespace")
-    fastavro.schemaless_writer(out, parsed(schema), with_full_names(event, namespace), strict=False)
+    fastavro.schemaless_writer(out, parsed(schema), with_full_names(event, _namespace(schema)),
+                               strict=False)
     return out.getvalue()
 
 

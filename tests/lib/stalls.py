@@ -21,7 +21,8 @@ OFFSETS = ("SELECT consumer_group, topic, partition, next_offset FROM projection
 class Watch(threading.Thread):
     """Looks while the with lives, and from when all partitions move.
 
-    topics_of: {group: topics}. `longest` is (seconds, (group, topic, partition))."""
+    topics_of: {group: topics}. `longest` is (seconds, (group, topic, partition)); `blind` the longest
+    time between two looks, by which it may be wrong."""
 
     def __init__(self, dsn, topics_of):
         super().__init__(daemon=True)
@@ -32,12 +33,12 @@ class Watch(threading.Thread):
         self._fine = {}     # by place: when it moved last, or there was nothing to read
         self._end = threading.Event()
         self._failure = None
-        self.longest = (0, None)
+        self.longest, self.blind = (0, None), 0
 
     def __enter__(self):
         self.start()
         self.until_settled(120)
-        self.longest = (0, None)
+        self.longest, self.blind = (0, None), 0
         return self
 
     def __exit__(self, *_):
@@ -49,9 +50,11 @@ class Watch(threading.Thread):
     def run(self):
         try:
             with database.connect(self._dsn) as connection:
-                cursor = connection.cursor(row_factory=tuple_row)
+                cursor, looked = connection.cursor(row_factory=tuple_row), time.monotonic()
                 while not self._end.wait(INTERVAL):
                     self._look(cursor)
+                    looked, before = time.monotonic(), looked
+                    self.blind = max(self.blind, looked - before)
         except BaseException as failure:  # pylint: disable=broad-except
             self._failure = failure
 
