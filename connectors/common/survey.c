@@ -101,9 +101,10 @@ static int read_recording(struct pj_survey *survey, struct pj_recording *recordi
     pj_recording_rewind(recording);
     while ((status = pj_recording_next(recording, &item, error)) == 1) {
         number++;
+        status = 0;
         if (item.kind == PJ_RECORDED_MESSAGE)
             status = add_message(survey, &item, &reason);
-        else
+        else if (item.kind == PJ_RECORDED_SCHEMA)
             status = add_schema(survey, index, &item, &reason);
         if (status != 0)
             return pj_error_set(error, PJ_FATAL, "record %lld of %s cannot be used: %s",

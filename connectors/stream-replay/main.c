@@ -61,7 +61,7 @@ static void on_signal(int number)
 
 static void print_help(void)
 {
-    fputs("usage: stream-replay [OPTION]... FILE...\n"
+    fputs("usage: stream-replay [OPTION]... FILE|DIR...\n"
           "\n"
           "NAME\n"
           "  stream-replay - publish recordings of Kafka topics as they happened\n"
@@ -69,7 +69,8 @@ static void print_help(void)
           "DESCRIPTION\n"
           "  Publishes the messages of recordings (Avro object container files of\n"
           "  schemas/recording.avsc) with their keys, headers and timestamps. Several\n"
-          "  files are merged by timestamp; the order within a file is kept.\n"
+          "  files, or those of a folder, are merged by timestamp; the order within a file is\n"
+          "  kept.\n"
           "\n"
           "  A message goes to its recorded partition, or where none is recorded, to the\n"
           "  one that Kafka's Java clients choose by its key (murmur2). The recorded\n"

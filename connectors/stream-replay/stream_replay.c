@@ -9,6 +9,7 @@
 #include "base/topic_name.h"
 #include "common/merge.h"
 #include "common/pace.h"
+#include "common/recorded_files.h"
 #include "common/survey.h"
 #include "kafka/producer.h"
 #include "stream-replay/refused.h"
@@ -31,6 +32,8 @@ enum {
 
 struct replay {
     const struct pj_replay_settings *settings;
+    char **paths; /* of all files */
+    size_t path_count;
     struct pj_recording **recordings;
     size_t recording_count;
     struct pj_survey survey;
@@ -57,9 +60,12 @@ static bool should_stop(const struct replay *replay)
 static int read_recordings(struct replay *replay, struct pj_error *error)
 {
     const struct pj_replay_settings *settings = replay->settings;
-    replay->recordings = pj_calloc(settings->path_count, sizeof(struct pj_recording *));
-    for (size_t i = 0; i < settings->path_count; i++) {
-        if (pj_recording_open(&replay->recordings[i], settings->paths[i], error) != 0)
+    if (pj_recorded_files_expand(&replay->paths, &replay->path_count, settings->paths,
+                                 settings->path_count, error) != 0)
+        return -1;
+    replay->recordings = pj_calloc(replay->path_count, sizeof(struct pj_recording *));
+    for (size_t i = 0; i < replay->path_count; i++) {
+        if (pj_recording_open(&replay->recordings[i], replay->paths[i], error) != 0)
             return -1;
         replay->recording_count++;
     }
@@ -416,6 +422,7 @@ int pj_replay_run(const struct pj_replay_settings *settings, struct pj_replay_re
     for (size_t i = 0; i < replay.recording_count; i++)
         pj_recording_close(replay.recordings[i]);
     free(replay.recordings);
+    pj_recorded_files_free_paths(replay.paths, replay.path_count);
     free(replay.targets);
     free(replay.handles);
     free(replay.names);

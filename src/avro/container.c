@@ -11,11 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 enum {
     HEADER_MOST = 2 << 20, /* the schema itself may have 1 MiB */
     BLOCK_MOST = 64 << 20,
     INFLATED_MOST = 256 << 20,
+    WINDOW_LOG_MOST = 27, /* of zstd, which would allocate what a block asks for */
     SYNC_SIZE = 16,
     NUMBERS_SIZE = 20, /* the two numbers before a block, at their longest */
 };
@@ -29,14 +31,16 @@ struct pj_container {
     char *path;
     int file;
     int64_t size;
-    int64_t first_block;
+    int64_t first_block, last_block;
     int64_t at;
     int64_t items;
     int64_t items_before; /* in the blocks that next has given */
+    int64_t items_before_last;
     char *schema;
     uint8_t sync[SYNC_SIZE];
-    bool deflate;
+    enum codec { CODEC_NULL, CODEC_DEFLATE, CODEC_ZSTANDARD } codec;
     z_stream inflater;
+    ZSTD_DCtx *unzstd; /* NULL: not needed yet */
     struct buffer block;
     struct buffer inflated;
 };
@@ -80,6 +84,21 @@ static int read_at(const struct pj_container *container, void *data, size_t leng
 
 static const struct pj_avro_type text_type = {.kind = PJ_AVRO_STRING};
 
+static int take_codec(struct pj_container *container, const char *name, size_t length,
+                      struct pj_error *error)
+{
+    static const char *const names[] = {
+        [CODEC_NULL] = "null", [CODEC_DEFLATE] = "deflate", [CODEC_ZSTANDARD] = "zstandard"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        container->codec = (enum codec)i;
+        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0)
+            return 0;
+    }
+    return pj_error_set(error, PJ_FATAL,
+                        "its codec is '%.*s', but only zstandard, deflate and null can be read",
+                        length < 32 ? (int)length : 32, name);
+}
+
 static int take_metadata(struct pj_container *container, struct pj_avro_reader *reader)
 {
     const char *key, *value;
@@ -92,11 +111,7 @@ static int take_metadata(struct pj_container *container, struct pj_avro_reader *
             return pj_error_set(reader->error, PJ_FATAL, "its schema is not usable");
         container->schema = pj_strndup(value, value_length);
     } else if (key_length == strlen("avro.codec") && memcmp(key, "avro.codec", key_length) == 0) {
-        container->deflate = value_length == 7 && memcmp(value, "deflate", 7) == 0;
-        if (!container->deflate && !(value_length == 4 && memcmp(value, "null", 4) == 0))
-            return pj_error_set(reader->error, PJ_FATAL,
-                                "its codec is '%.*s', but only deflate and null can be read",
-                                value_length < 32 ? (int)value_length : 32, value);
+        return take_codec(container, value, value_length, reader->error);
     }
     return 0;
 }
@@ -190,6 +205,9 @@ static int read_framing(const struct pj_container *container, int64_t at, int64_
     return 0;
 }
 
+static const char too_large[] = "a block is larger than 256 MiB";
+static const char damaged_data[] = "its compressed data is damaged";
+
 static int walk(struct pj_container *container, struct pj_error *error)
 {
     struct block block;
@@ -198,48 +216,78 @@ static int walk(struct pj_container *container, struct pj_error *error)
         if (read_framing(container, at, container->items, &block, error) != 0)
             return -1;
         container->items += block.items;
+        container->last_block = at;
+        container->items_before_last = container->items - block.items;
     }
     return 0;
 }
 
-/* Returns zlib's code: Z_STREAM_END when all is well, Z_BUF_ERROR when it is more than allowed. */
-static int inflate_block(struct pj_container *container, size_t length, size_t *inflated)
+/* What a block holds, in more room than it took so far; false where it may have no more. */
+static bool grow_inflated(struct pj_container *container, size_t inflated)
+{
+    if (inflated < container->inflated.size)
+        return true;
+    if (inflated >= INFLATED_MOST)
+        return false;
+    reserve(&container->inflated, inflated > 0 ? 2 * inflated : 256 << 10);
+    return true;
+}
+
+/* Both return what is wrong with the block, or NULL. */
+static const char *inflate_block(struct pj_container *container, size_t length, size_t *inflated)
 {
     z_stream *stream = &container->inflater;
     inflateReset(stream);
     stream->next_in = container->block.data;
     stream->avail_in = (uInt)length;
-    *inflated = 0;
     for (;;) {
-        if (*inflated == container->inflated.size) {
-            size_t larger = *inflated > 0 ? 2 * *inflated : 256 << 10;
-            if (*inflated >= INFLATED_MOST)
-                return Z_BUF_ERROR;
-            reserve(&container->inflated, larger);
-        }
+        if (!grow_inflated(container, *inflated))
+            return too_large;
         uInt room = (uInt)(container->inflated.size - *inflated);
         stream->next_out = container->inflated.data + *inflated;
         stream->avail_out = room;
         int code = inflate(stream, Z_NO_FLUSH);
         *inflated += room - stream->avail_out;
         if (code == Z_STREAM_END)
-            return code;
+            return NULL;
         if (code != Z_OK || (stream->avail_in == 0 && stream->avail_out > 0))
-            return Z_DATA_ERROR;
+            return damaged_data;
+    }
+}
+
+static const char *unzstd_block(struct pj_container *container, size_t length, size_t *inflated)
+{
+    ZSTD_inBuffer in = {container->block.data, length, 0};
+    if (container->unzstd == NULL) {
+        container->unzstd = pj_must(ZSTD_createDCtx());
+        (void)ZSTD_DCtx_setParameter(container->unzstd, ZSTD_d_windowLogMax, WINDOW_LOG_MOST);
+    }
+    (void)ZSTD_DCtx_reset(container->unzstd, ZSTD_reset_session_only);
+    for (;;) {
+        if (!grow_inflated(container, *inflated))
+            return too_large;
+        ZSTD_outBuffer out = {container->inflated.data, container->inflated.size, *inflated};
+        size_t left = ZSTD_decompressStream(container->unzstd, &out, &in);
+        *inflated = out.pos;
+        if (ZSTD_isError(left))
+            return damaged_data;
+        /* A block may be several frames. */
+        if (left == 0 && in.pos == in.size)
+            return NULL;
+        if (in.pos == in.size && out.pos < out.size)
+            return damaged_data;
     }
 }
 
 static int inflate_data(struct pj_container *container, size_t length, const uint8_t **data,
                         size_t *inflated, struct pj_error *error)
 {
-    int code = inflate_block(container, length, inflated);
+    *inflated = 0;
+    const char *fault = container->codec == CODEC_DEFLATE
+                            ? inflate_block(container, length, inflated)
+                            : unzstd_block(container, length, inflated);
     *data = container->inflated.data;
-    if (code == Z_STREAM_END)
-        return 0;
-    return damaged(container, container->items_before,
-                   code == Z_BUF_ERROR ? "a block is larger than 256 MiB"
-                                       : "its compressed data is damaged",
-                   error);
+    return fault == NULL ? 0 : damaged(container, container->items_before, fault, error);
 }
 
 int pj_container_next(struct pj_container *container, const uint8_t **data, size_t *length,
@@ -258,7 +306,8 @@ int pj_container_next(struct pj_container *container, const uint8_t **data, size
     if (read_at(container, container->block.data, *length, block.data_at, error) != 0)
         return -1;
     *data = container->block.data;
-    if (container->deflate && inflate_data(container, *length, data, length, error) != 0)
+    if (container->codec != CODEC_NULL &&
+        inflate_data(container, *length, data, length, error) != 0)
         return -1;
     *items = block.items;
     container->items_before += block.items;
@@ -269,6 +318,19 @@ void pj_container_rewind(struct pj_container *container)
 {
     container->at = container->first_block;
     container->items_before = 0;
+}
+
+void pj_container_go_to_last(struct pj_container *container)
+{
+    if (container->last_block > 0) {
+        container->at = container->last_block;
+        container->items_before = container->items_before_last;
+    }
+}
+
+int64_t pj_container_at(const struct pj_container *container)
+{
+    return container->at;
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -289,7 +351,8 @@ static int open_file(struct pj_container *container, struct pj_error *error)
     return 0;
 }
 
-int pj_container_open(struct pj_container **out, const char *path, struct pj_error *error)
+static int open_any(struct pj_container **out, const char *path, bool unfinished,
+                    struct pj_error *error)
 {
     struct pj_container *container = pj_alloc(sizeof *container);
     container->file = -1;
@@ -298,7 +361,7 @@ int pj_container_open(struct pj_container **out, const char *path, struct pj_err
     if (inflateInit2(&container->inflater, -MAX_WBITS) != Z_OK)
         pj_memory_ended("the inflater of a recording");
     if (open_file(container, error) != 0 || read_header(container, error) != 0 ||
-        walk(container, error) != 0) {
+        (!unfinished && walk(container, error) != 0)) {
         pj_container_close(container);
         return -1;
     }
@@ -307,11 +370,23 @@ int pj_container_open(struct pj_container **out, const char *path, struct pj_err
     return 0;
 }
 
+int pj_container_open(struct pj_container **container, const char *path, struct pj_error *error)
+{
+    return open_any(container, path, false, error);
+}
+
+int pj_container_open_unfinished(struct pj_container **container, const char *path,
+                                 struct pj_error *error)
+{
+    return open_any(container, path, true, error);
+}
+
 void pj_container_close(struct pj_container *container)
 {
     if (container == NULL)
         return;
     inflateEnd(&container->inflater);
+    ZSTD_freeDCtx(container->unzstd);
     if (container->file >= 0)
         close(container->file);
     free(container->block.data);

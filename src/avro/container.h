@@ -17,10 +17,14 @@
 
 struct pj_container;
 
-/* Opens a regular file of codec null or deflate and checks its framing. Errors are fatal and name
- * the file, and where a block is at fault, the records before it. */
+/* Opens a regular file of codec null, deflate or zstandard and checks its framing. Errors are fatal
+ * and name the file, and where a block is at fault, the records before it. */
 int pj_container_open(struct pj_container **container, const char *path,
                       struct pj_error *error) PJ_MUST_CHECK;
+/* The same without the walk over all blocks: one that is still written, or was cut short, can be
+ * read as far as it is whole. Its items are not counted. */
+int pj_container_open_unfinished(struct pj_container **container, const char *path,
+                                 struct pj_error *error) PJ_MUST_CHECK;
 void pj_container_close(struct pj_container *container); /* NULL is allowed */
 
 /* The writer's schema, JSON; lives as long as the container. */
@@ -38,5 +42,11 @@ int pj_container_next(struct pj_container *container, const uint8_t **data, size
 
 /* The next call of pj_container_next gives the first block again. */
 void pj_container_rewind(struct pj_container *container);
+
+/* The next call gives the last block, which has items. */
+void pj_container_go_to_last(struct pj_container *container);
+
+/* Where in the file the block after the last one given begins. */
+int64_t pj_container_at(const struct pj_container *container);
 
 #endif

@@ -8,28 +8,80 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADERS_MOST = 100000 }; /* of one message */
-
 /* schemas/recording.avsc, without what it says to people. */
-static const char schema[] =
-    "[{\"type\":\"record\",\"name\":\"RecordedSchema\",\"namespace\":\"projectionist\",\"fields\":["
-    "{\"name\":\"id\",\"type\":\"int\"},{\"name\":\"subject\",\"type\":\"string\"},"
-    "{\"name\":\"schema\",\"type\":\"string\"}]},"
-    "{\"type\":\"record\",\"name\":\"RecordedMessage\",\"namespace\":\"projectionist\",\"fields\":["
-    "{\"name\":\"topic\",\"type\":\"string\"},"
-    "{\"name\":\"partition\",\"type\":[\"null\",\"int\"],\"default\":null},"
-    "{\"name\":\"key\",\"type\":[\"null\",\"bytes\"],\"default\":null},"
-    "{\"name\":\"timestamp\",\"type\":\"long\"},"
-    "{\"name\":\"headers\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\","
-    "\"name\":\"RecordedHeader\",\"fields\":[{\"name\":\"name\",\"type\":\"string\"},"
-    "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"],\"default\":null}]}},\"default\":[]},"
-    "{\"name\":\"value\",\"type\":[\"null\",\"bytes\"],\"default\":null}]}]";
+const char pj_recording_schema[] =
+    "[{\"type\":\"record\",\"name\":\"RecordedSchema\",\"namespace\":\"projectionist\","
+    "\"fields\":[{\"name\":\"id\",\"type\":\"int\"},{\"name\":\"subject\","
+    "\"type\":\"string\"},{\"name\":\"schema\",\"type\":\"string\"}]},{\"type\":\"record\","
+    "\"name\":\"RecordedMessage\",\"namespace\":\"projectionist\","
+    "\"fields\":[{\"name\":\"topic\",\"type\":\"string\"},{\"name\":\"partition\","
+    "\"type\":[\"null\",\"int\"],\"default\":null},{\"name\":\"key\",\"type\":[\"null\","
+    "\"bytes\"],\"default\":null},{\"name\":\"timestamp\",\"type\":{\"type\":\"long\","
+    "\"logicalType\":\"timestamp-millis\"}},{\"name\":\"headers\","
+    "\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"RecordedHeader\","
+    "\"fields\":[{\"name\":\"name\",\"type\":\"string\"},{\"name\":\"value\","
+    "\"type\":[\"null\",\"bytes\"],\"default\":null}]}},\"default\":[]},{\"name\":\"value\","
+    "\"type\":[\"null\",\"bytes\"],\"default\":null},{\"name\":\"timestamp_type\","
+    "\"type\":[\"null\",{\"type\":\"enum\",\"name\":\"TimestampType\",\"symbols\":[\"NONE\","
+    "\"CREATE_TIME\",\"LOG_APPEND_TIME\"]}],\"default\":null},{\"name\":\"offset\","
+    "\"type\":[\"null\",\"long\"],\"default\":null}]},{\"type\":\"record\","
+    "\"name\":\"RecordedHead\",\"namespace\":\"projectionist\","
+    "\"fields\":[{\"name\":\"cluster_id\",\"type\":\"string\"},{\"name\":\"topic\","
+    "\"type\":\"string\"},{\"name\":\"topic_id\",\"type\":[\"null\",\"string\"],"
+    "\"default\":null},{\"name\":\"partition\",\"type\":\"int\"},{\"name\":\"partitions\","
+    "\"type\":\"int\"},{\"name\":\"file\",\"type\":\"int\"},{\"name\":\"begin\","
+    "\"type\":\"long\"},{\"name\":\"configuration\",\"type\":{\"type\":\"map\","
+    "\"values\":\"string\"}},{\"name\":\"changes\",\"type\":{\"type\":\"array\","
+    "\"items\":\"string\"}},{\"name\":\"program\",\"type\":\"string\"}]},"
+    "{\"type\":\"record\",\"name\":\"RecordedGap\",\"namespace\":\"projectionist\","
+    "\"fields\":[{\"name\":\"begin\",\"type\":\"long\"},{\"name\":\"end\",\"type\":\"long\"},"
+    "{\"name\":\"cause\",\"type\":{\"type\":\"enum\",\"name\":\"GapCause\","
+    "\"symbols\":[\"ABORTED\",\"COMPACTED\",\"REMOVED\"]}}]},{\"type\":\"record\","
+    "\"name\":\"RecordedTail\",\"namespace\":\"projectionist\","
+    "\"fields\":[{\"name\":\"count\",\"type\":\"long\"},{\"name\":\"sha256\","
+    "\"type\":\"string\"},{\"name\":\"next\",\"type\":\"long\"},{\"name\":\"earliest\","
+    "\"type\":[\"null\",\"long\"],\"default\":null},{\"name\":\"latest\",\"type\":[\"null\","
+    "\"long\"],\"default\":null},{\"name\":\"aborted\",\"type\":\"long\"},"
+    "{\"name\":\"compacted\",\"type\":\"long\"},{\"name\":\"removed\",\"type\":\"long\"}]}]";
 
 static const struct pj_field header_fields[] = {{"name", PJ_TEXT, .required = true},
                                                 {"value", PJ_BYTEA}};
-static const struct pj_items header_items = {header_fields, 2, HEADERS_MOST};
+static const struct pj_items header_items = {header_fields, 2, PJ_RECORDED_HEADERS_MOST};
 
-enum { ID, SUBJECT, SCHEMA, TOPIC, PARTITION, KEY, TIMESTAMP, HEADERS, VALUE, FIELDS };
+enum {
+    ID,
+    SUBJECT,
+    SCHEMA,
+    TOPIC,
+    PARTITION,
+    KEY,
+    TIMESTAMP,
+    HEADERS,
+    VALUE,
+    TIMESTAMP_TYPE,
+    OFFSET,
+    HEAD_CLUSTER,
+    HEAD_TOPIC,
+    HEAD_TOPIC_ID,
+    HEAD_PARTITION,
+    HEAD_PARTITIONS,
+    HEAD_FILE,
+    HEAD_BEGIN,
+    HEAD_CONFIGURATION,
+    HEAD_CHANGES,
+    GAP_BEGIN,
+    GAP_END,
+    GAP_CAUSE,
+    TAIL_COUNT,
+    TAIL_SHA256,
+    TAIL_NEXT,
+    TAIL_EARLIEST,
+    TAIL_LATEST,
+    TAIL_ABORTED,
+    TAIL_COMPACTED,
+    TAIL_REMOVED,
+    FIELDS
+};
 static const struct pj_field fields[] = {
     [ID] = {"RecordedSchema.id", PJ_INT, .required = true},
     [SUBJECT] = {"RecordedSchema.subject", PJ_TEXT, .required = true},
@@ -40,9 +92,31 @@ static const struct pj_field fields[] = {
     [TIMESTAMP] = {"RecordedMessage.timestamp", PJ_BIGINT, .required = true},
     [HEADERS] = {"RecordedMessage.headers", .items = &header_items},
     [VALUE] = {"RecordedMessage.value", PJ_BYTEA},
+    [TIMESTAMP_TYPE] = {"RecordedMessage.timestamp_type", PJ_TEXT},
+    [OFFSET] = {"RecordedMessage.offset", PJ_BIGINT},
+    [HEAD_CLUSTER] = {"RecordedHead.cluster_id", PJ_TEXT, .required = true},
+    [HEAD_TOPIC] = {"RecordedHead.topic", PJ_TEXT, .required = true},
+    [HEAD_TOPIC_ID] = {"RecordedHead.topic_id", PJ_TEXT},
+    [HEAD_PARTITION] = {"RecordedHead.partition", PJ_INT, .required = true},
+    [HEAD_PARTITIONS] = {"RecordedHead.partitions", PJ_INT, .required = true},
+    [HEAD_FILE] = {"RecordedHead.file", PJ_INT, .required = true},
+    [HEAD_BEGIN] = {"RecordedHead.begin", PJ_BIGINT, .required = true},
+    [HEAD_CONFIGURATION] = {"RecordedHead.configuration", PJ_JSONB, .required = true},
+    [HEAD_CHANGES] = {"RecordedHead.changes", PJ_JSONB, .required = true},
+    [GAP_BEGIN] = {"RecordedGap.begin", PJ_BIGINT, .required = true},
+    [GAP_END] = {"RecordedGap.end", PJ_BIGINT, .required = true},
+    [GAP_CAUSE] = {"RecordedGap.cause", PJ_TEXT, .required = true},
+    [TAIL_COUNT] = {"RecordedTail.count", PJ_BIGINT, .required = true},
+    [TAIL_SHA256] = {"RecordedTail.sha256", PJ_TEXT, .required = true},
+    [TAIL_NEXT] = {"RecordedTail.next", PJ_BIGINT, .required = true},
+    [TAIL_EARLIEST] = {"RecordedTail.earliest", PJ_BIGINT},
+    [TAIL_LATEST] = {"RecordedTail.latest", PJ_BIGINT},
+    [TAIL_ABORTED] = {"RecordedTail.aborted", PJ_BIGINT, .required = true},
+    [TAIL_COMPACTED] = {"RecordedTail.compacted", PJ_BIGINT, .required = true},
+    [TAIL_REMOVED] = {"RecordedTail.removed", PJ_BIGINT, .required = true},
 };
 static const struct pj_source source = {
-    .topic = "recordings", .schema = schema, .fields = fields, .field_count = FIELDS};
+    .topic = "recordings", .schema = pj_recording_schema, .fields = fields, .field_count = FIELDS};
 
 struct pj_recording {
     char *path;
@@ -63,6 +137,92 @@ static struct pj_bytes bytes_of(const struct pj_value *value)
                           : (struct pj_bytes){0};
 }
 
+/* The symbol's place; -1 for one that is not ours. */
+static int symbol_of(const struct pj_value *value, const char *const *symbols, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (pj_text_is(value, symbols[i]))
+            return (int)i;
+    }
+    return -1;
+}
+
+const char *const pj_timestamp_types[PJ_TIMESTAMP_TYPES] = {"NONE", "CREATE_TIME",
+                                                            "LOG_APPEND_TIME"};
+const char *const pj_gap_causes[PJ_GAP_CAUSES] = {"ABORTED", "COMPACTED", "REMOVED"};
+
+static int read_message(struct pj_recording *recording, const struct pj_value *v,
+                        struct pj_recorded *item, struct pj_error *error)
+{
+    if (v[PARTITION].present && v[PARTITION].integer < 0)
+        return pj_error_set(error, PJ_FATAL, "its partition is negative");
+    if (v[OFFSET].present && v[OFFSET].integer < 0)
+        return pj_error_set(error, PJ_FATAL, "its offset is negative");
+    int type = v[TIMESTAMP_TYPE].present
+                   ? symbol_of(&v[TIMESTAMP_TYPE], pj_timestamp_types, PJ_TIMESTAMP_TYPES)
+                   : PJ_TIMESTAMP_UNKNOWN;
+    struct pj_header *headers =
+        pj_arena_alloc(recording->arena, pj_items_count(&v[HEADERS]) * sizeof *headers);
+    *item = (struct pj_recorded){
+        .kind = PJ_RECORDED_MESSAGE,
+        .topic = bytes_of(&v[TOPIC]),
+        .partition = v[PARTITION].present ? (int32_t)v[PARTITION].integer : -1,
+        .key = bytes_of(&v[KEY]),
+        .value = bytes_of(&v[VALUE]),
+        .timestamp_ms = v[TIMESTAMP].integer,
+        .timestamp_type = (enum pj_timestamp_type)type,
+        .offset = v[OFFSET].present ? v[OFFSET].integer : -1,
+        .headers = headers,
+    };
+    for (struct pj_array_item header = {0}; pj_items_next(&v[HEADERS], &header);)
+        headers[item->header_count++] =
+            (struct pj_header){bytes_of(&header.values[0]), bytes_of(&header.values[1])};
+    return 0;
+}
+
+static int read_head(const struct pj_value *v, struct pj_recorded *item, struct pj_error *error)
+{
+    *item = (struct pj_recorded){.kind = PJ_RECORDED_HEAD,
+                                 .head = {.cluster_id = bytes_of(&v[HEAD_CLUSTER]),
+                                          .topic = bytes_of(&v[HEAD_TOPIC]),
+                                          .topic_id = bytes_of(&v[HEAD_TOPIC_ID]),
+                                          .partition = (int32_t)v[HEAD_PARTITION].integer,
+                                          .partitions = (int32_t)v[HEAD_PARTITIONS].integer,
+                                          .file = (int32_t)v[HEAD_FILE].integer,
+                                          .begin = v[HEAD_BEGIN].integer,
+                                          .configuration = bytes_of(&v[HEAD_CONFIGURATION]),
+                                          .changes = bytes_of(&v[HEAD_CHANGES])}};
+    if (item->head.partition < 0 || item->head.begin < 0 || item->head.file < 1)
+        return pj_error_set(error, PJ_FATAL, "its head has a negative number");
+    return 0;
+}
+
+static int read_gap(const struct pj_value *v, struct pj_recorded *item, struct pj_error *error)
+{
+    int cause = symbol_of(&v[GAP_CAUSE], pj_gap_causes, PJ_GAP_CAUSES);
+    if (cause < 0)
+        return pj_error_set(error, PJ_FATAL,
+                            "it is a gap of a cause that this version does not know");
+    *item = (struct pj_recorded){
+        .kind = PJ_RECORDED_GAP,
+        .gap = {v[GAP_BEGIN].integer, v[GAP_END].integer, (enum pj_gap_cause)cause}};
+    return 0;
+}
+
+static void read_tail(const struct pj_value *v, struct pj_recorded *item)
+{
+    *item = (struct pj_recorded){
+        .kind = PJ_RECORDED_TAIL,
+        .tail = {
+            .count = v[TAIL_COUNT].integer,
+            .sha256 = bytes_of(&v[TAIL_SHA256]),
+            .next = v[TAIL_NEXT].integer,
+            .has_times = v[TAIL_EARLIEST].present && v[TAIL_LATEST].present,
+            .earliest_ms = v[TAIL_EARLIEST].integer,
+            .latest_ms = v[TAIL_LATEST].integer,
+            .gaps = {v[TAIL_ABORTED].integer, v[TAIL_COMPACTED].integer, v[TAIL_REMOVED].integer}}};
+}
+
 static int read_item(struct pj_recording *recording, struct pj_recorded *item,
                      struct pj_error *error)
 {
@@ -70,28 +230,21 @@ static int read_item(struct pj_recording *recording, struct pj_recorded *item,
     pj_arena_reset(recording->arena);
     if (pj_plan_next(recording->plan, &recording->reader, recording->arena, v, error) != 0)
         return -1;
-    if (!v[SCHEMA].present && !v[TOPIC].present)
-        return pj_error_set(error, PJ_FATAL,
-                            "it is neither a RecordedSchema nor a RecordedMessage");
-    if (v[PARTITION].present && v[PARTITION].integer < 0)
-        return pj_error_set(error, PJ_FATAL, "its partition is negative");
-    struct pj_header *headers =
-        pj_arena_alloc(recording->arena, pj_items_count(&v[HEADERS]) * sizeof *headers);
-    *item = (struct pj_recorded){
-        .kind = v[SCHEMA].present ? PJ_RECORDED_SCHEMA : PJ_RECORDED_MESSAGE,
-        .id = (int32_t)v[ID].integer,
-        .subject = bytes_of(&v[SUBJECT]),
-        .schema = bytes_of(&v[SCHEMA]),
-        .topic = bytes_of(&v[TOPIC]),
-        .partition = v[PARTITION].present ? (int32_t)v[PARTITION].integer : -1,
-        .key = bytes_of(&v[KEY]),
-        .value = bytes_of(&v[VALUE]),
-        .timestamp_ms = v[TIMESTAMP].integer,
-        .headers = headers,
-    };
-    for (struct pj_array_item header = {0}; pj_items_next(&v[HEADERS], &header);)
-        headers[item->header_count++] =
-            (struct pj_header){bytes_of(&header.values[0]), bytes_of(&header.values[1])};
+    if (v[TOPIC].present)
+        return read_message(recording, v, item, error);
+    if (v[HEAD_TOPIC].present)
+        return read_head(v, item, error);
+    if (v[GAP_BEGIN].present)
+        return read_gap(v, item, error);
+    if (!v[SCHEMA].present && !v[TAIL_COUNT].present)
+        return pj_error_set(error, PJ_FATAL, "it is no item of a recording");
+    if (v[TAIL_COUNT].present)
+        read_tail(v, item);
+    else
+        *item = (struct pj_recorded){.kind = PJ_RECORDED_SCHEMA,
+                                     .id = (int32_t)v[ID].integer,
+                                     .subject = bytes_of(&v[SUBJECT]),
+                                     .schema = bytes_of(&v[SCHEMA])};
     return 0;
 }
 
@@ -192,12 +345,14 @@ static int open_schema(struct pj_recording *recording, struct pj_error *error)
                         recording->path, reason.message);
 }
 
-int pj_recording_open(struct pj_recording **out, const char *path, struct pj_error *error)
+static int open_any(struct pj_recording **out, const char *path, bool unfinished,
+                    struct pj_error *error)
 {
     struct pj_recording *recording = pj_alloc(sizeof *recording);
     recording->path = pj_strdup(path);
     recording->arena = pj_arena_new();
-    if (pj_container_open(&recording->container, path, error) != 0 ||
+    if ((unfinished ? pj_container_open_unfinished(&recording->container, path, error)
+                    : pj_container_open(&recording->container, path, error)) != 0 ||
         open_schema(recording, error) != 0) {
         pj_recording_close(recording);
         return -1;
@@ -205,6 +360,36 @@ int pj_recording_open(struct pj_recording **out, const char *path, struct pj_err
     pj_recording_rewind(recording);
     *out = recording;
     return 0;
+}
+
+int pj_recording_open(struct pj_recording **recording, const char *path, struct pj_error *error)
+{
+    return open_any(recording, path, false, error);
+}
+
+int pj_recording_open_unfinished(struct pj_recording **recording, const char *path,
+                                 struct pj_error *error)
+{
+    return open_any(recording, path, true, error);
+}
+
+int pj_recording_last(struct pj_recording *recording, struct pj_recorded *item,
+                      struct pj_error *error)
+{
+    int status;
+    pj_recording_rewind(recording);
+    pj_container_go_to_last(recording->container);
+    while ((status = pj_recording_next(recording, item, error)) == 1 &&
+           recording->left_in_block > 0)
+        ;
+    return status;
+}
+
+int64_t pj_recording_whole(const struct pj_recording *recording)
+{
+    return recording->left_in_block == 0 && recording->reader.at == recording->reader.end
+               ? pj_container_at(recording->container)
+               : -1;
 }
 
 void pj_recording_close(struct pj_recording *recording)

@@ -75,6 +75,8 @@ static int next(void *context, struct pj_fed_record *record, struct pj_error *er
                                                            (const char *)item.schema.data)};
             continue;
         }
+        if (item.kind != PJ_RECORDED_MESSAGE)
+            continue;
         free(feed->topic);
         feed->topic = with_prefix(feed->topic_prefix, item.topic);
         *record = (struct pj_fed_record){

@@ -7,6 +7,7 @@
 #include "base/tls_files.h"
 #include "kafka/client.h"
 
+#include <jansson.h>
 #include <librdkafka/rdkafka.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -210,6 +211,48 @@ int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, siz
     return pj_kafka_count_partitions(kafka, topics, count, error) != 0
                ? -1
                : describe_settings(kafka, topics, count, error);
+}
+
+static char *settings_text(const rd_kafka_ConfigResource_t *resource)
+{
+    size_t count;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    json_t *object = pj_must(json_object());
+    for (size_t i = 0; i < count; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (value != NULL) /* NULL: a secret */
+            json_object_set_new(object, rd_kafka_ConfigEntry_name(entries[i]), json_string(value));
+    }
+    char *text = pj_must(json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS));
+    json_decref(object);
+    return text;
+}
+
+int pj_kafka_settings(struct pj_kafka *kafka, const char *topic, char **json,
+                      struct pj_error *error)
+{
+    size_t count = 0;
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    struct pj_client_request request =
+        pj_client_request(kafka->client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, kafka->timeout_ms);
+    rd_kafka_DescribeConfigs(kafka->client, &resource, 1, request.options, request.queue);
+    rd_kafka_ConfigResource_destroy(resource);
+    rd_kafka_event_t *event =
+        wait_answer(kafka, &request, "cannot read the topic's settings", error);
+    if (event == NULL)
+        return -1;
+    const rd_kafka_ConfigResource_t **answer = rd_kafka_DescribeConfigs_result_resources(
+        rd_kafka_event_DescribeConfigs_result(event), &count);
+    rd_kafka_resp_err_t code =
+        count == 1 ? rd_kafka_ConfigResource_error(answer[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+    int status = code == RD_KAFKA_RESP_ERR_NO_ERROR
+                     ? 0
+                     : fail_code(kafka, "cannot read the topic's settings", code, error);
+    if (status == 0)
+        *json = settings_text(answer[0]);
+    rd_kafka_event_destroy(event);
+    return status;
 }
 
 /* --- making topics --------------------------------------------------------------------------- */

@@ -39,6 +39,10 @@ struct pj_kafka_topic {
 int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,
                       struct pj_error *error) PJ_MUST_CHECK;
 
+/* All settings of a topic that exists, a JSON object of strings; the caller frees it. */
+int pj_kafka_settings(struct pj_kafka *kafka, const char *topic, char **json,
+                      struct pj_error *error) PJ_MUST_CHECK;
+
 struct pj_kafka_new_topic {
     const char *name;
     int partitions;

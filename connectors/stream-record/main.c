@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream-record: topics into files. Options, help and the last line. */
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "base/tls_files.h"
+#include "base/topic_name.h"
+#include "common/recorded_files.h"
+#include "stream-record/inspect.h"
+#include "stream-record/stream_record.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct settings {
+    const char *output;
+    const char *from;
+    const char *to;
+    bool follow;
+    int64_t file_bytes;
+    bool info;
+    bool check;
+    const char *topic_prefix;
+    struct pj_registry_settings registry; /* url NULL: none is configured */
+    int64_t timeout_ms;
+    bool json;
+    bool verbose;
+};
+
+#define AT(field) offsetof(struct settings, field)
+
+static const struct pj_option options[] = {
+    PJ_OPTION(STRING, "output", AT(output), NULL, "DIR",
+              "The folder of the files; it is created where its parent exists. What an earlier run "
+              "recorded there is gone on with.",
+              .letter = 'o', .filled = true),
+    PJ_OPTION(
+        STRING, "from", AT(from), "earliest", "FROM",
+        "Where to begin in partitions that are not in the folder yet: earliest, an offset, or "
+        "a time such as 2026-11-21T05:06:34Z."),
+    PJ_OPTION(STRING, "to", AT(to), "end", "TO",
+              "Where to end, without what is there: an offset, a time, or the end that the topic "
+              "has at the start."),
+    PJ_OPTION(BOOL, "follow", AT(follow), NULL, NULL,
+              "Go on for ever, with partitions that are added, too, until a signal comes.",
+              .letter = 'f'),
+    PJ_OPTION(SIZE, "file-size", AT(file_bytes), "256MiB", "SIZE",
+              "Begin another file after so much of keys, values and headers, before they are "
+              "compressed.",
+              .least = 1024, .most = INT64_C(1) << 40),
+    PJ_OPTION(BOOL, "info", AT(info), NULL, NULL,
+              "Print what files or folders hold, by their heads and tails; needs no server."),
+    PJ_OPTION(BOOL, "check", AT(check), NULL, NULL,
+              "Read files or folders whole, and compare every record with what the tails say; "
+              "needs no server."),
+    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
+    PJ_REGISTRY_OPTIONS(AT(registry),
+                        "The schema registry's Confluent API, where the schemas of the values are. "
+                        "Leave it out for topics without."),
+    PJ_OPTION(DURATION, "timeout", AT(timeout_ms), "30s", "TIME",
+              "Fail when a server has not answered, or has given nothing, for this long.",
+              .least = 1000, .most = 24 * 3600 * 1000),
+    PJ_OPTION(BOOL, "json", AT(json), NULL, NULL, "Print the result as JSON."),
+    PJ_OPTION(BOOL, "verbose", AT(verbose), NULL, NULL, "Log more.", .letter = 'v'),
+    {0},
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+static void print_help(void)
+{
+    fputs("usage: stream-record [OPTION]... --output DIR TOPIC[:PARTITIONS][@FROM[..TO]]...\n"
+          "\n"
+          "NAME\n"
+          "  stream-record - record Kafka topics into files\n"
+          "\n"
+          "DESCRIPTION\n"
+          "  Writes what is committed in topics, up to the ends that they have at the start\n"
+          "  or on and on (--follow), into files for stream-replay: each record's key,\n"
+          "  value, headers, offset, timestamp and the timestamp's type, the schemas that\n"
+          "  the values use, the topic's id and configuration. It joins no group and\n"
+          "  commits no offsets.\n"
+          "\n"
+          "  The files are Avro object containers (schemas/recording.avsc, zstandard) that\n"
+          "  any Avro library reads. Each partition has its own, TOPIC-PARTITION-NUMBER.avro\n"
+          "  and from the second on where the former has --file-size. A file that is not\n"
+          "  whole ends in .partial; whatever ends stream-record, the same command goes on\n"
+          "  after what is whole.\n"
+          "\n"
+          "  Offsets without a record are gaps, which the files name by cause: aborted (with\n"
+          "  the markers of transactions), compacted (a compacted topic, where clients see\n"
+          "  no markers either), removed (deleted before they were recorded).\n"
+          "\n"
+          "  With --info or --check, files or folders of recordings are given instead of\n"
+          "  topics.\n"
+          "\n"
+          "  The first SIGINT or SIGTERM finishes the files at hand; the second exits at\n"
+          "  once.\n"
+          "\n"
+          "OPTIONS\n",
+          stdout);
+    pj_config_print_options(stdout, options, PJ_HELP_WIDTH);
+    fputs("\n"
+          "  To record, Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, is required.\n"
+          "\n"
+          "EXIT STATUS\n"
+          "  0  all is recorded; with --follow: stopped by a signal\n"
+          "  1  failed, or a signal came first: a file is damaged, the disk is full, a topic\n"
+          "     is missing\n"
+          "  2  a flag, variable or file setting is wrong; nothing was done\n"
+          "  4  the topic is another than the one that the folder has a recording of\n"
+          "  5  another stream-record writes to the folder\n"
+          "  7  a server could not be reached, or gave nothing, in time\n"
+          "\n"
+          "EXAMPLES\n"
+          "  stream-record --output recordings safari.commands safari.telemetry safari.sessions\n"
+          "  stream-record --output recordings --follow safari.telemetry:0-3\n"
+          "  stream-record --output day \\\n"
+          "    safari.telemetry@2026-11-21T00:00:00Z..2026-11-22T00:00:00Z\n"
+          "  stream-record --check recordings\n",
+          stdout);
+}
+
+/* --- the result ------------------------------------------------------------------------------ */
+
+static void print_json(const struct pj_record_result *result, const struct pj_error *failure)
+{
+    json_t *object = pj_must(json_pack(
+        "{s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:I, s:f, s:b, s:s?}", "records",
+        (json_int_t)result->records, "files", (json_int_t)result->files, "partitions",
+        (json_int_t)result->partitions, "gaps", "aborted", (json_int_t)result->gaps[PJ_GAP_ABORTED],
+        "compacted", (json_int_t)result->gaps[PJ_GAP_COMPACTED], "removed",
+        (json_int_t)result->gaps[PJ_GAP_REMOVED], "unknown_schemas",
+        (json_int_t)result->unknown_schemas, "seconds", result->seconds, "interrupted",
+        result->interrupted ? 1 : 0, "error", failure != NULL ? failure->message : NULL));
+    json_dumpf(object, stdout, JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(object);
+}
+
+static void print_line(const struct pj_record_result *result)
+{
+    printf("recorded %lld record%s of %lld partition%s into %lld file%s in %.2f s\n",
+           (long long)result->records, result->records == 1 ? "" : "s",
+           (long long)result->partitions, result->partitions == 1 ? "" : "s",
+           (long long)result->files, result->files == 1 ? "" : "s", result->seconds);
+}
+
+static int report(const struct settings *settings, int status,
+                  const struct pj_record_result *result, const struct pj_error *error)
+{
+    if (settings->json)
+        print_json(result, status != 0 ? error : NULL);
+    else if (status == 0)
+        print_line(result);
+    fflush(stdout);
+    if (result->unknown_schemas > 0)
+        fprintf(stderr,
+                "stream-record: %lld values begin as those of a schema do, but %s: a replay "
+                "publishes them as they are\n",
+                (long long)result->unknown_schemas,
+                settings->registry.url != NULL ? "the registry has none of that id"
+                                               : "no --schema-registry-url is given");
+    if (status != 0)
+        fprintf(stderr, "stream-record: %s\n", error->message);
+    else if (result->interrupted)
+        fputs("stream-record: stopped by a signal before the end; the same command goes on\n",
+              stderr);
+    if (status != 0)
+        return pj_error_exit_code(error);
+    return result->interrupted ? PJ_EXIT_FAILED : PJ_EXIT_OK;
+}
+
+/* --- what is to be done ---------------------------------------------------------------------- */
+
+static int record(const struct settings *settings, const struct pj_config *config)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    struct pj_record_result result = {0};
+    const struct pj_record_settings run = {.topics = config->operands,
+                                           .topic_count = (size_t)config->operand_count,
+                                           .folder = settings->output,
+                                           .from = settings->from,
+                                           .to = settings->to,
+                                           .follow = settings->follow,
+                                           .file_bytes = settings->file_bytes,
+                                           .kafka = &config->kafka,
+                                           .registry = settings->registry,
+                                           .topic_prefix = settings->topic_prefix,
+                                           .timeout_ms = settings->timeout_ms,
+                                           .stop = &stop};
+    int status = -1;
+    if (config->operand_count == 0)
+        pj_error_fatal(&error, PJ_EXIT_USAGE, "no topic is given; see 'stream-record --help'");
+    else if (settings->output == NULL)
+        pj_error_fatal(&error, PJ_EXIT_USAGE, "--output DIR is required: where the files go");
+    else if (pj_tls_check_options(options, settings, &error) == 0 &&
+             pj_tls_check_kafka(&config->kafka, &error) == 0 &&
+             pj_topic_prefix_check(settings->topic_prefix, &error) == 0)
+        status = pj_record_run(&run, &result, &error);
+    return report(settings, status, &result, &error);
+}
+
+static int inspect(const struct settings *settings, const struct pj_config *config)
+{
+    struct pj_error error = {.class = PJ_FATAL};
+    struct pj_inspection inspection = {0};
+    char **paths = NULL;
+    size_t count = 0;
+    int status = -1;
+    if (config->operand_count == 0)
+        pj_error_fatal(&error, PJ_EXIT_USAGE, "no recording is given: %s takes files or folders",
+                       settings->check ? "--check" : "--info");
+    else if (pj_recorded_files_expand(&paths, &count, config->operands,
+                                      (size_t)config->operand_count, &error) == 0)
+        status = pj_inspect(paths, count, settings->check, &stop, &inspection, &error);
+    if (status == 0)
+        pj_inspection_print(&inspection, settings->json);
+    else
+        fprintf(stderr, "stream-record: %s\n", error.message);
+    pj_inspection_free(&inspection);
+    pj_recorded_files_free_paths(paths, count);
+    return status == 0 ? PJ_EXIT_OK : pj_error_exit_code(&error);
+}
+
+int main(int argc, char **argv)
+{
+    /* The second signal finds the default handler again. */
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct settings settings = {0};
+    struct pj_config config;
+    struct pj_error error = {.class = PJ_FATAL};
+    int status;
+    pj_process_open_standard_files();
+    pj_process_keep_secrets();
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (pj_config_read(&config, options, &settings, argc, argv, &error) != 0) {
+        fprintf(stderr, "stream-record: %s\n", error.message);
+        status = pj_error_exit_code(&error);
+    } else {
+        status = PJ_EXIT_OK;
+        pj_log_configure("stream-record", settings.verbose ? PJ_DEBUG : PJ_WARN, PJ_LOG_LOGFMT);
+        if (config.help)
+            print_help();
+        else if (config.version)
+            puts("stream-record " PJ_VERSION);
+        else if (settings.info || settings.check)
+            status = inspect(&settings, &config);
+        else
+            status = record(&settings, &config);
+        pj_config_free(&config);
+    }
+    return pj_process_end_output("stream-record", status);
+}
