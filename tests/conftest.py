@@ -27,7 +27,8 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call":
         item.failed = report.failed
-    opened = item.funcargs.get("world") if hasattr(item, "funcargs") else None
-    if report.failed and opened is not None:
-        report.sections.extend(opened.consumers.logs())
+    used = item.funcargs if hasattr(item, "funcargs") else {}
+    started = used["world"].consumers if "world" in used else used.get("relays")
+    if report.failed and started is not None:
+        report.sections.extend(started.logs())
     return report

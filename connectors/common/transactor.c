@@ -105,7 +105,9 @@ static int open_once(struct pj_transactor *transactor, struct pj_error *error)
     if (status == 0)
         status = until_answered(transactor, fence_others,
                                 transactor->settings.transaction_timeout_ms, error);
-    return status == 0 ? pj_transactor_read(transactor, false, error) : status;
+    return status == 0 && transactor->settings.state_topic != NULL
+               ? pj_transactor_read(transactor, false, error)
+               : status;
 }
 
 /* A new password reaches the brokers and our file one after the other. */

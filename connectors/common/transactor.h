@@ -24,9 +24,12 @@ struct pj_transactor_settings {
     const char *name, *id;    /* the transactional.id is the prefix, name-id */
     const char *topic_prefix; /* or NULL */
     int64_t transaction_timeout_ms;
-    const char *const *topics; /* what it publishes to, without the prefix; they must exist */
+    /* What it publishes to, without the prefix; they must exist. Other topics are for the caller to
+     * find, of `producer`, each time that it has been opened. */
+    const char *const *topics;
     size_t topic_count;
-    const char *state_topic; /* compacted; read back whole whenever it is opened */
+    /* Compacted; read back whole whenever it is opened. NULL: what is in doubt is sent again. */
+    const char *state_topic;
     int64_t read_timeout_ms;
     pj_compacted_record *record; /* what is read back */
     void *context;               /* of record */

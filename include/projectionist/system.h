@@ -37,8 +37,16 @@ struct pj_migration_script {
 struct pj_reader {
     const char *relation; /* a table of the projections or one of the views */
     const char *role;
-    const char *rows; /* an SQL condition on the table's rows; NULL: all. Of a view it is NULL: what
-                       * its tables let the role see */
+    const char *rows; /* an SQL condition on the table's rows, which finds functions and tables of
+                       * the tables' schema; NULL: all. Of a view it is NULL: what its tables let
+                       * the role see */
+};
+
+/* Who may call a function that the migrations create in the tables' schema; by `projectionist
+ * roles`, where the database has the role. Nobody else may: it is taken from all who had it. */
+struct pj_caller {
+    const char *function;
+    const char *role;
 };
 
 struct pj_system {
@@ -55,6 +63,10 @@ struct pj_system {
     const char *const *published; /* tables for Supabase's Realtime; likewise */
     const struct pj_reader *readers;
     size_t reader_count;
+    const struct pj_caller *callers;
+    size_t caller_count;
+    const char *outbox; /* the schema of its outbox, which the migrations make by
+                         * projectionist.create_outbox; or NULL */
 };
 
 /*

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* What the statement loops over: rows of VALUES. */
-enum list { ROLES, SCHEMAS, RELATIONS, RIGHTS, POLICIES, PUBLISHED, LISTS };
+enum list { ROLES, SCHEMAS, RELATIONS, RIGHTS, CALLERS, POLICIES, PUBLISHED, LISTS };
 
 struct script {
     const struct pj_roles *roles;
@@ -253,6 +253,19 @@ static bool is_view(const struct pj_system *system, const char *relation)
     return false;
 }
 
+/* outbox-relay deletes what it has published, and sets apart what it cannot. */
+static void add_outbox(struct script *script, const char *schema)
+{
+    char relay[PJ_ROLE_NAME_SIZE];
+    (void)pj_role_of(script->roles, "outbox_relay", relay);
+    ADD(script, ROLES, relay, "outbox-relay: the outboxes alone", "");
+    ADD(script, SCHEMAS, relay, schema, "USAGE");
+    ADD(script, RELATIONS, schema, "outbox", "");
+    ADD(script, RELATIONS, schema, "outbox_failed", "");
+    ADD(script, RIGHTS, relay, schema, "outbox", "SELECT, DELETE");
+    ADD(script, RIGHTS, relay, schema, "outbox_failed", "SELECT, INSERT");
+}
+
 static void add_system(struct script *script, const struct pj_system *system)
 {
     char analyst[PJ_ROLE_NAME_SIZE];
@@ -268,6 +281,10 @@ static void add_system(struct script *script, const struct pj_system *system)
     }
     for (size_t i = 0; i < system->reader_count; i++)
         add_reader(script, &system->readers[i], is_view(system, system->readers[i].relation));
+    for (size_t i = 0; i < system->caller_count; i++)
+        ADD(script, CALLERS, script->schema, system->callers[i].function, system->callers[i].role);
+    if (system->outbox != NULL)
+        add_outbox(script, system->outbox);
     for (const char *const *name = system->published; name != NULL && *name != NULL; name++)
         ADD(script, PUBLISHED, script->schema, *name);
 }
@@ -316,7 +333,10 @@ static const char begin[] =
     "DECLARE\n"
     "    item RECORD;\n"
     "    name TEXT;\n"
+    "    routine TEXT;\n"
     "    mine TEXT[];\n"
+    "    taken TEXT[] := '{}';\n"
+    "    path TEXT := current_setting('search_path');\n"
     "BEGIN\n"
     "    PERFORM pg_advisory_xact_lock(" PJ_MIGRATIONS_LOCK ");\n"
     "\n"
@@ -392,7 +412,8 @@ static const char make_rights[] =
 static const char make_functions[] =
     "\n    -- Functions of the schema: those that only compute, and those that consumers call.\n"
     "    FOR item IN SELECT oid::regprocedure::text AS routine, provolatile = 'i' AS computes,\n"
-    "            proname IN ('set_offsets', 'order_trim') AS ordered FROM pg_proc\n"
+    "            proname IN ('set_offsets', 'order_trim', 'create_outbox', 'retry_outbox')\n"
+    "            AS ordered FROM pg_proc\n"
     "            WHERE pronamespace = to_regnamespace('" ENGINE "') LOOP\n"
     "        EXECUTE format('REVOKE ALL ON ROUTINE %%s FROM PUBLIC', item.routine);\n"
     "        IF NOT item.ordered THEN\n"
@@ -406,14 +427,40 @@ static const char make_functions[] =
     "        END LOOP;\n"
     "    END LOOP;\n";
 
+static const char make_callers[] =
+    "\n    ) AS v (schema, function, role) LOOP\n"
+    "        FOR routine IN SELECT oid::regprocedure::text FROM pg_proc\n"
+    "                WHERE pronamespace = to_regnamespace(quote_ident(item.schema))\n"
+    "                AND proname = item.function LOOP\n"
+    "            IF routine <> ALL (taken) THEN\n"
+    "                taken := taken || routine;\n"
+    "                EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);\n"
+    "                FOREACH name IN ARRAY mine || ARRAY['anon', 'authenticated', 'service_role'] "
+    "LOOP\n"
+    "                    IF to_regrole(quote_ident(name)) <> (SELECT proowner FROM pg_proc\n"
+    "                            WHERE oid = routine::regprocedure) THEN\n"
+    "                        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', routine, name);\n"
+    "                    END IF;\n"
+    "                END LOOP;\n"
+    "            END IF;\n"
+    "            IF to_regrole(quote_ident(item.role)) IS NOT NULL THEN\n"
+    "                EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', routine, item.role);\n"
+    "            END IF;\n"
+    "        END LOOP;\n"
+    "    END LOOP;\n";
+
+/* A rule finds what it names in its table's schema. */
 static const char make_policies[] =
     "\n    ) AS v (role, schema, relation, policy, rule) LOOP\n"
     "        CONTINUE WHEN to_regrole(quote_ident(item.role)) IS NULL\n"
     "            OR to_regclass(format('%I.%I', item.schema, item.relation)) IS NULL;\n"
     "        EXECUTE format('DROP POLICY IF EXISTS %I ON %I.%I', item.policy, item.schema,\n"
     "            item.relation);\n"
+    "        PERFORM set_config('search_path', concat_ws(', ',\n"
+    "            quote_ident(item.schema), nullif(path, '')), true);\n"
     "        EXECUTE format('CREATE POLICY %I ON %I.%I %s', item.policy, item.schema,\n"
     "            item.relation, item.rule);\n"
+    "        PERFORM set_config('search_path', path, true);\n"
     "    END LOOP;\n";
 
 static const char make_published[] =
@@ -480,6 +527,7 @@ char *pj_roles_sql(const struct pj_roles *roles, struct pj_error *error)
              "What anybody had is taken back; row security is switched on.", make_relations);
     add_loop(&sql, &script, RIGHTS, "Who may do what.", make_rights);
     pj_builder_add(&sql, make_functions, roles->prefix);
+    add_loop(&sql, &script, CALLERS, "Who may call which function of the systems.", make_callers);
     add_loop(&sql, &script, POLICIES, "Which rows each of them sees.", make_policies);
     add_loop(&sql, &script, PUBLISHED, "For Supabase's Realtime, where it is.", make_published);
     pj_builder_add(&sql, "END;\n$roles$;\n");

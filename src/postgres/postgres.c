@@ -505,6 +505,30 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
     return 0;
 }
 
+/* --- notifications --------------------------------------------------------------------------- */
+
+static bool take_notifications(struct pj_postgres *postgres)
+{
+    bool taken = false;
+    for (PGnotify *one; (one = PQnotifies(postgres->connection)) != NULL; PQfreemem(one))
+        taken = true;
+    return taken;
+}
+
+int pj_postgres_wait(struct pj_postgres *postgres, int64_t wait_ms, struct pj_error *error)
+{
+    if (leave_pipeline(postgres, error) != 0)
+        return -1;
+    if (take_notifications(postgres))
+        return 1;
+    struct pollfd fd = {.fd = PQsocket(postgres->connection), .events = POLLIN};
+    if (poll(&fd, 1, (int)wait_ms) <= 0)
+        return 0;
+    if (PQconsumeInput(postgres->connection) == 0)
+        return fail_broken(postgres, error);
+    return take_notifications(postgres) ? 1 : 0;
+}
+
 /* --- COPY ------------------------------------------------------------------------------------ */
 
 int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct pj_error *error)

@@ -148,6 +148,11 @@ int pj_postgres_query(struct pj_postgres *postgres, const char *sql, int count,
         __VA_ARGS__                                                                                \
     }
 
+/* Waits until somebody notifies a channel that this session listens to (LISTEN), at most so long,
+ * and until a signal comes: 1 where somebody has, 0 where not. Outside of a transaction. */
+int pj_postgres_wait(struct pj_postgres *postgres, int64_t wait_ms,
+                     struct pj_error *error) PJ_MUST_CHECK;
+
 /* Waits until all that is queued has been carried out, within the transaction. A pipeline takes at
  * most 256 statements: callers that may queue more call this now and then. */
 int pj_postgres_drain(struct pj_postgres *postgres, struct pj_error *error) PJ_MUST_CHECK;

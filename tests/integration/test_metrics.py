@@ -25,6 +25,7 @@ from lib.bridge import ScriptedService, frame
 from lib.consumers import HTTP, REPOSITORY
 from lib.events import COMMANDS, TELEMETRY
 from lib.gateway import Gateways, command, post
+from lib.outbox import new_outbox
 from lib.world import PROJECTOR, RECORDER, open_world
 
 NOW = 1_795_237_594_968
@@ -36,7 +37,8 @@ def programs(tmp_path_factory, template):
     """{name: a running program} of each kind, after some work and a dead letter each."""
     folder = tmp_path_factory.mktemp("metrics")
     with (open_world(folder, 3, template) as world, AutomationService(speed=1000) as service,
-          ScriptedService() as scripted, contextlib.ExitStack() as cleanup):
+          ScriptedService() as scripted, new_outbox(template) as outbox,
+          contextlib.ExitStack() as cleanup):
         bridge.new_topics()
         gateway_lib.new_topics()
         kafka.set_topic(TELEMETRY, retention_ms=str(10 * HOUR))
@@ -50,6 +52,11 @@ def programs(tmp_path_factory, template):
                       command_id=str(uuid.uuid4()), payload={"status": "RUNNING"}))
         bridge.wait_for_letters(1)
         world.publish([kafka.Record(TELEMETRY, b"key", b"garbage")])
+        relay = outbox.relay(world.consumers)
+        with outbox.connect() as connection:
+            outbox.insert(connection, outbox.topic, "k", {"emitted_at": 1, "number": 1})
+            outbox.insert(connection, outbox.topic, "k", {})
+        relay.wait_until(lambda: relay.metric("projectionist_outbox_failed_total") == 1)
         recorder = world.start(RECORDER)
         projector = world.start(PROJECTOR)
         for consumer in (recorder, projector):
@@ -60,17 +67,19 @@ def programs(tmp_path_factory, template):
             consumer.wait_until(lambda: 0 < consumer.metric("projectionist_assigned_partitions") == sum(
                 series.startswith("projectionist_lag_seconds{") for series in consumer.metrics()))
         recorder.world, recorder.group = world, world.group(RECORDER)
-        yield {"consumer": recorder, "projector": projector, "gateway": gateway, "bridge": running}
+        yield {"consumer": recorder, "projector": projector, "gateway": gateway, "bridge": running,
+               "relay": relay}
+        relay.stop()
 
 
-@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge"])
+@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge", "relay"])
 def test_promtool_finds_nothing_wrong(programs, name):
     text = programs[name].get("/metrics")[1]
     result = subprocess.run([consumers.promtool(), "check", "metrics"], input=text, text=True,
                             capture_output=True, check=False)
     assert (result.returncode, result.stdout + result.stderr) == (0, "")
     for line in text.splitlines():
-        assert re.match(r'(# |process_|projectionist_\w+\{system="safari",)', line), line
+        assert re.match(r'(# |process_|projectionist_\w+\{system="(safari|toy)",)', line), line
 
 
 def test_labels_say_who_it_is(programs):
@@ -290,7 +299,7 @@ class Page(HTMLParser):
             self.cells.append(data)
 
 
-@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge"])
+@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge", "relay"])
 def test_the_page_is_whole_and_safe(programs, name):
     """Its cases are in test_status_page.c, what it looks like in tests/pages."""
     with HTTP.open(f"http://127.0.0.1:{programs[name].port}/", timeout=5) as answer:

@@ -12,8 +12,8 @@ import pytest
 from lib.consumers import program
 
 PROGRAMS = ("command-projector", "event-recorder", "video-catalog", "watermark-metrics",
-            "session-tracker", "control-gateway", "telemetry-bridge", "stream-record",
-            "stream-replay")
+            "session-tracker", "control-gateway", "telemetry-bridge", "outbox-relay",
+            "stream-record", "stream-replay")
 COMMANDS = ("status", "migrate", "dead-letters list", "dead-letters show", "dead-letters replay",
             "dead-letters discard", "verify", "rebuild", "offsets show", "offsets set",
             "topics create", "schemas register")
@@ -86,7 +86,7 @@ def test_the_help_on_a_full_disk_or_a_closed_output_is_a_failure():
 # --- Postgres -----------------------------------------------------------------------------------
 
 CANARY = "canary-7Qx9-of-nobody"
-DATABASE_PROGRAMS = [("event-recorder",), ("projectionist", "status")]
+DATABASE_PROGRAMS = [("event-recorder",), ("projectionist", "status"), ("outbox-relay", "--outbox", "x")]
 DSNS = {  # what must be said of it
     "postgresql://127.0.0.1:notaport/x": "port must be a number from 1 to 65535",
     "postgresql://127.0.0.1:0/x": "port must be a number",
@@ -163,6 +163,7 @@ def servers(words):
     (("event-recorder",), "SCHEMA_REGISTRY_CA_FILE"),
     (("telemetry-bridge",), "SCHEMA_REGISTRY_CA_FILE"),
     (("telemetry-bridge",), "TELEMETRY_CA_FILE"),
+    (("outbox-relay", "--outbox", "x"), "SCHEMA_REGISTRY_CA_FILE"),
     (("control-gateway",), "GATEWAY_UPSTREAM_CA_FILE"),
     (("stream-replay", "x.avro"), "SCHEMA_REGISTRY_CA_FILE"),
     (("projectionist", "schemas", "register"), "SCHEMA_REGISTRY_CA_FILE"),
@@ -209,6 +210,7 @@ def test_certificates_that_have_expired_are_warned_of(tls):
 
 
 SHOWING = [("event-recorder",), ("control-gateway",), ("telemetry-bridge",),
+           ("outbox-relay", "--outbox", "x"),
            ("stream-replay", "x.avro"), ("projectionist", "status"), ("projectionist", "migrate"),
            ("projectionist", "topics", "create"), ("projectionist", "schemas", "register")]
 
@@ -269,6 +271,9 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
     (("telemetry-bridge",), ["--bridge-id="], "must not be empty"),
     (("telemetry-bridge",), ["--kafka.no.such=1"], "kafka.no.such"),
     (("telemetry-bridge",), ["--metrics-address=:x"], "has no port between 0 and 65535"),
+    (("outbox-relay",), ["--outbox="], "must not be empty"),
+    (("outbox-relay",), ["--outbox=x", "--kafka.no.such=1"], "kafka.no.such"),
+    (("outbox-relay",), ["--batch-rows=0"], "batch-rows"),
     (("event-recorder",), ["--schema-registry-url=http://127.0.0.1:0"], "URL is not understood"),
     (("event-recorder",), ["--schema-registry-username="], "must not be empty"),
     (("projectionist", "dead-letters", "discard"), ["--projection=", "--yes"], "must not be empty"),

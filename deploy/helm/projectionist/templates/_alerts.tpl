@@ -61,6 +61,17 @@
   expr: sum by (namespace, workload) (increase(projectionist_bridge_gaps_total[1h])) > 0
   severity: warning
   summary: 'the automation service no longer had frames that {{ "{{ $labels.workload }}" }} had not read'
+- alert: ProjectionistOutboxBehind
+  expr: |
+    max by (namespace, workload) (projectionist_outbox_oldest_seconds) > 60
+    or max by (namespace, workload) (projectionist_outbox_active) == 0
+  for: 5m
+  severity: critical
+  summary: 'events of {{ "{{ $labels.workload }}" }} were committed and are not in Kafka'
+- alert: ProjectionistOutboxFailed
+  expr: max by (namespace, workload) (projectionist_outbox_failed_rows) > 0
+  severity: warning
+  summary: '{{ "{{ $value }}" }} events of {{ "{{ $labels.workload }}" }} can never be published as they are'
 - alert: ProjectionistGatewayErrors
   expr: |
     sum by (namespace, workload) (rate(projectionist_gateway_requests_total{code=~"5.."}[10m]))

@@ -279,3 +279,15 @@ spec:
     matchLabels:
       {{- include "projectionist.selector" . | nindent 6 }}
 {{- end -}}
+
+{{- /* The relays of the systems that are deployed, each with all that it does not say itself. */}}
+{{- define "projectionist.relays" -}}
+{{- $relays := list -}}
+{{- range .Values.relays -}}
+{{- $relay := mergeOverwrite (deepCopy $.Values.relayDefaults) (deepCopy .) -}}
+{{- if and $relay.enabled (has $relay.system $.Values.systems) -}}
+{{- $relays = append $relays $relay -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $relays -}}
+{{- end -}}
