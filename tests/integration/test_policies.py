@@ -135,6 +135,7 @@ FUNCTIONS = """
 projectionist.add_counts                 -     -              E             E        -       E          E         E        E        E
 projectionist.advance_offsets            -     -              -             -        -       E          E         E        E        E
 projectionist.claim_partitions           -     -              -             -        -       E          E         E        E        E
+projectionist.create_outbox              -     -              -             -        -       -          -         -        -        -
 projectionist.cursor_counter             -     -              E             E        -       E          E         E        E        E
 projectionist.cursor_ms                  -     -              E             E        -       E          E         E        E        E
 projectionist.expect_trim                -     -              -             -        -       E          E         E        E        E
@@ -145,6 +146,7 @@ projectionist.order_trim                 -     -              -             -   
 projectionist.refresh_watermark_metrics  -     -              -             -        -       -          -         -        E        -
 projectionist.refuse_row                 -     -              -             -        -       E          E         E        E        E
 projectionist.refuse_unwritten           -     -              -             -        -       E          E         E        E        E
+projectionist.retry_outbox               -     -              -             -        -       -          -         -        -        -
 projectionist.set_offsets                -     -              -             -        -       -          -         -        -        -
 projectionist.sum_counts                 -     -              E             E        -       E          E         E        E        E
 projectionist.trimmed_before             -     -              -             -        -       E          E         E        E        E
