@@ -156,7 +156,7 @@ def prepare(*steps):
     run("build", ["sh", "-c", "cmake --preset release && ninja -C build/release"], log="build")
     run("cluster", ["deploy/local/cluster", "up"], log="cluster")
     environment = cluster_environment()
-    for step in ("migrate", "topics create", "schemas register"):
+    for step in ("migrate safari", "topics create safari", "schemas register safari"):
         run(f"projectionist {step}", [PROGRAMS / "projectionist", *step.split()], environment)
     for label, command, log, hint in steps:
         run(label, command, log=log, hint=hint)

@@ -247,8 +247,10 @@ struct pj_column {
     enum pj_type type;
     bool key;       /* part of the primary key; key columns come first */
     bool elsewhere; /* derived by another entity kind, through a part (part_of) of this table */
-    enum pj_measure measure;    /* of every column of a rollup except the key */
-    const char *in_placeholder; /* its value in a placeholder, as SQL text; NULL: its default */
+    enum pj_measure measure; /* of every column of a rollup except the key */
+    /* Its value in a placeholder, as SQL text; {COLUMN} in it is the text of a key column
+     * ("unknown-{id}"). NULL: its default. */
+    const char *in_placeholder;
     /*
      * Of a PJ_TEXT: the column's type in the database, where that is none of enum pj_type ("inet",
      * "date", "text[]", "\"Studio\".status"). Values are its text, which Postgres casts and

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "fold/prefixed.h"
+#include "store/deployed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +199,55 @@ bool pj_cli_names_system(const struct pj_config *config, const struct pj_system 
             return true;
     }
     return false;
+}
+
+/* --- which are deployed ---------------------------------------------------------------------- */
+
+static void leave_out(const struct pj_system *system)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < chosen_count; i++) {
+        if (chosen[i] != system)
+            chosen[kept++] = chosen[i];
+    }
+    chosen_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < pj_cli_projection_count; i++) {
+        if (pj_cli_projections[i].system != system)
+            pj_cli_projections[kept++] = pj_cli_projections[i];
+        else
+            free(pj_cli_projections[i].group);
+    }
+    pj_cli_projection_count = kept;
+}
+
+static bool is_named(const struct pj_cli *cli, const struct pj_system *system)
+{
+    return cli->servers->systems != NULL ||
+           (!names_all(cli->config) && pj_cli_names_system(cli->config, system));
+}
+
+int pj_cli_systems_deployed(struct pj_cli *cli, struct pj_error *error)
+{
+    for (size_t i = chosen_count; i-- > 0;) {
+        const struct pj_system *system = chosen[i];
+        bool deployed = true;
+        if (system->migrations != NULL &&
+            pj_deployed(cli->postgres, system->name, &deployed, error) != 0)
+            return -1;
+        if (deployed)
+            continue;
+        if (is_named(cli, system) || chosen_count == 1)
+            return pj_error_fatal(error, PJ_EXIT_DATABASE,
+                                  "%s is not deployed in this database; 'projectionist migrate "
+                                  "%s' creates its tables",
+                                  system->name, system->name);
+        if (names_all(cli->config))
+            fprintf(stderr, "%s: not deployed here: %s migrate %s\n", system->name, pj_program(),
+                    system->name);
+        leave_out(system);
+    }
+    return 0;
 }
 
 int pj_cli_check_names(const struct pj_config *config, struct pj_error *error)

@@ -28,6 +28,12 @@ void pj_cli_systems_set(const struct pj_system *const *systems);
 int pj_cli_systems_configure(const struct pj_cli_servers *servers,
                              struct pj_error *error) PJ_MUST_CHECK;
 void pj_cli_systems_free(void);
+/*
+ * Leaves out, with a line on stderr, the systems that were never migrated in the database, which
+ * the command has opened. One that the operator names, as an operand or by --systems, is an error
+ * (PJ_EXIT_DATABASE), and so is it where none is left.
+ */
+int pj_cli_systems_deployed(struct pj_cli *cli, struct pj_error *error) PJ_MUST_CHECK;
 
 /* NULL where none of those configured has the name. */
 const struct pj_system *pj_cli_system_find(const char *name);

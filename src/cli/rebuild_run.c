@@ -154,7 +154,7 @@ int pj_rebuild_each(struct pj_cli *cli, const struct pj_rebuild_options *options
     pj_process_handle_signals();
     pj_log_configure("projectionist", PJ_WARN, PJ_LOG_LOGFMT);
     /* A server that is away now is an error; later it is waited for. */
-    if (pj_cli_open(cli, error) != 0)
+    if (pj_cli_open(cli, error) != 0 || pj_cli_systems_deployed(cli, error) != 0)
         return -1;
     pj_postgres_close(cli->postgres);
     cli->postgres = NULL;

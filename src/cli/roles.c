@@ -44,6 +44,16 @@ static int connect(struct pj_cli *cli, struct places *places, struct pj_error *e
                               0, NULL, &places->known, error);
 }
 
+/* Before the first migrate, the roles are those of all. */
+static int leave_out_undeployed(struct pj_cli *cli, const struct places *places,
+                                struct pj_error *error)
+{
+    bool any = false;
+    for (int row = 0; places->known != NULL && row < pj_result_rows(places->known); row++)
+        any |= pj_cli_system_find(pj_cli_text(places->known, row, 0)) != NULL;
+    return any && cli->servers->systems == NULL ? pj_cli_systems_deployed(cli, error) : 0;
+}
+
 static int write_file(const char *path, const char *sql, struct pj_error *error)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
@@ -98,7 +108,8 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
                               "--role-prefix: '%.63s' has more than lower-case letters, digits and "
                               "underscores",
                               settings->prefix);
-    if (settings->file == NULL && connect(cli, &places, error) != 0)
+    if (settings->file == NULL &&
+        (connect(cli, &places, error) != 0 || leave_out_undeployed(cli, &places, error) != 0))
         return -1;
     char *sql = pj_roles_sql(&roles, error);
     if (sql == NULL)
@@ -140,7 +151,8 @@ const struct pj_command pj_command_roles = {
         "  switched on for all tables. Where Supabase's roles are, service_role may do\n"
         "  everything, authenticated reads what the system says, anon nothing; they are\n"
         "  never created here. Whoever else could read or write the tables no longer\n"
-        "  can, but for their owner: make them members of …_analyst.\n"
+        "  can, but for their owner: make them members of …_analyst. Once a system is\n"
+        "  migrated here, those that are not are left out unless --systems names them.\n"
         "\n"
         "  Run it by the owner of the tables, before the first migrate (by somebody who\n"
         "  may create roles) and after each. The roles have no password and cannot log\n"

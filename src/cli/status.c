@@ -357,7 +357,8 @@ int pj_status_collect(struct pj_cli *cli, const char *group, struct pj_status *s
     /* Kafka is opened first, so that it connects while Postgres answers. */
     if (pj_cli_check_names(cli->config, error) != 0 ||
         (cli->kafka == NULL && pj_cli_kafka(cli, error) != 0) ||
-        (cli->postgres == NULL && pj_cli_postgres(cli, error) != 0))
+        (cli->postgres == NULL &&
+         (pj_cli_postgres(cli, error) != 0 || pj_cli_systems_deployed(cli, error) != 0)))
         return -1;
     if (pj_kafka_cluster_id(cli->kafka, &status->cluster_id, &status->why) != 0)
         status->kafka_error = status->why.message;
@@ -414,7 +415,8 @@ const struct pj_command pj_command_status = {
         "  The offsets are read from Postgres, where they are committed with the rows;\n"
         "  the group offsets that Kafka's own tools show are a courtesy and may be\n"
         "  older. Without Kafka, what Postgres knows is shown anyway. It reads only the\n"
-        "  schema projectionist, so it needs no --tables-schema.\n",
+        "  schema projectionist, so it needs no --tables-schema. A system that this\n"
+        "  database was never migrated for is left out, and named in a line.\n",
     .examples = "  projectionist status\n"
                 "  projectionist status --group CONSUMER\n"
                 "  projectionist status --json | jq '.consumers[] | {group, lag}'\n",

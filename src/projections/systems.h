@@ -5,6 +5,7 @@
 
 #include "projectionist/system.h"
 
+extern const struct pj_system pj_captions;
 extern const struct pj_system pj_safari;
 
 extern const struct pj_system *const pj_systems[]; /* NULL ends it */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/placeholders.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static struct pj_sql_name column(const struct pj_table *table, size_t index)
 {
     return pj_sql_name(table->columns[index].name);
@@ -21,6 +24,33 @@ static uint64_t filled(const struct pj_table *table)
             columns |= 1ULL << c;
     }
     return columns;
+}
+
+/* Whether the value names the key column: "unknown-{id}". */
+static bool names_key(const struct pj_column *key, const char *value)
+{
+    char *name = pj_text_new("{%s}", key->name);
+    bool found = strstr(value, name) != NULL;
+    free(name);
+    return found;
+}
+
+/* A column's value in the placeholder whose key is in `row`. */
+static void add_value(struct pj_builder *sql, const struct pj_table *table, const char *before,
+                      const char *value, const char *row)
+{
+    pj_builder_add(sql, "%s", before);
+    for (size_t k = 0; k < table->column_count && table->columns[k].key; k++)
+        pj_builder_add(sql, "%s", names_key(&table->columns[k], value) ? "replace(" : "");
+    pj_sql_literal(sql, "", value);
+    for (size_t k = 0; k < table->column_count && table->columns[k].key; k++) {
+        if (!names_key(&table->columns[k], value))
+            continue;
+        char *name = pj_text_new("{%s}", table->columns[k].name);
+        pj_sql_literal(sql, ", ", name);
+        pj_builder_add(sql, ", %s.%s::text)", row, column(table, k).text);
+        free(name);
+    }
 }
 
 /* For each foreign key of the children: `before`, with `seen` the child's seen_at in parentheses,
@@ -77,7 +107,7 @@ void pj_placeholders_ensure(struct pj_builder *sql, const struct pj_table *table
     pj_sql_columns(sql, table, key, ", ", "k.@");
     for (size_t c = 0; c < table->column_count; c++) {
         if (table->columns[c].in_placeholder != NULL)
-            pj_sql_literal(sql, ", ", table->columns[c].in_placeholder);
+            add_value(sql, table, ", ", table->columns[c].in_placeholder, "k");
     }
     pj_builder_add(sql, "%s, true FROM known AS k WHERE k.pj_due ORDER BY ",
                    timed ? ", k.pj_seen" : "");
@@ -133,7 +163,7 @@ void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *tabl
             add_references(sql, table, " UNION ALL ", "SELECT min", "", true);
             pj_builder_add(sql, ") AS s (seen))");
         } else if (of->in_placeholder != NULL) {
-            pj_sql_literal(sql, "", of->in_placeholder);
+            add_value(sql, table, "", of->in_placeholder, "t");
         } else {
             pj_builder_add(sql, "DEFAULT");
         }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "postgres/binary.h"
 #include "store/access.h"
+#include "store/deployed.h"
 #include "store/refusal.h"
 #include "store/tables.h"
 
@@ -22,6 +23,28 @@ static const char *group_of(const struct pj_unit *unit)
     return unit->identity != NULL ? unit->identity->group : NULL;
 }
 
+/* Tables that are not there may be those of a whole system. */
+static int check_tables(const struct pj_unit *unit, struct pj_error *error)
+{
+    const char *system = unit->settings->system;
+    bool deployed;
+    struct pj_error cause;
+    if (pj_tables_check(unit->postgres, unit->projection, unit->schema, error) == 0)
+        return 0;
+    cause = *error;
+    if (cause.class != PJ_FATAL || system == NULL)
+        return -1;
+    if (pj_deployed(unit->postgres, system, &deployed, error) != 0)
+        return -1;
+    *error = cause;
+    if (!deployed)
+        pj_error_fatal(error, PJ_EXIT_DATABASE,
+                       "the system %s was never migrated in this database; run `projectionist "
+                       "migrate %s` (%.500s)",
+                       system, system, cause.message);
+    return -1;
+}
+
 static int prepare(struct pj_unit *unit, struct pj_error *error)
 {
     struct pj_postgres *postgres = unit->postgres;
@@ -35,8 +58,7 @@ static int prepare(struct pj_unit *unit, struct pj_error *error)
      * way it has a made-up cost, for which Postgres would compile it, for a second each time. */
     if (pj_postgres_script(postgres, "SET enable_seqscan = off; SET jit = off", error) != 0 ||
         pj_access_check(postgres, unit->projection, group_of(unit), error) != 0 ||
-        (!unit->tables_checked &&
-         pj_tables_check(postgres, unit->projection, unit->schema, error) != 0) ||
+        (!unit->tables_checked && check_tables(unit, error) != 0) ||
         pj_writer_learn(unit->writer, postgres, error) != 0)
         return -1;
     unit->tables_checked = true;

@@ -4,15 +4,15 @@
 import os
 import subprocess
 
-from lib.consumers import SERVERS, address, program
+from lib.consumers import SERVERS, SYSTEMS, address, program
 
 ADMIN_WAIT = 30  # seconds that a server may take to do what a test asks
 
 
 def start(*arguments, dsn=None, variables=None, without=(), **options):
-    """Starts the command in the whole environment, but for what is given here."""
+    """Starts the command, for safari alone, in the whole environment but for what is given here."""
     values = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    servers = {name: address(name) for name in SERVERS}
+    servers = {name: address(name) for name in SERVERS} | {"SYSTEMS": SYSTEMS}
     if dsn:
         servers["POSTGRES_DSN"] = dsn
     servers.update(variables or {})

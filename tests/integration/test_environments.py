@@ -160,7 +160,7 @@ def test_names_that_nobody_has_are_refused(arguments, sentence):
 
 
 @pytest.mark.parametrize("name", ["command-projector", "event-recorder", "video-catalog",
-                                  "watermark-metrics", "session-tracker"])
+                                  "watermark-metrics", "session-tracker", "captions-tenants"])
 def test_a_link_is_the_consumer_of_its_name(name):
     assert consumers.run("projectionist", "consume", name, "--help").stdout == \
         consumers.run(name, "--help").stdout
@@ -168,3 +168,37 @@ def test_a_link_is_the_consumer_of_its_name(name):
     version = consumers.run(name, "--version").stdout
     library = consumers.run("projectionist", "--version").stdout.strip()
     assert version == f"{name} {library.split()[1]} ({library})\n"
+
+
+def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
+    """It is left out where nobody names it, and an error where somebody does."""
+    def run(program, *arguments, **variables):
+        return consumers.run(program, *arguments,
+                             variables={"POSTGRES_DSN": dsn, "SYSTEMS": None, **variables})
+
+    with new_database() as dsn:
+        kafka.new_topics(*events.TOPICS, "captions.tenants", partitions=1)
+        status = run("projectionist", "status", "--json")
+        assert status.returncode == 0, status
+        assert {consumer["system"] for consumer in json.loads(status.stdout)["consumers"]} == {"safari"}
+        assert status.stderr == "captions: not deployed here: projectionist migrate captions\n"
+        rebuilt = run("projectionist", "rebuild", "all", "--dry-run")
+        assert rebuilt.returncode == 0 and "captions: not deployed here" in rebuilt.stderr, rebuilt
+        for arguments, variables in ((("status", "captions"), {}), (("verify", "captions-tenants"), {}),
+                                     (("status",), {"SYSTEMS": "safari,captions"})):
+            result = run("projectionist", *arguments, **variables)
+            assert result.returncode == (2 if "verify" in arguments else 6), result
+            assert "captions is not deployed in this database; 'projectionist migrate captions' " \
+                "creates its tables" in result.stderr
+        consumer = run("captions-tenants", "--until-caught-up", METRICS_ADDRESS="127.0.0.1:0")
+        assert consumer.returncode == 6, consumer
+        assert "the system captions was never migrated in this database; run `projectionist " \
+            "migrate captions`" in consumer.stderr
+        names = run("projectionist", "roles", "--to-file", tmp_path / "roles.sql")
+        assert names.returncode == 0 and "captions_tenants" in (tmp_path / "roles.sql").read_text()
+        migrated = run("projectionist", "migrate", "captions")
+        assert migrated.returncode == 0, migrated
+        consumer = run("captions-tenants", "--until-caught-up", METRICS_ADDRESS="127.0.0.1:0")
+        assert consumer.returncode == 0, consumer
+        assert run("projectionist", "status").stderr == ""
+    kafka.delete_topics("captions.tenants")

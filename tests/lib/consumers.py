@@ -18,6 +18,7 @@ from lib.database import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SCHEMA_REGISTRY_URL")
+SYSTEMS = "safari"  # of those that are built in, what a test is about unless it says more
 DEADLINE = 60  # seconds that a program may take to do what a test asks
 TAIL = 60      # lines of a log in a failure
 SHOWN = 20     # consumers whose logs a failure shows, the last ones
@@ -71,6 +72,8 @@ def environment(variables=None):
 
 def run(name, *arguments, variables=None, deadline=DEADLINE, stdin=subprocess.DEVNULL):
     """Runs a program to its end; a CompletedProcess with text."""
+    if name == "projectionist":
+        variables = {"SYSTEMS": SYSTEMS, **(variables or {})}
     result = subprocess.run([program(name), *map(str, arguments)], env=environment(variables),
                             stdin=stdin, capture_output=True, text=True, cwd="/",
                             timeout=deadline, check=False)

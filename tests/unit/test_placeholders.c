@@ -65,6 +65,27 @@ Test(placeholders, ensure)
        " WHERE u.pj_missing UNION ALL SELECT k.pj_place, 0 FROM known AS k WHERE k.pj_real");
 }
 
+/* A value that differs from placeholder to placeholder. */
+Test(placeholders, the_key_in_a_value)
+{
+    static const struct pj_column columns[] = {
+        {"id", PJ_UUID, .key = true},
+        {"number", PJ_INT, .key = true},
+        {"slug", PJ_TEXT, .in_placeholder = "it's {id}/{number}/{other}{}"},
+        {"placeholder", PJ_BOOL},
+    };
+    const struct pj_table table = {
+        .name = "tenants", .columns = columns, .column_count = 4, .placeholder = 3};
+    struct pj_builder sql = {0};
+    pj_placeholders_ensure(&sql, &table, "source AS u");
+    char *text = pj_builder_take(&sql);
+    cr_assert_not_null(strstr(text, "SELECT k.\"id\", k.\"number\", "
+                                    "replace(replace('it''s {id}/{number}/{other}{}', '{id}', "
+                                    "k.\"id\"::text), '{number}', k.\"number\"::text), true "),
+                       "%s", text);
+    free(text);
+}
+
 /* Where nothing says when a parent was first mentioned. */
 Test(placeholders, ensure_without_a_time)
 {
