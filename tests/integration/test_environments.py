@@ -14,6 +14,10 @@ from lib.world import new_database
 
 PROJECTOR = "command-projector"
 SCHEMAS = ("media", "other")
+CAPTIONS = ("captions-tenants", "captions-users", "captions-catalog", "search-index",
+            "crop-versions", "flow-runs", "object-catalog")
+CAPTIONS_TOPICS = tuple(f"captions.{name}" for name in (
+    "tenants", "users", "videos", "flows", "objects", "search", "crops", "locks"))
 
 
 class Environment:
@@ -160,7 +164,7 @@ def test_names_that_nobody_has_are_refused(arguments, sentence):
 
 
 @pytest.mark.parametrize("name", ["command-projector", "event-recorder", "video-catalog",
-                                  "watermark-metrics", "session-tracker", "captions-tenants"])
+                                  "watermark-metrics", "session-tracker", *CAPTIONS])
 def test_a_link_is_the_consumer_of_its_name(name):
     assert consumers.run("projectionist", "consume", name, "--help").stdout == \
         consumers.run(name, "--help").stdout
@@ -177,7 +181,7 @@ def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
                              variables={"POSTGRES_DSN": dsn, "SYSTEMS": None, **variables})
 
     with new_database() as dsn:
-        kafka.new_topics(*events.TOPICS, "captions.tenants", partitions=1)
+        kafka.new_topics(*events.TOPICS, *CAPTIONS_TOPICS, partitions=1)
         status = run("projectionist", "status", "--json")
         assert status.returncode == 0, status
         assert {consumer["system"] for consumer in json.loads(status.stdout)["consumers"]} == {"safari"}
@@ -198,7 +202,10 @@ def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
         assert names.returncode == 0 and "captions_tenants" in (tmp_path / "roles.sql").read_text()
         migrated = run("projectionist", "migrate", "captions")
         assert migrated.returncode == 0, migrated
-        consumer = run("captions-tenants", "--until-caught-up", METRICS_ADDRESS="127.0.0.1:0")
-        assert consumer.returncode == 0, consumer
+        for name in CAPTIONS:
+            consumer = run(name, "--until-caught-up", METRICS_ADDRESS="127.0.0.1:0")
+            assert consumer.returncode == 0, consumer
         assert run("projectionist", "status").stderr == ""
-    kafka.delete_topics("captions.tenants")
+        verified = run("projectionist", "verify", "captions")
+        assert verified.returncode == 0, verified
+    kafka.delete_topics(*CAPTIONS_TOPICS)

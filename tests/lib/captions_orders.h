@@ -5,7 +5,7 @@
 
 #include "projectionist/testing.h"
 #include "projections/captions/captions.h"
-#include "projections/captions/projections.h"
+#include "projections/captions/captions_projections.h"
 
 struct captions_orders {
     struct pj_orders orders;

@@ -7,7 +7,7 @@
  * that it wants it, the slug tells those who lost it or the longer one, and in the end the row.
  */
 #include "projections/captions/captions.h"
-#include "projections/captions/projections.h"
+#include "projections/captions/captions_projections.h"
 #include "schemas.h"
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -25,6 +25,8 @@ const struct pj_table captions_tenants_table = {
     .name = "tenants",
     .kind = PJ_ENTITY_TABLE,
     PJ_COLUMNS_OF(captions_tenants),
+    .children = (const struct pj_table *const[]){&captions_profiles_table, &captions_videos_table,
+                                                 &captions_crops_table, NULL},
     .placeholder = PJ_INDEX(captions_tenants, placeholder),
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* captions: a captioning service's tenants, users and videos, as seven projections' tables. */
-#include "projections/captions/projections.h"
+#include "projections/captions/captions_projections.h"
 #include "projections/systems.h"
 #include "schemas.h"
 
@@ -18,7 +18,8 @@ static const struct pj_topic topics[] = {
 };
 
 static const struct pj_projection *const projections[] = {
-    &pj_captions_tenants,
+    &pj_captions_tenants, &pj_captions_users, &pj_captions_catalog, &pj_search_index,
+    &pj_crop_versions,    &pj_flow_runs,      &pj_object_catalog,
 };
 
 const struct pj_system pj_captions = {
