@@ -93,6 +93,12 @@ def all_consumers():
     return re.search(r"there are (.+)", refused)[1].split(", ")
 
 
+def consumers_of(*systems):
+    refused = subprocess.run([program(COMMAND_PROGRAM), "status", "nonsense", "--systems",
+                              ",".join(systems)], text=True, capture_output=True, check=False).stderr
+    return set(re.search(r"give (.+), or all", refused)[1].split(", ")) - set(systems)
+
+
 @contextlib.contextmanager
 def running(container, folder):
     """The process, and the lines of its log so far."""
@@ -167,7 +173,22 @@ def test_each_consumer_has_a_workload_and_a_rebuild():
                  for container in pod_spec(document)["containers"]}
     rebuilt = {container["command"][2] for _, _, container in JOBS
                if container["command"][1] == "rebuild"}
-    assert set(all_consumers()) == set(consumers) == rebuilt
+    assert consumers_of("safari") == set(consumers) == rebuilt
+
+
+def test_the_chart_has_each_consumer_and_topic_of_every_system():
+    values = yaml.safe_load((REPOSITORY / "deploy/helm/projectionist/values.yaml").read_text())
+    systems = {consumer["system"] for consumer in values["consumers"]}
+    assert {consumer["name"] for consumer in values["consumers"]} == set(all_consumers())
+    for system in systems:
+        listed = [consumer for consumer in values["consumers"] if consumer["system"] == system]
+        assert {consumer["name"] for consumer in listed} == consumers_of(system)
+        for consumer in listed:
+            said = help_of({"command": ["projectionist", "consume", consumer["name"]]})
+            assert set(re.search(r"topics:((?: \S+)+)", said)[1].split()) == set(consumer["topics"])
+        assert {topic["name"]: (topic.get("partitions"), topic.get("compacted", False))
+                for topic in values["topics"]["items"] if topic["system"] == system} == \
+            declared_topics(system)
 
 
 def test_the_chart_has_the_version_of_the_program():
@@ -233,9 +254,9 @@ def test_the_grace_period_is_longer_than_a_stop_may_take(case):
 # --- Kafka ----------------------------------------------------------------------------------------
 
 
-def declared_topics():
+def declared_topics(system="safari"):
     """{name: (partitions or None, compacted)} of the system's source."""
-    text = (REPOSITORY / "src/projections/safari/system.c").read_text()
+    text = (REPOSITORY / f"src/projections/{system}/system.c").read_text()
     found = {}
     for name, rest in re.findall(r'^    \{"([a-z.-]+)"(.*)\},$', text, re.MULTILINE):
         partitions = re.search(r"\.partitions = (\d+)", rest)
