@@ -46,7 +46,7 @@ static void note_trouble(struct pj_publisher *publisher, const struct pj_error *
         return;
     if (reason == NULL)
         pj_log(PJ_INFO, "Kafka is back");
-    if (server != NULL && publisher->has_thread)
+    if (server != NULL && (publisher->has_thread || reason != NULL))
         pj_metrics_server_set_ready(server, reason != NULL ? text : NULL);
 }
 

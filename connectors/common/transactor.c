@@ -67,9 +67,7 @@ static int find_topics(struct pj_transactor *transactor, int64_t wait_ms, struct
         return -1;
     for (size_t i = 0; i < settings->topic_count; i++) {
         if (topics[i].partitions == 0)
-            return pj_error_set(error, PJ_FATAL,
-                                "Kafka has no topic %s; 'projectionist topics create' creates it",
-                                topics[i].name);
+            return pj_producer_no_topic(&topics[i], error);
         if (pj_producer_topic(transactor->producer, topics[i].name, &transactor->topics[i],
                               error) != 0)
             return -1;
@@ -82,7 +80,8 @@ static int fence_others(struct pj_transactor *transactor, int64_t wait_ms, struc
     return pj_producer_init_transactions(transactor->producer, wait_ms, error);
 }
 
-/* Repeats a step while the brokers do not answer. */
+/* Repeats a step while the brokers do not answer; for the probes, that a new producer has not been
+ * answered yet is no reason beside the one why it is there. */
 static int until_answered(struct pj_transactor *transactor,
                           int (*step)(struct pj_transactor *, int64_t, struct pj_error *),
                           int64_t timeout_ms, struct pj_error *error)
@@ -91,7 +90,8 @@ static int until_answered(struct pj_transactor *transactor,
     while (step(transactor, STEP_MS, error) != 0) {
         if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline_ms)
             return -1;
-        if (!pj_turn(&transactor->settings.turns, error))
+        if (!pj_turn(&transactor->settings.turns,
+                     *transactor->cause.message != '\0' ? &transactor->cause : error))
             return 1;
     }
     return 0;
@@ -124,6 +124,7 @@ int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error)
     for (int failures = 0; (status = open_once(transactor, error)) != 0; failures++) {
         if (status > 0 || error->class == PJ_FENCED)
             return status;
+        transactor->cause = *error;
         if (!pj_producer_may_return(error) && !may_be_let_in(transactor) &&
             (!transactor->was_open || ++transactor->fatal_count >= PJ_TRANSACTOR_FATAL_MOST))
             return -1;
@@ -179,7 +180,7 @@ static enum pj_transaction_end abort_transaction(struct pj_transactor *transacto
                 *error = second;
             return in_doubt(transactor, error);
         }
-        if (!pj_turn(&transactor->settings.turns, &second))
+        if (!pj_turn(&transactor->settings.turns, error))
             return PJ_TRANSACTION_STOPPED;
     }
     return PJ_TRANSACTION_ABORTED;
@@ -203,8 +204,10 @@ static enum pj_transaction_end commit(struct pj_transactor *transactor, struct p
     transactor->commit_us = pj_clock_monotonic_us() - began_us;
     if (status == 0) {
         transactor->fatal_count = 0;
+        transactor->cause.message[0] = '\0';
         return PJ_TRANSACTION_COMMITTED;
     }
+    transactor->cause = *error;
     /* What the brokers refused they have not committed; after a time-out nobody knows. */
     return status == 1 && !waited ? abort_transaction(transactor, error)
                                   : in_doubt(transactor, error);

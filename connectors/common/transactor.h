@@ -48,6 +48,7 @@ struct pj_transactor {
     int64_t begun_ms;      /* the last transaction */
     int64_t commit_us;     /* what the last commit took */
     int64_t refused_since; /* by brokers that had let us in; 0: they are not */
+    struct pj_error cause; /* what failed last, since the last commit; its message "": nothing */
     char transactional_id[384];
 };
 

@@ -128,6 +128,8 @@ static int check_topics(struct replay *replay, struct pj_error *error)
         return -1;
     for (size_t i = 0; i < count; i++) {
         const struct pj_producer_topic_info *target = &replay->targets[i];
+        if (target->partitions == 0 && target->is_hidden)
+            return pj_producer_no_topic(target, error);
         if (target->partitions == 0)
             return pj_error_set(error, PJ_FATAL,
                                 "Kafka has no topic %s; 'projectionist topics create' creates the "

@@ -95,8 +95,10 @@ static void on_turn(void *context, const char *trouble)
     struct bridge *bridge = context;
     if (bridge->server == NULL)
         return;
-    if (trouble == NULL && bridge->publisher != NULL && !pj_socket_is_subscribed(bridge->socket))
-        trouble = "not connected to the service";
+    char text[700];
+    if (trouble == NULL && bridge->publisher != NULL &&
+        pj_socket_trouble(bridge->socket, text, sizeof text))
+        trouble = text;
     pj_metrics_server_set_ready(bridge->server, trouble);
     /* The other thread must make progress as well. */
     int64_t turned = pj_socket_last_turn_ms(bridge->socket);

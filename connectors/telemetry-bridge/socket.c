@@ -47,6 +47,8 @@ struct pj_socket {
     atomic_bool is_subscribed;
     atomic_llong last_turn_ms;
     int wake; /* an eventfd: the buffer has room, or stop */
+    pthread_mutex_t mutex;
+    char trouble[REASON_SIZE]; /* under the mutex: why the last connection ended */
     /* All below belongs to the thread. */
     struct pj_stream stream;
     struct pj_websocket_reader reader;
@@ -441,6 +443,9 @@ static void *run(void *argument)
                 ? 0
                 : pj_back_off_ms(socket->failures, socket->settings->reconnect_most_ms);
         socket->failures++;
+        pthread_mutex_lock(&socket->mutex);
+        memcpy(socket->trouble, socket->reason, sizeof socket->trouble);
+        pthread_mutex_unlock(&socket->mutex);
         pj_log(PJ_WARN, "not connected to the service", pj_f_str("url", socket->address.shown),
                pj_f_str("reason", socket->reason), pj_f_int("next_try_within_ms", wait_ms));
         wait_to_connect(socket, wait_ms);
@@ -461,6 +466,7 @@ int pj_socket_open(struct pj_socket **out, const struct pj_bridge_settings *sett
                    const struct pj_bridge_metrics *metrics, struct pj_error *error)
 {
     struct pj_socket *socket = pj_alloc(sizeof *socket);
+    pthread_mutex_init(&socket->mutex, NULL);
     socket->settings = settings;
     socket->metrics = metrics;
     socket->wake = -1;
@@ -511,6 +517,7 @@ void pj_socket_close(struct pj_socket *socket)
     free(socket->in);
     free(socket->out);
     pj_address_free(&socket->address);
+    pthread_mutex_destroy(&socket->mutex);
     free(socket);
 }
 
@@ -520,9 +527,15 @@ void pj_socket_resume(struct pj_socket *socket)
         wake(socket);
 }
 
-bool pj_socket_is_subscribed(const struct pj_socket *socket)
+bool pj_socket_trouble(struct pj_socket *socket, char *text, size_t size)
 {
-    return atomic_load(&socket->is_subscribed);
+    if (atomic_load(&socket->is_subscribed))
+        return false;
+    pthread_mutex_lock(&socket->mutex);
+    pj_text_show(text, size, "not connected to the service%s%s",
+                 *socket->trouble != '\0' ? ": " : "", socket->trouble);
+    pthread_mutex_unlock(&socket->mutex);
+    return true;
 }
 
 int64_t pj_socket_last_turn_ms(const struct pj_socket *socket)

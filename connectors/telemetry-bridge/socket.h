@@ -28,8 +28,9 @@ void pj_socket_close(struct pj_socket *socket); /* also stops it; NULL is allowe
 /* The buffer has room again. From any thread. */
 void pj_socket_resume(struct pj_socket *socket);
 
-/* Whether it is subscribed, and when its loop last ran (monotonic ms; 0: not running). */
-bool pj_socket_is_subscribed(const struct pj_socket *socket);
+/* Why it is not subscribed; false: it is. From any thread. */
+bool pj_socket_trouble(struct pj_socket *socket, char *text, size_t size);
+/* When its loop last ran (monotonic ms; 0: not running). */
 int64_t pj_socket_last_turn_ms(const struct pj_socket *socket);
 
 #endif

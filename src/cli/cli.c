@@ -120,6 +120,11 @@ int pj_cli_extents(struct pj_cli *cli, const char *const *topics, size_t topic_c
     if (pj_kafka_describe(cli->kafka, found, topic_count, error) != 0)
         return -1;
     for (size_t i = 0; i < topic_count; i++) {
+        if (found[i].partitions == 0 && found[i].is_hidden)
+            return pj_error_fatal(error, PJ_EXIT_FAILED,
+                                  "Kafka does not show this user whether there is a topic %s; "
+                                  "grant it DESCRIBE and READ on the topic",
+                                  topics[i]);
         if (found[i].partitions == 0)
             return pj_error_fatal(error, PJ_EXIT_FAILED,
                                   "the topic %s does not exist in Kafka; 'projectionist topics "

@@ -125,6 +125,11 @@ static int check_partitions(const struct topics *topics, int64_t wanted, struct 
 static void warn_of(const struct pj_kafka_topic *topic,
                     const struct pj_kafka_new_topic *as_declared)
 {
+    if (topic->hides_settings)
+        fprintf(stderr,
+                "warning: Kafka does not show this user whether it keeps the records of %s; grant "
+                "DESCRIBE_CONFIGS on the topic\n",
+                topic->name);
     if (as_declared->compacted) {
         if (*topic->cleanup_policy && strcmp(topic->cleanup_policy, "compact") != 0)
             fprintf(stderr,

@@ -20,9 +20,7 @@ int pj_cli_writer_open(struct pj_cli_writer *writer, struct pj_cli *cli, const c
         return -1;
     writer->partitions = info.partitions;
     if (info.partitions == 0)
-        return pj_error_fatal(error, PJ_EXIT_FAILED,
-                              "Kafka has no topic %s; 'projectionist topics create' creates it",
-                              topic);
+        return pj_producer_no_topic(&info, error);
     if (pj_cli_registry(cli, error) != 0 ||
         pj_registry_register(cli->registry, subject, schema, &writer->schema_id, error) != 0)
         return -1;

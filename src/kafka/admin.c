@@ -96,6 +96,7 @@ int pj_kafka_cluster_id(struct pj_kafka *kafka, const char **id, struct pj_error
         kafka->cluster_id = rd_kafka_clusterid(kafka->client, left < 200 ? (int)left : 200);
         rd_kafka_poll(kafka->client, 0);
     }
+    pj_client_answered(&kafka->trouble);
     *id = kafka->cluster_id;
     return 0;
 }
@@ -180,8 +181,11 @@ static int describe_settings(struct pj_kafka *kafka, struct pj_kafka_topic *topi
                           : NULL;
         for (size_t i = 0; i < answers; i++) {
             for (size_t j = 0; j < count; j++) {
-                if (strcmp(rd_kafka_ConfigResource_name(answer[i]), topics[j].name) == 0)
-                    keep_settings(&topics[j], answer[i]);
+                if (strcmp(rd_kafka_ConfigResource_name(answer[i]), topics[j].name) != 0)
+                    continue;
+                topics[j].hides_settings = rd_kafka_ConfigResource_error(answer[i]) ==
+                                           RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+                keep_settings(&topics[j], answer[i]);
             }
         }
         rd_kafka_event_destroy(event);
@@ -200,6 +204,8 @@ int pj_kafka_count_partitions(struct pj_kafka *kafka, struct pj_kafka_topic *top
     for (size_t i = 0; i < count; i++) {
         topics[i] = (struct pj_kafka_topic){
             .name = topics[i].name, .partitions = pj_client_partitions(metadata, topics[i].name)};
+        topics[i].is_hidden = topics[i].partitions == 0 &&
+                              !pj_client_may_see(kafka->client, topics[i].name, kafka->timeout_ms);
     }
     rd_kafka_metadata_destroy(metadata);
     return 0;
@@ -295,9 +301,12 @@ static int check_created(rd_kafka_event_t *event, struct pj_error *error)
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
             continue;
         const char *reason = rd_kafka_topic_result_error_string(results[i]);
-        return pj_error_fatal(error, PJ_EXIT_FAILED, "Kafka did not create the topic %s: %s",
+        bool forbidden = code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+                         code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        return pj_error_fatal(error, PJ_EXIT_FAILED, "Kafka did not create the topic %s: %s%s",
                               rd_kafka_topic_result_name(results[i]),
-                              reason != NULL ? reason : rd_kafka_err2str(code));
+                              reason != NULL && !forbidden ? reason : rd_kafka_err2str(code),
+                              forbidden ? "; grant this user CREATE on it, or on the cluster" : "");
     }
     return 0;
 }

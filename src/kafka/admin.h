@@ -29,7 +29,9 @@ int pj_kafka_cluster_id(struct pj_kafka *kafka, const char **id,
 
 struct pj_kafka_topic {
     const char *name;
-    int partitions;        /* 0: there is no such topic */
+    int partitions;        /* 0: there is no such topic … */
+    bool is_hidden;        /* … or this user may not see it */
+    bool hides_settings;   /* a right is missing to read the settings, which are "" then */
     char retention_ms[24]; /* as Kafka has it, "" where unknown */
     char retention_bytes[24];
     char cleanup_policy[32];

@@ -4,16 +4,24 @@
 #include "base/log.h"
 #include "base/text.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+/* Idle connections are closed all the time; what it means otherwise, pj_client_note finds. */
+static bool is_hang_up(const char *text)
+{
+    return strstr(text, ": Disconnected") != NULL;
+}
+
+void pj_client_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     (void)client;
     /* What librdkafka calls an error it retries by itself; what it gives up comes to on_error. */
-    pj_log(level <= 4   ? PJ_WARN
-           : level <= 5 ? PJ_INFO
-                        : PJ_DEBUG,
+    pj_log(is_hang_up(text) ? PJ_DEBUG
+           : level <= 4     ? PJ_WARN
+           : level <= 5     ? PJ_INFO
+                            : PJ_DEBUG,
            text, pj_f_str("librdkafka", facility));
 }
 
@@ -93,7 +101,7 @@ rd_kafka_conf_t *pj_client_configure(const struct pj_client_settings *settings,
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     const bool ours = settings->on_error == NULL && settings->trouble != NULL;
     rd_kafka_conf_set_opaque(conf, ours ? settings->trouble : settings->opaque);
-    rd_kafka_conf_set_log_cb(conf, settings->quiet ? on_quiet_log : on_log);
+    rd_kafka_conf_set_log_cb(conf, settings->quiet ? on_quiet_log : pj_client_log);
     rd_kafka_conf_set_error_cb(conf, ours ? on_error : settings->on_error);
     if (set(conf, "client.id", settings->client_id, error) != 0 ||
         set_all(conf, settings->defaults, error) != 0 ||
@@ -101,8 +109,11 @@ rd_kafka_conf_t *pj_client_configure(const struct pj_client_settings *settings,
         rd_kafka_conf_destroy(conf);
         return NULL;
     }
-    if (settings->trouble != NULL)
+    if (settings->trouble != NULL) {
+        const char *protocol = pj_properties_get(settings->properties, "security.protocol");
         settings->trouble->fails_scram = fails_scram(settings->properties);
+        settings->trouble->protocol = protocol != NULL ? protocol : "plaintext";
+    }
     if (!settings->quiet && fails_scram(settings->properties))
         pj_log(PJ_WARN,
                "this librdkafka fails SCRAM against Kafka 4 with \"invalid credentials\", however "
@@ -123,13 +134,68 @@ rd_kafka_t *pj_client_start(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct 
     return NULL;
 }
 
-void pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason)
+/* What a listener does to a client that does not speak as it expects, in librdkafka's words. A
+ * broker that is being stopped does some of it, too. */
+static const struct meeting {
+    const char *said;
+    bool refused; /* else it may pass */
+    bool of_protocol;
+    const char *likely;
+} meetings[] = {
+    {"connecting to a SSL listener", false, true, "the port seems to expect TLS"},
+    {"connecting to a PLAINTEXT", false, true, "the port seems not to expect TLS"},
+    {"handshake failed: error:0A000126", false, true, "the port seems not to expect TLS"},
+    {"wrong version number", true, true, "the port seems not to expect TLS"},
+    {"might require SASL", false, true, "the port seems to expect a login by SASL"},
+    {"not valid in current SASL state", true, true, "the port seems to expect no login by SASL"},
+    {"alert bad certificate", true, false,
+     "the brokers do not accept our certificate, or miss one: see kafka.ssl.certificate.location"},
+    {"alert certificate", true, false,
+     "the brokers do not accept our certificate, or miss one: see kafka.ssl.certificate.location"},
+    {"alert unknown ca", true, false,
+     "the brokers do not know who signed our certificate: see kafka.ssl.certificate.location"},
+};
+
+static const struct meeting *find_meeting(const char *reason)
 {
-    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
+    for (size_t i = 0; i < sizeof meetings / sizeof meetings[0]; i++) {
+        if (strstr(reason, meetings[i].said) != NULL)
+            return &meetings[i];
+    }
+    return NULL;
+}
+
+bool pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason)
+{
+    const struct meeting *meeting = find_meeting(reason);
+    if (meeting != NULL
+            ? meeting->refused
+            : code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
         trouble->refused = true;
+    if (meeting != NULL && (meeting->refused || !trouble->was_answered)) {
+        /* Without librdkafka's own guess. */
+        const char *end = strstr(reason, ": Disconnected");
+        const char *after = strstr(reason, " (after ");
+        ptrdiff_t length = end != NULL     ? end - reason
+                           : after != NULL ? after - reason
+                                           : (ptrdiff_t)strlen(reason);
+        pj_text_show(trouble->last, sizeof trouble->last, "%.*s%s; %s%s%s", (int)length, reason,
+                     end != NULL ? " hangs up" : "", meeting->likely,
+                     meeting->of_protocol ? ", and kafka.security.protocol is " : "",
+                     meeting->of_protocol ? trouble->protocol : "");
+        return true;
+    }
     /* "All brokers are down" says less than the reason that came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || *trouble->last == '\0')
         pj_text_show(trouble->last, sizeof trouble->last, "%s", reason);
+    return !is_hang_up(reason);
+}
+
+void pj_client_answered(struct pj_client_trouble *trouble)
+{
+    trouble->was_answered = true;
+    trouble->refused = false;
+    trouble->last[0] = '\0';
 }
 
 int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
@@ -183,6 +249,21 @@ int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *t
             return metadata->topics[i].partition_cnt;
     }
     return 0;
+}
+
+bool pj_client_may_see(rd_kafka_t *client, const char *topic, int64_t timeout_ms)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
+    const struct rd_kafka_metadata *metadata;
+    bool refused = false;
+    if (handle != NULL && rd_kafka_metadata(client, 0, handle, &metadata, (int)timeout_ms) == 0) {
+        refused = metadata->topic_cnt == 1 &&
+                  metadata->topics[0].err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        rd_kafka_metadata_destroy(metadata);
+    }
+    if (handle != NULL)
+        rd_kafka_topic_destroy(handle);
+    return !refused;
 }
 
 rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,

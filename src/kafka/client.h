@@ -12,9 +12,11 @@
 
 /* What librdkafka reported of a client. Where several threads use it, they lock it. */
 struct pj_client_trouble {
-    bool fails_scram; /* this librdkafka cannot log in to Kafka 4 as the settings say */
-    bool refused;     /* the brokers do not let us in: waiting does not help */
-    char last[256];
+    bool fails_scram;     /* this librdkafka cannot log in to Kafka 4 as the settings say */
+    bool refused;         /* the brokers do not let us in: waiting does not help */
+    bool was_answered;    /* ever: then the settings are those that the brokers expect */
+    const char *protocol; /* kafka.security.protocol */
+    char last[512];
 };
 
 struct pj_client_setting {
@@ -50,12 +52,18 @@ struct pj_client_files {
     uint64_t used, seen;
 };
 
+/* librdkafka's log into ours. */
+void pj_client_log(const rd_kafka_t *client, int level, const char *facility, const char *text);
+
 void pj_client_files_open(struct pj_client_files *files, const struct pj_properties *properties);
 /* True once, when what they hold is other than what the client was made of, and has been for a
  * moment: a new client is made of that. Looks now and then; never blocks. */
 bool pj_client_files_changed(struct pj_client_files *files);
 
-void pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason);
+/* False where it only says that a connection has ended, as idle ones do. */
+bool pj_client_note(struct pj_client_trouble *trouble, int code, const char *reason);
+/* A broker has answered: what was noted is over. */
+void pj_client_answered(struct pj_client_trouble *trouble);
 
 /* "what: the last reason": PJ_RETRY, or PJ_FATAL where we are refused. */
 int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
@@ -63,6 +71,10 @@ int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
 
 /* The topic's partitions, 0 where there is no such topic. */
 int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *topic);
+
+/* False where the brokers do not tell this user whether there is such a topic. Blocks up to
+ * `timeout_ms`; the client must not be one by which the brokers create what is asked for. */
+bool pj_client_may_see(rd_kafka_t *client, const char *topic, int64_t timeout_ms);
 
 /* The offsets of the listed partitions at a time; RD_KAFKA_OFFSET_BEGINNING and _END are times,
  * too. */

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "kafka/client.h"
+#include "kafka/producer.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
@@ -74,12 +75,14 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
         if (status != 0)
             return status;
     }
+    pj_client_answered(&reading->trouble);
     int count = pj_client_partitions(metadata, topic);
     rd_kafka_metadata_destroy(metadata);
-    if (count == 0)
-        return pj_error_set(
-            error, PJ_FATAL,
-            "Kafka has no topic %s; 'projectionist topics create' creates the topics", topic);
+    if (count == 0) {
+        const struct pj_producer_topic_info missing = {
+            .name = topic, .is_hidden = !pj_client_may_see(reading->client, topic, QUERY_MS)};
+        return pj_producer_no_topic(&missing, error);
+    }
     reading->partitions = rd_kafka_topic_partition_list_new(count);
     reading->done = pj_calloc((size_t)count, sizeof *reading->done);
     for (int32_t i = 0; i < count; i++)
@@ -116,6 +119,13 @@ static int take(struct reading *reading, const rd_kafka_message_t *message, stru
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         on_end(reading, message);
         return 0;
+    }
+    if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        pj_error_set(
+            error, PJ_RETRY, "cannot read topic %s: %s (%s); grant this user READ on the topic",
+            settings->topic, rd_kafka_err2str(message->err), rd_kafka_err2name(message->err));
+        error->exit_code = PJ_EXIT_UNAVAILABLE;
+        return -1;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         pj_client_note(&reading->trouble, message->err, rd_kafka_message_errstr(message));

@@ -20,8 +20,8 @@ static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaq
 {
     (void)kafka;
     struct pj_consumer *consumer = opaque;
-    pj_client_note(&consumer->trouble, code, reason);
-    pj_consumer_note_trouble(consumer, NULL, code, NULL, reason);
+    if (pj_client_note(&consumer->trouble, code, reason))
+        pj_consumer_note_trouble(consumer, NULL, code, NULL, reason);
 }
 
 /* KIP-848, where the brokers assign and say how long a session lasts. */
@@ -80,7 +80,6 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
         {"queued.max.messages.kbytes", settings->bulk ? "8192" : "4096"},
         {"fetch.message.max.bytes", settings->bulk ? "524288" : "131072"},
         {"reconnect.backoff.max.ms", "2000"},
-        {"log.connection.close", "false"},
         {has_pause ? "fetch.queue.backoff.ms" : "topic.metadata.refresh.interval.ms",
          has_pause ? "20" : "100"},
         /* The other protocol refuses these. */

@@ -6,6 +6,7 @@
 #include "kafka/consumer_internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <stdio.h>
@@ -82,8 +83,7 @@ static int ask_metadata(struct pj_consumer *consumer, int64_t timeout_ms,
             consumer->topic_troubles[i] = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         rd_kafka_metadata_destroy(metadata);
     }
-    consumer->trouble.refused = false;
-    consumer->trouble.last[0] = '\0';
+    pj_client_answered(&consumer->trouble);
     return 0;
 }
 
@@ -146,8 +146,15 @@ static void ask_for_retention(struct pj_consumer *consumer)
     consumer->retention_answers = request.queue;
 }
 
+/* Said each time: it is asked for once a minute. */
 static int64_t retention_of(const rd_kafka_ConfigResource_t *topic)
 {
+    rd_kafka_resp_err_t failed = rd_kafka_ConfigResource_error(topic);
+    if (failed == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        pj_log(PJ_WARN, "how long Kafka keeps a topic's records is not known",
+               pj_f_str("topic", rd_kafka_ConfigResource_name(topic)),
+               pj_f_str("error", rd_kafka_err2name(failed)),
+               pj_f_str("remedy", "grant this user DESCRIBE_CONFIGS on the topic"));
     const char *policy = pj_client_setting(topic, "cleanup.policy");
     const char *retention_ms = pj_client_setting(topic, "retention.ms");
     if (policy != NULL && strstr(policy, "delete") == NULL)

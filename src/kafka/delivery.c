@@ -25,11 +25,12 @@ static const struct refusal {
     {CODE(POLICY_VIOLATION), PJ_POISON, "a policy of the brokers says what they accept"},
     {PJ_INVALID_DIFFERENT_RECORD, PJ_POISON, NULL},
     /* Everything, temporarily: rights. */
-    {CODE(TOPIC_AUTHORIZATION_FAILED), PJ_RETRY, "grant it WRITE on the topic"},
+    {CODE(TOPIC_AUTHORIZATION_FAILED), PJ_RETRY, "grant this user WRITE on the topic"},
     {CODE(TRANSACTIONAL_ID_AUTHORIZATION_FAILED), PJ_RETRY,
-     "grant it WRITE on the transactional id"},
-    {CODE(CLUSTER_AUTHORIZATION_FAILED), PJ_RETRY, "grant it IDEMPOTENT_WRITE on the cluster"},
-    {CODE(GROUP_AUTHORIZATION_FAILED), PJ_RETRY, "grant it READ on the group"},
+     "grant this user WRITE on the transactional id"},
+    {CODE(CLUSTER_AUTHORIZATION_FAILED), PJ_RETRY,
+     "grant this user WRITE on a topic, or IDEMPOTENT_WRITE on the cluster"},
+    {CODE(GROUP_AUTHORIZATION_FAILED), PJ_RETRY, "grant this user READ on the group"},
     {CODE(SECURITY_DISABLED), PJ_RETRY, NULL},
     /* Topics. */
     {CODE(UNKNOWN_TOPIC_OR_PART), PJ_RETRY, "'projectionist topics create' creates the topics"},

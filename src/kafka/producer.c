@@ -55,6 +55,23 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
     pthread_mutex_unlock(&producer->mutex);
 }
 
+/* Which topic a transaction must not write, only the log says: Failed to add partition "TOPIC" [0]
+ * to transaction: Broker: Topic authorization failed. */
+static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    struct pj_producer *producer = rd_kafka_opaque(client);
+    const char *begin = strchr(text, '"');
+    const char *end = begin != NULL ? strchr(begin + 1, '"') : NULL;
+    if (strcmp(facility, "ADDPARTS") == 0 && end != NULL &&
+        strstr(end, "Topic authorization failed") != NULL) {
+        pthread_mutex_lock(&producer->mutex);
+        pj_text_show(producer->forbidden, sizeof producer->forbidden, "%.*s",
+                     (int)(end - begin - 1), begin + 1);
+        pthread_mutex_unlock(&producer->mutex);
+    }
+    pj_client_log(client, level, facility, text);
+}
+
 static void on_throttle(rd_kafka_t *client, const char *broker, int32_t id, int ms, void *opaque)
 {
     struct pj_producer *producer = opaque;
@@ -131,7 +148,7 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     } else {
         producer->counts.delivered++;
         producer->progress_ms = pj_clock_monotonic_ms();
-        producer->trouble.last[0] = '\0'; /* whatever it was, it is over */
+        pj_client_answered(&producer->trouble);
     }
     pthread_mutex_unlock(&producer->mutex);
     if (producer->delivered == NULL)
@@ -168,6 +185,7 @@ static int open_client(struct pj_producer *producer, const struct pj_producer_se
          * what is sent in it. */
         {"message.timeout.ms", transactional ? timeout : "0"},
         {"reconnect.backoff.max.ms", "2000"},
+        {"allow.auto.create.topics", "false"},
         {transactional ? "transaction.timeout.ms" : NULL, timeout},
         {0},
     };
@@ -190,6 +208,7 @@ static int open_client(struct pj_producer *producer, const struct pj_producer_se
         return -1;
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_throttle_cb(conf, on_throttle);
+    rd_kafka_conf_set_log_cb(conf, on_log);
     producer->client = pj_client_start(RD_KAFKA_PRODUCER, conf, error);
     return producer->client != NULL ? 0 : -1;
 }
@@ -203,7 +222,8 @@ int pj_producer_open(struct pj_producer **out, const struct pj_producer_settings
     producer->delivered = settings->delivered;
     producer->context = settings->context;
     producer->stop = settings->stop;
-    producer->is_transactional = settings->transactional_id != NULL;
+    producer->transactional_id =
+        settings->transactional_id != NULL ? pj_strdup(settings->transactional_id) : NULL;
     producer->metrics = settings->metrics;
     producer->servers = pj_strdup(pj_properties_get(settings->kafka, "bootstrap.servers"));
     pj_client_files_open(&producer->files, settings->kafka);
@@ -238,6 +258,7 @@ void pj_producer_close(struct pj_producer *producer)
     if (producer->client != NULL)
         rd_kafka_destroy(producer->client);
     pthread_mutex_destroy(&producer->mutex);
+    free(producer->transactional_id);
     free(producer->servers);
     free(producer);
 }
@@ -289,10 +310,32 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
         pj_text_show(what, sizeof what, "cannot reach Kafka at %s", producer->servers);
         return pj_producer_unavailable(producer, what, error);
     }
-    for (size_t i = 0; i < count; i++)
+    pthread_mutex_lock(&producer->mutex);
+    pj_client_answered(&producer->trouble);
+    pthread_mutex_unlock(&producer->mutex);
+    for (size_t i = 0; i < count; i++) {
         topics[i].partitions = pj_client_partitions(metadata, topics[i].name);
+        topics[i].is_hidden =
+            topics[i].partitions == 0 &&
+            !pj_client_may_see(producer->client, topics[i].name, METADATA_FIRST_MS);
+    }
     rd_kafka_metadata_destroy(metadata);
     return 0;
+}
+
+int pj_producer_no_topic(const struct pj_producer_topic_info *topic, struct pj_error *error)
+{
+    if (!topic->is_hidden)
+        return pj_error_set(error, PJ_FATAL,
+                            "Kafka has no topic %s; 'projectionist topics create' creates it",
+                            topic->name);
+    pj_error_set(error, PJ_RETRY,
+                 "Kafka does not show this user whether there is a topic %s "
+                 "(TOPIC_AUTHORIZATION_FAILED); grant DESCRIBE on the topic, which READ and "
+                 "WRITE include",
+                 topic->name);
+    error->exit_code = PJ_EXIT_UNAVAILABLE;
+    return -1;
 }
 
 int pj_producer_topic(struct pj_producer *producer, const char *name,
@@ -335,7 +378,8 @@ static int check(struct pj_producer *producer, struct pj_error *error)
     if (producer->is_broken) {
         *error = producer->fatal;
         status = -1;
-    } else if (producer->has_failed && producer->delivered == NULL && !producer->is_transactional) {
+    } else if (producer->has_failed && producer->delivered == NULL &&
+               producer->transactional_id == NULL) {
         *error = producer->first_failure;
         status = -1;
     }
@@ -431,7 +475,7 @@ int pj_producer_send(struct pj_producer *producer, const struct pj_producer_mess
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         /* check has the reason of a fatal error. A transaction that has failed accepts no records.
          */
-        bool must_abort = producer->is_transactional && code == RD_KAFKA_RESP_ERR__STATE;
+        bool must_abort = producer->transactional_id != NULL && code == RD_KAFKA_RESP_ERR__STATE;
         if (check(producer, error) == 0 && must_abort)
             pj_producer_why_abort(producer, error);
         else if (check(producer, error) == 0)

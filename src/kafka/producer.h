@@ -77,13 +77,18 @@ void pj_producer_close(struct pj_producer *producer);
 
 struct pj_producer_topic_info {
     const char *name; /* in */
-    int partitions;   /* out; 0: there is no such topic */
+    int partitions;   /* out; 0: there is no such topic … */
+    bool is_hidden;   /* … or this user may not see it */
 };
 
 /* Asks the brokers; waits at most timeout_ms. PJ_RETRY (exit code PJ_EXIT_UNAVAILABLE) when none
  * answers. Makes no topics. */
 int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_info *topics,
                          size_t count, int64_t timeout_ms, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Of a topic without partitions: PJ_FATAL, or PJ_RETRY (exit code PJ_EXIT_UNAVAILABLE) where a
+ * right is missing. */
+int pj_producer_no_topic(const struct pj_producer_topic_info *topic, struct pj_error *error);
 
 /* A handle for sending; the same one for the same name. */
 int pj_producer_topic(struct pj_producer *producer, const char *name,

@@ -3,6 +3,7 @@
 #ifndef PJ_KAFKA_PRODUCER_INTERNAL_H
 #define PJ_KAFKA_PRODUCER_INTERNAL_H
 
+#include "base/topic_name.h"
 #include "kafka/client.h"
 #include "kafka/delivery.h"
 #include "kafka/producer.h"
@@ -28,7 +29,8 @@ struct pj_producer {
     int64_t progress_ms;        /* when something was last delivered, or began to be due */
     bool has_failed, has_cause; /* the latter: first_failure is more than a consequence */
     struct pj_error first_failure;
-    bool is_transactional;
+    char *transactional_id;             /* NULL: it has no transactions */
+    char forbidden[PJ_TOPIC_NAME_SIZE]; /* the topic that a transaction may not write last, or "" */
     struct pj_metrics *metrics;
     bool is_broken; /* librdkafka says that this producer cannot go on */
     struct pj_error fatal;

@@ -3,6 +3,20 @@
 
 #include "base/text.h"
 
+/* With the name of what a right is missing for. */
+static void describe_refusal(struct pj_producer *producer, rd_kafka_resp_err_t code,
+                             const char *what, struct pj_error *error)
+{
+    char named[512];
+    pthread_mutex_lock(&producer->mutex);
+    bool of_topic =
+        code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && *producer->forbidden != '\0';
+    pj_text_show(named, sizeof named, "%s%s%s", what, of_topic ? " to topic " : "",
+                 of_topic ? producer->forbidden : "");
+    pthread_mutex_unlock(&producer->mutex);
+    pj_refusal_set(error, code, named);
+}
+
 /* What librdkafka says of a step, as what is to be done; see producer.h. */
 static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, const char *what,
                    struct pj_error *error)
@@ -18,7 +32,7 @@ static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, cons
     } else if (rd_kafka_error_is_fatal(failure) || cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
         pj_producer_set_broken(error, cause != RD_KAFKA_RESP_ERR_NO_ERROR ? cause : code, what);
     } else if (rd_kafka_error_txn_requires_abort(failure)) {
-        pj_refusal_set(error, code, what);
+        describe_refusal(producer, code, what, error);
         if (error->class != PJ_POISON)
             error->class = PJ_RETRY;
         status = 1;
@@ -38,11 +52,13 @@ static int outcome(struct pj_producer *producer, rd_kafka_error_t *failure, cons
 int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
                                   struct pj_error *error)
 {
+    char what[512];
     rd_kafka_poll(producer->client, 0);
-    int status = outcome(producer, rd_kafka_init_transactions(producer->client, (int)wait_ms),
-                         "Kafka does not initialize transactions", error);
-    return status > 0 ? pj_error_set(error, PJ_FATAL, "Kafka does not initialize transactions")
-                      : status;
+    pj_text_show(what, sizeof what, "Kafka does not initialize transactions of %s",
+                 producer->transactional_id);
+    int status =
+        outcome(producer, rd_kafka_init_transactions(producer->client, (int)wait_ms), what, error);
+    return status > 0 ? pj_error_set(error, PJ_FATAL, "%s", what) : status;
 }
 
 int pj_producer_begin(struct pj_producer *producer, struct pj_error *error)

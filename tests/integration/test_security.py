@@ -1,92 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates that are renewed while a program runs, and what /proc and a core dump show of its
-secrets, with real servers that ask who one is."""
+"""What programs say to servers that do not let them in, certificates and passwords that are renewed
+while a program runs, and what /proc and a core dump show of its secrets. tests/security/run has the
+whole table."""
 
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from psycopg import conninfo
 
-from lib import consumers, events, secure
+from lib import events
 from lib.consumers import Consumers, environment, program
 from lib.database import wait_until
+# Of these, pytest takes those that are fixtures.
+from lib.logins import (DEADLINE, READY, RECORDER, RIGHT, SPARE, WAITS, WRONG, Run, at, broker,
+                        certificates, database, granted, judge, plaintext, postgres, registry, sasl,
+                        service, tls, upstream)
 
-RIGHT = "Xk7-2q-right"
-RECORDER = "event-recorder"
-DEADLINE = 90
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    made = secure.Certificates(tmp_path_factory.mktemp("certificates"))
-    made.make("alice", subject="alice")
-    made.make("certified", subject="certified")
-    made.make("stranger", subject="alice", ca="otherca")
-    return made
+CREATE = ("projectionist", "topics", "create", "--dry-run", "-p", "1", "--timeout", "15s")
+PROTOCOL = "and kafka.security.protocol is"
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory, certificates):
-    made = secure.Kafka(tmp_path_factory.mktemp("broker") / "it", certificates, {"alice": RIGHT},
-                        powerful=["alice"])
-    try:
-        made.topics(*events.TOPICS)
-        yield made
-    finally:
-        made.close()
+def test_who_is_not_let_in_is_told_why(at, tmp_path):
+    """Some of the table in tests/security/; all of them at the same time."""
+    def run(command, what, settings, expected, words, **more):
+        common = {**database()(at), **upstream("server")(at), "STALL_TIMEOUT": "3s",
+                  "GROUP": f"told {what}", "GATEWAY_ID": "told", "BRIDGE_ID": "told"}
+        return Run(tmp_path, command, what, {**common, **settings(at)}, expected, words, **more)
 
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory, certificates):
-    made = secure.Postgres(tmp_path_factory.mktemp("postgres") / "it", certificates, RIGHT)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@dataclass
-class Servers:
-    broker: object
-    postgres: object
-    certificates: object
-
-
-def sasl(listener, mechanism="PLAIN", password=RIGHT, ca="ca.pem", protocol="sasl_ssl"):
-    return lambda at: {
-        "KAFKA_BOOTSTRAP_SERVERS": at.broker.address(listener), "KAFKA_SECURITY_PROTOCOL": protocol,
-        "KAFKA_SASL_MECHANISM": mechanism, "KAFKA_SASL_USERNAME": "alice",
-        "KAFKA_SASL_PASSWORD": password, "KAFKA_SSL_CA_LOCATION": at.certificates[ca]}
-
-
-def tls(listener, name="alice", ca="ca.pem"):
-    return lambda at: {
-        "KAFKA_BOOTSTRAP_SERVERS": at.broker.address(listener), "KAFKA_SECURITY_PROTOCOL": "ssl",
-        "KAFKA_SSL_CA_LOCATION": at.certificates[ca],
-        **({"KAFKA_SSL_CERTIFICATE_LOCATION": at.certificates[f"{name}.pem"],
-            "KAFKA_SSL_KEY_LOCATION": at.certificates[f"{name}.key"]} if name else {})}
-
-
-def database(password=RIGHT, host="localhost", mode="verify-full", ca="ca.pem", user="alice", **more):
-    return lambda at: {"POSTGRES_DSN": conninfo.make_conninfo(
-        host=host, hostaddr="127.0.0.1", port=at.postgres.port, dbname="secure", user=user,
-        password=password, sslmode=mode, gssencmode="disable",
-        **({"sslrootcert": at.certificates[ca]} if ca else {}),
-        **{key: at.certificates[value] for key, value in more.items()})}
-
-
-@pytest.fixture(scope="module")
-def at(broker, postgres, certificates):
-    """All servers; the database of `postgres` is migrated."""
-    made = Servers(broker, postgres, certificates)
-    result = consumers.run("projectionist", "migrate", variables=database()(made))
-    assert result.returncode == 0, result.stderr
-    postgres.execute("ALTER ROLE certified IN DATABASE secure SET role = alice")
-    return made
+    reader = granted()[RECORDER]
+    group = {"resource": {"type": "group", "name": "told", "patternType": "prefix"},
+             "operations": ["Read"]}
+    topic = dict(reader[0], operations=["Describe"])
+    at.broker.acls(SPARE[0], [topic, group])
+    judge([
+        run((RECORDER,), "plaintext to TLS", plaintext("SASL"), WAITS,
+            f"expect TLS, {PROTOCOL} plaintext"),
+        run(CREATE, "plaintext to a login", plaintext("SASLPLAIN"), 7,
+            f"a login by SASL, {PROTOCOL} plaintext"),
+        run(("telemetry-bridge",), "TLS to plaintext", tls("ADMIN"), WAITS,
+            f"not to expect TLS, {PROTOCOL} ssl"),
+        run((RECORDER,), "a wrong password", sasl("SASL", password=WRONG), WAITS,
+            "Authentication failed"),
+        run(("telemetry-bridge",), "no certificate", tls("MTLS", None), 1,
+            "kafka.ssl.certificate.location"),
+        run(("control-gateway",), "no right", sasl("SASL", user=SPARE[1]), WAITS,
+            "grant DESCRIBE on the topic"),
+        run((RECORDER,), "no right to read", sasl("SASL", user=SPARE[0]), WAITS,
+            f"{events.TELEMETRY}.*grant this user READ",
+            then=lambda: at.broker.acls(SPARE[0], reader)),
+    ])
 
 
 # --- what changes while a program runs -------------------------------------------------------

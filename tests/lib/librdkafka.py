@@ -17,6 +17,12 @@ def can_tell_topic_ids(library="librdkafka.so.1"):
     return False
 
 
+def version(library="librdkafka.so.1"):
+    """(2, 0, 2)"""
+    number = ctypes.CDLL(str(library)).rd_kafka_version()
+    return number >> 24 & 255, number >> 16 & 255, number >> 8 & 255
+
+
 def use_newer(folder, monkeypatch):
     """From now on all programs of the test run with it; skips the test where there is none.
     folder: an empty one."""

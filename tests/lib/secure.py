@@ -10,7 +10,9 @@ import pwd
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
+import tempfile
 import threading
 import uuid
 from pathlib import Path
@@ -89,7 +91,7 @@ class Certificates:
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 TLS_LISTENERS = {"SASL": "server", "EXPIRED": "expired", "SELFSIGNED": "selfsigned",
-                 "ELSEWHERE": "elsewhere", "ROTATE": "server"}
+                 "ELSEWHERE": "elsewhere", "ROTATE": "server", "MECHANISM": "server"}
 
 
 def plain_users(passwords):
@@ -130,9 +132,10 @@ class Kafka:
         lines["listener.name.mtls.ssl.principal.mapping.rules"] = "RULE:^CN=(.*?)$/$1/"
         for name in (*TLS_LISTENERS, "SASLPLAIN"):
             at = f"listener.name.{name.lower()}"
-            lines[f"{at}.sasl.enabled.mechanisms"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+            lines[f"{at}.sasl.enabled.mechanisms"] = (
+                "PLAIN" if name == "MECHANISM" else "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
             lines[f"{at}.plain.sasl.jaas.config"] = plain_users(self.passwords)
-            for mechanism in ("256", "512"):
+            for mechanism in ("256", "512") if name != "MECHANISM" else ():
                 lines[f"{at}.scram-sha-{mechanism}.sasl.jaas.config"] = SCRAM
         given = (REPOSITORY / "deploy/local/kafka.properties").read_text()
         kept = [line for line in given.splitlines() if line.split("=")[0] not in lines]
@@ -177,7 +180,7 @@ class Kafka:
             future.result(TIMEOUT)
 
     def acls(self, user, rules):
-        """rules: as in a KafkaUser of Strimzi."""
+        """Grants them. rules: as in a KafkaUser of Strimzi."""
         kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP,
                  "transactionalId": ResourceType.TRANSACTIONAL_ID, "cluster": ResourceType.BROKER}
         patterns = {"literal": ResourcePatternType.LITERAL, "prefix": ResourcePatternType.PREFIXED}
@@ -205,17 +208,15 @@ class Kafka:
 class Postgres:
     """One that takes nobody without TLS. dsn: of its superuser; password: of the role `alice`."""
 
-    def __init__(self, folder, certificates, password):
-        self.folder, self.port = Path(folder), free_port()
+    def __init__(self, certificates, password):
+        # Not in a folder of pytest: another run takes everybody else's rights there away.
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="secure-")), free_port()
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[0]
         self.user = {}
-        self.folder.mkdir()
         if os.geteuid() == 0:  # it refuses to be root
             owner = pwd.getpwnam("postgres")
             self.user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
-            for path in (self.folder.parent, *self.folder.parent.parents[:2]):
-                path.chmod(path.stat().st_mode | 0o055)
         data = self.folder / "data"
         run(binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale", "C.UTF-8", "--no-sync", "--no-instructions", cwd=self.folder, **self.user)
@@ -255,6 +256,19 @@ class Postgres:
         self._copy(self.certificates[f"{name}.pem"], "server.pem")
         if reload:
             self.execute("SELECT pg_reload_conf()")
+            wanted = ssl.PEM_cert_to_DER_cert(self.certificates[f"{name}.pem"].read_text())
+            wait_until(lambda: self._shown() == wanted, TIMEOUT,
+                       f"Postgres does not show the certificate {name}")
+
+    def _shown(self):
+        """The certificate that a client sees."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", self.port), 10) as plain:
+            plain.sendall(struct.pack("!ii", 8, 80877103))  # SSLRequest
+            assert plain.recv(1) == b"S"
+            with context.wrap_socket(plain) as connection:
+                return connection.getpeercert(binary_form=True)
 
     def execute(self, statement):
         with psycopg.connect(self.dsn, autocommit=True) as connection:
@@ -262,7 +276,8 @@ class Postgres:
 
     def close(self):
         self.process.send_signal(2)  # SIGINT: a fast shutdown
-        self.process.wait(20)
+        self.process.wait(60)
+        shutil.rmtree(self.folder)
 
 
 # --- HTTP ------------------------------------------------------------------------------------
