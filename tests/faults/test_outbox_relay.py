@@ -58,9 +58,11 @@ def test_killed_at_random_moments(outbox, relays):
 
 def test_servers_go_away_and_come_back(outbox, relays):
     relay = outbox.relay(relays)
-    writers = Writers(outbox, 1000, 4, SEED, pause=0.05)
+    writers = Writers(outbox, 1000, 4, SEED)
     relay.wait_until(lambda: published(relay), 60, "it published nothing")
     with away("kafka"):
+        with outbox.connect() as connection:
+            outbox.committed |= outbox.tell(connection, "meanwhile", 10)
         relay.wait_until(lambda: not relay.ready(), 60, "it does not say that Kafka is away")
         assert relay.alive()
     writers.join()
