@@ -192,5 +192,5 @@ Test(crop_versions, every_order)
 {
     started(1, 1, 82800000);
     started(2, 1, 82800001);
-    captions_agree(&s, 80, 500, 6);
+    captions_agree(&s, 80, 300, 6);
 }

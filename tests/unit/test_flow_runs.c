@@ -83,5 +83,5 @@ Test(flow_runs, of_another_tenant)
 
 Test(flow_runs, every_order)
 {
-    captions_agree(&s, 80, 500, 6);
+    captions_agree(&s, 80, 300, 6);
 }

@@ -137,5 +137,5 @@ Test(search_index, dead_letters)
 
 Test(search_index, every_order)
 {
-    captions_agree(&s, 80, 500, 5);
+    captions_agree(&s, 80, 300, 5);
 }
