@@ -3,7 +3,7 @@
 
 import pytest
 
-from lib import librdkafka
+from lib import captions_run, librdkafka
 from lib.world import new_database
 
 
@@ -11,6 +11,13 @@ from lib.world import new_database
 def template():
     """A migrated database, of which those of the tests are copies."""
     with new_database() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def captions_template():
+    """The same for the system captions."""
+    with new_database(variables=captions_run.World.variables) as dsn:
         yield dsn
 
 

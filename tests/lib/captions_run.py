@@ -20,10 +20,11 @@ class World(world.World):
 
     contract = captions_events
     reads = captions_facts.READS
+    variables = {"SYSTEMS": SCHEMA}
 
     def tables(self):
         """{table: rows} as captions_oracle.expected has them."""
-        have = {table: self.rows(f"{SCHEMA}.{table}") for table in captions_oracle.KEYS}
+        have = {table: self.rows(f"{SCHEMA}.{table}", ()) for table in captions_oracle.KEYS}
         referred = captions_oracle.tenants_of(have)
         return {table: captions_oracle.comparable(table, rows, referred)
                 for table, rows in have.items()}

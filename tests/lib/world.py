@@ -19,9 +19,9 @@ RECORDER = "event-recorder"
 
 
 @contextlib.contextmanager
-def new_database(migrated=True, template=None):
+def new_database(migrated=True, template=None, variables=None):
     """A database that lives as long as the with; its DSN. A migrated one may be the template of
-    others, which costs less than to migrate them."""
+    others, which costs less than to migrate them. variables: for another system than Safari."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     dsn = conninfo.make_conninfo(database.dsn(), dbname=name)
     with psycopg.connect(database.dsn(), autocommit=True) as server:
@@ -30,7 +30,8 @@ def new_database(migrated=True, template=None):
             sql.Identifier(name), sql.Identifier(original)))
     try:
         if migrated and not template:
-            result = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": dsn})
+            result = consumers.run("projectionist", "migrate", variables={"POSTGRES_DSN": dsn,
+                                                                        **(variables or {})})
             assert result.returncode == 0, result.stderr
         yield dsn
     finally:
@@ -45,15 +46,17 @@ def new_topics(partitions, contract=events):
 
 class World:
     """dsn, database (a connection to it), consumers, and schema_ids by topic. Of another system than
-    Safari: with the module of its events as contract, and its consumers' topics as reads."""
+    Safari: with the module of its events as contract, its consumers' topics as reads, and variables
+    that name it to all programs."""
 
     contract = events
     reads = scenario_run.TOPICS_OF
+    variables = {}
 
     def __init__(self, dsn, connection, folder, original=None):
         self.dsn = dsn
         self.database = connection
-        self.consumers = consumers.Consumers(Path(folder), {"POSTGRES_DSN": dsn})
+        self.consumers = consumers.Consumers(Path(folder), {"POSTGRES_DSN": dsn, **self.variables})
         self.schema_ids = original.schema_ids if original else self.contract.register_schemas()
         self._groups = dict(original._groups) if original else {}
 
@@ -116,7 +119,7 @@ class World:
     def status(self):
         """What `projectionist status --json` says: {group: consumer}."""
         result = consumers.run("projectionist", "status", "--json",
-                               variables={"POSTGRES_DSN": self.dsn})
+                               variables=self.consumers.variables)
         assert result.returncode == 0, result.stderr
         answer = json.loads(result.stdout)
         assert answer["kafka_error"] is None, answer

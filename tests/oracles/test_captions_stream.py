@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lib import captions_events, captions_facts, captions_oracle, captions_stream
+from lib import avro, captions_events, captions_facts, captions_oracle, captions_stream
 
 SEEDS = range(1, 11)
 
@@ -35,6 +35,13 @@ def test_an_event_id_names_one_event(streams):
         seen = {}
         for event in one.events:
             assert seen.setdefault(event["event_id"], event) == event
+
+
+def test_events_can_be_encoded(streams):
+    for event in streams[0].events:
+        schema = avro.schema_text(captions_events.topic_of(event))
+        decoded = avro.decode(avro.encode(event, 1, schema), schema)[1]
+        assert decoded == event
 
 
 def test_everything_happens(streams, tables):
