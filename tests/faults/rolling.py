@@ -71,12 +71,14 @@ def used(consumer):
             (int(stat[11]) + int(stat[12])) / ticks / up * 1000)
 
 
-def catch_up(world):
-    """Each consumer alone reads what is there, into an empty database; its `used`, by name."""
+def catch_up(world, **variables):
+    """Each consumer alone, in a group of its own, reads what is there, into an empty database; its
+    `used`, by name."""
     found = {}
     with new_database(template=world.template) as dsn:
         for name in TOPICS_OF:
-            consumer = world.start(name, "--until-caught-up", POSTGRES_DSN=dsn)
+            consumer = world.start(name, "--until-caught-up", POSTGRES_DSN=dsn,
+                                   group=consumers.Consumers.new_group(name), **variables)
             with contextlib.suppress(OSError, TypeError, ZeroDivisionError):  # it has ended
                 while consumer.running:
                     found[name] = used(consumer)
