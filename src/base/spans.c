@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/spans.h"
 
+#include "base/back_off.h"
 #include "base/clock.h"
 #include "base/curl.h"
 #include "base/log.h"
@@ -20,6 +21,8 @@ enum {
     BATCH_MOST = 512,
     EVERY_MS = 1000,
     TIMEOUT_MS = 2000,
+    TRIES_MOST = 4, /* of one batch, within some ten seconds: a collector that is restarted */
+    BACKED_OFF = 3, /* how often the first pause is doubled already */
 };
 
 static struct {
@@ -85,7 +88,9 @@ static size_t ignore(char *data, size_t size, size_t count, void *context)
     return size * count;
 }
 
-static bool post(CURL *curl, const char *body, size_t length, const char **why)
+enum answer { TOOK, REFUSED, BUSY };
+
+static enum answer post(CURL *curl, const char *body, size_t length, const char **why)
 {
     static char text[64];
     long status = 0;
@@ -103,7 +108,37 @@ static bool post(CURL *curl, const char *body, size_t length, const char **why)
     curl_slist_free_all(fields);
     pj_text_whole(text, sizeof text, "it answers HTTP %ld", status);
     *why = code != CURLE_OK ? curl_easy_strerror(code) : text;
-    return status >= 200 && status < 300;
+    if (status >= 200 && status < 300)
+        return TOOK;
+    bool passes = code != CURLE_OK || status == 429 || (status >= 502 && status <= 504);
+    return passes ? BUSY : REFUSED;
+}
+
+/* Before another try; false: it is time to end. */
+static bool pause_after(int tries)
+{
+    struct timespec until = pj_in_ms(pj_back_off_ms(tries + BACKED_OFF, PJ_BACK_OFF_MOST_MS));
+    pthread_mutex_lock(&spans.mutex);
+    while (!spans.stopping && pthread_cond_timedwait(&spans.changed, &spans.mutex, &until) == 0) {
+    }
+    bool goes_on = !spans.stopping;
+    pthread_mutex_unlock(&spans.mutex);
+    return goes_on;
+}
+
+/* What cannot be sent now is tried again, a few times. `failing`: the one before was not sent. */
+static bool send_batch(CURL *curl, const struct pj_builder *body, bool *failing)
+{
+    for (int tries = 1;; tries++) {
+        const char *why;
+        enum answer answer = post(curl, body->text, body->length, &why);
+        if (answer != TOOK && !*failing)
+            pj_log(PJ_WARN, "the collector does not take spans; they are dropped and counted",
+                   pj_f_str("reason", why), pj_f_int("tries", answer == BUSY ? TRIES_MOST : 1));
+        *failing = answer != TOOK;
+        if (answer != BUSY || tries == TRIES_MOST || !pause_after(tries))
+            return answer == TOOK;
+    }
 }
 
 /* Waits for spans, and takes some; 0: it is time to end. */
@@ -133,7 +168,6 @@ static void *run(void *context)
     for (;;) {
         char *taken[BATCH_MOST];
         struct pj_builder body = {0};
-        const char *why;
         size_t count = take(taken, &stopping);
         if (count == 0 && stopping)
             break;
@@ -148,12 +182,8 @@ static void *run(void *context)
             free(taken[i]);
         }
         pj_builder_add(&body, "]}]}]}");
-        bool sent = post(curl, body.text, body.length, &why);
+        bool sent = send_batch(curl, &body, &failing);
         pj_metric_add(sent ? spans.sent : spans.refused, (int64_t)count);
-        if (!sent && !failing)
-            pj_log(PJ_WARN, "the collector does not take spans; they are dropped and counted",
-                   pj_f_str("reason", why));
-        failing = !sent;
         pj_builder_free(&body);
         if (stopping && !sent)
             break;

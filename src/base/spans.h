@@ -2,7 +2,7 @@
 /*
  * Spans for an OpenTelemetry collector, over OTLP/HTTP in JSON; of a process, as its log is. Off
  * until it is started. Adding a span never blocks and never fails: what does not fit into the
- * queue, or what the collector does not take, is dropped and counted.
+ * queue, or what the collector does not take in four tries, is dropped and counted.
  */
 #ifndef PJ_BASE_SPANS_H
 #define PJ_BASE_SPANS_H

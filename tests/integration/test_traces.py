@@ -189,16 +189,30 @@ def test_a_frame_has_the_trace_of_its_id(world, collector):
         assert running.metric("projectionist_spans_dropped_total") == 0
 
 
+def test_what_a_busy_collector_does_not_take_is_sent_again(tmp_path, collector):
+    collector.answer = 503
+    with gateways(tmp_path, OTLP_ENDPOINT=collector.url) as gateway:
+        send(gateway, "first")
+        gateway.wait_for_log("the collector does not take spans")
+        collector.answer = 200
+        gateway.wait_until(lambda: gateway.metric("projectionist_spans_sent_total") == 1)
+        assert len(collector.named("POST command")) == len(collector.spans) == 1
+        assert gateway.metric("projectionist_spans_dropped_total") == 0
+
+
 @pytest.mark.parametrize("what", ["refuses", "is away", "never answers"])
 def test_a_collector_in_trouble_harms_nobody(tmp_path, collector, what):
-    """Spans are dropped and counted; the log says so once."""
+    """The log says once that spans are dropped; those that are refused for good are at once, all
+    others at the latest at the end, for which nobody waits."""
     url = "http://127.0.0.1:9" if what == "is away" else collector.url  # where nobody listens
-    collector.answer = {"refuses": 503, "never answers": None}.get(what)
+    collector.answer = {"refuses": 400, "never answers": None}.get(what)
     with gateways(tmp_path, OTLP_ENDPOINT=url) as gateway:
         for number in range(5):
             send(gateway, str(number))
-        gateway.wait_until(lambda: gateway.metric(
-            'projectionist_spans_dropped_total{reason="collector"}') > 0)
+        gateway.wait_for_log("the collector does not take spans")
+        if what == "refuses":
+            gateway.wait_until(lambda: gateway.metric(
+                'projectionist_spans_dropped_total{reason="collector"}') > 0)
         assert gateway.metric("projectionist_spans_sent_total") == 0
         assert len(gateway.logged("the collector does not take spans")) == 1
         send(gateway, "last")
