@@ -72,6 +72,7 @@ struct pj_partition {
     struct pj_metric *gauges[PJ_PARTITION_GAUGES];
     int64_t unread_ms, unread_event_ms;
     int64_t behind_offset, behind_ms;
+    int64_t taken_records, taken_bytes; /* that this process was given, uncompressed */
 
     /* Of stall.c: how far it is (of one that is not ours: as Postgres says) and when that last grew
      * or there was nothing to do; and whether nobody of ours has it. */

@@ -24,9 +24,11 @@ static const struct {
     [SECONDS] = {PJ_GAUGE_MILLI, "projectionist_lag_seconds",
                  "How long ago the oldest unread record happened, by its event time; 0 where there "
                  "is none."},
-    [RETENTION] = {PJ_GAUGE_MILLI, "projectionist_retention_used_ratio",
-                   "Age of the oldest unread record as a part of the topic's retention.ms: at 1 it "
-                   "may be removed unread."},
+    [RETENTION] =
+        {PJ_GAUGE_MILLI, "projectionist_retention_used_ratio",
+         "Age of the oldest unread record as a part of the topic's retention.ms, or bytes "
+         "from there to the end (uncompressed) as a part of its retention.bytes, "
+         "whichever is more: at 1 it may be removed unread."},
     [EPOCH] = {PJ_GAUGE, "projectionist_partition_epoch",
                "Epoch of our ownership: grows with each claim, by whomever."},
 };
@@ -92,25 +94,39 @@ static void find_age(struct pj_partition *partition, int64_t lag, int64_t now_ms
         partition->unread_ms = partition->unread_event_ms = partition->behind_ms;
 }
 
+/* In thousandths, of a partition with unread records. The bytes are as many as those read so far
+ * have on average; Kafka, which may store them compressed, counts fewer. */
+static int64_t retention_used(struct pj_retention retention, const struct pj_partition *partition,
+                              int64_t lag, int64_t now_ms)
+{
+    int64_t by_age = 0;
+    int64_t by_size = 0;
+    if (retention.ms > 0 && now_ms > partition->unread_ms)
+        by_age = (now_ms - partition->unread_ms) * 1000 / retention.ms;
+    if (retention.bytes > 0 && partition->taken_records > 0)
+        by_size = (int64_t)((double)partition->taken_bytes / (double)partition->taken_records *
+                            (double)lag * 1000.0 / (double)retention.bytes);
+    return by_age > by_size ? by_age : by_size;
+}
+
 static void show_partition(const struct pj_loop *loop, struct pj_partition *partition,
                            int64_t now_ms)
 {
     const struct pj_session *session = &loop->session;
     int64_t held = -1;
     int64_t lag = partition->assigned ? pj_stall_lag(&loop->stall, partition, &held) : -1;
-    int64_t retention_ms = pj_consumer_retention_ms(session->consumer, partition);
+    struct pj_retention retention = pj_consumer_retention(session->consumer, partition);
     int64_t age_ms = 0;
     int64_t used = 0;
     if (lag >= 0) {
         find_age(partition, lag, now_ms);
         age_ms = now_ms > partition->unread_event_ms ? now_ms - partition->unread_event_ms : 0;
-        if (retention_ms > 0 && now_ms > partition->unread_ms)
-            used = (now_ms - partition->unread_ms) * 1000 / retention_ms;
+        used = retention_used(retention, partition, lag, now_ms);
     }
     show(session->metrics, partition, LAG, lag >= 0 ? &lag : NULL);
     show(session->metrics, partition, OPEN, lag >= 0 ? &held : NULL);
     show(session->metrics, partition, SECONDS, lag >= 0 ? &age_ms : NULL);
-    show(session->metrics, partition, RETENTION, lag >= 0 && retention_ms != 0 ? &used : NULL);
+    show(session->metrics, partition, RETENTION, lag >= 0 && retention.ms != 0 ? &used : NULL);
     show(session->metrics, partition, EPOCH, partition->assigned ? &partition->epoch : NULL);
 }
 

@@ -278,6 +278,8 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
         partition->is_another = true;
         return false;
     }
+    partition->taken_records++;
+    partition->taken_bytes += (int64_t)(message->key_len + message->len);
     return message->offset >= partition->next_offset;
 }
 

@@ -138,9 +138,14 @@ bool pj_consumer_stable(const struct pj_consumer *consumer);
  * when unknown. */
 int64_t pj_consumer_known_end(const struct pj_consumer *consumer,
                               const struct pj_partition *partition);
-/* The retention.ms of the partition's topic; -1: its records stay; 0: not known. */
-int64_t pj_consumer_retention_ms(const struct pj_consumer *consumer,
-                                 const struct pj_partition *partition);
+/* The retention.ms and retention.bytes of a topic; -1: its records stay; 0: not known. */
+struct pj_retention {
+    int64_t ms;
+    int64_t bytes; /* of a partition, as they are stored */
+};
+
+struct pj_retention pj_consumer_retention(const struct pj_consumer *consumer,
+                                          const struct pj_partition *partition);
 /* Asks the brokers for that now and then. Never blocks. */
 void pj_consumer_look_at_retention(struct pj_consumer *consumer);
 /* Records that were below their partition's next offset. */

@@ -28,7 +28,7 @@ struct pj_consumer {
     char **topics;
     struct pj_topic_id *topic_ids; /* of the same topics */
     int *topic_troubles; /* likewise: why they could not be looked at last; 0: they could */
-    int64_t *retentions; /* likewise: their retention.ms; -1: none; 0: unknown */
+    struct pj_retention *retentions; /* likewise */
     size_t topic_count;
     int64_t retention_asked_ms;
     rd_kafka_queue_t *retention_answers; /* NULL: none is waited for */

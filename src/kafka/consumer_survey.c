@@ -146,8 +146,14 @@ static void ask_for_retention(struct pj_consumer *consumer)
     consumer->retention_answers = request.queue;
 }
 
+static int64_t number_of(const rd_kafka_ConfigResource_t *topic, const char *name)
+{
+    const char *value = pj_client_setting(topic, name);
+    return value != NULL ? strtoll(value, NULL, 10) : 0;
+}
+
 /* Said each time: it is asked for once a minute. */
-static int64_t retention_of(const rd_kafka_ConfigResource_t *topic)
+static struct pj_retention retention_of(const rd_kafka_ConfigResource_t *topic)
 {
     rd_kafka_resp_err_t failed = rd_kafka_ConfigResource_error(topic);
     if (failed == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
@@ -156,10 +162,10 @@ static int64_t retention_of(const rd_kafka_ConfigResource_t *topic)
                pj_f_str("error", rd_kafka_err2name(failed)),
                pj_f_str("remedy", "grant this user DESCRIBE_CONFIGS on the topic"));
     const char *policy = pj_client_setting(topic, "cleanup.policy");
-    const char *retention_ms = pj_client_setting(topic, "retention.ms");
     if (policy != NULL && strstr(policy, "delete") == NULL)
-        return -1; /* a compacted topic has none */
-    return retention_ms != NULL ? strtoll(retention_ms, NULL, 10) : 0;
+        return (struct pj_retention){-1, -1}; /* a compacted topic has none */
+    return (struct pj_retention){number_of(topic, "retention.ms"),
+                                 number_of(topic, "retention.bytes")};
 }
 
 void pj_consumer_look_at_retention(struct pj_consumer *consumer)
@@ -187,8 +193,8 @@ void pj_consumer_look_at_retention(struct pj_consumer *consumer)
     consumer->retention_answers = NULL;
 }
 
-int64_t pj_consumer_retention_ms(const struct pj_consumer *consumer,
-                                 const struct pj_partition *partition)
+struct pj_retention pj_consumer_retention(const struct pj_consumer *consumer,
+                                          const struct pj_partition *partition)
 {
     return consumer->retentions[partition->topic_index];
 }

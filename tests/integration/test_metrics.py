@@ -30,6 +30,7 @@ from lib.world import PROJECTOR, RECORDER, open_world
 
 NOW = 1_795_237_594_968
 HOUR = 3_600_000
+RETENTION_BYTES = 2_000_000
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def programs(tmp_path_factory, template):
           contextlib.ExitStack() as cleanup):
         bridge.new_topics()
         gateway_lib.new_topics()
-        kafka.set_topic(TELEMETRY, retention_ms=str(10 * HOUR))
+        kafka.set_topic(TELEMETRY, retention_ms=str(10 * HOUR), retention_bytes=str(RETENTION_BYTES))
         kafka.set_topic(COMMANDS, cleanup_policy="compact")
         gateways = Gateways(folder, service)
         cleanup.callback(gateways.end)
@@ -177,6 +178,21 @@ def test_what_is_unread_has_an_age(programs):
         assert 0.9 <= recorder.metric(used) < 0.91
     recorder.wait_until(lambda: (recorder.metric(lag), recorder.metric(seconds),
                                  recorder.metric(used)) == (0, 0, 0))
+
+
+def test_what_is_unread_has_a_size(programs):
+    """The same with ten records that have nine tenths of what the topic keeps by size."""
+    recorder = programs["consumer"]
+    payload = {"text": "x" * (RETENTION_BYTES * 9 // 100)}
+    lag, used = (f"projectionist_{name}{partition_of(recorder, 2)}"
+                 for name in ("lag_records", "retention_used_ratio"))
+    with recorder.world.database.transaction():
+        recorder.world.database.execute("LOCK TABLE safari_events")
+        recorder.world.publish([events.telemetry("large", NOW * 1000 + n, payload=payload)
+                                for n in range(10)], partition=2)
+        recorder.wait_until(lambda: recorder.metric(lag) == 10)
+        recorder.wait_until(lambda: 0.6 <= recorder.metric(used) <= 0.95)
+    recorder.wait_until(lambda: (recorder.metric(lag), recorder.metric(used)) == (0, 0))
 
 
 # --- what is asked of them ------------------------------------------------------------------------
