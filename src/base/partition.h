@@ -47,6 +47,7 @@ struct pj_partition {
     int64_t low, high;    /* watermarks when last asked */
     int64_t start_offset; /* where a new group begins; -1: at `low` */
     int64_t stop_offset;  /* counts as the end; -1: only the real end does */
+    bool awaited;         /* it has records, of which none has come since it was assigned */
     bool at_end;          /* the last thing fetched was the end … */
     int64_t end_offset;   /* … which is here (after invisible records, too) */
     int64_t group_offset; /* last committed to the Kafka group */

@@ -16,6 +16,7 @@ enum {
     CHECK_OWNER_MS = 1000,
     HELD_MS = 60000, /* after so long nobody contends for the partitions any more */
     EMPTY_MS = 3000, /* an empty assignment may only be the first of two */
+    FIRST_FETCH_MS = 250,
 };
 
 static bool fetch(struct pj_loop *loop)
@@ -295,6 +296,22 @@ static int renew(struct pj_loop *loop, struct pj_error *error)
     return status < 0 ? -1 : 0;
 }
 
+/* The first fetch after an assignment often brings one partition alone. Those that were not read
+ * for a while would wait for its transaction, too. */
+static bool begins(const struct pj_loop *loop)
+{
+    size_t count;
+    struct pj_partition *const *partitions = pj_consumer_partitions(loop->session.consumer, &count);
+    if (pj_batch_full(loop->next) ||
+        pj_clock_monotonic_ms() - loop->assignment.since_ms > FIRST_FETCH_MS)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (partitions[i]->assigned && partitions[i]->awaited)
+            return true;
+    }
+    return false;
+}
+
 /* One try of the next step. */
 static int turn(struct pj_loop *loop, bool *done, struct pj_error *error)
 {
@@ -318,6 +335,10 @@ static int turn(struct pj_loop *loop, bool *done, struct pj_error *error)
     session->policy->turn(loop);
     if (loop->next->count == 0)
         return rest(loop, done, error);
+    if (begins(loop)) {
+        wait_for_kafka(loop, FIRST_FETCH_MS / 10);
+        return 0;
+    }
     struct pj_batch *fetched = loop->next;
     loop->next = loop->current;
     loop->current = fetched;

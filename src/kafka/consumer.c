@@ -183,6 +183,7 @@ static void reach_end(struct pj_partition *partition, int64_t offset)
 {
     bool stops = partition->stop_offset >= 0 && partition->stop_offset < offset;
     partition->at_end = true;
+    partition->awaited = false;
     partition->end_offset = stops ? partition->stop_offset : offset;
 }
 
@@ -246,6 +247,7 @@ static bool take_record(struct pj_consumer *consumer, rd_kafka_message_t *messag
     struct pj_partition *partition = partition_of(consumer, message);
     if (partition == NULL || !partition->assigned || partition->is_another)
         return false;
+    partition->awaited = false;
     if (is_stopped(partition))
         return false;
     if (partition->stop_offset >= 0 && message->offset >= partition->stop_offset) {

@@ -176,21 +176,43 @@ const struct pj_rebalance *pj_consumer_rebalance(const struct pj_consumer *consu
     return &consumer->rebalance;
 }
 
+static int ask_ends(struct pj_consumer *consumer, rd_kafka_topic_partition_list_t *list,
+                    int64_t where, int64_t timeout_ms, struct pj_error *error)
+{
+    rd_kafka_resp_err_t code = pj_client_offsets(consumer->kafka, list, where, timeout_ms);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *told = &list->elems[i];
+        struct pj_partition *partition =
+            pj_consumer_find_partition(consumer, told->topic, told->partition);
+        rd_kafka_resp_err_t failed = told->err != RD_KAFKA_RESP_ERR_NO_ERROR ? told->err : code;
+        if (failed != RD_KAFKA_RESP_ERR_NO_ERROR || told->offset < 0)
+            return pj_error_set(error, PJ_RETRY, "Kafka does not give the ends of %s [%d]: %s",
+                                told->topic, told->partition, rd_kafka_err2str(failed));
+        *(where == RD_KAFKA_OFFSET_BEGINNING ? &partition->low : &partition->high) = told->offset;
+    }
+    return 0;
+}
+
+/* All partitions at once: one after the other, a takeover takes as long as all of them together. */
 int pj_consumer_watermarks(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
 {
-    for (size_t i = 0; i < consumer->rebalance.count; i++) {
-        struct pj_partition *partition = consumer->rebalance.partitions[i];
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(consumer->kafka, partition->topic, partition->number,
-                                             &partition->low, &partition->high, (int)timeout_ms);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            return pj_error_set(error, PJ_RETRY, "Kafka does not give the ends of %s [%d]: %s",
-                                partition->topic, partition->number, rd_kafka_err2str(code));
+    const struct pj_rebalance *rebalance = &consumer->rebalance;
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)rebalance->count + 1);
+    for (size_t i = 0; i < rebalance->count; i++)
+        rd_kafka_topic_partition_list_add(list, rebalance->partitions[i]->topic,
+                                          rebalance->partitions[i]->number);
+    int status = ask_ends(consumer, list, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, error);
+    if (status == 0)
+        status = ask_ends(consumer, list, RD_KAFKA_OFFSET_END, timeout_ms, error);
+    rd_kafka_topic_partition_list_destroy(list);
+    for (size_t i = 0; i < rebalance->count && status == 0; i++) {
+        struct pj_partition *partition = rebalance->partitions[i];
         partition->begin = partition->low;
         partition->stable_end = partition->high;
         partition->asked_ms = pj_clock_monotonic_ms();
     }
-    return 0;
+    return status;
 }
 
 int pj_consumer_topic_ids(struct pj_consumer *consumer, int64_t timeout_ms, struct pj_error *error)
@@ -278,6 +300,7 @@ int pj_consumer_assign(struct pj_consumer *consumer, struct pj_error *error)
         partition->assigned = true;
         partition->generation++;
         partition->at_end = false;
+        partition->awaited = partition->next_offset < partition->high;
         partition->trouble = 0;
         partition->reached = partition->next_offset;
         partition->moved_ms = pj_clock_monotonic_ms();

@@ -68,7 +68,7 @@ def used(consumer):
     ticks = os.sysconf("SC_CLK_TCK")
     up = float(Path("/proc/uptime").read_text().split()[0]) - int(stat[19]) / ticks
     return (int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024,
-            (int(stat[11]) + int(stat[12])) / ticks / up * 1000)
+            (int(stat[11]) + int(stat[12])) / ticks / max(up, 0.1) * 1000)
 
 
 def catch_up(world, **variables):
@@ -79,7 +79,7 @@ def catch_up(world, **variables):
         for name in TOPICS_OF:
             consumer = world.start(name, "--until-caught-up", POSTGRES_DSN=dsn,
                                    group=consumers.Consumers.new_group(name), **variables)
-            with contextlib.suppress(OSError, TypeError, ZeroDivisionError):  # it has ended
+            with contextlib.suppress(OSError, TypeError):  # it has ended
                 while consumer.running:
                     found[name] = used(consumer)
                     time.sleep(0.05)
