@@ -183,12 +183,13 @@ def test_what_is_unread_has_an_age(programs):
 def test_what_is_unread_has_a_size(programs):
     """The same with ten records that have nine tenths of what the topic keeps by size."""
     recorder = programs["consumer"]
+    now = int(time.time() * 1e6)
     payload = {"text": "x" * (RETENTION_BYTES * 9 // 100)}
     lag, used = (f"projectionist_{name}{partition_of(recorder, 2)}"
                  for name in ("lag_records", "retention_used_ratio"))
     with recorder.world.database.transaction():
         recorder.world.database.execute("LOCK TABLE safari_events")
-        recorder.world.publish([events.telemetry("large", NOW * 1000 + n, payload=payload)
+        recorder.world.publish([events.telemetry("large", now + n, payload=payload)
                                 for n in range(10)], partition=2)
         recorder.wait_until(lambda: recorder.metric(lag) == 10)
         recorder.wait_until(lambda: 0.6 <= recorder.metric(used) <= 0.95)
