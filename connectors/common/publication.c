@@ -44,6 +44,12 @@ void pj_publication_allow_loss(struct pj_publication *publication)
     publication->may_be_lost = true;
 }
 
+struct pj_publication *pj_publication_keep(struct pj_publication *publication)
+{
+    atomic_fetch_add(&publication->references, 1);
+    return publication;
+}
+
 void pj_publication_release(struct pj_publication *publication)
 {
     if (publication == NULL || atomic_fetch_sub(&publication->references, 1) > 1)

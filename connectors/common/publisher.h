@@ -44,6 +44,7 @@ struct pj_publication *pj_publication_new(void);
  * marker, one that has no record in the state topic may be sent twice. */
 void pj_publication_add(struct pj_publication *publication, size_t topic, struct pj_bytes key,
                         struct pj_bytes value);
+struct pj_publication *pj_publication_keep(struct pj_publication *publication);
 void pj_publication_release(struct pj_publication *publication); /* NULL is allowed */
 
 /* Before submit: nobody waits for it, so it may wait up to wait_ms to share a transaction. */

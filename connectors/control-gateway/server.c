@@ -5,8 +5,8 @@
 #include "base/http_server.h"
 #include "base/listen.h"
 #include "base/memory.h"
-#include "base/spans.h"
 #include "base/text.h"
+#include "common/exchange.h"
 #include "control-gateway/route.h"
 
 #include <stdlib.h>
@@ -26,35 +26,10 @@ struct exchange {
     enum pj_route route;
     char id[PJ_ROUTE_ID_MOST];
     struct pj_fields fields; /* end-to-end ones */
-    int64_t start_us;
-    struct pj_trace trace;
-    char parent[PJ_SPAN_ID_SIZE]; /* the client's span; "": none */
+    struct pj_exchange traced;
 };
 
 /* --- answers --------------------------------------------------------------------------------- */
-
-/* Of each answer. */
-static void add_span(const struct pj_http_request *request, const char *route, int status)
-{
-    const struct exchange *exchange = request->state;
-    char name[96], code[8];
-    if (!pj_spans_are_on())
-        return;
-    pj_text_show(name, sizeof name, "%s %s", request->head->method, route);
-    pj_text_whole(code, sizeof code, "%d", status);
-    pj_spans_add(&(struct pj_span){
-        .name = name,
-        .kind = PJ_SPAN_SERVER,
-        .trace = exchange->trace,
-        .parent = *exchange->parent != '\0' ? exchange->parent : NULL,
-        .microseconds = pj_clock_monotonic_us() - exchange->start_us,
-        .failed = status >= 500,
-        .attributes = (const struct pj_label[]){{"http.request.method", request->head->method},
-                                                {"http.route", route},
-                                                {"http.response.status_code", code},
-                                                {0}},
-    });
-}
 
 static void count(struct pj_server *server, const struct pj_http_request *request, int status)
 {
@@ -76,8 +51,8 @@ static void count(struct pj_server *server, const struct pj_http_request *reques
     pj_metric_observe_us(pj_metrics_add(metrics, PJ_HISTOGRAM,
                                         "projectionist_gateway_request_seconds", labels,
                                         "Time from a request's last byte to its answer."),
-                         pj_clock_monotonic_us() - exchange->start_us);
-    add_span(request, routes[exchange->route], status);
+                         pj_clock_monotonic_us() - exchange->traced.start_us);
+    pj_exchange_end(&exchange->traced, request->head, routes[exchange->route], status);
 }
 
 static void add_fields(struct pj_http_request *request, const struct pj_fields *fields)
@@ -202,28 +177,17 @@ static struct pj_reply *refusal(const struct pj_server *server, const struct exc
 
 /* --- the way of a request -------------------------------------------------------------------- */
 
-/* A part of the client's trace, where it names one that is valid, else one of its own. */
-static void begin_trace(struct exchange *exchange, const struct pj_http_head *head)
-{
-    struct pj_trace client = {0};
-    const char *given = pj_http_field(head, PJ_TRACE_HEADER);
-    if (given != NULL && pj_http_count(head, PJ_TRACE_HEADER) == 1)
-        (void)pj_trace_parse(&client, given, strlen(given));
-    pj_trace_child(&exchange->trace, &client);
-    memcpy(exchange->parent, client.span_id, sizeof exchange->parent);
-}
-
 /* The fields to pass on; false: too many. */
 static bool read_fields(struct exchange *exchange, const struct pj_http_head *head)
 {
     char trace[PJ_TRACE_TEXT_SIZE];
-    pj_trace_text(&exchange->trace, trace);
+    pj_trace_text(&exchange->traced.trace, trace);
     bool has_room = pj_fields_add(&exchange->fields, PJ_TRACE_HEADER, trace);
     for (size_t i = 0; i < head->field_count && has_room; i++) {
         const char *name = head->fields[i].name;
         /* What else there is of a trace means nothing without a valid beginning. */
         bool replaced = strcasecmp(name, PJ_TRACE_HEADER) == 0 ||
-                        (strcasecmp(name, "tracestate") == 0 && *exchange->parent == '\0');
+                        (strcasecmp(name, "tracestate") == 0 && *exchange->traced.parent == '\0');
         has_room = replaced || pj_fields_add(&exchange->fields, name, head->fields[i].value);
     }
     pj_fields_keep_end_to_end(&exchange->fields);
@@ -236,10 +200,9 @@ static void begin(void *context, struct pj_http_request *request)
     const struct pj_http_head *head = request->head;
     struct exchange *exchange = pj_alloc(sizeof *exchange);
     request->state = exchange;
-    exchange->start_us = pj_clock_monotonic_us();
     exchange->route = pj_route_of(head->method, head->target, exchange->id);
     request->is_long = exchange->route == PJ_ROUTE_PASS;
-    begin_trace(exchange, head);
+    pj_exchange_begin(&exchange->traced, head);
     struct pj_reply *reply = read_fields(exchange, head)
                                  ? refusal(server, exchange, head)
                                  : pj_gateway_error(431, "the headers are too large", NULL);
@@ -255,8 +218,8 @@ static void handle(void *context, struct pj_http_request *request)
     const struct pj_request asked = {.uri = request->head->target,
                                      .fields = &exchange->fields,
                                      .body = {request->body, request->body_length}};
-    exchange->start_us = pj_clock_monotonic_us();
-    pj_trace_enter(&exchange->trace);
+    exchange->traced.start_us = pj_clock_monotonic_us();
+    pj_trace_enter(&exchange->traced.trace);
     if (exchange->route == PJ_ROUTE_COMMAND)
         answer(server, request, pj_gateway_command(gateway, &asked));
     else if (exchange->route == PJ_ROUTE_OPEN)

@@ -95,7 +95,7 @@ def run_at_terminal(answer, name, *arguments, variables=None):
 def parse_metrics(text):
     """{'name{labels}': value} of the Prometheus text format, without the labels that all series of a
     program have; an AssertionError where it is none."""
-    common = r'(?:(?:system|consumer|group|bridge|gateway|relay)="(?:[^"\\]|\\.)*",?)+'
+    common = r'(?:(?:system|consumer|group|bridge|gateway|relay|ingest)="(?:[^"\\]|\\.)*",?)+'
     text = re.sub(r"\{\}", "", re.sub(r"(?m)^(\w+\{)" + common, r"\1", text))
     name = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
     label = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*"'

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* event-ingest: events of a system, posted as JSON, into its topics. */
+#include "base/clock.h"
+#include "base/listen.h"
+#include "base/log.h"
+#include "base/spans.h"
+#include "base/status_page.h"
+#include "base/text.h"
+#include "base/topic_name.h"
+#include "event-ingest/ingest.h"
+#include "event-ingest/server.h"
+#include "kafka/producer.h"
+
+#include <malloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    PARSERS = 2,
+    ARENAS = 2,
+    TURN_MS = 100,
+    KEYS_TIMEOUT_MS = 120000,
+    EXPIRE_EVERY_MS = 60000,
+    LOOK_EVERY_MS = 1000,
+};
+
+#define AT(member)     offsetof(struct pj_ingest_settings, member)
+#define CALLER(member) AT(callers.member)
+
+static const struct pj_option options[] = {
+    PJ_OPTION(STRING, "ingest-listen", AT(listen), "127.0.0.1:7090", "ADDRESS",
+              "Address for clients: HOST:PORT, or :PORT for all interfaces; port 0 picks a free "
+              "one, which is logged. It is HTTP: put a proxy that ends TLS in front of it."),
+    PJ_OPTION(STRING, "ingest-system", AT(system), NULL, "NAME",
+              "The system whose events are taken: all topics begin with its name and a dot, and "
+              "the Idempotency-Keys are kept in the topic NAME.ingest-keys.",
+              .filled = true, .most = 100),
+    PJ_OPTION(STRING, "ingest-topics", AT(topics), NULL, "LIST",
+              "The topics that may be written to, each with the members that the record's key is "
+              "made of, such as 'captions.videos=video_id captions.objects=video_id|bucket/key': "
+              "with a slash between them; after a | what takes its place where one is null; after "
+              "a : what stands for a null. Their schemas are the newest of the registry.",
+              .filled = true, .most = 10000),
+    PJ_OPTION(STRING, "ingest-id", AT(id), "default", "NAME",
+              "Of the ingests with the same id, and of the same system, only the newest works; the "
+              "older ones exit.",
+              .filled = true, .most = 100),
+    PJ_OPTION(STRING, "ingest-tokens-file", CALLER(tokens_file), NULL, "FILE",
+              "The Bearer tokens, as JSON: who may write to which topics (see TOKENS). It is read "
+              "again when it changes.",
+              .filled = true),
+    PJ_OPTION(SECRET, "jwt-secret", CALLER(jwt_secret), NULL, "SECRET",
+              "The secret of JWTs that are signed with HS256, of at least 32 bytes."),
+    PJ_OPTION(
+        STRING, "jwt-jwks", CALLER(jwt_jwks), NULL, "FILE|URL",
+        "The public keys (JWKS) of JWTs that are signed with RS256 or ES256: a file, which is "
+        "read again when it changes, or an https URL, which is asked every 5 minutes and when "
+        "a JWT names a key that is not known.",
+        .filled = true),
+    PJ_OPTION(STRING, "jwt-ca-file", CALLER(jwt_ca_file), NULL, "FILE",
+              "CA certificates for that URL, in PEM; the default is the system's.",
+              .certificates = true, .filled = true),
+    PJ_OPTION(STRING, "jwt-issuer", CALLER(jwt_issuer), NULL, "TEXT",
+              "The claim iss that a JWT must have. Not checked by default.", .filled = true),
+    PJ_OPTION(STRING, "jwt-audience", CALLER(jwt_audience), NULL, "TEXT",
+              "The claim aud that a JWT must have, or be one of. Not checked by default.",
+              .filled = true),
+    PJ_OPTION(
+        STRING, "jwt-topics", CALLER(jwt_topics), NULL, "LIST",
+        "The topics that may be written to with a JWT, separated by blanks; captions.* stands "
+        "for all that begin so. Required where JWTs are.",
+        .filled = true),
+    PJ_OPTION(
+        STRING, "jwt-tenant-claim", CALLER(jwt_tenant_claim), NULL, "CLAIM",
+        "The claim that names the tenant, such as app_metadata.tenant_id; JWTs without it are "
+        "refused. By default a JWT speaks for any tenant.",
+        .filled = true),
+    PJ_OPTION(
+        STRING, "jwt-service-role", CALLER(jwt_service_role), "service_role", "ROLE",
+        "A JWT whose claim role is this speaks for any user and tenant; any other one for the "
+        "user that its claim sub names.",
+        .filled = true),
+    PJ_OPTION(INTEGER, "jwt-rate", CALLER(jwt_rate), "100", "N",
+              "How many events a second each user may send with a JWT.", .least = 1,
+              .most = 1000000),
+    PJ_OPTION(STRING, "cors-origins", AT(cors_origins), NULL, "LIST",
+              "Origins of web pages that may post events, such as 'https://app.example', separated "
+              "by blanks. None by default.",
+              .filled = true),
+    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
+    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
+    PJ_OPTION(DURATION, "schema-refresh", AT(schema_refresh_ms), "60s", "TIME",
+              "How often the registry is asked for newer schemas.", .least = 1000,
+              .most = 86400000),
+    PJ_OPTION(SIZE, "max-body", AT(body_most), "4MiB", "SIZE",
+              "Largest request body in bytes; larger ones get 413.", .least = 1024,
+              .most = 4 << 20),
+    PJ_OPTION(SIZE, "max-header", AT(header_most), "16KiB", "SIZE",
+              "Largest request headers in bytes; larger ones get 431.", .least = 1024,
+              .most = 1 << 20),
+    PJ_OPTION(
+        INTEGER, "max-connections", AT(connections_most), "1024", "N",
+        "The most connections at a time. Beyond that new ones get 503, unless another one has "
+        "been idle for 5 s.",
+        .least = 1, .most = 10000),
+    PJ_OPTION(INTEGER, "max-concurrent", AT(concurrent_most), "256", "N",
+              "The most requests that wait for Kafka at a time; each has a thread. Others wait, "
+              "taking turns by client address; beyond 32 times as many, or after "
+              "--publish-timeout, they get 503.",
+              .least = 4, .most = 1000),
+    PJ_OPTION(DURATION, "request-timeout", AT(request_timeout_ms), "10s", "TIME",
+              "A request that is still incomplete after this gets 408.", .least = 100,
+              .most = 3600000),
+    PJ_OPTION(DURATION, "publish-timeout", AT(publish_timeout_ms), "10s", "TIME",
+              "How long a request waits for Kafka.", .least = 100, .most = 600000),
+    PJ_OPTION(DURATION, "key-retention", AT(key_retention_ms), "24h", "TIME",
+              "How long an Idempotency-Key is known after its request was published. All of them "
+              "are in memory, some 300 bytes each.",
+              .least = 1000, .most = INT64_C(366) * 86400000),
+    PJ_OPTION(INTEGER, "max-keys", AT(keys_most), "1000000", "N",
+              "The most Idempotency-Keys at a time; beyond that requests with a new one get 503.",
+              .least = 1, .most = 100000000),
+    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "60s", "TIME",
+              "After this Kafka ends the transaction of an ingest that hangs in it; at most the "
+              "brokers' transaction.max.timeout.ms.",
+              .least = 5000, .most = 900000),
+    PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "15s", "TIME",
+              "How long a stop waits for requests in flight.", .least = 100, .most = 600000),
+    PJ_PROCESS_OPTIONS(AT(process)),
+    {0},
+};
+
+static void print_help(const struct pj_process *process)
+{
+    fputs(
+        "NAME\n"
+        "    event-ingest - events of a system, posted as JSON, into its topics\n"
+        "\n"
+        "SYNOPSIS\n"
+        "    event-ingest --ingest-system NAME --ingest-topics LIST [OPTION]...\n"
+        "\n"
+        "DESCRIPTION\n"
+        "    POST /v1/events/<topic> takes an event, or an array of at most 1,000, as plain JSON:\n"
+        "    the fields of the topic's Avro schema, with \"body\": {\"type\": \"RecordName\", …} "
+        "for\n"
+        "    a union of records, times as RFC 3339 or in microseconds, decimals as numbers or\n"
+        "    text. All of a request is published in one Kafka transaction or nothing of it. 202\n"
+        "    with the event_ids comes after the commit; 400 names the field that is wrong; 503\n"
+        "    with Retry-After while Kafka is away.\n"
+        "\n"
+        "    An event without event_id gets one. Whoever sends event_id sends emitted_at, and\n"
+        "    revision where the schema has one, too, so that a retry is the same event. A missing\n"
+        "    revision is max(now, base_revision + 1). With the header Idempotency-Key a retry is\n"
+        "    published once and answered with the same ids, for --key-retention; with other\n"
+        "    content it gets 409. Times and revisions more than 5 minutes ahead are refused, and\n"
+        "    those more than 24 hours behind, but for tokens that are marked import.\n"
+        "\n"
+        "    'projectionist topics create' creates the topics and registers their schemas. Of the\n"
+        "    ingests with the same --ingest-id only the newest works.\n"
+        "\n"
+        "OPTIONS\n",
+        stdout);
+    pj_config_print_options(stdout, process->options, PJ_HELP_WIDTH);
+    fputs(
+        "\n"
+        "    Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, is required, and somebody to\n"
+        "    let in: --ingest-tokens-file, --jwt-jwks, or the secret of HS256 in the file that\n"
+        "    PROJECTIONIST_JWT_SECRET_FILE names. A JWT is told by its form.\n"
+        "\n"
+        "TOKENS\n"
+        "    {\"tokens\": [{\"name\": \"backend\", \"sha256\": \"…\",\n"
+        "                 \"topics\": [\"captions.videos\"], \"tenant\": \"…\", \"user\": \"…\",\n"
+        "                 \"rate\": 100, \"import\": false, \"revoked\": false}]}\n"
+        "\n"
+        "    sha256 is of the token, which has at least 32 random bytes: `openssl rand -hex 32`\n"
+        "    makes one, `printf %s TOKEN | sha256sum` its hash. captions.* stands for all topics\n"
+        "    that begin so. What follows the topics may be left out: a tenant or a user whose\n"
+        "    events alone it may send, and who is filled in; how many events a second. A JWT's\n"
+        "    user is its claim sub.\n"
+        "\n"
+        "SIGNALS\n"
+        "    SIGTERM, SIGINT: accept no more connections, finish the requests, exit 0. A\n"
+        "    second one exits at once; what was answered is not lost.\n"
+        "\n"
+        "EXIT STATUS\n"
+        "    0  stopped\n"
+        "    1  failed, for example a missing topic or schema\n"
+        "    2  a flag, variable or file setting is wrong\n"
+        "    5  another ingest with the same id has taken over\n",
+        stdout);
+}
+
+/* --- starting -------------------------------------------------------------------------------- */
+
+/* While the registry is away; `context` is the metrics server. */
+static bool turn(void *context, const struct pj_error *trouble)
+{
+    if (context != NULL) {
+        pj_metrics_server_heartbeat(context);
+        pj_metrics_server_set_ready(context, trouble->message);
+    }
+    return pj_stop_requests == 0;
+}
+
+/* Settings that are used only once servers have answered are checked before waiting for them. */
+static int check_settings(struct pj_ingest *ingest, const struct pj_properties *kafka,
+                          struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = ingest->settings;
+    const struct pj_producer_settings producer = {.kafka = kafka,
+                                                  .client_id = "event-ingest",
+                                                  .transactional_id = "event-ingest",
+                                                  .transaction_timeout_ms =
+                                                      settings->transaction_timeout_ms};
+    struct pj_producer *tried = NULL;
+    if (settings->system == NULL || settings->topics == NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "give --ingest-system and --ingest-topics: the system whose events "
+                              "are taken, and its topics with their keys");
+    if (pj_topics_parse(&ingest->topics, settings->system, settings->topics, error) != 0 ||
+        pj_callers_open(&ingest->callers, &settings->callers, error) != 0 ||
+        pj_topic_prefix_check(settings->topic_prefix, error) != 0 ||
+        pj_listen_check("ingest address", settings->listen, error) != 0 ||
+        pj_producer_open(&tried, &producer, error) != 0)
+        return -1;
+    pj_producer_close(tried);
+    return 0;
+}
+
+/* Waits while the registry is away; 1: it is time to stop. */
+static int load_schemas(struct pj_ingest *ingest, struct pj_metrics_server *server,
+                        struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = ingest->settings;
+    const struct pj_turns turns = {turn, server};
+    struct pj_registry *registry;
+    if (pj_registry_open(&registry, &settings->registry, error) != 0)
+        return -1;
+    int status, failures = 0;
+    while ((status = pj_topics_load(ingest->topics, settings->topic_prefix, registry, error)) !=
+               0 &&
+           error->class == PJ_RETRY) {
+        if (failures == 0)
+            pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "schema registry"),
+                   pj_f_str("error", error->message));
+        if (!pj_turns_back_off(&turns, failures++, error)) {
+            status = 1;
+            break;
+        }
+    }
+    pj_registry_close(registry);
+    return status;
+}
+
+static int open_publisher(struct pj_ingest *ingest, const struct pj_config *config,
+                          struct pj_metrics_server *server, struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = ingest->settings;
+    struct pj_metrics *metrics = ingest->metrics;
+    ingest->state_topic = pj_topics_count(ingest->topics);
+    for (size_t i = 0; i < ingest->state_topic; i++)
+        ingest->publish_topics[i] = pj_topics_name(ingest->topics, i);
+    ingest->keys_topic = pj_text_new("%s.ingest-keys", settings->system);
+    ingest->publisher_id = pj_text_new("%s-%s", settings->system, settings->id);
+    ingest->publish_topics[ingest->state_topic] = ingest->keys_topic;
+    ingest->marker = pj_text_new("transaction %s", settings->id);
+    const struct pj_publisher_settings publisher = {
+        .transactor =
+            {
+                .kafka = &config->kafka,
+                .client_id = "event-ingest",
+                .name = "projectionist-event-ingest",
+                .id = ingest->publisher_id,
+                .topic_prefix = settings->topic_prefix,
+                .transaction_timeout_ms = settings->transaction_timeout_ms,
+                .topics = ingest->publish_topics,
+                .topic_count = ingest->state_topic + 1,
+                .state_topic = ingest->keys_topic,
+                .read_timeout_ms = KEYS_TIMEOUT_MS,
+                .record = pj_kept_record,
+                .context = ingest->kept,
+                .stop = &pj_stop_requests,
+                .metrics = metrics,
+                .aborted = pj_metrics_add(metrics, PJ_COUNTER,
+                                          "projectionist_ingest_transactions_aborted_total", NULL,
+                                          "Kafka transactions aborted and retried."),
+            },
+        .state = ingest->state_topic,
+        .marker = ingest->marker,
+        .server = server,
+        .transactions =
+            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_transactions_total", NULL,
+                           "Kafka transactions committed."),
+        .records = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_records_total", NULL,
+                                  "Records published, including those of the keys."),
+        .latency = pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_ingest_transaction_seconds",
+                                  NULL, "Time from the start of a transaction to its commit."),
+        .last_commit =
+            pj_metrics_add(metrics, PJ_GAUGE, "projectionist_ingest_last_commit_timestamp_seconds",
+                           NULL, "When the last transaction was committed."),
+    };
+    return pj_publisher_open(&ingest->publisher, &publisher, error);
+}
+
+static int open_parts(struct pj_ingest *ingest, const struct pj_config *config,
+                      struct pj_metrics_server *server, struct pj_error *error)
+{
+    int status = check_settings(ingest, &config->kafka, error);
+    if (status == 0)
+        status = load_schemas(ingest, server, error);
+    if (status == 0)
+        status = open_publisher(ingest, config, server, error);
+    if (status == 0)
+        pj_metric_set(ingest->kept_count, (int64_t)pj_kept_count(ingest->kept));
+    return status;
+}
+
+/* --- serving --------------------------------------------------------------------------------- */
+
+/* A newer schema is taken when the registry has it; while it is away, the older ones serve. */
+static void refresh_schemas(struct pj_ingest *ingest)
+{
+    const struct pj_ingest_settings *settings = ingest->settings;
+    struct pj_registry *registry;
+    struct pj_error error;
+    if (pj_registry_open(&registry, &settings->registry, &error) != 0)
+        return;
+    if (pj_topics_load(ingest->topics, settings->topic_prefix, registry, &error) != 0)
+        pj_log(PJ_WARN, "the schemas stay as they were", pj_f_str("error", error.message));
+    pj_registry_close(registry);
+}
+
+/* Looking at all keys takes time; it does no harm to keep one a little longer. */
+static int64_t expire_every_ms(const struct pj_ingest_settings *settings)
+{
+    int64_t part_ms = settings->key_retention_ms / 10;
+    return part_ms < EXPIRE_EVERY_MS ? part_ms : EXPIRE_EVERY_MS;
+}
+
+/* Until a signal, or the end of the publisher. */
+static bool work(struct pj_ingest *ingest, struct pj_error *error)
+{
+    int64_t expire_ms = 0, looked_ms = 0, refreshed_ms = pj_clock_monotonic_ms();
+    bool failed = false;
+    while (pj_stop_requests == 0 && !failed) {
+        poll(NULL, 0, TURN_MS);
+        if (pj_clock_every(&looked_ms, LOOK_EVERY_MS))
+            pj_callers_refresh(ingest->callers);
+        if (pj_clock_every(&refreshed_ms, ingest->settings->schema_refresh_ms))
+            refresh_schemas(ingest);
+        if (pj_clock_monotonic_ms() >= expire_ms && !pj_ingest_expire(ingest))
+            expire_ms = pj_clock_monotonic_ms() + expire_every_ms(ingest->settings);
+        failed = pj_publisher_has_failed(ingest->publisher, error);
+    }
+    return failed;
+}
+
+static int serve(struct pj_ingest *ingest, struct pj_metrics_server *probes, struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = ingest->settings;
+    struct pj_server *server = NULL;
+    if (pj_server_start(&server, ingest, error) != 0)
+        return -1;
+    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_server_port(server)),
+           pj_f_str("system", settings->system),
+           pj_f_int("topics", (int64_t)pj_topics_count(ingest->topics)),
+           pj_f_int("kept_keys", (int64_t)pj_kept_count(ingest->kept)));
+    if (probes != NULL)
+        pj_metrics_server_set_ready(probes, NULL);
+    bool failed = work(ingest, error);
+    if (probes != NULL)
+        pj_metrics_server_set_ready(probes, "ending");
+    pj_server_stop(server, settings->shutdown_timeout_ms);
+    if (failed && error->class == PJ_FENCED)
+        pj_error_fatal(
+            error, PJ_EXIT_FENCED,
+            "another event-ingest of '%s' with the id '%s' has taken over; give each its "
+            "own --ingest-id, or stop one",
+            settings->system, settings->id);
+    return failed ? -1 : 0;
+}
+
+static void add_metrics(struct pj_ingest *ingest)
+{
+    const struct pj_metric_line all[] = {
+        {&ingest->repeated, PJ_COUNTER, "projectionist_ingest_repeated_requests_total",
+         "Requests whose Idempotency-Key was already known."},
+        {&ingest->conflicts, PJ_COUNTER, "projectionist_ingest_key_conflicts_total",
+         "Idempotency-Keys that were used again with other content."},
+        {&ingest->kept_count, PJ_GAUGE, "projectionist_ingest_kept_keys",
+         "Idempotency-Keys that are kept."},
+        {&ingest->expired, PJ_COUNTER, "projectionist_ingest_expired_keys_total",
+         "Idempotency-Keys that expired after --key-retention."},
+        {0},
+    };
+    pj_metrics_add_all(ingest->metrics, all);
+}
+
+static const struct pj_page_item charts[] = {
+    {"Requests", "projectionist_ingest_requests_total", PJ_PAGE_RATE},
+    {"Connections", "projectionist_ingest_connections", PJ_PAGE_SUM},
+    {"Records published", "projectionist_ingest_records_total", PJ_PAGE_RATE},
+    {"Transactions", "projectionist_ingest_transactions_total", PJ_PAGE_RATE},
+    {"Requests repeated", "projectionist_ingest_repeated_requests_total", PJ_PAGE_RATE},
+    {"Keys kept", "projectionist_ingest_kept_keys", PJ_PAGE_SUM},
+    {0},
+};
+static const struct pj_page_item request_rows[] = {
+    {"Since the start", "projectionist_ingest_requests_total", PJ_PAGE_SUM},
+    {0},
+};
+static const struct pj_page page = {
+    .name = "event-ingest",
+    .well = "Requests are answered, and their events are published.",
+    .charts = charts,
+    .rows_title = "Requests",
+    .rows = request_rows,
+};
+
+static int run(const struct pj_process *process, const struct pj_config *config,
+               struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = process->settings;
+    struct pj_ingest ingest = {.settings = settings,
+                               .kept = pj_kept_new((size_t)settings->keys_most),
+                               .metrics = pj_metrics_new()};
+    struct pj_metrics_server *server = NULL;
+    /* Many threads: with an arena per thread, freed memory would stay with its thread. */
+    mallopt(M_ARENA_MAX, ARENAS);
+    sem_init(&ingest.parsers, 0, PARSERS);
+    const struct pj_label labels[] = {{"system", settings->system != NULL ? settings->system : ""},
+                                      {"ingest", settings->id},
+                                      {0}};
+    pj_metrics_set_labels(ingest.metrics, labels);
+    add_metrics(&ingest);
+    int status = pj_process_serve_metrics(&server, ingest.metrics, process, error);
+    if (server != NULL)
+        pj_metrics_server_show(server, &page);
+    if (status == 0)
+        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
+                                ingest.metrics, error);
+    if (status == 0)
+        status = open_parts(&ingest, config, server, error);
+    if (status == 0)
+        status = serve(&ingest, server, error);
+    pj_publisher_close(ingest.publisher, settings->shutdown_timeout_ms);
+    pj_metrics_server_stop(server);
+    pj_topics_free(ingest.topics);
+    pj_callers_close(ingest.callers);
+    pj_kept_free(ingest.kept);
+    pj_spans_stop();
+    pj_metrics_free(ingest.metrics);
+    sem_destroy(&ingest.parsers);
+    free(ingest.keys_topic);
+    free(ingest.publisher_id);
+    free(ingest.marker);
+    return status > 0 ? 0 : status;
+}
+
+int main(int argc, char **argv)
+{
+    struct pj_ingest_settings settings = {0};
+    const struct pj_process process = {
+        .name = "event-ingest",
+        .options = options,
+        .settings = &settings,
+        .common = &settings.process,
+        .print_help = print_help,
+        .run = run,
+    };
+    return pj_process_main(&process, argc, argv);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "event-ingest/server.h"
+
+#include "base/clock.h"
+#include "base/http_server.h"
+#include "base/listen.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "common/exchange.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    SPARED_MS = 5000,
+    KEY_MOST = 200,        /* bytes of an Idempotency-Key */
+    BEACON_MOST = 64 << 10 /* bytes of a text/plain body: what browsers send at an unload */
+};
+
+struct pj_server {
+    struct pj_ingest *ingest;
+    struct pj_http_server *http;
+    int port;
+};
+
+/* What is known of a request besides its bytes. */
+struct state {
+    struct pj_exchange exchange;
+    const char *route; /* for the metrics */
+    const struct pj_topic_of *topic;
+    struct pj_caller caller;
+    bool is_caller_unknown; /* yet */
+};
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static void count(struct pj_server *server, const struct pj_http_request *request, int status)
+{
+    const struct state *state = request->state;
+    struct pj_metrics *metrics = server->ingest->metrics;
+    char labels[64];
+    pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", state->route, status);
+    pj_metric_add(pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_requests_total", labels,
+                                 "Requests answered."),
+                  1);
+    pj_text_whole(labels, sizeof labels, "route=\"%s\"", state->route);
+    pj_metric_observe_us(pj_metrics_add(metrics, PJ_HISTOGRAM,
+                                        "projectionist_ingest_request_seconds", labels,
+                                        "Time from a request's last byte to its answer."),
+                         pj_clock_monotonic_us() - state->exchange.start_us);
+    pj_exchange_end(&state->exchange, request->head, state->route, status);
+}
+
+static void send_answer(struct pj_server *server, struct pj_http_request *request,
+                        struct pj_answer *answer)
+{
+    char seconds[24];
+    if (answer->status == 503 && answer->retry_after_s == 0)
+        answer->retry_after_s = 1;
+    pj_text_whole(seconds, sizeof seconds, "%lld", (long long)answer->retry_after_s);
+    if (answer->retry_after_s > 0)
+        pj_http_add_field(request, "Retry-After", seconds);
+    if (answer->status == 401)
+        pj_http_add_field(request, "WWW-Authenticate", "Bearer");
+    if (answer->status == 405)
+        pj_http_add_field(request, "Allow", "POST, OPTIONS");
+    if (answer->is_repetition && answer->status == 202)
+        pj_http_add_field(request, "Projectionist-Repeated", "same");
+    if (answer->body != NULL)
+        pj_http_add_field(request, "Content-Type", "application/json");
+    count(server, request, answer->status);
+    pj_http_answer(request, answer->status, answer->body != NULL ? answer->body : "",
+                   answer->body != NULL ? strlen(answer->body) : 0);
+    free(answer->body);
+}
+
+static void refuse(struct pj_server *server, struct pj_http_request *request, int status,
+                   const char *text)
+{
+    struct pj_answer answer = {0};
+    pj_answer_error(&answer, status, text);
+    send_answer(server, request, &answer);
+}
+
+/* --- CORS ------------------------------------------------------------------------------------ */
+
+/* Whether the page is of a listed origin; then it may read the answer. */
+static bool allow_origin(const struct pj_server *server, struct pj_http_request *request)
+{
+    const char *origin = pj_http_field(request->head, "Origin");
+    const char *list = server->ingest->settings->cors_origins;
+    if (origin == NULL || list == NULL)
+        return false;
+    pj_http_add_field(request, "Vary", "Origin");
+    if (!pj_text_is_of(list, ' ', origin))
+        return false;
+    pj_http_add_field(request, "Access-Control-Allow-Origin", origin);
+    pj_http_add_field(request, "Access-Control-Expose-Headers",
+                      "Retry-After, Projectionist-Repeated");
+    return true;
+}
+
+static void preflight(struct pj_server *server, struct pj_http_request *request, bool is_allowed)
+{
+    struct pj_answer answer = {.status = 204};
+    if (!is_allowed) {
+        refuse(server, request, 403, "the origin is not one of --cors-origins");
+        return;
+    }
+    pj_http_add_field(request, "Access-Control-Allow-Methods", "POST");
+    pj_http_add_field(request, "Access-Control-Allow-Headers",
+                      "Authorization, Content-Type, Idempotency-Key, traceparent");
+    pj_http_add_field(request, "Access-Control-Max-Age", "600");
+    send_answer(server, request, &answer);
+}
+
+/* --- what is known before the body ----------------------------------------------------------- */
+
+struct route {
+    const char *path; /* before the topic */
+    const char *name;
+    void (*handle)(struct pj_ingest *ingest, const struct pj_posted *posted,
+                   struct pj_answer *answer);
+};
+
+static const struct route routes[] = {
+    {"/v1/events/", "events", pj_ingest_events},
+};
+
+/* NULL: none. Paths are compared as they come, without escapes: no topic needs any. */
+static const struct route *route_of(const char *target)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (pj_text_begins(target, routes[i].path))
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static const struct route *route_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (strcmp(routes[i].name, name) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+/* Whether a media type is that one, whatever its parameters. */
+static bool is_type(const char *given, const char *type)
+{
+    size_t length = strcspn(given, "; \t");
+    return length == strlen(type) && strncasecmp(given, type, length) == 0;
+}
+
+/* 0, or the status to refuse it with. */
+static int check_head(const struct pj_http_head *head, const char **reason)
+{
+    const char *type = pj_http_field(head, "Content-Type");
+    const char *encoding = pj_http_field(head, "Content-Encoding");
+    const char *key = pj_http_field(head, "Idempotency-Key");
+    *reason = "the Content-Type is neither application/json nor text/plain";
+    if (type != NULL && !is_type(type, "application/json") && !is_type(type, "text/plain"))
+        return 415;
+    *reason = "the body is compressed; send it as it is";
+    if (encoding != NULL && strcasecmp(encoding, "identity") != 0)
+        return 415;
+    *reason = "there is more than one Authorization";
+    if (pj_http_count(head, "Authorization") > 1)
+        return 400;
+    *reason = "the Idempotency-Key is not one of 1 to 200 bytes";
+    if (key != NULL &&
+        (*key == '\0' || strlen(key) > KEY_MOST || pj_http_count(head, "Idempotency-Key") > 1))
+        return 400;
+    return 0;
+}
+
+/* False: it is answered, or (may_block false) the caller is still to be found. */
+static bool admit(struct pj_server *server, struct pj_http_request *request, bool may_block)
+{
+    struct state *state = request->state;
+    struct pj_error error = {0};
+    const char *shown = pj_http_field(request->head, "Authorization");
+    enum pj_admission admission =
+        pj_callers_find(server->ingest->callers, shown, pj_topic_of_name(state->topic), may_block,
+                        &state->caller, &error);
+    state->is_caller_unknown = admission == PJ_ASK_AGAIN;
+    if (admission == PJ_UNKNOWN_CALLER)
+        refuse(server, request, 401, error.message);
+    if (admission == PJ_FOREIGN_TOPIC)
+        refuse(server, request, 403, error.message);
+    return admission == PJ_LET_IN;
+}
+
+static void begin(void *context, struct pj_http_request *request)
+{
+    struct pj_server *server = context;
+    const struct pj_http_head *head = request->head;
+    struct state *state = pj_alloc(sizeof *state);
+    request->state = state;
+    state->route = "none";
+    pj_exchange_begin(&state->exchange, head);
+    const struct route *route = route_of(head->target);
+    if (route != NULL)
+        state->topic = pj_topics_find(server->ingest->topics, head->target + strlen(route->path));
+    bool is_allowed = allow_origin(server, request);
+    const char *reason;
+    int status = check_head(head, &reason);
+    if (route == NULL) {
+        refuse(server, request, 404,
+               "there is nothing at this path; events are posted to "
+               "/v1/events/<topic>");
+        return;
+    }
+    state->route = route->name;
+    if (strcmp(head->method, "OPTIONS") == 0)
+        preflight(server, request, is_allowed);
+    else if (strcmp(head->method, "POST") != 0)
+        refuse(server, request, 405, "events are posted: the method is POST");
+    else if (status != 0)
+        refuse(server, request, status, reason);
+    else if (state->topic == NULL)
+        refuse(server, request, 404, "there is no such topic");
+    else
+        (void)admit(server, request, false);
+}
+
+/* --- the way of a request -------------------------------------------------------------------- */
+
+static void handle(void *context, struct pj_http_request *request)
+{
+    struct pj_server *server = context;
+    struct state *state = request->state;
+    struct pj_answer answer = {0};
+    const char *type = pj_http_field(request->head, "Content-Type");
+    state->exchange.start_us = pj_clock_monotonic_us();
+    if (state->is_caller_unknown && !admit(server, request, true))
+        return;
+    const struct pj_posted posted = {
+        .topic = state->topic,
+        .caller = &state->caller,
+        .body = {request->body, request->body_length},
+        .key = pj_http_field(request->head, "Idempotency-Key"),
+    };
+    pj_trace_enter(&state->exchange.trace);
+    if (type != NULL && is_type(type, "text/plain") && request->body_length > BEACON_MOST)
+        pj_answer_error(&answer, 413,
+                        "a text/plain body is larger than 64 KiB; send application/json");
+    else
+        route_named(state->route)->handle(server->ingest, &posted, &answer);
+    send_answer(server, request, &answer);
+    pj_trace_enter(NULL);
+}
+
+static void end(void *context, struct pj_http_request *request)
+{
+    (void)context;
+    free(request->state);
+}
+
+/* --- the server ------------------------------------------------------------------------------ */
+
+static int start_http(struct pj_server *server, int fd, struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = server->ingest->settings;
+    struct pj_metrics *metrics = server->ingest->metrics;
+    const struct pj_http_settings http = {
+        .name = "ingest",
+        .connections_most = settings->connections_most,
+        .spared_ms = SPARED_MS,
+        .header_most = settings->header_most,
+        .body_most = settings->body_most,
+        .request_timeout_ms = settings->request_timeout_ms,
+        .wait_timeout_ms = settings->publish_timeout_ms,
+        .workers = (int)settings->concurrent_most,
+        .open = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_ingest_connections", NULL,
+                               "Open connections."),
+        .refused =
+            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_refused_connections_total",
+                           NULL, "Connections refused because there were too many."),
+        .malformed =
+            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_malformed_requests_total",
+                           NULL, "Requests that are not strictly HTTP/1.1."),
+        .timeouts = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_timeouts_total", NULL,
+                                   "Connections closed because the client was slow to send or "
+                                   "read."),
+    };
+    const struct pj_http_handler handler = {server, begin, handle, end};
+    return pj_http_server_start(&server->http, fd, &http, &handler, error);
+}
+
+int pj_server_start(struct pj_server **out, struct pj_ingest *ingest, struct pj_error *error)
+{
+    int fd = pj_listen("ingest address", ingest->settings->listen, error);
+    if (fd < 0)
+        return -1;
+    struct pj_server *server = pj_alloc(sizeof *server);
+    server->ingest = ingest;
+    server->port = pj_listen_port(fd);
+    if (start_http(server, fd, error) != 0) {
+        free(server);
+        return -1;
+    }
+    *out = server;
+    return 0;
+}
+
+int pj_server_port(const struct pj_server *server)
+{
+    return server->port;
+}
+
+void pj_server_stop(struct pj_server *server, int64_t timeout_ms)
+{
+    if (server == NULL)
+        return;
+    pj_http_server_stop(server->http, timeout_ms);
+    free(server);
+}
