@@ -10,6 +10,7 @@
 #include "common/publisher.h"
 #include "event-ingest/callers.h"
 #include "event-ingest/kept.h"
+#include "event-ingest/sns.h"
 #include "event-ingest/topics.h"
 
 #include <semaphore.h>
@@ -23,7 +24,9 @@ struct pj_ingest_settings {
     const char *topics;
     const char *topic_prefix; /* or NULL */
     const char *cors_origins; /* or NULL */
+    const char *s3_operations;
     struct pj_caller_settings callers;
+    struct pj_sns_settings sns;
     struct pj_registry_settings registry;
     struct pj_process_settings process;
     int64_t schema_refresh_ms;
@@ -44,6 +47,7 @@ struct pj_ingest {
     struct pj_topics *topics;
     struct pj_callers *callers;
     struct pj_kept *kept;
+    struct pj_sns *sns;
     struct pj_publisher *publisher;
     size_t state_topic; /* its index among the publisher's topics */
     sem_t parsers;      /* how many may parse at a time: a parsed body takes many times its size */
@@ -51,7 +55,7 @@ struct pj_ingest {
     const char *publish_topics[PJ_TRANSACTOR_TOPICS_MOST];
     char *keys_topic, *publisher_id, *marker;
     struct pj_metrics *metrics;
-    struct pj_metric *repeated, *conflicts, *kept_count, *expired;
+    struct pj_metric *repeated, *conflicts, *kept_count, *expired, *refused_webhooks;
 };
 
 /* What a client is answered. */

@@ -84,6 +84,22 @@ static const struct pj_option options[] = {
     PJ_OPTION(INTEGER, "jwt-rate", CALLER(jwt_rate), "100", "N",
               "How many events a second each user may send with a JWT.", .least = 1,
               .most = 1000000),
+    PJ_OPTION(STRING, "sns-topics", AT(sns.arns), NULL, "LIST",
+              "The ARNs of the topics of Amazon SNS, separated by blanks, whose notifications are "
+              "taken at /v1/webhooks/sns/<topic>, and whose subscriptions are confirmed. None by "
+              "default.",
+              .filled = true),
+    PJ_OPTION(STRING, "sns-host", AT(sns.host), NULL, "HOST",
+              "The host, or HOST:PORT, of certificates and confirmations of a service that speaks "
+              "as SNS does. The default is sns.REGION.amazonaws.com.",
+              .filled = true),
+    PJ_OPTION(STRING, "sns-ca-file", AT(sns.ca_file), NULL, "FILE",
+              "CA certificates for that host, in PEM; the default is the system's.",
+              .certificates = true, .filled = true),
+    PJ_OPTION(STRING, "object-operations", AT(s3_operations), "stored,removed", "WORDS",
+              "What the field operation says of an object that was created and of one that was "
+              "removed.",
+              .filled = true),
     PJ_OPTION(STRING, "cors-origins", AT(cors_origins), NULL, "LIST",
               "Origins of web pages that may post events, such as 'https://app.example', separated "
               "by blanks. None by default.",
@@ -155,6 +171,10 @@ static void print_help(const struct pj_process *process)
         "    published once and answered with the same ids, for --key-retention; with other\n"
         "    content it gets 409. Times and revisions more than 5 minutes ahead are refused, and\n"
         "    those more than 24 hours behind, but for tokens that are marked import.\n"
+        "\n"
+        "    Webhooks: /v1/webhooks/prefect/<topic> takes events of Prefect about flow runs,\n"
+        "    /v1/webhooks/s3/<topic> notifications of S3, both with a Bearer token, and\n"
+        "    /v1/webhooks/sns/<topic> those that come by Amazon SNS, by their signature.\n"
         "\n"
         "    'projectionist topics create' creates the topics and registers their schemas. Of the\n"
         "    ingests with the same --ingest-id only the newest works.\n"
@@ -392,6 +412,8 @@ static void add_metrics(struct pj_ingest *ingest)
          "Idempotency-Keys that are kept."},
         {&ingest->expired, PJ_COUNTER, "projectionist_ingest_expired_keys_total",
          "Idempotency-Keys that expired after --key-retention."},
+        {&ingest->refused_webhooks, PJ_COUNTER, "projectionist_ingest_refused_webhooks_total",
+         "Requests of webhooks that were refused for good."},
         {0},
     };
     pj_metrics_add_all(ingest->metrics, all);
@@ -416,6 +438,9 @@ static const struct pj_page page = {
     .charts = charts,
     .rows_title = "Requests",
     .rows = request_rows,
+    .letters = "projectionist_ingest_refused_webhooks_total",
+    .letters_title = "Requests of webhooks that were refused",
+    .letters_hint = "The log has the reason of each.",
 };
 
 static int run(const struct pj_process *process, const struct pj_config *config,
@@ -424,6 +449,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     const struct pj_ingest_settings *settings = process->settings;
     struct pj_ingest ingest = {.settings = settings,
                                .kept = pj_kept_new((size_t)settings->keys_most),
+                               .sns = pj_sns_new(&settings->sns),
                                .metrics = pj_metrics_new()};
     struct pj_metrics_server *server = NULL;
     /* Many threads: with an arena per thread, freed memory would stay with its thread. */
@@ -449,6 +475,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_topics_free(ingest.topics);
     pj_callers_close(ingest.callers);
     pj_kept_free(ingest.kept);
+    pj_sns_free(ingest.sns);
     pj_spans_stop();
     pj_metrics_free(ingest.metrics);
     sem_destroy(&ingest.parsers);

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "common/exchange.h"
+#include "event-ingest/hooks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -122,10 +123,14 @@ struct route {
     const char *name;
     void (*handle)(struct pj_ingest *ingest, const struct pj_posted *posted,
                    struct pj_answer *answer);
+    bool is_signed; /* the body says who it is from, and no token does */
 };
 
 static const struct route routes[] = {
-    {"/v1/events/", "events", pj_ingest_events},
+    {"/v1/events/", "events", pj_ingest_events, false},
+    {"/v1/webhooks/prefect/", "prefect", pj_ingest_prefect, false},
+    {"/v1/webhooks/s3/", "s3", pj_ingest_s3, false},
+    {"/v1/webhooks/sns/", "sns", pj_ingest_sns, true},
 };
 
 /* NULL: none. Paths are compared as they come, without escapes: no topic needs any. */
@@ -222,8 +227,10 @@ static void begin(void *context, struct pj_http_request *request)
         refuse(server, request, status, reason);
     else if (state->topic == NULL)
         refuse(server, request, 404, "there is no such topic");
-    else
+    else if (!route->is_signed)
         (void)admit(server, request, false);
+    else
+        state->caller = (struct pj_caller){.name = "sns", .is_import = true};
 }
 
 /* --- the way of a request -------------------------------------------------------------------- */
@@ -244,11 +251,13 @@ static void handle(void *context, struct pj_http_request *request)
         .key = pj_http_field(request->head, "Idempotency-Key"),
     };
     pj_trace_enter(&state->exchange.trace);
-    if (type != NULL && is_type(type, "text/plain") && request->body_length > BEACON_MOST)
+    const struct route *route = route_named(state->route);
+    if (!route->is_signed && type != NULL && is_type(type, "text/plain") &&
+        request->body_length > BEACON_MOST)
         pj_answer_error(&answer, 413,
                         "a text/plain body is larger than 64 KiB; send application/json");
     else
-        route_named(state->route)->handle(server->ingest, &posted, &answer);
+        route->handle(server->ingest, &posted, &answer);
     send_answer(server, request, &answer);
     pj_trace_enter(NULL);
 }

@@ -45,9 +45,20 @@ SCHEMAS = {
                record("OrderDeleted", reason=optional("string"))], {})), "namespace": "shop"},
     "shop.notes": {**record("NoteEvent", event_id=UUID, note_id="string", emitted_at=TIME,
                             text="string"), "namespace": "shop"},
+    "shop.flows": record(
+        "FlowEvent", event_id=UUID, flow_run_id=UUID, emitted_at=TIME, tenant_id=optional(UUID),
+        video_id=optional(UUID), flow_name=optional("string"), run_name=optional("string"),
+        state_type="string", state_name=optional("string"), run_count=("int", {"default": 0}),
+        message=optional("string"), tags=optional("string")),
+    "shop.objects": record(
+        "ObjectEvent", event_id=UUID, tenant_id=optional(UUID), video_id=optional(UUID),
+        emitted_at=TIME, bucket="string", key="string", operation="string",
+        size_bytes=optional("long"), etag=optional("string"), version_id=optional("string"),
+        sequencer=optional("string")),
 }
 SCHEMAS["shop.orders"]["fields"][-1].pop("default", None)  # of the body: it is never null
-KEY_MEMBERS = "shop.orders=order_id shop.notes=note_id"
+KEY_MEMBERS = ("shop.orders=order_id shop.notes=note_id shop.flows=flow_run_id "
+               "shop.objects=video_id|bucket/key")
 TOPICS = (*SCHEMAS, KEYS)
 
 
@@ -116,13 +127,16 @@ def order(body=None, **more):
 
 
 def published(topic="shop.notes", schema="shop.notes"):
-    """The events of a topic, with the records' keys; a union's branch is `type` in it."""
+    """The events of a topic, with the records' keys; a union's branch is `type` in it, and a field
+    `key` is `object`."""
     found = []
     for sent in kafka.read(topic):
         _, event = avro.decode(sent.value, json.dumps(SCHEMAS[topic if topic in SCHEMAS else schema]))
         if isinstance(event.get("body"), tuple):
             name, body = event["body"]
             event["body"] = {"type": name, **body}
+        if "key" in event:
+            event["object"] = event.pop("key")
         found.append(SimpleNamespace(key=sent.key.decode(), **event))
     return found
 
