@@ -8,7 +8,7 @@
 #include "avro/registry.h"
 #include "base/process.h"
 #include "common/publisher.h"
-#include "event-ingest/callers.h"
+#include "event-ingest/admission.h"
 #include "event-ingest/kept.h"
 #include "event-ingest/sns.h"
 #include "event-ingest/topics.h"

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "event-ingest/ingest.h"
-#include "event-ingest/server.h"
+#include "event-ingest/routes.h"
 #include "kafka/producer.h"
 
 #include <malloc.h>

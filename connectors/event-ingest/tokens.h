@@ -11,7 +11,7 @@
 #ifndef PJ_EVENT_INGEST_TOKENS_H
 #define PJ_EVENT_INGEST_TOKENS_H
 
-#include "event-ingest/callers.h"
+#include "event-ingest/admission.h"
 
 enum { PJ_SHA256 = 32 };
 

@@ -3,6 +3,7 @@
 commands, flags, variables, ports, paths, topics, metrics, exit codes. No server is needed."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -23,7 +24,9 @@ COMMAND_PROGRAM = "projectionist"
 DEADLINE = 30
 MOUNT = "/run/secrets/projectionist"
 # Settings that a process is given for the test: it must find free ports.
-FREE = {"PROJECTIONIST_METRICS_ADDRESS": "127.0.0.1:0", "PROJECTIONIST_GATEWAY_LISTEN": "127.0.0.1:0"}
+FREE = dict.fromkeys((f"PROJECTIONIST_{name}" for name in (
+    "METRICS_ADDRESS", "GATEWAY_LISTEN", "INGEST_LISTEN")), "127.0.0.1:0")
+MOUNTED = {"ingest-tokens-file": '{"tokens": []}'}  # what is no secret alone
 
 
 def documents():
@@ -75,7 +78,7 @@ def environment(container, folder):
     for name, value in variables(container).items():
         if value.startswith(MOUNT):
             value = str(folder / Path(value).name)
-            Path(value).write_text("secret\n")
+            Path(value).write_text(MOUNTED.get(Path(value).name, "secret\n"))
         values[name] = FREE.get(name, value)
     return values
 
@@ -191,6 +194,17 @@ def test_the_chart_has_each_consumer_and_topic_of_every_system():
             declared_topics(system)
 
 
+def test_the_ingest_writes_to_topics_of_its_system_by_keys_of_their_schemas():
+    values = yaml.safe_load((REPOSITORY / "deploy/helm/projectionist/values.yaml").read_text())
+    given = values["ingest"]["env"]
+    assert f"{given['INGEST_SYSTEM']}.ingest-keys" in declared_topics(given["INGEST_SYSTEM"])
+    for item in given["INGEST_TOPICS"].split():
+        topic, _, keys = item.partition("=")
+        schema, = (REPOSITORY / "schemas" / topic).glob("*.avsc")
+        fields = {field["name"] for field in json.loads(schema.read_text())["fields"]}
+        assert set(re.split(r"[|/]", keys)) <= fields, item
+
+
 def test_the_chart_has_the_version_of_the_program():
     version = subprocess.run([program(COMMAND_PROGRAM), "--version"], text=True, check=True,
                              capture_output=True).stdout.split()[1]
@@ -207,8 +221,9 @@ def test_a_program_listens_where_the_pod_says(case):
     given = variables(container)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports.pop("metrics") == int(given["PROJECTIONIST_METRICS_ADDRESS"].removeprefix(":"))
-    if "PROJECTIONIST_GATEWAY_LISTEN" in given:
-        assert ports.pop("http") == int(given["PROJECTIONIST_GATEWAY_LISTEN"].removeprefix(":"))
+    for name in ("PROJECTIONIST_GATEWAY_LISTEN", "PROJECTIONIST_INGEST_LISTEN"):
+        if name in given:
+            assert ports.pop("http") == int(given[name].removeprefix(":"))
     assert not ports
     assert all(container[probe]["httpGet"]["port"] == "metrics"
                for probe in ("readinessProbe", "livenessProbe"))

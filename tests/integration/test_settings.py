@@ -12,8 +12,8 @@ import pytest
 from lib.consumers import program
 
 PROGRAMS = ("command-projector", "event-recorder", "video-catalog", "watermark-metrics",
-            "session-tracker", "captions-catalog", "control-gateway", "telemetry-bridge",
-            "outbox-relay", "stream-record", "stream-replay")
+            "session-tracker", "captions-catalog", "control-gateway", "event-ingest",
+            "telemetry-bridge", "outbox-relay", "stream-record", "stream-replay")
 COMMANDS = ("status", "migrate", "dead-letters list", "dead-letters show", "dead-letters replay",
             "dead-letters discard", "verify", "rebuild", "offsets show", "offsets set",
             "topics create", "schemas register")
@@ -165,6 +165,7 @@ def servers(words):
     (("telemetry-bridge",), "TELEMETRY_CA_FILE"),
     (("outbox-relay", "--outbox", "x"), "SCHEMA_REGISTRY_CA_FILE"),
     (("control-gateway",), "GATEWAY_UPSTREAM_CA_FILE"),
+    (("event-ingest",), "JWT_CA_FILE"),
     (("stream-replay", "x.avro"), "SCHEMA_REGISTRY_CA_FILE"),
     (("projectionist", "schemas", "register"), "SCHEMA_REGISTRY_CA_FILE"),
 ], ids=str)
@@ -175,7 +176,7 @@ def test_a_file_of_certificates_that_is_none_is_refused_at_the_start(tls, words,
 
 
 @pytest.mark.parametrize("words", [("event-recorder",), ("telemetry-bridge",), ("control-gateway",),
-                                   ("stream-replay", "x.avro"), ("projectionist", "status")],
+                                   ("event-ingest",), ("stream-replay", "x.avro"), ("projectionist", "status")],
                          ids=" ".join)
 def test_certificates_and_keys_for_kafka_are_looked_at_at_the_start(tls, words):
     def wrong(sentence, **variables):
@@ -209,7 +210,7 @@ def test_certificates_that_have_expired_are_warned_of(tls):
     assert "certificates in a file have expired" in result.stderr and "expired.pem" in result.stderr
 
 
-SHOWING = [("event-recorder",), ("control-gateway",), ("telemetry-bridge",),
+SHOWING = [("event-recorder",), ("control-gateway",), ("event-ingest",), ("telemetry-bridge",),
            ("outbox-relay", "--outbox", "x"),
            ("stream-replay", "x.avro"), ("projectionist", "status"), ("projectionist", "migrate"),
            ("projectionist", "topics", "create"), ("projectionist", "schemas", "register")]
@@ -231,6 +232,8 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
         "SCHEMA_REGISTRY_URL": f"http://{NOWHERE}", "SCHEMA_REGISTRY_USERNAME": "me",
         "SCHEMA_REGISTRY_PASSWORD": CANARY, "GATEWAY_TOKEN_FILE": token,
         "GATEWAY_UPSTREAM_TOKEN": CANARY, "TELEMETRY_TOKEN": CANARY, "TIMEOUT": "1s",
+        "JWT_SECRET": CANARY * 9, "JWT_TOPICS": "x.*", "INGEST_SYSTEM": "x",
+        "INGEST_TOPICS": "x.y=z",
         "TELEMETRY_URL": f"ws://{NOWHERE}/?token={CANARY}",
     }
     wrong = {
@@ -238,6 +241,7 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
         "SCHEMA_REGISTRY_URL": f"http://me:12#34{CANARY}@{NOWHERE}",
         "TELEMETRY_URL": f"http://{NOWHERE}/?token={CANARY}",
         "GATEWAY_UPSTREAM": f"ftp://{NOWHERE}/?access_token={CANARY}",
+        "JWT_SECRET": CANARY, "JWT_JWKS": f"https://me:{CANARY}@{NOWHERE}/",
     }
     processes = []
     for more in [{}, wrong] + [{name: value} for name, value in wrong.items()]:
@@ -267,6 +271,13 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
     (("control-gateway",), ["--kafka.no.such=1"], "kafka.no.such"),
     (("control-gateway",), ["--gateway-id=" + "x" * 201], "has 201 bytes, at most 200 are allowed"),
     (("control-gateway",), ["--gateway-upstream=http://" + "x" * 300], "at most 300 are allowed"),
+    (("event-ingest",), [], "--ingest-system"),
+    (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y"], "what its key is"),
+    (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z"], "nobody could be let in"),
+    (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z", "--jwt-jwks=http://x/"],
+     "--jwt-topics"),
+    (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z", "--jwt-jwks=http://x/",
+                         "--jwt-topics=x.*"], "neither a file nor an https URL"),
     (("telemetry-bridge",), ["--bridge-id=" + "x" * 201], "has 201 bytes, at most 200 are allowed"),
     (("telemetry-bridge",), ["--bridge-id="], "must not be empty"),
     (("telemetry-bridge",), ["--kafka.no.such=1"], "kafka.no.such"),

@@ -25,6 +25,12 @@ static struct pj_error error;
 
 /* --- keys and signatures --------------------------------------------------------------------- */
 
+static void append(char out[TEXT], const char *more)
+{
+    size_t length = strlen(out);
+    snprintf(out + length, TEXT - length, "%s", more);
+}
+
 static void add_base64(char *out, const void *data, size_t length)
 {
     char text[TEXT];
@@ -32,7 +38,7 @@ static void add_base64(char *out, const void *data, size_t length)
     text[strcspn(text, "=")] = '\0';
     for (char *c = text; *c != '\0'; c++)
         *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
-    strcat(out, text);
+    append(out, text);
 }
 
 static void add_number(char *out, EVP_PKEY *key, const char *name, int length)
@@ -53,13 +59,13 @@ static void make_keys(void)
     rsa = EVP_RSA_gen(2048);
     ec = EVP_EC_gen("P-256");
     add_number(text, rsa, OSSL_PKEY_PARAM_RSA_N, 0);
-    strcat(text, "\",\"e\":\"");
+    append(text, "\",\"e\":\"");
     add_number(text, rsa, OSSL_PKEY_PARAM_RSA_E, 0);
-    strcat(text, "\"},{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":\"");
+    append(text, "\"},{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":\"");
     add_number(text, ec, OSSL_PKEY_PARAM_EC_PUB_X, 32);
-    strcat(text, "\",\"y\":\"");
+    append(text, "\",\"y\":\"");
     add_number(text, ec, OSSL_PKEY_PARAM_EC_PUB_Y, 32);
-    strcat(text, "\"}]}");
+    append(text, "\"}]}");
     cr_assert_eq(pj_jwt_keys_parse(&keys, text, strlen(text), &error), 0, "%s", error.message);
     cr_assert_eq(pj_jwt_keys_count(keys), 2); /* a shared secret is no public key */
 }
@@ -96,7 +102,7 @@ static void sign(char *token, EVP_PKEY *key)
         ECDSA_SIG_free(parts);
         length = 64;
     }
-    strcat(token, ".");
+    append(token, ".");
     add_base64(token, signature, length);
 }
 
@@ -104,7 +110,7 @@ static void sign_by_secret(char *token, const void *secret, size_t length)
 {
     unsigned char signature[32];
     HMAC(EVP_sha256(), secret, (int)length, (unsigned char *)token, strlen(token), signature, NULL);
-    strcat(token, ".");
+    append(token, ".");
     add_base64(token, signature, sizeof signature);
 }
 
@@ -113,7 +119,7 @@ static const char *begin(char token[TEXT], const char *header, const char *claim
 {
     token[0] = '\0';
     add_base64(token, header, strlen(header));
-    strcat(token, ".");
+    append(token, ".");
     add_base64(token, claims, strlen(claims));
     return token;
 }
@@ -165,18 +171,18 @@ Test(jwt, nothing_is_taken_without_a_signature)
 {
     char token[TEXT];
     begin(token, "{\"alg\":\"none\"}", GOOD);
-    strcat(token, ".");
+    append(token, ".");
     is_bad(token, PJ_JWT_BAD, "has no signature");
-    strcat(token, "AAAA");
+    append(token, "AAAA");
     is_bad(token, PJ_JWT_BAD, "is not signed with HS256, RS256 or ES256");
     begin(token, "{\"alg\":\"NONE\"}", GOOD);
-    strcat(token, ".AAAA");
+    append(token, ".AAAA");
     is_bad(token, PJ_JWT_BAD, "is not signed with");
     begin(token, "{\"typ\":\"JWT\"}", GOOD);
-    strcat(token, ".AAAA");
+    append(token, ".AAAA");
     is_bad(token, PJ_JWT_BAD, "is not signed with");
     begin(token, "{\"alg\":\"HS256\"}", GOOD);
-    strcat(token, ".AAAA");
+    append(token, ".AAAA");
     is_bad(token, PJ_JWT_BAD, "signature that is not valid");
 }
 
@@ -226,7 +232,7 @@ Test(jwt, what_was_changed_is_noticed)
     begin(token, "{\"alg\":\"RS256\",\"kid\":\"r\"}", GOOD);
     sign(token, rsa);
     begin(other, "{\"alg\":\"RS256\",\"kid\":\"r\"}", "{\"sub\":\"bob\",\"exp\":1795237600}");
-    strcat(other, strrchr(token, '.'));
+    append(other, strrchr(token, '.'));
     is_bad(other, PJ_JWT_BAD, "signature that is not valid");
 }
 
@@ -279,7 +285,7 @@ Test(jwt, what_is_malformed_is_refused)
     is_bad(token, PJ_JWT_BAD, "a kid that is not text");
     begin(token, "{\"alg\":\"HS256\"}", GOOD);
     sign_by_secret(token, SECRET, strlen(SECRET));
-    strcat(token, "="); /* padding */
+    append(token, "="); /* padding */
     is_bad(token, PJ_JWT_BAD, "has no signature");
 }
 

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,19 +26,27 @@ static json_t *load(const char *text)
     return json;
 }
 
+enum { TEXT = 4096 };
+
+static void append(char out[TEXT], const char *more)
+{
+    size_t length = strlen(out);
+    snprintf(out + length, TEXT - length, "%s", more);
+}
+
 static struct pj_schema *schema_of(const char *fields)
 {
     struct pj_schema *schema;
     struct pj_error error;
-    char text[4096] = "{\"type\":\"record\",\"name\":\"R\",\"fields\":[";
+    char text[TEXT] = "{\"type\":\"record\",\"name\":\"R\",\"fields\":[";
     char *copy = strdup(fields), *rest = NULL;
     for (char *name = strtok_r(copy, " ", &rest); name != NULL; name = strtok_r(NULL, " ", &rest)) {
-        strcat(text, "{\"type\":\"string\",\"name\":\"");
-        strcat(text, name);
-        strcat(text, "\"},");
+        append(text, "{\"type\":\"string\",\"name\":\"");
+        append(text, name);
+        append(text, "\"},");
     }
     text[strlen(text) - 1] = ']';
-    strcat(text, "}");
+    append(text, "}");
     cr_assert_eq(pj_schema_parse(&schema, text, &error), 0, "%s", error.message);
     free(copy);
     return schema;

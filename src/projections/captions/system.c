@@ -15,6 +15,8 @@ static const struct pj_topic topics[] = {
     {"captions.search", .schema = pj_schema_captions_search},
     {"captions.crops", .schema = pj_schema_captions_crops},
     {"captions.locks", .schema = pj_schema_captions_locks},
+    /* The ingest's; read whole at its start. */
+    {"captions.ingest-keys", .partitions = 1, .compacted = true},
 };
 
 static const struct pj_projection *const projections[] = {

@@ -79,6 +79,13 @@
   for: 10m
   severity: warning
   summary: 'more than one request in twenty is answered with an error'
+- alert: ProjectionistIngestErrors
+  expr: |
+    sum by (namespace, workload) (rate(projectionist_ingest_requests_total{code=~"5.."}[10m]))
+    / sum by (namespace, workload) (rate(projectionist_ingest_requests_total[10m])) > 0.05
+  for: 10m
+  severity: warning
+  summary: 'more than one request with events in twenty is answered with an error'
 {{- if $monitoring.jobAlerts }}
 - alert: ProjectionistVerifyDiffers
   expr: |

@@ -3,8 +3,8 @@
  * The HTTP side of event-ingest: who may do what is decided by the head of a request, CORS is
  * answered, and what is left is handed on.
  */
-#ifndef PJ_EVENT_INGEST_SERVER_H
-#define PJ_EVENT_INGEST_SERVER_H
+#ifndef PJ_EVENT_INGEST_ROUTES_H
+#define PJ_EVENT_INGEST_ROUTES_H
 
 #include "event-ingest/ingest.h"
 

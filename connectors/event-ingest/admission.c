@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "event-ingest/callers.h"
+#include "event-ingest/admission.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -3,8 +3,8 @@
  * Who a request comes from, by its Bearer token: one of the tokens' file, or a JWT. Safe from any
  * thread.
  */
-#ifndef PJ_EVENT_INGEST_CALLERS_H
-#define PJ_EVENT_INGEST_CALLERS_H
+#ifndef PJ_EVENT_INGEST_ADMISSION_H
+#define PJ_EVENT_INGEST_ADMISSION_H
 
 #include "base/metrics.h"
 #include "projectionist/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "event-ingest/server.h"
+#include "event-ingest/routes.h"
 
 #include "base/clock.h"
 #include "base/http_server.h"
