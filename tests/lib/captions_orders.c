@@ -207,3 +207,15 @@ void captions_agree(struct captions_orders *s, int count, int times, unsigned se
               "take more events, another seed, or events of your own first");
     cr_assert(pj_orders_agree(&s->orders, times, seed));
 }
+
+void captions_agree_for(const struct pj_projection *projection, unsigned seed, unsigned seeds)
+{
+    enum { EVENTS = 60, ORDERS = 20 };
+    for (unsigned i = 0; i < seeds; i++) {
+        struct captions_orders s = captions_orders_start(projection);
+        (void)pj_orders_mixture(&s.orders, EVENTS, seed + i, fill);
+        cr_assert(pj_orders_agree(&s.orders, ORDERS, seed + i), "seed %u", seed + i);
+        cr_assert_eq(pj_orders_dead_letters(&s.orders, false), 0, "seed %u", seed + i);
+        pj_orders_free(&s.orders);
+    }
+}

@@ -41,4 +41,7 @@ void captions_is_dead_letter(struct captions_orders *s, const char *sentence);
  * Fails the test unless they make a row of each table. */
 void captions_agree(struct captions_orders *s, int count, int times, unsigned seed);
 
+/* The same of the next seeds, a few orders each, whatever rows there are. */
+void captions_agree_for(const struct pj_projection *projection, unsigned seed, unsigned seeds);
+
 #endif

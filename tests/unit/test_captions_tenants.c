@@ -104,3 +104,8 @@ Test(captions_tenants, every_order)
 {
     captions_agree(&s, 60, 500, 3);
 }
+
+Test(captions_tenants, orders_of_more_events)
+{
+    captions_agree_for(&pj_captions_tenants, 100, 10);
+}

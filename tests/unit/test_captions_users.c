@@ -71,3 +71,8 @@ Test(captions_users, every_order)
 {
     captions_agree(&s, 60, 300, 3);
 }
+
+Test(captions_users, orders_of_more_events)
+{
+    captions_agree_for(&pj_captions_users, 100, 10);
+}

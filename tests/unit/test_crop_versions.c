@@ -194,3 +194,8 @@ Test(crop_versions, every_order)
     started(2, 1, 82800001);
     captions_agree(&s, 80, 300, 6);
 }
+
+Test(crop_versions, orders_of_more_events)
+{
+    captions_agree_for(&pj_crop_versions, 100, 10);
+}

@@ -85,3 +85,8 @@ Test(flow_runs, every_order)
 {
     captions_agree(&s, 80, 300, 6);
 }
+
+Test(flow_runs, orders_of_more_events)
+{
+    captions_agree_for(&pj_flow_runs, 100, 10);
+}

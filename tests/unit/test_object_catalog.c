@@ -135,3 +135,8 @@ Test(object_catalog, every_order)
 {
     captions_agree(&s, 80, 300, 9);
 }
+
+Test(object_catalog, orders_of_more_events)
+{
+    captions_agree_for(&pj_object_catalog, 100, 10);
+}

@@ -139,3 +139,8 @@ Test(search_index, every_order)
 {
     captions_agree(&s, 80, 300, 5);
 }
+
+Test(search_index, orders_of_more_events)
+{
+    captions_agree_for(&pj_search_index, 100, 10);
+}

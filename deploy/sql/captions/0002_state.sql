@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- The private state of the projections: the facts of each entity, from which rows are derived.
+-- The private state of the projections: the facts of each entity, from which rows are derived, and the
+-- claims that were lost.
 
 DO $$
 DECLARE
@@ -12,8 +13,8 @@ BEGIN
         'captions_catalog_run', 'captions_catalog_crops', 'captions_catalog_object',
         'captions_catalog_video', 'captions_catalog_tenancy', 'search_index_owner',
         'search_index_claim', 'search_index_frame', 'crop_versions_owner', 'crop_versions_run',
-        'crop_versions_crops', 'flow_runs_owner', 'flow_runs_run', 'object_catalog_owner',
-        'object_catalog_object'] LOOP
+        'crop_versions_crops', 'crop_versions_version', 'crop_versions_conflict', 'flow_runs_owner',
+        'flow_runs_run', 'object_catalog_owner', 'object_catalog_object'] LOOP
         EXECUTE format('CREATE TABLE projectionist.%I (
             key UUID PRIMARY KEY, facts BYTEA NOT NULL) WITH (fillfactor = 80)', 'state_' || state);
         EXECUTE format('COMMENT ON TABLE projectionist.%I IS %L', 'state_' || state,

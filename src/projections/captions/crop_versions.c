@@ -3,7 +3,8 @@
  * crop-versions: each time that a video's caption region was cropped, in cropped_frames_versions.
  *
  * The numbers of versions are given before, and are in the keys of chunks; where two have one, the
- * later is in crop_version_conflicts instead.
+ * later is in crop_version_conflicts instead. Where two videos name one version, the row is that of
+ * the one that named it first.
  */
 #include "projections/captions/captions_projections.h"
 #include "projections/captions/crops.h"
@@ -36,6 +37,7 @@ const struct pj_table captions_crops_table = {
     .name = "cropped_frames_versions",
     .kind = PJ_ENTITY_TABLE,
     PJ_COLUMNS_OF(captions_crops),
+    .claimed = "version",
     .parents =
         (const struct pj_parent[]){
             {&captions_tenants_table, {PJ_INDEX(captions_crops, tenant_id)}, 0},
@@ -56,6 +58,7 @@ static const struct pj_table crop_conflicts_table = {
     .name = "crop_version_conflicts",
     .kind = PJ_ENTITY_TABLE,
     PJ_COLUMNS_OF(crop_conflicts),
+    .claimed = "conflict",
 };
 
 /* --- what an event means --------------------------------------------------------------------- */
@@ -113,6 +116,14 @@ static const char *status_of(const struct pj_entity *entity, const struct crop *
                                                                                      : "processing";
 }
 
+/* The greatest has the row: of the start that was first. */
+static struct pj_order claim_order(const struct crop *crop)
+{
+    struct pj_order order = crop->start->order;
+    order.rank[0] = -1 - order.rank[0];
+    return order;
+}
+
 static void derive_version(const struct pj_entity *entity, struct pj_derivation *derivation,
                            const struct crops_held *held, const struct crop *crop)
 {
@@ -120,7 +131,8 @@ static void derive_version(const struct pj_entity *entity, struct pj_derivation 
     const struct crop_encoded *encoded =
         PJ_SAYS(crop_encoded, pj_fact_of(entity, CROPS, crop_encoded_fact, crop->start->subkey));
     const char *status = status_of(entity, crop);
-    *PJ_ROW(derivation, captions_crops) = (struct captions_crops){
+    struct pj_order order = claim_order(crop);
+    *PJ_CLAIM(derivation, captions_crops, &order) = (struct captions_crops){
         .id = PJ_UUID((const uint8_t *)crop->start->subkey),
         .video_id = held->video_id,
         .tenant_id = held->tenant_id,
@@ -155,7 +167,8 @@ static void derive_crops(const struct pj_entity *entity, struct pj_derivation *d
             derive_version(entity, derivation, PJ_SAYS(crops_held, held), &crops[i]);
             continue;
         }
-        *PJ_ROW(derivation, crop_conflicts) = (struct crop_conflicts){
+        struct pj_order order = claim_order(&crops[i]);
+        *PJ_CLAIM(derivation, crop_conflicts, &order) = (struct crop_conflicts){
             .version_id = PJ_UUID((const uint8_t *)crops[i].start->subkey),
             .video_id = PJ_SAYS(crops_held, held)->video_id,
             .version = PJ_SAYS(crop_started, crops[i].start)->number,
