@@ -6,6 +6,7 @@
 #include "projectionist/system.h"
 
 extern const struct pj_system pj_captions;
+extern const struct pj_system pj_drama;
 extern const struct pj_system pj_safari;
 
 extern const struct pj_system *const pj_systems[]; /* NULL ends it */

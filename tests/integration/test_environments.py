@@ -164,7 +164,8 @@ def test_names_that_nobody_has_are_refused(arguments, sentence):
 
 
 @pytest.mark.parametrize("name", ["command-projector", "event-recorder", "video-catalog",
-                                  "watermark-metrics", "session-tracker", *CAPTIONS])
+                                  "watermark-metrics", "session-tracker", *CAPTIONS, "drama-catalog",
+                                  "drama-jobs", "drama-users"])
 def test_a_link_is_the_consumer_of_its_name(name):
     assert consumers.run("projectionist", "consume", name, "--help").stdout == \
         consumers.run(name, "--help").stdout
@@ -185,7 +186,9 @@ def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
         status = run("projectionist", "status", "--json")
         assert status.returncode == 0, status
         assert {consumer["system"] for consumer in json.loads(status.stdout)["consumers"]} == {"safari"}
-        assert status.stderr == "captions: not deployed here: projectionist migrate captions\n"
+        assert sorted(status.stderr.splitlines()) == [
+            f"{system}: not deployed here: projectionist migrate {system}"
+            for system in ("captions", "drama")]
         rebuilt = run("projectionist", "rebuild", "all", "--dry-run")
         assert rebuilt.returncode == 0 and "captions: not deployed here" in rebuilt.stderr, rebuilt
         for arguments, variables in ((("status", "captions"), {}), (("verify", "captions-tenants"), {}),
@@ -205,7 +208,8 @@ def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
         for name in CAPTIONS:
             consumer = run(name, "--until-caught-up", METRICS_ADDRESS="127.0.0.1:0")
             assert consumer.returncode == 0, consumer
-        assert run("projectionist", "status").stderr == ""
+        assert run("projectionist", "status").stderr == \
+            "drama: not deployed here: projectionist migrate drama\n"
         verified = run("projectionist", "verify", "captions")
         assert verified.returncode == 0, verified
     kafka.delete_topics(*CAPTIONS_TOPICS)
