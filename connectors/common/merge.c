@@ -60,8 +60,9 @@ static int fill(struct pj_merge *merge, struct pj_recording *const *recordings, 
         struct head *head = &merge->heads[i];
         head->recording = recordings[i];
         head->index = i;
-        pj_recording_rewind(head->recording);
-        int status = advance(head, error);
+        int status = pj_recording_rewind(head->recording, error);
+        if (status == 0)
+            status = advance(head, error);
         if (status < 0)
             return -1;
         if (status == 1)

@@ -61,6 +61,10 @@ static int add_message(struct pj_survey *survey, const struct pj_recorded *messa
     topic->messages++;
     if (message->partition > topic->partition_most)
         topic->partition_most = message->partition;
+    if (survey->messages == 0 || message->timestamp_ms < survey->earliest_ms)
+        survey->earliest_ms = message->timestamp_ms;
+    if (survey->messages == 0 || message->timestamp_ms > survey->latest_ms)
+        survey->latest_ms = message->timestamp_ms;
     survey->messages++;
     return 0;
 }
@@ -98,7 +102,8 @@ static int read_recording(struct pj_survey *survey, struct pj_recording *recordi
     struct pj_error reason = {.class = PJ_FATAL};
     int64_t number = 0;
     int status;
-    pj_recording_rewind(recording);
+    if (pj_recording_rewind(recording, error) != 0)
+        return -1;
     while ((status = pj_recording_next(recording, &item, error)) == 1) {
         number++;
         status = 0;
@@ -125,11 +130,14 @@ int pj_survey_take(struct pj_survey *survey, struct pj_recording *const *recordi
                    struct pj_error *error)
 {
     *survey = (struct pj_survey){0};
+    survey->recording_messages = pj_calloc(count, sizeof *survey->recording_messages);
     for (size_t i = 0; i < count; i++) {
+        int64_t before = survey->messages;
         if (read_recording(survey, recordings[i], i, error) != 0) {
             pj_survey_free(survey);
             return -1;
         }
+        survey->recording_messages[i] = survey->messages - before;
     }
     if (survey->schema_count > 0)
         qsort(survey->schemas, survey->schema_count, sizeof *survey->schemas, compare_schemas);
@@ -147,6 +155,7 @@ void pj_survey_free(struct pj_survey *survey)
     free(survey->topics);
     free(survey->schemas);
     free(survey->translated);
+    free(survey->recording_messages);
     *survey = (struct pj_survey){0};
 }
 

@@ -26,7 +26,9 @@ struct pj_survey {
     struct pj_survey_schema *schemas; /* sorted by recording and id */
     size_t schema_count;
     int64_t messages;
-    uint8_t *translated; /* private */
+    int64_t *recording_messages;    /* of each recording */
+    int64_t earliest_ms, latest_ms; /* of their timestamps; 0 where there are none */
+    uint8_t *translated;            /* private */
     size_t translated_most;
 };
 

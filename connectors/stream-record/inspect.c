@@ -267,9 +267,10 @@ static int inspect_file(const char *path, bool whole, struct pj_recording_sum **
         pj_recording_sum_free(*sum_of_all);
         *sum_of_all = pj_recording_sum_new();
     }
-    pj_recording_rewind(reading.recording);
     reading.sum_of_all = *sum_of_all;
-    int status = whole ? read_all(&reading, inspection, stop, error)
+    int status = pj_recording_rewind(reading.recording, error);
+    if (status == 0)
+        status = whole ? read_all(&reading, inspection, stop, error)
                        : read_ends(&reading, inspection, error);
     if (status == 0) {
         reading.of->files++;

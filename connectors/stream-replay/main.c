@@ -17,6 +17,16 @@ enum { HELP_WIDTH = 80 };
 
 struct settings {
     const char *rate;
+    const char *speed;
+    const char *shift;
+    int64_t loops;
+    bool rekey;
+    int64_t threads;
+    const char *resume;
+    const char *expect;
+    int64_t p99_ms;
+    const char *hdr_log;
+    const char *postgres_dsn;
     const char *topic_prefix;
     const char *topic_map;
     struct pj_registry_settings registry; /* url NULL: none is configured */
@@ -31,6 +41,42 @@ struct settings {
 static const struct pj_option options[] = {
     PJ_OPTION(STRING, "rate", AT(rate), "max", "N",
               "Events a second over all topics, or max: as fast as the brokers take them."),
+    PJ_OPTION(STRING, "speed", AT(speed), "max", "FACTOR",
+              "At the recorded pace (1), or so many times as fast (0.5, 10), by the recorded "
+              "timestamps: an open loop, which waits for nothing but the time. Or max."),
+    PJ_OPTION(CHOICE, "shift", AT(shift), "none", "WHERE",
+              "now: each record's timestamp is the time at which it is due, not the recorded one.",
+              .choices = "none|now"),
+    PJ_OPTION(INTEGER, "loop", AT(loops), "1", "N",
+              "Publish all N times; each round's timestamps go on after those of the one before.",
+              .least = 1, .most = 1000000),
+    PJ_OPTION(BOOL, "rekey", AT(rekey), NULL, NULL,
+              "From the second round on, replace each UUID in keys and values that is written out, "
+              "the same one by the same one in a round, so that no round is a repetition."),
+    PJ_OPTION(INTEGER, "threads", AT(threads), "1", "N",
+              "Publish by so many threads; each has some of the partitions, or files.", .least = 1,
+              .most = 64),
+    PJ_OPTION(STRING, "resume", AT(resume), NULL, "NAME",
+              "Publish in transactions that also record how far it is, under this name, in the "
+              "topic projectionist.replay-cursors, which it creates: after whatever interrupts it, "
+              "the same command goes on "
+              "without a duplicate.",
+              .filled = true, .most = 100),
+    PJ_OPTION(STRING, "expect", AT(expect), NULL, "GROUP",
+              "Measure how long it takes from when a record was due until it is in the rows of "
+              "this consumer group, by its offsets in Postgres, and wait for the last one.",
+              .filled = true),
+    PJ_OPTION(DURATION, "p99", AT(p99_ms), NULL, "TIME",
+              "With --expect: fail where the 99th percentile is longer.", .least = 1,
+              .most = 24 * 3600 * 1000),
+    PJ_OPTION(STRING, "hdr-log", AT(hdr_log), NULL, "FILE",
+              "Write the lateness, and with --expect the latency, of each second into this "
+              "HdrHistogram log.",
+              .filled = true),
+    PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
+              "With --expect: the database, as a URI or key=value text; the default is libpq's "
+              "own.",
+              .filled = true),
     PJ_OPTION(STRING, "topic-map", AT(topic_map), NULL, "OLD=NEW",
               "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
               "than once, or several with commas between them."),
@@ -44,9 +90,7 @@ static const struct pj_option options[] = {
               "Fail when a server has not answered, or has taken nothing, for this long.",
               .least = 1000, .most = 24 * 3600 * 1000),
     PJ_OPTION(BOOL, "json", AT(json), NULL, NULL, "Print the last line as a JSON object."),
-    PJ_OPTION(BOOL, "verbose", AT(verbose), NULL, NULL,
-              "Log librdkafka's messages, and print progress every five seconds where stderr is "
-              "not a terminal.",
+    PJ_OPTION(BOOL, "verbose", AT(verbose), NULL, NULL, "Log librdkafka's messages.",
               .letter = 'v'),
     {0},
 };
@@ -83,9 +127,13 @@ static void print_help(void)
           "  messages' own timestamps: a topic for an old recording needs retention.ms=-1,\n"
           "  which 'projectionist topics create' sets.\n"
           "\n"
-          "  On a terminal a bar shows the progress. The first SIGINT or SIGTERM stops\n"
-          "  sending, waits for messages in flight and says how many were delivered; the\n"
-          "  second exits at once. The producer is idempotent: one run publishes nothing\n"
+          "  With --speed or --rate, records are sent when they are due, whatever became of\n"
+          "  those before; how late they were sent is said at the end (p50 to p99.9).\n"
+          "\n"
+          "  On a terminal a bar shows the progress, elsewhere a line every five seconds. The\n"
+          "  first SIGINT or SIGTERM stops sending, waits for messages in flight and says how\n"
+          "  many were delivered; the second exits at once. The producer is idempotent: one run "
+          "publishes nothing\n"
           "  twice.\n"
           "\n"
           "  A message that Kafka refuses permanently, such as one that is too large for its\n"
@@ -102,14 +150,17 @@ static void print_help(void)
           "\n"
           "EXIT STATUS\n"
           "  0  all was delivered\n"
-          "  1  a recording cannot be read, a topic is missing, a message was refused, or a\n"
-          "     signal came first\n"
+          "  1  a recording cannot be read, a topic is missing, a message was refused, a\n"
+          "     signal came first, or --p99 is exceeded\n"
           "  2  a flag, variable or file setting is wrong; nothing was done\n"
+          "  5  another stream-replay goes on under the same --resume\n"
           "  7  a server could not be reached, or took nothing, in time\n"
           "\n"
           "EXAMPLES\n"
           "  stream-replay .local/recordings/gaia/*.avro\n"
           "  stream-replay --rate 500 .local/recordings/day/*.avro\n"
+          "  stream-replay --speed 10 --shift now recordings\n"
+          "  stream-replay --rate 1000 --expect event-recorder --p99 20ms recordings\n"
           "  stream-replay --topic-map safari.telemetry=trial.telemetry --limit 1000 \\\n"
           "    .local/recordings/day/safari.telemetry.avro\n",
           stdout);
@@ -148,25 +199,84 @@ static char **join_topic_maps(int *argc, char **argv, char **joined)
     return out;
 }
 
-static int parse_rate(const char *text, int64_t *rate, struct pj_error *error)
+static int parse_pace(const struct settings *settings, struct pj_replay_settings *run,
+                      struct pj_error *error)
 {
-    *rate = 0;
-    if (strcmp(text, "max") == 0)
-        return 0;
-    if (pj_parse_integer("--rate", text, 1, 100000000, rate, error) != 0)
+    int64_t rate = 0;
+    char *end;
+    if (strcmp(settings->rate, "max") != 0 &&
+        pj_parse_integer("--rate", settings->rate, 1, 100000000, &rate, error) != 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "--rate takes events a second (1 to 100000000) or max, not '%s'",
-                              text);
+                              settings->rate);
+    run->rate = (double)rate;
+    run->speed = 0;
+    if (strcmp(settings->speed, "max") == 0)
+        return 0;
+    run->speed = strtod(settings->speed, &end);
+    if (end == settings->speed || *end != '\0' || !(run->speed >= 0.001 && run->speed <= 1e6))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--speed takes a factor (0.001 to 1000000) or max, not '%s'",
+                              settings->speed);
+    if (rate > 0)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--rate and --speed exclude each other");
     return 0;
+}
+
+static int check_combinations(const struct settings *settings, struct pj_error *error)
+{
+    const char *wrong = NULL;
+    if (settings->limit > 0 && settings->threads > 1)
+        wrong = "--limit counts in the order of one thread: leave out --threads";
+    else if (settings->rekey && settings->loops == 1)
+        wrong = "--rekey is for the rounds of --loop after the first";
+    else if (settings->p99_ms > 0 && settings->expect == NULL)
+        wrong = "--p99 needs --expect GROUP, whose rows are waited for";
+    else if (settings->resume != NULL &&
+             strspn(settings->resume, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                      "0123456789._-") != strlen(settings->resume))
+        wrong = "--resume takes a name of letters, digits, '.', '_' and '-'";
+    return wrong == NULL ? 0 : pj_error_fatal(error, PJ_EXIT_USAGE, "%s", wrong);
+}
+
+static double rate_of(const struct pj_replay_result *result)
+{
+    return result->seconds > 0 ? (double)(result->delivered - result->resumed) / result->seconds
+                               : 0;
+}
+
+/* {"count": …, "p50": …}, in milliseconds; NULL: nothing was measured. */
+static json_t *quantiles_json(const struct pj_quantiles *quantiles)
+{
+    if (quantiles->count == 0)
+        return json_null();
+    json_t *object = pj_must(json_pack("{s:I}", "count", (json_int_t)quantiles->count));
+    for (int i = 0; i < PJ_QUANTILES; i++)
+        json_object_set_new(object, pj_quantile_names[i],
+                            json_real((double)quantiles->us[i] / 1e3));
+    return object;
+}
+
+static void print_quantiles(const char *what, const struct pj_quantiles *quantiles)
+{
+    if (quantiles->count == 0)
+        return;
+    printf("%s:", what);
+    for (int i = 0; i < PJ_QUANTILES; i++)
+        printf("%s %s %.1f ms", i > 0 ? "," : "", pj_quantile_names[i],
+               (double)quantiles->us[i] / 1e3);
+    putchar('\n');
 }
 
 static void print_json(const struct pj_replay_result *result, const struct pj_error *failure)
 {
-    double rate = result->seconds > 0 ? (double)result->delivered / result->seconds : 0;
+    double rate = rate_of(result);
     json_t *object =
-        json_pack("{s:I, s:I, s:I, s:f, s:f, s:b, s:s?}", "records", (json_int_t)result->delivered,
-                  "planned", (json_int_t)result->planned, "topics", (json_int_t)result->topics,
-                  "seconds", result->seconds, "rate", rate, "interrupted",
+        json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:b, s:s?}", "records",
+                  (json_int_t)result->delivered, "planned", (json_int_t)result->planned, "resumed",
+                  (json_int_t)result->resumed, "topics", (json_int_t)result->topics, "seconds",
+                  result->seconds, "rate", rate, "lateness_ms", quantiles_json(&result->lateness),
+                  "visible_ms", quantiles_json(&result->visible), "interrupted",
                   result->interrupted ? 1 : 0, "error", failure != NULL ? failure->message : NULL);
     if (object == NULL)
         return;
@@ -177,10 +287,12 @@ static void print_json(const struct pj_replay_result *result, const struct pj_er
 
 static void print_line(const struct pj_replay_result *result)
 {
-    double rate = result->seconds > 0 ? (double)result->delivered / result->seconds : 0;
+    double rate = rate_of(result);
     printf("published %lld record%s to %zu topic%s in %.2f s (%.0f/s)\n",
            (long long)result->delivered, result->delivered == 1 ? "" : "s", result->topics,
            result->topics == 1 ? "" : "s", result->seconds, rate);
+    print_quantiles("sent after they were due", &result->lateness);
+    print_quantiles("visible after they were due", &result->visible);
 }
 
 static int report(bool json, int status, const struct pj_replay_result *result,
@@ -188,7 +300,7 @@ static int report(bool json, int status, const struct pj_replay_result *result,
 {
     if (json)
         print_json(result, status != 0 ? error : NULL);
-    else if (status == 0 && !result->interrupted)
+    else if ((status == 0 && !result->interrupted) || result->visible.count > 0)
         print_line(result);
     fflush(stdout);
     if (status == 0 && !result->interrupted)
@@ -214,9 +326,18 @@ static int replay(const struct settings *settings, const struct pj_config *confi
                                      .registry = settings->registry,
                                      .topic_prefix = settings->topic_prefix,
                                      .topic_map = settings->topic_map,
+                                     .shift_now = strcmp(settings->shift, "now") == 0,
+                                     .loops = settings->loops,
+                                     .rekey = settings->rekey,
+                                     .threads = settings->threads,
                                      .limit = settings->limit,
                                      .timeout_ms = settings->timeout_ms,
-                                     .plain_progress = settings->verbose,
+                                     .resume = settings->resume,
+                                     .expect = settings->expect,
+                                     .p99_us = settings->p99_ms * 1000,
+                                     .postgres_dsn = settings->postgres_dsn,
+                                     .postgres = &config->postgres,
+                                     .hdr_log = settings->hdr_log,
                                      .stop = &stop};
     int status = -1;
     if (config->operand_count == 0)
@@ -224,7 +345,7 @@ static int replay(const struct settings *settings, const struct pj_config *confi
     else if (pj_tls_check_options(options, settings, &error) == 0 &&
              pj_tls_check_kafka(&config->kafka, &error) == 0 &&
              pj_topic_prefix_check(settings->topic_prefix, &error) == 0 &&
-             parse_rate(settings->rate, &run.rate, &error) == 0)
+             parse_pace(settings, &run, &error) == 0 && check_combinations(settings, &error) == 0)
         status = pj_replay_run(&run, &result, &error);
     return report(settings->json, status, &result, &error);
 }

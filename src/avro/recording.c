@@ -119,7 +119,10 @@ static const struct pj_source source = {
     .topic = "recordings", .schema = pj_recording_schema, .fields = fields, .field_count = FIELDS};
 
 struct pj_recording {
-    char *path;
+    char **paths; /* of all its files */
+    size_t path_count;
+    size_t file; /* the one at hand */
+    char *path;  /* its */
     struct pj_container *container;
     struct pj_decoder *decoder;
     struct pj_plan *plan;
@@ -248,6 +251,9 @@ static int read_item(struct pj_recording *recording, struct pj_recorded *item,
     return 0;
 }
 
+static int open_file(struct pj_recording *recording, size_t file, bool unfinished,
+                     struct pj_error *error);
+
 static int next_block(struct pj_recording *recording, struct pj_error *error)
 {
     const uint8_t *data;
@@ -267,8 +273,10 @@ int pj_recording_next(struct pj_recording *recording, struct pj_recorded *item,
                       struct pj_error *error)
 {
     struct pj_error reason = {.class = PJ_FATAL};
-    if (recording->left_in_block == 0) {
+    while (recording->left_in_block == 0) {
         int status = next_block(recording, error);
+        if (status == 0 && recording->file + 1 < recording->path_count)
+            status = open_file(recording, recording->file + 1, false, error) == 0 ? 1 : -1;
         if (status != 1)
             return status;
     }
@@ -280,15 +288,13 @@ int pj_recording_next(struct pj_recording *recording, struct pj_recorded *item,
     return 1;
 }
 
-void pj_recording_rewind(struct pj_recording *recording)
+static void begin_file(struct pj_recording *recording)
 {
     pj_container_rewind(recording->container);
     pj_avro_reader_init(&recording->reader, "", 0, NULL);
     recording->left_in_block = 0;
     recording->read = 0;
 }
-
-/* --- opening --------------------------------------------------------------------------------- */
 
 static bool has_both(const struct pj_avro_type *root)
 {
@@ -345,39 +351,72 @@ static int open_schema(struct pj_recording *recording, struct pj_error *error)
                         recording->path, reason.message);
 }
 
-static int open_any(struct pj_recording **out, const char *path, bool unfinished,
-                    struct pj_error *error)
+/* In place of the one at hand. */
+static int open_file(struct pj_recording *recording, size_t file, bool unfinished,
+                     struct pj_error *error)
+{
+    pj_plan_free(recording->plan);
+    pj_decoder_free(recording->decoder);
+    pj_container_close(recording->container);
+    recording->plan = NULL;
+    recording->decoder = NULL;
+    recording->container = NULL;
+    recording->file = file;
+    recording->path = recording->paths[file];
+    if ((unfinished ? pj_container_open_unfinished(&recording->container, recording->path, error)
+                    : pj_container_open(&recording->container, recording->path, error)) != 0 ||
+        open_schema(recording, error) != 0)
+        return -1;
+    begin_file(recording);
+    return 0;
+}
+
+int pj_recording_rewind(struct pj_recording *recording, struct pj_error *error)
+{
+    if (recording->file != 0)
+        return open_file(recording, 0, false, error);
+    begin_file(recording);
+    return 0;
+}
+
+static int open_any(struct pj_recording **out, const char *const *paths, size_t count,
+                    bool unfinished, struct pj_error *error)
 {
     struct pj_recording *recording = pj_alloc(sizeof *recording);
-    recording->path = pj_strdup(path);
     recording->arena = pj_arena_new();
-    if ((unfinished ? pj_container_open_unfinished(&recording->container, path, error)
-                    : pj_container_open(&recording->container, path, error)) != 0 ||
-        open_schema(recording, error) != 0) {
+    recording->paths = pj_calloc(count, sizeof(char *));
+    for (size_t i = 0; i < count; i++)
+        recording->paths[recording->path_count++] = pj_strdup(paths[i]);
+    if (open_file(recording, 0, unfinished, error) != 0) {
         pj_recording_close(recording);
         return -1;
     }
-    pj_recording_rewind(recording);
     *out = recording;
     return 0;
 }
 
 int pj_recording_open(struct pj_recording **recording, const char *path, struct pj_error *error)
 {
-    return open_any(recording, path, false, error);
+    return open_any(recording, &path, 1, false, error);
+}
+
+int pj_recording_open_files(struct pj_recording **recording, const char *const *paths, size_t count,
+                            struct pj_error *error)
+{
+    return open_any(recording, paths, count, false, error);
 }
 
 int pj_recording_open_unfinished(struct pj_recording **recording, const char *path,
                                  struct pj_error *error)
 {
-    return open_any(recording, path, true, error);
+    return open_any(recording, &path, 1, true, error);
 }
 
 int pj_recording_last(struct pj_recording *recording, struct pj_recorded *item,
                       struct pj_error *error)
 {
     int status;
-    pj_recording_rewind(recording);
+    begin_file(recording);
     pj_container_go_to_last(recording->container);
     while ((status = pj_recording_next(recording, item, error)) == 1 &&
            recording->left_in_block > 0)
@@ -400,7 +439,9 @@ void pj_recording_close(struct pj_recording *recording)
     pj_decoder_free(recording->decoder);
     pj_container_close(recording->container);
     pj_arena_free(recording->arena);
-    free(recording->path);
+    for (size_t i = 0; i < recording->path_count; i++)
+        free(recording->paths[i]);
+    free(recording->paths);
     free(recording);
 }
 

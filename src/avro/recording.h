@@ -92,21 +92,26 @@ struct pj_recorded {
 /* Opens the file, and checks its framing from end to end. Reads it, so it may block. */
 int pj_recording_open(struct pj_recording **recording, const char *path,
                       struct pj_error *error) PJ_MUST_CHECK;
+/* Several files that go on one after the other; each is opened, and its framing checked, when it is
+ * come to. */
+int pj_recording_open_files(struct pj_recording **recording, const char *const *paths, size_t count,
+                            struct pj_error *error) PJ_MUST_CHECK;
 /* The same of one that is still written, or was cut short. Its items are not counted. */
 int pj_recording_open_unfinished(struct pj_recording **recording, const char *path,
                                  struct pj_error *error) PJ_MUST_CHECK;
 void pj_recording_close(struct pj_recording *recording); /* NULL is allowed */
 
+/* Of the file at hand. */
 const char *pj_recording_path(const struct pj_recording *recording);
-/* Items of all kinds, as the file says. */
+/* Items of all kinds, as the file at hand says. */
 int64_t pj_recording_items(const struct pj_recording *recording);
 
 /* Returns 1 and the next item, 0 at the end, -1 with *error. */
 int pj_recording_next(struct pj_recording *recording, struct pj_recorded *item,
                       struct pj_error *error) PJ_MUST_CHECK;
 
-/* The last item of all, without reading what is before its block: as pj_recording_next. Rewind
- * afterwards. */
+/* The last item of the file at hand, without reading what is before its block: as
+ * pj_recording_next. Rewind afterwards. */
 int pj_recording_last(struct pj_recording *recording, struct pj_recorded *item,
                       struct pj_error *error) PJ_MUST_CHECK;
 
@@ -114,6 +119,6 @@ int pj_recording_last(struct pj_recording *recording, struct pj_recorded *item,
 int64_t pj_recording_whole(const struct pj_recording *recording);
 
 /* The next item is the first one again. */
-void pj_recording_rewind(struct pj_recording *recording);
+int pj_recording_rewind(struct pj_recording *recording, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

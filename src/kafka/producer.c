@@ -156,7 +156,9 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     if (failed) {
         give_back(producer, message, &failure);
     } else {
-        const struct pj_producer_message taken = {.opaque = message->_private};
+        const struct pj_producer_message taken = {.partition = message->partition,
+                                                  .opaque = message->_private,
+                                                  .offset = message->offset};
         producer->delivered(producer->context, &taken, NULL);
     }
 }

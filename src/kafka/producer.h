@@ -30,11 +30,13 @@ struct pj_producer_message {
     int64_t timestamp_ms; /* 0: now */
     const struct pj_header *headers;
     size_t header_count;
-    void *opaque; /* comes back in `delivered` */
+    void *opaque;   /* comes back in `delivered` */
+    int64_t offset; /* only there */
 };
 
 /*
- * `failed` NULL: the brokers have it, safely; the message is its opaque pointer alone. Otherwise
+ * `failed` NULL: the brokers have it, safely; the message is its opaque pointer, its partition and
+ * its offset (-1: unknown) alone. Otherwise
  * why they have not: PJ_POISON where it will never be taken, it or another one of its batch, which
  * they refuse as a whole; PJ_RETRY where nothing is for a while (kafka/delivery.h). The message is
  * the whole one then, without its time, which librdkafka does not report; it lives until the call

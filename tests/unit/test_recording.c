@@ -220,7 +220,7 @@ static void round_trip(const char *codec)
         cr_assert_eq(pj_recording_next(recording, &item, &error), 1);
         cr_assert(is(item.topic, "u") && is(item.key, "") && is(item.value, ""));
         cr_assert_eq(pj_recording_next(recording, &item, &error), 0);
-        pj_recording_rewind(recording);
+        cr_assert_eq(pj_recording_rewind(recording, &error), 0);
     }
     pj_recording_close(recording);
     unlink(writer.path);
