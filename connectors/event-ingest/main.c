@@ -234,13 +234,14 @@ static int check_settings(struct pj_ingest *ingest, const struct pj_properties *
                                                   .transaction_timeout_ms =
                                                       settings->transaction_timeout_ms};
     struct pj_producer *tried = NULL;
+    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+        return -1;
     if (settings->system == NULL || settings->topics == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "give --ingest-system and --ingest-topics: the system whose events "
                               "are taken, and its topics with their keys");
     if (pj_topics_parse(&ingest->topics, settings->system, settings->topics, error) != 0 ||
         pj_callers_open(&ingest->callers, &settings->callers, error) != 0 ||
-        pj_topic_prefix_check(settings->topic_prefix, error) != 0 ||
         pj_listen_check("ingest address", settings->listen, error) != 0 ||
         pj_producer_open(&tried, &producer, error) != 0)
         return -1;

@@ -138,7 +138,8 @@ def test_the_connectors_have_the_prefix_too(program):
 
 
 @pytest.mark.parametrize("program", [
-    (PROJECTOR,), ("projectionist", "status"), ("control-gateway",), ("telemetry-bridge",),
+    (PROJECTOR,), ("projectionist", "status"), ("control-gateway",), ("event-ingest",),
+    ("telemetry-bridge",),
     ("outbox-relay", "--outbox", "x")])
 def test_a_prefix_that_kafka_does_not_take(program):
     result = consumers.run(*program, variables={"TOPIC_PREFIX": "a/b"})

@@ -321,6 +321,16 @@ def test_keys_expire_and_there_are_not_too_many(ingests):
     assert again.status == 202 and again.json != first.json
 
 
+def test_environments_share_kafka_by_a_prefix(ingests):
+    prefix = f"{text()}."
+    schema = json.dumps(lib.SCHEMAS["shop.notes"])
+    registry.register(f"{prefix}shop.notes-value", schema)
+    kafka.create_topics(f"{prefix}shop.notes", f"{prefix}{lib.KEYS}", partitions=1)
+    ingest = ingests(TOPIC_PREFIX=prefix, INGEST_TOPICS="shop.notes=note_id")
+    assert post(ingest, note()).status == 202
+    wait_until(lambda: len(published(f"{prefix}shop.notes")) == 1, message="it is not published")
+
+
 # --- running ----------------------------------------------------------------------------------
 
 
