@@ -178,6 +178,16 @@ static bool is_among(const char *name, char *const *names, size_t count)
     return false;
 }
 
+/* Without operands: those that are configured, and in a folder those of other programs. */
+static bool is_configured(const char *system)
+{
+    for (size_t i = 0; pj_cli_systems[i] != NULL; i++) {
+        if (strcmp(pj_cli_systems[i]->name, system) == 0)
+            return pj_cli_system_find(system) != NULL;
+    }
+    return true;
+}
+
 static int choose(struct pj_migrations *migrations, const struct pj_config *config,
                   struct pj_error *error)
 {
@@ -189,7 +199,7 @@ static int choose(struct pj_migrations *migrations, const struct pj_config *conf
     size_t kept = 0;
     for (size_t i = 0; i < migrations->count; i++) {
         const struct pj_migration *migration = &migrations->items[i];
-        if (count == 0 || is_engine(migration->system) ||
+        if (is_engine(migration->system) || (count == 0 && is_configured(migration->system)) ||
             is_among(migration->system, config->operands, count))
             migrations->items[kept++] = *migration;
     }

@@ -28,9 +28,9 @@ struct pj_migrations {
     size_t count;
 };
 
-/* Those of the engine and of the systems that the operands name, or of all that are configured; in
- * the command's arena. `directory` NULL: those built in. Fails with PJ_EXIT_USAGE, naming the
- * system, the file or the folder. */
+/* Those of the engine and of the systems that the operands name, or of all that are configured (and
+ * of other programs' in the folder); in the command's arena. `directory` NULL: those built in.
+ * Fails with PJ_EXIT_USAGE, naming the system, the file or the folder. */
 int pj_migrations_load(struct pj_migrations *migrations, const char *directory, struct pj_cli *cli,
                        struct pj_error *error) PJ_MUST_CHECK;
 
