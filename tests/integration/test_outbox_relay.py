@@ -90,6 +90,27 @@ def test_what_can_never_be_published_is_set_apart(outbox, relay):
     assert outbox.failed().keys() == bad.keys() - {mended}
 
 
+def test_what_was_committed_and_not_deleted_is_published_again_with_its_id(outbox, relays):
+    """A lock that lets rows be read and none be deleted holds the relay there, where it is killed."""
+    with outbox.connect() as connection:
+        ids = [outbox.insert(connection, outbox.topic, "twice", told(n)) for n in range(5)]
+
+    def published():
+        return [event["event_id"] for key, event in outbox.published() if key == "twice"]
+
+    with outbox.connect() as connection:
+        connection.execute(f"LOCK TABLE {SCHEMA}.outbox IN SHARE MODE")
+        first = outbox.relay(relays)
+        first.wait_until(lambda: published() == ids)
+        first.kill()
+        # Postgres would not notice before it has deleted them.
+        connection.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE "
+                           "application_name = 'outbox-relay' AND datname = current_database()")
+    outbox.relay(relays)
+    outbox.wait_until_empty()
+    assert published() == ids * 2
+
+
 def test_a_topic_that_is_missing_keeps_its_own_rows_alone(outbox, relay):
     """Until it is there, and the registry has its schema."""
     late = f"{outbox.topic}-late"
