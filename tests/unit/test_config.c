@@ -345,14 +345,14 @@ Test(config, variables_of_others_and_empty_ones_are_passed_over)
     setenv("PROJECTIONIST_CLUSTER_DIR", "x", 1);
     setenv("PROJECTIONIST_BRIDGE_ID", "x", 1);
     setenv("PROJECTIONIST_GATEWAY_TOKEN_FILE", "/nonexistent", 1);
-    setenv("PROJECTIONIST_SESAME", "x", 1);
+    setenv("PROJECTIONIST_ABRACADABRA", "x", 1);
     setenv("PROJECTIONIST_BATCH_RECORDS", "", 1);
     setenv("PROJECTIONIST_CONFIG", "", 1);
     setenv("PROJECTIONIST_KAFKA_", "x", 1);
     ACCEPT();
     cr_assert_eq(settings.records, 500);
     cr_assert_eq(config.kafka.count, 0);
-    cr_assert_str_eq(config.unknown, "PROJECTIONIST_SESAME", "for a warning");
+    cr_assert_str_eq(config.unknown, "PROJECTIONIST_ABRACADABRA", "for a warning");
 }
 
 Test(config, a_mistyped_variable_is_an_error_with_a_suggestion)
