@@ -166,6 +166,22 @@ const struct pj_topic *pj_cli_topic_find(const char *name)
     return NULL;
 }
 
+bool pj_cli_topic_is_left_out(const char *prefix, const char *topic)
+{
+    bool is_left_out = false;
+    for (size_t s = 0; pj_cli_systems[s] != NULL; s++) {
+        for (size_t t = 0; t < pj_cli_systems[s]->topic_count; t++) {
+            char name[PJ_TOPIC_NAME_SIZE];
+            if (strcmp(pj_topic_name(name, prefix, pj_cli_systems[s]->topics[t].name), topic) != 0)
+                continue;
+            if (pj_cli_system_find(pj_cli_systems[s]->name) != NULL)
+                return false;
+            is_left_out = true;
+        }
+    }
+    return is_left_out;
+}
+
 static bool names_all(const struct pj_config *config)
 {
     return config->operand_count == 0 ||

@@ -42,6 +42,8 @@ const struct pj_cli_projection *pj_cli_projection_of_group(const char *group);
 
 /* As a system of the program declares it, or NULL. */
 const struct pj_topic *pj_cli_topic_find(const char *name);
+/* Of the program's systems, only some that are not configured have the topic, which Kafka names. */
+bool pj_cli_topic_is_left_out(const char *prefix, const char *topic);
 
 /* Whether an operand names it, or is `all`, or there is none. A projection is named by its system,
  * and a system by one of its projections. */

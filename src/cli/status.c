@@ -287,11 +287,14 @@ static bool has_consumer(const struct pj_status *status, const char *group)
     return false;
 }
 
-/* Without a name, and without --systems, also groups of other programs' projections. */
-static bool is_wanted(const struct pj_cli *cli, const struct pj_cli_projection *projection)
+/* Without a name also groups of other programs' projections, and those that have read nothing yet;
+ * but none of a system that --systems leaves out. */
+static bool is_wanted(const struct pj_cli *cli, const struct pj_cli_projection *projection,
+                      const char *topic)
 {
     return projection != NULL ? pj_cli_names_projection(cli->config, projection)
-                              : cli->config->operand_count == 0 && cli->servers->systems == NULL;
+                              : cli->config->operand_count == 0 &&
+                                    !pj_cli_topic_is_left_out(cli->servers->topic_prefix, topic);
 }
 
 /* Rows come sorted by cluster and group; consumers that never ran come last. */
@@ -311,7 +314,7 @@ static void gather(struct collector *collector, const struct pj_result *offsets)
         const struct pj_cli_projection *projection = projection_of(first);
         for (next = i + 1; next < rows && in_group(first, &partitions[next]); next++) {
         }
-        if (!is_wanted(cli, projection))
+        if (!is_wanted(cli, projection, first->topic))
             continue;
         struct pj_status_consumer *consumer = &status->consumers[status->count++];
         *consumer = (struct pj_status_consumer){
@@ -333,7 +336,7 @@ static void gather(struct collector *collector, const struct pj_result *offsets)
     for (size_t i = 0; i < pj_cli_projection_count; i++) {
         const struct pj_cli_projection *projection = &pj_cli_projections[i];
         const char *group = projection->group;
-        if (is_wanted(cli, projection) && !has_consumer(status, group) &&
+        if (pj_cli_names_projection(cli->config, projection) && !has_consumer(status, group) &&
             (only == NULL || strcmp(only, group) == 0))
             status->consumers[status->count++] =
                 (struct pj_status_consumer){.group = group,
