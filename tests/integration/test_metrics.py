@@ -20,6 +20,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from lib import bridge, consumers, events, kafka
 from lib import gateway as gateway_lib
+from lib import ingest as ingest_lib
 from lib.automation_service import AutomationService
 from lib.bridge import ScriptedService, frame
 from lib.consumers import HTTP, REPOSITORY
@@ -58,6 +59,11 @@ def programs(tmp_path_factory, template):
             outbox.insert(connection, outbox.topic, "k", {"emitted_at": 1, "number": 1})
             outbox.insert(connection, outbox.topic, "k", {})
         relay.wait_until(lambda: relay.metric("projectionist_outbox_failed_total") == 1)
+        ingest_lib.new_topics()
+        ingests = ingest_lib.Ingests(folder)
+        cleanup.callback(ingests.end)
+        ingest = ingests()
+        assert ingest_lib.post(ingest, ingest_lib.note()).status == 202
         recorder = world.start(RECORDER)
         projector = world.start(PROJECTOR)
         for consumer in (recorder, projector):
@@ -69,18 +75,18 @@ def programs(tmp_path_factory, template):
                 series.startswith("projectionist_lag_seconds{") for series in consumer.metrics()))
         recorder.world, recorder.group = world, world.group(RECORDER)
         yield {"consumer": recorder, "projector": projector, "gateway": gateway, "bridge": running,
-               "relay": relay}
+               "relay": relay, "ingest": ingest}
         relay.stop()
 
 
-@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge", "relay"])
+@pytest.mark.parametrize("name", ["consumer", "projector", "gateway", "bridge", "relay", "ingest"])
 def test_promtool_finds_nothing_wrong(programs, name):
     text = programs[name].get("/metrics")[1]
     result = subprocess.run([consumers.promtool(), "check", "metrics"], input=text, text=True,
                             capture_output=True, check=False)
     assert (result.returncode, result.stdout + result.stderr) == (0, "")
     for line in text.splitlines():
-        assert re.match(r'(# |process_|projectionist_\w+\{system="(safari|toy)",)', line), line
+        assert re.match(r'(# |process_|projectionist_\w+\{system="(safari|toy|shop)",)', line), line
 
 
 def test_labels_say_who_it_is(programs):

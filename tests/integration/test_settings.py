@@ -55,7 +55,7 @@ def options_of(words):
 
 def test_the_variables_of_all_programs_are_known_to_each():
     known = {name.upper().replace("-", "_").replace(".", "_")
-             for name in re.findall(r'^    "([a-z.-]+)",$', NAMES.read_text(), re.MULTILINE)}
+             for name in re.findall(r'^    "([a-z0-9.-]+)",$', NAMES.read_text(), re.MULTILINE)}
     shown = set().union(*(options_of(words) for words in ALL))
     assert shown - known == set()
 
