@@ -273,7 +273,7 @@ def declared_topics(system="safari"):
     """{name: (partitions or None, compacted)} of the system's source."""
     text = (REPOSITORY / f"src/projections/{system}/system.c").read_text()
     found = {}
-    for name, rest in re.findall(r'^    \{"([a-z.-]+)"(.*)\},$', text, re.MULTILINE):
+    for name, rest in re.findall(r'^    \{"([a-z-]+\.[a-z.-]+)"(.*)\},$', text, re.MULTILINE):
         partitions = re.search(r"\.partitions = (\d+)", rest)
         found[name] = (partitions and int(partitions[1]), ".compacted = true" in rest)
     return found
