@@ -44,6 +44,7 @@ struct pj_publisher {
     bool is_mark_found;
     char mark_prefix[37];
     int64_t marks;
+    int64_t committed_us; /* when the last transaction was, of pj_clock_monotonic_us */
     pthread_t thread;
     bool has_thread;
     pthread_mutex_t mutex;  /* guards all below */
