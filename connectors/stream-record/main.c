@@ -20,6 +20,9 @@ struct settings {
     const char *to;
     bool follow;
     int64_t file_bytes;
+    const char *drop;
+    const char *hash;
+    const char *hash_key;
     bool info;
     bool check;
     const char *topic_prefix;
@@ -50,6 +53,17 @@ static const struct pj_option options[] = {
               "Begin another file after so much of keys, values and headers, before they are "
               "compressed.",
               .least = 1024, .most = INT64_C(1) << 40),
+    PJ_OPTION(STRING, "drop", AT(drop), NULL, "FIELDS",
+              "Empty these fields of the values, which hold personal data: [TOPIC:]PATH, several "
+              "with commas, such as requester.email; @key and @headers.NAME are the record's. They "
+              "become null, or else an empty text, 0 or no items. With a ? behind it a schema may "
+              "lack the field.",
+              .filled = true),
+    PJ_OPTION(STRING, "hash", AT(hash), NULL, "FIELDS",
+              "Replace texts in these fields by a keyed hash, the same by the same; a UUID by a "
+              "UUID.",
+              .filled = true),
+    PJ_OPTION(SECRET, "hash-key", AT(hash_key), NULL, "SECRET", "The key of --hash."),
     PJ_OPTION(BOOL, "info", AT(info), NULL, NULL,
               "Print what files or folders hold, by their heads and tails; needs no server."),
     PJ_OPTION(BOOL, "check", AT(check), NULL, NULL,
@@ -192,6 +206,9 @@ static int record(const struct settings *settings, const struct pj_config *confi
                                            .to = settings->to,
                                            .follow = settings->follow,
                                            .file_bytes = settings->file_bytes,
+                                           .drop = settings->drop,
+                                           .hash = settings->hash,
+                                           .hash_key = settings->hash_key,
                                            .kafka = &config->kafka,
                                            .registry = settings->registry,
                                            .topic_prefix = settings->topic_prefix,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stream-record/stream_record.h"
 
+#include "avro/redact.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -42,6 +43,7 @@ struct recorder {
     struct pj_kafka *kafka;
     struct pj_reader *reader;
     struct pj_schemas_used *schemas;
+    struct pj_redaction *redaction; /* NULL: nothing is changed */
     struct pj_recorded_files files; /* of an earlier run */
     int folder;                     /* its lock */
     struct pj_progress *progress;
@@ -157,6 +159,7 @@ static int describe_topic(struct recorder *recorder, size_t index, struct pj_err
                                   found.partitions, found.partitions - 1);
     }
     topic->cluster_id = pj_strdup(cluster_id);
+    topic->changes = pj_redaction_text(recorder->redaction);
     topic->partitions = found.partitions;
     if (pj_kafka_settings(recorder->kafka, topic->kafka_name, &topic->configuration, error) != 0)
         return -1;
@@ -346,7 +349,9 @@ static int take_record(struct recorder *recorder, struct pj_track *track, struct
     if (status != 0)
         return status < 0 ? -1 : 0; /* a stop: it is not recorded */
     recorder->result->unknown_schemas += is_unknown;
-    if (pj_track_add(track, &read->record, schema, error) != 0)
+    if (pj_redaction_apply(recorder->redaction, &read->record, schema != NULL ? schema->id : 0,
+                           schema != NULL ? schema->text : NULL, error) != 0 ||
+        pj_track_add(track, &read->record, schema, error) != 0)
         return -1;
     if (track->next >= track->end)
         end_track(recorder, track);
@@ -549,7 +554,9 @@ static int run(struct recorder *recorder, struct pj_error *error)
                                              .label = "recording",
                                              .unit = settings->follow ? "records" : "offsets",
                                              .plain_lines = true};
-    if (parse_selections(recorder, error) != 0)
+    if (parse_selections(recorder, error) != 0 ||
+        pj_redaction_new(&recorder->redaction, settings->drop, settings->hash, settings->hash_key,
+                         error) != 0)
         return -1;
     if (pj_schemas_used_open(&recorder->schemas, &settings->registry, settings->timeout_ms,
                              settings->stop, error) != 0 ||
@@ -606,6 +613,7 @@ int pj_record_run(const struct pj_record_settings *settings, struct pj_record_re
     pj_reader_close(recorder.reader);
     pj_kafka_close(recorder.kafka);
     pj_schemas_used_close(recorder.schemas);
+    pj_redaction_free(recorder.redaction);
     forget_tracks(&recorder, 0);
     free(recorder.tracks);
     for (size_t i = 0; i < recorder.topic_count; i++) {

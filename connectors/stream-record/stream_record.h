@@ -16,7 +16,8 @@ struct pj_record_settings {
     const char *from; /* of those that do not say themselves */
     const char *to;   /* likewise; NULL: the end */
     bool follow;
-    int64_t file_bytes; /* of content, then another file begins */
+    int64_t file_bytes;                 /* of content, then another file begins */
+    const char *drop, *hash, *hash_key; /* of fields with personal data; or NULL */
     const struct pj_properties *kafka;
     struct pj_registry_settings registry; /* url NULL: none is configured */
     const char *topic_prefix;             /* or NULL */

@@ -24,6 +24,12 @@ static int check_head(const struct pj_track *track, const struct pj_recorded_hea
                             "rename it or choose another --output",
                             track->folder, (int)head->topic.length, (const char *)head->topic.data,
                             (int)head->partition, topic->name, (int)track->partition);
+    if (!is_text(head->changes, topic->changes))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "the folder %s has a recording of %s with other --drop and --hash "
+                              "(%.*s); give the same, or choose another --output",
+                              track->folder, topic->name, (int)head->changes.length,
+                              (const char *)head->changes.data);
     bool other_cluster = !is_text(head->cluster_id, topic->cluster_id);
     if (other_cluster ||
         (head->topic_id.data != NULL && topic->id != NULL && !is_text(head->topic_id, topic->id)))
@@ -140,7 +146,7 @@ static int open_file(struct pj_track *track, struct pj_error *error)
         .file = track->file + 1,
         .begin = track->gap.begin < track->gap.end ? track->gap.begin : track->next,
         .configuration = {topic->configuration, strlen(topic->configuration)},
-        .changes = {"[]", 2}};
+        .changes = {topic->changes, strlen(topic->changes)}};
     char *final = pj_recorded_file_path(track->folder, topic->name, track->partition, head.file);
     int status = pj_recording_create(&track->writer, final, &head, error);
     if (status == 0) {

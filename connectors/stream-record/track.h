@@ -16,6 +16,7 @@ struct pj_track_topic {
     char *cluster_id;
     int32_t partitions;
     bool compacted;
+    const char *changes; /* JSON: what is done to personal data */
 };
 
 struct pj_track {

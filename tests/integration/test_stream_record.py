@@ -402,3 +402,65 @@ def test_a_recording_of_a_replay_is_the_same(tmp_path):
         one, other = ([{**item, "offset": None} for item in recorded(folder, partition)]
                       for folder in (first, second))
         assert one == other
+
+
+PERSON = json.dumps({"type": "record", "name": "Person", "fields": [
+    {"name": "id", "type": {"type": "string", "logicalType": "uuid"}},
+    {"name": "name", "type": ["null", "string"]},
+    {"name": "email", "type": "string"},
+    {"name": "age", "type": "int"},
+    {"name": "others", "type": {"type": "array", "items": {
+        "type": "record", "name": "Other", "fields": [
+            {"name": "email", "type": ["null", "string"]}, {"name": "n", "type": "long"}]}}},
+    {"name": "kept", "type": {"type": "map", "values": "string"}}]})
+
+
+def person(number):
+    return {"id": f"0b5ccf1e-9d2c-4a3f-8c11-{number % 2:012d}", "name": "Ann", "age": 40 + number,
+            "email": f"ann{number % 2}@example.org", "kept": {"k": "Ann"},
+            "others": [{"email": "bob@example.org", "n": 1}, {"email": None, "n": 2}]}
+
+
+def test_personal_data_is_left_out(tmp_path):
+    topic()
+    schema_id = registry.register(f"{TOPIC}-value", PERSON)
+    records = []
+    for number in range(4):
+        body = io.BytesIO()
+        fastavro.schemaless_writer(body, avro.parsed(PERSON), person(number))
+        records.append(kafka.Record(TOPIC, b"ann", b"\0" + schema_id.to_bytes(4, "big") +
+                                    body.getvalue(), START, 0, [("who", b"ann"), ("x", b"y")]))
+    kafka.produce([*records, kafka.Record(TOPIC, b"ann", None, START, 0)])
+    folder = tmp_path / "recorded"
+    arguments = ("--drop", "name,age,@headers.who", "--hash",
+                 f"id,{TOPIC}:email,others.email,missing?,@key")
+    assert "PROJECTIONIST_HASH_KEY" in refused("-o", folder, TOPIC, *arguments, code=2)
+    secret = {"HASH_KEY": "secret"}
+    record(folder, TOPIC, *arguments, variables=secret)
+    found = recorded(folder)
+    assert len(found) == 5 and found[4]["value"] is None
+    assert found[4]["headers"] == []
+    for item in found[:4]:
+        assert item["headers"] == [{"name": "x", "value": b"y"}]
+        assert len(item["key"]) == 32 and item["key"] == found[0]["key"]
+    people = [fastavro.schemaless_reader(io.BytesIO(item["value"][5:]), avro.parsed(PERSON))
+              for item in found[:4]]
+    for number, one in enumerate(people):
+        assert one["name"] is None and one["age"] == 0 and one["kept"] == {"k": "Ann"}
+        assert len(one["email"]) == 32 and one["email"] == people[number % 2]["email"]
+        assert one["id"] == people[number % 2]["id"] and str(one["id"])[14] == "8"
+        assert len(one["others"][0]["email"]) == 32 and one["others"][1] == {"email": None, "n": 2}
+    assert people[0]["email"] != people[1]["email"] and people[0]["id"] != people[1]["id"]
+    raw = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert b"secret" not in raw
+    checked, = inspect("--check", folder)
+    assert "drop name" in checked["changes"] and "hash @key" in checked["changes"]
+    # Another key is other hashes; other fields are another recording; a wrong field is none.
+    record(tmp_path / "other", TOPIC, *arguments, variables={"HASH_KEY": "another"})
+    assert recorded(tmp_path / "other")[0]["key"] != found[0]["key"]
+    assert "other --drop and --hash" in refused("-o", folder, TOPIC, code=2)
+    assert "has no field nmae" in refused("-o", tmp_path / "x", TOPIC, "--drop", "nmae", code=1)
+    assert "cannot change" in refused("-o", tmp_path / "y", TOPIC, "--hash", "age", code=1,
+                                      variables=secret)
+    kafka.produce([kafka.Record(TOPIC, b"k", b"no avro", START, 0)])
+    assert "has no schema" in refused("-o", tmp_path / "z", TOPIC, "--drop", "name", code=1)

@@ -4,6 +4,7 @@
 import base64
 import collections
 import json
+import os
 import random
 import re
 import signal
@@ -156,11 +157,12 @@ def test_threads_keep_each_partitions_order(tmp_path):
     assert result.returncode == 1 and "a file is missing" in result.stderr, result.stderr
 
 
-KILLS = 20
+KILLS = int(os.environ.get("REPLAY_KILLS", "5"))  # 20 in the longer form; see tests/README.md
+COUNT = 1_200 * (KILLS + 1)
 
 
 def test_a_replay_that_is_killed_goes_on_without_a_duplicate(tmp_path):
-    produce(24_000, partitions=3)
+    produce(COUNT, partitions=3)
     folder = record(tmp_path / "recorded")
     before = contents(kafka.read(TOPIC))
     kafka.new_topics(TOPIC, partitions=3)
@@ -181,12 +183,12 @@ def test_a_replay_that_is_killed_goes_on_without_a_duplicate(tmp_path):
         process.kill()
         process.wait()
         kills += 1
-    assert kills >= 10
+    assert kills > KILLS // 2
     result = replay(*arguments)
-    assert result["records"] == 24_000 and result["resumed"] > 0, result
+    assert result["records"] == COUNT and result["resumed"] > 0, result
     assert contents(kafka.read(TOPIC)) == before
     # Once more it is all there; another replay may not take its name.
-    assert replay(*arguments)["resumed"] == 24_000
+    assert replay(*arguments)["resumed"] == COUNT
     assert contents(kafka.read(TOPIC)) == before
     assert "names a replay of other recordings" in refused(*arguments, "--loop", "2")
 
