@@ -24,7 +24,7 @@ struct pj_outbox_row {
     const char *failed; /* NULL as read; why it can never be published */
 };
 
-enum { PJ_OUTBOX_BODY_MOST = 64 << 20, PJ_OUTBOX_BATCH_BYTES = 8 << 20 };
+enum { PJ_OUTBOX_BODY_MOST = 16 << 20, PJ_OUTBOX_BATCH_BYTES = 8 << 20 };
 
 struct pj_outbox_settings {
     const char *schema;
