@@ -201,14 +201,18 @@ int pj_kafka_count_partitions(struct pj_kafka *kafka, struct pj_kafka_topic *top
     const struct rd_kafka_metadata *metadata;
     if (fetch_metadata(kafka, &metadata, error) != 0)
         return -1;
-    for (size_t i = 0; i < count; i++) {
+    int hidden = 0;
+    for (size_t i = 0; i < count && hidden >= 0; i++) {
         topics[i] = (struct pj_kafka_topic){
             .name = topics[i].name, .partitions = pj_client_partitions(metadata, topics[i].name)};
-        topics[i].is_hidden = topics[i].partitions == 0 &&
-                              !pj_client_may_see(kafka->client, topics[i].name, kafka->timeout_ms);
+        if (topics[i].partitions == 0)
+            hidden = pj_client_is_hidden(kafka->client, topics[i].name, kafka->timeout_ms);
+        topics[i].is_hidden = hidden > 0 && topics[i].partitions == 0;
     }
     rd_kafka_metadata_destroy(metadata);
-    return 0;
+    return hidden >= 0 ? 0
+                       : fail_code(kafka, "cannot list Kafka's topics",
+                                   RD_KAFKA_RESP_ERR__TIMED_OUT, error);
 }
 
 int pj_kafka_describe(struct pj_kafka *kafka, struct pj_kafka_topic *topics, size_t count,

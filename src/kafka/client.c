@@ -251,19 +251,20 @@ int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *t
     return 0;
 }
 
-bool pj_client_may_see(rd_kafka_t *client, const char *topic, int64_t timeout_ms)
+int pj_client_is_hidden(rd_kafka_t *client, const char *topic, int64_t timeout_ms)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
     const struct rd_kafka_metadata *metadata;
-    bool refused = false;
-    if (handle != NULL && rd_kafka_metadata(client, 0, handle, &metadata, (int)timeout_ms) == 0) {
-        refused = metadata->topic_cnt == 1 &&
+    if (handle == NULL)
+        return 0; /* no name of a topic */
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, (int)timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return -1;
+    bool hidden = metadata->topic_cnt == 1 &&
                   metadata->topics[0].err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-        rd_kafka_metadata_destroy(metadata);
-    }
-    if (handle != NULL)
-        rd_kafka_topic_destroy(handle);
-    return !refused;
+    rd_kafka_metadata_destroy(metadata);
+    return hidden;
 }
 
 rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,

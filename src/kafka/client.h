@@ -72,9 +72,10 @@ int pj_client_fail(const struct pj_client_trouble *trouble, const char *what,
 /* The topic's partitions, 0 where there is no such topic. */
 int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *topic);
 
-/* False where the brokers do not tell this user whether there is such a topic. Blocks up to
- * `timeout_ms`; the client must not be one by which the brokers create what is asked for. */
-bool pj_client_may_see(rd_kafka_t *client, const char *topic, int64_t timeout_ms);
+/* 1: the brokers do not tell this user whether there is such a topic; 0: they do; -1: no answer.
+ * Blocks up to `timeout_ms`; the client must not be one by which brokers create what is asked for.
+ */
+int pj_client_is_hidden(rd_kafka_t *client, const char *topic, int64_t timeout_ms);
 
 /* The offsets of the listed partitions at a time; RD_KAFKA_OFFSET_BEGINNING and _END are times,
  * too. */

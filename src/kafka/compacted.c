@@ -79,8 +79,11 @@ static int list_partitions(struct reading *reading, struct pj_error *error)
     int count = pj_client_partitions(metadata, topic);
     rd_kafka_metadata_destroy(metadata);
     if (count == 0) {
-        const struct pj_producer_topic_info missing = {
-            .name = topic, .is_hidden = !pj_client_may_see(reading->client, topic, QUERY_MS)};
+        int hidden = pj_client_is_hidden(reading->client, topic, QUERY_MS);
+        const struct pj_producer_topic_info missing = {.name = topic, .is_hidden = hidden > 0};
+        if (hidden < 0)
+            return pj_error_set(error, PJ_RETRY, "Kafka does not list the partitions of topic %s",
+                                topic);
         return pj_producer_no_topic(&missing, error);
     }
     reading->partitions = rd_kafka_topic_partition_list_new(count);

@@ -315,14 +315,19 @@ int pj_producer_describe(struct pj_producer *producer, struct pj_producer_topic_
     pthread_mutex_lock(&producer->mutex);
     pj_client_answered(&producer->trouble);
     pthread_mutex_unlock(&producer->mutex);
-    for (size_t i = 0; i < count; i++) {
+    int hidden = 0;
+    for (size_t i = 0; i < count && hidden >= 0; i++) {
         topics[i].partitions = pj_client_partitions(metadata, topics[i].name);
-        topics[i].is_hidden =
-            topics[i].partitions == 0 &&
-            !pj_client_may_see(producer->client, topics[i].name, METADATA_FIRST_MS);
+        hidden = topics[i].partitions == 0
+                     ? pj_client_is_hidden(producer->client, topics[i].name, METADATA_FIRST_MS)
+                     : 0;
+        topics[i].is_hidden = hidden > 0;
     }
     rd_kafka_metadata_destroy(metadata);
-    return 0;
+    if (hidden >= 0)
+        return 0;
+    pj_text_show(what, sizeof what, "Kafka at %s does not list its topics", producer->servers);
+    return pj_producer_unavailable(producer, what, error);
 }
 
 int pj_producer_no_topic(const struct pj_producer_topic_info *topic, struct pj_error *error)

@@ -3,53 +3,65 @@
 while a program runs, and what /proc and a core dump show of its secrets. tests/security/run has the
 whole table."""
 
+import json
 import os
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
 from psycopg import conninfo
 
-from lib import events
-from lib.consumers import Consumers, environment, program
+from lib import bridge, events, secure
+from lib.automation_service import AutomationService
+from lib.consumers import Consumers, environment, program, run
 from lib.database import wait_until
 # Of these, pytest takes those that are fixtures.
 from lib.logins import (DEADLINE, READY, RECORDER, RIGHT, SPARE, WAITS, WRONG, Run, at, broker,
                         certificates, database, granted, judge, plaintext, postgres, registry, sasl,
-                        service, tls, upstream)
+                        schemas, service, tls, upstream)
 
 CREATE = ("projectionist", "topics", "create", "--dry-run", "-p", "1", "--timeout", "15s")
 PROTOCOL = "and kafka.security.protocol is"
 
 
+def publish(at, folder, topic, event):
+    (folder / "event").write_text(json.dumps(event))
+    done = run("projectionist", "publish", topic, folder / "event", variables=sasl("SASL")(at))
+    assert done.returncode == 0, done.stderr
+
+
 def test_who_is_not_let_in_is_told_why(at, tmp_path):
     """Some of the table in tests/security/; all of them at the same time."""
-    def run(command, what, settings, expected, words, **more):
+    def told(command, what, settings, expected, words, **more):
         common = {**database()(at), **upstream("server")(at), "STALL_TIMEOUT": "3s",
                   "GROUP": f"told {what}", "GATEWAY_ID": "told", "BRIDGE_ID": "told"}
         return Run(tmp_path, command, what, {**common, **settings(at)}, expected, words, **more)
 
-    reader = granted()[RECORDER]
     group = {"resource": {"type": "group", "name": "told", "patternType": "prefix"},
              "operations": ["Read"]}
-    topic = dict(reader[0], operations=["Describe"])
-    at.broker.acls(SPARE[0], [topic, group])
+    topics = [rule for rule in granted()["session-tracker"] if rule["resource"]["type"] == "topic"]
+    at.broker.acls(SPARE[0], [group, *(dict(rule, operations=["Describe"]) for rule in topics)])
+    # Of an empty topic nothing is missing.
+    publish(at, tmp_path, events.SESSIONS, {
+        "event_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4()),
+        "emitted_at": "2026-11-21T05:06:34Z", "body": {"SessionOpened": {"platform": "sora"}}})
     judge([
-        run((RECORDER,), "plaintext to TLS", plaintext("SASL"), WAITS,
+        told((RECORDER,), "plaintext to TLS", plaintext("SASL"), WAITS,
             f"expect TLS, {PROTOCOL} plaintext"),
-        run(CREATE, "plaintext to a login", plaintext("SASLPLAIN"), 7,
+        told(CREATE, "plaintext to a login", plaintext("SASLPLAIN"), 7,
             f"a login by SASL, {PROTOCOL} plaintext"),
-        run(("telemetry-bridge",), "TLS to plaintext", tls("ADMIN"), WAITS,
+        told(("telemetry-bridge",), "TLS to plaintext", tls("ADMIN"), WAITS,
             f"not to expect TLS, {PROTOCOL} ssl"),
-        run((RECORDER,), "a wrong password", sasl("SASL", password=WRONG), WAITS,
+        told((RECORDER,), "a wrong password", sasl("SASL", password=WRONG), WAITS,
             "Authentication failed"),
-        run(("telemetry-bridge",), "no certificate", tls("MTLS", None), 1,
+        told(("telemetry-bridge",), "no certificate", tls("MTLS", None), 1,
             "kafka.ssl.certificate.location"),
-        run(("control-gateway",), "no right", sasl("SASL", user=SPARE[1]), WAITS,
+        told(("control-gateway",), "no right", sasl("SASL", user=SPARE[1]), WAITS,
             "grant DESCRIBE on the topic"),
-        run((RECORDER,), "no right to read", sasl("SASL", user=SPARE[0]), WAITS,
-            f"{events.TELEMETRY}.*grant this user READ",
-            then=lambda: at.broker.acls(SPARE[0], reader)),
+        told(("session-tracker",), "no right to read", sasl("SASL", user=SPARE[0]), WAITS,
+             f"{events.SESSIONS}.*grant this user READ",
+             then=lambda: at.broker.acls(SPARE[0], topics)),
     ])
 
 
@@ -105,6 +117,44 @@ def test_a_renewed_certificate_is_read_again_by_postgres_clients(at, postgres, c
     put("certified")
     consumer.wait_until_ready()
     programs.end()
+
+
+def test_a_rotated_password_of_the_registry_is_read_again(at, registry, tmp_path):
+    """By the consumer's first question, which it has after the registry has another password."""
+    (tmp_path / "password").write_text(RIGHT)
+    programs = Consumers(tmp_path, {**sasl("SASL")(at), **database()(at), "STALL_TIMEOUT": "1s"})
+    consumer = programs.start(RECORDER, group="rotated-registry", **{
+        **schemas("server")(at), "SCHEMA_REGISTRY_PASSWORD": None,
+        "SCHEMA_REGISTRY_PASSWORD_FILE": tmp_path / "password"})
+    consumer.wait_until_ready()
+    front = registry["server"]
+    before, front.wanted = front.wanted, secure.basic("alice", "Xk7-2q-new")
+    (tmp_path / "password").write_text("Xk7-2q-new")
+    try:
+        publish(at, tmp_path, events.TELEMETRY, {
+            "event_id": str(uuid.uuid4()), "type": "x", "severity": "info",
+            "emitted_at": "2026-11-21T05:06:34Z"})
+        consumer.wait_until(lambda: consumer.metric("projectionist_records_total") >= 1)
+    finally:
+        front.wanted = before
+    assert "Xk7-2q" not in consumer.log
+    programs.end()
+
+
+def test_a_rotated_token_of_the_bridge_is_read_again(at, tmp_path):
+    (tmp_path / "token").write_text("Xk7-2q-old")
+    with AutomationService(token="Xk7-2q-old") as service:
+        programs = Consumers(tmp_path, {**sasl("SASL")(at), "BRIDGE_ID": "rotated",
+                                        "TELEMETRY_TOKEN_FILE": tmp_path / "token"})
+        running = bridge.subscribe(bridge.start(programs, service.stream_url))
+        service.token = "Xk7-2q-new"
+        service.restart()
+        running.wait_for_log("it refuses our token")
+        running.wait_until(lambda: "it refuses our token" in running.get("/readyz")[1])
+        (tmp_path / "token").write_text("Xk7-2q-new")
+        running.wait_until_ready()
+        assert "Xk7-2q" not in running.log
+        programs.end()
 
 
 # --- secrets ---------------------------------------------------------------------------------

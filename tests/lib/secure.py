@@ -152,9 +152,9 @@ class Kafka:
         return [*java, *map(str, arguments)]
 
     def _start(self):
-        run(*self._java("kafka.tools.StorageTool", "format", "-t",
-                        base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
-                        "-c", self.settings))
+        # An id that begins with a dash would be taken for an option.
+        cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+        run(*self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", self.settings))
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(self._java("kafka.Kafka", self.settings), stdout=log,
                                             stderr=log, cwd=self.folder)
@@ -282,11 +282,14 @@ class Postgres:
 
 # --- HTTP ------------------------------------------------------------------------------------
 
+def basic(name, password):
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
 class Front:
     """TLS, and a user and a password where they are given, in front of an HTTP server."""
 
     def __init__(self, target, context=None, user=None):
-        wanted = user and "Basic " + base64.b64encode(":".join(user).encode()).decode()
         front = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -317,7 +320,7 @@ class Front:
             def log_message(self, *arguments):
                 pass
 
-        self.wanted = wanted
+        self.wanted = user and basic(*user)  # the Authorization
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.handle_error = lambda *arguments: None  # of a client that does not trust us
         if context:
