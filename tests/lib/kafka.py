@@ -144,8 +144,10 @@ def low_offsets(*topics):
 
 
 def read(*topics):
-    """All records of the topics up to their present ends, in order within each partition."""
+    """All records of the topics up to their present ends, in order within each partition. Brokers
+    answer a commit a moment before readers see it, so that is waited for."""
     records = []
+    held = {}  # {(topic, partition): since when what is before its end is of an open transaction}
     lows = low_offsets(*topics)
     ends = {place: high for place, high in end_offsets(*topics).items() if high > lows[place]}
     consumer = _consumer()
@@ -154,13 +156,20 @@ def read(*topics):
         deadline = time.monotonic() + TIMEOUT
         while ends:
             assert time.monotonic() < deadline, f"no end of {sorted(ends)} within {TIMEOUT} s"
-            message = consumer.poll(1)
+            for place in [place for place, since in held.items() if time.monotonic() - since > 1]:
+                del held[place], ends[place]
+            message = consumer.poll(0.1 if held else 1)
             if message is None:
                 continue
+            place = message.topic(), message.partition()
             if message.error():
                 if message.error().code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(message.error())
-                ends.pop((message.topic(), message.partition()), None)
+                if place in ends and message.offset() < ends[place]:
+                    held.setdefault(place, time.monotonic())
+                else:
+                    ends.pop(place, None)
+                    held.pop(place, None)
                 continue
             records.append(Record(message.topic(), message.key(), message.value(),
                                   message.timestamp()[1], message.partition(),
