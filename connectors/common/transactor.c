@@ -208,9 +208,11 @@ static enum pj_transaction_end commit(struct pj_transactor *transactor, struct p
         return PJ_TRANSACTION_COMMITTED;
     }
     transactor->cause = *error;
-    /* What the brokers refused they have not committed; after a time-out nobody knows. */
-    return status == 1 && !waited ? abort_transaction(transactor, error)
-                                  : in_doubt(transactor, error);
+    /* What the brokers refused they have not committed; after a time-out nobody knows, unless they
+     * refused a record: a commit is only asked for when all records are stored. */
+    return status == 1 && (!waited || error->class == PJ_POISON)
+               ? abort_transaction(transactor, error)
+               : in_doubt(transactor, error);
 }
 
 enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
