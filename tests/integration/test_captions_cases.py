@@ -21,8 +21,9 @@ def told():
 
 
 @pytest.fixture(scope="module", name="world")
-def world_of_all_cases(tmp_path_factory, template):
-    with open_world(tmp_path_factory.mktemp("cases"), 3, template, captions_run.World) as world:
+def world_of_all_cases(tmp_path_factory, captions_template):
+    folder = tmp_path_factory.mktemp("cases")
+    with open_world(folder, 3, captions_template, captions_run.World) as world:
         replicas = [world.start(name) for name in captions_run.CONSUMERS for _ in range(2)]
         for replica in replicas:
             replica.wait_until_ready()
