@@ -176,8 +176,9 @@ static void print_help(const struct pj_process *process)
         "    /v1/webhooks/s3/<topic> notifications of S3, both with a Bearer token, and\n"
         "    /v1/webhooks/sns/<topic> those that come by Amazon SNS, by their signature.\n"
         "\n"
-        "    'projectionist topics create' creates the topics and registers their schemas. Of the\n"
-        "    ingests with the same --ingest-id only the newest works.\n"
+        "    'projectionist topics create' creates the topics, 'projectionist schemas register'\n"
+        "    registers their schemas. Of the ingests with the same --ingest-id only the newest\n"
+        "    works.\n"
         "\n"
         "OPTIONS\n",
         stdout);

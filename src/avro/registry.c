@@ -518,8 +518,8 @@ int pj_registry_latest(struct pj_registry *registry, const char *subject, int32_
     json_int_t code = json_integer_value(json_object_get(answer.json, "error_code"));
     if (answer.status == 404 && (code == UNKNOWN_SUBJECT || code == UNKNOWN_VERSION))
         status = pj_error_set(error, PJ_POISON,
-                              "the schema registry has no subject %.200s; 'projectionist topics "
-                              "create' registers it",
+                              "the schema registry has no subject %.200s; 'projectionist schemas "
+                              "register' registers it",
                               subject);
     if (status == 0 && !take_id(&answer, id))
         status = refuse_without_id(url, error);
