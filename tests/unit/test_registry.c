@@ -267,7 +267,7 @@ Test(registry, a_subject_that_is_not_there_is_said_so)
     int32_t id;
     answer(404, "{\"error_code\":40401,\"message\":\"Subject not found.\"}");
     cr_assert_eq(pj_registry_latest(registry, "a.b-value", &id, &schema, &error), -1);
-    EXPECT_ERROR(PJ_POISON, "a.b-value", "topics create");
+    EXPECT_ERROR(PJ_POISON, "a.b-value", "schemas register");
     answer(200, "{\"schema\":\"\\\"long\\\"\"}");
     cr_assert_eq(pj_registry_latest(registry, "a.b-value", &id, &schema, &error), -1);
     EXPECT_ERROR(PJ_RETRY, "without an id");
