@@ -120,7 +120,7 @@ def test_letters_that_are_too_large_too(world, scripted):
 
 def test_commands_that_are_too_large_for_kafka(gateways, service):
     """Their neighbours share transactions with them, and are published and executed all the same."""
-    gateway = gateways(PUBLISH_TIMEOUT="40s")
+    gateway = gateways(PUBLISH_TIMEOUT="120s")
     kafka.set_topic(events.COMMANDS, max_message_bytes="20000")
     bodies = [command(str(number), payload={"text": noise(30_000) if number % 10 == 5 else "x"})
               for number in range(40)]

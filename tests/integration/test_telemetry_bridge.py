@@ -149,8 +149,8 @@ def test_cut_connections_lose_and_repeat_nothing(world, service):
     running = started(world, service)
     flow = service.inject(4000, rate=2000)
     for number in range(1, 6):
-        running.wait_until(lambda: flow.sent > 600 * number)
-        service.cut(mid_frame=number % 2 == 0)
+        running.wait_until(lambda: flow.sent > 600 * number and service.subscribers() == 1)
+        assert service.cut(mid_frame=number % 2 == 0) == 1
     flow.wait()
     found = bridge.wait_for_events(4000)
     assert cursors(found) == cursors(service.frames())
