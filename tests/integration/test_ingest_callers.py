@@ -51,6 +51,7 @@ def serving(answers, certificate=None):
             asked.append(self.path)
             body = answers.get(self.path.split("?")[0])
             self.send_response(200 if body is not None else 404)
+            self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
             self.wfile.write(body or b"")
 
