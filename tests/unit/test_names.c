@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Entities with names of several parts: a file is in a bucket and has a path; a bucket counts its
  * files, and the projection's context says what a byte costs; a path once used stays known. */
+#include "projectionist/ids.h"
 #include "projectionist/testing.h"
 
 #include <criterion/criterion.h>
@@ -192,5 +193,27 @@ Test(names, keys_differ_by_parts_types_and_nulls)
             key_of(names[j], 2, b);
             cr_assert_eq(memcmp(a, b, 16) == 0, i == j, "%zu %zu", i, j);
         }
+    }
+}
+
+/* As Python makes them, by uuid.uuid5 of the namespace and "13:drama/initial,1:u,". */
+Test(names, texts_have_the_uuid_that_others_compute)
+{
+    const struct {
+        struct pj_value texts[3];
+        size_t count;
+        const char *uuid;
+    } cases[] = {
+        {{pj_text("drama/initial"), pj_text("u")}, 2, "ada966d3-0d4a-5fb2-a456-0cd9dd718f8d"},
+        {{pj_text("Gr\xc3\xbc\xc3\x9f\x65"), pj_null(), pj_text("x")},
+         3,
+         "32dd0283-f709-5740-b067-0fad91ce6b74"},
+        {{pj_null()}, 0, "24eda26e-0a29-59bc-9dee-9d1c40f4891a"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t wanted[16], found[16];
+        cr_assert(pj_uuid_parse(cases[i].uuid, 36, wanted));
+        pj_uuid_of_texts(cases[i].texts, cases[i].count, found);
+        cr_assert_eq(memcmp(found, wanted, sizeof found), 0, "%zu", i);
     }
 }

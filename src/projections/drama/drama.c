@@ -101,21 +101,7 @@ int drama_check_user(const struct drama_user_event *event, struct pj_error *erro
         "body is none of UserRegistered, UserChanged, TokensChanged and UserDeleted");
 }
 
-/* --- ids and order
- * ----------------------------------------------------------------------------------- */
-
-void drama_uuid(const struct pj_value *texts, size_t count, uint8_t uuid[16])
-{
-    struct pj_builder name = {0};
-    for (size_t i = 0; i < count; i++) {
-        pj_builder_add(&name, "%zu:", texts[i].present ? texts[i].text.length : 0);
-        if (texts[i].present)
-            pj_builder_add_bytes(&name, texts[i].text.data, texts[i].text.length);
-        pj_builder_add(&name, ",");
-    }
-    pj_uuid_of_name(name.text, name.length, uuid);
-    free(name.text);
-}
+/* --- words and order ------------------------------------------------------------------------- */
 
 struct pj_text drama_status(struct pj_text word)
 {

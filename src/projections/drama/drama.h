@@ -191,10 +191,6 @@ int drama_check_user(const struct drama_user_event *event, struct pj_error *erro
 /* "running" is "processing". */
 struct pj_text drama_status(struct pj_text word);
 
-/* The version 5 UUID of texts that programs in other languages name, too: each written
- * "<bytes>:<text>,", and a null as an empty text. */
-void drama_uuid(const struct pj_value *texts, size_t count, uint8_t uuid[16]);
-
 /* By the ranks, then by event id. The greatest is the latest; of drama_earliest, the least event
  * is the greatest order, for facts that are PJ_GREATEST and want the earliest. */
 struct pj_order drama_order(int64_t rank, int64_t next, struct pj_uuid event_id);

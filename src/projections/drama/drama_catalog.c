@@ -8,6 +8,7 @@
  * there, unless it is deleted, and what smaller ones said is dropped. What is said of a life before
  * its save waits for it, under a subkey of that life.
  */
+#include "projectionist/ids.h"
 #include "projections/drama/drama.h"
 #include "projections/drama/drama_projections.h"
 #include "schemas.h"
@@ -577,7 +578,7 @@ static void derive_assets(const struct shown *shown, size_t fact)
         else if (owner.present)
             place = (struct place){
                 a->character_id.present ? "character_asset" : "episode_asset", {owner, a->id}, 2};
-        drama_uuid(parts, PJ_COUNT(parts), key);
+        pj_uuid_of_texts(parts, PJ_COUNT(parts), key);
         *PJ_ROW(shown->derivation, assets_row) = (struct assets_row){
             .asset_key = PJ_UUID(key),
             .drama_id = shown->drama_id,

@@ -8,6 +8,7 @@
  * what was before it, unless it comes after a new life began, which nobody knows before all saves
  * are known: so nothing is dropped, and what is forgotten is left out here.
  */
+#include "projectionist/ids.h"
 #include "projections/drama/drama.h"
 #include "projections/drama/drama_projections.h"
 #include "schemas.h"
@@ -410,7 +411,7 @@ static void derive_job(const struct job *job, const struct pj_text drama_id,
     const struct creation *creation = PJ_SAYS(creation, NULL);
     const struct outcome *outcome = PJ_SAYS(outcome, NULL);
     uint8_t id[16];
-    drama_uuid(parts, PJ_COUNT(parts), id);
+    pj_uuid_of_texts(parts, PJ_COUNT(parts), id);
     if (job->creation != NULL)
         creation = job->creation;
     if (job->outcome != NULL)

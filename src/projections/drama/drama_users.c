@@ -6,6 +6,7 @@
  * Each tells its part of its user's ledger (one of 256, by the first byte of its id), and each part
  * its sum to the user: no entity holds all entries.
  */
+#include "projectionist/ids.h"
 #include "projections/drama/drama.h"
 #include "projections/drama/drama_projections.h"
 #include "schemas.h"
@@ -85,7 +86,7 @@ static void observe_registered(const struct drama_user_event *e, const struct pj
 {
     const struct pj_value parts[] = {pj_text("drama/initial"), e->user_id.value};
     uint8_t entry_id[16];
-    drama_uuid(parts, PJ_COUNT(parts), entry_id);
+    pj_uuid_of_texts(parts, PJ_COUNT(parts), entry_id);
     PJ_KEEP_NAMED(observer, registered, PJ_PARTS(e->user_id), NULL, order,
                   {.email = e->email,
                    .display_name = e->display_name,
