@@ -90,17 +90,31 @@ static int64_t next_revision(const json_t *event, int64_t now_us)
     return json_is_integer(base) && seen >= now_us && seen < INT64_MAX ? seen + 1 : now_us;
 }
 
-static bool creates(const struct pj_avro_type *record, const json_t *event)
+bool pj_event_may_have_base(const struct pj_avro_type *record, const json_t *event)
 {
     const char *type = json_string_value(json_object_get(json_object_get(event, "body"), "type"));
     const struct pj_avro_field *body = pj_record_field(record, "body");
     for (size_t i = 0; type != NULL && body != NULL && i < body->type->count; i++) {
         const struct pj_avro_type *branch = body->type->branches[i];
         if (branch->kind == PJ_AVRO_RECORD && strcmp(pj_schema_short_name(branch->name), type) == 0)
-            return pj_record_field(branch, "base_revision") != NULL &&
-                   !is_there(find(event, "base_revision"));
+            return pj_record_field(branch, "base_revision") != NULL;
     }
     return false;
+}
+
+int pj_event_expect(json_t *event, const struct pj_avro_type *record, int64_t revision,
+                    struct pj_error *error)
+{
+    if (!pj_event_may_have_base(record, event))
+        return 0;
+    json_t *body = json_object_get(event, "body");
+    const json_t *base = json_object_get(body, "base_revision");
+    if (!is_there(base))
+        set(body, "base_revision", json_integer(revision));
+    else if (!json_is_integer(base) || json_integer_value(base) != revision)
+        return pj_error_set(error, PJ_POISON,
+                            "the field body.base_revision is not the revision of If-Match");
+    return 0;
 }
 
 static int complete_revision(json_t *event, const struct pj_event_rules *rules,
@@ -116,7 +130,8 @@ static int complete_revision(json_t *event, const struct pj_event_rules *rules,
         return -1;
     /* What is saved without anything before it begins a life. */
     if (pj_record_field(rules->record, "life") != NULL &&
-        !is_there(json_object_get(event, "life")) && creates(rules->record, event))
+        !is_there(json_object_get(event, "life")) && pj_event_may_have_base(rules->record, event) &&
+        !is_there(find(event, "base_revision")))
         set(event, "life", json_integer(json_integer_value(revision)));
     return 0;
 }

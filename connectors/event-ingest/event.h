@@ -18,6 +18,13 @@ struct pj_event_rules {
     const char *new_id;
 };
 
+/* Whether its body is of a kind that says on what revision it was made. */
+bool pj_event_may_have_base(const struct pj_avro_type *record, const json_t *event);
+
+/* Puts the revision of an If-Match there. PJ_POISON where another one is there. */
+int pj_event_expect(json_t *event, const struct pj_avro_type *record, int64_t revision,
+                    struct pj_error *error) PJ_MUST_CHECK;
+
 /* The id of the event is there afterwards. -1: *status is that of the answer, with a sentence. */
 int pj_event_complete(json_t *event, const struct pj_event_rules *rules, int *status,
                       struct pj_error *error) PJ_MUST_CHECK;

@@ -10,6 +10,7 @@
 #include "common/publisher.h"
 #include "event-ingest/admission.h"
 #include "event-ingest/kept.h"
+#include "event-ingest/shown_reader.h"
 #include "event-ingest/sns.h"
 #include "event-ingest/topics.h"
 
@@ -22,6 +23,11 @@ struct pj_ingest_settings {
     const char *id;
     const char *system;
     const char *topics;
+    const char *tables; /* or NULL */
+    const char *postgres_dsn;
+    const char *tables_schema;
+    int64_t table_connections;
+    int64_t table_timeout_ms;
     const char *topic_prefix; /* or NULL */
     const char *cors_origins; /* or NULL */
     const char *s3_operations;
@@ -45,6 +51,8 @@ struct pj_ingest_settings {
 struct pj_ingest {
     const struct pj_ingest_settings *settings;
     struct pj_topics *topics;
+    struct pj_shown_tables *tables; /* or NULL */
+    struct pj_shown_reader *reader; /* likewise */
     struct pj_callers *callers;
     struct pj_kept *kept;
     struct pj_sns *sns;
@@ -56,6 +64,7 @@ struct pj_ingest {
     char *keys_topic, *publisher_id, *marker;
     struct pj_metrics *metrics;
     struct pj_metric *repeated, *conflicts, *kept_count, *expired, *refused_webhooks;
+    struct pj_metric *foreign, *outdated;
 };
 
 /* What a client is answered. */
@@ -74,7 +83,8 @@ struct pj_posted {
     const struct pj_topic_of *topic;
     const struct pj_caller *caller;
     struct pj_bytes body;
-    const char *key; /* its Idempotency-Key, or NULL */
+    const char *key;   /* its Idempotency-Key, or NULL */
+    const char *match; /* its If-Match, or NULL */
 };
 
 /* POST /v1/events/<topic>: blocks until all of it is published, or nothing, or a time-out. */
@@ -89,6 +99,15 @@ void pj_ingest_publish(struct pj_ingest *ingest, const struct pj_posted *posted,
  * pj_ingest_publish or _leave. */
 json_t *pj_ingest_parse(struct pj_ingest *ingest, struct pj_bytes body, struct pj_error *error);
 void pj_ingest_leave(struct pj_ingest *ingest);
+
+/* Whether all events may be published as far as the tables show; reads them where `claims`, of the
+ * events of that topic, are not NULL. False: it is answered. */
+bool pj_ingest_judge(struct pj_ingest *ingest, const struct pj_posted *posted,
+                     const struct pj_claim_of *claims, size_t count, bool is_one,
+                     struct pj_answer *answer);
+
+/* The revision of an If-Match. -1: it is none. */
+int64_t pj_ingest_match(const char *match);
 
 /* Forgets some of the keys that are past their retention; true: there are more. */
 bool pj_ingest_expire(struct pj_ingest *ingest);

@@ -10,6 +10,7 @@
 #include "event-ingest/ingest.h"
 #include "event-ingest/routes.h"
 #include "kafka/producer.h"
+#include "postgres/postgres_settings.h"
 
 #include <malloc.h>
 #include <poll.h>
@@ -42,6 +43,25 @@ static const struct pj_option options[] = {
               "with a slash between them; after a | what takes its place where one is null; after "
               "a : what stands for a null. Their schemas are the newest of the registry.",
               .filled = true, .most = 10000),
+    PJ_OPTION(STRING, "ingest-tables", AT(tables), NULL, "LIST",
+              "The tables of Postgres that show whose a thing is and in which version, such as "
+              "'drama.dramas=dramas,key=id:drama_id,owner=user_id,revision=revision,life=life': "
+              "after the topic its table; key= a column and the member of the event that it is, "
+              "as often as needed; owner=, revision= and life= columns. An event of somebody "
+              "else's thing gets 403, one that was made on an older revision 409. None by "
+              "default, and then Postgres is not asked.",
+              .filled = true, .most = 10000),
+    PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
+              "Postgres, where there are --ingest-tables, as a postgresql:// URI or key=value "
+              "text. What it leaves out comes from libpq's own variables (PGHOST and so on). No "
+              "pooler in transaction mode."),
+    PJ_TABLES_SCHEMA_OPTION(AT(tables_schema)),
+    PJ_OPTION(INTEGER, "table-connections", AT(table_connections), "4", "N",
+              "The most connections to Postgres, which requests share.", .least = 1,
+              .most = PJ_SHOWN_CONNECTIONS_MOST),
+    PJ_OPTION(DURATION, "table-timeout", AT(table_timeout_ms), "2s", "TIME",
+              "How long a request waits for the tables; then it gets 503.", .least = 50,
+              .most = 60000),
     PJ_OPTION(STRING, "ingest-id", AT(id), "default", "NAME",
               "Of the ingests with the same id, and of the same system, only the newest works; the "
               "older ones exit.",
@@ -172,6 +192,11 @@ static void print_help(const struct pj_process *process)
         "    content it gets 409. Times and revisions more than 5 minutes ahead are refused, and\n"
         "    those more than 24 hours behind, but for tokens that are marked import.\n"
         "\n"
+        "    With --ingest-tables an event of a thing that its table shows with another owner is\n"
+        "    refused (403), one made on an older revision (its body.base_revision, or the header\n"
+        "    If-Match) or in another life, too (409). Tables lag behind: this spares most\n"
+        "    conflicts, and consumers settle the rest.\n"
+        "\n"
         "    Webhooks: /v1/webhooks/prefect/<topic> takes events of Prefect about flow runs,\n"
         "    /v1/webhooks/s3/<topic> notifications of S3, both with a Bearer token, and\n"
         "    /v1/webhooks/sns/<topic> those that come by Amazon SNS, by their signature.\n"
@@ -208,7 +233,8 @@ static void print_help(const struct pj_process *process)
         "    0  stopped\n"
         "    1  failed, for example a missing topic or schema\n"
         "    2  a flag, variable or file setting is wrong\n"
-        "    5  another ingest with the same id has taken over\n",
+        "    5  another ingest with the same id has taken over\n"
+        "    6  a table of --ingest-tables is missing, or a right to it\n",
         stdout);
 }
 
@@ -325,12 +351,77 @@ static int open_publisher(struct pj_ingest *ingest, const struct pj_config *conf
     return pj_publisher_open(&ingest->publisher, &publisher, error);
 }
 
+/* The settings of the tables, before any server is waited for. */
+static int open_tables(struct pj_ingest *ingest, const struct pj_properties *properties,
+                       struct pj_error *error)
+{
+    const struct pj_ingest_settings *settings = ingest->settings;
+    struct pj_metrics *metrics = ingest->metrics;
+    if (settings->tables != NULL &&
+        pj_shown_parse(&ingest->tables, ingest->topics, settings->tables, error) != 0)
+        return -1;
+    const struct pj_shown_reader_settings reader = {
+        .postgres = {.dsn = settings->postgres_dsn,
+                     .properties = properties,
+                     .application_name = "event-ingest",
+                     .tables_schema = settings->tables_schema,
+                     .system = settings->system,
+                     .default_schema = settings->system},
+        .tables = ingest->tables,
+        .connections = settings->table_connections,
+        .timeout_ms = settings->table_timeout_ms,
+        .seconds = pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_ingest_table_seconds", NULL,
+                                  "Time of a reading of the tables, with its waits."),
+        .failures = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_table_failures_total",
+                                   NULL, "Readings of the tables that failed."),
+        .open = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_ingest_table_connections", NULL,
+                               "Open connections to Postgres."),
+        .away = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_ingest_tables_away", NULL,
+                               "1 while the tables cannot be read."),
+    };
+    if (settings->tables == NULL)
+        return 0;
+    if (!pj_postgres_is_named(&reader.postgres))
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--ingest-tables are read from Postgres, and no database is named: "
+                              "set PROJECTIONIST_POSTGRES_DSN or give --postgres-dsn");
+    if (pj_postgres_check_settings(&reader.postgres, error) != 0 ||
+        pj_postgres_check_files(&reader.postgres, error) != 0)
+        return -1;
+    ingest->reader = pj_shown_reader_new(&reader);
+    return 0;
+}
+
+/* While Postgres is away at the start, requests get 503, as later. */
+static int check_tables(struct pj_ingest *ingest, struct pj_error *error)
+{
+    for (size_t i = 0; ingest->tables != NULL && i < ingest->tables->count; i++) {
+        const struct pj_shown_table *table = &ingest->tables->items[i];
+        const char *name = pj_topics_name(ingest->topics, i);
+        if (table->text == NULL)
+            continue;
+        const struct pj_topic_of *topic = pj_topics_find(ingest->topics, name);
+        const struct pj_avro_type *record = pj_schema_root(pj_encoder_schema(pj_topic_take(topic)));
+        int status = pj_shown_check_schema(table, name, record, error);
+        pj_topic_give_back(topic);
+        if (status != 0)
+            return -1;
+    }
+    if (ingest->reader == NULL || pj_shown_reader_check(ingest->reader, error) == 0)
+        return 0;
+    return error->class == PJ_FATAL ? -1 : 0;
+}
+
 static int open_parts(struct pj_ingest *ingest, const struct pj_config *config,
                       struct pj_metrics_server *server, struct pj_error *error)
 {
     int status = check_settings(ingest, &config->kafka, error);
     if (status == 0)
+        status = open_tables(ingest, &config->postgres, error);
+    if (status == 0)
         status = load_schemas(ingest, server, error);
+    if (status == 0)
+        status = check_tables(ingest, error);
     if (status == 0)
         status = open_publisher(ingest, config, server, error);
     if (status == 0)
@@ -353,6 +444,23 @@ static void refresh_schemas(struct pj_ingest *ingest)
     pj_registry_close(registry);
 }
 
+/* Nobody sends requests to one that is not ready, so it asks by itself whether Postgres is back. */
+static void look_at_tables(struct pj_ingest *ingest, struct pj_metrics_server *probes,
+                           bool *was_away)
+{
+    struct pj_error reason;
+    if (ingest->reader == NULL)
+        return;
+    bool is_away = pj_shown_reader_is_away(ingest->reader, &reason) &&
+                   pj_shown_reader_check(ingest->reader, &reason) != 0;
+    if (probes != NULL && is_away)
+        pj_metrics_server_set_ready(probes, reason.message);
+    else if (probes != NULL && *was_away)
+        pj_metrics_server_set_ready(
+            probes, pj_publisher_is_away(ingest->publisher, &reason) ? reason.message : NULL);
+    *was_away = is_away;
+}
+
 /* Looking at all keys takes time; it does no harm to keep one a little longer. */
 static int64_t expire_every_ms(const struct pj_ingest_settings *settings)
 {
@@ -360,15 +468,22 @@ static int64_t expire_every_ms(const struct pj_ingest_settings *settings)
     return part_ms < EXPIRE_EVERY_MS ? part_ms : EXPIRE_EVERY_MS;
 }
 
-/* Until a signal, or the end of the publisher. */
-static bool work(struct pj_ingest *ingest, struct pj_error *error)
+static void look(struct pj_ingest *ingest, struct pj_metrics_server *probes, bool *tables_away)
 {
+    pj_callers_refresh(ingest->callers);
+    look_at_tables(ingest, probes, tables_away);
+}
+
+/* Until a signal, or the end of the publisher. */
+static bool work(struct pj_ingest *ingest, struct pj_metrics_server *probes, struct pj_error *error)
+{
+    bool tables_away = false;
     int64_t expire_ms = 0, looked_ms = 0, refreshed_ms = pj_clock_monotonic_ms();
     bool failed = false;
     while (pj_stop_requests == 0 && !failed) {
         poll(NULL, 0, TURN_MS);
         if (pj_clock_every(&looked_ms, LOOK_EVERY_MS))
-            pj_callers_refresh(ingest->callers);
+            look(ingest, probes, &tables_away);
         if (pj_clock_every(&refreshed_ms, ingest->settings->schema_refresh_ms))
             refresh_schemas(ingest);
         if (pj_clock_monotonic_ms() >= expire_ms && !pj_ingest_expire(ingest))
@@ -390,7 +505,7 @@ static int serve(struct pj_ingest *ingest, struct pj_metrics_server *probes, str
            pj_f_int("kept_keys", (int64_t)pj_kept_count(ingest->kept)));
     if (probes != NULL)
         pj_metrics_server_set_ready(probes, NULL);
-    bool failed = work(ingest, error);
+    bool failed = work(ingest, probes, error);
     if (probes != NULL)
         pj_metrics_server_set_ready(probes, "ending");
     pj_server_stop(server, settings->shutdown_timeout_ms);
@@ -416,6 +531,10 @@ static void add_metrics(struct pj_ingest *ingest)
          "Idempotency-Keys that expired after --key-retention."},
         {&ingest->refused_webhooks, PJ_COUNTER, "projectionist_ingest_refused_webhooks_total",
          "Requests of webhooks that were refused for good."},
+        {&ingest->foreign, PJ_COUNTER, "projectionist_ingest_foreign_requests_total",
+         "Requests with an event of a thing that a table shows with another owner."},
+        {&ingest->outdated, PJ_COUNTER, "projectionist_ingest_outdated_requests_total",
+         "Requests with an event that was made on an older revision, or in another life."},
         {0},
     };
     pj_metrics_add_all(ingest->metrics, all);
@@ -474,6 +593,8 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         status = serve(&ingest, server, error);
     pj_publisher_close(ingest.publisher, settings->shutdown_timeout_ms);
     pj_metrics_server_stop(server);
+    pj_shown_reader_free(ingest.reader);
+    pj_shown_free(ingest.tables);
     pj_topics_free(ingest.topics);
     pj_callers_close(ingest.callers);
     pj_kept_free(ingest.kept);

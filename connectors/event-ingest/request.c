@@ -36,6 +36,11 @@ struct handling {
     char *key_name;
     int64_t now_us; /* of the first request with the key */
     struct pj_publication *publication;
+    /* What they say of things that a table shows. */
+    const struct pj_shown_table *table; /* or NULL */
+    struct pj_claim_of *claims;
+    size_t claim_count;
+    bool is_one; /* event */
     struct pj_answer *answer;
 };
 
@@ -152,8 +157,20 @@ static void answer_ids(struct handling *handling)
 
 /* --- publishing ------------------------------------------------------------------------------ */
 
-static int add_event(const struct handling *handling, const struct pj_encoder *encoder,
-                     size_t index, struct pj_builder *encoded, struct pj_builder *key, int *status,
+static void add_claim(struct handling *handling, const struct pj_avro_type *record,
+                      const json_t *event, size_t index)
+{
+    const char *match = handling->posted->match;
+    int64_t expected = match != NULL ? pj_ingest_match(match) : 0;
+    struct pj_claim_of *claim = &handling->claims[handling->claim_count];
+    if (!pj_shown_claim(handling->table, record, event, match != NULL ? &expected : NULL, claim))
+        return;
+    claim->event = index;
+    handling->claim_count++;
+}
+
+static int add_event(struct handling *handling, const struct pj_encoder *encoder, size_t index,
+                     struct pj_builder *encoded, struct pj_builder *key, int *status,
                      struct pj_error *error)
 {
     const struct pj_posted *posted = handling->posted;
@@ -177,6 +194,8 @@ static int add_event(const struct handling *handling, const struct pj_encoder *e
         return -1;
     pj_publication_add(handling->publication, pj_topic_index(posted->topic),
                        (struct pj_bytes){key->text, key->length}, pj_encoded_bytes(encoded));
+    if (handling->table != NULL)
+        add_claim(handling, rules.record, event, index);
     return 0;
 }
 
@@ -200,6 +219,9 @@ static bool add_events(struct handling *handling)
     int status = 0;
     size_t count = json_array_size(handling->events), bytes = 0, i = 0;
     handling->publication = pj_publication_new();
+    handling->is_one = count == 1;
+    if (handling->table != NULL)
+        handling->claims = pj_calloc(count, sizeof *handling->claims);
     for (; i < count; i++) {
         if (add_event(handling, encoder, i, &encoded, &key, &status, &error) != 0)
             break;
@@ -261,6 +283,9 @@ static void submit(struct handling *handling)
     if (!add_events(handling))
         return;
     prepare_answer(handling);
+    if (!pj_ingest_judge(handling->ingest, handling->posted, handling->claims,
+                         handling->claim_count, handling->is_one, handling->answer))
+        return;
     if (key != NULL) {
         pj_kept_add_record(key, handling->publication, handling->ingest->state_topic);
         /* Two references: the key's outlives this request where it takes too long. */
@@ -370,6 +395,34 @@ bool pj_ingest_expire(struct pj_ingest *ingest)
 
 /* --- a request ------------------------------------------------------------------------------- */
 
+static const struct pj_shown_table *table_of(const struct pj_ingest *ingest,
+                                             const struct pj_topic_of *topic)
+{
+    const struct pj_shown_table *table =
+        ingest->tables != NULL ? &ingest->tables->items[pj_topic_index(topic)] : NULL;
+    return table != NULL && table->text != NULL ? table : NULL;
+}
+
+/* Before the digest of its Idempotency-Key: with another revision it is another request. */
+static int apply_match(const struct pj_ingest *ingest, const struct pj_posted *posted,
+                       json_t *events, struct pj_error *error)
+{
+    const struct pj_shown_table *table = table_of(ingest, posted->topic);
+    int64_t revision = pj_ingest_match(posted->match);
+    if (revision < 0)
+        return pj_error_set(error, PJ_POISON, "the If-Match is no revision, a whole number");
+    if (table == NULL || table->revision == NULL)
+        return pj_error_set(error, PJ_POISON,
+                            "If-Match is for topics whose revisions --ingest-tables names");
+    if (json_array_size(events) != 1)
+        return pj_error_set(error, PJ_POISON, "If-Match is for one event, and there are several");
+    const struct pj_encoder *encoder = pj_topic_take(posted->topic);
+    int status = pj_event_expect(json_array_get(events, 0),
+                                 pj_schema_root(pj_encoder_schema(encoder)), revision, error);
+    pj_topic_give_back(posted->topic);
+    return status;
+}
+
 void pj_ingest_publish(struct pj_ingest *ingest, const struct pj_posted *posted, json_t *events,
                        struct pj_answer *answer)
 {
@@ -377,6 +430,7 @@ void pj_ingest_publish(struct pj_ingest *ingest, const struct pj_posted *posted,
                                 .posted = posted,
                                 .events = events,
                                 .now_us = pj_clock_wall_us(),
+                                .table = table_of(ingest, posted->topic),
                                 .answer = answer};
     answer->retry_after_s =
         pj_callers_spend(ingest->callers, posted->caller, json_array_size(events));
@@ -387,6 +441,7 @@ void pj_ingest_publish(struct pj_ingest *ingest, const struct pj_posted *posted,
     else
         submit(&handling);
     pj_publication_release(handling.publication);
+    pj_shown_claims_free(handling.claims, handling.claim_count);
     free(handling.ids);
     if (handling.events == NULL)
         return;
@@ -400,6 +455,11 @@ void pj_ingest_events(struct pj_ingest *ingest, const struct pj_posted *posted,
     struct pj_error error;
     json_t *json = pj_ingest_parse(ingest, posted->body, &error);
     json_t *events = json != NULL ? events_of(json, &error) : NULL;
+    if (events != NULL && posted->match != NULL &&
+        apply_match(ingest, posted, events, &error) != 0) {
+        json_decref(events);
+        events = NULL;
+    }
     if (json != NULL && events == NULL)
         pj_ingest_leave(ingest);
     if (events != NULL)

@@ -111,7 +111,7 @@ static void preflight(struct pj_server *server, struct pj_http_request *request,
     }
     pj_http_add_field(request, "Access-Control-Allow-Methods", "POST");
     pj_http_add_field(request, "Access-Control-Allow-Headers",
-                      "Authorization, Content-Type, Idempotency-Key, traceparent");
+                      "Authorization, Content-Type, Idempotency-Key, If-Match, traceparent");
     pj_http_add_field(request, "Access-Control-Max-Age", "600");
     send_answer(server, request, &answer);
 }
@@ -173,6 +173,9 @@ static int check_head(const struct pj_http_head *head, const char **reason)
         return 415;
     *reason = "there is more than one Authorization";
     if (pj_http_count(head, "Authorization") > 1)
+        return 400;
+    *reason = "there is more than one If-Match";
+    if (pj_http_count(head, "If-Match") > 1)
         return 400;
     *reason = "the Idempotency-Key is not one of 1 to 200 bytes";
     if (key != NULL &&
@@ -249,6 +252,7 @@ static void handle(void *context, struct pj_http_request *request)
         .caller = &state->caller,
         .body = {request->body, request->body_length},
         .key = pj_http_field(request->head, "Idempotency-Key"),
+        .match = pj_http_field(request->head, "If-Match"),
     };
     pj_trace_enter(&state->exchange.trace);
     const struct route *route = route_named(state->route);

@@ -49,6 +49,13 @@ struct pj_caller {
     const char *role;
 };
 
+/* What event-ingest reads of a table, to know whose a thing is and in which version
+ * (--ingest-tables). By `projectionist roles` its role may read that and nothing else. */
+struct pj_ingested {
+    const char *relation; /* a table of the projections */
+    const char *columns;  /* "id, user_id": SQL */
+};
+
 struct pj_system {
     const char *name;    /* lower-case letters, digits, dashes; no projection's name */
     const char *summary; /* one line */
@@ -65,6 +72,8 @@ struct pj_system {
     size_t reader_count;
     const struct pj_caller *callers;
     size_t caller_count;
+    const struct pj_ingested *ingested;
+    size_t ingested_count;
     const char *outbox; /* the schema of its outbox, which the migrations make by
                          * projectionist.create_outbox; or NULL */
 };

@@ -266,6 +266,23 @@ static void add_outbox(struct script *script, const char *schema)
     ADD(script, RIGHTS, relay, schema, "outbox_failed", "SELECT, INSERT");
 }
 
+/* event-ingest asks whose a thing is, and where the tables are. */
+static void add_ingested(struct script *script, const struct pj_ingested *ingested)
+{
+    char ingest[PJ_ROLE_NAME_SIZE];
+    char *right = pj_text_new("SELECT (%s)", ingested->columns);
+    (void)pj_role_of(script->roles, "event_ingest", ingest);
+    char *policy = pj_text_new("FOR SELECT TO %s USING (true)", pj_sql_name(ingest).text);
+    ADD(script, ROLES, ingest, "event-ingest: whose things are, and in which version", "");
+    ADD(script, SCHEMAS, ingest, ENGINE, "USAGE");
+    ADD(script, SCHEMAS, ingest, script->schema, "USAGE");
+    ADD(script, RIGHTS, ingest, ENGINE, "migrations", "SELECT");
+    ADD(script, RIGHTS, ingest, script->schema, ingested->relation, right);
+    ADD(script, POLICIES, ingest, script->schema, ingested->relation, ingest, policy);
+    free(right);
+    free(policy);
+}
+
 static void add_system(struct script *script, const struct pj_system *system)
 {
     char analyst[PJ_ROLE_NAME_SIZE];
@@ -285,6 +302,8 @@ static void add_system(struct script *script, const struct pj_system *system)
         ADD(script, CALLERS, script->schema, system->callers[i].function, system->callers[i].role);
     if (system->outbox != NULL)
         add_outbox(script, system->outbox);
+    for (size_t i = 0; i < system->ingested_count; i++)
+        add_ingested(script, &system->ingested[i]);
     for (const char *const *name = system->published; name != NULL && *name != NULL; name++)
         ADD(script, PUBLISHED, script->schema, *name);
 }

@@ -307,8 +307,7 @@ def test_help_and_version(name):
     assert version.stdout.startswith(f"{name} ") and version.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["control-gateway", "event-ingest", "telemetry-bridge",
-                                  "stream-record"])
+@pytest.mark.parametrize("name", ["control-gateway", "telemetry-bridge", "stream-record"])
 def test_the_help_of_a_program_without_postgres_does_not_offer_it(name):
     assert "--postgres" not in consumers.run(name, "--help").stdout
     assert "--postgres.KEY" in consumers.run(PROJECTOR, "--help").stdout

@@ -50,6 +50,8 @@ static const struct pj_reader readers[] = {
     {"drama_costs", "authenticated", NULL},
 };
 
+static const struct pj_ingested ingested[] = {{"dramas", "id, user_id, life, revision"}};
+
 const struct pj_system pj_drama = {
     .name = "drama",
     .summary = "keep short dramas, the jobs that make them, and who pays for it",
@@ -64,4 +66,6 @@ const struct pj_system pj_drama = {
     .published = published,
     .readers = readers,
     .reader_count = sizeof readers / sizeof readers[0],
+    .ingested = ingested,
+    .ingested_count = sizeof ingested / sizeof ingested[0],
 };
