@@ -51,12 +51,14 @@ struct pj_partition {
     bool at_end;          /* the last thing fetched was the end … */
     int64_t end_offset;   /* … which is here (after invisible records, too) */
     int64_t group_offset; /* last committed to the Kafka group */
-    bool exists;          /* when last asked */
-    int64_t begin;        /* the first existing offset, when last asked; -1: unknown now */
-    int64_t stable_end;   /* likewise: an open transaction holds back the records after it */
-    int64_t asked_ms;     /* when these two were last known, by the monotonic clock */
-    int trouble;          /* why Kafka does not deliver its records, a Kafka error code; 0 */
-    const char *topic_id; /* when last asked; "" where unknown */
+    int64_t durable_offset; /* of next_offset, what no crash of Postgres takes back; -1: unknown */
+    int64_t noted_offset;   /* will be durable once what was written by then is; -1: none */
+    bool exists;            /* when last asked */
+    int64_t begin;          /* the first existing offset, when last asked; -1: unknown now */
+    int64_t stable_end;     /* likewise: an open transaction holds back the records after it */
+    int64_t asked_ms;       /* when these two were last known, by the monotonic clock */
+    int trouble;            /* why Kafka does not deliver its records, a Kafka error code; 0 */
+    const char *topic_id;   /* when last asked; "" where unknown */
     /* The id of the topic that next_offset belongs to, from Postgres; "" unknown. */
     char read_topic_id[PJ_TOPIC_ID_SIZE];
     int64_t read_offset; /* the last record read, from Postgres; -1 unknown */

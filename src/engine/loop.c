@@ -258,6 +258,16 @@ static int check_owner(struct pj_loop *loop, struct pj_error *error)
     return 0;
 }
 
+/* A crash of Postgres may have taken timers back that ran after the last offsets. */
+static void look_for_timers(struct pj_loop *loop)
+{
+    const struct pj_unit *unit = &loop->session.unit;
+    if (loop->connections == unit->connections)
+        return;
+    loop->connections = unit->connections;
+    loop->commit.timers_due = pj_writer_timed(unit->writer);
+}
+
 /* Nothing was fetched. */
 static int rest(struct pj_loop *loop, bool *done, struct pj_error *error)
 {
@@ -266,11 +276,13 @@ static int rest(struct pj_loop *loop, bool *done, struct pj_error *error)
         return -1;
     /* After a wait without a batch, nothing else resumes the partitions. */
     pj_consumer_resume(session->consumer);
+    look_for_timers(loop);
     if (loop->commit.timers_due && session->identity.cluster_id != NULL)
         return pj_commit_timers(&loop->commit, error);
     if (check_owner(loop, error) != 0)
         return -1;
-    *done = session->settings->until_caught_up && caught_up(loop);
+    *done = session->settings->until_caught_up && caught_up(loop) &&
+            (!session->unit.async || pj_durable_all(&loop->durable, session));
     if (*done)
         return 0;
     wait_for_kafka(loop, WAIT_MS);

@@ -9,6 +9,7 @@
 #include "engine/assignment.h"
 #include "engine/batch.h"
 #include "engine/commit.h"
+#include "engine/durable.h"
 #include "engine/session.h"
 #include "engine/stall.h"
 
@@ -17,6 +18,8 @@ struct pj_loop {
     struct pj_stall stall;
     struct pj_assignment assignment;
     struct pj_commit commit;
+    struct pj_durable durable;
+    int64_t connections; /* of the unit, when timers were last looked at */
     struct pj_batch batches[2];
     struct pj_batch *current;  /* being committed */
     struct pj_batch *next;     /* being fetched meanwhile */

@@ -90,9 +90,13 @@ struct clocks {
 
 static void do_chores(struct pj_loop *loop)
 {
-    struct clocks *clocks = loop->session.policy->context;
-    if (pj_clock_every(&clocks->group_committed_ms, GROUP_COMMIT_MS))
-        pj_consumer_commit_to_group(loop->session.consumer);
+    struct pj_session *session = &loop->session;
+    struct clocks *clocks = session->policy->context;
+    if (pj_clock_every(&clocks->group_committed_ms, GROUP_COMMIT_MS)) {
+        if (session->unit.async)
+            pj_durable_look(&loop->durable, session);
+        pj_consumer_commit_to_group(session->consumer, session->unit.async);
+    }
     pj_stall_survey(&loop->stall);
 }
 
@@ -153,7 +157,9 @@ static int consume(struct pj_loop *loop, const struct pj_config *config, struct 
            pj_f_str("group", session->identity.group), pj_f_str("owner", session->identity.owner));
     if (pj_loop_run(loop, error) != 0)
         return -1;
-    pj_consumer_commit_to_group(session->consumer);
+    if (session->unit.async)
+        pj_durable_wait(&loop->durable, session);
+    pj_consumer_commit_to_group(session->consumer, session->unit.async);
     return 0;
 }
 

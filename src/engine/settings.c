@@ -45,6 +45,11 @@ const struct pj_option pj_consumer_options[] = {
               "Maximum bytes of keys and values per transaction. The state loaded for them is "
               "limited to eight times as much, and to 64 MiB.",
               .least = 1024, .most = INT64_C(1) << 30),
+    PJ_OPTION(CHOICE, "commit", AT(commit), "sync", "HOW",
+              "async: do not wait for the disk at a commit (synchronous_commit off). Tables stay "
+              "exact: what a crash of Postgres takes back is read again. Until then readers may "
+              "have seen rows, and triggers' notifications, that are gone for a moment.",
+              .choices = "sync|async"),
     PJ_OPTION(DURATION, "lock-timeout", AT(lock_timeout_ms), "15s", "TIME",
               "How long a statement waits for a lock before the transaction is retried. Keep it "
               "longer than idle-in-transaction-timeout, so that a takeover outlasts an "

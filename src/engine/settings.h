@@ -26,6 +26,7 @@ struct pj_settings {
     int64_t idle_in_transaction_timeout_ms;
     int64_t shutdown_timeout_ms;
     int64_t stall_timeout_ms;
+    const char *commit; /* "sync" or "async"; NULL: sync */
     bool until_caught_up;
     bool accept_gap;
     bool accept_dead_letters;

@@ -421,16 +421,17 @@ bool pj_consumer_paused(const struct pj_consumer *consumer)
     return consumer->paused;
 }
 
-void pj_consumer_commit_to_group(struct pj_consumer *consumer)
+void pj_consumer_commit_to_group(struct pj_consumer *consumer, bool durable)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (size_t i = 0; i < consumer->partition_count; i++) {
         struct pj_partition *partition = consumer->partitions[i];
-        if (!partition->assigned || partition->group_offset == partition->next_offset)
+        int64_t offset = durable ? partition->durable_offset : partition->next_offset;
+        if (!partition->assigned || offset < 0 || partition->group_offset == offset)
             continue;
         rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
-            partition->next_offset;
-        partition->group_offset = partition->next_offset;
+            offset;
+        partition->group_offset = offset;
     }
     /* A courtesy: whether it arrives matters to nobody's rows. */
     if (list->cnt > 0)

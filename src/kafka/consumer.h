@@ -126,8 +126,9 @@ void pj_consumer_pause(struct pj_consumer *consumer);
 void pj_consumer_resume(struct pj_consumer *consumer);
 bool pj_consumer_paused(const struct pj_consumer *consumer);
 
-/* Tells the Kafka group the offsets that Postgres has, for tools that show lag. Never blocks. */
-void pj_consumer_commit_to_group(struct pj_consumer *consumer);
+/* Tells the Kafka group the offsets that Postgres has (`durable`: that no crash takes from it), for
+ * tools that show lag. Never blocks. */
+void pj_consumer_commit_to_group(struct pj_consumer *consumer, bool durable);
 
 /* All partitions that are known; those assigned now have `assigned`. */
 struct pj_partition *const *pj_consumer_partitions(const struct pj_consumer *consumer,

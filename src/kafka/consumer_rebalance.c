@@ -39,6 +39,7 @@ struct pj_partition *pj_consumer_find_partition(struct pj_consumer *consumer, co
     partition->stop_offset = -1;
     partition->begin = partition->stable_end = partition->wanted = -1;
     partition->read_offset = -1;
+    partition->durable_offset = partition->noted_offset = -1;
     consumer->partitions[consumer->partition_count++] = partition;
     return partition;
 }

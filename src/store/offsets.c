@@ -142,6 +142,8 @@ static void take_row(struct pj_partition *partition, const struct pj_result *res
     if (partition->next_offset != next_offset) /* moved before the stop could be written */
         pj_partition_stop(partition, 0, NULL, 0);
     partition->next_offset = next_offset;
+    partition->durable_offset = next_offset; /* a claim waits for the disk */
+    partition->noted_offset = -1;
     partition->epoch = pj_result_int8(result, row, 1);
     pj_text_show(partition->read_topic_id, sizeof partition->read_topic_id, "%.*s",
                  id != NULL ? length : 0, id != NULL ? id : "");
@@ -277,12 +279,17 @@ int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identit
 
 static const struct pj_statement check_statement = {
     .name = "pj_check",
-    .sql = "SELECT g.topic || ' [' || g.partition || '] (' || coalesce(o.owner, 'nobody') || ')' "
-           "FROM unnest($3, $4, $5) AS g(topic, partition, epoch) "
+    .sql = "SELECT CASE WHEN o.epoch IS DISTINCT FROM g.epoch THEN format("
+           "'another owner has claimed partition %s [%s] (%s)', g.topic, g.partition, "
+           "coalesce(o.owner, 'nobody')) ELSE format("
+           "'Postgres has lost commits of %s [%s]: its offset is %s and was %s', g.topic, "
+           "g.partition, o.next_offset, g.next_offset) END "
+           "FROM unnest($3, $4, $5, $6) AS g(topic, partition, epoch, next_offset) "
            "LEFT JOIN projectionist.consumer_offsets o ON o.cluster_id = $1 "
            "AND o.consumer_group = $2 AND o.topic = g.topic AND o.partition = g.partition "
-           "WHERE o.epoch IS DISTINCT FROM g.epoch LIMIT 1",
-    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY),
+           "WHERE o.epoch IS DISTINCT FROM g.epoch OR o.next_offset < g.next_offset LIMIT 1",
+    PJ_TYPES(PJ_OID_TEXT, PJ_OID_TEXT, PJ_OID_TEXT_ARRAY, PJ_OID_INT4_ARRAY, PJ_OID_INT8_ARRAY,
+             PJ_OID_INT8_ARRAY),
 };
 
 int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *identity,
@@ -293,23 +300,42 @@ int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *ide
     for (size_t i = 0; i < count; i++) {
         struct pj_value *row = partition_row(arena, partitions[i]);
         row[FIRST] = pj_bigint(partitions[i]->epoch);
+        row[SECOND] = pj_bigint(partitions[i]->next_offset);
         rows[i] = row;
     }
-    struct pj_parameter parameters[5];
+    struct pj_parameter parameters[6];
     name_rows(parameters, identity, rows, count, arena);
     parameters[4] = pj_binary_array(arena, PJ_BIGINT, rows, count, FIRST);
+    parameters[5] = pj_binary_array(arena, PJ_BIGINT, rows, count, SECOND);
     struct pj_result *result;
     if (pj_postgres_run(postgres, &check_statement, parameters, &result, error) != 0)
         return -1;
     int status = 0;
     if (pj_result_rows(result) > 0) {
         int length;
-        const char *name = pj_result_value(result, 0, 0, &length);
-        status = pj_error_set(error, PJ_FENCED, "another owner has claimed partition %.*s", length,
-                              name);
+        const char *why = pj_result_value(result, 0, 0, &length);
+        status = pj_error_set(error, PJ_FENCED, "%.*s", length, why);
     }
     pj_result_free(result);
     return status;
+}
+
+static const struct pj_statement log_statement = {
+    .name = "pj_log",
+    .sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, "
+           "(pg_current_wal_flush_lsn() - '0/0')::bigint",
+};
+
+int pj_offsets_ask_log(struct pj_postgres *postgres, int64_t *written, int64_t *flushed,
+                       struct pj_error *error)
+{
+    struct pj_result *result;
+    if (pj_postgres_run(postgres, &log_statement, NULL, &result, error) != 0)
+        return -1;
+    *written = pj_result_int8(result, 0, 0);
+    *flushed = pj_result_int8(result, 0, 1);
+    pj_result_free(result);
+    return 0;
 }
 
 int pj_offsets_outcome(struct pj_postgres *postgres, const struct pj_identity *identity,

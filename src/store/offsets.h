@@ -62,10 +62,19 @@ int pj_offsets_advance(struct pj_postgres *postgres, const struct pj_identity *i
 int pj_offsets_stream_time(struct pj_postgres *postgres, const struct pj_identity *identity,
                            int64_t *stream_time, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Are all of the partitions still ours? PJ_FENCED when one has another epoch. */
+/* Are all of the partitions still ours, and where we left them? PJ_FENCED when one has another
+ * epoch, or a lower offset: Postgres has lost commits, in a crash or by a failover. */
 int pj_offsets_check(struct pj_postgres *postgres, const struct pj_identity *identity,
                      struct pj_partition *const *partitions, size_t count, struct pj_arena *arena,
                      struct pj_error *error) PJ_MUST_CHECK;
+
+/*
+ * How far Postgres' log is written (*written), and how far it is on disk (*flushed), as bytes from
+ * its beginning. What was committed before the question is durable once *flushed has come to its
+ * *written.
+ */
+int pj_offsets_ask_log(struct pj_postgres *postgres, int64_t *written, int64_t *flushed,
+                       struct pj_error *error) PJ_MUST_CHECK;
 
 /* PJ_NO_COMMIT: none was in doubt. */
 enum pj_commit_outcome { PJ_NO_COMMIT, PJ_COMMITTED, PJ_NOT_COMMITTED, PJ_TAKEN_OVER };

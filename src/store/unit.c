@@ -84,6 +84,7 @@ int pj_unit_open(struct pj_unit *unit, struct pj_error *error)
         disconnect(unit);
         return -1;
     }
+    unit->connections++;
     pj_postgres_on_idle(unit->postgres, unit->idle, unit->context);
     return 0;
 }
@@ -215,10 +216,22 @@ static int accept_topics(struct pj_unit *unit, const struct pj_unit_work *work,
     return 0;
 }
 
+static const struct pj_statement async_statement = {.name = "pj_async",
+                                                    .sql = "SET LOCAL synchronous_commit = off"};
+
+/* That a topic was accepted is remembered by whoever asked, so it must last. */
+static int choose_durability(struct pj_unit *unit, const struct pj_unit_work *work,
+                             struct pj_error *error)
+{
+    return unit->async && work->accepted_count == 0
+               ? pj_postgres_queue(unit->postgres, &async_statement, NULL, error)
+               : 0;
+}
+
 static int write_work(struct pj_unit *unit, const struct pj_unit_work *work,
                       struct pj_unit_result *result, struct pj_error *error)
 {
-    if (pj_unit_begin(unit, work->tries, error) != 0 ||
+    if (pj_unit_begin(unit, work->tries, error) != 0 || choose_durability(unit, work, error) != 0 ||
         (work->advance_count > 0 &&
          pj_offsets_advance(unit->postgres, unit->identity, work->advances, work->advance_count,
                             unit->work, error) != 0) ||

@@ -33,12 +33,14 @@ struct pj_unit {
     struct pj_writer *writer; /* NULL: no fold is written, and the tables are not checked */
     const char *schema;       /* of shadow tables; NULL: the search_path finds the tables */
     struct pj_arena *work;    /* of one try; reset by the caller */
+    bool async;               /* pj_unit_try does not wait for the disk */
     /* The first on each new connection; NULL: nothing. */
     int (*prepare)(void *context, struct pj_postgres *postgres, struct pj_error *error);
     pj_postgres_idle *idle; /* while Postgres works; NULL: nothing */
     void *context;          /* of both */
 
     struct pj_postgres *postgres; /* NULL: to be opened */
+    int64_t connections;          /* so many were opened */
     bool tables_checked;          /* once is enough */
     int64_t busy_ms;              /* since when it works on a transaction; 0: it does not */
     bool committing;              /* … on the COMMIT */

@@ -443,6 +443,9 @@ int pj_writer_learn(struct pj_writer *writer, struct pj_postgres *postgres, stru
     pj_arena_reset(writer->learned);
     writer->constraints = pj_constraints_none(writer->projection, writer->learned);
     writer->limits = NULL;
+    if (writer->parents != NULL)
+        pj_parents_forget(
+            writer->parents); /* some may be among the commits that a crash took back */
     if (pj_limits_read(&writer->limits, postgres, writer->projection, writer->learned, error) != 0)
         return -1;
     if (writer->statements->schema != NULL) /* a shadow has no constraints between rows */
