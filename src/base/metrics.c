@@ -180,6 +180,8 @@ void pj_metric_add(struct pj_metric *metric, int64_t delta)
 
 void pj_metric_set(struct pj_metric *metric, int64_t value)
 {
+    if (atomic_load_explicit(&metric->hidden, memory_order_relaxed))
+        atomic_store(&metric->hidden, false);
     atomic_store_explicit(&metric->value, value, memory_order_relaxed);
 }
 

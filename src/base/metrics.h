@@ -57,8 +57,8 @@ void pj_metric_add(struct pj_metric *metric, int64_t delta);               /* co
 void pj_metric_set(struct pj_metric *metric, int64_t value);               /* gauge */
 void pj_metric_observe_us(struct pj_metric *metric, int64_t microseconds); /* histogram */
 int64_t pj_metric_value(const struct pj_metric *metric); /* counter, gauge; histogram: its count */
-/* Removes a series from /metrics (a partition that went to another replica) until it is added
- * again. */
+/* Removes a series from /metrics (a partition that went to another replica) until it is added or
+ * set again. */
 void pj_metric_hide(struct pj_metric *metric);
 
 /* Calls with the own labels and the value of each series of that name that is not hidden; of a

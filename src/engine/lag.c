@@ -143,5 +143,6 @@ void pj_lag_show(struct pj_loop *loop)
     for (size_t i = 0; i < count; i++)
         show_partition(loop, partitions[i], now_ms);
     int64_t dropped = pj_consumer_dropped(session->consumer);
-    pj_metric_add(session->numbers.dropped, dropped - pj_metric_value(session->numbers.dropped));
+    pj_metric_add(session->numbers.dropped, dropped - loop->dropped_shown);
+    loop->dropped_shown = dropped;
 }

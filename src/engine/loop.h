@@ -26,6 +26,7 @@ struct pj_loop {
     int64_t assign_not_before; /* a pending assignment is retried from then on */
     int64_t owner_checked_ms;
     int64_t lag_shown_ms;
+    int64_t dropped_shown;
     int fences;               /* in a row, … */
     int64_t commits_at_fence; /* … without a commit between them */
     bool poll_failed;

@@ -134,5 +134,8 @@ void pj_numbers_advanced(struct pj_numbers *numbers, int64_t stream_time_us)
             numbers->metrics, PJ_GAUGE_MILLI, "projectionist_stream_time_seconds", NULL,
             "Stream time: the greatest event time that this process has committed, "
             "in seconds since 1970.");
-    pj_metric_set(numbers->stream_time, stream_time_us / 1000);
+    /* Other workers show theirs there, too. */
+    int64_t shown = pj_metric_value(numbers->stream_time);
+    if (shown == 0 || shown < stream_time_us / 1000)
+        pj_metric_set(numbers->stream_time, stream_time_us / 1000);
 }

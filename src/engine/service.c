@@ -4,17 +4,21 @@
 #include "base/clock.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/program.h"
 #include "base/spans.h"
 #include "base/status_page.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "base/topic_name.h"
 #include "engine/loop.h"
 #include "engine/projection_check.h"
 #include "engine/system_check.h"
 #include "fold/prefixed.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -83,16 +87,23 @@ static const char *owner_name(const struct pj_settings *settings, char *buffer, 
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-/* The context of the policy. */
-struct clocks {
+/* A member of the group, with a thread of its own but for the first. */
+struct worker {
+    struct pj_run_policy policy;
+    struct pj_loop loop;
     int64_t group_committed_ms;
+    char owner[PJ_GROUP_MOST + 24];
+    atomic_bool *halted; /* of the process: one has failed */
+    pthread_t thread;
+    int status;
+    struct pj_error error;
 };
 
 static void do_chores(struct pj_loop *loop)
 {
     struct pj_session *session = &loop->session;
-    struct clocks *clocks = session->policy->context;
-    if (pj_clock_every(&clocks->group_committed_ms, GROUP_COMMIT_MS)) {
+    struct worker *worker = session->policy->context;
+    if (pj_clock_every(&worker->group_committed_ms, GROUP_COMMIT_MS)) {
         if (session->unit.async)
             pj_durable_look(&loop->durable, session);
         pj_consumer_commit_to_group(session->consumer, session->unit.async);
@@ -144,40 +155,89 @@ static const struct pj_page_item partition_rows[] = {
     {0},
 };
 
-/* --- the run, once it is set up -------------------------------------------------------------- */
+/* --- workers --------------------------------------------------------------------------------- */
 
-static int consume(struct pj_loop *loop, const struct pj_config *config, struct pj_error *error)
+static void *work(void *context)
 {
-    struct pj_session *session = &loop->session;
-    if (pj_offsets_check_group(session->identity.group, error) != 0 ||
-        pj_loop_open(loop, config, error) != 0)
-        return -1;
-    pj_schemas_want_registry(session->schemas);
-    pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION),
-           pj_f_str("group", session->identity.group), pj_f_str("owner", session->identity.owner));
-    if (pj_loop_run(loop, error) != 0)
-        return -1;
-    if (session->unit.async)
-        pj_durable_wait(&loop->durable, session);
-    pj_consumer_commit_to_group(session->consumer, session->unit.async);
-    return 0;
+    struct worker *worker = context;
+    struct pj_session *session = &worker->loop.session;
+    worker->status = pj_loop_run(&worker->loop, &worker->error);
+    if (worker->status != 0) {
+        atomic_store(worker->halted, true);
+    } else {
+        if (session->unit.async)
+            pj_durable_wait(&worker->loop.durable, session);
+        pj_consumer_commit_to_group(session->consumer, session->unit.async);
+    }
+    /* At once: the others get its partitions. */
+    pj_loop_close(&worker->loop);
+    pj_health_leave(session->health, session->worker);
+    return NULL;
 }
 
-static int run(const struct pj_process *process, const struct pj_config *config,
-               struct pj_error *error)
+/* All to their ends; the error is that of the first that failed. */
+static int run_workers(struct worker *workers, size_t count, struct pj_error *error)
 {
-    struct all_settings *all = process->settings;
-    const struct pj_projection *projection = all->projection;
-    const struct pj_settings *settings = &all->common;
-    char owner[256];
-    char group[PJ_TOPIC_NAME_SIZE];
-    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+    size_t started = 1;
+    int status = 0;
+    while (started < count &&
+           pj_thread_start(&workers[started].thread, work, &workers[started], error) == 0)
+        started++;
+    if (started < count) {
+        status = -1;
+        atomic_store(workers[0].halted, true);
+    }
+    work(&workers[0]);
+    for (size_t w = 1; w < started; w++)
+        pthread_join(workers[w].thread, NULL);
+    for (size_t w = started; w < count; w++)
+        pj_loop_close(&workers[w].loop);
+    for (size_t w = 0; w < started && status == 0; w++) {
+        status = workers[w].status;
+        if (status != 0)
+            *error = workers[w].error;
+    }
+    return status;
+}
+
+static int consume(struct worker *workers, size_t count, const struct pj_config *config,
+                   struct pj_error *error)
+{
+    const struct pj_identity *identity = &workers[0].loop.session.identity;
+    size_t opened = 0;
+    int status = pj_offsets_check_group(identity->group, error);
+    while (status == 0 && opened < count) {
+        struct pj_loop *loop = &workers[opened++].loop;
+        status = pj_loop_open(loop, config, error);
+        if (status == 0)
+            pj_schemas_want_registry(loop->session.schemas);
+    }
+    if (status != 0) {
+        while (opened > 0)
+            pj_loop_close(&workers[--opened].loop);
         return -1;
-    struct clocks clocks = {0};
-    const struct pj_run_policy policy = {
+    }
+    pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION), pj_f_str("group", identity->group),
+           pj_f_str("owner", identity->owner), pj_f_int("workers", (int64_t)count));
+    return run_workers(workers, count, error);
+}
+
+/* As one replica of many would be, but for what they share: metrics, the probes, and the end. */
+static void set_up(struct worker *worker, size_t number, const struct all_settings *all,
+                   const struct pj_session *shared, atomic_bool *halted)
+{
+    char name[PJ_GROUP_MOST + 1];
+    const char *owner = owner_name(&all->common, name, sizeof name);
+    if (number == 0)
+        pj_text_show(worker->owner, sizeof worker->owner, "%s", owner);
+    else
+        pj_text_show(worker->owner, sizeof worker->owner, "%s/%zu", owner, number + 1);
+    worker->halted = halted;
+    worker->policy = (struct pj_run_policy){
         .in_group = true,
         .refuses_floods = true,
         .fences_most = FENCES_MOST,
+        .halted = halted,
         .prepare = mark_session,
         .join = subscribe,
         .rejoin = rejoin,
@@ -186,34 +246,53 @@ static int run(const struct pj_process *process, const struct pj_config *config,
                       "recording has them",
         .remedy = pj_assignment_remedy,
         .turn = do_chores,
-        .context = &clocks,
+        .context = worker,
     };
-    struct pj_loop loop = {
-        .session =
-            {
-                .policy = &policy,
-                .projection = pj_projection_prefixed(projection, settings->topic_prefix),
-                .settings = settings,
-                .setting_values = all->own,
-                .identity =
-                    {
-                        .group =
-                            settings->group != NULL
-                                ? settings->group
-                                : pj_topic_name(group, settings->topic_prefix, projection->name),
-                        .owner = owner_name(settings, owner, sizeof owner),
-                    },
-                .metrics = pj_metrics_new(),
-                .stop = &pj_stop_requests,
-            },
+    worker->loop.session = *shared;
+    worker->loop.session.policy = &worker->policy;
+    worker->loop.session.worker = number;
+    worker->loop.session.identity.owner = worker->owner;
+}
+
+/* --- the run, once it is set up -------------------------------------------------------------- */
+
+static int serve(struct pj_metrics_server **server, const struct pj_process *process,
+                 struct pj_metrics *metrics, const struct pj_label *labels,
+                 const struct pj_page *page, struct pj_error *error)
+{
+    const struct all_settings *all = process->settings;
+    pj_metrics_set_labels(metrics, labels);
+    if (pj_process_serve_metrics(server, metrics, process, error) != 0)
+        return -1;
+    if (*server != NULL)
+        pj_metrics_server_show(*server, page);
+    return pj_spans_start(all->common.process.otlp_endpoint, process->name, labels, metrics, error);
+}
+
+static int run(const struct pj_process *process, const struct pj_config *config,
+               struct pj_error *error)
+{
+    struct all_settings *all = process->settings;
+    const struct pj_projection *projection = all->projection;
+    const struct pj_settings *settings = &all->common;
+    size_t count = (size_t)settings->workers;
+    char group[PJ_TOPIC_NAME_SIZE];
+    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+        return -1;
+    struct pj_session shared = {
+        .projection = pj_projection_prefixed(projection, settings->topic_prefix),
+        .settings = settings,
+        .setting_values = all->own,
+        .identity.group = settings->group != NULL
+                              ? settings->group
+                              : pj_topic_name(group, settings->topic_prefix, projection->name),
+        .metrics = pj_metrics_new(),
+        .stop = &pj_stop_requests,
     };
-    struct pj_session *session = &loop.session;
     const struct pj_label labels[] = {{"system", settings->system},
                                       {"consumer", projection->name},
-                                      {"group", session->identity.group},
+                                      {"group", shared.identity.group},
                                       {0}};
-    pj_metrics_set_labels(session->metrics, labels);
-    int status = pj_process_serve_metrics(&session->server, session->metrics, process, error);
     const struct pj_page page = {
         .name = projection->name,
         .well = "All that is in Kafka is in the tables, or is on its way.",
@@ -224,17 +303,20 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         .letters = "projectionist_dead_letters_total",
         .letters_hint = "The command dead-letters list shows them, and replay takes them in again.",
     };
-    if (session->server != NULL)
-        pj_metrics_server_show(session->server, &page);
+    struct pj_metrics_server *server = NULL;
+    struct worker *workers = pj_calloc(count, sizeof *workers);
+    atomic_bool halted = false;
+    int status = serve(&server, process, shared.metrics, labels, &page, error);
+    shared.health = pj_health_new(server, count);
+    for (size_t w = 0; w < count; w++)
+        set_up(&workers[w], w, all, &shared, &halted);
     if (status == 0)
-        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
-                                session->metrics, error);
-    if (status == 0)
-        status = consume(&loop, config, error);
-    pj_loop_close(&loop);
-    pj_metrics_server_stop(session->server);
+        status = consume(workers, count, config, error);
+    pj_metrics_server_stop(server);
     pj_spans_stop();
-    pj_metrics_free(session->metrics);
+    pj_health_free(shared.health);
+    pj_metrics_free(shared.metrics);
+    free(workers);
     return status;
 }
 

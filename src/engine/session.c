@@ -29,25 +29,24 @@ void pj_session_stop_in_time(struct pj_session *session)
 
 void pj_session_heartbeat(struct pj_session *session)
 {
-    if (session->server != NULL)
-        pj_metrics_server_heartbeat(session->server);
+    pj_health_heartbeat(session->health, session->worker);
 }
 
 void pj_session_wait_for(struct pj_session *session, const char *reason)
 {
     pj_text_show(session->waiting, sizeof session->waiting, "%s", reason != NULL ? reason : "");
-    if (session->server != NULL && !session->stalled)
-        pj_metrics_server_set_ready(session->server, reason);
+    if (!session->stalled)
+        pj_health_set_ready(session->health, session->worker, reason);
 }
 
 void pj_session_stall(struct pj_session *session, const char *why)
 {
     session->stalled = why != NULL;
-    pj_metric_set(session->numbers.stalled, session->stalled);
+    pj_metric_set(session->numbers.stalled,
+                  pj_health_note_stall(session->health, session->worker, session->stalled));
     if (why == NULL && *session->waiting != '\0')
         why = session->waiting;
-    if (session->server != NULL)
-        pj_metrics_server_set_ready(session->server, why);
+    pj_health_set_ready(session->health, session->worker, why);
 }
 
 void pj_session_recovered(struct pj_session *session)
@@ -147,6 +146,7 @@ static int open_consumer(struct pj_session *session, const struct pj_config *con
         .properties = &config->kafka,
         .group = session->identity.group,
         .client_id = session->identity.owner,
+        .worker = session->worker,
         .topics = topics,
         .topic_count = projection->source_count,
         .bulk = session->policy->bulk,

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/metrics.h"
+#include "engine/health.h"
 #include "engine/numbers.h"
 #include "engine/policy.h"
 #include "engine/settings.h"
@@ -26,8 +27,9 @@ struct pj_session {
     const union pj_setting_value *setting_values; /* of the projection's settings */
     struct pj_identity identity;                  /* the cluster's id comes from the brokers */
     struct pj_metrics *metrics;
-    struct pj_metrics_server *server; /* NULL: none */
-    volatile sig_atomic_t *stop;      /* how often we were asked to stop */
+    struct pj_health *health;    /* NULL: nobody probes it */
+    size_t worker;               /* of the process, from 0 */
+    volatile sig_atomic_t *stop; /* how often we were asked to stop */
     /* Called while Postgres works. */
     pj_postgres_idle *meanwhile;
     void *context;

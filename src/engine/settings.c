@@ -37,6 +37,10 @@ const struct pj_option pj_consumer_options[] = {
               "Name of this replica as the owner of partitions in status and logs. The default is "
               "HOST:PID.",
               .filled = true, .most = PJ_GROUP_MOST),
+    PJ_OPTION(INTEGER, "workers", AT(workers), "1", "N",
+              "Members of the group in this process, each with a thread, a connection to Kafka and "
+              "one to Postgres: as fast as so many replicas.",
+              .least = 1, .most = PJ_CONSUMER_WORKERS_MOST),
     PJ_OPTION(INTEGER, "batch-records", AT(batch_records), "5000", "N",
               "Maximum records per transaction. Batches fill up only while the consumer lags; once "
               "it has caught up, each record is committed as it arrives.",

@@ -10,6 +10,8 @@
 /* Bytes of the name of a group, or of an owner: as of a topic's. */
 enum { PJ_GROUP_MOST = 249 };
 
+enum { PJ_CONSUMER_WORKERS_MOST = 16 };
+
 struct pj_settings {
     const char *group;
     const char *instance;
@@ -20,6 +22,7 @@ struct pj_settings {
     const char *topic_prefix;             /* with which the projection's topics begin, or NULL */
     struct pj_registry_settings registry; /* url NULL: none is named */
     struct pj_process_settings process;
+    int64_t workers;
     int64_t batch_records;
     int64_t batch_bytes;
     int64_t lock_timeout_ms;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <endian.h>
 #include <stdlib.h>
@@ -54,6 +55,12 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
                                   const struct pj_consumer_settings *settings, bool quiet,
                                   struct pj_error *error)
 {
+    /* Two members of one instance id would throw each other out. */
+    const char *instance = pj_properties_get(settings->properties, "group.instance.id");
+    char own_instance[300];
+    if (instance != NULL && settings->worker > 0)
+        pj_text_show(own_instance, sizeof own_instance, "%.249s-%zu", instance,
+                     settings->worker + 1);
 #define NEEDED_BY_POSTGRES(key, value)                                                             \
     {                                                                                              \
         key, value, "offsets are kept in Postgres and need it to be " value                        \
@@ -65,6 +72,7 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
         NEEDED_BY_POSTGRES("enable.partition.eof", "true"),
         NEEDED_BY_POSTGRES("isolation.level", "read_committed"),
         {"group.id", settings->group, "use --group"},
+        {instance != NULL && settings->worker > 0 ? "group.instance.id" : NULL, own_instance, NULL},
         {0},
     };
     /* Before 2.2 the pause after a full queue cannot be set, and is a second unless something else

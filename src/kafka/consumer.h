@@ -26,7 +26,8 @@ struct pj_consumer_settings {
     const char *client_id; /* likewise */
     const char *const *topics;
     size_t topic_count;
-    bool bulk; /* much is fetched ahead: for a run that reads from end to end */
+    size_t worker; /* of its process; from 1 on kafka.group.instance.id gets a suffix */
+    bool bulk;     /* much is fetched ahead: for a run that reads from end to end */
 };
 
 enum pj_rebalance_kind { PJ_REBALANCE_NONE, PJ_REBALANCE_ASSIGN, PJ_REBALANCE_REVOKE };

@@ -19,7 +19,9 @@ from lib import events, kafka, world  # noqa: E402
 from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
 from servers import BenchError, say  # noqa: E402
 
-WHAT = ("copy", "recorder", "placeholders", "projector", "rebuild", "latency", "bridge")
+WHAT = ("copy", "recorder", "placeholders", "projector", "parallel", "rebuild", "latency",
+        "bridge")
+WORKERS = ("--workers", "2")
 
 
 def parse(arguments):
@@ -78,6 +80,9 @@ def measures(bench, wanted):
              ("projector", "projector", bench.projector),
              ("copy_placeholders", "copy", lambda: bench.copy(placeholders=True)),
              ("recorder_placeholders", "placeholders", lambda: bench.recorder(False)),
+             ("copy_parallel", "parallel", bench.copy_parallel),
+             ("recorder_parallel", "parallel", lambda: bench.recorder(flags=WORKERS)),
+             ("projector_parallel", "parallel", lambda: bench.projector(flags=WORKERS)),
              ("recorder_rebuilt", "rebuild",
               lambda: bench.rebuilt("event-recorder", bench.recorder)),
              ("projector_rebuilt", "rebuild",
@@ -138,20 +143,26 @@ def summarize(results):
         "copy_placeholders": f"raw COPY of placeholders and events, {PIECE_ROWS:,} events",
         "recorder_placeholders": "event-recorder, commands not there yet",
         "projector": "command-projector",
+        "copy_parallel": f"two raw COPY connections, {PIECE_ROWS:,} rows a transaction",
+        "recorder_parallel": "event-recorder, --workers 2",
+        "projector_parallel": "command-projector, --workers 2",
         "recorder_rebuilt": "rebuild of event-recorder",
         "projector_rebuilt": "rebuild of command-projector",
     }
     for name in (name for name in titles if name in results):
-        add(f"{name}.rate", f"{titles[name]}: rows/s" if name != "projector"
+        add(f"{name}.rate", f"{titles[name]}: rows/s" if not name.startswith("projector")
             and not name.endswith("rebuilt") else f"{titles[name]}: events/s", ",.0f", [run["rate"] for run in results[name]])
     for name, base in (("recorder", "copy"), ("recorder", "copy_large"),
-                       ("recorder_placeholders", "copy_placeholders")):
+                       ("recorder_placeholders", "copy_placeholders"),
+                       ("recorder_parallel", "copy_parallel"),
+                       ("recorder_parallel", "recorder"), ("projector_parallel", "projector")):
         if name in results and base in results:
             for key, unit, value in (("rate", "rows/s", lambda run: run["rate"]),
                                      ("cpu", "Postgres's CPU", lambda run: run["cpu"]["postgres"])):
                 add(f"{name}/{base}.{key}", f"ratio of {unit}: {titles[name]} / {titles[base]}",
                     ".2f", ratio(results[name], results[base], value))
-    for name in ("recorder", "recorder_placeholders", "projector"):
+    for name in ("recorder", "recorder_placeholders", "projector", "recorder_parallel",
+                 "projector_parallel"):
         for key, label, form in (("peak", "peak resident memory, MiB", ".1f"),
                                  ("to_first_commit", "process start to first commit, s", ".2f"),
                                  ("rate_with_start", "rate from process start on", ",.0f")):

@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from confluent_kafka import Producer
@@ -126,6 +127,26 @@ class Bench:
         self.check()
         return self.figures(cpu)
 
+    def copy_parallel(self, size=PIECE_ROWS, connections=2):
+        """Several connections at once, each with every so many a piece."""
+        pieces = self.pieces(size)
+        self.truncate(known_commands=True)
+        clock = Clock()
+
+        def write(mine):
+            with psycopg.connect(self.dsn) as connection:
+                for _, rows in mine:
+                    with connection.cursor().copy(f"COPY safari_events ({EVENT_COLUMNS}) FROM STDIN "
+                                                  "(FORMAT binary)") as copy:
+                        copy.write(rows)
+                    connection.commit()
+
+        with ThreadPoolExecutor(connections) as pool:
+            list(pool.map(write, [pieces[i::connections] for i in range(connections)]))
+        cpu = clock.read()
+        self.check()
+        return self.figures(cpu)
+
     def figures(self, cpu, started_at=None):
         began, first, last = self.db.execute(WINDOW_SQL).fetchone()
         figures = {"rate": self.count / (last - began), "seconds": last - began, "cpu": cpu}
@@ -137,9 +158,9 @@ class Bench:
     # --- the consumers ---
 
     @contextlib.contextmanager
-    def program(self, name):
+    def program(self, name, *flags):
         group = f"bench-{next(self.numbers):02}-{name}-{uuid.uuid4().hex[:8]}"
-        program = Program(name, group, self.dsn, self.flags, self.folder)
+        program = Program(name, group, self.dsn, [*self.flags, *flags], self.folder)
         try:
             yield program
         except BaseException:
@@ -165,19 +186,19 @@ class Bench:
                 raise BenchError(f"{program.name} has not moved for {STALL_SECONDS} s; its log is "
                                  f"{program.log_path}")
 
-    def consume(self, name):
+    def consume(self, name, *flags):
         """Runs a consumer over the whole stream; (program, processor time, peak)."""
         clock = Clock()
-        with self.program(name) as program:
+        with self.program(name, *flags) as program:
             self.wait_until_committed(program, self.count)
             cpu = clock.read(program.seconds())
             peak = program.peak()
         self.last_group = program.group
         return program, cpu, peak
 
-    def recorder(self, known_commands=True):
+    def recorder(self, known_commands=True, flags=()):
         self.truncate(known_commands)
-        program, cpu, peak = self.consume("event-recorder")
+        program, cpu, peak = self.consume("event-recorder", *flags)
         self.check()
         made = database.count(self.db, "safari_commands")
         if made != self.commands:
@@ -185,16 +206,16 @@ class Bench:
         return {**self.figures(cpu, program.started_at), "peak": peak,
                 "batches": len(program.batches())}
 
-    def projector(self):
+    def projector(self, flags=()):
         self.truncate(known_commands=False)
-        program, cpu, peak = self.consume("command-projector")
+        program, cpu, peak = self.consume("command-projector", *flags)
         done = self.db.execute("SELECT count(*) FROM safari_commands WHERE status = 'SUCCEEDED' "
                                "AND type = 'sora.generate'").fetchone()[0]
         if done != self.commands:
             raise BenchError(f"{self.commands:,} commands should have succeeded, not {done:,}")
         # Its rows change with every batch, so the times are those of its log: when each batch was
         # committed, and how long that took.
-        batches = program.batches()
+        batches = sorted(program.batches(), key=lambda batch: batch["ts"])
         ends = [datetime.datetime.fromisoformat(batch["ts"].replace("Z", "+00:00")).timestamp()
                 for batch in batches]
         seconds = ends[-1] - ends[0] + batches[0]["microseconds"] / 1e6

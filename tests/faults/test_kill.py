@@ -23,7 +23,9 @@ def test_tables_are_the_same_however_often_replicas_are_killed(world):
     stream = streams.of_commands(SECONDS * COMMANDS_A_SECOND, SEED)
     pause = threading.Event()  # never set: only the time between two kills
     # Small batches: more moments at which a kill can come in between.
-    fleet = {(program, replica): world.start(program, "--batch-records", "200")
+    flags = {replica: ("--batch-records", "200", "--workers", "2" if replica == 0 else "1")
+             for replica in range(REPLICAS)}
+    fleet = {(program, replica): world.start(program, *flags[replica])
              for program in PROGRAMS for replica in range(REPLICAS)}
     world.until_working(*fleet.values())
     feed = world.feed(stream, len(stream) / SECONDS)
@@ -33,7 +35,7 @@ def test_tables_are_the_same_however_often_replicas_are_killed(world):
         victim = chance.choice(sorted(fleet))
         fleet[victim].check()
         fleet[victim].kill()
-        fleet[victim] = world.start(victim[0], "--batch-records", "200")
+        fleet[victim] = world.start(victim[0], *flags[victim[1]])
         kills += 1
     feed.finish()
     print(f"{len(stream)} events, {kills} kills, seed {SEED}")
