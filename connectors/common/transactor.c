@@ -224,6 +224,8 @@ enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
         pj_error_set(error, PJ_RETRY, "Kafka's secrets have changed");
         return PJ_TRANSACTION_IN_DOUBT; /* it opens anew, and finds that nothing was begun */
     }
+    if (pj_producer_end_is_under_way(transactor->producer, error))
+        return PJ_TRANSACTION_IN_DOUBT; /* likewise */
     int status = pj_producer_begin(transactor->producer, error);
     if (status == 0 && send(context, error) == 0)
         return commit(transactor, error);

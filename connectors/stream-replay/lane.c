@@ -126,6 +126,8 @@ static int begin(struct pj_lane *lane, struct pj_error *error)
 {
     if (!is_transactional(lane) || lane->in_transaction)
         return 0;
+    if (pj_producer_end_is_under_way(lane->producer, error))
+        return 1;
     if (pj_producer_begin(lane->producer, error) != 0)
         return -1;
     lane->in_transaction = true;
@@ -484,7 +486,7 @@ void pj_lane_close(struct pj_lane *lane)
 static int begin_anew(struct pj_lane *lane, struct pj_error *error)
 {
     int64_t progress_ms = lane->progress_ms;
-    pj_log(PJ_WARN, "a transaction failed; its messages are sent again",
+    pj_log(PJ_WARN, "opening a new producer; what is not committed is sent again",
            pj_f_str("reason", error->message));
     close_producer(lane);
     free(lane->survey.translated);

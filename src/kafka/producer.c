@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,27 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
         pthread_mutex_unlock(&producer->mutex);
     }
     pj_client_log(client, level, facility, text);
+}
+
+/* Of Kafka's protocol. */
+enum { END_TXN = 26 };
+
+static rd_kafka_resp_err_t on_request(rd_kafka_t *client, int fd, const char *broker, int32_t id,
+                                      int16_t api, int16_t version, int32_t correlation,
+                                      size_t size, void *opaque)
+{
+    struct pj_producer *producer = opaque;
+    (void)client, (void)fd, (void)broker, (void)id, (void)version, (void)correlation, (void)size;
+    if (api == END_TXN)
+        atomic_fetch_add(&producer->ends_sent, 1);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t watch_ends(rd_kafka_t *client, const rd_kafka_conf_t *conf, void *opaque,
+                                      char *text, size_t size)
+{
+    (void)conf, (void)text, (void)size;
+    return rd_kafka_interceptor_add_on_request_sent(client, "ends", on_request, opaque);
 }
 
 static void on_throttle(rd_kafka_t *client, const char *broker, int32_t id, int ms, void *opaque)
@@ -211,6 +233,11 @@ static int open_client(struct pj_producer *producer, const struct pj_producer_se
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_throttle_cb(conf, on_throttle);
     rd_kafka_conf_set_log_cb(conf, on_log);
+    if (transactional && rd_kafka_conf_interceptor_add_on_new(conf, "ends", watch_ends, producer) !=
+                             RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_conf_destroy(conf);
+        return pj_error_set(error, PJ_FATAL, "librdkafka does not let its requests be counted");
+    }
     producer->client = pj_client_start(RD_KAFKA_PRODUCER, conf, error);
     return producer->client != NULL ? 0 : -1;
 }

@@ -150,6 +150,14 @@ static inline bool pj_producer_may_return(const struct pj_error *error)
 
 int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
                                   struct pj_error *error) PJ_MUST_CHECK;
+/*
+ * After a commit or an abort that is done: whether the brokers were asked for it more than once,
+ * because a connection was lost or slow. The request before may still be under way, and would end
+ * whatever transaction this producer has open when it arrives (librdkafka's carry the epoch of the
+ * producer alone, KIP-890). So close it, and open another one, whose init raises the epoch: the
+ * brokers refuse what comes late. *error says so (PJ_RETRY).
+ */
+bool pj_producer_end_is_under_way(const struct pj_producer *producer, struct pj_error *error);
 int pj_producer_begin(struct pj_producer *producer, struct pj_error *error) PJ_MUST_CHECK;
 int pj_producer_commit(struct pj_producer *producer, int64_t wait_ms,
                        struct pj_error *error) PJ_MUST_CHECK;

@@ -36,6 +36,8 @@ struct pj_producer {
     struct pj_error fatal;
     struct pj_client_trouble trouble;
     struct pj_client_files files;
+    /* Requests to end the last transaction (EndTxn); librdkafka's threads count them. */
+    _Atomic int64_t ends_sent;
 };
 
 /* `what` and the reason that librdkafka gave last; PJ_RETRY, or PJ_FATAL where the brokers do not

@@ -3,6 +3,8 @@
 
 #include "base/text.h"
 
+#include <stdatomic.h>
+
 /* With the name of what a right is missing for. */
 static void describe_refusal(struct pj_producer *producer, rd_kafka_resp_err_t code,
                              const char *what, struct pj_error *error)
@@ -61,11 +63,22 @@ int pj_producer_init_transactions(struct pj_producer *producer, int64_t wait_ms,
     return status > 0 ? pj_error_set(error, PJ_FATAL, "%s", what) : status;
 }
 
+bool pj_producer_end_is_under_way(const struct pj_producer *producer, struct pj_error *error)
+{
+    if (atomic_load(&producer->ends_sent) <= 1)
+        return false;
+    pj_error_set(error, PJ_RETRY,
+                 "the end of the last transaction was asked for again, and the first request may "
+                 "still arrive");
+    return true;
+}
+
 int pj_producer_begin(struct pj_producer *producer, struct pj_error *error)
 {
     pthread_mutex_lock(&producer->mutex);
     producer->has_failed = producer->has_cause = false;
     pthread_mutex_unlock(&producer->mutex);
+    atomic_store(&producer->ends_sent, 0);
     return outcome(producer, rd_kafka_begin_transaction(producer->client),
                    "cannot begin a transaction", error);
 }

@@ -16,7 +16,7 @@ from lib import gateway as gateway_lib
 from lib import bridge, consumers, kafka
 from lib.automation_service import AutomationService
 from lib.database import wait_until
-from lib.kafka_proxy import KafkaProxy
+from lib.kafka_proxy import FENCED, KafkaProxy
 from lib.gateway import KEYS, Gateways, command, new_id, post, published, read_answer, request
 
 @pytest.fixture
@@ -441,6 +441,24 @@ def test_the_newest_gateway_of_an_id_works(gateways, service):
     first.wait_for_log("another control-gateway with the id 'default' has taken over")
     assert post(second, command("a")).status == 202
     assert len(service.executions) == 2 and len(published()) == 2
+
+
+def test_a_late_end_of_a_transaction_meets_no_later_one(gateways, service):
+    """The coordinator's connection is cut at EndTxn, which arrives when the next transaction is open."""
+    with KafkaProxy() as proxy:
+        gateway = gateways(KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        assert post(gateway, command("a")).status == 202
+        wait_until(all_kept, message="something is under way")
+        proxy.delay_commit()
+        for key in ("b", "c"):
+            assert post(gateway, command(key)).status == 202
+        wait_until(all_kept, message="something is under way")
+        assert post(gateway, command("d")).status == 202
+        assert proxy.arrived.wait(30)
+        assert proxy.late_error in FENCED
+        wait_until(all_kept, message="something is under way")
+    assert len(published()) == 4 == len({event["event_id"] for event in published()})
+    assert set(service.executions.values()) == {1}
 
 
 def test_a_commit_whose_answer_is_lost_is_looked_up(gateways, service):

@@ -19,6 +19,7 @@ import pytest
 
 from lib import consumers, events, kafka
 from lib.database import wait_until
+from lib.kafka_proxy import FENCED, KafkaProxy
 from lib.world import RECORDER
 
 TOPIC = "replayed"
@@ -155,6 +156,20 @@ def test_threads_keep_each_partitions_order(tmp_path):
     next(iter(sorted(folder.glob(f"{TOPIC}-0-000002.avro")))).unlink()
     result = consumers.run("stream-replay", folder)
     assert result.returncode == 1 and "a file is missing" in result.stderr, result.stderr
+
+
+def test_a_late_end_of_a_transaction_meets_no_later_one(tmp_path):
+    """The coordinator's connection is cut at EndTxn, which arrives when the next transaction is open."""
+    produce(2000)
+    folder = record(tmp_path / "recorded")
+    before = contents(kafka.read(TOPIC))
+    kafka.new_topics(TOPIC, partitions=1)
+    with KafkaProxy() as proxy:
+        proxy.delay_commit()
+        replay("--resume", f"late-{uuid.uuid4().hex[:8]}", "--rate", "1000", folder,
+               variables={"KAFKA_BOOTSTRAP_SERVERS": proxy.address})
+        assert proxy.arrived.is_set() and proxy.late_error in FENCED
+    assert contents(kafka.read(TOPIC)) == before
 
 
 KILLS = int(os.environ.get("REPLAY_KILLS", "5"))  # 20 in the longer form; see tests/README.md

@@ -20,6 +20,7 @@ from confluent_kafka import Producer
 from lib import bridge, consumers, database, events, kafka
 from lib.automation_service import AutomationService
 from lib.bridge import ScriptedService, frame
+from lib import kafka_proxy
 from lib.kafka_proxy import KafkaProxy
 
 COMMAND = "11111111-2222-4333-8444-555555555555"
@@ -250,6 +251,23 @@ def test_only_a_commit_that_takes_seconds_is_worth_a_warning(world, scripted):
             bridge.wait_for_events(number)
             assert ("waiting for a server" in running.log) == (seconds > 5)
     assert cursors(bridge.wait_for_events(2)) == [f"{NOW}-1", f"{NOW}-2"]
+
+
+def test_a_late_end_of_a_transaction_meets_no_later_one(world, scripted):
+    """The coordinator's connection is cut at EndTxn, which arrives when the next transaction is open."""
+    with KafkaProxy() as proxy:
+        running = started(world, scripted, KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        scripted.send(frame(NOW, 1))
+        bridge.wait_for_events(1)
+        proxy.delay_commit()
+        scripted.send(frame(NOW, 2))
+        bridge.wait_for_events(2)
+        scripted.send(frame(NOW, 3))
+        assert proxy.arrived.wait(30)
+        assert proxy.late_error in kafka_proxy.FENCED
+        found = bridge.wait_for_events(3)
+        running.check()
+    assert cursors(found) == [f"{NOW}-1", f"{NOW}-2", f"{NOW}-3"]
 
 
 def test_a_commit_whose_answer_is_lost_is_looked_up(world, scripted):

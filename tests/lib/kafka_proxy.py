@@ -6,19 +6,27 @@
         proxy.lose_commits()          from the next EndTxn on no answer comes back
         proxy.lost.wait(30)           the broker has been asked for it
         proxy.resume()                cuts those connections; new ones work
+        proxy.delay_commit()          the next EndTxn is held back and its connection is cut; it
+                                      arrives once the next transaction has partitions
+        proxy.arrived.wait(30)        … and proxy.late_error is the code that the broker answered
 
 The addresses that the broker tells its clients (Metadata, FindCoordinator) become the proxy's. The
 client must not encrypt.
 """
 
 import functools
+import socket
 import struct
 import threading
 
 from lib import kafka
 from lib.tcp_proxy import TcpProxy
 
-FETCH, METADATA, FIND_COORDINATOR, END_TXN = 1, 3, 10, 26
+FETCH, METADATA, FIND_COORDINATOR, ADD_PARTITIONS, END_TXN = 1, 3, 10, 24, 26
+
+
+INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
+FENCED = (INVALID_PRODUCER_EPOCH, PRODUCER_FENCED)
 
 
 class KafkaProxy(TcpProxy):
@@ -29,6 +37,24 @@ class KafkaProxy(TcpProxy):
         self.address = f"127.0.0.1:{self.port}"
         self.lost = threading.Event()
         self._losing = self._silent = self._losing_records = False
+        self._delaying = False
+        self._late = None  # the EndTxn that is held back
+        self.arrived = threading.Event()
+        self.late_error = None
+
+    def delay_commit(self):
+        """A client that loses the connection asks again on another one, and goes on."""
+        self.arrived.clear()
+        self._delaying = True
+
+    def _let_arrive(self):
+        message, self._late = self._late, None
+        with socket.create_connection(self._target) as server:
+            server.sendall(message)
+            answer = next(_messages(server))
+        # The length, the correlation id, throttle_time_ms, error_code.
+        self.late_error, = struct.unpack_from(">h", answer, 12)
+        self.arrived.set()
 
     def lose_commits(self):
         """The next EndTxn still reaches the broker; from then on nothing comes back, of anything."""
@@ -52,6 +78,9 @@ class KafkaProxy(TcpProxy):
         for message in _messages(client):
             api, _, correlation = struct.unpack_from(">hhi", message, 4)
             asked[correlation] = api
+            if api == END_TXN and self._delaying:
+                self._delaying, self._late = False, message
+                return
             if api == END_TXN and self._losing:
                 self._silent = True
             server.sendall(message)
@@ -70,6 +99,8 @@ class KafkaProxy(TcpProxy):
                     self._target[0].encode() + struct.pack(">i", self._target[1]),
                     b"127.0.0.1" + struct.pack(">i", self.port))
             client.sendall(message)
+            if api == ADD_PARTITIONS and self._late is not None:
+                self._let_arrive()
 
 
 def _messages(source):
