@@ -7,6 +7,7 @@
 #include "base/tls_files.h"
 #include "base/topic_name.h"
 #include "common/recorded_files.h"
+#include "stream-record/against.h"
 #include "stream-record/inspect.h"
 #include "stream-record/stream_record.h"
 
@@ -25,6 +26,7 @@ struct settings {
     const char *hash_key;
     bool info;
     bool check;
+    bool against;
     const char *topic_prefix;
     struct pj_registry_settings registry; /* url NULL: none is configured */
     int64_t timeout_ms;
@@ -69,6 +71,9 @@ static const struct pj_option options[] = {
     PJ_OPTION(BOOL, "check", AT(check), NULL, NULL,
               "Read files or folders whole, and compare every record with what the tails say; "
               "needs no server."),
+    PJ_OPTION(BOOL, "against-topic", AT(against), NULL, NULL,
+              "With --check: read the topics between the recorded offsets, too, and compare number "
+              "and checksum of their records; needs Kafka."),
     PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_REGISTRY_OPTIONS(AT(registry),
                         "The schema registry's Confluent API, where the schemas of the values are. "
@@ -114,7 +119,7 @@ static void print_help(void)
           "  no markers either), removed (deleted before they were recorded).\n"
           "\n"
           "  With --info or --check, files or folders of recordings are given instead of\n"
-          "  topics.\n"
+          "  topics; with --against-topic they are compared with what the topics have now.\n"
           "\n"
           "  The first SIGINT or SIGTERM finishes the files at hand; the second exits at\n"
           "  once.\n"
@@ -139,7 +144,8 @@ static void print_help(void)
           "  stream-record --output recordings --follow safari.telemetry:0-3\n"
           "  stream-record --output day \\\n"
           "    safari.telemetry@2026-11-21T00:00:00Z..2026-11-22T00:00:00Z\n"
-          "  stream-record --check recordings\n",
+          "  stream-record --check recordings\n"
+          "  stream-record --check --against-topic recordings\n",
           stdout);
 }
 
@@ -226,6 +232,22 @@ static int record(const struct settings *settings, const struct pj_config *confi
     return report(settings, status, &result, &error);
 }
 
+static int compare(const struct settings *settings, const struct pj_config *config,
+                   const struct pj_inspection *inspection, struct pj_error *error)
+{
+    const struct pj_against_settings against = {.kafka = &config->kafka,
+                                                .topic_prefix = settings->topic_prefix,
+                                                .timeout_ms = settings->timeout_ms,
+                                                .stop = &stop};
+    if (!settings->check)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--against-topic goes with --check");
+    if (pj_tls_check_options(options, settings, error) != 0 ||
+        pj_tls_check_kafka(&config->kafka, error) != 0 ||
+        pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+        return -1;
+    return pj_against_topics(inspection, &against, error);
+}
+
 static int inspect(const struct settings *settings, const struct pj_config *config)
 {
     struct pj_error error = {.class = PJ_FATAL};
@@ -239,6 +261,8 @@ static int inspect(const struct settings *settings, const struct pj_config *conf
     else if (pj_recorded_files_expand(&paths, &count, config->operands,
                                       (size_t)config->operand_count, &error) == 0)
         status = pj_inspect(paths, count, settings->check, &stop, &inspection, &error);
+    if (status == 0 && settings->against)
+        status = compare(settings, config, &inspection, &error);
     if (status == 0)
         pj_inspection_print(&inspection, settings->json);
     else
@@ -270,7 +294,7 @@ int main(int argc, char **argv)
             print_help();
         else if (config.version)
             puts("stream-record " PJ_VERSION);
-        else if (settings.info || settings.check)
+        else if (settings.info || settings.check || settings.against)
             status = inspect(&settings, &config);
         else
             status = record(&settings, &config);

@@ -2,6 +2,7 @@
 """stream-record: what it writes is what the topic has, whatever happens meanwhile."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -323,6 +324,47 @@ def test_damage_is_found(tmp_path, damage):
     path.write_bytes(data)
     said = refused("--check", path, code=1)
     assert str(path) in said and len(said.splitlines()) == 1, said
+
+
+def test_a_recording_is_compared_with_its_topic(tmp_path):
+    topic(2)
+    first = messages(300)
+    kafka.produce([*first, *messages(20, partition=1)])
+    folder = tmp_path / "recorded"
+    record(folder, TOPIC, "--file-size", "4KiB")
+    compare = ("--check", "--against-topic", folder)
+    kafka.produce(messages(10, first=300))  # what came later is not compared
+    assert sum(part["records"] for part in inspect(*compare)) == 320
+    # One bit of one record; one record less; the first one deleted; none of it.
+    first[150] = dataclasses.replace(first[150], value=b"valuf 150 ")
+    topic(2)
+    kafka.produce([*first, *messages(20, partition=1)])
+    assert f"{TOPIC} [0] has other records from the offset 0 to 300" in refused(*compare, code=1)
+    topic(2)
+    kafka.produce([*messages(299), *messages(20, partition=1)])
+    assert f"{TOPIC} [0] has 299 records" in refused(*compare, code=1)
+    topic(2)
+    kafka.produce([*messages(300), *messages(20, partition=1)])
+    inspect(*compare)
+    admin = kafka.admin()  # must live until it has its answer
+    place = TopicPartition(TOPIC, 0, 1)
+    admin.delete_records([place])[place].result(30)
+    assert "was deleted since" in refused(*compare, code=1)
+    kafka.delete_topics(TOPIC)
+    assert TOPIC in refused(*compare, "--timeout", "10s", code=7)
+
+
+def test_a_recording_that_cannot_be_compared_is_named(tmp_path):
+    topic()
+    kafka.produce(messages(3))
+    folder = tmp_path / "recorded"
+    record(folder, TOPIC, "--drop", "@key")
+    said = refused("--check", "--against-topic", folder, code=2)
+    assert "were changed when it was recorded" in said
+    assert "goes with --check" in refused("--against-topic", folder, code=2)
+    said = refused("--check", "--against-topic", folder, "--timeout", "1s",
+                   code=2, variables={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    assert "were changed" in said
 
 
 @contextlib.contextmanager
