@@ -4,16 +4,29 @@
 #include "base/text.h"
 
 #include <stdlib.h>
+#include <uuid/uuid.h>
 
-void pj_uuid_of_texts(const struct pj_value *texts, size_t count, uint8_t uuid[16])
+static void add_part(struct pj_builder *name, const struct pj_value *part)
+{
+    char text[UUID_STR_LEN] = "";
+    if (part->present && part->shape == PJ_SHAPE_TEXT) {
+        pj_builder_add(name, "%zu:", part->text.length);
+        pj_builder_add_bytes(name, part->text.data, part->text.length);
+    } else {
+        if (part->present && part->shape == PJ_SHAPE_UUID)
+            uuid_unparse_lower(part->uuid, text);
+        else if (part->present)
+            pj_text_whole(text, sizeof text, "%lld", (long long)part->integer);
+        pj_builder_add(name, "%zu:%s", strlen(text), text);
+    }
+    pj_builder_add(name, ",");
+}
+
+void pj_uuid_of_texts(const struct pj_value *parts, size_t count, uint8_t uuid[16])
 {
     struct pj_builder name = {0};
-    for (size_t i = 0; i < count; i++) {
-        pj_builder_add(&name, "%zu:", texts[i].present ? texts[i].text.length : 0);
-        if (texts[i].present)
-            pj_builder_add_bytes(&name, texts[i].text.data, texts[i].text.length);
-        pj_builder_add(&name, ",");
-    }
+    for (size_t i = 0; i < count; i++)
+        add_part(&name, &parts[i]);
     pj_uuid_of_name(name.text != NULL ? name.text : "", name.length, uuid);
     free(name.text);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "projections/systems.h"
 
-const struct pj_system *const pj_systems[] = {&pj_safari, &pj_captions, &pj_drama, NULL};
+const struct pj_system *const pj_systems[] = {&pj_safari, &pj_captions, &pj_drama, &pj_studio,
+                                              NULL};

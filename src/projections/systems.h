@@ -8,6 +8,7 @@
 extern const struct pj_system pj_captions;
 extern const struct pj_system pj_drama;
 extern const struct pj_system pj_safari;
+extern const struct pj_system pj_studio;
 
 extern const struct pj_system *const pj_systems[]; /* NULL ends it */
 
