@@ -379,6 +379,16 @@ static int put_branch(const struct writer *writer, const struct pj_avro_type *ty
     return put_value(writer, type->branches[branch], value, path);
 }
 
+/* Whether the record has a field of the name that else says which record it is. */
+static bool has_field(const struct pj_avro_type *type, const char *name)
+{
+    for (size_t i = 0; type->kind == PJ_AVRO_RECORD && i < type->count; i++) {
+        if (strcmp(type->fields[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int put_union(const struct writer *writer, const struct pj_avro_type *type,
                      const json_t *value, const struct path *path)
 {
@@ -396,15 +406,19 @@ static int put_union(const struct writer *writer, const struct pj_avro_type *typ
     const char *only = json_object_size(value) == 1
                            ? json_object_iter_key(json_object_iter((json_t *)(uintptr_t)value))
                            : NULL;
-    size_t chosen = writer->is_plain ? type->count : find_branch(type, only);
-    if (chosen < type->count) {
+    size_t chosen = find_branch(type, only);
+    if (chosen < type->count && (!writer->is_plain || has_field(type->branches[chosen], tag))) {
         const struct path inner = {path, only};
         return put_branch(writer, type, chosen, json_object_get(value, only), &inner);
     }
     const json_t *named = json_object_get(value, tag);
-    if (others == 1 && (type->branches[last]->kind != PJ_AVRO_RECORD || !json_is_string(named)))
+    if (others == 1 && (type->branches[last]->kind != PJ_AVRO_RECORD || !json_is_string(named) ||
+                        has_field(type->branches[last], tag)))
         return put_branch(writer, type, last, value, path);
     chosen = find_branch(type, json_string_value(named));
+    if (chosen < type->count && has_field(type->branches[chosen], tag))
+        return refuse(writer, path,
+                      "is a record with a \"type\" of its own: say which one by {\"Name\": {…}}");
     if (chosen < type->count && type->branches[chosen]->kind == PJ_AVRO_RECORD) {
         put_long(writer, (int64_t)chosen);
         return put_record(writer, type->branches[chosen], value, tag, path);

@@ -10,8 +10,8 @@
  *   decimal            a number or its text, of no more digits than the schema has room for
  *   enum               one of its symbols
  *   null and another   null or the other; what is null need not be there, nor what has a default
- *   other unions       {"branch": value}; a record also as {"type": "RecordName", ...}, all else as
- *                      a value of the first branch that it suits
+ *   other unions       {"branch": value}; a record also as {"type": "RecordName", ...}, unless it
+ * has a field of that name; all else as a value of the first branch that it suits
  *
  * A string whose field's doc begins with "JSON text" is also taken as the JSON that it holds.
  */
@@ -30,8 +30,10 @@ int pj_json_encode(const struct pj_avro_type *type, const json_t *json, struct p
 int pj_json_encode_record(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
                           struct pj_builder *out, struct pj_error *error) PJ_MUST_CHECK;
 
-/* The same, with only {"type": "RecordName", ...} for what says its branch: {"string": "x"} is an
- * object then, as in any other JSON. */
+/* The same, with only {"type": "RecordName", ...} for what says its branch, and {"RecordName":
+ * {...}} where the record has a "type" of its own: {"string": "x"} is an object then, as in any
+ * other JSON.
+ */
 int pj_json_encode_plain(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
                          struct pj_builder *out, struct pj_error *error) PJ_MUST_CHECK;
 

@@ -9,16 +9,18 @@
 static void add_part(struct pj_builder *name, const struct pj_value *part)
 {
     char text[UUID_STR_LEN] = "";
-    if (part->present && part->shape == PJ_SHAPE_TEXT) {
-        pj_builder_add(name, "%zu:", part->text.length);
-        pj_builder_add_bytes(name, part->text.data, part->text.length);
-    } else {
-        if (part->present && part->shape == PJ_SHAPE_UUID)
-            uuid_unparse_lower(part->uuid, text);
-        else if (part->present)
-            pj_text_whole(text, sizeof text, "%lld", (long long)part->integer);
-        pj_builder_add(name, "%zu:%s", strlen(text), text);
+    if (part->present && part->shape == PJ_SHAPE_UUID)
+        uuid_unparse_lower(part->uuid, text);
+    if (part->present && part->shape == PJ_SHAPE_INTEGER)
+        pj_text_whole(text, sizeof text, "%lld", (long long)part->integer);
+    size_t length = strlen(text);
+    const char *bytes = text;
+    if (part->present && length == 0) {
+        bytes = part->text.data;
+        length = part->text.length;
     }
+    pj_builder_add(name, "%zu:", length);
+    pj_builder_add_bytes(name, bytes, length);
     pj_builder_add(name, ",");
 }
 

@@ -144,6 +144,32 @@ Test(json_encode, plain_json_names_no_branches)
     expect(RECORD("['null','string']"), "{'a':{'string':'x'}}", "the field a is not a string");
 #define ONE "{'type':'record','name':'n.One','fields':[{'name':'a','type':'int'}]}"
     expect("[" ONE "]", "{'type':'One','a':1}", "00000000000002");
+    expect("[" ONE "]", "{'One':{'a':1}}", "the field a is missing");
+    given_plain = false;
+}
+
+Test(json_encode, a_record_with_a_type_of_its_own)
+{
+#define TYPED "{'type':'record','name':'n.Typed','fields':[{'name':'type','type':'string'}]}"
+    static const char wrong[] =
+        "the event is a record with a \"type\" of its own: say which one by {\"Name\": {…}}";
+    for (int plain = 0; plain < 2; plain++) {
+        given_plain = plain == 1;
+        expect("[" ONE "," TYPED "]", "{'Typed':{'type':'clip'}}",
+               plain ? "0000000000020863"
+                       "6c6970"
+                     : "020863"
+                       "6c6970");
+        expect("[" ONE "," TYPED "]", "{'type':'Typed'}", wrong);
+        expect("[" ONE "," TYPED "]", "{'type':'n.Typed'}", wrong);
+        expect("[" ONE "," TYPED "]", "{'Typed':{'type':'clip','more':1}}",
+               "the field Typed.more is unknown");
+        expect("['null'," TYPED "]", "{'type':'Typed'}",
+               plain ? "0000000000020a54"
+                       "79706564"
+                     : "020a54"
+                       "79706564");
+    }
     given_plain = false;
 }
 
