@@ -166,7 +166,8 @@ def test_names_that_nobody_has_are_refused(arguments, sentence):
 
 @pytest.mark.parametrize("name", ["command-projector", "event-recorder", "video-catalog",
                                   "watermark-metrics", "session-tracker", *CAPTIONS, "drama-catalog",
-                                  "drama-jobs", "drama-users", "studio-objects", "studio-voices"])
+                                  "drama-jobs", "drama-users", "studio-catalog", "studio-jobs",
+                                  "studio-objects", "studio-voices"])
 def test_a_link_is_the_consumer_of_its_name(name):
     assert consumers.run("projectionist", "consume", name, "--help").stdout == \
         consumers.run(name, "--help").stdout

@@ -36,6 +36,7 @@ static const struct pj_items studio_names = {PJ_FIELDS_OF(studio_name)};
     /* The body is ProjectSaved, … */                                                            \
     FIELD(saved, "body.ProjectSaved", PJ_BOOL)                                                     \
     FIELD(fields, "body.ProjectSaved.fields", PJ_ITEMS, .items = &studio_names)                    \
+    FIELD(field_names, "body.ProjectSaved.fields", PJ_JSONB)                                       \
     FIELD(base_revision, "body.ProjectSaved.base_revision", PJ_BIGINT)                             \
     FIELD(title, "body.ProjectSaved.title", PJ_TEXT)                                               \
     FIELD(description, "body.ProjectSaved.description", PJ_TEXT)                                   \

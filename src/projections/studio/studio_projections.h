@@ -5,6 +5,8 @@
 
 #include "projectionist/projection.h"
 
+extern const struct pj_projection pj_studio_catalog;
+extern const struct pj_projection pj_studio_jobs;
 extern const struct pj_projection pj_studio_objects;
 extern const struct pj_projection pj_studio_voices;
 

@@ -20,6 +20,8 @@ static const struct pj_topic topics[] = {
 };
 
 static const struct pj_projection *const projections[] = {
+    &pj_studio_catalog,
+    &pj_studio_jobs,
     &pj_studio_voices,
     &pj_studio_objects,
 };
