@@ -14,11 +14,10 @@
 #include <string.h>
 
 enum {
-    PAUSE_MS = 10,             /* after a transaction; see the bridge's pause_ms */
-    COUNT_EVERY_MS = 5000,     /* what is pending */
-    SILENT_MS = 10000,         /* Postgres does not answer */
-    REFUSED_MOST_MS = 300000,  /* a password may be wrong that was right before */
-    HEARTBEAT_TOPICS_MOST = 16 /* that are named */
+    PAUSE_MS = 10,            /* after a transaction; see the bridge's pause_ms */
+    COUNT_EVERY_MS = 5000,    /* what is pending */
+    SILENT_MS = 10000,        /* Postgres does not answer */
+    REFUSED_MOST_MS = 300000, /* a password may be wrong that was right before */
 };
 
 struct relay {
@@ -304,18 +303,12 @@ static int open_again(struct relay *relay, struct pj_error *error)
     return status < 0 && error->class == PJ_FENCED ? fenced(relay, error) : status;
 }
 
-static int back_off(struct relay *relay, const struct pj_error *why)
-{
-    pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", why->message));
-    pj_relay_topics_use(relay->topics, relay->transactor.producer);
-    return pj_turns_back_off(&relay->transactor.settings.turns, relay->failures++, why) ? 0 : 1;
-}
-
 /* One transaction of the batch. 0: it is committed, and count_committed; 1: it is time to stop; 2:
- * it is not, and another may be; 3: one of its records is refused for good. */
+ * it is not, and another may be, *error says why; 3: one of its records is refused for good. */
 static int publish(struct relay *relay, struct batch *batch, struct pj_error *error)
 {
     int64_t start_us = pj_clock_monotonic_us();
+    struct pj_error why;
     int status;
     switch (pj_transactor_try(&relay->transactor, send_all, batch, error)) {
     case PJ_TRANSACTION_COMMITTED:
@@ -327,10 +320,15 @@ static int publish(struct relay *relay, struct batch *batch, struct pj_error *er
     case PJ_TRANSACTION_ABORTED:
         if (error->class == PJ_POISON)
             return 3;
-        return back_off(relay, error) != 0 ? 1 : 2;
+        pj_relay_topics_use(relay->topics, relay->transactor.producer);
+        return 2;
     case PJ_TRANSACTION_IN_DOUBT:
+        why = *error;
         status = open_again(relay, error);
-        return status == 0 ? 2 : status;
+        if (status != 0)
+            return status;
+        *error = why;
+        return 2;
     case PJ_TRANSACTION_FENCED:
         return fenced(relay, error);
     case PJ_TRANSACTION_STOPPED:
@@ -346,10 +344,39 @@ static void grow(struct relay *relay)
         relay->batch_most = relay->settings->batch_rows;
 }
 
+static bool has_one_topic(const struct batch *batch)
+{
+    for (size_t i = 1; i < batch->count; i++) {
+        if (batch->items[i].topic != batch->items[0].topic)
+            return false;
+    }
+    return true;
+}
+
+/* Kafka refused it, not for good. Once may be a moment; then it may be one of its topics, which is
+ * found by publishing each alone. The rows are where they were. */
+static int find_refused(struct relay *relay, const struct batch *batch, int64_t took_ms,
+                        const struct pj_error *why)
+{
+    if (!pj_relay_topic_is_suspect(batch->items[0].topic) && relay->failures == 0) {
+        pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", why->message));
+        return pj_turns_back_off(&relay->transactor.settings.turns, relay->failures++, why) ? 0 : 1;
+    }
+    relay->failures = 0;
+    if (has_one_topic(batch))
+        pj_relay_topic_refused(batch->items[0].topic, why, took_ms);
+    for (size_t i = 0; i < batch->count; i++)
+        pj_relay_topic_suspect(batch->items[i].topic);
+    return 0;
+}
+
 /* Brokers refuse a whole batch for one record: it is looked for in halves of what is read again. */
 static int publish_batch(struct relay *relay, struct batch *batch, struct pj_error *error)
 {
+    int64_t begun_ms = pj_clock_monotonic_ms();
     int status = publish(relay, batch, error);
+    if (status == 2)
+        return find_refused(relay, batch, pj_clock_monotonic_ms() - begun_ms, error);
     if (status == 3 && batch->count > 1) {
         relay->batch_most = (int64_t)(batch->count + 1) / 2;
         return 0;
@@ -358,11 +385,50 @@ static int publish_batch(struct relay *relay, struct batch *batch, struct pj_err
         batch->rows[0].failed = error->message;
         status = settle_failed(relay, batch->rows, 1, relay->metrics->refused, error);
     } else if (status == 0) {
+        for (size_t i = 0; i < batch->count; i++)
+            pj_relay_topic_taken(batch->items[i].topic);
         status = settle_published(relay, batch, error);
     } else {
-        return status == 2 ? 0 : status; /* 2: the rows are where they were */
+        return status;
     }
     grow(relay);
+    return status;
+}
+
+/* Takes the next rows that go into one transaction out of a batch: those of a topic that may be
+ * refused go alone, so that they keep no others back. */
+static struct batch take_together(struct relay *relay, struct batch *batch)
+{
+    struct batch together = {
+        .relay = relay,
+        .rows = pj_arena_alloc(relay->arena, batch->count * sizeof *together.rows),
+        .items = pj_arena_alloc(relay->arena, batch->count * sizeof *together.items),
+    };
+    const struct pj_relay_topic *first = batch->items[0].topic;
+    bool is_alone = pj_relay_topic_is_suspect(first);
+    size_t left = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct pj_relay_topic *topic = batch->items[i].topic;
+        if (is_alone ? topic == first : !pj_relay_topic_is_suspect(topic)) {
+            together.rows[together.count] = batch->rows[i];
+            together.items[together.count++] = batch->items[i];
+        } else {
+            batch->rows[left] = batch->rows[i];
+            batch->items[left++] = batch->items[i];
+        }
+    }
+    batch->count = left;
+    return together;
+}
+
+static int publish_all(struct relay *relay, struct batch *batch, struct pj_error *error)
+{
+    int status = 0;
+    while (status == 0 && batch->count > 0) {
+        struct batch together = take_together(relay, batch);
+        status = publish_batch(relay, &together, error);
+        free_values(&together);
+    }
     return status;
 }
 
@@ -382,54 +448,53 @@ static int relay_some(struct relay *relay, size_t *found, struct pj_error *error
         return -1;
     *found = batch.count;
     status = encode_all(relay, &batch, error);
-    if (status == 0 && batch.count > 0)
-        status = publish_batch(relay, &batch, error);
+    if (status == 0)
+        status = publish_all(relay, &batch, error);
     free_values(&batch);
     return status;
 }
 
 /* --- heartbeats ------------------------------------------------------------------------------ */
 
-static int add_beats(struct relay *relay, struct batch *batch, const char *name,
-                     struct pj_error *error)
+/* One to each partition of a topic, which keeps neither other topics back nor rows. */
+static int beat_topic(struct relay *relay, const char *name, struct pj_error *error)
 {
+    struct batch batch = {.relay = relay};
     struct pj_relay_topic *topic;
     struct pj_builder value = {0};
     int partitions = 0;
+    int64_t begun_ms = pj_clock_monotonic_ms();
+    pj_arena_reset(relay->arena);
     int status = pj_relay_topics_beat(relay->topics, name, &topic, &partitions, &value, error);
     if (status == 0) {
-        struct item *items =
-            pj_arena_alloc(relay->arena, (batch->count + (size_t)partitions) * sizeof *items);
-        if (batch->count > 0)
-            memcpy(items, batch->items, batch->count * sizeof *items);
-        batch->items = items;
+        batch.items = pj_arena_alloc(relay->arena, (size_t)partitions * sizeof *batch.items);
         for (int p = 0; p < partitions; p++) {
-            struct item *item = &items[batch->count++];
-            item->topic = topic;
-            item->partition = p;
+            struct item *item = &batch.items[batch.count++];
+            *item = (struct item){.topic = topic, .partition = p};
             pj_builder_add_bytes(&item->value, value.text, value.length);
         }
+        status = publish(relay, &batch, error);
+        free_values(&batch);
+        if (status == 0)
+            pj_relay_topic_taken(topic);
+        else if (status >= 2)
+            pj_relay_topic_refused(topic, error, pj_clock_monotonic_ms() - begun_ms);
+    } else if (status > 0) {
+        status = 2; /* it waits */
     }
     pj_builder_free(&value);
-    return status;
+    return status >= 2 ? 0 : status;
 }
 
 /* Only of an outbox that is empty: time has not passed for what is still in it. */
 static int beat(struct relay *relay, struct pj_error *error)
 {
-    struct batch batch = {.relay = relay};
     int status = 0;
-    pj_arena_reset(relay->arena);
     char *names = pj_strdup(relay->settings->heartbeat_topics), *left = names;
-    for (char *name; status >= 0 && (name = strsep(&left, ",")) != NULL;)
-        status = add_beats(relay, &batch, name, error);
+    for (char *name; status == 0 && (name = strsep(&left, ",")) != NULL;)
+        status = beat_topic(relay, name, error);
     free(names);
-    if (status >= 0)
-        status = batch.count > 0 ? publish(relay, &batch, error) : 0;
-    free_values(&batch);
-    if (status == 3)
-        pj_log(PJ_WARN, "Kafka refuses a heartbeat", pj_f_str("reason", error->message));
-    return status == 1 || status < 0 ? status : 0;
+    return status;
 }
 
 /* --- a session ------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 enum {
     AGAIN_MS = 5000,      /* until what is missing is looked for again */
     STALE_MS = 300000,    /* until a newer schema is looked for anyway */
+    REFUSED_TIMES = 4,    /* as long as it took to learn that Kafka refuses it */
     DESCRIBE_MS = 500,    /* with the retries of the caller */
     TOPIC_NAME_MOST = 249 /* Kafka's own limit */
 };
@@ -29,7 +30,7 @@ struct pj_relay_topic {
     struct pj_encoder *encoder; /* NULL: its schema is not known yet */
     int64_t asked_ms;           /* when the registry was asked for the schema */
     int64_t wait_until_ms;
-    bool waits;
+    bool waits, is_suspect;
     struct pj_error why;
 };
 
@@ -93,11 +94,39 @@ static int hold_back(struct pj_relay_topic *topic, const struct pj_error *why)
     return 1;
 }
 
+/* What Kafka refused waits until it is taken. */
 static void go_on(struct pj_relay_topic *topic)
 {
+    if (topic->is_suspect)
+        return;
     if (topic->waits)
         pj_log(PJ_INFO, "the rows of a topic go on", pj_f_str("topic", topic->name));
     topic->waits = false;
+}
+
+void pj_relay_topic_refused(struct pj_relay_topic *topic, const struct pj_error *why,
+                            int64_t took_ms)
+{
+    topic->is_suspect = true;
+    (void)hold_back(topic, why);
+    if (took_ms * REFUSED_TIMES > AGAIN_MS)
+        topic->wait_until_ms = pj_clock_monotonic_ms() + took_ms * REFUSED_TIMES;
+}
+
+void pj_relay_topic_taken(struct pj_relay_topic *topic)
+{
+    topic->is_suspect = false;
+    go_on(topic);
+}
+
+bool pj_relay_topic_is_suspect(const struct pj_relay_topic *topic)
+{
+    return topic->is_suspect;
+}
+
+void pj_relay_topic_suspect(struct pj_relay_topic *topic)
+{
+    topic->is_suspect = true;
 }
 
 char *pj_relay_topics_waiting(const struct pj_relay_topics *topics, int64_t *count,
@@ -262,6 +291,8 @@ int pj_relay_topics_beat(struct pj_relay_topics *topics, const char *name,
                          struct pj_error *error)
 {
     struct pj_relay_topic *topic = *out = find(topics, name, true);
+    if (topic->waits && pj_clock_monotonic_ms() < topic->wait_until_ms)
+        return 1;
     int status = find_partitions(topics, topic, error);
     *partitions = topic->partitions;
     if (status == 0 && topics->heartbeat_id < 0 &&

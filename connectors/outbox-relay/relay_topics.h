@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The topics that rows name: whether Kafka has them, and the newest schema that the registry has of
- * each. A topic of which either is missing waits, with its rows, and is looked for again; those of
- * other topics go on. For one thread; blocks for Kafka and the registry.
+ * each. A topic of which either is missing, or that Kafka does not write now, waits, with its rows,
+ * and is tried again; those of other topics go on. For one thread; blocks for Kafka and the
+ * registry.
  */
 #ifndef PJ_OUTBOX_RELAY_RELAY_TOPICS_H
 #define PJ_OUTBOX_RELAY_RELAY_TOPICS_H
@@ -30,6 +31,17 @@ void pj_relay_topics_use(struct pj_relay_topics *topics, struct pj_producer *pro
 int pj_relay_topics_encode(struct pj_relay_topics *topics, const struct pj_outbox_row *row,
                            struct pj_relay_topic **topic, struct pj_builder *value,
                            struct pj_error *error) PJ_MUST_CHECK;
+
+/* Kafka took none of its records, after so long: they wait, four times as long at least, so that
+ * those of other topics get most of the time. Then they are published alone, until they are taken.
+ */
+void pj_relay_topic_refused(struct pj_relay_topic *topic, const struct pj_error *why,
+                            int64_t took_ms);
+void pj_relay_topic_taken(struct pj_relay_topic *topic);
+
+/* Whether its records are to be published alone, for they may be what Kafka refuses. */
+bool pj_relay_topic_is_suspect(const struct pj_relay_topic *topic);
+void pj_relay_topic_suspect(struct pj_relay_topic *topic);
 
 /* For sending to it now. */
 int pj_relay_topic_handle(struct pj_relay_topics *topics, const struct pj_relay_topic *topic,

@@ -55,7 +55,8 @@ void pj_relay_metrics_add(struct pj_relay_metrics *metrics, struct pj_metrics *r
         {&metrics->failed_rows, PJ_GAUGE, "projectionist_outbox_failed_rows",
          "Rows of outbox_failed"},
         {&metrics->waiting_topics, PJ_GAUGE, "projectionist_outbox_waiting_topics",
-         "Topics whose rows wait: Kafka has no such topic, or the registry no schema"},
+         "Topics whose rows wait: Kafka has no such topic or does not take what is written to it, "
+         "or the registry has no schema"},
         {&metrics->published, PJ_COUNTER, "projectionist_outbox_published_total", "Rows published"},
         {&metrics->unfit, PJ_COUNTER, "projectionist_outbox_failed_total",
          "Rows moved to outbox_failed: they do not fit their schema, or Kafka refused them",

@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from lib import consumers, database, kafka, registry
 from lib.outbox import AVRO, SCHEMA, decoded, new_outbox
@@ -131,6 +132,45 @@ def test_a_topic_that_is_missing_keeps_its_own_rows_alone(outbox, relay):
         assert [event["event_id"] for _, event in outbox.published(late)] == [first, second]
     finally:
         kafka.delete_topics(late)
+
+
+def test_a_topic_that_is_not_to_be_written_keeps_its_own_rows_alone(outbox, relays):
+    """Which only shows when a record is sent, for it may be seen. Rows and heartbeats of other
+    topics go on meanwhile; its own go on when there is a right again."""
+    shut, beaten = f"{outbox.topic}-shut", f"{outbox.topic}-beaten"
+    registry.register(f"{shut}-value", AVRO)
+    kafka.create_topics(shut, beaten, partitions=1)
+
+    def numbers(topic, key):
+        return [event["number"] for name, event in outbox.published(topic) if name == key]
+
+    try:
+        with kafka.without_right(ResourceType.TOPIC, shut, AclOperation.WRITE):
+            relay = outbox.relay(relays, HEARTBEAT_INTERVAL="200ms",
+                                 HEARTBEAT_TOPICS=f"{shut},{beaten}")
+            with outbox.connect() as connection:
+                for number in range(10):
+                    outbox.insert(connection, shut, "k", told(number))
+                    outbox.insert(connection, outbox.topic, "others", told(number))
+            database.wait_until(lambda: outbox.count() == 10, 30, "rows of others wait")
+            relay.wait_until(lambda: "TOPIC_AUTHORIZATION_FAILED" in relay.get("/readyz")[1])
+            assert relay.get("/readyz")[0] == 503
+            assert relay.metric("projectionist_outbox_waiting_topics") >= 1
+            for number in range(10, 40):  # for as long as it takes to try the other again
+                with outbox.connect() as connection:
+                    outbox.insert(connection, outbox.topic, "others", told(number))
+                database.wait_until(lambda: outbox.count() == 10, 20, "rows of others wait")
+                time.sleep(0.3)
+            assert numbers(outbox.topic, "others") == list(range(40))
+            assert len(relay.logged("the rows of a topic wait", "Topic authorization failed")) <= 4
+            beats = relay.metric("projectionist_outbox_heartbeats_total")
+            assert outbox.count() == 10
+        outbox.wait_until_empty()
+        relay.wait_until_ready()
+        assert numbers(shut, "k") == list(range(10))
+        relay.wait_until(lambda: relay.metric("projectionist_outbox_heartbeats_total") > beats)
+    finally:
+        kafka.delete_topics(shut, beaten)
 
 
 def test_a_newer_schema_is_found_when_a_row_needs_it(outbox, relay):

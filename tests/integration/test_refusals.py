@@ -14,8 +14,7 @@ from datetime import datetime, timedelta, timezone
 import fastavro
 import pytest
 import recorder
-from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType,
-                                   ResourcePatternType, ResourceType)
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from lib import bridge, consumers, events
 from lib import gateway as gateway_lib
@@ -183,24 +182,6 @@ def test_messages_of_a_recording_that_kafka_refuses(tmp_path):
 # --- for a while ------------------------------------------------------------------------------
 
 @contextlib.contextmanager
-def without_right(kind, name, operation):
-    """A right that is taken away, from everybody."""
-    client = kafka.admin()
-    rules = [AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", *rule)
-             for rule in ((AclOperation.ALL, AclPermissionType.ALLOW),
-                          (operation, AclPermissionType.DENY))]
-    for future in client.create_acls(rules).values():
-        future.result(30)
-    try:
-        yield
-    finally:
-        every = AclBindingFilter(kind, name, ResourcePatternType.LITERAL, None, None,
-                                 AclOperation.ANY, AclPermissionType.ANY)
-        for future in client.delete_acls([every]).values():
-            future.result(30)
-
-
-@contextlib.contextmanager
 def without_topic(topic):
     kafka.delete_topics(topic)
     yield
@@ -209,9 +190,9 @@ def without_topic(topic):
 
 REASONS = {
     "TOPIC_AUTHORIZATION_FAILED":
-        lambda id: without_right(ResourceType.TOPIC, events.COMMANDS, AclOperation.WRITE),
+        lambda id: kafka.without_right(ResourceType.TOPIC, events.COMMANDS, AclOperation.WRITE),
     "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
-        lambda id: without_right(ResourceType.TRANSACTIONAL_ID, id, AclOperation.WRITE),
+        lambda id: kafka.without_right(ResourceType.TRANSACTIONAL_ID, id, AclOperation.WRITE),
     "topics create": lambda id: without_topic(events.COMMANDS),
 }
 
@@ -239,9 +220,9 @@ def test_the_gateway_tells_what_kafka_refuses_for_a_while(gateways, service):
     gateway = gateways(PUBLISH_TIMEOUT="1s")
     assert post(gateway, command("a")).status == 202
     for name, take in (
-            ("TOPIC_AUTHORIZATION_FAILED", without_right(
+            ("TOPIC_AUTHORIZATION_FAILED", kafka.without_right(
                 ResourceType.TOPIC, events.COMMANDS, AclOperation.WRITE)),
-            ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", without_right(
+            ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", kafka.without_right(
                 ResourceType.TRANSACTIONAL_ID, "projectionist-control-gateway-default",
                 AclOperation.WRITE))):
         with take:

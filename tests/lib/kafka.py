@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kafka at PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS: topics, records and offsets."""
 
+import contextlib
 import functools
 import os
 import time
@@ -8,8 +9,10 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import (Consumer, IsolationLevel, KafkaError, KafkaException, Producer,
                              TopicPartition)
-from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,
-                                   ConfigSource, NewTopic, OffsetSpec, ResourceType)
+from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType,
+                                   AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource,
+                                   ConfigSource, NewTopic, OffsetSpec, ResourcePatternType,
+                                   ResourceType)
 
 from lib.database import wait_until
 
@@ -90,6 +93,24 @@ def set_topic(name, **settings):
     wanted = {key.replace("_", "."): value for key, value in settings.items()}
     _change_settings(client, {name: wanted})
     wait_until(applied, TIMEOUT, f"{name} is not changed")
+
+
+@contextlib.contextmanager
+def without_right(kind, name, operation):
+    """A right that is taken away, from everybody, while the with lasts."""
+    client = admin()
+    rules = [AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", *rule)
+             for rule in ((AclOperation.ALL, AclPermissionType.ALLOW),
+                          (operation, AclPermissionType.DENY))]
+    for future in client.create_acls(rules).values():
+        future.result(TIMEOUT)
+    try:
+        yield
+    finally:
+        every = AclBindingFilter(kind, name, ResourcePatternType.LITERAL, None, None,
+                                 AclOperation.ANY, AclPermissionType.ANY)
+        for future in client.delete_acls([every]).values():
+            future.result(TIMEOUT)
 
 
 def new_topics(*names, partitions, config=None):

@@ -94,8 +94,10 @@ class Outbox:
                             not_yet=(AssertionError, psycopg.OperationalError))
 
     def published(self, topic=None):
-        """[(key, event)] of what is committed in a topic, in the order of each partition."""
-        return [(record.key.decode(), decoded(record.value)) for record in kafka.read(topic or self.topic)]
+        """[(key, event)] of what is committed in a topic, in the order of each partition, but for
+        heartbeats, which have no key."""
+        return [(record.key.decode(), decoded(record.value))
+                for record in kafka.read(topic or self.topic) if record.key is not None]
 
     def check(self):
         """All that was committed is there, with its id and in the order of its key; nothing of what
