@@ -34,6 +34,7 @@ class Outcome:
     mixed: captions_run.Mixed
     have: dict       # {table: rows}
     want: dict       # the same
+    views: dict      # {view: rows}
     letters: dict    # {consumer: {(topic, event_id): how many, how many there should be}}
     verified: dict   # {consumer: rows that differ}
     kills: int
@@ -76,7 +77,7 @@ def run_of_all_seeds(tmp_path_factory, captions_template):
             consumer.terminate()
         for consumer in fleet:
             consumer.wait()
-        outcome = Outcome(mixed, have, want,
+        outcome = Outcome(mixed, have, want, world.views(),
                           {name: mixed.wrong_letters(world, name)
                            for name in captions_run.CONSUMERS},
                           rebuilding.differing_rows(world, captions_run.CONSUMERS,
@@ -90,6 +91,12 @@ def test_rows_are_what_the_events_say(outcome, table):
     problems = captions_run.report(table, outcome.have[table], outcome.want[table],
                                    outcome.mixed.events)
     assert not problems, problems
+
+
+@pytest.mark.parametrize("view", captions_run.VIEWS)
+def test_views_are_what_the_events_say(outcome, view):
+    want = captions_oracle.views(outcome.want)[view]
+    assert want and outcome.views[view] == want
 
 
 @pytest.mark.parametrize("consumer", captions_run.CONSUMERS)

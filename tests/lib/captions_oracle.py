@@ -9,6 +9,7 @@ and any number of times.
 import re
 import uuid
 from collections import defaultdict
+from decimal import ROUND_HALF_UP, Decimal
 
 from lib.captions_events import CROPS, LOCKS, OBJECTS, SEARCH, TENANTS, USERS, VIDEOS, topic_of
 from lib.captions_facts import (BROKEN, FOLDER, Known, body_of, claim, flow_order, kind_of,
@@ -54,6 +55,31 @@ def expected(events, timestamps=None):
     tables = {table: list(rows) for table, rows in tables.items()}
     tables["tenants"] = _tenants(known, tenants_of(tables))
     return {table: _in_order(table, rows) for table, rows in tables.items()}
+
+
+def views(tables):
+    """{view: rows} of what is derived from the tables, with all seven consumers done."""
+    stored = defaultdict(int)
+    for row in tables["video_objects"]:
+        stored[row["tenant_id"]] += row["size_bytes"] or 0
+    approved = {row["id"]: row["layout_db_hash"] for row in tables["videos"]
+                if not row["placeholder"] and row["layout_db_hash"] is not None}
+    found = {"tenant_storage": [], "crops_outdated": []}
+    for row in tables["tenants"]:
+        quota = row["storage_quota_gb"] * 10**9
+        if not row["placeholder"]:
+            found["tenant_storage"].append({
+                "tenant_id": row["id"], "name": row["name"], "used_bytes": stored[row["id"]],
+                "quota_bytes": quota, "share": (Decimal(stored[row["id"]]) / quota).quantize(
+                    Decimal("0.0001"), ROUND_HALF_UP) if quota else None})
+    for row in tables["cropped_frames_versions"]:
+        wanted = approved.get(row["video_id"])
+        if row["status"] == "active" and wanted not in (None, row["layout_db_hash"]):
+            found["crops_outdated"].append({
+                "video_id": row["video_id"], "version_id": row["id"], "version": row["version"],
+                "layout_db_hash": row["layout_db_hash"], "approved_hash": wanted})
+    return {"tenant_storage": sorted(found["tenant_storage"], key=lambda row: row["tenant_id"]),
+            "crops_outdated": sorted(found["crops_outdated"], key=lambda row: row["version_id"])}
 
 
 def tenants_of(tables):

@@ -11,6 +11,7 @@ from lib.captions_events import topic_of
 
 CONSUMERS = tuple(captions_facts.READS)
 SCHEMA = "captions"
+VIEWS = {"tenant_storage": "tenant_id", "crops_outdated": "version_id"}  # and their keys
 SHOWN = 3  # rows that differ, of each table
 GARBAGE = (b"", b"garbage", b"\0\x7f\xff\xff\xff of an unknown schema")
 
@@ -28,6 +29,11 @@ class World(world.World):
         referred = captions_oracle.tenants_of(have)
         return {table: captions_oracle.comparable(table, rows, referred)
                 for table, rows in have.items()}
+
+    def views(self):
+        """{view: rows} as captions_oracle.views has them."""
+        return {view: self.database.execute(f"SELECT * FROM {SCHEMA}.{view} ORDER BY {key}").fetchall()
+                for view, key in VIEWS.items()}
 
     def settled(self, want, seconds=20):
         """The tables, as soon as they are those wanted: time goes on after the last record."""
