@@ -85,7 +85,7 @@ def bars(path, title, rows):
     for number, (label, value, aim) in enumerate(rows):
         y = 50 + step * number
         met = aim is None or value >= aim
-        parts.append(_text(left - 8, y + 13, label, "end"))
+        parts.append(_text(left - 8, y + 13, label, "end", 10))
         parts.append(f'<rect x="{left}" y="{y}" width="{width * value / most:.1f}" height="16" '
                      f'fill="{COLOURS[0] if met else COLOURS[1]}"/>')
         parts.append(_text(left + width * value / most + 6, y + 13, f"{value:.2f}"))
