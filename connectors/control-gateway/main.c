@@ -260,13 +260,13 @@ static int64_t expire_every_ms(const struct pj_gateway_settings *settings)
 static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
                  struct pj_error *error)
 {
-    struct pj_server *server = NULL;
+    struct pj_http_server *server = NULL;
     struct pj_resolver *resolver = pj_resolver_start(gateway);
-    if (pj_server_start(&server, gateway, error) != 0) {
+    if (pj_gateway_serve(&server, gateway, error) != 0) {
         pj_resolver_stop(resolver);
         return -1;
     }
-    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_server_port(server)),
+    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_http_server_port(server)),
            pj_f_str("upstream", gateway->settings->upstream),
            pj_f_int("known_commands", (int64_t)pj_keys_count(gateway->keys)));
     if (probes != NULL)
@@ -281,7 +281,7 @@ static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
     }
     if (probes != NULL)
         pj_metrics_server_set_ready(probes, "ending");
-    pj_server_stop(server, gateway->settings->shutdown_timeout_ms);
+    pj_http_server_stop(server, gateway->settings->shutdown_timeout_ms);
     pj_resolver_stop(resolver);
     if (failed && error->class == PJ_FENCED)
         pj_error_fatal(error, PJ_EXIT_FENCED,

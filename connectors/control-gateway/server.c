@@ -2,8 +2,6 @@
 #include "control-gateway/server.h"
 
 #include "base/clock.h"
-#include "base/http_server.h"
-#include "base/listen.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "common/exchange.h"
@@ -15,12 +13,6 @@
 
 enum { SPARED_MS = 5000, STREAM_BLOCK = 16 << 10, DESCRIPTORS_OF_REQUEST = 3 };
 
-struct pj_server {
-    struct pj_gateway *gateway;
-    struct pj_http_server *http;
-    int port;
-};
-
 /* What is known of a request besides its bytes. */
 struct exchange {
     enum pj_route route;
@@ -31,7 +23,7 @@ struct exchange {
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-static void count(struct pj_server *server, const struct pj_http_request *request, int status)
+static void count(struct pj_gateway *gateway, const struct pj_http_request *request, int status)
 {
     const struct exchange *exchange = request->state;
     static const char *const routes[] = {
@@ -40,7 +32,7 @@ static void count(struct pj_server *server, const struct pj_http_request *reques
         [PJ_ROUTE_CLOSE] = "session-close", [PJ_ROUTE_HEALTH] = "passed",
         [PJ_ROUTE_PASS] = "passed",
     };
-    struct pj_metrics *metrics = server->gateway->metrics;
+    struct pj_metrics *metrics = gateway->metrics;
     char labels[64];
     pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", routes[exchange->route],
                   status);
@@ -61,7 +53,7 @@ static void add_fields(struct pj_http_request *request, const struct pj_fields *
         pj_http_add_field(request, fields->items[i].name, fields->items[i].value);
 }
 
-static void answer(struct pj_server *server, struct pj_http_request *request,
+static void answer(struct pj_gateway *gateway, struct pj_http_request *request,
                    struct pj_reply *reply)
 {
     add_fields(request, &reply->fields);
@@ -75,14 +67,14 @@ static void answer(struct pj_server *server, struct pj_http_request *request,
         pj_http_add_field(request, "WWW-Authenticate", "Bearer");
     if (reply->status == 405 && pj_fields_get(&reply->fields, "Allow") == NULL)
         pj_http_add_field(request, "Allow", PJ_ROUTE_METHODS);
-    count(server, request, reply->status);
+    count(gateway, request, reply->status);
     pj_http_answer(request, reply->status, reply->body, reply->length);
     pj_reply_release(reply);
 }
 
 /* --- passing through ------------------------------------------------------------------------- */
 
-static struct pj_transfer *open_transfer(struct pj_server *server,
+static struct pj_transfer *open_transfer(struct pj_gateway *gateway,
                                          const struct pj_http_request *request)
 {
     const struct pj_http_head *head = request->head;
@@ -97,11 +89,11 @@ static struct pj_transfer *open_transfer(struct pj_server *server,
         .has_body = sends,
         .body_length = (int64_t)request->body_length,
     };
-    return pj_transfer_open(server->gateway->upstream, &asked);
+    return pj_transfer_open(gateway->upstream, &asked);
 }
 
 /* Streams the service's answer; 0 also where the client has gone. */
-static int stream(struct pj_server *server, struct pj_http_request *request,
+static int stream(struct pj_gateway *gateway, struct pj_http_request *request,
                   struct pj_transfer *transfer, struct pj_error *error)
 {
     char data[STREAM_BLOCK];
@@ -110,7 +102,7 @@ static int stream(struct pj_server *server, struct pj_http_request *request,
         pj_transfer_answer(transfer, &status, error) != 0)
         return -1;
     add_fields(request, pj_transfer_fields(transfer));
-    count(server, request, status);
+    count(gateway, request, status);
     bool has_none = status == 204 || status == 304;
     int64_t length = has_none ? 0 : 1;
     if (pj_http_stream(request, status, pj_transfer_length(transfer)) != 0)
@@ -124,12 +116,12 @@ static int stream(struct pj_server *server, struct pj_http_request *request,
     return 0;
 }
 
-static void pass(struct pj_server *server, struct pj_http_request *request)
+static void pass(struct pj_gateway *gateway, struct pj_http_request *request)
 {
     struct pj_error error;
-    struct pj_transfer *transfer = open_transfer(server, request);
-    if (stream(server, request, transfer, &error) != 0)
-        answer(server, request,
+    struct pj_transfer *transfer = open_transfer(gateway, request);
+    if (stream(gateway, request, transfer, &error) != 0)
+        answer(gateway, request,
                pj_gateway_error(error.class == PJ_POISON ? 502 : 503, error.message, NULL));
     pj_transfer_close(transfer);
 }
@@ -148,10 +140,10 @@ static bool is_same(const char *expected, const char *given)
     return difference == 0;
 }
 
-static bool is_authorized(const struct pj_server *server, const struct exchange *exchange)
+static bool is_authorized(const struct pj_gateway *gateway, const struct exchange *exchange)
 {
     static const char scheme[] = "Bearer ";
-    const char *token = server->gateway->settings->token;
+    const char *token = gateway->settings->token;
     const char *given = pj_fields_get(&exchange->fields, "Authorization");
     if (token == NULL || exchange->route == PJ_ROUTE_HEALTH)
         return true;
@@ -160,7 +152,7 @@ static bool is_authorized(const struct pj_server *server, const struct exchange 
 }
 
 /* NULL, or the refusal. */
-static struct pj_reply *refusal(const struct pj_server *server, const struct exchange *exchange,
+static struct pj_reply *refusal(const struct pj_gateway *gateway, const struct exchange *exchange,
                                 const struct pj_http_head *head)
 {
     if (exchange->route == PJ_ROUTE_BAD_METHOD)
@@ -170,7 +162,7 @@ static struct pj_reply *refusal(const struct pj_server *server, const struct exc
     /* With two, one might be accepted and the other identify the caller. */
     if (pj_http_count(head, "Authorization") > 1)
         return pj_gateway_error(400, "there is more than one Authorization", NULL);
-    if (!is_authorized(server, exchange))
+    if (!is_authorized(gateway, exchange))
         return pj_gateway_error(401, "Unauthorized", NULL);
     return NULL;
 }
@@ -196,7 +188,7 @@ static bool read_fields(struct exchange *exchange, const struct pj_http_head *he
 
 static void begin(void *context, struct pj_http_request *request)
 {
-    struct pj_server *server = context;
+    struct pj_gateway *gateway = context;
     const struct pj_http_head *head = request->head;
     struct exchange *exchange = pj_alloc(sizeof *exchange);
     request->state = exchange;
@@ -204,30 +196,29 @@ static void begin(void *context, struct pj_http_request *request)
     request->is_long = exchange->route == PJ_ROUTE_PASS;
     pj_exchange_begin(&exchange->traced, head);
     struct pj_reply *reply = read_fields(exchange, head)
-                                 ? refusal(server, exchange, head)
+                                 ? refusal(gateway, exchange, head)
                                  : pj_gateway_error(431, "the headers are too large", NULL);
     if (reply != NULL)
-        answer(server, request, reply);
+        answer(gateway, request, reply);
 }
 
 static void handle(void *context, struct pj_http_request *request)
 {
-    struct pj_server *server = context;
+    struct pj_gateway *gateway = context;
     struct exchange *exchange = request->state;
-    struct pj_gateway *gateway = server->gateway;
     const struct pj_request asked = {.uri = request->head->target,
                                      .fields = &exchange->fields,
                                      .body = {request->body, request->body_length}};
     exchange->traced.start_us = pj_clock_monotonic_us();
     pj_trace_enter(&exchange->traced.trace);
     if (exchange->route == PJ_ROUTE_COMMAND)
-        answer(server, request, pj_gateway_command(gateway, &asked));
+        answer(gateway, request, pj_gateway_command(gateway, &asked));
     else if (exchange->route == PJ_ROUTE_OPEN)
-        answer(server, request, pj_gateway_open_session(gateway, &asked));
+        answer(gateway, request, pj_gateway_open_session(gateway, &asked));
     else if (exchange->route == PJ_ROUTE_CLOSE)
-        answer(server, request, pj_gateway_close_session(gateway, &asked, exchange->id));
+        answer(gateway, request, pj_gateway_close_session(gateway, &asked, exchange->id));
     else
-        pass(server, request);
+        pass(gateway, request);
     pj_trace_enter(NULL);
 }
 
@@ -241,12 +232,13 @@ static void end(void *context, struct pj_http_request *request)
 
 /* --- the server ------------------------------------------------------------------------------ */
 
-static int start_http(struct pj_server *server, int fd, struct pj_error *error)
+int pj_gateway_serve(struct pj_http_server **server, struct pj_gateway *gateway,
+                     struct pj_error *error)
 {
-    const struct pj_gateway_settings *settings = server->gateway->settings;
-    struct pj_metrics *metrics = server->gateway->metrics;
+    const struct pj_gateway_settings *settings = gateway->settings;
     const struct pj_http_settings http = {
         .name = "gateway",
+        .address = settings->listen,
         .connections_most = settings->connections_most,
         .spared_ms = SPARED_MS,
         .header_most = settings->header_most,
@@ -255,47 +247,8 @@ static int start_http(struct pj_server *server, int fd, struct pj_error *error)
         .wait_timeout_ms = settings->upstream_timeout_ms,
         .workers = (int)settings->concurrent_most,
         .descriptors_kept = (int)settings->concurrent_most * DESCRIPTORS_OF_REQUEST,
-        .open = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_connections", NULL,
-                               "Open connections."),
-        .refused =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_refused_connections_total",
-                           NULL, "Connections refused because there were too many."),
-        .malformed =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_malformed_requests_total",
-                           NULL, "Requests that are not strictly HTTP/1.1."),
-        .timeouts =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_timeouts_total", NULL,
-                           "Connections closed because the client was slow to send or read."),
+        .metrics = gateway->metrics,
     };
-    const struct pj_http_handler handler = {server, begin, handle, end};
-    return pj_http_server_start(&server->http, fd, &http, &handler, error);
-}
-
-int pj_server_start(struct pj_server **out, struct pj_gateway *gateway, struct pj_error *error)
-{
-    int fd = pj_listen("gateway address", gateway->settings->listen, error);
-    if (fd < 0)
-        return -1;
-    struct pj_server *server = pj_alloc(sizeof *server);
-    server->gateway = gateway;
-    server->port = pj_listen_port(fd);
-    if (start_http(server, fd, error) != 0) {
-        free(server);
-        return -1;
-    }
-    *out = server;
-    return 0;
-}
-
-int pj_server_port(const struct pj_server *server)
-{
-    return server->port;
-}
-
-void pj_server_stop(struct pj_server *server, int64_t timeout_ms)
-{
-    if (server == NULL)
-        return;
-    pj_http_server_stop(server->http, timeout_ms);
-    free(server);
+    const struct pj_http_handler handler = {gateway, begin, handle, end};
+    return pj_http_server_start(server, &http, &handler, error);
 }

@@ -4,17 +4,11 @@
 #ifndef PJ_CONTROL_GATEWAY_SERVER_H
 #define PJ_CONTROL_GATEWAY_SERVER_H
 
+#include "base/http_server.h"
 #include "control-gateway/gateway.h"
 
-struct pj_server;
-
-/* Listens; PJ_EXIT_USAGE where the address is not available. */
-int pj_server_start(struct pj_server **server, struct pj_gateway *gateway,
-                    struct pj_error *error) PJ_MUST_CHECK;
-int pj_server_port(const struct pj_server *server);
-
-/* Accepts no more connections, waits at most timeout_ms for the requests in flight, and ends. NULL
- * is allowed. */
-void pj_server_stop(struct pj_server *server, int64_t timeout_ms);
+/* Listens, and answers until pj_http_server_stop. */
+int pj_gateway_serve(struct pj_http_server **server, struct pj_gateway *gateway,
+                     struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -496,10 +496,10 @@ static bool work(struct pj_ingest *ingest, struct pj_metrics_server *probes, str
 static int serve(struct pj_ingest *ingest, struct pj_metrics_server *probes, struct pj_error *error)
 {
     const struct pj_ingest_settings *settings = ingest->settings;
-    struct pj_server *server = NULL;
-    if (pj_server_start(&server, ingest, error) != 0)
+    struct pj_http_server *server = NULL;
+    if (pj_ingest_serve(&server, ingest, error) != 0)
         return -1;
-    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_server_port(server)),
+    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_http_server_port(server)),
            pj_f_str("system", settings->system),
            pj_f_int("topics", (int64_t)pj_topics_count(ingest->topics)),
            pj_f_int("kept_keys", (int64_t)pj_kept_count(ingest->kept)));
@@ -508,7 +508,7 @@ static int serve(struct pj_ingest *ingest, struct pj_metrics_server *probes, str
     bool failed = work(ingest, probes, error);
     if (probes != NULL)
         pj_metrics_server_set_ready(probes, "ending");
-    pj_server_stop(server, settings->shutdown_timeout_ms);
+    pj_http_server_stop(server, settings->shutdown_timeout_ms);
     if (failed && error->class == PJ_FENCED)
         pj_error_fatal(
             error, PJ_EXIT_FENCED,

@@ -2,8 +2,6 @@
 #include "event-ingest/routes.h"
 
 #include "base/clock.h"
-#include "base/http_server.h"
-#include "base/listen.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "common/exchange.h"
@@ -19,12 +17,6 @@ enum {
     BEACON_MOST = 64 << 10 /* bytes of a text/plain body: what browsers send at an unload */
 };
 
-struct pj_server {
-    struct pj_ingest *ingest;
-    struct pj_http_server *http;
-    int port;
-};
-
 /* What is known of a request besides its bytes. */
 struct state {
     struct pj_exchange exchange;
@@ -36,10 +28,10 @@ struct state {
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-static void count(struct pj_server *server, const struct pj_http_request *request, int status)
+static void count(struct pj_ingest *ingest, const struct pj_http_request *request, int status)
 {
     const struct state *state = request->state;
-    struct pj_metrics *metrics = server->ingest->metrics;
+    struct pj_metrics *metrics = ingest->metrics;
     char labels[64];
     pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", state->route, status);
     pj_metric_add(pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_requests_total", labels,
@@ -53,7 +45,7 @@ static void count(struct pj_server *server, const struct pj_http_request *reques
     pj_exchange_end(&state->exchange, request->head, state->route, status);
 }
 
-static void send_answer(struct pj_server *server, struct pj_http_request *request,
+static void send_answer(struct pj_ingest *ingest, struct pj_http_request *request,
                         struct pj_answer *answer)
 {
     char seconds[24];
@@ -70,27 +62,27 @@ static void send_answer(struct pj_server *server, struct pj_http_request *reques
         pj_http_add_field(request, "Projectionist-Repeated", "same");
     if (answer->body != NULL)
         pj_http_add_field(request, "Content-Type", "application/json");
-    count(server, request, answer->status);
+    count(ingest, request, answer->status);
     pj_http_answer(request, answer->status, answer->body != NULL ? answer->body : "",
                    answer->body != NULL ? strlen(answer->body) : 0);
     free(answer->body);
 }
 
-static void refuse(struct pj_server *server, struct pj_http_request *request, int status,
+static void refuse(struct pj_ingest *ingest, struct pj_http_request *request, int status,
                    const char *text)
 {
     struct pj_answer answer = {0};
     pj_answer_error(&answer, status, text);
-    send_answer(server, request, &answer);
+    send_answer(ingest, request, &answer);
 }
 
 /* --- CORS ------------------------------------------------------------------------------------ */
 
 /* Whether the page is of a listed origin; then it may read the answer. */
-static bool allow_origin(const struct pj_server *server, struct pj_http_request *request)
+static bool allow_origin(const struct pj_ingest *ingest, struct pj_http_request *request)
 {
     const char *origin = pj_http_field(request->head, "Origin");
-    const char *list = server->ingest->settings->cors_origins;
+    const char *list = ingest->settings->cors_origins;
     if (origin == NULL || list == NULL)
         return false;
     pj_http_add_field(request, "Vary", "Origin");
@@ -102,18 +94,18 @@ static bool allow_origin(const struct pj_server *server, struct pj_http_request 
     return true;
 }
 
-static void preflight(struct pj_server *server, struct pj_http_request *request, bool is_allowed)
+static void preflight(struct pj_ingest *ingest, struct pj_http_request *request, bool is_allowed)
 {
     struct pj_answer answer = {.status = 204};
     if (!is_allowed) {
-        refuse(server, request, 403, "the origin is not one of --cors-origins");
+        refuse(ingest, request, 403, "the origin is not one of --cors-origins");
         return;
     }
     pj_http_add_field(request, "Access-Control-Allow-Methods", "POST");
     pj_http_add_field(request, "Access-Control-Allow-Headers",
                       "Authorization, Content-Type, Idempotency-Key, If-Match, traceparent");
     pj_http_add_field(request, "Access-Control-Max-Age", "600");
-    send_answer(server, request, &answer);
+    send_answer(ingest, request, &answer);
 }
 
 /* --- what is known before the body ----------------------------------------------------------- */
@@ -185,25 +177,24 @@ static int check_head(const struct pj_http_head *head, const char **reason)
 }
 
 /* False: it is answered, or (may_block false) the caller is still to be found. */
-static bool admit(struct pj_server *server, struct pj_http_request *request, bool may_block)
+static bool admit(struct pj_ingest *ingest, struct pj_http_request *request, bool may_block)
 {
     struct state *state = request->state;
     struct pj_error error = {0};
     const char *shown = pj_http_field(request->head, "Authorization");
-    enum pj_admission admission =
-        pj_callers_find(server->ingest->callers, shown, pj_topic_of_name(state->topic), may_block,
-                        &state->caller, &error);
+    enum pj_admission admission = pj_callers_find(
+        ingest->callers, shown, pj_topic_of_name(state->topic), may_block, &state->caller, &error);
     state->is_caller_unknown = admission == PJ_ASK_AGAIN;
     if (admission == PJ_UNKNOWN_CALLER)
-        refuse(server, request, 401, error.message);
+        refuse(ingest, request, 401, error.message);
     if (admission == PJ_FOREIGN_TOPIC)
-        refuse(server, request, 403, error.message);
+        refuse(ingest, request, 403, error.message);
     return admission == PJ_LET_IN;
 }
 
 static void begin(void *context, struct pj_http_request *request)
 {
-    struct pj_server *server = context;
+    struct pj_ingest *ingest = context;
     const struct pj_http_head *head = request->head;
     struct state *state = pj_alloc(sizeof *state);
     request->state = state;
@@ -211,27 +202,27 @@ static void begin(void *context, struct pj_http_request *request)
     pj_exchange_begin(&state->exchange, head);
     const struct route *route = route_of(head->target);
     if (route != NULL)
-        state->topic = pj_topics_find(server->ingest->topics, head->target + strlen(route->path));
-    bool is_allowed = allow_origin(server, request);
+        state->topic = pj_topics_find(ingest->topics, head->target + strlen(route->path));
+    bool is_allowed = allow_origin(ingest, request);
     const char *reason;
     int status = check_head(head, &reason);
     if (route == NULL) {
-        refuse(server, request, 404,
+        refuse(ingest, request, 404,
                "there is nothing at this path; events are posted to "
                "/v1/events/<topic>");
         return;
     }
     state->route = route->name;
     if (strcmp(head->method, "OPTIONS") == 0)
-        preflight(server, request, is_allowed);
+        preflight(ingest, request, is_allowed);
     else if (strcmp(head->method, "POST") != 0)
-        refuse(server, request, 405, "events are posted: the method is POST");
+        refuse(ingest, request, 405, "events are posted: the method is POST");
     else if (status != 0)
-        refuse(server, request, status, reason);
+        refuse(ingest, request, status, reason);
     else if (state->topic == NULL)
-        refuse(server, request, 404, "there is no such topic");
+        refuse(ingest, request, 404, "there is no such topic");
     else if (!route->is_signed)
-        (void)admit(server, request, false);
+        (void)admit(ingest, request, false);
     else
         state->caller = (struct pj_caller){.name = "sns", .is_import = true};
 }
@@ -240,12 +231,12 @@ static void begin(void *context, struct pj_http_request *request)
 
 static void handle(void *context, struct pj_http_request *request)
 {
-    struct pj_server *server = context;
+    struct pj_ingest *ingest = context;
     struct state *state = request->state;
     struct pj_answer answer = {0};
     const char *type = pj_http_field(request->head, "Content-Type");
     state->exchange.start_us = pj_clock_monotonic_us();
-    if (state->is_caller_unknown && !admit(server, request, true))
+    if (state->is_caller_unknown && !admit(ingest, request, true))
         return;
     const struct pj_posted posted = {
         .topic = state->topic,
@@ -261,8 +252,8 @@ static void handle(void *context, struct pj_http_request *request)
         pj_answer_error(&answer, 413,
                         "a text/plain body is larger than 64 KiB; send application/json");
     else
-        route->handle(server->ingest, &posted, &answer);
-    send_answer(server, request, &answer);
+        route->handle(ingest, &posted, &answer);
+    send_answer(ingest, request, &answer);
     pj_trace_enter(NULL);
 }
 
@@ -274,12 +265,13 @@ static void end(void *context, struct pj_http_request *request)
 
 /* --- the server ------------------------------------------------------------------------------ */
 
-static int start_http(struct pj_server *server, int fd, struct pj_error *error)
+int pj_ingest_serve(struct pj_http_server **server, struct pj_ingest *ingest,
+                    struct pj_error *error)
 {
-    const struct pj_ingest_settings *settings = server->ingest->settings;
-    struct pj_metrics *metrics = server->ingest->metrics;
+    const struct pj_ingest_settings *settings = ingest->settings;
     const struct pj_http_settings http = {
         .name = "ingest",
+        .address = settings->listen,
         .connections_most = settings->connections_most,
         .spared_ms = SPARED_MS,
         .header_most = settings->header_most,
@@ -287,47 +279,8 @@ static int start_http(struct pj_server *server, int fd, struct pj_error *error)
         .request_timeout_ms = settings->request_timeout_ms,
         .wait_timeout_ms = settings->publish_timeout_ms,
         .workers = (int)settings->concurrent_most,
-        .open = pj_metrics_add(metrics, PJ_GAUGE, "projectionist_ingest_connections", NULL,
-                               "Open connections."),
-        .refused =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_refused_connections_total",
-                           NULL, "Connections refused because there were too many."),
-        .malformed =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_malformed_requests_total",
-                           NULL, "Requests that are not strictly HTTP/1.1."),
-        .timeouts = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_timeouts_total", NULL,
-                                   "Connections closed because the client was slow to send or "
-                                   "read."),
+        .metrics = ingest->metrics,
     };
-    const struct pj_http_handler handler = {server, begin, handle, end};
-    return pj_http_server_start(&server->http, fd, &http, &handler, error);
-}
-
-int pj_server_start(struct pj_server **out, struct pj_ingest *ingest, struct pj_error *error)
-{
-    int fd = pj_listen("ingest address", ingest->settings->listen, error);
-    if (fd < 0)
-        return -1;
-    struct pj_server *server = pj_alloc(sizeof *server);
-    server->ingest = ingest;
-    server->port = pj_listen_port(fd);
-    if (start_http(server, fd, error) != 0) {
-        free(server);
-        return -1;
-    }
-    *out = server;
-    return 0;
-}
-
-int pj_server_port(const struct pj_server *server)
-{
-    return server->port;
-}
-
-void pj_server_stop(struct pj_server *server, int64_t timeout_ms)
-{
-    if (server == NULL)
-        return;
-    pj_http_server_stop(server->http, timeout_ms);
-    free(server);
+    const struct pj_http_handler handler = {ingest, begin, handle, end};
+    return pj_http_server_start(server, &http, &handler, error);
 }

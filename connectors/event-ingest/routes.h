@@ -6,14 +6,11 @@
 #ifndef PJ_EVENT_INGEST_ROUTES_H
 #define PJ_EVENT_INGEST_ROUTES_H
 
+#include "base/http_server.h"
 #include "event-ingest/ingest.h"
 
-struct pj_server;
-
-int pj_server_start(struct pj_server **server, struct pj_ingest *ingest,
+/* Listens, and answers until pj_http_server_stop. */
+int pj_ingest_serve(struct pj_http_server **server, struct pj_ingest *ingest,
                     struct pj_error *error) PJ_MUST_CHECK;
-int pj_server_port(const struct pj_server *server);
-/* Finishes the requests that are here, for at most timeout_ms. NULL is allowed. */
-void pj_server_stop(struct pj_server *server, int64_t timeout_ms);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/http_internal.h"
 
 #include "base/clock.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -40,7 +41,8 @@ struct pj_http_server {
     pthread_t thread;
     pthread_t *workers;
     int worker_count;
-    int epoll, wake, listening;
+    int epoll, wake, listening, port;
+    struct pj_metric *open, *refused, *malformed, *timeouts; /* NULL without metrics */
     bool is_accepting;
     int64_t accept_again_ms, complain_ms, look_ms;
     struct pj_http_client *clients;
@@ -104,8 +106,8 @@ static void release_client(struct pj_http_server *server, struct pj_http_client 
 
 static void show_count(struct pj_http_server *server)
 {
-    if (server->settings.open != NULL)
-        pj_metric_set(server->settings.open, server->count);
+    if (server->open != NULL)
+        pj_metric_set(server->open, server->count);
 }
 
 static void forget_body(struct pj_http_connection *connection)
@@ -255,7 +257,7 @@ static void refuse(struct pj_http_connection *connection, int status, const char
 {
     const struct pj_http_fault fault = {status, reason};
     if (status == 400)
-        add_to(connection->server->settings.malformed);
+        add_to(connection->server->malformed);
     pj_http_answer_fault(connection, &fault);
     connection->is_whole = false;
     begin_sending(connection);
@@ -551,7 +553,7 @@ static void welcome(struct pj_http_server *server, int fd, const struct sockaddr
     if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         close_connection(connection);
     } else if (is_refused) {
-        add_to(server->settings.refused);
+        add_to(server->refused);
         if (!is_short)
             complain(server, "new connections are refused: there are too many");
         refuse(connection, 503, full);
@@ -602,7 +604,7 @@ static void expire(struct pj_http_connection *connection)
     switch (connection->stage) {
     case PJ_HTTP_HEAD:
     case PJ_HTTP_BODY:
-        add_to(server->settings.timeouts);
+        add_to(server->timeouts);
         if (connection->is_answered) {
             begin_sending(connection);
         } else {
@@ -616,7 +618,7 @@ static void expire(struct pj_http_connection *connection)
         }
         break;
     case PJ_HTTP_SENDING:
-        add_to(server->settings.timeouts);
+        add_to(server->timeouts);
         close_connection(connection);
         break;
     case PJ_HTTP_IDLE:
@@ -800,15 +802,43 @@ static bool start_threads(struct pj_http_server *server, struct pj_error *error)
     return started;
 }
 
-int pj_http_server_start(struct pj_http_server **out, int fd,
-                         const struct pj_http_settings *settings,
+static void add_metrics(struct pj_http_server *server, struct pj_metrics *metrics)
+{
+    const struct {
+        struct pj_metric **place;
+        enum pj_metric_kind kind;
+        const char *name, *help;
+    } all[] = {
+        {&server->open, PJ_GAUGE, "connections", "Open connections."},
+        {&server->refused, PJ_COUNTER, "refused_connections_total",
+         "Connections refused because there were too many."},
+        {&server->malformed, PJ_COUNTER, "malformed_requests_total",
+         "Requests that are not strictly HTTP/1.1."},
+        {&server->timeouts, PJ_COUNTER, "timeouts_total",
+         "Connections closed because the client was slow to send or read."},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && metrics != NULL; i++) {
+        char name[96];
+        pj_text_whole(name, sizeof name, "projectionist_%s_%s", server->name, all[i].name);
+        *all[i].place = pj_metrics_add(metrics, all[i].kind, name, NULL, all[i].help);
+    }
+}
+
+int pj_http_server_start(struct pj_http_server **out, const struct pj_http_settings *settings,
                          const struct pj_http_handler *handler, struct pj_error *error)
 {
+    char what[64];
+    pj_text_whole(what, sizeof what, "%s address", settings->name);
+    int fd = pj_listen(what, settings->address, error);
+    if (fd < 0)
+        return -1;
     struct pj_http_server *server = pj_alloc(sizeof *server);
     server->settings = *settings;
     server->handler = *handler;
-    pj_text_show(server->name, sizeof server->name, "%s", settings->name);
+    pj_text_whole(server->name, sizeof server->name, "%s", settings->name);
     server->listening = fd;
+    server->port = pj_listen_port(fd);
+    add_metrics(server, settings->metrics);
     pj_http_queue_init(&server->queue, settings->workers);
     pthread_mutex_init(&server->mutex, NULL);
     raise_descriptors(server);
@@ -821,6 +851,11 @@ int pj_http_server_start(struct pj_http_server **out, int fd,
     }
     *out = server;
     return 0;
+}
+
+int pj_http_server_port(const struct pj_http_server *server)
+{
+    return server->port;
 }
 
 void pj_http_server_stop(struct pj_http_server *server, int64_t timeout_ms)

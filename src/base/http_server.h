@@ -37,7 +37,8 @@ struct pj_http_handler {
 };
 
 struct pj_http_settings {
-    const char *name;           /* for the log, such as "gateway" */
+    const char *name;           /* such as "gateway": for the log, and in errors */
+    const char *address;        /* to listen on, as pj_listen takes it */
     int64_t connections_most;   /* beyond: 503 */
     int64_t spared_ms;          /* an idle connection keeps its place for this long */
     int64_t header_most;        /* bytes of a head; more: 431 */
@@ -46,15 +47,15 @@ struct pj_http_settings {
     int64_t wait_timeout_ms;    /* for a worker; later: 503 */
     int workers;                /* 0: begin answers everything */
     int descriptors_kept;       /* descriptors reserved for what the workers open */
-    /* The server's own metrics; each may be NULL. */
-    struct pj_metric *open, *refused, *malformed, *timeouts;
+    struct pj_metrics *metrics; /* for projectionist_<name>_connections and the like; or NULL */
 };
 
-/* Takes ownership of the listening socket, even on failure. Copies the settings and the handler. */
-int pj_http_server_start(struct pj_http_server **server, int fd,
-                         const struct pj_http_settings *settings,
+/* Listens. Copies the settings and the handler. PJ_EXIT_USAGE where the address is not available.
+ */
+int pj_http_server_start(struct pj_http_server **server, const struct pj_http_settings *settings,
                          const struct pj_http_handler *handler,
                          struct pj_error *error) PJ_MUST_CHECK;
+int pj_http_server_port(const struct pj_http_server *server);
 /* Accepts no more connections, waits at most timeout_ms for the requests that are here, and ends
  * after those in work. NULL is allowed. */
 void pj_http_server_stop(struct pj_http_server *server, int64_t timeout_ms);

@@ -2,7 +2,6 @@
 /* /metrics, /livez, /readyz, and the page for people. */
 #include "base/clock.h"
 #include "base/http_server.h"
-#include "base/listen.h"
 #include "base/memory.h"
 #include "base/status_page.h"
 #include "base/text.h"
@@ -25,7 +24,6 @@ enum {
 struct pj_metrics_server {
     struct pj_http_server *http;
     struct pj_metrics *metrics;
-    int port;
     const struct pj_page *_Atomic page; /* NULL: none yet */
     struct pj_page_history *history;
     _Atomic int64_t heartbeat_ms;
@@ -131,25 +129,22 @@ static void begin(void *context, struct pj_http_request *request)
 int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *metrics,
                             const char *address, struct pj_error *error)
 {
-    int fd = pj_listen("metrics address", address, error);
-    if (fd < 0)
-        return -1;
     struct pj_metrics_server *server = pj_alloc(sizeof *server);
     server->metrics = metrics;
-    server->port = pj_listen_port(fd);
     pj_text_show(server->not_ready, sizeof server->not_ready, "starting");
     pthread_mutex_init(&server->mutex, NULL);
     atomic_store(&server->liveness_limit_ms, LIVENESS_LIMIT_MS);
     pj_metrics_server_heartbeat(server);
     const struct pj_http_settings settings = {
         .name = "metrics",
+        .address = address,
         .connections_most = CONNECTIONS_MOST,
         .spared_ms = SPARED_MS,
         .header_most = HEADER_MOST,
         .request_timeout_ms = REQUEST_TIMEOUT_MS,
     };
     const struct pj_http_handler handler = {.context = server, .begin = begin};
-    if (pj_http_server_start(&server->http, fd, &settings, &handler, error) != 0) {
+    if (pj_http_server_start(&server->http, &settings, &handler, error) != 0) {
         pthread_mutex_destroy(&server->mutex);
         free(server);
         return -1;
@@ -170,7 +165,7 @@ void pj_metrics_server_stop(struct pj_metrics_server *server)
 
 int pj_metrics_server_port(const struct pj_metrics_server *server)
 {
-    return server->port;
+    return pj_http_server_port(server->http);
 }
 
 void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *reason_or_null)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the server bounds, over a socket: heads, bodies, and bodies in chunks. */
 #include "base/http_server.h"
-#include "base/listen.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
@@ -24,11 +23,9 @@ static void echo(void *context, struct pj_http_request *request)
 static void set_up(void)
 {
     struct pj_error error;
-    int fd = pj_listen("test address", "127.0.0.1:0", &error);
-    cr_assert(fd >= 0, "%s", error.message);
-    port = pj_listen_port(fd);
     const struct pj_http_settings settings = {
         .name = "test",
+        .address = "127.0.0.1:0",
         .connections_most = 8,
         .header_most = HEADER_MOST,
         .body_most = BODY_MOST,
@@ -37,7 +34,9 @@ static void set_up(void)
         .workers = 1,
     };
     const struct pj_http_handler handler = {.handle = echo};
-    cr_assert_eq(pj_http_server_start(&server, fd, &settings, &handler, &error), 0);
+    cr_assert_eq(pj_http_server_start(&server, &settings, &handler, &error), 0, "%s",
+                 error.message);
+    port = pj_http_server_port(server);
 }
 
 static void tear_down(void)
