@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/listen.h"
 #include "base/log.h"
-#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/topic_name.h"
 #include "control-gateway/gateway.h"
@@ -354,27 +353,20 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     sem_init(&gateway.parsers, 0, PARSERS);
     sem_init(&gateway.lookups, 0, LOOKUPS);
     const struct pj_label labels[] = {{"system", "safari"}, {"gateway", settings->id}, {0}};
-    pj_metrics_set_labels(gateway.metrics, labels);
     add_metrics(&gateway);
-    status = pj_process_serve_metrics(&server, gateway.metrics, process, error);
-    if (server != NULL)
-        pj_metrics_server_show(server, &page);
-    if (status == 0)
-        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
-                                gateway.metrics, error);
+    status = pj_process_show(&server, gateway.metrics, labels, &page, process, error);
     if (status == 0)
         status = open_parts(&gateway, config, server, error);
     if (status == 0)
         status = serve(&gateway, server, error);
     pj_publisher_close(gateway.publisher, settings->shutdown_timeout_ms);
-    pj_metrics_server_stop(server);
+    pj_process_hide(server);
     pj_upstream_close(gateway.upstream);
     pj_encoder_free(gateway.commands_encoder);
     pj_encoder_free(gateway.sessions_encoder);
     pj_callers_free(gateway.callers);
     pj_keys_free(gateway.keys);
     pj_sessions_free(gateway.sessions);
-    pj_spans_stop();
     pj_metrics_free(gateway.metrics);
     sem_destroy(&gateway.parsers);
     sem_destroy(&gateway.lookups);

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/listen.h"
 #include "base/log.h"
-#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/text.h"
 #include "base/topic_name.h"
@@ -579,27 +578,20 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     const struct pj_label labels[] = {{"system", settings->system != NULL ? settings->system : ""},
                                       {"ingest", settings->id},
                                       {0}};
-    pj_metrics_set_labels(ingest.metrics, labels);
     add_metrics(&ingest);
-    int status = pj_process_serve_metrics(&server, ingest.metrics, process, error);
-    if (server != NULL)
-        pj_metrics_server_show(server, &page);
-    if (status == 0)
-        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
-                                ingest.metrics, error);
+    int status = pj_process_show(&server, ingest.metrics, labels, &page, process, error);
     if (status == 0)
         status = open_parts(&ingest, config, server, error);
     if (status == 0)
         status = serve(&ingest, server, error);
     pj_publisher_close(ingest.publisher, settings->shutdown_timeout_ms);
-    pj_metrics_server_stop(server);
+    pj_process_hide(server);
     pj_shown_reader_free(ingest.reader);
     pj_shown_free(ingest.tables);
     pj_topics_free(ingest.topics);
     pj_callers_close(ingest.callers);
     pj_kept_free(ingest.kept);
     pj_sns_free(ingest.sns);
-    pj_spans_stop();
     pj_metrics_free(ingest.metrics);
     sem_destroy(&ingest.parsers);
     free(ingest.keys_topic);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* outbox-relay: rows that functions wrote into an outbox of Postgres, to Kafka, at least once. */
 #include "base/log.h"
-#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/topic_name.h"
 #include "outbox-relay/outbox.h"
@@ -114,20 +113,13 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     pj_text_whole(system, sizeof system, "%.*s", pj_outbox_system_length(settings->outbox),
                   settings->outbox);
     const struct pj_label labels[] = {{"system", system}, {"relay", settings->relay_id}, {0}};
-    pj_metrics_set_labels(registry, labels);
     pj_relay_metrics_add(&metrics, registry);
-    int status = pj_process_serve_metrics(&server, registry, process, error);
-    if (server != NULL)
-        pj_metrics_server_show(server, &page);
-    if (status == 0)
-        status =
-            pj_spans_start(settings->process.otlp_endpoint, process->name, labels, registry, error);
+    int status = pj_process_show(&server, registry, labels, &page, process, error);
     const struct pj_relay_surroundings surroundings = {settings, config, &metrics, registry,
                                                        server};
     if (status == 0)
         status = pj_relay_run(&surroundings, error);
-    pj_metrics_server_stop(server);
-    pj_spans_stop();
+    pj_process_hide(server);
     pj_metrics_free(registry);
     return status;
 }

@@ -2,7 +2,6 @@
 /* telemetry-bridge: the automation service's telemetry into Kafka, exactly once. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/topic_name.h"
 #include "telemetry-bridge/publish.h"
@@ -148,7 +147,6 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         return -1;
     }
     const struct pj_label labels[] = {{"system", "safari"}, {"bridge", settings->bridge_id}, {0}};
-    pj_metrics_set_labels(bridge.registry, labels);
     pj_bridge_metrics_add(&bridge.metrics, bridge.registry);
     bridge.buffer =
         pj_buffer_new(settings->buffer_frames, settings->buffer_bytes, on_room, &bridge);
@@ -156,21 +154,15 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     if (status == 0)
         status = pj_socket_open(&bridge.socket, settings, &bridge.metrics, error);
     if (status == 0)
-        status = pj_process_serve_metrics(&bridge.server, bridge.registry, process, error);
-    if (bridge.server != NULL)
-        pj_metrics_server_show(bridge.server, &page);
-    if (status == 0)
-        status = pj_spans_start(settings->process.otlp_endpoint, process->name, labels,
-                                bridge.registry, error);
+        status = pj_process_show(&bridge.server, bridge.registry, labels, &page, process, error);
     if (status == 0)
         status = pj_bridge_publisher_open(&bridge.publisher, &publisher, error);
     if (status == 0)
         status = publish_frames(&bridge, error);
     pj_socket_close(bridge.socket);
     pj_bridge_publisher_close(bridge.publisher);
-    pj_metrics_server_stop(bridge.server);
+    pj_process_hide(bridge.server);
     pj_buffer_free(bridge.buffer);
-    pj_spans_stop();
     pj_metrics_free(bridge.registry);
     return status < 0 ? -1 : 0;
 }

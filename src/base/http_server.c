@@ -804,11 +804,7 @@ static bool start_threads(struct pj_http_server *server, struct pj_error *error)
 
 static void add_metrics(struct pj_http_server *server, struct pj_metrics *metrics)
 {
-    const struct {
-        struct pj_metric **place;
-        enum pj_metric_kind kind;
-        const char *name, *help;
-    } all[] = {
+    const struct pj_metric_line all[] = {
         {&server->open, PJ_GAUGE, "connections", "Open connections."},
         {&server->refused, PJ_COUNTER, "refused_connections_total",
          "Connections refused because there were too many."},
@@ -816,12 +812,9 @@ static void add_metrics(struct pj_http_server *server, struct pj_metrics *metric
          "Requests that are not strictly HTTP/1.1."},
         {&server->timeouts, PJ_COUNTER, "timeouts_total",
          "Connections closed because the client was slow to send or read."},
+        {0},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0] && metrics != NULL; i++) {
-        char name[96];
-        pj_text_whole(name, sizeof name, "projectionist_%s_%s", server->name, all[i].name);
-        *all[i].place = pj_metrics_add(metrics, all[i].kind, name, NULL, all[i].help);
-    }
+    pj_metrics_add_all_of(metrics, server->name, all);
 }
 
 int pj_http_server_start(struct pj_http_server **out, const struct pj_http_settings *settings,
@@ -838,7 +831,8 @@ int pj_http_server_start(struct pj_http_server **out, const struct pj_http_setti
     pj_text_whole(server->name, sizeof server->name, "%s", settings->name);
     server->listening = fd;
     server->port = pj_listen_port(fd);
-    add_metrics(server, settings->metrics);
+    if (settings->metrics != NULL)
+        add_metrics(server, settings->metrics);
     pj_http_queue_init(&server->queue, settings->workers);
     pthread_mutex_init(&server->mutex, NULL);
     raise_descriptors(server);

@@ -173,6 +173,16 @@ void pj_metrics_add_all(struct pj_metrics *metrics, const struct pj_metric_line 
             pj_metrics_add(metrics, lines->kind, lines->name, lines->labels, lines->help);
 }
 
+void pj_metrics_add_all_of(struct pj_metrics *metrics, const char *of,
+                           const struct pj_metric_line *lines)
+{
+    for (; lines->place != NULL; lines++) {
+        char *name = pj_text_new("projectionist_%s_%s", of, lines->name);
+        *lines->place = pj_metrics_add(metrics, lines->kind, name, lines->labels, lines->help);
+        free(name);
+    }
+}
+
 void pj_metric_add(struct pj_metric *metric, int64_t delta)
 {
     atomic_fetch_add_explicit(&metric->value, delta, memory_order_relaxed);

@@ -52,6 +52,9 @@ struct pj_metric_line {
     const char *name, *help, *labels;
 };
 void pj_metrics_add_all(struct pj_metrics *metrics, const struct pj_metric_line *lines);
+/* The same of what several programs have: projectionist_<of>_<name>. */
+void pj_metrics_add_all_of(struct pj_metrics *metrics, const char *of,
+                           const struct pj_metric_line *lines);
 
 void pj_metric_add(struct pj_metric *metric, int64_t delta);               /* counter, gauge */
 void pj_metric_set(struct pj_metric *metric, int64_t value);               /* gauge */

@@ -2,6 +2,7 @@
 #include "base/process.h"
 
 #include "base/log.h"
+#include "base/spans.h"
 #include "base/tls_files.h"
 
 #include <errno.h>
@@ -30,17 +31,26 @@ void pj_process_handle_signals(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
-                             const struct pj_process *process, struct pj_error *error)
+int pj_process_show(struct pj_metrics_server **server, struct pj_metrics *metrics,
+                    const struct pj_label *labels, const struct pj_page *page,
+                    const struct pj_process *process, struct pj_error *error)
 {
     const char *address = process->common->metrics_address;
+    pj_metrics_set_labels(metrics, labels);
     pj_metrics_add_build_info(metrics, process->version != NULL ? process->version : PJ_VERSION);
-    if (address == NULL)
-        return 0;
-    if (pj_metrics_server_start(server, metrics, address, error) != 0)
-        return -1;
-    pj_log(PJ_INFO, "serving metrics", pj_f_int("port", pj_metrics_server_port(*server)));
-    return 0;
+    if (address != NULL) {
+        if (pj_metrics_server_start(server, metrics, address, error) != 0)
+            return -1;
+        pj_log(PJ_INFO, "serving metrics", pj_f_int("port", pj_metrics_server_port(*server)));
+        pj_metrics_server_show(*server, page);
+    }
+    return pj_spans_start(process->common->otlp_endpoint, process->name, labels, metrics, error);
+}
+
+void pj_process_hide(struct pj_metrics_server *server)
+{
+    pj_metrics_server_stop(server);
+    pj_spans_stop();
 }
 
 static enum pj_log_level log_level(const char *name)

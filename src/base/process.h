@@ -71,10 +71,14 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv);
 extern volatile sig_atomic_t pj_stop_requests;
 void pj_process_handle_signals(void);
 
-/* Serves the metrics, the build's among them, if the settings say so; otherwise *server stays
- * NULL. */
-int pj_process_serve_metrics(struct pj_metrics_server **server, struct pj_metrics *metrics,
-                             const struct pj_process *process,
-                             struct pj_error *error) PJ_MUST_CHECK;
+/*
+ * What is seen from outside while it runs, with these labels on all of it: serves the metrics, the
+ * build's among them, and the page if the settings say so (otherwise *server stays NULL), and sends
+ * spans likewise. The page is borrowed. pj_process_hide ends both, also after an error.
+ */
+int pj_process_show(struct pj_metrics_server **server, struct pj_metrics *metrics,
+                    const struct pj_label *labels, const struct pj_page *page,
+                    const struct pj_process *process, struct pj_error *error) PJ_MUST_CHECK;
+void pj_process_hide(struct pj_metrics_server *server);
 
 #endif

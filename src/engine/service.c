@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/program.h"
-#include "base/spans.h"
 #include "base/status_page.h"
 #include "base/text.h"
 #include "base/threads.h"
@@ -256,19 +255,6 @@ static void set_up(struct worker *worker, size_t number, const struct all_settin
 
 /* --- the run, once it is set up -------------------------------------------------------------- */
 
-static int serve(struct pj_metrics_server **server, const struct pj_process *process,
-                 struct pj_metrics *metrics, const struct pj_label *labels,
-                 const struct pj_page *page, struct pj_error *error)
-{
-    const struct all_settings *all = process->settings;
-    pj_metrics_set_labels(metrics, labels);
-    if (pj_process_serve_metrics(server, metrics, process, error) != 0)
-        return -1;
-    if (*server != NULL)
-        pj_metrics_server_show(*server, page);
-    return pj_spans_start(all->common.process.otlp_endpoint, process->name, labels, metrics, error);
-}
-
 static int run(const struct pj_process *process, const struct pj_config *config,
                struct pj_error *error)
 {
@@ -306,14 +292,13 @@ static int run(const struct pj_process *process, const struct pj_config *config,
     struct pj_metrics_server *server = NULL;
     struct worker *workers = pj_calloc(count, sizeof *workers);
     atomic_bool halted = false;
-    int status = serve(&server, process, shared.metrics, labels, &page, error);
+    int status = pj_process_show(&server, shared.metrics, labels, &page, process, error);
     shared.health = pj_health_new(server, count);
     for (size_t w = 0; w < count; w++)
         set_up(&workers[w], w, all, &shared, &halted);
     if (status == 0)
         status = consume(workers, count, config, error);
-    pj_metrics_server_stop(server);
-    pj_spans_stop();
+    pj_process_hide(server);
     pj_health_free(shared.health);
     pj_metrics_free(shared.metrics);
     free(workers);
