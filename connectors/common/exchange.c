@@ -17,10 +17,29 @@ void pj_exchange_begin(struct pj_exchange *exchange, const struct pj_http_head *
     memcpy(exchange->parent, client.span_id, sizeof exchange->parent);
 }
 
+static void count(const struct pj_exchange *exchange, const char *route, int status,
+                  struct pj_metrics *metrics, const char *of)
+{
+    char answered[64], taken[64];
+    struct pj_metric *requests, *seconds;
+    pj_text_whole(answered, sizeof answered, "route=\"%s\",code=\"%d\"", route, status);
+    pj_text_whole(taken, sizeof taken, "route=\"%s\"", route);
+    const struct pj_metric_line all[] = {
+        {&requests, PJ_COUNTER, "requests_total", "Requests answered.", answered},
+        {&seconds, PJ_HISTOGRAM, "request_seconds",
+         "Time from a request's last byte to its answer.", taken},
+        {0},
+    };
+    pj_metrics_add_all_of(metrics, of, all);
+    pj_metric_add(requests, 1);
+    pj_metric_observe_us(seconds, pj_clock_monotonic_us() - exchange->start_us);
+}
+
 void pj_exchange_end(const struct pj_exchange *exchange, const struct pj_http_head *head,
-                     const char *route, int status)
+                     const char *route, int status, struct pj_metrics *metrics, const char *of)
 {
     char name[96], code[8];
+    count(exchange, route, status, metrics, of);
     if (!pj_spans_are_on())
         return;
     pj_text_show(name, sizeof name, "%s %s", head->method, route);

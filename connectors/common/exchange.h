@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request to one of our HTTP servers: its trace and its span. */
+/* A request to one of our HTTP servers: its metrics, its trace and its span. */
 #ifndef PJ_CONNECTORS_EXCHANGE_H
 #define PJ_CONNECTORS_EXCHANGE_H
 
@@ -15,8 +15,9 @@ struct pj_exchange {
 /* A part of the client's trace, where it names one that is valid, else one of its own. */
 void pj_exchange_begin(struct pj_exchange *exchange, const struct pj_http_head *head);
 
-/* Adds the span: for each answer. */
+/* For each answer: counts it, as projectionist_<of>_requests_total and _request_seconds, and adds
+ * the span. */
 void pj_exchange_end(const struct pj_exchange *exchange, const struct pj_http_head *head,
-                     const char *route, int status);
+                     const char *route, int status, struct pj_metrics *metrics, const char *of);
 
 #endif

@@ -191,7 +191,7 @@ static void finish_batch(struct pj_publisher *publisher, bool committed)
         *place = one->next;
         one->next = NULL;
         if (one->state == DONE)
-            pj_metric_add(publisher->settings.records, (int64_t)one->record_count);
+            pj_metric_add(publisher->records, (int64_t)one->record_count);
         pj_publication_release(one);
     }
     pthread_cond_broadcast(&publisher->changed);
@@ -245,9 +245,9 @@ static bool publish_batch(struct pj_publisher *publisher)
         if (end == PJ_TRANSACTION_COMMITTED) {
             publisher->committed_us = pj_clock_monotonic_us();
             note_trouble(publisher, NULL);
-            pj_metric_add(publisher->settings.transactions, 1);
-            pj_metric_set(publisher->settings.last_commit, pj_clock_wall_ms() / 1000);
-            pj_metric_observe_us(publisher->settings.latency, pj_clock_monotonic_us() - start_us);
+            pj_metric_add(publisher->transactions, 1);
+            pj_metric_set(publisher->last_commit, pj_clock_wall_ms() / 1000);
+            pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;
         } else if (publisher->batch != NULL && !look_for_refused(publisher, &reason)) {
@@ -318,6 +318,25 @@ static void *run(void *context)
 
 /* --- the publisher --------------------------------------------------------------------------- */
 
+static void add_metrics(struct pj_publisher *publisher)
+{
+    struct pj_transactor_settings *transactor = &publisher->settings.transactor;
+    const struct pj_metric_line all[] = {
+        {&publisher->transactions, PJ_COUNTER, "transactions_total",
+         "Kafka transactions committed."},
+        {&publisher->records, PJ_COUNTER, "records_total",
+         "Records published, including those of the keys."},
+        {&publisher->latency, PJ_HISTOGRAM, "transaction_seconds",
+         "Time from the start of a transaction to its commit."},
+        {&publisher->last_commit, PJ_GAUGE, "last_commit_timestamp_seconds",
+         "When the last transaction was committed."},
+        {&transactor->aborted, PJ_COUNTER, "transactions_aborted_total",
+         "Kafka transactions aborted and retried."},
+        {0},
+    };
+    pj_metrics_add_all_of(transactor->metrics, publisher->settings.metrics_of, all);
+}
+
 static int open_transactor(struct pj_publisher *publisher, struct pj_error *error)
 {
     struct pj_transactor_settings settings = publisher->settings.transactor;
@@ -338,6 +357,7 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
 {
     struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
     publisher->settings = *settings;
+    add_metrics(publisher);
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
     pthread_mutex_init(&publisher->mutex, NULL);

@@ -25,8 +25,7 @@ struct pj_publisher_settings {
      * record of it, so that what became of one in doubt can be told of every publication. */
     const char *marker;
     struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
-    /* Transactions and records committed, and how long a transaction takes. */
-    struct pj_metric *transactions, *records, *latency, *last_commit;
+    const char *metrics_of; /* its own are projectionist_<of>_transactions_total and the like */
 };
 
 /* Fences the others with this id, reads the state, and starts the thread. Blocks while Kafka is

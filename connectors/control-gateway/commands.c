@@ -492,7 +492,7 @@ static struct pj_reply *handle(struct handling *handling)
 {
     struct pj_gateway *gateway = handling->gateway;
     int64_t timeout_ms =
-        gateway->settings->publish_timeout_ms + gateway->settings->upstream_timeout_ms;
+        gateway->settings->serving.publish_timeout_ms + gateway->settings->upstream_timeout_ms;
     char command_id[PJ_UUID_TEXT];
     struct pj_reply *reply = NULL;
     switch (pj_keys_claim(gateway->keys, handling->envelope, timeout_ms, &handling->known, &reply,
@@ -561,7 +561,7 @@ bool pj_gateway_expire_commands(struct pj_gateway *gateway)
 {
     if (pj_publisher_is_away(gateway->publisher, NULL))
         return false;
-    int64_t before_ms = pj_clock_wall_ms() - gateway->settings->key_retention_ms;
+    int64_t before_ms = pj_clock_wall_ms() - gateway->settings->serving.key_retention_ms;
     size_t count = pj_keys_expire(gateway->keys, before_ms, EXPIRED_MOST, end_known, gateway);
     pj_metric_add(gateway->expired, (int64_t)count);
     pj_metric_set(gateway->known, (int64_t)pj_keys_count(gateway->keys));

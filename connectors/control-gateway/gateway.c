@@ -43,7 +43,7 @@ void pj_gateway_status_event_id(const char *command_id, const char *status, int6
 /* Requests that wait while Kafka is away hold connections that others need. */
 int64_t pj_gateway_publish_timeout_ms(struct pj_gateway *gateway)
 {
-    int64_t timeout_ms = gateway->settings->publish_timeout_ms;
+    int64_t timeout_ms = gateway->settings->serving.publish_timeout_ms;
     return pj_publisher_is_away(gateway->publisher, NULL) && timeout_ms > AWAY_TIMEOUT_MS
                ? AWAY_TIMEOUT_MS
                : timeout_ms;

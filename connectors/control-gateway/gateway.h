@@ -5,10 +5,8 @@
 #ifndef PJ_CONTROL_GATEWAY_GATEWAY_H
 #define PJ_CONTROL_GATEWAY_GATEWAY_H
 
-#include "avro/registry.h"
-#include "base/process.h"
 #include "common/encoder.h"
-#include "common/publisher.h"
+#include "common/serving.h"
 #include "control-gateway/callers.h"
 #include "control-gateway/keys.h"
 #include "control-gateway/upstream.h"
@@ -17,25 +15,14 @@
 #include <semaphore.h>
 
 struct pj_gateway_settings {
-    const char *listen;
     const char *upstream;
     const char *id;
-    const char *topic_prefix; /* or NULL */
     const char *token;
     const char *upstream_token;
     const char *upstream_ca_file;
-    struct pj_registry_settings registry; /* url NULL: none is configured */
+    struct pj_serving_settings serving;
     struct pj_process_settings process;
-    int64_t body_most;
-    int64_t header_most;
-    int64_t connections_most;
-    int64_t concurrent_most;
-    int64_t request_timeout_ms;
     int64_t upstream_timeout_ms;
-    int64_t publish_timeout_ms;
-    int64_t key_retention_ms;
-    int64_t transaction_timeout_ms;
-    int64_t shutdown_timeout_ms;
 };
 
 struct pj_sessions; /* the sessions being opened and closed */

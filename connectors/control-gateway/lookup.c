@@ -63,8 +63,8 @@ int pj_gateway_look_for_status(struct pj_gateway *gateway, const struct pj_known
     const struct pj_compacted_settings settings = {
         .kafka = gateway->kafka,
         .client_id = "control-gateway",
-        .topic = pj_topic_name(topic, gateway->settings->topic_prefix, PJ_COMMANDS_TOPIC),
-        .timeout_ms = gateway->settings->publish_timeout_ms,
+        .topic = pj_topic_name(topic, gateway->settings->serving.topic_prefix, PJ_COMMANDS_TOPIC),
+        .timeout_ms = gateway->settings->serving.publish_timeout_ms,
         .since_ms = known->updated_ms,
         .record = on_record,
         .context = &lookup,

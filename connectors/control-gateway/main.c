@@ -1,34 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control-gateway: the HTTP API of the automation service, with every command published first. */
-#include "base/clock.h"
-#include "base/listen.h"
 #include "base/log.h"
 #include "base/status_page.h"
-#include "base/topic_name.h"
 #include "control-gateway/gateway.h"
 #include "control-gateway/resolve.h"
 #include "control-gateway/server.h"
-#include "kafka/producer.h"
 #include "schemas.h"
 
 #include <malloc.h>
-#include <poll.h>
 #include <stdio.h>
 
 enum {
     PARSERS = 2,
     LOOKUPS = 8,
     ARENAS = 2,
-    RETRY_MS = 500,
     KEYS_TIMEOUT_MS = 120000,
-    EXPIRE_EVERY_MS = 60000
 };
 
 #define AT(member) offsetof(struct pj_gateway_settings, member)
 
 static const struct pj_option options[] = {
     PJ_OPTION(
-        STRING, "gateway-listen", AT(listen), "127.0.0.1:7080", "ADDRESS",
+        STRING, "gateway-listen", AT(serving.listen), "127.0.0.1:7080", "ADDRESS",
         "Address for clients, who use it instead of the service's: HOST:PORT, or :PORT for all "
         "interfaces; port 0 picks a free one, which is logged."),
     PJ_OPTION(STRING, "gateway-upstream", AT(upstream), "http://127.0.0.1:7070", "URL",
@@ -49,44 +42,24 @@ static const struct pj_option options[] = {
     PJ_OPTION(STRING, "gateway-upstream-ca-file", AT(upstream_ca_file), NULL, "FILE",
               "CA certificates for the service, in PEM; the default is the system's.",
               .certificates = true, .filled = true),
-    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
-    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
-    PJ_OPTION(SIZE, "max-body", AT(body_most), "1MiB", "SIZE",
+    PJ_SERVING_OPTIONS(AT(serving)),
+    PJ_OPTION(SIZE, "max-body", AT(serving.body_most), "1MiB", "SIZE",
               "Largest request body in bytes; larger ones get 413.", .least = 1024,
               .most = 32 << 20),
-    PJ_OPTION(SIZE, "max-header", AT(header_most), "16KiB", "SIZE",
-              "Largest request headers in bytes; larger ones get 431.", .least = 1024,
-              .most = 1 << 20),
-    PJ_OPTION(
-        INTEGER, "max-connections", AT(connections_most), "1024", "N",
-        "The most connections at a time. Beyond that new ones get 503, unless another one has "
-        "been idle for 5 s.",
-        .least = 1, .most = 10000),
-    PJ_OPTION(INTEGER, "max-concurrent", AT(concurrent_most), "64", "N",
+    PJ_OPTION(INTEGER, "max-concurrent", AT(serving.concurrent_most), "64", "N",
               "The most requests served at a time, and so sent to the service; each has a thread. "
               "Others wait, taking turns by client address; beyond 32 times as many, or after "
               "--upstream-timeout, they get 503. Requests that are passed through, which may be "
               "slow, take up at most three quarters of them, and those of one client half.",
               .least = 4, .most = 1000),
-    PJ_OPTION(DURATION, "request-timeout", AT(request_timeout_ms), "10s", "TIME",
-              "A request that is still incomplete after this gets 408.", .least = 100,
-              .most = 3600000),
     PJ_OPTION(DURATION, "upstream-timeout", AT(upstream_timeout_ms), "30s", "TIME",
               "How long the service may take to answer, or be silent in the middle of an answer.",
               .least = 100, .most = 3600000),
-    PJ_OPTION(DURATION, "publish-timeout", AT(publish_timeout_ms), "10s", "TIME",
-              "How long a request waits for Kafka.", .least = 100, .most = 600000),
-    PJ_OPTION(DURATION, "key-retention", AT(key_retention_ms), "168h", "TIME",
+    PJ_OPTION(DURATION, "key-retention", AT(serving.key_retention_ms), "168h", "TIME",
               "How long a command's idempotency_key and command_id are known after the service "
               "accepted it; a later retry is a new command. All of them are in memory, some 400 "
               "bytes each.",
               .least = 1000, .most = INT64_C(10) * 366 * 86400000),
-    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "60s", "TIME",
-              "After this Kafka ends the transaction of a gateway that hangs in it; at most the "
-              "brokers' transaction.max.timeout.ms.",
-              .least = 5000, .most = 900000),
-    PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "15s", "TIME",
-              "How long a stop waits for requests in flight.", .least = 100, .most = 600000),
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };
@@ -154,34 +127,6 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
     return pj_sessions_record(gateway->sessions, key, value, error);
 }
 
-/* While the registry is away; `context` is the metrics server. */
-static bool turn(void *context, const struct pj_error *trouble)
-{
-    if (context != NULL) {
-        pj_metrics_server_heartbeat(context);
-        pj_metrics_server_set_ready(context, trouble->message);
-    }
-    return pj_stop_requests == 0;
-}
-
-/* Settings that are used only once servers have answered are checked before waiting for them. */
-static int check_settings(const struct pj_gateway_settings *settings,
-                          const struct pj_properties *kafka, struct pj_error *error)
-{
-    const struct pj_producer_settings producer = {.kafka = kafka,
-                                                  .client_id = "control-gateway",
-                                                  .transactional_id = "control-gateway",
-                                                  .transaction_timeout_ms =
-                                                      settings->transaction_timeout_ms};
-    struct pj_producer *tried = NULL;
-    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0 ||
-        pj_listen_check("gateway address", settings->listen, error) != 0 ||
-        pj_producer_open(&tried, &producer, error) != 0)
-        return -1;
-    pj_producer_close(tried);
-    return 0;
-}
-
 static int open_parts(struct pj_gateway *gateway, const struct pj_config *config,
                       struct pj_metrics_server *server, struct pj_error *error)
 {
@@ -195,7 +140,6 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
         [PJ_TO_SESSIONS] = PJ_SESSIONS_TOPIC,
         [PJ_TO_KEYS] = PJ_KEYS_TOPIC,
     };
-    struct pj_metrics *metrics = gateway->metrics;
     const struct pj_publisher_settings publisher = {
         .transactor =
             {
@@ -203,8 +147,8 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
                 .client_id = "control-gateway",
                 .name = "projectionist-control-gateway",
                 .id = settings->id,
-                .topic_prefix = settings->topic_prefix,
-                .transaction_timeout_ms = settings->transaction_timeout_ms,
+                .topic_prefix = settings->serving.topic_prefix,
+                .transaction_timeout_ms = settings->serving.transaction_timeout_ms,
                 .topics = topics,
                 .topic_count = PJ_GATEWAY_TOPICS,
                 .state_topic = PJ_KEYS_TOPIC,
@@ -212,34 +156,22 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
                 .record = on_record,
                 .context = gateway,
                 .stop = &pj_stop_requests,
-                .metrics = metrics,
-                .aborted = pj_metrics_add(metrics, PJ_COUNTER,
-                                          "projectionist_gateway_transactions_aborted_total", NULL,
-                                          "Kafka transactions aborted and retried."),
+                .metrics = gateway->metrics,
             },
         .state = PJ_TO_KEYS,
         .server = server,
-        .transactions =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_transactions_total", NULL,
-                           "Kafka transactions committed."),
-        .records = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_records_total", NULL,
-                                  "Records published, including those of the keys."),
-        .latency =
-            pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_gateway_transaction_seconds", NULL,
-                           "Time from the start of a transaction to its commit."),
-        .last_commit =
-            pj_metrics_add(metrics, PJ_GAUGE, "projectionist_gateway_last_commit_timestamp_seconds",
-                           NULL, "When the last transaction was committed."),
+        .metrics_of = "gateway",
     };
-    if (check_settings(settings, &config->kafka, error) != 0 ||
+    if (pj_serving_check(&settings->serving, "gateway", "control-gateway", &config->kafka, error) !=
+            0 ||
         pj_upstream_open(&gateway->upstream, &upstream, error) != 0)
         return -1;
     gateway->commands_encoder = pj_encoder_new(PJ_COMMANDS_TOPIC, pj_schema_safari_commands);
     gateway->sessions_encoder = pj_encoder_new(PJ_SESSIONS_TOPIC, pj_schema_safari_sessions);
     struct pj_encoder *const encoders[] = {gateway->commands_encoder, gateway->sessions_encoder};
-    const struct pj_turns turns = {turn, server};
-    int status = pj_encoder_register_all(encoders, 2, settings->topic_prefix, &settings->registry,
-                                         &turns, error);
+    const struct pj_turns turns = pj_serving_turns(server);
+    int status = pj_encoder_register_all(encoders, 2, settings->serving.topic_prefix,
+                                         &settings->serving.registry, &turns, error);
     if (status == 0)
         status = pj_publisher_open(&gateway->publisher, &publisher, error);
     if (status != 0)
@@ -248,46 +180,34 @@ static int open_parts(struct pj_gateway *gateway, const struct pj_config *config
     return 0;
 }
 
-/* Going through all keys takes time; it does no harm to keep one a little longer. */
-static int64_t expire_every_ms(const struct pj_gateway_settings *settings)
+static bool expire(void *context)
 {
-    int64_t part_ms = settings->key_retention_ms / 10;
-    return part_ms < EXPIRE_EVERY_MS ? part_ms : EXPIRE_EVERY_MS;
+    return pj_gateway_expire_commands(context);
 }
 
-/* Until a signal, or the end of the publisher. */
 static int serve(struct pj_gateway *gateway, struct pj_metrics_server *probes,
                  struct pj_error *error)
 {
-    struct pj_http_server *server = NULL;
+    struct pj_serving serving = {.settings = &gateway->settings->serving,
+                                 .publisher = gateway->publisher,
+                                 .probes = probes,
+                                 .context = gateway,
+                                 .expire = expire};
     struct pj_resolver *resolver = pj_resolver_start(gateway);
-    if (pj_gateway_serve(&server, gateway, error) != 0) {
-        pj_resolver_stop(resolver);
-        return -1;
+    int status = pj_gateway_serve(&serving.server, gateway, error);
+    if (status == 0) {
+        pj_log(PJ_INFO, "listening", pj_f_int("port", pj_http_server_port(serving.server)),
+               pj_f_str("upstream", gateway->settings->upstream),
+               pj_f_int("known_commands", (int64_t)pj_keys_count(gateway->keys)));
+        status = pj_serving_run(&serving, error);
     }
-    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_http_server_port(server)),
-           pj_f_str("upstream", gateway->settings->upstream),
-           pj_f_int("known_commands", (int64_t)pj_keys_count(gateway->keys)));
-    if (probes != NULL)
-        pj_metrics_server_set_ready(probes, NULL);
-    bool failed = false;
-    int64_t expire_ms = 0;
-    while (pj_stop_requests == 0 && !failed) {
-        poll(NULL, 0, RETRY_MS / 5);
-        if (pj_clock_monotonic_ms() >= expire_ms && !pj_gateway_expire_commands(gateway))
-            expire_ms = pj_clock_monotonic_ms() + expire_every_ms(gateway->settings);
-        failed = pj_publisher_has_failed(gateway->publisher, error);
-    }
-    if (probes != NULL)
-        pj_metrics_server_set_ready(probes, "ending");
-    pj_http_server_stop(server, gateway->settings->shutdown_timeout_ms);
     pj_resolver_stop(resolver);
-    if (failed && error->class == PJ_FENCED)
+    if (status != 0 && error->class == PJ_FENCED)
         pj_error_fatal(error, PJ_EXIT_FENCED,
                        "another control-gateway with the id '%s' has taken over; give each its own "
                        "--gateway-id and service, or stop one",
                        gateway->settings->id);
-    return failed ? -1 : 0;
+    return status;
 }
 
 static void add_metrics(struct pj_gateway *gateway)
@@ -313,24 +233,16 @@ static void add_metrics(struct pj_gateway *gateway)
 }
 
 static const struct pj_page_item charts[] = {
-    {"Requests", "projectionist_gateway_requests_total", PJ_PAGE_RATE},
-    {"Connections", "projectionist_gateway_connections", PJ_PAGE_SUM},
-    {"Records published", "projectionist_gateway_records_total", PJ_PAGE_RATE},
-    {"Transactions", "projectionist_gateway_transactions_total", PJ_PAGE_RATE},
+    PJ_SERVING_CHARTS("gateway"),
     {"Commands repeated", "projectionist_gateway_repeated_commands_total", PJ_PAGE_RATE},
     {"Keys kept", "projectionist_gateway_known_commands", PJ_PAGE_SUM},
-    {0},
-};
-static const struct pj_page_item request_rows[] = {
-    {"Since the start", "projectionist_gateway_requests_total", PJ_PAGE_SUM},
     {0},
 };
 static const struct pj_page page = {
     .name = "control-gateway",
     .well = "Requests are answered, and what they ask for is published.",
     .charts = charts,
-    .rows_title = "Requests",
-    .rows = request_rows,
+    PJ_SERVING_ROWS("gateway"),
     .letters = "projectionist_gateway_refused_commands_total",
     .letters_title = "Commands that the service refused",
     .letters_hint = "Their status is FAILED; the log has the reason of each.",
@@ -359,7 +271,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         status = open_parts(&gateway, config, server, error);
     if (status == 0)
         status = serve(&gateway, server, error);
-    pj_publisher_close(gateway.publisher, settings->shutdown_timeout_ms);
+    pj_publisher_close(gateway.publisher, settings->serving.shutdown_timeout_ms);
     pj_process_hide(server);
     pj_upstream_close(gateway.upstream);
     pj_encoder_free(gateway.commands_encoder);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SPARED_MS = 5000, STREAM_BLOCK = 16 << 10, DESCRIPTORS_OF_REQUEST = 3 };
+enum { STREAM_BLOCK = 16 << 10, DESCRIPTORS_OF_REQUEST = 3 };
 
 /* What is known of a request besides its bytes. */
 struct exchange {
@@ -23,7 +23,8 @@ struct exchange {
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-static void count(struct pj_gateway *gateway, const struct pj_http_request *request, int status)
+static void count(const struct pj_gateway *gateway, const struct pj_http_request *request,
+                  int status)
 {
     const struct exchange *exchange = request->state;
     static const char *const routes[] = {
@@ -32,19 +33,8 @@ static void count(struct pj_gateway *gateway, const struct pj_http_request *requ
         [PJ_ROUTE_CLOSE] = "session-close", [PJ_ROUTE_HEALTH] = "passed",
         [PJ_ROUTE_PASS] = "passed",
     };
-    struct pj_metrics *metrics = gateway->metrics;
-    char labels[64];
-    pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", routes[exchange->route],
-                  status);
-    pj_metric_add(pj_metrics_add(metrics, PJ_COUNTER, "projectionist_gateway_requests_total",
-                                 labels, "Requests answered."),
-                  1);
-    pj_text_whole(labels, sizeof labels, "route=\"%s\"", routes[exchange->route]);
-    pj_metric_observe_us(pj_metrics_add(metrics, PJ_HISTOGRAM,
-                                        "projectionist_gateway_request_seconds", labels,
-                                        "Time from a request's last byte to its answer."),
-                         pj_clock_monotonic_us() - exchange->traced.start_us);
-    pj_exchange_end(&exchange->traced, request->head, routes[exchange->route], status);
+    pj_exchange_end(&exchange->traced, request->head, routes[exchange->route], status,
+                    gateway->metrics, "gateway");
 }
 
 static void add_fields(struct pj_http_request *request, const struct pj_fields *fields)
@@ -236,19 +226,9 @@ int pj_gateway_serve(struct pj_http_server **server, struct pj_gateway *gateway,
                      struct pj_error *error)
 {
     const struct pj_gateway_settings *settings = gateway->settings;
-    const struct pj_http_settings http = {
-        .name = "gateway",
-        .address = settings->listen,
-        .connections_most = settings->connections_most,
-        .spared_ms = SPARED_MS,
-        .header_most = settings->header_most,
-        .body_most = settings->body_most,
-        .request_timeout_ms = settings->request_timeout_ms,
-        .wait_timeout_ms = settings->upstream_timeout_ms,
-        .workers = (int)settings->concurrent_most,
-        .descriptors_kept = (int)settings->concurrent_most * DESCRIPTORS_OF_REQUEST,
-        .metrics = gateway->metrics,
-    };
+    struct pj_http_settings http = pj_serving_http(&settings->serving, "gateway", gateway->metrics);
+    http.wait_timeout_ms = settings->upstream_timeout_ms;
+    http.descriptors_kept = http.workers * DESCRIPTORS_OF_REQUEST;
     const struct pj_http_handler handler = {gateway, begin, handle, end};
     return pj_http_server_start(server, &http, &handler, error);
 }

@@ -5,9 +5,7 @@
 #ifndef PJ_EVENT_INGEST_INGEST_H
 #define PJ_EVENT_INGEST_INGEST_H
 
-#include "avro/registry.h"
-#include "base/process.h"
-#include "common/publisher.h"
+#include "common/serving.h"
 #include "event-ingest/admission.h"
 #include "event-ingest/kept.h"
 #include "event-ingest/shown_reader.h"
@@ -19,7 +17,6 @@
 enum { PJ_EVENTS_MOST = 1000 /* of a request */ };
 
 struct pj_ingest_settings {
-    const char *listen;
     const char *id;
     const char *system;
     const char *topics;
@@ -28,24 +25,14 @@ struct pj_ingest_settings {
     const char *tables_schema;
     int64_t table_connections;
     int64_t table_timeout_ms;
-    const char *topic_prefix; /* or NULL */
     const char *cors_origins; /* or NULL */
     const char *s3_operations;
     struct pj_caller_settings callers;
     struct pj_sns_settings sns;
-    struct pj_registry_settings registry;
+    struct pj_serving_settings serving;
     struct pj_process_settings process;
     int64_t schema_refresh_ms;
-    int64_t body_most;
-    int64_t header_most;
-    int64_t connections_most;
-    int64_t concurrent_most;
-    int64_t request_timeout_ms;
-    int64_t publish_timeout_ms;
-    int64_t key_retention_ms;
     int64_t keys_most;
-    int64_t transaction_timeout_ms;
-    int64_t shutdown_timeout_ms;
 };
 
 struct pj_ingest {
@@ -62,6 +49,10 @@ struct pj_ingest {
     /* What the publisher borrows: its topics and their count, a name and an id. */
     const char *publish_topics[PJ_TRANSACTOR_TOPICS_MOST];
     char *keys_topic, *publisher_id, *marker;
+    /* Of the thread that is not a request's: its probes (or NULL), and what it looks after. */
+    struct pj_metrics_server *probes;
+    int64_t looked_ms, refreshed_ms;
+    bool were_tables_away;
     struct pj_metrics *metrics;
     struct pj_metric *repeated, *conflicts, *kept_count, *expired, *refused_webhooks;
     struct pj_metric *foreign, *outdated;

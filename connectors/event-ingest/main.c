@@ -1,27 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* event-ingest: events of a system, posted as JSON, into its topics. */
 #include "base/clock.h"
-#include "base/listen.h"
 #include "base/log.h"
 #include "base/status_page.h"
 #include "base/text.h"
-#include "base/topic_name.h"
 #include "event-ingest/ingest.h"
 #include "event-ingest/routes.h"
-#include "kafka/producer.h"
 #include "postgres/postgres_settings.h"
 
 #include <malloc.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
     PARSERS = 2,
     ARENAS = 2,
-    TURN_MS = 100,
     KEYS_TIMEOUT_MS = 120000,
-    EXPIRE_EVERY_MS = 60000,
     LOOK_EVERY_MS = 1000,
 };
 
@@ -29,7 +23,7 @@ enum {
 #define CALLER(member) AT(callers.member)
 
 static const struct pj_option options[] = {
-    PJ_OPTION(STRING, "ingest-listen", AT(listen), "127.0.0.1:7090", "ADDRESS",
+    PJ_OPTION(STRING, "ingest-listen", AT(serving.listen), "127.0.0.1:7090", "ADDRESS",
               "Address for clients: HOST:PORT, or :PORT for all interfaces; port 0 picks a free "
               "one, which is logged. It is HTTP: put a proxy that ends TLS in front of it."),
     PJ_OPTION(STRING, "ingest-system", AT(system), NULL, "NAME",
@@ -123,45 +117,25 @@ static const struct pj_option options[] = {
               "Origins of web pages that may post events, such as 'https://app.example', separated "
               "by blanks. None by default.",
               .filled = true),
-    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
-    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
+    PJ_SERVING_OPTIONS(AT(serving)),
     PJ_OPTION(DURATION, "schema-refresh", AT(schema_refresh_ms), "60s", "TIME",
               "How often the registry is asked for newer schemas.", .least = 1000,
               .most = 86400000),
-    PJ_OPTION(SIZE, "max-body", AT(body_most), "4MiB", "SIZE",
+    PJ_OPTION(SIZE, "max-body", AT(serving.body_most), "4MiB", "SIZE",
               "Largest request body in bytes; larger ones get 413.", .least = 1024,
               .most = 4 << 20),
-    PJ_OPTION(SIZE, "max-header", AT(header_most), "16KiB", "SIZE",
-              "Largest request headers in bytes; larger ones get 431.", .least = 1024,
-              .most = 1 << 20),
-    PJ_OPTION(
-        INTEGER, "max-connections", AT(connections_most), "1024", "N",
-        "The most connections at a time. Beyond that new ones get 503, unless another one has "
-        "been idle for 5 s.",
-        .least = 1, .most = 10000),
-    PJ_OPTION(INTEGER, "max-concurrent", AT(concurrent_most), "256", "N",
+    PJ_OPTION(INTEGER, "max-concurrent", AT(serving.concurrent_most), "256", "N",
               "The most requests that wait for Kafka at a time; each has a thread. Others wait, "
               "taking turns by client address; beyond 32 times as many, or after "
               "--publish-timeout, they get 503.",
               .least = 4, .most = 1000),
-    PJ_OPTION(DURATION, "request-timeout", AT(request_timeout_ms), "10s", "TIME",
-              "A request that is still incomplete after this gets 408.", .least = 100,
-              .most = 3600000),
-    PJ_OPTION(DURATION, "publish-timeout", AT(publish_timeout_ms), "10s", "TIME",
-              "How long a request waits for Kafka.", .least = 100, .most = 600000),
-    PJ_OPTION(DURATION, "key-retention", AT(key_retention_ms), "24h", "TIME",
+    PJ_OPTION(DURATION, "key-retention", AT(serving.key_retention_ms), "24h", "TIME",
               "How long an Idempotency-Key is known after its request was published. All of them "
               "are in memory, some 300 bytes each.",
               .least = 1000, .most = INT64_C(366) * 86400000),
     PJ_OPTION(INTEGER, "max-keys", AT(keys_most), "1000000", "N",
               "The most Idempotency-Keys at a time; beyond that requests with a new one get 503.",
               .least = 1, .most = 100000000),
-    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "60s", "TIME",
-              "After this Kafka ends the transaction of an ingest that hangs in it; at most the "
-              "brokers' transaction.max.timeout.ms.",
-              .least = 5000, .most = 900000),
-    PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "15s", "TIME",
-              "How long a stop waits for requests in flight.", .least = 100, .most = 600000),
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},
 };
@@ -239,40 +213,19 @@ static void print_help(const struct pj_process *process)
 
 /* --- starting -------------------------------------------------------------------------------- */
 
-/* While the registry is away; `context` is the metrics server. */
-static bool turn(void *context, const struct pj_error *trouble)
-{
-    if (context != NULL) {
-        pj_metrics_server_heartbeat(context);
-        pj_metrics_server_set_ready(context, trouble->message);
-    }
-    return pj_stop_requests == 0;
-}
-
-/* Settings that are used only once servers have answered are checked before waiting for them. */
 static int check_settings(struct pj_ingest *ingest, const struct pj_properties *kafka,
                           struct pj_error *error)
 {
     const struct pj_ingest_settings *settings = ingest->settings;
-    const struct pj_producer_settings producer = {.kafka = kafka,
-                                                  .client_id = "event-ingest",
-                                                  .transactional_id = "event-ingest",
-                                                  .transaction_timeout_ms =
-                                                      settings->transaction_timeout_ms};
-    struct pj_producer *tried = NULL;
-    if (pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+    if (pj_serving_check(&settings->serving, "ingest", "event-ingest", kafka, error) != 0)
         return -1;
     if (settings->system == NULL || settings->topics == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "give --ingest-system and --ingest-topics: the system whose events "
                               "are taken, and its topics with their keys");
-    if (pj_topics_parse(&ingest->topics, settings->system, settings->topics, error) != 0 ||
-        pj_callers_open(&ingest->callers, &settings->callers, error) != 0 ||
-        pj_listen_check("ingest address", settings->listen, error) != 0 ||
-        pj_producer_open(&tried, &producer, error) != 0)
+    if (pj_topics_parse(&ingest->topics, settings->system, settings->topics, error) != 0)
         return -1;
-    pj_producer_close(tried);
-    return 0;
+    return pj_callers_open(&ingest->callers, &settings->callers, error);
 }
 
 /* Waits while the registry is away; 1: it is time to stop. */
@@ -280,13 +233,13 @@ static int load_schemas(struct pj_ingest *ingest, struct pj_metrics_server *serv
                         struct pj_error *error)
 {
     const struct pj_ingest_settings *settings = ingest->settings;
-    const struct pj_turns turns = {turn, server};
+    const struct pj_turns turns = pj_serving_turns(server);
     struct pj_registry *registry;
-    if (pj_registry_open(&registry, &settings->registry, error) != 0)
+    if (pj_registry_open(&registry, &settings->serving.registry, error) != 0)
         return -1;
     int status, failures = 0;
-    while ((status = pj_topics_load(ingest->topics, settings->topic_prefix, registry, error)) !=
-               0 &&
+    while ((status = pj_topics_load(ingest->topics, settings->serving.topic_prefix, registry,
+                                    error)) != 0 &&
            error->class == PJ_RETRY) {
         if (failures == 0)
             pj_log(PJ_WARN, "waiting for a server", pj_f_str("server", "schema registry"),
@@ -304,7 +257,6 @@ static int open_publisher(struct pj_ingest *ingest, const struct pj_config *conf
                           struct pj_metrics_server *server, struct pj_error *error)
 {
     const struct pj_ingest_settings *settings = ingest->settings;
-    struct pj_metrics *metrics = ingest->metrics;
     ingest->state_topic = pj_topics_count(ingest->topics);
     for (size_t i = 0; i < ingest->state_topic; i++)
         ingest->publish_topics[i] = pj_topics_name(ingest->topics, i);
@@ -319,8 +271,8 @@ static int open_publisher(struct pj_ingest *ingest, const struct pj_config *conf
                 .client_id = "event-ingest",
                 .name = "projectionist-event-ingest",
                 .id = ingest->publisher_id,
-                .topic_prefix = settings->topic_prefix,
-                .transaction_timeout_ms = settings->transaction_timeout_ms,
+                .topic_prefix = settings->serving.topic_prefix,
+                .transaction_timeout_ms = settings->serving.transaction_timeout_ms,
                 .topics = ingest->publish_topics,
                 .topic_count = ingest->state_topic + 1,
                 .state_topic = ingest->keys_topic,
@@ -328,24 +280,12 @@ static int open_publisher(struct pj_ingest *ingest, const struct pj_config *conf
                 .record = pj_kept_record,
                 .context = ingest->kept,
                 .stop = &pj_stop_requests,
-                .metrics = metrics,
-                .aborted = pj_metrics_add(metrics, PJ_COUNTER,
-                                          "projectionist_ingest_transactions_aborted_total", NULL,
-                                          "Kafka transactions aborted and retried."),
+                .metrics = ingest->metrics,
             },
         .state = ingest->state_topic,
         .marker = ingest->marker,
         .server = server,
-        .transactions =
-            pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_transactions_total", NULL,
-                           "Kafka transactions committed."),
-        .records = pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_records_total", NULL,
-                                  "Records published, including those of the keys."),
-        .latency = pj_metrics_add(metrics, PJ_HISTOGRAM, "projectionist_ingest_transaction_seconds",
-                                  NULL, "Time from the start of a transaction to its commit."),
-        .last_commit =
-            pj_metrics_add(metrics, PJ_GAUGE, "projectionist_ingest_last_commit_timestamp_seconds",
-                           NULL, "When the last transaction was committed."),
+        .metrics_of = "ingest",
     };
     return pj_publisher_open(&ingest->publisher, &publisher, error);
 }
@@ -436,85 +376,71 @@ static void refresh_schemas(struct pj_ingest *ingest)
     const struct pj_ingest_settings *settings = ingest->settings;
     struct pj_registry *registry;
     struct pj_error error;
-    if (pj_registry_open(&registry, &settings->registry, &error) != 0)
+    if (pj_registry_open(&registry, &settings->serving.registry, &error) != 0)
         return;
-    if (pj_topics_load(ingest->topics, settings->topic_prefix, registry, &error) != 0)
+    if (pj_topics_load(ingest->topics, settings->serving.topic_prefix, registry, &error) != 0)
         pj_log(PJ_WARN, "the schemas stay as they were", pj_f_str("error", error.message));
     pj_registry_close(registry);
 }
 
 /* Nobody sends requests to one that is not ready, so it asks by itself whether Postgres is back. */
-static void look_at_tables(struct pj_ingest *ingest, struct pj_metrics_server *probes,
-                           bool *was_away)
+static void look_at_tables(struct pj_ingest *ingest)
 {
     struct pj_error reason;
     if (ingest->reader == NULL)
         return;
     bool is_away = pj_shown_reader_is_away(ingest->reader, &reason) &&
                    pj_shown_reader_check(ingest->reader, &reason) != 0;
-    if (probes != NULL && is_away)
-        pj_metrics_server_set_ready(probes, reason.message);
-    else if (probes != NULL && *was_away)
-        pj_metrics_server_set_ready(
-            probes, pj_publisher_is_away(ingest->publisher, &reason) ? reason.message : NULL);
-    *was_away = is_away;
+    if (ingest->probes != NULL && is_away)
+        pj_metrics_server_set_ready(ingest->probes, reason.message);
+    else if (ingest->probes != NULL && ingest->were_tables_away)
+        pj_metrics_server_set_ready(ingest->probes, pj_publisher_is_away(ingest->publisher, &reason)
+                                                        ? reason.message
+                                                        : NULL);
+    ingest->were_tables_away = is_away;
 }
 
-/* Looking at all keys takes time; it does no harm to keep one a little longer. */
-static int64_t expire_every_ms(const struct pj_ingest_settings *settings)
+static bool expire(void *context)
 {
-    int64_t part_ms = settings->key_retention_ms / 10;
-    return part_ms < EXPIRE_EVERY_MS ? part_ms : EXPIRE_EVERY_MS;
+    return pj_ingest_expire(context);
 }
 
-static void look(struct pj_ingest *ingest, struct pj_metrics_server *probes, bool *tables_away)
+static void do_chores(void *context)
 {
-    pj_callers_refresh(ingest->callers);
-    look_at_tables(ingest, probes, tables_away);
-}
-
-/* Until a signal, or the end of the publisher. */
-static bool work(struct pj_ingest *ingest, struct pj_metrics_server *probes, struct pj_error *error)
-{
-    bool tables_away = false;
-    int64_t expire_ms = 0, looked_ms = 0, refreshed_ms = pj_clock_monotonic_ms();
-    bool failed = false;
-    while (pj_stop_requests == 0 && !failed) {
-        poll(NULL, 0, TURN_MS);
-        if (pj_clock_every(&looked_ms, LOOK_EVERY_MS))
-            look(ingest, probes, &tables_away);
-        if (pj_clock_every(&refreshed_ms, ingest->settings->schema_refresh_ms))
-            refresh_schemas(ingest);
-        if (pj_clock_monotonic_ms() >= expire_ms && !pj_ingest_expire(ingest))
-            expire_ms = pj_clock_monotonic_ms() + expire_every_ms(ingest->settings);
-        failed = pj_publisher_has_failed(ingest->publisher, error);
+    struct pj_ingest *ingest = context;
+    if (pj_clock_every(&ingest->looked_ms, LOOK_EVERY_MS)) {
+        pj_callers_refresh(ingest->callers);
+        look_at_tables(ingest);
     }
-    return failed;
+    if (pj_clock_every(&ingest->refreshed_ms, ingest->settings->schema_refresh_ms))
+        refresh_schemas(ingest);
 }
 
 static int serve(struct pj_ingest *ingest, struct pj_metrics_server *probes, struct pj_error *error)
 {
     const struct pj_ingest_settings *settings = ingest->settings;
-    struct pj_http_server *server = NULL;
-    if (pj_ingest_serve(&server, ingest, error) != 0)
+    struct pj_serving serving = {.settings = &settings->serving,
+                                 .publisher = ingest->publisher,
+                                 .probes = probes,
+                                 .context = ingest,
+                                 .expire = expire,
+                                 .chores = do_chores};
+    if (pj_ingest_serve(&serving.server, ingest, error) != 0)
         return -1;
-    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_http_server_port(server)),
+    pj_log(PJ_INFO, "listening", pj_f_int("port", pj_http_server_port(serving.server)),
            pj_f_str("system", settings->system),
            pj_f_int("topics", (int64_t)pj_topics_count(ingest->topics)),
            pj_f_int("kept_keys", (int64_t)pj_kept_count(ingest->kept)));
-    if (probes != NULL)
-        pj_metrics_server_set_ready(probes, NULL);
-    bool failed = work(ingest, probes, error);
-    if (probes != NULL)
-        pj_metrics_server_set_ready(probes, "ending");
-    pj_http_server_stop(server, settings->shutdown_timeout_ms);
-    if (failed && error->class == PJ_FENCED)
+    ingest->probes = probes;
+    ingest->refreshed_ms = pj_clock_monotonic_ms();
+    int status = pj_serving_run(&serving, error);
+    if (status != 0 && error->class == PJ_FENCED)
         pj_error_fatal(
             error, PJ_EXIT_FENCED,
             "another event-ingest of '%s' with the id '%s' has taken over; give each its "
             "own --ingest-id, or stop one",
             settings->system, settings->id);
-    return failed ? -1 : 0;
+    return status;
 }
 
 static void add_metrics(struct pj_ingest *ingest)
@@ -540,24 +466,16 @@ static void add_metrics(struct pj_ingest *ingest)
 }
 
 static const struct pj_page_item charts[] = {
-    {"Requests", "projectionist_ingest_requests_total", PJ_PAGE_RATE},
-    {"Connections", "projectionist_ingest_connections", PJ_PAGE_SUM},
-    {"Records published", "projectionist_ingest_records_total", PJ_PAGE_RATE},
-    {"Transactions", "projectionist_ingest_transactions_total", PJ_PAGE_RATE},
+    PJ_SERVING_CHARTS("ingest"),
     {"Requests repeated", "projectionist_ingest_repeated_requests_total", PJ_PAGE_RATE},
     {"Keys kept", "projectionist_ingest_kept_keys", PJ_PAGE_SUM},
-    {0},
-};
-static const struct pj_page_item request_rows[] = {
-    {"Since the start", "projectionist_ingest_requests_total", PJ_PAGE_SUM},
     {0},
 };
 static const struct pj_page page = {
     .name = "event-ingest",
     .well = "Requests are answered, and their events are published.",
     .charts = charts,
-    .rows_title = "Requests",
-    .rows = request_rows,
+    PJ_SERVING_ROWS("ingest"),
     .letters = "projectionist_ingest_refused_webhooks_total",
     .letters_title = "Requests of webhooks that were refused",
     .letters_hint = "The log has the reason of each.",
@@ -584,7 +502,7 @@ static int run(const struct pj_process *process, const struct pj_config *config,
         status = open_parts(&ingest, config, server, error);
     if (status == 0)
         status = serve(&ingest, server, error);
-    pj_publisher_close(ingest.publisher, settings->shutdown_timeout_ms);
+    pj_publisher_close(ingest.publisher, settings->serving.shutdown_timeout_ms);
     pj_process_hide(server);
     pj_shown_reader_free(ingest.reader);
     pj_shown_free(ingest.tables);

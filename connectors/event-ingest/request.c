@@ -243,7 +243,7 @@ static bool add_events(struct handling *handling)
 /* Requests that wait while Kafka is away hold connections that others need. */
 static int64_t publish_timeout_ms(const struct pj_ingest *ingest)
 {
-    int64_t timeout_ms = ingest->settings->publish_timeout_ms;
+    int64_t timeout_ms = ingest->settings->serving.publish_timeout_ms;
     return pj_publisher_is_away(ingest->publisher, NULL) && timeout_ms > AWAY_TIMEOUT_MS
                ? AWAY_TIMEOUT_MS
                : timeout_ms;
@@ -386,7 +386,7 @@ bool pj_ingest_expire(struct pj_ingest *ingest)
 {
     if (pj_publisher_is_away(ingest->publisher, NULL))
         return false;
-    int64_t before_us = pj_clock_wall_us() - ingest->settings->key_retention_ms * 1000;
+    int64_t before_us = pj_clock_wall_us() - ingest->settings->serving.key_retention_ms * 1000;
     size_t count = pj_kept_expire(ingest->kept, before_us, EXPIRED_MOST, end_key, ingest);
     pj_metric_add(ingest->expired, (int64_t)count);
     pj_metric_set(ingest->kept_count, (int64_t)pj_kept_count(ingest->kept));

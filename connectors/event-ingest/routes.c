@@ -12,7 +12,6 @@
 #include <strings.h>
 
 enum {
-    SPARED_MS = 5000,
     KEY_MOST = 200,        /* bytes of an Idempotency-Key */
     BEACON_MOST = 64 << 10 /* bytes of a text/plain body: what browsers send at an unload */
 };
@@ -27,23 +26,6 @@ struct state {
 };
 
 /* --- answers --------------------------------------------------------------------------------- */
-
-static void count(struct pj_ingest *ingest, const struct pj_http_request *request, int status)
-{
-    const struct state *state = request->state;
-    struct pj_metrics *metrics = ingest->metrics;
-    char labels[64];
-    pj_text_whole(labels, sizeof labels, "route=\"%s\",code=\"%d\"", state->route, status);
-    pj_metric_add(pj_metrics_add(metrics, PJ_COUNTER, "projectionist_ingest_requests_total", labels,
-                                 "Requests answered."),
-                  1);
-    pj_text_whole(labels, sizeof labels, "route=\"%s\"", state->route);
-    pj_metric_observe_us(pj_metrics_add(metrics, PJ_HISTOGRAM,
-                                        "projectionist_ingest_request_seconds", labels,
-                                        "Time from a request's last byte to its answer."),
-                         pj_clock_monotonic_us() - state->exchange.start_us);
-    pj_exchange_end(&state->exchange, request->head, state->route, status);
-}
 
 static void send_answer(struct pj_ingest *ingest, struct pj_http_request *request,
                         struct pj_answer *answer)
@@ -62,7 +44,9 @@ static void send_answer(struct pj_ingest *ingest, struct pj_http_request *reques
         pj_http_add_field(request, "Projectionist-Repeated", "same");
     if (answer->body != NULL)
         pj_http_add_field(request, "Content-Type", "application/json");
-    count(ingest, request, answer->status);
+    const struct state *state = request->state;
+    pj_exchange_end(&state->exchange, request->head, state->route, answer->status, ingest->metrics,
+                    "ingest");
     pj_http_answer(request, answer->status, answer->body != NULL ? answer->body : "",
                    answer->body != NULL ? strlen(answer->body) : 0);
     free(answer->body);
@@ -268,19 +252,8 @@ static void end(void *context, struct pj_http_request *request)
 int pj_ingest_serve(struct pj_http_server **server, struct pj_ingest *ingest,
                     struct pj_error *error)
 {
-    const struct pj_ingest_settings *settings = ingest->settings;
-    const struct pj_http_settings http = {
-        .name = "ingest",
-        .address = settings->listen,
-        .connections_most = settings->connections_most,
-        .spared_ms = SPARED_MS,
-        .header_most = settings->header_most,
-        .body_most = settings->body_most,
-        .request_timeout_ms = settings->request_timeout_ms,
-        .wait_timeout_ms = settings->publish_timeout_ms,
-        .workers = (int)settings->concurrent_most,
-        .metrics = ingest->metrics,
-    };
+    const struct pj_http_settings http =
+        pj_serving_http(&ingest->settings->serving, "ingest", ingest->metrics);
     const struct pj_http_handler handler = {ingest, begin, handle, end};
     return pj_http_server_start(server, &http, &handler, error);
 }
