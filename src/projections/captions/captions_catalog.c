@@ -71,15 +71,12 @@ static const struct pj_table tenant_conflicts_table = {
 
 static void derive_owner(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
-    const struct registered_by *owner = PJ_FACT(entity, registered_by);
-    struct pj_uuid video = PJ_UUID(pj_entity_key(entity));
     uint8_t claim[16];
-    flows_derive_owner(entity, derivation);
-    if (owner == NULL)
-        return;
-    captions_claim(owner->tenant_id, video, claim);
-    PJ_CONTRIBUTE(derivation, held, claim, video.uuid,
-                  {.video_id = video, .tenant_id = owner->tenant_id});
+    const uint8_t *video = pj_entity_key(entity);
+    const struct registered_by *owner = flows_owner(entity, derivation, claim);
+    if (owner != NULL)
+        PJ_CONTRIBUTE(derivation, held, claim, video,
+                      {.video_id = PJ_UUID(video), .tenant_id = owner->tenant_id});
 }
 
 static void derive_run(const struct pj_entity *entity, struct pj_derivation *derivation)

@@ -64,6 +64,16 @@ void flows_derive_owner(const struct pj_entity *entity, struct pj_derivation *de
                       {.tenant_id = owner->tenant_id});
 }
 
+const struct registered_by *flows_owner(const struct pj_entity *entity,
+                                        struct pj_derivation *derivation, uint8_t claim[16])
+{
+    const struct registered_by *owner = PJ_FACT(entity, registered_by);
+    flows_derive_owner(entity, derivation);
+    if (owner != NULL)
+        captions_claim(owner->tenant_id, PJ_UUID(pj_entity_key(entity)), claim);
+    return owner;
+}
+
 bool flows_is_foreign(const struct pj_entity *run, struct pj_uuid tenant, struct pj_uuid video)
 {
     const struct pj_fact *owner =

@@ -52,6 +52,9 @@ void flows_keep_owner(struct pj_observer *observer, const struct captions_video 
 
 /* Tells the runs that name the video whose it is. */
 void flows_derive_owner(const struct pj_entity *entity, struct pj_derivation *derivation);
+/* The same; and whose the video is, with the claim that is theirs, or NULL. */
+const struct registered_by *flows_owner(const struct pj_entity *entity,
+                                        struct pj_derivation *derivation, uint8_t claim[16]);
 
 /* Whether the claim is of another tenant than the video's. */
 bool flows_is_foreign(const struct pj_entity *run, struct pj_uuid tenant, struct pj_uuid video);
