@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "base/topic_name.h"
 #include "fold/prefixed.h"
-#include "store/deployed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -249,7 +248,7 @@ int pj_cli_systems_deployed(struct pj_cli *cli, struct pj_error *error)
         const struct pj_system *system = chosen[i];
         bool deployed = true;
         if (system->migrations != NULL &&
-            pj_deployed(cli->postgres, system->name, &deployed, error) != 0)
+            pj_postgres_migrated(cli->postgres, system->name, &deployed, NULL, error) != 0)
             return -1;
         if (deployed)
             continue;

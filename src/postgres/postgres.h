@@ -119,6 +119,14 @@ bool pj_postgres_broken(const struct pj_postgres *postgres);
 /* Breaks the connection, from the idle hook too: what waits for an answer gets PJ_RETRY. */
 void pj_postgres_abandon(struct pj_postgres *postgres);
 
+/*
+ * Whether `migrate` was run for the system here; true, too, where the record of migrations may not
+ * be read. And into which schema its tables went: a text that the caller frees, or as it was where
+ * that is not known; `schema` may be NULL.
+ */
+int pj_postgres_migrated(struct pj_postgres *postgres, const char *system, bool *migrated,
+                         char **schema, struct pj_error *error) PJ_MUST_CHECK;
+
 /* Postgres accepts no message of a gigabyte, and would close the connection: what comes near
  * that is refused here, PJ_POISON with SQLSTATE 54000. pj_postgres_queue asks this itself. */
 int pj_postgres_check_size(const struct pj_statement *statement,

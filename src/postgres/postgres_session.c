@@ -92,11 +92,11 @@ static int check_replication_role(struct pj_postgres *postgres, struct pj_error 
     return status;
 }
 
-/* Where `migrate` created the system's tables; stays NULL where that is not known. */
-static int find_tables_schema(struct pj_postgres *postgres, const char *system, char **schema,
-                              struct pj_error *error)
+int pj_postgres_migrated(struct pj_postgres *postgres, const char *system, bool *migrated,
+                         char **schema, struct pj_error *error)
 {
     struct pj_result *result;
+    *migrated = true;
     if (pj_postgres_query(
             postgres,
             "SELECT FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid "
@@ -112,11 +112,13 @@ static int find_tables_schema(struct pj_postgres *postgres, const char *system, 
         return 0;
     if (pj_postgres_query(postgres,
                           "SELECT tables_schema FROM projectionist.migrations WHERE system = $1 "
-                          "AND tables_schema IS NOT NULL LIMIT 1",
+                          "ORDER BY tables_schema LIMIT 1",
                           1, &system, &result, error) != 0)
         return -1;
-    if (pj_result_rows(result) > 0)
-        *schema = pj_strdup(pj_result_value(result, 0, 0, NULL));
+    *migrated = pj_result_rows(result) > 0;
+    const char *found = *migrated ? pj_result_value(result, 0, 0, NULL) : NULL;
+    if (schema != NULL && found != NULL)
+        *schema = pj_strdup(found);
     pj_result_free(result);
     return 0;
 }
@@ -127,9 +129,10 @@ static int use_tables_schema(struct pj_postgres *postgres,
 {
     struct pj_result *result;
     char *found = NULL;
+    bool migrated;
     if (settings->tables_schema == NULL &&
         (settings->system == NULL ||
-         find_tables_schema(postgres, settings->system, &found, error) != 0))
+         pj_postgres_migrated(postgres, settings->system, &migrated, &found, error) != 0))
         return settings->system == NULL ? 0 : -1;
     const char *schema = settings->tables_schema != NULL ? settings->tables_schema
                          : found != NULL                 ? found

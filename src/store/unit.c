@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "postgres/binary.h"
 #include "store/access.h"
-#include "store/deployed.h"
 #include "store/refusal.h"
 #include "store/tables.h"
 
@@ -34,7 +33,7 @@ static int check_tables(const struct pj_unit *unit, struct pj_error *error)
     cause = *error;
     if (cause.class != PJ_FATAL || system == NULL)
         return -1;
-    if (pj_deployed(unit->postgres, system, &deployed, error) != 0)
+    if (pj_postgres_migrated(unit->postgres, system, &deployed, NULL, error) != 0)
         return -1;
     *error = cause;
     if (!deployed)
