@@ -46,11 +46,6 @@ const struct pj_schema *pj_encoder_schema(const struct pj_encoder *encoder)
     return encoder->schema;
 }
 
-int32_t pj_encoder_schema_id(const struct pj_encoder *encoder)
-{
-    return encoder->id;
-}
-
 static void name_subject(char subject[SUBJECT_SIZE], const char *topic_prefix, const char *topic)
 {
     char name[PJ_TOPIC_NAME_SIZE];

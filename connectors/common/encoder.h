@@ -30,7 +30,6 @@ int pj_encoder_find(struct pj_encoder **encoder, const char *topic, const char *
 void pj_encoder_free(struct pj_encoder *encoder); /* NULL is allowed */
 
 const struct pj_schema *pj_encoder_schema(const struct pj_encoder *encoder);
-int32_t pj_encoder_schema_id(const struct pj_encoder *encoder); /* once it has one */
 
 /*
  * Registers the schema, or finds it, under the subject <topic>-value, with the prefix (or NULL)

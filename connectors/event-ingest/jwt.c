@@ -204,11 +204,6 @@ void pj_jwt_keys_free(struct pj_jwt_keys *keys)
     free(keys);
 }
 
-size_t pj_jwt_keys_count(const struct pj_jwt_keys *keys)
-{
-    return keys->count;
-}
-
 /* --- signatures ------------------------------------------------------------------------------ */
 
 struct signed_part {

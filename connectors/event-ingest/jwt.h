@@ -22,7 +22,6 @@ struct pj_jwt_keys; /* public ones */
 int pj_jwt_keys_parse(struct pj_jwt_keys **keys, const char *text, size_t length,
                       struct pj_error *error) PJ_MUST_CHECK;
 void pj_jwt_keys_free(struct pj_jwt_keys *keys); /* NULL is allowed */
-size_t pj_jwt_keys_count(const struct pj_jwt_keys *keys);
 
 struct pj_jwt_rules {
     const char *secret;             /* or NULL */

@@ -150,9 +150,9 @@ static int symbol_of(const struct pj_value *value, const char *const *symbols, s
     return -1;
 }
 
-const char *const pj_timestamp_types[PJ_TIMESTAMP_TYPES] = {"NONE", "CREATE_TIME",
-                                                            "LOG_APPEND_TIME"};
-const char *const pj_gap_causes[PJ_GAP_CAUSES] = {"ABORTED", "COMPACTED", "REMOVED"};
+static const char *const timestamp_types[PJ_TIMESTAMP_TYPES] = {"NONE", "CREATE_TIME",
+                                                                "LOG_APPEND_TIME"};
+static const char *const gap_causes[PJ_GAP_CAUSES] = {"ABORTED", "COMPACTED", "REMOVED"};
 
 static int read_message(struct pj_recording *recording, const struct pj_value *v,
                         struct pj_recorded *item, struct pj_error *error)
@@ -162,7 +162,7 @@ static int read_message(struct pj_recording *recording, const struct pj_value *v
     if (v[OFFSET].present && v[OFFSET].integer < 0)
         return pj_error_set(error, PJ_FATAL, "its offset is negative");
     int type = v[TIMESTAMP_TYPE].present
-                   ? symbol_of(&v[TIMESTAMP_TYPE], pj_timestamp_types, PJ_TIMESTAMP_TYPES)
+                   ? symbol_of(&v[TIMESTAMP_TYPE], timestamp_types, PJ_TIMESTAMP_TYPES)
                    : PJ_TIMESTAMP_UNKNOWN;
     struct pj_header *headers =
         pj_arena_alloc(recording->arena, pj_items_count(&v[HEADERS]) * sizeof *headers);
@@ -202,7 +202,7 @@ static int read_head(const struct pj_value *v, struct pj_recorded *item, struct 
 
 static int read_gap(const struct pj_value *v, struct pj_recorded *item, struct pj_error *error)
 {
-    int cause = symbol_of(&v[GAP_CAUSE], pj_gap_causes, PJ_GAP_CAUSES);
+    int cause = symbol_of(&v[GAP_CAUSE], gap_causes, PJ_GAP_CAUSES);
     if (cause < 0)
         return pj_error_set(error, PJ_FATAL,
                             "it is a gap of a cause that this version does not know");

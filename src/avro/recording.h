@@ -28,7 +28,7 @@ enum pj_recorded_kind {
     PJ_RECORDED_TAIL
 };
 
-/* In the order of their symbols in the schema, as these arrays are. */
+/* In the order of their symbols in the schema. */
 enum pj_timestamp_type {
     PJ_TIMESTAMP_UNKNOWN = -1, /* the file does not say */
     PJ_TIMESTAMP_NONE,
@@ -37,8 +37,6 @@ enum pj_timestamp_type {
     PJ_TIMESTAMP_TYPES
 };
 enum pj_gap_cause { PJ_GAP_ABORTED, PJ_GAP_COMPACTED, PJ_GAP_REMOVED, PJ_GAP_CAUSES };
-extern const char *const pj_timestamp_types[PJ_TIMESTAMP_TYPES];
-extern const char *const pj_gap_causes[PJ_GAP_CAUSES];
 
 struct pj_recorded_head {
     struct pj_bytes cluster_id;

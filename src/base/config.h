@@ -54,13 +54,6 @@ struct pj_option {
     bool certificates; /* a string that names a certificate file (base/tls_files.h) */
 };
 
-/* A line of a table of options; what is rarely set (.letter, .least, .most, .filled) comes last. */
-#define PJ_OPTION(of_kind, named, at, by_default, placeholder, explained, ...)                     \
-    {                                                                                              \
-        .name = (named), .kind = PJ_OPTION_##of_kind, .offset = (at), .fallback = (by_default),    \
-        .argument = (placeholder), .help = (explained), ##__VA_ARGS__                              \
-    }
-
 /* A line of a table of options; what is rarely set (.letter, .least, .most, .filled …) comes last.
  */
 #define PJ_OPTION(of_kind, named, at, by_default, placeholder, explained, ...)                     \

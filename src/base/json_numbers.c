@@ -118,7 +118,8 @@ json_t *pj_json_load(const char *text, size_t length, enum pj_json_numbers numbe
 
 /* --- the other way --------------------------------------------------------------------------- */
 
-void pj_real_text(char text[PJ_REAL_TEXT], double real)
+/* The fewest digits that mean the number. */
+static void put_real(char text[PJ_REAL_TEXT], double real)
 {
     for (int digits = DIGITS_EXACT; digits <= DBL_DECIMAL_DIG; digits++) {
         pj_text_whole(text, PJ_REAL_TEXT, "%.*g", digits, real);
@@ -167,7 +168,7 @@ void pj_json_put(struct pj_builder *out, const json_t *json)
         pj_builder_add(out, "]");
         break;
     case JSON_REAL:
-        pj_real_text(real, json_real_value(json));
+        put_real(real, json_real_value(json));
         pj_builder_add(out, "%s", real);
         break;
     default:

@@ -20,11 +20,9 @@ enum pj_json_numbers {
 /* json_loadb, for any value, with these jansson flags; NULL where it is not JSON. */
 json_t *pj_json_load(const char *text, size_t length, enum pj_json_numbers numbers, size_t flags);
 
+enum { PJ_REAL_TEXT = 32 }; /* a number's text, with its NUL */
+
 /* Without blanks; each real with the fewest digits that mean it. */
 void pj_json_put(struct pj_builder *out, const json_t *json);
-
-/* The fewest digits that mean the number. */
-enum { PJ_REAL_TEXT = 32 };
-void pj_real_text(char text[PJ_REAL_TEXT], double real);
 
 #endif

@@ -96,11 +96,10 @@ int pj_metrics_server_port(const struct pj_metrics_server *server);
 /* /readyz is 503 "starting" until the first call, then 200 while the reason is NULL. */
 void pj_metrics_server_set_ready(struct pj_metrics_server *server, const char *reason_or_null);
 /*
- * The main loop calls this on every turn; /livez is 200 while the last call is at most the limit
- * ago (60 s unless set): a loop that hangs gets restarted, while a server that is away does not
+ * The main loop calls this on every turn; /livez is 200 while the last call is at most 60 s ago: a
+ * loop that hangs gets restarted, while a server that is away does not
  * make us unhealthy. The start counts as a call.
  */
 void pj_metrics_server_heartbeat(struct pj_metrics_server *server);
-void pj_metrics_server_set_liveness_limit(struct pj_metrics_server *server, int64_t limit_ms);
 
 #endif

@@ -27,7 +27,6 @@ struct pj_metrics_server {
     const struct pj_page *_Atomic page; /* NULL: none yet */
     struct pj_page_history *history;
     _Atomic int64_t heartbeat_ms;
-    _Atomic int64_t liveness_limit_ms;
     pthread_mutex_t mutex;     /* guards not_ready, and the history */
     char not_ready[TEXT_MOST]; /* "" when ready */
 };
@@ -44,7 +43,7 @@ static void answer_live(struct pj_metrics_server *server, struct pj_http_request
 {
     char text[TEXT_MOST];
     int64_t silent_ms = pj_clock_monotonic_ms() - atomic_load(&server->heartbeat_ms);
-    if (silent_ms <= atomic_load(&server->liveness_limit_ms)) {
+    if (silent_ms <= LIVENESS_LIMIT_MS) {
         answer(request, 200, "ok\n");
         return;
     }
@@ -83,7 +82,7 @@ static void answer_page(struct pj_metrics_server *server, struct pj_http_request
     int64_t silent_ms = pj_clock_monotonic_ms() - atomic_load(&server->heartbeat_ms);
     pthread_mutex_lock(&server->mutex);
     pj_text_show(trouble, sizeof trouble, "%s", server->not_ready);
-    if (silent_ms > atomic_load(&server->liveness_limit_ms))
+    if (silent_ms > LIVENESS_LIMIT_MS)
         pj_text_show(trouble, sizeof trouble, "the main loop has been stuck for %" PRId64 " ms",
                      silent_ms);
     pj_page_render(&out, atomic_load(&server->page), server->history, server->metrics,
@@ -133,7 +132,6 @@ int pj_metrics_server_start(struct pj_metrics_server **out, struct pj_metrics *m
     server->metrics = metrics;
     pj_text_show(server->not_ready, sizeof server->not_ready, "starting");
     pthread_mutex_init(&server->mutex, NULL);
-    atomic_store(&server->liveness_limit_ms, LIVENESS_LIMIT_MS);
     pj_metrics_server_heartbeat(server);
     const struct pj_http_settings settings = {
         .name = "metrics",
@@ -192,9 +190,4 @@ void pj_metrics_server_show(struct pj_metrics_server *server, const struct pj_pa
 {
     server->history = pj_page_history_new(page);
     atomic_store(&server->page, page);
-}
-
-void pj_metrics_server_set_liveness_limit(struct pj_metrics_server *server, int64_t limit_ms)
-{
-    atomic_store(&server->liveness_limit_ms, limit_ms);
 }

@@ -95,9 +95,7 @@ int pj_rebuild_prepare(struct pj_rebuild_run *run, struct pj_error *error) PJ_MU
  * out, unless it is allowed to. */
 int pj_rebuild_choose_ranges(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
 
-/* Does --from name recordings? */
-bool pj_rebuild_is_recording(const char *from);
-/* Opens them, into the run's settings; close in any case. */
+/* Opens the recordings that --from names, if any, into the run's settings; close in any case. */
 int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error) PJ_MUST_CHECK;
 void pj_rebuild_close_feeds(struct pj_rebuild_run *run);
 

@@ -88,7 +88,7 @@ static int next(void *context, struct pj_fed_record *record, struct pj_error *er
 }
 
 /* A path, and neither a word, a number, a time nor a list of offsets. */
-bool pj_rebuild_is_recording(const char *from)
+static bool is_recording(const char *from)
 {
     if (from == NULL || strchr(from, '=') != NULL)
         return false;
@@ -104,7 +104,7 @@ int pj_rebuild_open_feeds(struct pj_rebuild_run *run, struct pj_error *error)
     struct pj_arena *arena = run->cli->arena;
     char *rest = NULL;
     int status = 0;
-    if (!pj_rebuild_is_recording(from))
+    if (!is_recording(from))
         return 0;
     for (char *path = strtok_r(pj_arena_string(arena, from, strlen(from)), ",", &rest);
          path != NULL && status == 0; path = strtok_r(NULL, ",", &rest)) {

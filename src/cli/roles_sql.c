@@ -23,7 +23,8 @@ struct script {
 
 #define ENGINE PJ_MIGRATIONS_SCHEMA
 
-bool pj_role_of(const struct pj_roles *roles, const char *what, char name[PJ_ROLE_NAME_SIZE])
+/* "projectionist_video_catalog"; false where that is too long. */
+static bool name_role(const struct pj_roles *roles, const char *what, char name[PJ_ROLE_NAME_SIZE])
 {
     if (!pj_text_fits(name, PJ_ROLE_NAME_SIZE, "%s_%s", roles->prefix, what))
         return false;
@@ -49,7 +50,7 @@ static void add_schema_right(struct script *script, const char *what, const char
                              const char *right)
 {
     char role[PJ_ROLE_NAME_SIZE];
-    (void)pj_role_of(script->roles, what, role);
+    (void)name_role(script->roles, what, role);
     ADD(script, SCHEMAS, role, schema, right);
 }
 
@@ -143,11 +144,11 @@ static void add_table(struct script *script, const struct pj_table *table)
     if (table->part_of != NULL)
         return;
     ADD(script, RELATIONS, schema, table->name, "secured");
-    (void)pj_role_of(script->roles, "writer", role);
+    (void)name_role(script->roles, "writer", role);
     policy = pj_text_new("FOR ALL TO %s USING (true) WITH CHECK (true)", pj_sql_name(role).text);
     ADD(script, POLICIES, role, schema, table->name, role, policy);
     free(policy);
-    (void)pj_role_of(script->roles, "analyst", role);
+    (void)name_role(script->roles, "analyst", role);
     policy = pj_text_new("FOR SELECT TO %s USING (true)", pj_sql_name(role).text);
     ADD(script, POLICIES, role, schema, table->name, role, policy);
     free(policy);
@@ -257,7 +258,7 @@ static bool is_view(const struct pj_system *system, const char *relation)
 static void add_outbox(struct script *script, const char *schema)
 {
     char relay[PJ_ROLE_NAME_SIZE];
-    (void)pj_role_of(script->roles, "outbox_relay", relay);
+    (void)name_role(script->roles, "outbox_relay", relay);
     ADD(script, ROLES, relay, "outbox-relay: the outboxes alone", "");
     ADD(script, SCHEMAS, relay, schema, "USAGE");
     ADD(script, RELATIONS, schema, "outbox", "");
@@ -271,7 +272,7 @@ static void add_ingested(struct script *script, const struct pj_ingested *ingest
 {
     char ingest[PJ_ROLE_NAME_SIZE];
     char *right = pj_text_new("SELECT (%s)", ingested->columns);
-    (void)pj_role_of(script->roles, "event_ingest", ingest);
+    (void)name_role(script->roles, "event_ingest", ingest);
     char *policy = pj_text_new("FOR SELECT TO %s USING (true)", pj_sql_name(ingest).text);
     ADD(script, ROLES, ingest, "event-ingest: whose things are, and in which version", "");
     ADD(script, SCHEMAS, ingest, ENGINE, "USAGE");
@@ -286,7 +287,7 @@ static void add_ingested(struct script *script, const struct pj_ingested *ingest
 static void add_system(struct script *script, const struct pj_system *system)
 {
     char analyst[PJ_ROLE_NAME_SIZE];
-    (void)pj_role_of(script->roles, "analyst", analyst);
+    (void)name_role(script->roles, "analyst", analyst);
     add_schema_right(script, "owner", script->schema, "CREATE");
     add_schema_right(script, "owner", script->schema, "USAGE");
     add_schema_right(script, "analyst", script->schema, "USAGE");
@@ -322,7 +323,7 @@ static void add_groups(struct script *script)
     };
     char name[PJ_ROLE_NAME_SIZE];
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
-        (void)pj_role_of(script->roles, groups[i][0], name);
+        (void)name_role(script->roles, groups[i][0], name);
         ADD(script, ROLES, name, groups[i][1], "");
     }
     add_schema_right(script, "owner", ENGINE, "CREATE");
@@ -334,7 +335,7 @@ static void add_groups(struct script *script)
         ADD(script, RELATIONS, ENGINE, of_groups[i], "secured");
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         ADD(script, RELATIONS, ENGINE, others[i], "");
-    (void)pj_role_of(script->roles, "analyst", name);
+    (void)name_role(script->roles, "analyst", name);
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         ADD(script, RELATIONS, ENGINE, views[i], "");
         ADD(script, RIGHTS, name, ENGINE, views[i], "SELECT");
@@ -513,7 +514,7 @@ static int add_projections(struct script *script, struct pj_error *error)
         const struct pj_system *system = script->projection->system;
         const char *name = script->projection->projection->name;
         script->schema = script->roles->schema_of(system, script->roles->context);
-        if (!pj_role_of(script->roles, name, script->role))
+        if (!name_role(script->roles, name, script->role))
             return pj_error_fatal(error, PJ_EXIT_USAGE,
                                   "the role %s_%s would be longer than the %d bytes that Postgres "
                                   "keeps; give a shorter --role-prefix",

@@ -19,9 +19,6 @@ struct pj_roles {
     void *context;
 };
 
-/* "projectionist_video_catalog"; false where that is too long. */
-bool pj_role_of(const struct pj_roles *roles, const char *what, char name[PJ_ROLE_NAME_SIZE]);
-
 /* Of the systems that are configured; the caller frees it. */
 char *pj_roles_sql(const struct pj_roles *roles, struct pj_error *error) PJ_MUST_CHECK;
 

@@ -21,7 +21,8 @@ static const char *read_word(const char *word, bool *varies)
     return end;
 }
 
-bool pj_flood_same_reason(const char *a, const char *b)
+/* Whether two messages give the same reason, apart from numbers, names and quoted texts. */
+static bool is_same_reason(const char *a, const char *b)
 {
     while (*a != '\0' && *b != '\0') {
         bool varies[2];
@@ -51,7 +52,7 @@ static void add_reason(struct reason *reason, const char *sqlstate, const char *
     }
     /* A message of Postgres may quote the record; its SQLSTATE does not. */
     bool same = strcmp(reason->sqlstate, sqlstate) == 0 &&
-                (*sqlstate != '\0' || pj_flood_same_reason(reason->message, message));
+                (*sqlstate != '\0' || is_same_reason(reason->message, message));
     reason->others = reason->others || !same;
 }
 

@@ -28,7 +28,4 @@ size_t pj_flood_accept(const struct pj_flood *flood, const struct pj_session *se
 void pj_flood_accepted(struct pj_flood *flood, const struct pj_session *session,
                        const char *const *topics, size_t count);
 
-/* Whether two messages give the same reason, apart from numbers, names and quoted texts. */
-bool pj_flood_same_reason(const char *a, const char *b);
-
 #endif

@@ -129,8 +129,8 @@ int pj_fold_merge(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ
  * once for most kinds. */
 int pj_fold_again(struct pj_fold *fold, size_t stage, const struct pj_stage **fresh,
                   struct pj_error *error) PJ_MUST_CHECK;
-/* For verify: derives the stage's entities (in `before`) as if new, so that the fold's rows are
- * complete and not differences. */
+/* For the store of testing.h: derives the stage's entities (in `before`) as if new, so that the
+ * fold's rows are complete and not differences. */
 int pj_fold_merge_whole(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
 int pj_fold_finish(struct pj_fold *fold, struct pj_error *error) PJ_MUST_CHECK;
 
