@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stream-record: topics into files. Options, help and the last line. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
-#include "base/tls_files.h"
 #include "base/topic_name.h"
 #include "common/recorded_files.h"
+#include "common/tool.h"
 #include "stream-record/against.h"
 #include "stream-record/inspect.h"
 #include "stream-record/stream_record.h"
@@ -16,20 +15,10 @@
 #include <string.h>
 
 struct settings {
-    const char *output;
-    const char *from;
-    const char *to;
-    bool follow;
-    int64_t file_bytes;
-    const char *drop;
-    const char *hash;
-    const char *hash_key;
+    struct pj_record_settings run;
     bool info;
     bool check;
     bool against;
-    const char *topic_prefix;
-    struct pj_registry_settings registry; /* url NULL: none is configured */
-    int64_t timeout_ms;
     bool json;
     bool verbose;
 };
@@ -37,35 +26,35 @@ struct settings {
 #define AT(field) offsetof(struct settings, field)
 
 static const struct pj_option options[] = {
-    PJ_OPTION(STRING, "output", AT(output), NULL, "DIR",
+    PJ_OPTION(STRING, "output", AT(run.folder), NULL, "DIR",
               "The folder of the files; it is created where its parent exists. What an earlier run "
               "recorded there is gone on with.",
               .letter = 'o', .filled = true),
     PJ_OPTION(
-        STRING, "from", AT(from), "earliest", "FROM",
+        STRING, "from", AT(run.from), "earliest", "FROM",
         "Where to begin in partitions that are not in the folder yet: earliest, an offset, or "
         "a time such as 2026-11-21T05:06:34Z."),
-    PJ_OPTION(STRING, "to", AT(to), "end", "TO",
+    PJ_OPTION(STRING, "to", AT(run.to), "end", "TO",
               "Where to end, without what is there: an offset, a time, or the end that the topic "
               "has at the start."),
-    PJ_OPTION(BOOL, "follow", AT(follow), NULL, NULL,
+    PJ_OPTION(BOOL, "follow", AT(run.follow), NULL, NULL,
               "Go on for ever, with partitions that are added, too, until a signal comes.",
               .letter = 'f'),
-    PJ_OPTION(SIZE, "file-size", AT(file_bytes), "256MiB", "SIZE",
+    PJ_OPTION(SIZE, "file-size", AT(run.file_bytes), "256MiB", "SIZE",
               "Begin another file after so much of keys, values and headers, before they are "
               "compressed.",
               .least = 1024, .most = INT64_C(1) << 40),
-    PJ_OPTION(STRING, "drop", AT(drop), NULL, "FIELDS",
+    PJ_OPTION(STRING, "drop", AT(run.drop), NULL, "FIELDS",
               "Empty these fields of the values, which hold personal data: [TOPIC:]PATH, several "
               "with commas, such as requester.email; @key and @headers.NAME are the record's. They "
               "become null, or else an empty text, 0 or no items. With a ? behind it a schema may "
               "lack the field.",
               .filled = true),
-    PJ_OPTION(STRING, "hash", AT(hash), NULL, "FIELDS",
+    PJ_OPTION(STRING, "hash", AT(run.hash), NULL, "FIELDS",
               "Replace texts in these fields by a keyed hash, the same by the same; a UUID by a "
               "UUID.",
               .filled = true),
-    PJ_OPTION(SECRET, "hash-key", AT(hash_key), NULL, "SECRET", "The key of --hash."),
+    PJ_OPTION(SECRET, "hash-key", AT(run.hash_key), NULL, "SECRET", "The key of --hash."),
     PJ_OPTION(BOOL, "info", AT(info), NULL, NULL,
               "Print what files or folders hold, by their heads and tails; needs no server."),
     PJ_OPTION(BOOL, "check", AT(check), NULL, NULL,
@@ -74,25 +63,17 @@ static const struct pj_option options[] = {
     PJ_OPTION(BOOL, "against-topic", AT(against), NULL, NULL,
               "With --check: read the topics between the recorded offsets, too, and compare number "
               "and checksum of their records; needs Kafka."),
-    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
-    PJ_REGISTRY_OPTIONS(AT(registry),
+    PJ_TOPIC_PREFIX_OPTION(AT(run.topic_prefix)),
+    PJ_REGISTRY_OPTIONS(AT(run.registry),
                         "The schema registry's Confluent API, where the schemas of the values are. "
                         "Leave it out for topics without."),
-    PJ_OPTION(DURATION, "timeout", AT(timeout_ms), "30s", "TIME",
+    PJ_OPTION(DURATION, "timeout", AT(run.timeout_ms), "30s", "TIME",
               "Fail when a server has not answered, or has given nothing, for this long.",
               .least = 1000, .most = 24 * 3600 * 1000),
     PJ_OPTION(BOOL, "json", AT(json), NULL, NULL, "Print the result as JSON."),
     PJ_OPTION(BOOL, "verbose", AT(verbose), NULL, NULL, "Log more.", .letter = 'v'),
     {0},
 };
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop = 1;
-}
 
 static void print_help(void)
 {
@@ -187,8 +168,8 @@ static int report(const struct settings *settings, int status,
                 "stream-record: %lld values begin as those of a schema do, but %s: a replay "
                 "publishes them as they are\n",
                 (long long)result->unknown_schemas,
-                settings->registry.url != NULL ? "the registry has none of that id"
-                                               : "no --schema-registry-url is given");
+                settings->run.registry.url != NULL ? "the registry has none of that id"
+                                                   : "no --schema-registry-url is given");
     if (status != 0)
         fprintf(stderr, "stream-record: %s\n", error->message);
     else if (result->interrupted)
@@ -201,34 +182,22 @@ static int report(const struct settings *settings, int status,
 
 /* --- what is to be done ---------------------------------------------------------------------- */
 
-static int record(const struct settings *settings, const struct pj_config *config)
+static int record(struct settings *settings, const struct pj_config *config)
 {
     struct pj_error error = {.class = PJ_FATAL};
     struct pj_record_result result = {0};
-    const struct pj_record_settings run = {.topics = config->operands,
-                                           .topic_count = (size_t)config->operand_count,
-                                           .folder = settings->output,
-                                           .from = settings->from,
-                                           .to = settings->to,
-                                           .follow = settings->follow,
-                                           .file_bytes = settings->file_bytes,
-                                           .drop = settings->drop,
-                                           .hash = settings->hash,
-                                           .hash_key = settings->hash_key,
-                                           .kafka = &config->kafka,
-                                           .registry = settings->registry,
-                                           .topic_prefix = settings->topic_prefix,
-                                           .timeout_ms = settings->timeout_ms,
-                                           .stop = &stop};
+    struct pj_record_settings *run = &settings->run;
     int status = -1;
-    if (config->operand_count == 0)
+    run->topics = config->operands;
+    run->topic_count = (size_t)config->operand_count;
+    run->kafka = &config->kafka;
+    run->stop = &pj_tool_stop;
+    if (run->topic_count == 0)
         pj_error_fatal(&error, PJ_EXIT_USAGE, "no topic is given; see 'stream-record --help'");
-    else if (settings->output == NULL)
+    else if (run->folder == NULL)
         pj_error_fatal(&error, PJ_EXIT_USAGE, "--output DIR is required: where the files go");
-    else if (pj_tls_check_options(options, settings, &error) == 0 &&
-             pj_tls_check_kafka(&config->kafka, &error) == 0 &&
-             pj_topic_prefix_check(settings->topic_prefix, &error) == 0)
-        status = pj_record_run(&run, &result, &error);
+    else if (pj_tool_check(options, settings, config, run->topic_prefix, &error) == 0)
+        status = pj_record_run(run, &result, &error);
     return report(settings, status, &result, &error);
 }
 
@@ -236,14 +205,12 @@ static int compare(const struct settings *settings, const struct pj_config *conf
                    const struct pj_inspection *inspection, struct pj_error *error)
 {
     const struct pj_against_settings against = {.kafka = &config->kafka,
-                                                .topic_prefix = settings->topic_prefix,
-                                                .timeout_ms = settings->timeout_ms,
-                                                .stop = &stop};
+                                                .topic_prefix = settings->run.topic_prefix,
+                                                .timeout_ms = settings->run.timeout_ms,
+                                                .stop = &pj_tool_stop};
     if (!settings->check)
         return pj_error_fatal(error, PJ_EXIT_USAGE, "--against-topic goes with --check");
-    if (pj_tls_check_options(options, settings, error) != 0 ||
-        pj_tls_check_kafka(&config->kafka, error) != 0 ||
-        pj_topic_prefix_check(settings->topic_prefix, error) != 0)
+    if (pj_tool_check(options, settings, config, settings->run.topic_prefix, error) != 0)
         return -1;
     return pj_against_topics(inspection, &against, error);
 }
@@ -260,7 +227,7 @@ static int inspect(const struct settings *settings, const struct pj_config *conf
                        settings->check ? "--check" : "--info");
     else if (pj_recorded_files_expand(&paths, &count, config->operands,
                                       (size_t)config->operand_count, &error) == 0)
-        status = pj_inspect(paths, count, settings->check, &stop, &inspection, &error);
+        status = pj_inspect(paths, count, settings->check, &pj_tool_stop, &inspection, &error);
     if (status == 0 && settings->against)
         status = compare(settings, config, &inspection, &error);
     if (status == 0)
@@ -272,33 +239,25 @@ static int inspect(const struct settings *settings, const struct pj_config *conf
     return status == 0 ? PJ_EXIT_OK : pj_error_exit_code(&error);
 }
 
+static int run(void *context, const struct pj_config *config)
+{
+    struct settings *settings = context;
+    return settings->info || settings->check || settings->against ? inspect(settings, config)
+                                                                  : record(settings, config);
+}
+
 int main(int argc, char **argv)
 {
-    /* The second signal finds the default handler again. */
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     struct settings settings = {0};
-    struct pj_config config;
-    struct pj_error error = {.class = PJ_FATAL};
-    int status;
-    pj_process_open_standard_files();
-    pj_process_keep_secrets();
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    if (pj_config_read(&config, options, &settings, argc, argv, &error) != 0) {
-        fprintf(stderr, "stream-record: %s\n", error.message);
-        status = pj_error_exit_code(&error);
-    } else {
-        status = PJ_EXIT_OK;
-        pj_log_configure("stream-record", settings.verbose ? PJ_DEBUG : PJ_WARN, PJ_LOG_LOGFMT);
-        if (config.help)
-            print_help();
-        else if (config.version)
-            puts("stream-record " PJ_VERSION);
-        else if (settings.info || settings.check || settings.against)
-            status = inspect(&settings, &config);
-        else
-            status = record(&settings, &config);
-        pj_config_free(&config);
-    }
-    return pj_process_end_output("stream-record", status);
+    const struct pj_tool tool = {
+        .name = "stream-record",
+        .options = options,
+        .settings = &settings,
+        .verbose = &settings.verbose,
+        .quiet = PJ_WARN,
+        .loud = PJ_DEBUG,
+        .print_help = print_help,
+        .run = run,
+    };
+    return pj_tool_main(&tool, argc, argv);
 }

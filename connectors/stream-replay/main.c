@@ -1,37 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stream-replay: publishes recordings as they happened. Options, help and the last line. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/process.h"
-#include "base/tls_files.h"
 #include "base/topic_name.h"
+#include "common/tool.h"
 #include "stream-replay/stream_replay.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELP_WIDTH = 80 };
-
 #define TOPIC_MAP "--topic-map"
 
 struct settings {
+    struct pj_replay_settings run;
     const char *rate;
     const char *speed;
     const char *shift;
-    int64_t loops;
-    bool rekey;
-    int64_t threads;
-    const char *resume;
-    const char *expect;
     int64_t p99_ms;
-    const char *hdr_log;
-    const char *postgres_dsn;
-    const char *topic_prefix;
-    const char *topic_map;
-    struct pj_registry_settings registry; /* url NULL: none is configured */
-    int64_t limit;
-    int64_t timeout_ms;
     bool json;
     bool verbose;
 };
@@ -47,46 +33,46 @@ static const struct pj_option options[] = {
     PJ_OPTION(CHOICE, "shift", AT(shift), "none", "WHERE",
               "now: each record's timestamp is the time at which it is due, not the recorded one.",
               .choices = "none|now"),
-    PJ_OPTION(INTEGER, "loop", AT(loops), "1", "N",
+    PJ_OPTION(INTEGER, "loop", AT(run.loops), "1", "N",
               "Publish all N times; each round's timestamps go on after those of the one before.",
               .least = 1, .most = 1000000),
-    PJ_OPTION(BOOL, "rekey", AT(rekey), NULL, NULL,
+    PJ_OPTION(BOOL, "rekey", AT(run.rekey), NULL, NULL,
               "From the second round on, replace each UUID in keys and values that is written out, "
               "the same one by the same one in a round, so that no round is a repetition."),
-    PJ_OPTION(INTEGER, "threads", AT(threads), "1", "N",
+    PJ_OPTION(INTEGER, "threads", AT(run.threads), "1", "N",
               "Publish by so many threads; each has some of the partitions, or files.", .least = 1,
               .most = 64),
-    PJ_OPTION(STRING, "resume", AT(resume), NULL, "NAME",
+    PJ_OPTION(STRING, "resume", AT(run.resume), NULL, "NAME",
               "Publish in transactions that also record how far it is, under this name, in the "
               "topic projectionist.replay-cursors, which it creates: after whatever interrupts it, "
               "the same command goes on "
               "without a duplicate.",
               .filled = true, .most = 100),
-    PJ_OPTION(STRING, "expect", AT(expect), NULL, "GROUP",
+    PJ_OPTION(STRING, "expect", AT(run.expect), NULL, "GROUP",
               "Measure how long it takes from when a record was due until it is in the rows of "
               "this consumer group, by its offsets in Postgres, and wait for the last one.",
               .filled = true),
     PJ_OPTION(DURATION, "p99", AT(p99_ms), NULL, "TIME",
               "With --expect: fail where the 99th percentile is longer.", .least = 1,
               .most = 24 * 3600 * 1000),
-    PJ_OPTION(STRING, "hdr-log", AT(hdr_log), NULL, "FILE",
+    PJ_OPTION(STRING, "hdr-log", AT(run.hdr_log), NULL, "FILE",
               "Write the lateness, and with --expect the latency, of each second into this "
               "HdrHistogram log.",
               .filled = true),
-    PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
+    PJ_OPTION(STRING, "postgres-dsn", AT(run.postgres_dsn), NULL, "DSN",
               "With --expect: the database, as a URI or key=value text; the default is libpq's "
               "own.",
               .filled = true),
-    PJ_OPTION(STRING, "topic-map", AT(topic_map), NULL, "OLD=NEW",
+    PJ_OPTION(STRING, "topic-map", AT(run.topic_map), NULL, "OLD=NEW",
               "Publish what was recorded from the topic OLD to the topic NEW. May be given more "
               "than once, or several with commas between them."),
-    PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
-    PJ_OPTION(INTEGER, "limit", AT(limit), "0", "N", "Publish only the first N events; 0 for all.",
-              .least = 0, .most = INT64_MAX),
+    PJ_TOPIC_PREFIX_OPTION(AT(run.topic_prefix)),
+    PJ_OPTION(INTEGER, "limit", AT(run.limit), "0", "N",
+              "Publish only the first N events; 0 for all.", .least = 0, .most = INT64_MAX),
     PJ_REGISTRY_OPTIONS(
-        AT(registry),
+        AT(run.registry),
         "The schema registry's Confluent API, where the recorded schemas are registered."),
-    PJ_OPTION(DURATION, "timeout", AT(timeout_ms), "30s", "TIME",
+    PJ_OPTION(DURATION, "timeout", AT(run.timeout_ms), "30s", "TIME",
               "Fail when a server has not answered, or has taken nothing, for this long.",
               .least = 1000, .most = 24 * 3600 * 1000),
     PJ_OPTION(BOOL, "json", AT(json), NULL, NULL, "Print the last line as a JSON object."),
@@ -94,14 +80,6 @@ static const struct pj_option options[] = {
               .letter = 'v'),
     {0},
 };
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop = 1;
-}
 
 static void print_help(void)
 {
@@ -143,7 +121,7 @@ static void print_help(void)
           "\n"
           "OPTIONS\n",
           stdout);
-    pj_config_print_options(stdout, options, HELP_WIDTH);
+    pj_config_print_options(stdout, options, PJ_HELP_WIDTH);
     fputs("\n"
           "  Kafka's address, PROJECTIONIST_KAFKA_BOOTSTRAP_SERVERS, is required; the\n"
           "  registry's too, unless the recordings have no schemas.\n"
@@ -226,15 +204,15 @@ static int parse_pace(const struct settings *settings, struct pj_replay_settings
 static int check_combinations(const struct settings *settings, struct pj_error *error)
 {
     const char *wrong = NULL;
-    if (settings->limit > 0 && settings->threads > 1)
+    if (settings->run.limit > 0 && settings->run.threads > 1)
         wrong = "--limit counts in the order of one thread: leave out --threads";
-    else if (settings->rekey && settings->loops == 1)
+    else if (settings->run.rekey && settings->run.loops == 1)
         wrong = "--rekey is for the rounds of --loop after the first";
-    else if (settings->p99_ms > 0 && settings->expect == NULL)
+    else if (settings->p99_ms > 0 && settings->run.expect == NULL)
         wrong = "--p99 needs --expect GROUP, whose rows are waited for";
-    else if (settings->resume != NULL &&
-             strspn(settings->resume, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                      "0123456789._-") != strlen(settings->resume))
+    else if (settings->run.resume != NULL &&
+             strspn(settings->run.resume, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789._-") != strlen(settings->run.resume))
         wrong = "--resume takes a name of letters, digits, '.', '_' and '-'";
     return wrong == NULL ? 0 : pj_error_fatal(error, PJ_EXIT_USAGE, "%s", wrong);
 }
@@ -316,69 +294,45 @@ static int report(bool json, int status, const struct pj_replay_result *result,
     return result->interrupted ? PJ_EXIT_FAILED : pj_error_exit_code(error);
 }
 
-static int replay(const struct settings *settings, const struct pj_config *config)
+static int replay(void *context, const struct pj_config *config)
 {
+    struct settings *settings = context;
     struct pj_error error = {.class = PJ_FATAL};
     struct pj_replay_result result = {0};
-    struct pj_replay_settings run = {.paths = config->operands,
-                                     .path_count = (size_t)config->operand_count,
-                                     .kafka = &config->kafka,
-                                     .registry = settings->registry,
-                                     .topic_prefix = settings->topic_prefix,
-                                     .topic_map = settings->topic_map,
-                                     .shift_now = strcmp(settings->shift, "now") == 0,
-                                     .loops = settings->loops,
-                                     .rekey = settings->rekey,
-                                     .threads = settings->threads,
-                                     .limit = settings->limit,
-                                     .timeout_ms = settings->timeout_ms,
-                                     .resume = settings->resume,
-                                     .expect = settings->expect,
-                                     .p99_us = settings->p99_ms * 1000,
-                                     .postgres_dsn = settings->postgres_dsn,
-                                     .postgres = &config->postgres,
-                                     .hdr_log = settings->hdr_log,
-                                     .stop = &stop};
+    struct pj_replay_settings *run = &settings->run;
     int status = -1;
-    if (config->operand_count == 0)
+    run->paths = config->operands;
+    run->path_count = (size_t)config->operand_count;
+    run->kafka = &config->kafka;
+    run->postgres = &config->postgres;
+    run->shift_now = strcmp(settings->shift, "now") == 0;
+    run->p99_us = settings->p99_ms * 1000;
+    run->stop = &pj_tool_stop;
+    if (run->path_count == 0)
         pj_error_fatal(&error, PJ_EXIT_USAGE, "no recording is given; see 'stream-replay --help'");
-    else if (pj_tls_check_options(options, settings, &error) == 0 &&
-             pj_tls_check_kafka(&config->kafka, &error) == 0 &&
-             pj_topic_prefix_check(settings->topic_prefix, &error) == 0 &&
-             parse_pace(settings, &run, &error) == 0 && check_combinations(settings, &error) == 0)
-        status = pj_replay_run(&run, &result, &error);
+    else if (pj_tool_check(options, settings, config, run->topic_prefix, &error) == 0 &&
+             parse_pace(settings, run, &error) == 0 && check_combinations(settings, &error) == 0)
+        status = pj_replay_run(run, &result, &error);
     return report(settings->json, status, &result, &error);
 }
 
 int main(int argc, char **argv)
 {
-    /* The second signal finds the default handler again. */
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     struct settings settings = {0};
-    struct pj_config config;
-    struct pj_error error = {.class = PJ_FATAL};
+    const struct pj_tool tool = {
+        .name = "stream-replay",
+        .options = options,
+        .settings = &settings,
+        .verbose = &settings.verbose,
+        .quiet = PJ_ERROR,
+        .loud = PJ_INFO,
+        .print_help = print_help,
+        .run = replay,
+    };
     char *joined = NULL;
-    int status;
-    pj_process_open_standard_files();
-    pj_process_keep_secrets();
     char **arguments = join_topic_maps(&argc, argv, &joined);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    if (pj_config_read(&config, options, &settings, argc, arguments, &error) != 0) {
-        fprintf(stderr, "stream-replay: %s\n", error.message);
-        status = pj_error_exit_code(&error);
-    } else {
-        status = PJ_EXIT_OK;
-        pj_log_configure("stream-replay", settings.verbose ? PJ_INFO : PJ_ERROR, PJ_LOG_LOGFMT);
-        if (config.help)
-            print_help();
-        else if (config.version)
-            puts("stream-replay " PJ_VERSION);
-        else
-            status = replay(&settings, &config);
-        pj_config_free(&config);
-    }
+    int code = pj_tool_main(&tool, argc, arguments);
     free(arguments);
     free(joined);
-    return pj_process_end_output("stream-replay", status);
+    return code;
 }
