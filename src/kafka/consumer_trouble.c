@@ -16,17 +16,17 @@ struct meaning {
 
 static const struct meaning meanings[] = {
     {RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, PJ_EXIT_FENCED,
-     "another process has joined the group with the same kafka.group.instance.id; give each "
-     "replica "
-     "one of its own"},
+     "the group has another member with this kafka.group.instance.id: either another process has "
+     "the same one (give each replica its own), or the brokers had heard nothing of this process "
+     "for kafka.session.timeout.ms (a restart is enough; raise it if that happens again)"},
     {UNRELEASED_INSTANCE_ID, PJ_EXIT_FENCED,
-     "another process is in the group with the same kafka.group.instance.id; stop it, or give each "
-     "replica one of its own"},
+     "the group still has another member with this kafka.group.instance.id: if that process runs, "
+     "stop it or give each replica its own; if it was killed, try again once the brokers have "
+     "ended its session (group.consumer.session.timeout.ms)"},
     {RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL, PJ_EXIT_USAGE,
      "other members of the group have no kafka.partition.assignment.strategy or "
      "kafka.group.protocol in common with this one; give all the same, or this one a --group of "
-     "its "
-     "own"},
+     "its own"},
     {UNSUPPORTED_ASSIGNOR, PJ_EXIT_USAGE,
      "the brokers do not know what kafka.group.remote.assignor names"},
     {RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION, PJ_EXIT_USAGE,
@@ -34,8 +34,7 @@ static const struct meaning meanings[] = {
      "brokers"},
     {RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, PJ_EXIT_USAGE,
      "the brokers cannot do what kafka.group.protocol or kafka.group.instance.id asks for; leave "
-     "it "
-     "out, or use newer brokers"},
+     "it out, or use newer brokers"},
     {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, PJ_EXIT_USAGE,
      "kafka.session.timeout.ms is not between the brokers' group.min.session.timeout.ms and "
      "group.max.session.timeout.ms"},
