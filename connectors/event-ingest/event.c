@@ -148,7 +148,7 @@ static int complete_id(json_t *event, const struct pj_event_rules *rules, struct
         if (pj_record_field(rules->record, with[i]) != NULL &&
             !is_there(json_object_get(event, with[i])))
             return pj_error_set(error, PJ_POISON,
-                                "the field %s is missing: who sends event_id sends %s, too",
+                                "the field %s is missing: an event with an event_id needs %s, too",
                                 with[i], with[i]);
     }
     return 0;

@@ -35,7 +35,7 @@ char *pj_fetch(const char *url, const char *ca_file, size_t *length, struct pj_e
     struct pj_builder body = {0};
     long status = 0;
     if (!pj_fetch_allows(url)) {
-        (void)pj_error_set(error, PJ_FATAL, "%.200s is no https URL", url);
+        (void)pj_error_set(error, PJ_FATAL, "%.200s is not an https URL", url);
         return NULL;
     }
     CURL *curl = pj_curl_new();

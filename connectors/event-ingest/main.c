@@ -81,7 +81,7 @@ static const struct pj_option options[] = {
               .filled = true),
     PJ_OPTION(
         STRING, "jwt-topics", CALLER(jwt_topics), NULL, "LIST",
-        "The topics that may be written to with a JWT, separated by blanks; captions.* stands "
+        "The topics that may be written to with a JWT, separated by spaces; captions.* stands "
         "for all that begin so. Required where JWTs are.",
         .filled = true),
     PJ_OPTION(
@@ -98,7 +98,7 @@ static const struct pj_option options[] = {
               "How many events a second each user may send with a JWT.", .least = 1,
               .most = 1000000),
     PJ_OPTION(STRING, "sns-topics", AT(sns.arns), NULL, "LIST",
-              "The ARNs of the topics of Amazon SNS, separated by blanks, whose notifications are "
+              "The ARNs of the topics of Amazon SNS, separated by spaces, whose notifications are "
               "taken at /v1/webhooks/sns/<topic>, and whose subscriptions are confirmed. None by "
               "default.",
               .filled = true),
@@ -115,7 +115,7 @@ static const struct pj_option options[] = {
               .filled = true),
     PJ_OPTION(STRING, "cors-origins", AT(cors_origins), NULL, "LIST",
               "Origins of web pages that may post events, such as 'https://app.example', separated "
-              "by blanks. None by default.",
+              "by spaces. None by default.",
               .filled = true),
     PJ_SERVING_OPTIONS(AT(serving)),
     PJ_OPTION(DURATION, "schema-refresh", AT(schema_refresh_ms), "60s", "TIME",

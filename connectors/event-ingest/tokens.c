@@ -97,7 +97,8 @@ static int read_token(const json_t *json, size_t index, struct pj_token *token,
         return bad(token, index, "has no topics, a list of names such as captions.videos", error);
     if (!read_owner(json_object_get(json, "tenant"), token->caller.tenant) ||
         !read_owner(json_object_get(json, "user"), token->caller.user))
-        return bad(token, index, "has a tenant or a user that is no text of 1 to 200 bytes", error);
+        return bad(token, index, "has a tenant or a user that is not text of 1 to 200 bytes",
+                   error);
     if (rate != NULL && (!json_is_integer(rate) || json_integer_value(rate) < 1 ||
                          json_integer_value(rate) > RATE_MOST))
         return bad(token, index, "has a rate that is not 1 to 1000000 events a second", error);
@@ -124,7 +125,7 @@ static int read_all(struct pj_tokens *tokens, const json_t *list, struct pj_erro
 {
     size_t count = json_array_size(list);
     if (!json_is_array(list))
-        return pj_error_set(error, PJ_FATAL, "it is no JSON object with a list 'tokens'");
+        return pj_error_set(error, PJ_FATAL, "it is not a JSON object with a list 'tokens'");
     if (count > TOKENS_MOST)
         return pj_error_set(error, PJ_FATAL, "it has more than %d tokens", TOKENS_MOST);
     tokens->items = pj_calloc(count, sizeof *tokens->items);

@@ -93,9 +93,9 @@ static int parse_topic(struct pj_topics *topics, const char *system, const char 
     if (key == NULL)
         return fault(shown, "does not say what its key is", error);
     if (!is_name(topic->name) || strlen(topic->name) > 200)
-        return fault(shown, "is no name of a topic", error);
+        return fault(shown, "is not the name of a topic", error);
     if (!pj_text_begins(topic->name, system) || topic->name[system_length] != '.')
-        return fault(shown, "is no topic of --ingest-system", error);
+        return fault(shown, "is not a topic of --ingest-system", error);
     for (size_t i = 0; i + 1 < topics->count; i++) {
         if (strcmp(topics->items[i].name, topic->name) == 0)
             return fault(shown, "is there twice", error);
@@ -197,7 +197,7 @@ static int check_schema(const struct pj_topic_of *topic, const struct pj_encoder
     if (record->kind != PJ_AVRO_RECORD || !has_type(record, "event_id", PJ_AVRO_STRING) ||
         !has_type(record, "emitted_at", PJ_AVRO_LONG))
         return pj_error_set(error, PJ_FATAL,
-                            "the schema of %s is no record with an event_id (string) and an "
+                            "the schema of %s is not a record with an event_id (string) and an "
                             "emitted_at (long)",
                             topic->name);
     for (size_t i = 0; i < topic->key_count; i++) {

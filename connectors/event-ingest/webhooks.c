@@ -304,7 +304,7 @@ json_t *pj_s3_events(const json_t *json, const struct pj_avro_type *record, cons
     bool is_test = test != NULL && strcmp(test, "s3:TestEvent") == 0;
     if (!is_test && (!json_is_array(records) || json_array_size(records) == 0 ||
                      json_array_size(records) > RECORDS_MOST)) {
-        (void)pj_error_set(error, PJ_POISON, "the field Records is no array of 1 to %d records",
+        (void)pj_error_set(error, PJ_POISON, "the field Records is not an array of 1 to %d records",
                            RECORDS_MOST);
         return NULL;
     }

@@ -153,7 +153,7 @@ static int check_name(const char *name, struct pj_error *error)
     struct pj_error ignored;
     if (strlen(name) <= TOPIC_NAME_MOST && pj_topic_prefix_check(name, &ignored) == 0)
         return 0;
-    return pj_error_set(error, PJ_POISON, "'%.100s' is no name that a topic may have", name);
+    return pj_error_set(error, PJ_POISON, "'%.100s' cannot be the name of a topic", name);
 }
 
 static struct pj_relay_topic *find(struct pj_relay_topics *topics, const char *name,

@@ -12,8 +12,8 @@ const struct pj_option pj_relay_options[] = {
               "captions_private.",
               .filled = true, .most = PJ_SQL_IDENTIFIER_MOST),
     PJ_OPTION(STRING, "relay-id", AT(relay_id), NULL, "NAME",
-              "The relay's name in Kafka, the default is that of the schema. Relays of one outbox "
-              "have the same, those of others in the same Kafka another.",
+              "The relay's name in Kafka; by default that of the schema. Relays of one outbox need "
+              "the same name, those of other outboxes in this Kafka another.",
               .filled = true, .most = 200),
     PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
     PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
@@ -29,7 +29,7 @@ const struct pj_option pj_relay_options[] = {
     PJ_OPTION(INTEGER, "batch-rows", AT(batch_rows), "1000", "N",
               "The most rows in one transaction.", .least = 1, .most = 10000),
     PJ_OPTION(DURATION, "poll-interval", AT(poll_ms), "1s", "TIME",
-              "The outbox is read when Postgres tells of new rows, and after this long without.",
+              "The outbox is read when Postgres notifies of new rows, and at least this often.",
               .least = 10, .most = 60000),
     PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "30s", "TIME",
               "After this the brokers abort the transaction of a relay that hangs, so that readers "

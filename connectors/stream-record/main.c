@@ -27,8 +27,8 @@ struct settings {
 
 static const struct pj_option options[] = {
     PJ_OPTION(STRING, "output", AT(run.folder), NULL, "DIR",
-              "The folder of the files; it is created where its parent exists. What an earlier run "
-              "recorded there is gone on with.",
+              "The folder of the files; it is created where its parent exists. A recording that is "
+              "there already is continued.",
               .letter = 'o', .filled = true),
     PJ_OPTION(
         STRING, "from", AT(run.from), "earliest", "FROM",
@@ -38,21 +38,20 @@ static const struct pj_option options[] = {
               "Where to end, without what is there: an offset, a time, or the end that the topic "
               "has at the start."),
     PJ_OPTION(BOOL, "follow", AT(run.follow), NULL, NULL,
-              "Go on for ever, with partitions that are added, too, until a signal comes.",
+              "Keep recording until a signal comes, partitions that are added meanwhile, too.",
               .letter = 'f'),
     PJ_OPTION(SIZE, "file-size", AT(run.file_bytes), "256MiB", "SIZE",
-              "Begin another file after so much of keys, values and headers, before they are "
-              "compressed.",
+              "Start a new file after this much of keys, values and headers, before compression.",
               .least = 1024, .most = INT64_C(1) << 40),
     PJ_OPTION(STRING, "drop", AT(run.drop), NULL, "FIELDS",
               "Empty these fields of the values, which hold personal data: [TOPIC:]PATH, several "
               "with commas, such as requester.email; @key and @headers.NAME are the record's. They "
-              "become null, or else an empty text, 0 or no items. With a ? behind it a schema may "
-              "lack the field.",
+              "become null, or else an empty text, 0 or no items. Put a ? after it where a schema "
+              "may lack the field.",
               .filled = true),
     PJ_OPTION(STRING, "hash", AT(run.hash), NULL, "FIELDS",
-              "Replace texts in these fields by a keyed hash, the same by the same; a UUID by a "
-              "UUID.",
+              "Replace text in these fields by a keyed hash: equal text by equal hashes, a UUID by "
+              "a UUID.",
               .filled = true),
     PJ_OPTION(SECRET, "hash-key", AT(run.hash_key), NULL, "SECRET", "The key of --hash."),
     PJ_OPTION(BOOL, "info", AT(info), NULL, NULL,
@@ -116,7 +115,7 @@ static void print_help(void)
           "  1  failed, or a signal came first: a file is damaged, the disk is full, a topic\n"
           "     is missing\n"
           "  2  a flag, variable or file setting is wrong; nothing was done\n"
-          "  4  the topic is another than the one that the folder has a recording of\n"
+          "  4  the folder has a recording of another topic of this name, which was recreated\n"
           "  5  another stream-record writes to the folder\n"
           "  7  a server could not be reached, or gave nothing, in time\n"
           "\n"
@@ -165,7 +164,7 @@ static int report(const struct settings *settings, int status,
     fflush(stdout);
     if (result->unknown_schemas > 0)
         fprintf(stderr,
-                "stream-record: %lld values begin as those of a schema do, but %s: a replay "
+                "stream-record: %lld values look as if they had a schema id, but %s: a replay "
                 "publishes them as they are\n",
                 (long long)result->unknown_schemas,
                 settings->run.registry.url != NULL ? "the registry has none of that id"

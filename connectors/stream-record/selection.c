@@ -88,10 +88,11 @@ int pj_selection_parse(const char *text, struct pj_selection *selection, struct 
     if (length == 0 || length > TOPIC_MOST ||
         strspn(selection->topic, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                  "._-") != length)
-        status = pj_error_fatal(error, PJ_EXIT_USAGE,
-                                "'%s' is no topic's name; TOPIC[:PARTITIONS][@FROM[..TO]] is "
-                                "expected",
-                                text);
+        status =
+            pj_error_fatal(error, PJ_EXIT_USAGE,
+                           "'%s' is not the name of a topic; TOPIC[:PARTITIONS][@FROM[..TO]] is "
+                           "expected",
+                           text);
     if (status == 0 && partitions != NULL)
         status = parse_partitions(selection, partitions, text, error);
     if (status == 0 && bounds != NULL)

@@ -26,7 +26,7 @@ struct settings {
 
 static const struct pj_option options[] = {
     PJ_OPTION(STRING, "rate", AT(rate), "max", "N",
-              "Events a second over all topics, or max: as fast as the brokers take them."),
+              "Events per second over all topics, or max: as fast as the brokers take them."),
     PJ_OPTION(STRING, "speed", AT(speed), "max", "FACTOR",
               "At the recorded pace (1), or so many times as fast (0.5, 10), by the recorded "
               "timestamps: an open loop, which waits for nothing but the time. Or max."),
@@ -34,14 +34,15 @@ static const struct pj_option options[] = {
               "now: each record's timestamp is the time at which it is due, not the recorded one.",
               .choices = "none|now"),
     PJ_OPTION(INTEGER, "loop", AT(run.loops), "1", "N",
-              "Publish all N times; each round's timestamps go on after those of the one before.",
+              "Publish everything N times; each round's timestamps continue after those of the "
+              "round before.",
               .least = 1, .most = 1000000),
     PJ_OPTION(BOOL, "rekey", AT(run.rekey), NULL, NULL,
-              "From the second round on, replace each UUID in keys and values that is written out, "
-              "the same one by the same one in a round, so that no round is a repetition."),
+              "From the second round on, replace each UUID that keys and values have as text, the "
+              "same one by the same one within a round, so that no round is a repetition."),
     PJ_OPTION(INTEGER, "threads", AT(run.threads), "1", "N",
-              "Publish by so many threads; each has some of the partitions, or files.", .least = 1,
-              .most = 64),
+              "Publish with this many threads; each takes some of the partitions, or files.",
+              .least = 1, .most = 64),
     PJ_OPTION(STRING, "resume", AT(run.resume), NULL, "NAME",
               "Publish in transactions that also record how far it is, under this name, in the "
               "topic projectionist.replay-cursors, which it creates: after whatever interrupts it, "
@@ -110,9 +111,8 @@ static void print_help(void)
           "\n"
           "  On a terminal a bar shows the progress, elsewhere a line every five seconds. The\n"
           "  first SIGINT or SIGTERM stops sending, waits for messages in flight and says how\n"
-          "  many were delivered; the second exits at once. The producer is idempotent: one run "
-          "publishes nothing\n"
-          "  twice.\n"
+          "  many were delivered; the second exits at once. The producer is idempotent: one run\n"
+          "  publishes nothing twice.\n"
           "\n"
           "  A message that Kafka refuses permanently, such as one that is too large for its\n"
           "  topic, is named in the log; those that Kafka refused together with it are\n"

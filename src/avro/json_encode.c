@@ -241,7 +241,7 @@ static int put_bytes(const struct writer *writer, const struct pj_avro_type *typ
             byte = (uint8_t)(byte << 6 | (text[i + 1] & 0x3f));
         if (text[i] > 0xc3) {
             free(pj_builder_take(&bytes));
-            return refuse(writer, path, "has a character beyond U+00FF, which is no byte");
+            return refuse(writer, path, "has a character beyond U+00FF, which is not a byte");
         }
         i += text[i] >= 0x80;
         pj_builder_add_bytes(&bytes, &byte, 1);

@@ -240,7 +240,7 @@ static int read_item(struct pj_recording *recording, struct pj_recorded *item,
     if (v[GAP_BEGIN].present)
         return read_gap(v, item, error);
     if (!v[SCHEMA].present && !v[TAIL_COUNT].present)
-        return pj_error_set(error, PJ_FATAL, "it is no item of a recording");
+        return pj_error_set(error, PJ_FATAL, "it is not an item of a recording");
     if (v[TAIL_COUNT].present)
         read_tail(v, item);
     else

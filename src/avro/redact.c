@@ -83,7 +83,7 @@ static int parse_rule(struct pj_redaction *redaction, const char *text, bool is_
     for (char *name = strsep(&path, "."); name != NULL; name = strsep(&path, ".")) {
         if (*name == '\0' || *name == '@' || rule->count == PARTS_MOST)
             return pj_error_fatal(error, PJ_EXIT_USAGE,
-                                  "--%s: '%s' is no path such as requester.email, @key or "
+                                  "--%s: '%s' is not a path such as requester.email, @key or "
                                   "@headers.NAME",
                                   is_hash ? "hash" : "drop", text);
         rule->names[rule->count++] = name;

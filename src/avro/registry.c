@@ -371,7 +371,7 @@ static json_t *parse_schema(const char *url, const struct answer *answer, struct
                            url,
                            text == NULL    ? "without a schema"
                            : *text == '\0' ? "with an empty schema"
-                                           : "with a schema that is no JSON");
+                                           : "with a schema that is not JSON");
     return parsed;
 }
 

@@ -207,10 +207,11 @@ int pj_spans_start(const char *endpoint, const char *service, const struct pj_la
     if (endpoint == NULL)
         return 0;
     if (strncmp(endpoint, "http://", 7) != 0 && strncmp(endpoint, "https://", 8) != 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "--otlp-endpoint: '%.200s' is no http:// or https:// URL; give the "
-                              "collector's, such as http://127.0.0.1:4318",
-                              endpoint);
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "--otlp-endpoint: '%.200s' is not an http:// or https:// URL; give the "
+            "collector's, such as http://127.0.0.1:4318",
+            endpoint);
     size_t length = strlen(endpoint);
     while (endpoint[length - 1] == '/')
         length--;

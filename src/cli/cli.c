@@ -150,7 +150,8 @@ int pj_cli_check_extent(const struct pj_kafka_extent *extent, struct pj_error *e
     return extent->begin >= 0 && extent->end >= 0
                ? 0
                : pj_error_set(error, PJ_RETRY,
-                              "where %s [%d] begins and ends is not known: it has no leader",
+                              "%s [%d] has no leader, so where it begins and ends is not known; "
+                              "try again when its brokers are back",
                               extent->topic, (int)extent->partition);
 }
 

@@ -62,8 +62,7 @@ int pj_letter_query(struct pj_cli *cli, const char *sql, const struct pj_letter_
         return 0;
     struct pj_error cause = *error;
     if (strncmp(cause.sqlstate, "22", 2) == 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "a filter cannot be understood: %.600s",
-                              cause.message);
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "a filter is not valid: %.600s", cause.message);
     return -1;
 }
 

@@ -49,8 +49,8 @@ static int compare(struct pj_cli *cli, const char *schema, const char *known,
 {
     static const char sql[] =
         "SELECT format('%I.%I (%s)', $1::text, t.relname, CASE "
-        "WHEN r.relkind NOT IN ('r', 'p') THEN 'it is no table' "
-        "WHEN h.attname IS NULL THEN format('it has no column %I', w.attname) "
+        "WHEN r.relkind NOT IN ('r', 'p') THEN 'it is not a table' WHEN h.attname IS NULL THEN "
+        "format('it has no column %I', w.attname) "
         "ELSE format('its column %I is %s instead of %s', w.attname, "
         "format_type(h.atttypid, h.atttypmod), format_type(w.atttypid, w.atttypmod)) END) "
         "FROM pg_class AS t JOIN pg_class AS r ON r.relname = t.relname AND r.relnamespace = "

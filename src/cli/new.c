@@ -114,7 +114,7 @@ static char *replaced(const char *text, const struct word *words)
 
 static int not_made(const char *path, struct pj_error *error)
 {
-    return pj_error_fatal(error, PJ_EXIT_FAILED, "%.500s cannot be made: %s", path,
+    return pj_error_fatal(error, PJ_EXIT_FAILED, "%.500s cannot be created: %s", path,
                           strerror(errno));
 }
 

@@ -96,7 +96,7 @@ int pj_offset_list_read(struct pj_offset_list *list, struct pj_cli *cli, const c
         return -1;
     if (known == NULL && pj_result_rows(rows) == 0)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "'%s' is no consumer of this program, and the group '%s' has read "
+                              "'%s' is not a consumer of this program, and the group '%s' has read "
                               "nothing from this Kafka; 'projectionist status' lists the groups",
                               cli->config->operand_count == 1 ? cli->config->operands[0] : group,
                               group);

@@ -40,7 +40,8 @@ static int unknown_topic(const char *name, struct pj_error *error)
     }
     char *all = pj_builder_take(&topics);
     pj_error_fatal(error, PJ_EXIT_USAGE,
-                   "'%.100s' is no topic of which this program has the schema: %.500s", name, all);
+                   "this program has no schema of a topic '%.100s'; it has those of %.500s", name,
+                   all);
     free(all);
     return -1;
 }

@@ -144,7 +144,7 @@ static void warn_of(const struct pj_kafka_topic *topic,
     if (*topic->retention_ms && strcmp(topic->retention_ms, "-1") != 0 &&
         strcmp(topic->retention_ms, wanted) != 0)
         fprintf(stderr,
-                "warning: Kafka deletes the records of %s %s ms after their own time, and tables "
+                "warning: Kafka deletes the records of %s %s ms after their timestamps, and tables "
                 "cannot be rebuilt from what is gone; kafka-configs.sh --alter --topic %s "
                 "--add-config retention.ms=-1 keeps them\n",
                 topic->name, topic->retention_ms, topic->name);
@@ -176,8 +176,9 @@ static int wait_until_known(struct pj_kafka *kafka, const struct pj_kafka_new_to
         for (size_t i = 0; status == 0 && i < count; i++)
             known += topics[i].partitions > 0;
         if (status == 0 && known < count && pj_clock_monotonic_ms() > deadline)
-            status = pj_error_set(error, PJ_RETRY,
-                                  "Kafka created the topics, but does not show them yet");
+            status = pj_error_set(
+                error, PJ_RETRY,
+                "Kafka created the topics, but does not show them yet; run the command again");
         if (status == 0 && known < count)
             poll(NULL, 0, 20);
     }
@@ -253,16 +254,16 @@ static const struct pj_option options[] = {
         "How many partitions a topic has, unless its system says; also the most processes that can "
         "share the work of a consumer. Choose well: it cannot be changed later."),
     PJ_CLI_INTEGER_OPTION(struct settings, replication_factor, "replication-factor", 0, "-1", -1,
-                          100,
-                          "On how many brokers each record is kept; -1 is the brokers' setting."),
+                          100, "How many replicas each partition has; -1 is the brokers' default."),
     PJ_CLI_TEXT_OPTION(struct settings, retention_ms, "retention-ms", 0, "MS",
-                       "How long records are kept, by their own time; -1 is for ever, which "
+                       "How long records are kept, by their timestamps; -1 is for ever, which "
                        "rebuilding tables needs. The default is the topic's own, or for ever."),
     PJ_OPTION(SIZE, "max-message-bytes", offsetof(struct settings, max_message_bytes), NULL, "SIZE",
               "The largest batch of records that the brokers accept. The default is the topic's "
               "own, or 4MiB.",
               .least = 1024, .most = 1 << 30),
-    PJ_CLI_DRY_RUN_OPTION(struct settings, "Let the brokers check all of it, and create nothing."),
+    PJ_CLI_DRY_RUN_OPTION(struct settings,
+                          "Have the brokers validate all of it, and create nothing."),
     PJ_CLI_TIMEOUT_OPTION,
     {0},
 };

@@ -65,7 +65,7 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
     const struct pj_table *table = find_table(name, &system);
     if (table == NULL || table->trimmed_by == 0)
         return pj_error_fatal(
-            error, PJ_EXIT_USAGE, "'%.100s' is no table of which rows may go: %s", name,
+            error, PJ_EXIT_USAGE, "'%.100s' is not a table whose rows may be deleted: %s", name,
             table == NULL ? "no projection here has it" : "its declaration has no `trimmed_by`");
     if (pj_cli_postgres_of(cli, system, error) != 0)
         return -1;

@@ -85,13 +85,12 @@ static void say_partition(const struct pj_stall *stall, const struct pj_partitio
     int64_t held;
     int64_t lag = pj_stall_lag(stall, partition, &held);
     if (partition->unattended)
-        pj_text_show(
-            text, size,
-            "no consumer of this database reads the %lld records of %s [%d]: %s; stop a member "
-            "that is none, or give it another group",
-            (long long)(partition->stable_end - partition->reached), partition->topic,
-            partition->number,
-            *stall->holder != '\0' ? stall->holder : "no member of the group owns it");
+        pj_text_show(text, size,
+                     "no consumer of this database reads the %lld records of %s [%d]: %s; stop "
+                     "what else is a member of the group, or give it a group of its own",
+                     (long long)(partition->stable_end - partition->reached), partition->topic,
+                     partition->number,
+                     *stall->holder != '\0' ? stall->holder : "no member of the group owns it");
     else if (pj_consumer_trouble(stall->session->consumer, partition, trouble, sizeof trouble))
         pj_text_show(text, size, "%s [%d]: %s", partition->topic, partition->number, trouble);
     else if (!stall->asked)

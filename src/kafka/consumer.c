@@ -169,7 +169,9 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
     pj_client_files_open(&consumer->files, settings->properties);
     consumer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (consumer->event_fd < 0)
-        pj_error_set(error, PJ_FATAL, "no event descriptor can be had: %m");
+        pj_error_set(
+            error, PJ_FATAL,
+            "no event descriptor is left: %m; raise the limit of open files of this process");
     else if (check_protocol(settings->properties, error) == 0 &&
              make_client(consumer, &kafka, &asker_conf, error) == 0 &&
              use_client(consumer, kafka, asker_conf, error) == 0) {

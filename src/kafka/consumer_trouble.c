@@ -30,15 +30,16 @@ static const struct meaning meanings[] = {
     {UNSUPPORTED_ASSIGNOR, PJ_EXIT_USAGE,
      "the brokers do not know what kafka.group.remote.assignor names"},
     {RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION, PJ_EXIT_USAGE,
-     "the brokers do not speak what kafka.group.protocol asks for; leave it out, or use newer "
+     "the brokers do not support the kafka.group.protocol; leave it out, or use newer "
      "brokers"},
     {RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, PJ_EXIT_USAGE,
-     "the brokers cannot do what kafka.group.protocol or kafka.group.instance.id asks for; leave "
-     "it out, or use newer brokers"},
+     "the brokers support no kafka.group.instance.id, or not this kafka.group.protocol; leave it "
+     "out, or use newer brokers"},
     {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, PJ_EXIT_USAGE,
      "kafka.session.timeout.ms is not between the brokers' group.min.session.timeout.ms and "
      "group.max.session.timeout.ms"},
-    {RD_KAFKA_RESP_ERR_INVALID_GROUP_ID, PJ_EXIT_USAGE, "the brokers do not accept the --group"},
+    {RD_KAFKA_RESP_ERR_INVALID_GROUP_ID, PJ_EXIT_USAGE,
+     "the brokers do not accept this --group; give another name"},
     {RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED, PJ_EXIT_FAILED,
      "the group has as many members as the brokers' group.max.size allows; stop another one, or "
      "raise it"},

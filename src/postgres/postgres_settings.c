@@ -216,7 +216,7 @@ static int check_keywords(const struct pj_properties *properties, struct pj_erro
             option++;
         if (option->keyword == NULL)
             status = pj_error_fatal(error, PJ_EXIT_USAGE,
-                                    "postgres.%.100s is no connection parameter of libpq",
+                                    "postgres.%.100s is not a connection parameter of libpq",
                                     properties->items[i].key);
     }
     PQconninfoFree(known);

@@ -223,7 +223,7 @@ def test_the_engines_schema_is_not_for_tables(database):
     ("CREATE TABLE safari_sessions (session_id UUID, platform VARCHAR(20))",
      "public.safari_sessions (its column platform is character varying(20) instead of "
      "character varying(50))"),
-    ("CREATE VIEW safari_events AS SELECT 1", "public.safari_events (it is no table)"),
+    ("CREATE VIEW safari_events AS SELECT 1", "public.safari_events (it is not a table)"),
     # Of a later file.
     ("CREATE TABLE watermark_metrics (at TIMESTAMPTZ)",
      "public.watermark_metrics (it has no column bucket_start)"),

@@ -214,7 +214,7 @@ def test_an_unknown_consumer_is_refused(world):
                                if command == "set" else "--json",
                                variables={"POSTGRES_DSN": world.dsn})
         assert result.returncode == USAGE
-        assert "'projector' is no consumer" in result.stderr
+        assert "'projector' is not a consumer" in result.stderr
     result = consumers.run("projectionist", "offsets", "show",
                            variables={"POSTGRES_DSN": world.dsn})
     assert result.returncode == USAGE and "no consumer is named" in result.stderr

@@ -158,7 +158,7 @@ BAD = [
     ('{"note_id": "n", "text": "x", "emitted_at": 99999999999999999999}', "too big integer"),
     ('{"note_id": "n", "text": "x", "emitted_at": 1e15}', "emitted_at is not an integer"),
     ('{"note_id": "n", "text": "x", "emitted_at": "today"}', "emitted_at is not a time"),
-    ('{"note_id": "n", "text": "x", "event_id": "7"}', "who sends event_id sends emitted_at"),
+    ('{"note_id": "n", "text": "x", "event_id": "7"}', "an event with an event_id needs emitted_at"),
     ('{"note_id": "n", "text": "x", "event_id": 7, "emitted_at": %d}', "event_id is not a string"),
     ('{"note_id": "n", "text": "x", "event_id": "7", "emitted_at": %d}', "event_id is not a UUID"),
     ("[" * 3000, "not JSON"),

@@ -162,7 +162,7 @@ def test_lines_that_are_refused(shop, line, sentence):
 def test_topics_and_files_that_are_refused(shop):
     result = shop.run("publish", "nowhere")
     assert result.returncode == 2
-    assert f"'nowhere' is no topic of which this program has the schema: {shop.topic}" in \
+    assert f"no schema of a topic 'nowhere'; it has those of {shop.topic}" in \
         result.stderr
     assert shop.run("publish").returncode == 2
     assert shop.run("publish", shop.topic, "/nowhere").returncode == 2
@@ -209,7 +209,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert not os.listdir(tmp_path / "shop")
     result = run(consumers.program("projectionist"), "new", "shop", "items", "--directory",
                  "absent/shop", cwd=tmp_path)
-    assert result.returncode == 1 and "absent/shop cannot be made: No such file" in result.stderr
+    assert result.returncode == 1 and "absent/shop cannot be created: No such file" in result.stderr
 
 
 def test_both_names_are_needed(tmp_path):

@@ -57,8 +57,8 @@ def test_what_can_never_be_published_is_set_apart(outbox, relay):
             outbox.insert(connection, outbox.topic, "k", told("x")): "number is not an integer",
             outbox.insert(connection, outbox.topic, "k", told(2**70)): "cannot be read",
             outbox.insert(connection, outbox.topic, "k", told(event_id=other)): "another event_id",
-            outbox.insert(connection, "no topic", "k", told()): "no name that a topic may have",
-            outbox.insert(connection, "x" * 250, "k", told()): "no name that a topic may have",
+            outbox.insert(connection, "no topic", "k", told()): "cannot be the name of a topic",
+            outbox.insert(connection, "x" * 250, "k", told()): "cannot be the name of a topic",
             outbox.insert(connection, outbox.topic, "k", told(note=os.urandom(1_500_000).hex())):
                 "MSG_SIZE_TOO_LARGE",
             outbox.insert(connection, outbox.topic, "k", told(note="x" * (17 << 20))):

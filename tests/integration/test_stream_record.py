@@ -200,7 +200,7 @@ def test_partitions_offsets_and_times(tmp_path):
         [6, 7, 8], [], []]
     assert offsets(f"{TOPIC}:0@29..1000") == [[29], [], []]
     assert "no partition 3" in refused("-o", tmp_path / "x", f"{TOPIC}:3", code=2)
-    assert "no topic's name" in refused("-o", tmp_path / "x", "a b", code=2)
+    assert "not the name of a topic" in refused("-o", tmp_path / "x", "a b", code=2)
     assert "--from takes" in refused("-o", tmp_path / "x", TOPIC, "--from", "tomorrow", code=2)
     assert "given twice" in refused("-o", tmp_path / "x", TOPIC, TOPIC, code=2)
     assert "no topic recorded.not" in refused("-o", tmp_path / "x", "recorded.not", code=1)

@@ -109,9 +109,9 @@ Test(ingest, who_names_an_event_sends_all_of_it)
 {
     becomes(plain, "{'event_id':'" ID "','emitted_at':1795237594968000}",
             "{'event_id':'" ID "','emitted_at':1795237594968000}");
-    is_refused(plain, "{'event_id':'" ID "'}", 400, "who sends event_id sends emitted_at");
+    is_refused(plain, "{'event_id':'" ID "'}", 400, "an event with an event_id needs emitted_at");
     is_refused(revised, "{'event_id':'" ID "','emitted_at':1795237594968000}", 400,
-               "who sends event_id sends revision");
+               "an event with an event_id needs revision");
 }
 
 /* Whoever has seen a revision comes after it, however wrong its clock. */
@@ -220,10 +220,10 @@ Test(ingest, a_list_of_topics_is_checked)
     list_is_refused("t", "t.a", "does not say what its key is");
     list_is_refused("t", "t.a=", "a key of no members");
     list_is_refused("t", "t.a=x/", "a key of no members");
-    list_is_refused("t", "u.a=x", "is no topic of --ingest-system");
-    list_is_refused("t", "ta=x", "is no topic of --ingest-system");
+    list_is_refused("t", "u.a=x", "is not a topic of --ingest-system");
+    list_is_refused("t", "ta=x", "is not a topic of --ingest-system");
     list_is_refused("t", "t.a=x t.a=y", "is there twice");
-    list_is_refused("t", "t.\xc3\xa4=x", "is no name of a topic");
+    list_is_refused("t", "t.\xc3\xa4=x", "is not the name of a topic");
     list_is_refused("", "t.a=x", "--ingest-system is ''");
 }
 

@@ -189,8 +189,8 @@ Test(webhooks, an_id_is_that_of_the_notification)
 Test(webhooks, what_s3_sends_besides)
 {
     becomes(true, OBJECT, "{'Service':'Amazon S3','Event':'s3:TestEvent','Bucket':'b'}", "[]");
-    is_refused(true, "{}", "Records is no array");
-    is_refused(true, "{'Records':[]}", "Records is no array");
+    is_refused(true, "{}", "Records is not an array");
+    is_refused(true, "{'Records':[]}", "Records is not an array");
     is_refused(true, "{'Records':[" S3("ObjectAcl:Put", "k", "") "]}", "Records.0.eventName");
     is_refused(true, "{'Records':[" S3("ObjectCreated:Put", "k", "") ",{}]}",
                "Records.1.eventName");

@@ -180,7 +180,7 @@ Test(json_encode, what_does_not_fit)
     expect(RECORD("'long'"), "{'a':'1970-01-01T00:00:01Z'}", "the field a is not an integer");
     expect(RECORD("['null','long']"), "{'a':'x'}", "the field a is not an integer");
     expect(RECORD("'bytes'"), "{'a':'\\u0100'}",
-           "the field a has a character beyond U+00FF, which is no byte");
+           "the field a has a character beyond U+00FF, which is not a byte");
     expect(RECORD("{'type':'fixed','name':'f','size':2}"), "{'a':'x'}",
            "the field a is not of its size");
     expect(RECORD("{'type':'enum','name':'e','symbols':['A']}"), "{'a':'B'}",
