@@ -232,23 +232,15 @@ static int encode_all(struct relay *relay, struct batch *batch, struct pj_error 
 static void add_span(const struct batch *batch, int64_t microseconds)
 {
     struct pj_trace links[PJ_SPAN_LINKS_MOST];
-    struct pj_span span = {.name = "publish outbox",
-                           .kind = PJ_SPAN_PRODUCER,
-                           .microseconds = microseconds,
-                           .links = links};
-    char rows[24];
+    size_t link_count = 0;
     if (!pj_spans_are_on() || batch->rows == NULL)
         return;
-    for (size_t i = 0; i < batch->count && span.link_count < PJ_SPAN_LINKS_MOST; i++) {
+    for (size_t i = 0; i < batch->count && link_count < PJ_SPAN_LINKS_MOST; i++) {
         uint8_t id[16];
         if (pj_uuid_parse(batch->rows[i].event_id, 36, id))
-            pj_trace_of_id(&links[span.link_count++], id);
+            pj_trace_of_id(&links[link_count++], id);
     }
-    pj_text_whole(rows, sizeof rows, "%zu", batch->count);
-    span.attributes = (const struct pj_label[]){
-        {"messaging.system", "kafka"}, {"messaging.batch.message_count", rows}, {0}};
-    pj_trace_new(&span.trace);
-    pj_spans_add(&span);
+    pj_spans_add_published("publish outbox", batch->count, links, link_count, microseconds);
 }
 
 static void count_committed(struct relay *relay, const struct batch *batch)

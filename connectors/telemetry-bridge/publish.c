@@ -203,28 +203,18 @@ static void count(const struct pj_bridge_publisher *publisher, const struct pj_i
 static void add_span(const struct pj_item *list, int64_t microseconds)
 {
     struct pj_trace links[PJ_SPAN_LINKS_MOST];
-    struct pj_span span = {.name = "publish telemetry",
-                           .kind = PJ_SPAN_PRODUCER,
-                           .microseconds = microseconds,
-                           .links = links};
-    char frames[24];
-    int64_t count = 0;
+    size_t count = 0, link_count = 0;
     if (!pj_spans_are_on())
         return;
     for (; list != NULL; list = list->next) {
         if (list->frame == NULL)
             continue;
         count++;
-        if (span.link_count < PJ_SPAN_LINKS_MOST)
-            pj_trace_of_id(&links[span.link_count++], list->frame->event_id);
+        if (link_count < PJ_SPAN_LINKS_MOST)
+            pj_trace_of_id(&links[link_count++], list->frame->event_id);
     }
-    if (count == 0) /* the heartbeat */
-        return;
-    pj_text_whole(frames, sizeof frames, "%lld", (long long)count);
-    span.attributes = (const struct pj_label[]){
-        {"messaging.system", "kafka"}, {"messaging.batch.message_count", frames}, {0}};
-    pj_trace_new(&span.trace);
-    pj_spans_add(&span);
+    if (count > 0) /* 0: the heartbeat */
+        pj_spans_add_published("publish telemetry", count, links, link_count, microseconds);
 }
 
 static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,

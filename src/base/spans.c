@@ -192,6 +192,25 @@ static void *run(void *context)
     return NULL;
 }
 
+void pj_spans_add_published(const char *name, size_t count, const struct pj_trace *links,
+                            size_t link_count, int64_t microseconds)
+{
+    char text[24];
+    pj_text_whole(text, sizeof text, "%zu", count);
+    struct pj_span span = {
+        .name = name,
+        .kind = PJ_SPAN_PRODUCER,
+        .microseconds = microseconds,
+        .attributes = (const struct pj_label[]){{"messaging.system", "kafka"},
+                                                {"messaging.batch.message_count", text},
+                                                {0}},
+        .links = links,
+        .link_count = link_count,
+    };
+    pj_trace_new(&span.trace);
+    pj_spans_add(&span);
+}
+
 /* --- the process ----------------------------------------------------------------------------- */
 
 static struct pj_metric *add_dropped(struct pj_metrics *metrics, const char *labels)

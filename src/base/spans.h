@@ -30,6 +30,9 @@ int pj_spans_start(const char *endpoint, const char *service, const struct pj_la
                    struct pj_metrics *metrics, struct pj_error *error) PJ_MUST_CHECK;
 bool pj_spans_are_on(void);
 void pj_spans_add(const struct pj_span *span);
+/* The span of a transaction that published so many messages, some of whose traces it links to. */
+void pj_spans_add_published(const char *name, size_t count, const struct pj_trace *links,
+                            size_t link_count, int64_t microseconds);
 /* Sends what is queued, for four seconds at most. */
 void pj_spans_stop(void);
 
