@@ -75,15 +75,19 @@ enum pj_form {
 /* A value that breaks one of its rules makes the record a dead letter, which says so. */
 struct pj_field {
     const char *path;
-    enum pj_type type;   /* a record, map or array as PJ_JSONB is its JSON text; as PJ_BOOL it is
-                          * true if present, else null */
-    bool required;       /* not null; in a branch, if that was taken */
-    uint32_t most_chars; /* of a PJ_TEXT; 0: no limit */
+    enum pj_type type; /* a record, map or array as PJ_JSONB is its JSON text; as PJ_BOOL it is
+                        * true if present, else null */
+    bool required;     /* not null; in a branch, if that was taken */
+    bool
+        empty_is_null; /* of a PJ_TEXT that is not required: so is an empty one, before all rules */
+    uint32_t most_chars;      /* of a PJ_TEXT; 0: no limit */
     const char *const *words; /* of a PJ_TEXT: those allowed, up to a NULL; or NULL */
     enum pj_form form;        /* of a PJ_TEXT */
     const char *least, *most; /* of a number, as a decimal text ("-0.5"); or NULL */
     /* Of a PJ_NUMERIC: as in NUMERIC(precision, scale); precision 0: no limit. */
     uint16_t precision, scale;
+    bool rounded; /* of those: digits beyond the scale are rounded, half away from zero, as Postgres
+                   * does, before all rules; else they break the rule */
     /* Of an array, which has no other type or rule: the fields of its items (pj_items_next). */
     const struct pj_items *items;
 };

@@ -192,33 +192,69 @@ static int check_rules(const struct pj_field *field, const struct pj_value *valu
     return 0;
 }
 
-static int check_fields(const struct pj_field *fields, size_t count, const struct pj_value *values,
-                        bool json, struct pj_error *error)
+static bool changes(const struct pj_field *fields, size_t count)
+{
+    bool any = false;
+    for (size_t i = 0; i < count && !any; i++)
+        any = fields[i].empty_is_null || fields[i].rounded ||
+              (fields[i].items != NULL &&
+               changes(fields[i].items->fields, fields[i].items->field_count));
+    return any;
+}
+
+static int check_field(const struct pj_field *field, struct pj_value *value, bool json,
+                       struct pj_arena *arena, struct pj_error *error)
+{
+    if (field->empty_is_null && value->present && value->text.length == 0)
+        *value = pj_null();
+    if (!value->present)
+        return 0;
+    if (field->rounded)
+        *value = pj_numeric_round(value, field->scale, arena);
+    if (field->type == PJ_TEXT && check_text(field, value, error) != 0)
+        return -1;
+    if (field->type == PJ_JSONB && json && check_json(field, value, error) != 0)
+        return -1;
+    return check_rules(field, value, error);
+}
+
+static int check_fields(const struct pj_field *fields, size_t count, struct pj_value *values,
+                        bool json, struct pj_arena *arena, struct pj_error *error);
+
+/* Items are read only: what changes is a copy of them. */
+static int check_items(const struct pj_field *field, struct pj_value *array, bool json,
+                       struct pj_arena *arena, struct pj_error *error)
+{
+    const struct pj_items *of = field->items;
+    size_t width = array->items.width;
+    size_t size = pj_items_count(array) * width * sizeof(struct pj_value);
+    struct pj_value *values = (struct pj_value *)array->items.values;
+    if (size > 0 && changes(of->fields, of->field_count))
+        array->items.values = values = pj_arena_copy(arena, values, size);
+    for (size_t i = 0; i < pj_items_count(array); i++) {
+        if (check_fields(of->fields, of->field_count, &values[i * width], json, arena, error) !=
+            0) {
+            pj_error_in_item(error, field->path, i);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int check_fields(const struct pj_field *fields, size_t count, struct pj_value *values,
+                        bool json, struct pj_arena *arena, struct pj_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         const struct pj_field *field = &fields[i];
-        struct pj_array_item item = {0};
-        while (field->items != NULL && pj_items_next(&values[i], &item)) {
-            if (check_fields(field->items->fields, field->items->field_count, item.values, json,
-                             error) != 0) {
-                pj_error_in_item(error, field->path, item.index);
-                return -1;
-            }
-        }
-        if (!values[i].present || field->items != NULL)
-            continue;
-        if (field->type == PJ_TEXT && check_text(field, &values[i], error) != 0)
-            return -1;
-        if (field->type == PJ_JSONB && json && check_json(field, &values[i], error) != 0)
-            return -1;
-        if (check_rules(field, &values[i], error) != 0)
+        if (field->items != NULL ? check_items(field, &values[i], json, arena, error) != 0
+                                 : check_field(field, &values[i], json, arena, error) != 0)
             return -1;
     }
     return 0;
 }
 
-int pj_check_values(const struct pj_source *source, const struct pj_value *values, bool json,
-                    struct pj_error *error)
+int pj_check_values(const struct pj_source *source, struct pj_value *values, bool json,
+                    struct pj_arena *arena, struct pj_error *error)
 {
-    return check_fields(source->fields, source->field_count, values, json, error);
+    return check_fields(source->fields, source->field_count, values, json, arena, error);
 }

@@ -7,14 +7,16 @@
 #ifndef PJ_FOLD_CHECK_H
 #define PJ_FOLD_CHECK_H
 
+#include "base/arena.h"
 #include "projectionist/projection.h"
 
 /*
- * Checks a source's values by the rules of their fields, and their texts: UTF-8 without a NUL byte;
+ * Makes null and rounds, in the arena, what the fields of a source say; again changes nothing. Then
+ * checks its values by the rules of their fields, and their texts: UTF-8 without a NUL byte;
  * with `json`, JSON that jsonb can hold, as jansson reads it (which refuses numbers beyond a double
  * and nesting beyond 2,048; jsonb would take them). PJ_POISON with Postgres's SQLSTATE.
  */
-int pj_check_values(const struct pj_source *source, const struct pj_value *values, bool json,
-                    struct pj_error *error) PJ_MUST_CHECK;
+int pj_check_values(const struct pj_source *source, struct pj_value *values, bool json,
+                    struct pj_arena *arena, struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

@@ -48,7 +48,9 @@ static int check_rules(const struct pj_source *source, const struct pj_field *fi
                        : !is_number(field->type) && field->least != NULL              ? "least"
                        : !is_number(field->type) && field->most != NULL               ? "most"
                        : field->type != PJ_NUMERIC && field->precision + field->scale ? "precision"
-                                                                                      : NULL;
+                       : field->type != PJ_TEXT && field->empty_is_null ? "empty_is_null"
+                       : field->type != PJ_NUMERIC && field->rounded    ? "rounded"
+                                                                        : NULL;
     if (rule != NULL)
         return PJ_WRONG(error, "the field %s of the source %s has %s, which a %s cannot have",
                         field->path, source->topic, rule, pj_type_name(field->type));
@@ -63,6 +65,16 @@ static int check_rules(const struct pj_source *source, const struct pj_field *fi
         return PJ_WRONG(error,
                         "the field %s of the source %s has a bound that is not a number: give it "
                         "as a decimal text, such as \"-0.5\"",
+                        field->path, source->topic);
+    if (field->empty_is_null && field->required)
+        return PJ_WRONG(error,
+                        "the field %s of the source %s is required and has empty_is_null: it can "
+                        "be one of the two",
+                        field->path, source->topic);
+    if (field->rounded && field->precision == 0)
+        return PJ_WRONG(error,
+                        "the field %s of the source %s is rounded to nothing: give it a precision "
+                        "and a scale",
                         field->path, source->topic);
     if (field->scale > field->precision)
         return PJ_WRONG(error,
@@ -79,7 +91,7 @@ static int check_items(const struct pj_source *source, const struct pj_field *fi
 {
     if (field->type != PJ_BOOL || field->most_chars != 0 || field->words != NULL ||
         field->form != PJ_FORM_ANY || field->least != NULL || field->most != NULL ||
-        field->precision != 0 || field->scale != 0)
+        field->precision != 0 || field->scale != 0 || field->empty_is_null || field->rounded)
         return PJ_WRONG(error,
                         "the field %s of the source %s has items, and so can have no type or rule "
                         "but `required`",

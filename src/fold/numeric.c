@@ -135,6 +135,33 @@ bool pj_numeric_add(const struct pj_value *a, const struct pj_value *b, int sign
     return true;
 }
 
+/* The first digit that is left out decides. */
+struct pj_value pj_numeric_round(const struct pj_value *value, int64_t scale,
+                                 struct pj_arena *arena)
+{
+    struct pj_decimal decimal;
+    int64_t whole;
+    int64_t fraction;
+    if (!read_decimal(value, &decimal) || !pj_numeric_digits(value, &whole, &fraction) ||
+        fraction <= scale || ++whole + scale >= DIGITS_MOST)
+        return *value;
+    char digits[DIGITS_MOST] = {0};
+    int64_t count = whole + scale;
+    int64_t place = whole - decimal.point;
+    const char *at = decimal.digits;
+    for (char digit; place <= count && (digit = pj_decimal_digit(&decimal, &at)) != '\0';)
+        digits[place++] = (char)(digit - '0');
+    int carry = digits[count] >= 5;
+    bool zero = true;
+    for (int64_t i = count; i-- > 0;) {
+        int digit = digits[i] + carry;
+        carry = digit > 9;
+        digits[i] = (char)(digit - carry * 10);
+        zero = zero && digits[i] == 0;
+    }
+    return print_digits(digits, whole, count, decimal.sign < 0 && !zero, arena);
+}
+
 void pj_numeric_print_key(struct pj_builder *out, const struct pj_value *value)
 {
     struct pj_decimal decimal;

@@ -22,6 +22,11 @@ bool pj_numeric_digits(const struct pj_value *value, int64_t *whole, int64_t *fr
 bool pj_numeric_add(const struct pj_value *a, const struct pj_value *b, int sign,
                     struct pj_arena *arena, struct pj_value *sum);
 
+/* With at most `scale` digits after the point, half away from zero, in the arena; NaN, infinities
+ * and what takes more than 1,000 digits stay as they are. */
+struct pj_value pj_numeric_round(const struct pj_value *value, int64_t scale,
+                                 struct pj_arena *arena);
+
 /* A form that only equal numbers share. */
 void pj_numeric_print_key(struct pj_builder *out, const struct pj_value *value);
 

@@ -455,5 +455,5 @@ int pj_schemas_decode(struct pj_schemas *schemas, struct pj_postgres *postgres, 
         return 0;
     }
     /* What is appended meets Postgres as it is; what is folded may never get there. */
-    return pj_check_values(of, values, schemas->projection->entity_count > 0, error);
+    return pj_check_values(of, values, schemas->projection->entity_count > 0, arena, error);
 }

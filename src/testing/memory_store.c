@@ -392,8 +392,11 @@ static int try_apply(struct pj_memory_store *memory, int owner,
     struct pj_fold *fold = pj_fold_new(memory->projection, memory->settings, memory->arena);
     for (size_t i = 0; i < count; i++) {
         const struct pj_source *source = &memory->projection->sources[events[i]->source];
+        /* A copy, for the check may change them, and events are read again and again. */
+        struct pj_value *values =
+            pj_arena_copy(memory->arena, events[i]->values, source->field_count * sizeof *values);
         struct pj_event event = {
-            .values = events[i]->values,
+            .values = values,
             .topic = source->topic,
             .partition = events[i]->partition,
             .timestamp_ms = events[i]->timestamp_ms,
@@ -403,7 +406,8 @@ static int try_apply(struct pj_memory_store *memory, int owner,
             .header_count = events[i]->header_count,
         };
         /* A poison event says nothing, here as there. */
-        if ((!event.tombstone && pj_check_values(source, event.values, true, error) != 0) ||
+        if ((!event.tombstone &&
+             pj_check_values(source, values, true, memory->arena, error) != 0) ||
             pj_fold_observe(fold, source, &event, error) != 0) {
             must(error->class == PJ_POISON ? 0 : -1, error);
             continue;

@@ -88,7 +88,7 @@ bool json_try(struct json_orders *j, size_t source, const char *json, struct pj_
     struct pj_event seen = {.values = values, .topic = of->topic};
     memset(values, 0, of->field_count * sizeof *values);
     bool taken = decode(j, source, event, values, error) == 0 &&
-                 pj_check_values(of, values, true, error) == 0 &&
+                 pj_check_values(of, values, true, j->orders.arena, error) == 0 &&
                  pj_fold_observe(fold, of, &seen, error) == 0;
     cr_assert(taken || error->class == PJ_POISON, "%s", error->message);
     pj_arena_free(arena);

@@ -14,7 +14,7 @@ static bool takes(size_t field, const char *data, size_t length, const char *sql
     values[field].present = true;
     values[field].text.data = data;
     values[field].text.length = length;
-    if (pj_check_values(&source, values, true, &error) == 0)
+    if (pj_check_values(&source, values, true, NULL, &error) == 0)
         return true;
     cr_expect_eq(error.class, PJ_POISON);
     cr_expect_str_eq(error.sqlstate, sqlstate, "%s", error.message);
@@ -77,7 +77,7 @@ Test(check, json_is_left_to_postgres_where_it_always_meets_it)
 {
     struct pj_error error = {0};
     struct pj_value values[2] = {pj_null(), pj_text("{")};
-    cr_assert_eq(pj_check_values(&source, values, false, &error), 0);
+    cr_assert_eq(pj_check_values(&source, values, false, NULL, &error), 0);
 }
 
 /* --- rules ----------------------------------------------------------------------------------- */
@@ -87,7 +87,10 @@ static const char *said(struct pj_field field, struct pj_value value)
     static struct pj_error error;
     const struct pj_source one = {.topic = "t", .fields = &field, .field_count = 1};
     error = (struct pj_error){0};
-    return pj_check_values(&one, &value, true, &error) == 0 ? "" : error.message;
+    static struct pj_arena *arena;
+    pj_arena_free(arena);
+    arena = pj_arena_new();
+    return pj_check_values(&one, &value, true, arena, &error) == 0 ? "" : error.message;
 }
 
 Test(check, words)
@@ -127,6 +130,60 @@ Test(check, digits_of_a_numeric)
     cr_assert_str_eq(said(price, pj_text("1e-2")), "");
     cr_assert_str_eq(said(price, pj_text("1000")), "price is 1000, but must fit a NUMERIC(5, 2)");
     cr_assert_str_eq(said(price, pj_text("0.001")), "price is 0.001, but must fit a NUMERIC(5, 2)");
+}
+
+static struct pj_value checked(struct pj_field field, struct pj_value value, struct pj_arena *arena)
+{
+    const struct pj_source one = {.topic = "t", .fields = &field, .field_count = 1};
+    struct pj_error error = {0};
+    cr_assert_eq(pj_check_values(&one, &value, true, arena, &error), 0, "%s", error.message);
+    return value;
+}
+
+Test(check, digits_that_are_rounded)
+{
+    const struct pj_field price = {"price", PJ_NUMERIC, .precision = 5, .scale = 2,
+                                   .rounded = true};
+    static const char *const cases[][2] = {
+        {"0.005", "0.01"},     {"-0.005", "-0.01"},   {"0.00499999", "0"},
+        {"-0.004", "0"},       {"999.994", "999.99"}, {"1.50", "1.50"},
+        {"1e-3", "0"},         {"9.9951", "10"},      {"0", "0"},
+        {"12.345678", "12.35"}};
+    struct pj_arena *arena = pj_arena_new();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pj_value is = checked(price, pj_text(cases[i][0]), arena);
+        cr_expect(pj_text_is(&is, cases[i][1]), "%s: %.*s", cases[i][0], (int)is.text.length,
+                  is.text.data);
+        is = checked(price, is, arena);
+        cr_expect(pj_text_is(&is, cases[i][1]), "again %s", cases[i][0]);
+    }
+    pj_arena_free(arena);
+    cr_assert_str_eq(said(price, pj_text("NaN")), "price is NaN, but must fit a NUMERIC(5, 2)");
+    cr_assert_str_eq(said(price, pj_text("1e5000")),
+                     "price is 1e5000, but must fit a NUMERIC(5, 2)");
+    cr_assert_str_eq(said(price, pj_text("999.996")),
+                     "price is 1000, but must fit a NUMERIC(5, 2)");
+}
+
+Test(check, what_is_empty_is_null)
+{
+    const struct pj_field address = {"ip", PJ_TEXT, .form = PJ_FORM_INET, .empty_is_null = true};
+    cr_assert_not(checked(address, pj_text(""), NULL).present);
+    cr_assert(checked(address, pj_text("::1"), NULL).present);
+    cr_assert_str_eq(said(address, pj_text(" ")), "ip is \" \", but must be an IP address");
+}
+
+Test(check, items_that_change_are_copied)
+{
+    static const struct pj_field name = {"", PJ_TEXT, .empty_is_null = true};
+    static const struct pj_items names = {&name, 1};
+    const struct pj_value given[] = {pj_text("a"), pj_text("")};
+    struct pj_arena *arena = pj_arena_new();
+    struct pj_value is =
+        checked((struct pj_field){"names", .items = &names}, pj_items_of(given, 2, 1), arena);
+    cr_assert(is.items.values[0].present && !is.items.values[1].present);
+    cr_assert(given[1].present);
+    pj_arena_free(arena);
 }
 
 static bool holds(enum pj_form form, const char *text)

@@ -271,6 +271,19 @@ Test(declaration, a_field)
     start();
     fields[ID].least = "1";
     refuse("the field id of the source t has least, which a PJ_UUID cannot have");
+    start();
+    fields[ID].rounded = true;
+    refuse("the field id of the source t has rounded, which a PJ_UUID cannot have");
+    start();
+    fields[ID].empty_is_null = true;
+    refuse("the field id of the source t has empty_is_null, which a PJ_UUID cannot have");
+    start();
+    fields[TEXT].type = PJ_NUMERIC;
+    fields[TEXT].rounded = true;
+    refuse("the field text of the source t is rounded to nothing");
+    start();
+    fields[TEXT].required = fields[TEXT].empty_is_null = true;
+    refuse("the field text of the source t is required and has empty_is_null");
 }
 
 Test(declaration, an_entity_kind)

@@ -113,10 +113,10 @@ Test(items, rules)
     decode_lines(OURS, "{'lines':[{'price':5,'count':1,'name':'a','tags':['x']},"
                        "{'price':-5,'count':1,'name':'a','tags':['x']}]}");
     cr_assert_eq(given.status, 0);
-    cr_assert_eq(pj_check_values(&source, given.values, true, &error), -1);
+    cr_assert_eq(pj_check_values(&source, given.values, true, given.arena, &error), -1);
     cr_assert_str_eq(error.message, "lines[1].price is -5, but must be at least 0");
     decode_lines(OURS, "{'lines':[{'price':5,'count':1,'name':'a','tags':['ok']}]}");
-    cr_assert_eq(pj_check_values(&source, given.values, true, &error), 0);
+    cr_assert_eq(pj_check_values(&source, given.values, true, given.arena, &error), 0);
 }
 
 /* An array of records without fields takes no bytes, whatever it claims. */
@@ -174,7 +174,7 @@ Test(items, any_bytes)
         cr_assert(status == 0 || error.class == PJ_POISON);
         if (status == 0) {
             decoded++;
-            (void)!pj_check_values(&source, values, true, &error);
+            (void)!pj_check_values(&source, values, true, arena, &error);
         }
         free(body);
         if (i % 100 == 0)
