@@ -189,7 +189,8 @@ def test_the_chart_has_each_consumer_and_topic_of_every_system():
         for consumer in listed:
             said = help_of({"command": ["projectionist", "consume", consumer["name"]]})
             assert set(re.search(r"topics:((?: \S+)+)", said)[1].split()) == set(consumer["topics"])
-        assert {topic["name"]: (topic.get("partitions"), topic.get("compacted", False))
+        assert {topic["name"]: (topic.get("partitions"), topic.get("compacted", False),
+                                topic.get("retentionMs"))
                 for topic in values["topics"]["items"] if topic["system"] == system} == \
             declared_topics(system)
 
@@ -270,12 +271,14 @@ def test_the_grace_period_is_longer_than_a_stop_may_take(case):
 
 
 def declared_topics(system="safari"):
-    """{name: (partitions or None, compacted)} of the system's source."""
+    """{name: (partitions or None, compacted, retention in ms or None)} of the system's source."""
     text = (REPOSITORY / f"src/projections/{system}/system.c").read_text()
     found = {}
     for name, rest in re.findall(r'^    \{"([a-z-]+\.[a-z.-]+)"(.*)\},$', text, re.MULTILINE):
         partitions = re.search(r"\.partitions = (\d+)", rest)
-        found[name] = (partitions and int(partitions[1]), ".compacted = true" in rest)
+        retention = re.search(r"\.retention_ms = (\d+)", rest)
+        found[name] = (partitions and int(partitions[1]), ".compacted = true" in rest,
+                       retention and int(retention[1]))
     return found
 
 
@@ -284,10 +287,11 @@ def test_topics_are_as_topics_create_makes_them():
     partitions = int(re.search(r"Default:\s+(\d+)\.\s+Variable:\s+PROJECTIONIST_PARTITIONS", text)[1])
     made = {document["spec"]["topicName"]: document["spec"] for document in of_kind("KafkaTopic")}
     assert made.keys() == declared_topics().keys()
-    for name, (own, compacted) in declared_topics().items():
+    for name, (own, compacted, retention) in declared_topics().items():
         assert made[name]["partitions"] == (own or partitions)
         assert made[name]["config"] == {
-            "cleanup.policy": "compact" if compacted else "delete", "retention.ms": -1,
+            "cleanup.policy": "compact" if compacted else "delete",
+            "retention.ms": retention or -1,
             "retention.bytes": -1, "max.message.bytes": 4 << 20,
             **({"segment.bytes": 16 << 20} if compacted else {})}
 
