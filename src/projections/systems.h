@@ -7,6 +7,7 @@
 
 extern const struct pj_system pj_captions;
 extern const struct pj_system pj_drama;
+extern const struct pj_system pj_render;
 extern const struct pj_system pj_safari;
 extern const struct pj_system pj_studio;
 

@@ -167,7 +167,8 @@ def test_names_that_nobody_has_are_refused(arguments, sentence):
 @pytest.mark.parametrize("name", ["command-projector", "event-recorder", "video-catalog",
                                   "watermark-metrics", "session-tracker", *CAPTIONS, "drama-catalog",
                                   "drama-jobs", "drama-users", "studio-catalog", "studio-jobs",
-                                  "studio-objects", "studio-voices"])
+                                  "studio-objects", "studio-voices", "render-jobs", "render-storage",
+                                  "render-access", "render-metrics"])
 def test_a_link_is_the_consumer_of_its_name(name):
     assert consumers.run("projectionist", "consume", name, "--help").stdout == \
         consumers.run(name, "--help").stdout
@@ -190,7 +191,7 @@ def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
         assert {consumer["system"] for consumer in json.loads(status.stdout)["consumers"]} == {"safari"}
         assert sorted(status.stderr.splitlines()) == [
             f"{system}: not deployed here: projectionist migrate {system}"
-            for system in ("captions", "drama", "studio")]
+            for system in ("captions", "drama", "render", "studio")]
         rebuilt = run("projectionist", "rebuild", "all", "--dry-run")
         assert rebuilt.returncode == 0 and "captions: not deployed here" in rebuilt.stderr, rebuilt
         for arguments, variables in ((("status", "captions"), {}), (("verify", "captions-tenants"), {}),
@@ -212,7 +213,7 @@ def test_a_system_that_the_database_was_never_migrated_for(tmp_path):
             assert consumer.returncode == 0, consumer
         assert sorted(run("projectionist", "status").stderr.splitlines()) == [
             f"{system}: not deployed here: projectionist migrate {system}"
-            for system in ("drama", "studio")]
+            for system in ("drama", "render", "studio")]
         verified = run("projectionist", "verify", "captions")
         assert verified.returncode == 0, verified
     kafka.delete_topics(*CAPTIONS_TOPICS)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The system render: its consumers, killed all the time, keep tables that are those of an oracle;
+verify finds nothing, and a rebuild changes nothing. And the edge cases that want a database.
+
+PROJECTIONIST_RENDER_SEEDS (how many) and _SEED (the first) make it longer and another one; see
+tests/soak-render.
+"""
+
+import os
+import random
+from decimal import Decimal
+
+import pytest
+from lib import avro, consumers, database, kafka, oracle, registry, render_events, render_oracle
+from lib.events import SECOND, START, id_of
+from lib.render_events import accessed, added, created, deleted, metric, status, stored
+from lib.render_stream import Stream
+from lib.world import World, new_database, open_world
+
+SEEDS = int(os.environ.get("PROJECTIONIST_RENDER_SEEDS", "10"))
+FIRST = int(os.environ.get("PROJECTIONIST_RENDER_SEED", "1"))
+AT_ONCE = 10  # seeds in one world
+PARTITIONS = 3
+KILLS = 9
+VARIABLES = {"SYSTEMS": "render"}
+JOB, OTHER = id_of("render", "one"), id_of("render", "other")
+
+
+class Render(World):
+    contract = render_events
+    reads = render_oracle.READS
+
+    def good(self, *arguments):
+        result = consumers.run("projectionist", *arguments, deadline=180,
+                               variables={"POSTGRES_DSN": self.dsn, **VARIABLES})
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def replica(self, name):
+        """Of small batches: more moments at which a kill can come in between."""
+        return self.start(name, "--batch-records", "40", KAFKA_GROUP_INSTANCE_ID=self.group(name),
+                          **consumers.QUICK)
+
+    def read(self):
+        return self.value("SELECT coalesce(sum(next_offset), 0)::int "
+                          "FROM projectionist.consumer_offsets")
+
+    def assert_right(self, events):
+        """The tables are those of the oracle."""
+        wanted = render_oracle.expected(events)
+        for table, key in render_oracle.KEYS.items():
+            wrong = oracle.differences(self.rows(f"render.{table}"), wanted[table], key)
+            assert not wrong, f"{table}: {wrong}"
+
+    def assert_letters(self, events):
+        bad = {event["event_id"] for event in events if render_oracle.refused(event)}
+        ids = {}
+        for record in kafka.read(*render_events.TOPICS):
+            _, event = avro.decode(record.value, avro.schema_text(record.topic))
+            ids[record.topic, record.partition, record.offset] = event["event_id"]
+        for name, topics in render_oracle.READS.items():
+            letters = sorted((row["topic"], row["partition"], row["record_offset"])
+                             for row in self.letters(self.group(name)))
+            assert letters == sorted(place for place, event_id in ids.items()
+                                     if place[0] in topics and event_id in bad), name
+
+    def verify(self):
+        for name in render_oracle.READS:
+            self.good("verify", name, "--group", self.group(name))
+
+    def tell(self, *events):
+        """Published, read and right."""
+        self.publish(events)
+        self.catch_up(*render_oracle.READS)
+
+    def job(self, job_id=JOB):
+        row, = self.database.execute("SELECT * FROM render.jobs WHERE id = %s", [job_id])
+        return row
+
+
+@pytest.fixture(scope="module", name="migrated")
+def a_migrated_database():
+    with new_database(migrated=False) as dsn:
+        result = consumers.run("projectionist", "migrate", "render",
+                               variables={"POSTGRES_DSN": dsn, **VARIABLES})
+        assert result.returncode == 0, result.stderr
+        yield dsn
+
+
+@pytest.fixture(name="world")
+def a_world(tmp_path, migrated):
+    with open_world(tmp_path, PARTITIONS, migrated, Render) as world:
+        yield world
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, AT_ONCE))
+def test_consumers_that_are_killed_all_the_time_keep_what_is_right(world, first):
+    chance = random.Random(first)
+    seeds = range(first, min(first + AT_ONCE, FIRST + SEEDS))
+    streams = [Stream(seed, jobs=8) for seed in seeds]
+    events = [event for stream in streams for event in stream.events]
+    told = [event for stream in streams for event in stream.deliveries(first)]
+    world.publish([world.record(event, chance.randrange(PARTITIONS)) for event in told])
+    due = sum(len([event for event in told if render_events.topic_of(event) in topics])
+              for topics in render_oracle.READS.values())
+    running = {name: world.replica(name) for name in render_oracle.READS}
+    for number in range(1, KILLS + 1):
+        database.wait_until(lambda least=due * number // (KILLS + 1): world.read() >= least,
+                            2 * consumers.DEADLINE, "no more is read")
+        name = chance.choice(list(running))
+        running[name].kill()
+        running[name] = world.replica(name)
+    for name, topics in render_oracle.READS.items():
+        database.wait_for_offsets(world.database, world.group(name), kafka.end_offsets(*topics),
+                                  2 * consumers.DEADLINE)
+    world.assert_right(events)
+    world.assert_letters(events)
+    world.verify()
+    for replica in running.values():
+        replica.stop()
+    for name in render_oracle.READS:
+        world.good("rebuild", name, "--group", world.group(name), "--yes")
+    world.assert_right(events)
+
+
+def test_cases_21_24_25_jobs_that_are_only_referred_to(world):
+    events = [stored("upload", "k", START + 9, job_id=JOB), accessed(START + 5, job_id=OTHER)]
+    world.tell(*events)
+    world.assert_right(events)
+    assert world.job()["placeholder"] and world.job(OTHER)["created_at"].microsecond == 968_005
+    more = [accessed(START + 7, job_id=JOB, client_ip="10.1.2.3"), created(OTHER, START),
+            accessed(START - SECOND, job_id=JOB)]
+    world.tell(*more)
+    events += more
+    world.assert_right(events)  # an earlier mention; and one that is created after all
+    assert world.job(OTHER)["placeholder"] is None
+    more = [deleted(OTHER, START + SECOND), deleted(JOB, START), created(JOB, START + SECOND),
+            added(JOB, id_of("e"), 0, START), status(OTHER, "completed", START + 1)]
+    world.tell(*more)
+    events += more
+    world.assert_right(events)  # both are placeholders
+    assert world.count("render.jobs") == 2
+    world.verify()
+
+
+def test_case_27_digits_of_another_writer(world):
+    """Rounded, half away from zero, in a rebuild, too."""
+    schema = avro.schema_text(render_events.METRICS).replace('"precision": 15', '"precision": 16') \
+        .replace('"scale": 6', '"scale": 7')
+    assert '"scale": 7' in schema
+    other = registry.register("another-writer-value", schema)
+    events = [metric("m", text, START + place) for place, text in enumerate(
+        ("1.0000005", "-1.0000005", "0.0000004", "-0.0000004", "999999999.9999995"))]
+    world.publish([kafka.Record(
+        render_events.METRICS, b"k", avro.encode(render_events.with_numbers(event), other, schema),
+        1, 0) for event in events])
+    world.catch_up("render-metrics")
+    values = "SELECT array_agg(value ORDER BY recorded_at) FROM render.system_metrics"
+    rounded = [Decimal(text) for text in ("1.000001", "-1.000001", "0", "0")]
+    assert world.value(values) == rounded
+    letter, = world.letters()
+    assert "value is 1000000000, but must fit a NUMERIC(15, 6)" in letter["message"]
+    world.database.execute("UPDATE render.system_metrics SET value = 7")
+    world.good("rebuild", "render-metrics", "--group", world.group("render-metrics"), "--yes")
+    assert world.value(values) == rounded
+
+
+def test_mistake_1_a_long_message_is_kept_whole(world):
+    message = "ü" * 100_000
+    world.tell(created(JOB, START), status(JOB, "failed", START + 1, error_message=message))
+    assert world.job()["error_message"] == message
+
+
+def test_two_elements_swap_their_places(world):
+    """In one batch, whose rows break no unique constraint meanwhile."""
+    first, second, third = (id_of("element", number) for number in range(3))
+    events = [created(JOB, START), created(OTHER, START), added(JOB, first, 0, START + 10),
+              added(JOB, second, 1, START + 11), added(OTHER, third, 0, START + 9)]
+    world.tell(*events)
+    # An element moves to the other job, and an earlier one has its place there.
+    more = [added(JOB, third, 1, START + 1), added(JOB, first, 1, START + 2),
+            added(JOB, second, 0, START + 3), added(OTHER, second, 0, START)]
+    world.tell(*more)
+    world.assert_right(events + more)
+    world.verify()
+    assert world.letters() == []
+
+
+def test_what_is_trimmed_stays_away(world):
+    """Rows of accesses and metrics, and the placeholders that they alone had; verify misses none."""
+    events = [accessed(START + number * SECOND, job_id=id_of("render", number)) for number in range(4)]
+    events += [metric("m", "1", START + number * SECOND) for number in range(4)]
+    world.tell(*events)
+    before = "2026-11-21T05:06:36.968Z"
+    for table in ("url_access_logs", "system_metrics"):
+        world.good("trim", table, "--before", before)
+        assert world.count(f"render.{table}") == 2, table
+    world.verify()
+    for name in ("render-access", "render-metrics", "render-jobs"):
+        world.good("rebuild", name, "--group", world.group(name), "--yes")
+    assert world.count("render.url_access_logs") == world.count("render.system_metrics") == 2
+    world.verify()
