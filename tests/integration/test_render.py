@@ -2,16 +2,18 @@
 """The system render: its consumers, killed all the time, keep tables that are those of an oracle;
 verify finds nothing, and a rebuild changes nothing. And the edge cases that want a database.
 
-PROJECTIONIST_RENDER_SEEDS (how many) and _SEED (the first) make it longer and another one; see
-tests/soak-render.
+PROJECTIONIST_RENDER_SEEDS (how many) and _SEED (the first) make it longer and another one, and
+PROJECTIONIST_RENDER_GAIA says how many jobs of a real log; see tests/soak-render.
 """
 
 import os
 import random
+import threading
 from decimal import Decimal
 
 import pytest
-from lib import avro, consumers, database, kafka, oracle, registry, render_events, render_oracle
+from lib import (avro, consumers, database, kafka, oracle, registry, render_events, render_gaia,
+                 render_oracle)
 from lib.events import SECOND, START, id_of
 from lib.render_events import accessed, added, created, deleted, metric, status, stored
 from lib.render_stream import Stream
@@ -19,6 +21,7 @@ from lib.world import World, new_database, open_world
 
 SEEDS = int(os.environ.get("PROJECTIONIST_RENDER_SEEDS", "10"))
 FIRST = int(os.environ.get("PROJECTIONIST_RENDER_SEED", "1"))
+GAIA = int(os.environ.get("PROJECTIONIST_RENDER_GAIA", "1500"))
 AT_ONCE = 10  # seeds in one world
 PARTITIONS = 3
 KILLS = 9
@@ -121,6 +124,53 @@ def test_consumers_that_are_killed_all_the_time_keep_what_is_right(world, first)
     for name in render_oracle.READS:
         world.good("rebuild", name, "--group", world.group(name), "--yes")
     world.assert_right(events)
+
+
+def test_verify_and_rebuild_beside_traffic(world):
+    """Events come all the while; the consumers are fenced by each rebuild, rejoin and go on."""
+    streams = [Stream(seed, jobs=8) for seed in range(901, 907)]
+    events = [event for stream in streams for event in stream.events]
+    told = [event for stream in streams for event in stream.deliveries(1)]
+    parts = [told[place:place + 30] for place in range(0, len(told), 30)]
+    half = len(parts) // 2
+    world.publish([event for part in parts[:half] for event in part])
+    running = [world.replica(name) for name in render_oracle.READS]
+    done = threading.Event()
+
+    def talk():
+        for part in parts[half:]:
+            world.publish(part)
+            done.wait(0.1)  # traffic, not a wait for anything
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    try:
+        for name in render_oracle.READS:
+            group = world.group(name)
+            database.wait_until(lambda g=group: world.offsets(g), consumers.DEADLINE, "not begun")
+            world.good("verify", name, "--group", group)
+            world.good("rebuild", name, "--group", group, "--yes")
+    finally:
+        done.set()
+        talker.join()
+    for name, topics in render_oracle.READS.items():
+        database.wait_for_offsets(world.database, world.group(name), kafka.end_offsets(*topics),
+                                  2 * consumers.DEADLINE)
+    world.assert_right(events)
+    for replica in running:
+        replica.stop()
+    world.verify()
+
+
+def test_the_jobs_of_a_real_log(world):
+    events = list(render_gaia.all_events(GAIA))
+    world.publish(events)
+    world.catch_up("render-jobs")
+    if GAIA == render_gaia.WHOLE["jobs"]:
+        assert render_gaia.figures(world.rows("render.jobs"), world.rows(
+            "render.processing_timeline")) == render_gaia.WHOLE
+    world.assert_right(events)
+    world.good("verify", "render-jobs", "--group", world.group("render-jobs"))
 
 
 def test_cases_21_24_25_jobs_that_are_only_referred_to(world):
