@@ -33,8 +33,8 @@ class Render(World):
     contract = render_events
     reads = render_oracle.READS
 
-    def good(self, *arguments):
-        result = consumers.run("projectionist", *arguments, deadline=180,
+    def good(self, *arguments, deadline=180):
+        result = consumers.run("projectionist", *arguments, deadline=deadline,
                                variables={"POSTGRES_DSN": self.dsn, **VARIABLES})
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
@@ -165,12 +165,13 @@ def test_verify_and_rebuild_beside_traffic(world):
 def test_the_jobs_of_a_real_log(world):
     events = list(render_gaia.all_events(GAIA))
     world.publish(events)
-    world.catch_up("render-jobs")
+    world.start("render-jobs", "--until-caught-up").wait(0, 60 + GAIA / 100)
     if GAIA == render_gaia.WHOLE["jobs"]:
         assert render_gaia.figures(world.rows("render.jobs"), world.rows(
             "render.processing_timeline")) == render_gaia.WHOLE
     world.assert_right(events)
-    world.good("verify", "render-jobs", "--group", world.group("render-jobs"))
+    world.good("verify", "render-jobs", "--group", world.group("render-jobs"),
+               deadline=180 + GAIA / 100)
 
 
 def test_cases_21_24_25_jobs_that_are_only_referred_to(world):
