@@ -148,15 +148,16 @@ def cluster_environment():
 
 # --- from start to end -----------------------------------------------------------------------
 
-def prepare(*steps):
-    """Builds, brings the cluster up, makes tables, topics and schemas, runs the other steps (label,
-    command, log, hint); gives the environment of all that runs then."""
+def prepare(*steps, system="safari"):
+    """Builds, brings the cluster up, makes the system's tables, topics and schemas, runs the other
+    steps (label, command, log, hint); gives the environment of all that runs then."""
     LOGS.mkdir(parents=True, exist_ok=True)
     heading("Getting ready")
     run("build", ["sh", "-c", "cmake --preset release && ninja -C build/release"], log="build")
     run("cluster", ["deploy/local/cluster", "up"], log="cluster")
     environment = cluster_environment()
-    for step in ("migrate safari", "topics create safari", "schemas register safari"):
+    for step in ("migrate", "topics create", "schemas register") if system else ():
+        step += " " + system
         run(f"projectionist {step}", [PROGRAMS / "projectionist", *step.split()], environment)
     for label, command, log, hint in steps:
         run(label, command, log=log, hint=hint)
