@@ -115,6 +115,12 @@ def test_times_of_one_job_rise(database):
     times = [at for at, in database.execute(
         "SELECT (body ->> 'emitted_at')::bigint FROM render_private.outbox ORDER BY id").fetchall()]
     assert len(times) == 100 and times == sorted(set(times))
+    # Also where the clock was set back.
+    database.execute("UPDATE render_private.job_guards SET last_at = now() + interval '1 hour'")
+    database.execute("SELECT update_job_progress(%s, 1), update_job_progress(%s, 2)", [job, job])
+    first, second = (at for at, in database.execute(
+        "SELECT (body ->> 'emitted_at')::bigint FROM render_private.outbox ORDER BY id OFFSET 100").fetchall())
+    assert first > times[-1] + 3_000_000_000 and second == first + 1
 
 
 def test_a_guard_that_says_less_than_the_row_follows_it(database):
@@ -330,6 +336,18 @@ def test_2_of_200_calls_at_once_exactly_100_are_let_through(database):
     events = database.events()
     assert len(events) == 100 and {topic for topic, _, _ in events} == {"render.metrics"}
     assert json.loads(events[0][2]["labels"])["event_type"] == "rate_limit_exceeded"
+
+
+def test_who_asks_for_the_last_place_waits_for_who_has_it(database):
+    assert database.value("SELECT check_rate_limit('x', 2)")
+    with psycopg.connect(database.dsn) as first, psycopg.connect(database.dsn, autocommit=True) as other, \
+            concurrent.futures.ThreadPoolExecutor() as pool:
+        assert first.execute("SELECT check_rate_limit('x', 2)").fetchone() == (True,)
+        second = pool.submit(other.execute, "SELECT check_rate_limit('x', 2)")
+        with pytest.raises(concurrent.futures.TimeoutError):
+            second.result(0.3)
+        first.commit()
+        assert second.result(10).fetchone() == (False,)
 
 
 def test_a_short_window_does_not_make_a_long_one_forget(database):
