@@ -2,6 +2,7 @@
 #include "control-gateway/server.h"
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "common/exchange.h"
@@ -137,8 +138,12 @@ static bool is_authorized(const struct pj_gateway *gateway, const struct exchang
     const char *given = pj_fields_get(&exchange->fields, "Authorization");
     if (token == NULL || exchange->route == PJ_ROUTE_HEALTH)
         return true;
-    return given != NULL && strncasecmp(given, scheme, sizeof scheme - 1) == 0 &&
-           is_same(token, given + sizeof scheme - 1);
+    if (given == NULL || strncasecmp(given, scheme, sizeof scheme - 1) != 0)
+        return false;
+    char *now = pj_config_token(token);
+    bool is_right = is_same(now, given + sizeof scheme - 1);
+    free(now);
+    return is_right;
 }
 
 /* NULL, or the refusal. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/config.h"
 #include "base/curl.h"
 #include "base/invariant.h"
 #include "base/log.h"
@@ -94,8 +95,7 @@ int pj_upstream_open(struct pj_upstream **out, const struct pj_upstream_settings
         upstream->url[--end] = '\0';
     upstream->ca_file = pj_strdup(settings->ca_file);
     upstream->timeout_ms = settings->timeout_ms;
-    if (settings->token != NULL)
-        upstream->authorization = pj_text_new("Authorization: Bearer %s", settings->token);
+    upstream->token = settings->token;
     *out = upstream;
     return 0;
 }
@@ -109,7 +109,6 @@ void pj_upstream_close(struct pj_upstream *upstream)
     pthread_mutex_destroy(&upstream->mutex);
     free(upstream->url);
     free(upstream->ca_file);
-    free(upstream->authorization);
     free(upstream);
 }
 
@@ -145,11 +144,16 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
 struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,
                                       struct curl_slist *headers, const struct pj_fields *fields)
 {
-    if (upstream->authorization != NULL)
-        headers = pj_must(curl_slist_append(headers, upstream->authorization));
+    if (upstream->token != NULL) {
+        char *now = pj_config_token(upstream->token);
+        char *line = pj_text_new("Authorization: Bearer %s", now);
+        headers = pj_must(curl_slist_append(headers, line));
+        free(line);
+        free(now);
+    }
     for (size_t i = 0; fields != NULL && i < fields->count; i++) {
         const struct pj_field *field = &fields->items[i];
-        if (upstream->authorization != NULL && strcasecmp(field->name, "Authorization") == 0)
+        if (upstream->token != NULL && strcasecmp(field->name, "Authorization") == 0)
             continue;
         /* For libcurl "Name:" removes a header, and "Name;" sends it without a value. */
         char *line =

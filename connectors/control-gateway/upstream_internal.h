@@ -13,7 +13,7 @@ enum { PJ_UPSTREAM_KEPT = 64 };
 struct pj_upstream {
     char *url; /* without a trailing slash */
     char *ca_file;
-    char *authorization; /* the header line, or NULL */
+    const char *token; /* the settings', or NULL */
     int64_t timeout_ms;
     pthread_mutex_t mutex; /* guards the kept connections */
     CURLM *multis[PJ_UPSTREAM_KEPT];

@@ -2,6 +2,7 @@
 #include "event-ingest/admission.h"
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -266,9 +267,11 @@ static enum pj_jwt_end verify(struct pj_callers *callers, const char *shown, jso
                               struct pj_error *error)
 {
     const struct pj_caller_settings *settings = &callers->settings;
+    char *fresh = settings->jwt_secret != NULL ? pj_config_fresh(NULL, settings->jwt_secret) : NULL;
+    bool is_good = fresh != NULL && strlen(fresh) >= SECRET_LEAST;
     pthread_rwlock_rdlock(&callers->lock);
     const struct pj_jwt_rules rules = {
-        .secret = settings->jwt_secret,
+        .secret = is_good ? fresh : settings->jwt_secret,
         .keys = callers->keys,
         .issuer = settings->jwt_issuer,
         .audience = settings->jwt_audience,
@@ -277,6 +280,7 @@ static enum pj_jwt_end verify(struct pj_callers *callers, const char *shown, jso
     enum pj_jwt_end end = pj_jwt_verify(shown, &rules, claims, error);
     bool has_no_keys = rules.keys == NULL && has_keys_at_url(callers);
     pthread_rwlock_unlock(&callers->lock);
+    free(fresh);
     return end == PJ_JWT_BAD && has_no_keys ? PJ_JWT_UNKNOWN_KEY : end;
 }
 

@@ -16,7 +16,7 @@ enum { PJ_CALLER_NAME = 160, PJ_OWNER = 201 };
 
 struct pj_caller_settings {
     const char *tokens_file; /* or NULL */
-    const char *jwt_secret;  /* HS256; or NULL */
+    const char *jwt_secret;  /* HS256; or NULL. Its file is read again for each JWT */
     const char *jwt_jwks;    /* a file or an https URL of public keys; or NULL */
     const char *jwt_ca_file;
     const char *jwt_issuer, *jwt_audience; /* or NULL: not checked */

@@ -3,6 +3,7 @@
 
 #include "base/back_off.h"
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/curl.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -313,10 +314,9 @@ static int shake_hands(struct pj_socket *socket)
     char key[PJ_HANDSHAKE_KEY_SIZE];
     struct pj_handshake_answer answer = {.end = PJ_HANDSHAKE_MORE};
     pj_handshake_key(key);
-    const char *token = socket->settings->token;
-    char *fresh = token != NULL ? pj_config_fresh(NULL, token) : NULL;
-    char *request = pj_handshake_request(&socket->address, key, fresh != NULL ? fresh : token);
-    free(fresh);
+    char *token = socket->settings->token != NULL ? pj_config_token(socket->settings->token) : NULL;
+    char *request = pj_handshake_request(&socket->address, key, token);
+    free(token);
     size_t length = strlen(request);
     memcpy(reserve_out(socket, length), request, length);
     socket->out_length = length;

@@ -2,6 +2,7 @@
 #include "avro/registry.h"
 
 #include "avro/schema_references.h"
+#include "base/clock.h"
 #include "base/curl.h"
 #include "base/memory.h"
 #include "base/secret.h"
@@ -34,8 +35,9 @@ struct pj_registry {
     char *username;
     const char *password; /* the settings': it may come from a file */
     char *ca_file;
-    int64_t timeout_ms;
-    bool tls;
+    int64_t timeout_ms, admission_ms;
+    int64_t refused_since; /* 0: it is not refused */
+    bool tls, was_let_in;
     char curl_message[CURL_ERROR_SIZE];
 };
 
@@ -113,6 +115,7 @@ int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings
     registry->password = settings->password;
     registry->ca_file = pj_strdup(settings->ca_file);
     registry->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
+    registry->admission_ms = settings->admission_ms;
     for (size_t end = strlen(registry->url); end > 0 && registry->url[end - 1] == '/';)
         registry->url[--end] = '\0';
     registry->headers =
@@ -190,8 +193,17 @@ static void set_up(struct pj_registry *registry, const char *method, const char 
     }
 }
 
-/* A server that is away comes back; a certificate or a setting does not get better by itself. */
-static int transfer_error(const struct pj_registry *registry, const char *url, CURLcode code,
+/* A password that is wrong, or a certificate, may be right soon. */
+static enum pj_error_class refusal(struct pj_registry *registry)
+{
+    int64_t most_ms = registry->admission_ms > 0 ? registry->admission_ms
+                      : registry->was_let_in     ? PJ_REGISTRY_ADMISSION_MS
+                                                 : 0;
+    return pj_clock_since(&registry->refused_since) < most_ms ? PJ_RETRY : PJ_FATAL;
+}
+
+/* A server that is away comes back; a setting does not get better by itself. */
+static int transfer_error(struct pj_registry *registry, const char *url, CURLcode code,
                           const struct answer *answer, struct pj_error *error)
 {
     const char *reason =
@@ -200,7 +212,7 @@ static int transfer_error(const struct pj_registry *registry, const char *url, C
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
-        return pj_error_set(error, PJ_FATAL,
+        return pj_error_set(error, refusal(registry),
                             "the schema registry's certificate at %.200s is not trusted: %.200s; "
                             "name its authority by --schema-registry-ca-file",
                             url, reason);
@@ -243,8 +255,8 @@ static bool is_unknown_schema(const struct answer *answer)
            json_integer_value(json_object_get(answer->json, "error_code")) == UNKNOWN_SCHEMA;
 }
 
-static int refused(const struct pj_registry *registry, const char *url, const char *reason,
-                   long status, struct pj_error *error)
+static int refused(struct pj_registry *registry, const char *url, const char *reason, long status,
+                   struct pj_error *error)
 {
     const char *remedy = "check --schema-registry-username and the variable "
                          "PROJECTIONIST_SCHEMA_REGISTRY_PASSWORD";
@@ -253,14 +265,14 @@ static int refused(const struct pj_registry *registry, const char *url, const ch
                             "the schema registry refuses a request without a user at %.200s (HTTP "
                             "%ld): %.200s; %s",
                             url, status, reason, remedy);
-    return pj_error_set(error, PJ_FATAL,
+    return pj_error_set(error, refusal(registry),
                         "the schema registry refuses the user '%.60s' at %.200s (HTTP %ld): "
                         "%.200s; %s",
                         registry->username, url, status, reason, remedy);
 }
 
 /* 0 for a 2xx with JSON in it, else the error and its class. */
-static int judge(const struct pj_registry *registry, const char *url, const struct answer *answer,
+static int judge(struct pj_registry *registry, const char *url, const struct answer *answer,
                  struct pj_error *error)
 {
     const long status = answer->status;
@@ -277,6 +289,8 @@ static int judge(const struct pj_registry *registry, const char *url, const stru
                             "%.200s does not answer as a schema registry (HTTP %ld, not JSON); "
                             "check --schema-registry-url and its path",
                             url, status);
+    registry->was_let_in = true;
+    registry->refused_since = 0;
     if (is_unknown_schema(answer))
         return pj_error_set(error, PJ_POISON, "the schema registry has no schema at %.200s: %.*s",
                             url, REASON_MOST, reason);

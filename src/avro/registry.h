@@ -19,9 +19,14 @@ struct pj_registry_settings {
     const char *url;      /* such as http://127.0.0.1:8081; user:password@ is not allowed in it */
     const char *username; /* basic auth, or NULL */
     const char *password;
-    const char *ca_file; /* TLS roots, or NULL for the system's */
-    int64_t timeout_ms;  /* of one request; 0: 5 s */
+    const char *ca_file;  /* TLS roots, or NULL for the system's */
+    int64_t timeout_ms;   /* of one request; 0: 5 s */
+    int64_t admission_ms; /* how long who is refused asks again; 0: who was let in before, for
+                             PJ_REGISTRY_ADMISSION_MS, others not at all */
 };
+
+/* A new password, or a new authority, reaches the registry and our file one after the other. */
+enum { PJ_REGISTRY_ADMISSION_MS = 300000 };
 
 /* Its options, where `at` is its offset in a program's settings; url_help says what the registry is
  * for. */
@@ -51,9 +56,10 @@ void pj_registry_close(struct pj_registry *registry); /* NULL is allowed */
  * GET /schemas/ids/{id}: the schema's text, malloc'ed; it is JSON, and what it refers to is in it.
  * Errors: PJ_POISON when the registry says there is no such id (404, error_code 40403), that it is
  * not Avro, or that it refers to what is not there or to itself; PJ_RETRY when it is away, slow,
- * overloaded, or answers what is not JSON or has no schema in it; PJ_FATAL on 401 and 403, on a
- * certificate that is not trusted, and on a 404 of another kind in JSON: the URL's path is wrong
- * then, which must not turn every record into a dead letter.
+ * overloaded, or answers what is not JSON or has no schema in it; PJ_FATAL on 401 and 403 and on a
+ * certificate that is not trusted, which are PJ_RETRY while `admission_ms` lasts, and on a 404 of
+ * another kind in JSON: the URL's path is wrong then, which must not turn every record into a dead
+ * letter.
  */
 int pj_registry_schema(struct pj_registry *registry, int32_t id, char **schema,
                        struct pj_error *error) PJ_MUST_CHECK;

@@ -206,6 +206,24 @@ char *pj_config_fresh(const struct pj_config_file *files, const char *value)
     return fresh;
 }
 
+/* As config_values.c refuses others at the start. */
+static bool is_token(const char *text)
+{
+    const char *end = text;
+    while (*end > ' ' && *end < 0x7f)
+        end++;
+    return end > text && *end == '\0';
+}
+
+char *pj_config_token(const char *value)
+{
+    char *fresh = pj_config_fresh(NULL, value);
+    if (fresh != NULL && is_token(fresh))
+        return fresh;
+    free(fresh);
+    return pj_strdup(value);
+}
+
 /* NAME_FILE: the value is the file's content. */
 static int apply_file_variable(struct pj_config_reading *reading, const struct target *target,
                                const char *variable, const char *path, struct pj_error *error)

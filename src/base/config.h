@@ -113,6 +113,9 @@ const char *pj_properties_get(const struct pj_properties *properties, const char
  */
 char *pj_config_fresh(const struct pj_config_file *files, const char *value);
 
+/* Likewise of a token: what the file has now where that may be one, else the value; malloc'ed. */
+char *pj_config_token(const char *value);
+
 /* The table as the OPTIONS section of a help text, wrapped at `width` columns. */
 void pj_config_print_options(FILE *out, const struct pj_option *options, int width);
 

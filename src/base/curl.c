@@ -18,8 +18,13 @@ void pj_curl_set_up(CURL *curl, const char *url, const char *ca_file, long conne
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms);
-    if (ca_file != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
+    if (ca_file == NULL)
+        return;
+    curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* nobody else's roots */
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L); /* the file may be another by now */
+#endif
 }
 
 bool pj_url_has(CURLU *url, CURLUPart part)

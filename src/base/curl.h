@@ -9,7 +9,8 @@
 /* A handle, to be given to curl_easy_cleanup. */
 CURL *pj_curl_new(void) __attribute__((returns_nonnull));
 
-/* To that http or https URL itself, by no proxy that the environment names; ca_file may be NULL. */
+/* To that http or https URL itself, by no proxy that the environment names. A ca_file is read again
+ * for each connection, and its authorities are trusted alone; NULL: the system's are. */
 void pj_curl_set_up(CURL *curl, const char *url, const char *ca_file, long connect_timeout_ms);
 
 /* Whether it has the part, such as CURLUPART_USER. */

@@ -124,12 +124,14 @@ static int check_postgres(const struct pj_postgres_settings *settings, struct pj
 
 static int open_registry(struct pj_session *session, struct pj_error *error)
 {
-    const struct pj_settings *settings = session->settings;
-    if (settings->registry.url != NULL &&
-        pj_registry_open(&session->registry, &settings->registry, error) != 0)
+    struct pj_registry_settings settings = session->settings->registry;
+    /* Its first question may come long after its start, in the middle of a rotation. */
+    if (session->policy->in_group && !session->settings->until_caught_up)
+        settings.admission_ms = PJ_REGISTRY_ADMISSION_MS;
+    if (settings.url != NULL && pj_registry_open(&session->registry, &settings, error) != 0)
         return -1;
-    if (pj_schemas_new(&session->schemas, session->projection, session->registry,
-                       settings->registry.url, error) != 0)
+    if (pj_schemas_new(&session->schemas, session->projection, session->registry, settings.url,
+                       error) != 0)
         return -1;
     pj_schemas_set_reader(session->schemas, &session->identity);
     return 0;

@@ -897,10 +897,20 @@ def test_tokens(gateways, tmp_path, topics):
         assert post(gateway, command(), headers=right).status == 202
         assert request(gateway.api, "GET", "/v1/sora/usage", headers=right).status == 200
         assert request(gateway.api, "GET", "/health").status == 200
+        (tmp_path / "ours").write_text("new-gate-way\n")  # both are read again
+        service.token = "new-up-stream"
+        assert post(gateway, command(), headers=right).status == 401
+        right = {"Authorization": "Bearer new-gate-way"}
+        assert post(gateway, command(), headers=right).status == 401
+        (tmp_path / "theirs").write_text("no token at all\n")
+        assert request(gateway.api, "GET", "/v1/sora/usage", headers=right).status == 401
+        (tmp_path / "theirs").write_text("new-up-stream\n")
+        assert post(gateway, command(), headers=right).status == 202
+        assert request(gateway.api, "GET", "/v1/sora/usage", headers=right).status == 200
         gateway.stop()
         gateway = gateways(GATEWAY_UPSTREAM=service.url)  # the client's token is passed on
         assert post(gateway, command(), headers=right).status == 401
-        right = {"Authorization": "Bearer up-stream"}
+        right = {"Authorization": "Bearer new-up-stream"}
         assert post(gateway, command(), headers=right).status == 202
         assert request(gateway.api, "GET", "/v1/commands", headers=right).status == 200
 

@@ -156,6 +156,21 @@ def test_keys_in_a_file_may_be_others_tomorrow(ingests, tmp_path):
     assert post(ingest, note(), bearer=jwt(sign, "RS256")).status == 401
 
 
+def test_the_secret_in_a_file_may_be_another_tomorrow(ingests, tmp_path):
+    def by(secret):
+        return lambda text: hmac.digest(secret.encode(), text, "sha256")
+
+    (tmp_path / "secret").write_text("1" * 32)
+    ingest = ingests(JWT_SECRET_FILE=tmp_path / "secret", JWT_TOPICS="shop.*")
+    assert post(ingest, note(), bearer=jwt(by("1" * 32))).status == 202
+    (tmp_path / "secret").write_text("short")  # is none
+    assert post(ingest, note(), bearer=jwt(by("short"))).status == 401
+    assert post(ingest, note(), bearer=jwt(by("1" * 32))).status == 202
+    (tmp_path / "secret").write_text("2" * 32)
+    assert post(ingest, note(), bearer=jwt(by("1" * 32))).status == 401
+    assert post(ingest, note(), bearer=jwt(by("2" * 32))).status == 202
+
+
 # --- webhooks ---------------------------------------------------------------------------------
 
 

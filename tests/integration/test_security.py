@@ -5,6 +5,7 @@ whole table."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import uuid
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from psycopg import conninfo
 
-from lib import bridge, events, secure
+from lib import avro, bridge, events, kafka, secure
+from lib import registry as schema_registry
 from lib.automation_service import AutomationService
-from lib.consumers import Consumers, environment, program, run
+from lib.consumers import Consumers, address, environment, program, run
 from lib.database import wait_until
 # Of these, pytest takes those that are fixtures.
 from lib.logins import (DEADLINE, READY, RECORDER, RIGHT, SPARE, WAITS, WRONG, Run, at, broker,
@@ -27,8 +29,25 @@ PROTOCOL = "and kafka.security.protocol is"
 
 def publish(at, folder, topic, event):
     (folder / "event").write_text(json.dumps(event))
-    done = run("projectionist", "publish", topic, folder / "event", variables=sasl("SASL")(at))
+    done = run("projectionist", "publish", topic, folder / "event", "--timeout", "120s",
+               variables=sasl("SASL")(at))
     assert done.returncode == 0, done.stderr
+
+
+def telemetry():
+    return {"event_id": str(uuid.uuid4()), "type": "x", "severity": "info",
+            "emitted_at": "2026-11-21T05:06:34Z"}
+
+
+def publish_by_another_schema(at):
+    """Of which nobody knows the id."""
+    schema = json.loads(avro.schema_text(events.TELEMETRY))
+    schema["doc"] = str(uuid.uuid4())
+    text = json.dumps(schema)
+    event = events.telemetry("x")
+    value = avro.encode(event, schema_registry.register(f"{uuid.uuid4()}-value", text), text)
+    kafka.produce([(events.TELEMETRY, events.key_of(event), value, None, None)],
+                  bootstrap_servers=at.broker.address("ADMIN"))
 
 
 def test_who_is_not_let_in_is_told_why(at, tmp_path):
@@ -120,7 +139,8 @@ def test_a_renewed_certificate_is_read_again_by_postgres_clients(at, postgres, c
 
 
 def test_a_rotated_password_of_the_registry_is_read_again(at, registry, tmp_path):
-    """By the consumer's first question, which it has after the registry has another password."""
+    """By the consumer's first question, which it has after the registry has another password, and
+    before the file has it."""
     (tmp_path / "password").write_text(RIGHT)
     programs = Consumers(tmp_path, {**sasl("SASL")(at), **database()(at), "STALL_TIMEOUT": "1s"})
     consumer = programs.start(RECORDER, group="rotated-registry", **{
@@ -129,15 +149,41 @@ def test_a_rotated_password_of_the_registry_is_read_again(at, registry, tmp_path
     consumer.wait_until_ready()
     front = registry["server"]
     before, front.wanted = front.wanted, secure.basic("alice", "Xk7-2q-new")
-    (tmp_path / "password").write_text("Xk7-2q-new")
     try:
-        publish(at, tmp_path, events.TELEMETRY, {
-            "event_id": str(uuid.uuid4()), "type": "x", "severity": "info",
-            "emitted_at": "2026-11-21T05:06:34Z"})
+        publish(at, tmp_path, events.TELEMETRY, telemetry())
+        consumer.wait_until(lambda: "refuses the user 'alice'" in consumer.get("/readyz")[1])
+        (tmp_path / "password").write_text("Xk7-2q-new")
         consumer.wait_until(lambda: consumer.metric("projectionist_records_total") >= 1)
+        consumer.wait_until_ready()
     finally:
         front.wanted = before
     assert "Xk7-2q" not in consumer.log
+    programs.end()
+
+
+def test_a_renewed_authority_of_the_registry_is_read_again(at, certificates, tmp_path):
+    """Whose first certificate the consumer has trusted before, by a file of the same name."""
+    certificates.make("renewed-server", hosts=("DNS:localhost",), ca="otherca")
+    authority, context = tmp_path / "ca.pem", certificates.context("server")
+    authority.write_bytes(certificates["ca.pem"].read_bytes())
+    context.num_tickets = 0  # a session that is taken up again shows no certificate
+    server, path = re.fullmatch("http://([^/]+)(.*)", address("SCHEMA_REGISTRY_URL")).groups()
+    front = secure.Front(server, context)
+    programs = Consumers(tmp_path, {**sasl("SASL")(at), **database()(at), "STALL_TIMEOUT": "1s"})
+    consumer = programs.start(RECORDER, group="renewed-registry", **{
+        "SCHEMA_REGISTRY_URL": f"https://localhost:{front.port}{path}",
+        "SCHEMA_REGISTRY_CA_FILE": authority})
+    try:
+        publish(at, tmp_path, events.TELEMETRY, telemetry())
+        consumer.wait_until(lambda: consumer.metric("projectionist_records_total") >= 1)
+        context.load_cert_chain(certificates["renewed-server.pem"],
+                                certificates["renewed-server.key"])
+        publish_by_another_schema(at)
+        consumer.wait_until(lambda: "is not trusted" in consumer.get("/readyz")[1])
+        authority.write_bytes(certificates["otherca.pem"].read_bytes())
+        consumer.wait_until_ready()
+    finally:
+        front.close()
     programs.end()
 
 

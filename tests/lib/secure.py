@@ -26,7 +26,7 @@ from psycopg import conninfo
 from lib.consumers import REPOSITORY
 from lib.database import wait_until
 
-TIMEOUT = 180
+TIMEOUT = 600  # seconds, on a machine that does much else
 JARS = REPOSITORY / ".local/jars/kafka"
 
 
@@ -314,6 +314,7 @@ class Front:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
+                self.send_header("Connection", "close")  # the next one sees the certificate anew
                 self.end_headers()
                 self.wfile.write(content)
 

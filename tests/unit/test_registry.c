@@ -425,6 +425,45 @@ Test(registry, refused_credentials_are_fatal_and_stay_secret)
     EXPECT_ERROR(PJ_FATAL, base_url, "403");
 }
 
+Test(registry, who_was_let_in_waits_for_a_new_password)
+{
+    pj_registry_close(registry);
+    open_registry(&(struct pj_registry_settings){
+        .url = base_url, .username = "projector", .password = "hunter2", .timeout_ms = 10000});
+    answer(200, "{\"schema\":\"\\\"string\\\"\"}");
+    cr_assert_eq(pj_registry_schema(registry, 9, &schema, &error), 0, "%s", error.message);
+    free(schema);
+    schema = NULL;
+    answer(401, "{\"error_code\":401,\"message\":\"Unauthorized\"}");
+    fail_to_get(9);
+    EXPECT_ERROR(PJ_RETRY, base_url, "'projector'", "401");
+    answer(403, "");
+    fail_to_get(9);
+    EXPECT_ERROR(PJ_RETRY, base_url, "403");
+}
+
+Test(registry, who_is_refused_asks_again_for_as_long_as_is_said)
+{
+    const struct timespec longer = {.tv_nsec = 250000000};
+    pj_registry_close(registry);
+    open_registry(&(struct pj_registry_settings){.url = base_url,
+                                                 .username = "projector",
+                                                 .password = "hunter2",
+                                                 .timeout_ms = 10000,
+                                                 .admission_ms = 200});
+    answer(401, "{}");
+    fail_to_get(9);
+    EXPECT_ERROR(PJ_RETRY, "401");
+    nanosleep(&longer, NULL);
+    fail_to_get(9);
+    EXPECT_ERROR(PJ_FATAL, "401");
+    answer(404, "{\"error_code\":40403,\"message\":\"Schema 9 not found\"}");
+    fail_to_get(9); /* that ends it */
+    answer(401, "{}");
+    fail_to_get(9);
+    EXPECT_ERROR(PJ_RETRY, "401");
+}
+
 Test(registry, a_missing_user_is_named)
 {
     answer(401, "<html>login</html>");
