@@ -86,6 +86,10 @@
   for: 10m
   severity: warning
   summary: 'more than one request with events in twenty is answered with an error'
+- alert: ProjectionistWebhooksRefused
+  expr: sum by (namespace, workload) (increase(projectionist_ingest_refused_webhooks_total[1h])) > 0
+  severity: warning
+  summary: 'events that webhooks sent to {{ "{{ $labels.workload }}" }} were refused and do not come again'
 {{- if $monitoring.jobAlerts }}
 - alert: ProjectionistVerifyDiffers
   expr: |
