@@ -176,7 +176,7 @@ def test_each_consumer_has_a_workload_and_a_rebuild():
                  for container in pod_spec(document)["containers"]}
     rebuilt = {container["command"][2] for _, _, container in JOBS
                if container["command"][1] == "rebuild"}
-    assert consumers_of("safari") == set(consumers) == rebuilt
+    assert set(all_consumers()) == set(consumers) == rebuilt
 
 
 def test_the_chart_has_each_consumer_and_topic_of_every_system():
@@ -195,15 +195,15 @@ def test_the_chart_has_each_consumer_and_topic_of_every_system():
             declared_topics(system)
 
 
-def test_the_ingest_writes_to_topics_of_its_system_by_keys_of_their_schemas():
+def test_an_ingest_writes_to_topics_of_its_system_by_keys_of_their_schemas():
     values = yaml.safe_load((REPOSITORY / "deploy/helm/projectionist/values.yaml").read_text())
-    given = values["ingest"]["env"]
-    assert f"{given['INGEST_SYSTEM']}.ingest-keys" in declared_topics(given["INGEST_SYSTEM"])
-    for item in given["INGEST_TOPICS"].split():
-        topic, _, keys = item.partition("=")
-        schema, = (REPOSITORY / "schemas" / topic).glob("*.avsc")
-        fields = {field["name"] for field in json.loads(schema.read_text())["fields"]}
-        assert set(re.split(r"[|/]", keys)) <= fields, item
+    for ingest in values["ingests"]:
+        assert f"{ingest['system']}.ingest-keys" in declared_topics(ingest["system"])
+        for item in ingest["topics"].split():
+            topic, _, keys = item.partition("=")
+            schema, = (REPOSITORY / "schemas" / topic).glob("*.avsc")
+            fields = {field["name"] for field in json.loads(schema.read_text())["fields"]}
+            assert set(re.split(r"[|/]", keys)) <= fields, item
 
 
 def test_the_chart_has_the_version_of_the_program():
@@ -270,9 +270,11 @@ def test_the_grace_period_is_longer_than_a_stop_may_take(case):
 # --- Kafka ----------------------------------------------------------------------------------------
 
 
-def declared_topics(system="safari"):
-    """{name: (partitions or None, compacted, retention in ms or None)} of the system's source."""
-    text = (REPOSITORY / f"src/projections/{system}/system.c").read_text()
+def declared_topics(system="*"):
+    """{name: (partitions or None, compacted, retention in ms or None)} of a system's source, or of
+    all."""
+    text = "".join(path.read_text()
+                   for path in (REPOSITORY / "src/projections").glob(f"{system}/system.c"))
     found = {}
     for name, rest in re.findall(r'^    \{"([a-z-]+\.[a-z.-]+)"(.*)\},$', text, re.MULTILINE):
         partitions = re.search(r"\.partitions = (\d+)", rest)

@@ -280,14 +280,32 @@ spec:
       {{- include "projectionist.selector" . | nindent 6 }}
 {{- end -}}
 
-{{- /* The relays of the systems that are deployed, each with all that it does not say itself. */}}
+{{- /* Of a list such as `relays`, those of the systems that are deployed, each with all that it does not
+say itself: {root, list, defaults}. */}}
+{{- define "projectionist.ofSystems" -}}
+{{- $found := list -}}
+{{- range .list -}}
+{{- $one := mergeOverwrite (deepCopy $.defaults) (deepCopy .) -}}
+{{- if and $one.enabled (has $one.system $.root.Values.systems) -}}
+{{- $found = append $found $one -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}
+
 {{- define "projectionist.relays" -}}
-{{- $relays := list -}}
-{{- range .Values.relays -}}
-{{- $relay := mergeOverwrite (deepCopy $.Values.relayDefaults) (deepCopy .) -}}
-{{- if and $relay.enabled (has $relay.system $.Values.systems) -}}
-{{- $relays = append $relays $relay -}}
+{{- include "projectionist.ofSystems" (dict "root" . "list" .Values.relays "defaults" .Values.relayDefaults) -}}
 {{- end -}}
+
+{{- define "projectionist.ingests" -}}
+{{- include "projectionist.ofSystems" (dict "root" . "list" .Values.ingests "defaults" .Values.ingestDefaults) -}}
 {{- end -}}
-{{- toYaml $relays -}}
+
+{{- /* The topics of an ingest, without its keys: YAML of a list. */}}
+{{- define "projectionist.ingestTopics" -}}
+{{- $topics := list -}}
+{{- range splitList " " (regexReplaceAll "[ ,]+" .topics " ") -}}
+{{- with . }}{{ $topics = append $topics (first (splitList "=" .)) }}{{ end -}}
+{{- end -}}
+{{- toYaml $topics -}}
 {{- end -}}
