@@ -410,7 +410,8 @@ static int apply_match(const struct pj_ingest *ingest, const struct pj_posted *p
     const struct pj_shown_table *table = table_of(ingest, posted->topic);
     int64_t revision = pj_ingest_match(posted->match);
     if (revision < 0)
-        return pj_error_set(error, PJ_POISON, "the If-Match is no revision, a whole number");
+        return pj_error_set(error, PJ_POISON,
+                            "the If-Match is not a revision, which is a whole number");
     if (table == NULL || table->revision == NULL)
         return pj_error_set(error, PJ_POISON,
                             "If-Match is for topics whose revisions --ingest-tables names");

@@ -44,7 +44,7 @@ static const char *parse_key(struct pj_shown_table *table, char *value)
     if (table->key_count == PJ_SHOWN_KEYS_MOST)
         return "has a key of more than four columns";
     if (!is_column(value) || (member != NULL && *member == '\0'))
-        return "has a key that is no COLUMN or COLUMN:MEMBER";
+        return "has a key that is not COLUMN or COLUMN:MEMBER";
     table->columns[table->key_count] = value;
     table->members[table->key_count++] = member != NULL ? member : value;
     return NULL;
