@@ -148,17 +148,27 @@ def cluster_environment():
 
 # --- from start to end -----------------------------------------------------------------------
 
-def prepare(*steps, system="safari"):
-    """Builds, brings the cluster up, makes the system's tables, topics and schemas, runs the other
-    steps (label, command, log, hint); gives the environment of all that runs then."""
+def bring_up():
+    """Builds, and brings the cluster up; its environment."""
     LOGS.mkdir(parents=True, exist_ok=True)
     heading("Getting ready")
     run("build", ["sh", "-c", "cmake --preset release && ninja -C build/release"], log="build")
     run("cluster", ["deploy/local/cluster", "up"], log="cluster")
-    environment = cluster_environment()
-    for step in ("migrate", "topics create", "schemas register") if system else ():
-        step += " " + system
-        run(f"projectionist {step}", [PROGRAMS / "projectionist", *step.split()], environment)
+    return cluster_environment()
+
+
+def make(system, environment, folder=PROGRAMS):
+    """Makes a system's tables, topics and schemas."""
+    for step in ("migrate", "topics create", "schemas register"):
+        run(f"projectionist {step} {system}",
+            [folder / "projectionist", *step.split(), system], environment)
+
+
+def prepare(*steps):
+    """All that safari needs, and the other steps (label, command, log, hint); gives the environment
+    of all that runs then."""
+    environment = bring_up()
+    make("safari", environment)
     for label, command, log, hint in steps:
         run(label, command, log=log, hint=hint)
     return environment

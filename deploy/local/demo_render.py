@@ -24,8 +24,8 @@ from pathlib import Path
 
 import psycopg
 
-from demo_common import (LOGS, PROGRAMS, DemoError, Programs, coloured, heading,
-                         is_terminal, main, prepare, run, table)
+from demo_common import (LOGS, PROGRAMS, DemoError, Programs, bring_up, coloured, heading,
+                         is_terminal, main, run, table)
 from demo_live import free_port
 
 CONSUMERS = ("render-jobs", "render-storage", "render-access", "render-metrics")
@@ -383,7 +383,7 @@ def stand_in(environment, folder):
 
 def demo(stack):
     started = time.monotonic()
-    environment = prepare(system=None)
+    environment = bring_up()
     stand_in(environment, PROGRAMS)
     render(environment, PROGRAMS, stack)
     print("\n" + coloured("1;32", "Each order became a video's row, once, and each report counts.")

@@ -50,7 +50,8 @@ def is_running(pid):
     return Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize("arguments", [("--live", "x"), ("--live", "--live"), ("", "x"), ("x",)])
+@pytest.mark.parametrize("arguments", [("--live", "x"), ("--live", "--live"), ("", "x"), ("x",),
+                                       ("captions", "x")])
 def test_arguments_that_make_no_sense(tmp_path, arguments):
     """Before anything is installed: here that would end with 9."""
     demo = tmp_path / "demo"

