@@ -173,7 +173,9 @@ int pj_fold_load_wide(struct pj_fold *fold, size_t stage_index, const uint8_t ke
                       const void *data, size_t length, struct pj_error *error)
 {
     struct pj_touched *touched = pj_fold_find_touched(&fold->stages[stage_index], key);
-    if (touched == NULL)
+    /* An entity that was not there could not be locked: what is there of it now is half of what
+     * somebody else has committed since, and this transaction will fail at their row. */
+    if (touched == NULL || !touched->existed)
         return 0;
     struct pj_entity one = {.kind = touched->before.kind};
     memcpy(one.key, key, 16);

@@ -298,6 +298,7 @@ static void refresh(struct pj_memory_store *memory, size_t t, const struct pj_va
         for (size_t i = 0; i < stage->count; i++) {
             struct state *state = find_state(memory, e, stage->touched[i].key);
             struct pj_touched *touched = &stage->touched[i];
+            touched->existed = state != NULL;
             if (state != NULL)
                 must(pj_facts_decode(&touched->before, state->data, state->length, memory->arena,
                                      &error),

@@ -284,8 +284,7 @@ static struct pj_fold *fold;
 static const struct pj_stage *stage;
 static const uint8_t *key;
 
-/* One event, of a project that is stored with a title, and with so many clips. */
-static void observe_one(unsigned project, const char *what, unsigned clip, const char *text)
+static void observe_unknown(unsigned project, const char *what, unsigned clip, const char *text)
 {
     struct pj_error error;
     arena = pj_arena_new();
@@ -296,6 +295,13 @@ static void observe_one(unsigned project, const char *what, unsigned clip, const
     stage = pj_fold_stage(fold, PROJECT_KIND);
     cr_assert_eq(stage->count, 1);
     key = stage->touched[0].key;
+}
+
+/* One event, of a project that is stored with a title, and with so many clips. */
+static void observe_one(unsigned project, const char *what, unsigned clip, const char *text)
+{
+    struct pj_error error;
+    observe_unknown(project, what, clip, text);
     struct pj_entity stored = {.kind = &kinds[PROJECT_KIND]};
     const struct pj_value tale = pj_text("tale");
     const struct pj_fact title = {.kind = TITLE, .values = &tale};
@@ -364,6 +370,15 @@ Test(wide, what_is_shown_wants_all_clips_once_it_has_changed)
     load_clip(2);
     cr_assert_not(merge());
     cr_assert_eq(stage->kept.count, 0); /* only their rows have changed */
+    pj_arena_free(arena);
+}
+
+Test(wide, what_somebody_else_has_committed_of_a_new_entity_is_not_half_seen)
+{
+    observe_unknown(1, "title", 0, "new");
+    load_clip(1); /* since its other facts were looked for, and not there */
+    cr_assert_not(merge());
+    cr_assert_eq(stage->touched[0].before.count, 0);
     pj_arena_free(arena);
 }
 
