@@ -12,8 +12,9 @@ import pytest
 from lib.consumers import program
 
 PROGRAMS = ("command-projector", "event-recorder", "video-catalog", "watermark-metrics",
-            "session-tracker", "captions-catalog", "drama-jobs", "render-jobs", "control-gateway", "event-ingest",
-            "telemetry-bridge", "outbox-relay", "stream-record", "stream-replay")
+            "session-tracker", "captions-catalog", "drama-jobs", "render-jobs", "control-gateway",
+            "event-ingest", "telemetry-bridge", "outbox-relay", "drama-import", "stream-record",
+            "stream-replay")
 COMMANDS = ("status", "migrate", "dead-letters list", "dead-letters show", "dead-letters replay",
             "dead-letters discard", "verify", "rebuild", "offsets show", "offsets set",
             "topics create", "schemas register")

@@ -12,6 +12,8 @@ static const struct pj_topic topics[] = {
     {"drama.users", .schema = pj_schema_drama_users},
     /* What the ingest keeps of requests that may be sent again: read whole at its start. */
     {"drama.ingest-keys", .partitions = 1, .compacted = true},
+    /* Which objects drama-import has published, in which version. */
+    {"drama.import-progress", .partitions = 1, .compacted = true},
 };
 
 static const struct pj_projection *const projections[] = {

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A bucket by S3's REST API: ListObjectsV2 and GetObject, in path style, signed by libcurl
+ * (Signature Version 4). libcurl before 8.1 signs the query as it is given, so it is given as it
+ * has to be signed: sorted, and encoded as RFC 3986 says.
+ */
+#include "base/clock.h"
+#include "base/curl.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/time_text.h"
+#include "drama-import/listing.h"
+#include "drama-import/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECT_MS = 10000, SLOW_S = 30, LISTING_MOST = 16 << 20 };
+
+struct bucket {
+    struct pj_import_source source;
+    struct pj_import_source_settings settings;
+    CURL *curl;
+    struct curl_slist *headers;
+    char *name, *prefix; /* "": none, else it ends in a slash */
+    char *base;          /* endpoint/bucket */
+    char *signing, *user;
+    struct pj_listing *page;
+    size_t at;
+};
+
+/* A response, bounded. */
+struct body {
+    struct pj_builder text;
+    size_t most;
+    bool is_too_large;
+};
+
+/* --- texts ----------------------------------------------------------------------------------- */
+
+static void add_encoded(struct pj_builder *out, const char *text, bool keep_slashes)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
+    for (const char *c = text; *c != '\0'; c++) {
+        if (strchr(plain, *c) != NULL || (keep_slashes && *c == '/'))
+            pj_builder_add_bytes(out, c, 1);
+        else
+            pj_builder_add(out, "%%%02X", (unsigned)(unsigned char)*c);
+    }
+}
+
+static char *object_url(const struct bucket *bucket, const char *key)
+{
+    struct pj_builder url = {0};
+    pj_builder_add(&url, "%s/", bucket->base);
+    add_encoded(&url, bucket->prefix, true);
+    add_encoded(&url, key, true);
+    return pj_builder_take(&url);
+}
+
+/* Its members in the order of their names. */
+static char *listing_url(const struct bucket *bucket, const char *token)
+{
+    struct pj_builder url = {0};
+    pj_builder_add(&url, "%s?", bucket->base);
+    if (token != NULL) {
+        pj_builder_add(&url, "continuation-token=");
+        add_encoded(&url, token, false);
+        pj_builder_add(&url, "&");
+    }
+    pj_builder_add(&url, "encoding-type=url&list-type=2&max-keys=1000&prefix=");
+    add_encoded(&url, bucket->prefix, false);
+    add_encoded(&url, PJ_IMPORT_PREFIX, false);
+    return pj_builder_take(&url);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static size_t receive(char *data, size_t size, size_t count, void *context)
+{
+    struct body *body = context;
+    size_t length = size * count;
+    if (length > body->most - body->text.length) {
+        body->is_too_large = true;
+        return 0; /* libcurl gives the transfer up */
+    }
+    pj_builder_add_bytes(&body->text, data, length);
+    return length;
+}
+
+static int tell_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const struct bucket *bucket = context;
+    (void)a, (void)b, (void)c, (void)d;
+    return pj_turn(&bucket->settings.turns, NULL) ? 0 : 1;
+}
+
+static void set_up(struct bucket *bucket, const char *url, struct body *body, char *reason)
+{
+    CURL *curl = bucket->curl;
+    curl_easy_reset(curl);
+    pj_curl_set_up(curl, url, bucket->settings.ca_file, CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SLOW_S);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L); /* a key may hold /../ */
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "projectionist");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, bucket->headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, tell_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, bucket);
+    if (bucket->user == NULL)
+        return;
+    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, bucket->signing);
+    curl_easy_setopt(curl, CURLOPT_USERPWD, bucket->user);
+}
+
+/* Of an answer that is no success: PJ_RETRY where it may be another one later; 1: there is no such
+ * object. */
+static int refuse(const struct body *body, long status, struct pj_error *error)
+{
+    char code[200] = "";
+    pj_listing_error(body->text.text, body->text.length, code, sizeof code);
+    if (status == 404 && !pj_text_begins(code, "NoSuchBucket"))
+        return 1;
+    enum pj_error_class class = status == 429 || status >= 500 ? PJ_RETRY : PJ_POISON;
+    return pj_error_set(error, class, "the bucket answers HTTP %ld%s%s", status,
+                        *code != '\0' ? ", " : "", code);
+}
+
+static int try_once(struct bucket *bucket, const char *url, struct body *body,
+                    struct pj_error *error)
+{
+    char reason[CURL_ERROR_SIZE] = "";
+    long status = 0;
+    set_up(bucket, url, body, reason);
+    CURLcode code = curl_easy_perform(bucket->curl);
+    curl_easy_getinfo(bucket->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (body->is_too_large)
+        return pj_error_set(error, PJ_POISON, "it has more than %zu bytes", body->most);
+    if (code != CURLE_OK)
+        return pj_error_set(error, PJ_RETRY, "the bucket cannot be read: %.200s",
+                            reason[0] != '\0' ? reason : curl_easy_strerror(code));
+    return status == 200 ? 0 : refuse(body, status, error);
+}
+
+/* Again while the service is away or has too much to do, for as long as the time-out. */
+static int get(struct bucket *bucket, const char *url, struct body *body, struct pj_error *error)
+{
+    int64_t since_ms = 0;
+    for (int failures = 0;; failures++) {
+        int status = try_once(bucket, url, body, error);
+        if (status >= 0 || error->class != PJ_RETRY)
+            return status;
+        struct pj_error reason = *error;
+        pj_builder_free(&body->text);
+        if (pj_clock_since(&since_ms) >= bucket->settings.timeout_ms ||
+            !pj_turns_back_off(&bucket->settings.turns, failures, &reason))
+            return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "%s", reason.message);
+    }
+}
+
+/* --- the source ------------------------------------------------------------------------------ */
+
+static int read_page(struct bucket *bucket, const char *token, struct pj_error *error)
+{
+    struct body body = {.most = LISTING_MOST};
+    struct pj_listing *page = NULL;
+    char *url = listing_url(bucket, token);
+    int status = get(bucket, url, &body, error);
+    if (status == 1)
+        status = pj_error_set(error, PJ_FATAL, "it answers HTTP 404");
+    if (status == 0)
+        status = pj_listing_parse(&page, body.text.text, body.text.length, error);
+    free(url);
+    pj_builder_free(&body.text);
+    if (status != 0) {
+        struct pj_error reason = *error;
+        return pj_error_fatal(error, reason.exit_code, "the bucket %s cannot be listed: %s",
+                              bucket->name, reason.message);
+    }
+    pj_listing_free(bucket->page);
+    bucket->page = page;
+    bucket->at = 0;
+    return 0;
+}
+
+static int next(struct pj_import_source *source, struct pj_import_object *object,
+                struct pj_error *error)
+{
+    struct bucket *bucket = (struct bucket *)source;
+    while (bucket->page == NULL || bucket->at == bucket->page->count) {
+        if (bucket->page != NULL && bucket->page->next == NULL)
+            return 0;
+        char *token = bucket->page != NULL ? pj_strdup(bucket->page->next) : NULL;
+        int status = read_page(bucket, token, error);
+        /* One that repeats itself would be listed for ever. */
+        if (status == 0 && token != NULL && bucket->page->next != NULL &&
+            strcmp(token, bucket->page->next) == 0)
+            status = pj_error_set(
+                error, PJ_FATAL, "the bucket %s lists the same page again and again", bucket->name);
+        free(token);
+        if (status != 0)
+            return -1;
+    }
+    const struct pj_listed *listed = &bucket->page->items[bucket->at++];
+    *object = (struct pj_import_object){
+        .key = pj_text_begins(listed->key, bucket->prefix) ? listed->key + strlen(bucket->prefix)
+                                                           : listed->key,
+        .version = listed->etag,
+        .size = listed->size,
+    };
+    /* A key that is no drama's may have any time. */
+    if (pj_text_ends(object->key, PJ_IMPORT_NAME) &&
+        !pj_time_read(listed->modified, &object->modified_us))
+        return pj_error_set(error, PJ_POISON, "its LastModified, %.60s, is no time",
+                            listed->modified);
+    return 1;
+}
+
+static int read_object(struct pj_import_source *source, const char *key, size_t most, char **bytes,
+                       size_t *length, struct pj_error *error)
+{
+    struct bucket *bucket = (struct bucket *)source;
+    struct body body = {.most = most};
+    char *url = object_url(bucket, key);
+    int status = get(bucket, url, &body, error);
+    free(url);
+    *length = body.text.length;
+    if (status == 0)
+        *bytes = pj_builder_take(&body.text);
+    else
+        pj_builder_free(&body.text);
+    return status;
+}
+
+static void close_bucket(struct pj_import_source *source)
+{
+    struct bucket *bucket = (struct bucket *)source;
+    pj_listing_free(bucket->page);
+    curl_slist_free_all(bucket->headers);
+    curl_easy_cleanup(bucket->curl);
+    free(bucket->name);
+    free(bucket->prefix);
+    free(bucket->base);
+    free(bucket->signing);
+    free(bucket->user);
+    free(bucket);
+}
+
+static const struct pj_import_source_kind bucket_kind = {next, read_object, close_bucket};
+
+/* HOST or HOST:PORT of the endpoint: some signatures of libcurl are over the host without the
+ * port, unless it is told. NULL: it is no http or https URL of a host alone. */
+static char *host_of(const char *endpoint)
+{
+    const char *host = strstr(endpoint, "://");
+    if (host == NULL ||
+        (!pj_text_begins(endpoint, "http://") && !pj_text_begins(endpoint, "https://")))
+        return NULL;
+    host += strlen("://");
+    size_t length = strcspn(host, "/?#@");
+    return length > 0 && strspn(host + length, "/") == strlen(host + length)
+               ? pj_strndup(host, length)
+               : NULL;
+}
+
+static int set_place(struct bucket *bucket, struct pj_error *error)
+{
+    const struct pj_import_source_settings *settings = &bucket->settings;
+    const char *name = settings->place + strlen("s3://");
+    size_t length = strcspn(name, "/");
+    const char *rest = name + length + (name[length] == '/');
+    if (length == 0 || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                    ".-_") < length)
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "'%.200s' names no bucket; give s3://BUCKET",
+                              settings->place);
+    if (settings->endpoint == NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--s3-endpoint is missing: the URL of the service, such as "
+                              "https://s3.eu-central-1.amazonaws.com");
+    char *host = host_of(settings->endpoint);
+    if (host == NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "--s3-endpoint is '%.200s', which is no http or https URL of a host",
+                              settings->endpoint);
+    bool is_closed = *rest == '\0' || rest[strlen(rest) - 1] == '/';
+    bucket->name = pj_strndup(name, length);
+    bucket->prefix = pj_text_new("%s%s", rest, is_closed ? "" : "/");
+    bucket->base = pj_text_new("%.*s://%s/%s", (int)strcspn(settings->endpoint, ":"),
+                               settings->endpoint, host, bucket->name);
+    char *header = pj_text_new("Host: %s", host);
+    bucket->headers = curl_slist_append(NULL, header);
+    free(header);
+    free(host);
+    return 0;
+}
+
+static int set_credentials(struct bucket *bucket, struct pj_error *error)
+{
+    const struct pj_import_source_settings *settings = &bucket->settings;
+    if (settings->access_key == NULL && settings->secret_key == NULL)
+        return 0;
+    if (settings->access_key == NULL || settings->secret_key == NULL ||
+        strchr(settings->access_key, ':') != NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "give PROJECTIONIST_S3_ACCESS_KEY and PROJECTIONIST_S3_SECRET_KEY "
+                              "both, or files of them, or neither");
+    bucket->signing = pj_text_new("aws:amz:%s:s3", settings->region);
+    bucket->user = pj_text_new("%s:%s", settings->access_key, settings->secret_key);
+    return 0;
+}
+
+int pj_import_bucket_open(struct pj_import_source **out,
+                          const struct pj_import_source_settings *settings, struct pj_error *error)
+{
+    struct bucket *bucket = pj_alloc(sizeof *bucket);
+    bucket->source.kind = &bucket_kind;
+    bucket->settings = *settings;
+    bucket->curl = pj_curl_new();
+    if (set_place(bucket, error) != 0 || set_credentials(bucket, error) != 0) {
+        close_bucket(&bucket->source);
+        return -1;
+    }
+    *out = &bucket->source;
+    return 0;
+}
