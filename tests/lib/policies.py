@@ -17,6 +17,7 @@ from psycopg.errors import (FeatureNotSupported, InsufficientPrivilege,
 from lib.consumers import REPOSITORY, address
 
 STAND_IN = REPOSITORY / "tests/lib/supabase.sql"
+TRIES = 5  # to drop a role
 ROWS = 12  # of a table are inserted again: one of each consumer group
 
 
@@ -50,8 +51,17 @@ def roles(dsn, prefix):
             for name, in connection.execute(
                     "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) ORDER BY oid DESC",
                     [prefix]).fetchall():
-                connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(
-                    sql.Identifier(name)))
+                drop(connection, name)
+
+
+def drop(connection, role):
+    """Postgres's own processes may be at the same tables, and a deadlock with one ends us."""
+    statement = sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role))
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(psycopg.errors.DeadlockDetected):
+            connection.execute(statement)
+            return
+    connection.execute(statement)
 
 
 def catalogue(connection, prefix):
