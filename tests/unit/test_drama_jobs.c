@@ -141,6 +141,19 @@ Test(drama_jobs, case_22_a_late_processing)
     is("a", "|status=completed|", "|started_at=4000000|completed_at=5000000|");
 }
 
+/* The events' ids are their numbers. */
+Test(drama_jobs, of_two_ends_at_one_revision_the_greater_id_counts)
+{
+    created("a", NULL, 1);
+    status("a", "failed", 5);
+    status("a", "completed", 5);
+    is("a", "|status=completed|", "|error=null|");
+    created("b", NULL, 1);
+    status("b", "completed", 5);
+    status("b", "failed", 5);
+    is("b", "|status=failed|", "|revision=5\n");
+}
+
 Test(drama_jobs, of_one_revision_the_furthest_counts)
 {
     created("a", NULL, 1);
