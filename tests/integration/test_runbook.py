@@ -57,8 +57,8 @@ def test_each_command_is_tried(world):
 def test_every_flag_that_is_named_exists():
     """Those between backticks, whichever program's."""
     texts = "".join(consumers.run(*words, "--help").stdout for words in (
-        [RECORDER], ["control-gateway"], ["event-ingest"], ["telemetry-bridge"], ["outbox-relay"],
-        ["stream-record"], ["stream-replay"], ["drama-import"],
+        [RECORDER], ["control-gateway"], ["event-ingest"], ["telemetry-bridge"], ["job-bridge"],
+        ["outbox-relay"], ["stream-record"], ["stream-replay"], ["drama-import"],
         ["projectionist", "verify"],
         ["projectionist", "dead-letters", "replay"], ["projectionist", "offsets", "set"]))
     flags = set(re.findall(r"`(--[a-z-]+)`", RUNBOOK))

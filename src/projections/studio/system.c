@@ -15,6 +15,8 @@ static const struct pj_topic topics[] = {
     {"studio.objects", .schema = pj_schema_studio_objects},
     /* What a bridge is told that is no event of a job. */
     {"studio.jobs.dead-letters", .partitions = 1},
+    /* Where a bridge writes down until when it listened. */
+    {"studio.bridge-cursors", .partitions = 1, .compacted = true},
     /* What the ingest keeps of requests that may be sent again: read whole at its start. */
     {"studio.ingest-keys", .partitions = 1, .compacted = true},
 };

@@ -57,10 +57,10 @@
   for: 10m
   severity: warning
   summary: 'Kafka refuses what {{ "{{ $labels.workload }}" }} publishes'
-- alert: ProjectionistTelemetryGap
+- alert: ProjectionistBridgeGap
   expr: sum by (namespace, workload) (increase(projectionist_bridge_gaps_total[1h])) > 0
   severity: warning
-  summary: 'the automation service no longer had frames that {{ "{{ $labels.workload }}" }} had not read'
+  summary: 'what {{ "{{ $labels.workload }}" }} had not read yet is gone where it comes from'
 - alert: ProjectionistOutboxBehind
   expr: |
     max by (namespace, workload) (projectionist_outbox_oldest_seconds) > 60
