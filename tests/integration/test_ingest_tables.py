@@ -28,6 +28,7 @@ def a_database():
         result = consumers.run("projectionist", "migrate", "drama",
                                variables={"POSTGRES_DSN": dsn, "SYSTEMS": "drama"})
         assert result.returncode == 0, result.stderr
+        policies.stand_in(dsn)  # roles are the server's: another test may have made Supabase's
         result = consumers.run("projectionist", "roles", "--role-prefix", PREFIX, variables={
             "POSTGRES_DSN": policies.admin(dsn), "SYSTEMS": "drama"})
         assert result.returncode == 0, result.stderr
