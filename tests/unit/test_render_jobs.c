@@ -427,6 +427,14 @@ Test(render_jobs, case_20_and_mistake_10_a_step_in_two_attempts)
             "|attempt=2\n");
 }
 
+Test(render_jobs, the_latest_of_two_ends_of_a_step)
+{
+    created(1);
+    step("'type':'StepCompleted','success':true", 1, 9);
+    step("'type':'StepCompleted','success':false", 1, 4);
+    STEP_IS("|completed_at=9000000|duration_ms=null|success=true|", "|attempt=1\n");
+}
+
 Test(render_jobs, the_step_of_the_attempt_that_holds)
 {
     created(1);
