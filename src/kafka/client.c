@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kafka/client.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LEADER_MS = 100 }; /* until a partition's new leader is asked */
 
 /* Idle connections are closed all the time; what it means otherwise, pj_client_note finds. */
 static bool is_hang_up(const char *text)
@@ -267,11 +271,36 @@ int pj_client_is_hidden(rd_kafka_t *client, const char *topic, int64_t timeout_m
     return hidden;
 }
 
+/* Of a partition whose leader has only just changed, or is about to be chosen. */
+static bool is_of_leader(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE;
+}
+
+static bool lacks_leader(rd_kafka_resp_err_t code, const rd_kafka_topic_partition_list_t *list)
+{
+    bool lacks = is_of_leader(code);
+    for (int i = 0; i < list->cnt; i++)
+        lacks |= is_of_leader(list->elems[i].err);
+    return lacks;
+}
+
 rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
                                       int64_t time, int64_t timeout_ms)
 {
-    for (int i = 0; i < list->cnt; i++)
-        list->elems[i].offset = time;
-    return list->cnt > 0 ? rd_kafka_offsets_for_times(client, list, (int)timeout_ms)
-                         : RD_KAFKA_RESP_ERR_NO_ERROR;
+    int64_t deadline_ms = pj_clock_monotonic_ms() + timeout_ms, left_ms = timeout_ms;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (list->cnt == 0)
+        return code;
+    do {
+        for (int i = 0; i < list->cnt; i++)
+            list->elems[i].offset = time;
+        code = rd_kafka_offsets_for_times(client, list, (int)left_ms);
+        left_ms = deadline_ms - pj_clock_monotonic_ms() - LEADER_MS;
+    } while (lacks_leader(code, list) && left_ms > 0 && poll(NULL, 0, LEADER_MS) == 0);
+    return code;
 }

@@ -78,7 +78,7 @@ int pj_client_partitions(const struct rd_kafka_metadata *metadata, const char *t
 int pj_client_is_hidden(rd_kafka_t *client, const char *topic, int64_t timeout_ms);
 
 /* The offsets of the listed partitions at a time; RD_KAFKA_OFFSET_BEGINNING and _END are times,
- * too. */
+ * too. Blocks up to `timeout_ms`, also for partitions that get another leader meanwhile. */
 rd_kafka_resp_err_t pj_client_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
                                       int64_t time, int64_t timeout_ms);
 

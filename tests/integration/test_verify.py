@@ -321,6 +321,16 @@ def test_kafka_goes_away(world):
                      process.log), process.log
 
 
+def test_leaders_of_partitions_change(world):
+    """As where a broker restarts: it is asked again, and not taken for a server that is away."""
+    with KafkaProxy() as proxy:
+        proxy.move_leaders(6)
+        process = rebuilding.start(world, "verify", "session-tracker",
+                                   KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        process.wait(0)
+        assert proxy.moving == 0
+
+
 def test_kafka_gives_no_records(world):
     with KafkaProxy() as proxy:
         proxy.lose_records()

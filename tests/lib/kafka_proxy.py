@@ -10,6 +10,9 @@
                                       arrives once the next transaction has partitions
         proxy.arrived.wait(30)        … and proxy.late_error is the code that the broker answered
 
+        proxy.move_leaders(3)         the next 3 answers about offsets say, of each partition, that its
+                                      leader is another broker now
+
 The addresses that the broker tells its clients (Metadata, FindCoordinator) become the proxy's. The
 client must not encrypt.
 """
@@ -22,7 +25,8 @@ import threading
 from lib import kafka
 from lib.tcp_proxy import TcpProxy
 
-FETCH, METADATA, FIND_COORDINATOR, ADD_PARTITIONS, END_TXN = 1, 3, 10, 24, 26
+FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR, ADD_PARTITIONS, END_TXN = 1, 2, 3, 10, 24, 26
+NOT_LEADER = 6
 
 
 INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
@@ -38,6 +42,7 @@ class KafkaProxy(TcpProxy):
         self.lost = threading.Event()
         self._losing = self._silent = self._losing_records = False
         self._delaying = False
+        self.moving = 0  # how many more answers
         self._late = None  # the EndTxn that is held back
         self.arrived = threading.Event()
         self.late_error = None
@@ -60,6 +65,9 @@ class KafkaProxy(TcpProxy):
         """The next EndTxn still reaches the broker; from then on nothing comes back, of anything."""
         self._losing = True
 
+    def move_leaders(self, times):
+        self.moving = times
+
     def lose_records(self):
         """From now on no answer to a Fetch comes back, but all others do."""
         self._losing_records = True
@@ -76,8 +84,8 @@ class KafkaProxy(TcpProxy):
 
     def _up(self, client, server, asked):
         for message in _messages(client):
-            api, _, correlation = struct.unpack_from(">hhi", message, 4)
-            asked[correlation] = api
+            api, version, correlation = struct.unpack_from(">hhi", message, 4)
+            asked[correlation] = api, version
             if api == END_TXN and self._delaying:
                 self._delaying, self._late = False, message
                 return
@@ -91,7 +99,10 @@ class KafkaProxy(TcpProxy):
         for message in _messages(server):
             if self._silent:
                 continue
-            api = asked.pop(struct.unpack_from(">i", message, 4)[0], None)
+            api, version = asked.pop(struct.unpack_from(">i", message, 4)[0], (None, None))
+            if api == LIST_OFFSETS and self.moving > 0:
+                self.moving -= 1
+                message = _without_leaders(message, version)
             if api == FETCH and self._losing_records:
                 continue
             if api in (METADATA, FIND_COORDINATOR):
@@ -101,6 +112,39 @@ class KafkaProxy(TcpProxy):
             client.sendall(message)
             if api == ADD_PARTITIONS and self._late is not None:
                 self._let_arrive()
+
+
+def _without_leaders(message, version):
+    """The answer to a ListOffsets with another error of each partition."""
+    message, at = bytearray(message), 8
+    flexible = version >= 6  # its numbers of items, plus 1, are of seven bits a byte
+
+    def count():
+        nonlocal at
+        if not flexible:
+            at += 4
+            return struct.unpack_from(">i", message, at - 4)[0]
+        number = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            number |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return number - 1
+
+    at += 1 if flexible else 0  # the header's tags
+    at += 4 if version >= 2 else 0
+    for _ in range(count()):
+        if flexible:
+            at += count()
+        else:
+            at += 2 + struct.unpack_from(">h", message, at)[0]
+        for _ in range(count()):
+            struct.pack_into(">h", message, at + 4, NOT_LEADER)
+            at += 22 + (4 if version >= 4 else 0) + (1 if flexible else 0)
+        at += 1 if flexible else 0
+    return bytes(message)
 
 
 def _messages(source):
