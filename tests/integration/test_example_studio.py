@@ -5,7 +5,6 @@ system: event-ingest, the four consumers, Kafka and Postgres. Storage alone is a
 import http.server
 import importlib.util
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -13,7 +12,7 @@ import uuid
 
 import psycopg
 import pytest
-from lib import consumers, kafka, studio_events
+from lib import consumers, kafka, node, studio_events
 from lib.consumers import REPOSITORY
 from lib.database import wait_until
 from lib.ingest import Ingests, token, write_tokens
@@ -42,20 +41,8 @@ class Studio(World):
 
 @pytest.fixture(scope="module")
 def client():
-    """The compiled pages' library."""
-    assert shutil.which("npm"), "npm is missing; deploy/local/install test installs it"
-    folder = REPOSITORY / ".local/studio-client"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", "tsconfig.json", "studio.ts"):
-        shutil.copy(EXAMPLE / name, folder)
-    lock = folder / "node_modules/.package-lock.json"
-    if not lock.exists() or lock.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=600,
-                       capture_output=True)
-    done = subprocess.run(["node_modules/.bin/tsc"], cwd=folder, check=False, timeout=300, text=True,
-                          capture_output=True)
-    assert done.returncode == 0, done.stdout
-    return folder
+    """The pages' library."""
+    return node.compiled(EXAMPLE)
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,8 @@ platform's documentation shows, as it stands there; and the client that listens,
 
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -16,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from lib import consumers, policies, render_sql
+from lib import consumers, node, policies, render_sql
 from lib.consumers import REPOSITORY
 from lib.world import new_database
 
@@ -251,21 +249,7 @@ def test_the_statistics_of_statements_have_the_names_of_today(statement):
 
 @pytest.fixture(scope="module")
 def client():
-    """The folder of the compiled client; what it needs is installed once a version."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    sources = sorted(path for path in (RENDER / "client").iterdir() if path.suffix in (".ts", ".json"))
-    lock = (RENDER / "client/package-lock.json").read_bytes()
-    folder = REPOSITORY / ".local/render-client" / hashlib.sha256(lock).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sources:
-        shutil.copy(path, folder)
-    if not (folder / "node_modules/.package-lock.json").exists():
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=600,
-                       capture_output=True)
-    subprocess.run(["node_modules/.bin/tsc"], cwd=folder, check=True, timeout=120)
-    return folder
+    return node.compiled(RENDER / "client")
 
 
 class Watch:

@@ -6,6 +6,9 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { pathToFileURL } from 'node:url'
 import { createRequire } from 'node:module'
+import { webcrypto } from 'node:crypto'
+
+globalThis.crypto ??= webcrypto // of browsers; Node has it as a global from 20 on
 
 const [folder, ingestUrl, token, dsn, role, storageUrl] = process.argv.slice(2)
 const studio = await import(pathToFileURL(`${folder}/dist/studio.js`))
