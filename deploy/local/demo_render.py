@@ -38,6 +38,7 @@ LIMIT = 6  # requests an hour, of those that are sent
 REQUESTS = 8
 START_SECONDS = 60
 RUN_SECONDS = 120
+RETRY_SECONDS = 2
 BAR_CELLS = 24
 COLOURS = {"processing": "33", "completed": "32", "failed": "31", "timeout": "35"}
 STEPS = ("download", "composition", "encoding", "upload")
@@ -252,6 +253,7 @@ class Render:
                 if job.fails_first and job.attempt == 1 and percent > 60:
                     self.tell(job, "JobStatusChanged", status="failed", error_code="ENCODER",
                               error_message="the encoder ended with 1")
+                    time.sleep(RETRY_SECONDS)  # else one commit has both, and failed is never seen
                     job.attempt = 2
                     return self.work(job)
                 if job.ends == "timeout" and percent > 40:
