@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contracts of captions and drama: every version that was published stays readable by the newest
-(BACKWARD_TRANSITIVE). contract/<topic>.avsc is version 1, contract/<topic>.v2.avsc and so on what came
+"""The contracts of captions, drama and studio: every version that was published stays readable by the
+newest (BACKWARD_TRANSITIVE). contract/<topic>.avsc is version 1, contract/<topic>.v2.avsc and so on what came
 after it; none of these files ever changes. test_schemas.py does the same for safari."""
 
 import copy
@@ -11,10 +11,12 @@ from pathlib import Path
 import fastavro
 import pytest
 from fastavro.read import SchemaResolutionError
-from lib import avro, captions_events, captions_stream, drama_events, drama_stream
+from lib import (avro, captions_events, captions_stream, drama_events, drama_stream, studio_events,
+                 studio_stream)
 
 CONTRACT = Path(__file__).parent / "contract"
-SYSTEMS = {"captions": (captions_events, captions_stream), "drama": (drama_events, drama_stream)}
+SYSTEMS = {"captions": (captions_events, captions_stream), "drama": (drama_events, drama_stream),
+           "studio": (studio_events, studio_stream)}
 TOPICS = [topic for events, _ in SYSTEMS.values() for topic in events.TOPICS]
 NOTHING = object()  # no default
 
