@@ -233,6 +233,9 @@ static bool publish_batch(struct pj_publisher *publisher)
     while (publisher->batch != NULL) {
         int64_t start_us = pj_clock_monotonic_us();
         struct pj_error error = {.class = PJ_FATAL}, reason;
+        /* Of this try alone: one that was not begun has left none, and that of the batch before,
+         * which was committed, would be taken for its. */
+        publisher->mark[0] = '\0';
         enum pj_transaction_end end =
             pj_transactor_try(&publisher->transactor, send_all, publisher, &error);
         reason = error;

@@ -78,7 +78,8 @@ class Clients:
         """Of a named event there may be two records, which are the same event."""
         assert not self.failures, self.failures[:5]
         wait_until(lambda: {event.text for event in published()} >= self.answered.keys(), 60,
-                   "what was answered is not there")
+                   lambda: "what was answered is not there: "
+                           f"{sorted(self.answered.keys() - {event.text for event in published()})}")
         ids = {}
         for event in published():
             ids.setdefault(event.text, Counter())[event.event_id] += 1

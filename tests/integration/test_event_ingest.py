@@ -389,3 +389,25 @@ def test_a_topic_that_is_not_as_it_should_be(ingests, topics, part):
     failed = ingests.start(INGEST_TOPICS=topics)
     failed.wait(1)
     assert part in failed.log
+
+
+def test_what_comes_while_secrets_change_is_published_and_not_only_answered(ingests, tmp_path):
+    """The producer is made anew before it has begun a transaction; the one before was committed."""
+    secret = tmp_path / "password"
+    secret.write_text("first-one")
+    ingest = ingests(KAFKA_SASL_USERNAME="me", KAFKA_SASL_PASSWORD_FILE=str(secret))
+    answered = {}
+
+    def posted(key=None):
+        text = str(uuid.uuid4())
+        answer = post(ingest, note(text), key=key)
+        assert answer.status == 202, answer.content
+        answered[text] = answer.json["event_ids"]
+
+    for number in range(1, 4):
+        posted()
+        secret.write_text(f"another-{number}")
+        wait_until(lambda: posted(f"key-{len(answered)}" if number == 2 else None)
+                   or len(ingest.logged("secrets have changed")) >= number)
+    found = {event.text: event.event_id for event in published()}
+    assert {text: [found.get(text)] for text in answered} == answered
