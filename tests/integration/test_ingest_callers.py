@@ -171,6 +171,89 @@ def test_the_secret_in_a_file_may_be_another_tomorrow(ingests, tmp_path):
     assert post(ingest, note(), bearer=jwt(by("2" * 32))).status == 202
 
 
+def parts(header, claims, signature=b"x" * 32):
+    """A token of these, as they are: texts, or what is written as JSON."""
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in (header, claims)]
+    return ".".join([*(encoded(text.encode()) for text in texts), encoded(signature)])
+
+
+def signed(header, claims):
+    head = parts(header, claims).rpartition(".")[0]
+    return f"{head}.{encoded(by_secret(head.encode()))}"
+
+
+HS256 = {"alg": "HS256"}
+HOSTILE = {
+    "not yet": lambda now: signed(HS256, {"sub": "a", "exp": now + 600, "nbf": now + 300}),
+    "no end": lambda now: signed(HS256, {"sub": "a"}),
+    "an end that is text": lambda now: signed(HS256, {"sub": "a", "exp": str(now + 600)}),
+    "an end below 0": lambda now: signed(HS256, {"sub": "a", "exp": -1}),
+    "an end beyond all": lambda now: signed(HS256, '{"sub": "a", "exp": 1e999}'),
+    "a user that is no text": lambda now: signed(HS256, {"sub": ["a"], "exp": now + 600}),
+    "a member twice": lambda now: signed(HS256, '{"sub":"a","sub":"b","exp":%d}' % (now + 600)),
+    "an algorithm twice": lambda now: signed('{"alg":"none","alg":"HS256"}',
+                                             {"sub": "a", "exp": now + 600}),
+    "small letters": lambda now: signed({"alg": "hs256"}, {"sub": "a", "exp": now + 600}),
+    "another hash": lambda now: signed({"alg": "HS512"}, {"sub": "a", "exp": now + 600}),
+    "what must be understood": lambda now: signed({**HS256, "crit": ["exp"]},
+                                                  {"sub": "a", "exp": now + 600}),
+    "a header that is an array": lambda now: signed("[]", {"sub": "a", "exp": now + 600}),
+    "a header that is deep": lambda now: parts("[" * 5000, {"sub": "a"}),
+    "claims that are deep": lambda now: signed(HS256, '{"a":' * 2000),
+    "a key's name of 8 KB": lambda now: parts({**HS256, "kid": "k" * 8000}, {"sub": "a"}),
+    "a NUL in the user": lambda now: signed(HS256, r'{"sub":"a\u0000b","exp":%d}' % (now + 600)),
+    "no signature": lambda now: signed(HS256, {"sub": "a", "exp": now + 600}).rpartition(".")[0],
+    "four parts": lambda now: signed(HS256, {"sub": "a", "exp": now + 600}) + ".x",
+    "padding": lambda now: signed(HS256, {"sub": "a", "exp": now + 600}) + "=",
+    "dots": lambda now: "." * 100,
+}
+
+
+def test_tokens_that_are_made_to_pass(ingests, tmp_path):
+    """With a secret and a public key both; each is 401, and says nothing of the keys."""
+    sign, public = rsa_key(tmp_path / "key.pem")
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps({"keys": [{**public, "kid": "1"}]}))
+    ingest = ingests(JWT_SECRET=SECRET, JWT_JWKS=keys, JWT_TOPICS="shop.*")
+    now = int(time.time())
+    wrong = []
+    for what, made in HOSTILE.items():
+        answer = post(ingest, note(), bearer=made(now))
+        if answer.status != 401 or SECRET in answer.json["error"]:
+            wrong.append((what, answer.status, answer.content))
+    assert not wrong
+    # The public key as a secret, and a key that is not there.
+    pem = openssl("rsa", "-in", tmp_path / "key.pem", "-pubout")
+    for text in (pem, json.dumps(public).encode(), base64.b64decode(public["n"] + "==", b"-_")):
+        forged = jwt(lambda data, text=text: hmac.new(text, data, hashlib.sha256).digest(), kid="1")
+        assert post(ingest, note(), bearer=forged).status == 401
+    assert post(ingest, note(), bearer=jwt(sign, "RS256", "2")).status == 401
+    assert post(ingest, note(), bearer=jwt(sign, "RS256", "1")).status == 202
+    assert post(ingest, note(), bearer=jwt(by_secret)).status == 202
+
+
+@pytest.mark.parametrize("what", ["away", "not there", "huge", "no JSON", "deep", "no keys"])
+def test_keys_that_cannot_be_had_let_nobody_in_and_end_nothing(ingests, tmp_path, what):
+    """Tokens of the file are taken meanwhile, and those of keys as soon as there are any."""
+    sign, public = rsa_key(tmp_path / "key.pem")
+    body = {"huge": b'{"keys": [' + b" " * (64 << 20) + b"]}", "no JSON": b"<html>",
+            "deep": b"[" * (1 << 20), "no keys": b'{"keys": []}'}.get(what)
+    answers = {"/jwks": body} if body is not None else {}
+    with serving(answers) as (url, _):
+        asked = "http://127.0.0.1:1" if what == "away" else url
+        ingest = ingests(JWT_JWKS=f"{asked}/jwks", JWT_TOPICS="shop.*")
+        assert post(ingest, note()).status == 202
+        bearer = jwt(sign, "RS256", "1")
+        answer = post(ingest, note(), bearer=bearer)
+        assert answer.status in (401, 503) and answer.json["error"], answer.content
+        if what != "away":
+            answers["/jwks"] = json.dumps({"keys": [{**public, "kid": "1"}]}).encode()
+            wait_until(lambda: post(ingest, note(), bearer=bearer).status == 202, 60,
+                       "the keys are not asked for again")
+        status = open(f"/proc/{ingest.pid}/status", encoding="utf-8").read()
+        assert int(status.split("VmHWM:")[1].split()[0]) < 400 << 10
+
+
 # --- webhooks ---------------------------------------------------------------------------------
 
 
