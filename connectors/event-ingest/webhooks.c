@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "event-ingest/webhooks.h"
 
+#include "base/config.h"
 #include "base/json_numbers.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -104,17 +105,18 @@ static json_t *id_of(const json_t *tags, const char *prefix)
 
 static void put_run(json_t *event, const struct pj_avro_type *record, const json_t *resource)
 {
-    const char *count = text_of(resource, "prefect.run-count");
-    char *end = NULL;
-    long runs = count != NULL ? strtol(count, &end, 10) : 0;
+    const json_t *sent = json_object_get(resource, "prefect.run-count");
+    const char *count = json_string_value(sent);
+    struct pj_error ignored;
+    int64_t runs;
     put(event, record, "run_name", text_or_null(text_of(resource, "prefect.resource.name")));
     put(event, record, "state_type", text_or_null(text_of(resource, "prefect.state-type")));
     put(event, record, "state_name", text_or_null(text_of(resource, "prefect.state-name")));
     put(event, record, "message", text_or_null(text_of(resource, "prefect.state-message")));
-    if (count != NULL && *count != '\0' && *end == '\0')
+    if (count != NULL && pj_parse_integer("run-count", count, 0, INT64_MAX, &runs, &ignored) == 0)
         put(event, record, "run_count", pj_must(json_integer(runs)));
-    else if (count != NULL) /* the encoder says that it is no number */
-        put(event, record, "run_count", pj_must(json_string(count)));
+    else if (sent != NULL && !json_is_null(sent)) /* the encoder says that it is no number */
+        put(event, record, "run_count", json_incref((json_t *)sent));
 }
 
 static void put_related(json_t *event, const struct pj_avro_type *record, const json_t *related)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What webhooks become: templates, and the signatures of SNS. Apostrophes stand for quotes. */
+#include "base/text.h"
 #include "event-ingest/sns.h"
 #include "event-ingest/webhooks.h"
 
@@ -124,6 +125,30 @@ Test(webhooks, a_run_without_tags_has_no_ids)
             "{'id':'" TENANT "','occurred':'x'," RESOURCE ",'related':[" TAG("tenant:7") "]}",
             "[{'tenant_id':null,'video_id':null,'flow_name':null,'tags':'[\\\"tenant:7\\\"]',"
             "'state_type':'CRASHED'}]");
+}
+
+/* What is no count stays what it was, for the encoder to refuse. */
+Test(webhooks, a_run_count_is_digits_alone)
+{
+    static const char *const counts[][2] = {
+        {"'0'", "0"},    {"'2147483648'", "2147483648"},
+        {"7", "7"},      {"'9223372036854775808'", NULL},
+        {"true", NULL},  {"'-1'", NULL},
+        {"'+5'", NULL},  {"' 5'", NULL},
+        {"'5 '", NULL},  {"'\\n5'", NULL},
+        {"''", NULL},    {"'0x5'", NULL},
+        {"'5.0'", NULL}, {"'five'", NULL},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        char *sent = pj_text_new("{'id':'" TENANT "','occurred':'x','resource':{"
+                                 "'prefect.resource.id':'prefect.flow-run." RUN "',"
+                                 "'prefect.state-type':'CRASHED','prefect.run-count':%s}}",
+                                 counts[i][0]);
+        char *expected = pj_text_new("[{'run_count':%s}]", counts[i][counts[i][1] != NULL]);
+        becomes(false, "run_count", sent, expected);
+        free(sent);
+        free(expected);
+    }
 }
 
 Test(webhooks, what_is_no_run_of_a_flow_is_refused)
