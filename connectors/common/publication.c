@@ -103,13 +103,32 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
     } else if (publisher->has_ended) {
         status = pj_error_set(error, PJ_RETRY, "publishing has stopped");
     } else {
-        pj_error_set(error, PJ_RETRY, "%s",
-                     publisher->trouble.message[0] != '\0' ? publisher->trouble.message
-                                                           : "Kafka did not answer in time");
+        const struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, publication);
+        const char *why =
+            topic != NULL && topic->is_held ? topic->why.message : publisher->trouble.message;
+        pj_error_set(error, PJ_RETRY, "%s", why[0] != '\0' ? why : "Kafka did not answer in time");
         status = 1;
     }
     pthread_mutex_unlock(&publisher->mutex);
     return status;
+}
+
+struct pj_publisher_topic *pj_publisher_topic_of(struct pj_publisher *publisher,
+                                                 const struct pj_publication *publication)
+{
+    for (size_t i = 0; i < publication->record_count; i++) {
+        if (publication->records[i].topic != publisher->settings.state)
+            return &publisher->topics[publication->records[i].topic];
+    }
+    return NULL;
+}
+
+bool pj_publisher_is_held(struct pj_publisher *publisher, size_t topic)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    bool is_held = publisher->topics[topic].is_held;
+    pthread_mutex_unlock(&publisher->mutex);
+    return is_held;
 }
 
 void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication **place)

@@ -15,6 +15,8 @@ enum {
     BATCH_RECORDS_MOST = 10000,
     BATCH_BYTES_MOST = 16 << 20,
     TURN_MS = 1000,
+    AGAIN_MS = 5000,   /* until what is refused for a topic is tried again */
+    REFUSED_TIMES = 4, /* or as many times as long as it took to learn it */
     /* From one commit to the next transaction: brokers answer its end before they have written it
      * to all partitions, and librdkafka waits for 20 ms where they are asked earlier. */
     GAP_US = 3000,
@@ -131,16 +133,9 @@ static int send_all(void *context, struct pj_error *error)
     return send_mark(publisher, error);
 }
 
-/* The later half of the batch goes back to the head of the queue; the rest is tried next. */
-static void halve(struct pj_publisher *publisher, size_t count)
+/* To the head of the queue; under the mutex. */
+static void put_back(struct pj_publisher *publisher, struct pj_publication *rest)
 {
-    struct pj_publication **middle = &publisher->batch;
-    publisher->batch_most = (count + 1) / 2;
-    for (size_t i = 0; i < publisher->batch_most; i++)
-        middle = &(*middle)->next;
-    struct pj_publication *rest = *middle;
-    *middle = NULL;
-    pthread_mutex_lock(&publisher->mutex);
     struct pj_publication **last = &rest;
     for (; *last != NULL; last = &(*last)->next) {
         (*last)->state = WAITING;
@@ -152,6 +147,19 @@ static void halve(struct pj_publisher *publisher, size_t count)
     if (publisher->first == NULL)
         publisher->last = last;
     publisher->first = rest;
+}
+
+/* The later half of the batch goes back; the rest is tried next. */
+static void halve(struct pj_publisher *publisher, size_t count)
+{
+    struct pj_publication **middle = &publisher->batch;
+    publisher->batch_most = (count + 1) / 2;
+    for (size_t i = 0; i < publisher->batch_most; i++)
+        middle = &(*middle)->next;
+    struct pj_publication *rest = *middle;
+    *middle = NULL;
+    pthread_mutex_lock(&publisher->mutex);
+    put_back(publisher, rest);
     pthread_mutex_unlock(&publisher->mutex);
 }
 
@@ -174,6 +182,95 @@ static bool look_for_refused(struct pj_publisher *publisher, const struct pj_err
            pj_f_str("reason", error->message));
     return true;
 }
+
+/* --- topics that are refused ------------------------------------------------------------------ */
+
+/* Under the mutex, after a change. */
+static void count_topics(struct pj_publisher *publisher)
+{
+    int64_t held = 0;
+    publisher->suspects = 0;
+    for (size_t i = 0; i < publisher->settings.transactor.topic_count; i++) {
+        publisher->suspects += publisher->topics[i].is_suspect;
+        held += publisher->topics[i].is_held;
+    }
+    if (publisher->waiting_topics != NULL)
+        pj_metric_set(publisher->waiting_topics, held);
+}
+
+/* The first of the batch's topics, and whether it has no other. */
+static struct pj_publisher_topic *topic_of_batch(struct pj_publisher *publisher, bool *is_one)
+{
+    struct pj_publisher_topic *first = NULL;
+    *is_one = true;
+    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
+        struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
+        if (first == NULL)
+            first = topic;
+        *is_one &= topic == NULL || topic == first;
+    }
+    return first;
+}
+
+static void hold(struct pj_publisher *publisher, struct pj_publisher_topic *topic, int64_t took_ms,
+                 const struct pj_error *why)
+{
+    if (!topic->is_held || strcmp(topic->why.message, why->message) != 0)
+        pj_log(PJ_WARN, "what is for a topic waits",
+               pj_f_str("topic", publisher->settings.transactor.topics[topic - publisher->topics]),
+               pj_f_str("reason", why->message));
+    topic->is_held = true;
+    topic->why = *why;
+    topic->until_ms = pj_clock_monotonic_ms() +
+                      (took_ms * REFUSED_TIMES > AGAIN_MS ? took_ms * REFUSED_TIMES : AGAIN_MS);
+}
+
+/* After an abort: Kafka refused the batch, not for good. Once may be a moment; then it may be one
+ * of its topics, which is found by publishing each alone. The batch goes back to the queue. */
+static bool keep_back(struct pj_publisher *publisher, int failures, int64_t took_ms,
+                      const struct pj_error *why)
+{
+    bool is_one;
+    struct pj_publisher_topic *first = topic_of_batch(publisher, &is_one);
+    if (!publisher->are_topics_apart || first == NULL || (failures == 0 && !first->is_suspect))
+        return false;
+    pthread_mutex_lock(&publisher->mutex);
+    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
+        struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
+        if (topic != NULL)
+            topic->is_suspect = true;
+    }
+    if (is_one)
+        hold(publisher, first, took_ms, why);
+    count_topics(publisher);
+    put_back(publisher, publisher->batch);
+    publisher->batch = NULL;
+    pthread_mutex_unlock(&publisher->mutex);
+    note_trouble(publisher, NULL);
+    return true;
+}
+
+/* The batch is committed. */
+static void trust_topics(struct pj_publisher *publisher)
+{
+    if (publisher->suspects == 0)
+        return;
+    pthread_mutex_lock(&publisher->mutex);
+    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
+        struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
+        if (topic == NULL)
+            continue;
+        if (topic->is_held)
+            pj_log(PJ_INFO, "what is for a topic goes on",
+                   pj_f_str("topic",
+                            publisher->settings.transactor.topics[topic - publisher->topics]));
+        topic->is_held = topic->is_suspect = false;
+    }
+    count_topics(publisher);
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
 
 /* Removes the finished publications from the batch. */
 static void finish_batch(struct pj_publisher *publisher, bool committed)
@@ -247,13 +344,16 @@ static bool publish_batch(struct pj_publisher *publisher)
             return false;
         if (end == PJ_TRANSACTION_COMMITTED) {
             publisher->committed_us = pj_clock_monotonic_us();
+            trust_topics(publisher);
             note_trouble(publisher, NULL);
             pj_metric_add(publisher->transactions, 1);
             pj_metric_set(publisher->last_commit, pj_clock_wall_ms() / 1000);
             pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;
-        } else if (publisher->batch != NULL && !look_for_refused(publisher, &reason)) {
+        } else if (publisher->batch != NULL && !look_for_refused(publisher, &reason) &&
+                   !keep_back(publisher, failures, (pj_clock_monotonic_us() - start_us) / 1000,
+                              &reason)) {
             pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", reason.message));
             (void)pj_turns_back_off(&publisher->transactor.settings.turns, failures++, &reason);
         }
@@ -262,15 +362,63 @@ static bool publish_batch(struct pj_publisher *publisher)
     return true;
 }
 
-/* Under the mutex: how long there is nothing to do, at most `most_ms`. */
-static int64_t idle_ms(const struct pj_publisher *publisher, int64_t most_ms)
+/* Under the mutex: how long until a publication is to be taken. */
+static int64_t left_ms(struct pj_publisher *publisher, const struct pj_publication *one)
 {
-    if (publisher->is_stopping || publisher->urgent > 0)
+    const struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
+    int64_t now_ms = pj_clock_monotonic_ms();
+    if (topic != NULL && topic->is_held && topic->until_ms > now_ms)
+        return topic->until_ms - now_ms;
+    if (publisher->is_stopping || one->wait_ms == 0 || one->due_ms < now_ms)
+        return 0;
+    return one->due_ms - now_ms;
+}
+
+/* Under the mutex: how long there is nothing to do, at most `most_ms`. */
+static int64_t idle_ms(struct pj_publisher *publisher, int64_t most_ms)
+{
+    int64_t least_ms = most_ms;
+    if (publisher->suspects == 0 && (publisher->is_stopping || publisher->urgent > 0))
         return 0;
     if (publisher->first == NULL)
-        return most_ms;
-    int64_t left_ms = publisher->first->due_ms - pj_clock_monotonic_ms();
-    return left_ms < 0 ? 0 : left_ms < most_ms ? left_ms : most_ms;
+        return publisher->is_stopping ? 0 : most_ms;
+    for (const struct pj_publication *one = publisher->first; one != NULL && least_ms > 0;
+         one = publisher->suspects > 0 ? one->next : NULL) {
+        int64_t one_ms = left_ms(publisher, one);
+        least_ms = one_ms < least_ms ? one_ms : least_ms;
+    }
+    return least_ms;
+}
+
+/* Under the mutex: what goes into one transaction. Those of a topic that may be refused go alone;
+ * those of the state alone go with any, for their order is that of the queue. */
+static void fill_batch(struct pj_publisher *publisher)
+{
+    const struct pj_publication *next = publisher->first;
+    while (next != NULL && publisher->suspects > 0 && left_ms(publisher, next) > 0)
+        next = next->next;
+    if (next == NULL)
+        return;
+    const struct pj_publisher_topic *first = pj_publisher_topic_of(publisher, next);
+    bool is_alone = first != NULL && first->is_suspect;
+    struct pj_publication **place = &publisher->first, **end = &publisher->batch;
+    size_t count = 0, records = 0, bytes = 0;
+    while (count < publisher->batch_most && *place != NULL) {
+        struct pj_publication *one = *place;
+        const struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
+        if (topic != NULL && (is_alone ? topic != first : topic->is_suspect)) {
+            place = &one->next;
+            continue;
+        }
+        records += one->record_count;
+        bytes += one->bytes;
+        if (count++ > 0 && (records > BATCH_RECORDS_MOST || bytes > BATCH_BYTES_MOST))
+            break;
+        pj_publisher_take_out(publisher, place);
+        one->state = SENT;
+        *end = one;
+        end = &one->next;
+    }
 }
 
 /* Waits for something to publish, at most one turn; false at the end. */
@@ -285,20 +433,9 @@ static bool take_batch(struct pj_publisher *publisher)
         struct timespec until = pj_in_ms(wait_ms);
         pthread_cond_timedwait(&publisher->filled, &publisher->mutex, &until);
     }
-    struct pj_publication **end = &publisher->batch;
-    size_t records = 0, bytes = 0;
-    for (size_t i = 0; i < publisher->batch_most && publisher->first != NULL; i++) {
-        struct pj_publication *one = publisher->first;
-        records += one->record_count;
-        bytes += one->bytes;
-        if (i > 0 && (records > BATCH_RECORDS_MOST || bytes > BATCH_BYTES_MOST))
-            break;
-        pj_publisher_take_out(publisher, &publisher->first);
-        one->state = SENT;
-        *end = one;
-        end = &one->next;
-    }
-    bool more = publisher->batch != NULL || !publisher->is_stopping;
+    fill_batch(publisher);
+    bool more = publisher->batch != NULL || !publisher->is_stopping ||
+                (publisher->first != NULL && pj_clock_monotonic_ms() < publisher->give_up_ms);
     pthread_mutex_unlock(&publisher->mutex);
     return more;
 }
@@ -337,7 +474,14 @@ static void add_metrics(struct pj_publisher *publisher)
          "Kafka transactions aborted and retried."},
         {0},
     };
+    const struct pj_metric_line apart[] = {
+        {&publisher->waiting_topics, PJ_GAUGE, "waiting_topics",
+         "Topics that Kafka takes nothing for, while it takes that of others."},
+        {0},
+    };
     pj_metrics_add_all_of(transactor->metrics, publisher->settings.metrics_of, all);
+    if (publisher->are_topics_apart)
+        pj_metrics_add_all_of(transactor->metrics, publisher->settings.metrics_of, apart);
 }
 
 static int open_transactor(struct pj_publisher *publisher, struct pj_error *error)
@@ -360,6 +504,8 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
 {
     struct pj_publisher *publisher = pj_alloc(sizeof *publisher);
     publisher->settings = *settings;
+    publisher->are_topics_apart =
+        settings->are_topics_apart && settings->transactor.topic_count > 2; /* one is the state's */
     add_metrics(publisher);
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;

@@ -24,6 +24,11 @@ struct pj_publisher_settings {
     /* NULL, or a key of the state topic, which is not handed to `record`: each transaction has a
      * record of it, so that what became of one in doubt can be told of every publication. */
     const char *marker;
+    /* Publications to different topics have no order among them: what Kafka refuses for one topic,
+     * such as for want of a right, keeps those of this topic alone waiting, and readiness stays.
+     * Each publication then has events of one topic at most. For several topics; of one it is as
+     * without. */
+    bool are_topics_apart;
     struct pj_metrics_server *server; /* or NULL; its readiness and heartbeat */
     const char *metrics_of; /* its own are projectionist_<of>_transactions_total and the like */
 };
@@ -68,6 +73,9 @@ bool pj_publisher_cancel(struct pj_publisher *publisher, struct pj_publication *
 
 /* Whether Kafka was away, or refused everything, at the last attempt; and why (NULL is allowed). */
 bool pj_publisher_is_away(struct pj_publisher *publisher, struct pj_error *reason);
+
+/* Whether Kafka refused what was last published to this topic, and takes that of others. */
+bool pj_publisher_is_held(struct pj_publisher *publisher, size_t topic);
 
 /* Whether a permanent refusal is about the size. */
 bool pj_publisher_finds_too_large(const struct pj_error *error);

@@ -156,7 +156,7 @@ static void print_help(const struct pj_process *process)
         "    a union of records, times as RFC 3339 or in microseconds, decimals as numbers or\n"
         "    text. All of a request is published in one Kafka transaction or nothing of it. 202\n"
         "    with the event_ids comes after the commit; 400 names the field that is wrong; 503\n"
-        "    with Retry-After while Kafka is away.\n"
+        "    with Retry-After while Kafka is away, or takes nothing for this topic alone.\n"
         "\n"
         "    An event without event_id gets one. Whoever sends event_id sends emitted_at, and\n"
         "    revision where the schema has one, too, so that a retry is the same event. A missing\n"
@@ -284,6 +284,7 @@ static int open_publisher(struct pj_ingest *ingest, const struct pj_config *conf
             },
         .state = ingest->state_topic,
         .marker = ingest->marker,
+        .are_topics_apart = true,
         .server = server,
         .metrics_of = "ingest",
     };

@@ -240,13 +240,15 @@ static bool add_events(struct handling *handling)
     return i == count;
 }
 
-/* Requests that wait while Kafka is away hold connections that others need. */
-static int64_t publish_timeout_ms(const struct pj_ingest *ingest)
+/* Requests that wait while Kafka is away, or refuses their topic, hold connections that others
+ * need. */
+static int64_t publish_timeout_ms(const struct handling *handling)
 {
-    int64_t timeout_ms = ingest->settings->serving.publish_timeout_ms;
-    return pj_publisher_is_away(ingest->publisher, NULL) && timeout_ms > AWAY_TIMEOUT_MS
-               ? AWAY_TIMEOUT_MS
-               : timeout_ms;
+    struct pj_publisher *publisher = handling->ingest->publisher;
+    int64_t timeout_ms = handling->ingest->settings->serving.publish_timeout_ms;
+    bool is_away = pj_publisher_is_away(publisher, NULL) ||
+                   pj_publisher_is_held(publisher, pj_topic_index(handling->posted->topic));
+    return is_away && timeout_ms > AWAY_TIMEOUT_MS ? AWAY_TIMEOUT_MS : timeout_ms;
 }
 
 /* The publication is under way: waits for its outcome, and answers. */
@@ -255,8 +257,8 @@ static void await(struct handling *handling)
     struct pj_publisher *publisher = handling->ingest->publisher;
     struct pj_kept_key *key = handling->key;
     struct pj_error error;
-    int status = pj_publisher_wait(publisher, handling->publication,
-                                   publish_timeout_ms(handling->ingest), &error);
+    int status =
+        pj_publisher_wait(publisher, handling->publication, publish_timeout_ms(handling), &error);
     bool is_over = status != 1 || pj_publisher_cancel(publisher, handling->publication);
     if (key != NULL && is_over) {
         pj_publication_release(key->publishing);

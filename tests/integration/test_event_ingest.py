@@ -6,8 +6,10 @@ import datetime
 import json
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
 from lib import ingest as lib
 from lib import kafka, registry
 from lib.database import wait_until
@@ -352,6 +354,31 @@ def test_a_newer_one_takes_over(ingests):
     older.wait(5)
     assert "--ingest-id" in older.log
     assert post(newer, note()).status == 202
+
+
+def test_a_topic_that_is_not_to_be_written_turns_away_its_own_requests_alone(ingests):
+    """Requests share transactions; what is refused for one topic is said to those who ask for it."""
+    ingest = ingests(PUBLISH_TIMEOUT="20s")
+    wanted, refused = text(), order()
+    with (kafka.without_right(ResourceType.TOPIC, "shop.orders", AclOperation.WRITE),
+          ThreadPoolExecutor(12) as pool):
+        mixed = [(pool.submit(post, ingest, note(wanted)),
+                  pool.submit(post, ingest, order(), "shop.orders", key=text())) for _ in range(6)]
+        ingest.wait_until(lambda: "TOPIC_AUTHORIZATION_FAILED" in ingest.log)
+        answers = [post(ingest, note(wanted)) for _ in range(10)]
+        assert [answer.status for answer in answers] == [202] * 10, answers
+        for other, asked in mixed:
+            assert other.result().status == 202, other.result()
+            answer = asked.result()
+            assert answer.status == 503, answer
+            assert "nothing was published" in answer.json["error"], answer.json
+            assert "TOPIC_AUTHORIZATION_FAILED" in answer.json["error"]
+        of_text(wanted, 16)
+        ingest.wait_until(lambda: ingest.get("/readyz")[0] == 200)
+        assert ingest.metric("projectionist_ingest_waiting_topics") == 1
+    ingest.wait_until(lambda: post(ingest, refused, "shop.orders").status == 202, 60)
+    order_of(refused)
+    assert ingest.metric("projectionist_ingest_waiting_topics") == 0
 
 
 def test_its_metrics_and_probes(shared):
