@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from lib import avro, kafka, registry
 from lib.consumers import Consumers
+from lib.database import wait_until
 from lib.gateway import listening, request
 
 PROGRAM = "event-ingest"
@@ -115,6 +116,19 @@ def post(ingest, body, topic="shop.notes", bearer="all", key=None, headers=None,
     if isinstance(body, str):
         body = body.encode()
     return request(ingest.api, "POST", path or f"/v1/events/{topic}", body, sent, **options)
+
+
+def taken(ingest, body, topic="shop.notes", deadline=120, **options):
+    """The answer of post that is not 503: Kafka may be slow on a busy machine, and a retry with its key
+    is published once."""
+    answers, key = [], uuid.uuid4().hex
+
+    def is_answered():
+        answers.append(post(ingest, body, topic, key=key, **options))
+        return answers[-1].status != 503
+
+    wait_until(is_answered, deadline, "Kafka takes nothing")
+    return answers[-1]
 
 
 def note(text="x", **more):
