@@ -117,6 +117,15 @@ static int take(struct comparison *comparison, const struct pj_read *read, struc
     return 0;
 }
 
+/* The first of those that something is due of. */
+static const struct side *waited_for(const struct comparison *comparison)
+{
+    const struct side *side = comparison->sides;
+    while (side->done)
+        side++;
+    return side;
+}
+
 static int read_all(struct comparison *comparison, struct pj_error *error)
 {
     comparison->moved_ms = pj_clock_monotonic_ms();
@@ -131,8 +140,10 @@ static int read_all(struct comparison *comparison, struct pj_error *error)
         int64_t still_ms = pj_clock_monotonic_ms() - comparison->moved_ms;
         if (still_ms < comparison->settings->timeout_ms)
             continue;
+        const struct side *side = waited_for(comparison);
         return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE,
-                              "Kafka has given nothing to compare with for %lld s%s",
+                              "Kafka has given nothing of %s [%d] to compare with for %lld s%s",
+                              side->topic, (int)side->recorded->partition,
                               (long long)(still_ms / 1000), comparison->trouble);
     }
     return 0;

@@ -43,8 +43,12 @@ class Redis:
                 ["redis-server", "--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--dir",
                  str(self.folder), *ports, *options], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log)
-        wait_until(self.client().ping, message="Redis does not start",
-                   not_yet=(redis.ConnectionError,))
+        try:
+            wait_until(self.client().ping, message="Redis does not start",
+                       not_yet=(redis.ConnectionError,))
+        except BaseException:
+            self.kill()
+            raise
 
     def client(self):
         return redis.Redis(host="127.0.0.1", port=self.port, password=self.settings.get("requirepass"),
