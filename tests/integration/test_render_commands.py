@@ -638,7 +638,7 @@ def test_only_what_changed_is_notified_and_no_placeholder(database, heard):
 def test_17_a_rebuild_notifies_nobody(database, heard):
     assert heard("SET LOCAL projectionist.rebuild = 'on'",
                  "INSERT INTO jobs (id, response_type, width, height) SELECT gen_random_uuid(), 'async', 1, 1 "
-                 "FROM generate_series(1, 1000)", "UPDATE jobs SET status = 'failed'") == []
+                 "FROM generate_series(1, 100000)", "UPDATE jobs SET status = 'failed'") == []
 
 
 def test_realtime_is_told_of_jobs_whose_owner_is_an_address(database):
