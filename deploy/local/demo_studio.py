@@ -51,6 +51,7 @@ CHANNEL = "OMEGAFRAME_JOB_"
 START_SECONDS = 120  # until all programs are ready
 WAIT_SECONDS = 120   # until what was told is in the tables
 ANSWER_SECONDS = 60
+TRIES = 5  # of a write, while Kafka is slow
 POLL_SECONDS = 0.1
 AUTOSAVE_SECONDS = 1.5  # nothing has changed for so long: the page saves
 FASTER = 6              # than a person types
@@ -144,14 +145,18 @@ class Page:
         request = urllib.request.Request(
             f"{self.url}/v1/events/{topic}", json.dumps(event).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"})
-        try:
-            with renderer.DIRECT.open(request, timeout=ANSWER_SECONDS):
-                self.written.append(event)
-                return event
-        except urllib.error.HTTPError as error:
-            text = error.read().decode(errors="replace").strip()
-            raise NotPublished(error.code, f"{type_} was answered with {error.code}: {text}"
-                               ) from error
+        for attempt in range(1, TRIES + 1):
+            try:
+                with renderer.DIRECT.open(request, timeout=ANSWER_SECONDS):
+                    self.written.append(event)
+                    return event
+            except urllib.error.HTTPError as error:
+                text = error.read().decode(errors="replace").strip()
+                if error.code != 503 or attempt == TRIES:
+                    raise NotPublished(error.code, f"{type_} was answered with {error.code}: {text}"
+                                       ) from error
+            time.sleep(attempt)  # the same event, by its id
+        return None
 
     def save(self, project, body):
         return self.write("studio.projects", f"project {project}", "ProjectSaved", body,
