@@ -82,14 +82,13 @@ static void wait_for(struct pj_listener *listener, short events)
 /* --- sending --------------------------------------------------------------------------------- */
 
 /* Frees the command. */
-static int send_command(struct pj_listener *listener, char *command, int length)
+static int send_command(struct pj_listener *listener, char *command, size_t length)
 {
     size_t sent = 0;
     int status = 0;
-    while (status == 0 && sent < (size_t)length) {
+    while (status == 0 && sent < length) {
         size_t some = 0;
-        CURLcode code =
-            curl_easy_send(listener->curl, command + sent, (size_t)length - sent, &some);
+        CURLcode code = curl_easy_send(listener->curl, command + sent, length - sent, &some);
         sent += some;
         if (must_stop(listener))
             status = end(listener, "it is stopped");
@@ -105,9 +104,10 @@ static int send_command(struct pj_listener *listener, char *command, int length)
 static int send_words(struct pj_listener *listener, int count, const char **words)
 {
     char *command = NULL;
-    int length = redisFormatCommandArgv(&command, count, words, NULL);
+    /* An int before hiredis 1.0, where it is a long long. */
+    long long length = redisFormatCommandArgv(&command, count, words, NULL);
     return length < 0 ? end(listener, "a command for Redis could not be made")
-                      : send_command(listener, command, length);
+                      : send_command(listener, command, (size_t)length);
 }
 
 /* --- receiving ------------------------------------------------------------------------------- */
