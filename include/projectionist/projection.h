@@ -11,6 +11,7 @@
  *     derive      turns an entity's facts into rows, and into facts of entities of later kinds
  *     write       the engine writes the rows that differ, the entities' facts and the offsets
  *                 in one transaction
+ *     count       what no row says and somebody should see becomes a counter in /metrics
  *
  * Order independence (the tables are a function of the set of events, whatever their order,
  * repetition or split over processes) holds by construction: a fact is replaced only by one of a
@@ -28,6 +29,7 @@
 
 struct pj_observer;   /* collects the facts and rows of one event */
 struct pj_derivation; /* collects the rows and contributions of one entity */
+struct pj_tally;      /* collects what is counted of one entity */
 struct pj_entity;     /* the facts of one entity */
 struct pj_fact;
 
@@ -231,6 +233,14 @@ struct pj_entity_kind {
      * pj_contribute.
      */
     uint16_t depth_most;
+    /*
+     * Or NULL: counts, by pj_count, what a batch did to an entity that it changed. `before` has no
+     * facts where the entity was not there; of wide facts both have those that the batch loaded.
+     * `news`: how many facts of its events were better than what was known, its name aside; an
+     * event that is delivered again brings none. Reads nothing but its arguments.
+     */
+    void (*count)(const struct pj_entity *before, const struct pj_entity *after, size_t news,
+                  struct pj_tally *tally);
 };
 
 enum pj_table_kind {
@@ -357,6 +367,23 @@ union pj_setting_value {
     bool boolean;
 };
 
+enum { PJ_COUNTERS_MOST = 8, PJ_COUNTER_WORDS_MOST = 16 };
+
+/*
+ * Something that is counted, for /metrics: projectionist_<projection>_<name>_total, with
+ * underscores for dashes, and the labels that all metrics of a consumer have. It counts what this
+ * process committed since it started: a batch that is tried again counts once, and a rebuild or the
+ * replay of a dead letter counts nothing. What must be exact, or outlive the process, is a table.
+ */
+struct pj_counter {
+    const char *name; /* lower-case letters, digits and underscores; NULL ends a list */
+    const char *help; /* a sentence: what an increase means */
+    /* Or NULL: the label that tells apart what is counted, and the values that it may have, up to a
+     * NULL. Each is shown from the start, as 0. */
+    const char *label;
+    const char *const *words;
+};
+
 struct pj_projection {
     const char *name;    /* of the program, the default consumer group and in state tables */
     const char *summary; /* one line for --help */
@@ -373,6 +400,7 @@ struct pj_projection {
     const struct pj_table *const *tables; /* in any order: writes follow the foreign keys */
     size_t table_count;
     const struct pj_setting *settings; /* or NULL; at most PJ_SETTINGS_MOST */
+    const struct pj_counter *counters; /* or NULL; at most PJ_COUNTERS_MOST */
     const void *context; /* for observe and derive: data that stays the same while it runs */
 };
 
@@ -510,5 +538,11 @@ void *pj_derivation_alloc(struct pj_derivation *derivation, size_t size);
 
 /* The projection's context. */
 const void *pj_derivation_context(const struct pj_derivation *derivation);
+
+/* --- in count -------------------------------------------------------------------------------- */
+
+/* Adds to a counter, an index of the projection's counters; `word` is an index of its words, and 0
+ * where it has no label. */
+void pj_count(struct pj_tally *tally, size_t counter, size_t word, size_t by);
 
 #endif

@@ -103,6 +103,11 @@ bool pj_orders_reaches(const struct pj_orders *orders);
  * nulls "null". */
 char *pj_orders_rows(const struct pj_orders *orders, bool one_batch);
 
+/* What the events count, in their own order: of a counter (an index of the projection's) one word,
+ * or 0. Aborts with a sentence where there is no such counter or word. */
+int64_t pj_orders_counted(const struct pj_orders *orders, size_t counter, size_t word,
+                          bool one_batch);
+
 /* How many events are dead letters for a row that follows twice, in the events' own order. */
 size_t pj_orders_dead_letters(const struct pj_orders *orders, bool one_batch);
 

@@ -134,6 +134,7 @@ static int connect_and_resolve(struct pj_commit *commit, struct pj_error *error)
     if (pj_session_connect(commit->session, error) != 0 ||
         pj_unit_resolve(&commit->session->unit, &outcome, error) != 0)
         return -1;
+    pj_numbers_resolve(&commit->session->numbers, outcome == PJ_COMMITTED);
     if (outcome == PJ_COMMITTED)
         committed(commit);
     return 0;
@@ -205,21 +206,34 @@ static int fold_records(struct pj_session *session, const struct pj_piece *piece
     return 0;
 }
 
-static void count(struct pj_session *session, const struct pj_unit_work *work, size_t records,
-                  const int64_t refused[PJ_REFUSERS], struct pj_unit_result *result, int64_t us)
+static void count(struct pj_session *session, const struct pj_unit_work *work,
+                  const struct pj_done *done, int64_t commit_us, int64_t us)
 {
     struct pj_numbers *numbers = &session->numbers;
-    pj_metric_add(numbers->records, (int64_t)records);
-    for (size_t i = 0; i < PJ_REFUSERS; i++)
-        pj_metric_add(numbers->dead_letters[i], refused[i]);
+    pj_numbers_done(numbers, done);
     for (size_t i = 0; i < work->advance_count; i++)
         pj_numbers_advanced(numbers, work->advances[i].stream_time);
-    pj_numbers_wrote(numbers, &result->written);
-    pj_numbers_observe(numbers, PJ_STAGE_COMMIT, result->commit_us);
+    pj_numbers_observe(numbers, PJ_STAGE_LOAD, done->written.load_us);
+    pj_numbers_observe(numbers, PJ_STAGE_FOLD, done->written.fold_us);
+    pj_numbers_observe(numbers, PJ_STAGE_WRITE, done->written.write_us);
+    pj_numbers_observe(numbers, PJ_STAGE_COMMIT, commit_us);
     pj_metric_observe_us(numbers->batch_seconds, us);
-    pj_log(PJ_DEBUG, "batch committed", pj_f_int("records", (int64_t)records),
-           pj_f_int("rows", result->written.rows),
+    pj_log(PJ_DEBUG, "batch committed", pj_f_int("records", done->records),
+           pj_f_int("rows", done->written.rows),
            pj_f_int("dead_letters", (int64_t)work->letter_count), pj_f_int("microseconds", us));
+}
+
+/* The transaction of the work, and what it does. */
+static int try_work(struct pj_session *session, const struct pj_unit_work *work,
+                    struct pj_done *done, int64_t *commit_us, struct pj_error *error)
+{
+    struct pj_unit_result result;
+    int status = pj_unit_try(&session->unit, work, &result, error);
+    done->written = result.written;
+    *commit_us = result.commit_us;
+    if (status != 0 && session->unit.in_doubt != NULL)
+        pj_numbers_doubt(&session->numbers, done);
+    return status;
 }
 
 static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
@@ -228,8 +242,8 @@ static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
     struct pj_session *session = commit->session;
     struct pj_unit *unit = &session->unit;
     size_t records = 0;
-    int64_t refused[PJ_REFUSERS] = {0};
-    struct pj_unit_result result;
+    struct pj_done done = {0};
+    int64_t commit_us;
     struct pj_unit_work work = {.tries = tries};
     int64_t started = pj_clock_monotonic_us();
     pj_arena_reset(unit->work);
@@ -244,16 +258,17 @@ static int try_piece(struct pj_commit *commit, const struct pj_piece *piece,
         return 0;
     const char **topics =
         pj_arena_alloc(unit->work, session->projection->source_count * sizeof *topics);
-    work.letters = list_letters(piece, unit->work, &work.letter_count, refused);
+    work.letters = list_letters(piece, unit->work, &work.letter_count, done.refused);
+    done.records = (int64_t)records;
     work.accepted = topics;
     work.accepted_count = pj_flood_accept(&commit->flood, session, piece, topics);
     if (pj_flood_check(&commit->flood, session, piece, error) != 0 ||
-        pj_unit_try(unit, &work, &result, error) != 0)
+        try_work(session, &work, &done, &commit_us, error) != 0)
         return -1;
     pj_flood_accepted(&commit->flood, session, topics, work.accepted_count);
     committed(commit);
-    result.written.fold_us += observed_us;
-    count(session, &work, records, refused, &result, pj_clock_monotonic_us() - started);
+    done.written.fold_us += observed_us;
+    count(session, &work, &done, commit_us, pj_clock_monotonic_us() - started);
     add_span(session, piece, records, &work, pj_clock_monotonic_us() - started);
     return 0;
 }
@@ -404,6 +419,7 @@ int pj_commit_timers(struct pj_commit *commit, struct pj_error *error)
             return -1;
     }
     commit->timers_due = result.due > 0;
+    pj_numbers_done(&session->numbers, &(struct pj_done){.written = result.written});
     pj_session_recovered(session);
     return 0;
 }

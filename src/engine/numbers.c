@@ -2,6 +2,8 @@
 #include "engine/numbers.h"
 
 #include "base/memory.h"
+#include "base/text.h"
+#include "fold/counters.h"
 
 #include <stdlib.h>
 
@@ -72,6 +74,33 @@ static void add_rows(struct pj_numbers *numbers, struct pj_metrics *metrics,
     }
 }
 
+static void add_counter(struct pj_numbers *numbers, struct pj_metrics *metrics,
+                        const struct pj_projection *projection, const struct pj_counter *counter)
+{
+    char *name = pj_text_new("projectionist_%s_%s_total", projection->name, counter->name);
+    for (char *c = name; *c != '\0'; c++)
+        if (*c == '-')
+            *c = '_';
+    for (size_t w = 0; w < pj_counter_series(counter); w++)
+        numbers->counted[numbers->counted_count++] =
+            counter->words == NULL
+                ? pj_metrics_add(metrics, PJ_COUNTER, name, NULL, counter->help)
+                : add_labelled(metrics, PJ_COUNTER, name,
+                               (const struct pj_label[]){{counter->label, counter->words[w]}, {0}},
+                               counter->help);
+    free(name);
+}
+
+static void add_counters(struct pj_numbers *numbers, struct pj_metrics *metrics,
+                         const struct pj_projection *projection)
+{
+    const struct pj_counter *counter = projection->counters;
+    numbers->counted = pj_calloc(pj_counters_series(projection), sizeof(struct pj_metric *));
+    numbers->counted_count = 0;
+    for (; counter != NULL && counter->name != NULL; counter++)
+        add_counter(numbers, metrics, projection, counter);
+}
+
 void pj_numbers_add(struct pj_numbers *numbers, struct pj_metrics *metrics,
                     const struct pj_projection *projection)
 {
@@ -98,12 +127,26 @@ void pj_numbers_add(struct pj_numbers *numbers, struct pj_metrics *metrics,
                          "Records dead-lettered because they cannot be applied, by what refused "
                          "them.");
     add_rows(numbers, metrics, projection);
+    add_counters(numbers, metrics, projection);
+}
+
+static void forget(struct pj_numbers *numbers)
+{
+    if (numbers->doubted == NULL)
+        return;
+    free(numbers->doubted->written.tables);
+    free((void *)numbers->doubted->written.counted);
+    free(numbers->doubted);
+    numbers->doubted = NULL;
 }
 
 void pj_numbers_free(struct pj_numbers *numbers)
 {
+    forget(numbers);
     free(numbers->rows);
+    free(numbers->counted);
     numbers->rows = NULL;
+    numbers->counted = NULL;
 }
 
 void pj_numbers_observe(const struct pj_numbers *numbers, enum pj_batch_stage stage,
@@ -112,16 +155,38 @@ void pj_numbers_observe(const struct pj_numbers *numbers, enum pj_batch_stage st
     pj_metric_observe_us(numbers->stages[stage], microseconds);
 }
 
-void pj_numbers_wrote(const struct pj_numbers *numbers, const struct pj_written *written)
+void pj_numbers_done(const struct pj_numbers *numbers, const struct pj_done *done)
 {
+    const struct pj_written *written = &done->written;
+    pj_metric_add(numbers->records, done->records);
+    for (size_t i = 0; i < PJ_REFUSERS; i++)
+        pj_metric_add(numbers->dead_letters[i], done->refused[i]);
     pj_metric_add(numbers->placeholders, written->placeholders);
     for (size_t t = 0; written->tables != NULL && t < numbers->table_count; t++)
         for (size_t k = 0; k < PJ_ROW_KINDS; k++)
             if (numbers->rows[t][k] != NULL)
                 pj_metric_add(numbers->rows[t][k], written->tables[t][k]);
-    pj_numbers_observe(numbers, PJ_STAGE_LOAD, written->load_us);
-    pj_numbers_observe(numbers, PJ_STAGE_FOLD, written->fold_us);
-    pj_numbers_observe(numbers, PJ_STAGE_WRITE, written->write_us);
+    for (size_t i = 0; written->counted != NULL && i < numbers->counted_count; i++)
+        pj_metric_add(numbers->counted[i], written->counted[i]);
+}
+
+void pj_numbers_doubt(struct pj_numbers *numbers, const struct pj_done *done)
+{
+    forget(numbers);
+    numbers->doubted = pj_copy(done, sizeof *done);
+    struct pj_written *written = &numbers->doubted->written;
+    if (written->tables != NULL)
+        written->tables = pj_copy(written->tables, numbers->table_count * sizeof *written->tables);
+    if (written->counted != NULL)
+        written->counted =
+            pj_copy(written->counted, numbers->counted_count * sizeof *written->counted);
+}
+
+void pj_numbers_resolve(struct pj_numbers *numbers, bool committed)
+{
+    if (numbers->doubted != NULL && committed)
+        pj_numbers_done(numbers, numbers->doubted);
+    forget(numbers);
 }
 
 void pj_numbers_advanced(struct pj_numbers *numbers, int64_t stream_time_us)

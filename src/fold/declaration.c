@@ -6,6 +6,7 @@
 
 #include "base/fit.h"
 #include "fold/claims.h"
+#include "fold/counters.h"
 #include "fold/facts.h"
 #include "fold/numeric.h"
 
@@ -390,7 +391,9 @@ int pj_declaration_check(const struct pj_projection *projection, struct pj_error
         if (pj_declaration_check_table(projection, t, error) != 0)
             return -1;
     }
-    return pj_claims_check(projection, error);
+    if (pj_claims_check(projection, error) != 0)
+        return -1;
+    return pj_counters_check(projection, error);
 }
 
 /* --- names ----------------------------------------------------------------------------------- */

@@ -567,7 +567,18 @@ static int derive_both(struct pj_fold *fold, size_t stage_index, const struct pj
     return status;
 }
 
-/* The rows, the timer and the contributions to other kinds that follow from an entity. */
+static int count(struct pj_fold *fold, const struct pj_touched *touched, struct pj_error *error)
+{
+    const struct pj_entity_kind *kind = touched->before.kind;
+    if (kind->count == NULL)
+        return 0;
+    kind->count(&touched->before, &touched->after, touched->news, &fold->tally);
+    pj_fold_release_json(fold);
+    return pj_fold_check_mistake(fold, error);
+}
+
+/* The rows, the timer and the contributions to other kinds that follow from an entity, and what is
+ * counted of it. */
 static int finish_entity(struct pj_fold *fold, size_t stage_index, struct pj_touched *touched,
                          struct pj_error *error)
 {
@@ -580,7 +591,7 @@ static int finish_entity(struct pj_fold *fold, size_t stage_index, struct pj_tou
     touched->due = fold->after.due;
     diff_rows(fold);
     diff_contributions(fold, false);
-    return 0;
+    return count(fold, touched, error);
 }
 
 static bool apply_changes(struct pj_fold *fold, struct pj_touched *touched)
@@ -592,6 +603,7 @@ static bool apply_changes(struct pj_fold *fold, struct pj_touched *touched)
         if (!pj_facts_apply(&touched->after, change, fold->arena))
             continue;
         changed = true;
+        touched->news += change->kept && !kind->facts[change->fact.kind].is_name;
         touched->seen = touched->seen || change->timer || kind->timed ||
                         kind->facts[change->fact.kind].derive == NULL;
     }

@@ -31,6 +31,7 @@ enum { PJ_LISTED_MOST = 32 };
 struct pj_change {
     size_t entity; /* which kind */
     uint8_t key[16];
+    bool kept;                /* by pj_keep: an event says it */
     bool replaces;            /* by pj_contribute: what it said before, whatever the order */
     bool removed;             /* withdrawn by the entity that contributed it */
     bool timer;               /* no new fact, only derive again */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fit.h"
+#include "fold/counters.h"
 #include "fold/fold_internal.h"
 
 #include "base/text.h"
@@ -30,6 +31,7 @@ struct pj_fold *pj_fold_new(const struct pj_projection *projection,
     fold->observer.fold = fold;
     fold->before.fold = fold;
     fold->after.fold = fold;
+    fold->tally.fold = fold;
     fold->settings = settings;
     fold->stream_time = INT64_MIN;
     fold->stages = pj_arena_alloc(arena, projection->entity_count * sizeof *fold->stages);
@@ -37,6 +39,7 @@ struct pj_fold *pj_fold_new(const struct pj_projection *projection,
     fold->appended = pj_arena_alloc(arena, projection->table_count * sizeof *fold->appended);
     fold->pieces = pj_arena_alloc(arena, projection->table_count * sizeof *fold->pieces);
     fold->additions = pj_arena_alloc(arena, projection->table_count * sizeof *fold->additions);
+    fold->counted = pj_arena_alloc(arena, pj_counters_series(projection) * sizeof *fold->counted);
     return fold;
 }
 
@@ -212,6 +215,7 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
                         "`recursive`: it comes from pj_contribute of its own kind alone",
                         kind->facts[fact].name, kind->name);
     change->fact.order = *order;
+    change->kept = true;
     pj_fold_push_change(fold, change);
 }
 

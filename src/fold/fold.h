@@ -32,6 +32,7 @@ struct pj_touched {
     struct pj_entity before; /* decoded facts; count 0 where it did not exist */
     struct pj_entity after;
     bool seen;           /* what its derive sees has changed */
+    size_t news;         /* facts of events that were better than what was known */
     int64_t derived_at;  /* of a timed kind: the stream time of its stored rows */
     struct pj_value due; /* of a timed kind: its timer */
     const void *stored;  /* the new stored form, where that changed; or NULL */
@@ -139,5 +140,7 @@ const struct pj_row_changes *pj_fold_rows(const struct pj_fold *fold, size_t tab
 const struct pj_appended *pj_fold_appended(const struct pj_fold *fold, size_t table);
 const struct pj_additions *pj_fold_additions(const struct pj_fold *fold, size_t table);
 int64_t pj_fold_stream_time(const struct pj_fold *fold);
+/* What was counted: pj_counters_series (counters.h) numbers. */
+const int64_t *pj_fold_counted(const struct pj_fold *fold);
 
 #endif

@@ -44,6 +44,10 @@ struct pj_derivation {
     struct emitted_row twice;   /* a row claimed twice; values NULL: none */
 };
 
+struct pj_tally {
+    struct pj_fold *fold;
+};
+
 struct pj_observer {
     struct pj_fold *fold;
 };
@@ -75,6 +79,8 @@ struct pj_fold {
     struct pj_appended *appended;   /* per table */
     struct pieces *pieces;          /* per table */
     struct pj_additions *additions; /* per table */
+    int64_t *counted;               /* per series of the counters */
+    struct pj_tally tally;
     const union pj_setting_value *settings;
     int64_t stream_time;
     struct pj_derivation before, after; /* reused for every entity */

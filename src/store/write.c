@@ -468,6 +468,7 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
         return -1;
     int64_t folded = pj_clock_monotonic_us();
     written->fold_us = folded - started - written->load_us - written->write_us;
+    written->counted = pj_fold_counted(fold);
     int status = write_tables(&pass, error);
     written->write_us += pj_clock_monotonic_us() - folded;
     return status;

@@ -19,6 +19,7 @@ struct pj_written {
     /* The same rows by kind, of each of the projection's tables; a bucket of a rollup is updated.
      * In the arena of the write. */
     int64_t (*tables)[PJ_ROW_KINDS];
+    const int64_t *counted; /* what the projection counts (fold/counters.h); there, too */
     int64_t load_us, fold_us, write_us; /* how long facts were loaded, merged and derived from, and
                                          * how long what follows was sent */
 };

@@ -6,6 +6,7 @@
 #include "base/text.h"
 
 #include "fold/check.h"
+#include "fold/counters.h"
 #include "fold/fold_internal.h"
 #include "fold/numeric.h"
 
@@ -47,6 +48,7 @@ struct pj_memory_store {
     struct row *rows;
     size_t row_count;
     size_t dead_letters;
+    int64_t *counted; /* a series each */
 };
 
 static void expect(bool holds, const char *otherwise)
@@ -354,8 +356,10 @@ static void begin(struct pj_memory_store *memory, int owner)
     memory->owner = owner;
 }
 
-static void commit(struct pj_memory_store *memory)
+static void commit(struct pj_memory_store *memory, const struct pj_fold *fold)
 {
+    for (size_t i = 0; i < pj_counters_series(memory->projection); i++)
+        memory->counted[i] += pj_fold_counted(fold)[i];
     if (memory->stream_time > memory->committed)
         memory->committed = memory->stream_time;
 }
@@ -435,7 +439,7 @@ static int try_apply(struct pj_memory_store *memory, int owner,
     write_rows(memory, fold, false);
     write_rows(memory, fold, true);
     write_rollups(memory, fold);
-    commit(memory);
+    commit(memory, fold);
     return 0;
 }
 
@@ -464,6 +468,19 @@ void pj_memory_store_apply(struct pj_memory_store *memory, int owner,
 size_t pj_memory_store_dead_letters(const struct pj_memory_store *memory)
 {
     return memory->dead_letters;
+}
+
+int64_t pj_memory_store_counted(const struct pj_memory_store *memory, size_t counter, size_t word)
+{
+    const struct pj_counter *counters = memory->projection->counters;
+    size_t first = 0;
+    size_t at = 0;
+    for (; counters != NULL && at < counter && counters[at].name != NULL; at++)
+        first += pj_counter_series(&counters[at]);
+    expect(counters != NULL && at == counter && counters[at].name != NULL &&
+               word < pj_counter_series(&counters[at]),
+           "pj_orders_counted names a counter, or a word of one, that is not declared");
+    return memory->counted[first + word];
 }
 
 bool pj_memory_store_keys(const struct pj_memory_store *memory)
@@ -577,6 +594,7 @@ struct pj_memory_store *pj_memory_store_new(const struct pj_projection *projecti
     memory->settings = settings;
     memory->committed = memory->before = INT64_MIN;
     memory->arena = pj_arena_new();
+    memory->counted = pj_calloc(pj_counters_series(projection), sizeof *memory->counted);
     return memory;
 }
 
@@ -586,5 +604,6 @@ void pj_memory_store_free(struct pj_memory_store *memory)
     free(memory->states);
     free(memory->wide);
     free(memory->rows);
+    free(memory->counted);
     free(memory);
 }

@@ -25,6 +25,9 @@ void pj_memory_store_apply(struct pj_memory_store *memory, int owner,
  * nothing, and are not counted.) */
 size_t pj_memory_store_dead_letters(const struct pj_memory_store *memory);
 
+/* As pj_orders_counted. */
+int64_t pj_memory_store_counted(const struct pj_memory_store *memory, size_t counter, size_t word);
+
 /* Whether all rows have their keys; prints the first that lacks one. */
 bool pj_memory_store_keys(const struct pj_memory_store *memory);
 

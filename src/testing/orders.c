@@ -438,6 +438,17 @@ char *pj_orders_rows(const struct pj_orders *orders, bool one_batch)
     return rows;
 }
 
+int64_t pj_orders_counted(const struct pj_orders *orders, size_t counter, size_t word,
+                          bool one_batch)
+{
+    struct order order = own_order(orders, one_batch);
+    struct pj_memory_store *memory = memory_of(orders, &order);
+    int64_t counted = pj_memory_store_counted(memory, counter, word);
+    pj_memory_store_free(memory);
+    free_order(&order);
+    return counted;
+}
+
 size_t pj_orders_dead_letters(const struct pj_orders *orders, bool one_batch)
 {
     struct pj_memory_store *memory = own_memory(orders, one_batch);

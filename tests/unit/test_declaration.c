@@ -36,6 +36,15 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     (void)derivation;
 }
 
+static void count(const struct pj_entity *before, const struct pj_entity *after, size_t news,
+                  struct pj_tally *tally)
+{
+    (void)before;
+    (void)after;
+    (void)news;
+    (void)tally;
+}
+
 /* What the tests spoil; made anew for each. */
 static struct pj_source source;
 static struct pj_source sources[2];
@@ -51,6 +60,7 @@ static const struct pj_fact_kind right_facts[2] = {
 };
 static struct pj_entity_kind entities[2];
 static struct pj_setting settings[PJ_SETTINGS_MOST + 2];
+static struct pj_counter counters[PJ_COUNTERS_MOST + 2];
 static struct pj_projection projection;
 
 static void start(void)
@@ -88,6 +98,8 @@ static void start(void)
     entities[0] = (struct pj_entity_kind){"thing", facts, 2, derive};
     entities[1] = (struct pj_entity_kind){"place", facts, 1, derive};
     memset(settings, 0, sizeof settings);
+    memset(counters, 0, sizeof counters);
+    counters[0] = (struct pj_counter){"odd_things", "Things that are odd."};
     settings[0] = (struct pj_setting){"thing-timeout", "5m", "When a thing is late."};
     projection = (struct pj_projection){.name = "thing-keeper",
                                         .summary = "keep things",
@@ -558,4 +570,51 @@ Test(declaration, settings)
     for (size_t i = 0; i <= PJ_SETTINGS_MOST; i++)
         settings[i] = settings[0];
     refuse("thing-keeper has more than 8 settings");
+}
+
+Test(declaration, counters)
+{
+    static const char *const kinds[] = {"late", "early", NULL};
+    static const char *const same[] = {"late", "late", NULL};
+    static const char *many_words[PJ_COUNTER_WORDS_MOST + 2];
+    static char words[PJ_COUNTER_WORDS_MOST + 1][8];
+    projection.counters = counters;
+    refuse("thing-keeper has counters, and no entity kind with a count function");
+    entities[1].count = count;
+    take();
+    projection.counters = NULL;
+    refuse("thing-keeper has an entity kind with a count function, and no counters");
+    projection.counters = counters;
+    counters[0].name = "odd-things";
+    refuse("a counter of thing-keeper has the name \"odd-things\"");
+    counters[0].name = "odd_things";
+    counters[0].help = NULL;
+    refuse("the counter odd_things of thing-keeper lacks its help");
+    counters[0].help = "Things that are odd.";
+    counters[0].label = "kind";
+    refuse("the counter odd_things of thing-keeper has a label and no words");
+    counters[0].words = kinds;
+    take();
+    counters[0].label = NULL;
+    refuse("the counter odd_things of thing-keeper has words and no label");
+    counters[0].label = "consumer";
+    refuse("the label of the counter odd_things of thing-keeper is \"consumer\"");
+    counters[0].label = "kind";
+    counters[0].words = same;
+    refuse("the counter odd_things of thing-keeper has the word \"late\" twice");
+    counters[0].words = many_words;
+    for (size_t i = 0; i <= PJ_COUNTER_WORDS_MOST; i++) {
+        snprintf(words[i], sizeof words[i], "w%zu", i);
+        many_words[i] = words[i];
+    }
+    refuse("the counter odd_things of thing-keeper has more than 16 words");
+    counters[0].words = kinds;
+    counters[1] = counters[0];
+    refuse("two counters of thing-keeper have the name odd_things");
+    static char many_names[PJ_COUNTERS_MOST + 1][8];
+    for (size_t i = 0; i <= PJ_COUNTERS_MOST; i++) {
+        snprintf(many_names[i], sizeof many_names[i], "c%zu", i);
+        counters[i] = (struct pj_counter){many_names[i], "Counted."};
+    }
+    refuse("thing-keeper has more than 8 counters");
 }

@@ -123,6 +123,46 @@ Test(search_index, of_another_tenant)
     captions_expect(&s, "ocr_text=right|");
 }
 
+static void expect_foreign(int64_t count)
+{
+    cr_expect_eq(pj_orders_counted(&s.orders, 0, 0, false), count);
+    cr_expect_eq(pj_orders_counted(&s.orders, 0, 0, true), count);
+}
+
+/* Each event of another tenant once: also two of one frame, and none that is delivered again. */
+Test(search_index, what_another_tenant_says_is_counted)
+{
+    video("VideoRegistered", 1000);
+    indexed(0, 1, "own");
+    expect_foreign(0);
+    indexed(0, 1, "stolen")->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    indexed(0, 2, "stolen")->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    struct captions_frame *e = captioned(0, 3000, "stolen");
+    struct pj_uuid event_id = e->event_id;
+    e->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    indexed(1, 2, NULL)->tenant_id = PJ_UUID(pj_orders_uuid(3));
+    expect_foreign(4);
+    e = captioned(0, 3000, "stolen");
+    e->event_id = event_id;
+    e->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    expect_foreign(4);
+    captions_refuse(&s, "stolen");
+}
+
+/* Whose the video is may be known late, and another's after all. */
+Test(search_index, it_is_counted_once_the_video_is_known)
+{
+    indexed(0, 1, "a")->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    captioned(0, 3000, "b")->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    indexed(1, 1, "own");
+    expect_foreign(0);
+    video("VideoRegistered", 1000);
+    expect_foreign(2);
+    video("VideoPurged", 5000);
+    indexed(2, 1, "c")->tenant_id = PJ_UUID(pj_orders_uuid(2));
+    expect_foreign(3);
+}
+
 Test(search_index, dead_letters)
 {
     static char text[100002];

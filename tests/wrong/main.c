@@ -69,6 +69,7 @@ static struct pj_source sources[2];
 static struct pj_parent parents[2];
 static const struct pj_table *children[2];
 static struct pj_setting settings[PJ_SETTINGS_MOST + 2];
+static struct pj_counter counters[2];
 static struct pj_projection projection;
 static const char *mistake;
 
@@ -188,8 +189,18 @@ static void derive_place(const struct pj_entity *entity, struct pj_derivation *d
         pj_contribute(derivation, THING, pj_entity_key(entity), LAST, NULL, told);
 }
 
+static void count(const struct pj_entity *before, const struct pj_entity *after, size_t news,
+                  struct pj_tally *tally)
+{
+    (void)before;
+    (void)after;
+    pj_count(tally, makes("count what there is not") ? 1 : 0,
+             makes("count a word that there is not") ? 2 : 0, news);
+}
+
 static void start(void)
 {
+    static const char *const kinds[] = {"odd", "even", NULL};
     memcpy(fields, right_fields, sizeof fields);
     memcpy(facts, right_facts, sizeof facts);
     memcpy(columns, right_columns, sizeof columns);
@@ -217,6 +228,8 @@ static void start(void)
     tables[2] = &things_daily;
     tables[3] = &notes;
     entities[THING] = (struct pj_entity_kind){"thing", facts, THING_FACTS, derive_thing};
+    entities[THING].count = count;
+    counters[0] = (struct pj_counter){"things", "Things that were told of.", "kind", kinds};
     entities[PLACE] = (struct pj_entity_kind){"place", place_facts, 1, derive_place};
     sources[0] = (struct pj_source){.topic = "wrong.things",
                                     .schema = schema,
@@ -233,7 +246,8 @@ static void start(void)
                                         .entity_count = ENTITIES,
                                         .tables = tables,
                                         .table_count = 4,
-                                        .settings = settings};
+                                        .settings = settings,
+                                        .counters = counters};
 }
 
 /* --- the mistakes ---------------------------------------------------------------------------- */
@@ -312,7 +326,9 @@ static void start(void)
       "is a parent of things, which its children do not list")                                     \
     M(settings[1] = settings[0], "the name of the setting thing-timeout of wrong-consumer is")     \
     M(settings[0].name = "group", "the name of the setting group of wrong-consumer is taken")      \
-    M(settings[0].fallback = "five", "is not a duration")
+    M(settings[0].fallback = "five", "is not a duration")                                          \
+    M(counters[0].label = "group", "and none that all metrics have")                               \
+    M(projection.counters = NULL, "with a count function, and no counters")
 
 /* What the code does. */
 static const struct {
@@ -354,6 +370,8 @@ static const struct {
         {"contribute a value of another type",
          "value 0 of the fact \"told\" of place is a PJ_TEXT"},
         {"tell without an order", "gives pj_tell no order"},
+        {"count what there is not", "pj_count names the word 0 of the counter 1"},
+        {"count a word that there is not", "pj_count names the word 2 of the counter 0"},
 },
   letters[] = {
       {"fact beyond a PJ_INT", "value 1 of the fact \"seen\" of thing is 3000000000"},

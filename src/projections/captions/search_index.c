@@ -4,7 +4,8 @@
  *
  * A frame waits for its video: whose that is, the registration says, and a purge reaches frames
  * that come after it, too. So events tell the frame its text, and the video which frames it has;
- * the video tells those of its owner that they are to be seen.
+ * the video tells those of its owner that they are to be seen, and those of others that they are
+ * foreign: these are counted, and have no other trace.
  */
 #include "projections/captions/captions.h"
 #include "projections/captions/captions_projections.h"
@@ -41,13 +42,16 @@ enum { OWNER, CLAIM, FRAME };
 #define TEXT(VALUE)   VALUE(text, PJ_TEXT)
 #define PLACE(VALUE)  VALUE(video_id, PJ_UUID) VALUE(tenant_id, PJ_UUID) VALUE(frame_index, PJ_INT)
 
-#define OWNER_FACTS(FACT) FACT(registered_by, PJ_LEAST, TENANT)
+#define OWNER_FACTS(FACT)                                                                          \
+    FACT(registered_by, PJ_LEAST, TENANT)                                                          \
+    FACT(claimed_by, PJ_LEAST, TENANT) /* by the claim */
 PJ_FACTS(owner, OWNER, OWNER_FACTS);
 
 #define CLAIM_FACTS(FACT)                                                                          \
     FACT(holds, PJ_LEAST, PAIR, .shown = true) /* the video is the tenant's */                     \
     FACT(purged, PJ_LEAST, HERE, .shown = true)                                                    \
-    FACT(has_frame, PJ_LEAST, NUMBER, .wide = true, .derive = derive_has_frame) /* by its key */
+    FACT(has_frame, PJ_LEAST, NUMBER, .wide = true, .derive = derive_has_frame) /* by its key */   \
+    FACT(of_another, PJ_LEAST, HERE, .shown = true) /* the video is not the tenant's */
 
 static void derive_has_frame(const struct pj_entity *entity, const struct pj_fact *fact,
                              struct pj_derivation *derivation);
@@ -56,7 +60,8 @@ PJ_FACTS(claim, CLAIM, CLAIM_FACTS);
 #define FRAME_FACTS(FACT)                                                                          \
     FACT(ocr, PJ_GREATEST, TEXT)                                                                   \
     FACT(caption, PJ_GREATEST, TEXT)                                                               \
-    FACT(seen, PJ_LEAST, PLACE)
+    FACT(seen, PJ_LEAST, PLACE)                                                                    \
+    FACT(foreign, PJ_LEAST, HERE)
 PJ_FACTS(frame, FRAME, FRAME_FACTS);
 
 /* --- what an event means --------------------------------------------------------------------- */
@@ -89,6 +94,8 @@ static int observe_frame(const struct pj_event *event, struct pj_observer *obser
     const struct pj_value parts[] = {e->video_id.value, e->tenant_id.value, e->frame_index.value};
     captions_claim(e->tenant_id, e->video_id, claim);
     pj_uuid_of_names(parts, 3, frame);
+    PJ_KEEP(observer, claimed_by, e->video_id.uuid, claim, &(struct pj_order){0},
+            {.tenant_id = e->tenant_id});
     PJ_KEEP(observer, has_frame, claim, frame, &(struct pj_order){0},
             {.frame_index = e->frame_index});
     if (e->captioned.present) {
@@ -105,10 +112,20 @@ static int observe_frame(const struct pj_event *event, struct pj_observer *obser
 static void derive_owner(const struct pj_entity *entity, struct pj_derivation *derivation)
 {
     uint8_t claim[16];
+    size_t count;
+    const struct pj_fact *claims = PJ_ALL(entity, claimed_by, &count);
+    const struct registered_by *registered = PJ_FACT(entity, registered_by);
     struct pj_uuid video = PJ_UUID(pj_entity_key(entity));
-    struct pj_uuid tenant = PJ_FACT(entity, registered_by)->tenant_id;
-    captions_claim(tenant, video, claim);
-    PJ_CONTRIBUTE(derivation, holds, claim, video.uuid, {.video_id = video, .tenant_id = tenant});
+    if (registered == NULL)
+        return;
+    captions_claim(registered->tenant_id, video, claim);
+    PJ_CONTRIBUTE(derivation, holds, claim, video.uuid,
+                  {.video_id = video, .tenant_id = registered->tenant_id});
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp(claims[i].subkey, claim, sizeof claim) != 0)
+            PJ_CONTRIBUTE(derivation, of_another, claims[i].subkey, video.uuid,
+                          {.here = PJ_BOOL(true)});
+    }
 }
 
 /* All of it is said by its frames. */
@@ -121,9 +138,12 @@ static void derive_claim(const struct pj_entity *entity, struct pj_derivation *d
 static void derive_has_frame(const struct pj_entity *entity, const struct pj_fact *fact,
                              struct pj_derivation *derivation)
 {
-    size_t owners, purges;
+    size_t owners, purges, others;
     const struct pj_fact *held = PJ_ALL(entity, holds, &owners);
     (void)PJ_ALL(entity, purged, &purges);
+    (void)PJ_ALL(entity, of_another, &others);
+    if (others > 0)
+        PJ_CONTRIBUTE(derivation, foreign, fact->subkey, fact->subkey, {.here = PJ_BOOL(true)});
     if (owners == 0 || purges > 0)
         return;
     PJ_CONTRIBUTE(derivation, seen, fact->subkey, fact->subkey,
@@ -151,6 +171,34 @@ static void derive_frame(const struct pj_entity *entity, struct pj_derivation *d
     };
 }
 
+/* --- what is counted ------------------------------------------------------------------------- */
+
+enum { FOREIGN_EVENTS };
+static const struct pj_counter counters[] = {
+    [FOREIGN_EVENTS] = {"foreign_frame_events",
+                        "Events that say what is in a frame of a video which another tenant has "
+                        "registered; those that came before the registration count with it."},
+    {0},
+};
+
+static bool is_foreign(const struct pj_entity *frame)
+{
+    size_t count;
+    (void)PJ_ALL(frame, foreign, &count);
+    return count > 0;
+}
+
+/* Of what came before the video was known to be another's, what is known still. */
+static void count_frame(const struct pj_entity *before, const struct pj_entity *after, size_t news,
+                        struct pj_tally *tally)
+{
+    size_t earlier = 0;
+    earlier += PJ_FACT(before, ocr) != NULL;
+    earlier += PJ_FACT(before, caption) != NULL;
+    if (is_foreign(after))
+        pj_count(tally, FOREIGN_EVENTS, 0, news + (is_foreign(before) ? 0 : earlier));
+}
+
 const struct pj_projection pj_search_index = {
     .name = "search-index",
     .summary = "keep video_search_index: what is written in each frame of a video",
@@ -159,6 +207,10 @@ const struct pj_projection pj_search_index = {
                CAPTIONS_SOURCE(videos, captions_video, observe_video)),
     PJ_ENTITIES([OWNER] = {.name = "owner", PJ_FACTS_OF(owner), .derive = derive_owner},
                 [CLAIM] = {.name = "claim", PJ_FACTS_OF(claim), .derive = derive_claim},
-                [FRAME] = {.name = "frame", PJ_FACTS_OF(frame), .derive = derive_frame}),
+                [FRAME] = {.name = "frame",
+                           PJ_FACTS_OF(frame),
+                           .derive = derive_frame,
+                           .count = count_frame}),
     PJ_TABLES(&captions_search_table),
+    .counters = counters,
 };
