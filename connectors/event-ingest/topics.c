@@ -4,12 +4,14 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/topic_name.h"
+#include "projectionist/value.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uuid.h>
 
-enum { PARTS_MOST = 4, ALTERNATIVES_MOST = 4, TOPICS_MOST = 60, KEY_MOST = 1000 };
+enum { PARTS_MOST = 4, ALTERNATIVES_MOST = 4, TOPICS_MOST = 60, KEY_MOST = 2000 };
 
 #define BLANKS ", \t\r\n"
 
@@ -247,11 +249,23 @@ void pj_topic_give_back(const struct pj_topic_of *topic)
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
+/* A UUID has one form, or the events about one thing would be in several partitions. */
+static void add_text(struct pj_builder *key, const char *text, size_t length)
+{
+    enum { UUID_TEXT = 36 };
+    uint8_t uuid[16];
+    char canonical[UUID_TEXT + 1];
+    bool is_uuid = length == UUID_TEXT && pj_uuid_parse(text, length, uuid);
+    if (is_uuid)
+        uuid_unparse_lower(uuid, canonical);
+    pj_builder_add_bytes(key, is_uuid ? canonical : text, length);
+}
+
 static bool add_part(struct pj_builder *key, const struct part *part, const json_t *event)
 {
     const json_t *member = json_object_get(event, part->member);
     if (json_is_string(member))
-        pj_builder_add_bytes(key, json_string_value(member), json_string_length(member));
+        add_text(key, json_string_value(member), json_string_length(member));
     else if (json_is_integer(member))
         pj_builder_add(key, "%lld", (long long)json_integer_value(member));
     else if (part->otherwise != NULL)

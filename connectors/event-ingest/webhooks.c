@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <uuid.h>
 
 enum { RECORDS_MOST = 1000, UUID_TEXT = 36 };
@@ -27,6 +28,16 @@ static const char *text_of(const json_t *json, const char *name)
 static json_t *text_or_null(const char *text)
 {
     return text != NULL && *text != '\0' ? pj_must(json_string(text)) : json_null();
+}
+
+/* The member as it is, for the encoder to refuse where it is of another type; an empty text is
+ * null. */
+static json_t *given_or_null(const json_t *json, const char *name)
+{
+    json_t *given = json_object_get(json, name);
+    return given != NULL && (!json_is_string(given) || json_string_length(given) > 0)
+               ? json_incref(given)
+               : json_null();
 }
 
 /* Takes the value; a field that the schema has not is left out. */
@@ -92,31 +103,41 @@ static json_t *tags_of(const json_t *related)
     return tags;
 }
 
-/* "tenant:<uuid>" among the tags, or null: then an event of the system itself says whose it is. */
+/* "tenant:<uuid>" among the tags. Null without one, or where they name several, for they have no
+ * order: then an event of the system itself says whose it is. */
 static json_t *id_of(const json_t *tags, const char *prefix)
 {
+    const char *found = NULL;
     for (size_t i = 0; i < json_array_size(tags); i++) {
         const char *id = after(json_string_value(json_array_get(tags, i)), prefix);
-        if (id != NULL && is_uuid(id, strlen(id)))
-            return pj_must(json_string(id));
+        if (id == NULL || !is_uuid(id, strlen(id)))
+            continue;
+        if (found != NULL && strcasecmp(found, id) != 0)
+            return json_null();
+        found = id;
     }
-    return json_null();
+    return text_or_null(found);
 }
 
-static void put_run(json_t *event, const struct pj_avro_type *record, const json_t *resource)
+/* A number, or its digits; *runs is 0 where none is sent. Whether it fits, the encoder says. */
+static bool read_count(const json_t *sent, int64_t *runs)
 {
-    const json_t *sent = json_object_get(resource, "prefect.run-count");
-    const char *count = json_string_value(sent);
     struct pj_error ignored;
-    int64_t runs;
-    put(event, record, "run_name", text_or_null(text_of(resource, "prefect.resource.name")));
-    put(event, record, "state_type", text_or_null(text_of(resource, "prefect.state-type")));
-    put(event, record, "state_name", text_or_null(text_of(resource, "prefect.state-name")));
-    put(event, record, "message", text_or_null(text_of(resource, "prefect.state-message")));
-    if (count != NULL && pj_parse_integer("run-count", count, 0, INT64_MAX, &runs, &ignored) == 0)
-        put(event, record, "run_count", pj_must(json_integer(runs)));
-    else if (sent != NULL && !json_is_null(sent)) /* the encoder says that it is no number */
-        put(event, record, "run_count", json_incref((json_t *)sent));
+    *runs = json_is_integer(sent) ? json_integer_value(sent) : 0;
+    if (json_is_string(sent))
+        return pj_parse_integer("run-count", json_string_value(sent), 0, INT64_MAX, runs,
+                                &ignored) == 0;
+    return sent == NULL || json_is_null(sent) || (json_is_integer(sent) && *runs >= 0);
+}
+
+static void put_run(json_t *event, const struct pj_avro_type *record, const json_t *resource,
+                    int64_t runs)
+{
+    put(event, record, "run_name", given_or_null(resource, "prefect.resource.name"));
+    put(event, record, "state_type", given_or_null(resource, "prefect.state-type"));
+    put(event, record, "state_name", given_or_null(resource, "prefect.state-name"));
+    put(event, record, "message", given_or_null(resource, "prefect.state-message"));
+    put(event, record, "run_count", pj_must(json_integer(runs)));
 }
 
 static void put_related(json_t *event, const struct pj_avro_type *record, const json_t *related)
@@ -140,6 +161,8 @@ json_t *pj_prefect_events(const json_t *json, const struct pj_avro_type *record,
     const json_t *resource = json_object_get(sent, "resource");
     const char *run = after(text_of(resource, "prefect.resource.id"), "prefect.flow-run.");
     const char *occurred = text_of(sent, "occurred");
+    const json_t *related = json_object_get(sent, "related");
+    int64_t runs = 0;
     int status = 0;
     if (text_of(sent, "id") == NULL)
         status = missing("id", error);
@@ -150,14 +173,19 @@ json_t *pj_prefect_events(const json_t *json, const struct pj_avro_type *record,
                               "the field resource.prefect.resource.id is not that of a flow run");
     else if (text_of(resource, "prefect.state-type") == NULL)
         status = missing("resource.prefect.state-type", error);
+    else if (!read_count(json_object_get(resource, "prefect.run-count"), &runs))
+        status = pj_error_set(error, PJ_POISON,
+                              "the field resource.prefect.run-count is not a whole number from 0");
+    else if (related != NULL && !json_is_null(related) && !json_is_array(related))
+        status = pj_error_set(error, PJ_POISON, "the field related is not an array");
     if (status != 0)
         return NULL;
     json_t *event = pj_must(json_object()), *events = pj_must(json_array());
     put(event, record, "event_id", pj_must(json_string(text_of(sent, "id"))));
     put(event, record, "flow_run_id", pj_must(json_string(run)));
     put(event, record, "emitted_at", pj_must(json_string(occurred)));
-    put_run(event, record, resource);
-    put_related(event, record, json_object_get(sent, "related"));
+    put_run(event, record, resource, runs);
+    put_related(event, record, related);
     append(events, event);
     return events;
 }
@@ -192,17 +220,27 @@ static char *decode_key(const char *encoded)
     return NULL;
 }
 
+/* As keys of objects have it: another writing of the same id is another folder. */
+static bool is_lower_uuid(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] >= 'A' && text[i] <= 'F')
+            return false;
+    }
+    return is_uuid(text, length);
+}
+
 /* tenant/video/… */
 static void put_owners(json_t *event, const struct pj_avro_type *record, const char *key)
 {
     static const char *const names[] = {"tenant_id", "video_id"};
     const char *at = key;
     size_t lengths[2] = {strcspn(key, "/"), 0};
-    bool has_owners = is_uuid(key, lengths[0]) && key[lengths[0]] == '/';
+    bool has_owners = is_lower_uuid(key, lengths[0]) && key[lengths[0]] == '/';
     if (has_owners) {
         const char *second = key + lengths[0] + 1;
         lengths[1] = strcspn(second, "/");
-        has_owners = is_uuid(second, lengths[1]) && second[lengths[1]] == '/';
+        has_owners = is_lower_uuid(second, lengths[1]) && second[lengths[1]] == '/';
     }
     for (size_t i = 0; i < 2; i++) {
         put(event, record, names[i],
@@ -264,6 +302,8 @@ static int read_record(const json_t *json, size_t index, struct s3_record *recor
         return refuse_record(index, "eventTime is missing", error);
     if (record->bucket == NULL || *record->bucket == '\0')
         return refuse_record(index, "s3.bucket.name is missing", error);
+    if (json_integer_value(json_object_get(object, "size")) < 0)
+        return refuse_record(index, "s3.object.size is negative", error);
     record->key = encoded != NULL && *encoded != '\0' ? decode_key(encoded) : NULL;
     if (record->key == NULL)
         return refuse_record(index, "s3.object.key is missing, or not URL-encoded UTF-8", error);
@@ -284,12 +324,12 @@ static json_t *event_of(const struct s3_record *from, const json_t *json,
     put(event, record, "bucket", pj_must(json_string(from->bucket)));
     put(event, record, "key", pj_must(json_string(from->key)));
     put(event, record, "operation", operation_of(from->name, operations));
-    put(event, record, "etag", text_or_null(text_of(from->object, "eTag")));
-    put(event, record, "version_id", text_or_null(text_of(from->object, "versionId")));
-    put(event, record, "sequencer", text_or_null(text_of(from->object, "sequencer")));
+    put(event, record, "etag", given_or_null(from->object, "eTag"));
+    put(event, record, "version_id", given_or_null(from->object, "versionId"));
+    put(event, record, "sequencer", given_or_null(from->object, "sequencer"));
     put(event, record, "success", json_true());
-    if (text_of(json, "awsRegion") != NULL)
-        put(event, record, "region", text_or_null(text_of(json, "awsRegion")));
+    if (json_object_get(json, "awsRegion") != NULL)
+        put(event, record, "region", given_or_null(json, "awsRegion"));
     put(event, record, "size_bytes",
         size != NULL ? json_incref((json_t *)(uintptr_t)size) : json_null());
     put(event, record, "file_size",

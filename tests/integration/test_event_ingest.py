@@ -152,7 +152,7 @@ BAD = [
     ('{"note_id": "n", "text": {"string": "x"}}', "the field text is not a string"),
     ('{"text": "x"}', "the field note_id is missing"),
     ('{"note_id": "", "text": "x"}', "which is the record's key, is missing"),
-    ('{"note_id": "%s", "text": "x"}' % ("k" * 1001), "more than 1000 bytes"),
+    ('{"note_id": "%s", "text": "x"}' % ("k" * 2001), "more than 2000 bytes"),
     ('{"note_id": "n", "text": "x", "text": "y"}', "duplicate object key"),
     ('{"note_id": "n", "text": "\\u0000"}', "\\u0000 is not allowed"),
     ('{"note_id": "n", "text": "\\ud800"}', "invalid Unicode"),

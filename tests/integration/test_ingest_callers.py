@@ -303,7 +303,7 @@ def test_prefect_tells_of_a_flow_run(ingests):
     assert json.loads(event.tags) == [f"tenant:{TENANT}"]
     bad = hook(ingest, "prefect", prefect(**{"prefect.run-count": "two"}), "shop.flows",
                bearer="old")
-    assert bad.status == 400 and "run_count is not an integer" in bad.json["error"]
+    assert bad.status == 400 and "run-count is not a whole number" in bad.json["error"]
     ingest.wait_for_log("what a webhook sends is refused")
 
 

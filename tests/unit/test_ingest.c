@@ -203,6 +203,10 @@ Test(ingest, keys_are_made_of_members)
     key_is("t.a=id|bucket/key", "{'id':'x','bucket':'b','key':'a/b'}", "x");
     key_is("t.a=user:-/voice", "{'voice':'v'}", "-/v");
     key_is("t.a=user:-/voice", "{'user':'u','voice':'v'}", "u/v");
+    key_is("t.a=id/name", "{'id':'0F0E0D0C-0B0A-4908-8706-050403020100','name':'N'}",
+           "0f0e0d0c-0b0a-4908-8706-050403020100/N");
+    key_is("t.a=id", "{'id':'0F0E0D0C-0B0A-4908-8706-05040302010G'}",
+           "0F0E0D0C-0B0A-4908-8706-05040302010G");
 }
 
 static void list_is_refused(const char *system, const char *list, const char *part)

@@ -127,28 +127,74 @@ Test(webhooks, a_run_without_tags_has_no_ids)
             "'state_type':'CRASHED'}]");
 }
 
-/* What is no count stays what it was, for the encoder to refuse. */
-Test(webhooks, a_run_count_is_digits_alone)
+#define S3(name, key, more)                                                                        \
+    "{'eventName':'" name "','eventTime':'2026-11-30T10:00:00.000Z','s3':{'bucket':{'name':'b'},"  \
+    "'object':{'key':'" key "'" more "}}}"
+
+#define COUNTED(count)                                                                             \
+    "{'id':'" TENANT "','occurred':'x','resource':{'prefect.resource.id':'prefect.flow-run." RUN   \
+    "','prefect.state-type':'CRASHED'" count "}}"
+
+Test(webhooks, a_run_count_is_a_number_or_its_digits)
 {
-    static const char *const counts[][2] = {
-        {"'0'", "0"},    {"'2147483648'", "2147483648"},
-        {"7", "7"},      {"'9223372036854775808'", NULL},
-        {"true", NULL},  {"'-1'", NULL},
-        {"'+5'", NULL},  {"' 5'", NULL},
-        {"'5 '", NULL},  {"'\\n5'", NULL},
-        {"''", NULL},    {"'0x5'", NULL},
-        {"'5.0'", NULL}, {"'five'", NULL},
+    becomes(false, "run_count", COUNTED(""), "[{'run_count':0}]");
+    becomes(false, "run_count", COUNTED(",'prefect.run-count':null"), "[{'run_count':0}]");
+    becomes(false, "run_count", COUNTED(",'prefect.run-count':'0'"), "[{'run_count':0}]");
+    becomes(false, "run_count", COUNTED(",'prefect.run-count':7"), "[{'run_count':7}]");
+    /* Too large for the record: the encoder refuses it by its path. */
+    becomes(false, "run_count", COUNTED(",'prefect.run-count':'2147483648'"),
+            "[{'run_count':2147483648}]");
+}
+
+Test(webhooks, what_is_no_run_count_is_refused)
+{
+    static const char *const counts[] = {
+        "-1",
+        "1.0",
+        "true",
+        "[1]",
+        "'-1'",
+        "'+5'",
+        "' 5'",
+        "'5 '",
+        "'\\n5'",
+        "''",
+        "'0x5'",
+        "{}",
+        "'5.0'",
+        "'five'",
+        "-9223372036854775808",
+        "'9223372036854775808'",
     };
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        char *sent = pj_text_new("{'id':'" TENANT "','occurred':'x','resource':{"
-                                 "'prefect.resource.id':'prefect.flow-run." RUN "',"
-                                 "'prefect.state-type':'CRASHED','prefect.run-count':%s}}",
-                                 counts[i][0]);
-        char *expected = pj_text_new("[{'run_count':%s}]", counts[i][counts[i][1] != NULL]);
-        becomes(false, "run_count", sent, expected);
+        char *sent = pj_text_new(COUNTED(",'prefect.run-count':%s"), counts[i]);
+        is_refused(false, sent, "resource.prefect.run-count is not a whole number from 0");
         free(sent);
-        free(expected);
     }
+}
+
+/* They come in any order, so the first is nobody. */
+Test(webhooks, tags_that_name_two_tenants_name_none)
+{
+    becomes(false, "tenant_id video_id state_type",
+            "{'id':'" TENANT "','occurred':'x'," RESOURCE
+            ",'related':[" TAG("tenant:" TENANT) "," TAG("video:" VIDEO) "," TAG(
+                "tenant:" VIDEO) "," TAG("video:" VIDEO) "]}",
+            "[{'tenant_id':null,'video_id':'" VIDEO "','state_type':'CRASHED'}]");
+}
+
+/* It would be lost without a word otherwise; the encoder refuses it by its name. */
+Test(webhooks, what_is_no_text_stays_what_it_is)
+{
+    becomes(false, "run_name state_name message",
+            "{'id':'" TENANT "','occurred':'x','resource':{'prefect.resource.id':"
+            "'prefect.flow-run." RUN "','prefect.resource.name':5,'prefect.state-type':'CRASHED',"
+            "'prefect.state-name':['a'],'prefect.state-message':''}}",
+            "[{'run_name':5,'state_name':['a'],'message':null}]");
+    becomes(true, "etag version_id sequencer",
+            "{'Records':[" S3("ObjectCreated:Put", "k",
+                              ",'eTag':['e'],'versionId':null,'sequencer':5") "]}",
+            "[{'etag':['e'],'version_id':null,'sequencer':5}]");
 }
 
 Test(webhooks, what_is_no_run_of_a_flow_is_refused)
@@ -162,13 +208,11 @@ Test(webhooks, what_is_no_run_of_a_flow_is_refused)
     is_refused(false,
                "{'id':'x','occurred':'x','resource':{'prefect.resource.id':'prefect.flow-run.1'}}",
                "prefect.state-type is missing");
+    is_refused(false, "{'id':'x','occurred':'x'," RESOURCE ",'related':{'a':1}}",
+               "related is not an array");
 }
 
 /* --- S3 -------------------------------------------------------------------------------------- */
-
-#define S3(name, key, more)                                                                        \
-    "{'eventName':'" name "','eventTime':'2026-11-30T10:00:00.000Z','s3':{'bucket':{'name':'b'},"  \
-    "'object':{'key':'" key "'" more "}}}"
 
 Test(webhooks, an_object_that_is_stored)
 {
@@ -179,6 +223,20 @@ Test(webhooks, an_object_that_is_stored)
             "','video_id':'" VIDEO "','emitted_at':'2026-11-30T10:00:00.000Z','bucket':'b',"
             "'key':'" TENANT "/" VIDEO "/a bé+.mp4','operation':'stored','size_bytes':7,'etag':'e',"
             "'version_id':'v','sequencer':'0A'}]");
+}
+
+/* Keys are what they are: the folder of an id that is written otherwise is another one. */
+Test(webhooks, an_object_in_another_folder_is_nobodys)
+{
+    static const char *const keys[] = {TENANT "/19F3E2B1-0000-4000-8000-0000000000AB/a",
+                                       "x/" TENANT "/" VIDEO "/a", TENANT "/" VIDEO,
+                                       "%2F" TENANT "/" VIDEO "/a"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char *sent = pj_text_new("{'Records':[" S3("ObjectCreated:Put", "%s", "") "]}", keys[i]);
+        becomes(true, "tenant_id video_id size_bytes", sent,
+                "[{'tenant_id':null,'video_id':null,'size_bytes':null}]");
+        free(sent);
+    }
 }
 
 Test(webhooks, an_object_that_is_removed)
@@ -223,6 +281,8 @@ Test(webhooks, what_s3_sends_besides)
     is_refused(true, "{'Records':[" S3("ObjectCreated:Put", "%4", "") "]}", "not URL-encoded");
     is_refused(true, "{'Records':[" S3("ObjectCreated:Put", "%00", "") "]}", "not URL-encoded");
     is_refused(true, "{'Records':[" S3("ObjectCreated:Put", "%FF", "") "]}", "not URL-encoded");
+    is_refused(true, "{'Records':[" S3("ObjectCreated:Put", "k", ",'size':-1") "]}",
+               "Records.0.s3.object.size is negative");
 }
 
 /* --- SNS ------------------------------------------------------------------------------------- */
