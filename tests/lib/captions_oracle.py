@@ -33,6 +33,7 @@ NOT_FACTS = {  # columns that do not follow from the events
 NAMES = uuid.uuid5(uuid.NAMESPACE_DNS, "projectionist")
 VIDEO_FILE = re.compile(r"video\.mp4|[^/]+\.(mp4|mov|webm|mkv|avi)")
 CHUNK = re.compile(r"cropped_frames(_v\d+/modulo_\d+)?/chunk_\d{4}\.webm")
+ID_AT_END = re.compile(r"-([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\Z")
 DATABASES = {"video.db", "fullOCR.db", "layout.db", "captions.db"}
 
 
@@ -136,10 +137,12 @@ def _tenants(known, referred):
             changed = latest_told(changes, member)
             row[member] = body_of(first)[member] if changed is None else changed
         rows[key] = row
-    taken = set()
+    wanted, taken = {row["slug"] for row in rows.values()}, set()
     for row in sorted(rows.values(), key=lambda row: (row["created_at"], row["id"])):
-        if row["slug"] in taken:
-            row["slug"] += f"-{str(row['id'])[:8]}"
+        ends_in = ID_AT_END.search(row["slug"])
+        if row["slug"] in taken or ends_in and uuid.UUID(ends_in[1]) != row["id"]:
+            shorter = f"{row['slug']}-{str(row['id'])[:8]}"
+            row["slug"] = f"{row['slug']}-{row['id']}" if shorter in wanted | taken else shorter
         taken.add(row["slug"])
     for key in referred - rows.keys():
         rows[key] = {"id": key, "name": "unknown", "slug": f"unknown-{key}", "created_at": None,
@@ -264,7 +267,8 @@ def _search(known):
             frames[event["frame_index"]].append(event)
         for index, events in frames.items():
             read = max(_of_kind(events, "FrameTextIndexed"), default=None, key=lambda event: (
-                body_of(event)["run_started_at"], uuid_of(body_of(event)["index_run"])))
+                body_of(event)["run_started_at"], uuid_of(body_of(event)["index_run"]),
+                moment(event)))
             captioned = max(_of_kind(events, "FrameCaptioned"), key=moment, default=None)
             row = {"video_id": video, "tenant_id": tenant, "frame_index": index,
                    "ocr_text": body_of(read)["ocr_text"] if read else None,

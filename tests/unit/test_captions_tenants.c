@@ -82,6 +82,24 @@ Test(captions_tenants, of_one_age)
     captions_expect(&s, ID("1") "|name=n|slug=acme|");
 }
 
+/* A placeholder of the second one would have the same slug, and no event tells of it here. */
+Test(captions_tenants, a_slug_that_ends_in_an_id_is_that_tenants)
+{
+    static const char slug[] = "unknown-00000000-0000-4000-8000-000000000002";
+    created(1, 1000, slug);
+    captions_expect(&s,
+                    ID("1") "|name=n|slug=unknown-00000000-0000-4000-8000-000000000002-00000000|");
+    created(2, 2000, slug);
+    created(3, 3000, slug);
+    captions_expect(&s,
+                    ID("1") "|name=n|slug=unknown-00000000-0000-4000-8000-000000000002-00000000|");
+    captions_expect(&s, ID("2") "|name=n|slug=unknown-00000000-0000-4000-8000-000000000002|");
+    captions_expect(&s, ID("3") "|name=n|slug=unknown-00000000-0000-4000-8000-000000000002-00000000"
+                                "-0000-4000-8000-000000000003|");
+    created(4, 1, "00000000-0000-4000-8000-000000000002"); /* no other's: nothing comes before it */
+    captions_expect(&s, ID("4") "|name=n|slug=00000000-0000-4000-8000-000000000002|");
+}
+
 Test(captions_tenants, a_slug_changes_hands)
 {
     created(1, 1000, "a");

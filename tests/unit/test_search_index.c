@@ -83,6 +83,17 @@ Test(search_index, an_older_run_comes_late)
     captions_expect(&s, "ocr_text=new|");
 }
 
+/* A flow that is tried again may have found another text, or none. */
+Test(search_index, a_run_tells_a_frame_again)
+{
+    video("VideoRegistered", 1000);
+    indexed(0, 1, "z, first")->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(5000));
+    indexed(0, 1, "a, then")->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(6000));
+    captions_expect(&s, "ocr_text=a, then|");
+    indexed(0, 1, NULL)->emitted_at = PJ_TIMESTAMPTZ(pj_orders_time(7000));
+    captions_refuse(&s, "video_search_index|");
+}
+
 /* Edge 15, mistake 11: frames of a batch that failed are not told of and keep their text. */
 Test(search_index, nothing_is_found_any_more)
 {

@@ -19,6 +19,14 @@ struct pj_order captions_order(struct pj_timestamptz at, struct pj_uuid event_id
     return order;
 }
 
+int64_t captions_half(const uint8_t bytes[8])
+{
+    uint64_t number = 0;
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | bytes[i];
+    return (int64_t)(number ^ UINT64_C(1) << 63);
+}
+
 int captions_order_compare(const struct pj_order *a, const struct pj_order *b)
 {
     for (size_t r = 0; r < sizeof a->rank / sizeof a->rank[0]; r++) {

@@ -203,6 +203,9 @@ int captions_check_lock(const struct captions_lock *e, struct pj_error *error) P
 #define CAPTIONS_ORDER(e) captions_order((e)->emitted_at, (e)->event_id)
 struct pj_order captions_order(struct pj_timestamptz at, struct pj_uuid event_id);
 
+/* A half of an id, as a rank: halves compare as signed numbers like the bytes. */
+int64_t captions_half(const uint8_t bytes[8]);
+
 /* <0, 0 or >0, without the values. */
 int captions_order_compare(const struct pj_order *a, const struct pj_order *b);
 

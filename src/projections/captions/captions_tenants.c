@@ -5,6 +5,9 @@
  * Of the tenants that want one slug the oldest has it. The others have it with the first eight
  * digits of their ids, or all of these where somebody else has that; so a tenant tells the slug
  * that it wants it, the slug tells those who lost it or the longer one, and in the end the row.
+ *
+ * A slug that ends in an id is that tenant's, or nobody's: placeholders have such slugs, which no
+ * event tells of here, and so has who lost both of the shorter ones.
  */
 #include "projections/captions/captions.h"
 #include "projections/captions/captions_projections.h"
@@ -116,6 +119,17 @@ static void derive_tenant(const struct pj_entity *entity, struct pj_derivation *
                   });
 }
 
+/* Whether it does not end in the id of somebody else. */
+static bool may_be_of(const struct pj_text *slug, const uint8_t id[16])
+{
+    enum { ID = 36 };
+    uint8_t of[16];
+    if (slug->text.length <= ID)
+        return true;
+    const char *end = slug->text.data + slug->text.length - ID;
+    return end[-1] != '-' || !pj_uuid_parse(end, ID, of) || memcmp(of, id, sizeof of) == 0;
+}
+
 /* The oldest, then that of the smallest id: facts are sorted by it. */
 static size_t oldest(const struct pj_fact *facts, size_t count)
 {
@@ -125,6 +139,19 @@ static size_t oldest(const struct pj_fact *facts, size_t count)
             best = i;
     }
     return best;
+}
+
+/* Of those who want a slug; count: none of them may have it. */
+static size_t holder(const struct pj_fact *facts, size_t count)
+{
+    size_t first = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct wanted *want = PJ_SAYS(wanted, &facts[i]);
+        if (may_be_of(&want->slug, facts[i].subkey) &&
+            (first == count || want->at.integer < PJ_SAYS(wanted, &facts[first])->at.integer))
+            first = i;
+    }
+    return first;
 }
 
 /* The slug with so many digits of the id, and the dashes between them. */
@@ -147,7 +174,7 @@ static void derive_slug(const struct pj_entity *entity, struct pj_derivation *de
 {
     size_t count;
     const struct pj_fact *facts = PJ_ALL(entity, wanted, &count);
-    size_t first = oldest(facts, count);
+    size_t first = holder(facts, count);
     for (size_t i = 0; i < count; i++) {
         const struct wanted *want = PJ_SAYS(wanted, &facts[i]);
         const uint8_t *id = facts[i].subkey;

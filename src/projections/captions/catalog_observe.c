@@ -145,15 +145,6 @@ int catalog_observe_crop(const struct pj_event *event, struct pj_observer *obser
     return 0;
 }
 
-/* A half of an id, so that halves compare as signed numbers like the bytes. */
-static int64_t half(const uint8_t bytes[8])
-{
-    uint64_t number = 0;
-    for (int i = 0; i < 8; i++)
-        number = number << 8 | bytes[i];
-    return (int64_t)(number ^ UINT64_C(1) << 63);
-}
-
 /* Of the locks of a video the one acquired last; of its ends the latest. */
 int catalog_observe_lock(const struct pj_event *event, struct pj_observer *observer,
                          struct pj_error *error)
@@ -161,8 +152,8 @@ int catalog_observe_lock(const struct pj_event *event, struct pj_observer *obser
     const struct captions_lock *e = PJ_EVENT(event, captions_lock);
     struct pj_timestamptz expires = PJ_OR(e->expires_at, e->new_expires_at);
     struct pj_order order = captions_order(e->acquired_at, e->lock_id);
-    struct pj_order expiry = {.rank = {e->acquired_at.integer, half(e->lock_id.uuid),
-                                       half(e->lock_id.uuid + 8), expires.integer}};
+    struct pj_order expiry = {.rank = {e->acquired_at.integer, captions_half(e->lock_id.uuid),
+                                       captions_half(e->lock_id.uuid + 8), expires.integer}};
     uint8_t claim[16];
     if (captions_check_lock(e, error) != 0)
         return -1;
