@@ -41,7 +41,7 @@ static const struct pj_option options[] = {
               "'drama.dramas=dramas,key=id:drama_id,owner=user_id,revision=revision,life=life': "
               "after the topic its table; key= a column and the member of the event that it is, "
               "as often as needed; owner=, revision= and life= columns. An event of somebody "
-              "else's thing gets 403, one that was made on an older revision 409. None by "
+              "else's thing gets 403, one that was made on another revision 409. None by "
               "default, and then Postgres is not asked.",
               .filled = true, .most = 10000),
     PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
@@ -166,7 +166,7 @@ static void print_help(const struct pj_process *process)
         "    those more than 24 hours behind, but for tokens that are marked import.\n"
         "\n"
         "    With --ingest-tables an event of a thing that its table shows with another owner is\n"
-        "    refused (403), one made on an older revision (its body.base_revision, or the header\n"
+        "    refused (403), one made on another revision (its body.base_revision, or the header\n"
         "    If-Match) or in another life, too (409). Tables lag behind: this spares most\n"
         "    conflicts, and consumers settle the rest.\n"
         "\n"
@@ -460,7 +460,7 @@ static void add_metrics(struct pj_ingest *ingest)
         {&ingest->foreign, PJ_COUNTER, "projectionist_ingest_foreign_requests_total",
          "Requests with an event of a thing that a table shows with another owner."},
         {&ingest->outdated, PJ_COUNTER, "projectionist_ingest_outdated_requests_total",
-         "Requests with an event that was made on an older revision, or in another life."},
+         "Requests with an event that was made on another revision or in another life."},
         {0},
     };
     pj_metrics_add_all(ingest->metrics, all);

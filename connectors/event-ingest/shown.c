@@ -245,13 +245,18 @@ int pj_shown_judge(const struct pj_shown_table *table, const struct pj_shown *sh
     bool has_lives = claim->has_life && shown->has_life;
     if (has_lives && check_life(table, shown, claim, error) != 0)
         return -1;
-    /* A base that is newer than the row: the table lags behind whoever made the event. */
-    if (!claim->has_base || !shown->has_revision || shown->revision <= claim->base ||
-        (has_lives && claim->life != shown->life))
+    if (!claim->has_base || !shown->has_revision || shown->revision == claim->base)
         return 0;
     /* A repetition of what the row shows already. */
     if (claim->has_revision && claim->revision == shown->revision)
         return 0;
+    /* Who made the event may have seen what the table does not show yet, or made that up. */
+    if (shown->revision < claim->base)
+        return pj_error_set(error, PJ_POISON,
+                            "%s has this %s at the revision %lld, and the event was made on %lld, "
+                            "which is newer; try again once the table shows it",
+                            table->table, table->members[0], (long long)shown->revision,
+                            (long long)claim->base);
     return pj_error_set(error, PJ_POISON,
                         "%s has this %s at the revision %lld, and the event was made on %lld; read "
                         "it again",

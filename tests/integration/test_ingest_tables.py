@@ -111,12 +111,17 @@ def test_of_somebody_elses_drama_nothing_is_taken(ingests, tables):
     is_answered(ingest, save("nobody's"), 202, bearer="bob")
 
 
-def test_what_was_made_on_an_older_version_is_refused(ingests, tables):
+def test_what_was_made_on_another_version_is_refused(ingests, tables):
     ingest = ingests()
     row(tables, revision=AT + 9)
     is_answered(ingest, save(base=AT + 8, life=AT), 409, f"at the revision {AT + 9}")
     is_answered(ingest, save(base=AT + 9, life=AT), 202)
-    is_answered(ingest, save(base=AT + 10, life=AT), 202)  # the row lags
+    is_answered(ingest, save(base=AT + 10, life=AT), 409, f"at the revision {AT + 9}")
+    is_answered(ingest, delete(), 409, "once the table shows it",
+                headers={"If-Match": str(AT + 10)})
+    row(tables, revision=AT + 10)
+    is_answered(ingest, save(base=AT + 10, life=AT), 202)
+    row(tables, revision=AT + 9)
     is_answered(ingest, save(base=AT + 9), 400, "life")
     # Of If-Match, in either form; and it is the base of the save.
     for match in (AT + 9, f'"{AT + 9}"'):
