@@ -115,6 +115,12 @@ static const char *schema_of(const struct pj_system *system, void *context)
                                                : system->tables_schema;
 }
 
+/* The search_path: another system may have made an extension, in its own schema. */
+#define WITH_EXTENSIONS                                                                            \
+    "concat_ws(', ', quote_ident(schema), nullif(path, ''), (\n"                                   \
+    "        SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') FROM pg_extension AS e\n"    \
+    "        JOIN pg_namespace AS n ON n.oid = e.extnamespace))"
+
 /* The file as a string, which is executed where the database has not had it yet. */
 static char *wrap(const struct pj_cli *cli, const struct pj_migration *migration)
 {
@@ -146,7 +152,7 @@ static char *wrap(const struct pj_cli *cli, const struct pj_migration *migration
                    "        EXECUTE format('CREATE SCHEMA %%I', schema);\n    END IF;\n"
                    "    PERFORM set_config('search_path', %s, true);\n"
                    "    EXECUTE body;\n",
-                   engine ? "schema" : "concat_ws(', ', quote_ident(schema), nullif(path, ''))");
+                   engine ? "schema" : WITH_EXTENSIONS);
     pj_sql_literal(&sql,
                    "    EXECUTE 'INSERT INTO projectionist.migrations (system, number, name, "
                    "checksum, tables_schema) VALUES ($1, $2, $3, $4, $5)'\n"

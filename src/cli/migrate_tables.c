@@ -17,18 +17,23 @@ static int query(struct pj_cli *cli, const char *sql, int count, const char *con
     return 0;
 }
 
-/* Puts schemas (each may be NULL) before the others of the search_path. */
+/* Puts schemas (each may be NULL) before the others of the search_path, and behind them those that
+ * have an extension: another system may have made it, in its own schema. */
 static int put_first(struct pj_cli *cli, const char *first, const char *second,
                      struct pj_error *error)
 {
     const char *path;
-    return query(cli,
-                 "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), "
-                 "quote_ident($2), string_agg(quote_ident(s.name), ', ' ORDER BY s.place)), true) "
-                 "FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place) "
-                 "WHERE s.name <> 'projectionist' AND s.name IS DISTINCT FROM $1 "
-                 "AND s.name IS DISTINCT FROM $2",
-                 PJ_TEXTS(first, second), &path, error);
+    return query(
+        cli,
+        "SELECT set_config('search_path', concat_ws(', ', quote_ident($1), "
+        "quote_ident($2), string_agg(quote_ident(s.name), ', ' ORDER BY s.place, s.name)), "
+        "true) FROM (SELECT name, place FROM unnest(current_schemas(false)) WITH ORDINALITY "
+        "AS c (name, place) UNION ALL SELECT DISTINCT n.nspname, 2147483647 "
+        "FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace "
+        "WHERE n.nspname <> ALL (current_schemas(true))) AS s "
+        "WHERE s.name <> 'projectionist' AND s.name IS DISTINCT FROM $1 "
+        "AND s.name IS DISTINCT FROM $2",
+        PJ_TEXTS(first, second), &path, error);
 }
 
 int pj_migrate_use_schema(struct pj_cli *cli, const char *schema, struct pj_error *error)

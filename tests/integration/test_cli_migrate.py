@@ -153,6 +153,16 @@ def test_a_database_with_a_function_and_an_extension_of_its_own_keeps_them(datab
             ("2001-01-01",)]
 
 
+@pytest.mark.parametrize("order", [["all"], ["render", "safari"], ["safari", "render"]], ids=" ".join)
+def test_systems_share_an_extension_whichever_of_them_made_it(database, order):
+    for system in order:
+        result = cli("migrate", *([] if system == "all" else [system]), dsn=database,
+                     without=["SYSTEMS"])
+        assert result.returncode == 0, result
+    assert len(rows(database, "INSERT INTO safari_sessions (platform) VALUES ('sora') "
+                              "RETURNING session_id")) == 1
+
+
 def test_the_tables_are_never_made_in_our_own_schema(database):
     """Which comes first in the search_path of a role of that name, and goes first when it goes."""
     assert cli("migrate", "--postgres.options=-csearch_path=projectionist,public",

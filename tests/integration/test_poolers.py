@@ -161,6 +161,17 @@ def test_files_for_another_tool_apply_twice_and_are_known_to_migrate(tmp_path, t
                 connection.execute("SELECT FROM public.safari_commands")
 
 
+def test_files_of_all_systems_apply_where_one_has_made_an_extension_for_all(tmp_path):
+    """In the order of their names: render makes uuid-ossp in its schema, and safari uses it."""
+    result = cli("migrate", "--to-directory", str(tmp_path), without=["POSTGRES_DSN", "SYSTEMS"])
+    assert result.returncode == 0, result
+    with new_database(migrated=False) as dsn, policies.roles(dsn, "projectionist_"):
+        admin = policies.admin(dsn)
+        for path in sorted(tmp_path.iterdir()):
+            policies.psql(admin, "-f", path)
+        assert "nothing to do" in cli("migrate", dsn=admin, without=["SYSTEMS"]).stdout
+
+
 def test_what_is_new_comes_after_what_a_folder_has(tmp_path):
     (tmp_path / "20991231235959_of_somebody.sql").write_text("SELECT 1;\n")
     write(tmp_path)
