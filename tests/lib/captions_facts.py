@@ -32,6 +32,9 @@ NOT_NEGATIVE = ("size_bytes", "storage_quota_gb", "run_count", "frame_count", "o
                 "total_size_bytes", "frame_index")
 OWN_KEYS = ("storage_key", "storage_prefix", "layout_db_key", "layout_db_storage_key")
 LONGEST_TEXT = 100_000  # bytes
+LONGEST_KEY = 1_024  # bytes
+GREATEST_REAL = 3.4028234663852886e38
+SEQUENCER = re.compile("0*[0-9a-fA-F]{0,32}")
 LONGEST_LOCK = 15 * MINUTE
 NIL = "00000000-0000-0000-0000-000000000000"
 RANKS = {"SCHEDULED": 0, "PENDING": 0, "COMPLETED": 2, "FAILED": 2, "CRASHED": 2, "CANCELLED": 2}
@@ -85,6 +88,11 @@ def refused(event):
             if content.get(name) is not None),
         any(len((content.get(name) or "").encode()) > LONGEST_TEXT
             for name in ("ocr_text", "caption_text")),
+        len((content.get("key") or "").encode()) > LONGEST_KEY,
+        "/" in content.get("bucket", ""),
+        not SEQUENCER.fullmatch(content.get("sequencer") or ""),
+        any(not abs(content[name]) <= GREATEST_REAL for name in ("duration_seconds", "frame_rate")
+            if content.get(name) is not None),
         content.get("role", "user") not in ROLES,
         content.get("outcome", "failed") not in OUTCOMES,
         content.get("operation", "stored") not in OPERATIONS,
