@@ -103,9 +103,9 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
     } else if (publisher->has_ended) {
         status = pj_error_set(error, PJ_RETRY, "publishing has stopped");
     } else {
-        const struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, publication);
+        const struct pj_hold *hold = pj_publisher_hold_of(publisher, publication);
         const char *why =
-            topic != NULL && topic->is_held ? topic->why.message : publisher->trouble.message;
+            hold != NULL && hold->is_held ? hold->why.message : publisher->trouble.message;
         pj_error_set(error, PJ_RETRY, "%s", why[0] != '\0' ? why : "Kafka did not answer in time");
         status = 1;
     }
@@ -113,12 +113,12 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
     return status;
 }
 
-struct pj_publisher_topic *pj_publisher_topic_of(struct pj_publisher *publisher,
-                                                 const struct pj_publication *publication)
+struct pj_hold *pj_publisher_hold_of(struct pj_publisher *publisher,
+                                     const struct pj_publication *publication)
 {
     for (size_t i = 0; i < publication->record_count; i++) {
         if (publication->records[i].topic != publisher->settings.state)
-            return &publisher->topics[publication->records[i].topic];
+            return &publisher->holds[publication->records[i].topic];
     }
     return NULL;
 }
@@ -126,7 +126,7 @@ struct pj_publisher_topic *pj_publisher_topic_of(struct pj_publisher *publisher,
 bool pj_publisher_is_held(struct pj_publisher *publisher, size_t topic)
 {
     pthread_mutex_lock(&publisher->mutex);
-    bool is_held = publisher->topics[topic].is_held;
+    bool is_held = publisher->holds[topic].is_held;
     pthread_mutex_unlock(&publisher->mutex);
     return is_held;
 }

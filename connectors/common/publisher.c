@@ -15,8 +15,6 @@ enum {
     BATCH_RECORDS_MOST = 10000,
     BATCH_BYTES_MOST = 16 << 20,
     TURN_MS = 1000,
-    AGAIN_MS = 5000,   /* until what is refused for a topic is tried again */
-    REFUSED_TIMES = 4, /* or as many times as long as it took to learn it */
     /* From one commit to the next transaction: brokers answer its end before they have written it
      * to all partitions, and librdkafka waits for 20 ms where they are asked earlier. */
     GAP_US = 3000,
@@ -191,81 +189,52 @@ static void count_topics(struct pj_publisher *publisher)
     int64_t held = 0;
     publisher->suspects = 0;
     for (size_t i = 0; i < publisher->settings.transactor.topic_count; i++) {
-        publisher->suspects += publisher->topics[i].is_suspect;
-        held += publisher->topics[i].is_held;
+        publisher->suspects += publisher->holds[i].is_suspect;
+        held += publisher->holds[i].is_held;
     }
     if (publisher->waiting_topics != NULL)
         pj_metric_set(publisher->waiting_topics, held);
 }
 
-/* The first of the batch's topics, and whether it has no other. */
-static struct pj_publisher_topic *topic_of_batch(struct pj_publisher *publisher, bool *is_one)
+static size_t holds_of_batch(struct pj_publisher *publisher, struct pj_hold *holds[BATCH_MOST])
 {
-    struct pj_publisher_topic *first = NULL;
-    *is_one = true;
-    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
-        struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
-        if (first == NULL)
-            first = topic;
-        *is_one &= topic == NULL || topic == first;
-    }
-    return first;
+    size_t count = 0;
+    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next)
+        holds[count++] = pj_publisher_hold_of(publisher, one);
+    return count;
 }
 
-static void hold(struct pj_publisher *publisher, struct pj_publisher_topic *topic, int64_t took_ms,
-                 const struct pj_error *why)
-{
-    if (!topic->is_held || strcmp(topic->why.message, why->message) != 0)
-        pj_log(PJ_WARN, "what is for a topic waits",
-               pj_f_str("topic", publisher->settings.transactor.topics[topic - publisher->topics]),
-               pj_f_str("reason", why->message));
-    topic->is_held = true;
-    topic->why = *why;
-    topic->until_ms = pj_clock_monotonic_ms() +
-                      (took_ms * REFUSED_TIMES > AGAIN_MS ? took_ms * REFUSED_TIMES : AGAIN_MS);
-}
-
-/* After an abort: Kafka refused the batch, not for good. Once may be a moment; then it may be one
- * of its topics, which is found by publishing each alone. The batch goes back to the queue. */
+/* After an abort: Kafka refused the batch, not for good. True: it is one of its topics, and the
+ * batch is back in the queue. */
 static bool keep_back(struct pj_publisher *publisher, int failures, int64_t took_ms,
                       const struct pj_error *why)
 {
-    bool is_one;
-    struct pj_publisher_topic *first = topic_of_batch(publisher, &is_one);
-    if (!publisher->are_topics_apart || first == NULL || (failures == 0 && !first->is_suspect))
+    struct pj_hold *holds[BATCH_MOST];
+    if (!publisher->are_topics_apart)
         return false;
+    size_t count = holds_of_batch(publisher, holds);
     pthread_mutex_lock(&publisher->mutex);
-    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
-        struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
-        if (topic != NULL)
-            topic->is_suspect = true;
+    bool is_of_topic = pj_hold_refused(holds, count, failures, took_ms, why);
+    if (is_of_topic) {
+        count_topics(publisher);
+        put_back(publisher, publisher->batch);
+        publisher->batch = NULL;
     }
-    if (is_one)
-        hold(publisher, first, took_ms, why);
-    count_topics(publisher);
-    put_back(publisher, publisher->batch);
-    publisher->batch = NULL;
     pthread_mutex_unlock(&publisher->mutex);
-    note_trouble(publisher, NULL);
-    return true;
+    if (is_of_topic)
+        note_trouble(publisher, NULL);
+    return is_of_topic;
 }
 
 /* The batch is committed. */
 static void trust_topics(struct pj_publisher *publisher)
 {
+    struct pj_hold *holds[BATCH_MOST];
     if (publisher->suspects == 0)
         return;
+    size_t count = holds_of_batch(publisher, holds);
     pthread_mutex_lock(&publisher->mutex);
-    for (const struct pj_publication *one = publisher->batch; one != NULL; one = one->next) {
-        struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
-        if (topic == NULL)
-            continue;
-        if (topic->is_held)
-            pj_log(PJ_INFO, "what is for a topic goes on",
-                   pj_f_str("topic",
-                            publisher->settings.transactor.topics[topic - publisher->topics]));
-        topic->is_held = topic->is_suspect = false;
-    }
+    pj_hold_taken(holds, count);
     count_topics(publisher);
     pthread_mutex_unlock(&publisher->mutex);
 }
@@ -365,10 +334,10 @@ static bool publish_batch(struct pj_publisher *publisher)
 /* Under the mutex: how long until a publication is to be taken. */
 static int64_t left_ms(struct pj_publisher *publisher, const struct pj_publication *one)
 {
-    const struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
-    int64_t now_ms = pj_clock_monotonic_ms();
-    if (topic != NULL && topic->is_held && topic->until_ms > now_ms)
-        return topic->until_ms - now_ms;
+    const struct pj_hold *hold = pj_publisher_hold_of(publisher, one);
+    int64_t now_ms = pj_clock_monotonic_ms(), held_ms = hold != NULL ? pj_hold_left_ms(hold) : 0;
+    if (held_ms > 0)
+        return held_ms;
     if (publisher->is_stopping || one->wait_ms == 0 || one->due_ms < now_ms)
         return 0;
     return one->due_ms - now_ms;
@@ -399,14 +368,12 @@ static void fill_batch(struct pj_publisher *publisher)
         next = next->next;
     if (next == NULL)
         return;
-    const struct pj_publisher_topic *first = pj_publisher_topic_of(publisher, next);
-    bool is_alone = first != NULL && first->is_suspect;
+    const struct pj_hold *first = pj_publisher_hold_of(publisher, next);
     struct pj_publication **place = &publisher->first, **end = &publisher->batch;
     size_t count = 0, records = 0, bytes = 0;
     while (count < publisher->batch_most && *place != NULL) {
         struct pj_publication *one = *place;
-        const struct pj_publisher_topic *topic = pj_publisher_topic_of(publisher, one);
-        if (topic != NULL && (is_alone ? topic != first : topic->is_suspect)) {
+        if (!pj_hold_may_share(first, pj_publisher_hold_of(publisher, one))) {
             place = &one->next;
             continue;
         }
@@ -507,6 +474,8 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->are_topics_apart =
         settings->are_topics_apart && settings->transactor.topic_count > 2; /* one is the state's */
     add_metrics(publisher);
+    for (size_t i = 0; i < settings->transactor.topic_count; i++)
+        publisher->holds[i].topic = settings->transactor.topics[i];
     publisher->last = &publisher->first;
     publisher->batch_most = BATCH_MOST;
     pthread_mutex_init(&publisher->mutex, NULL);

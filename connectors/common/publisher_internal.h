@@ -6,6 +6,7 @@
 
 #include "base/threads.h"
 #include "base/trace.h"
+#include "common/hold.h"
 #include "common/publisher.h"
 
 #include <stdatomic.h>
@@ -33,14 +34,6 @@ struct pj_publication {
     struct pj_error error;
 };
 
-/* What Kafka does with the records of a topic, where topics are apart. */
-struct pj_publisher_topic {
-    bool is_suspect; /* it may be the one that is refused: it goes alone */
-    bool is_held;    /* it is, until it is taken; not tried again before until_ms */
-    int64_t until_ms;
-    struct pj_error why;
-};
-
 struct pj_publisher {
     struct pj_publisher_settings settings;
     struct pj_transactor transactor;
@@ -62,8 +55,8 @@ struct pj_publisher {
     pthread_cond_t changed; /* for the callers: a transaction has ended */
     struct pj_publication *first, **last;
     size_t waiting, waiting_bytes, urgent;
-    struct pj_publisher_topic topics[PJ_TRANSACTOR_TOPICS_MOST];
-    size_t suspects; /* among the topics; written by the thread alone */
+    struct pj_hold holds[PJ_TRANSACTOR_TOPICS_MOST]; /* of the topics, where they are apart */
+    size_t suspects;                                 /* among them; written by the thread alone */
     bool is_stopping, has_ended;
     int64_t give_up_ms; /* the deadline when stopping */
     bool has_failed;
@@ -71,9 +64,9 @@ struct pj_publisher {
     struct pj_error trouble; /* why nothing is published now; empty message: all is well */
 };
 
-/* The topic of a publication's events; NULL: it has records of the state alone. */
-struct pj_publisher_topic *pj_publisher_topic_of(struct pj_publisher *publisher,
-                                                 const struct pj_publication *publication);
+/* Of the topic of a publication's events; NULL: it has records of the state alone. */
+struct pj_hold *pj_publisher_hold_of(struct pj_publisher *publisher,
+                                     const struct pj_publication *publication);
 
 /* Removes a publication from the queue; under the mutex. */
 void pj_publisher_take_out(struct pj_publisher *publisher, struct pj_publication **place);

@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "base/topic_name.h"
 
+#include <string.h>
+
 enum {
     STEP_MS = 500,  /* the longest that a call waits for Kafka between turns */
     SLOW_MS = 5000, /* a slower commit is worth a log line */
@@ -137,10 +139,62 @@ int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error)
     return 0;
 }
 
-int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open, struct pj_error *error)
+/* Whether the id is still ours, as far as one can see without claiming it. Returns 1 when it is
+ * time to stop. */
+static int look_for_another(struct pj_transactor *transactor, struct pj_error *error)
 {
     const struct pj_transactor_settings *settings = &transactor->settings;
+    int failures = 0;
+    if (settings->is_ours == NULL)
+        return 0;
+    /* A successor has ended the transaction that we left open, so its record comes after that. */
+    while (pj_transactor_read(transactor, true, error) != 0) {
+        if (error->class == PJ_FATAL && ++transactor->fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
+            return -1;
+        if (!pj_turns_back_off(&settings->turns, failures++, error))
+            return 1;
+    }
+    return settings->is_ours(settings->context)
+               ? 0
+               : pj_error_set(error, PJ_FENCED, "another program publishes as %s",
+                              transactor->transactional_id);
+}
+
+int pj_transactor_open_again(struct pj_transactor *transactor, struct pj_error *error)
+{
+    if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
+        ++transactor->fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
+        return -1;
+    pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
+    if (transactor->settings.reopened != NULL)
+        pj_metric_add(transactor->settings.reopened, 1);
+    int status = look_for_another(transactor, error);
+    return status == 0 ? pj_transactor_open(transactor, error) : status;
+}
+
+/* --- reading back ---------------------------------------------------------------------------- */
+
+static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
+                     struct pj_error *error)
+{
+    const struct pj_transactor_settings *settings = context;
+    const char *wanted = settings->state_key;
+    if (wanted != NULL && (key.data == NULL || key.length != strlen(wanted) ||
+                           memcmp(key.data, wanted, key.length) != 0))
+        return 0;
+    return settings->record(settings->context, key, value, error);
+}
+
+int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open, struct pj_error *error)
+{
+    struct pj_transactor_settings *settings = &transactor->settings;
+    const struct pj_bytes none = {0};
     char topic[PJ_TOPIC_NAME_SIZE];
+    if (settings->state_key != NULL &&
+        settings->record(settings->context,
+                         (struct pj_bytes){settings->state_key, strlen(settings->state_key)}, none,
+                         error) != 0)
+        return -1;
     const struct pj_compacted_settings reading = {
         .kafka = settings->kafka,
         .client_id = settings->client_id,
@@ -148,8 +202,8 @@ int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open, stru
         .timeout_ms = settings->read_timeout_ms,
         .stop_at_open = stop_at_open,
         .stop = settings->stop,
-        .record = settings->record,
-        .context = settings->context,
+        .record = on_record,
+        .context = settings,
     };
     return pj_compacted_read(&reading, error);
 }

@@ -30,9 +30,17 @@ struct pj_transactor_settings {
     size_t topic_count;
     /* Compacted; read back whole whenever it is opened. NULL: what is in doubt is sent again. */
     const char *state_topic;
+    /* Not NULL: only the values of this key are read back. `record` has a null one first, for a
+     * topic without the key. */
+    const char *state_key;
     int64_t read_timeout_ms;
     pj_compacted_record *record; /* what is read back */
-    void *context;               /* of record */
+    /* Whether what was read back is from this program, or from before its first transaction; or
+     * NULL. It is asked before another producer fences whoever has the id by now: two that claim it
+     * in turn would never end. */
+    bool (*is_ours)(void *context);
+    struct pj_metric *reopened; /* or NULL */
+    void *context;              /* of record and is_ours */
     struct pj_turns turns;
     const volatile sig_atomic_t *stop; /* ends the reading back; or NULL */
     struct pj_metrics *metrics;        /* or NULL; what the brokers refuse is counted there */
@@ -59,11 +67,15 @@ int pj_transactor_init(struct pj_transactor *transactor,
 void pj_transactor_close(struct pj_transactor *transactor); /* all zeros are allowed */
 
 /*
- * Opens it, also again after a transaction in doubt. Returns 1 when it is time to stop. Errors: a
- * missing topic, a refusal, PJ_FENCED. Once it was open it tolerates a few: brokers that have just
- * started may not know all partitions yet.
+ * Opens it. Returns 1 when it is time to stop. Errors: a missing topic, a refusal, PJ_FENCED. Once
+ * it was open it tolerates a few: brokers that have just started may not know all partitions yet.
  */
 int pj_transactor_open(struct pj_transactor *transactor, struct pj_error *error) PJ_MUST_CHECK;
+
+/* The same after a transaction in doubt, of which *error says why: PJ_FENCED also where it finds by
+ * is_ours that another has the id. Producers that cannot go on it replaces a few times. */
+int pj_transactor_open_again(struct pj_transactor *transactor,
+                             struct pj_error *error) PJ_MUST_CHECK;
 
 /* Reads the state topic; with stop_at_open without waiting for the end of open transactions. */
 int pj_transactor_read(struct pj_transactor *transactor, bool stop_at_open,

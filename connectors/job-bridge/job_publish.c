@@ -41,7 +41,8 @@ struct pj_job_publisher {
     struct pj_encoder *encoder;
     struct pj_builder encoded;
     struct state own, found;
-    int64_t idle_since_ms, deadline_ms; /* of the shutdown; 0: none yet */
+    int64_t idle_since_ms;
+    struct pj_stopping stopping;
     bool is_open;
     bool gave_up; /* what left the inbox was not published */
 };
@@ -60,21 +61,12 @@ static struct pj_bytes bytes_of(const char *text)
 
 /* --- turns ----------------------------------------------------------------------------------- */
 
-/* False when it is time to stop: at once while opening, later while there is something to finish.
- */
 static bool turn(void *context, const struct pj_error *trouble)
 {
     struct pj_job_publisher *publisher = context;
     publisher->settings.turn(publisher->settings.context,
                              trouble != NULL ? trouble->message : NULL);
-    if (pj_stop_requests == 0)
-        return true;
-    if (!publisher->is_open)
-        return false;
-    if (publisher->deadline_ms == 0)
-        publisher->deadline_ms =
-            pj_clock_monotonic_ms() + publisher->settings.bridge->shutdown_timeout_ms;
-    return pj_clock_monotonic_ms() < publisher->deadline_ms;
+    return pj_turns_go_on(&publisher->stopping, publisher->is_open);
 }
 
 static int fenced(struct pj_job_publisher *publisher, struct pj_error *error)
@@ -116,11 +108,15 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
     struct pj_job_publisher *publisher = context;
-    const char *id = publisher->settings.bridge->bridge_id;
-    if (key.data == NULL || key.length != strlen(id) || memcmp(key.data, id, key.length) != 0)
-        return 0;
+    (void)key;
     publisher->found = (struct state){0};
     return value.data != NULL ? read_state(value, &publisher->found, error) : 0;
+}
+
+static bool is_ours(void *context)
+{
+    const struct pj_job_publisher *publisher = context;
+    return !publisher->is_open || strcmp(publisher->found.instance, publisher->own.instance) == 0;
 }
 
 static int send_state(struct pj_job_publisher *publisher, struct pj_error *error)
@@ -208,45 +204,14 @@ static int send_all(void *context, struct pj_error *error)
 
 /* --- the producer ---------------------------------------------------------------------------- */
 
-static int open_transactor(struct pj_job_publisher *publisher, struct pj_error *error)
+/* With what an `_open` of the transactor returned. */
+static int after_opening(struct pj_job_publisher *publisher, int status, struct pj_error *error)
 {
-    publisher->found = (struct state){0};
-    int status = pj_transactor_open(&publisher->transactor, error);
     if (status < 0 && error->class == PJ_FENCED)
         return fenced(publisher, error);
     if (status == 0 && publisher->found.revision > publisher->own.revision)
         publisher->own.revision = publisher->found.revision;
     return status;
-}
-
-/* Whether the id is still ours, as far as one can see without claiming it: two that claim it in
- * turn would never end. Returns 1 when it is time to stop. */
-static int look_for_another(struct pj_job_publisher *publisher, struct pj_error *error)
-{
-    int failures = 0;
-    publisher->found = (struct state){0};
-    while (pj_transactor_read(&publisher->transactor, true, error) != 0) {
-        if (error->class == PJ_FATAL &&
-            ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
-            return -1;
-        if (!pj_turns_back_off(&publisher->transactor.settings.turns, failures++, error))
-            return 1;
-    }
-    return !publisher->is_open || strcmp(publisher->found.instance, publisher->own.instance) == 0
-               ? 0
-               : fenced(publisher, error);
-}
-
-/* After a transaction in doubt. Returns 1 when it is time to stop. */
-static int open_again(struct pj_job_publisher *publisher, struct pj_error *error)
-{
-    if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
-        ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
-        return -1;
-    pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
-    pj_metric_add(publisher->settings.metrics->reopened, 1);
-    int status = look_for_another(publisher, error);
-    return status == 0 ? open_transactor(publisher, error) : status;
 }
 
 /* --- transactions ---------------------------------------------------------------------------- */
@@ -310,7 +275,8 @@ static int publish(struct batch batch, struct pj_error *error)
             break;
         case PJ_TRANSACTION_IN_DOUBT: {
             struct pj_error reason = *error;
-            int status = open_again(publisher, error);
+            int status = after_opening(
+                publisher, pj_transactor_open_again(&publisher->transactor, error), error);
             if (status != 0)
                 return status;
             *error = reason;
@@ -397,7 +363,6 @@ static int wait_for_former(struct pj_job_publisher *publisher)
     while (pj_clock_monotonic_ms() < deadline_ms) {
         const struct state *former = &publisher->found;
         int64_t since_us = pj_listener_subscribed_us(publisher->settings.listener);
-        publisher->found = (struct state){0};
         bool is_read = pj_transactor_read(&publisher->transactor, true, &error) == 0;
         int64_t silent_ms = (pj_clock_wall_us() - former->listened_us) / 1000;
         if (!is_read && error.class != PJ_RETRY)
@@ -435,17 +400,21 @@ int pj_job_publisher_open(struct pj_job_publisher **out,
         .topics = topics,
         .topic_count = TOPICS,
         .state_topic = PJ_JOB_BRIDGES_TOPIC,
+        .state_key = bridge->bridge_id,
         .read_timeout_ms = READ_MS,
         .record = on_record,
+        .is_ours = is_ours,
         .context = publisher,
         .turns = {turn, publisher},
         .metrics = settings->registry,
         .aborted = settings->metrics->aborted,
+        .reopened = settings->metrics->reopened,
     };
     uuid_t instance;
     uuid_generate(instance);
     uuid_unparse_lower(instance, publisher->own.instance);
     publisher->settings = *settings;
+    publisher->stopping.timeout_ms = bridge->shutdown_timeout_ms;
     publisher->encoder = pj_encoder_new(PJ_JOBS_TOPIC, pj_schema_studio_jobs);
     int status = pj_transactor_init(&publisher->transactor, &transactor, error);
     if (status == 0)
@@ -456,7 +425,7 @@ int pj_job_publisher_open(struct pj_job_publisher **out,
     if (status == 0)
         status = wait_for_former(publisher);
     if (status == 0)
-        status = open_transactor(publisher, error);
+        status = after_opening(publisher, pj_transactor_open(&publisher->transactor, error), error);
     if (status == 0) {
         publisher->own.listened_us = publisher->found.listened_us;
         pj_listener_heard_until(settings->listener, publisher->found.listened_us);

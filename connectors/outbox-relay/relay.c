@@ -29,7 +29,7 @@ struct relay {
     struct pj_outbox *outbox; /* NULL: not connected */
     struct pj_arena *arena;
     int64_t batch_most;
-    int64_t deadline_ms; /* of the shutdown; 0: none yet */
+    struct pj_stopping stopping;
     int64_t counted_ms, beaten_ms, asked_ms, refused_since;
     int failures; /* transactions since the last that was committed */
     bool was_connected, is_active;
@@ -71,7 +71,6 @@ static void say(struct relay *relay, const char *trouble)
     pj_metrics_server_heartbeat(server);
 }
 
-/* False when it is time to stop: at once while nothing is under way, else at the deadline. */
 static bool turn(void *context, const struct pj_error *trouble)
 {
     struct relay *relay = context;
@@ -79,13 +78,7 @@ static bool turn(void *context, const struct pj_error *trouble)
         say(relay, trouble != NULL ? trouble->message : NULL);
     else if (relay->around->server != NULL)
         pj_metrics_server_heartbeat(relay->around->server);
-    if (pj_stop_requests == 0)
-        return true;
-    if (!relay->is_active)
-        return false;
-    if (relay->deadline_ms == 0)
-        relay->deadline_ms = pj_clock_monotonic_ms() + relay->settings->shutdown_timeout_ms;
-    return pj_clock_monotonic_ms() < relay->deadline_ms;
+    return pj_turns_go_on(&relay->stopping, relay->is_active);
 }
 
 /* While Postgres is waited for. */
@@ -260,14 +253,6 @@ static void count_committed(struct relay *relay, const struct batch *batch)
 
 /* --- transactions ---------------------------------------------------------------------------- */
 
-static int open_producer(struct relay *relay, struct pj_error *error)
-{
-    int status = pj_transactor_open(&relay->transactor, error);
-    if (status == 0)
-        pj_relay_topics_use(relay->topics, relay->transactor.producer);
-    return status;
-}
-
 /* Another producer has our id, and so perhaps our lock. */
 static int fenced(struct relay *relay, struct pj_error *error)
 {
@@ -286,12 +271,9 @@ static int fenced(struct relay *relay, struct pj_error *error)
 /* How it ended is not known; what it held is sent again. */
 static int open_again(struct relay *relay, struct pj_error *error)
 {
-    if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
-        ++relay->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
-        return -1;
-    pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
-    pj_metric_add(relay->metrics->reopened, 1);
-    int status = open_producer(relay, error);
+    int status = pj_transactor_open_again(&relay->transactor, error);
+    if (status == 0)
+        pj_relay_topics_use(relay->topics, relay->transactor.producer);
     return status < 0 && error->class == PJ_FENCED ? fenced(relay, error) : status;
 }
 
@@ -336,30 +318,25 @@ static void grow(struct relay *relay)
         relay->batch_most = relay->settings->batch_rows;
 }
 
-static bool has_one_topic(const struct batch *batch)
+/* Whether the topics of its records wait. */
+static struct pj_hold **holds_of(const struct relay *relay, const struct batch *batch)
 {
-    for (size_t i = 1; i < batch->count; i++) {
-        if (batch->items[i].topic != batch->items[0].topic)
-            return false;
-    }
-    return true;
+    struct pj_hold **holds = pj_arena_alloc(relay->arena, batch->count * sizeof *holds);
+    for (size_t i = 0; i < batch->count; i++)
+        holds[i] = pj_relay_topic_hold(batch->items[i].topic);
+    return holds;
 }
 
-/* Kafka refused it, not for good. Once may be a moment; then it may be one of its topics, which is
- * found by publishing each alone. The rows are where they were. */
+/* Kafka refused it, not for good. The rows are where they were. */
 static int find_refused(struct relay *relay, const struct batch *batch, int64_t took_ms,
                         const struct pj_error *why)
 {
-    if (!pj_relay_topic_is_suspect(batch->items[0].topic) && relay->failures == 0) {
-        pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", why->message));
-        return pj_turns_back_off(&relay->transactor.settings.turns, relay->failures++, why) ? 0 : 1;
+    if (pj_hold_refused(holds_of(relay, batch), batch->count, relay->failures, took_ms, why)) {
+        relay->failures = 0;
+        return 0;
     }
-    relay->failures = 0;
-    if (has_one_topic(batch))
-        pj_relay_topic_refused(batch->items[0].topic, why, took_ms);
-    for (size_t i = 0; i < batch->count; i++)
-        pj_relay_topic_suspect(batch->items[i].topic);
-    return 0;
+    pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", why->message));
+    return pj_turns_back_off(&relay->transactor.settings.turns, relay->failures++, why) ? 0 : 1;
 }
 
 /* Brokers refuse a whole batch for one record: it is looked for in halves of what is read again. */
@@ -377,8 +354,7 @@ static int publish_batch(struct relay *relay, struct batch *batch, struct pj_err
         batch->rows[0].failed = error->message;
         status = settle_failed(relay, batch->rows, 1, relay->metrics->refused, error);
     } else if (status == 0) {
-        for (size_t i = 0; i < batch->count; i++)
-            pj_relay_topic_taken(batch->items[i].topic);
+        pj_hold_taken(holds_of(relay, batch), batch->count);
         status = settle_published(relay, batch, error);
     } else {
         return status;
@@ -396,12 +372,10 @@ static struct batch take_together(struct relay *relay, struct batch *batch)
         .rows = pj_arena_alloc(relay->arena, batch->count * sizeof *together.rows),
         .items = pj_arena_alloc(relay->arena, batch->count * sizeof *together.items),
     };
-    const struct pj_relay_topic *first = batch->items[0].topic;
-    bool is_alone = pj_relay_topic_is_suspect(first);
+    const struct pj_hold *first = pj_relay_topic_hold(batch->items[0].topic);
     size_t left = 0;
     for (size_t i = 0; i < batch->count; i++) {
-        const struct pj_relay_topic *topic = batch->items[i].topic;
-        if (is_alone ? topic == first : !pj_relay_topic_is_suspect(topic)) {
+        if (pj_hold_may_share(first, pj_relay_topic_hold(batch->items[i].topic))) {
             together.rows[together.count] = batch->rows[i];
             together.items[together.count++] = batch->items[i];
         } else {
@@ -467,10 +441,11 @@ static int beat_topic(struct relay *relay, const char *name, struct pj_error *er
         }
         status = publish(relay, &batch, error);
         free_values(&batch);
+        struct pj_hold *hold = pj_relay_topic_hold(topic);
         if (status == 0)
-            pj_relay_topic_taken(topic);
+            pj_hold_end(hold);
         else if (status >= 2)
-            pj_relay_topic_refused(topic, error, pj_clock_monotonic_ms() - begun_ms);
+            (void)pj_hold_refused(&hold, 1, 1, pj_clock_monotonic_ms() - begun_ms, error);
     } else if (status > 0) {
         status = 2; /* it waits */
     }
@@ -595,8 +570,9 @@ static int serve(struct relay *relay, struct pj_error *error)
         status = take_lock(relay, error);
     }
     if (status == 0)
-        status = open_producer(relay, error);
+        status = pj_transactor_open(&relay->transactor, error);
     if (status == 0) {
+        pj_relay_topics_use(relay->topics, relay->transactor.producer);
         pj_log(PJ_INFO, "started", pj_f_str("version", PJ_VERSION),
                pj_f_str("outbox", relay->settings->outbox),
                pj_f_str("relay_id", relay->settings->relay_id));
@@ -648,6 +624,7 @@ int pj_relay_run(const struct pj_relay_surroundings *around, struct pj_error *er
                           .settings = settings,
                           .metrics = around->metrics,
                           .batch_most = settings->batch_rows,
+                          .stopping = {.timeout_ms = settings->shutdown_timeout_ms},
                           .arena = pj_arena_new()};
     const struct pj_transactor_settings transactor = {
         .kafka = &around->config->kafka,
@@ -659,6 +636,7 @@ int pj_relay_run(const struct pj_relay_surroundings *around, struct pj_error *er
         .turns = {turn, &relay},
         .metrics = around->registry,
         .aborted = around->metrics->aborted,
+        .reopened = around->metrics->reopened,
     };
     int status =
         pj_relay_topics_new(&relay.topics, settings->topic_prefix, &settings->registry, error);

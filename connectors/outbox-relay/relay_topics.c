@@ -14,9 +14,8 @@
 #include <strings.h>
 
 enum {
-    AGAIN_MS = 5000,      /* until what is missing is looked for again */
+    AGAIN_MS = 5000,      /* until a newer schema is looked for, where one is missing */
     STALE_MS = 300000,    /* until a newer schema is looked for anyway */
-    REFUSED_TIMES = 4,    /* as long as it took to learn that Kafka refuses it */
     DESCRIBE_MS = 500,    /* with the retries of the caller */
     TOPIC_NAME_MOST = 249 /* Kafka's own limit */
 };
@@ -29,9 +28,7 @@ struct pj_relay_topic {
     int partitions;             /* 0: not found yet */
     struct pj_encoder *encoder; /* NULL: its schema is not known yet */
     int64_t asked_ms;           /* when the registry was asked for the schema */
-    int64_t wait_until_ms;
-    bool waits, is_suspect;
-    struct pj_error why;
+    struct pj_hold hold;
 };
 
 struct pj_relay_topics {
@@ -83,50 +80,22 @@ void pj_relay_topics_use(struct pj_relay_topics *topics, struct pj_producer *pro
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
+struct pj_hold *pj_relay_topic_hold(struct pj_relay_topic *topic)
+{
+    return &topic->hold;
+}
+
 static int hold_back(struct pj_relay_topic *topic, const struct pj_error *why)
 {
-    if (!topic->waits || strcmp(topic->why.message, why->message) != 0)
-        pj_log(PJ_WARN, "the rows of a topic wait", pj_f_str("topic", topic->name),
-               pj_f_str("reason", why->message));
-    topic->waits = true;
-    topic->why = *why;
-    topic->wait_until_ms = pj_clock_monotonic_ms() + AGAIN_MS;
+    pj_hold(&topic->hold, 0, why);
     return 1;
 }
 
-/* What Kafka refused waits until it is taken. */
+/* What is missing is there; what Kafka refused waits until it is taken. */
 static void go_on(struct pj_relay_topic *topic)
 {
-    if (topic->is_suspect)
-        return;
-    if (topic->waits)
-        pj_log(PJ_INFO, "the rows of a topic go on", pj_f_str("topic", topic->name));
-    topic->waits = false;
-}
-
-void pj_relay_topic_refused(struct pj_relay_topic *topic, const struct pj_error *why,
-                            int64_t took_ms)
-{
-    topic->is_suspect = true;
-    (void)hold_back(topic, why);
-    if (took_ms * REFUSED_TIMES > AGAIN_MS)
-        topic->wait_until_ms = pj_clock_monotonic_ms() + took_ms * REFUSED_TIMES;
-}
-
-void pj_relay_topic_taken(struct pj_relay_topic *topic)
-{
-    topic->is_suspect = false;
-    go_on(topic);
-}
-
-bool pj_relay_topic_is_suspect(const struct pj_relay_topic *topic)
-{
-    return topic->is_suspect;
-}
-
-void pj_relay_topic_suspect(struct pj_relay_topic *topic)
-{
-    topic->is_suspect = true;
+    if (!topic->hold.is_suspect)
+        pj_hold_end(&topic->hold);
 }
 
 char *pj_relay_topics_waiting(const struct pj_relay_topics *topics, int64_t *count,
@@ -136,11 +105,11 @@ char *pj_relay_topics_waiting(const struct pj_relay_topics *topics, int64_t *cou
     *count = 0;
     *why = NULL;
     for (const struct pj_relay_topic *topic = topics->first; topic != NULL; topic = topic->next) {
-        if (!topic->waits)
+        if (!topic->hold.is_held)
             continue;
-        *why = &topic->why;
+        *why = &topic->hold.why;
         *count += 1;
-        if (!topic->for_heartbeats && pj_clock_monotonic_ms() < topic->wait_until_ms)
+        if (!topic->for_heartbeats && pj_hold_left_ms(&topic->hold) > 0)
             pj_sql_array_add(&names, topic->name);
     }
     return pj_sql_array_take(&names);
@@ -167,6 +136,7 @@ static struct pj_relay_topic *find(struct pj_relay_topics *topics, const char *n
         return topic;
     topic = pj_alloc(sizeof *topic);
     topic->name = pj_strdup(name);
+    topic->hold.topic = topic->name;
     topic->for_heartbeats = for_heartbeats;
     pj_topic_name(topic->in_kafka, topics->prefix, name);
     topic->next = topics->first;
@@ -185,11 +155,7 @@ static int find_partitions(struct pj_relay_topics *topics, struct pj_relay_topic
     topic->partitions = info.partitions;
     if (info.partitions > 0)
         return 0;
-    pj_error_set(
-        error, PJ_RETRY,
-        "Kafka has no topic %s, or does not let this program see it; 'projectionist topics "
-        "create' creates those of a system",
-        topic->in_kafka);
+    (void)pj_producer_no_topic(&info, error);
     return hold_back(topic, error);
 }
 
@@ -263,7 +229,7 @@ int pj_relay_topics_encode(struct pj_relay_topics *topics, const struct pj_outbo
     if (check_name(row->topic, error) != 0)
         return -1;
     struct pj_relay_topic *topic = *out = find(topics, row->topic, false);
-    if (topic->waits && pj_clock_monotonic_ms() < topic->wait_until_ms)
+    if (pj_hold_left_ms(&topic->hold) > 0)
         return 1;
     int status = find_partitions(topics, topic, error);
     if (status == 0)
@@ -291,7 +257,7 @@ int pj_relay_topics_beat(struct pj_relay_topics *topics, const char *name,
                          struct pj_error *error)
 {
     struct pj_relay_topic *topic = *out = find(topics, name, true);
-    if (topic->waits && pj_clock_monotonic_ms() < topic->wait_until_ms)
+    if (pj_hold_left_ms(&topic->hold) > 0)
         return 1;
     int status = find_partitions(topics, topic, error);
     *partitions = topic->partitions;

@@ -10,6 +10,7 @@
 
 #include "avro/registry.h"
 #include "base/text.h"
+#include "common/hold.h"
 #include "kafka/producer.h"
 #include "outbox-relay/outbox.h"
 
@@ -32,16 +33,8 @@ int pj_relay_topics_encode(struct pj_relay_topics *topics, const struct pj_outbo
                            struct pj_relay_topic **topic, struct pj_builder *value,
                            struct pj_error *error) PJ_MUST_CHECK;
 
-/* Kafka took none of its records, after so long: they wait, four times as long at least, so that
- * those of other topics get most of the time. Then they are published alone, until they are taken.
- */
-void pj_relay_topic_refused(struct pj_relay_topic *topic, const struct pj_error *why,
-                            int64_t took_ms);
-void pj_relay_topic_taken(struct pj_relay_topic *topic);
-
-/* Whether its records are to be published alone, for they may be what Kafka refuses. */
-bool pj_relay_topic_is_suspect(const struct pj_relay_topic *topic);
-void pj_relay_topic_suspect(struct pj_relay_topic *topic);
+/* Whether its records wait. */
+struct pj_hold *pj_relay_topic_hold(struct pj_relay_topic *topic);
 
 /* For sending to it now. */
 int pj_relay_topic_handle(struct pj_relay_topics *topics, const struct pj_relay_topic *topic,

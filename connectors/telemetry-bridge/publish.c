@@ -26,29 +26,19 @@ struct pj_bridge_publisher {
     struct pj_bookmark committed;
     struct pj_bookmark found; /* what was last read back */
     int64_t idle_since_ms;
-    int64_t deadline_ms; /* of the shutdown; 0: none yet */
+    struct pj_stopping stopping;
     bool is_open;
     bool gave_up; /* an item left the buffer and was not published: nothing may follow it */
 };
 
 /* --- turns ----------------------------------------------------------------------------------- */
 
-/*
- * False when it is time to stop: at once while opening, later while there is something to finish.
- */
 static bool turn(void *context, const struct pj_error *trouble)
 {
     struct pj_bridge_publisher *publisher = context;
     publisher->settings.turn(publisher->settings.context,
                              trouble != NULL ? trouble->message : NULL);
-    if (*publisher->settings.stop == 0)
-        return true;
-    if (!publisher->is_open)
-        return false;
-    if (publisher->deadline_ms == 0)
-        publisher->deadline_ms =
-            pj_clock_monotonic_ms() + publisher->settings.bridge->shutdown_timeout_ms;
-    return pj_clock_monotonic_ms() < publisher->deadline_ms;
+    return pj_turns_go_on(&publisher->stopping, publisher->is_open);
 }
 
 static int fenced(struct pj_bridge_publisher *publisher, struct pj_error *error)
@@ -67,11 +57,16 @@ static int on_record(void *context, struct pj_bytes key, struct pj_bytes value,
                      struct pj_error *error)
 {
     struct pj_bridge_publisher *publisher = context;
-    const char *id = publisher->records.bridge_id;
-    if (key.data == NULL || key.length != strlen(id) || memcmp(key.data, id, key.length) != 0)
-        return 0;
+    (void)key;
     publisher->found = (struct pj_bookmark){0};
     return value.data != NULL ? pj_bookmark_read(value, &publisher->found, error) : 0;
+}
+
+static bool is_ours(void *context)
+{
+    const struct pj_bridge_publisher *publisher = context;
+    return !publisher->is_open ||
+           strcmp(publisher->found.instance, publisher->committed.instance) == 0;
 }
 
 /* --- the producer ---------------------------------------------------------------------------- */
@@ -85,12 +80,10 @@ static int register_schemas(struct pj_bridge_publisher *publisher, struct pj_err
                                    &publisher->transactor.settings.turns, error);
 }
 
-/* Opens it and reads the bookmark. Returns 1 when it is time to stop. One of another instance means
- * that it took over, unless this is our own takeover. */
-static int open_transactor(struct pj_bridge_publisher *publisher, struct pj_error *error)
+/* With what an `_open` of the transactor returned, which has read the bookmark. One of another
+ * instance means that it took over, unless this is our own takeover. */
+static int after_opening(struct pj_bridge_publisher *publisher, int status, struct pj_error *error)
 {
-    publisher->found = (struct pj_bookmark){0};
-    int status = pj_transactor_open(&publisher->transactor, error);
     if (status < 0 && error->class == PJ_FENCED)
         return fenced(publisher, error);
     if (status != 0)
@@ -98,12 +91,8 @@ static int open_transactor(struct pj_bridge_publisher *publisher, struct pj_erro
     if (!publisher->is_open) {
         publisher->committed.position = publisher->found.position;
         publisher->committed.sequence = publisher->found.sequence;
-        return 0;
     }
-    pj_metric_add(publisher->settings.metrics->reopened, 1);
-    return strcmp(publisher->found.instance, publisher->committed.instance) == 0
-               ? 0
-               : fenced(publisher, error);
+    return is_ours(publisher) ? 0 : fenced(publisher, error);
 }
 
 /* --- a transaction --------------------------------------------------------------------------- */
@@ -123,38 +112,6 @@ static int send_all(void *context, struct pj_error *error)
             return -1;
     }
     return pj_records_send_bookmark(contents->records, &contents->next, error);
-}
-
-/* Whether the id is still ours, as far as one can see without claiming it. Returns 1 when it is
- * time to stop. */
-static int look_for_another(struct pj_bridge_publisher *publisher, struct pj_error *error)
-{
-    int failures = 0;
-    publisher->found = (struct pj_bookmark){0};
-    /* A successor has ended the transaction that we left open, so its bookmark comes after that. */
-    while (pj_transactor_read(&publisher->transactor, true, error) != 0) {
-        if (error->class == PJ_FATAL &&
-            ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
-            return -1;
-        if (!pj_turns_back_off(&publisher->transactor.settings.turns, failures++, error))
-            return 1;
-    }
-    /* Before our first transaction it names our predecessor. */
-    return !publisher->is_open ||
-                   strcmp(publisher->found.instance, publisher->committed.instance) == 0
-               ? 0
-               : fenced(publisher, error);
-}
-
-/* After a transaction in doubt: 0 (the bookmark says how it ended), 1 when it is time to stop. */
-static int open_again(struct pj_bridge_publisher *publisher, struct pj_error *error)
-{
-    if (error->class == PJ_FATAL && !pj_producer_may_return(error) &&
-        ++publisher->transactor.fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
-        return -1;
-    pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
-    int status = look_for_another(publisher, error);
-    return status == 0 ? open_transactor(publisher, error) : status;
 }
 
 /* --- batches --------------------------------------------------------------------------------- */
@@ -281,7 +238,8 @@ static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
             return fenced(publisher, error);
         if (end == PJ_TRANSACTION_IN_DOUBT) {
             struct pj_error reason = *error;
-            int status = open_again(publisher, error);
+            int status = after_opening(
+                publisher, pj_transactor_open_again(&publisher->transactor, error), error);
             if (status != 0)
                 return status;
             if (publisher->is_open && publisher->found.sequence >= contents.next.sequence)
@@ -331,15 +289,19 @@ int pj_bridge_publisher_open(struct pj_bridge_publisher **out,
         .topics = topics,
         .topic_count = PJ_BRIDGE_TOPICS,
         .state_topic = PJ_CURSORS_TOPIC,
+        .state_key = settings->bridge->bridge_id,
         .read_timeout_ms = READ_MS,
         .record = on_record,
+        .is_ours = is_ours,
         .context = publisher,
         .turns = {turn, publisher},
         .metrics = settings->registry,
         .aborted = settings->metrics->aborted,
+        .reopened = settings->metrics->reopened,
     };
     uuid_t instance;
     publisher->settings = *settings;
+    publisher->stopping.timeout_ms = settings->bridge->shutdown_timeout_ms;
     publisher->records.bridge_id = settings->bridge->bridge_id;
     publisher->records.transactor = &publisher->transactor;
     publisher->records.telemetry = pj_encoder_new(PJ_TELEMETRY_TOPIC, pj_schema_safari_telemetry);
@@ -351,7 +313,7 @@ int pj_bridge_publisher_open(struct pj_bridge_publisher **out,
     if (status == 0)
         status = register_schemas(publisher, error);
     if (status == 0)
-        status = open_transactor(publisher, error);
+        status = after_opening(publisher, pj_transactor_open(&publisher->transactor, error), error);
     /* From now on everyone sees who owns the id. */
     if (status == 0)
         status = publish(publisher, NULL, error);

@@ -162,7 +162,7 @@ def test_a_topic_that_is_not_to_be_written_keeps_its_own_rows_alone(outbox, rela
                 database.wait_until(lambda: outbox.count() == 10, 20, "rows of others wait")
                 time.sleep(0.3)
             assert numbers(outbox.topic, "others") == list(range(40))
-            assert len(relay.logged("the rows of a topic wait", "Topic authorization failed")) <= 4
+            assert len(relay.logged("records of a topic wait", "Topic authorization failed")) <= 4
             beats = relay.metric("projectionist_outbox_heartbeats_total")
             assert outbox.count() == 10
         outbox.wait_until_empty()
