@@ -457,6 +457,7 @@ static int open_transactor(struct pj_publisher *publisher, struct pj_error *erro
     settings.record = on_record;
     settings.context = publisher;
     settings.turns = (struct pj_turns){turn, publisher};
+    settings.may_lack_topics = publisher->are_topics_apart;
     int status = pj_transactor_init(&publisher->transactor, &settings, error);
     if (status == 0)
         status = pj_transactor_open(&publisher->transactor, error);

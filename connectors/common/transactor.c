@@ -56,6 +56,23 @@ void pj_transactor_close(struct pj_transactor *transactor)
     transactor->producer = NULL;
 }
 
+static int use_topic(struct pj_transactor *transactor, size_t topic,
+                     const struct pj_producer_topic_info *info, struct pj_error *error)
+{
+    if (info->partitions == 0)
+        return pj_producer_no_topic(info, error);
+    return pj_producer_topic(transactor->producer, info->name, &transactor->topics[topic], error);
+}
+
+static bool may_lack(const struct pj_transactor *transactor, size_t topic,
+                     const struct pj_producer_topic_info *info)
+{
+    const struct pj_transactor_settings *settings = &transactor->settings;
+    return settings->may_lack_topics && (transactor->was_open || info->is_hidden) &&
+           (settings->state_topic == NULL ||
+            strcmp(settings->topics[topic], settings->state_topic) != 0);
+}
+
 static int find_topics(struct pj_transactor *transactor, int64_t wait_ms, struct pj_error *error)
 {
     const struct pj_transactor_settings *settings = &transactor->settings;
@@ -68,13 +85,27 @@ static int find_topics(struct pj_transactor *transactor, int64_t wait_ms, struct
         0)
         return -1;
     for (size_t i = 0; i < settings->topic_count; i++) {
-        if (topics[i].partitions == 0)
-            return pj_producer_no_topic(&topics[i], error);
-        if (pj_producer_topic(transactor->producer, topics[i].name, &transactor->topics[i],
-                              error) != 0)
+        transactor->topics[i] = NULL;
+        if (topics[i].partitions == 0 && may_lack(transactor, i, &topics[i]))
+            continue;
+        if (use_topic(transactor, i, &topics[i], error) != 0)
             return -1;
     }
     return 0;
+}
+
+/* One that Kafka did not show when the producer was opened. */
+static int find_topic(struct pj_transactor *transactor, size_t topic, struct pj_error *error)
+{
+    const struct pj_transactor_settings *settings = &transactor->settings;
+    char name[PJ_TOPIC_NAME_SIZE];
+    struct pj_producer_topic_info info = {
+        .name = pj_topic_name(name, settings->topic_prefix, settings->topics[topic])};
+    if (pj_producer_describe(transactor->producer, &info, 1, STEP_MS, error) == 0 &&
+        use_topic(transactor, topic, &info, error) == 0)
+        return 0;
+    error->class = PJ_RETRY;
+    return -1;
 }
 
 static int fence_others(struct pj_transactor *transactor, int64_t wait_ms, struct pj_error *error)
@@ -291,6 +322,8 @@ enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
 int pj_transactor_send(struct pj_transactor *transactor, size_t topic,
                        struct pj_producer_message message, struct pj_error *error)
 {
+    if (transactor->topics[topic] == NULL && find_topic(transactor, topic, error) != 0)
+        return -1;
     message.topic = transactor->topics[topic];
     message.partition = -1;
     /* 1 is returned only with `stop`, which is not set: a transaction is sent whole. */

@@ -28,6 +28,10 @@ struct pj_transactor_settings {
      * find, of `producer`, each time that it has been opened. */
     const char *const *topics;
     size_t topic_count;
+    /* One that Kafka does not show, but for the state topic, is looked for again when something is
+     * sent to it, which fails with PJ_RETRY meanwhile. One that does not exist at all is an error
+     * still when it is opened first. */
+    bool may_lack_topics;
     /* Compacted; read back whole whenever it is opened. NULL: what is in doubt is sent again. */
     const char *state_topic;
     /* Not NULL: only the values of this key are read back. `record` has a null one first, for a
@@ -50,7 +54,7 @@ struct pj_transactor_settings {
 struct pj_transactor {
     struct pj_transactor_settings settings;
     struct pj_producer *producer;
-    struct pj_producer_topic *topics[PJ_TRANSACTOR_TOPICS_MOST];
+    struct pj_producer_topic *topics[PJ_TRANSACTOR_TOPICS_MOST]; /* NULL: Kafka does not show it */
     bool was_open;
     int fatal_count;       /* failures that waiting does not fix, since the last commit */
     int64_t begun_ms;      /* the last transaction */
@@ -94,7 +98,8 @@ enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
                                           int (*send)(void *context, struct pj_error *error),
                                           void *context, struct pj_error *error) PJ_MUST_CHECK;
 
-/* For `send`: a record for the topic of this index, by its key. Errors as of pj_producer_send. */
+/* For `send`: a record for the topic of this index, by its key. Errors as of pj_producer_send; see
+ * may_lack_topics. */
 int pj_transactor_send(struct pj_transactor *transactor, size_t topic,
                        struct pj_producer_message message, struct pj_error *error) PJ_MUST_CHECK;
 

@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
@@ -379,6 +380,72 @@ def test_a_topic_that_is_not_to_be_written_turns_away_its_own_requests_alone(ing
     ingest.wait_until(lambda: post(ingest, refused, "shop.orders").status == 202, 60)
     order_of(refused)
     assert ingest.metric("projectionist_ingest_waiting_topics") == 0
+
+
+@contextmanager
+def deleted(topic):
+    kafka.delete_topics(topic)
+    try:
+        yield
+    finally:
+        kafka.create_topics(topic, partitions=3)
+
+
+@pytest.mark.parametrize("gone, reason", [
+    (lambda: kafka.without_right(ResourceType.TOPIC, "shop.orders", AclOperation.ALL),
+     "TOPIC_AUTHORIZATION_FAILED"),
+    (lambda: kafka.without_right(ResourceType.TOPIC, "shop.orders", AclOperation.DESCRIBE),
+     "TOPIC_AUTHORIZATION_FAILED"),
+    (lambda: deleted("shop.orders"), "Kafka has no topic shop.orders"),
+], ids=["without rights", "hidden", "deleted"])
+def test_a_topic_that_kafka_does_not_show_turns_away_its_own_requests_alone(ingests, tmp_path, gone,
+                                                                            reason):
+    """Each new producer, such as after another password, finds its topics again."""
+    secret = tmp_path / "password"
+    secret.write_text("first")
+    ingest = ingests(KAFKA_SASL_USERNAME="me", KAFKA_SASL_PASSWORD_FILE=str(secret))
+    wanted, refused, notes = text(), order(), []
+
+    def has_another_producer(number):
+        notes.append(post(ingest, note(wanted)))
+        assert notes[-1].status == 202, notes[-1].content
+        return len(ingest.logged("secrets have changed")) >= number
+
+    assert post(ingest, order(), "shop.orders").status == 202
+    with gone(), ThreadPoolExecutor(12) as pool:
+        for number in range(1, 4):
+            secret.write_text(f"another-{number}")
+            wait_until(lambda: has_another_producer(number))
+            mixed = [(pool.submit(post, ingest, note(wanted)),
+                      pool.submit(post, ingest, order(), "shop.orders", key=text()))
+                     for _ in range(4)]
+            for other, asked in mixed:
+                notes.append(other.result())
+                assert notes[-1].status == 202, notes[-1].content
+                answer = asked.result()
+                assert answer.status == 503 and "Retry-After" in answer.headers, answer.content
+                assert "nothing was published" in answer.json["error"], answer.json
+        answer = post(ingest, order(), "shop.orders")
+        assert answer.status == 503 and reason in answer.json["error"], answer.content
+        assert "shop.orders" in answer.json["error"]
+        of_text(wanted, len(notes))
+        ingest.wait_until(lambda: ingest.get("/readyz")[0] == 200)
+        assert ingest.metric("projectionist_ingest_waiting_topics") == 1
+    ingest.wait_until(lambda: post(ingest, refused, "shop.orders").status == 202, 60)
+    order_of(refused)
+    assert ingest.metric("projectionist_ingest_waiting_topics") == 0
+
+
+def test_a_topic_that_is_hidden_from_the_start_turns_away_its_own_requests_alone(ingests):
+    wanted, refused = text(), order()
+    with kafka.without_right(ResourceType.TOPIC, "shop.orders", AclOperation.ALL):
+        ingest = ingests()
+        assert post(ingest, note(wanted)).status == 202
+        ingest.wait_until(lambda: "grant DESCRIBE on the topic" in
+                          post(ingest, order(), "shop.orders").json["error"])
+        assert post(ingest, note(wanted)).status == 202
+    ingest.wait_until(lambda: post(ingest, refused, "shop.orders").status == 202, 60)
+    order_of(refused)
 
 
 def test_its_metrics_and_probes(shared):
