@@ -34,13 +34,13 @@ struct pj_serving_settings {
 #define PJ_SERVING_OPTIONS(at)                                                                     \
     PJ_TOPIC_PREFIX_OPTION(PJ_SERVING_AT(at, topic_prefix)),                                       \
         PJ_REGISTRY_OPTIONS(PJ_SERVING_AT(at, registry),                                           \
-                            "Where the schema registry's Confluent API is."),                      \
+                            "The URL of the schema registry's Confluent API."),                    \
         PJ_OPTION(SIZE, "max-header", PJ_SERVING_AT(at, header_most), "16KiB", "SIZE",             \
                   "Largest request headers in bytes; larger ones get 431.", .least = 1024,         \
                   .most = 1 << 20),                                                                \
         PJ_OPTION(INTEGER, "max-connections", PJ_SERVING_AT(at, connections_most), "1024", "N",    \
-                  "The most connections at a time. Beyond that new ones get 503, unless another "  \
-                  "one has been idle for 5 s.",                                                    \
+                  "The most open connections. A new one beyond that gets 503, unless it can take " \
+                  "the place of one that has been idle for 5 s.",                                  \
                   .least = 1, .most = 10000),                                                      \
         PJ_OPTION(DURATION, "request-timeout", PJ_SERVING_AT(at, request_timeout_ms), "10s",       \
                   "TIME", "A request that is still incomplete after this gets 408.", .least = 100, \
@@ -49,7 +49,7 @@ struct pj_serving_settings {
                   "TIME", "How long a request waits for Kafka.", .least = 100, .most = 600000),    \
         PJ_OPTION(DURATION, "transaction-timeout", PJ_SERVING_AT(at, transaction_timeout_ms),      \
                   "60s", "TIME",                                                                   \
-                  "After this Kafka ends a transaction whose process hangs in it; at most the "    \
+                  "After this Kafka aborts a transaction whose process hangs; at most the "        \
                   "brokers' transaction.max.timeout.ms.",                                          \
                   .least = 5000, .most = 900000),                                                  \
         PJ_OPTION(DURATION, "shutdown-timeout", PJ_SERVING_AT(at, shutdown_timeout_ms), "15s",     \

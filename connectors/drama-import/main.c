@@ -59,7 +59,7 @@ static const struct pj_option options[] = {
     PJ_OPTION(BOOL, "dry-run", AT(dry_run), NULL, NULL,
               "Read and check everything, and publish nothing; needs no Kafka.", .letter = 'n'),
     PJ_TOPIC_PREFIX_OPTION(AT(topic_prefix)),
-    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
+    PJ_REGISTRY_OPTIONS(AT(registry), "The URL of the schema registry's Confluent API."),
     PJ_OPTION(DURATION, "timeout", AT(timeout_ms), "60s", "TIME",
               "How long a server may be away, or refuse because of its load.", .least = 1000,
               .most = 24 * 3600 * 1000),
@@ -81,13 +81,13 @@ static void print_help(void)
     fputs("usage: drama-import [OPTION]... FOLDER | s3://BUCKET[/PREFIX]\n"
           "\n"
           "NAME\n"
-          "  drama-import - dramas that were kept as JSON files, into the topics\n"
+          "  drama-import - publish dramas that were kept as JSON files to Kafka\n"
           "\n"
           "DESCRIPTION\n"
-          "  Reads dramas/<id>/drama.json of a folder or of a bucket that speaks S3, and\n"
-          "  publishes a DramaSaved of each to drama.dramas: of the user --user, of the life\n"
-          "  0, so that nothing that was made or deleted since is touched. The revision is\n"
-          "  when the object was changed last. created_at is that of dramas/index.json, or of\n"
+          "  Reads dramas/<id>/drama.json from a folder or from an S3 bucket, and publishes a\n"
+          "  DramaSaved for each to drama.dramas: for the user --user, in life 0, so that\n"
+          "  nothing that was made or deleted since is touched. The revision is the time of\n"
+          "  the object's last change. created_at is that of dramas/index.json, or of\n"
           "  the file, where it is older.\n"
           "\n"
           "  Each drama and a record of its version (drama.import-progress) are one Kafka\n"
@@ -95,11 +95,11 @@ static void print_help(void)
           "  nothing again that has not changed. An object that is not there any more is no\n"
           "  deletion. 'projectionist topics create drama' creates both topics.\n"
           "\n"
-          "  What cannot be imported is a line of the report, with the key and the reason, and\n"
-          "  the rest goes on: what is no JSON object in UTF-8, has a byte order mark, \\u0000,\n"
-          "  a member twice, more than 4 MiB, ids of more than 200 characters, or members of\n"
-          "  other types. A line that begins with 'note:' tells of what is imported otherwise\n"
-          "  than it is written. Members that nobody knows are kept in extra.\n"
+          "  What cannot be imported gets a line in the report, with the key and the reason, and\n"
+          "  the rest goes on: what is not a JSON object in UTF-8, or has a byte order mark,\n"
+          "  \\u0000, a member twice, more than 4 MiB, ids of more than 200 characters, or\n"
+          "  members of other types. A line that begins with 'note:' names what is imported\n"
+          "  differently from how it is written. Unknown members are kept in extra.\n"
           "\n"
           "  The first SIGINT or SIGTERM ends it after what is under way; the second at once.\n"
           "\n"
@@ -111,7 +111,7 @@ static void print_help(void)
           "  required but for --dry-run.\n"
           "\n"
           "EXIT STATUS\n"
-          "  0  all is imported\n"
+          "  0  everything is imported\n"
           "  1  some objects are not, or it failed, or a signal came first\n"
           "  2  a flag, variable or file setting is wrong; nothing was done\n"
           "  5  another drama-import with the same --import-id has taken over\n"

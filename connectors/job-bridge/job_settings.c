@@ -48,21 +48,21 @@ const struct pj_option pj_job_bridge_options[] = {
               "after as long again.",
               .least = 100, .most = 3600000),
     PJ_OPTION(DURATION, "reconnect-max", AT(reconnect_most_ms), "2s", "TIME",
-              "The longest wait before reconnecting; the first is a tenth of a second, and each is "
-              "up to twice as long as the one before.",
+              "The longest wait before reconnecting; the first is 100 ms, each further one up to "
+              "twice as long as the one before.",
               .least = 100, .most = 3600000),
     PJ_OPTION(DURATION, "heartbeat", AT(heartbeat_ms), "5s", "TIME",
-              "How often the bridge writes down until when it listened while there is nothing to "
-              "publish, so that it notices that another one took its name.",
+              "How often an idle bridge records until when it has listened; it also learns then "
+              "whether another bridge has taken its name.",
               .least = 100, .most = 3600000),
-    PJ_OPTION(
-        DURATION, "transaction-timeout", AT(transaction_timeout_ms), "30s", "TIME",
-        "After this the brokers abort the transaction of a bridge that hangs, so that readers "
-        "of the topics get past it.",
-        .least = 1000, .most = 900000),
-    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
+    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "30s", "TIME",
+              "After this the brokers abort the transaction of a bridge that hangs, which would "
+              "otherwise hold up the readers of its topics.",
+              .least = 1000, .most = 900000),
+    PJ_REGISTRY_OPTIONS(AT(registry), "The URL of the schema registry's Confluent API."),
     PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "10s", "TIME",
-              "How long a stop waits for Kafka to take what was read. The rest is lost, and said.",
+              "How long a stop waits for Kafka to take what was read. The rest is lost, and "
+              "the log says how much.",
               .least = 100, .most = 600000),
     PJ_PROCESS_OPTIONS(AT(process)),
     {0},

@@ -19,7 +19,7 @@ const struct pj_option pj_relay_options[] = {
     PJ_OPTION(STRING, "postgres-dsn", AT(postgres_dsn), NULL, "DSN",
               "Postgres, as a postgresql:// URI or key=value text. What it leaves out comes from "
               "libpq's own variables (PGHOST and so on). No pooler in transaction mode."),
-    PJ_REGISTRY_OPTIONS(AT(registry), "Where the schema registry's Confluent API is."),
+    PJ_REGISTRY_OPTIONS(AT(registry), "The URL of the schema registry's Confluent API."),
     PJ_OPTION(STRING, "heartbeat-topics", AT(heartbeat_topics), NULL, "TOPICS",
               "Topics, separated by commas, that get a heartbeat in each of their partitions while "
               "the outbox is empty, so that timers of an idle system go on. None by default.",

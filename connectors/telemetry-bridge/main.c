@@ -14,7 +14,7 @@ enum { SOCKET_SILENT_MS = 30000 };
 static void print_help(const struct pj_process *process)
 {
     fputs("NAME\n"
-          "    telemetry-bridge - the service's telemetry into Kafka, exactly once\n"
+          "    telemetry-bridge - publish the service's telemetry to Kafka, exactly once\n"
           "\n"
           "SYNOPSIS\n"
           "    telemetry-bridge [OPTION]...\n"
@@ -27,8 +27,8 @@ static void print_help(const struct pj_process *process)
           "    with isolation.level=read_committed, as ours do, see each frame once,\n"
           "    whatever crashes.\n"
           "\n"
-          "    Both wire formats of the service are read. A frame that fits neither goes,\n"
-          "    whole, to safari.telemetry.dead-letters with the reason in its headers. If\n"
+          "    Both wire formats of the service are read. A frame that fits neither goes\n"
+          "    unchanged to safari.telemetry.dead-letters, with the reason in its headers. If\n"
           "    frames are lost because the service dropped them before the bridge read\n"
           "    them, a telemetry.gap event in safari.telemetry has the range. Wire v2\n"
           "    replays nothing: what it sends while no bridge is connected is lost.\n"

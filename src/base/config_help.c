@@ -79,7 +79,7 @@ static void print_option(FILE *out, const struct pj_option *option, int width)
     if (option->help != NULL)
         wrap(&wrapping, option->help);
     if (option->kind == PJ_OPTION_SECRET)
-        wrap(&wrapping, "Not a flag, because others could see it.");
+        wrap(&wrapping, "Not a flag, because other users could see it.");
     if (option->choices != NULL)
         print_choices(&wrapping, option->choices);
     if (option->fallback != NULL) {
@@ -134,8 +134,8 @@ void pj_config_print_options(FILE *out, const struct pj_option *options, int wid
     }
     paragraph(
         out, FLAG_INDENT, width,
-        "A flag beats a variable, a variable beats the file, the file beats the default; an "
-        "empty variable counts as not set, and one that looks like a typo of a known name is an "
-        "error. For any variable NAME, NAME_FILE may name a file that holds the value "
+        "Flags override variables, variables override the file, and the file overrides the "
+        "defaults. An empty variable counts as not set; one that looks like a typo of a known "
+        "name is an error. For any variable NAME, NAME_FILE may name a file that holds the value "
         "instead, such as a mounted secret.");
 }

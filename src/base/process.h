@@ -23,7 +23,7 @@ struct pj_process_settings {
 #define PJ_PROCESS_OPTIONS(at)                                                                     \
     PJ_OPTION(STRING, "metrics-address",                                                           \
               (at) + offsetof(struct pj_process_settings, metrics_address), NULL, "ADDRESS",       \
-              "Serve /metrics, /livez, /readyz and a page for people (/) here, such as "           \
+              "Serve /metrics, /livez, /readyz and a status page (/) here, such as "               \
               "127.0.0.1:9100 or :9100 for all interfaces; port 0 picks a free one, which is "     \
               "logged. Not served by default."),                                                   \
         PJ_OPTION(STRING, "otlp-endpoint",                                                         \
@@ -33,10 +33,10 @@ struct pj_process_settings {
                   "by default.",                                                                   \
                   .filled = true),                                                                 \
         PJ_OPTION(CHOICE, "log-level", (at) + offsetof(struct pj_process_settings, log_level),     \
-                  "info", "LEVEL", "What is logged to stderr.",                                    \
+                  "info", "LEVEL", "How much is logged, to stderr.",                               \
                   .choices = "debug|info|warn|error"),                                             \
         PJ_OPTION(CHOICE, "log-format", (at) + offsetof(struct pj_process_settings, log_format),   \
-                  "logfmt", "FORMAT", "How it is written.", .choices = "logfmt|json")
+                  "logfmt", "FORMAT", "The format of the log.", .choices = "logfmt|json")
 
 struct pj_process {
     const char *name;

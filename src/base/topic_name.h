@@ -11,9 +11,9 @@ enum { PJ_TOPIC_PREFIX_MOST = 100, PJ_TOPIC_NAME_SIZE = PJ_TOPIC_PREFIX_MOST + 2
 /* `at` is the offset of a const char *, which is NULL or the prefix. */
 #define PJ_TOPIC_PREFIX_OPTION(at)                                                                 \
     PJ_OPTION(STRING, "topic-prefix", at, NULL, "PREFIX",                                          \
-              "What the names of all topics, subjects and groups begin with, such as staging., "   \
-              "so that several environments "                                                      \
-              "share one Kafka. All programs of an environment need the same one.",                \
+              "The prefix of all topic, subject and group names, such as staging., so that "       \
+              "several environments can share one Kafka cluster. All programs of an environment "  \
+              "need the same one.",                                                                \
               .filled = true, .most = PJ_TOPIC_PREFIX_MOST)
 
 /* PJ_EXIT_USAGE for a character that Kafka does not allow. */

@@ -46,7 +46,7 @@ static int consume(int argc, char **argv)
 
 const struct pj_command pj_command_consume = {
     .name = "consume",
-    .summary = "keep tables: run a consumer",
+    .summary = "run a consumer, which keeps its tables up to date",
     .description =
         "  Runs the consumer NAME until it is stopped. A link to this program that has a\n"
         "  consumer's name is that consumer.\n",

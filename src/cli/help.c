@@ -11,15 +11,15 @@ static const char common_exit_status[] =
     "  0  done\n"
     "  1  the work could not be done\n"
     "  2  a flag, variable or line of the file is wrong; nothing was done\n"
-    "  6  the database is not as it must be, or a right is missing\n"
+    "  6  the database lacks tables, columns or rights that are needed\n"
     "  7  a server could not be reached in time\n"
     "  8  the declaration or the code of a projection is wrong\n"
-    "  9  a schema id means another schema than before\n";
+    "  9  a schema id stands for a different schema than before\n";
 
 static const char environment[] =
     "  Any option is also a variable: --postgres-dsn is PROJECTIONIST_POSTGRES_DSN;\n"
-    "  and PROJECTIONIST_POSTGRES_DSN_FILE names a file that holds its value. A flag\n"
-    "  beats a variable, a variable beats the file given by --config.\n"
+    "  and PROJECTIONIST_POSTGRES_DSN_FILE names a file that holds its value. Flags\n"
+    "  override variables, and variables the file given by --config.\n"
     "\n"
     "  --kafka.KEY=VALUE (PROJECTIONIST_KAFKA_KEY) goes to librdkafka,\n"
     "  --postgres.KEY=VALUE (PROJECTIONIST_POSTGRES_KEY) to libpq; for example\n"
@@ -83,7 +83,7 @@ void pj_help_overview(FILE *out)
           "COMMANDS\n",
           out);
     print_list(out, NULL);
-    fprintf(out, "  %-20s %s\n", "help [COMMAND]", "print this, or all about a command");
+    fprintf(out, "  %-20s %s\n", "help [COMMAND]", "print this, or the manual of a command");
     fputs("\n"
           "OPTIONS\n"
           "  -h, --help         the same as help\n"

@@ -197,7 +197,7 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_new = {
     .name = "new",
-    .summary = "begin a system of your own: a folder that builds",
+    .summary = "start a system of your own: a folder that builds",
     .description = "  Makes a folder with a small system: a projection of one topic with its\n"
                    "  schema, its migration and its unit test, a program that has all commands of\n"
                    "  this one, and a README with what comes next. It builds with the installed\n"

@@ -144,7 +144,7 @@ static const struct pj_option options[] = {
 
 const struct pj_command pj_command_roles = {
     .name = "roles",
-    .summary = "create the database's roles, with what each may do",
+    .summary = "create the database roles and grant each its rights",
     .description =
         "  A role for migrations and commands (…_owner), one for each consumer, which\n"
         "  reaches its own tables alone, and one that reads (…_analyst). Row security is\n"
