@@ -140,6 +140,9 @@ struct pj_order {
     uint8_t tie[16];
 };
 
+/* <0, 0 or >0; without the values. */
+int pj_order_compare(const struct pj_order *a, const struct pj_order *b);
+
 enum pj_keep_rule {
     PJ_GREATEST, /* the fact of the greatest order wins: what happened last */
     PJ_LEAST,    /* the fact of the least order wins: what happened first */

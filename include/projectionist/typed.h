@@ -40,6 +40,8 @@
 
 #include "projectionist/projection.h"
 
+#include <string.h>
+
 /* --- values ---------------------------------------------------------------------------------- */
 
 /*
@@ -198,6 +200,13 @@ PJ_MAKE(pj_numeric_of_string, pj_numeric, const char *, pj_text)
 /* The number of a field or column: for event_time, parents, placeholder, first_seen, trimmed_by. */
 #define PJ_INDEX(list, member) (offsetof(struct list, member) / sizeof(struct pj_value))
 
+/* A source whose events have their time in the field emitted_at. */
+#define PJ_SOURCE(of_topic, of_schema, list, observe_function)                                     \
+    {                                                                                              \
+        .topic = of_topic, .schema = of_schema, PJ_FIELDS_OF(list),                                \
+        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
+    }
+
 /* Members of a struct pj_projection: PJ_TABLES(&orders_table, &prices_table). */
 #define PJ_SOURCES(...)                                                                            \
     .sources = (const struct pj_source[]){__VA_ARGS__},                                            \
@@ -210,6 +219,10 @@ PJ_MAKE(pj_numeric_of_string, pj_numeric, const char *, pj_text)
     .table_count = PJ_COUNT(((const struct pj_table *const[]){__VA_ARGS__}))
 
 /* --- in observe and derive ------------------------------------------------------------------- */
+
+/* The order of up to four ranks, then of the event's id: PJ_ORDER(e->event_id,
+ * e->emitted_at.integer) */
+#define PJ_ORDER(event_id, ...) pj_order_of((const int64_t[4]){__VA_ARGS__}, event_id)
 
 /* Values as the struct of a list: of an event, of an item (pj_items_next), of a name. */
 #define PJ_VIEW(list, values) ((const struct list *)pj_view(values))
@@ -277,6 +290,14 @@ const struct pj_fact *pj_facts_of(const struct pj_entity *entity, size_t kind, s
                                   size_t *count);
 
 /* --- of the macros above --------------------------------------------------------------------- */
+
+static inline struct pj_order pj_order_of(const int64_t rank[4], struct pj_uuid event_id)
+{
+    struct pj_order order;
+    memcpy(order.rank, rank, sizeof order.rank);
+    memcpy(order.tie, event_id.uuid, sizeof order.tie);
+    return order;
+}
 
 static inline const void *pj_view(const struct pj_value *values)
 {

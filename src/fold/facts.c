@@ -42,19 +42,19 @@ int pj_facts_compare_place(const struct pj_fact *a, const struct pj_fact *b)
     return compare_place(a, b->kind, b->subkey);
 }
 
-static int compare_order(const struct pj_order *a, const struct pj_order *b)
+int pj_order_compare(const struct pj_order *a, const struct pj_order *b)
 {
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof a->rank / sizeof a->rank[0]; i++) {
         if (a->rank[i] != b->rank[i])
             return a->rank[i] < b->rank[i] ? -1 : 1;
     }
-    return memcmp(a->tie, b->tie, 16);
+    return memcmp(a->tie, b->tie, sizeof a->tie);
 }
 
 int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
                      const struct pj_fact *b)
 {
-    int compared = compare_order(&a->order, &b->order);
+    int compared = pj_order_compare(&a->order, &b->order);
     /* One id, two contents: the content decides, or the rows would depend on which came first. */
     for (size_t i = 0; compared == 0 && i < kind->value_count; i++)
         compared = pj_value_compare(kind->types[i], &a->values[i], &b->values[i]);
@@ -143,7 +143,7 @@ static bool is_replaced(const struct pj_entity *entity, const struct pj_fact *fa
     for (uint16_t f = 0; f < entity->kind->fact_count && !replaced; f++) {
         size_t at = lists(&entity->kind->facts[f], fact->kind) ? find(entity, f, zero, &replaced)
                                                                : entity->count;
-        replaced = replaced && compare_order(&entity->facts[at].order, &fact->order) > 0;
+        replaced = replaced && pj_order_compare(&entity->facts[at].order, &fact->order) > 0;
     }
     return replaced;
 }
@@ -154,7 +154,7 @@ static void drop_replaced(struct pj_entity *entity, const struct pj_fact *list)
     for (size_t i = 0; i < entity->count; i++) {
         const struct pj_fact *fact = &entity->facts[i];
         if (!lists(&entity->kind->facts[list->kind], fact->kind) ||
-            compare_order(&fact->order, &list->order) >= 0)
+            pj_order_compare(&fact->order, &list->order) >= 0)
             entity->facts[kept++] = *fact;
     }
     entity->count = kept;
@@ -568,7 +568,7 @@ static int compare_facts(const void *a, const void *b)
 {
     const struct pj_fact *x = a;
     const struct pj_fact *y = b;
-    int compared = compare_order(&x->order, &y->order);
+    int compared = pj_order_compare(&x->order, &y->order);
     return compared != 0 ? compared : memcmp(x->subkey, y->subkey, 16);
 }
 

@@ -61,8 +61,7 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
 {
     (void)error;
     const struct job_event *e = PJ_EVENT(event, job_event);
-    struct pj_order order = {.rank = {e->at.integer}};
-    memcpy(order.tie, e->event_id.uuid, sizeof order.tie);
+    struct pj_order order = PJ_ORDER(e->event_id, e->at.integer);
     PJ_KEEP_NAMED(observer, said, PJ_PARTS(e->job), NULL, &order,
                   {.parent = e->parent,
                    .title = e->title,

@@ -65,7 +65,7 @@ PJ_FACTS(platform, PLATFORM, PLATFORM_FACTS);
 
 static void observe_submitted(const struct safari_command *e, struct pj_observer *observer)
 {
-    struct pj_order time = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order time = PJ_ORDER(e->event_id, e->emitted_at.integer);
     PJ_KEEP(observer, submitted, e->command_id.uuid, NULL, &time,
             {.platform = e->platform, .at = e->emitted_at});
     if (e->platform.present)

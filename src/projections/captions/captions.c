@@ -12,28 +12,12 @@ const char *const captions_roles[] = {"user", "admin", "annotator", NULL};
 const char *const captions_outcomes[] = {"succeeded", "failed", "cancelled", NULL};
 const char *const captions_operations[] = {"stored", "removed", NULL};
 
-struct pj_order captions_order(struct pj_timestamptz at, struct pj_uuid event_id)
-{
-    struct pj_order order = {.rank = {at.integer}};
-    memcpy(order.tie, event_id.uuid, sizeof order.tie);
-    return order;
-}
-
 int64_t captions_half(const uint8_t bytes[8])
 {
     uint64_t number = 0;
     for (int i = 0; i < 8; i++)
         number = number << 8 | bytes[i];
     return (int64_t)(number ^ UINT64_C(1) << 63);
-}
-
-int captions_order_compare(const struct pj_order *a, const struct pj_order *b)
-{
-    for (size_t r = 0; r < sizeof a->rank / sizeof a->rank[0]; r++) {
-        if (a->rank[r] != b->rank[r])
-            return a->rank[r] < b->rank[r] ? -1 : 1;
-    }
-    return memcmp(a->tie, b->tie, sizeof a->tie);
 }
 
 /* A hexadecimal number of up to 128 bits in two halves, which compare as signed numbers. */

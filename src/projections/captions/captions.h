@@ -192,22 +192,15 @@ int captions_check_lock(const struct captions_lock *e, struct pj_error *error) P
 
 /* Their topics as sources. A file that uses them includes schemas.h. */
 #define CAPTIONS_SOURCE(name, list, observe_function)                                              \
-    {                                                                                              \
-        .topic = "captions." #name, .schema = pj_schema_captions_##name, PJ_FIELDS_OF(list),       \
-        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
-    }
+    PJ_SOURCE("captions." #name, pj_schema_captions_##name, list, observe_function)
 
 /* --- orders ---------------------------------------------------------------------------------- */
 
 /* By time, the earlier first; then by event id. */
-#define CAPTIONS_ORDER(e) captions_order((e)->emitted_at, (e)->event_id)
-struct pj_order captions_order(struct pj_timestamptz at, struct pj_uuid event_id);
+#define CAPTIONS_ORDER(e) PJ_ORDER((e)->event_id, (e)->emitted_at.integer)
 
 /* A half of an id, as a rank: halves compare as signed numbers like the bytes. */
 int64_t captions_half(const uint8_t bytes[8]);
-
-/* <0, 0 or >0, without the values. */
-int captions_order_compare(const struct pj_order *a, const struct pj_order *b);
 
 /* Of the events of an object: by sequencer, where they have one; after captions_check_object. */
 struct pj_order captions_object_order(const struct captions_object *e);

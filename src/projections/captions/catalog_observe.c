@@ -8,7 +8,7 @@ static void keep_told(struct pj_observer *observer, struct pj_uuid video, struct
 {
     if (!tenant.present || !video.present)
         return;
-    struct pj_order order = captions_order(at, event_id);
+    struct pj_order order = PJ_ORDER(event_id, at.integer);
     PJ_KEEP(observer, told, video.uuid, event_id.uuid, &order,
             {.tenant_id = tenant, .topic = PJ_TEXT(topic), .at = at});
 }
@@ -151,7 +151,7 @@ int catalog_observe_lock(const struct pj_event *event, struct pj_observer *obser
 {
     const struct captions_lock *e = PJ_EVENT(event, captions_lock);
     struct pj_timestamptz expires = PJ_OR(e->expires_at, e->new_expires_at);
-    struct pj_order order = captions_order(e->acquired_at, e->lock_id);
+    struct pj_order order = PJ_ORDER(e->lock_id, e->acquired_at.integer);
     struct pj_order expiry = {.rank = {e->acquired_at.integer, captions_half(e->lock_id.uuid),
                                        captions_half(e->lock_id.uuid + 8), expires.integer}};
     uint8_t claim[16];

@@ -61,7 +61,7 @@ static void give_numbers(struct crop *crops, size_t count)
         const struct pj_fact *first = crops[i].start;
         for (size_t j = 0; j < count; j++) {
             if (number_of(&crops[j]) == number_of(&crops[i]) &&
-                captions_order_compare(&crops[j].start->order, &first->order) < 0)
+                pj_order_compare(&crops[j].start->order, &first->order) < 0)
                 first = crops[j].start;
         }
         crops[i].kept_by = first->subkey;

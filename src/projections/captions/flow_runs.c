@@ -34,7 +34,7 @@ static const struct pj_table captions_runs_table = {
 static void keep_work(struct pj_observer *observer, struct pj_uuid run, struct pj_uuid tenant,
                       struct pj_uuid video, struct pj_timestamptz at, struct pj_uuid event_id)
 {
-    struct pj_order order = captions_order(at, event_id);
+    struct pj_order order = PJ_ORDER(event_id, at.integer);
     uint8_t claim[16];
     captions_claim(tenant, video, claim);
     PJ_KEEP(observer, worked_on, run.uuid, claim, &order,
@@ -76,7 +76,7 @@ static const struct pj_fact *first_of(const struct pj_entity *run, const struct 
     for (size_t i = 0; i < count; i++) {
         const struct first_seen *seen = PJ_SAYS(first_seen, &facts[i]);
         if (!flows_is_foreign(run, seen->tenant_id, seen->video_id) &&
-            (first == NULL || captions_order_compare(&facts[i].order, &first->order) < 0))
+            (first == NULL || pj_order_compare(&facts[i].order, &first->order) < 0))
             first = &facts[i];
     }
     return first;

@@ -92,7 +92,7 @@ const struct pj_fact *flows_state(const struct pj_entity *run, bool of_video)
         if ((of_video && !state->video_id.present) ||
             flows_is_foreign(run, state->tenant_id, state->video_id))
             continue;
-        if (best == NULL || captions_order_compare(&states[i].order, &best->order) > 0)
+        if (best == NULL || pj_order_compare(&states[i].order, &best->order) > 0)
             best = &states[i];
     }
     return best;

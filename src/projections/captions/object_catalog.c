@@ -166,7 +166,7 @@ static const struct last *last_of(const struct pj_entity *object, const struct p
     const struct pj_fact *best = NULL;
     for (size_t i = 0; i < count; i++) {
         if (counts(object, PJ_SAYS(last, &facts[i])) &&
-            (best == NULL || captions_order_compare(&facts[i].order, &best->order) > 0))
+            (best == NULL || pj_order_compare(&facts[i].order, &best->order) > 0))
             best = &facts[i];
     }
     return PJ_SAYS(last, best);

@@ -102,9 +102,9 @@ static int observe_frame(const struct pj_event *event, struct pj_observer *obser
         PJ_KEEP(observer, caption, frame, NULL, &order, {.text = e->caption_text});
         return 0;
     }
-    struct pj_order run = {.rank = {e->run_started_at.integer, captions_half(e->index_run.uuid),
-                                    captions_half(e->index_run.uuid + 8), e->emitted_at.integer}};
-    memcpy(run.tie, e->event_id.uuid, sizeof run.tie);
+    struct pj_order run =
+        PJ_ORDER(e->event_id, e->run_started_at.integer, captions_half(e->index_run.uuid),
+                 captions_half(e->index_run.uuid + 8), e->emitted_at.integer);
     PJ_KEEP(observer, ocr, frame, NULL, &run, {.text = e->ocr_text});
     return 0;
 }

@@ -24,13 +24,6 @@ int render_word(const char *const words[], struct pj_text word)
     return place;
 }
 
-struct pj_order render_order(struct pj_timestamptz at, struct pj_uuid event_id)
-{
-    struct pj_order order = {.rank = {at.integer}};
-    memcpy(order.tie, event_id.uuid, sizeof order.tie);
-    return order;
-}
-
 /* --- what is refused ------------------------------------------------------------------------- */
 
 enum { SHOWN_MOST = 80 };

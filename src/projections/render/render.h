@@ -172,13 +172,6 @@ PJ_FIELDS(render_access_event, RENDER_ACCESS_EVENT);
     FIELD(labels, "labels", PJ_JSONB)
 PJ_FIELDS(render_metric_event, RENDER_METRIC_EVENT);
 
-/* A topic as a source. A file that uses it includes schemas.h. */
-#define RENDER_SOURCE(of_topic, of_schema, list, observe_function)                                 \
-    {                                                                                              \
-        .topic = of_topic, .schema = of_schema, PJ_FIELDS_OF(list),                                \
-        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
-    }
-
 /* --- rules ----------------------------------------------------------------------------------- */
 
 /* Each fails, as a dead letter, where the record says what no table can have. */
@@ -195,9 +188,6 @@ int render_check_metric(const struct render_metric_event *event,
 
 /* The place of a word in its list. It is there: the field's rule says so. */
 int render_word(const char *const words[], struct pj_text word);
-
-/* By time, then by event id. */
-struct pj_order render_order(struct pj_timestamptz at, struct pj_uuid event_id);
 
 /* --- jobs, and who refers to them ------------------------------------------------------------ */
 

@@ -61,7 +61,6 @@ const struct pj_projection pj_render_access = {
     .name = "render-access",
     .summary = "keep url_access_logs: who fetched which result",
     .version = 1,
-    PJ_SOURCES(
-        RENDER_SOURCE("render.access", pj_schema_render_access, render_access_event, observe)),
+    PJ_SOURCES(PJ_SOURCE("render.access", pj_schema_render_access, render_access_event, observe)),
     PJ_TABLES(&render_access_logs_table),
 };

@@ -265,7 +265,7 @@ static int observe_job(const struct pj_event *event, struct pj_observer *observe
                        struct pj_error *error)
 {
     const struct render_job_event *e = PJ_EVENT(event, render_job_event);
-    const struct pj_order order = render_order(e->emitted_at, e->event_id);
+    const struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     const uint8_t *job = e->job_id.uuid;
     if (render_check_job(e, error) != 0)
         return -1;
@@ -309,7 +309,7 @@ static int observe_element(const struct pj_event *event, struct pj_observer *obs
                            struct pj_error *error)
 {
     const struct render_element_event *e = PJ_EVENT(event, render_element_event);
-    const struct pj_order order = render_order(e->emitted_at, e->event_id);
+    const struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     const uint8_t *job = e->job_id.uuid;
     const uint8_t *element = e->element_id.uuid;
     if (render_check_element(e, error) != 0)
@@ -369,7 +369,7 @@ static int observe_step(const struct pj_event *event, struct pj_observer *observ
                         struct pj_error *error)
 {
     const struct render_step_event *e = PJ_EVENT(event, render_step_event);
-    struct pj_order order = render_order(e->emitted_at, e->event_id);
+    struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     const uint8_t *job = e->job_id.uuid;
     uint8_t id[16];
     if (render_check_step(e, error) != 0)
@@ -408,7 +408,7 @@ static int observe_storage(const struct pj_event *event, struct pj_observer *obs
                            struct pj_error *error)
 {
     const struct render_storage_event *e = PJ_EVENT(event, render_storage_event);
-    const struct pj_order order = render_order(e->emitted_at, e->event_id);
+    const struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     const struct pj_value name[] = {e->bucket.value, e->key.value};
     if (render_check_storage(e, error) != 0)
         return -1;
@@ -804,13 +804,13 @@ const struct pj_projection pj_render_jobs = {
     .name = "render-jobs",
     .summary = "keep jobs, their elements, steps and the history of their status",
     .version = 1,
-    PJ_SOURCES(RENDER_SOURCE("render.jobs", pj_schema_render_jobs, render_job_event, observe_job),
-               RENDER_SOURCE("render.elements", pj_schema_render_elements, render_element_event,
-                             observe_element),
-               RENDER_SOURCE("render.timeline", pj_schema_render_timeline, render_step_event,
-                             observe_step),
-               RENDER_SOURCE("render.storage", pj_schema_render_storage, render_storage_event,
-                             observe_storage)),
+    PJ_SOURCES(
+        PJ_SOURCE("render.jobs", pj_schema_render_jobs, render_job_event, observe_job),
+        PJ_SOURCE("render.elements", pj_schema_render_elements, render_element_event,
+                  observe_element),
+        PJ_SOURCE("render.timeline", pj_schema_render_timeline, render_step_event, observe_step),
+        PJ_SOURCE("render.storage", pj_schema_render_storage, render_storage_event,
+                  observe_storage)),
     PJ_ENTITIES([OBJECT] = {.name = "object", PJ_FACTS_OF(object), .derive = derive_object},
                 [ADDITIONS] = {.name = "additions",
                                PJ_FACTS_OF(additions),

@@ -43,7 +43,6 @@ const struct pj_projection pj_render_metrics = {
     .name = "render-metrics",
     .summary = "keep system_metrics: every measurement",
     .version = 1,
-    PJ_SOURCES(
-        RENDER_SOURCE("render.metrics", pj_schema_render_metrics, render_metric_event, observe)),
+    PJ_SOURCES(PJ_SOURCE("render.metrics", pj_schema_render_metrics, render_metric_event, observe)),
     PJ_TABLES(&metrics_table),
 };

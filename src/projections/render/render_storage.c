@@ -58,6 +58,6 @@ const struct pj_projection pj_render_storage = {
     .summary = "keep storage_operations: every call of the object storage",
     .version = 1,
     PJ_SOURCES(
-        RENDER_SOURCE("render.storage", pj_schema_render_storage, render_storage_event, observe)),
+        PJ_SOURCE("render.storage", pj_schema_render_storage, render_storage_event, observe)),
     PJ_TABLES(&render_storage_operations_table),
 };

@@ -101,7 +101,7 @@ PJ_FACTS(key, IDEMPOTENCY_KEY, KEY_FACTS);
 
 static void observe_submitted(const struct safari_command *e, struct pj_observer *observer)
 {
-    struct pj_order order = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     PJ_KEEP(observer, submitted, e->command_id.uuid, NULL, &order,
             {
                 .type = e->type,

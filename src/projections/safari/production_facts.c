@@ -57,7 +57,7 @@ static int observe_submitted(const struct safari_command *e, struct pj_observer 
     bool counts = kind != PRODUCTION_OTHER; /* the payload of other commands can be anything */
     if (counts && check_payload(pj_observer_json(observer, &e->payload.value), kind, error) != 0)
         return -1;
-    struct pj_order order = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     PJ_KEEP(observer, submitted, e->command_id.uuid, NULL, &order,
             {
                 .type = e->type,
@@ -207,7 +207,7 @@ int production_observe_telemetry(const struct pj_event *event, struct pj_observe
     const struct safari_frame *e = PJ_EVENT(event, safari_frame);
     if (!e->command_id.present)
         return 0;
-    struct pj_order time = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order time = PJ_ORDER(e->event_id, e->emitted_at.integer);
     PJ_KEEP(observer, first_telemetry, e->command_id.uuid, NULL, &time, {.at = e->emitted_at});
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
         if (!pj_text_is(&e->type.value, handlers[i].type))

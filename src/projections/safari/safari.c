@@ -60,13 +60,6 @@ struct pj_order safari_lifecycle_order(struct pj_text cursor, struct pj_timestam
     return order;
 }
 
-struct pj_order safari_time_order(struct pj_timestamptz at, struct pj_uuid event_id)
-{
-    struct pj_order order = {.rank = {at.integer}};
-    memcpy(order.tie, event_id.uuid, 16);
-    return order;
-}
-
 int safari_read_lifecycle(const struct safari_command *event, struct safari_lifecycle *lifecycle,
                           struct pj_error *error)
 {
@@ -81,7 +74,7 @@ int safari_read_lifecycle(const struct safari_command *event, struct safari_life
         lifecycle->rank = words[i].rank;
         lifecycle->order = safari_lifecycle_order(event->cursor, event->emitted_at, lifecycle->rank,
                                                   event->event_id);
-        lifecycle->time = safari_time_order(event->emitted_at, event->event_id);
+        lifecycle->time = PJ_ORDER(event->event_id, event->emitted_at.integer);
         lifecycle->error = event->error;
         if (!lifecycle->error.present && strcmp(words[i].word, "VERIFICATION_FAILED") == 0)
             lifecycle->error = PJ_TEXT(words[i].word);

@@ -73,17 +73,12 @@ PJ_FIELDS(safari_frame, SAFARI_FRAME);
 PJ_FIELDS(safari_session, SAFARI_SESSION);
 
 /* The topics as sources. A file that uses them includes schemas.h. */
-#define SAFARI_SOURCE(of_topic, of_schema, list, observe_function)                                 \
-    {                                                                                              \
-        .topic = of_topic, .schema = of_schema, PJ_FIELDS_OF(list),                                \
-        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
-    }
 #define SAFARI_COMMANDS(observe_function)                                                          \
-    SAFARI_SOURCE("safari.commands", pj_schema_safari_commands, safari_command, observe_function)
+    PJ_SOURCE("safari.commands", pj_schema_safari_commands, safari_command, observe_function)
 #define SAFARI_TELEMETRY(observe_function)                                                         \
-    SAFARI_SOURCE("safari.telemetry", pj_schema_safari_telemetry, safari_frame, observe_function)
+    PJ_SOURCE("safari.telemetry", pj_schema_safari_telemetry, safari_frame, observe_function)
 #define SAFARI_SESSIONS(observe_function)                                                          \
-    SAFARI_SOURCE("safari.sessions", pj_schema_safari_sessions, safari_session, observe_function)
+    PJ_SOURCE("safari.sessions", pj_schema_safari_sessions, safari_session, observe_function)
 
 /* --- rules ----------------------------------------------------------------------------------- */
 
@@ -97,15 +92,12 @@ enum safari_rank { SAFARI_QUEUED, SAFARI_RUNNING, SAFARI_TERMINAL };
 struct pj_order safari_lifecycle_order(struct pj_text cursor, struct pj_timestamptz emitted_at,
                                        enum safari_rank rank, struct pj_uuid event_id);
 
-/* By time, the earlier first; then by event id. */
-struct pj_order safari_time_order(struct pj_timestamptz at, struct pj_uuid event_id);
-
 /* A CommandStatusChanged. */
 struct safari_lifecycle {
     struct pj_text status; /* as the tables hold it, whichever wire's word it was */
     enum safari_rank rank;
     struct pj_order order; /* safari_lifecycle_order */
-    struct pj_order time;  /* safari_time_order */
+    struct pj_order time;  /* emitted_at, the earlier first */
     struct pj_text error;  /* with the service's word as the reason, where that is all it says */
 };
 

@@ -11,7 +11,7 @@ static int observe_submitted(const struct safari_command *e, struct pj_observer 
     if (creates && safari_check_length(pj_observer_json(observer, &e->payload.value), "platform",
                                        50, error) != 0)
         return -1;
-    struct pj_order order = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     PJ_KEEP(observer, submission, e->command_id.uuid, NULL, &order,
             {
                 .type = e->type,

@@ -48,7 +48,7 @@ static int observe_session(const struct pj_event *event, struct pj_observer *obs
                            struct pj_error *error)
 {
     const struct safari_session *e = PJ_EVENT(event, safari_session);
-    struct pj_order order = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     if (e->opened.present) {
         PJ_KEEP(observer, opened, e->session_id.uuid, NULL, &order,
                 {
@@ -72,7 +72,7 @@ static int observe_telemetry(const struct pj_event *event, struct pj_observer *o
 {
     (void)error;
     const struct safari_frame *e = PJ_EVENT(event, safari_frame);
-    struct pj_order order = safari_time_order(e->emitted_at, e->event_id);
+    struct pj_order order = PJ_ORDER(e->event_id, e->emitted_at.integer);
     if (e->session_id.present)
         session_keep_activity(observer, &e->session_id, e->emitted_at, &order, e->platform);
     return 0;

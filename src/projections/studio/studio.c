@@ -62,7 +62,5 @@ int studio_check_object(const struct studio_object_event *event, struct pj_error
 
 struct pj_order studio_order(struct pj_bigint revision, int64_t rank, struct pj_uuid event_id)
 {
-    struct pj_order order = {.rank = {revision.integer, rank}};
-    memcpy(order.tie, event_id.uuid, sizeof order.tie);
-    return order;
+    return PJ_ORDER(event_id, revision.integer, rank);
 }

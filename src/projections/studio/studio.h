@@ -189,13 +189,6 @@ PJ_FIELDS(studio_job_event, STUDIO_JOB_EVENT);
     FIELD(deleted, "body.ObjectDeleted", PJ_BOOL)
 PJ_FIELDS(studio_object_event, STUDIO_OBJECT_EVENT);
 
-/* A topic as a source. A file that uses it includes schemas.h. */
-#define STUDIO_SOURCE(of_topic, of_schema, list, observe_function)                                 \
-    {                                                                                              \
-        .topic = of_topic, .schema = of_schema, PJ_FIELDS_OF(list),                                \
-        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
-    }
-
 /* --- rules ----------------------------------------------------------------------------------- */
 
 /* Each fails, as a dead letter, where the record says what no table can have. */

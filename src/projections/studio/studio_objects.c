@@ -91,8 +91,7 @@ const struct pj_projection pj_studio_objects = {
     .name = "studio-objects",
     .summary = "keep studio_objects: what is in storage",
     .version = 1,
-    PJ_SOURCES(
-        STUDIO_SOURCE("studio.objects", pj_schema_studio_objects, studio_object_event, observe)),
+    PJ_SOURCES(PJ_SOURCE("studio.objects", pj_schema_studio_objects, studio_object_event, observe)),
     PJ_ENTITIES([OBJECT] = {.name = "object", PJ_FACTS_OF(object), .derive = derive}),
     PJ_TABLES(&objects_table),
 };

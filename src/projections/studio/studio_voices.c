@@ -77,8 +77,7 @@ const struct pj_projection pj_studio_voices = {
     .name = "studio-voices",
     .summary = "keep voices: those in users' libraries",
     .version = 1,
-    PJ_SOURCES(
-        STUDIO_SOURCE("studio.voices", pj_schema_studio_voices, studio_voice_event, observe)),
+    PJ_SOURCES(PJ_SOURCE("studio.voices", pj_schema_studio_voices, studio_voice_event, observe)),
     PJ_ENTITIES([VOICE] = {.name = "voice", PJ_FACTS_OF(voice), .derive = derive}),
     PJ_TABLES(&voices_table),
 };
