@@ -169,6 +169,13 @@ struct pj_fact_kind {
      */
     bool recursive;
     /*
+     * Of a kind with `depth_most`, not recursive, with a PJ_BIGINT as its first value: how high the
+     * entity stands among its kind, as an earlier kind or an event knows it; without one, 0. Those
+     * that stand lowest are derived first, so that a tree whose parents stand higher is derived
+     * once a batch, however deep it is, and not once for each level. What follows is the same.
+     */
+    bool height;
+    /*
      * A list that events say whole (the crew of a job): the kinds, as bits (1 << MEMBER), of the
      * facts for its items, which are kept in the same order as this one and under a subkey each.
      * Once this fact is known, theirs of a lesser order are dropped and not kept again, so that

@@ -247,6 +247,12 @@ static int check_fact(const struct pj_entity_kind *entity, size_t index, struct 
                         "the fact kind \"%s\" of %s is `recursive`, which a name or a final fact "
                         "cannot be, nor one of a kind without depth_most",
                         fact->name, entity->name);
+    if (fact->height && (entity->depth_most == 0 || fact->recursive || fact->value_count == 0 ||
+                         fact->types[0] != PJ_BIGINT))
+        return PJ_WRONG(error,
+                        "the fact kind \"%s\" of %s is a `height`, which is of a kind with "
+                        "depth_most, is not recursive, and has a PJ_BIGINT first",
+                        fact->name, entity->name);
     if (check_lists(entity, index, error) != 0)
         return -1;
     if (fact->wide && (fact->is_name || fact->absorbs || fact->shown || fact->recursive ||

@@ -612,13 +612,59 @@ static bool apply_changes(struct pj_fold *fold, struct pj_touched *touched)
     return changed;
 }
 
+/* How high it stands, with what it waits for; it only decides who comes first. */
+static int64_t height_of(const struct pj_touched *touched, size_t height_fact)
+{
+    const struct pj_entity *known = touched->rederived ? &touched->after : &touched->before;
+    size_t count = 0;
+    int64_t height = 0;
+    const struct pj_fact *facts = pj_entity_facts(known, height_fact, &count);
+    for (size_t i = 0; i < count; i++)
+        height = facts[i].values[0].present ? facts[i].values[0].integer : 0;
+    for (size_t c = 0; c < touched->change_count; c++) {
+        const struct pj_change *change = touched->changes[c];
+        if (!change->timer && change->fact.kind == height_fact)
+            height = change->removed || !change->fact.values[0].present
+                         ? 0
+                         : change->fact.values[0].integer;
+    }
+    return height;
+}
+
+/* The height of those whose turn it is; INT64_MAX: all of them. */
+static int64_t turn_of(const struct pj_stage *stage, const struct pj_entity_kind *kind,
+                       size_t *height_fact)
+{
+    int64_t least = INT64_MAX;
+    *height_fact = 0;
+    while (*height_fact < kind->fact_count && !kind->facts[*height_fact].height)
+        ++*height_fact;
+    for (size_t i = 0; i < stage->count && *height_fact < kind->fact_count; i++) {
+        const struct pj_touched *touched = &stage->touched[i];
+        int64_t height = touched->change_count > 0 ? height_of(touched, *height_fact) : INT64_MAX;
+        least = height < least ? height : least;
+    }
+    return least;
+}
+
+static bool somebody_waits(const struct pj_stage *stage)
+{
+    bool waits = false;
+    for (size_t i = 0; i < stage->count && !waits; i++)
+        waits = stage->touched[i].change_count > 0;
+    return waits;
+}
+
 /* One round: what changes of the contributions to its own kind. */
 static int merge_round(struct pj_fold *fold, size_t stage_index, struct pj_error *error)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
+    size_t height_fact;
+    const int64_t turn = turn_of(stage, &fold->projection->entities[stage_index], &height_fact);
     for (size_t i = 0; i < stage->count; i++) {
         struct pj_touched *touched = &stage->touched[i];
-        if (touched->change_count == 0)
+        if (touched->change_count == 0 ||
+            (turn != INT64_MAX && height_of(touched, height_fact) > turn))
             continue;
         struct pj_entity from = touched->rederived ? touched->after : touched->before;
         touched->after = pj_facts_copy(&from, fold->arena);
@@ -683,7 +729,7 @@ int pj_fold_again(struct pj_fold *fold, size_t stage_index, const struct pj_stag
     if (kind->depth_most == 0)
         return pj_wide_has(kind) ? finish_rest(fold, stage_index, error) : 0;
     struct pj_stage *more = pj_arena_alloc(fold->arena, sizeof *more);
-    if (!pj_fold_gather(fold, stage_index, more))
+    if (!pj_fold_gather(fold, stage_index, more) && !somebody_waits(stage))
         return finish_rest(fold, stage_index, error);
     /* A recursive fact has its place after depth_most rounds, a link after one. */
     if (stage->rounds++ > 2 * kind->depth_most + 8) {

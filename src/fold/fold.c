@@ -363,6 +363,19 @@ static void add_touched(struct pj_fold *fold, struct pj_stage *stage, const stru
     stage->count = count;
 }
 
+/* Who waits for their turn have changes already, and get those that come behind them. */
+static struct pj_change **behind(struct pj_fold *fold, const struct pj_touched *waiting,
+                                 const struct keyed *coming, size_t most)
+{
+    size_t count = 0;
+    while (count < most && memcmp(coming[count].change->key, waiting->key, 16) == 0)
+        count++;
+    struct pj_change **changes =
+        pj_arena_alloc(fold->arena, (waiting->change_count + count) * sizeof(struct pj_change *));
+    memcpy(changes, waiting->changes, waiting->change_count * sizeof(struct pj_change *));
+    return changes;
+}
+
 bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *fresh)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
@@ -381,20 +394,21 @@ bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *f
         (struct pj_stage){.touched = pj_arena_alloc(fold->arena, count * sizeof *fresh->touched)};
     struct pj_touched *last = NULL;
     for (size_t i = 0; i < count; i++) {
-        changes[i] = sorted[i].change;
-        if (last == NULL || memcmp(last->key, changes[i]->key, 16) != 0) {
-            last = pj_fold_find_touched(stage, changes[i]->key);
+        const struct pj_change *change = sorted[i].change;
+        if (last == NULL || memcmp(last->key, change->key, 16) != 0) {
+            last = pj_fold_find_touched(stage, change->key);
             if (last == NULL) {
                 last = &fresh->touched[fresh->count++];
-                memcpy(last->key, changes[i]->key, 16);
+                memcpy(last->key, change->key, 16);
                 last->before.kind = &fold->projection->entities[stage_index];
                 last->before.fold = fold;
                 memcpy(last->before.key, last->key, 16);
             }
-            last->changes = &changes[i];
+            last->changes =
+                last->change_count == 0 ? &changes[i] : behind(fold, last, &sorted[i], count - i);
         }
-        last->change_count++;
-        last->observed = last->observed || !changes[i]->timer;
+        last->changes[last->change_count++] = sorted[i].change;
+        last->observed = last->observed || !change->timer;
     }
     if (pj_wide_has(&fold->projection->entities[stage_index]))
         pj_wide_want(fold, stage_index, fresh);

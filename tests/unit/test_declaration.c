@@ -224,6 +224,20 @@ Test(declaration, wide_facts)
     refuse("_wide is longer than the 63 bytes");
 }
 
+Test(declaration, a_height)
+{
+    facts[1].height = true;
+    facts[1].types = &(const enum pj_type){PJ_BIGINT};
+    refuse("is a `height`, which is of a kind with depth_most");
+    entities[0].depth_most = 3;
+    take();
+    facts[1].recursive = true;
+    refuse("is not recursive, and has a PJ_BIGINT first");
+    facts[1].recursive = false;
+    facts[1].types = &(const enum pj_type){PJ_TEXT};
+    refuse("is not recursive, and has a PJ_BIGINT first");
+}
+
 Test(declaration, a_name)
 {
     projection.name = "thing_keeper";

@@ -295,6 +295,70 @@ Test(drama_jobs, mistake_6_children_finish_in_any_order)
     is("p", "|started_at=100000000|", "|completed_at=255000000|"); /* mistake 10 */
 }
 
+/* The row alone, of one batch: a hundred orders of so many events would take minutes. */
+static void is_once(const char *job, const char *text)
+{
+    char row[64];
+    snprintf(row, sizeof row, "jobs|drama_id=d|job_id=%s|", job);
+    char *rows = pj_orders_rows(&j.orders, true);
+    const char *at = strstr(rows, row);
+    cr_assert_not_null(at, "no row of %s", job);
+    char line[1024];
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n") + 1, at);
+    cr_assert_not_null(strstr(line, text), "not %s: %s", text, line);
+    free(rows);
+}
+
+Test(drama_jobs, a_tree_of_many_levels)
+{
+    enum { LEVELS = 60 };
+    char job[16], above[16];
+    created("0", NULL, 1);
+    for (int i = 1; i < LEVELS; i++) {
+        snprintf(above, sizeof above, "%d", i - 1);
+        snprintf(job, sizeof job, "%d", i);
+        created(job, above, 1 + i);
+    }
+    status(job, "processing", 1000);
+    is_once("0", "|status=processing|");
+    is_once("0", "|started_at=1000000000|");
+    status(job, "failed", 1001);
+    is_once("0", "|status=failed|own_status=pending|");
+    is_once("30", COUNTS(1, 0, 1, 0, 0));
+    is_once("0", "|completed_at=1001000000|");
+    created("0", job, 2000); /* a ring of all of them: nobody counts for anybody */
+    is_once("0", "|status=pending|own_status=pending|");
+    is_once("30", COUNTS(1, 0, 0, 0, 0));
+    created("0", NULL, 2001);
+    is_once("0", "|status=failed|own_status=pending|");
+    json_agree(&j, 3, 7);
+}
+
+Test(drama_jobs, many_children_are_each_counted_once)
+{
+    enum { CHILDREN = 120 };
+    char job[16];
+    for (int i = 0; i < CHILDREN; i++) {
+        snprintf(job, sizeof job, "c%d", i);
+        created(job, "p", 1 + i);
+        if (i % 4 != 0)
+            status(job, i % 4 == 1 ? "completed" : i % 4 == 2 ? "failed" : "processing", 1000 + i);
+    }
+    is_once("p", "|job_type=unknown|status=processing|");
+    is_once("p", COUNTS(120, 30, 30, 30, 30));
+    is_once("p", "|created_at=1000000|started_at=1003000000|completed_at=null|");
+    for (int i = 0; i < CHILDREN; i++) {
+        snprintf(job, sizeof job, "c%d", i);
+        status(job, "completed", 5000 + i * 7 % CHILDREN);
+    }
+    is_once("p", "|job_type=unknown|status=completed|");
+    is_once("p", "|completed_at=5119000000|");
+    of_drama("DramaDeleted", 0, 120); /* all but the last of them */
+    is_once("p", COUNTS(1, 1, 0, 0, 0));
+    is_once("p", "|created_at=120000000|");
+    json_agree(&j, 2, 8);
+}
+
 /* --- deletion -------------------------------------------------------------------------------- */
 
 Test(drama_jobs, case_29_jobs_of_a_deleted_drama)

@@ -16,12 +16,13 @@ static const struct pj_field fields[FIELDS] = {
     [F_AT] = {"at", PJ_BIGINT, .required = true},
 };
 
-enum { PLACE, CHILD, PATH, SIZE, NODE_FACTS };
+enum { PLACE, CHILD, PATH, SIZE, HIGH, NODE_FACTS };
 static const struct pj_fact_kind node_facts[NODE_FACTS] = {
     [PLACE] = {"place", PJ_GREATEST, PJ_FACT_VALUES(PJ_UUID)},
     [CHILD] = {"child", PJ_GREATEST, NULL, 0},
     [PATH] = {"path", PJ_GREATEST, PJ_FACT_VALUES(PJ_TEXT), .recursive = true},
     [SIZE] = {"size", PJ_GREATEST, PJ_FACT_VALUES(PJ_BIGINT), .recursive = true},
+    [HIGH] = {"high", PJ_GREATEST, PJ_FACT_VALUES(PJ_BIGINT), .height = true},
 };
 
 enum { N_ID, N_PATH, N_SIZE, N_RING, N_COLUMNS };
@@ -35,6 +36,9 @@ static const struct pj_table nodes = {
     .name = "nodes", .columns = node_columns, .column_count = N_COLUMNS};
 static const struct pj_table *const tables[] = {&nodes};
 
+enum { NODES_MOST = 64, NO_PARENT = -1, UNKNOWN = -2 };
+static bool by_height; /* a node of a lesser number stands higher, and nobody is told a path */
+
 static int observe(const struct pj_event *event, struct pj_observer *observer,
                    struct pj_error *error)
 {
@@ -43,6 +47,9 @@ static int observe(const struct pj_event *event, struct pj_observer *observer,
     struct pj_order order = {.rank = {v[F_AT].integer}};
     memcpy(order.tie, v[F_ID].uuid, 16);
     pj_keep(observer, 0, v[F_NODE].uuid, PLACE, NULL, &order, &v[F_PARENT]);
+    const struct pj_value height = pj_bigint(NODES_MOST - v[F_NODE].uuid[15]);
+    if (by_height)
+        pj_keep(observer, 0, v[F_NODE].uuid, HIGH, NULL, &order, &height);
     return 0;
 }
 
@@ -79,7 +86,7 @@ static void derive(const struct pj_entity *entity, struct pj_derivation *derivat
     for (size_t i = 0; i < count; i++)
         size.integer += sizes[i].values[0].integer;
     const struct pj_fact *children = pj_entity_facts(entity, CHILD, &count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && !by_height; i++)
         pj_contribute(derivation, 0, children[i].subkey, PATH, key, &path);
     if (place == NULL)
         return;
@@ -114,7 +121,6 @@ static const struct pj_projection tree = {.name = "tree",
                                           .tables = tables,
                                           .table_count = 1};
 
-enum { NODES_MOST = 64, NO_PARENT = -1, UNKNOWN = -2 };
 static struct pj_orders orders;
 static unsigned placed_count;
 static int parent_of[NODES_MOST]; /* as the latest event says */
@@ -277,4 +283,21 @@ Test(tree, fifty_deep)
     fprintf(stderr, "a chain of 50 in one batch: %u times derived, %ld us\n", derived,
             (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
     cr_assert(pj_orders_agree(&orders, 50, 5));
+}
+
+Test(tree, who_stands_lowest_is_derived_first)
+{
+    enum { DEPTH = 50, TIMES_MOST = 6 };
+    entities[0].depth_most = 60;
+    by_height = true;
+    for (int n = 0; n < DEPTH; n++)
+        placed(n, n - 1);
+    derived = 0;
+    char *rows = pj_orders_rows(&orders, true);
+    cr_assert_leq(derived, DEPTH * TIMES_MOST, "%u times derived", derived);
+    cr_assert_not_null(strstr(rows, "|size=50|"), "%s", rows);
+    free(rows);
+    placed(20, NO_PARENT);
+    placed(49, 10);
+    cr_assert(pj_orders_agree(&orders, 50, 6));
 }

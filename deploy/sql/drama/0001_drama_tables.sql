@@ -286,8 +286,8 @@ DECLARE
     state TEXT;
 BEGIN
     FOREACH state IN ARRAY ARRAY[
-        'drama_catalog_drama', 'drama_jobs_jobs', 'drama_users_entry', 'drama_users_part',
-        'drama_users_user'] LOOP
+        'drama_catalog_drama', 'drama_jobs_drama', 'drama_jobs_links', 'drama_jobs_job',
+        'drama_users_entry', 'drama_users_part', 'drama_users_user'] LOOP
         EXECUTE format('CREATE TABLE projectionist.%I (
             key UUID PRIMARY KEY, facts BYTEA NOT NULL) WITH (fillfactor = 80)', 'state_' || state);
         EXECUTE format('COMMENT ON TABLE projectionist.%I IS %L', 'state_' || state,
@@ -296,12 +296,12 @@ BEGIN
 END;
 $$;
 
-CREATE TABLE projectionist.state_drama_jobs_jobs_wide (
+CREATE TABLE projectionist.state_drama_jobs_links_wide (
     key UUID,
     kind INTEGER,
     subkey UUID,
     facts BYTEA NOT NULL,
     PRIMARY KEY (key, kind, subkey)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE projectionist.state_drama_jobs_jobs_wide IS
+COMMENT ON TABLE projectionist.state_drama_jobs_links_wide IS
     'Private state of a projection: a row for each thing that is known of a job';
