@@ -45,7 +45,8 @@ static int next(struct pj_import_source *source, struct pj_import_object *object
     for (FTSENT *entry; (errno = 0, entry = fts_read(folder->tree)) != NULL;) {
         const struct stat *file = entry->fts_statp;
         bool is_lost = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
-                       entry->fts_info == FTS_NS || entry->fts_info == FTS_SLNONE;
+                       entry->fts_info == FTS_NS || entry->fts_info == FTS_SLNONE ||
+                       entry->fts_info == FTS_DEFAULT;
         if (!is_lost && entry->fts_info != FTS_F)
             continue;
         /* A lost file is nobody's loss but where it is a drama; a lost folder may hold some. */
@@ -54,8 +55,9 @@ static int next(struct pj_import_source *source, struct pj_import_object *object
         *object = (struct pj_import_object){.key = entry->fts_path + folder->root_length};
         if (is_lost)
             return pj_error_set(error, PJ_POISON, "it cannot be read: %s",
-                                entry->fts_info == FTS_SLNONE ? "a link to nothing"
-                                                              : strerror(entry->fts_errno));
+                                entry->fts_info == FTS_SLNONE    ? "a link to nothing"
+                                : entry->fts_info == FTS_DEFAULT ? "it is a device, pipe or socket"
+                                                                 : strerror(entry->fts_errno));
         object->modified_us = modified_us(folder, file);
         object->size = file->st_size;
         /* The file's own time, whatever --as-of says. */

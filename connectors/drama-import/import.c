@@ -189,6 +189,13 @@ static char *id_of(const char *key)
     return pj_strndup(key + sizeof PJ_IMPORT_PREFIX - 1, length - around);
 }
 
+static bool is_drama(const char *key)
+{
+    char *id = id_of(key);
+    free(id);
+    return id != NULL;
+}
+
 static int import_object(struct import *import, const struct pj_import_object *object,
                          struct pj_error *error)
 {
@@ -227,6 +234,8 @@ static int import_all(struct import *import, struct pj_error *error)
             break;
         status = more > 0 ? import_object(import, &object, error) : -1;
         if (status != 0 && error->class == PJ_POISON) {
+            if (more < 0) /* it is there, and cannot be read */
+                import->result->objects += is_drama(object.key);
             tell(import, object.key, true, error->message);
             status = 0;
         }

@@ -8,6 +8,7 @@
 #include "base/time_text.h"
 #include "base/tls_files.h"
 #include "base/topic_name.h"
+#include "base/utf8.h"
 #include "drama-import/import.h"
 
 #include <jansson.h>
@@ -130,14 +131,28 @@ struct report {
     json_t *bad, *notes;
 };
 
+/* A key may have line feeds and what moves a terminal's cursor: a line is one line. */
+static void print_line(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        int control = pj_utf8_control(text);
+        if (control < 0)
+            putchar(*text);
+        else
+            printf("\\u%04x", (unsigned)control);
+        text += control >= 0x80; /* of two bytes */
+    }
+    putchar('\n');
+    (void)fflush(stdout);
+}
+
 static void tell(void *context, const char *key, bool is_bad, const char *text)
 {
     struct report *report = context;
     char shown[1200];
     if (!report->is_json) {
         pj_text_show(shown, sizeof shown, "%s%s: %s", is_bad ? "" : "note: ", key, text);
-        puts(shown);
-        (void)fflush(stdout);
+        print_line(shown);
         return;
     }
     json_t *line = json_pack("{s:s, s:s}", "key", key, "reason", text);

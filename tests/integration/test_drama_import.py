@@ -197,6 +197,34 @@ def test_a_dry_run_needs_no_kafka_and_publishes_nothing(tmp_path):
     assert not kafka.read(TOPIC)
 
 
+def test_what_is_odd_in_a_folder_is_a_line_each(tmp_path):
+    deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+    odd = {"name\nof two lines": b"{", "\x1b[31mred": b"{", "\x85next": b"{", "empty": b"",
+           "utf-16": '{"title": "x"}'.encode("utf-16"), "deep": b'{"metadata":' + deep + b"}",
+           "lone": b'{"title": "\\ud800"}', "nan": b'{"metadata": NaN}', "two": b"{}{}"}
+    folder = folder_of(tmp_path, {f"dramas/{name}/drama.json": content
+                                  for name, content in {**odd, "good": b"{}"}.items()})
+    places = {name: folder / "dramas" / name / "drama.json"
+              for name in ("huge", "pipe", "nothing", "device", "good's")}
+    for place in places.values():
+        place.parent.mkdir()
+    os.mkfifo(places["pipe"])
+    places["nothing"].symlink_to("/nowhere")
+    places["device"].symlink_to("/dev/zero")
+    places["good's"].symlink_to("../good/drama.json")
+    (folder / "dramas/again").symlink_to("..")
+    with places["huge"].open("wb") as huge:
+        huge.truncate(200 << 20)
+    result = run("drama-import", "-n", folder, deadline=60)
+    *lines, last = result.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (1, "")
+    assert sorted(line.partition("/drama.json: ")[0] for line in lines) == sorted(
+        f"dramas/{name}" for name in (
+            "name\\u000aof two lines", "\\u001b[31mred", "\\u0085next", "empty", "utf-16", "deep",
+            "lone", "nan", "two", "huge", "pipe", "nothing", "device"))
+    assert last.startswith("would import 2 of 15 dramas, 0 unchanged, 13 bad"), last
+
+
 @pytest.mark.parametrize("arguments, more, code, part", [
     ([], {}, 2, "give one folder"),
     (["/nowhere"], {}, 1, "there is no folder /nowhere/dramas"),
