@@ -16,6 +16,7 @@ import pytest
 from lib import avro, consumers, database, kafka, oracle, policies, studio_events, studio_oracle
 from lib.events import id_of
 from lib.studio_events import clip, job, media, project, scene, stored, voice
+from lib.studio_odd import odd_events
 from lib.studio_stream import Stream
 from lib.world import World, new_database, open_world
 
@@ -117,6 +118,19 @@ def test_consumers_that_are_killed_all_the_time_keep_what_is_right(world, first)
     for name in studio_oracle.READS:
         world.good("rebuild", name, "--group", world.group(name), "--yes")
     world.assert_right(events)
+
+
+def test_what_somebody_thought_of(world):
+    """Some of it twice, in an order of chance, over all partitions."""
+    chance = random.Random(17)
+    events = [event for sequence in odd_events().values() for event in sequence]
+    told = chance.sample(events + chance.sample(events, len(events) // 3), len(events) * 4 // 3)
+    world.publish([world.record(event, chance.randrange(PARTITIONS)) for event in told])
+    for name in studio_oracle.READS:
+        world.start(name, "--until-caught-up", "--batch-records", "25").wait(0)
+        world.good("verify", name, "--group", world.group(name))
+    world.assert_right(events)
+    world.assert_letters(events)
 
 
 def test_views_and_who_sees_what(world):
