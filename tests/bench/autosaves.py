@@ -3,6 +3,8 @@
 the help."""
 
 import argparse
+import datetime
+import gzip
 import json
 import os
 import random
@@ -28,6 +30,7 @@ ARTICLES = servers.REPOSITORY / "tests/recordings/udhr.json"
 LENGTH = 56_769  # characters at the end
 CLIPS, SCENES = 40, 12
 FIRST = 50  # saves that are not counted: statements are prepared, caches filled, pages written whole
+DEBOUNCE = 1.5  # seconds
 FIXED = 16  # bytes of projects.revision and saved_at, which each save changes, too
 PROJECT = id_of("autosaves")
 
@@ -57,6 +60,24 @@ def typed(saves):
             script = script[:at] + word + script[at:]
         scripts.append(script[:LENGTH])
     return scripts
+
+
+def traced(path):
+    """The script as each save of a trace has it (github.com/josephg/editing-traces): whoever typed it
+    rested their hands for 1.5 s, by times of a second."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        trace = json.load(file)
+    script, scripts, before = trace["startContent"], [], None
+    for change in trace["txns"]:
+        at = datetime.datetime.fromisoformat(change["time"])
+        if before is not None and (at - before).total_seconds() > DEBOUNCE:
+            scripts.append(script)
+        before = at
+        for place, removed, added in change["patches"]:
+            script = script[:place] + added + script[place + removed:]
+    if script != trace["endContent"]:
+        raise BenchError(f"{path}: its changes do not make what it says they end with")
+    return [*scripts, script]
 
 
 class Studio(World):
@@ -91,12 +112,12 @@ def counted(world):
     return rows, int(world.value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
 
-def measure(template, folder, saves):
+def measure(template, folder, scripts):
+    saves = len(scripts)
     own = tempfile.mkdtemp(dir=folder)
     with open_world(own, partitions=1, template=template, kind=Studio) as world:
         first = list(before())
         scenes = first[-1]["body"][1]["scenes"]
-        scripts = typed(saves)
         world.publish(first, 0)
         world.start(CATALOG, "--until-caught-up", "--batch-records", "1").wait(0, deadline=300)
         world.database.execute("VACUUM ANALYZE")
@@ -112,6 +133,8 @@ def measure(template, folder, saves):
         after, ended = counted(world)
         if world.value("SELECT script FROM studio.projects") != scripts[-1] or world.letters():
             raise BenchError("the script in the table is not the one that was typed last")
+        if world.value("SELECT count(*) FROM studio.project_saves") != saves + 1 + FIRST:
+            raise BenchError("not each save is a row of project_saves")
         batches = [json.loads(line) for line in consumer.log.splitlines()
                    if '"batch committed"' in line]
         times = sorted(batch["microseconds"] / 1000 for batch in batches if batch["records"] == 1)
@@ -144,6 +167,7 @@ def report(options, results):
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/autosaves", add_help=False)
     parser.add_argument("--saves", type=int, default=8000)
+    parser.add_argument("--trace")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.saves < 100:
@@ -152,6 +176,7 @@ def main():
     programs = os.environ["PROJECTIONIST_BIN"]
     results = {}
     try:
+        scripts = traced(options.trace) if options.trace else typed(options.saves)
         servers.cluster_up()
         with new_database(migrated=False) as template, tempfile.TemporaryDirectory() as folder:
             migrated = consumers.run("projectionist", "migrate", "studio", variables={
@@ -166,11 +191,11 @@ def main():
                                 ("all facts in one row", f"{programs}/together")):
                 say(name)
                 os.environ["PROJECTIONIST_BIN"] = where
-                results[name] = measure(template, folder, options.saves)
+                results[name] = measure(template, folder, scripts)
                 os.environ["PROJECTIONIST_BIN"] = programs
         report(options, results)
         return 0
-    except (BenchError, AssertionError, psycopg.Error) as error:
+    except (BenchError, AssertionError, OSError, psycopg.Error) as error:
         print(f"autosaves: {error}", file=sys.stderr)
         return 1
     finally:
