@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cli/deployment.h"
 #include "postgres/sql_text.h"
+#include "store/placeholders.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,27 +29,76 @@ static const struct pj_table *find_table(const char *name, const struct pj_syste
     return NULL;
 }
 
-/* Each piece is a transaction; what is deleted when it fails stays so. */
-static int delete_rows(struct pj_cli *cli, const char *table, const char *column,
-                       const char *before, int64_t piece, long long *deleted,
-                       struct pj_error *error)
+/* A parent's key in the rows that are gone, as placeholders.h wants it. */
+static char *gone_parents(const struct pj_table *table, const struct pj_parent *parent)
 {
-    char *sql = pj_text_new("WITH gone AS (DELETE FROM %s WHERE ctid = ANY (ARRAY (SELECT ctid "
-                            "FROM %s WHERE %s < $1::timestamptz LIMIT %lld)) RETURNING 1) "
-                            "SELECT count(*) FROM gone",
-                            table, table, column, (long long)piece);
+    struct pj_builder source = {0};
+    struct pj_builder where = {0};
+    pj_builder_add(&source, "(SELECT DISTINCT ");
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
+        const struct pj_sql_name name = pj_sql_name(table->columns[parent->columns[k]].name);
+        pj_builder_add(&source, "%s%s AS %s", k > 0 ? ", " : "", name.text,
+                       pj_sql_name(parent->table->columns[k].name).text);
+        pj_builder_add(&where, "%s%s IS NOT NULL", k > 0 ? " AND " : "", name.text);
+    }
+    char *condition = pj_builder_take(&where);
+    pj_builder_add(&source, " FROM pj_gone WHERE %s) AS u", condition);
+    free(condition);
+    return pj_builder_take(&source);
+}
+
+/* A piece: rows, with what they alone kept as placeholders. In a partitioned table several rows
+ * have one ctid, so the time is asked for twice. */
+static char *piece_script(const struct pj_table *table, const char *before, int64_t rows)
+{
+    const struct pj_sql_name live = pj_sql_table(table);
+    const struct pj_sql_name column = pj_sql_name(table->columns[table->trimmed_by].name);
+    struct pj_builder sql = {0};
+    pj_builder_add(&sql,
+                   "BEGIN; CREATE TEMP TABLE pj_gone (LIKE %s) ON COMMIT DROP; "
+                   "WITH gone AS (DELETE FROM %s WHERE ctid = ANY (ARRAY (SELECT ctid FROM %s "
+                   "WHERE %s < ",
+                   live.text, live.text, live.text, column.text);
+    pj_sql_literal(&sql, "", before);
+    pj_builder_add(&sql, " LIMIT %lld)) AND %s < ", (long long)rows, column.text);
+    pj_sql_literal(&sql, "", before);
+    pj_builder_add(&sql, " RETURNING *) INSERT INTO pj_gone SELECT * FROM gone");
+    for (const struct pj_parent *p = table->parents; p != NULL && p->table != NULL; p++) {
+        char *source = gone_parents(table, p);
+        pj_builder_add(&sql, "; ");
+        pj_placeholders_lock(&sql, p->table, source);
+        pj_builder_add(&sql, "; ");
+        pj_placeholders_release(&sql, p->table, source);
+        if (p->table->first_seen != 0) {
+            pj_builder_add(&sql, "; ");
+            pj_placeholders_raise(&sql, p->table, source);
+        }
+        free(source);
+    }
+    return pj_builder_take(&sql);
+}
+
+/* Each piece is a transaction; what is deleted when it fails stays so. */
+static int delete_rows(struct pj_cli *cli, const struct pj_table *table, const char *before,
+                       int64_t piece, long long *deleted, struct pj_error *error)
+{
+    char *script = piece_script(table, before, piece);
     int64_t count = 1;
     int status = 0;
     for (*deleted = 0; count > 0 && status == 0; *deleted += count) {
-        struct pj_result *result;
+        const struct pj_result *result;
         count = 0;
-        status = pj_postgres_query(cli->postgres, sql, 1, &before, &result, error);
-        if (status == 0) {
+        status = pj_postgres_script(cli->postgres, script, error);
+        if (status == 0)
+            status = pj_cli_query(cli, "SELECT count(*) FROM pj_gone", 0, NULL, &result, error);
+        if (status == 0)
+            status = pj_postgres_script(cli->postgres, "COMMIT", error);
+        if (status == 0)
             count = pj_cli_number(result, 0, 0);
-            pj_result_free(result);
-        }
+        else
+            pj_postgres_rollback(cli->postgres);
     }
-    free(sql);
+    free(script);
     return status;
 }
 
@@ -69,11 +119,10 @@ static int run(struct pj_cli *cli, const void *opaque, struct pj_error *error)
             table == NULL ? "no projection here has it" : "its declaration has no `trimmed_by`");
     if (pj_cli_postgres_of(cli, system, error) != 0)
         return -1;
-    const struct pj_sql_name live = pj_sql_table(table);
     if (pj_cli_query(cli, "SELECT projectionist.order_trim($1::regclass, $2::timestamptz)",
-                     PJ_TEXTS(live.text, settings->before), &result, error) != 0 ||
-        delete_rows(cli, live.text, pj_sql_name(table->columns[table->trimmed_by].name).text,
-                    pj_cli_text(result, 0, 0), settings->batch_rows, &deleted, error) != 0)
+                     PJ_TEXTS(pj_sql_table(table).text, settings->before), &result, error) != 0 ||
+        delete_rows(cli, table, pj_cli_text(result, 0, 0), settings->batch_rows, &deleted, error) !=
+            0)
         return -1;
     if (settings->json)
         pj_cli_print_json(json_pack("{s:s, s:s, s:I}", "table", name, "before",

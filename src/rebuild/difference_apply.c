@@ -126,33 +126,55 @@ static uint64_t add_foreign_key(struct pj_builder *sql, struct pj_builder *where
     return columns;
 }
 
+/* The parents that rows of the shadow mention where they differ, as a source for placeholders. */
+static char *mentions(const struct pj_pair *pair, const struct pj_parent *parent)
+{
+    struct pj_builder source = {0};
+    struct pj_builder where = {0};
+    pj_builder_add(&source, "(SELECT ");
+    (void)add_foreign_key(&source, &where, pair, parent, "s");
+    if (parent->table->first_seen != 0)
+        pj_builder_add(&source, ", s.%s AS pj_seen",
+                       pj_sql_name(pj_pair_name(pair, (size_t)parent->seen_at)).text);
+    pj_builder_add(&source, ", 0::bigint AS pj_place FROM %s AS s JOIN pj_difference_%zu AS d ON ",
+                   pair->shadow.text, pair->index);
+    pj_pair_columns(&source, pair, pair->key, " AND ", "s.@ = d.@");
+    char *condition = pj_builder_take(&where);
+    pj_builder_add(&source, " WHERE %s) AS u", condition);
+    free(condition);
+    return pj_builder_take(&source);
+}
+
 /* What rows will refer to. */
 static void add_ensures(struct pj_builder *sql, const struct pj_pair *pair)
 {
     const struct pj_parent *parent = pair->table->parents;
     for (; parent != NULL && parent->table != NULL; parent++) {
-        struct pj_builder source = {0};
-        struct pj_builder where = {0};
-        pj_builder_add(&source, "(SELECT ");
-        (void)add_foreign_key(&source, &where, pair, parent, "s");
-        if (parent->table->first_seen != 0)
-            pj_builder_add(&source, ", s.%s AS pj_seen",
-                           pj_sql_name(pj_pair_name(pair, (size_t)parent->seen_at)).text);
-        pj_builder_add(&source,
-                       ", 0::bigint AS pj_place FROM %s AS s JOIN pj_difference_%zu AS d ON ",
-                       pair->shadow.text, pair->index);
-        pj_pair_columns(&source, pair, pair->key, " AND ", "s.@ = d.@");
-        char *condition = pj_builder_take(&where);
-        pj_builder_add(&source, " WHERE %s) AS u", condition);
-        char *text = pj_builder_take(&source);
-        pj_placeholders_ensure(sql, parent->table, text);
+        char *source = mentions(pair, parent);
+        pj_placeholders_ensure(sql, parent->table, source);
         pj_builder_add(sql, "; ");
-        free(condition);
-        free(text);
+        free(source);
     }
 }
 
-/* What rows will no longer refer to: noted before they change, released afterwards. */
+/* What others made of that meanwhile. */
+static void add_settling(struct pj_builder *sql, const struct pj_pair *pair)
+{
+    const struct pj_parent *parent = pair->table->parents;
+    for (; parent != NULL && parent->table != NULL; parent++) {
+        if (parent->table->first_seen == 0)
+            continue;
+        char *source = mentions(pair, parent);
+        pj_placeholders_refer(sql, parent->table, source);
+        pj_builder_add(sql, "; ");
+        pj_placeholders_lower(sql, parent->table, source);
+        pj_builder_add(sql, "; ");
+        free(source);
+    }
+}
+
+/* What rows will no longer refer to, or mention at another time: noted before they change, released
+ * afterwards. */
 static void note_left(struct pj_builder *sql, const struct pj_pair *pair)
 {
     const struct pj_parent *parent = pair->table->parents;
@@ -164,6 +186,8 @@ static void note_left(struct pj_builder *sql, const struct pj_pair *pair)
         pj_builder_add(sql, " FROM %s AS l JOIN pj_difference_%zu AS d ON ", pair->live.text,
                        pair->index);
         pj_pair_columns(sql, pair, pair->key, " AND ", "l.@ = d.@");
+        if (parent[p].table->first_seen != 0)
+            columns |= 1ULL << parent[p].seen_at;
         char *condition = pj_builder_take(&where);
         pj_builder_add(
             sql, " WHERE %s AND (d.pj_kind = 'extra' OR d.pj_columns & (%lld)::bigint <> 0); ",
@@ -181,6 +205,10 @@ static void release_left(struct pj_builder *sql, const struct pj_pair *pair)
         pj_builder_add(sql, "; ");
         pj_placeholders_release(sql, parent[p].table, source);
         pj_builder_add(sql, "; ");
+        if (parent[p].table->first_seen != 0) {
+            pj_placeholders_raise(sql, parent[p].table, source);
+            pj_builder_add(sql, "; ");
+        }
         free(source);
     }
 }
@@ -280,6 +308,7 @@ static int apply_pairs(struct pj_postgres *postgres, const struct pj_pair *const
                 add_ensures(&sql, pair);
                 add_insert(&sql, pair);
                 add_update(&sql, pair);
+                add_settling(&sql, pair);
                 add_derived_at(&sql, pair);
                 break;
             case REMOVE:

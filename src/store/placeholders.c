@@ -130,13 +130,48 @@ void pj_placeholders_ensure(struct pj_builder *sql, const struct pj_table *table
                         "SELECT k.pj_place, 0 FROM known AS k WHERE k.pj_real");
 }
 
-void pj_placeholders_lock(struct pj_builder *sql, const struct pj_table *table, const char *source)
+static void add_lock(struct pj_builder *sql, const struct pj_table *table, const char *source,
+                     const char *strength)
 {
     pj_builder_add(sql, "SELECT FROM %s AS t JOIN %s ON ", pj_sql_table(table).text, source);
     add_match(sql, table);
     pj_builder_add(sql, " ORDER BY ");
     pj_sql_columns(sql, table, pj_sql_key(table), ", ", "t.@");
-    pj_builder_add(sql, " FOR UPDATE OF t");
+    pj_builder_add(sql, " FOR %s OF t", strength);
+}
+
+void pj_placeholders_lock(struct pj_builder *sql, const struct pj_table *table, const char *source)
+{
+    add_lock(sql, table, source, "UPDATE");
+}
+
+void pj_placeholders_refer(struct pj_builder *sql, const struct pj_table *table, const char *source)
+{
+    add_lock(sql, table, source, "KEY SHARE");
+}
+
+void pj_placeholders_lower(struct pj_builder *sql, const struct pj_table *table, const char *source)
+{
+    const struct pj_sql_name name = pj_sql_table(table);
+    const struct pj_sql_name seen = column(table, table->first_seen);
+    const struct pj_sql_name placeholder = column(table, table->placeholder);
+    uint64_t key = pj_sql_key(table);
+    pj_builder_add(sql, "WITH due AS (SELECT ");
+    pj_sql_columns(sql, table, key, ", ", "t.@");
+    pj_builder_add(sql, ", u.pj_seen FROM %s AS t JOIN (SELECT ", name.text);
+    pj_sql_columns(sql, table, key, ", ", "u.@");
+    pj_builder_add(sql, ", min(u.pj_seen) AS pj_seen FROM %s GROUP BY ", source);
+    pj_sql_columns(sql, table, key, ", ", "u.@");
+    pj_builder_add(sql, ") AS u ON ");
+    add_match(sql, table);
+    pj_builder_add(sql, " WHERE t.%s AND t.%s > u.pj_seen ORDER BY ", placeholder.text, seen.text);
+    pj_sql_columns(sql, table, key, ", ", "t.@");
+    pj_builder_add(sql,
+                   " FOR NO KEY UPDATE OF t) UPDATE %s AS t SET %s = u.pj_seen FROM due AS u "
+                   "WHERE ",
+                   name.text, seen.text);
+    add_match(sql, table);
+    pj_builder_add(sql, " AND t.%s AND t.%s > u.pj_seen", placeholder.text, seen.text);
 }
 
 void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *table,
@@ -146,6 +181,29 @@ void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *tabl
     add_match(sql, table);
     pj_builder_add(sql, " AND t.%s AND ", column(table, table->placeholder).text);
     add_references(sql, table, " AND ", "NOT EXISTS (SELECT", ")", false);
+}
+
+/* The least time at which a child of t mentions it. */
+static void add_least_seen(struct pj_builder *sql, const struct pj_table *table)
+{
+    pj_builder_add(sql, "(SELECT min(s.seen) FROM (");
+    add_references(sql, table, " UNION ALL ", "SELECT min", "", true);
+    pj_builder_add(sql, ") AS s (seen))");
+}
+
+void pj_placeholders_raise(struct pj_builder *sql, const struct pj_table *table, const char *source)
+{
+    const struct pj_sql_name name = pj_sql_table(table);
+    const struct pj_sql_name seen = column(table, table->first_seen);
+    pj_builder_add(sql, "UPDATE %s AS t SET %s = u.pj_seen FROM (SELECT ", name.text, seen.text);
+    pj_sql_columns(sql, table, pj_sql_key(table), ", ", "t.@");
+    pj_builder_add(sql, ", ");
+    add_least_seen(sql, table);
+    pj_builder_add(sql, " AS pj_seen FROM %s AS t JOIN %s ON ", name.text, source);
+    add_match(sql, table);
+    pj_builder_add(sql, " WHERE t.%s) AS u WHERE ", column(table, table->placeholder).text);
+    add_match(sql, table);
+    pj_builder_add(sql, " AND u.pj_seen > t.%s", seen.text);
 }
 
 void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *table,
@@ -159,9 +217,7 @@ void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *tabl
             continue;
         pj_builder_add(sql, ", %s = ", column(table, c).text);
         if (c == table->first_seen) {
-            pj_builder_add(sql, "(SELECT min(s.seen) FROM (");
-            add_references(sql, table, " UNION ALL ", "SELECT min", "", true);
-            pj_builder_add(sql, ") AS s (seen))");
+            add_least_seen(sql, table);
         } else if (of->in_placeholder != NULL) {
             add_value(sql, table, "", of->in_placeholder, "t");
         } else {

@@ -22,6 +22,21 @@ void pj_placeholders_ensure(struct pj_builder *sql, const struct pj_table *table
                             const char *source);
 /* Real rows, too: one may be about to become a placeholder. */
 void pj_placeholders_lock(struct pj_builder *sql, const struct pj_table *table, const char *source);
+/* What Postgres itself does for a new foreign key: whoever makes a placeholder of the row waits
+ * until the transaction has ended, or has done so before the next statement. */
+void pj_placeholders_refer(struct pj_builder *sql, const struct pj_table *table,
+                           const char *source);
+/*
+ * Moves the first_seen of placeholders back to an earlier pj_seen of `source`. Behind the children
+ * that say so: what `ensure` saw, another transaction may have changed since; what it refers to by
+ * then, none can.
+ */
+void pj_placeholders_lower(struct pj_builder *sql, const struct pj_table *table,
+                           const char *source);
+/* Moves the first_seen of placeholders forward to the least seen_at of the children that are left.
+ */
+void pj_placeholders_raise(struct pj_builder *sql, const struct pj_table *table,
+                           const char *source);
 /* Deletes placeholders to which no child refers. */
 void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *table,
                              const char *source);

@@ -142,15 +142,17 @@ static int write_entity_table(const struct pass *pass, size_t index, struct pj_e
     count(pass, index, PJ_ROWS_INSERTED, write->inserts.count);
     count(pass, index, PJ_ROWS_UPDATED, write->updates.count);
     count(pass, index, PJ_ROWS_DELETED, write->removes.count);
-    if (pj_parents_ensure(pass, table, &write->inserts, error) != 0 ||
-        pj_parents_ensure(pass, table, &write->updates, error) != 0 ||
+    const struct rows telling = pj_parents_telling(pass, table, write->changes);
+    const struct rows *mentions = pj_parents_mentions(pass, table, &telling);
+    if (pj_parents_ensure(pass, table, mentions, error) != 0 ||
         insert_rows(pass, &pass->writer->statements->tables[index], table, &write->inserts,
                     error) != 0)
         return -1;
-    if (write->updates.count == 0)
-        return 0;
-    return queue_rows(pass, pj_statements_update(pass->writer->statements, index, write->changed),
-                      table, write->changed, &write->updates, error);
+    if (write->updates.count > 0 &&
+        queue_rows(pass, pj_statements_update(pass->writer->statements, index, write->changed),
+                   table, write->changed, &write->updates, error) != 0)
+        return -1;
+    return pj_parents_settle(pass, table, mentions, write->updates.count > 0, error);
 }
 
 static int remove_entity_rows(const struct pass *pass, size_t index, struct pj_error *error)
@@ -239,9 +241,11 @@ static int write_append_table(const struct pass *pass, size_t index, struct pj_e
     if (leave_out_trimmed(pass, index, &rows, error) != 0)
         return -1;
     count(pass, index, PJ_ROWS_INSERTED, rows.count);
-    if (pj_parents_ensure(pass, table, &rows, error) != 0)
+    const struct rows *mentions = pj_parents_mentions(pass, table, &rows);
+    if (pj_parents_ensure(pass, table, mentions, error) != 0 ||
+        insert_rows(pass, &pass->writer->statements->tables[index], table, &rows, error) != 0)
         return -1;
-    return insert_rows(pass, &pass->writer->statements->tables[index], table, &rows, error);
+    return pj_parents_settle(pass, table, mentions, false, error);
 }
 
 /* --- rollups --------------------------------------------------------------------------------- */

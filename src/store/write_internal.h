@@ -75,10 +75,22 @@ int pj_writer_copy_rows(const struct pass *pass, const struct pj_copy *copy,
 struct pj_parents *pj_parents_new(const struct pj_projection *projection, struct pj_arena *arena);
 /* Nothing is known any more of which parents exist. */
 void pj_parents_forget(struct pj_parents *parents);
-/* Before rows of the table are written: their parents exist, as placeholders at least. */
+/* Of the changes, the rows that say something of parents: new ones, and those that refer to another
+ * or mention it at another time. */
+struct rows pj_parents_telling(const struct pass *pass, const struct pj_table *table,
+                               const struct pj_row_changes *changes);
+/* For each parent of the table, one of the rows for each key: the first to mention it. */
+const struct rows *pj_parents_mentions(const struct pass *pass, const struct pj_table *table,
+                                       const struct rows *rows);
+/* Before those rows are written: their parents exist, as placeholders at least. */
 int pj_parents_ensure(const struct pass *pass, const struct pj_table *table,
-                      const struct rows *rows, struct pj_error *error) PJ_MUST_CHECK;
-/* After the table's changes are written: placeholders that rows no longer refer to may go. */
+                      const struct rows *mentions, struct pj_error *error) PJ_MUST_CHECK;
+/* After they are written: parents that others made placeholders meanwhile know of them. updated:
+ * some of the rows were there before. */
+int pj_parents_settle(const struct pass *pass, const struct pj_table *table,
+                      const struct rows *mentions, bool updated,
+                      struct pj_error *error) PJ_MUST_CHECK;
+/* After all changes of the table are written: placeholders that rows no longer refer to may go. */
 int pj_parents_release(const struct pass *pass, const struct pj_table *table,
                        const struct pj_row_changes *changes, struct pj_error *error) PJ_MUST_CHECK;
 

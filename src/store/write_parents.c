@@ -8,15 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Parents that are known to be no placeholders, by a hash: a cache that forgets by overwriting. A
- * wrong hit ends as a foreign key that does not hold, and another try that knows of none. */
+/* Parents that were no placeholders when last seen, by a hash: a cache that forgets by overwriting.
+ * Where that is no longer so, or the hash is another's, the foreign key does not hold, and another
+ * try knows of none; or the row is a placeholder by now, which pj_parents_settle finds. */
 enum { KNOWN_SLOTS = 1 << 15 };
 
 /* A table that is a parent; several tables may refer to it. */
 struct parent {
     const struct pj_table *table;
-    struct pj_statement ensure;        /* key columns, first_seen; see pj_placeholders_ensure */
-    struct pj_statement lock, release; /* key columns */
+    /* Of key columns and first_seen; see pj_placeholders_ensure. */
+    struct pj_statement ensure, lower;
+    struct pj_statement refer, lock, release, raise; /* of key columns */
     struct parent *next;
 };
 
@@ -34,34 +36,34 @@ static const struct parent *find(const struct pj_parents *parents, const struct 
     return parent;
 }
 
-/* unnest($1::uuid[], …) AS u("a", …), for ensure with what that wants to know besides. */
-static char *source_of(const struct pj_table *table, bool ensure)
+/* unnest($1::uuid[], …) AS u("a", …), with pj_seen, where a placeholder has it, and pj_place. */
+static char *source_of(const struct pj_table *table, bool seen)
 {
     struct pj_builder source = {0};
     uint64_t key = pj_sql_key(table);
-    bool timed = ensure && table->first_seen != 0;
+    bool timed = seen && table->first_seen != 0;
     pj_builder_add(&source, "unnest(");
     pj_sql_columns(&source, table, key, ", ", "$#::![]");
     if (timed)
         pj_builder_add(&source, ", $%d::timestamptz[]", __builtin_popcountll(key) + 1);
-    pj_builder_add(&source, ")%s AS u(", ensure ? " WITH ORDINALITY" : "");
+    pj_builder_add(&source, ")%s AS u(", seen ? " WITH ORDINALITY" : "");
     pj_sql_columns(&source, table, key, ", ", "@");
-    pj_builder_add(&source, "%s%s)", timed ? ", pj_seen" : "", ensure ? ", pj_place" : "");
+    pj_builder_add(&source, "%s%s)", timed ? ", pj_seen" : "", seen ? ", pj_place" : "");
     return pj_builder_take(&source);
 }
 
 static struct pj_statement
-make(const struct pj_table *table, size_t index, bool ensure, const char *verb,
+make(const struct pj_table *table, size_t index, bool seen, const char *verb,
      void (*add)(struct pj_builder *sql, const struct pj_table *table, const char *source),
      struct pj_arena *arena)
 {
     uint32_t *types = pj_arena_alloc(arena, (PJ_PARENT_COLUMNS_MOST + 1) * sizeof *types);
     struct pj_builder sql = {0};
-    char *source = source_of(table, ensure);
+    char *source = source_of(table, seen);
     int count = 0;
     for (size_t c = 0; c < table->column_count && table->columns[c].key; c++)
         types[count++] = pj_binary_array_oid(table->columns[c].type);
-    if (ensure && table->first_seen != 0)
+    if (seen && table->first_seen != 0)
         types[count++] = PJ_OID_TIMESTAMPTZ_ARRAY;
     add(&sql, table, source);
     char *text = pj_builder_take(&sql);
@@ -90,6 +92,11 @@ struct pj_parents *pj_parents_new(const struct pj_projection *projection, struct
             parent->ensure = make(p->table, i, true, "ensure", pj_placeholders_ensure, arena);
             parent->lock = make(p->table, i, false, "lock", pj_placeholders_lock, arena);
             parent->release = make(p->table, i, false, "release", pj_placeholders_release, arena);
+            if (p->table->first_seen != 0) {
+                parent->refer = make(p->table, i, false, "refer", pj_placeholders_refer, arena);
+                parent->lower = make(p->table, i, true, "lower", pj_placeholders_lower, arena);
+                parent->raise = make(p->table, i, false, "raise", pj_placeholders_raise, arena);
+            }
             parent->next = parents->list;
             parents->list = parent;
         }
@@ -167,28 +174,126 @@ static int key_parameters(const struct pass *pass, const struct pj_parent *paren
     return count;
 }
 
+/* The same, with the times of the mentions. */
+static void seen_parameters(const struct pass *pass, const struct pj_parent *parent,
+                            const struct rows *rows, struct pj_parameter *parameters)
+{
+    int count = key_parameters(pass, parent, rows, parameters);
+    if (parent->table->first_seen != 0)
+        parameters[count] = pj_binary_array(pass->arena, PJ_TIMESTAMPTZ, rows->items, rows->count,
+                                            (size_t)parent->seen_at);
+}
+
+static uint64_t foreign_key(const struct pj_parent *parent)
+{
+    uint64_t columns = 0;
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++)
+        columns |= 1ULL << parent->columns[k];
+    return columns;
+}
+
+static uint64_t mention(const struct pj_parent *parent)
+{
+    return foreign_key(parent) | (parent->table->first_seen != 0 ? 1ULL << parent->seen_at : 0);
+}
+
+static const struct pj_parent *parents_of(const struct pass *pass, const struct pj_table *table)
+{
+    static const struct pj_parent none = {0};
+    return pass->writer->parents != NULL && table->parents != NULL ? table->parents : &none;
+}
+
+struct rows pj_parents_telling(const struct pass *pass, const struct pj_table *table,
+                               const struct pj_row_changes *changes)
+{
+    uint64_t columns = 0;
+    for (const struct pj_parent *p = parents_of(pass, table); p->table != NULL; p++)
+        columns |= mention(p);
+    struct rows rows = rows_new(pass->arena, columns != 0 ? changes->count : 0);
+    for (size_t i = 0; i < changes->count && columns != 0; i++) {
+        const struct pj_row_change *change = &changes->items[i];
+        if (change->operation == PJ_ROW_INSERT ||
+            (change->operation == PJ_ROW_UPDATE && (change->changed & columns) != 0))
+            rows.items[rows.count++] = change->values;
+    }
+    return rows;
+}
+
 /* --- making them exist ----------------------------------------------------------------------- */
 
-static int ensure(const struct pass *pass, const struct pj_parent *parent, const struct rows *rows,
-                  struct pj_error *error)
+static bool same_parent(const struct pj_parent *parent, const struct pj_value *a,
+                        const struct pj_value *b)
+{
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
+        size_t c = (size_t)parent->columns[k];
+        if (pj_value_compare(parent->table->columns[k].type, &a[c], &b[c]) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool is_earlier(const struct pj_parent *parent, const struct pj_value *a,
+                       const struct pj_value *b)
+{
+    const struct pj_value *x = &a[parent->seen_at];
+    const struct pj_value *y = &b[parent->seen_at];
+    return parent->table->first_seen != 0 && x->present && (!y->present || x->integer < y->integer);
+}
+
+/* One row for each parent: the one that mentions it first. */
+static struct rows first_mentions(const struct pass *pass, const struct pj_parent *parent,
+                                  const struct rows *from)
+{
+    size_t size = 16;
+    while (size < from->count * 2)
+        size *= 2;
+    size_t *places = pj_arena_alloc(pass->arena, size * sizeof *places); /* 0: free */
+    struct rows rows = rows_new(pass->arena, from->count);
+    for (size_t i = 0; i < from->count; i++) {
+        const struct pj_value *row = from->items[i];
+        if (!refers(parent, row))
+            continue;
+        size_t at = hash_of(parent, row) >> 16 & (size - 1);
+        while (places[at] != 0 && !same_parent(parent, row, rows.items[places[at] - 1]))
+            at = (at + 1) & (size - 1);
+        if (places[at] == 0) {
+            rows.items[rows.count++] = row;
+            places[at] = rows.count;
+        } else if (is_earlier(parent, row, rows.items[places[at] - 1])) {
+            rows.items[places[at] - 1] = row;
+        }
+    }
+    return rows;
+}
+
+const struct rows *pj_parents_mentions(const struct pass *pass, const struct pj_table *table,
+                                       const struct rows *rows)
+{
+    const struct pj_parent *parents = parents_of(pass, table);
+    size_t count = 0;
+    while (parents[count].table != NULL)
+        count++;
+    struct rows *mentions = pj_arena_alloc(pass->arena, count * sizeof *mentions);
+    for (size_t p = 0; p < count; p++)
+        mentions[p] = first_mentions(pass, &parents[p], rows);
+    return mentions;
+}
+
+static int ensure(const struct pass *pass, const struct pj_parent *parent,
+                  const struct rows *mentions, struct pj_error *error)
 {
     struct pj_parents *parents = pass->writer->parents;
-    struct rows wanted = rows_new(pass->arena, rows->count);
+    struct rows wanted = rows_new(pass->arena, mentions->count);
     struct pj_parameter parameters[PJ_PARENT_COLUMNS_MOST + 1];
     struct pj_result *result;
-    for (size_t i = 0; i < rows->count; i++) {
-        if (!refers(parent, rows->items[i]))
-            continue;
-        uint64_t hash = hash_of(parent, rows->items[i]);
+    for (size_t i = 0; i < mentions->count; i++) {
+        uint64_t hash = hash_of(parent, mentions->items[i]);
         if (*slot(parents, hash) != hash)
-            wanted.items[wanted.count++] = rows->items[i];
+            wanted.items[wanted.count++] = mentions->items[i];
     }
     if (wanted.count == 0)
         return 0;
-    int count = key_parameters(pass, parent, &wanted, parameters);
-    if (parent->table->first_seen != 0)
-        parameters[count] = pj_binary_array(pass->arena, PJ_TIMESTAMPTZ, wanted.items, wanted.count,
-                                            (size_t)parent->seen_at);
+    seen_parameters(pass, parent, &wanted, parameters);
     if (pj_postgres_run(pass->postgres, &find(parents, parent->table)->ensure, parameters, &result,
                         error) != 0)
         return -1;
@@ -208,11 +313,36 @@ static int ensure(const struct pass *pass, const struct pj_parent *parent, const
 }
 
 int pj_parents_ensure(const struct pass *pass, const struct pj_table *table,
-                      const struct rows *rows, struct pj_error *error)
+                      const struct rows *mentions, struct pj_error *error)
 {
-    const struct pj_parent *parent = pass->writer->parents != NULL ? table->parents : NULL;
-    for (; parent != NULL && parent->table != NULL; parent++) {
-        if (ensure(pass, parent, rows, error) != 0)
+    const struct pj_parent *parents = parents_of(pass, table);
+    for (size_t p = 0; parents[p].table != NULL; p++) {
+        if (ensure(pass, &parents[p], &mentions[p], error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int settle(const struct pass *pass, const struct pj_parent *parent,
+                  const struct rows *mentions, bool updated, struct pj_error *error)
+{
+    const struct parent *found = find(pass->writer->parents, parent->table);
+    struct pj_parameter parameters[PJ_PARENT_COLUMNS_MOST + 1];
+    if (mentions->count == 0 || parent->table->first_seen == 0)
+        return 0;
+    seen_parameters(pass, parent, mentions, parameters);
+    /* Postgres has not locked the parent of a row that referred to it before. */
+    if (updated && pj_postgres_queue(pass->postgres, &found->refer, parameters, error) != 0)
+        return -1;
+    return pj_postgres_queue(pass->postgres, &found->lower, parameters, error);
+}
+
+int pj_parents_settle(const struct pass *pass, const struct pj_table *table,
+                      const struct rows *mentions, bool updated, struct pj_error *error)
+{
+    const struct pj_parent *parents = parents_of(pass, table);
+    for (size_t p = 0; parents[p].table != NULL; p++) {
+        if (settle(pass, &parents[p], &mentions[p], updated, error) != 0)
             return -1;
     }
     return 0;
@@ -220,24 +350,22 @@ int pj_parents_ensure(const struct pass *pass, const struct pj_table *table,
 
 /* --- letting them go ------------------------------------------------------------------------- */
 
-static uint64_t foreign_key(const struct pj_parent *parent)
+/* Whether the parent lost a mention by the change, or has a later one only. */
+static bool leaves(const struct pj_parent *parent, const struct pj_row_change *change)
 {
-    uint64_t columns = 0;
-    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++)
-        columns |= 1ULL << parent->columns[k];
-    return columns;
+    return change->operation == PJ_ROW_DELETE ||
+           (change->operation == PJ_ROW_UPDATE &&
+            ((change->changed & foreign_key(parent)) != 0 ||
+             is_earlier(parent, change->before, change->values)));
 }
 
 static int release(const struct pass *pass, const struct pj_parent *parent,
                    const struct pj_row_changes *changes, struct pj_error *error)
 {
     struct rows left = rows_new(pass->arena, changes->count);
-    uint64_t columns = foreign_key(parent);
     for (size_t i = 0; i < changes->count; i++) {
         const struct pj_row_change *change = &changes->items[i];
-        bool gone = change->operation == PJ_ROW_DELETE ||
-                    (change->operation == PJ_ROW_UPDATE && (change->changed & columns) != 0);
-        if (gone && refers(parent, change->before))
+        if (leaves(parent, change) && refers(parent, change->before))
             left.items[left.count++] = change->before;
     }
     if (left.count == 0)
@@ -245,16 +373,19 @@ static int release(const struct pass *pass, const struct pj_parent *parent,
     const struct parent *found = find(pass->writer->parents, parent->table);
     struct pj_parameter parameters[PJ_PARENT_COLUMNS_MOST];
     (void)key_parameters(pass, parent, &left, parameters);
-    if (pj_postgres_queue(pass->postgres, &found->lock, parameters, error) != 0)
+    if (pj_postgres_queue(pass->postgres, &found->lock, parameters, error) != 0 ||
+        pj_postgres_queue(pass->postgres, &found->release, parameters, error) != 0)
         return -1;
-    return pj_postgres_queue(pass->postgres, &found->release, parameters, error);
+    return parent->table->first_seen == 0
+               ? 0
+               : pj_postgres_queue(pass->postgres, &found->raise, parameters, error);
 }
 
 int pj_parents_release(const struct pass *pass, const struct pj_table *table,
                        const struct pj_row_changes *changes, struct pj_error *error)
 {
-    const struct pj_parent *parent = pass->writer->parents != NULL ? table->parents : NULL;
-    for (; parent != NULL && parent->table != NULL; parent++) {
+    for (const struct pj_parent *parent = parents_of(pass, table); parent->table != NULL;
+         parent++) {
         if (release(pass, parent, changes, error) != 0)
             return -1;
     }

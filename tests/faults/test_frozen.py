@@ -97,9 +97,7 @@ def test_frozen_inside_a_transaction(world, program):
 def blocked(world, process):
     """Whether one of its statements waits for a lock."""
     with world.connect() as connection:
-        return connection.execute(
-            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-            "AND application_name LIKE %s", [f"%:{process.pid}"]).fetchone() is not None
+        return database.waits_for_lock(connection, f"%:{process.pid}")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -194,6 +194,52 @@ def test_cases_21_24_25_jobs_that_are_only_referred_to(world):
     world.verify()
 
 
+def read_all(world, name):
+    """Of a consumer that goes on running."""
+    topic, = render_oracle.READS[name]
+    world.wait_for_ends(world.group(name), topic)
+
+
+def test_a_job_that_became_a_placeholder_hears_of_an_earlier_mention(world):
+    """From a consumer that has seen the real row before."""
+    events = [created(JOB, START), accessed(START + 9, job_id=JOB)]
+    world.tell(*events)
+    reader = world.replica("render-access")
+    for event in (accessed(START + 8, job_id=JOB), deleted(JOB, START + 10),
+                  accessed(START + 5, job_id=JOB)):
+        events.append(event)
+        world.publish([event])
+        world.catch_up("render-jobs")
+        read_all(world, "render-access")
+        world.assert_right(events)
+    reader.stop()
+
+
+def test_a_job_becomes_a_placeholder_while_a_row_that_mentions_it_is_written(world):
+    events = [created(JOB, START), accessed(START + 9, job_id=JOB)]
+    world.tell(*events)
+    events += [accessed(START + 5, job_id=JOB), deleted(JOB, START + 10)]
+    with database.connect(world.dsn) as deleting:
+        deleting.execute("BEGIN")
+        deleting.execute("SELECT FROM render.jobs WHERE id = %s FOR UPDATE", [JOB])
+        world.publish(events[2:3])
+        reader = world.replica("render-access")
+        database.wait_until(lambda: database.waits_for_lock(world.database, f"%:{reader.pid}"), consumers.DEADLINE,
+                            "it does not wait for who has the job")
+        # As render-jobs does.
+        deleting.execute(
+            "UPDATE render.jobs AS j SET placeholder = true, created_at = (SELECT min(accessed_at) "
+            "FROM render.url_access_logs WHERE job_id = j.id) WHERE id = %s", [JOB])
+        deleting.execute("COMMIT")
+    read_all(world, "render-access")
+    assert world.job()["created_at"] == world.value(
+        "SELECT min(accessed_at) FROM render.url_access_logs")
+    reader.stop()
+    world.publish(events[3:])
+    world.catch_up("render-jobs")
+    world.assert_right(events)
+
+
 def test_case_27_digits_of_another_writer(world):
     """Rounded, half away from zero, in a rebuild, too."""
     schema = avro.schema_text(render_events.METRICS).replace('"precision": 15', '"precision": 16') \
@@ -238,16 +284,21 @@ def test_two_elements_swap_their_places(world):
 
 
 def test_what_is_trimmed_stays_away(world):
-    """Rows of accesses and metrics, and the placeholders that they alone had; verify misses none."""
+    """Rows of accesses and metrics, and the placeholders that they alone had; verify misses none.
+    A placeholder that others need, too, is as old as the first of them."""
     events = [accessed(START + number * SECOND, job_id=id_of("render", number)) for number in range(4)]
     events += [metric("m", "1", START + number * SECOND) for number in range(4)]
+    events += [stored("upload", "k", START + 9 * SECOND, job_id=id_of("render", 0)),
+               accessed(START, job_id=id_of("render", 3))]
     world.tell(*events)
     before = "2026-11-21T05:06:36.968Z"
     for table in ("url_access_logs", "system_metrics"):
         world.good("trim", table, "--before", before)
         assert world.count(f"render.{table}") == 2, table
+    kept = [event for event in events if event["emitted_at"] >= START + 2 * SECOND]
+    world.assert_right(kept)
     world.verify()
     for name in ("render-access", "render-metrics", "render-jobs"):
         world.good("rebuild", name, "--group", world.group(name), "--yes")
-    assert world.count("render.url_access_logs") == world.count("render.system_metrics") == 2
+    world.assert_right(kept)
     world.verify()

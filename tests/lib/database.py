@@ -74,6 +74,12 @@ def drop(connection, name):
         not_yet=psycopg.errors.InsufficientPrivilege)
 
 
+def waits_for_lock(connection, application):
+    """Whether a statement of whom LIKE calls so (application_name) waits for a lock."""
+    return connection.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                              "AND application_name LIKE %s", [application]).fetchone() is not None
+
+
 def wait_until(condition, deadline=DEADLINE, message="the condition did not come true",
                not_yet=NOT_YET):
     """Calls condition until what it returns is true, and returns that. An AssertionError or a lost

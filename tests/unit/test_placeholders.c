@@ -110,6 +110,33 @@ Test(placeholders, lock_in_the_order_of_the_keys)
                              " ORDER BY t.\"room\", t.\"number\" FOR UPDATE OF t");
 }
 
+Test(placeholders, refer_as_a_foreign_key_does)
+{
+    is(pj_placeholders_refer, "SELECT FROM \"shelves\" AS t JOIN source AS u ON " MATCH
+                              " ORDER BY t.\"room\", t.\"number\" FOR KEY SHARE OF t");
+}
+
+Test(placeholders, lower_to_the_first_mention)
+{
+    is(pj_placeholders_lower,
+       "WITH due AS (SELECT t.\"room\", t.\"number\", u.pj_seen FROM \"shelves\" AS t JOIN "
+       "(SELECT u.\"room\", u.\"number\", min(u.pj_seen) AS pj_seen FROM source AS u "
+       "GROUP BY u.\"room\", u.\"number\") AS u ON " MATCH
+       " WHERE t.\"placeholder\" AND t.\"made_at\" > u.pj_seen ORDER BY t.\"room\", t.\"number\" "
+       "FOR NO KEY UPDATE OF t) UPDATE \"shelves\" AS t SET \"made_at\" = u.pj_seen FROM due AS u "
+       "WHERE " MATCH " AND t.\"placeholder\" AND t.\"made_at\" > u.pj_seen");
+}
+
+Test(placeholders, raise_to_the_first_mention_that_is_left)
+{
+    is(pj_placeholders_raise,
+       "UPDATE \"shelves\" AS t SET \"made_at\" = u.pj_seen FROM (SELECT t.\"room\", t.\"number\", "
+       "(SELECT min(s.seen) FROM (SELECT min(c.\"seen_at\") " BOOKS
+       " UNION ALL SELECT min(c.\"seen_at\") " MAPS ") AS s (seen)) AS pj_seen "
+       "FROM \"shelves\" AS t JOIN source AS u ON " MATCH
+       " WHERE t.\"placeholder\") AS u WHERE " MATCH " AND u.pj_seen > t.\"made_at\"");
+}
+
 Test(placeholders, release_what_no_child_refers_to)
 {
     is(pj_placeholders_release,

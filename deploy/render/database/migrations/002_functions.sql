@@ -1108,6 +1108,29 @@ COMMENT ON FUNCTION render_private.trim IS
     'Removes rows of an append table that are so many days old, for good: consumers, verify and '
     'rebuild pass over them; returns how many went';
 
+-- The rows are locked before they are looked at again: nobody comes to refer to them then.
+CREATE FUNCTION render_private.settle_placeholders() RETURNS VOID LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids UUID[];
+BEGIN
+    PERFORM FROM jobs WHERE placeholder ORDER BY id FOR UPDATE;
+    SELECT array_agg(id) INTO v_ids FROM jobs WHERE placeholder;
+    DELETE FROM jobs AS j WHERE id = ANY (v_ids)
+        AND NOT EXISTS (SELECT FROM storage_operations AS o WHERE o.job_id = j.id)
+        AND NOT EXISTS (SELECT FROM url_access_logs AS a WHERE a.job_id = j.id);
+    UPDATE jobs AS j SET created_at = m.first FROM (
+        SELECT id, (SELECT min(at) FROM (
+            SELECT min(o.created_at) FROM storage_operations AS o WHERE o.job_id = p.id UNION ALL
+            SELECT min(a.accessed_at) FROM url_access_logs AS a WHERE a.job_id = p.id
+            ) AS s (at)) AS first
+        FROM jobs AS p WHERE p.id = ANY (v_ids)) AS m
+    WHERE j.id = m.id AND m.first > j.created_at;
+END;
+$$;
+COMMENT ON FUNCTION render_private.settle_placeholders IS
+    'After rows went that referred to jobs which are only heard of: those that nothing refers to any '
+    'more go, and the others are as old as the first row that is left';
+
 CREATE FUNCTION cleanup_old_jobs(days INTEGER DEFAULT 30) RETURNS INTEGER
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -1143,6 +1166,9 @@ BEGIN
     v_counts := ARRAY[render_private.delete_jobs(v_days[1], 'retention'),
         render_private.trim('system_metrics', 'recorded_at', v_days[2]),
         render_private.trim('url_access_logs', 'accessed_at', v_days[3])];
+    IF v_counts[3] > 0 THEN
+        PERFORM render_private.settle_placeholders();
+    END IF;
     DELETE FROM render_private.rate_hits AS h WHERE NOT EXISTS (
         SELECT FROM unnest(h.hits) AS hit WHERE hit > now() - h.kept);
     FOR v_number IN 1 .. 3 LOOP
