@@ -103,5 +103,11 @@
     and on (namespace, job_name) time() - kube_job_status_start_time > 21600
   severity: warning
   summary: '{{ "{{ $labels.job_name }}" }} has run for six hours'
+- alert: ProjectionistImportFailed
+  expr: |
+    kube_job_failed{condition="true", job_name=~"{{ include "projectionist.fullname" . }}-drama-import-.+"} == 1
+    and on (namespace, job_name) time() - kube_job_status_start_time < 129600
+  severity: warning
+  summary: '{{ "{{ $labels.job_name }}" }} has not imported all dramas'
 {{- end }}
 {{- end -}}
