@@ -52,6 +52,6 @@ set(CPACK_DEBIAN_PACKAGE_DEPENDS "librdkafka1 (>= 2.0.2), ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/deploy/packages/conffiles)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Consumers that read Kafka topics in a group, decode Avro, and commit rows and
-offsets in one Postgres transaction; bridge, gateway, ingest and relay around them;
-and the command to migrate, verify and rebuild what they keep.")
+offsets in one Postgres transaction; bridges, gateway, ingest and relay around
+them; and the command to migrate, verify and rebuild what they keep.")
 include(CPack)
