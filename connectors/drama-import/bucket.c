@@ -300,6 +300,10 @@ static int set_place(struct bucket *bucket, struct pj_error *error)
     return 0;
 }
 
+/* S3 wants it with each signed request, and libcurl 7.88 neither sends nor signs it by itself. */
+#define EMPTY_BODY                                                                                 \
+    "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 static int set_credentials(struct bucket *bucket, struct pj_error *error)
 {
     const struct pj_import_source_settings *settings = &bucket->settings;
@@ -310,6 +314,10 @@ static int set_credentials(struct bucket *bucket, struct pj_error *error)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "give PROJECTIONIST_S3_ACCESS_KEY and PROJECTIONIST_S3_SECRET_KEY "
                               "both, or files of them, or neither");
+    struct curl_slist *more = curl_slist_append(bucket->headers, EMPTY_BODY);
+    if (more == NULL)
+        pj_memory_ended("the headers of requests");
+    bucket->headers = more;
     bucket->signing = pj_text_new("aws:amz:%s:s3", settings->region);
     bucket->user = pj_text_new("%s:%s", settings->access_key, settings->secret_key);
     return 0;
