@@ -405,6 +405,24 @@ Test(drama_jobs, a_deletion_of_an_old_life_takes_nothing_of_the_new_one)
     is_no_row("a");
 }
 
+Test(drama_jobs, of_deletions_that_count_the_greatest_revision)
+{
+    created("a", NULL, 25);
+    of_drama("DramaDeleted", 1, 30);
+    of_drama("DramaDeleted", 2, 20);
+    is_no_row("a");
+    of_drama("DramaSaved", 30, 30); /* a new life that begins with the deletion */
+    is("a", "|status=pending|", "|revision=25\n");
+}
+
+Test(drama_jobs, what_was_said_of_an_unknown_parent_is_forgotten)
+{
+    status("p", "failed", 5);
+    created("c", "p", 15);
+    of_drama("DramaDeleted", 0, 10);
+    is("p", "|job_type=unknown|status=pending|", "|attempts=null|");
+}
+
 /* --- order ----------------------------------------------------------------------------------- */
 
 static void mixture(int count, unsigned seed)
