@@ -152,8 +152,8 @@ def test_a_job_gets_as_far_as_its_servers(case, tmp_path):
     _, _, container = case
     command = [program(container["command"][0]), *container["command"][1:]]
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                            env=environment(container, tmp_path), cwd="/", timeout=DEADLINE,
-                            check=False)
+                            env={**environment(container, tmp_path), "PROJECTIONIST_TIMEOUT": "2s"},
+                            cwd="/", timeout=DEADLINE, check=False)
     assert re.search(r"cannot connect to Postgres|cannot reach Kafka|registry does not answer",
                      result.stderr), result.stderr
     assert result.returncode == (2 if "verify" in command else 7)
