@@ -5,9 +5,10 @@
 #include "base/tls_files.h"
 #include "base/topic_name.h"
 
+#include <signal.h>
 #include <stdio.h>
 
-volatile sig_atomic_t pj_tool_stop;
+atomic_int pj_tool_stop;
 
 static void on_signal(int number)
 {

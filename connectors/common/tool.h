@@ -7,7 +7,7 @@
 #include "base/config.h"
 #include "base/log.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_tool {
     const char *name;
@@ -20,7 +20,7 @@ struct pj_tool {
 };
 
 /* Set by the first SIGINT or SIGTERM; the second ends the program at once. */
-extern volatile sig_atomic_t pj_tool_stop;
+extern atomic_int pj_tool_stop;
 
 /* main: returns the exit code. */
 int pj_tool_main(const struct pj_tool *tool, int argc, char **argv);

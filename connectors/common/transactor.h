@@ -15,6 +15,8 @@
 #include "kafka/compacted.h"
 #include "kafka/producer.h"
 
+#include <stdatomic.h>
+
 enum { PJ_TRANSACTOR_TOPICS_MOST = 64, PJ_TRANSACTOR_FATAL_MOST = 5 };
 
 /* Borrowed for as long as the transactor is open. */
@@ -46,9 +48,9 @@ struct pj_transactor_settings {
     struct pj_metric *reopened; /* or NULL */
     void *context;              /* of record and is_ours */
     struct pj_turns turns;
-    const volatile sig_atomic_t *stop; /* ends the reading back; or NULL */
-    struct pj_metrics *metrics;        /* or NULL; what the brokers refuse is counted there */
-    struct pj_metric *aborted;         /* or NULL */
+    const atomic_int *stop;     /* ends the reading back; or NULL */
+    struct pj_metrics *metrics; /* or NULL; what the brokers refuse is counted there */
+    struct pj_metric *aborted;  /* or NULL */
 };
 
 struct pj_transactor {

@@ -11,7 +11,7 @@
 #include "base/config.h"
 #include "drama-import/source.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #define PJ_IMPORT_TOPIC    "drama.dramas"
 #define PJ_IMPORT_PROGRESS "drama.import-progress"
@@ -25,8 +25,8 @@ struct pj_import_settings {
     const struct pj_properties *kafka;
     int64_t timeout_ms; /* how long Kafka or the registry may be away */
     bool dry_run;       /* publishes nothing, and asks neither */
-    const volatile sig_atomic_t *stop;
-    const volatile sig_atomic_t *timed_out; /* `stop` is set by SIGALRM, and this before it */
+    const atomic_int *stop;
+    const atomic_int *timed_out; /* `stop` is set by SIGALRM, and this before it */
     /* A line of the report; `is_bad`: nothing of the object is imported. */
     void (*tell)(void *context, const char *key, bool is_bad, const char *text);
     void *context;

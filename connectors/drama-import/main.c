@@ -12,6 +12,7 @@
 #include "drama-import/import.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +70,7 @@ static const struct pj_option options[] = {
     {0},
 };
 
-static volatile sig_atomic_t stop, timed_out;
+static atomic_int stop, timed_out;
 
 static void on_signal(int number)
 {

@@ -6,11 +6,13 @@
 #include "base/config.h"
 #include "stream-record/inspect.h"
 
+#include <stdatomic.h>
+
 struct pj_against_settings {
     const struct pj_properties *kafka;
-    const char *topic_prefix;          /* of the topics to compare with, or NULL */
-    int64_t timeout_ms;                /* without any progress */
-    const volatile sig_atomic_t *stop; /* set by a signal */
+    const char *topic_prefix; /* of the topics to compare with, or NULL */
+    int64_t timeout_ms;       /* without any progress */
+    const atomic_int *stop;   /* set by a signal */
 };
 
 /*

@@ -179,7 +179,7 @@ static int check_tail(const struct reading *reading, const struct pj_recorded_ta
 }
 
 static int read_all(struct reading *reading, struct pj_inspection *inspection,
-                    const volatile sig_atomic_t *stop, struct pj_error *error)
+                    const atomic_int *stop, struct pj_error *error)
 {
     struct pj_recorded item;
     int status;
@@ -250,7 +250,7 @@ static int read_ends(struct reading *reading, struct pj_inspection *inspection,
 }
 
 static int inspect_file(const char *path, bool whole, struct pj_recording_sum **sum_of_all,
-                        const volatile sig_atomic_t *stop, struct pj_inspection *inspection,
+                        const atomic_int *stop, struct pj_inspection *inspection,
                         struct pj_error *error)
 {
     struct reading reading = {.path = path};
@@ -283,7 +283,7 @@ static int inspect_file(const char *path, bool whole, struct pj_recording_sum **
     return status;
 }
 
-int pj_inspect(char *const *paths, size_t count, bool whole, const volatile sig_atomic_t *stop,
+int pj_inspect(char *const *paths, size_t count, bool whole, const atomic_int *stop,
                struct pj_inspection *inspection, struct pj_error *error)
 {
     struct pj_recording_sum *sum_of_all = NULL;

@@ -5,7 +5,7 @@
 
 #include "avro/recording_writer.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 /* What one partition's files hold together. */
 struct pj_inspected {
@@ -34,7 +34,7 @@ struct pj_inspection {
  * Reads heads and tails, or with `whole` every record, and compares them with what the tails say.
  * Paths are of files, a partition's in their order. Errors name the file. Stops at *stop.
  */
-int pj_inspect(char *const *paths, size_t count, bool whole, const volatile sig_atomic_t *stop,
+int pj_inspect(char *const *paths, size_t count, bool whole, const atomic_int *stop,
                struct pj_inspection *inspection, struct pj_error *error) PJ_MUST_CHECK;
 void pj_inspection_free(struct pj_inspection *inspection);
 

@@ -14,7 +14,7 @@ enum { UNKNOWN_MOST = 4096, PAUSE_MS = 500 };
 struct pj_schemas_used {
     struct pj_registry *registry; /* NULL: none */
     int64_t timeout_ms;
-    const volatile sig_atomic_t *stop;
+    const atomic_int *stop;
     struct pj_schema_used **known; /* sorted by id */
     size_t known_count;
     int32_t unknown[UNKNOWN_MOST]; /* a ring */
@@ -22,8 +22,7 @@ struct pj_schemas_used {
 };
 
 int pj_schemas_used_open(struct pj_schemas_used **out, const struct pj_registry_settings *registry,
-                         int64_t timeout_ms, const volatile sig_atomic_t *stop,
-                         struct pj_error *error)
+                         int64_t timeout_ms, const atomic_int *stop, struct pj_error *error)
 {
     struct pj_schemas_used *used = pj_alloc(sizeof *used);
     used->timeout_ms = timeout_ms;

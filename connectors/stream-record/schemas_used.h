@@ -6,13 +6,13 @@
 #include "avro/registry.h"
 #include "avro/wire.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_schemas_used;
 
 /* Without a URL no schema is known. */
 int pj_schemas_used_open(struct pj_schemas_used **used, const struct pj_registry_settings *registry,
-                         int64_t timeout_ms, const volatile sig_atomic_t *stop,
+                         int64_t timeout_ms, const atomic_int *stop,
                          struct pj_error *error) PJ_MUST_CHECK;
 void pj_schemas_used_close(struct pj_schemas_used *used); /* NULL is allowed */
 

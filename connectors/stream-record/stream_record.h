@@ -7,7 +7,7 @@
 #include "avro/registry.h"
 #include "base/config.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_record_settings {
     char *const *topics; /* TOPIC[:PARTITIONS][@FROM[..TO]] each */
@@ -22,7 +22,7 @@ struct pj_record_settings {
     struct pj_registry_settings registry; /* url NULL: none is configured */
     const char *topic_prefix;             /* or NULL */
     int64_t timeout_ms;                   /* without any progress */
-    const volatile sig_atomic_t *stop;    /* set by a signal */
+    const atomic_int *stop;               /* set by a signal */
 };
 
 struct pj_record_result {

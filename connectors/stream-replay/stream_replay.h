@@ -6,7 +6,7 @@
 #include "avro/registry.h"
 #include "base/config.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_replay_settings {
     char *const *paths; /* files and folders */
@@ -29,8 +29,8 @@ struct pj_replay_settings {
     int64_t p99_us;
     const char *postgres_dsn;
     const struct pj_properties *postgres;
-    const char *hdr_log;               /* a file, or NULL */
-    const volatile sig_atomic_t *stop; /* set by a signal */
+    const char *hdr_log;    /* a file, or NULL */
+    const atomic_int *stop; /* set by a signal */
 };
 
 enum { PJ_QUANTILES = 5 };

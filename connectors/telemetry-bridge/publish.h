@@ -11,7 +11,7 @@
 #include "telemetry-bridge/bridge.h"
 #include "telemetry-bridge/buffer.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_bridge_publisher;
 
@@ -19,8 +19,8 @@ struct pj_bridge_publisher_settings {
     const struct pj_bridge_settings *bridge;
     const struct pj_properties *kafka;
     const struct pj_bridge_metrics *metrics;
-    struct pj_metrics *registry;       /* where the metrics are */
-    const volatile sig_atomic_t *stop; /* set by a signal: publish what is left, then return */
+    struct pj_metrics *registry; /* where the metrics are */
+    const atomic_int *stop;      /* set by a signal: publish what is left, then return */
     /* Called on every turn, also while Kafka is away or refuses everything (`trouble` is the
      * reason, valid during the call; else NULL). */
     void (*turn)(void *context, const char *trouble);

@@ -7,13 +7,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-volatile sig_atomic_t pj_stop_requests;
+atomic_int pj_stop_requests;
 
 static void on_stop(int signal_number)
 {

@@ -7,7 +7,7 @@
 #include "base/config.h"
 #include "base/metrics.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 enum { PJ_HELP_WIDTH = 80 };
 
@@ -68,7 +68,7 @@ int pj_process_main(const struct pj_process *process, int argc, char **argv);
 
 /* How many SIGTERM and SIGINT came since pj_process_handle_signals: the first asks for an orderly
  * stop, the second ends the process at once. SIGPIPE is ignored. */
-extern volatile sig_atomic_t pj_stop_requests;
+extern atomic_int pj_stop_requests;
 void pj_process_handle_signals(void);
 
 /*

@@ -17,7 +17,7 @@
 #include "store/schemas.h"
 #include "store/unit.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_session {
     /* Set by the caller. */
@@ -27,9 +27,9 @@ struct pj_session {
     const union pj_setting_value *setting_values; /* of the projection's settings */
     struct pj_identity identity;                  /* the cluster's id comes from the brokers */
     struct pj_metrics *metrics;
-    struct pj_health *health;    /* NULL: nobody probes it */
-    size_t worker;               /* of the process, from 0 */
-    volatile sig_atomic_t *stop; /* how often we were asked to stop */
+    struct pj_health *health; /* NULL: nobody probes it */
+    size_t worker;            /* of the process, from 0 */
+    atomic_int *stop;         /* how often we were asked to stop */
     /* Called while Postgres works. */
     pj_postgres_idle *meanwhile;
     void *context;

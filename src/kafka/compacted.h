@@ -10,7 +10,7 @@
 #include "base/config.h"
 #include "projectionist/error.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /*
@@ -27,8 +27,8 @@ struct pj_compacted_settings {
     const char *topic;
     int64_t timeout_ms;
     int64_t since_ms; /* begins where a record has this timestamp or a later one; 0: at the first */
-    bool stop_at_open; /* do not wait for open transactions: what follows them is missed */
-    const volatile sig_atomic_t *stop; /* or NULL; set by a signal */
+    bool stop_at_open;      /* do not wait for open transactions: what follows them is missed */
+    const atomic_int *stop; /* or NULL; set by a signal */
     pj_compacted_record *record;
     void *context;
 };

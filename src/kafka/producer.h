@@ -16,7 +16,7 @@
 #include "base/metrics.h"
 #include "projectionist/error.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct pj_producer;
@@ -54,7 +54,7 @@ struct pj_producer_settings {
     pj_producer_delivered *delivered; /* or NULL */
     void *context;                    /* of `delivered` */
     /* Not NULL: a send that waits for the queue gives up when it is set (by a signal). */
-    const volatile sig_atomic_t *stop;
+    const atomic_int *stop;
     /* Not NULL: everything is sent in transactions (see below), and a newer producer with the same
      * id fences this one. */
     const char *transactional_id;

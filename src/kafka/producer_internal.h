@@ -10,6 +10,7 @@
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct pj_producer_topic {
     struct pj_producer_topic *next;
@@ -22,7 +23,7 @@ struct pj_producer {
     int64_t stall_ms;
     pj_producer_delivered *delivered;
     void *context;
-    const volatile sig_atomic_t *stop;
+    const atomic_int *stop;
     pthread_mutex_t mutex; /* of all below */
     struct pj_producer_topic *topics;
     struct pj_producer_counts counts;

@@ -19,7 +19,7 @@
 #include "kafka/consumer.h"
 #include "rebuild/difference.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 
 struct pj_rebuild;
 
@@ -66,8 +66,8 @@ struct pj_rebuild_settings {
     size_t feed_count;
     int workers; /* they read in parallel, each with its own connections */
     int samples;
-    int64_t stall_timeout_ms;    /* a fill fails after so long without progress; 0: never */
-    volatile sig_atomic_t *stop; /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
+    int64_t stall_timeout_ms; /* a fill fails after so long without progress; 0: never */
+    atomic_int *stop;         /* not 0: a fill ends early, with PJ_REBUILD_STOPPED */
     void (*progress)(void *context, const struct pj_rebuild_progress *progress);
     void *context;
 };
