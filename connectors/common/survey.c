@@ -87,6 +87,7 @@ static int add_schema(struct pj_survey *survey, size_t recording, const struct p
     *schema =
         (struct pj_survey_schema){.recording = recording,
                                   .id = item->id,
+                                  .is_of_keys = pj_recorded_is_of_keys(item->subject),
                                   .subject = pj_strndup(item->subject.data, item->subject.length),
                                   .schema = pj_strndup(item->schema.data, item->schema.length)};
     if (strlen(schema->subject) != item->subject.length ||
@@ -123,7 +124,7 @@ static int compare_schemas(const void *left, const void *right)
     const struct pj_survey_schema *a = left, *b = right;
     if (a->recording != b->recording)
         return a->recording < b->recording ? -1 : 1;
-    return (a->id > b->id) - (a->id < b->id);
+    return a->id != b->id ? (a->id > b->id) - (a->id < b->id) : a->is_of_keys - b->is_of_keys;
 }
 
 int pj_survey_take(struct pj_survey *survey, struct pj_recording *const *recordings, size_t count,
@@ -154,33 +155,47 @@ void pj_survey_free(struct pj_survey *survey)
     }
     free(survey->topics);
     free(survey->schemas);
-    free(survey->translated);
+    pj_survey_unshare(survey);
     free(survey->recording_messages);
     *survey = (struct pj_survey){0};
 }
 
-static const struct pj_survey_schema *find_schema(const struct pj_survey *survey, size_t recording,
-                                                  int32_t id)
+static void translate(const struct pj_survey *survey, size_t recording, bool is_key,
+                      struct pj_survey_copy *copy, struct pj_bytes *bytes)
 {
-    const struct pj_survey_schema wanted = {.recording = recording, .id = id};
-    if (survey->schema_count == 0)
-        return NULL;
-    return bsearch(&wanted, survey->schemas, survey->schema_count, sizeof wanted, compare_schemas);
-}
-
-void pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value)
-{
-    int32_t id;
-    if (!pj_wire_schema_id(*value, &id))
+    struct pj_survey_schema wanted = {.recording = recording, .is_of_keys = is_key};
+    if (survey->schema_count == 0 || !pj_wire_schema_id(*bytes, &wanted.id))
         return;
-    const struct pj_survey_schema *schema = find_schema(survey, recording, id);
+    const struct pj_survey_schema *schema =
+        bsearch(&wanted, survey->schemas, survey->schema_count, sizeof wanted, compare_schemas);
     if (schema == NULL)
         return;
-    if (value->length > survey->translated_most) {
-        survey->translated_most = 2 * value->length;
-        survey->translated = pj_resize(survey->translated, survey->translated_most, 1);
+    if (bytes->length > copy->most) {
+        copy->most = 2 * bytes->length;
+        copy->bytes = pj_resize(copy->bytes, copy->most, 1);
     }
-    memcpy(survey->translated, value->data, value->length);
-    pj_wire_put_header(survey->translated, schema->new_id);
-    value->data = survey->translated;
+    memcpy(copy->bytes, bytes->data, bytes->length);
+    pj_wire_put_header(copy->bytes, schema->new_id);
+    bytes->data = copy->bytes;
+}
+
+void pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *key,
+                         struct pj_bytes *value)
+{
+    translate(survey, recording, true, &survey->key, key);
+    translate(survey, recording, false, &survey->value, value);
+}
+
+struct pj_survey pj_survey_share(const struct pj_survey *survey)
+{
+    struct pj_survey shared = *survey;
+    shared.key = shared.value = (struct pj_survey_copy){0};
+    return shared;
+}
+
+void pj_survey_unshare(struct pj_survey *survey)
+{
+    free(survey->key.bytes);
+    free(survey->value.bytes);
+    survey->key = survey->value = (struct pj_survey_copy){0};
 }

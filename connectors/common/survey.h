@@ -15,21 +15,27 @@ struct pj_survey_topic {
 struct pj_survey_schema {
     size_t recording; /* its index */
     int32_t id;       /* in that recording */
+    bool is_of_keys;  /* by its subject; else of values */
     char *subject;
     char *schema;
     int32_t new_id; /* for the caller to fill in */
 };
 
+/* Memory for a key or value with another id. */
+struct pj_survey_copy {
+    uint8_t *bytes;
+    size_t most;
+};
+
 struct pj_survey {
     struct pj_survey_topic *topics; /* in the order of their first message */
     size_t topic_count;
-    struct pj_survey_schema *schemas; /* sorted by recording and id */
+    struct pj_survey_schema *schemas; /* sorted by recording, id, and what it is of */
     size_t schema_count;
     int64_t messages;
     int64_t *recording_messages;    /* of each recording */
     int64_t earliest_ms, latest_ms; /* of their timestamps; 0 where there are none */
-    uint8_t *translated;            /* private */
-    size_t translated_most;
+    struct pj_survey_copy key, value; /* private */
 };
 
 /* Reads all recordings to their ends. On failure nothing needs freeing. */
@@ -41,10 +47,15 @@ void pj_survey_free(struct pj_survey *survey);
 int pj_survey_find_topic(const struct pj_survey *survey, struct pj_bytes name);
 
 /*
- * Gives the value the new id of its schema. A value that is not in the wire format, or has an id
- * that its recording does not know, stays as it is. The value then points to memory that lives
- * until the next call.
+ * Gives key and value the new ids of their schemas. One that is not in the wire format, or has an
+ * id that its recording does not know for keys, or for values, stays as it is. They then point to
+ * memory that lives until the next call.
  */
-void pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *value);
+void pj_survey_translate(struct pj_survey *survey, size_t recording, struct pj_bytes *key,
+                         struct pj_bytes *value);
+/* The same survey for another thread, with memory of its own for what is translated; it lives as
+ * long as that one. */
+struct pj_survey pj_survey_share(const struct pj_survey *survey);
+void pj_survey_unshare(struct pj_survey *survey); /* also of all zeros */
 
 #endif

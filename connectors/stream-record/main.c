@@ -64,7 +64,7 @@ static const struct pj_option options[] = {
               "and checksum of their records; needs Kafka."),
     PJ_TOPIC_PREFIX_OPTION(AT(run.topic_prefix)),
     PJ_REGISTRY_OPTIONS(AT(run.registry),
-                        "The schema registry's Confluent API, where the schemas of the values are. "
+                        "The schema registry's Confluent API, where the schemas of keys and values are. "
                         "Leave it out for topics without."),
     PJ_OPTION(DURATION, "timeout", AT(run.timeout_ms), "30s", "TIME",
               "Fail when a server has not answered, or has given nothing, for this long.",
@@ -85,7 +85,7 @@ static void print_help(void)
           "  Writes what is committed in topics, up to the ends that they have at the start\n"
           "  or on and on (--follow), into files for stream-replay: each record's key,\n"
           "  value, headers, offset, timestamp and the timestamp's type, the schemas that\n"
-          "  the values use, the topic's id and configuration. It joins no group and\n"
+          "  keys and values use, the topic's id and configuration. It joins no group and\n"
           "  commits no offsets.\n"
           "\n"
           "  The files are Avro object containers (schemas/recording.avsc, zstandard) that\n"
@@ -134,12 +134,13 @@ static void print_help(void)
 static void print_json(const struct pj_record_result *result, const struct pj_error *failure)
 {
     json_t *object = pj_must(json_pack(
-        "{s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:I, s:f, s:b, s:s?}", "records",
+        "{s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:I, s:I, s:f, s:b, s:s?}", "records",
         (json_int_t)result->records, "files", (json_int_t)result->files, "partitions",
         (json_int_t)result->partitions, "gaps", "aborted", (json_int_t)result->gaps[PJ_GAP_ABORTED],
         "compacted", (json_int_t)result->gaps[PJ_GAP_COMPACTED], "removed",
         (json_int_t)result->gaps[PJ_GAP_REMOVED], "unknown_schemas",
-        (json_int_t)result->unknown_schemas, "seconds", result->seconds, "interrupted",
+        (json_int_t)result->unknown_schemas, "unknown_key_schemas",
+        (json_int_t)result->unknown_key_schemas, "seconds", result->seconds, "interrupted",
         result->interrupted ? 1 : 0, "error", failure != NULL ? failure->message : NULL));
     json_dumpf(object, stdout, JSON_REAL_PRECISION(6));
     putchar('\n');
@@ -169,6 +170,14 @@ static int report(const struct settings *settings, int status,
                 (long long)result->unknown_schemas,
                 settings->run.registry.url != NULL ? "the registry has none of that id"
                                                    : "no --schema-registry-url is given");
+    if (result->unknown_key_schemas > 0)
+        fprintf(stderr,
+                "stream-record: %lld keys look as if they had a schema id, but %s: a replay "
+                "publishes them as they are\n",
+                (long long)result->unknown_key_schemas,
+                settings->run.registry.url != NULL
+                    ? "the registry has none of that id, or no subject TOPIC-key in Avro"
+                    : "no --schema-registry-url is given");
     if (status != 0)
         fprintf(stderr, "stream-record: %s\n", error->message);
     else if (result->interrupted)

@@ -90,13 +90,15 @@ static void keep_unknown(struct pj_schemas_used *used, int32_t id)
         used->unknown_count++;
 }
 
-/* Returns 1 on a stop. *text NULL: there is none. */
-static int ask(struct pj_schemas_used *used, int32_t id, char **text, struct pj_error *error)
+/* A schema of this id, or the newest of a subject. Returns 1 on a stop. *text NULL: there is none. */
+static int ask(struct pj_schemas_used *used, int32_t id, const char *subject, char **text,
+               struct pj_error *error)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     int64_t deadline_ms = pj_clock_monotonic_ms() + used->timeout_ms;
     bool was_told = false;
-    while (pj_registry_schema(used->registry, id, text, error) != 0) {
+    while ((subject != NULL ? pj_registry_latest(used->registry, subject, &id, text, error)
+                            : pj_registry_schema(used->registry, id, text, error)) != 0) {
         *text = NULL;
         if (error->class == PJ_POISON)
             return 0;
@@ -116,7 +118,7 @@ static int ask(struct pj_schemas_used *used, int32_t id, char **text, struct pj_
     return 0;
 }
 
-int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes value,
+int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes bytes,
                          const struct pj_schema_used **found, bool *is_unknown,
                          struct pj_error *error)
 {
@@ -124,7 +126,7 @@ int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes value,
     char *text;
     *found = NULL;
     *is_unknown = false;
-    if (!pj_wire_schema_id(value, &id))
+    if (!pj_wire_schema_id(bytes, &id))
         return 0;
     size_t place = place_of(used, id);
     if (place < used->known_count && used->known[place]->id == id) {
@@ -134,7 +136,7 @@ int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes value,
     *is_unknown = true;
     if (used->registry == NULL || is_known_as_unknown(used, id))
         return 0;
-    int status = ask(used, id, &text, error);
+    int status = ask(used, id, NULL, &text, error);
     if (status != 0)
         return status;
     if (text == NULL) {
@@ -144,4 +146,17 @@ int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes value,
     *is_unknown = false;
     *found = keep(used, id, text);
     return 0;
+}
+
+int pj_schemas_used_has_subject(struct pj_schemas_used *used, const char *subject, bool *has,
+                                struct pj_error *error)
+{
+    char *text = NULL;
+    *has = false;
+    if (used->registry == NULL)
+        return 0;
+    int status = ask(used, 0, subject, &text, error);
+    *has = status == 0 && text != NULL;
+    free(text);
+    return status;
 }

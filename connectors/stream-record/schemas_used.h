@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The schemas of what is recorded, by the ids in the values, from the registry. */
+/* The schemas of what is recorded, by the ids in keys and values, from the registry. */
 #ifndef PJ_STREAM_RECORD_SCHEMAS_USED_H
 #define PJ_STREAM_RECORD_SCHEMAS_USED_H
 
@@ -22,12 +22,17 @@ struct pj_schema_used {
 };
 
 /*
- * The schema of a value, NULL where it has none: it is not in the wire format, or its id is none of
- * the registry's (then *is_unknown). Waits for a registry that is away, as long as the time-out
- * allows. Returns 1 on a stop. It lives until close.
+ * The schema of a key or value, NULL where it has none: it is not in the wire format, or its id is
+ * none of the registry's (then *is_unknown). Waits for a registry that is away, as long as the
+ * time-out allows. Returns 1 on a stop. It lives until close.
  */
-int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes value,
+int pj_schemas_used_find(struct pj_schemas_used *used, struct pj_bytes bytes,
                          const struct pj_schema_used **found, bool *is_unknown,
                          struct pj_error *error) PJ_MUST_CHECK;
+
+/* Whether the registry has a subject of this name, and its newest schema is Avro. Waits, and
+ * returns 1 on a stop, likewise; without a URL there is none. */
+int pj_schemas_used_has_subject(struct pj_schemas_used *used, const char *subject, bool *has,
+                                struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

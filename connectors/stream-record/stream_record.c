@@ -330,10 +330,35 @@ static void end_track(struct recorder *recorder, struct pj_track *track)
     pj_reader_leave(recorder->reader, track->topic->kafka_name, track->partition);
 }
 
+/* Keys are text in most topics, and numbers of eight bytes in some, which begin as an id does. So a
+ * key has a schema only where the registry has a subject for the topic's keys. */
+static int find_of_key(struct recorder *recorder, size_t topic, struct pj_bytes key,
+                       const struct pj_schema_used **found, struct pj_error *error)
+{
+    struct pj_track_topic *of = &recorder->topics[topic];
+    int32_t id;
+    bool is_unknown = true;
+    int status = 0;
+    *found = NULL;
+    if (!pj_wire_schema_id(key, &id))
+        return 0;
+    if (!of->was_asked) {
+        char *subject = pj_text_new("%s" PJ_SUBJECT_OF_KEYS, of->name);
+        status =
+            pj_schemas_used_has_subject(recorder->schemas, subject, &of->has_key_schemas, error);
+        of->was_asked = status == 0;
+        free(subject);
+    }
+    if (status == 0 && of->has_key_schemas)
+        status = pj_schemas_used_find(recorder->schemas, key, found, &is_unknown, error);
+    recorder->result->unknown_key_schemas += status == 0 && is_unknown;
+    return status;
+}
+
 static int take_record(struct recorder *recorder, struct pj_track *track, struct pj_read *read,
                        struct pj_error *error)
 {
-    const struct pj_schema_used *schema;
+    const struct pj_schema_used *schema, *of_key;
     bool is_unknown;
     if (track->done || read->offset < track->next)
         return 0;
@@ -346,12 +371,16 @@ static int take_record(struct recorder *recorder, struct pj_track *track, struct
     read->record.topic = (struct pj_bytes){track->topic->name, strlen(track->topic->name)};
     int status =
         pj_schemas_used_find(recorder->schemas, read->record.value, &schema, &is_unknown, error);
+    if (status == 0)
+        status = find_of_key(recorder, (size_t)(track->topic - recorder->topics), read->record.key,
+                             &of_key, error);
     if (status != 0)
         return status < 0 ? -1 : 0; /* a stop: it is not recorded */
     recorder->result->unknown_schemas += is_unknown;
     if (pj_redaction_apply(recorder->redaction, &read->record, schema != NULL ? schema->id : 0,
-                           schema != NULL ? schema->text : NULL, error) != 0 ||
-        pj_track_add(track, &read->record, schema, error) != 0)
+                           schema != NULL ? schema->text : NULL, of_key != NULL, error) != 0 ||
+        pj_track_add(track, &read->record, read->record.key.data != NULL ? of_key : NULL, schema,
+                     error) != 0)
         return -1;
     if (track->next >= track->end)
         end_track(recorder, track);

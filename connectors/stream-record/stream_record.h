@@ -30,9 +30,8 @@ struct pj_record_result {
     int64_t files; /* finished */
     int64_t partitions;
     int64_t gaps[PJ_GAP_CAUSES]; /* their offsets */
-    int64_t schemas;
-    int64_t unknown_schemas; /* records whose value may be in the wire format, of no schema that is
-                              * known */
+    /* Records whose value, or key, may be in the wire format, of no schema that is known. */
+    int64_t unknown_schemas, unknown_key_schemas;
     double seconds;
     bool interrupted; /* by a signal, before the end */
 };

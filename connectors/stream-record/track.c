@@ -42,26 +42,28 @@ static int check_head(const struct pj_track *track, const struct pj_recorded_hea
     return 0;
 }
 
-static bool has_schema(const struct pj_track *track, int32_t id)
+static bool has_schema(const struct pj_track *track, int32_t id, bool is_of_keys)
 {
     for (size_t i = 0; i < track->schema_count; i++) {
-        if (track->schemas[i] == id)
+        if (track->schemas[i].id == id && track->schemas[i].is_of_keys == is_of_keys)
             return true;
     }
     return false;
 }
 
-static void note_schema(struct pj_track *track, int32_t id)
+static void note_schema(struct pj_track *track, int32_t id, bool is_of_keys)
 {
+    if (has_schema(track, id, is_of_keys))
+        return;
     track->schemas = pj_resize(track->schemas, track->schema_count + 1, sizeof *track->schemas);
-    track->schemas[track->schema_count++] = id;
+    track->schemas[track->schema_count++] = (struct pj_track_schema){id, is_of_keys};
 }
 
 static int see_item(void *context, const struct pj_recorded *item, struct pj_error *error)
 {
     struct pj_track *track = context;
-    if (item->kind == PJ_RECORDED_SCHEMA && !has_schema(track, item->id))
-        note_schema(track, item->id);
+    if (item->kind == PJ_RECORDED_SCHEMA)
+        note_schema(track, item->id, pj_recorded_is_of_keys(item->subject));
     return item->kind == PJ_RECORDED_HEAD ? check_head(track, &item->head, error) : 0;
 }
 
@@ -199,8 +201,24 @@ static int close_file(struct pj_track *track, struct pj_error *error)
     return status;
 }
 
+/* Before the first record that uses it. */
+static int put_schema(struct pj_track *track, const struct pj_schema_used *schema, bool is_of_keys,
+                      struct pj_error *error)
+{
+    if (schema == NULL || has_schema(track, schema->id, is_of_keys))
+        return 0;
+    char *subject = pj_text_new("%s%s", track->topic->name,
+                                is_of_keys ? PJ_SUBJECT_OF_KEYS : PJ_SUBJECT_OF_VALUES);
+    int status = pj_recording_put_schema(track->writer, schema->id, subject, schema->text, error);
+    free(subject);
+    if (status == 0)
+        note_schema(track, schema->id, is_of_keys);
+    return status;
+}
+
 int pj_track_add(struct pj_track *track, const struct pj_recorded *record,
-                 const struct pj_schema_used *schema, struct pj_error *error)
+                 const struct pj_schema_used *of_key, const struct pj_schema_used *of_value,
+                 struct pj_error *error)
 {
     if (pj_track_skip(track, record->offset, pj_track_cause(track), error) != 0 ||
         write_gap(track, error) != 0)
@@ -208,18 +226,9 @@ int pj_track_add(struct pj_track *track, const struct pj_recorded *record,
     if (track->writer != NULL && pj_recording_state(track->writer)->content >= track->file_bytes &&
         close_file(track, error) != 0)
         return -1;
-    if (open_file(track, error) != 0)
-        return -1;
-    if (schema != NULL && !has_schema(track, schema->id)) {
-        char *subject = pj_text_new("%s-value", track->topic->name);
-        int status =
-            pj_recording_put_schema(track->writer, schema->id, subject, schema->text, error);
-        free(subject);
-        if (status != 0)
-            return -1;
-        note_schema(track, schema->id);
-    }
-    if (pj_recording_put_message(track->writer, record, error) != 0)
+    if (open_file(track, error) != 0 || put_schema(track, of_key, true, error) != 0 ||
+        put_schema(track, of_value, false, error) != 0 ||
+        pj_recording_put_message(track->writer, record, error) != 0)
         return -1;
     track->next = record->offset + 1;
     track->records++;

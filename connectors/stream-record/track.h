@@ -17,6 +17,8 @@ struct pj_track_topic {
     int32_t partitions;
     bool compacted;
     const char *changes; /* JSON: what is done to personal data */
+    /* Whether the registry has a subject for the keys' schemas; asked for when a key looks like one. */
+    bool was_asked, has_key_schemas;
 };
 
 struct pj_track {
@@ -31,7 +33,10 @@ struct pj_track {
     int32_t file;                       /* the last one, 0: none yet */
     struct pj_recording_writer *writer; /* of that file; NULL: it is finished */
     struct pj_recorded_gap gap;         /* not written yet; begin == end: none */
-    int32_t *schemas;                   /* the ids that this file has */
+    struct pj_track_schema {
+        int32_t id;
+        bool is_of_keys;
+    } *schemas; /* that this file has */
     size_t schema_count;
     int64_t records, files, gaps[PJ_GAP_CAUSES]; /* of this run */
 };
@@ -47,9 +52,10 @@ int pj_track_skip(struct pj_track *track, int64_t to, enum pj_gap_cause cause,
 /* Why offsets have no record that is committed. */
 enum pj_gap_cause pj_track_cause(const struct pj_track *track);
 
-/* A record at or after `next`; what is between is a gap. `schema` or NULL. */
+/* A record at or after `next`; what is between is a gap. Its schemas, or NULL. */
 int pj_track_add(struct pj_track *track, const struct pj_recorded *record,
-                 const struct pj_schema_used *schema, struct pj_error *error) PJ_MUST_CHECK;
+                 const struct pj_schema_used *of_key, const struct pj_schema_used *of_value,
+                 struct pj_error *error) PJ_MUST_CHECK;
 
 /* Gives the file at hand its name; where there is none yet of this partition, an empty one. */
 int pj_track_finish(struct pj_track *track, struct pj_error *error) PJ_MUST_CHECK;

@@ -249,7 +249,7 @@ static int send_message(struct pj_lane *lane, const struct pj_recorded *recorded
                             : recorded->timestamp_ms + round * plan->span_ms,
         .headers = recorded->headers,
         .header_count = recorded->header_count};
-    pj_survey_translate(&lane->survey, lane->indexes[recording], &message.value);
+    pj_survey_translate(&lane->survey, lane->indexes[recording], &message.key, &message.value);
     rekey_message(lane, &message, round);
     int status = begin(lane, error);
     if (status != 0)
@@ -457,9 +457,8 @@ int pj_lane_open(struct pj_lane *lane, struct pj_error *error)
     if (status == 0 && is_transactional(lane))
         status = init_transactions(lane, error);
     free(id);
-    lane->survey = *lane->plan->survey;
-    lane->survey.translated = NULL;
-    lane->survey.translated_most = 0;
+    pj_survey_unshare(&lane->survey);
+    lane->survey = pj_survey_share(lane->plan->survey);
     lane->progress_ms = pj_clock_monotonic_ms();
     return status;
 }
@@ -476,7 +475,7 @@ void pj_lane_close(struct pj_lane *lane)
 {
     close_producer(lane);
     pj_refused_free(&lane->refused);
-    free(lane->survey.translated);
+    pj_survey_unshare(&lane->survey);
     free(lane->rekeyed);
     free(lane->recordings);
     free(lane->indexes);
@@ -489,7 +488,6 @@ static int begin_anew(struct pj_lane *lane, struct pj_error *error)
     pj_log(PJ_WARN, "opening a new producer; what is not committed is sent again",
            pj_f_str("reason", error->message));
     close_producer(lane);
-    free(lane->survey.translated);
     nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L}, NULL);
     int status = pj_lane_open(lane, error);
     if (status == 0)

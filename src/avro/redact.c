@@ -495,7 +495,7 @@ static void change_headers(struct pj_redaction *redaction, struct pj_recorded *r
 }
 
 int pj_redaction_apply(struct pj_redaction *redaction, struct pj_recorded *record, int32_t id,
-                       const char *schema, struct pj_error *error)
+                       const char *schema, bool key_has_schema, struct pj_error *error)
 {
     if (redaction == NULL)
         return 0;
@@ -515,6 +515,12 @@ int pj_redaction_apply(struct pj_redaction *redaction, struct pj_recorded *recor
         const struct rule *rule = &redaction->rules[i];
         if (!is_of_topic(rule, record->topic))
             continue;
+        if (rule->of == OF_KEY && rule->is_hash && key_has_schema)
+            return pj_error_set(error, PJ_FATAL,
+                                "the keys of %.*s have a schema, and --hash @key is for those that "
+                                "are text; --drop %.*s:@key leaves them out",
+                                (int)record->topic.length, (const char *)record->topic.data,
+                                (int)record->topic.length, (const char *)record->topic.data);
         if (rule->of == OF_KEY)
             change_key(redaction, record, rule->is_hash);
         else if (rule->of == OF_HEADER)

@@ -27,9 +27,11 @@ const char *pj_redaction_text(const struct pj_redaction *redaction);
 /*
  * Changes the record in place; what it points to then lives until the next call. `schema` is its
  * value's, NULL: it has none, which is an error where the value was to be changed. One that lacks a
- * field, or has another type there than can be changed, is an error, too.
+ * field, or has another type there than can be changed, is an error, too, and so is a key to be
+ * hashed that has a schema: it would have none then.
  */
 int pj_redaction_apply(struct pj_redaction *redaction, struct pj_recorded *record, int32_t id,
-                       const char *schema, struct pj_error *error) PJ_MUST_CHECK;
+                       const char *schema, bool key_has_schema,
+                       struct pj_error *error) PJ_MUST_CHECK;
 
 #endif

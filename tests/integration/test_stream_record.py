@@ -4,12 +4,15 @@
 import contextlib
 import dataclasses
 import hashlib
+import http.server
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
+import threading
 import time
 from datetime import datetime, timezone
 
@@ -461,6 +464,91 @@ def person(number):
     return {"id": f"0b5ccf1e-9d2c-4a3f-8c11-{number % 2:012d}", "name": "Ann", "age": 40 + number,
             "email": f"ann{number % 2}@example.org", "kept": {"k": "Ann"},
             "others": [{"email": "bob@example.org", "n": 1}, {"email": None, "n": 2}]}
+
+
+# --- keys with a schema -----------------------------------------------------------------------
+
+ID = json.dumps({"type": "record", "name": "Id", "fields": [{"name": "id", "type": "string"}]})
+BODY = json.dumps({"type": "record", "name": "Body", "fields": [{"name": "n", "type": "long"}]})
+
+
+def in_avro(schema_id, schema, value):
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, avro.parsed(schema), value)
+    return b"\0" + schema_id.to_bytes(4, "big") + body.getvalue()
+
+
+@contextlib.contextmanager
+def another_registry(schemas, subjects):
+    """With ids of its own: {id: schema}, {subject: id}. Gives its URL."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            of_id = re.fullmatch(r"/schemas/ids/(\d+)", self.path)
+            of_subject = re.fullmatch(r"/subjects/(.+)/versions/latest", self.path)
+            found = int(of_id[1]) if of_id else subjects.get(of_subject[1])
+            known = found in schemas
+            answer = ({"id": found, "schema": schemas[found]} if known else
+                      {"error_code": 40403 if of_id else 40401, "message": "there is none"})
+            content = json.dumps(answer).encode()
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+
+
+def test_keys_with_a_schema_are_those_of_the_registry_that_is_published_to(tmp_path):
+    """Keys and values of one id, too; what only begins as an id stays as it is."""
+    topic()
+    kafka.produce([
+        kafka.Record(TOPIC, in_avro(70001, ID, {"id": "a"}), in_avro(70002, BODY, {"n": 1}), START),
+        kafka.Record(TOPIC, in_avro(70001, ID, {"id": "b"}), in_avro(70001, ID, {"id": "c"}), START),
+        kafka.Record(TOPIC, in_avro(70009, ID, {"id": "d"}), None, START),
+        kafka.Record(TOPIC, b"text", b"text", START)])
+    folder = tmp_path / "recorded"
+    with another_registry({70001: ID, 70002: BODY}, {f"{TOPIC}-key": 70001}) as elsewhere:
+        result = record(folder, TOPIC, variables=elsewhere)
+        assert (result["unknown_schemas"], result["unknown_key_schemas"]) == (0, 1), result
+        assert "1 keys look as if they had a schema id" in result["stderr"]
+        refusal = refused("--hash", "@key", "--output", tmp_path / "hashed", TOPIC, code=1,
+                          variables={**elsewhere, "HASH_KEY": "k"})
+        assert f"the keys of {TOPIC} have a schema" in refusal
+        record(tmp_path / "dropped", "--drop", "@key", TOPIC, variables=elsewhere)
+    assert {item["key"] for item in recorded(tmp_path / "dropped")} == {None}
+    assert [(item["id"], item["subject"]) for kind, item in items(folder) if kind == SCHEMA] == [
+        (70001, f"{TOPIC}-key"), (70002, f"{TOPIC}-value"), (70001, f"{TOPIC}-value")]
+    before = kafka.read(TOPIC)
+    topic()
+    result = consumers.run("stream-replay", folder)
+    assert result.returncode == 0, result.stderr
+    of_id, of_body = (registry.register(f"{TOPIC}-{part}", schema)
+                      for part, schema in (("key", ID), ("value", BODY)))
+    assert [(item.key, item.value) for item in kafka.read(TOPIC)] == [
+        (in_avro(of_id, ID, {"id": "a"}), in_avro(of_body, BODY, {"n": 1})),
+        (in_avro(of_id, ID, {"id": "b"}), in_avro(of_id, ID, {"id": "c"})),
+        *((item.key, item.value) for item in before[2:])]
+
+
+def test_keys_that_are_numbers_are_not_taken_for_avro(tmp_path):
+    """The long 16777216 * id begins as the wire format does, of a schema that there is."""
+    name = "numbered"  # which has no subject for keys
+    kafka.new_topics(name, partitions=1)
+    of_value = registry.register(f"{name}-value", BODY)
+    key = b"\0" + of_value.to_bytes(4, "big") + b"\0\0\0"
+    kafka.produce([kafka.Record(name, key, in_avro(of_value, BODY, {"n": 1}), START)])
+    result = record(tmp_path / "recorded", name)
+    assert (result["unknown_schemas"], result["unknown_key_schemas"]) == (0, 1), result
+    found = list(items(tmp_path / "recorded", name))
+    assert [item["subject"] for kind, item in found if kind == SCHEMA] == [
+        f"{name}-value"]
+    assert [item["key"] for kind, item in found if kind == MESSAGE] == [key]
 
 
 def test_personal_data_is_left_out(tmp_path):

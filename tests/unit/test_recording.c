@@ -576,22 +576,21 @@ Test(merge, goes_by_timestamp_and_keeps_each_files_order)
 
 /* --- schemas' ids ---------------------------------------------------------------------------- */
 
-static struct pj_bytes translated(struct pj_survey *survey, size_t recording, const void *value,
-                                  size_t length)
+static bool is_bytes(struct pj_bytes bytes, const void *data, size_t length)
 {
-    struct pj_bytes bytes = {value, length};
-    pj_survey_translate(survey, recording, &bytes);
-    return bytes;
+    return bytes.length == length && memcmp(bytes.data, data, length) == 0;
 }
 
-#define TRANSLATED(recording, value, expected)                                                     \
+/* As a value, and as a key. */
+#define TRANSLATED(recording, from, value, key)                                                    \
     do {                                                                                           \
-        struct pj_bytes bytes = translated(&survey, (recording), (value), sizeof(value) - 1);      \
-        cr_assert(bytes.length == sizeof(expected) - 1 &&                                          \
-                  memcmp(bytes.data, (expected), bytes.length) == 0);                              \
+        struct pj_bytes of_key = {(from), sizeof(from) - 1}, of_value = of_key;                    \
+        pj_survey_translate(&survey, (recording), &of_key, &of_value);                             \
+        cr_assert(is_bytes(of_value, (value), sizeof(value) - 1));                                 \
+        cr_assert(is_bytes(of_key, (key), sizeof(key) - 1));                                       \
     } while (0)
 
-Test(survey, finds_topics_and_gives_values_their_new_ids)
+Test(survey, finds_topics_and_gives_keys_and_values_their_new_ids)
 {
     struct writer writers[2];
     struct pj_recording *recordings[2];
@@ -602,28 +601,33 @@ Test(survey, finds_topics_and_gives_values_their_new_ids)
         write_schema(&writers[i], 1, "t-value", i == 0 ? "\"string\"" : "\"long\"");
         write_schema(&writers[i], 1, "t-value", i == 0 ? "\"string\"" : "\"long\"");
         write_message(&writers[i], "t", 4, NULL, 1, NULL, 0, 0);
+        if (i == 1)
+            write_schema(&writers[i], 1, "t-key", "\"long\""); /* the same id */
         write_schema(&writers[i], 70000, "u-value", "\"int\"");
         write_message(&writers[i], "u", -1, NULL, 1, NULL, 0, 0);
         writer_close(&writers[i]);
         cr_assert(pj_recording_open(&recordings[i], writers[i].path, &error) == 0);
     }
     cr_assert(pj_survey_take(&survey, recordings, 2, &error) == 0, "%s", error.message);
-    cr_assert(survey.messages == 4 && survey.topic_count == 2 && survey.schema_count == 4);
+    cr_assert(survey.messages == 4 && survey.topic_count == 2 && survey.schema_count == 5);
     cr_assert(survey.topics[0].partition_most == 4 && survey.topics[1].partition_most == -1);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 5; i++) {
         const struct pj_survey_schema *schema = &survey.schemas[i];
-        survey.schemas[i].new_id =
-            schema->id == 1 ? 0x01020304 + (int32_t)schema->recording : 0x7fffffff;
+        survey.schemas[i].new_id = schema->is_of_keys ? 9
+                                   : schema->id == 1  ? 0x01020304 + (int32_t)schema->recording
+                                                      : 0x7fffffff;
     }
-    TRANSLATED(0, "\0\0\0\0\1body", "\0\1\2\3\4body");
-    TRANSLATED(1, "\0\0\0\0\1", "\0\1\2\3\5");
-    TRANSLATED(1, "\0\0\1\x11\x70?", "\0\x7f\xff\xff\xff?");
+    TRANSLATED(0, "\0\0\0\0\1body", "\0\1\2\3\4body", "\0\0\0\0\1body");
+    TRANSLATED(1, "\0\0\0\0\1", "\0\1\2\3\5", "\0\0\0\0\11");
+    TRANSLATED(1, "\0\0\1\x11\x70?", "\0\x7f\xff\xff\xff?", "\0\0\1\x11\x70?");
     /* untouched: an unknown id, another first byte, too short, no bytes */
-    TRANSLATED(0, "\0\0\0\0\2body", "\0\0\0\0\2body");
-    TRANSLATED(0, "\1\0\0\0\1body", "\1\0\0\0\1body");
-    TRANSLATED(0, "\0\0\0\0", "\0\0\0\0");
-    TRANSLATED(0, "", "");
-    cr_assert(translated(&survey, 0, NULL, 0).data == NULL);
+    TRANSLATED(0, "\0\0\0\0\2body", "\0\0\0\0\2body", "\0\0\0\0\2body");
+    TRANSLATED(0, "\1\0\0\0\1body", "\1\0\0\0\1body", "\1\0\0\0\1body");
+    TRANSLATED(0, "\0\0\0\0", "\0\0\0\0", "\0\0\0\0");
+    TRANSLATED(0, "", "", "");
+    struct pj_bytes none = {0}, none_either = {0};
+    pj_survey_translate(&survey, 0, &none, &none_either);
+    cr_assert(none.data == NULL && none_either.data == NULL);
     pj_survey_free(&survey);
     for (size_t i = 0; i < 2; i++) {
         pj_recording_close(recordings[i]);
