@@ -12,7 +12,8 @@ from collections import Counter
 import pytest
 from lib import ingest as lib
 from lib.database import wait_until
-from lib.ingest import Ingests, note, post, published
+from lib.ingest import Ingests, note, post, published, taken
+from lib.kafka_proxy import FENCED, KafkaProxy
 from world import away
 
 CLIENTS = 12
@@ -117,6 +118,21 @@ def test_kafka_restarts_in_mid_traffic(ingests):
     finally:
         clients.stop()
     clients.check()
+
+
+def test_a_late_end_of_a_transaction_meets_no_later_one(ingests):
+    """The coordinator's connection is cut at EndTxn, which arrives when the next transaction is open."""
+    with KafkaProxy() as proxy:
+        ingest = ingests(KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        assert taken(ingest, note("a")).status == 202
+        proxy.delay_commit()
+        for text in ("b", "c"):
+            assert taken(ingest, note(text)).status == 202
+        assert proxy.arrived.wait(30)
+        assert proxy.late_error in FENCED
+        assert taken(ingest, note("d")).status == 202
+    wait_until(lambda: len(published()) >= 4)
+    assert [event.text for event in published()] == ["a", "b", "c", "d"]
 
 
 def test_kafka_is_away(ingests):

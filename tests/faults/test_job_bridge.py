@@ -9,6 +9,7 @@ import pytest
 from lib import consumers
 from lib.database import wait_until
 from lib.job_bridge import Bridges, body
+from lib.kafka_proxy import FENCED, KafkaProxy
 from lib.redis import Redis
 from world import away
 
@@ -49,6 +50,22 @@ def test_what_was_read_waits_while_a_server_is_away(redis, bridges, part):
     assert statuses(bridges) == [str(number) for number in range(300)]
     assert bridge.metric("projectionist_bridge_gaps_total") == 0
     bridge.wait_until_ready()
+
+
+def test_a_late_end_of_a_transaction_meets_no_later_one(redis, bridges):
+    """The coordinator's connection is cut at EndTxn, which arrives when the next transaction is open."""
+    with KafkaProxy() as proxy:
+        bridge = bridges.ready(redis, KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        for number in range(4):
+            if number == 1:
+                proxy.delay_commit()
+            redis.publish("j", told(number))
+            bridges.wait_for(number + 1)
+        assert proxy.arrived.wait(30)
+        assert proxy.late_error in FENCED
+        bridge.wait_until_ready()
+        bridge.stop()
+    assert statuses(bridges) == [str(number) for number in range(4)]
 
 
 def test_a_full_buffer_is_a_gap_and_not_a_silence(redis, bridges):

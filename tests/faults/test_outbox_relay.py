@@ -9,6 +9,7 @@ import time
 import pytest
 from lib import database
 from lib.consumers import Consumers
+from lib.kafka_proxy import FENCED, KafkaProxy
 from lib.outbox import Writers, new_outbox
 from world import away
 
@@ -76,6 +77,26 @@ def test_servers_go_away_and_come_back(outbox, relays):
     outbox.wait_until_empty()
     outbox.check()
     relay.stop()
+
+
+def test_a_late_end_of_a_transaction_meets_no_later_one(outbox, relays):
+    """The coordinator's connection is cut at EndTxn, which arrives when the next transaction is open."""
+    def tell(key):
+        with outbox.connect() as connection:
+            outbox.committed |= outbox.tell(connection, key)
+        outbox.wait_until_empty()
+
+    with KafkaProxy() as proxy:
+        relay = outbox.relay(relays, KAFKA_BOOTSTRAP_SERVERS=proxy.address)
+        tell("a")
+        proxy.delay_commit()
+        tell("b")
+        tell("c")
+        assert proxy.arrived.wait(30)
+        assert proxy.late_error in FENCED
+        tell("d")
+        relay.stop()
+    assert outbox.check() == 0
 
 
 def test_a_frozen_relay_is_replaced_and_publishes_nothing_when_it_wakes(outbox, relays):
