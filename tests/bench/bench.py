@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import bridge_latency  # noqa: E402
 import charts  # noqa: E402
+import gateway_load  # noqa: E402
 import servers  # noqa: E402
 import stream  # noqa: E402
 from lib import events, kafka, world  # noqa: E402
@@ -21,7 +22,8 @@ from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
 from servers import BenchError, say  # noqa: E402
 
 WHAT = ("copy", "recorder", "placeholders", "projector", "parallel", "rebuild", "latency",
-        "bridge")
+        "bridge", "gateway")
+APART = {"bridge", "gateway"}  # these have topics of their own, and publish for themselves
 WORKERS = ("--workers", "2")
 
 
@@ -94,7 +96,7 @@ def measures(bench, wanted):
 def measure(bench, wanted, rounds):
     """{name: [figures of each round]}"""
     results = {}
-    if set(wanted) != {"bridge"}:
+    if not set(wanted) <= APART:
         say("warming up")
         bench.warm_up()
     pairs = measures(bench, wanted)
@@ -116,6 +118,16 @@ def measure(bench, wanted, rounds):
         say(f"round {number + 1}: frame to row p50 {figures['p50']:.1f} ms, "
             f"p99 {figures['p99']:.1f} ms "
             f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
+    for number in range(rounds if "gateway" in wanted else 0):
+        for name, run in (("service", gateway_load.direct),
+                          ("gateway", lambda: gateway_load.through(gateway_load.CLIENTS)),
+                          ("crowd", lambda: gateway_load.through(gateway_load.MANY))):
+            figures = run()
+            results.setdefault(name, []).append(figures)
+            say(f"round {number + 1}: {name} {figures['rate']:,.0f} commands a second, p50 "
+                f"{figures['p50']:.0f} ms, p99 {figures['p99']:.0f} ms, refused "
+                f"{figures['refused']:,}, of a client at least {figures['least_of_a_client']} "
+                f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
     return results
 
 
@@ -185,6 +197,20 @@ def summarize(results):
             add(f"bridge.{key}", f"frame sent to row visible at 500 events/s, {key}, ms"
                 if key != "commit" else "bridge: commit of a Kafka transaction, mean, ms", ".1f",
                 [run[key] for run in results["bridge"]])
+    for name, label in (("service", f"stand-in alone, {gateway_load.CLIENTS} clients"),
+                        ("gateway", f"gateway, {gateway_load.CLIENTS} clients"),
+                        ("crowd", f"gateway, {gateway_load.MANY:,} clients")):
+        for key, what, form in (("rate", "commands/s", ",.0f"), ("p50", "p50, ms", ".0f"),
+                                ("p99", "p99, ms", ".0f"), ("refused", "503 with Retry-After", ",.0f"),
+                                ("least_of_a_client", "fewest commands of a client", ",.0f"),
+                                ("a_transaction", "commands a transaction", ".1f"),
+                                ("gateway", "CPU s of the gateway", ".1f"),
+                                ("service", "CPU s of the stand-in", ".1f")):
+            if name in results and key in results[name][0]:
+                add(f"{name}.{key}", f"{label}: {what}", form, [run[key] for run in results[name]])
+    if "gateway" in results:
+        add("gateway/service.rate", "ratio of commands/s: gateway / stand-in alone", ".2f",
+            ratio(results["gateway"], results["service"], lambda run: run["rate"]))
     for name in (name for name in titles if name in results):
         for who in ("consumer", "postgres", "kafka"):
             if not name.endswith("rebuilt") and (who == "postgres" or not name.startswith("copy")):
@@ -210,6 +236,7 @@ AIMS = {
     "recorder_parallel/copy_parallel.rate": 0.9,
     "recorder_rebuilt/live": 2.5,
     "projector_rebuilt/live": 2.5,
+    "gateway/service.rate": 0.7,
 }
 
 
@@ -272,7 +299,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         servers.cluster_up()
-        if set(options.only or WHAT) != {"bridge"}:
+        if not set(options.only or WHAT) <= APART:
             set_the_stage(options.events)
         with world.new_database() as dsn:
             bench = Bench(dsn, options.events, options.flags, folder)
