@@ -33,8 +33,8 @@ struct pj_survey {
     struct pj_survey_schema *schemas; /* sorted by recording, id, and what it is of */
     size_t schema_count;
     int64_t messages;
-    int64_t *recording_messages;    /* of each recording */
-    int64_t earliest_ms, latest_ms; /* of their timestamps; 0 where there are none */
+    int64_t *recording_messages;      /* of each recording */
+    int64_t earliest_ms, latest_ms;   /* of their timestamps; 0 where there are none */
     struct pj_survey_copy key, value; /* private */
 };
 

@@ -63,9 +63,10 @@ static const struct pj_option options[] = {
               "With --check: read the topics between the recorded offsets, too, and compare number "
               "and checksum of their records; needs Kafka."),
     PJ_TOPIC_PREFIX_OPTION(AT(run.topic_prefix)),
-    PJ_REGISTRY_OPTIONS(AT(run.registry),
-                        "The schema registry's Confluent API, where the schemas of keys and values are. "
-                        "Leave it out for topics without."),
+    PJ_REGISTRY_OPTIONS(
+        AT(run.registry),
+        "The schema registry's Confluent API, where the schemas of keys and values are. "
+        "Leave it out for topics without."),
     PJ_OPTION(DURATION, "timeout", AT(run.timeout_ms), "30s", "TIME",
               "Fail when a server has not answered, or has given nothing, for this long.",
               .least = 1000, .most = 24 * 3600 * 1000),

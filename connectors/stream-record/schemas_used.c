@@ -90,7 +90,8 @@ static void keep_unknown(struct pj_schemas_used *used, int32_t id)
         used->unknown_count++;
 }
 
-/* A schema of this id, or the newest of a subject. Returns 1 on a stop. *text NULL: there is none. */
+/* A schema of this id, or the newest of a subject. Returns 1 on a stop. *text NULL: there is none.
+ */
 static int ask(struct pj_schemas_used *used, int32_t id, const char *subject, char **text,
                struct pj_error *error)
 {

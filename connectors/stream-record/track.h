@@ -17,7 +17,8 @@ struct pj_track_topic {
     int32_t partitions;
     bool compacted;
     const char *changes; /* JSON: what is done to personal data */
-    /* Whether the registry has a subject for the keys' schemas; asked for when a key looks like one. */
+    /* Whether the registry has a subject for the keys' schemas; asked for when a key looks like
+     * one. */
     bool was_asked, has_key_schemas;
 };
 
@@ -36,7 +37,7 @@ struct pj_track {
     struct pj_track_schema {
         int32_t id;
         bool is_of_keys;
-    } *schemas; /* that this file has */
+    } * schemas; /* that this file has */
     size_t schema_count;
     int64_t records, files, gaps[PJ_GAP_CAUSES]; /* of this run */
 };

@@ -272,9 +272,8 @@ static int next_block(struct pj_recording *recording, struct pj_error *error)
 bool pj_recorded_is_of_keys(struct pj_bytes subject)
 {
     const size_t length = sizeof PJ_SUBJECT_OF_KEYS - 1;
-    return subject.length > length &&
-           memcmp((const char *)subject.data + subject.length - length, PJ_SUBJECT_OF_KEYS,
-                  length) == 0;
+    return subject.length > length && memcmp((const char *)subject.data + subject.length - length,
+                                             PJ_SUBJECT_OF_KEYS, length) == 0;
 }
 
 int pj_recording_next(struct pj_recording *recording, struct pj_recorded *item,

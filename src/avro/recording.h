@@ -21,7 +21,7 @@ enum { PJ_RECORDED_HEADERS_MOST = 100000 }; /* of one message */
 extern const char pj_recording_schema[]; /* as it stands in the files that we write */
 
 /* What follows a topic's name in the subject of its schemas. */
-#define PJ_SUBJECT_OF_KEYS "-key"
+#define PJ_SUBJECT_OF_KEYS   "-key"
 #define PJ_SUBJECT_OF_VALUES "-value"
 bool pj_recorded_is_of_keys(struct pj_bytes subject);
 
