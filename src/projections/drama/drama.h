@@ -174,13 +174,6 @@ static const struct pj_items drama_named_fields = {PJ_FIELDS_OF(drama_named_fiel
     FIELD(deleted, "body.UserDeleted", PJ_BOOL)
 PJ_FIELDS(drama_user_event, DRAMA_USER_EVENT);
 
-/* A topic as a source. A file that uses it includes schemas.h. */
-#define DRAMA_SOURCE(of_topic, of_schema, list, observe_function)                                  \
-    {                                                                                              \
-        .topic = of_topic, .schema = of_schema, PJ_FIELDS_OF(list),                                \
-        .event_time = PJ_INDEX(list, emitted_at), .observe = observe_function,                     \
-    }
-
 /* --- rules ----------------------------------------------------------------------------------- */
 
 /* Each fails, as a dead letter, where the record says what no table can have. */

@@ -652,7 +652,7 @@ const struct pj_projection pj_drama_catalog = {
     .name = "drama-catalog",
     .summary = "keep dramas, characters, episodes, scenes and assets, as they were saved last",
     .version = 1,
-    PJ_SOURCES(DRAMA_SOURCE("drama.dramas", pj_schema_drama_dramas, drama_event, observe)),
+    PJ_SOURCES(PJ_SOURCE("drama.dramas", pj_schema_drama_dramas, drama_event, observe)),
     PJ_ENTITIES([DRAMA] = {.name = "drama", PJ_FACTS_OF(drama), .derive = derive_drama}),
     PJ_TABLES(&dramas_table, &characters_row_table, &episodes_row_table, &scenes_row_table,
               &assets_row_table, &drama_saves_table),

@@ -218,7 +218,7 @@ const struct pj_projection pj_drama_users = {
     .name = "drama-users",
     .summary = "keep users with their balance, and token_ledger, which it is the sum of",
     .version = 1,
-    PJ_SOURCES(DRAMA_SOURCE("drama.users", pj_schema_drama_users, drama_user_event, observe)),
+    PJ_SOURCES(PJ_SOURCE("drama.users", pj_schema_drama_users, drama_user_event, observe)),
     PJ_ENTITIES([ENTRY] = {.name = "entry", PJ_FACTS_OF(entry), .derive = derive_entry},
                 [PART] = {.name = "part", PJ_FACTS_OF(part), .derive = derive_part},
                 [USER] = {.name = "user", PJ_FACTS_OF(user), .derive = derive_user}),
