@@ -125,7 +125,28 @@ def test_what_somebody_thought_of(world):
     world.assert_letters(events)
 
 
+def test_mistake_3_a_reader_sees_a_drama_whole(world):
+    """Never episodes of one save with scenes of another."""
+    at = 1_795_000_000_000_000
+    world.publish([drama("DramaSaved", "d", at, at + number, characters=[], episodes=[
+        episode(f"e{place}", title=str(number), scenes=[
+            scene(f"s{place}", description=str(number), assets=[asset(f"a{place}", prompt=str(number))])])
+        for place in range(5 - number % 2)]) for number in range(60)])
+    running = world.start("drama-catalog", "--until-caught-up", "--batch-records", "1")
+    seen, saves = set(), set()
+    while running.process.poll() is None:
+        found = world.database.execute("""
+            SELECT count(*) AS things, count(DISTINCT said) AS saves, min(said) AS save FROM (
+                SELECT title AS said FROM drama.episodes UNION ALL SELECT description FROM drama.scenes
+                UNION ALL SELECT prompt FROM drama.assets) AS t""").fetchone()
+        seen.add((found["things"], found["saves"]))
+        saves.add(found["save"])
+    running.wait(0)
+    assert seen <= {(0, 0), (15, 1), (12, 1)} and len(saves) > 5, seen
+
+
 def test_views_and_who_sees_what(world):
+    """Mistake 14: a scene ranks before its assets. Case 28: what depends on itself or on nobody."""
     at = 1_795_000_000_000_000
     world.publish([
         drama("DramaSaved", "mine", at, at, user_id=ME, characters=[character("c", assets=[

@@ -91,6 +91,7 @@ def kill_again_and_again(programs, bucket):
 
 
 def test_a_bucket_is_imported_once_however_often_it_is_killed(tmp_path):
+    """Mistake 15: all pages of it, and nothing but …/drama.json."""
     with s3.Bucket() as bucket:
         for number in range(2490):
             drama = f"drama_{number:04}"

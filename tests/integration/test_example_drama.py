@@ -70,11 +70,17 @@ async def until(asked, wanted):
 
 
 def test_a_drama_is_read_as_it_was_saved(backend):
+    """Mistake 5: with its assets, premise, metadata and premise_url."""
     async def work():
         repository, drama = dal.DramaRepository(backend), new()
+        drama["metadata"] = {"genre": ["noir", None]}
+        drama["characters"][0].update(premise_url="https://x/p.png", metadata={"age": 7})
         assert await repository.get_drama_complete(drama["id"]) is None
         await repository.save_drama_complete(drama, user_id="10000", wait=60)
         found = await repository.get_drama_complete(drama["id"])
+        assert (found["premise"], found["metadata"]) == (drama["premise"], drama["metadata"])
+        assert [(item["premise_url"], item["metadata"]) for item in found["characters"]][:2] == [
+            ("https://x/p.png", {"age": 7}), (None, None)]
         assert found["title"] == drama["title"] and found["user_id"] == "10000"
         assert [len(episode["scenes"]) for episode in found["episodes"]] == [4, 5, 3]
         assert sum(len(scene["assets"]) for episode in found["episodes"]
@@ -145,6 +151,7 @@ def test_a_charge_counts_once(backend):
 
 
 def test_what_is_not_published_is_an_error(backend):
+    """Mistakes 2 and 18: to whoever called; and a token that nobody gave is none."""
     async def work():
         mine = dal.DramaRepository(backend)
         drama = await mine.save_drama_complete(new(), user_id="ann", wait=60)

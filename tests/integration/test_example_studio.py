@@ -5,6 +5,7 @@ system: event-ingest, the four consumers, Kafka and Postgres. Storage alone is a
 import http.server
 import importlib.util
 import json
+import re
 import subprocess
 import threading
 import time
@@ -177,6 +178,7 @@ def test_loading_takes_the_page_s_own_state_where_there_is_none(pages):
 
 
 def test_what_cannot_be_published_raises(pages):
+    """Mistake 12, with what follows: no failure is only logged."""
     page = pages()
     answer = page.ask("saveClip", {"project_id": "proj-1"})
     assert answer["status"] == 400 and "project_id" in answer["error"], answer
@@ -184,6 +186,13 @@ def test_what_cannot_be_published_raises(pages):
     assert "no status" in answer["error"]
     refused = pages("nobody").ask("createProject", {"title": "x"})
     assert refused["status"] == 403, refused
+
+
+def test_mistake_16_no_address_and_no_key_in_the_code():
+    """Both come from the environment, without a default."""
+    for name in ("studio.ts", "renderer.py"):
+        found = re.findall(r"https?://[^\s\"'`]+|eyJ[\w-]{8,}|sb_\w+", (EXAMPLE / name).read_text())
+        assert not found, (name, found)
 
 
 def test_an_answer_that_is_lost_is_asked_again_as_the_same_event(studio, pages):

@@ -102,6 +102,37 @@ Test(drama_jobs, a_job_alone)
        "attempts=1|created_at=1000000|started_at=2000000|completed_at=3000000|revision=3\n");
 }
 
+Test(drama_jobs, mistake_9_running_in_either_word)
+{
+    created("p", NULL, 1);
+    created("a", "p", 2);
+    created("b", "p", 3);
+    status("a", "running", 4);
+    status("b", "processing", 5);
+    is("p", "|status=processing|", COUNTS(2, 0, 0, 2, 0));
+}
+
+/* Ids that are the same in every drama, and at every run of one. */
+Test(drama_jobs, mistake_12_one_id_in_two_dramas_and_in_two_runs)
+{
+    created("job_ep1", NULL, 1);
+    json_say(&j, 0,
+             "{'drama_id':'e','job_id':'job_ep1','revision':2,'body':{'type':'JobStatusChanged',"
+             "'status':'failed'}}");
+    json_say(&j, 0,
+             "{'drama_id':'e','job_id':'job_ep1','revision':1,'body':{'type':'JobCreated',"
+             "'job_type':'t'}}");
+    is("job_ep1", "|status=pending|", "|attempts=1|");
+    json_expect(&j, "jobs|drama_id=e|job_id=job_ep1|");
+    created("job_drama_d", NULL, 1);
+    created("below", "job_drama_d", 2);
+    status("below", "completed", 3);
+    is("job_drama_d", "|status=completed|", "|attempts=1|");
+    event("job_drama_d", 2, 4, "'type':'JobCreated','job_type':'t'");
+    event("below", 2, 5, "'type':'JobCreated','job_type':'t','parent_job_id':'job_drama_d'");
+    is("job_drama_d", "|status=pending|", "|attempts=2|");
+}
+
 Test(drama_jobs, case_13_status_events_alone_are_no_row)
 {
     status("a", "completed", 1);
