@@ -1439,7 +1439,9 @@ BEGIN
     IF to_regnamespace(quote_ident(schema)) IS NULL AND schema <> 'projectionist' THEN
         EXECUTE format('CREATE SCHEMA %I', schema);
     END IF;
-    PERFORM set_config('search_path', concat_ws(', ', quote_ident(schema), nullif(path, '')), true);
+    PERFORM set_config('search_path', concat_ws(', ', quote_ident(schema), nullif(path, ''), (
+        SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') FROM pg_extension AS e
+        JOIN pg_namespace AS n ON n.oid = e.extnamespace)), true);
     EXECUTE body;
     EXECUTE 'INSERT INTO projectionist.migrations (system, number, name, checksum, tables_schema) VALUES ($1, $2, $3, $4, $5)'
         USING system, number, '0001_render_tables.sql', encode(sha256(convert_to(body, 'UTF8')), 'hex'),
