@@ -63,6 +63,7 @@ render_private.no_job         -     -     -         -        -      -        -  
 render_private."only"         -     -     -         -        -      -        -       -     -        -       -        E      -
 render_private.refuse_unless  -     -     -         -        -      -        -       -     -        -       -        -      -
 render_private.row_of_job     -     -     -         -        -      -        -       -     -        -       -        -      -
+render_private.settle_placeholders - -   -         -        -      -        -       -     -        -       -        -      -
 render_private.step_id        -     -     -         -        -      -        -       -     -        -       -        -      -
 render_private.tell           -     -     -         -        -      -        -       -     -        -       -        -      -
 render_private.tell_element   -     -     -         -        -      -        -       -     -        -       -        -      -
