@@ -166,6 +166,7 @@ def test_files_of_all_systems_apply_where_one_has_made_an_extension_for_all(tmp_
     result = cli("migrate", "--to-directory", str(tmp_path), without=["POSTGRES_DSN", "SYSTEMS"])
     assert result.returncode == 0, result
     with new_database(migrated=False) as dsn, policies.roles(dsn, "projectionist_"):
+        policies.stand_in(dsn)
         admin = policies.admin(dsn)
         for path in sorted(tmp_path.iterdir()):
             policies.psql(admin, "-f", path)
