@@ -274,10 +274,11 @@ def make_certificates(folder, host):
         subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
 
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
-            "-subj", "/CN=ca", "-days", "2")
+            "-subj", "/CN=ca", "-days", "2", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr",
             "-subj", "/CN=server")
-    (folder / "names").write_text(f"subjectAltName={host}\n")
+    (folder / "names").write_text(f"subjectAltName={host}\nsubjectKeyIdentifier=hash\n"
+                                  "authorityKeyIdentifier=keyid\n")
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
             "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "names")
 

@@ -137,7 +137,8 @@ def _without_leaders(message, version):
     at += 4 if version >= 2 else 0
     for _ in range(count()):
         if flexible:
-            at += count()
+            length = count()  # which moves on, too
+            at += length
         else:
             at += 2 + struct.unpack_from(">h", message, at)[0]
         for _ in range(count()):
