@@ -2,6 +2,7 @@
 #include "rebuild/rebuild.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "rebuild/rebuild_internal.h"
@@ -250,15 +251,17 @@ void pj_rebuild_close(struct pj_rebuild *rebuild, bool drop)
 {
     if (rebuild == NULL)
         return;
-    struct pj_error ignored;
+    struct pj_error error;
+    bool left = drop && rebuild->control.postgres != NULL;
     pj_rebuild_close_workers(rebuild);
     /* A lost connection shows only when it is used. What is not dropped only takes disk space, and
      * the next attempt finds it. */
-    for (int tries = 0; drop && rebuild->control.postgres != NULL && tries < DROPS_MOST; tries++) {
-        if (pj_unit_open(&rebuild->control, &ignored) == 0 &&
-            pj_rebuild_drop_shadow(rebuild, &ignored) == 0)
-            break;
-    }
+    for (int tries = 0; left && tries < DROPS_MOST; tries++)
+        left = pj_unit_open(&rebuild->control, &error) != 0 ||
+               pj_rebuild_drop_shadow(rebuild, &error) != 0;
+    if (left)
+        pj_log(PJ_WARN, "tables of this attempt are left, which the next one drops",
+               pj_f_str("schema", rebuild->schema), pj_f_str("reason", error.message));
     pj_unit_close(&rebuild->control);
     pj_arena_free(rebuild->arena);
     pthread_mutex_destroy(&rebuild->showing);
