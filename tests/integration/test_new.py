@@ -17,6 +17,8 @@ from lib.consumers import REPOSITORY
 from lib.world import new_database
 
 PROJECTION = "item-prices"
+CHECK_FORMAT = (str(REPOSITORY / ".local/venv/bin/clang-format"),
+                f"--style=file:{REPOSITORY}/.clang-format", "--dry-run", "--Werror")
 
 
 def run(*arguments, cwd=None, variables=None, stdin=None, deadline=300):
@@ -83,8 +85,7 @@ def test_what_is_made_is_formatted_and_tested(shop):
     sources = sorted(shop.folder.glob("*.[ch]"))
     assert len(sources) == 5
     for source in sources:
-        good("clang-format", f"--style=file:{REPOSITORY}/.clang-format", "--dry-run", "--Werror",
-             source)
+        good(*CHECK_FORMAT, source)
     good("ctest", "--test-dir", shop.folder / "build", "--output-on-failure")
     for line in shop.made.splitlines()[:-1]:
         assert Path(line).is_file(), line
@@ -95,8 +96,7 @@ def test_what_is_made_is_formatted_and_tested(shop):
 def test_names_of_any_length_are_formatted(tmp_path, system, projection):
     good(consumers.program("projectionist"), "new", system, projection, cwd=tmp_path)
     for source in (tmp_path / system).glob("*.[ch]"):
-        good("clang-format", f"--style=file:{REPOSITORY}/.clang-format", "--dry-run", "--Werror",
-             source)
+        good(*CHECK_FORMAT, source)
 
 
 def test_the_readme_leads_to_rows_that_are_proved(shop):
