@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A bucket by S3's REST API: ListObjectsV2 and GetObject, in path style, signed by libcurl
- * (Signature Version 4). libcurl before 8.1 signs the query as it is given, so it is given as it
- * has to be signed: sorted, and encoded as RFC 3986 says.
- */
+/* A bucket by S3's REST API: ListObjectsV2 and GetObject, in path style. */
 #include "base/clock.h"
 #include "base/curl.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/time_text.h"
 #include "drama-import/listing.h"
+#include "drama-import/signature.h"
 #include "drama-import/source.h"
 
 #include <stdlib.h>
@@ -21,12 +18,18 @@ struct bucket {
     struct pj_import_source source;
     struct pj_import_source_settings settings;
     CURL *curl;
-    struct curl_slist *headers;
     char *name, *prefix; /* "": none, else it ends in a slash */
-    char *base;          /* endpoint/bucket */
-    char *signing, *user;
+    char *scheme, *host; /* "https", HOST or HOST:PORT */
+    struct pj_signature_key key;
     struct pj_listing *page;
     size_t at;
+    size_t pages;
+    char *mark; /* the first key of some page before */
+};
+
+/* What is asked for; the caller frees both. */
+struct target {
+    char *path, *query;
 };
 
 /* A response, bounded. */
@@ -38,41 +41,34 @@ struct body {
 
 /* --- texts ----------------------------------------------------------------------------------- */
 
-static void add_encoded(struct pj_builder *out, const char *text, bool keep_slashes)
+static struct target object_target(const struct bucket *bucket, const char *key)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-    for (const char *c = text; *c != '\0'; c++) {
-        if (strchr(plain, *c) != NULL || (keep_slashes && *c == '/'))
-            pj_builder_add_bytes(out, c, 1);
-        else
-            pj_builder_add(out, "%%%02X", (unsigned)(unsigned char)*c);
-    }
+    struct pj_builder path = {0};
+    pj_builder_add(&path, "/%s/", bucket->name);
+    pj_signature_encode(&path, bucket->prefix, true);
+    pj_signature_encode(&path, key, true);
+    return (struct target){pj_builder_take(&path), pj_text_new("%s", "")};
 }
 
-static char *object_url(const struct bucket *bucket, const char *key)
+/* The query's members in the order of their names, as they are signed. */
+static struct target listing_target(const struct bucket *bucket, const char *token)
 {
-    struct pj_builder url = {0};
-    pj_builder_add(&url, "%s/", bucket->base);
-    add_encoded(&url, bucket->prefix, true);
-    add_encoded(&url, key, true);
-    return pj_builder_take(&url);
-}
-
-/* Its members in the order of their names. */
-static char *listing_url(const struct bucket *bucket, const char *token)
-{
-    struct pj_builder url = {0};
-    pj_builder_add(&url, "%s?", bucket->base);
+    struct pj_builder query = {0};
     if (token != NULL) {
-        pj_builder_add(&url, "continuation-token=");
-        add_encoded(&url, token, false);
-        pj_builder_add(&url, "&");
+        pj_builder_add(&query, "continuation-token=");
+        pj_signature_encode(&query, token, false);
+        pj_builder_add(&query, "&");
     }
-    pj_builder_add(&url, "encoding-type=url&list-type=2&max-keys=1000&prefix=");
-    add_encoded(&url, bucket->prefix, false);
-    add_encoded(&url, PJ_IMPORT_PREFIX, false);
-    return pj_builder_take(&url);
+    pj_builder_add(&query, "encoding-type=url&list-type=2&max-keys=1000&prefix=");
+    pj_signature_encode(&query, bucket->prefix, false);
+    pj_signature_encode(&query, PJ_IMPORT_PREFIX, false);
+    return (struct target){pj_text_new("/%s", bucket->name), pj_builder_take(&query)};
+}
+
+static void free_target(struct target target)
+{
+    free(target.path);
+    free(target.query);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -96,7 +92,33 @@ static int tell_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c
     return pj_turn(&bucket->settings.turns, NULL) ? 0 : 1;
 }
 
-static void set_up(struct bucket *bucket, const char *url, struct body *body, char *reason)
+static void add_header(struct curl_slist **headers, char *header)
+{
+    struct curl_slist *more = curl_slist_append(*headers, header);
+    if (more == NULL)
+        pj_memory_ended("the headers of requests");
+    *headers = more;
+    free(header);
+}
+
+/* The same host as is signed, and a time of its own for each try. */
+static struct curl_slist *headers_of(const struct bucket *bucket, const struct target *target)
+{
+    struct curl_slist *headers = NULL;
+    char *signing[PJ_SIGNATURE_HEADERS];
+    add_header(&headers, pj_text_new("Host: %s", bucket->host));
+    if (bucket->key.access_key == NULL)
+        return headers;
+    const struct pj_signature_request request = {bucket->host, target->path, target->query};
+    pj_signature_headers(signing, &bucket->key, &request, pj_clock_wall_ms() / 1000);
+    for (int i = 0; i < PJ_SIGNATURE_HEADERS; i++)
+        if (signing[i] != NULL)
+            add_header(&headers, signing[i]);
+    return headers;
+}
+
+static void set_up(struct bucket *bucket, const char *url, struct curl_slist *headers,
+                   struct body *body, char *reason)
 {
     CURL *curl = bucket->curl;
     curl_easy_reset(curl);
@@ -105,18 +127,14 @@ static void set_up(struct bucket *bucket, const char *url, struct body *body, ch
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SLOW_S);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L); /* a key may hold /../ */
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L); /* a key may hold /../, and it is signed */
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "projectionist");
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, bucket->headers);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, tell_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, bucket);
-    if (bucket->user == NULL)
-        return;
-    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, bucket->signing);
-    curl_easy_setopt(curl, CURLOPT_USERPWD, bucket->user);
 }
 
 /* Of an answer that is no success: PJ_RETRY where it may be another one later; 1: there is no such
@@ -132,14 +150,19 @@ static int refuse(const struct body *body, long status, struct pj_error *error)
                         *code != '\0' ? ", " : "", code);
 }
 
-static int try_once(struct bucket *bucket, const char *url, struct body *body,
+static int try_once(struct bucket *bucket, const struct target *target, struct body *body,
                     struct pj_error *error)
 {
     char reason[CURL_ERROR_SIZE] = "";
     long status = 0;
-    set_up(bucket, url, body, reason);
+    char *url = pj_text_new("%s://%s%s%s%s", bucket->scheme, bucket->host, target->path,
+                            *target->query != '\0' ? "?" : "", target->query);
+    struct curl_slist *headers = headers_of(bucket, target);
+    set_up(bucket, url, headers, body, reason);
     CURLcode code = curl_easy_perform(bucket->curl);
     curl_easy_getinfo(bucket->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_slist_free_all(headers);
+    free(url);
     if (body->is_too_large)
         return pj_error_set(error, PJ_POISON, "it has more than %zu bytes", body->most);
     if (code != CURLE_OK)
@@ -149,11 +172,12 @@ static int try_once(struct bucket *bucket, const char *url, struct body *body,
 }
 
 /* Again while the service is away or has too much to do, for as long as the time-out. */
-static int get(struct bucket *bucket, const char *url, struct body *body, struct pj_error *error)
+static int get(struct bucket *bucket, const struct target *target, struct body *body,
+               struct pj_error *error)
 {
     int64_t since_ms = 0;
     for (int failures = 0;; failures++) {
-        int status = try_once(bucket, url, body, error);
+        int status = try_once(bucket, target, body, error);
         if (status >= 0 || error->class != PJ_RETRY)
             return status;
         struct pj_error reason = *error;
@@ -166,19 +190,44 @@ static int get(struct bucket *bucket, const char *url, struct body *body, struct
 
 /* --- the source ------------------------------------------------------------------------------ */
 
+/* A listing never ends because the service has nothing to say, or begins again. The mark is the
+ * first key of page 1, 2, 4, 8 and so on: so a ring of pages of any length is found. */
+static int check_progress(struct bucket *bucket, const struct pj_listing *page,
+                          struct pj_error *error)
+{
+    bool is_only = bucket->pages == 0 && page->next == NULL;
+    if (page->count == 0)
+        return is_only ? 0
+                       : pj_error_set(error, PJ_FATAL,
+                                      "a page has no objects though there should be more; run the "
+                                      "same command again");
+    const char *first = page->items[0].key;
+    if (bucket->mark != NULL && strcmp(first, bucket->mark) == 0)
+        return pj_error_set(error, PJ_FATAL, "it lists the same page again and again");
+    bucket->pages++;
+    if ((bucket->pages & (bucket->pages - 1)) == 0) {
+        free(bucket->mark);
+        bucket->mark = pj_strdup(first);
+    }
+    return 0;
+}
+
 static int read_page(struct bucket *bucket, const char *token, struct pj_error *error)
 {
     struct body body = {.most = LISTING_MOST};
     struct pj_listing *page = NULL;
-    char *url = listing_url(bucket, token);
-    int status = get(bucket, url, &body, error);
+    struct target target = listing_target(bucket, token);
+    int status = get(bucket, &target, &body, error);
     if (status == 1)
         status = pj_error_set(error, PJ_FATAL, "it answers HTTP 404");
     if (status == 0)
         status = pj_listing_parse(&page, body.text.text, body.text.length, error);
-    free(url);
+    if (status == 0)
+        status = check_progress(bucket, page, error);
+    free_target(target);
     pj_builder_free(&body.text);
     if (status != 0) {
+        pj_listing_free(page);
         struct pj_error reason = *error;
         return pj_error_fatal(error, reason.exit_code, "the bucket %s cannot be listed: %s",
                               bucket->name, reason.message);
@@ -198,11 +247,6 @@ static int next(struct pj_import_source *source, struct pj_import_object *object
             return 0;
         char *token = bucket->page != NULL ? pj_strdup(bucket->page->next) : NULL;
         int status = read_page(bucket, token, error);
-        /* One that repeats itself would be listed for ever. */
-        if (status == 0 && token != NULL && bucket->page->next != NULL &&
-            strcmp(token, bucket->page->next) == 0)
-            status = pj_error_set(
-                error, PJ_FATAL, "the bucket %s lists the same page again and again", bucket->name);
         free(token);
         if (status != 0)
             return -1;
@@ -227,9 +271,9 @@ static int read_object(struct pj_import_source *source, const char *key, size_t 
 {
     struct bucket *bucket = (struct bucket *)source;
     struct body body = {.most = most};
-    char *url = object_url(bucket, key);
-    int status = get(bucket, url, &body, error);
-    free(url);
+    struct target target = object_target(bucket, key);
+    int status = get(bucket, &target, &body, error);
+    free_target(target);
     *length = body.text.length;
     if (status == 0)
         *bytes = pj_builder_take(&body.text);
@@ -242,20 +286,18 @@ static void close_bucket(struct pj_import_source *source)
 {
     struct bucket *bucket = (struct bucket *)source;
     pj_listing_free(bucket->page);
-    curl_slist_free_all(bucket->headers);
     curl_easy_cleanup(bucket->curl);
     free(bucket->name);
     free(bucket->prefix);
-    free(bucket->base);
-    free(bucket->signing);
-    free(bucket->user);
+    free(bucket->scheme);
+    free(bucket->host);
+    free(bucket->mark);
     free(bucket);
 }
 
 static const struct pj_import_source_kind bucket_kind = {next, read_object, close_bucket};
 
-/* HOST or HOST:PORT of the endpoint: some signatures of libcurl are over the host without the
- * port, unless it is told. NULL: it is no http or https URL of a host alone. */
+/* HOST or HOST:PORT of the endpoint. NULL: it is no http or https URL of a host alone. */
 static char *host_of(const char *endpoint)
 {
     const char *host = strstr(endpoint, "://");
@@ -291,35 +333,41 @@ static int set_place(struct bucket *bucket, struct pj_error *error)
     bool is_closed = *rest == '\0' || rest[strlen(rest) - 1] == '/';
     bucket->name = pj_strndup(name, length);
     bucket->prefix = pj_text_new("%s%s", rest, is_closed ? "" : "/");
-    bucket->base = pj_text_new("%.*s://%s/%s", (int)strcspn(settings->endpoint, ":"),
-                               settings->endpoint, host, bucket->name);
-    char *header = pj_text_new("Host: %s", host);
-    bucket->headers = curl_slist_append(NULL, header);
-    free(header);
-    free(host);
+    bucket->scheme = pj_strndup(settings->endpoint, strcspn(settings->endpoint, ":"));
+    bucket->host = host;
     return 0;
 }
 
-/* S3 wants it with each signed request, and libcurl 7.88 neither sends nor signs it by itself. */
-#define EMPTY_BODY                                                                                 \
-    "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+/* Else it would be cut by who reads the header, or be a header more. */
+static bool is_word(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if (*text <= ' ' || *text > '~')
+            return false;
+    return true;
+}
 
 static int set_credentials(struct bucket *bucket, struct pj_error *error)
 {
     const struct pj_import_source_settings *settings = &bucket->settings;
-    if (settings->access_key == NULL && settings->secret_key == NULL)
+    const char *token = settings->session_token;
+    if (settings->access_key == NULL && settings->secret_key == NULL && token == NULL)
         return 0;
-    if (settings->access_key == NULL || settings->secret_key == NULL ||
-        strchr(settings->access_key, ':') != NULL)
+    if (settings->access_key == NULL || settings->secret_key == NULL)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "give PROJECTIONIST_S3_ACCESS_KEY and PROJECTIONIST_S3_SECRET_KEY "
                               "both, or files of them, or neither");
-    struct curl_slist *more = curl_slist_append(bucket->headers, EMPTY_BODY);
-    if (more == NULL)
-        pj_memory_ended("the headers of requests");
-    bucket->headers = more;
-    bucket->signing = pj_text_new("aws:amz:%s:s3", settings->region);
-    bucket->user = pj_text_new("%s:%s", settings->access_key, settings->secret_key);
+    const char *wrong = !is_word(settings->access_key)     ? "s3-access-key"
+                        : !is_word(settings->region)       ? "s3-region"
+                        : token != NULL && !is_word(token) ? "s3-session-token"
+                                                           : NULL;
+    if (wrong != NULL)
+        return pj_error_fatal(error, PJ_EXIT_USAGE,
+                              "%s has a space or a character that is not ASCII, which no request "
+                              "can be signed with",
+                              wrong);
+    bucket->key = (struct pj_signature_key){settings->access_key, settings->secret_key,
+                                            settings->region, token};
     return 0;
 }
 

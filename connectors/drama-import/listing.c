@@ -16,7 +16,7 @@ struct parsing {
     struct pj_builder text;     /* of the element that is open */
     size_t room;
     int depth;
-    bool is_in_item, is_encoded, is_truncated, is_list;
+    bool is_in_item, is_encoded, is_truncated, is_last, is_list;
     const char *fault;
     char *code, *message;
 };
@@ -134,6 +134,7 @@ static void end_element(void *context, const char *name)
         keep(parsing, &parsing->listing->next);
     } else if (depth == 2 && strcmp(name, "IsTruncated") == 0) {
         parsing->is_truncated = is_text(parsing, "true");
+        parsing->is_last = is_text(parsing, "false");
     } else if (depth == 2 && strcmp(name, "EncodingType") == 0) {
         parsing->is_encoded = is_text(parsing, "url");
     }
@@ -170,6 +171,8 @@ static const char *check(const struct parsing *parsing)
     const struct pj_listing *listing = parsing->listing;
     if (!parsing->is_list)
         return "is no ListBucketResult";
+    if (!parsing->is_truncated && !parsing->is_last)
+        return "does not say by IsTruncated whether it is the last page";
     if (parsing->is_truncated && (listing->next == NULL || *listing->next == '\0'))
         return "is truncated and has no NextContinuationToken";
     for (size_t i = 0; i < listing->count; i++) {

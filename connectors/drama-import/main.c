@@ -24,6 +24,7 @@ struct settings {
     const char *ca_file;
     const char *access_key;
     const char *secret_key;
+    const char *session_token;
     const char *user;
     const char *as_of;
     const char *id;
@@ -50,6 +51,8 @@ static const struct pj_option options[] = {
     PJ_OPTION(SECRET, "s3-access-key", AT(access_key), NULL, "ID",
               "The id of the key that signs requests. Without one they are not signed."),
     PJ_OPTION(SECRET, "s3-secret-key", AT(secret_key), NULL, "SECRET", "The key."),
+    PJ_OPTION(SECRET, "s3-session-token", AT(session_token), NULL, "TOKEN",
+              "What belongs to a key that is good for a while only, as STS gives them."),
     PJ_OPTION(STRING, "user", AT(user), "10000", "ID", "Whose the dramas are.", .filled = true,
               .most = 200),
     PJ_OPTION(STRING, "as-of", AT(as_of), NULL, "TIME",
@@ -217,6 +220,7 @@ static int open_source(struct pj_import_source **source, const struct settings *
                                            .ca_file = settings->ca_file,
                                            .access_key = settings->access_key,
                                            .secret_key = settings->secret_key,
+                                           .session_token = settings->session_token,
                                            .timeout_ms = settings->timeout_ms,
                                            .turns = {go_on, NULL}};
     if (config->operand_count != 1)

@@ -28,6 +28,7 @@ struct pj_import_source_settings {
     int64_t as_of_us;  /* of a folder: in place of the files' own times; -1: these */
     const char *endpoint, *region, *ca_file; /* of a bucket; ca_file may be NULL */
     const char *access_key, *secret_key;     /* NULL: requests are not signed */
+    const char *session_token;               /* of keys for a while; may be NULL */
     int64_t timeout_ms; /* how long a service may be away, or refuse for its load */
     struct pj_turns turns;
 };

@@ -119,6 +119,7 @@ const char *const pj_config_names[] = {
     "s3-endpoint",
     "s3-region",
     "s3-secret-key",
+    "s3-session-token",
     "samples",
     "schema-refresh",
     "schema-registry-ca-file",

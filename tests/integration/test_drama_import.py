@@ -188,6 +188,53 @@ def test_what_is_listed_and_not_there_is_a_line(tmp_path):
     assert {event["drama_id"] for event in published()} == {f"{name} +&" for name in "abcde"}
 
 
+def test_keys_are_asked_for_as_they_are(tmp_path):
+    """Whatever libcurl would make of a path or a query; in signed requests, by keys for a while, too."""
+    names = ("..", "a/../b", "a//b", ".", "%2e%2E", "a?b=c&d", "#x", "é \U0001f600", "a+b c%20d", "~*'()!")
+    with s3.Bucket(page=3) as bucket:
+        bucket.session = "for/a+while=="
+        for name in names:
+            bucket.put(f"dramas/{name}/drama.json", b"{}")
+        report = imported(f"s3://{bucket.name}",
+                          **variables(bucket, S3_SESSION_TOKEN=bucket.session))
+        assert (report["imported"], report["bad"], bucket.forged) == (len(names), [], [])
+    assert {event["drama_id"] for event in published()} == set(names)
+
+
+def listed(*names, token=None):
+    keys = "".join(f"<Contents><Key>dramas/{name}/drama.json</Key><Size>2</Size>"
+                   f"<LastModified>{MODIFIED}</LastModified></Contents>" for name in names)
+    more = (f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+            if token else "<IsTruncated>false</IsTruncated>")
+    return f"<ListBucketResult>{more}{keys}</ListBucketResult>"
+
+
+@pytest.mark.parametrize("pages, part", [
+    ([listed("a", token="1"), listed()], "a page has no objects though there should be more"),
+    ([listed("a", token="1"), listed(token="2")], "a page has no objects though there should be more"),
+    ([listed(token="1"), listed("a")], "a page has no objects though there should be more"),
+    ([listed("a", token="1")] * 2, "the same page again and again"),
+    ([listed("a", token="1"), listed("b", token="2"), listed("c", token="3")] * 3,
+     "the same page again and again"),
+    ([listed("a", token="1"), "<ListBucketResult></ListBucketResult>"], "IsTruncated"),
+    ([listed("a", token="1"), listed("b").replace("false", "true")], "no NextContinuationToken"),
+    ([listed("a", token="1"), listed("b")[:-20]], "is not XML"),
+])
+def test_a_listing_without_an_end_of_its_own_is_an_error(pages, part):
+    with s3.Bucket() as bucket:
+        for name in "abc":
+            bucket.put(f"dramas/{name}/drama.json", b"{}")
+        left = iter(pages)
+        bucket.listing = lambda query: (200, next(left).encode(), "application/xml")
+        result = run("drama-import", "-n", f"s3://{bucket.name}", variables=variables(bucket))
+        assert (result.returncode, part in result.stderr) == (1, True), result
+
+
+def test_a_bucket_may_be_empty():
+    with s3.Bucket() as bucket:
+        assert imported(f"s3://{bucket.name}", **variables(bucket))["objects"] == 0
+
+
 def test_a_dry_run_needs_no_kafka_and_publishes_nothing(tmp_path):
     folder = folder_of(tmp_path, {"dramas/d/drama.json": b"{}", "dramas/x/drama.json": b"{"})
     result = run("drama-import", "-n", folder, variables={"KAFKA_BOOTSTRAP_SERVERS": None,
@@ -233,6 +280,11 @@ def test_what_is_odd_in_a_folder_is_a_line_each(tmp_path):
     (["s3://"], {"S3_ENDPOINT": "http://x"}, 2, "names no bucket"),
     (["s3://b"], {"S3_ENDPOINT": "x"}, 2, "no http or https URL"),
     (["s3://b"], {"S3_ENDPOINT": "http://127.0.0.1:1", "S3_ACCESS_KEY": "x"}, 2, "both"),
+    (["s3://b"], {"S3_ENDPOINT": "http://x", "S3_SESSION_TOKEN": "x"}, 2, "both"),
+    (["s3://b"], {"S3_ENDPOINT": "http://x", "S3_ACCESS_KEY": "x y", "S3_SECRET_KEY": "x"}, 2,
+     "s3-access-key has a space"),
+    (["s3://b", "--s3-region", "\u00e9"], {
+        "S3_ENDPOINT": "http://x", "S3_ACCESS_KEY": "x", "S3_SECRET_KEY": "x"}, 2, "s3-region has"),
     (["s3://b", "--as-of", "2026-11-01T00:00:00Z"], {"S3_ENDPOINT": "http://x"}, 2, "for folders"),
     (["s3://b", "--timeout", "1s"], {"S3_ENDPOINT": "http://127.0.0.1:1"}, 7, "cannot be read"),
 ])

@@ -27,6 +27,7 @@ class Bucket:
         self.busy = 0          # so many requests from now on are answered with 503
         self.forged = []       # requests whose signature was wrong
         self.etags = True
+        self.session = None    # the token that comes with the key
         bucket = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -69,7 +70,8 @@ class Bucket:
         if self.busy > 0:
             self.busy -= 1
             return error(503, "SlowDown")
-        if signature(target, headers) != headers.get("Authorization"):
+        if (signature(target, headers) != headers.get("Authorization")
+                or headers.get("X-Amz-Security-Token") != self.session):
             self.forged.append((target, headers.get("Authorization")))
             return error(403, "SignatureDoesNotMatch")
         path, _, query = target.partition("?")
@@ -131,7 +133,8 @@ def signature(target, headers):
     key = f"AWS4{SECRET}".encode()
     for part in (when[:8], REGION, "s3", "aws4_request", text):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    if given and not {"host", "x-amz-content-sha256", "x-amz-date"} <= set(names):
+    needed = {"host", *(name.lower() for name in headers if name.lower().startswith("x-amz-"))}
+    if given and not {"x-amz-content-sha256", "x-amz-date", *needed} <= set(names):
         return None  # as S3 demands them
     with contextlib.suppress(ValueError):
         age = datetime.datetime.now(datetime.UTC) - datetime.datetime.strptime(

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What drama-import makes of a page of a bucket's listing, and of an old file. JSON is written with
- * apostrophes for quotes. */
+/* What drama-import makes of a page of a bucket's listing, and of an old file, and how it signs.
+ * JSON is written with apostrophes for quotes. */
 #include "drama-import/listing.h"
 #include "drama-import/old_drama.h"
+#include "drama-import/signature.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #define OBJECT(key, size)                                                                          \
     "<Contents><Key>" key "</Key><LastModified>2026-11-01T00:00:00.000Z</LastModified>"            \
     "<ETag>&quot;a-1&quot;</ETag><Size>" size "</Size><Owner><ID>x</ID></Owner></Contents>"
+
+#define LAST "<IsTruncated>false</IsTruncated>"
 
 static struct pj_listing *parse(const char *xml, struct pj_error *error)
 {
@@ -64,13 +67,17 @@ Test(listing, what_is_no_page_is_refused)
 {
     is_no_page("", "is not XML");
     is_no_page("<ListBucketResult>", "is not XML");
+    is_no_page(PAGE(""), "does not say by IsTruncated");
+    is_no_page(PAGE("<IsTruncated>maybe</IsTruncated>"), "does not say by IsTruncated");
     is_no_page("<html></html>", "is no ListBucketResult");
     is_no_page(PAGE("<IsTruncated>true</IsTruncated>"), "no NextContinuationToken");
-    is_no_page(PAGE("<Contents><Key>a</Key></Contents>"), "without Key");
-    is_no_page(PAGE(OBJECT("a", "")), "without Key");
-    is_no_page(PAGE(OBJECT("a", "x")), "without Key");
-    is_no_page(PAGE("<EncodingType>url</EncodingType>" OBJECT("a%2", "1")), "encoding is wrong");
-    is_no_page(PAGE("<EncodingType>url</EncodingType>" OBJECT("a%00", "1")), "encoding is wrong");
+    is_no_page(PAGE(LAST "<Contents><Key>a</Key></Contents>"), "without Key");
+    is_no_page(PAGE(LAST OBJECT("a", "")), "without Key");
+    is_no_page(PAGE(LAST OBJECT("a", "x")), "without Key");
+    is_no_page(PAGE(LAST "<EncodingType>url</EncodingType>" OBJECT("a%2", "1")),
+               "encoding is wrong");
+    is_no_page(PAGE(LAST "<EncodingType>url</EncodingType>" OBJECT("a%00", "1")),
+               "encoding is wrong");
     is_no_page("<!DOCTYPE x [<!ENTITY a 'aaaa'>]>" PAGE(OBJECT("&a;", "1")), "document type");
 }
 
@@ -82,6 +89,81 @@ Test(listing, an_error_is_quoted)
     cr_assert_str_eq(text, "NoSuchKey: none");
     pj_listing_error("<html", 5, text, sizeof text);
     cr_assert_str_eq(text, "");
+}
+
+/* --- signatures ------------------------------------------------------------------------------ */
+
+static const struct pj_signature_key key = {
+    .access_key = "AKIAIOSFODNN7EXAMPLE",
+    .secret_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    .region = "us-east-1",
+};
+
+static void is_signed(const struct pj_signature_key *by, const char *host, const char *path,
+                      const char *query, int64_t time, const char *signature)
+{
+    const struct pj_signature_request request = {host, path, query};
+    char *headers[PJ_SIGNATURE_HEADERS];
+    pj_signature_headers(headers, by, &request, time);
+    const char *found = strstr(headers[PJ_SIGNATURE_SIGN], "Signature=");
+    cr_assert_str_eq(found + strlen("Signature="), signature, "%s?%s", path, query);
+    for (int i = 0; i < PJ_SIGNATURE_HEADERS; i++)
+        free(headers[i]);
+}
+
+/* Those that Amazon publishes in S3's API reference, "Authenticating Requests: Using the
+ * Authorization Header": GET Bucket (List Objects) and GET Bucket Lifecycle. */
+Test(signature, it_is_that_of_the_published_examples)
+{
+    is_signed(&key, "examplebucket.s3.amazonaws.com", "/", "max-keys=2&prefix=J", 1369353600,
+              "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
+    is_signed(&key, "examplebucket.s3.amazonaws.com", "/", "lifecycle=", 1369353600,
+              "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543");
+}
+
+/* By botocore 1.44.8. */
+Test(signature, paths_are_signed_as_they_are_and_tokens_along)
+{
+    struct pj_signature_key other = key;
+    other.region = "auto";
+    is_signed(&other, "127.0.0.1:9000", "/b/dramas/c%20%2B%26/drama.json", "", 1795237594,
+              "4adb32dd864b94862e7fb35c81f8acf5624defe8e7355b8fa27cd3aad3a84924");
+    other.session_token = "tok/en+=";
+    is_signed(&other, "127.0.0.1:9000", "/b",
+              "continuation-token=1%2F%2B%3D%20%26&encoding-type=url&list-type=2&max-keys=1000&"
+              "prefix=dramas%2F",
+              1795237594, "4991390fcc56a7a29be7fdd7487226561d1960475c633892a5443a5a2f22efa8");
+    is_signed(&other, "127.0.0.1:9000", "/b/dramas//../%C3%A9~/drama.json", "", 1795237594,
+              "97df02df7ef37cb2aa99b06f1418141a336271a3f7fc081dfe25291bb72f999f");
+}
+
+Test(signature, the_headers_are_whole)
+{
+    struct pj_signature_key by = key;
+    by.session_token = "t";
+    const struct pj_signature_request request = {"h", "/", ""};
+    char *headers[PJ_SIGNATURE_HEADERS];
+    pj_signature_headers(headers, &by, &request, 1369353600);
+    cr_assert_str_eq(headers[PJ_SIGNATURE_DATE], "x-amz-date: 20130524T000000Z");
+    cr_assert_str_eq(headers[PJ_SIGNATURE_TOKEN], "x-amz-security-token: t");
+    cr_assert_str_eq(headers[PJ_SIGNATURE_BODY],
+                     "x-amz-content-sha256: "
+                     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    cr_assert(pj_text_begins(headers[PJ_SIGNATURE_SIGN],
+                             "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/"
+                             "20130524/us-east-1/s3/aws4_request, SignedHeaders=host;"
+                             "x-amz-content-sha256;x-amz-date;x-amz-security-token, Signature="));
+    for (int i = 0; i < PJ_SIGNATURE_HEADERS; i++)
+        free(headers[i]);
+}
+
+Test(signature, what_is_reserved_is_encoded)
+{
+    struct pj_builder out = {0};
+    pj_signature_encode(&out, "a/ +&%\xc3\xa9-_.~", true);
+    pj_signature_encode(&out, "/", false);
+    cr_assert_str_eq(out.text, "a/%20%2B%26%25%C3%A9-_.~%2F");
+    pj_builder_free(&out);
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
