@@ -29,20 +29,15 @@ static const struct pj_table *find_table(const char *name, const struct pj_syste
     return NULL;
 }
 
-/* A parent's key in the rows that are gone, as placeholders.h wants it. */
+/* The parents of the rows that are gone, as placeholders.h wants them. */
 static char *gone_parents(const struct pj_table *table, const struct pj_parent *parent)
 {
     struct pj_builder source = {0};
     struct pj_builder where = {0};
     pj_builder_add(&source, "(SELECT DISTINCT ");
-    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
-        const struct pj_sql_name name = pj_sql_name(table->columns[parent->columns[k]].name);
-        pj_builder_add(&source, "%s%s AS %s", k > 0 ? ", " : "", name.text,
-                       pj_sql_name(parent->table->columns[k].name).text);
-        pj_builder_add(&where, "%s%s IS NOT NULL", k > 0 ? " AND " : "", name.text);
-    }
+    (void)pj_placeholders_key(&source, &where, table, parent, "g");
     char *condition = pj_builder_take(&where);
-    pj_builder_add(&source, " FROM pj_gone WHERE %s) AS u", condition);
+    pj_builder_add(&source, " FROM pj_gone AS g WHERE %s) AS u", condition);
     free(condition);
     return pj_builder_take(&source);
 }
@@ -62,17 +57,10 @@ static char *piece_script(const struct pj_table *table, const char *before, int6
     pj_sql_literal(&sql, "", before);
     pj_builder_add(&sql, " LIMIT %lld)) AND %s < ", (long long)rows, column.text);
     pj_sql_literal(&sql, "", before);
-    pj_builder_add(&sql, " RETURNING *) INSERT INTO pj_gone SELECT * FROM gone");
+    pj_builder_add(&sql, " RETURNING *) INSERT INTO pj_gone SELECT * FROM gone; ");
     for (const struct pj_parent *p = table->parents; p != NULL && p->table != NULL; p++) {
         char *source = gone_parents(table, p);
-        pj_builder_add(&sql, "; ");
-        pj_placeholders_lock(&sql, p->table, source);
-        pj_builder_add(&sql, "; ");
-        pj_placeholders_release(&sql, p->table, source);
-        if (p->table->first_seen != 0) {
-            pj_builder_add(&sql, "; ");
-            pj_placeholders_raise(&sql, p->table, source);
-        }
+        pj_placeholders_leave(&sql, p->table, source);
         free(source);
     }
     return pj_builder_take(&sql);

@@ -109,30 +109,13 @@ static void add_unique_releases(struct pj_builder *sql, const struct pj_pair *pa
     pj_builder_add(sql, "; ");
 }
 
-/* The foreign key of rows named `row`, by the names of the parent's key; the condition that it is
- * one goes into `where`. Returns its columns. */
-static uint64_t add_foreign_key(struct pj_builder *sql, struct pj_builder *where,
-                                const struct pj_pair *pair, const struct pj_parent *parent,
-                                const char *row)
-{
-    uint64_t columns = 0;
-    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
-        const struct pj_sql_name name = pj_sql_name(pj_pair_name(pair, (size_t)parent->columns[k]));
-        pj_builder_add(sql, "%s%s.%s AS %s", k > 0 ? ", " : "", row, name.text,
-                       pj_sql_name(parent->table->columns[k].name).text);
-        pj_builder_add(where, "%s%s.%s IS NOT NULL", k > 0 ? " AND " : "", row, name.text);
-        columns |= 1ULL << parent->columns[k];
-    }
-    return columns;
-}
-
 /* The parents that rows of the shadow mention where they differ, as a source for placeholders. */
 static char *mentions(const struct pj_pair *pair, const struct pj_parent *parent)
 {
     struct pj_builder source = {0};
     struct pj_builder where = {0};
     pj_builder_add(&source, "(SELECT ");
-    (void)add_foreign_key(&source, &where, pair, parent, "s");
+    (void)pj_placeholders_key(&source, &where, pair->table, parent, "s");
     if (parent->table->first_seen != 0)
         pj_builder_add(&source, ", s.%s AS pj_seen",
                        pj_sql_name(pj_pair_name(pair, (size_t)parent->seen_at)).text);
@@ -182,7 +165,7 @@ static void note_left(struct pj_builder *sql, const struct pj_pair *pair)
         struct pj_builder where = {0};
         pj_builder_add(sql, "CREATE TEMP TABLE pj_left_%zu_%zu ON COMMIT DROP AS SELECT DISTINCT ",
                        pair->index, p);
-        uint64_t columns = add_foreign_key(sql, &where, pair, &parent[p], "l");
+        uint64_t columns = pj_placeholders_key(sql, &where, pair->table, &parent[p], "l");
         pj_builder_add(sql, " FROM %s AS l JOIN pj_difference_%zu AS d ON ", pair->live.text,
                        pair->index);
         pj_pair_columns(sql, pair, pair->key, " AND ", "l.@ = d.@");
@@ -201,14 +184,7 @@ static void release_left(struct pj_builder *sql, const struct pj_pair *pair)
     const struct pj_parent *parent = pair->table->parents;
     for (size_t p = 0; parent != NULL && parent[p].table != NULL; p++) {
         char *source = pj_text_new("pj_left_%zu_%zu AS u", pair->index, p);
-        pj_placeholders_lock(sql, parent[p].table, source);
-        pj_builder_add(sql, "; ");
-        pj_placeholders_release(sql, parent[p].table, source);
-        pj_builder_add(sql, "; ");
-        if (parent[p].table->first_seen != 0) {
-            pj_placeholders_raise(sql, parent[p].table, source);
-            pj_builder_add(sql, "; ");
-        }
+        pj_placeholders_leave(sql, parent[p].table, source);
         free(source);
     }
 }

@@ -206,6 +206,33 @@ void pj_placeholders_raise(struct pj_builder *sql, const struct pj_table *table,
     pj_builder_add(sql, " AND u.pj_seen > t.%s", seen.text);
 }
 
+void pj_placeholders_leave(struct pj_builder *sql, const struct pj_table *table, const char *source)
+{
+    pj_placeholders_lock(sql, table, source);
+    pj_builder_add(sql, "; ");
+    pj_placeholders_release(sql, table, source);
+    pj_builder_add(sql, "; ");
+    if (table->first_seen != 0) {
+        pj_placeholders_raise(sql, table, source);
+        pj_builder_add(sql, "; ");
+    }
+}
+
+uint64_t pj_placeholders_key(struct pj_builder *sql, struct pj_builder *where,
+                             const struct pj_table *child, const struct pj_parent *parent,
+                             const char *row)
+{
+    uint64_t columns = 0;
+    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
+        const struct pj_sql_name name = column(child, (size_t)parent->columns[k]);
+        pj_builder_add(sql, "%s%s.%s AS %s", k > 0 ? ", " : "", row, name.text,
+                       column(parent->table, k).text);
+        pj_builder_add(where, "%s%s.%s IS NOT NULL", k > 0 ? " AND " : "", row, name.text);
+        columns |= 1ULL << parent->columns[k];
+    }
+    return columns;
+}
+
 void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *table,
                              const char *source)
 {

@@ -40,6 +40,15 @@ void pj_placeholders_raise(struct pj_builder *sql, const struct pj_table *table,
 /* Deletes placeholders to which no child refers. */
 void pj_placeholders_release(struct pj_builder *sql, const struct pj_table *table,
                              const char *source);
+/* All of that about parents that rows no longer refer to, or mention at another time: lock,
+ * release, and raise where the table has a first_seen. Whole statements, each ended by "; ". */
+void pj_placeholders_leave(struct pj_builder *sql, const struct pj_table *table,
+                           const char *source);
+/* The foreign key of rows `row` of `child`, by the names of the parent's key, as a source's
+ * columns; that it is one goes into `where`. Returns the child's columns. */
+uint64_t pj_placeholders_key(struct pj_builder *sql, struct pj_builder *where,
+                             const struct pj_table *child, const struct pj_parent *parent,
+                             const char *row);
 /* Makes placeholders of rows to which children refer. */
 void pj_placeholders_restore(struct pj_builder *sql, const struct pj_table *table,
                              const char *source);
