@@ -10,7 +10,6 @@ build/release/bin.
 import concurrent.futures
 import hashlib
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -19,35 +18,24 @@ import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import psycopg
-from psycopg import conninfo
-
-from demo_common import (LOGS, PROGRAMS, REPOSITORY, DemoError, Programs, bring_up, coloured,
-                         heading, main, make, run, table)
+from demo_common import LOGS, REPOSITORY, DemoError, heading, table
+from demo_system import INGEST, LETTERS_SQL, START_SECONDS, Story, command_line
 
 sys.path.append(str(REPOSITORY / "tests" / "recordings"))
 
 import udhr  # noqa: E402
 
-SYSTEM = "captions"
-INGEST, RELAY, STORAGE = "event-ingest", "outbox-relay", "storage"
+RELAY, STORAGE = "outbox-relay", "storage"
 CONSUMERS = ("captions-tenants", "captions-users", "captions-catalog", "search-index",
              "crop-versions", "flow-runs", "object-catalog")
-INTERRUPTED = ("what it started has ended, the cluster may be up: deploy/local/cluster down stops "
-               "it and removes its data")
 AFRESH = "'deploy/local/cluster down', then 'deploy/local/demo captions', starts afresh"
-STAND_IN = REPOSITORY / "tests/lib/supabase.sql"
 STORAGE_PYTHON = REPOSITORY / ".local/storage/bin/python"
 
 BUCKET = "caption-acc-prod"
 INGEST_TOPICS = ("captions.videos=video_id captions.search=video_id captions.crops=video_id "
                  "captions.flows=flow_run_id captions.objects=video_id|bucket/key")
-START_SECONDS = 120  # until all programs are ready
-WAIT_SECONDS = 300   # until what was told is in the tables
 ANSWER_SECONDS = 60
-POLL_SECONDS = 0.1
 AT_ONCE = 1000       # events in a request
 UPLOADS = 4          # at the same time
 
@@ -58,7 +46,6 @@ ONE_IN = 10  # videos has its file in storage, for the sake of time
 CHUNKS = 2   # of a version of cropped frames
 MOST = 1000  # frames that a search gives
 
-LETTERS_SQL = "SELECT count(*) FROM projectionist.dead_letters WHERE status = 'open'"
 CATALOGUE_SQL = """
     SELECT t.name AS tenant, v.status, count(*) AS videos, sum(v.size_bytes)::bigint AS bytes,
            coalesce(sum(v.frame_count), 0)::bigint AS frames
@@ -163,19 +150,18 @@ def prefect(run_id, flow, state, tags, count=1):
                          "prefect.resource.role": "flow", "prefect.resource.name": flow}, *tagged]}
 
 
-class Captions:
-    """The programs, and what is told to them."""
+class Captions(Story):
+    """Tenants, their videos, and who is told of them."""
+
+    system = "captions"
+    consumers = CONSUMERS
+    done = "The tables are what was told, and each sees their own."
+    look = '-c "SET search_path = captions" -c "TABLE crops_outdated"'
+    wait_seconds = 300
+    verify_options = ("--stall-timeout", "5m")
 
     def __init__(self, environment, folder, stack):
-        self.environment = environment
-        self.programs = Programs(environment, folder)
-        stack.callback(self.programs.stop)
-        name = conninfo.conninfo_to_dict(environment["PROJECTIONIST_POSTGRES_DSN"])["dbname"]
-        # Takes the roles of users and services, as the API of a Supabase does.
-        self.database = psycopg.connect(
-            conninfo.make_conninfo(environment["PROJECTIONIST_CLUSTER_ADMIN_DSN"], dbname=name),
-            autocommit=True, row_factory=psycopg.rows.dict_row)
-        stack.callback(self.database.close)
+        super().__init__(environment, folder, stack)
         try:
             self.videos = videos_of(udhr.declarations())
         except udhr.DeclarationsError as error:
@@ -194,13 +180,6 @@ class Captions:
 
     # --- the database ---
 
-    def rows(self, sql, *parameters):
-        return self.database.execute(sql, parameters).fetchall()
-
-    def value(self, sql, *parameters):
-        row = self.database.execute(sql, parameters).fetchone()
-        return next(iter(row.values()))
-
     def call(self, who, statement, *parameters):
         """What a user (None: a service) gets, who is known by their token; in a transaction."""
         with self.database.transaction():
@@ -209,16 +188,6 @@ class Captions:
                                   [json.dumps({"sub": who}) if who else ""])
             self.database.execute(f"SET LOCAL ROLE {'authenticated' if who else 'service_role'}")
             return self.rows(statement, *parameters)
-
-    def wait(self, condition, what, seconds=WAIT_SECONDS):
-        """Until condition() is true, while all that was started runs."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            self.programs.check(self.programs.running)
-            if time.monotonic() > deadline:
-                raise DemoError(f"{what} after {seconds} s; see the logs in .local/demo")
-            time.sleep(POLL_SECONDS)
-        return found
 
     def wait_for(self, sql, *parameters):
         self.wait(lambda: self.value(sql, *parameters), f"still not true: {sql.strip()}")
@@ -239,20 +208,13 @@ class Captions:
 
     def start(self):
         heading("Starting")
-        tokens, secret = LOGS / "ingest-tokens.json", LOGS / "ingest-token"
-        tokens.write_text(json.dumps({"tokens": [
-            {"name": "demo", "sha256": hashlib.sha256(self.token.encode()).hexdigest(),
-             "topics": ["captions.*"]}]}), encoding="utf-8")
+        secret = LOGS / "ingest-token"
         secret.touch(0o600)
         secret.write_text(self.token, encoding="utf-8")
-        self.programs.start(INGEST, PROJECTIONIST_INGEST_LISTEN="127.0.0.1:0",
-                            PROJECTIONIST_INGEST_SYSTEM=SYSTEM,
-                            PROJECTIONIST_INGEST_TOPICS=INGEST_TOPICS,
-                            PROJECTIONIST_INGEST_TOKENS_FILE=str(tokens))
+        self.start_ingest(INGEST_TOPICS, [("demo", self.token, {})])
         self.programs.start(RELAY, PROJECTIONIST_OUTBOX="captions_private")
-        for name in CONSUMERS:
-            self.programs.start(name)
-        self.ingest = self._listening()
+        self.start_consumers()
+        self.ingest = self.ingest_url()
         print(f"  {INGEST:<14} {self.ingest}")
         self.programs.start(STORAGE, BUCKET, f"{self.ingest}/v1/webhooks/s3/captions.objects",
                             str(secret), command=[STORAGE_PYTHON, "deploy/local/demo_storage.py"],
@@ -275,18 +237,6 @@ class Captions:
                          if line.startswith(begin)), None)
 
         return self.wait(found, f"{name} does not say where it listens", START_SECONDS)
-
-    def _listening(self):
-        log = LOGS / f"{INGEST}.log"
-
-        def found():
-            for line in log.read_text(errors="replace").splitlines():
-                words = dict(word.partition("=")[::2] for word in line.split())
-                if "listening" in line and "port" in words:
-                    return f"http://127.0.0.1:{words['port']}"
-            return None
-
-        return self.wait(found, f"{INGEST} does not say where it listens", START_SECONDS)
 
     # --- telling ---
 
@@ -317,12 +267,6 @@ class Captions:
         self.stored += len(files)
 
     # --- the story ---
-
-    def step(self, text, act):
-        started = time.monotonic()
-        print(f"  {text:<66}", end="", flush=True)
-        act()
-        print(f"{time.monotonic() - started:5.1f} s", flush=True)
 
     def tell_all(self):
         heading("A service at work")
@@ -463,33 +407,13 @@ class Captions:
     # --- what a person sees ---
 
     def report(self):
-        for title, sql, parameters in (
-                ("The catalogue", CATALOGUE_SQL, ()),
-                ("Some of its videos", SHOWN_SQL, [[self.by_code[code].id for code in SHOWN]
-                                                   + [self.deleted.id, self.crashed.id]]),
-                ("Versions of cropped frames", VERSIONS_SQL, ()),
-                ("Flow runs, as Prefect told of them", RUNS_SQL, ()),
-                ("Objects in storage", STORED_SQL, ()),
-                ("Storage by tenant, from the view tenant_storage", STORAGE_SQL, ())):
-            rows = self.rows(sql, *parameters)
-            heading(title)
-            table([tuple(row.values()) for row in rows], tuple(rows[0]) if rows else ("no rows",))
-
-    def seen_by(self, who, statement, *parameters):
-        """A number, or that they may not ask."""
-        try:
-            return self.call(who, statement, *parameters)[0]["count"]
-        except psycopg.errors.InsufficientPrivilege:
-            return "refused"
-
-    def seen_by_nobody(self, statement):
-        with self.database.transaction():
-            self.database.execute("SET LOCAL ROLE anon")
-            try:
-                with self.database.transaction():
-                    return self.value(statement)
-            except psycopg.errors.InsufficientPrivilege:
-                return "refused"
+        self.show("The catalogue", CATALOGUE_SQL)
+        self.show("Some of its videos", SHOWN_SQL, [self.by_code[code].id for code in SHOWN]
+                  + [self.deleted.id, self.crashed.id])
+        self.show("Versions of cropped frames", VERSIONS_SQL)
+        self.show("Flow runs, as Prefect told of them", RUNS_SQL)
+        self.show("Objects in storage", STORED_SQL)
+        self.show("Storage by tenant, from the view tenant_storage", STORAGE_SQL)
 
     def who_sees_what(self):
         """Shows it; {query: what a service finds, and the users together}."""
@@ -499,13 +423,12 @@ class Captions:
                   ("runs", "SELECT count(*) FROM captions.flow_runs")]
         counts += [(word, f"SELECT count(*) FROM captions.search_videos('{word}', {MOST})")
                    for word, _ in QUERIES]
-        rows = []
-        for number, (name, _) in enumerate(TENANTS):
-            who = self.users[number]
-            rows.append((f"a user of {name}", *(self.seen_by(who, sql) for _, sql in counts)))
-        users = [sum(column) for column in list(zip(*rows))[1:]]
-        rows.append(("a service", *(self.seen_by(None, sql) for _, sql in counts)))
-        rows.append(("nobody (anon)", *(self.seen_by_nobody(sql) for _, sql in counts)))
+        people = [(f"a user of {name}", "authenticated", who)
+                  for (name, _), who in zip(TENANTS, self.users)]
+        people += [("a service", "service_role", None), ("nobody (anon)", "anon", None)]
+        rows = [(what, *(self.count_as(role, who, sql) for _, sql in counts))
+                for what, role, who in people]
+        users = [sum(column) for column in list(zip(*rows[:len(TENANTS)]))[1:]]
         heading("Who sees what, and finds how many frames")
         names = ("WHO", *(name for name, _ in counts[:4]), *(f"'{word}'" for word, _ in QUERIES))
         table(rows, names)
@@ -528,8 +451,7 @@ class Captions:
         outdated = [row["version"] for row in self.call(None, "SELECT version FROM crops_outdated")]
         statuses = {row["status"]: row["videos"] for row in self.rows(
             "SELECT status, count(*) AS videos FROM captions.videos GROUP BY 1")}
-        heading("Counts")
-        found = [
+        self.compare([
             ("videos; in the catalogue", len(self.videos), by["videos"][0]),
             ("  active, deleted, failed (the crashed one)", f"{len(self.videos) - 2}, 1, 1",
              ", ".join(str(statuses.get(word, 0)) for word in ("active", "soft_deleted",
@@ -553,12 +475,7 @@ class Captions:
             ("dead letters, rows that the relay could not publish", "0, 0",
              f"{self.value(LETTERS_SQL)}, "
              f"{self.value('SELECT count(*) FROM captions_private.outbox_failed')}"),
-        ]
-        table([(what, *(f"{one:,}" if isinstance(one, int) else one for one in (expected, have)))
-               for what, expected, have in found], ("WHAT", "EXPECTED", "FOUND"))
-        wrong = [what.strip() for what, expected, have in found if expected != have]
-        if wrong:
-            raise DemoError(f"the tables are not what was told: {'; '.join(wrong)}")
+        ])
 
     @property
     def objects(self):
@@ -568,81 +485,17 @@ class Captions:
         whole = {video.code for video in self.videos[::ONE_IN]} | set(SHOWN)
         return len(whole) + 3 * len(SHOWN) + 4 * CHUNKS + 1
 
-    def verify(self):
-        heading("Verify")
-        answer = subprocess.run(
-            [self.programs.folder / "projectionist", "verify", SYSTEM, "--samples", "3",
-             "--stall-timeout", "5m"],
-            check=False, env=self.environment, text=True, capture_output=True)
-        print("".join(f"  {line}\n" for line in answer.stdout.splitlines()
-                      if not line.startswith("projectionist.state_")), end="")
-        if answer.returncode != 0:
-            raise DemoError(f"projectionist verify {SYSTEM} ended with {answer.returncode}: "
-                            f"{answer.stderr.strip() or 'rows differ from what the topics say'}")
-
-
-# --- from start to end -----------------------------------------------------------------------
-
-def deploy(environment, folder):
-    """Tables, roles, topics and schemas."""
-    environment["PROJECTIONIST_SYSTEMS"] = SYSTEM
-    owner = conninfo.conninfo_to_dict(environment["PROJECTIONIST_POSTGRES_DSN"])
-    dsn = environment["PROJECTIONIST_CLUSTER_ADMIN_DSN"]
-    admin = {**conninfo.conninfo_to_dict(dsn), "dbname": owner["dbname"]}
-    # Not on the command line, where all may read the password.
-    login = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGUSER": admin["user"],
-             "PGPASSWORD": admin.get("password", ""), "PGDATABASE": admin["dbname"]}
-    run("a stand-in for Supabase", ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                                    f"creator={owner['user']}", "-f", STAND_IN],
-        {**environment, **login})
-    make(SYSTEM, environment, folder)
-    run("projectionist roles", [folder / "projectionist", "roles"],
-        {**environment, "PROJECTIONIST_POSTGRES_DSN": conninfo.make_conninfo(**admin)})
-
-
-def tell_and_show(environment, folder, stack):
-    """On servers that are ready."""
-    LOGS.mkdir(parents=True, exist_ok=True)
-    one = Captions(environment, folder, stack)
-    if one.is_complete():
-        print("\nThe declarations are in the tables already, so nothing was told or changed.")
-    else:
-        one.start()
-        one.tell_all()
-    one.report()
-    one.search()
-    one.check(*one.who_sees_what())
-    one.verify()
-    for name, status in one.programs.stop().items():
-        if status != 0 and name != STORAGE:
-            one.programs.failed(name, status)
-
-
-def demo(stack):
-    started = time.monotonic()
-    environment = bring_up()
-    deploy(environment, PROGRAMS)
-    tell_and_show(environment, PROGRAMS, stack)
-    print("\n" + coloured("1;32", "The tables are what was told, and each sees their own.")
-          + f" This took {time.monotonic() - started:.0f} s.")
-    heading("Look around")
-    print("""\
-  eval "$(deploy/local/cluster env)"
-  psql "$PROJECTIONIST_POSTGRES_DSN" -c "SET search_path = captions" -c "TABLE crops_outdated"
-  build/release/bin/projectionist status
-  deploy/local/cluster down     # stops the cluster and removes its data""")
-
-
-def on_servers(stack):
-    programs = Path(os.environ.get("PROJECTIONIST_BIN") or PROGRAMS).resolve()
-    environment = dict(os.environ)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    deploy(environment, programs)
-    tell_and_show(environment, programs, stack)
+    def play(self):
+        if self.is_complete():
+            print("\nThe declarations are in the tables already, so nothing was told or changed.")
+        else:
+            self.start()
+            self.tell_all()
+        self.report()
+        self.search()
+        self.check(*self.who_sees_what())
+        self.verify()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(__doc__, end="")
-        sys.exit(0 if sys.argv[1] in ("-h", "--help", "help") else 2)
-    sys.exit(main(on_servers, INTERRUPTED))
+    command_line(Captions, __doc__)

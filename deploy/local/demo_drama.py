@@ -8,22 +8,14 @@ build/release/bin.
 """
 
 import asyncio
-import hashlib
 import json
-import os
 import random
 import secrets
-import subprocess
 import sys
-import time
 import uuid
-from pathlib import Path
 
-import psycopg
-from psycopg import conninfo
-
-from demo_common import (LOGS, PROGRAMS, REPOSITORY, DemoError, Programs, bring_up, coloured,
-                         heading, main, make, run, table)
+from demo_common import REPOSITORY, DemoError, heading, table
+from demo_system import INGEST, LETTERS_SQL, WAIT_SECONDS, Story, command_line
 
 for folder in ("tests", "examples/drama"):
     sys.path.append(str(REPOSITORY / folder))
@@ -33,21 +25,13 @@ from lib import drama_events  # noqa: E402
 from lib.drama_stream import shape  # noqa: E402
 from lib.old_dramas import old_file  # noqa: E402
 
-SYSTEM, INGEST = "drama", "event-ingest"
 CONSUMERS = ("drama-catalog", "drama-jobs", "drama-users")
-INTERRUPTED = ("what it started has ended, the cluster may be up: deploy/local/cluster down stops "
-               "it and removes its data")
-STAND_IN = REPOSITORY / "tests/lib/supabase.sql"
 INGEST_TOPICS = "drama.dramas=drama_id drama.jobs=drama_id drama.users=user_id"
 INGEST_TABLES = ("drama.dramas=dramas,key=id:drama_id,owner=user_id,revision=revision,life=life "
                  "drama.jobs=dramas,key=id:drama_id,owner=user_id")
-START_SECONDS = 120  # until all programs are ready
-WAIT_SECONDS = 120   # until what was told is in the tables
-POLL_SECONDS = 0.1
 AT_ONCE = 8          # jobs that end at the same time
 FAILED = 5           # jobs whose first attempt fails
 PRICE = 2            # tokens for a video
-LETTERS_SQL = "SELECT count(*) FROM projectionist.dead_letters WHERE status = 'open'"
 JOBS_SQL = """
     SELECT job_id, status, attempts, total_jobs, completed_jobs AS done, failed_jobs AS failed,
            running_jobs AS running, pending_jobs AS pending
@@ -74,19 +58,16 @@ def node_of(kind, name, path):
             else "generate_video" if is_video else "generate_image"}
 
 
-class Drama:
-    """The programs, and what is told to them."""
+class Drama(Story):
+    """A backend, and who is told of what it made."""
+
+    system = "drama"
+    consumers = CONSUMERS
+    done = "The tables are what was told, and each sees their own."
+    look = '-c "SET search_path = drama" -c "TABLE users"'
 
     def __init__(self, environment, folder, stack):
-        self.environment = environment
-        self.programs = Programs(environment, folder)
-        stack.callback(self.programs.stop)
-        name = conninfo.conninfo_to_dict(environment["PROJECTIONIST_POSTGRES_DSN"])["dbname"]
-        # Takes the roles of users and services, as the API of a Supabase does.
-        self.database = psycopg.connect(
-            conninfo.make_conninfo(environment["PROJECTIONIST_CLUSTER_ADMIN_DSN"], dbname=name),
-            autocommit=True, row_factory=psycopg.rows.dict_row)
-        stack.callback(self.database.close)
+        super().__init__(environment, folder, stack)
         self.chance = random.Random(57)
         # Another drama and other people in each run: it adds to what is there.
         self.owner, self.stranger = str(uuid.uuid4()), str(uuid.uuid4())
@@ -99,36 +80,13 @@ class Drama:
 
     # --- the database ---
 
-    def rows(self, sql, *parameters):
-        return self.database.execute(sql, parameters).fetchall()
-
-    def value(self, sql, *parameters):
-        return next(iter(self.database.execute(sql, parameters).fetchone().values()))
-
     def seen_by(self, role, who, table_name):
         """How many of this run's rows they see, or that they may not ask."""
         column = {"users": "id", "token_ledger": "user_id", "dramas": "id"}.get(table_name,
                                                                                 "drama_id")
         of = [self.owner] if table_name in ("users", "token_ledger") else [self.id]
-        try:
-            with self.database.transaction():
-                self.database.execute("SELECT set_config('request.jwt.claims', %s, true)",
-                                      [json.dumps({"sub": who}) if who else ""])
-                self.database.execute(f"SET LOCAL ROLE {role}")
-                return self.value(f"SELECT count(*) FROM drama.{table_name} WHERE {column} = "
-                                  "ANY (%s)", of)
-        except psycopg.errors.InsufficientPrivilege:
-            return "refused"
-
-    def wait(self, condition, what, seconds=WAIT_SECONDS):
-        """Until condition() is true, while all that was started runs."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            self.programs.check(self.programs.running)
-            if time.monotonic() > deadline:
-                raise DemoError(f"{what} after {seconds} s; see the logs in .local/demo")
-            time.sleep(POLL_SECONDS)
-        return found
+        return self.count_as(role, who, f"SELECT count(*) FROM drama.{table_name} "
+                                        f"WHERE {column} = ANY (%s)", of)
 
     def job(self):
         """The parent's row."""
@@ -139,21 +97,12 @@ class Drama:
 
     def start(self):
         heading("Starting")
-        tokens = LOGS / "drama-tokens.json"
-        tokens.write_text(json.dumps({"tokens": [
-            {"name": "backend", "sha256": hashlib.sha256(self.token.encode()).hexdigest(),
-             "topics": ["drama.*"]},
-            {"name": "stranger", "sha256": hashlib.sha256(self.stranger.encode()).hexdigest(),
-             "topics": ["drama.*"], "user": self.stranger}]}), encoding="utf-8")
-        self.programs.start(INGEST, PROJECTIONIST_INGEST_LISTEN="127.0.0.1:0",
-                            PROJECTIONIST_INGEST_SYSTEM=SYSTEM,
-                            PROJECTIONIST_INGEST_TOPICS=INGEST_TOPICS,
-                            PROJECTIONIST_INGEST_TABLES=INGEST_TABLES,
-                            PROJECTIONIST_TABLE_TIMEOUT="30s",
-                            PROJECTIONIST_INGEST_TOKENS_FILE=str(tokens))
-        for name in CONSUMERS:
-            self.programs.start(name)
-        url = self.wait(self._listening, f"{INGEST} does not say where it listens", START_SECONDS)
+        self.start_ingest(INGEST_TOPICS, [("backend", self.token, {}),
+                                          ("stranger", self.stranger, {"user": self.stranger})],
+                          PROJECTIONIST_INGEST_TABLES=INGEST_TABLES,
+                          PROJECTIONIST_TABLE_TIMEOUT="30s")
+        self.start_consumers()
+        url = self.ingest_url()
         dsn = self.environment["PROJECTIONIST_POSTGRES_DSN"]
         self.client = dal.Client(url, self.token, dsn)
         self.strange = dal.Client(url, self.stranger, dsn)
@@ -161,20 +110,7 @@ class Drama:
         print(f"  {'consumers':<14} {', '.join(CONSUMERS)}")
         print(f"  {'a backend':<14} examples/drama/dal.py")
 
-    def _listening(self):
-        for line in (LOGS / f"{INGEST}.log").read_text(errors="replace").splitlines():
-            words = dict(word.partition("=")[::2] for word in line.split())
-            if "listening" in line and "port" in words:
-                return f"http://127.0.0.1:{words['port']}"
-        return None
-
     # --- the story ---
-
-    def step(self, text, act):
-        started = time.monotonic()
-        print(f"  {text:<66}", end="", flush=True)
-        act()
-        print(f"{time.monotonic() - started:5.1f} s", flush=True)
 
     def tell_all(self):
         heading("A backend at work")
@@ -277,13 +213,9 @@ class Drama:
     # --- what a person sees ---
 
     def report(self):
-        for title, sql, parameters in (
-                ("The parent of the jobs", JOBS_SQL, [self.id, self.top]),
-                ("Its children", TYPES_SQL, [self.id]),
-                ("What is made before what, from the view drama_graph", RANKS_SQL, [self.id])):
-            rows = self.rows(sql, *parameters)
-            heading(title)
-            table([tuple(row.values()) for row in rows], tuple(rows[0]) if rows else ("no rows",))
+        self.show("The parent of the jobs", JOBS_SQL, self.id, self.top)
+        self.show("Its children", TYPES_SQL, self.id)
+        self.show("What is made before what, from the view drama_graph", RANKS_SQL, self.id)
 
     def who_sees_what(self):
         rows = [(what, *(self.seen_by(role, who, name) for name in SEEN)) for what, role, who in (
@@ -305,13 +237,13 @@ class Drama:
         entries = self.value("SELECT count(*) FROM drama.token_ledger WHERE user_id = %s",
                              self.owner)
         balance = self.value("SELECT tokens FROM drama.users WHERE id = %s", self.owner)
-        conflicts = self.value("SELECT count(*) FROM drama.drama_save_conflicts WHERE drama_id = %s",
+        conflicts = self.value("SELECT count(*) FROM drama.drama_save_conflicts "
+                               "WHERE drama_id = %s",
                                self.id)
         gone = self.delete_and_make_again()
         again = asyncio.run(dal.DramaRepository(self.client).get_drama_complete(self.id))
         left = self.value("SELECT count(*) FROM drama.jobs WHERE drama_id = %s", self.id)
-        heading("Counts")
-        found = [
+        self.compare([
             ("jobs that ended, in any order", f"{len(self.nodes)} of {len(self.nodes)}, completed",
              f"{parent['done']} of {parent['total_jobs']}, {parent['status']}"),
             ("assets with a url, of as many jobs at once", 32, images),
@@ -331,82 +263,15 @@ class Drama:
                  asset["url"] for episode in again["episodes"] for scene in episode["scenes"]
                  for asset in scene["assets"])),
             ("dead letters", 0, self.value(LETTERS_SQL)),
-        ]
-        table([(what, plain(expected), plain(have)) for what, expected, have in found],
-              ("WHAT", "EXPECTED", "FOUND"))
-        wrong = [what for what, expected, have in found if expected != have]
-        if wrong:
-            raise DemoError(f"the tables are not what was told: {'; '.join(wrong)}")
+        ])
 
-    def verify(self):
-        heading("Verify")
-        answer = subprocess.run(
-            [self.programs.folder / "projectionist", "verify", SYSTEM, "--samples", "3"],
-            check=False, env=self.environment, text=True, capture_output=True)
-        print("".join(f"  {line}\n" for line in answer.stdout.splitlines()
-                      if not line.startswith("projectionist.state_")), end="")
-        if answer.returncode != 0:
-            raise DemoError(f"projectionist verify {SYSTEM} ended with {answer.returncode}: "
-                            f"{answer.stderr.strip() or 'rows differ from what the topics say'}")
-
-
-def plain(value):
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-# --- from start to end -----------------------------------------------------------------------
-
-def deploy(environment, folder):
-    """Tables, roles, topics and schemas."""
-    environment["PROJECTIONIST_SYSTEMS"] = SYSTEM
-    dsn = conninfo.conninfo_to_dict(environment["PROJECTIONIST_POSTGRES_DSN"])
-    admin = conninfo.make_conninfo(environment["PROJECTIONIST_CLUSTER_ADMIN_DSN"],
-                                   dbname=dsn["dbname"])
-    run("a stand-in for Supabase", ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                                    f"creator={dsn['user']}", "-f", STAND_IN, admin], environment)
-    make(SYSTEM, environment, folder)
-    run("projectionist roles", [folder / "projectionist", "roles"],
-        {**environment, "PROJECTIONIST_POSTGRES_DSN": admin})
-
-
-def tell_and_show(environment, folder, stack):
-    """On servers that are ready."""
-    one = Drama(environment, folder, stack)
-    one.start()
-    one.tell_all()
-    one.report()
-    one.check()
-    one.verify()
-    for name, status in one.programs.stop().items():
-        if status != 0:
-            one.programs.failed(name, status)
-
-
-def demo(stack):
-    started = time.monotonic()
-    environment = bring_up()
-    deploy(environment, PROGRAMS)
-    tell_and_show(environment, PROGRAMS, stack)
-    print("\n" + coloured("1;32", "The tables are what was told, and each sees their own.")
-          + f" This took {time.monotonic() - started:.0f} s.")
-    heading("Look around")
-    print("""\
-  eval "$(deploy/local/cluster env)"
-  psql "$PROJECTIONIST_POSTGRES_DSN" -c "SET search_path = drama" -c "TABLE users"
-  build/release/bin/projectionist status
-  deploy/local/cluster down     # stops the cluster and removes its data""")
-
-
-def on_servers(stack):
-    programs = Path(os.environ.get("PROJECTIONIST_BIN") or PROGRAMS).resolve()
-    environment = dict(os.environ)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    deploy(environment, programs)
-    tell_and_show(environment, programs, stack)
+    def play(self):
+        self.start()
+        self.tell_all()
+        self.report()
+        self.check()
+        self.verify()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(__doc__, end="")
-        sys.exit(0 if sys.argv[1] in ("-h", "--help", "help") else 2)
-    sys.exit(main(on_servers, INTERRUPTED))
+    command_line(Drama, __doc__)

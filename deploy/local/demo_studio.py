@@ -15,7 +15,6 @@ import os
 import random
 import secrets
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -24,35 +23,26 @@ import urllib.request
 import uuid
 from datetime import datetime, timezone
 from decimal import Decimal
-from pathlib import Path
 
-import psycopg
 import redis
-from psycopg import conninfo
 
-from demo_common import (LOGS, PROGRAMS, REPOSITORY, DemoError, Programs, bring_up, coloured,
-                         heading, main, make, run, table)
+from demo_common import LOGS, REPOSITORY, DemoError, heading, table
+from demo_system import INGEST, LETTERS_SQL, START_SECONDS, Story, command_line
 
 sys.path.append(str(REPOSITORY / "examples/studio"))
 
 import renderer  # noqa: E402
 
-SYSTEM, INGEST, BRIDGE, REDIS = "studio", "event-ingest", "job-bridge", "redis-server"
+BRIDGE, REDIS = "job-bridge", "redis-server"
 CONSUMERS = ("studio-catalog", "studio-voices", "studio-jobs", "studio-objects")
-INTERRUPTED = ("what it started has ended, the cluster may be up: deploy/local/cluster down stops "
-               "it and removes its data")
-STAND_IN = REPOSITORY / "tests/lib/supabase.sql"
 INGEST_TOPICS = ("studio.projects=project_id studio.clips=project_id studio.media=project_id "
                  "studio.voices=user_id|provider/voice_id studio.jobs=job_id "
                  "studio.objects=bucket/object_key")
 INGEST_TABLES = " ".join(f"studio.{topic}=projects,key=id:project_id,owner=user_id"
                          for topic in ("projects", "clips", "media"))
 CHANNEL = "OMEGAFRAME_JOB_"
-START_SECONDS = 120  # until all programs are ready
-WAIT_SECONDS = 120   # until what was told is in the tables
 ANSWER_SECONDS = 60
 TRIES = 5  # of a write, while Kafka is slow
-POLL_SECONDS = 0.1
 AUTOSAVE_SECONDS = 1.5  # nothing has changed for so long: the page saves
 FASTER = 6              # than a person types
 CLIPS, AT_ONCE = 8, 4   # jobs at the same time
@@ -70,7 +60,6 @@ It is enough: a sailor counts to seven, looks at the chart, and knows where the 
 SCENES = [{"scene_id": f"scene-{number}", "title": title, "prompt": title.lower()}
           for number, title in enumerate(("The cliff", "The lamp is lit", "A ship at dusk",
                                           "Counting to seven", "The chart", "Morning"), 1)]
-LETTERS_SQL = "SELECT count(*) FROM projectionist.dead_letters WHERE status = 'open'"
 SAVES_SQL = """
     SELECT save, round(extract(epoch FROM emitted_at - first) * %s, 1)::text AS seconds_later,
            script_chars, scene_count AS scenes
@@ -208,20 +197,17 @@ def later(*events):
     return max(events, key=lambda event: (event["revision"], event["event_id"]))
 
 
-class Studio:
-    """The programs, and what is told to them."""
+class Studio(Story):
+    """Pages, a renderer, and who is told of what they made."""
+
+    system = "studio"
+    consumers = CONSUMERS
+    done = "The tables are what was told, and each sees their own."
+    look = '-c "SET search_path = studio" -c "TABLE generation_jobs"'
+    width = 70
 
     def __init__(self, environment, folder, stack):
-        self.environment = environment
-        self.programs = Programs(environment, folder)
-        stack.callback(self.programs.stop)
-        self.stack = stack
-        name = conninfo.conninfo_to_dict(environment["PROJECTIONIST_POSTGRES_DSN"])["dbname"]
-        # Takes the roles of users and services, as the API of a Supabase does.
-        self.database = psycopg.connect(
-            conninfo.make_conninfo(environment["PROJECTIONIST_CLUSTER_ADMIN_DSN"], dbname=name),
-            autocommit=True, row_factory=psycopg.rows.dict_row)
-        stack.callback(self.database.close)
+        super().__init__(environment, folder, stack)
         self.chance = random.Random(7)
         # Other projects and people in each run: it adds to what is there.
         self.owner, self.stranger = str(uuid.uuid4()), str(uuid.uuid4())
@@ -239,36 +225,13 @@ class Studio:
 
     # --- the database ---
 
-    def rows(self, sql, *parameters):
-        return self.database.execute(sql, parameters).fetchall()
-
-    def value(self, sql, *parameters):
-        return next(iter(self.database.execute(sql, parameters).fetchone().values()))
-
     def seen_by(self, role, who, table_name):
         """How many of this run's rows they see, or that they may not ask."""
         column, of = {"projects": ("id", [self.essay, self.sketch]),
                       "voices": ("voice_id", self.voices)}.get(
                           table_name, ("project_id", [self.essay, self.sketch]))
-        try:
-            with self.database.transaction():
-                self.database.execute("SELECT set_config('request.jwt.claims', %s, true)",
-                                      [json.dumps({"sub": who}) if who else ""])
-                self.database.execute(f"SET LOCAL ROLE {role}")
-                return self.value(f"SELECT count(*) FROM studio.{table_name} "
-                                  f"WHERE {column}::text = ANY (%s)", of)
-        except psycopg.errors.InsufficientPrivilege:
-            return "refused"
-
-    def wait(self, condition, what, seconds=WAIT_SECONDS):
-        """Until condition() is true, while all that was started runs."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            self.programs.check(self.programs.running)
-            if time.monotonic() > deadline:
-                raise DemoError(f"{what} after {seconds} s; see the logs in .local/demo")
-            time.sleep(POLL_SECONDS)
-        return found
+        return self.count_as(role, who, f"SELECT count(*) FROM studio.{table_name} "
+                                        f"WHERE {column}::text = ANY (%s)", of)
 
     def wait_for(self, what, sql, *parameters):
         self.wait(lambda: self.value(sql, *parameters), what)
@@ -277,33 +240,24 @@ class Studio:
 
     def start(self):
         heading("Starting")
-        tokens = LOGS / "studio-tokens.json"
         users = {"owner": self.owner, "stranger": self.stranger}
-        tokens.write_text(json.dumps({"tokens": [
-            {"name": who, "sha256": hashlib.sha256(text.encode()).hexdigest(),
-             "topics": ["studio.*"], **({"user": users[who]} if who in users else {})}
-            for who, text in self.tokens.items()]}), encoding="utf-8")
         port = free_port()
         self.programs.start(REDIS, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
                             "--appendonly", "no", "--daemonize", "no", "--dir", str(LOGS),
                             command=[REDIS])
         self.redis = redis.Redis(host="127.0.0.1", port=port)
         self.stack.callback(self.redis.close)
-        self.programs.start(INGEST, PROJECTIONIST_INGEST_LISTEN="127.0.0.1:0",
-                            PROJECTIONIST_INGEST_SYSTEM=SYSTEM,
-                            PROJECTIONIST_INGEST_TOPICS=INGEST_TOPICS,
-                            PROJECTIONIST_INGEST_TABLES=INGEST_TABLES,
-                            PROJECTIONIST_TABLE_TIMEOUT="30s",
-                            PROJECTIONIST_INGEST_TOKENS_FILE=str(tokens))
+        self.start_ingest(INGEST_TOPICS, [
+            (who, text, {"user": users[who]} if who in users else {})
+            for who, text in self.tokens.items()], PROJECTIONIST_INGEST_TABLES=INGEST_TABLES,
+            PROJECTIONIST_TABLE_TIMEOUT="30s")
         self.programs.start(BRIDGE, PROJECTIONIST_REDIS_URL=f"redis://127.0.0.1:{port}")
-        for name in CONSUMERS:
-            self.programs.start(name)
+        self.start_consumers()
         storage = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Storage)
         self.stack.callback(storage.server_close)
         threading.Thread(target=storage.serve_forever, daemon=True).start()
         self.stack.callback(storage.shutdown)
-        self.url = self.wait(self._listening, f"{INGEST} does not say where it listens",
-                             START_SECONDS)
+        self.url = self.ingest_url()
         self.wait(self._subscribed, f"{BRIDGE} has not subscribed", START_SECONDS)
         os.environ.update(EVENT_INGEST_URL=self.url, SUPABASE_SERVICE_KEY=self.tokens["renderer"],
                           SUPABASE_URL=f"http://127.0.0.1:{storage.server_port}")
@@ -315,13 +269,6 @@ class Studio:
                 ("a renderer", "examples/studio/renderer.py, and a stand-in for its storage"),
                 ("pages", "by the rules of examples/studio/studio.ts")):
             print(f"  {what:<14} {text}")
-
-    def _listening(self):
-        for line in (LOGS / f"{INGEST}.log").read_text(errors="replace").splitlines():
-            words = dict(word.partition("=")[::2] for word in line.split())
-            if "listening" in line and "port" in words:
-                return f"http://127.0.0.1:{words['port']}"
-        return None
 
     def _subscribed(self):
         try:
@@ -345,13 +292,10 @@ class Studio:
     # --- the story ---
 
     def step(self, text, act):
-        started = time.monotonic()
-        print(f"  {text:<70}", end="", flush=True)
         try:
-            act()
+            super().step(text, act)
         except (renderer.NotStored, redis.RedisError) as failure:
             raise DemoError(str(failure)) from failure
-        print(f"{time.monotonic() - started:5.1f} s", flush=True)
 
     def tell_all(self):
         heading("A studio at work")
@@ -558,9 +502,7 @@ class Studio:
                 ("Jobs, as Redis told of them", JOBS_SQL, [self.essay]),
                 ("From the view project_timeline", TIMELINE_SQL, [self.essay]),
                 ("From the view project_save_conflicts", CONFLICTS_SQL, [self.essay])):
-            rows = self.rows(sql, *parameters)
-            heading(title)
-            table([tuple(row.values()) for row in rows], tuple(rows[0]) if rows else ("no rows",))
+            self.show(title, sql, *parameters)
 
     def who_sees_what(self):
         rows = [(what, *(self.seen_by(role, who, name) for name in SEEN)) for what, role, who in (
@@ -599,9 +541,8 @@ class Studio:
         gone = self.delete_and_save_late()
         after = self.value(ORPHANS_SQL, both)
         hidden = tuple(self.seen_by("anon", None, name) for name in ("projects", "generation_jobs"))
-        heading("Counts")
         body = self.later_save["body"]
-        found = [
+        self.compare([
             ("saves of the essay; in project_saves", saves[self.essay], stored),
             (f"scenes rewritten by {len(self.autosaves)} autosaves", 0, self.scenes_rewritten),
             ("status, set by the renderer while the page saved", "completed", project["status"]),
@@ -629,82 +570,15 @@ class Studio:
             ("of the deleted one nobody sees: project, job", (0, 0), hidden),
             ("objects that no row names, before and after it", (0, 1), (orphans, after)),
             ("dead letters", 0, self.value(LETTERS_SQL)),
-        ]
-        table([(what, plain(expected), plain(have)) for what, expected, have in found],
-              ("WHAT", "EXPECTED", "FOUND"))
-        wrong = [what for what, expected, have in found if expected != have]
-        if wrong:
-            raise DemoError(f"the tables are not what was told: {'; '.join(wrong)}")
+        ])
 
-    def verify(self):
-        heading("Verify")
-        answer = subprocess.run(
-            [self.programs.folder / "projectionist", "verify", SYSTEM, "--samples", "3"],
-            check=False, env=self.environment, text=True, capture_output=True)
-        print("".join(f"  {line}\n" for line in answer.stdout.splitlines()
-                      if not line.startswith("projectionist.state_")), end="")
-        if answer.returncode != 0:
-            raise DemoError(f"projectionist verify {SYSTEM} ended with {answer.returncode}: "
-                            f"{answer.stderr.strip() or 'rows differ from what the topics say'}")
-
-
-def plain(value):
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-# --- from start to end -----------------------------------------------------------------------
-
-def deploy(environment, folder):
-    """Tables, roles, topics and schemas."""
-    environment["PROJECTIONIST_SYSTEMS"] = SYSTEM
-    dsn = conninfo.conninfo_to_dict(environment["PROJECTIONIST_POSTGRES_DSN"])
-    admin = conninfo.make_conninfo(environment["PROJECTIONIST_CLUSTER_ADMIN_DSN"],
-                                   dbname=dsn["dbname"])
-    run("a stand-in for Supabase", ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                                    f"creator={dsn['user']}", "-f", STAND_IN, admin], environment)
-    make(SYSTEM, environment, folder)
-    run("projectionist roles", [folder / "projectionist", "roles"],
-        {**environment, "PROJECTIONIST_POSTGRES_DSN": admin})
-
-
-def tell_and_show(environment, folder, stack):
-    """On servers that are ready."""
-    one = Studio(environment, folder, stack)
-    one.start()
-    one.tell_all()
-    one.report()
-    one.check()
-    one.verify()
-    for name, status in one.programs.stop().items():
-        if status != 0:
-            one.programs.failed(name, status)
-
-
-def demo(stack):
-    started = time.monotonic()
-    environment = bring_up()
-    deploy(environment, PROGRAMS)
-    tell_and_show(environment, PROGRAMS, stack)
-    print("\n" + coloured("1;32", "The tables are what was told, and each sees their own.")
-          + f" This took {time.monotonic() - started:.0f} s.")
-    heading("Look around")
-    print("""\
-  eval "$(deploy/local/cluster env)"
-  psql "$PROJECTIONIST_POSTGRES_DSN" -c "SET search_path = studio" -c "TABLE generation_jobs"
-  build/release/bin/projectionist status
-  deploy/local/cluster down     # stops the cluster and removes its data""")
-
-
-def on_servers(stack):
-    programs = Path(os.environ.get("PROJECTIONIST_BIN") or PROGRAMS).resolve()
-    environment = dict(os.environ)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    deploy(environment, programs)
-    tell_and_show(environment, programs, stack)
+    def play(self):
+        self.start()
+        self.tell_all()
+        self.report()
+        self.check()
+        self.verify()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(__doc__, end="")
-        sys.exit(0 if sys.argv[1] in ("-h", "--help", "help") else 2)
-    sys.exit(main(on_servers, INTERRUPTED))
+    command_line(Studio, __doc__)
