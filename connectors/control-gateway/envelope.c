@@ -56,7 +56,7 @@ static json_t *load_object(struct pj_bytes body, struct pj_error *error)
     const char *bytes = body.data != NULL ? body.data : "";
     /* The parser ignores a NUL after a number; what reads the bytes does not. */
     if (memchr(bytes, '\0', body.length) != NULL) {
-        pj_error_set(error, PJ_POISON, "the body has a NUL byte, which JSON does not have");
+        pj_error_set(error, PJ_POISON, "the body has a NUL byte, which JSON does not allow");
         return NULL;
     }
     json_t *json =

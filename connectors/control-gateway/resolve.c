@@ -87,7 +87,7 @@ struct pj_resolver *pj_resolver_start(struct pj_gateway *gateway)
     pthread_mutex_unlock(&resolver->mutex);
     atomic_store(&resolver->serves, true);
     if (goes_on)
-        pj_log(PJ_INFO, "the service is still being asked what became of open commands",
+        pj_log(PJ_INFO, "still asking the service for the outcome of open commands",
                pj_f_int("open_commands", (int64_t)resolver->open_count));
     return resolver;
 }

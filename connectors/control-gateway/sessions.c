@@ -191,8 +191,8 @@ static void log_unknown(struct pj_gateway *gateway, const char *why)
 {
     pj_metric_add(gateway->unknown_sessions, 1);
     pj_log(PJ_WARN,
-           "a session that nobody knows may be open: the service was asked for it, and its answer "
-           "with the id is lost",
+           "a session may be open that no record names: the service was asked to open it, and its "
+           "answer with the id was lost",
            pj_f_str("reason", why));
 }
 

@@ -213,7 +213,7 @@ static int import_object(struct import *import, const struct pj_import_object *o
         status = pj_import_read(import->settings->source, object->key, OBJECT_MOST, &bytes, &length,
                                 error);
         if (status == 1)
-            status = pj_error_set(error, PJ_POISON, "it is listed, and not there any more");
+            status = pj_error_set(error, PJ_POISON, "it was listed, but is no longer there");
         if (status == 0)
             status = import_bytes(import, object, id, (struct pj_bytes){bytes, length}, error);
     }

@@ -321,7 +321,7 @@ static json_t *load(const struct pj_old_drama *drama, struct pj_error *error)
     json_error_t fault;
     if (drama->file.length >= 3 && memcmp(drama->file.data, mark, 3) == 0) {
         (void)pj_error_set(error, PJ_POISON,
-                           "it begins with a byte order mark, which JSON has not");
+                           "it begins with a byte order mark, which JSON does not allow");
         return NULL;
     }
     json_t *json = json_loadb(drama->file.data, drama->file.length, JSON_REJECT_DUPLICATES, &fault);

@@ -116,12 +116,14 @@ static int check_settings(const struct pj_caller_settings *settings, struct pj_e
     const char *jwks = settings->jwt_jwks;
     bool has_jwt = settings->jwt_secret != NULL || jwks != NULL;
     if (settings->tokens_file == NULL && !has_jwt)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "nobody could be let in: give --ingest-tokens-file, --jwt-jwks or "
-                              "PROJECTIONIST_JWT_SECRET_FILE");
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "no request could be authorized: give --ingest-tokens-file, --jwt-jwks or "
+            "PROJECTIONIST_JWT_SECRET_FILE");
     if (has_jwt && settings->jwt_topics == NULL)
-        return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "no JWT could be let in: give --jwt-topics, what they may write to");
+        return pj_error_fatal(
+            error, PJ_EXIT_USAGE,
+            "no JWT could be accepted: give --jwt-topics, what they may write to");
     if (settings->jwt_secret != NULL && strlen(settings->jwt_secret) < SECRET_LEAST)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
                               "PROJECTIONIST_JWT_SECRET has less than %d bytes, which HS256 needs",

@@ -13,7 +13,7 @@ static void note_refusal(struct pj_ingest *ingest, const struct pj_posted *poste
                          const char *reason)
 {
     pj_metric_add(ingest->refused_webhooks, 1);
-    pj_log(PJ_WARN, "what a webhook sends is refused",
+    pj_log(PJ_WARN, "a webhook's request is refused",
            pj_f_str("topic", pj_topic_of_name(posted->topic)), pj_f_int("status", status),
            pj_f_str("reason", reason));
 }

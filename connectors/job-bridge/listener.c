@@ -450,7 +450,7 @@ static int parse_url(struct pj_listener *listener, struct pj_error *error)
     curl_url_cleanup(parsed);
     if (!is_good) {
         free(url);
-        return refuse(error, "has a host or a port that there cannot be");
+        return refuse(error, "has an invalid host or port");
     }
     listener->connect_url =
         has_port ? pj_strdup(url) : pj_text_new("%.*s:6379/", (int)strlen(url) - 1, url);

@@ -69,8 +69,8 @@ static int check_tables(struct pj_outbox *outbox, struct pj_error *error)
     pj_result_free(result);
     return there ? 0
                  : pj_error_fatal(error, PJ_EXIT_DATABASE,
-                                  "the schema %s has no tables outbox and outbox_failed, or is not "
-                                  "to be used by this role; 'projectionist migrate' creates those "
+                                  "the schema %s has no tables outbox and outbox_failed, or this "
+                                  "role may not use it; 'projectionist migrate' creates those "
                                   "of a system, and --outbox names its schema",
                                   outbox->schema);
 }

@@ -513,7 +513,7 @@ static int look_now_and_then(struct recorder *recorder, struct pj_error *error)
     if (error->class != PJ_RETRY)
         return -1;
     /* Brokers that are away come back, and new partitions get leaders. */
-    pj_log(PJ_INFO, "the topics cannot be looked at now", pj_f_str("reason", error->message));
+    pj_log(PJ_INFO, "cannot read the topics' metadata now", pj_f_str("reason", error->message));
     return 0;
 }
 

@@ -306,7 +306,7 @@ static bool read(struct parser *parser)
     const struct pj_bytes raw = parser->frame->raw;
     /* The parser ignores a NUL after a number; what reads the bytes does not. */
     if (memchr(raw.data, '\0', raw.length) != NULL)
-        return refuse(parser, "it has a NUL byte, which JSON does not have");
+        return refuse(parser, "it has a NUL byte, which JSON does not allow");
     parser->root = json_loadb(raw.data, raw.length, PARSE_FLAGS, &fault);
     if (parser->root == NULL)
         return refuse(parser, "it is not JSON: %s", fault.text);
@@ -319,7 +319,7 @@ static bool read(struct parser *parser)
         return read_v1(parser);
     if (has(parser, "timestamp") || has(parser, "data"))
         return read_v2(parser);
-    return refuse(parser, "it fits neither wire v1 nor v2");
+    return refuse(parser, "it matches neither wire v1 nor v2");
 }
 
 /* --- frames ---------------------------------------------------------------------------------- */

@@ -102,9 +102,8 @@ static void judge_upgrade(struct pj_handshake_answer *answer, const struct head 
     else if (find_header(head, "Connection", value) == 0 || !pj_http_list_has(value, "upgrade"))
         refuse(answer, "it answers 101 without Connection: Upgrade");
     else if (find_header(head, "Sec-WebSocket-Accept", value) != 1 || strcmp(value, accept) != 0)
-        refuse(answer,
-               "it answers 101 with a Sec-WebSocket-Accept that does not match our key: is a "
-               "cache between it and us?");
+        refuse(answer, "it answers 101 with a Sec-WebSocket-Accept that does not match the key "
+                       "sent: is a cache in between?");
     else if (find_header(head, "Sec-WebSocket-Extensions", value) != 0 && *value != '\0')
         refuse(answer, "it selects an extension that was not offered");
     else if (find_header(head, "Sec-WebSocket-Protocol", value) != 0)

@@ -22,8 +22,8 @@ void pj_stream_connected(struct pj_stream *stream)
     stream->was_asked = false;
     stream->is_subscribed = false;
     if (stream->is_wire_v2)
-        pj_log(PJ_WARN, "reconnected to a service of wire v2, which replays nothing: what it sent "
-                        "in between is lost, and its amount is unknown");
+        pj_log(PJ_WARN, "reconnected to a service of wire v2, which replays nothing: the frames "
+                        "sent in between are lost, and how many is unknown");
 }
 
 /* --- what the track says --------------------------------------------------------------------- */
@@ -109,7 +109,7 @@ static enum pj_stream_action take_frame(struct pj_stream *stream, struct pj_fram
         log_restart(stream);
     if (verdict.step == PJ_TAKE) {
         if (frame->kind == PJ_FRAME_DEAD_LETTER)
-            pj_log(PJ_WARN, "a frame fits neither wire and becomes a dead letter",
+            pj_log(PJ_WARN, "a frame matches neither wire version and becomes a dead letter",
                    pj_f_str("reason", frame->reason), pj_f_str("id", frame->event_id_text));
         put(stream, frame, &verdict);
         return PJ_STREAM_GO_ON;

@@ -220,7 +220,7 @@ static int transfer_error(struct pj_registry *registry, const char *url, CURLcod
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_TOO_MANY_REDIRECTS:
         return pj_error_set(error, PJ_FATAL,
-                            "the schema registry cannot be asked at %.200s: %.200s; check "
+                            "cannot reach the schema registry at %.200s: %.200s; check "
                             "--schema-registry-url",
                             url, reason);
     default:
@@ -261,10 +261,11 @@ static int refused(struct pj_registry *registry, const char *url, const char *re
     const char *remedy = "check --schema-registry-username and the variable "
                          "PROJECTIONIST_SCHEMA_REGISTRY_PASSWORD";
     if (registry->username == NULL)
-        return pj_error_set(error, PJ_FATAL,
-                            "the schema registry refuses a request without a user at %.200s (HTTP "
-                            "%ld): %.200s; %s",
-                            url, status, reason, remedy);
+        return pj_error_set(
+            error, PJ_FATAL,
+            "the schema registry refuses a request without credentials at %.200s (HTTP "
+            "%ld): %.200s; %s",
+            url, status, reason, remedy);
     return pj_error_set(error, refusal(registry),
                         "the schema registry refuses the user '%.60s' at %.200s (HTTP %ld): "
                         "%.200s; %s",
@@ -346,7 +347,7 @@ static int send_object(struct pj_registry *registry, const char *method, const c
     json_decref(object);
     if (body == NULL) {
         memset(answer, 0, sizeof *answer);
-        return pj_error_set(error, PJ_FATAL, "what is sent to %.200s is not UTF-8", url);
+        return pj_error_set(error, PJ_FATAL, "the request to %.200s is not UTF-8", url);
     }
     int status = request(registry, method, url, body, answer, error);
     free(body);
@@ -370,7 +371,7 @@ static int refuse_type(int32_t id, const char *url, const struct answer *answer,
         (json_is_string(type) && strcasecmp(json_string_value(type), "AVRO") == 0))
         return 0;
     return pj_error_set(error, PJ_POISON, "schema id %d is %.40s, not Avro (%.200s)", id,
-                        json_is_string(type) ? json_string_value(type) : "of a strange type", url);
+                        json_is_string(type) ? json_string_value(type) : "of an unknown type", url);
 }
 
 /* What is no JSON is a fault of the registry's, and of no record. */

@@ -150,7 +150,7 @@ int pj_cli_check_extent(const struct pj_kafka_extent *extent, struct pj_error *e
     return extent->begin >= 0 && extent->end >= 0
                ? 0
                : pj_error_set(error, PJ_RETRY,
-                              "%s [%d] has no leader, so where it begins and ends is not known; "
+                              "%s [%d] has no leader, so its first and last offsets are unknown; "
                               "try again when its brokers are back",
                               extent->topic, (int)extent->partition);
 }

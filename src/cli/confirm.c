@@ -31,7 +31,7 @@ int pj_cli_confirm(const char *question, bool yes, struct pj_error *error)
     fflush(stdout);
     if (isatty(STDIN_FILENO) != 1)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "nothing was changed: there is no terminal to ask at; look with "
+                              "nothing was changed: there is no terminal to confirm on; look with "
                               "--dry-run, then give --yes");
     fprintf(stderr, "%s? [y/N] ", question);
     char *line = NULL;

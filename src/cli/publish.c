@@ -118,7 +118,7 @@ static int publish_lines(struct publishing *publishing, char *line, struct pj_er
     for (size_t length; (length = read_line(publishing->in, line)) > 0;) {
         publishing->line++;
         if (memchr(line, '\0', length) != NULL)
-            return pj_error_set(error, PJ_FATAL, "it has a NUL byte, which JSON does not have");
+            return pj_error_set(error, PJ_FATAL, "it has a NUL byte, which JSON does not allow");
         if (line[strspn(line, " \t\r\n")] == '\0')
             continue;
         if (length > LINE_BYTES_MOST && line[LINE_BYTES_MOST] != '\n')

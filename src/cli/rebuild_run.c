@@ -149,7 +149,7 @@ int pj_rebuild_each(struct pj_cli *cli, const struct pj_rebuild_options *options
     /* Not after hours of work. */
     if (!verify && !options->yes && !options->dry_run && isatty(STDIN_FILENO) != 1)
         return pj_error_fatal(error, PJ_EXIT_USAGE,
-                              "there is no terminal to ask at; look with --dry-run, then give "
+                              "there is no terminal to confirm on; look with --dry-run, then give "
                               "--yes");
     pj_process_handle_signals();
     pj_log_configure("projectionist", PJ_WARN, PJ_LOG_LOGFMT);

@@ -391,7 +391,7 @@ static int run(struct pj_cli *cli, const void *given, struct pj_error *error)
     if (status.kafka_error == NULL)
         return PJ_EXIT_OK;
     fflush(stdout);
-    fprintf(stderr, "warning: where the topics end is not known: %s\n", status.kafka_error);
+    fprintf(stderr, "warning: the ends of the topics are unknown: %s\n", status.kafka_error);
     return PJ_EXIT_UNAVAILABLE;
 }
 

@@ -35,11 +35,11 @@ void pj_durable_look(struct pj_durable *durable, struct pj_session *session)
         return;
     if (pj_offsets_ask_log(unit->postgres, &written, &flushed, &error) != 0) {
         if (!durable->complained && error.class != PJ_RETRY)
-            pj_log(PJ_WARN,
-                   "it cannot be found out what is durable: no offsets are committed to the Kafka "
-                   "group, so that lag shown from there grows; projectionist status has the real "
-                   "one",
-                   pj_f_str("reason", error.message));
+            pj_log(
+                PJ_WARN,
+                "cannot tell what Postgres has made durable: no offsets are committed to the Kafka "
+                "group, so the lag shown there grows; projectionist status has the real one",
+                pj_f_str("reason", error.message));
         durable->complained = true;
         return;
     }

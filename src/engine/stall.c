@@ -295,7 +295,7 @@ static bool survey(struct pj_stall *stall, bool *behind)
     if (!stall->asked || !session->policy->in_group || look_at_others(stall, behind, &error) == 0)
         return stall->asked;
     /* An unavailable Postgres shows elsewhere, too. */
-    pj_log(PJ_DEBUG, "cannot look at other members now", pj_f_str("reason", error.message));
+    pj_log(PJ_DEBUG, "cannot check the other members now", pj_f_str("reason", error.message));
     return false;
 }
 

@@ -77,7 +77,7 @@ static int check_json(const struct pj_field *field, const struct pj_value *value
     json_error_t reason;
     /* The parser ignores one after a number; Postgres does not. */
     if (memchr(value->text.data, '\0', value->text.length) != NULL) {
-        pj_error_set(error, PJ_POISON, "%s has a NUL byte, which JSON cannot have", field->path);
+        pj_error_set(error, PJ_POISON, "%s has a NUL byte, which JSON does not allow", field->path);
         return refuse(error, "22021");
     }
     json_t *json = json_loadb(value->text.data, value->text.length,

@@ -43,8 +43,8 @@ static int check_protocol(const struct pj_properties *properties, struct pj_erro
                               rd_kafka_version_str());
     if (pj_properties_get(properties, "group.instance.id") != NULL)
         pj_log(PJ_WARN,
-               "with kafka.group.protocol=consumer a replica that was killed is not let in again "
-               "under its kafka.group.instance.id before its old session has ended, by the "
+               "with kafka.group.protocol=consumer a replica that was killed cannot rejoin under "
+               "its kafka.group.instance.id before its old session has ended, by the "
                "brokers' group.consumer.session.timeout.ms (45 s by default); leave out one of "
                "the two");
     return 0;
@@ -169,9 +169,9 @@ int pj_consumer_open(struct pj_consumer **out, const struct pj_consumer_settings
     pj_client_files_open(&consumer->files, settings->properties);
     consumer->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (consumer->event_fd < 0)
-        pj_error_set(
-            error, PJ_FATAL,
-            "no event descriptor is left: %m; raise the limit of open files of this process");
+        pj_error_set(error, PJ_FATAL,
+                     "no file descriptor is left for an event: %m; raise the limit of open files "
+                     "of this process");
     else if (check_protocol(settings->properties, error) == 0 &&
              make_client(consumer, &kafka, &asker_conf, error) == 0 &&
              use_client(consumer, kafka, asker_conf, error) == 0) {

@@ -157,7 +157,7 @@ static struct pj_retention retention_of(const rd_kafka_ConfigResource_t *topic)
 {
     rd_kafka_resp_err_t failed = rd_kafka_ConfigResource_error(topic);
     if (failed == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        pj_log(PJ_WARN, "how long Kafka keeps a topic's records is not known",
+        pj_log(PJ_WARN, "the retention of a topic is unknown",
                pj_f_str("topic", rd_kafka_ConfigResource_name(topic)),
                pj_f_str("error", rd_kafka_err2name(failed)),
                pj_f_str("remedy", "grant this user DESCRIBE_CONFIGS on the topic"));

@@ -51,7 +51,8 @@ int pj_postgres_check_pooler(PGconn *connection, const struct pj_postgres_settin
     }
     PQfinish(other);
     if (ours == 0)
-        return pj_error_set(error, PJ_RETRY, "Postgres let us in, and then did not answer: %s",
+        return pj_error_set(error, PJ_RETRY,
+                            "Postgres accepted the connection, but then did not answer: %s",
                             PQerrorMessage(connection));
     if (ours == first && theirs != first)
         return 0;

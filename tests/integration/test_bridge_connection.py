@@ -211,7 +211,7 @@ def test_what_a_refusal_says_is_in_the_log_without_the_token(world):
         "no such path": b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n",
         "HTTP 200: <html>": b"HTTP/1.1 200 OK\r\n\r\n<html>" + b"x" * 100_000,
         "not answer like an HTTP server": b"SSH-2.0-OpenSSH_9\r\n",
-        "does not match our key": b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "does not match the key sent": b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                 b"Sec-WebSocket-Accept: x\r\n\r\n",
         "without answering": b"",
     }

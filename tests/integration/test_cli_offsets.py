@@ -161,7 +161,7 @@ def test_nothing_changes_without_a_yes(world):
     world.catch_up(PROJECTOR)
     before = show(world)
     result = run(world, *SET, "--to", "earliest", code=USAGE)
-    assert "there is no terminal to ask at" in result.stderr and "--yes" in result.stderr
+    assert "there is no terminal to confirm on" in result.stderr and "--yes" in result.stderr
     assert show(world) == before and changes(world) == []
     result = run(world, *SET, "--to", "earliest", "--dry-run")
     assert "back by" in result.stdout

@@ -304,7 +304,7 @@ def test_prefect_tells_of_a_flow_run(ingests):
     bad = hook(ingest, "prefect", prefect(**{"prefect.run-count": "two"}), "shop.flows",
                bearer="old")
     assert bad.status == 400 and "run-count is not a whole number" in bad.json["error"]
-    ingest.wait_for_log("what a webhook sends is refused")
+    ingest.wait_for_log("a webhook's request is refused")
 
 
 def test_s3_tells_of_objects(ingests):

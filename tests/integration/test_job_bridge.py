@@ -232,8 +232,8 @@ def test_a_bridge_that_thaws_publishes_nothing(redis, bridges):
 @pytest.mark.parametrize("wrong, words", [
     ({"REDIS_URL": "http://127.0.0.1:1"}, "neither redis:// nor rediss://"),
     ({"REDIS_URL": "redis://"}, "has no host"),
-    ({"REDIS_URL": "redis://127.0.0.1:0"}, "a port that there cannot be"),
-    ({"REDIS_URL": "redis://127.0.0.1:99999"}, "a port that there cannot be"),
+    ({"REDIS_URL": "redis://127.0.0.1:0"}, "an invalid host or port"),
+    ({"REDIS_URL": "redis://127.0.0.1:99999"}, "an invalid host or port"),
     ({"REDIS_URL": "redis://user:pass-word@127.0.0.1:1"}, "PROJECTIONIST_REDIS_PASSWORD_FILE"),
     ({"REDIS_URL": "redis://127.0.0.1:1/x"}, "a database's number"),
     ({"REDIS_USERNAME": "me"}, "no password"),

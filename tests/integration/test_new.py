@@ -150,8 +150,8 @@ def test_an_event_that_does_not_fit_is_named(shop):
     ("[]", "the event is not an object"),
     ('{"amount": 1}', "the field event_id is missing"),
     ("x" * (4 << 20) + "yz", "it is longer than 4 MiB"),
-    ("{}\0 and more", "it has a NUL byte, which JSON does not have"),
-    ("\0", "it has a NUL byte, which JSON does not have"),
+    ("{}\0 and more", "it has a NUL byte, which JSON does not allow"),
+    ("\0", "it has a NUL byte, which JSON does not allow"),
 ])
 def test_lines_that_are_refused(shop, line, sentence):
     result = shop.run("publish", shop.topic, stdin=line)

@@ -230,7 +230,7 @@ def test_a_dry_run_says_what_the_consumers_have_yet_to_read(world):
 def test_it_does_not_begin_without_a_yes(world):
     before = tables(world, with_books=True, without=())
     result = rebuilding.run(world, "rebuild", "all", code=USAGE)
-    assert result.stderr == ("projectionist rebuild: there is no terminal to ask at; look with "
+    assert result.stderr == ("projectionist rebuild: there is no terminal to confirm on; look with "
                              "--dry-run, then give --yes\n")
     result = rebuilding.run(world, "rebuild", "no-such", code=USAGE)
     assert "this program has no system or projection 'no-such'" in result.stderr

@@ -152,7 +152,7 @@ def test_an_id_that_was_given_anew(world, fake):
     found, = json.loads(listed.stdout)
     assert (found["id"], found["registry"], found["groups"]) == (ID, fake.url,
                                                                   world.group(PROJECTOR))
-    assert "no terminal to ask at" in forget(world, str(ID), code=2) and kept(world) == [ID]
+    assert "no terminal to confirm on" in forget(world, str(ID), code=2) and kept(world) == [ID]
     forget(world, str(ID), "--dry-run")
     assert "is not kept" in forget(world, "8", "--yes", code=1) and kept(world) == [ID]
     assert "1 forgotten" in forget(world, str(ID), "--yes") and kept(world) == []

@@ -274,7 +274,7 @@ def test_no_secret_is_shown_wherever_it_is(words, tmp_path):
     (("control-gateway",), ["--gateway-upstream=http://" + "x" * 300], "at most 300 are allowed"),
     (("event-ingest",), [], "--ingest-system"),
     (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y"], "what its key is"),
-    (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z"], "nobody could be let in"),
+    (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z"], "no request could be authorized"),
     (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z", "--jwt-jwks=http://x/"],
      "--jwt-topics"),
     (("event-ingest",), ["--ingest-system=x", "--ingest-topics=x.y=z", "--jwt-jwks=http://x/",

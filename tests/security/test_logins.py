@@ -64,7 +64,7 @@ POSTGRES = {
 REGISTRY = {
     "a password":                  (schemas("server"),                             0, ""),
     "a wrong password":            (schemas("server", password=WRONG),             1, "SCHEMA_REGISTRY_PASSWORD"),
-    "no user":                     (schemas("server", user=None),                  1, "without a user"),
+    "no user":                     (schemas("server", user=None),                  1, "without credentials"),
     "the server's has expired":    (schemas("expired"),                            1, "expired"),
     "the server's is self-signed": (schemas("selfsigned"),                         1, "self.signed"),
     "the server's of elsewhere":   (schemas("elsewhere"),                          1, "not trusted"),

@@ -184,7 +184,7 @@ Test(frame, with_a_nul_byte_is_a_dead_letter)
     static const char text[] = HEAD "\"payload\":{\"a\":[1\0,2]}}";
     struct pj_frame *frame = pj_frame_parse(text, sizeof text - 1);
     cr_assert_eq(frame->kind, PJ_FRAME_DEAD_LETTER);
-    cr_assert_str_eq(frame->reason, "it has a NUL byte, which JSON does not have");
+    cr_assert_str_eq(frame->reason, "it has a NUL byte, which JSON does not allow");
     cr_assert_eq(frame->raw.length, sizeof text - 1);
     pj_frame_free(frame);
 }

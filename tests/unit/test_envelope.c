@@ -143,7 +143,7 @@ Test(envelope, with_a_nul_byte_anywhere_is_refused)
             pj_envelope_parse((struct pj_bytes){with, sizeof with}, &given.envelope, &given.error),
             -1, "taken with one at %zu", i);
         cr_assert_eq(given.error.class, PJ_POISON);
-        cr_assert_str_eq(given.error.message, "the body has a NUL byte, which JSON does not have");
+        cr_assert_str_eq(given.error.message, "the body has a NUL byte, which JSON does not allow");
     }
 }
 

@@ -468,7 +468,7 @@ Test(registry, a_missing_user_is_named)
 {
     answer(401, "<html>login</html>");
     fail_to_get(9);
-    EXPECT_ERROR(PJ_FATAL, base_url, "without a user", "--schema-registry-username");
+    EXPECT_ERROR(PJ_FATAL, base_url, "without credentials", "--schema-registry-username");
 }
 
 Test(registry, a_wrong_path_does_not_make_dead_letters)
