@@ -108,7 +108,8 @@ files:
 {{- /* A pod's template: its metadata and spec.
 {root, component, role, command, settings (of projectionist.settings), env (more variables, YAML),
 resources, serviceAccount, graceSeconds, container (more of it, YAML), restartPolicy, spread,
-initContainers, mounts (settings of all containers, where there are several)} */}}
+initContainers, mounts (settings of all containers, where there are several), claim (of a volume at
+/recordings), claimIsRead (where nothing is written to it)} */}}
 {{- define "projectionist.pod" -}}
 metadata:
   labels:
@@ -169,8 +170,14 @@ spec:
   containers:
     {{- include "projectionist.container" . | nindent 4 }}
   {{- $settings := .mounts | default .settings }}
-  {{- if or $settings.secrets $settings.files }}
+  {{- if or $settings.secrets $settings.files .claim }}
   volumes:
+    {{- with .claim }}
+    - name: recordings
+      persistentVolumeClaim: {claimName: {{ . }}{{ if $.claimIsRead }}, readOnly: true{{ end }}}
+    {{- end }}
+  {{- end }}
+  {{- if or $settings.secrets $settings.files }}
     - name: files
       projected:
         defaultMode: 0440
@@ -206,9 +213,14 @@ spec:
     allowPrivilegeEscalation: false
     readOnlyRootFilesystem: true
     capabilities: {drop: [ALL]}
-  {{- if or .settings.secrets .settings.files }}
+  {{- if or .settings.secrets .settings.files .claim }}
   volumeMounts:
+    {{- if .claim }}
+    - {name: recordings, mountPath: /recordings{{ if .claimIsRead }}, readOnly: true{{ end }}}
+    {{- end }}
+    {{- if or .settings.secrets .settings.files }}
     - {name: files, mountPath: /run/secrets/projectionist, readOnly: true}
+    {{- end }}
   {{- end }}
 {{- end -}}
 
