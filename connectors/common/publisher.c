@@ -315,8 +315,7 @@ static bool publish_batch(struct pj_publisher *publisher)
             publisher->committed_us = pj_clock_monotonic_us();
             trust_topics(publisher);
             note_trouble(publisher, NULL);
-            pj_metric_add(publisher->transactions, 1);
-            pj_metric_set(publisher->last_commit, pj_clock_wall_ms() / 1000);
+            pj_transactor_count(&publisher->transactor);
             pj_metric_observe_us(publisher->latency, pj_clock_monotonic_us() - start_us);
             if (publisher->batch_most < BATCH_MOST)
                 publisher->batch_most *= 2;
@@ -428,16 +427,16 @@ static void *run(void *context)
 static void add_metrics(struct pj_publisher *publisher)
 {
     struct pj_transactor_settings *transactor = &publisher->settings.transactor;
+    struct pj_transactor_metrics *counts = &transactor->counts;
     const struct pj_metric_line all[] = {
-        {&publisher->transactions, PJ_COUNTER, "transactions_total",
-         "Kafka transactions committed."},
+        {&counts->transactions, PJ_COUNTER, "transactions_total", "Kafka transactions committed."},
         {&publisher->records, PJ_COUNTER, "records_total",
          "Records published, including those of the keys."},
         {&publisher->latency, PJ_HISTOGRAM, "transaction_seconds",
          "Time from the start of a transaction to its commit."},
-        {&publisher->last_commit, PJ_GAUGE, "last_commit_timestamp_seconds",
+        {&counts->last_commit, PJ_GAUGE, "last_commit_timestamp_seconds",
          "When the last transaction was committed."},
-        {&transactor->aborted, PJ_COUNTER, "transactions_aborted_total",
+        {&counts->aborted, PJ_COUNTER, "transactions_aborted_total",
          "Kafka transactions aborted and retried."},
         {0},
     };

@@ -37,7 +37,7 @@ struct pj_publication {
 struct pj_publisher {
     struct pj_publisher_settings settings;
     struct pj_transactor transactor;
-    struct pj_metric *transactions, *records, *latency, *last_commit, *waiting_topics;
+    struct pj_metric *records, *latency, *waiting_topics;
     bool are_topics_apart;
     struct pj_publication *batch; /* owned by the thread: the contents of its transaction */
     size_t batch_most;            /* owned by the thread; small while it looks for a refused one */

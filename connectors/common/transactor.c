@@ -22,6 +22,39 @@ static void log_waiting(const struct pj_error *reason)
            pj_f_str("error", reason->message));
 }
 
+/* --- counting -------------------------------------------------------------------------------- */
+
+void pj_transactor_metrics_add(struct pj_transactor_metrics *metrics, const char *of,
+                               struct pj_metrics *registry)
+{
+    const struct pj_metric_line all[] = {
+        {&metrics->transactions, PJ_COUNTER, "transactions_total", "Transactions committed"},
+        {&metrics->aborted, PJ_COUNTER, "transactions_aborted_total",
+         "Transactions aborted and retried"},
+        {&metrics->reopened, PJ_COUNTER, "producers_reopened_total",
+         "Producers opened again after an error"},
+        {&metrics->commit_time, PJ_HISTOGRAM, "commit_seconds", "Duration of a commit in Kafka"},
+        {&metrics->last_commit, PJ_GAUGE, "last_commit_timestamp_seconds",
+         "When the last transaction was committed"},
+        {0},
+    };
+    pj_metrics_add_all_of(registry, of, all);
+}
+
+static void count(struct pj_metric *metric)
+{
+    if (metric != NULL)
+        pj_metric_add(metric, 1);
+}
+
+void pj_transactor_count(const struct pj_transactor *transactor)
+{
+    const struct pj_transactor_metrics *counts = &transactor->settings.counts;
+    count(counts->transactions);
+    if (counts->last_commit != NULL)
+        pj_metric_set(counts->last_commit, pj_clock_wall_ms() / 1000);
+}
+
 /* --- opening --------------------------------------------------------------------------------- */
 
 static int make_producer(struct pj_transactor *transactor, struct pj_error *error)
@@ -197,8 +230,7 @@ int pj_transactor_open_again(struct pj_transactor *transactor, struct pj_error *
         ++transactor->fatal_count >= PJ_TRANSACTOR_FATAL_MOST)
         return -1;
     pj_log(PJ_WARN, "opening a new producer", pj_f_str("reason", error->message));
-    if (transactor->settings.reopened != NULL)
-        pj_metric_add(transactor->settings.reopened, 1);
+    count(transactor->settings.counts.reopened);
     int status = look_for_another(transactor, error);
     return status == 0 ? pj_transactor_open(transactor, error) : status;
 }
@@ -255,8 +287,7 @@ static enum pj_transaction_end abort_transaction(struct pj_transactor *transacto
                                                  struct pj_error *error)
 {
     struct pj_error second;
-    if (transactor->settings.aborted != NULL)
-        pj_metric_add(transactor->settings.aborted, 1);
+    count(transactor->settings.counts.aborted);
     while (pj_producer_abort(transactor->producer, STEP_MS, &second) != 0) {
         if (second.class != PJ_RETRY) {
             /* Brokers that have seen no partition know no transaction to abort, and librdkafka
@@ -288,6 +319,8 @@ static enum pj_transaction_end commit(struct pj_transactor *transactor, struct p
     }
     transactor->commit_us = pj_clock_monotonic_us() - began_us;
     if (status == 0) {
+        if (transactor->settings.counts.commit_time != NULL)
+            pj_metric_observe_us(transactor->settings.counts.commit_time, transactor->commit_us);
         transactor->fatal_count = 0;
         transactor->cause.message[0] = '\0';
         return PJ_TRANSACTION_COMMITTED;

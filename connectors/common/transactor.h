@@ -19,6 +19,15 @@
 
 enum { PJ_TRANSACTOR_TOPICS_MOST = 64, PJ_TRANSACTOR_FATAL_MOST = 5 };
 
+/* What is counted of transactions; each may be NULL. */
+struct pj_transactor_metrics {
+    struct pj_metric *transactions, *aborted, *reopened, *commit_time, *last_commit;
+};
+
+/* All of them, as projectionist_<of>_transactions_total and the like. */
+void pj_transactor_metrics_add(struct pj_transactor_metrics *metrics, const char *of,
+                               struct pj_metrics *registry);
+
 /* Borrowed for as long as the transactor is open. */
 struct pj_transactor_settings {
     const struct pj_properties *kafka; /* kafka.* */
@@ -45,12 +54,11 @@ struct pj_transactor_settings {
      * NULL. It is asked before another producer fences whoever has the id by now: two that claim it
      * in turn would never end. */
     bool (*is_ours)(void *context);
-    struct pj_metric *reopened; /* or NULL */
-    void *context;              /* of record and is_ours */
+    void *context; /* of record and is_ours */
     struct pj_turns turns;
     const atomic_int *stop;     /* ends the reading back; or NULL */
     struct pj_metrics *metrics; /* or NULL; what the brokers refuse is counted there */
-    struct pj_metric *aborted;  /* or NULL */
+    struct pj_transactor_metrics counts;
 };
 
 struct pj_transactor {
@@ -99,6 +107,9 @@ enum pj_transaction_end {
 enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
                                           int (*send)(void *context, struct pj_error *error),
                                           void *context, struct pj_error *error) PJ_MUST_CHECK;
+
+/* Counts a transaction that is known to be committed: by its answer, or by what was read back. */
+void pj_transactor_count(const struct pj_transactor *transactor);
 
 /* For `send`: a record for the topic of this index, by its key. Errors as of pj_producer_send; see
  * may_lack_topics. */

@@ -5,6 +5,7 @@
 
 #include "avro/registry.h"
 #include "base/process.h"
+#include "common/transactor.h"
 
 #define PJ_JOBS_TOPIC             "studio.jobs"
 #define PJ_JOBS_DEAD_LETTER_TOPIC "studio.jobs.dead-letters"
@@ -36,9 +37,8 @@ extern const struct pj_option pj_job_bridge_options[];
 struct pj_job_bridge_metrics {
     struct pj_metric *received, *published, *misfits, *refused;
     struct pj_metric *gaps, *gap_time, *pauses;
-    struct pj_metric *connected, *connections, *buffered;
-    struct pj_metric *transactions, *aborted, *reopened;
-    struct pj_metric *commit_time, *message_time, *last_commit;
+    struct pj_metric *connected, *connections, *buffered, *message_time;
+    struct pj_transactor_metrics transactor;
 };
 
 void pj_job_bridge_metrics_add(struct pj_job_bridge_metrics *metrics, struct pj_metrics *registry);

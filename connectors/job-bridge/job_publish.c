@@ -220,9 +220,7 @@ static void count(const struct pj_job_publisher *publisher, const struct batch *
 {
     const struct pj_job_bridge_metrics *metrics = publisher->settings.metrics;
     int64_t now_us = pj_clock_monotonic_us();
-    pj_metric_add(metrics->transactions, 1);
-    pj_metric_set(metrics->last_commit, pj_clock_wall_ms() / 1000);
-    pj_metric_observe_us(metrics->commit_time, publisher->transactor.commit_us);
+    pj_transactor_count(&publisher->transactor);
     for (size_t i = 0; i < batch->count; i++) {
         const struct pj_job_message *message = batch->messages[i];
         pj_metric_add(message->form == PJ_JOB_EVENT ? metrics->published
@@ -407,8 +405,7 @@ int pj_job_publisher_open(struct pj_job_publisher **out,
         .context = publisher,
         .turns = {turn, publisher},
         .metrics = settings->registry,
-        .aborted = settings->metrics->aborted,
-        .reopened = settings->metrics->reopened,
+        .counts = settings->metrics->transactor,
     };
     uuid_t instance;
     uuid_generate(instance);

@@ -93,19 +93,10 @@ void pj_job_bridge_metrics_add(struct pj_job_bridge_metrics *metrics, struct pj_
          "Attempts to connect to Redis"},
         {&metrics->buffered, PJ_GAUGE, "projectionist_bridge_messages_buffered",
          "Messages read and not published yet"},
-        {&metrics->transactions, PJ_COUNTER, "projectionist_bridge_transactions_total",
-         "Transactions committed"},
-        {&metrics->aborted, PJ_COUNTER, "projectionist_bridge_transactions_aborted_total",
-         "Transactions aborted and retried"},
-        {&metrics->reopened, PJ_COUNTER, "projectionist_bridge_producers_reopened_total",
-         "Producers opened again after an error"},
-        {&metrics->commit_time, PJ_HISTOGRAM, "projectionist_bridge_commit_seconds",
-         "Duration of a commit"},
         {&metrics->message_time, PJ_HISTOGRAM, "projectionist_bridge_message_seconds",
          "From a message's arrival to its commit"},
-        {&metrics->last_commit, PJ_GAUGE, "projectionist_bridge_last_commit_timestamp_seconds",
-         "When the last transaction was committed"},
         {0},
     };
     pj_metrics_add_all(registry, all);
+    pj_transactor_metrics_add(&metrics->transactor, "bridge", registry);
 }

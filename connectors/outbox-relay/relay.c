@@ -240,9 +240,7 @@ static void count_committed(struct relay *relay, const struct batch *batch)
 {
     const struct pj_relay_metrics *metrics = relay->metrics;
     int64_t now_us = pj_clock_wall_us();
-    pj_metric_add(metrics->transactions, 1);
-    pj_metric_set(metrics->last_commit, now_us / 1000000);
-    pj_metric_observe_us(metrics->commit_time, relay->transactor.commit_us);
+    pj_transactor_count(&relay->transactor);
     pj_metric_add(batch->rows != NULL ? metrics->published : metrics->heartbeats,
                   (int64_t)batch->count);
     for (size_t i = 0; batch->rows != NULL && i < batch->count; i++) {
@@ -635,8 +633,7 @@ int pj_relay_run(const struct pj_relay_surroundings *around, struct pj_error *er
         .transaction_timeout_ms = settings->transaction_timeout_ms,
         .turns = {turn, &relay},
         .metrics = around->registry,
-        .aborted = around->metrics->aborted,
-        .reopened = around->metrics->reopened,
+        .counts = around->metrics->transactor,
     };
     int status =
         pj_relay_topics_new(&relay.topics, settings->topic_prefix, &settings->registry, error);

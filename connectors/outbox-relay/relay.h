@@ -8,6 +8,7 @@
 
 #include "avro/registry.h"
 #include "base/process.h"
+#include "common/transactor.h"
 
 struct pj_relay_settings {
     const char *outbox; /* a schema of Postgres */
@@ -29,8 +30,8 @@ extern const struct pj_option pj_relay_options[];
 struct pj_relay_metrics {
     struct pj_metric *active, *pending, *oldest, *failed_rows, *waiting_topics;
     struct pj_metric *published, *unfit, *refused, *heartbeats;
-    struct pj_metric *transactions, *aborted, *reopened, *reconnects;
-    struct pj_metric *commit_time, *delay, *last_commit;
+    struct pj_metric *reconnects, *delay;
+    struct pj_transactor_metrics transactor;
 };
 
 void pj_relay_metrics_add(struct pj_relay_metrics *metrics, struct pj_metrics *registry);

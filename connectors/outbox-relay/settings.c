@@ -65,21 +65,12 @@ void pj_relay_metrics_add(struct pj_relay_metrics *metrics, struct pj_metrics *r
          "reason=\"kafka\""},
         {&metrics->heartbeats, PJ_COUNTER, "projectionist_outbox_heartbeats_total",
          "Heartbeats published"},
-        {&metrics->transactions, PJ_COUNTER, "projectionist_outbox_transactions_total",
-         "Transactions committed"},
-        {&metrics->aborted, PJ_COUNTER, "projectionist_outbox_transactions_aborted_total",
-         "Transactions aborted and retried"},
-        {&metrics->reopened, PJ_COUNTER, "projectionist_outbox_producers_reopened_total",
-         "Producers opened again after an error"},
         {&metrics->reconnects, PJ_COUNTER, "projectionist_outbox_reconnects_total",
          "Connections to Postgres after the first"},
-        {&metrics->commit_time, PJ_HISTOGRAM, "projectionist_outbox_commit_seconds",
-         "Duration of a commit in Kafka"},
         {&metrics->delay, PJ_HISTOGRAM, "projectionist_outbox_delay_seconds",
          "From the writing of a row to its commit in Kafka"},
-        {&metrics->last_commit, PJ_GAUGE, "projectionist_outbox_last_commit_timestamp_seconds",
-         "When the last transaction was committed"},
         {0},
     };
     pj_metrics_add_all(registry, all);
+    pj_transactor_metrics_add(&metrics->transactor, "outbox", registry);
 }

@@ -5,6 +5,7 @@
 
 #include "avro/registry.h"
 #include "base/process.h"
+#include "common/transactor.h"
 
 #define PJ_DEAD_LETTERS_TOPIC "safari.telemetry.dead-letters"
 #define PJ_CURSORS_TOPIC      "safari.bridge-cursors"
@@ -35,8 +36,8 @@ extern const struct pj_option pj_bridge_options[];
 struct pj_bridge_metrics {
     struct pj_metric *received_v1, *received_v2, *known, *misfits, *refused, *gaps, *restarts;
     struct pj_metric *connected, *connections, *pauses, *paused, *buffered;
-    struct pj_metric *events, *statuses, *transactions, *aborted, *reopened;
-    struct pj_metric *commit_time, *frame_time, *last_commit;
+    struct pj_metric *events, *statuses, *frame_time;
+    struct pj_transactor_metrics transactor;
 };
 
 void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics *registry);

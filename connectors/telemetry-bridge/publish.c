@@ -140,8 +140,7 @@ static void count(const struct pj_bridge_publisher *publisher, const struct pj_i
 {
     const struct pj_bridge_metrics *metrics = publisher->settings.metrics;
     int64_t now_us = pj_clock_monotonic_us();
-    pj_metric_add(metrics->transactions, 1);
-    pj_metric_set(metrics->last_commit, pj_clock_wall_ms() / 1000);
+    pj_transactor_count(&publisher->transactor);
     for (; list != NULL; list = list->next) {
         if (list->frame == NULL)
             continue;
@@ -255,9 +254,6 @@ static int publish(struct pj_bridge_publisher *publisher, struct pj_item *list,
         if (!pj_turns_back_off(&publisher->transactor.settings.turns, failures++, error))
             return 1;
     }
-    if (end == PJ_TRANSACTION_COMMITTED)
-        pj_metric_observe_us(publisher->settings.metrics->commit_time,
-                             publisher->transactor.commit_us);
     publisher->committed = contents.next;
     publisher->transactor.fatal_count = 0;
     publisher->idle_since_ms = pj_clock_monotonic_ms();
@@ -296,8 +292,7 @@ int pj_bridge_publisher_open(struct pj_bridge_publisher **out,
         .context = publisher,
         .turns = {turn, publisher},
         .metrics = settings->registry,
-        .aborted = settings->metrics->aborted,
-        .reopened = settings->metrics->reopened,
+        .counts = settings->metrics->transactor,
     };
     uuid_t instance;
     publisher->settings = *settings;

@@ -98,19 +98,10 @@ void pj_bridge_metrics_add(struct pj_bridge_metrics *metrics, struct pj_metrics 
          "Events committed to safari.telemetry"},
         {&metrics->statuses, PJ_COUNTER, "projectionist_bridge_statuses_published_total",
          "Status changes committed to safari.commands"},
-        {&metrics->transactions, PJ_COUNTER, "projectionist_bridge_transactions_total",
-         "Transactions committed"},
-        {&metrics->aborted, PJ_COUNTER, "projectionist_bridge_transactions_aborted_total",
-         "Transactions aborted and retried"},
-        {&metrics->reopened, PJ_COUNTER, "projectionist_bridge_producers_reopened_total",
-         "Producers opened again after an error"},
-        {&metrics->commit_time, PJ_HISTOGRAM, "projectionist_bridge_commit_seconds",
-         "Duration of a commit"},
         {&metrics->frame_time, PJ_HISTOGRAM, "projectionist_bridge_frame_seconds",
          "From a frame's arrival to its commit"},
-        {&metrics->last_commit, PJ_GAUGE, "projectionist_bridge_last_commit_timestamp_seconds",
-         "When the last transaction was committed"},
         {0},
     };
     pj_metrics_add_all(registry, all);
+    pj_transactor_metrics_add(&metrics->transactor, "bridge", registry);
 }
