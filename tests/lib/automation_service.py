@@ -51,6 +51,7 @@ from pathlib import Path
 
 from websockets.asyncio import server as websocket_server
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from . import automation_http
 from .automation_commands import RATES_HELP, USAGE, End, Rates, is_queued, lifecycle
@@ -433,6 +434,11 @@ class AutomationService:
             await connection.send(compact(self._greeting("connected",
                                                          message="automation telemetry")))
             async for message in connection:
+                # Whoever was killed meanwhile gets no replay, which would keep others waiting.
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                if connection.state is not State.OPEN:
+                    break
                 self._answer(one, message)
         except ConnectionClosed:
             pass
