@@ -188,6 +188,9 @@ def test_views_and_who_sees_what(world):
     assert_rights(world)
 
 
+ROLES = {"jobs": "drama_jobs", "catalog": "drama_catalog", "users": "drama_users", "ingest": "event_ingest"}
+
+
 def assert_rights(world):
     prefix = f"t{uuid.uuid4().hex[:8]}"
     with policies.roles(world.dsn, prefix):
@@ -197,6 +200,7 @@ def assert_rights(world):
                 "POSTGRES_DSN": policies.admin(world.dsn), **VARIABLES})
             assert result.returncode == 0, result.stdout + result.stderr
         with psycopg.connect(policies.admin(world.dsn), autocommit=True) as connection:
+            assert_matrix(connection, prefix)
             seen = {who: what_is_seen(connection, *who) for who in (
                 ("anon", ""), ("authenticated", ME), ("authenticated", OTHER),
                 ("service_role", "10000"))}
@@ -211,6 +215,45 @@ def assert_rights(world):
     assert seen["authenticated", OTHER] == theirs
     assert seen["service_role", "10000"]["dramas"] == 2
     assert published == {"dramas", "episodes", "scenes", "characters", "jobs"}
+
+
+RELATIONS = """
+                             anon  me  other  service  analyst  writer  jobs  catalog  users  ingest
+assets                       -     S%  S%     SIUDT    S        -       -     SIUD     -      -
+characters                   -     S   S%     SIUDT    S        -       -     SIUD     -      -
+drama_costs                  -     S   S%     S        S        -       -     -        -      -
+drama_graph                  -     S%  S%     S        S        -       -     -        -      -
+drama_save_conflicts         -     -   -      S        S        -       -     -        -      -
+drama_saves                  -     -   -      SIUDT    S        -       -     SI       -      -
+dramas                       -     S%  S%     SIUDT    S        -       -     SIUD     -      s
+episodes                     -     S   S%     SIUDT    S        -       -     SIUD     -      -
+job_tree                     -     S%  S%     S        S        -       -     -        -      -
+jobs                         -     S%  S%     SIUDT    S        -       SIUD  -        -      -
+scenes                       -     S   S%     SIUDT    S        -       -     SIUD     -      -
+token_ledger                 -     S%  S%     SIUDT    S        -       -     -        SIUD   -
+users                        -     S%  S%     SIUDT    S        -       -     -        SIUD   -
+users_overdrawn              -     -   -      S        S        -       -     -        -      -
+state_drama_catalog_drama    -     -   -      -        -        -       -     SIU      -      -
+state_drama_jobs_drama       -     -   -      -        -        -       SIU   -        -      -
+state_drama_jobs_job         -     -   -      -        -        -       SIU   -        -      -
+state_drama_jobs_links       -     -   -      -        -        -       SIU   -        -      -
+state_drama_jobs_links_wide  -     -   -      -        -        -       SIUD  -        -      -
+state_drama_users_entry      -     -   -      -        -        -       -     -        SIU    -
+state_drama_users_part       -     -   -      -        -        -       -     -        SIU    -
+state_drama_users_user       -     -   -      -        -        -       -     -        SIU    -
+"""
+
+
+def assert_matrix(connection, prefix):
+    """Each cell of the tables above is tried; what is in the database and not there is a failure."""
+    names = {"anon": "anon", "me": "authenticated", "other": "authenticated", "service": "service_role",
+             "analyst": f"{prefix}_analyst", "writer": f"{prefix}_writer",
+             **{short: f"{prefix}_{name}" for short, name in ROLES.items()}}
+    claims = {"me": f'{{"sub": "{ME}"}}', "other": f'{{"sub": "{OTHER}"}}'}
+    matrix = policies.Matrix(connection, names, claims)
+    found = matrix.all_relations("drama") | matrix.all_relations("projectionist", only="state_drama")
+    assert found == policies.parse(RELATIONS), "\n" + policies.show(found)
+    assert not matrix.functions(["drama"])
 
 
 def what_is_seen(connection, role, subject):

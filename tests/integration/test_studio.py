@@ -155,6 +155,7 @@ def test_views_and_who_sees_what(world):
         media("ExportSaved", mine, at, export_id=A, created_at=at),
         media("ExportSaved", mine, at, export_id=B, created_at=at,
               file_url=f"{public}/exports/object/public/x"),
+        media("AudioFileSaved", mine, at, audio_id=B),
         media("AudioFileSaved", open_one, at, audio_id=A, file_url=f"{public}/audio/100%25%zz"),
         voice("VoiceSaved", "v", at), voice("VoiceSaved", "w", at, user_id=ME),
         voice("VoiceSaved", "w", at, user_id=OTHER),
@@ -183,6 +184,9 @@ def test_views_and_who_sees_what(world):
     assert_rights(world)
 
 
+ROLES = {"catalog": "studio_catalog", "jobs": "studio_jobs", "voices": "studio_voices", "objects": "studio_objects"}
+
+
 def assert_rights(world):
     prefix = f"t{uuid.uuid4().hex[:8]}"
     with policies.roles(world.dsn, prefix):
@@ -192,6 +196,7 @@ def assert_rights(world):
                 "POSTGRES_DSN": policies.admin(world.dsn), **VARIABLES})
             assert result.returncode == 0, result.stdout + result.stderr
         with psycopg.connect(policies.admin(world.dsn), autocommit=True) as connection:
+            assert_matrix(connection, prefix)
             seen = {who: what_is_seen(connection, *who) for who in (
                 ("anon", ""), ("authenticated", ME), ("authenticated", OTHER),
                 ("service_role", ""))}
@@ -211,16 +216,61 @@ def assert_rights(world):
                  "generation_jobs": 1, "latest_exports": 0, "project_timeline": 1,
                  "studio_objects": None, "project_saves": None, "project_save_conflicts": None,
                  "orphan_objects": None}
-    mine = {"projects": 2, "scenes": 3, "clips": 4, "exports": 2, "voices": 2, "generation_jobs": 2,
-            "latest_exports": 1, "project_timeline": 4}
+    mine = {"projects": 2, "scenes": 3, "clips": 4, "exports": 2, "audio_files": 2, "voices": 2,
+            "generation_jobs": 2, "latest_exports": 1, "project_timeline": 4}
     assert seen["anon", ""] == anonymous
     assert seen["authenticated", ME] == {**anonymous, **mine}
     assert seen["authenticated", OTHER] == {**anonymous, "projects": 2, "voices": 2}
     assert seen["service_role", ""] == {
-        "projects": 3, "scenes": 3, "clips": 4, "exports": 2, "audio_files": 1, "voices": 3,
+        "projects": 3, "scenes": 3, "clips": 4, "exports": 2, "audio_files": 2, "voices": 3,
         "generation_jobs": 5, "latest_exports": 1, "project_timeline": 4, "studio_objects": 7,
         "project_saves": 7, "project_save_conflicts": 1, "orphan_objects": 3}
     assert published == {"projects", "scenes", "clips", "exports", "generation_jobs"}
+
+
+RELATIONS = """
+                                   anon  me  other  service  analyst  writer  catalog  jobs  voices  objects
+audio_files                        S%    S   S%     SIUDT    S        -       SIUD     -     -       -
+clips                              S%    S   S%     SIUDT    S        -       SIUD     -     -       -
+exports                            S%    S   S%     SIUDT    S        -       SIUD     -     -       -
+generation_jobs                    S%    S%  S%     SIUDT    S        -       -        SIUD  -       -
+latest_exports                     S%    S   S%     S        S        -       -        -     -       -
+orphan_objects                     -     -   -      S        S        -       -        -     -       -
+project_save_conflicts             -     -   -      S        S        -       -        -     -       -
+project_saves                      -     -   -      SIUDT    S        -       SI       -     -       -
+project_timeline                   S%    S   S%     S        S        -       -        -     -       -
+projects                           S%    S%  S%     SIUDT    S        -       SIUD     -     -       -
+scenes                             S%    S   S%     SIUDT    S        -       SIUD     -     -       -
+studio_objects                     -     -   -      SIUDT    S        -       -        -     -       SIUD
+voices                             S%    S%  S%     SIUDT    S        -       -        -     SIUD    -
+studio_waiting                     -     -   -      -        S        -       SIUD     -     -       -
+state_studio_catalog_project       -     -   -      -        -        -       SIU      -     -       -
+state_studio_catalog_project_wide  -     -   -      -        -        -       SIUD     -     -       -
+state_studio_jobs_job              -     -   -      -        -        -       -        SIU   -       -
+state_studio_jobs_project          -     -   -      -        -        -       -        SIU   -       -
+state_studio_jobs_project_wide     -     -   -      -        -        -       -        SIUD  -       -
+state_studio_objects_object        -     -   -      -        -        -       -        -     -       SIU
+state_studio_voices_voice          -     -   -      -        -        -       -        -     SIU     -
+"""
+
+FUNCTIONS = """
+                           anon  me  other  service  analyst  writer  catalog  jobs  voices  objects
+studio.studio_url_decoded  E     E   E      E        E        -       E        E     E       E
+"""
+
+
+def assert_matrix(connection, prefix):
+    """Each cell of the tables above is tried; what is in the database and not there is a failure."""
+    names = {"anon": "anon", "me": "authenticated", "other": "authenticated", "service": "service_role",
+             "analyst": f"{prefix}_analyst", "writer": f"{prefix}_writer",
+             **{short: f"{prefix}_{name}" for short, name in ROLES.items()}}
+    claims = {"me": f'{{"sub": "{ME}"}}', "other": f'{{"sub": "{OTHER}"}}'}
+    matrix = policies.Matrix(connection, names, claims)
+    found = (matrix.all_relations("studio") | matrix.all_relations("projectionist", only="studio")
+             | matrix.all_relations("projectionist", only="state_studio"))
+    assert found == policies.parse(RELATIONS), "\n" + policies.show(found)
+    found = matrix.all_functions("studio")
+    assert found == policies.parse(FUNCTIONS), "\n" + policies.show(found)
 
 
 def what_is_seen(connection, role, subject):
