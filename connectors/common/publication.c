@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/threads.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ struct pj_publication *pj_publication_new(void)
 {
     struct pj_publication *publication = pj_alloc(sizeof *publication);
     atomic_store(&publication->references, 1);
+    pj_condition_init(&publication->changed);
     if (pj_trace_current() != NULL)
         publication->trace = *pj_trace_current();
     return publication;
@@ -59,6 +61,7 @@ void pj_publication_release(struct pj_publication *publication)
         free(publication->records[i].value);
     }
     free(publication->records);
+    pthread_cond_destroy(&publication->changed);
     free(publication);
 }
 
@@ -94,7 +97,7 @@ int pj_publisher_wait(struct pj_publisher *publisher, struct pj_publication *pub
     int status = 0;
     pthread_mutex_lock(&publisher->mutex);
     while (publication->state < DONE && !publisher->has_ended && status == 0)
-        status = pthread_cond_timedwait(&publisher->changed, &publisher->mutex, &until);
+        status = pthread_cond_timedwait(&publication->changed, &publisher->mutex, &until);
     if (publication->state == DONE) {
         status = 0;
     } else if (publication->state == REFUSED) {

@@ -241,10 +241,11 @@ static void trust_topics(struct pj_publisher *publisher)
 
 /* --- batches ---------------------------------------------------------------------------------- */
 
-/* Removes the finished publications from the batch. */
+/* Removes the finished publications from the batch. Each wakes those who wait for it, once they
+ * need not wait for the mutex as well. */
 static void finish_batch(struct pj_publisher *publisher, bool committed)
 {
-    struct pj_publication **place = &publisher->batch;
+    struct pj_publication **place = &publisher->batch, *finished = NULL;
     pthread_mutex_lock(&publisher->mutex);
     while (*place != NULL) {
         struct pj_publication *one = *place;
@@ -255,13 +256,19 @@ static void finish_batch(struct pj_publisher *publisher, bool committed)
         }
         one->state = one->is_refused ? REFUSED : DONE;
         *place = one->next;
-        one->next = NULL;
+        one->next = finished;
+        finished = one;
         if (one->state == DONE)
             pj_metric_add(publisher->records, (int64_t)one->record_count);
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    while (finished != NULL) {
+        struct pj_publication *one = finished;
+        finished = one->next;
+        one->next = NULL;
+        pthread_cond_broadcast(&one->changed);
         pj_publication_release(one);
     }
-    pthread_cond_broadcast(&publisher->changed);
-    pthread_mutex_unlock(&publisher->mutex);
 }
 
 /*
@@ -417,7 +424,11 @@ static void *run(void *context)
     }
     pthread_mutex_lock(&publisher->mutex);
     publisher->has_ended = true;
-    pthread_cond_broadcast(&publisher->changed);
+    struct pj_publication *const left[] = {publisher->batch, publisher->first};
+    for (size_t i = 0; i < 2; i++) {
+        for (struct pj_publication *one = left[i]; one != NULL; one = one->next)
+            pthread_cond_broadcast(&one->changed);
+    }
     pthread_mutex_unlock(&publisher->mutex);
     return NULL;
 }
@@ -480,7 +491,6 @@ int pj_publisher_open(struct pj_publisher **out, const struct pj_publisher_setti
     publisher->batch_most = BATCH_MOST;
     pthread_mutex_init(&publisher->mutex, NULL);
     pj_condition_init(&publisher->filled);
-    pj_condition_init(&publisher->changed);
     uuid_t prefix;
     uuid_generate_random(prefix);
     uuid_unparse_lower(prefix, publisher->mark_prefix);
@@ -518,7 +528,6 @@ void pj_publisher_close(struct pj_publisher *publisher, int64_t timeout_ms)
     }
     pj_transactor_close(&publisher->transactor);
     pthread_cond_destroy(&publisher->filled);
-    pthread_cond_destroy(&publisher->changed);
     pthread_mutex_destroy(&publisher->mutex);
     free(publisher);
 }

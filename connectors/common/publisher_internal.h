@@ -28,6 +28,7 @@ struct pj_publication {
     bool may_be_lost;
     atomic_int references;
     enum { WAITING, SENT, DONE, REFUSED } state; /* under the publisher's mutex */
+    pthread_cond_t changed;                      /* the state; or the publisher has ended */
     bool is_refused;                             /* owned by the thread, before it becomes the
                                                   * state */
     bool is_found;                               /* read back from the state topic */
@@ -50,9 +51,8 @@ struct pj_publisher {
     int64_t committed_us; /* when the last transaction was, of pj_clock_monotonic_us */
     pthread_t thread;
     bool has_thread;
-    pthread_mutex_t mutex;  /* guards all below */
-    pthread_cond_t filled;  /* for the thread: something waits, or it is to stop */
-    pthread_cond_t changed; /* for the callers: a transaction has ended */
+    pthread_mutex_t mutex; /* guards all below */
+    pthread_cond_t filled; /* for the thread: something waits, or it is to stop */
     struct pj_publication *first, **last;
     size_t waiting, waiting_bytes, urgent;
     struct pj_hold holds[PJ_TRANSACTOR_TOPICS_MOST]; /* of the topics, where they are apart */

@@ -38,7 +38,7 @@ struct pj_serving_settings {
         PJ_OPTION(SIZE, "max-header", PJ_SERVING_AT(at, header_most), "16KiB", "SIZE",             \
                   "Largest request headers in bytes; larger ones get 431.", .least = 1024,         \
                   .most = 1 << 20),                                                                \
-        PJ_OPTION(INTEGER, "max-connections", PJ_SERVING_AT(at, connections_most), "1024", "N",    \
+        PJ_OPTION(INTEGER, "max-connections", PJ_SERVING_AT(at, connections_most), "4096", "N",    \
                   "The most open connections. A new one beyond that gets 503, unless it can take " \
                   "the place of one that has been idle for 5 s.",                                  \
                   .least = 1, .most = 10000),                                                      \

@@ -14,6 +14,9 @@ enum {
     SLOW_MS = 5000, /* a slower commit is worth a log line */
     DESCRIBE_MS = 10000,
     REFUSED_MOST_MS = 300000,
+    /* A transaction is given to librdkafka at once, and its commit does not wait for this: without
+     * it librdkafka asks the brokers record by record, not once for each partition. */
+    LINGER_MS = 20,
 };
 
 static void log_waiting(const struct pj_error *reason)
@@ -63,6 +66,7 @@ static int make_producer(struct pj_transactor *transactor, struct pj_error *erro
     const struct pj_producer_settings producer = {
         .kafka = settings->kafka,
         .client_id = settings->client_id,
+        .linger_ms = LINGER_MS,
         .transactional_id = transactor->transactional_id,
         .transaction_timeout_ms = settings->transaction_timeout_ms,
         .metrics = settings->metrics,

@@ -305,18 +305,24 @@ static struct pj_reply *away(const struct handling *handling, const struct pj_er
                           "command_id to have it executed, once");
 }
 
+static struct pj_reply *forward_unknown(const struct handling *handling);
+
 /* Its answer was lost. Now the service still knows whether it accepted the command; after a restart
- * it would not. */
-static struct pj_reply *ask_at_once(const struct handling *handling, const struct pj_error *lost)
+ * it would not. is_closed: more likely it did not see the command, and then has it now. */
+static struct pj_reply *ask_at_once(const struct handling *handling, const struct pj_error *lost,
+                                    bool is_closed)
 {
-    struct pj_reply *asked = NULL;
+    struct pj_reply *asked = NULL, *reply;
     struct pj_error ignored;
-    if (ask(handling, &asked, &ignored) != PJ_CALL_ANSWERED || asked->status != 200) {
-        pj_reply_release(asked);
-        return away(handling, lost);
+    bool is_answered = ask(handling, &asked, &ignored) == PJ_CALL_ANSWERED;
+    if (is_answered && asked->status == 200) {
+        accept(handling, asked);
+        reply = repeat(handling, asked);
+    } else if (is_answered && asked->status == 404 && is_closed) {
+        reply = forward_unknown(handling);
+    } else {
+        reply = away(handling, lost);
     }
-    accept(handling, asked);
-    struct pj_reply *reply = repeat(handling, asked);
     pj_reply_release(asked);
     return reply;
 }
@@ -357,7 +363,7 @@ static const char *key_for_service(const struct handling *handling)
     return key;
 }
 
-static struct pj_reply *forward(const struct handling *handling)
+static struct pj_reply *forward(const struct handling *handling, bool may_be_kept)
 {
     struct pj_gateway *gateway = handling->gateway;
     struct pj_known *known = handling->known;
@@ -369,6 +375,7 @@ static struct pj_reply *forward(const struct handling *handling)
         .fields = handling->fields,
         .body = pj_envelope_forwarded(handling->envelope, known->command_id,
                                       key_for_service(handling), handling->arena),
+        .may_be_kept = may_be_kept,
     };
     bool was_fresh = known->is_fresh;
     known->is_fresh = false;
@@ -377,7 +384,9 @@ static struct pj_reply *forward(const struct handling *handling)
         known->is_fresh = was_fresh;
         return away(handling, &error);
     case PJ_CALL_UNKNOWN:
-        return ask_at_once(handling, &error);
+        return ask_at_once(handling, &error, false);
+    case PJ_CALL_CLOSED:
+        return ask_at_once(handling, &error, true);
     case PJ_CALL_ANSWERED:
         break;
     }
@@ -391,6 +400,25 @@ static struct pj_reply *forward(const struct handling *handling)
     }
     pj_text_whole(reply->command_id, sizeof reply->command_id, "%s", known->command_id);
     return reply;
+}
+
+/* It was published, and the service does not know it, now. */
+static struct pj_reply *forward_unknown(const struct handling *handling)
+{
+    struct pj_error error = {.class = PJ_RETRY};
+    int ran = pj_gateway_look_for_status(handling->gateway, handling->known,
+                                         handling->known->status, &error);
+    if (ran < 0)
+        return away(handling, &error);
+    if (ran > 0) {
+        const struct pj_reply nothing = {0};
+        accept(handling, &nothing);
+        return repeat(handling, NULL);
+    }
+    /* A gateway that was fenced and has not noticed must not forward: it cannot write this. */
+    if (publish_record(handling, &error) != 0)
+        return away(handling, &error);
+    return forward(handling, false);
 }
 
 /* It was published, and may have been forwarded, by this process or an earlier one. */
@@ -409,19 +437,7 @@ static struct pj_reply *forward_again(const struct handling *handling)
     if (asked->status != 404)
         return asked;
     pj_reply_release(asked);
-    int ran = pj_gateway_look_for_status(handling->gateway, handling->known,
-                                         handling->known->status, &error);
-    if (ran < 0)
-        return away(handling, &error);
-    if (ran > 0) {
-        const struct pj_reply nothing = {0};
-        accept(handling, &nothing);
-        return repeat(handling, NULL);
-    }
-    /* A gateway that was fenced and has not noticed must not forward: it cannot write this. */
-    if (publish_record(handling, &error) != 0)
-        return away(handling, &error);
-    return forward(handling);
+    return forward_unknown(handling);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -458,7 +474,7 @@ static struct pj_reply *carry_out(const struct handling *handling)
     if (known->state == PJ_COMMAND_ACCEPTED)
         reply = repeat_accepted(handling);
     else
-        reply = known->is_fresh ? forward(handling) : forward_again(handling);
+        reply = known->is_fresh ? forward(handling, true) : forward_again(handling);
     if (!is_first)
         reply->repeated = is_same ? "same" : "different-content";
     return reply;

@@ -46,7 +46,7 @@ static const struct pj_option options[] = {
     PJ_OPTION(SIZE, "max-body", AT(serving.body_most), "1MiB", "SIZE",
               "Largest request body in bytes; larger ones get 413.", .least = 1024,
               .most = 32 << 20),
-    PJ_OPTION(INTEGER, "max-concurrent", AT(serving.concurrent_most), "64", "N",
+    PJ_OPTION(INTEGER, "max-concurrent", AT(serving.concurrent_most), "256", "N",
               "The most requests served at a time, and so sent to the service; each has a thread. "
               "Others wait, taking turns by client address; beyond 32 times as many, or after "
               "--upstream-timeout, they get 503. Requests that are passed through, which may be "

@@ -21,6 +21,7 @@ struct pj_transfer {
     struct curl_slist *headers;
     bool is_started, is_done, is_body_whole;
     bool is_receiving_paused, is_sending_paused;
+    bool has_sent; /* some of the body, as far as libcurl is concerned */
     CURLcode result;
     char reason[CURL_ERROR_SIZE]; /* libcurl's, or "" */
     int64_t activity_ms;
@@ -88,11 +89,19 @@ static size_t on_send(char *data, size_t size, size_t count, void *context)
         transfer->is_sending_paused = true;
         return CURL_READFUNC_PAUSE;
     }
+    transfer->has_sent |= length > 0;
     memcpy(data, transfer->out, length);
     transfer->out += length;
     transfer->out_length -= length;
     transfer->activity_ms = pj_clock_monotonic_ms();
     return length;
+}
+
+/* libcurl wants to send again on another connection what it has sent already. */
+static int on_rewind(void *context, curl_off_t offset, int origin)
+{
+    (void)context, (void)offset, (void)origin;
+    return CURL_SEEKFUNC_FAIL;
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -111,7 +120,8 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
         transfer->multi = pj_must(curl_multi_init());
     transfer->easy = pj_curl_new();
     CURL *easy = transfer->easy;
-    pj_upstream_set_up(upstream, easy, request->method, request->uri);
+    pj_upstream_set_up(upstream, easy, request->method, request->uri,
+                       request->may_be_kept && request->body_length > 0);
     if (strcmp(request->method, "HEAD") == 0)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     if (request->has_body) {
@@ -119,6 +129,7 @@ struct pj_transfer *pj_transfer_open(struct pj_upstream *upstream,
         curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_length);
         curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
         curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
+        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_rewind);
     }
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
@@ -301,6 +312,18 @@ static int read_all(struct pj_transfer *transfer, struct pj_builder *body, struc
     return (int)length;
 }
 
+/* Where a kept connection turns out to be closed, libcurl makes a new one, and either cannot (the
+ * service is away), or finds that what it has sent cannot be sent again. */
+static enum pj_call_end end_of_failed(const struct pj_transfer *transfer)
+{
+    curl_off_t connected = 0;
+    bool is_away = pj_upstream_is_no_connection(transfer->result);
+    curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    if (transfer->has_sent && (is_away || transfer->result == CURLE_SEND_FAIL_REWIND))
+        return PJ_CALL_CLOSED;
+    return transfer->has_sent || (connected > 0 && !is_away) ? PJ_CALL_UNKNOWN : PJ_CALL_NOT_SENT;
+}
+
 enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_call *call,
                                   struct pj_reply **reply, struct pj_error *error)
 {
@@ -311,6 +334,7 @@ enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_
         .fields = &fields,
         .has_body = call->body.data != NULL,
         .body_length = (int64_t)call->body.length,
+        .may_be_kept = call->may_be_kept,
     };
     struct pj_builder body = {0};
     int status = 0;
@@ -320,10 +344,7 @@ enum pj_call_end pj_upstream_call(struct pj_upstream *upstream, const struct pj_
     if (pj_transfer_write(transfer, call->body.data, call->body.length, error) != 0 ||
         pj_transfer_answer(transfer, &status, error) != 0 ||
         read_all(transfer, &body, error) != 0) {
-        curl_off_t connected = 0;
-        curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
-        bool is_sent = connected > 0 && !pj_upstream_is_no_connection(transfer->result);
-        end = is_sent ? PJ_CALL_UNKNOWN : PJ_CALL_NOT_SENT;
+        end = end_of_failed(transfer);
         free(body.text);
     } else {
         size_t length = body.length;

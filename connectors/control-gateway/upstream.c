@@ -13,7 +13,10 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-enum { CONNECT_TIMEOUT_MS = 3000 };
+enum {
+    CONNECT_TIMEOUT_MS = 3000,
+    KEPT_S = 1, /* servers close what is idle after some seconds: gunicorn 2, Node.js 5 */
+};
 
 /* --- replies --------------------------------------------------------------------------------- */
 
@@ -123,7 +126,7 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
 }
 
 void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *method,
-                        const char *uri)
+                        const char *uri, bool may_be_kept)
 {
     char *url = pj_text_new("%s%s", upstream->url, uri);
     pj_curl_set_up(curl, url, upstream->ca_file,
@@ -137,7 +140,9 @@ void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *me
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     /* libcurl resends on its own when a kept connection turns out to be closed. Only a GET may be
      * sent twice. */
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+    if (may_be_kept)
+        curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)KEPT_S);
+    else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
 }
 
@@ -180,7 +185,9 @@ int pj_upstream_fault(const struct pj_upstream *upstream, const char *fault, str
 static int failure(const struct pj_upstream *upstream, CURLcode code, const char *reason,
                    struct pj_error *error)
 {
-    if (*reason == '\0')
+    if (code == CURLE_SEND_FAIL_REWIND)
+        reason = "it was one kept from an earlier request"; /* and libcurl may not send it again */
+    else if (*reason == '\0')
         reason = curl_easy_strerror(code);
     if (pj_upstream_is_no_connection(code) && atomic_load(&upstream->lacks_descriptors))
         return pj_error_set(

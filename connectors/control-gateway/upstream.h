@@ -56,12 +56,15 @@ struct pj_call {
     bool is_question;               /* our own request on the client's behalf: without its fields
                                      * about what it sends or accepts */
     struct pj_bytes body;           /* null: none */
+    bool may_be_kept; /* it may be sent on a connection that was used just before, which
+                       * the service may close at that moment: see PJ_CALL_CLOSED */
 };
 
 enum pj_call_end {
     PJ_CALL_ANSWERED, /* *reply is the caller's */
     PJ_CALL_NOT_SENT, /* the service has certainly not received it */
     PJ_CALL_UNKNOWN,  /* it may have */
+    PJ_CALL_CLOSED,   /* it may have, but more likely closed a kept connection before it did */
 };
 
 /* Never sends twice, unlike libcurl on a connection that turns out to be closed. The error is for
@@ -79,6 +82,7 @@ struct pj_transfer_request {
     const struct pj_fields *fields; /* the client's, end-to-end ones */
     bool has_body;
     int64_t body_length;
+    bool may_be_kept; /* as of pj_call; a request without a body is never sent so */
 };
 
 /* Does not connect yet. */

@@ -8,7 +8,7 @@
 #include <curl/curl.h>
 #include <pthread.h>
 
-enum { PJ_UPSTREAM_KEPT = 64 };
+enum { PJ_UPSTREAM_KEPT = 256 };
 
 struct pj_upstream {
     char *url; /* without a trailing slash */
@@ -22,9 +22,10 @@ struct pj_upstream {
     atomic_bool lacks_descriptors;
 };
 
-/* URL, method and what every request has. */
+/* URL, method and what every request has. may_be_kept: its connection may be one that was used just
+ * before; the caller sees to it that libcurl cannot send it twice then. */
 void pj_upstream_set_up(struct pj_upstream *upstream, CURL *curl, const char *method,
-                        const char *uri);
+                        const char *uri, bool may_be_kept);
 /* The client's fields (NULL: none), with our own token instead of its Authorization where we have
  * one. */
 struct curl_slist *pj_upstream_fields(const struct pj_upstream *upstream,

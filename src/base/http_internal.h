@@ -42,6 +42,7 @@ struct pj_http_connection {
     enum pj_http_stage stage;
     int64_t since_ms, deadline_ms;
     bool is_refused; /* accepted only to be refused */
+    bool was_served; /* its last request was, rather than refused for want of room */
     /* Input that was not parsed yet. */
     struct pj_builder in;
     struct pj_http_scan scan;

@@ -25,14 +25,21 @@ void pj_http_queue_end(struct pj_http_queue *queue)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-/* Long requests leave a quarter of the places to the others, and one client some to the rest. */
+/* Long requests leave a quarter of the places to the others, and one client some to the rest. Who
+ * was served just now leaves a quarter to who was not: of many who ask again at once, those that
+ * are refused and wait before they do would never find a place. */
 static bool has_place(const struct pj_http_queue *queue,
                       const struct pj_http_connection *connection)
 {
     int most = queue->workers * WAITING_FOR_EACH;
     bool is_long = connection->request.is_long;
-    return queue->count < (is_long ? most * 3 / 4 : most) &&
-           connection->client->waiting < (is_long ? most / 2 : most * 3 / 4);
+    int places = is_long ? most * 3 / 4 : most;
+    int share = is_long ? most / 2 : most * 3 / 4;
+    if (connection->was_served) {
+        places -= places / 4;
+        share -= share / 4;
+    }
+    return queue->count < places && connection->client->waiting < share;
 }
 
 bool pj_http_queue_put(struct pj_http_queue *queue, struct pj_http_connection *connection)

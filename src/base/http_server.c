@@ -286,6 +286,7 @@ static void too_large(struct pj_http_connection *connection)
 static void no_room(struct pj_http_connection *connection, const char *reason)
 {
     const struct pj_http_fault fault = {503, reason};
+    connection->was_served = false;
     pj_http_answer_fault(connection, &fault);
 }
 
@@ -662,6 +663,7 @@ static void take_done(struct pj_http_server *server)
         struct pj_http_connection *connection = done;
         done = connection->next_one;
         pj_http_queue_done(&server->queue, connection);
+        connection->was_served = true;
         connection->stage = PJ_HTTP_BODY;
         if (connection->is_broken)
             close_connection(connection);

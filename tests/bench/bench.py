@@ -118,6 +118,9 @@ def measure(bench, wanted, rounds):
         say(f"round {number + 1}: frame to row p50 {figures['p50']:.1f} ms, "
             f"p99 {figures['p99']:.1f} ms "
             f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
+    if "gateway" in wanted:
+        say("warming up: commands through the gateway")
+        gateway_load.through(gateway_load.CLIENTS)
     for number in range(rounds if "gateway" in wanted else 0):
         for name, run in (("service", gateway_load.direct),
                           ("gateway", lambda: gateway_load.through(gateway_load.CLIENTS)),

@@ -269,7 +269,8 @@ def test_a_service_that_is_away_is_logged_once(gateways, service):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_answer_is_lost(gateway, service, before):
-    service.drop_answers(1, before=before)
+    # The first is sent on the connection on which the caller was checked; the second on one of its own.
+    service.drop_answers(2 if before else 1, before=before)
     first = post(gateway, command("k"))
     # Where the service has taken it, it says so when it is asked at once; and may forget it then.
     assert first.status == (503 if before else 202) and first.json["command_id"]
@@ -277,6 +278,23 @@ def test_answer_is_lost(gateway, service, before):
     again = post(gateway, command("k"))
     assert again.status == 202 and again.json["command_id"] == first.json["command_id"]
     assert service.executions == {again.json["command_id"]: 1} and len(published()) == 1
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_answer_is_lost_on_a_connection_that_was_kept(gateway, service, before):
+    """It is sent again, but on a new connection, and not before the service has been asked."""
+    assert post(gateway, command("a")).status == 202
+    connections = service.http_connections
+    assert post(gateway, command("b")).status == 202
+    assert service.http_connections == connections
+    service.drop_answers(1, before=before)
+    answer = post(gateway, command("c"))
+    assert answer.status == 202, answer.json
+    assert service.executions[answer.json["command_id"]] == 1
+    methods = [method for method, *_ in service.requests]
+    assert methods[-3:] == (["POST", "GET", "POST"] if before else ["POST", "POST", "GET"])
+    assert set(service.executions.values()) == {1} and len(service.executions) == 3
+    assert len(published()) == 3
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -4,6 +4,7 @@ stays served, newcomers are told so, and nobody is starved by somebody else."""
 
 import concurrent.futures
 import http.client
+import json
 import re
 import resource
 import socket
@@ -147,6 +148,36 @@ def test_the_service_is_shared_fairly_and_its_queue_is_bounded(gateways, service
         held.close()
         assert [one.result().status for one in greedy].count(200) == 66
         modest.close()
+
+
+def test_of_many_who_ask_again_at_once_none_is_starved(gateways, service):
+    """More than may wait, and each asks again as soon as it is answered; who is refused does so after
+    the second that it is told."""
+    gateway = gateways(MAX_CONCURRENT="4")
+    service.delay_answers(0.05)
+    clients, within = 130, 60  # of one address 96 may wait, 72 of them just served
+    served, refused = [0] * clients, [0] * clients
+    until = time.monotonic() + within
+
+    def ask(number):
+        """Until each has been served."""
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.api, timeout=60)
+        while min(served) == 0 and time.monotonic() < until:
+            connection.request("POST", "/v1/commands", json.dumps(command()))
+            answer = read_answer(connection.getresponse())
+            assert answer.status in (202, 503), answer.json
+            served[number] += answer.status == 202
+            if answer.status == 503:
+                refused[number] += 1
+                time.sleep(int(answer.headers["Retry-After"]))
+        connection.close()
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        list(pool.map(ask, range(clients)))
+    service.delay_answers(0)
+    print(f"served {min(served)} to {max(served)} times, refused {sum(refused)} times")
+    assert sum(refused) > 0
+    assert min(served) > 0
 
 
 def test_a_request_that_waits_too_long_gets_503(gateways, service):

@@ -51,6 +51,7 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def process_request(self, request, client_address):
+        self.service.http_connections += 1
         with self.lock:
             self.connections.add(request)
         super().process_request(request, client_address)

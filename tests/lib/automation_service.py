@@ -192,6 +192,7 @@ class AutomationService:
         self.posts = collections.Counter()
         self.requests = []  # (method, path, headers, body)
         self.connections = 0  # WebSockets there have been
+        self.http_connections = 0  # likewise
         self.subscriptions = []  # what was asked for: the messages
         self.routes = {}  # {(method, path): (status, headers, parts of the body)} for a test
         self.held = 0  # answers that wait now
