@@ -31,7 +31,7 @@ def say(text):
 
 # --- the cluster -----------------------------------------------------------------------------
 
-def _cluster(*words, **options):
+def cluster(*words, **options):
     result = subprocess.run([REPOSITORY / "deploy/local/cluster", *words], text=True, check=False,
                             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, **options)
     if result.returncode != 0:
@@ -44,8 +44,8 @@ def cluster_up():
     of commits, which is how we know when rows became visible, and has no autovacuum, which would
     come in one round and not in the other."""
     say("starting the servers")
-    _cluster("up")
-    for line in _cluster("env").splitlines():
+    cluster("up")
+    for line in cluster("env").splitlines():
         name, _, value = line.removeprefix("export ").partition("=")
         os.environ[name] = shlex.split(value)[0]
     with admin() as connection:
@@ -53,12 +53,12 @@ def cluster_up():
             return
         connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
         connection.execute("ALTER SYSTEM SET autovacuum = off")
-    _cluster("down", "--keep-data")
-    _cluster("up")
+    cluster("down", "--keep-data")
+    cluster("up")
 
 
 def cluster_down():
-    _cluster("down")
+    cluster("down")
 
 
 def admin():
@@ -66,7 +66,7 @@ def admin():
 
 
 def _pids():
-    return {part["part"]: part["pid"] for part in json.loads(_cluster("status", "--json"))}
+    return {part["part"]: part["pid"] for part in json.loads(cluster("status", "--json"))}
 
 
 # --- processor time --------------------------------------------------------------------------

@@ -1,94 +1,198 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures as a table, a chart, and one JSON document."""
+"""The figures as one JSON document and as tables in Markdown, which are the same on a terminal and in
+REPORT.md."""
 
 import json
 import statistics
+import sys
+from pathlib import Path
 
-import charts
 from bench import machine
-from everyone import ALL
+from everyone import FOR_FAULTS, FOR_RATES
 
-NAMES = {"copy": "two bare COPY connections", **{kind.key: kind.name for kind in ALL}}
-# ours ÷ theirs, or theirs ÷ ours where less is better; of one process each, foreign key off
+NAMES = {"copy": "two bare COPY connections", **{kind.key: kind.name for kind in FOR_RATES + FOR_FAULTS}}
+ONE, TWO = "projectionist", "projectionist-2"
+# {figure: {theirs: least}}; foreign key off. Two workers are one process, too: the rate is of two, what
+# a row and a process cost of one.
 AIMS = {
-    "rate": {"copy": 0.9, "python": 4},
-    "cpu_a_row": {"python": 14},
-    "peak": {"python": 3},
+    "rate": {"copy": 0.9, "python": 4, "debezium": 3, "flink": 2.2},
+    "cpu_a_row_going": {"python": 14, "debezium": 15, "flink": 8},
+    "peak": {"python": 3, "debezium": 3, "flink": 3},
 }
-OURS = ("projectionist", "projectionist-2")
-KEPT = ("rate", "cpu_a_row", "peak", "cpu_to_first_write", "to_first_write")
+FAULTS = {
+    "kill": "kill -9 half way",
+    "poison": "a record that is none, half way",
+    "postgres": "Postgres killed half way, and away for 10 s",
+    "anew": "the topic made anew half way",
+}
+REPORT = Path(__file__).resolve().parents[1] / "REPORT.md"
 
 
-def medians(runs):
-    return {key: {name: statistics.median(run[name] for run in each)
-                  for name in KEPT if name in each[0]}
-            | {"least": min(run["rate"] for run in each), "most": max(run["rate"] for run in each)}
-            for key, each in runs.items()}
+# --- figures ---------------------------------------------------------------------------------
+
+def median(runs, figure):
+    """None: there is none."""
+    values = [run[figure] for run in runs if run and figure in run]
+    return statistics.median(values) if values else None
 
 
-def ratios(runs):
-    """[(label, ours ÷ theirs or theirs ÷ ours, aim)] round by round, medians of them."""
-    lines = []
-    for ours in OURS:
-        for figure, label in (("rate", "rows/s ÷ that of"), ("cpu_a_row", "CPU a row: that of … ÷ ours:"),
-                              ("peak", "memory: that of … ÷ ours:")):
-            for theirs, each in runs.items():
-                if ours not in runs or theirs in OURS or figure not in each[0]:
-                    continue
-                value = statistics.median(
-                    a[figure] / b[figure] if figure == "rate" else b[figure] / a[figure]
-                    for a, b in zip(runs[ours], each))
-                # What a second connection is for is the rate; the rest is compared with one.
-                aim = AIMS[figure].get(theirs) if (ours == OURS[1]) == (figure == "rate") else None
-                lines.append((f"{NAMES[ours]}, {label} {NAMES[theirs]}", value, aim))
-    return lines
+def ratio(runs, ours, theirs, figure):
+    """How many times ours is better, round by round, the median; None: no round has both."""
+    values = [our[figure] / their[figure] if figure == "rate" else their[figure] / our[figure]
+              for our, their in zip(runs.get(ours, []), runs.get(theirs, []))
+              if our and their and figure in our and figure in their]
+    return statistics.median(values) if values else None
 
 
-def table(title, rows):
-    cells = [title, *rows]
-    widths = [max(len(str(row[i])) for row in cells) for i in range(len(title))]
-    for row in cells:
-        print("  ".join([str(row[0]).ljust(widths[0]),
-                         *(str(cell).rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-              .rstrip())
-    print()
+def others(results):
+    """The most of the machine that processes which are no part of this took in a run."""
+    groups = [results[part] for part in ("telemetry", "foreign_key") if part in results]
+    groups += [results["lifecycles"]["runs"]] if "lifecycles" in results else []
+    return max((run["cpu"]["others_share"] for runs in groups for each in runs.values()
+                for run in each if run), default=0)
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+def table(*rows):
+    """In Markdown; the first column is text, the others are numbers."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(cells[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                               for i, (cell, width) in enumerate(zip(row, widths))) + " |"
+             for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":"
+                                   for i, width in enumerate(widths)) + "|")
+    return "\n".join(lines) + "\n"
 
 
 def number(value, form):
     return "" if value is None else format(value, form)
 
 
-def print_rates(runs):
-    table(("", "ROWS/S", "LEAST", "MOST", "CPU µs A ROW", "PEAK MiB", "TO FIRST WRITE s", "ITS CPU s"),
-          [(NAMES[key], number(m["rate"], ",.0f"), number(m["least"], ",.0f"),
-            number(m["most"], ",.0f"), number(m.get("cpu_a_row"), ".1f"),
-            number(m.get("peak"), ".0f"), number(m.get("to_first_write"), ".1f"),
-            number(m.get("cpu_to_first_write"), ".1f")) for key, m in medians(runs).items()])
+def rates(runs, unit):
+    rows = [("", unit, "least", "most", "CPU µs a row", "without its start", "peak MiB",
+             "s to first row")]
+    for key, each in runs.items():
+        found = [run["rate"] for run in each if run]
+        rows.append((NAMES[key], number(median(each, "rate"), ",.0f") or "failed",
+                     number(min(found, default=None), ",.0f"), number(max(found, default=None), ",.0f"),
+                     number(median(each, "cpu_a_row"), ".1f"),
+                     number(median(each, "cpu_a_row_going"), ".1f"),
+                     number(median(each, "peak"), ",.0f"),
+                     number(median(each, "to_first_write"), ".1f")))
+    return table(*rows)
 
 
-def print_tables(options, about, results):
-    print(f"{options.events:,} events, {options.rounds} rounds, {about['cores']} cores "
-          f"({about['processor']}), programs of {about['commit'] or about['programs']}\n")
-    for part, title in (("telemetry", "Telemetry into safari_events, foreign key off"),
-                        ("foreign-key", "Telemetry into safari_events, foreign key on")):
+def comparison(runs, aims):
+    """How many times ours is better."""
+    def cell(ours, theirs, figure, aim):
+        value = number(ratio(runs, ours, theirs, figure), ".2f")
+        return f"{value} (aim {aim})" if value and aim else value
+
+    rows = [("ours, how many times better than", "rows/s, one worker", "rows/s, two workers",
+             "CPU a row", "memory")]
+    for theirs in runs:
+        if theirs not in (ONE, TWO):
+            aim = {figure: aims.get(figure, {}).get(theirs) for figure in AIMS}
+            rows.append((NAMES[theirs], cell(ONE, theirs, "rate", None),
+                         cell(TWO, theirs, "rate", aim["rate"]),
+                         cell(ONE, theirs, "cpu_a_row_going", aim["cpu_a_row_going"]),
+                         cell(ONE, theirs, "peak", aim["peak"])))
+    return table(*rows)
+
+
+def differing(outcome):
+    if outcome is None:
+        return "failed"
+    columns = ", ".join(outcome["columns"])
+    return f"{outcome['wrong']:,}" + (f" ({columns})" if columns else "")
+
+
+def speeds(document):
+    about, results = document["machine"], document["results"]
+    lines = [f"{about['cores']} cores ({about['processor']}), programs of "
+             f"{about['commit'] or 'an unnamed state'}, {document['rounds']} rounds, medians; processes "
+             f"that are no part of it took at most {others(results):.0%} of the machine.\n"]
+    for part, title in (("telemetry", "off"), ("foreign_key", "on")):
         if part in results:
-            print(title)
-            print_rates(results[part])
-            for label, value, aim in ratios(results[part]):
-                print(f"{label}  {value:.2f}" + (f" (aim {aim})" if aim and part == "telemetry" else ""))
-            print()
+            lines += [f"**{document['events']:,} events of telemetry into `safari_events`, foreign key "
+                      f"{title}**\n", rates(results[part], "rows/s"),
+                      comparison(results[part], AIMS if part == "telemetry" else {})]
+    if "lifecycles" in results:
+        lives = results["lifecycles"]
+        lines += [f"**{lives['events']:,} events of {lives['commands']:,} real jobs into "
+                  "`safari_commands`**\n", rates(lives["runs"], "events/s"),
+                  comparison(lives["runs"], {}),
+                  table(("rows that are wrong", "as published",
+                         f"{lives['again']:,} events told again"),
+                        *((NAMES[key], differing(each[-1]), differing(lives["repeated"][key]) if key in lives["repeated"] else "")
+                          for key, each in lives["runs"].items() if each))]
+    lines += [f"{failed['what']}: {failed['subject']} failed: {failed['why'].splitlines()[0]}\n"
+              for failed in results["failed"]]
+    return "\n".join(lines)
 
 
-def write(options, results, folder):
-    about = machine()
-    text = json.dumps({"events": options.events, "rounds": options.rounds, "machine": about,
-                       "results": results}, indent=2)
-    (folder / "peers.json").write_text(text + "\n", encoding="utf-8")
-    if "telemetry" in results:
-        charts.bars(folder / "peers.svg",
-                    f"{options.events:,} rows, foreign key off, medians of {options.rounds} rounds",
-                    [line for line in ratios(results["telemetry"]) if line[1]])
-    if options.json:
-        print(text)
-    else:
-        print_tables(options, about, results)
+def stuck(outcome):
+    """In words; rows that are missing are not lost where a program stands and waits."""
+    if outcome["missing"] == 0:
+        return "no"
+    if outcome["answering"] == 12:
+        return "no, it goes on without them"
+    where = "all" if outcome["answering"] == 0 else f"{12 - outcome['answering']} of 12"
+    return f"{where} partitions: {outcome['stuck'] or 'it runs, and writes nothing'}"
+
+
+def faults(document):
+    about, results = document["machine"], document["results"]
+    lines = [f"{document['events']:,} events of telemetry, 5,000 a second, {about['cores']} cores "
+             f"({about['processor']}), programs of {about['commit'] or 'an unnamed state'}.\n"]
+    for fault, title in FAULTS.items():
+        if fault not in results:
+            continue
+        rows = [(title, "rows missing", "twice", "s to next row", "s to all rows", "started again",
+                 "stuck")]
+        for key, outcome in results[fault].items():
+            rows.append((NAMES[key], f"{outcome['missing']:,}", f"{outcome['twice']:,}",
+                         number(outcome["first"], ".1f"), number(outcome["whole"], ".1f"),
+                         outcome["restarts"], stuck(outcome)))
+            if after := outcome.get("remedy"):
+                rows.append((f"{NAMES[key]}, after what it says is to be done", f"{after['missing']:,}",
+                             f"{after['twice']:,}", "", number(after["whole"], ".1f"), "", ""))
+        lines.append(table(*rows))
+    lines += [f"{failed['what']}: {failed['subject']} failed: {failed['why'].splitlines()[0]}\n"
+              for failed in results["failed"]]
+    return "\n".join(lines)
+
+
+# --- where they go ---------------------------------------------------------------------------
+
+DOCUMENTS = {"peers.json": speeds, "peers-faults.json": faults}
+
+
+def keep(name, options, results, folder):
+    """Writes what there is so far; the document."""
+    document = {"events": options.events, "rounds": options.rounds, "machine": machine(),
+                "results": results}
+    (folder / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return document
+
+
+def tell(name, options, document):
+    print(json.dumps(document, indent=2) if options.json else DOCUMENTS[name](document))
+
+
+def into_report(folder):
+    """Puts the tables of the last runs into REPORT.md, each between its two marks."""
+    text, found = REPORT.read_text(encoding="utf-8"), []
+    for name, written in DOCUMENTS.items():
+        path = folder / name
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->\n")
+        if path.exists() and end:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            text = before + begin + "\n" + written(document) + "\n" + end + after
+            found.append(name)
+    REPORT.write_text(text, encoding="utf-8")
+    print(f"REPORT.md has the tables of {' and '.join(found) or 'nothing'}", file=sys.stderr)
+    return bool(found)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A good script of one's own, as tests/bench/peers compares with it: confluent-kafka, fastavro, and
 psycopg's COPY into a temporary table, from which rows go where they belong; the offsets are in the same
-transaction. usage: script.py TOPIC"""
+transaction. usage: script.py telemetry|lifecycles TOPIC"""
 
 import io
 import json
@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 BATCH = 20_000
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+TERMINAL = ("SUCCEEDED", "FAILED", "CANCELLED", "VERIFIED", "VERIFICATION_FAILED")
 
 
 def time_of(microseconds):
@@ -37,6 +38,47 @@ class Telemetry:
             yield (e["event_id"], e["command_id"], e["correlation_id"], e["type"], e["severity"],
                    e["payload"], e["cursor"], time_of(e["emitted_at"]), e["version"],
                    None if target is None else json.dumps(target))
+
+
+class Lifecycles:
+    """A row a command; as in most scripts, what comes last is what is so."""
+
+    table = "safari_commands"
+    columns = ("command_id", "type", "status", "payload", "result", "target", "error_message",
+               "idempotency_key", "created_at", "started_at", "completed_at", "correlation_id",
+               "requester_service", "requester_instance")
+    conflict = "(command_id) DO UPDATE SET type = CASE WHEN excluded.type = 'unknown' THEN c.type " \
+               "ELSE excluded.type END, status = CASE WHEN excluded.status = 'QUEUED' THEN c.status " \
+               "ELSE excluded.status END, " + ", ".join(
+                   f"{name} = coalesce(excluded.{name}, c.{name})" for name in columns[3:])
+
+    @staticmethod
+    def rows(events):
+        rows = {}
+        for e in events:
+            at = time_of(e["emitted_at"])
+            row = rows.setdefault(e["command_id"], {"command_id": e["command_id"]})
+            body = e["body"]
+            if "type" in body:
+                target = body["target"]
+                row |= {"type": body["type"], "payload": body["payload"],
+                        "target": None if target is None else json.dumps(target),
+                        "idempotency_key": body["idempotency_key"],
+                        "correlation_id": body["correlation_id"],
+                        "requester_service": body["requester_service"],
+                        "requester_instance": body["requester_instance"],
+                        "created_at": time_of(body["requested_at"]) or at}
+            else:
+                row["status"] = body["status"]
+                if body["status"] == "RUNNING":
+                    row.setdefault("started_at", at)
+                elif body["status"] in TERMINAL:
+                    row |= {"completed_at": at, "result": body["result"],
+                            "error_message": body["error"]}
+        for row in rows.values():
+            row.setdefault("type", "unknown")
+            row.setdefault("status", "QUEUED")
+            yield tuple(row.get(name) for name in Lifecycles.columns)
 
 
 class Schemas:
@@ -65,8 +107,8 @@ def plain(schema):
 
 
 def main():
-    work = Telemetry
-    topic = sys.argv[1]
+    work = {"telemetry": Telemetry, "lifecycles": Lifecycles}[sys.argv[1]]
+    topic = sys.argv[2]
     schemas = Schemas(os.environ["PROJECTIONIST_SCHEMA_REGISTRY_URL"])
     db = psycopg.connect(os.environ["PROJECTIONIST_POSTGRES_DSN"])
     cursor = db.cursor()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared: how each program is configured, started, watched and ended. The work is that every
-event of TOPIC becomes a row of safari_events."""
+"""What is compared: how each program is configured, started, watched and ended. A work is
+"telemetry" (an event is a row of safari_events) or "lifecycles" (a command is a row of
+safari_commands); TOPICS has the topic of each."""
 
 import contextlib
 import os
@@ -15,15 +16,19 @@ from pathlib import Path
 import servers
 from lib import consumers, events
 
-TOPIC = events.TELEMETRY
+TOPICS = {"telemetry": events.TELEMETRY, "lifecycles": events.COMMANDS}
+PROGRAMS = {"telemetry": "event-recorder", "lifecycles": "command-projector"}
 STOP_SECONDS = 30
 
 
 class Subject:
-    """One process at a time. `name` is what it is called in tables; start(dsn) starts it; fresh()
-    gives it another identity (group, log)."""
+    """One process at a time. `name` is what it is called in tables; start(work, dsn) starts it, the
+    same identity (group, place) again after a kill; fresh() gives it another."""
 
     name = ""
+    peer = None  # what --peer calls it; None: ours, which is always there
+    works = ("telemetry", "lifecycles")
+    keyless = False  # wants a table without its primary key
 
     def __init__(self, folder):
         self.folder = folder / self.key
@@ -35,7 +40,7 @@ class Subject:
     def fresh(self):
         self.identity = f"peer-{self.key}-{uuid.uuid4().hex[:8]}"
 
-    def command(self, dsn):
+    def command(self, work, dsn):
         raise NotImplementedError
 
     def environment(self, dsn):
@@ -45,8 +50,8 @@ class Subject:
     def log(self):
         return self.folder / f"{self.identity}.log"
 
-    def start(self, dsn):
-        command = self.command(dsn)
+    def start(self, work, dsn):
+        command = self.command(work, dsn)
         with open(self.log, "ab") as log:
             self.started_at = time.time()
             self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log,
@@ -59,8 +64,8 @@ class Subject:
         return None if code is None else f"ended with {code}"
 
     def seconds(self):
-        """Processor time so far, of all its threads and of what it started and waited for."""
-        return sum(servers._stat(self.process.pid)[1:])
+        """Processor time so far, of all its threads."""
+        return servers.own_seconds(self.process.pid)
 
     def peak(self):
         return servers.peak_of(self.process.pid)
@@ -73,6 +78,10 @@ class Subject:
             self.process.kill()
         if self.process:
             self.process.wait()
+
+    def remedy(self, dsn):
+        """Does what it says that a person must do; False: it names nothing."""
+        return False
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -87,12 +96,21 @@ class Ours(Subject):
     name = "Projectionist"
     flags = ()
 
-    def command(self, dsn):
-        return [consumers.program("event-recorder"), "--group", self.identity, "--log-format", "json",
+    def command(self, work, dsn):
+        return [consumers.program(PROGRAMS[work]), "--group", self.identity, "--log-format", "json",
                 *self.flags]
 
     def environment(self, dsn):
         return consumers.environment({"POSTGRES_DSN": dsn})
+
+    def remedy(self, dsn):
+        if "offsets set" not in self.last_words():
+            return False
+        subprocess.run([consumers.program("projectionist"), "offsets", "set", PROGRAMS["telemetry"],
+                        "--group", self.identity, "--topic", TOPICS["telemetry"], "--to", "earliest",
+                        "--yes"], env=self.environment(dsn), check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL)
+        return True
 
 
 class OursTwice(Ours):
@@ -102,8 +120,8 @@ class OursTwice(Ours):
 
 
 class Script(Subject):
-    key = "python"
+    key = peer = "python"
     name = "Python script"
 
-    def command(self, dsn):
-        return [sys.executable, Path(__file__).with_name("script.py"), TOPIC]
+    def command(self, work, dsn):
+        return [sys.executable, Path(__file__).with_name("script.py"), work, TOPICS[work]]
