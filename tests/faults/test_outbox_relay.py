@@ -17,6 +17,7 @@ ROWS = int(os.environ.get("PROJECTIONIST_SCENARIO_ROWS", 5000))
 KILLS = int(os.environ.get("PROJECTIONIST_SCENARIO_KILLS", 5))
 SEED = os.environ.get("PROJECTIONIST_SCENARIO_SEED", "1")
 SESSIONS = 20
+PAUSE = 0.3  # of a session between transactions: it writes while relays start and are killed
 
 
 @pytest.fixture
@@ -42,14 +43,14 @@ def published(relay):
 def test_killed_at_random_moments(outbox, relays):
     """Each time after it has published something, while 20 sessions write and roll back."""
     chance = random.Random(SEED)
-    writers = Writers(outbox, ROWS, SESSIONS, SEED, pause=KILLS * 20 * SESSIONS / ROWS / 20)
-    for _ in range(KILLS):
+    for kill in range(KILLS):
+        writers = Writers(outbox, ROWS // KILLS, SESSIONS, f"{SEED} {kill}", pause=PAUSE)
         relay = outbox.relay(relays)
         relay.wait_until(lambda: published(relay), 60, "it published nothing")
         time.sleep(chance.uniform(0, 0.3))
         relay.kill()
+        writers.join()
     last = outbox.relay(relays)
-    writers.join()
     outbox.wait_until_empty(120)
     twice = outbox.check()
     last.stop()
