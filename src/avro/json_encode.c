@@ -4,6 +4,7 @@
 #include "avro/wire.h"
 #include "base/decimal.h"
 #include "base/json_numbers.h"
+#include "base/jsonb.h"
 #include "base/memory.h"
 #include "base/time_text.h"
 #include "projectionist/value.h"
@@ -279,24 +280,42 @@ static bool allows_null(const struct pj_avro_type *type)
     return type->kind == PJ_AVRO_NULL;
 }
 
+/* JSON in a text, which consumers bind as jsonb: plain JSON is held against that. */
+static int put_json(const struct writer *writer, const struct pj_avro_type *type,
+                    const json_t *text, const struct path *path)
+{
+    struct pj_jsonb_fault fault;
+    return !writer->is_plain ||
+                   pj_jsonb_holds(json_string_value(text), json_string_length(text), &fault)
+               ? put_value(writer, type, text, path)
+               : refuse(writer, path, fault.reason);
+}
+
+static int put_held(const struct writer *writer, const struct pj_avro_type *type,
+                    const json_t *json, const struct path *path)
+{
+    struct pj_builder text = {0};
+    pj_json_put(&text, json);
+    json_t *held = pj_must(json_stringn_nocheck(text.text, text.length));
+    int status = put_json(writer, type, held, path);
+    json_decref(held);
+    pj_builder_free(&text);
+    return status;
+}
+
 /* A field of a record; `member` NULL: it is not there. */
 static int put_field(const struct writer *writer, const struct pj_avro_field *field,
                      const json_t *member, const struct path *path)
 {
     struct writer inner = *writer;
-    struct pj_builder text = {0};
     if (member == NULL && !allows_null(field->type)) {
         inner.is_default = true;
         return put_value(&inner, field->type, field->default_json, path);
     }
-    if (member == NULL || json_is_null(member) || json_is_string(member) || !field->holds_json)
+    if (member == NULL || json_is_null(member) || !field->holds_json)
         return put_value(writer, field->type, member != NULL ? member : json_null(), path);
-    pj_json_put(&text, member);
-    json_t *held = pj_must(json_stringn_nocheck(text.text, text.length));
-    int status = put_value(writer, field->type, held, path);
-    json_decref(held);
-    pj_builder_free(&text);
-    return status;
+    return json_is_string(member) ? put_json(writer, field->type, member, path)
+                                  : put_held(writer, field->type, member, path);
 }
 
 /* `chosen`: the member that named the record, or NULL. */

@@ -32,7 +32,7 @@ int pj_json_encode_record(const struct pj_schema *schema, int32_t schema_id, con
 
 /* The same, with only {"type": "RecordName", ...} for what says its branch, and {"RecordName":
  * {...}} where the record has a "type" of its own: {"string": "x"} is an object then, as in any
- * other JSON.
+ * other JSON. What a field holds as JSON text must be what a jsonb holds.
  */
 int pj_json_encode_plain(const struct pj_schema *schema, int32_t schema_id, const json_t *json,
                          struct pj_builder *out, struct pj_error *error) PJ_MUST_CHECK;

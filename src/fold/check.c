@@ -3,12 +3,12 @@
 
 #include "base/fit.h"
 #include "base/form.h"
+#include "base/jsonb.h"
 #include "base/utf8.h"
 #include "fold/numeric.h"
 #include "fold/row_key.h"
 
 #include <ctype.h>
-#include <jansson.h>
 #include <stdlib.h>
 
 static int refuse(struct pj_error *error, const char *sqlstate)
@@ -47,61 +47,14 @@ static int check_text(const struct pj_field *field, const struct pj_value *value
     return refuse(error, "22021");
 }
 
-/* jsonb refuses a number with more than 16,383 digits after the point or a huge exponent, which a
- * double rounds. A thousand characters, three of them an exponent, fit. `at` is JSON. */
-static bool numbers_fit(const char *at, const char *end)
-{
-    while (at < end) {
-        const char *start = at;
-        if (*at == '"') {
-            for (at++; *at != '"'; at++)
-                at += *at == '\\';
-        } else if (isdigit((unsigned char)*at)) {
-            const char *exponent = end;
-            for (; at < end && strchr("0123456789+-.eE", *at) != NULL; at++) {
-                if (*at == 'e' || *at == 'E')
-                    exponent = at;
-            }
-            if (at - start > 1000 || at - exponent > 5)
-                return false;
-            continue;
-        }
-        at++;
-    }
-    return true;
-}
-
 static int check_json(const struct pj_field *field, const struct pj_value *value,
                       struct pj_error *error)
 {
-    json_error_t reason;
-    /* The parser ignores one after a number; Postgres does not. */
-    if (memchr(value->text.data, '\0', value->text.length) != NULL) {
-        pj_error_set(error, PJ_POISON, "%s has a NUL byte, which JSON does not allow", field->path);
-        return refuse(error, "22021");
-    }
-    json_t *json = json_loadb(value->text.data, value->text.length,
-                              JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &reason);
-    json_decref(json);
-    if (json != NULL) {
-        if (numbers_fit(value->text.data, value->text.data + value->text.length))
-            return 0;
-        pj_error_set(error, PJ_POISON, "%s has a number that jsonb cannot hold", field->path);
-        return refuse(error, "22003");
-    }
-    pj_error_set(error, PJ_POISON, "%s is not JSON that jsonb can hold: %s", field->path,
-                 reason.text);
-    switch (json_error_code(&reason)) {
-    case json_error_null_character:
-    case json_error_null_byte_in_key:
-        return refuse(error, "22P05");
-    case json_error_stack_overflow:
-        return refuse(error, "54001");
-    case json_error_numeric_overflow:
-        return refuse(error, "22003");
-    default:
-        return refuse(error, "22P02");
-    }
+    struct pj_jsonb_fault fault;
+    if (pj_jsonb_holds(value->text.data, value->text.length, &fault))
+        return 0;
+    pj_error_set(error, PJ_POISON, "%s %s", field->path, fault.reason);
+    return refuse(error, fault.sqlstate);
 }
 
 /* --- rules of a field ------------------------------------------------------------------------ */

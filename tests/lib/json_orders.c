@@ -64,7 +64,7 @@ static int decode(struct json_orders *j, size_t source, const json_t *event,
     struct pj_schema *schema;
     const char *text = j->orders.projection->sources[source].schema;
     cr_assert_eq(pj_schema_parse(&schema, text, error), 0, "%s", error->message);
-    int status = pj_json_encode_plain(schema, 1, event, &bytes, error);
+    int status = pj_json_encode_record(schema, 1, event, &bytes, error);
     if (status == 0) {
         size_t length = bytes.length - PJ_WIRE_HEADER_SIZE;
         char *kept = pj_arena_alloc(j->orders.arena, length + 1);

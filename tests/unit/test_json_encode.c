@@ -134,7 +134,24 @@ Test(json_encode, json_in_a_text)
     expect(HOLDER "['null','string']}]}", "{'a':[]}", "02045b5d");
     expect(HOLDER "['null','string']}]}", "{'a':null}", "00");
     expect(HOLDER "['null','string']}]}", "{'a':'{}'}", "02047b7d");
+    expect(RECORD("'string'"), "{'a':'no JSON'}", "0e6e6f204a534f4e");
     expect(RECORD("'string'"), "{'a':{}}", "the field a is not a string");
+}
+
+Test(json_encode, plain_json_in_a_text_is_what_jsonb_holds)
+{
+    expect(HOLDER "'string'}]}", "{'a':'no JSON'}", "0e6e6f204a534f4e");
+    given_plain = true;
+    expect(HOLDER "'string'}]}", "{'a':'7'}",
+           "0000000000"
+           "0237");
+    expect(HOLDER "'string'}]}", "{'a':'no JSON'}",
+           "the field a is not JSON that jsonb can hold: invalid token near 'no'");
+    expect(HOLDER "'string'}]}", "{'a':''}",
+           "the field a is not JSON that jsonb can hold: unexpected token near end of file");
+    expect(HOLDER "'string'}]}", "{'a':'1e100000'}",
+           "the field a is not JSON that jsonb can hold: real number overflow near '1e100000'");
+    given_plain = false;
 }
 
 Test(json_encode, plain_json_names_no_branches)
