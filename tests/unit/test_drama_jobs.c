@@ -434,6 +434,8 @@ Test(drama_jobs, a_deletion_of_an_old_life_takes_nothing_of_the_new_one)
     is("a", "|status=pending|", "|revision=15\n");
     of_drama("DramaDeleted", 12, 30);
     is_no_row("a");
+    of_drama("DramaSaved", 40, 40); /* a life that began after it gives nothing back */
+    is_no_row("a");
 }
 
 Test(drama_jobs, of_deletions_that_count_the_greatest_revision)

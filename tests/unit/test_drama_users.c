@@ -98,6 +98,12 @@ Test(drama_users, columns_are_those_that_were_named_last)
     say(6, "'type':'UserChanged','fields':['subscription_tier','email']");
     json_expect(&j, "|email=null|display_name=n|tokens=30|subscription_tier=free|");
     json_expect(&j, "|revision=6\n");
+    say(9, "'type':'TokensChanged','delta':1,'reason':'grant'"); /* revises no column */
+    json_expect(&j, "|tokens=31|");
+    json_expect(&j, "|revision=6\n");
+    say(7, "'type':'UserChanged','fields':['display_name'],'display_name':'m'");
+    json_expect(&j, "|email=null|display_name=m|tokens=31|subscription_tier=free|");
+    json_expect(&j, "|revision=7\n");
 }
 
 Test(drama_users, a_deletion_is_final_and_the_ledger_stays)

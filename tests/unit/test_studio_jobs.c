@@ -137,6 +137,11 @@ Test(studio_jobs, ties)
              "{'job_id':'k','revision':2,'body':{'type':'JobStatusChanged',"
              "'status':'pending'}}");
     json_expect(&j, "|type=t|status=queued|progress=1|");
+    stop();
+    start();
+    status(1, "error"); /* of two ends the one with the greater event_id */
+    status(1, "success");
+    json_expect(&j, "|status=success|");
 }
 
 Test(studio_jobs, progress_alone)
@@ -180,6 +185,23 @@ Test(studio_jobs, case_22_a_job_of_a_deleted_project)
     json_expect(&j, "|job_id=later|result=null|started_at=null|completed_at=null|"
                     "project_deleted_at=5000000|");
     json_agree(&j, 500, 22);
+}
+
+Test(studio_jobs, a_project_that_it_worked_for_later_is_none_of_its)
+{
+    say("j", "'" P "'", 1, "'JobRegistered':{'type':'t'}");
+    say("j", "'" Q "'", 2, "'type':'JobProgressed','progress':5");
+    delete_project(Q, 3);
+    json_expect(&j, "|completed_at=null|project_deleted_at=null|");
+    delete_project(P, 4);
+    json_expect(&j, "|completed_at=null|project_deleted_at=4000000|");
+}
+
+Test(studio_jobs, a_status_tells_progress_and_a_message)
+{
+    said(1, "'JobRegistered':{'type':'t','message':'m'}");
+    said(2, "'type':'JobStatusChanged','status':'running','progress':30,'message':'at last'");
+    json_expect(&j, "|status=running|progress=30|message=at last|");
 }
 
 Test(studio_jobs, every_order)
