@@ -211,6 +211,23 @@ Test(drama_catalog, case_8_a_new_life_begins_clean)
     json_unexpected(&j, "assets|asset_key");
 }
 
+/* Where nobody said that the old one was deleted, or nobody yet. */
+Test(drama_catalog, a_new_life_shows_nothing_of_the_one_before)
+{
+    save(1, 1,
+         "'characters':[{'id':'a','assets':[{'id':'x','kind':'k'}]}],'assets':[{'id':'y','kind':'k'"
+         "}],"
+         "'episodes':[{'id':'e','assets':[{'id':'z','kind':'k'}],'scenes':[{'id':'s'}]}]");
+    json_expect(&j, "|episode_count=1|");
+    save(5, 5, "'title':'new'");
+    json_expect(&j, "|title=new|description=null|premise=null|status=completed|url=null|"
+                    "cover_url=null|episode_count=0|");
+    json_unexpected(&j, "characters|");
+    json_unexpected(&j, "episodes|");
+    json_unexpected(&j, "scenes|");
+    json_unexpected(&j, "assets|");
+}
+
 Test(drama_catalog, a_new_life_has_what_was_said_of_it_before)
 {
     save(1, 1, "'title':'old'");
