@@ -488,11 +488,15 @@ Test(studio_catalog, exports_and_audio_files)
            "'metadata':{'bpm':90}");
     json_expect(&j, "audio_files|project_id=" P "|id=" A "|kind=audio|file_url=f|filename=n.wav|"
                     "duration=1.500000|metadata={\"bpm\":90}|created_at=4000000|revision=4\n");
+    say_of(P, 2, 5, "AudioFileSaved", "'audio_id':'" A "','file_url':'g','created_at':8");
+    json_expect(&j, "|file_url=g|filename=null|duration=null|metadata=null|created_at=4000000|");
+    say_of(P, 2, 5, "AudioFileSaved", "'audio_id':'" B "','file_url':'h','created_at':9");
+    json_expect(&j, "|file_url=h|filename=null|duration=null|metadata=null|created_at=9|");
     say_of(P, 2, 1, "ExportDeleted", "'export_id':'" A "'");
     say_of(P, 2, 5, "AudioFileDeleted", "'audio_id':'" A "'");
     say_of(P, 2, 6, "AudioFileSaved", "'audio_id':'" A "','file_url':'f'");
     json_unexpected(&j, "exports|");
-    json_unexpected(&j, "audio_files|");
+    json_unexpected(&j, "audio_files|project_id=" P "|id=" A "|");
 }
 
 /* --- every order ----------------------------------------------------------------------------- */
