@@ -296,6 +296,10 @@ Test(drama_catalog, the_owner_is_the_first_who_says_so)
              "'body':{'type':'DramaStatusChanged','status':'completed'}}");
     json_expect(&j, "dramas|id=d|user_id=first|");
     json_expect(&j, "characters|drama_id=d|id=a|user_id=first|");
+    json_say(&j, 0,
+             "{'drama_id':'d','life':1,'revision':2,'user_id':'second',"
+             "'body':{'type':'DramaStatusChanged','status':'completed'}}"); /* a greater event_id */
+    json_expect(&j, "dramas|id=d|user_id=first|");
 }
 
 Test(drama_catalog, mistake_4_equal_ids_in_two_dramas)

@@ -326,6 +326,22 @@ Test(drama_jobs, mistake_6_children_finish_in_any_order)
     is("p", "|started_at=100000000|", "|completed_at=255000000|"); /* mistake 10 */
 }
 
+Test(drama_jobs, of_equal_revisions_the_lesser_event_id_came_first)
+{
+    for (int emitted = 7; emitted > 4; emitted--)
+        json_say(&j, 0,
+                 "{'drama_id':'d','job_id':'a','revision':1,'emitted_at':%d,"
+                 "'body':{'type':'JobCreated','job_type':'t'}}",
+                 emitted);
+    is("a", "|status=pending|", "|created_at=7|");
+    for (int emitted = 12; emitted > 9; emitted--)
+        json_say(&j, 0,
+                 "{'drama_id':'d','job_id':'a','revision':2,'emitted_at':%d,"
+                 "'body':{'type':'JobStatusChanged','status':'running'}}",
+                 emitted);
+    is("a", "|status=processing|", "|started_at=12|");
+}
+
 /* The row alone, of one batch: a hundred orders of so many events would take minutes. */
 static void is_once(const char *job, const char *text)
 {

@@ -302,6 +302,8 @@ Test(studio_catalog, mistake_5_the_first_save_makes_the_project)
     json_expect(&j, "projects|id=" P "|user_id=null|title=null|description=null|script=s|"
                     "status=generating|");
     json_expect(&j, "|created_at=2000000|revision=2|saved_at=2000000\n");
+    save(1, "'created_at':7"); /* when the page made it */
+    json_expect(&j, "|created_at=7|revision=2|saved_at=2000000\n");
 }
 
 Test(studio_catalog, case_9_what_waits_for_its_project)

@@ -108,6 +108,8 @@ Test(studio_objects, mistake_13_the_project_of_a_key)
     object("projects/" USER "/clips/two.mp4", 1, "'type':'ObjectStored'");
     object("projects/" USER, 1, "'type':'ObjectStored'");
     object("projects/proj-1/clips/one.mp4", 1, "'type':'ObjectStored'");
+    object("projects/" USER "-old/clips/one.mp4", 1, "'type':'ObjectStored'");
+    json_expect(&j, "|object_key=projects/" USER "-old/clips/one.mp4|project_id=null|");
     json_expect(&j, "|object_key=projects/" USER "/clips/one.mp4|project_id=" USER "|");
     json_expect(&j, "|object_key=projects/" USER "/clips/two.mp4|project_id=" USER "|");
     json_expect(&j, "|object_key=projects/" USER "|project_id=null|");
