@@ -160,8 +160,9 @@ static int until_answered(struct pj_transactor *transactor,
     while (step(transactor, STEP_MS, error) != 0) {
         if (error->class != PJ_RETRY || pj_clock_monotonic_ms() > deadline_ms)
             return -1;
-        if (!pj_turn(&transactor->settings.turns,
-                     *transactor->cause.message != '\0' ? &transactor->cause : error))
+        if (*transactor->cause.message != '\0')
+            *error = transactor->cause;
+        if (!pj_turn(&transactor->settings.turns, error))
             return 1;
     }
     return 0;

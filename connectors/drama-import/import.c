@@ -302,11 +302,15 @@ static int open_publisher(struct import *import, struct pj_error *error)
     };
     /* It waits for Kafka for as long as nobody stops it. */
     (void)alarm((unsigned)(settings->timeout_ms / 1000 + 1));
+    *error = (struct pj_error){0};
     int status = pj_publisher_open(&import->publisher, &publisher, error);
     (void)alarm(0);
-    return status == 1 && *settings->timed_out != 0
-               ? pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "Kafka cannot be reached")
-               : status;
+    if (status != 1 || *settings->timed_out == 0)
+        return status;
+    struct pj_error reason = *error;
+    return pj_error_fatal(error, PJ_EXIT_UNAVAILABLE, "Kafka is not ready after %lld s: %s",
+                          (long long)settings->timeout_ms / 1000,
+                          *reason.message != '\0' ? reason.message : "no broker answers");
 }
 
 static int open_all(struct import *import, struct pj_error *error)

@@ -153,9 +153,16 @@ static int take_event(struct pj_reader *reader, struct pj_read *read, struct pj_
         return pj_error_set(error, PJ_FATAL, "%s [%d] cannot be read at the offset %lld: %s",
                             read->topic, (int)read->partition, (long long)read->offset,
                             rd_kafka_message_errstr(message));
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+        return 0; /* a reader joins none */
     default:
-        pj_client_note(&reader->trouble, message->err, rd_kafka_message_errstr(message));
         pj_text_show(reader->text, sizeof reader->text, "%s", rd_kafka_message_errstr(message));
+        if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            pj_text_show(reader->text, sizeof reader->text,
+                         "topic %s: %s; grant this user READ on the topic", read->topic,
+                         rd_kafka_err2str(message->err));
+        else
+            pj_client_note(&reader->trouble, message->err, reader->text);
         read->kind = PJ_READ_TROUBLE;
         read->trouble = reader->text;
         read->is_missing = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||

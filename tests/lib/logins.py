@@ -13,14 +13,14 @@ import pytest
 import yaml
 from psycopg import conninfo
 
-from lib import automation_service, bridge, consumers, events, gateway, secure
+from lib import automation_service, consumers, gateway, secure
 from lib.consumers import REPOSITORY, address, environment, program
 
 RIGHT, WRONG = "Xk7-2q-right", "Xk7-2q-wrong"
-USERS = REPOSITORY / "deploy/kubernetes/components/strimzi/kafkausers.yaml"
+COMPONENTS = REPOSITORY / "deploy/kubernetes/components"
 RECORDER = "event-recorder"
 DEADLINE = 120
-SPARE = [f"user-{number}" for number in range(120)]  # who may do nothing until a test grants it
+SPARE = [f"user-{number}" for number in range(300)]  # who may do nothing until a test grants it
 
 
 @dataclass
@@ -33,11 +33,28 @@ class Servers:
     certificates: secure.Certificates
 
 
+def strimzi(name):
+    """The objects in the files of that name, of the base and of each system beside it."""
+    return [made for path in sorted(COMPONENTS.rglob(f"strimzi/{name}.yaml"))
+            for made in yaml.safe_load_all(path.read_text()) if made]
+
+
 def granted():
-    """{program: the ACLs that the chart's KafkaUser gives it}"""
-    users = [user for user in yaml.safe_load_all(USERS.read_text()) if user]
-    return {user["metadata"]["name"].removeprefix("projectionist-"):
-            user["spec"]["authorization"]["acls"] for user in users}
+    """{program: the ACLs that the chart's KafkaUser gives it}, where all systems are deployed"""
+    rules = {user["metadata"]["name"].removeprefix("projectionist-"):
+             user["spec"]["authorization"]["acls"] for user in strimzi("kafkausers")}
+    for component in strimzi("kustomization"):
+        for patch in component.get("patches", ()):
+            assert patch["target"] == {"kind": "KafkaUser", "name": "projectionist-jobs"}, patch
+            rules["jobs"] += [added["value"] for added in yaml.safe_load(patch["patch"])]
+    return rules
+
+
+def reads_as_a_group():
+    """The users of consumers."""
+    return sorted(name for name, rules in granted().items()
+                  if any(rule["resource"]["type"] == "group" and rule["resource"]["name"] == name
+                         for rule in rules))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +72,10 @@ def broker(tmp_path_factory, certificates):
     made = secure.Kafka(tmp_path_factory.mktemp("broker") / "it", certificates, passwords,
                         powerful=["alice", "rotating"])
     try:
-        made.topics(*events.TOPICS, bridge.LETTERS, **{"retention.ms": "-1"})
-        made.topics(bridge.CURSORS, gateway.KEYS, **{"cleanup.policy": "compact"})
+        for kept in ("delete", "compact"):
+            made.topics(*(topic["spec"]["topicName"] for topic in strimzi("kafkatopics")
+                          if topic["spec"]["config"]["cleanup.policy"] == kept),
+                        **{"cleanup.policy": kept, "retention.ms": "-1"})
         yield made
     finally:
         made.close()
@@ -95,10 +114,14 @@ def at(broker, postgres, registry, service, certificates):
     """All servers; the database of `postgres` is migrated."""
     path = re.sub(r"^http://[^/]+", "", address("SCHEMA_REGISTRY_URL"))
     made = Servers(broker, postgres, registry, path, service, certificates)
-    result = consumers.run("projectionist", "migrate", variables=database()(made))
+    result = consumers.run("projectionist", "migrate",
+                           variables={**database()(made), "SYSTEMS": None})  # all there are
     assert result.returncode == 0, result.stderr
     postgres.execute("ALTER ROLE certified IN DATABASE secure SET role = alice")
-    return made
+    yield made
+    for process in Run.started:  # of a test that failed before it judged them
+        process.kill()
+        process.wait()
 
 
 # --- settings, as functions of the servers ---------------------------------------------------
@@ -158,7 +181,9 @@ READY, WAITS = "becomes ready", "stays not ready"
 class Run:
     """One program with such settings. expected: READY, WAITS or its exit code; words: an expression
     that its log, or what /readyz says while it waits, must match; poke: asks the gateway for
-    something, and gives text that counts as well; then: makes it ready."""
+    something, and gives text that counts as well, "" where it gets it; then: makes it work."""
+
+    started = []
 
     def __init__(self, folder, command, what, variables, expected, words="", poke=None, then=None):
         self.name, self.expected, self.words = command[0], expected, words
@@ -174,6 +199,7 @@ class Run:
                 stderr=log, cwd="/",
                 env=environment({name: value if value is None else str(value)
                                  for name, value in values.items()}))
+        self.started.append(self.process)
 
     @property
     def log(self):
@@ -234,9 +260,13 @@ class Run:
             return []
         self.then()
         deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline and not self.is_ready():
+        while time.monotonic() < deadline and not self.works():
             time.sleep(0.2)
-        return [] if self.is_ready() else [f"does not go on: {self.readyz()}"]
+        return [] if self.works() else [f"does not go on: {self.readyz()}"]
+
+    def works(self):
+        listens = re.search(r"msg=listening port=(\d+)", self.log)
+        return self.is_ready() and not (self.poke and listens and self.poke(int(listens[1])))
 
     def end(self):
         """Asks it to end, where it runs; what is wrong with that, or with its log."""

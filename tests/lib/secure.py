@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path
 
 import psycopg
-from confluent_kafka.admin import (AclBinding, AclOperation, AclPermissionType, AdminClient,
+from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient,
                                    NewTopic, ResourcePatternType, ResourceType, ScramCredentialInfo,
                                    ScramMechanism, UserScramCredentialUpsertion)
 from psycopg import conninfo
@@ -180,7 +180,7 @@ class Kafka:
             future.result(TIMEOUT)
 
     def acls(self, user, rules):
-        """Grants them. rules: as in a KafkaUser of Strimzi."""
+        """Grants them, and waits until they hold. rules: as in a KafkaUser of Strimzi."""
         kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP,
                  "transactionalId": ResourceType.TRANSACTIONAL_ID, "cluster": ResourceType.BROKER}
         patterns = {"literal": ResourcePatternType.LITERAL, "prefix": ResourcePatternType.PREFIXED}
@@ -193,6 +193,10 @@ class Kafka:
                     for rule in rules for operation in rule["operations"]]
         for future in self.admin.create_acls(bindings).values():
             future.result(TIMEOUT)
+        mine = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None,
+                                AclOperation.ANY, AclPermissionType.ANY)
+        wait_until(lambda: set(bindings) <= set(self.admin.describe_acls(mine).result(TIMEOUT)),
+                   message="the ACLs are not there")
 
     def close(self):
         self.process.terminate()
