@@ -6,6 +6,7 @@
 #include "fold/declaration.h"
 #include "fold/wide.h"
 #include "postgres/sql_text.h"
+#include "store/tables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -165,17 +166,6 @@ static void add_table(struct script *script, const struct pj_table *table)
 /* What all consumers write: of the offsets and dead letters those of their own group. */
 static void add_engine(struct script *script)
 {
-    static const char *const rights[][2] = {
-        {"migrations", "SELECT"},
-        {"trims", "SELECT"},
-        {"schemas", "SELECT, INSERT, UPDATE"},
-        {"schema_readers", "SELECT, INSERT"},
-        {"accepted_topics", "SELECT, INSERT"},
-        {"consumer_offsets", "SELECT, INSERT, UPDATE"},
-        {"dead_letters", "SELECT, INSERT, UPDATE (topic)"},
-        {"gaps", "INSERT"},
-        {"rules", "SELECT, INSERT, UPDATE"},
-    };
     static const char *const of_groups[] = {
         "schema_readers", "accepted_topics", "consumer_offsets", "dead_letters", "gaps", "rules"};
     struct pj_builder mine = {0};
@@ -184,8 +174,8 @@ static void add_engine(struct script *script)
     pj_sql_literal(&mine, ") WITH CHECK (consumer_group = ", script->projection->group);
     pj_builder_add(&mine, ")");
     char *policy = pj_builder_take(&mine);
-    for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++)
-        add_right(script, ENGINE, rights[i][0], rights[i][1]);
+    for (const struct pj_engine_right *right = pj_engine_rights; right->table != NULL; right++)
+        add_right(script, ENGINE, right->table, right->rights);
     for (size_t i = 0; i < sizeof of_groups / sizeof of_groups[0]; i++)
         ADD(script, POLICIES, script->role, ENGINE, of_groups[i], script->role, policy);
     free(policy);

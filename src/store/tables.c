@@ -276,6 +276,115 @@ static int check_parents(const struct subject *subject, struct pj_error *error)
     return 0;
 }
 
+/* --- rights ---------------------------------------------------------------------------------- */
+
+const struct pj_engine_right pj_engine_rights[] = {
+    {"migrations", "SELECT"},
+    {"trims", "SELECT"},
+    {"schemas", "SELECT, INSERT, UPDATE"},
+    {"schema_readers", "SELECT, INSERT"},
+    {"accepted_topics", "SELECT, INSERT"},
+    {"consumer_offsets", "SELECT, INSERT, UPDATE"},
+    {"dead_letters", "SELECT, INSERT, UPDATE (topic)"},
+    {"gaps", "INSERT"},
+    {"rules", "SELECT, INSERT, UPDATE"},
+    {NULL, NULL},
+};
+
+/* Two arrays, item by item. */
+struct needed {
+    struct pj_builder tables, rights;
+};
+
+static void need(struct needed *needed, const char *table, const char *rights)
+{
+    pj_sql_array_add(&needed->tables, table);
+    pj_sql_array_add(&needed->rights, rights);
+}
+
+static void need_engine(struct needed *needed)
+{
+    for (const struct pj_engine_right *right = pj_engine_rights; right->table != NULL; right++)
+        need(needed, pj_sql_qualified("projectionist", right->table).text, right->rights);
+}
+
+static void need_state(struct needed *needed, const struct pj_projection *projection,
+                       const char *entity, bool wide)
+{
+    char name[PJ_STATE_NAME_SIZE];
+    if (wide)
+        pj_declaration_wide_name(projection, entity, name);
+    else
+        pj_declaration_state_name(projection, entity, name);
+    need(needed, pj_sql_qualified("projectionist", name).text,
+         wide ? "SELECT, INSERT, UPDATE, DELETE" : "SELECT, INSERT, UPDATE");
+}
+
+/* Whether somebody still refers to a row. */
+static void need_children(struct needed *needed, const struct pj_table *table)
+{
+    for (size_t i = 0; table->children != NULL && table->children[i] != NULL; i++)
+        need(needed, pj_sql_table(table->children[i]).text, "SELECT");
+}
+
+static void need_table(struct needed *needed, const struct pj_table *table)
+{
+    need(needed, pj_sql_table(table).text,
+         table->kind == PJ_APPEND_TABLE ? "SELECT, INSERT" : "SELECT, INSERT, UPDATE, DELETE");
+    need_children(needed, table);
+    for (const struct pj_parent *p = table->parents; p != NULL && p->table != NULL; p++) {
+        need(needed, pj_sql_table(p->table).text, "SELECT, INSERT, UPDATE, DELETE");
+        need_children(needed, p->table);
+    }
+}
+
+/* Some rights are used once in a while: the first DELETE may come after weeks. What is not there is
+ * for others to say; which columns matter, Postgres knows alone. */
+static int check_rights(struct pj_postgres *postgres, const struct pj_projection *projection,
+                        struct pj_error *error)
+{
+    static const char sql[] =
+        "SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname), "
+        "string_agg(split_part(r, ' (', 1), ', '), quote_ident(current_user) "
+        "FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n (name, rights, number) "
+        "JOIN pg_class AS c ON c.oid = to_regclass(n.name), "
+        "unnest(string_to_array(n.rights, ', ')) AS r WHERE NOT CASE r WHEN 'DELETE' "
+        "THEN has_table_privilege(c.oid, r) "
+        "ELSE has_any_column_privilege(c.oid, split_part(r, ' (', 1)) END "
+        "GROUP BY c.oid, n.number ORDER BY n.number LIMIT 1";
+    struct needed needed = {0};
+    struct pj_result *result;
+    need_engine(&needed);
+    for (size_t e = 0; e < projection->entity_count; e++) {
+        need_state(&needed, projection, projection->entities[e].name, false);
+        if (pj_wide_has(&projection->entities[e]))
+            need_state(&needed, projection, projection->entities[e].name, true);
+    }
+    for (size_t t = 0; t < projection->table_count; t++) {
+        if (projection->tables[t]->claimed != NULL)
+            need_state(&needed, projection, projection->tables[t]->claimed, false);
+        need_table(&needed, projection->tables[t]);
+    }
+    char *tables = pj_sql_array_take(&needed.tables);
+    char *rights = pj_sql_array_take(&needed.rights);
+    int status = pj_postgres_query(postgres, sql, PJ_TEXTS(tables, rights), &result, error);
+    free(tables);
+    free(rights);
+    if (status != 0)
+        return -1;
+    if (pj_result_rows(result) > 0) {
+        const char *table = pj_result_value(result, 0, 0, NULL);
+        const char *missing = pj_result_value(result, 0, 1, NULL);
+        const char *role = pj_result_value(result, 0, 2, NULL);
+        status = pj_error_fatal(error, PJ_EXIT_DATABASE,
+                                "the role %s lacks the right to %s the table %s, as %s needs it: "
+                                "GRANT %s ON %s TO %s, or run `projectionist roles`",
+                                role, missing, table, projection->name, missing, table, role);
+    }
+    pj_result_free(result);
+    return status;
+}
+
 /* --- all ------------------------------------------------------------------------------------- */
 
 static int check_state(struct pj_postgres *postgres, const struct pj_projection *projection,
@@ -310,6 +419,9 @@ static int check_state(struct pj_postgres *postgres, const struct pj_projection 
 int pj_tables_check(struct pj_postgres *postgres, const struct pj_projection *projection,
                     const char *schema, struct pj_error *error)
 {
+    /* A shadow is the role's own. */
+    if (schema == NULL && check_rights(postgres, projection, error) != 0)
+        return -1;
     for (size_t t = 0; t < projection->table_count; t++) {
         const struct pj_table *table = projection->tables[t];
         const struct subject subject = {postgres,    projection, table, pj_sql_table(table),
