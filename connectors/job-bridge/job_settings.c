@@ -9,7 +9,8 @@ const struct pj_option pj_job_bridge_options[] = {
               "Where jobs are published: redis://HOST:PORT, or rediss:// with TLS.",
               .filled = true),
     PJ_OPTION(STRING, "redis-username", AT(redis_username), NULL, "NAME",
-              "The user of Redis, where it is not the default one.", .filled = true, .most = 200),
+              "The user of Redis, where it is not the default one; read again as the password is.",
+              .filled = true, .most = 200),
     PJ_OPTION(
         SECRET, "redis-password", AT(redis_password), NULL, "PASSWORD",
         "The password of Redis; PROJECTIONIST_REDIS_PASSWORD_FILE names a file that holds it, "

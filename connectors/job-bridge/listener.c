@@ -324,11 +324,14 @@ static int authenticate(struct pj_listener *listener)
         return 0;
     char *fresh = pj_config_fresh(listener->config->kafka.files, settings->redis_password);
     pj_secret_keep(fresh);
-    if (settings->redis_username != NULL)
-        words[count++] = settings->redis_username;
+    char *user =
+        settings->redis_username != NULL ? pj_config_token(settings->redis_username) : NULL;
+    if (user != NULL)
+        words[count++] = user;
     words[count++] = fresh != NULL ? fresh : settings->redis_password;
     status = send_words(listener, count, words);
     free(fresh);
+    free(user);
     return status;
 }
 

@@ -31,9 +31,8 @@ enum {
 struct pj_registry {
     CURL *curl; /* one handle, so that its connection is used again */
     struct curl_slist *headers;
-    char *url; /* without a slash at its end */
-    char *username;
-    const char *password; /* the settings': it may come from a file */
+    char *url;                       /* without a slash at its end */
+    const char *username, *password; /* the settings': they may come from files */
     char *ca_file;
     int64_t timeout_ms, admission_ms;
     int64_t refused_since; /* 0: it is not refused */
@@ -111,7 +110,7 @@ int pj_registry_open(struct pj_registry **out, const struct pj_registry_settings
     struct pj_registry *registry = pj_alloc(sizeof *registry);
     registry->tls = tls;
     registry->url = pj_strdup(settings->url);
-    registry->username = pj_strdup(settings->username);
+    registry->username = settings->username;
     registry->password = settings->password;
     registry->ca_file = pj_strdup(settings->ca_file);
     registry->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
@@ -133,7 +132,6 @@ void pj_registry_close(struct pj_registry *registry)
     curl_easy_cleanup(registry->curl);
     curl_slist_free_all(registry->headers);
     free(registry->url);
-    free(registry->username);
     free(registry->ca_file);
     free(registry);
 }
@@ -179,13 +177,15 @@ static void set_up(struct pj_registry *registry, const char *method, const char 
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     if (registry->username != NULL) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-        curl_easy_setopt(curl, CURLOPT_USERNAME, registry->username);
+        char *user = pj_config_token(registry->username);
+        curl_easy_setopt(curl, CURLOPT_USERNAME, user);
         char *fresh = registry->password != NULL ? pj_config_fresh(NULL, registry->password) : NULL;
         curl_easy_setopt(curl, CURLOPT_PASSWORD,
                          fresh != NULL                ? fresh
                          : registry->password != NULL ? registry->password
                                                       : "");
         free(fresh); /* copied */
+        free(user);
     }
     if (body != NULL) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);

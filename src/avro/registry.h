@@ -47,7 +47,7 @@ enum { PJ_REGISTRY_ADMISSION_MS = 300000 };
 /* PJ_EXIT_USAGE where no URL is given. */
 int pj_registry_check(const struct pj_registry_settings *settings,
                       struct pj_error *error) PJ_MUST_CHECK;
-/* Fails with PJ_EXIT_USAGE where the URL is none, or not http or https. Copies the strings. */
+/* PJ_EXIT_USAGE where the URL is none, or not http or https. User and password must outlive it. */
 int pj_registry_open(struct pj_registry **registry, const struct pj_registry_settings *settings,
                      struct pj_error *error) PJ_MUST_CHECK;
 void pj_registry_close(struct pj_registry *registry); /* NULL is allowed */

@@ -199,7 +199,9 @@ char *pj_config_fresh(const struct pj_config_file *files, const char *value)
     char *fresh = NULL;
     if (pj_config_read_value(files->path, files->path, arena, &content, &ignored) == 0) {
         fresh = pj_strdup(content);
-        pj_secret_keep(content);
+        /* The name of a user may be shown. A secret of less than 4 bytes was not registered. */
+        if (strlen(value) < 4 || pj_secret_is_in(value))
+            pj_secret_keep(content);
         pj_secret_keep_url(content);
     }
     pj_arena_free(arena);

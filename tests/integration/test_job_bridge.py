@@ -4,6 +4,7 @@ nobody listens, and what is not, whatever is killed."""
 
 import json
 import os
+import re
 import socketserver
 import subprocess
 import threading
@@ -266,7 +267,21 @@ def test_passwords(tmp_path, bridges):
         bridge.wait_until_ready()
         server.publish("j", b'{"type": "progress", "progress": 1}')
         bridges.wait_for(1)
-        assert "right-one" not in bridge.log and "other-one" not in bridge.log
+        # A user of its own, by a file as well.
+        (tmp_path / "user").write_text("default")
+        named = bridges.ready(server, REDIS_USERNAME_FILE=str(tmp_path / "user"),
+                              REDIS_PASSWORD_FILE=str(secret), BRIDGE_ID="named")
+        with server.client() as client:
+            client.acl_setuser("another", enabled=True, passwords=["+third-one"], channels=["*"],
+                               commands=["+psubscribe", "+ping"])
+            client.config_set("requirepass", "fourth-one")
+        server.settings["requirepass"] = "fourth-one"
+        server.drop_subscribers()
+        named.wait_until(lambda: not named.ready())
+        secret.write_text("third-one\n")
+        (tmp_path / "user").write_text("another\n")
+        named.wait_until_ready()
+        assert not re.search("(right|other|third|fourth)-one", bridge.log + named.log)
 
 
 def make_certificates(folder, host):

@@ -138,21 +138,23 @@ def test_a_renewed_certificate_is_read_again_by_postgres_clients(at, postgres, c
     programs.end()
 
 
-def test_a_rotated_password_of_the_registry_is_read_again(at, registry, tmp_path):
-    """By the consumer's first question, which it has after the registry has another password, and
-    before the file has it."""
+def test_a_rotated_login_of_the_registry_is_read_again(at, registry, tmp_path):
+    """By the consumer's first question, which it has after the registry has another user, and before
+    the files name it."""
+    (tmp_path / "user").write_text("alice")
     (tmp_path / "password").write_text(RIGHT)
     programs = Consumers(tmp_path, {**sasl("SASL")(at), **database()(at), "STALL_TIMEOUT": "1s"})
     consumer = programs.start(RECORDER, group="rotated-registry", **{
-        **schemas("server")(at), "SCHEMA_REGISTRY_PASSWORD": None,
+        **schemas("server", user=None)(at), "SCHEMA_REGISTRY_USERNAME_FILE": tmp_path / "user",
         "SCHEMA_REGISTRY_PASSWORD_FILE": tmp_path / "password"})
     consumer.wait_until_ready()
     front = registry["server"]
-    before, front.wanted = front.wanted, secure.basic("alice", "Xk7-2q-new")
+    before, front.wanted = front.wanted, secure.basic("bob-2", "Xk7-2q-new")
     try:
         publish(at, tmp_path, events.TELEMETRY, telemetry())
         consumer.wait_until(lambda: "refuses the user 'alice'" in consumer.get("/readyz")[1])
         (tmp_path / "password").write_text("Xk7-2q-new")
+        (tmp_path / "user").write_text("bob-2")
         consumer.wait_until(lambda: consumer.metric("projectionist_records_total") >= 1)
         consumer.wait_until_ready()
     finally:
