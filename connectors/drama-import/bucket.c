@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A bucket by S3's REST API: ListObjectsV2 and GetObject, in path style. */
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/curl.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -18,9 +19,10 @@ struct bucket {
     struct pj_import_source source;
     struct pj_import_source_settings settings;
     CURL *curl;
-    char *name, *prefix; /* "": none, else it ends in a slash */
-    char *scheme, *host; /* "https", HOST or HOST:PORT */
-    struct pj_signature_key key;
+    char *name, *prefix;         /* "": none, else it ends in a slash */
+    char *scheme, *host;         /* "https", HOST or HOST:PORT */
+    struct pj_signature_key key; /* the settings': it may come from files */
+    bool was_let_in;
     struct pj_listing *page;
     size_t at;
     size_t pages;
@@ -110,7 +112,16 @@ static struct curl_slist *headers_of(const struct bucket *bucket, const struct t
     if (bucket->key.access_key == NULL)
         return headers;
     const struct pj_signature_request request = {bucket->host, target->path, target->query};
-    pj_signature_headers(signing, &bucket->key, &request, pj_clock_wall_ms() / 1000);
+    const char *token = bucket->key.session_token;
+    char *access = pj_config_token(bucket->key.access_key);
+    char *secret = pj_config_fresh(NULL, bucket->key.secret_key);
+    char *session = token != NULL ? pj_config_token(token) : NULL;
+    const struct pj_signature_key key = {access, secret != NULL ? secret : bucket->key.secret_key,
+                                         bucket->key.region, session};
+    pj_signature_headers(signing, &key, &request, pj_clock_wall_ms() / 1000);
+    free(access);
+    free(secret);
+    free(session);
     for (int i = 0; i < PJ_SIGNATURE_HEADERS; i++)
         if (signing[i] != NULL)
             add_header(&headers, signing[i]);
@@ -137,17 +148,35 @@ static void set_up(struct bucket *bucket, const char *url, struct curl_slist *he
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, bucket);
 }
 
+/* Who may not read this, may not read the next one either. An object that is archived is refused
+ * for itself. */
+static bool is_of_key(long status, const char *code)
+{
+    if (status == 400)
+        return pj_text_begins(code, "ExpiredToken") || pj_text_begins(code, "InvalidToken") ||
+               pj_text_begins(code, "TokenRefreshRequired");
+    return status == 401 || (status == 403 && !pj_text_begins(code, "InvalidObjectState"));
+}
+
 /* Of an answer that is no success: PJ_RETRY where it may be another one later; 1: there is no such
  * object. */
-static int refuse(const struct body *body, long status, struct pj_error *error)
+static int refuse(const struct bucket *bucket, const struct body *body, long status,
+                  struct pj_error *error)
 {
-    char code[200] = "";
+    char code[200] = "", reason[300];
     pj_listing_error(body->text.text, body->text.length, code, sizeof code);
     if (status == 404 && !pj_text_begins(code, "NoSuchBucket"))
         return 1;
-    enum pj_error_class class = status == 429 || status >= 500 ? PJ_RETRY : PJ_POISON;
-    return pj_error_set(error, class, "the bucket answers HTTP %ld%s%s", status,
-                        *code != '\0' ? ", " : "", code);
+    pj_text_show(reason, sizeof reason, "the bucket answers HTTP %ld%s%s", status,
+                 *code != '\0' ? ", " : "", code);
+    if (!is_of_key(status, code))
+        return pj_error_set(error, status == 429 || status >= 500 ? PJ_RETRY : PJ_POISON, "%s",
+                            reason);
+    /* A new key reaches the service and our files one after the other. */
+    return pj_error_set(error, bucket->was_let_in ? PJ_RETRY : PJ_FATAL,
+                        "%s: the key is not known, not valid any more, or lacks s3:ListBucket or "
+                        "s3:GetObject",
+                        reason);
 }
 
 static int try_once(struct bucket *bucket, const struct target *target, struct body *body,
@@ -168,10 +197,12 @@ static int try_once(struct bucket *bucket, const struct target *target, struct b
     if (code != CURLE_OK)
         return pj_error_set(error, PJ_RETRY, "the bucket cannot be read: %.200s",
                             reason[0] != '\0' ? reason : curl_easy_strerror(code));
-    return status == 200 ? 0 : refuse(body, status, error);
+    bucket->was_let_in |= status == 200;
+    return status == 200 ? 0 : refuse(bucket, body, status, error);
 }
 
-/* Again while the service is away or has too much to do, for as long as the time-out. */
+/* Again while the service is away, has too much to do, or does not let in who it let in before, for
+ * as long as the time-out. */
 static int get(struct bucket *bucket, const struct target *target, struct body *body,
                struct pj_error *error)
 {

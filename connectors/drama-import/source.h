@@ -29,7 +29,7 @@ struct pj_import_source_settings {
     const char *endpoint, *region, *ca_file; /* of a bucket; ca_file may be NULL */
     const char *access_key, *secret_key;     /* NULL: requests are not signed */
     const char *session_token;               /* of keys for a while; may be NULL */
-    int64_t timeout_ms; /* how long a service may be away, or refuse for its load */
+    int64_t timeout_ms; /* how long a service may be away, or refuse for its load or a key */
     struct pj_turns turns;
 };
 
@@ -68,7 +68,7 @@ static inline int pj_import_next(struct pj_import_source *source, struct pj_impo
 }
 
 /* All of an object, malloc'ed, with a NUL after it. 1: it is not there. Blocks. PJ_POISON: it has
- * more than `most` bytes, or may not be read; PJ_FATAL as above. */
+ * more than `most` bytes, or is refused for itself; PJ_FATAL as above, or the key is refused. */
 static inline int pj_import_read(struct pj_import_source *source, const char *key, size_t most,
                                  char **bytes, size_t *length, struct pj_error *error)
 {

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lib import avro, consumers, kafka, s3
@@ -292,6 +293,51 @@ def test_what_is_wrong_is_said(arguments, more, code, part):
     result = run("drama-import", *arguments, variables=more)
     assert result.returncode == code, result
     assert part in result.stderr, result.stderr
+
+
+def test_a_key_that_is_renewed_while_it_runs_is_read_again(tmp_path):
+    """And no drama is bad meanwhile; where the new one does not come, it ends, and goes on later."""
+    files = {"S3_ACCESS_KEY_FILE": tmp_path / "access", "S3_SECRET_KEY_FILE": tmp_path / "secret"}
+    (tmp_path / "access").write_text(s3.ACCESS)
+    (tmp_path / "secret").write_text(s3.SECRET)
+    with s3.Bucket() as bucket, ThreadPoolExecutor() as pool:
+        place, settings = f"s3://{bucket.name}", {"S3_ENDPOINT": bucket.endpoint, **files}
+        for number in range(600):
+            bucket.put(f"dramas/d{number:03}/drama.json", b"{}")
+
+        def renew_after(count):
+            wait_until(lambda: len(bucket.asked) >= count, DEADLINE, "it reads no more")
+            bucket.access, bucket.secret = f"new-{count}", f"secret-{count}"
+            wait_until(lambda: bucket.forged, DEADLINE, "the old key is not refused")
+
+        first = pool.submit(run, "drama-import", place, variables={**settings, "TIMEOUT": "2s"})
+        renew_after(100)
+        ended = first.result()
+        assert ended.returncode == 7 and " 0 bad" in ended.stderr + ended.stdout, ended
+        assert "InvalidAccessKeyId: no: the key is not known" in ended.stderr, ended
+        assert 0 < len(published()) < 600
+        (tmp_path / "access").write_text(bucket.access)
+        (tmp_path / "secret").write_text(bucket.secret)
+        bucket.forged.clear()
+        second = pool.submit(imported, place, **settings, TIMEOUT="120s")
+        renew_after(len(bucket.asked) + 100)
+        (tmp_path / "access").write_text(bucket.access)
+        bucket.forged.clear()
+        wait_until(lambda: bucket.forged, DEADLINE, "the first half of the new key is not read")
+        (tmp_path / "secret").write_text(bucket.secret)
+        assert second.result()["bad"] == []
+    assert len({event["drama_id"] for event in published()}) == len(published()) == 600
+
+
+def test_an_archived_object_is_bad_by_itself():
+    with s3.Bucket() as bucket:
+        for name in "abc":
+            bucket.put(f"dramas/{name}/drama.json", b"{}")
+        bucket.archived = {"dramas/b/drama.json"}
+        report = imported(f"s3://{bucket.name}", code=1, **variables(bucket))
+    assert [bad["key"] for bad in report["bad"]] == ["dramas/b/drama.json"]
+    assert "InvalidObjectState" in report["bad"][0]["reason"]
+    assert sorted(event["drama_id"] for event in published()) == ["a", "c"]
 
 
 def test_who_may_not_is_told(tmp_path):

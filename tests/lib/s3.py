@@ -21,9 +21,11 @@ class Bucket:
 
     def __init__(self, name="sfd-production", page=PAGE):
         self.name, self.page = name, page
+        self.access, self.secret = ACCESS, SECRET  # of the key that is let in
         self.objects = {}
         self.asked = []        # targets of requests, in their order
         self.vanished = set()  # keys that are listed, and not there
+        self.archived = set()  # keys that are listed, and to be had only after days
         self.busy = 0          # so many requests from now on are answered with 503
         self.forged = []       # requests whose signature was wrong
         self.etags = True
@@ -70,10 +72,12 @@ class Bucket:
         if self.busy > 0:
             self.busy -= 1
             return error(503, "SlowDown")
-        if (signature(target, headers) != headers.get("Authorization")
+        given = headers.get("Authorization")
+        if (signature(target, headers, self.access, self.secret) != given
                 or headers.get("X-Amz-Security-Token") != self.session):
-            self.forged.append((target, headers.get("Authorization")))
-            return error(403, "SignatureDoesNotMatch")
+            self.forged.append((target, given))
+            known = f"Credential={self.access}/" in (given or "")
+            return error(403, "SignatureDoesNotMatch" if known else "InvalidAccessKeyId")
         path, _, query = target.partition("?")
         path = urllib.parse.unquote(path)
         if not path.startswith(f"/{self.name}"):
@@ -82,6 +86,8 @@ class Bucket:
         if not key:
             return self.listing(urllib.parse.parse_qs(query, keep_blank_values=True))
         if key in self.objects and key not in self.vanished:
+            if key in self.archived:
+                return error(403, "InvalidObjectState")
             return 200, self.objects[key][0], "application/octet-stream"
         return error(404, "NoSuchKey")
 
@@ -114,7 +120,7 @@ def error(status, code):
         "application/xml"
 
 
-def signature(target, headers):
+def signature(target, headers, access, secret):
     """The Authorization that a request must have, by the rules of Signature Version 4."""
     given = headers.get("Authorization") or ""
     names = given.partition("SignedHeaders=")[2].partition(",")[0].split(";")
@@ -130,7 +136,7 @@ def signature(target, headers):
     scope = f"{when[:8]}/{REGION}/s3/aws4_request"
     text = "\n".join(["AWS4-HMAC-SHA256", when, scope,
                       hashlib.sha256(canonical.encode()).hexdigest()])
-    key = f"AWS4{SECRET}".encode()
+    key = f"AWS4{secret}".encode()
     for part in (when[:8], REGION, "s3", "aws4_request", text):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     needed = {"host", *(name.lower() for name in headers if name.lower().startswith("x-amz-"))}
@@ -141,5 +147,5 @@ def signature(target, headers):
             when, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
         if abs(age.total_seconds()) > 900:
             return None
-    return (f"AWS4-HMAC-SHA256 Credential={ACCESS}/{scope}, SignedHeaders={';'.join(names)}, "
+    return (f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={';'.join(names)}, "
             f"Signature={key.hex()}")
