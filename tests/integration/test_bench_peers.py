@@ -24,11 +24,13 @@ def run(*arguments):
 def test_help_says_what_can_be_given():
     result = run("--help")
     assert result.returncode == 0, result.stderr
-    for word in ("--peer", "--work", "--faults", "--events", "--jobs", "--rounds", "--json", "--report"):
+    for word in ("--peer", "--work", "--faults", "--events", "--jobs", "--rounds", "--minutes",
+                 "--json", "--report"):
         assert word in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [("--events", "13"), ("--rounds", "0"), ("--work", "nothing"),
+@pytest.mark.parametrize("arguments", [("--events", "13"), ("--rounds", "0"), ("--minutes", "0"),
+                                       ("--work", "nothing"),
                                        ("--jobs", "51988"), ("--peer", "nobody"),
                                        ("--work", "lifecycles", "--faults")])
 def test_a_command_line_without_sense_is_refused_before_anything_is_installed(arguments):

@@ -43,10 +43,11 @@ class Watched:
         self.stuck = None
 
     def rows(self):
-        """None: Postgres cannot be asked."""
+        """Of how many events; None: Postgres cannot be asked."""
+        what = "DISTINCT event_id" if self.subject.keyless else "*"
         with contextlib.suppress(psycopg.Error):
             with psycopg.connect(self.bench.dsn, connect_timeout=2) as db:
-                return db.execute("SELECT count(*) FROM safari_events").fetchone()[0]
+                return db.execute(f"SELECT count({what}) FROM safari_events").fetchone()[0]
         return None
 
     def start(self):
@@ -92,8 +93,6 @@ class Watched:
         while number < PARTITIONS and time.monotonic() < deadline:
             time.sleep(0.2)
             number = (self.rows() or before) - before
-        with psycopg.connect(self.bench.dsn) as db:
-            db.execute("DELETE FROM safari_events WHERE type = %s", [PROBE])
         return number
 
 
@@ -125,7 +124,14 @@ def anew(_):
     return time.monotonic()
 
 
-FAULTS = {"kill": kill, "poison": poison, "postgres": postgres, "anew": anew}
+def anew_stopped(watch):
+    watch.subject.stop()
+    return anew(watch)
+
+
+# Of these, what is published before must have been read.
+ANEW = {"anew": anew, "anew_stopped": anew_stopped}
+FAULTS = {"kill": kill, "poison": poison, "postgres": postgres, **ANEW}
 
 
 # --- one case --------------------------------------------------------------------------------
@@ -145,13 +151,17 @@ def case(fault, bench, subject, records):
             raise BenchError(f"{subject.name} did not begin: {watch.stuck or 'no rows'}; its log is "
                              f"{subject.log}")
         with ThreadPoolExecutor(1) as pool:
-            if fault == "anew":
+            if fault in ANEW:
                 produce(paced(records[head:half]))
                 if watch.until(half) is None:
                     raise BenchError(f"{subject.name} did not read the first topic; its log is "
                                      f"{subject.log}")
-                before, since = half, anew(watch)
+                before, since = half, ANEW[fault](watch)
                 sent = pool.submit(produce, paced(records[half:]))
+                if fault == "anew_stopped":
+                    sent.result()
+                    since = time.monotonic()
+                    watch.start()
             else:
                 sent = pool.submit(produce, paced(records[head:]))
                 time.sleep((half - head) / RATE)
@@ -180,6 +190,7 @@ def outcome(watch, since, first, whole, wanted):
 
 def content(bench, wanted):
     with psycopg.connect(bench.dsn) as db:
+        db.execute("DELETE FROM safari_events WHERE type = %s", [PROBE])
         rows, distinct = db.execute(
             "SELECT count(*), count(DISTINCT event_id) FROM safari_events").fetchone()
         return {"missing": wanted - distinct, "twice": rows - distinct,

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -21,13 +22,14 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="tests/bench/peers/run", add_help=False,
         usage="tests/bench/peers/run [--peer NAME]... [--work NAME]... [--faults] [--events N] "
-              "[--jobs N] [--rounds N] [--json] | --report; see --help")
+              "[--jobs N] [--rounds N] [--minutes N] [--json] | --report; see --help")
     parser.add_argument("--peer", action="append", choices=PEERS)
     parser.add_argument("--work", action="append", choices=WORKS)
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--events", type=int)
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=int, default=27)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
@@ -40,8 +42,9 @@ def parse(arguments):
         parser.error("--events must be a multiple of 4")
     if not LEAST_JOBS <= options.jobs <= JOBS:
         parser.error(f"--jobs must be from {LEAST_JOBS} to {JOBS}")
-    if options.rounds < 1:
-        parser.error("--rounds must be at least 1")
+    for name in ("rounds", "minutes"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1")
     return options
 
 
@@ -80,11 +83,22 @@ class Run:
         servers.say(f"{what}: {name}: {told}")
         return figures
 
+    def share(self):
+        """Seconds that a part may take: telemetry has two of them."""
+        works = self.options.work or WORKS
+        return 60 * self.options.minutes / (2 * ("telemetry" in works) + ("lifecycles" in works))
+
     def rounds(self, results, what, subjects, measure):
         """Fills in {subject's key: [figures of each round]}. Every other round goes backwards, so that
-        none has the same before it every time. A run that is stopped has kept what it had."""
+        none has the same before it every time. A run that is stopped has kept what it had; a round
+        that would end too late is not begun."""
+        began, share = time.monotonic(), self.share()
+        import servers
         results |= {subject.key if subject else "copy": [] for subject in subjects}
         for number in range(self.options.rounds):
+            if (time.monotonic() - began) * (number + 1) > share * number > 0:
+                servers.say(f"{what}: no time for round {number + 1}; see --minutes")
+                return
             for subject in subjects if number % 2 == 0 else reversed(subjects):
                 figures = self.attempt(f"{what}, round {number + 1}", subject, measure, subject)
                 results[subject.key if subject else "copy"].append(figures)
