@@ -164,6 +164,16 @@ Test(drama_jobs, case_21_a_second_attempt)
     is("a", "|status=completed|", "|revision=9\n");
 }
 
+Test(drama_jobs, it_started_when_its_last_attempt_did)
+{
+    created("a", NULL, 1);
+    status("a", "running", 2);
+    event("a", 2, 4, "'type':'JobCreated','job_type':'t'");
+    is("a", "|status=pending|", "|started_at=null|");
+    event("a", 2, 6, "'type':'JobStatusChanged','status':'running'");
+    is("a", "|status=processing|", "|started_at=6000000|");
+}
+
 Test(drama_jobs, case_22_a_late_processing)
 {
     created("a", NULL, 1);
