@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stream-replay/stream_replay.h"
 
+#include "avro/heartbeat.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -150,8 +151,9 @@ static int register_schema(struct replay *replay, struct pj_registry *registry,
                            struct pj_error *error)
 {
     const struct timespec pause = {.tv_nsec = REGISTRY_PAUSE_MS * 1000000L};
-    while (pj_registry_register(registry, schema->subject, schema->schema, &schema->new_id,
-                                error) != 0) {
+    /* Heartbeats are in topics of other contracts, which their schema is no version of. */
+    const char *subject = pj_heartbeat_is(schema->schema) ? PJ_HEARTBEAT_NAME : schema->subject;
+    while (pj_registry_register(registry, subject, schema->schema, &schema->new_id, error) != 0) {
         if (error->class != PJ_RETRY || should_stop(replay) ||
             pj_clock_monotonic_ms() >= deadline_ms) {
             if (error->class == PJ_RETRY)

@@ -392,6 +392,8 @@ def test_with_these_rights_alone_all_of_it_works(at, tmp_path, stream):
         counts = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
                   for table in tables}
     assert all(counts.values()), counts
+    beat = ("projectionist", "heartbeat", "--once", events.TELEMETRY)  # recorded and replayed, too
+    judge([Run(tmp_path, beat, "by alice", login(at, "alice"), 0)])
     recording, without = str(tmp_path / "recording"), {"METRICS_ADDRESS": None}
     judge([Run(tmp_path, ("stream-record", events.TELEMETRY), "with its rights",
                {**login(at, users["stream-record"]), **without, "OUTPUT": recording}, 0)])
