@@ -85,11 +85,12 @@ class Watched:
     def answers(self):
         """In how many partitions a new record becomes a row, which is asked where rows are missing."""
         schema_ids = events.register_schemas()
+        before, number = self.rows(), 0
         probe = {**next(stream.telemetry(stream.PER_COMMAND)), "type": PROBE}
         produce([dataclasses.replace(
             stream.record({**probe, "event_id": str(uuid.uuid4())}, schema_ids), partition=partition)
             for partition in range(PARTITIONS)])
-        before, deadline, number = self.rows(), time.monotonic() + PROBE_SECONDS, 0
+        deadline = time.monotonic() + PROBE_SECONDS
         while number < PARTITIONS and time.monotonic() < deadline:
             time.sleep(0.2)
             number = (self.rows() or before) - before
