@@ -87,6 +87,14 @@ def compact(content):
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
+def put(connection, texts):
+    """Sends frames, in one write: newer versions of asyncio add up at each what waits already."""
+    if texts and connection.state is State.OPEN:
+        for text in texts:
+            connection.protocol.send_text(text.encode())
+        connection.transport.write(b"".join(connection.protocol.data_to_send()))
+
+
 class Subscriber:
     """A WebSocket: what it asked for, and from which event on it gets them live."""
 
@@ -394,10 +402,9 @@ class AutomationService:
         return made
 
     def _deliver(self, made):
-        for number, _, frame, text in made:
-            connections = [one.connection for one in self._subscribers if one.wants(number, frame)]
-            if connections:
-                websocket_server.broadcast(connections, text)
+        for one in list(self._subscribers):
+            put(one.connection, [text for number, _, frame, text in made
+                                 if one.wants(number, frame)])
 
     def _cut_now(self, mid_frame):
         cut = 0
@@ -477,9 +484,8 @@ class AutomationService:
             subscribed = self._greeting("subscribed")
             # What is in the loop's queue now was in the buffer already.
             one.live_from = len(self._texts) + 1
-        for _, _, frame, text in replayed:
-            if not one.filters or passes(frame, one.filters):
-                websocket_server.broadcast([one.connection], text)
+        put(one.connection, [text for _, _, frame, text in replayed
+                             if not one.filters or passes(frame, one.filters)])
         websocket_server.broadcast([one.connection], compact(subscribed))
 
     def _after(self, cursor):
