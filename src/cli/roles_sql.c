@@ -135,8 +135,7 @@ static void add_table(struct script *script, const struct pj_table *table)
     const char *schema = schema_of(script, table);
     char role[PJ_ROLE_NAME_SIZE];
     char *policy;
-    add_right(script, schema, table->name,
-              table->kind == PJ_APPEND_TABLE ? "SELECT, INSERT" : "SELECT, INSERT, UPDATE, DELETE");
+    add_right(script, schema, table->name, pj_table_rights(table));
     for (const struct pj_parent *p = table->parents; p != NULL && p->table != NULL; p++) {
         if (!writes(script->projection->projection, p->table))
             add_parent(script, p->table);
@@ -186,7 +185,7 @@ static void add_state(struct script *script, const char *entity)
     char name[PJ_STATE_NAME_SIZE];
     pj_declaration_state_name(script->projection->projection, entity, name);
     ADD(script, RELATIONS, ENGINE, name, "");
-    add_right(script, ENGINE, name, "SELECT, INSERT, UPDATE");
+    add_right(script, ENGINE, name, pj_state_rights);
 }
 
 static void add_wide_state(struct script *script, const struct pj_entity_kind *entity)
@@ -196,7 +195,7 @@ static void add_wide_state(struct script *script, const struct pj_entity_kind *e
         return;
     pj_declaration_wide_name(script->projection->projection, entity->name, name);
     ADD(script, RELATIONS, ENGINE, name, "");
-    add_right(script, ENGINE, name, "SELECT, INSERT, UPDATE, DELETE");
+    add_right(script, ENGINE, name, pj_wide_state_rights);
 }
 
 static void add_projection(struct script *script)

@@ -291,6 +291,14 @@ const struct pj_engine_right pj_engine_rights[] = {
     {NULL, NULL},
 };
 
+const char pj_state_rights[] = "SELECT, INSERT, UPDATE";
+const char pj_wide_state_rights[] = "SELECT, INSERT, UPDATE, DELETE";
+
+const char *pj_table_rights(const struct pj_table *table)
+{
+    return table->kind == PJ_APPEND_TABLE ? "SELECT, INSERT" : "SELECT, INSERT, UPDATE, DELETE";
+}
+
 /* Two arrays, item by item. */
 struct needed {
     struct pj_builder tables, rights;
@@ -317,7 +325,7 @@ static void need_state(struct needed *needed, const struct pj_projection *projec
     else
         pj_declaration_state_name(projection, entity, name);
     need(needed, pj_sql_qualified("projectionist", name).text,
-         wide ? "SELECT, INSERT, UPDATE, DELETE" : "SELECT, INSERT, UPDATE");
+         wide ? pj_wide_state_rights : pj_state_rights);
 }
 
 /* Whether somebody still refers to a row. */
@@ -329,8 +337,7 @@ static void need_children(struct needed *needed, const struct pj_table *table)
 
 static void need_table(struct needed *needed, const struct pj_table *table)
 {
-    need(needed, pj_sql_table(table).text,
-         table->kind == PJ_APPEND_TABLE ? "SELECT, INSERT" : "SELECT, INSERT, UPDATE, DELETE");
+    need(needed, pj_sql_table(table).text, pj_table_rights(table));
     need_children(needed, table);
     for (const struct pj_parent *p = table->parents; p != NULL && p->table != NULL; p++) {
         need(needed, pj_sql_table(p->table).text, "SELECT, INSERT, UPDATE, DELETE");

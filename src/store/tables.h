@@ -12,6 +12,10 @@ struct pj_engine_right {
 };
 extern const struct pj_engine_right pj_engine_rights[]; /* up to one without a table */
 
+/* Likewise, to the states of its entities and to a table that it writes. */
+extern const char pj_state_rights[], pj_wide_state_rights[];
+const char *pj_table_rights(const struct pj_table *table);
+
 /*
  * The tables, the state tables (in `schema`, of a shadow, or NULL) and the functions that the
  * projection's statements name: whether they are there, may be read, have the columns, types
