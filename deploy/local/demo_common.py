@@ -5,6 +5,7 @@ import contextlib
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ PROGRAMS = REPOSITORY / "build" / "release" / "bin"
 CONSUMERS = ("command-projector", "event-recorder", "video-catalog", "watermark-metrics",
              "session-tracker")
 STOP_SECONDS = 20
+POLL_SECONDS = 0.1
 
 
 class DemoError(Exception):
@@ -81,6 +83,11 @@ def run(label, command, environment=None, log="steps", hint=""):
     print(f"{time.monotonic() - started:6.1f} s".ljust(len(hint)), flush=True)
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 class Programs:
     """What runs beside the demo, each with its log, until the demo ends."""
 
@@ -115,6 +122,16 @@ class Programs:
         for name in names:
             if self.ended(name):
                 raise DemoError(f"{name} ended before it was told to; see .local/demo/{name}.log")
+
+    def wait(self, condition, what, seconds):
+        """Until condition() is true, while all that was started runs; gives what it returned."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            self.check(self.running)
+            if time.monotonic() > deadline:
+                raise DemoError(f"{what} after {seconds} s; see the logs in .local/demo")
+            time.sleep(POLL_SECONDS)
+        return found
 
     def stop(self):
         """Asks all to end; gives how those ended that ran until now."""

@@ -265,13 +265,6 @@ class Drama(Story):
             ("dead letters", 0, self.value(LETTERS_SQL)),
         ])
 
-    def play(self):
-        self.start()
-        self.tell_all()
-        self.report()
-        self.check()
-        self.verify()
-
 
 if __name__ == "__main__":
     command_line(Drama, __doc__)

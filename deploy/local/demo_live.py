@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 import urllib.error
@@ -24,7 +23,7 @@ from pathlib import Path
 import psycopg
 from websockets.sync.client import connect
 
-from demo_common import (CONSUMERS, LOGS, PROGRAMS, DemoError, Programs, coloured,
+from demo_common import (CONSUMERS, LOGS, PROGRAMS, DemoError, Programs, coloured, free_port,
                          heading, is_terminal, main, prepare, table)
 
 SERVICE, GATEWAY, BRIDGE = "automation-service", "control-gateway", "telemetry-bridge"
@@ -37,7 +36,6 @@ WORKERS = 3  # videos at the same time; with the first three, all others wait in
 START_SECONDS = 60  # until all programs are ready
 RUN_SECONDS = 180  # until all commands have ended and are in the tables
 ANSWER_SECONDS = 15
-POLL_SECONDS = 0.05
 LIFE = ("QUEUED", "RUNNING", "SUCCEEDED")
 COLOURS = {"QUEUED": "2", "RUNNING": "33", "SUCCEEDED": "32", "FAILED": "31", "CANCELLED": "35"}
 
@@ -175,11 +173,6 @@ def frames_of(stream_url):
     return [frame for frame in found if "event_id" in frame]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 # --- the demo --------------------------------------------------------------------------------
 
 class Live:
@@ -210,14 +203,7 @@ class Live:
         return {row["id"]: row for row in self.database.execute(ROWS_SQL, [ids])}
 
     def wait(self, seconds, condition, what):
-        """Until condition() is true, while all that was started runs."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            self.programs.check(self.programs.running)
-            if time.monotonic() > deadline:
-                raise DemoError(f"{what} after {seconds} s; see the logs in .local/demo")
-            time.sleep(POLL_SECONDS)
-        return found
+        return self.programs.wait(condition, what, seconds)
 
     def start(self):
         """Starts all of it, and waits until it is ready."""

@@ -14,7 +14,6 @@ import json
 import os
 import random
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from decimal import Decimal
 
 import redis
 
-from demo_common import LOGS, REPOSITORY, DemoError, heading, table
+from demo_common import LOGS, REPOSITORY, DemoError, free_port, heading, table
 from demo_system import INGEST, LETTERS_SQL, START_SECONDS, Story, command_line
 
 sys.path.append(str(REPOSITORY / "examples/studio"))
@@ -184,12 +183,6 @@ class Storage(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def later(*events):
@@ -571,13 +564,6 @@ class Studio(Story):
             ("objects that no row names, before and after it", (0, 1), (orphans, after)),
             ("dead letters", 0, self.value(LETTERS_SQL)),
         ])
-
-    def play(self):
-        self.start()
-        self.tell_all()
-        self.report()
-        self.check()
-        self.verify()
 
 
 if __name__ == "__main__":

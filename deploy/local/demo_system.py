@@ -21,7 +21,6 @@ INTERRUPTED = ("what it started has ended, the cluster may be up: deploy/local/c
 STAND_IN = REPOSITORY / "tests/lib/supabase.sql"
 START_SECONDS = 120  # until all programs are ready
 WAIT_SECONDS = 120   # until what was told is in the tables, by default
-POLL_SECONDS = 0.1
 LETTERS_SQL = "SELECT count(*) FROM projectionist.dead_letters WHERE status = 'open'"
 
 
@@ -35,7 +34,7 @@ def admin_of(environment):
 
 class Story:
     """A system's programs, and what is told to them: a demo's class adds `system`, `consumers`,
-    `done` (a sentence), `look` (what to look at, in SQL) and play()."""
+    `done` (a sentence), `look` (what to look at, in SQL), and play() or its parts."""
 
     width = 66           # of a step's text
     wait_seconds = WAIT_SECONDS
@@ -77,14 +76,7 @@ class Story:
 
     def wait(self, condition, what, seconds=None):
         """Until condition() is true, while all that was started runs."""
-        seconds = seconds or self.wait_seconds
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            self.programs.check(self.programs.running)
-            if time.monotonic() > deadline:
-                raise DemoError(f"{what} after {seconds} s; see the logs in .local/demo")
-            time.sleep(POLL_SECONDS)
-        return found
+        return self.programs.wait(condition, what, seconds or self.wait_seconds)
 
     # --- the programs ---
 
@@ -116,6 +108,13 @@ class Story:
         return self.wait(found, f"{INGEST} does not say where it listens", START_SECONDS)
 
     # --- what a person sees ---
+
+    def play(self):
+        self.start()
+        self.tell_all()
+        self.report()
+        self.check()
+        self.verify()
 
     def step(self, text, act):
         started = time.monotonic()

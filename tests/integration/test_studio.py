@@ -261,11 +261,7 @@ studio.studio_url_decoded  E     E   E      E        E        -       E        E
 
 def assert_matrix(connection, prefix):
     """Each cell of the tables above is tried; what is in the database and not there is a failure."""
-    names = {"anon": "anon", "me": "authenticated", "other": "authenticated", "service": "service_role",
-             "analyst": f"{prefix}_analyst", "writer": f"{prefix}_writer",
-             **{short: f"{prefix}_{name}" for short, name in ROLES.items()}}
-    claims = {"me": f'{{"sub": "{ME}"}}', "other": f'{{"sub": "{OTHER}"}}'}
-    matrix = policies.Matrix(connection, names, claims)
+    matrix = policies.matrix_of_users(connection, prefix, ROLES, ME, OTHER)
     found = (matrix.all_relations("studio") | matrix.all_relations("projectionist", only="studio")
              | matrix.all_relations("projectionist", only="state_studio"))
     assert found == policies.parse(RELATIONS), "\n" + policies.show(found)

@@ -81,6 +81,16 @@ def catalogue(connection, prefix):
     return [sorted(map(str, connection.execute(query, [prefix]).fetchall())) for query in queries]
 
 
+def matrix_of_users(connection, prefix, programs, me, other):
+    """A Matrix of nobody, two users, a service, the roles for people and those of programs ({as a
+    column is called: its name})."""
+    names = {"anon": "anon", "me": "authenticated", "other": "authenticated", "service": "service_role",
+             "analyst": f"{prefix}_analyst", "writer": f"{prefix}_writer",
+             **{short: f"{prefix}_{name}" for short, name in programs.items()}}
+    return Matrix(connection, names, {who: f'{{"sub": "{sub}"}}' for who, sub in
+                                      (("me", me), ("other", other))})
+
+
 class Matrix:
     """Tries, as a superuser who takes one role after the other; nothing of it stays.
 

@@ -75,6 +75,12 @@ def grant_later(at, user, rules):
     return lambda: at.broker.acls(user, rules)
 
 
+def lacked(kind, operation, resource, transactional_id):
+    """What a program says of it."""
+    return {"topic": f"topic {resource}.*grant this user {operation}",
+            "transactionalId": f"{transactional_id}.*grant this user WRITE on the transactional id"}[kind]
+
+
 @pytest.mark.parametrize("name", CONSUMERS)
 def test_a_right_of_a_consumer_is_missing(at, tmp_path, name):
     runs = []
@@ -101,8 +107,7 @@ def test_a_right_of_the_bridge_is_missing(at, tmp_path, stream):
         old, new = "telemetry-bridge-telemetry-bridge", f"telemetry-bridge-{ident}"
         at.broker.acls(user, named(rest, "transactionalId", old, new))
         whole = named(granted()["telemetry-bridge"], "transactionalId", old, new)
-        words = {"topic": f"topic {resource}.*grant this user {operation}",
-                 "transactionalId": f"{new}.*grant this user WRITE on the transactional id"}[kind]
+        words = lacked(kind, operation, resource, new)
         runs.append(Run(tmp_path, ("telemetry-bridge",), f"without {operation} on {resource}",
                         {**login(at, user), "BRIDGE_ID": ident, "TELEMETRY_URL": stream.url,
                          "TELEMETRY_CA_FILE": None}, WAITS, words,
@@ -126,8 +131,7 @@ def test_a_right_of_the_gateway_is_missing(at, tmp_path):
         new = f"projectionist-control-gateway-{ident}"
         at.broker.acls(user, named(rest, "transactionalId", old, new))
         whole = named(granted()["control-gateway"], "transactionalId", old, new)
-        words = {"topic": f"topic {resource}.*grant this user {operation}",
-                 "transactionalId": f"{new}.*grant this user WRITE on the transactional id"}[kind]
+        words = lacked(kind, operation, resource, new)
         runs.append(Run(tmp_path, ("control-gateway",), f"without {operation} on {resource}",
                         {**login(at, user), "GATEWAY_ID": ident}, WAITS, words,
                         poke=ask if operation == "Write" and kind == "topic" else None,
@@ -178,8 +182,7 @@ def test_a_right_of_an_ingest_is_missing(at, tmp_path, contracts, given):
         new = old.replace("default", ident)
         at.broker.acls(user, named(rest, "transactionalId", old, new))
         keys = resource.endswith(".ingest-keys")
-        words = {"topic": f"topic {resource}.*grant this user {operation}",
-                 "transactionalId": f"{new}.*grant this user WRITE on the transactional id"}[kind]
+        words = lacked(kind, operation, resource, new)
         topic = resource if kind == "topic" and not keys else whole[0]["resource"]["name"]
         runs.append(Run(tmp_path, ("event-ingest",), f"without {operation} on {resource}",
                         {**login(at, user), "INGEST_SYSTEM": given["system"], "INGEST_ID": ident,
@@ -216,8 +219,7 @@ def test_a_right_of_the_job_bridge_is_missing(at, tmp_path, contracts):
             user, ident = next(spare), f"without-{number}"
             old, new = "job-bridge-job-bridge", f"job-bridge-{ident}"
             at.broker.acls(user, named(rest, "transactionalId", old, new))
-            words = {"topic": f"topic {resource}.*grant this user {operation}",
-                     "transactionalId": f"{new}.*grant this user WRITE on the transactional id"}[kind]
+            words = lacked(kind, operation, resource, new)
             runs.append(Run(tmp_path, ("job-bridge",), f"without {operation} on {resource}",
                             {**login(at, user), "BRIDGE_ID": ident, "REDIS_URL": server.url}, WAITS,
                             words, then=grant_later(at, user, named(whole, "transactionalId", old, new))))
@@ -233,8 +235,7 @@ def test_a_right_of_the_import_is_missing(at, tmp_path, contracts):
         user, ident = next(spare), f"without-{number}"
         old, new = "projectionist-drama-import-default", f"projectionist-drama-import-{ident}"
         at.broker.acls(user, named(rest, "transactionalId", old, new))
-        words = {"topic": f"topic {resource}.*grant this user {operation}",
-                 "transactionalId": f"{new}.*grant this user WRITE on the transactional id"}[kind]
+        words = lacked(kind, operation, resource, new)
         settings = {**login(at, user), "IMPORT_ID": ident, "USER": f"u{number}", "TIMEOUT": "10s",
                     "METRICS_ADDRESS": None}
         command = ("drama-import", str(tmp_path / "files"))
@@ -301,8 +302,7 @@ def test_a_right_of_a_relay_is_missing(at, tmp_path, given):
         with psycopg.connect(database()(at)["POSTGRES_DSN"]) as connection:
             connection.execute(f"CREATE SCHEMA {outbox}")
             connection.execute(f"SELECT projectionist.create_outbox('{outbox}')")
-        words = {"topic": f"topic {resource}.*grant this user {operation}",
-                 "transactionalId": f"{new}.*grant this user WRITE on the transactional id"}[kind]
+        words = lacked(kind, operation, resource, new)
         topic = resource if kind == "topic" else given["topics"][0]
         runs.append(Run(tmp_path, ("outbox-relay",), f"without {operation} on {resource}",
                         {**login(at, user), "OUTBOX": outbox, "RELAY_ID": ident,
