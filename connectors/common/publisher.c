@@ -303,7 +303,8 @@ static void fail(struct pj_publisher *publisher, const struct pj_error *error)
 static bool publish_batch(struct pj_publisher *publisher)
 {
     int failures = 0;
-    while (publisher->batch != NULL) {
+    bool goes_on = true;
+    while (publisher->batch != NULL && goes_on) {
         int64_t start_us = pj_clock_monotonic_us();
         struct pj_error error = {.class = PJ_FATAL}, reason;
         /* Of this try alone: one that was not begun has left none, and that of the batch before,
@@ -330,11 +331,11 @@ static bool publish_batch(struct pj_publisher *publisher)
                    !keep_back(publisher, failures, (pj_clock_monotonic_us() - start_us) / 1000,
                               &reason)) {
             pj_log(PJ_WARN, "retrying a transaction", pj_f_str("error", reason.message));
-            (void)pj_turns_back_off(&publisher->transactor.settings.turns, failures++, &reason);
+            goes_on = pj_turns_back_off(&publisher->transactor.settings.turns, failures++, &reason);
         }
         finish_batch(publisher, end == PJ_TRANSACTION_COMMITTED);
     }
-    return true;
+    return goes_on;
 }
 
 /* Under the mutex: how long until a publication is to be taken. */
