@@ -268,6 +268,20 @@ static struct pj_statement make_recount(const struct subject *subject, bool pres
     return finish(subject, &sql, key, present ? "present" : "absent");
 }
 
+static struct pj_statement make_found(const struct subject *subject)
+{
+    struct pj_builder sql = {0};
+    const struct pj_table *table = subject->table;
+    uint64_t key = pj_sql_key(table);
+    pj_builder_add(&sql, "SELECT u.pj_place FROM unnest(");
+    pj_sql_columns(&sql, table, key, ", ", "$#::![]");
+    pj_builder_add(&sql, ") WITH ORDINALITY AS u(");
+    pj_sql_columns(&sql, table, key, ", ", "@");
+    pj_builder_add(&sql, ", pj_place) JOIN %s AS t ON ", subject->name.text);
+    add_match(&sql, table);
+    return finish(subject, &sql, key, "found");
+}
+
 static struct pj_statement make_refresh(const struct subject *subject)
 {
     struct pj_builder sql = {0};
@@ -466,6 +480,8 @@ static void make_table(struct pj_statements *statements, size_t index)
         made->release = make_release(&subject, pj_sql_all(table));
     if (table->kind == PJ_APPEND_TABLE || (shadow && table->kind == PJ_ENTITY_TABLE))
         made->copy = make_copy(&subject);
+    if (table->kind == PJ_APPEND_TABLE)
+        made->found = make_found(&subject);
     if (skips_duplicates(table))
         made->present = make_recount(&subject, true);
     if (table->refresh != NULL)

@@ -30,6 +30,8 @@ struct pj_table_statements {
      * rollup: adds to the bucket */
     struct pj_statement insert;
     struct pj_statement present; /* sql not NULL: after such an insert; by the key columns */
+    /* append: by the key columns → the places, from 1, of those that are there */
+    struct pj_statement found;
     /* entity with children, but in a shadow: before remove, after which only placeholders are left;
      * by the key columns */
     struct pj_statement lock, restore;

@@ -241,6 +241,8 @@ static int write_append_table(const struct pass *pass, size_t index, struct pj_e
     if (leave_out_trimmed(pass, index, &rows, error) != 0)
         return -1;
     count(pass, index, PJ_ROWS_INSERTED, rows.count);
+    if (pj_writer_leave_out_present(pass, index, &rows, error) != 0)
+        return -1;
     const struct rows *mentions = pj_parents_mentions(pass, table, &rows);
     if (pj_parents_ensure(pass, table, mentions, error) != 0 ||
         insert_rows(pass, &pass->writer->statements->tables[index], table, &rows, error) != 0)
@@ -481,6 +483,8 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
 void pj_writer_begin(struct pj_writer *writer, const struct pj_tries *tries)
 {
     writer->skipping = tries->duplicates;
+    if (tries->duplicates)
+        writer->doubtful = DOUBTFUL_WRITES;
     writer->whole = tries->whole;
     for (size_t t = 0; t < writer->projection->table_count && tries->conflicts > 0; t++)
         writer->trims[t].known = false;

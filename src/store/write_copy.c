@@ -47,3 +47,42 @@ int pj_writer_copy_rows(const struct pass *pass, const struct pj_copy *copy,
     return copied == (int64_t)rows->count ? 0
                                           : refuse(pass, copy, (int64_t)rows->count, copied, error);
 }
+
+int pj_writer_leave_out_present(const struct pass *pass, size_t index, struct rows *rows,
+                                struct pj_error *error)
+{
+    struct pj_writer *writer = pass->writer;
+    const struct pj_table *table = writer->projection->tables[index];
+    const struct pj_table_statements *statements = &writer->statements->tables[index];
+    struct pj_parameter parameters[PJ_COLUMNS_MOST];
+    struct pj_result *result;
+    int keys = 0;
+    if (writer->doubtful == 0 || !pj_writer_copy_pays(pass, &statements->copy, table, rows))
+        return 0;
+    struct distinct *distinct = pj_distinct_new(pass->arena, table, NULL, rows->count);
+    for (size_t i = 0; i < rows->count; i++)
+        (void)pj_distinct_add(distinct, rows->items[i],
+                              pj_distinct_hash(table, NULL, rows->items[i]));
+    bool found = distinct->rows.count < rows->count;
+    *rows = distinct->rows;
+    for (; table->columns[keys].key; keys++)
+        parameters[keys] = pj_binary_array(pass->arena, table->columns[keys].type, rows->items,
+                                           rows->count, (size_t)keys);
+    if (pj_postgres_run(pass->postgres, &statements->found, parameters, &result, error) != 0)
+        return -1;
+    for (int row = 0; row < pj_result_rows(result); row++) {
+        size_t place = (size_t)pj_result_int8(result, row, 0);
+        if (place > 0 && place <= rows->count)
+            rows->items[place - 1] = NULL;
+    }
+    found = found || pj_result_rows(result) > 0;
+    pj_result_free(result);
+    size_t left = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (rows->items[i] != NULL)
+            rows->items[left++] = rows->items[i];
+    }
+    rows->count = left;
+    writer->doubtful = found ? DOUBTFUL_WRITES : writer->doubtful - 1;
+    return 0;
+}

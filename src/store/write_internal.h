@@ -27,10 +27,15 @@ struct pj_writer {
     bool secured;      /* row security is on for the connection: Postgres refuses a COPY then */
     bool skipping;     /* struct pj_tries: duplicates */
     bool whole;        /* likewise */
+    int doubtful;      /* so many writes ask before a COPY which rows are there: duplicates come */
     size_t state_most; /* otherwise: bytes of facts */
     size_t loaded;     /* by this write so far */
     struct pj_arena *piece; /* of one statement among several */
 };
+
+/* After a COPY that failed on a duplicate. Each costs a look-up, and a COPY that fails a whole
+ * transaction. */
+enum { DOUBTFUL_WRITES = 100 };
 
 /* Rows for arrays of parameters. */
 struct rows {
@@ -61,6 +66,26 @@ struct pass {
     struct table_write *tables;
 };
 
+/* --- write_distinct.c ------------------------------------------------------------------------- */
+
+/* Rows of which no two have the same key. */
+struct distinct {
+    const struct pj_table *table;
+    const int *columns; /* where rows have the table's key; NULL: as the table does */
+    struct rows rows;   /* in the order in which they came */
+    size_t *places;     /* by hash: in rows, from 1 */
+    size_t slots;
+};
+
+/* Never 0. */
+uint64_t pj_distinct_hash(const struct pj_table *table, const int *columns,
+                          const struct pj_value *row);
+struct distinct *pj_distinct_new(struct pj_arena *arena, const struct pj_table *table,
+                                 const int *columns, size_t most);
+/* NULL: the row was added; else the place of that which is there, to be replaced at will. */
+const struct pj_value **pj_distinct_add(struct distinct *distinct, const struct pj_value *row,
+                                        uint64_t hash);
+
 /* --- write_copy.c ---------------------------------------------------------------------------- */
 
 /* Whether a COPY of the rows is possible, and faster than a statement. */
@@ -69,6 +94,11 @@ bool pj_writer_copy_pays(const struct pass *pass, const struct pj_copy *copy,
 int pj_writer_copy_rows(const struct pass *pass, const struct pj_copy *copy,
                         const struct pj_table *table, const struct rows *rows,
                         struct pj_error *error) PJ_MUST_CHECK;
+
+/* Where duplicates came lately: leaves out those among the rows, and what is in the table already.
+ */
+int pj_writer_leave_out_present(const struct pass *pass, size_t index, struct rows *rows,
+                                struct pj_error *error) PJ_MUST_CHECK;
 
 /* --- write_parents.c ------------------------------------------------------------------------- */
 

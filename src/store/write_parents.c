@@ -111,42 +111,10 @@ void pj_parents_forget(struct pj_parents *parents)
 
 /* --- which are known ------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, const void *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        size_t left = length - i;
-        memcpy(&word, (const char *)bytes + i, left < sizeof word ? left : sizeof word);
-        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 29;
-    }
-    return (hash ^ length) * UINT64_C(0xbf58476d1ce4e5b9);
-}
-
-/* Of the parent's key in a child's row; never 0, which is an empty slot. */
+/* Of the parent's key in a child's row. */
 static uint64_t hash_of(const struct pj_parent *parent, const struct pj_value *row)
 {
-    const struct pj_table *table = parent->table;
-    uint64_t hash = mix(0, &table, sizeof table);
-    for (size_t k = 0; k < table->column_count && table->columns[k].key; k++) {
-        const struct pj_value *value = &row[parent->columns[k]];
-        switch (table->columns[k].type) {
-        case PJ_UUID:
-            hash = mix(hash, value->uuid, sizeof value->uuid);
-            break;
-        case PJ_TEXT:
-        case PJ_NUMERIC:
-        case PJ_BYTEA:
-            hash = mix(hash, value->text.data, value->text.length);
-            break;
-        case PJ_BOOL:
-            hash = mix(hash, &value->boolean, sizeof value->boolean);
-            break;
-        default:
-            hash = mix(hash, &value->integer, sizeof value->integer);
-        }
-    }
-    return hash | 1;
+    return pj_distinct_hash(parent->table, parent->columns, row);
 }
 
 static uint64_t *slot(struct pj_parents *parents, uint64_t hash)
@@ -221,17 +189,6 @@ struct rows pj_parents_telling(const struct pass *pass, const struct pj_table *t
 
 /* --- making them exist ----------------------------------------------------------------------- */
 
-static bool same_parent(const struct pj_parent *parent, const struct pj_value *a,
-                        const struct pj_value *b)
-{
-    for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++) {
-        size_t c = (size_t)parent->columns[k];
-        if (pj_value_compare(parent->table->columns[k].type, &a[c], &b[c]) != 0)
-            return false;
-    }
-    return true;
-}
-
 static bool is_earlier(const struct pj_parent *parent, const struct pj_value *a,
                        const struct pj_value *b)
 {
@@ -244,26 +201,17 @@ static bool is_earlier(const struct pj_parent *parent, const struct pj_value *a,
 static struct rows first_mentions(const struct pass *pass, const struct pj_parent *parent,
                                   const struct rows *from)
 {
-    size_t size = 16;
-    while (size < from->count * 2)
-        size *= 2;
-    size_t *places = pj_arena_alloc(pass->arena, size * sizeof *places); /* 0: free */
-    struct rows rows = rows_new(pass->arena, from->count);
+    struct distinct *distinct =
+        pj_distinct_new(pass->arena, parent->table, parent->columns, from->count);
     for (size_t i = 0; i < from->count; i++) {
         const struct pj_value *row = from->items[i];
         if (!refers(parent, row))
             continue;
-        size_t at = hash_of(parent, row) >> 16 & (size - 1);
-        while (places[at] != 0 && !same_parent(parent, row, rows.items[places[at] - 1]))
-            at = (at + 1) & (size - 1);
-        if (places[at] == 0) {
-            rows.items[rows.count++] = row;
-            places[at] = rows.count;
-        } else if (is_earlier(parent, row, rows.items[places[at] - 1])) {
-            rows.items[places[at] - 1] = row;
-        }
+        const struct pj_value **there = pj_distinct_add(distinct, row, hash_of(parent, row));
+        if (there != NULL && is_earlier(parent, row, *there))
+            *there = row;
     }
-    return rows;
+    return distinct->rows;
 }
 
 const struct rows *pj_parents_mentions(const struct pass *pass, const struct pj_table *table,

@@ -321,6 +321,36 @@ def test_a_recording_without_a_name_is_seen_to_have_none():
 # --- metrics and probes -------------------------------------------------------------------------
 
 
+def test_once_duplicates_came_no_copy_is_tried_in_vain(world):
+    """The first batch that has some is written twice; those that follow ask first."""
+    def stream(*numbers):
+        return [events.telemetry("action.attempted", START + number * SECOND, counter=number,
+                                 command_id=events.id_of("command", number % 10), payload={})
+                for number in numbers]
+
+    def inserted():
+        """What failed counts, too."""
+        return world.database.execute("SELECT n_tup_ins FROM pg_stat_user_tables "
+                                      "WHERE relname = 'safari_events'").fetchone()["n_tup_ins"]
+
+    mixed = [number for pair in zip(range(1500), range(1500, 3000)) for number in pair]
+    later = [number for pair in zip(range(1500, 3000), range(3000, 4500)) for number in pair]
+    world.publish(stream(*range(1500)))
+    world.consumers.catch_up(RECORDER, group=world.group(RECORDER))
+    world.publish(stream(*mixed))
+    consumer = world.start(RECORDER)
+    consumer.wait_until_ready()
+    world.wait_for_ends(world.group(RECORDER), TELEMETRY)
+    wait_until(lambda: inserted() > 3000, message="no COPY failed: the test tries nothing")
+    before = inserted()
+    # Twice each: neither that is written, nor a COPY that fails.
+    world.publish(stream(*later, *later))
+    world.wait_for_ends(world.group(RECORDER), TELEMETRY)
+    wait_until(lambda: inserted() - before >= 1500)
+    assert inserted() - before == 1500
+    assert world.count("safari_events") == 4500
+
+
 def test_metrics_count_what_happens(world):
     """Records are those read, the duplicates too."""
     world.publish([*frames(10), events.telemetry("without a command", payload={}),

@@ -113,6 +113,15 @@ Test(statements, what_an_insert_passes_over_is_there)
     cr_assert_null(statements->tables[THING].present.sql);
 }
 
+Test(statements, which_rows_are_there)
+{
+    IS(&statements->tables[NOTE].found,
+       "SELECT u.pj_place FROM unnest($1::uuid[]) WITH ORDINALITY AS u(\"id\", pj_place) "
+       "JOIN \"note\" AS t ON t.\"id\" = u.\"id\"",
+       PJ_OID_UUID_ARRAY);
+    cr_assert_null(statements->tables[THING].found.sql);
+}
+
 Test(statements, insert_where_all_columns_are_the_key)
 {
     IS(&statements->tables[PAIR].insert,
