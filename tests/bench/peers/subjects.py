@@ -97,8 +97,9 @@ class Ours(Subject):
     flags = ()
 
     def command(self, work, dsn):
+        # The static id that the chart and the unit of systemd give it, too.
         return [consumers.program(PROGRAMS[work]), "--group", self.identity, "--log-format", "json",
-                *self.flags]
+                f"--kafka.group.instance.id={self.identity}", *self.flags]
 
     def environment(self, dsn):
         return consumers.environment({"POSTGRES_DSN": dsn})
