@@ -2,6 +2,7 @@
 """Measures in rounds and prints the figures; tests/bench/run sets the stage and has the help."""
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -16,25 +17,30 @@ import bridge_latency  # noqa: E402
 import charts  # noqa: E402
 import gateway_load  # noqa: E402
 import servers  # noqa: E402
+import shapes  # noqa: E402
 import stream  # noqa: E402
 from lib import events, kafka, world  # noqa: E402
-from runs import LARGE_PIECE_ROWS, PIECE_ROWS, Bench  # noqa: E402
+from runs import LARGE_PIECE_ROWS, LATENCY_RATES, PIECE_ROWS, Bench  # noqa: E402
 from servers import BenchError, say  # noqa: E402
 
 WHAT = ("copy", "recorder", "placeholders", "projector", "parallel", "rebuild", "latency",
-        "bridge", "gateway")
+        "memory", "duplicates", "consumers", "bridge", "gateway")
+LONG = ("replicas", "sizes")  # only where they are named
 APART = {"bridge", "gateway"}  # these have topics of their own, and publish for themselves
+SHAPES = {"consumers": shapes.measure_consumers, "replicas": shapes.measure_replicas,
+          "sizes": shapes.measure_sizes}
 WORKERS = ("--workers", "2")
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="tests/bench/run", add_help=False, epilog="",
-        usage="tests/bench/run [--events N] [--rounds N] [--only WHAT]... [--json] [--keep] "
-              "[-- FLAG...]; see --help")
+        usage="tests/bench/run [--events N] [--rounds N] [--memory-events N] [--only WHAT]... "
+              "[--json] [--keep] [-- FLAG...]; see --help")
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", action="append", choices=WHAT)
+    parser.add_argument("--memory-events", type=int, default=2_000_000)
+    parser.add_argument("--only", action="append", choices=WHAT + LONG)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", action="store_true")
     flags = []
@@ -93,9 +99,9 @@ def measures(bench, wanted):
     return [(name, run) for name, part, run in every if part in wanted]
 
 
-def measure(bench, wanted, rounds):
+def measure(bench, wanted, options):
     """{name: [figures of each round]}"""
-    results = {}
+    results, rounds = {}, options.rounds
     if not set(wanted) <= APART:
         say("warming up")
         bench.warm_up()
@@ -107,11 +113,37 @@ def measure(bench, wanted, rounds):
             results.setdefault(name, []).append(figures)
             say(f"round {number + 1}: {name} {figures['rate']:,.0f} a second "
                 f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
-    for number in range(rounds if "latency" in wanted else 0):
-        figures = bench.latency()
-        results.setdefault("latency", []).append(figures)
-        say(f"round {number + 1}: latency p50 {figures['p50']:.1f} ms, p99 {figures['p99']:.1f} ms")
-    # Last, because it makes the topics anew.
+    if "latency" in wanted:
+        bench.record()
+    if "memory" in wanted:
+        figures = bench.memory(options.memory_events)
+        results["memory"] = [figures]
+        say(f"memory: {figures['tenths'][0]:.1f} MiB in the first tenth of {figures['events']:,} "
+            f"events, {figures['tenths'][-1]:.1f} in the last")
+    # Last, because they make topics anew.
+    for number, rate in itertools.product(range(rounds if "latency" in wanted else 0),
+                                          LATENCY_RATES):
+        figures = bench.latency(rate)
+        results.setdefault(f"latency_{rate}", []).append(figures)
+        say(f"round {number + 1}: latency at {rate:,}/s p50 {figures['p50']:.1f} ms, "
+            f"p99 {figures['p99']:.1f} ms")
+    if "duplicates" in wanted:
+        say("publishing telemetry of which one in a hundred comes twice")
+        records = stream.publish_with_duplicates(bench.count)
+        for number in range(rounds):
+            for name, run in (("copy_single", bench.copy),
+                              ("recorder_duplicates", lambda: bench.recorder(records=records))):
+                figures = run()
+                results.setdefault(name, []).append(figures)
+                say(f"round {number + 1}: {name} {figures['rate']:,.0f} a second "
+                    f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
+    for name, run in SHAPES.items():
+        def note(name, figures):
+            results.setdefault(name, []).append(figures)
+            say(f"{name} {figures['rate']:,.0f} a second "
+                f"(other processes: {figures['cpu']['others_share']:.0%} of the machine)")
+        if name in wanted:
+            run(bench, rounds, note)
     for number in range(rounds if "bridge" in wanted else 0):
         figures = bridge_latency.measure(bench.dsn)
         results.setdefault("bridge", []).append(figures)
@@ -158,6 +190,8 @@ def summarize(results):
         "recorder": "event-recorder",
         "copy_placeholders": f"raw COPY of placeholders and events, {PIECE_ROWS:,} events",
         "recorder_placeholders": "event-recorder, commands not there yet",
+        "copy_single": f"raw COPY without duplicates, {PIECE_ROWS:,} rows a transaction",
+        "recorder_duplicates": "event-recorder, 1 % duplicates",
         "projector": "command-projector",
         "copy_parallel": f"two raw COPY connections, {PIECE_ROWS:,} rows a transaction",
         "recorder_parallel": "event-recorder, --workers 2",
@@ -170,6 +204,7 @@ def summarize(results):
             and not name.endswith("rebuilt") else f"{titles[name]}: events/s", ",.0f", [run["rate"] for run in results[name]])
     for name, base in (("recorder", "copy"), ("recorder", "copy_large"),
                        ("recorder_placeholders", "copy_placeholders"),
+                       ("recorder_duplicates", "copy_single"),
                        ("recorder_parallel", "copy_parallel"),
                        ("recorder_parallel", "recorder"), ("projector_parallel", "projector")):
         if name in results and base in results:
@@ -191,10 +226,34 @@ def summarize(results):
                 ".2f", [run["rate"] / run["live_rate"] for run in results[name]])
             add(f"{name}.peak", f"{titles[name]}: peak resident memory, MiB", ".1f",
                 [run["peak"] for run in results[name]])
-    for key in ("p50", "p99", "most"):
-        if "latency" in results:
-            add(f"latency.{key}", f"latency at 500 events/s, {key}, ms", ".1f",
-                [run[key] for run in results["latency"]])
+    for name in (name for name in results if name.startswith("all_")):
+        who = f"{name.removeprefix('all_')}, all that may happen"
+        for key, label, form in (("rate", "records/s", ",.0f"), ("peak", "peak resident memory, MiB", ".1f"),
+                                 ("a_record", "its CPU a record, µs", ".1f"),
+                                 ("written", "share of the time in which Postgres writes its rows", ".2f"),
+                                 *((stage, f"share of the time: {stage}", ".2f") for stage in shapes.STAGES)):
+            add(f"{name}.{key}", f"{who}: {label}", form, [run[key] for run in results[name]])
+    for partitions, replicas in itertools.product(shapes.PARTITIONS, shapes.REPLICAS):
+        if (name := f"replicas_{replicas}_of_{partitions}") in results:
+            add(f"{name}.rate", f"event-recorder, {replicas} replicas, {partitions} partitions: rows/s from "
+                "their start on", ",.0f", [run["rate_with_start"] for run in results[name]])
+    for size, kind in itertools.product(shapes.SIZES, shapes.IDS):
+        ours, copy = (results.get(f"{who}_into_{size}_{kind}") for who in ("recorder", "copy"))
+        if ours:
+            where = f"into {size:,} rows, ids {kind}"
+            add(f"copy_{size}_{kind}.rate", f"raw COPY {where}: rows/s", ",.0f", [run["rate"] for run in copy])
+            add(f"recorder_{size}_{kind}.rate", f"event-recorder {where}: rows/s", ",.0f",
+                [run["rate"] for run in ours])
+            add(f"recorder_{size}_{kind}/copy", f"ratio of rows/s: event-recorder / raw COPY {where}", ".2f",
+                ratio(ours, copy, lambda run: run["rate"]))
+    for place, text in ((0, "first tenth"), (-1, "last tenth")):
+        if "memory" in results:
+            add(f"memory.{place}", f"resident memory over {results['memory'][0]['events']:,} events, "
+                f"{text}, MiB", ".1f", [run["tenths"][place] for run in results["memory"]])
+    for rate, key in itertools.product(LATENCY_RATES, ("p50", "p99", "most")):
+        if f"latency_{rate}" in results:
+            add(f"latency_{rate}.{key}", f"latency at {rate:,} events/s, {key}, ms", ".1f",
+                [run[key] for run in results[f"latency_{rate}"]])
     for key in ("p50", "p99", "most", "commit"):
         if "bridge" in results:
             add(f"bridge.{key}", f"frame sent to row visible at 500 events/s, {key}, ms"
@@ -236,6 +295,7 @@ def machine():
 # What is wanted of each ratio, least: tests/bench/REPORT.md has the profile of those not met.
 AIMS = {
     "recorder/copy.rate": 0.95,
+    "recorder_duplicates/copy_single.rate": 0.8,
     "recorder_parallel/copy_parallel.rate": 0.9,
     "recorder_rebuilt/live": 2.5,
     "projector_rebuilt/live": 2.5,
@@ -306,7 +366,7 @@ def main():
             set_the_stage(options.events)
         with world.new_database() as dsn:
             bench = Bench(dsn, options.events, options.flags, folder)
-            report(options, measure(bench, options.only or WHAT, options.rounds), folder)
+            report(options, measure(bench, options.only or WHAT, options), folder)
         return 0
     except (BenchError, AssertionError) as error:
         print(f"bench: {error}", file=sys.stderr)

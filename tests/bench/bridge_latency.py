@@ -7,13 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
-
 from lib import avro, bridge, consumers, database, events, kafka, world
 from lib.automation_service import AutomationService, usual_event
-from runs import LATENCY_EVENTS, LATENCY_RATE, Watch, first_seen, quantile
+from runs import Watch, first_seen, quantile
 from servers import Clock, own_seconds
 
 WARM_UP_EVENTS = 1000
+FRAMES = 10_000
+RATE = 500  # a second
 PARTITIONS = 12
 
 
@@ -32,8 +33,8 @@ class Stamped:
 
 def inject(service, stamped, count):
     first = len(stamped.at)
-    flow = service.inject(count, LATENCY_RATE, make=lambda number: stamped(first + number))
-    flow.wait(count / LATENCY_RATE + 60)
+    flow = service.inject(count, RATE, make=lambda number: stamped(first + number))
+    flow.wait(count / RATE + 60)
 
 
 def measure(dsn):
@@ -63,7 +64,7 @@ def measure(dsn):
             until_recorded()
             watch = Watch(dsn, group)
             clock, before = Clock(), own_seconds(running.pid)
-            inject(service, stamped, LATENCY_EVENTS)
+            inject(service, stamped, FRAMES)
             until_recorded()
             consumed = own_seconds(running.pid) - before
             cpu = clock.read(consumed)
@@ -79,7 +80,7 @@ def measure(dsn):
         if number >= WARM_UP_EVENTS:
             waits.append(1000 * (first_seen(seen, record.partition, record.offset)
                                  - stamped.at[number]))
-    assert len(waits) == LATENCY_EVENTS, f"{len(waits)} frames are in Kafka"
+    assert len(waits) == FRAMES, f"{len(waits)} frames are in Kafka"
     waits.sort()
     return {"p50": quantile(waits, 0.50), "p99": quantile(waits, 0.99), "most": waits[-1],
             "commit": 1000 * commits["projectionist_bridge_commit_seconds_sum"]

@@ -3,15 +3,15 @@
 
 import bisect
 import contextlib
-import datetime
 import itertools
+import json
+import shutil
 import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
-from confluent_kafka import Producer
 
 import servers
 import stream
@@ -21,8 +21,8 @@ from servers import BenchError, Clock, Program
 STALL_SECONDS = 120
 PIECE_ROWS = 5000  # the recorder's default batch
 LARGE_PIECE_ROWS = 20000
-LATENCY_EVENTS = 10_000
-LATENCY_RATE = 500  # a second
+LATENCY_RATES = (500, 5000, 20_000)  # a second
+LATENCY_SECONDS = 10
 EVENT_COLUMNS = ("event_id, command_id, correlation_id, type, severity, payload, cursor, "
                  "emitted_at, version, target")
 PARENT_COLUMNS = "command_id, type, status, created_at, placeholder"
@@ -30,17 +30,19 @@ PARENTS_SQL = """
     SELECT command_id, 'unknown', 'QUEUED', min(emitted_at), true
     FROM safari_events WHERE command_id IS NOT NULL GROUP BY command_id
 """
+# Without what a table had before.
+OF_THE_STREAM = "emitted_at >= '2025-01-01'"
 # From the start of the first transaction that wrote rows to the last commit. stored_at is the time
 # at which the transaction of a row began.
-WINDOW_SQL = """
+WINDOW_SQL = f"""
     SELECT extract(epoch FROM min(began))::float8, extract(epoch FROM min(committed))::float8,
         extract(epoch FROM max(committed))::float8
     FROM (SELECT min(stored_at) AS began, pg_xact_commit_timestamp(xmin) AS committed
-          FROM safari_events GROUP BY xmin) AS t
+          FROM safari_events WHERE {OF_THE_STREAM} GROUP BY xmin) AS t
 """
 CONTENT_SQL = f"""
     SELECT count(*), sum(hashtextextended(t::text, 0)::numeric)
-    FROM (SELECT {EVENT_COLUMNS} FROM safari_events) AS t
+    FROM (SELECT {EVENT_COLUMNS} FROM safari_events WHERE {OF_THE_STREAM}) AS t
 """
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -109,8 +111,12 @@ class Bench:
         return result
 
     def copy(self, size=PIECE_ROWS, placeholders=False):
-        pieces = self.pieces(size, placeholders)
         self.truncate(known_commands=not placeholders)
+        return self.copied(size, placeholders)
+
+    def copied(self, size=PIECE_ROWS, placeholders=False):
+        """Into the tables as they are."""
+        pieces = self.pieces(size, placeholders)
         clock = Clock()
         with psycopg.connect(self.dsn) as connection:
             cursor = connection.cursor()
@@ -157,10 +163,13 @@ class Bench:
 
     # --- the consumers ---
 
+    def new_group(self, name):
+        return f"bench-{next(self.numbers):02}-{name}-{uuid.uuid4().hex[:8]}"
+
     @contextlib.contextmanager
-    def program(self, name, *flags):
-        group = f"bench-{next(self.numbers):02}-{name}-{uuid.uuid4().hex[:8]}"
-        program = Program(name, group, self.dsn, [*self.flags, *flags], self.folder)
+    def program(self, name, *flags, group=None):
+        program = Program(name, group or self.new_group(name), self.dsn, [*self.flags, *flags],
+                          self.folder)
         try:
             yield program
         except BaseException:
@@ -186,19 +195,23 @@ class Bench:
                 raise BenchError(f"{program.name} has not moved for {STALL_SECONDS} s; its log is "
                                  f"{program.log_path}")
 
-    def consume(self, name, *flags):
+    def consume(self, name, *flags, records=None):
         """Runs a consumer over the whole stream; (program, processor time, peak)."""
         clock = Clock()
         with self.program(name, *flags) as program:
-            self.wait_until_committed(program, self.count)
+            self.wait_until_committed(program, records or self.count)
             cpu = clock.read(program.seconds())
             peak = program.peak()
         self.last_group = program.group
         return program, cpu, peak
 
-    def recorder(self, known_commands=True, flags=()):
+    def recorder(self, known_commands=True, flags=(), records=None):
         self.truncate(known_commands)
-        program, cpu, peak = self.consume("event-recorder", *flags)
+        return self.recorded(flags, records)
+
+    def recorded(self, flags=(), records=None):
+        """Into the tables as they are."""
+        program, cpu, peak = self.consume("event-recorder", *flags, records=records)
         self.check()
         made = database.count(self.db, "safari_commands")
         if made != self.commands:
@@ -213,15 +226,11 @@ class Bench:
                                "AND type = 'sora.generate'").fetchone()[0]
         if done != self.commands:
             raise BenchError(f"{self.commands:,} commands should have succeeded, not {done:,}")
-        # Its rows change with every batch, so the times are those of its log: when each batch was
-        # committed, and how long that took.
-        batches = sorted(program.batches(), key=lambda batch: batch["ts"])
-        ends = [datetime.datetime.fromisoformat(batch["ts"].replace("Z", "+00:00")).timestamp()
-                for batch in batches]
-        seconds = ends[-1] - ends[0] + batches[0]["microseconds"] / 1e6
-        return {"rate": self.count / seconds, "seconds": seconds, "cpu": cpu, "peak": peak,
-                "to_first_commit": ends[0] - program.started_at, "batches": len(batches),
-                "rate_with_start": self.count / (ends[-1] - program.started_at)}
+        # Its rows change with every batch, so they do not tell when it began.
+        began, first, last = program.window()
+        return {"rate": self.count / (last - began), "seconds": last - began, "cpu": cpu, "peak": peak,
+                "to_first_commit": first - program.started_at, "batches": len(program.batches()),
+                "rate_with_start": self.count / (last - program.started_at)}
 
     # --- a rebuild ---
 
@@ -246,66 +255,83 @@ class Bench:
 
     # --- the first round: what the others compare with ---
 
+    def keep_rows(self):
+        """Those that the recorder has made, for COPY."""
+        self.rows = self.unload(f"SELECT {EVENT_COLUMNS} FROM safari_events ORDER BY ctid")
+
     def warm_up(self):
         self.projector()
         self.known_commands = self.unload("SELECT * FROM safari_commands")
         self.recorder()
-        self.rows = self.unload(f"SELECT {EVENT_COLUMNS} FROM safari_events ORDER BY ctid")
+        self.keep_rows()
         self.placeholders = {row[6:22]: row for row in self.unload(PARENTS_SQL)}
         self.copy()
 
+    # --- memory ---
+
+    def memory(self, count):
+        """Resident memory, in MiB, in each tenth of a long stream: the most that was seen."""
+        stream.prolong(count)
+        count = sum(kafka.end_offsets(events.TELEMETRY).values())
+        self.truncate(known_commands=True)
+        tenths = [0.0] * 10
+        clock = Clock()
+        with self.program("event-recorder") as program:
+            done, moved_at = 0, time.monotonic()
+            while done < count:
+                time.sleep(0.05)
+                program.check()
+                before, done = done, self.committed(program)
+                moved_at = time.monotonic() if done != before else moved_at
+                if time.monotonic() - moved_at > STALL_SECONDS:
+                    raise BenchError(f"event-recorder has not moved for {STALL_SECONDS} s; its log "
+                                     f"is {program.log_path}")
+                tenth = min(9, int(10 * done // count))
+                tenths[tenth] = max(tenths[tenth], program.resident())
+            cpu = clock.read(program.seconds())
+            peak = program.peak()
+        rows = database.count(self.db, "safari_events")
+        if rows != count:
+            raise BenchError(f"safari_events should hold {count:,} rows, not {rows:,}")
+        return {"events": count, "tenths": tenths, "peak": peak, "cpu": cpu}
+
     # --- latency ---
 
-    def latency(self):
-        """Milliseconds from before an event is given to the producer to when a query sees its row:
-        the offsets that are asked for become visible in the same commit."""
+    def record(self):
+        """The telemetry that is published, as files for stream-replay."""
+        self.recording = self.folder / "telemetry"
+        shutil.rmtree(self.recording, ignore_errors=True)
+        servers.run("stream-record", "--output", self.recording, events.TELEMETRY)
+
+    def latency(self, rate):
+        """Milliseconds from when an event was due at the producer to when a query sees its row: the
+        offsets that are asked for become visible in the same commit."""
         self.truncate(known_commands=True)
-        schema_ids = events.register_schemas()
-        offsets_before = sum(kafka.end_offsets(events.TELEMETRY).values())
+        kafka.delete_topics(events.TELEMETRY)
+        kafka.create_topics(events.TELEMETRY)
+        count = min(rate * LATENCY_SECONDS, self.count)
         with self.program("event-recorder") as program:
-            self.wait_until_committed(program, offsets_before)
-            watch = Watch(self.dsn, program.group)
+
+            def replay(count):
+                return json.loads(servers.run(
+                    "stream-replay", "--json", "--rate", rate, "--limit", count, "--expect",
+                    program.group, self.recording, dsn=self.dsn))
+
+            program.wait_until_assigned()
+            replay(min(rate, count))  # the first second of a consumer is no measure
+            self.db.execute("TRUNCATE safari_events")
             clock = Clock()
             consumed = program.seconds()
-            sent = send_at_rate(schema_ids)
-            self.wait_until_committed(program, offsets_before + len(sent))
+            waited = replay(count)["visible_ms"]
             cpu = clock.read(program.seconds() - consumed)
-            seen = watch.end()
-        waits = sorted(1000 * (first_seen(seen, partition, offset) - at)
-                       for at, partition, offset in sent)
-        return {"p50": quantile(waits, 0.50), "p99": quantile(waits, 0.99), "most": waits[-1],
-                "cpu": cpu}
+        rows = database.count(self.db, "safari_events")
+        if rows != count:
+            raise BenchError(f"safari_events should hold {count:,} rows, not {rows:,}")
+        return {"p50": waited["p50"], "p99": waited["p99"], "most": waited["max"], "cpu": cpu}
 
 
 def quantile(ordered, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def send_at_rate(schema_ids):
-    """Events of known commands, each with its own time; [(sent at, partition, offset)]."""
-    sent = []
-
-    def delivered(at):
-        def note(error, message):
-            if error is not None:
-                raise BenchError(f"an event was not produced: {error}")
-            sent.append((at, message.partition(), message.offset()))
-        return note
-
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers(), "linger.ms": 0,
-                         "partitioner": "murmur2_random"})
-    began = time.time()
-    for number, event in enumerate(stream.telemetry(LATENCY_EVENTS)):
-        due = began + number / LATENCY_RATE
-        while (left := due - time.time()) > 0:
-            producer.poll(min(left, 0.002))
-        at = time.time()
-        event |= {"event_id": str(uuid.uuid4()), "emitted_at": int(at * 1e6)}
-        item = stream.record(event, schema_ids)
-        producer.produce(item.topic, item.value, item.key, on_delivery=delivered(at))
-    if producer.flush(30) > 0 or len(sent) != LATENCY_EVENTS:
-        raise BenchError("Kafka did not take the events of the latency run")
-    return sent
 
 
 class Watch:

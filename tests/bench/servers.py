@@ -2,6 +2,7 @@
 """The private cluster, our programs, and the processor time and memory that they take."""
 
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from lib import consumers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
-STOP_SECONDS = 30
+START_SECONDS = STOP_SECONDS = 30
 
 
 class BenchError(Exception):
@@ -135,6 +136,12 @@ def peak_of(pid):
     return int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) / 1024
 
 
+def resident_of(pid):
+    """What is resident now, in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def rebuild(projection, group, dsn, folder):
     """Rebuilds beside the live tables; (seconds, peak in MiB, what it says)."""
     log_path = folder / f"{group}-rebuild.log"
@@ -159,6 +166,16 @@ def rebuild(projection, group, dsn, folder):
     return seconds, peak, json.loads(answer)
 
 
+def run(name, *arguments, dsn=None):
+    """What one of our programs prints."""
+    done = subprocess.run([consumers.program(name), *map(str, arguments)], check=False, text=True,
+                          capture_output=True, cwd="/",
+                          env=consumers.environment({"POSTGRES_DSN": dsn}))
+    if done.returncode != 0:
+        raise BenchError(f"{name} ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
 class Program:
     """A consumer that runs until it is stopped."""
 
@@ -180,17 +197,42 @@ class Program:
             raise BenchError("\n".join([f"{self.name} ended with {self.process.returncode}; its "
                                         f"log is {self.log_path}:", *lines]))
 
+    def wait_until_assigned(self):
+        until = time.monotonic() + START_SECONDS
+        while '"partitions assigned"' not in self.log_path.read_text(errors="replace"):
+            self.check()
+            if time.monotonic() > until:
+                raise BenchError(f"{self.name} got no partition within {START_SECONDS} s; its log is "
+                                 f"{self.log_path}")
+            time.sleep(0.05)
+
     def seconds(self):
         return _stat(self.process.pid)[1]
 
     def peak(self):
         return peak_of(self.process.pid)
 
+    def resident(self):
+        return resident_of(self.process.pid)
+
     def batches(self):
         """What it logged about each batch."""
         with open(self.log_path, encoding="utf-8") as log:
             lines = [json.loads(line) for line in log if '"batch committed"' in line]
         return lines
+
+    def window(self):
+        """By its log: when its first batch began, when that and when the last one was committed."""
+        batches = sorted(self.batches(), key=lambda batch: batch["ts"])
+        first, last = [datetime.datetime.fromisoformat(batches[place]["ts"].replace("Z", "+00:00"))
+                       .timestamp() for place in (0, -1)]
+        return first - batches[0]["microseconds"] / 1e6, first, last
+
+    def metrics(self):
+        """Of a program with --metrics-address."""
+        port = re.search(r'"port": ?(\d+)', self.log_path.read_text(errors="replace"))[1]
+        with consumers.HTTP.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return consumers.parse_metrics(answer.read().decode())
 
     def stop(self):
         if self.process.poll() is None:

@@ -2,11 +2,13 @@
 """The events that are measured: what the automation service and the gateway send for commands that
 run side by side. The same call gives the same events."""
 
+import collections
 import functools
 import io
 import itertools
 import json
 import random
+import re
 import uuid
 
 import fastavro
@@ -112,16 +114,73 @@ def record(event, schema_ids):
 def publish(count):
     """Publishes both streams, each of `count` events; the mean bytes of a telemetry value."""
     schema_ids = events.register_schemas()
-    size = 0
-    for stream in (commands(count), telemetry(count)):
-        records = (record(event, schema_ids) for event in stream)
-        size = 0
+    produce(record(event, schema_ids) for event in commands(count))
+    return publish_telemetry(count)
 
-        def measured():
-            nonlocal size
-            for item in records:
-                size += len(item.value)
-                yield item
-        kafka.produce(measured(), compression_type="lz4", linger_ms=20,
-                      queue_buffering_max_messages=200_000)
+
+def publish_telemetry(count, version=4):
+    """The same; `version` is that of the event ids: 4, or 7, which rise with time."""
+    schema_ids = events.register_schemas()
+    size = 0
+
+    def measured():
+        nonlocal size
+        for event in telemetry(count):
+            if version == 7:
+                event["event_id"] = _rising(event)
+            item = record(event, schema_ids)
+            size += len(item.value)
+            yield item
+    produce(measured())
     return size / count
+
+
+def _rising(event):
+    bits = uuid.UUID(event["event_id"]).int
+    milliseconds = event["emitted_at"] // events.MILLISECOND
+    return str(uuid.UUID(int=(milliseconds << 80) | (7 << 76) | (bits & ((1 << 76) - 1))))
+
+
+def produce(records):
+    kafka.produce(records, compression_type="lz4", linger_ms=20, queue_buffering_max_messages=200_000)
+
+
+def publish_with_duplicates(count):
+    """Publishes telemetry anew: every hundredth event comes again, a thousand events later. How many
+    records that are."""
+    schema_ids = events.register_schemas()
+    kafka.delete_topics(events.TELEMETRY)
+    kafka.create_topics(events.TELEMETRY)
+    total = 0
+
+    def records():
+        nonlocal total
+        again = collections.deque()
+        for number, event in enumerate(telemetry(count)):
+            item = record(event, schema_ids)
+            if number % 100 == 0:
+                again.append((number + 1000, item))
+            total += 1
+            yield item
+            if again and again[0][0] <= number:
+                total += 1
+                yield again.popleft()[1]
+    produce(records())
+    return total
+
+
+def prolong(count):
+    """Publishes telemetry until its topic has as many records: those that are there, again and again
+    under other event ids."""
+    there = kafka.read(events.TELEMETRY)
+    first = re.compile(rb"[0-9a-f]{8}(?=-[0-9a-f]{4}-4)")  # of an id, the first of which is the event's
+
+    def more():
+        for number in range(len(there), count):
+            again, place = divmod(number, len(there))
+            record = there[place]
+
+            def other(match, again=again):
+                return b"%08x" % (int(match[0], 16) ^ again)
+            yield kafka.Record(record.topic, record.key, first.sub(other, record.value, count=1))
+    produce(more())
