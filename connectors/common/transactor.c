@@ -44,6 +44,18 @@ void pj_transactor_metrics_add(struct pj_transactor_metrics *metrics, const char
     pj_metrics_add_all_of(registry, of, all);
 }
 
+int pj_transactor_taken_over(const struct pj_transactor *transactor, const char *variable,
+                             struct pj_error *error)
+{
+    pj_error_set(
+        error, PJ_FENCED,
+        "another %s has taken over '%s' (%s), so this one stops: run one bridge per id, or "
+        "give this one an id of its own",
+        transactor->settings.name, transactor->settings.id, variable);
+    error->exit_code = PJ_EXIT_FENCED;
+    return -1;
+}
+
 static void count(struct pj_metric *metric)
 {
     if (metric != NULL)

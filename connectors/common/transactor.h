@@ -10,6 +10,7 @@
 #ifndef PJ_CONNECTORS_TRANSACTOR_H
 #define PJ_CONNECTORS_TRANSACTOR_H
 
+#include "base/config.h"
 #include "base/metrics.h"
 #include "common/turns.h"
 #include "kafka/compacted.h"
@@ -18,6 +19,13 @@
 #include <stdatomic.h>
 
 enum { PJ_TRANSACTOR_TOPICS_MOST = 64, PJ_TRANSACTOR_FATAL_MOST = 5 };
+
+/* `who` hangs, such as "a bridge". */
+#define PJ_TRANSACTION_TIMEOUT_OPTION(at, who)                                                     \
+    PJ_OPTION(DURATION, "transaction-timeout", at, "30s", "TIME",                                  \
+              "After this the brokers abort the transaction of " who " that hangs, which would "   \
+              "otherwise hold up the readers of its topics.",                                      \
+              .least = 1000, .most = 900000)
 
 /* What is counted of transactions; each may be NULL. */
 struct pj_transactor_metrics {
@@ -107,6 +115,11 @@ enum pj_transaction_end {
 enum pj_transaction_end pj_transactor_try(struct pj_transactor *transactor,
                                           int (*send)(void *context, struct pj_error *error),
                                           void *context, struct pj_error *error) PJ_MUST_CHECK;
+
+/* PJ_FENCED, with the sentence that a bridge ends with (PJ_EXIT_FENCED) and -1. `variable` is that
+ * of its id. */
+int pj_transactor_taken_over(const struct pj_transactor *transactor, const char *variable,
+                             struct pj_error *error);
 
 /* Counts a transaction that is known to be committed: by its answer, or by what was read back. */
 void pj_transactor_count(const struct pj_transactor *transactor);

@@ -69,14 +69,9 @@ static bool turn(void *context, const struct pj_error *trouble)
     return pj_turns_go_on(&publisher->stopping, publisher->is_open);
 }
 
-static int fenced(struct pj_job_publisher *publisher, struct pj_error *error)
+static int fenced(const struct pj_job_publisher *publisher, struct pj_error *error)
 {
-    pj_error_set(error, PJ_FENCED,
-                 "another job-bridge has taken over '%s' (PROJECTIONIST_BRIDGE_ID), so this one "
-                 "stops: run one bridge per id, or give this one an id of its own",
-                 publisher->settings.bridge->bridge_id);
-    error->exit_code = PJ_EXIT_FENCED;
-    return -1;
+    return pj_transactor_taken_over(&publisher->transactor, "PROJECTIONIST_BRIDGE_ID", error);
 }
 
 /* --- the state ------------------------------------------------------------------------------- */

@@ -56,10 +56,7 @@ const struct pj_option pj_job_bridge_options[] = {
               "How often an idle bridge records until when it has listened; it also learns then "
               "whether another bridge has taken its name.",
               .least = 100, .most = 3600000),
-    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "30s", "TIME",
-              "After this the brokers abort the transaction of a bridge that hangs, which would "
-              "otherwise hold up the readers of its topics.",
-              .least = 1000, .most = 900000),
+    PJ_TRANSACTION_TIMEOUT_OPTION(AT(transaction_timeout_ms), "a bridge"),
     PJ_REGISTRY_OPTIONS(AT(registry), "The URL of the schema registry's Confluent API."),
     PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "10s", "TIME",
               "How long a stop waits for Kafka to take what was read. The rest is lost, and "

@@ -31,10 +31,7 @@ const struct pj_option pj_relay_options[] = {
     PJ_OPTION(DURATION, "poll-interval", AT(poll_ms), "1s", "TIME",
               "The outbox is read when Postgres notifies of new rows, and at least this often.",
               .least = 10, .most = 60000),
-    PJ_OPTION(DURATION, "transaction-timeout", AT(transaction_timeout_ms), "30s", "TIME",
-              "After this the brokers abort the transaction of a relay that hangs, so that readers "
-              "of the topics get past it.",
-              .least = 1000, .most = 900000),
+    PJ_TRANSACTION_TIMEOUT_OPTION(AT(transaction_timeout_ms), "a relay"),
     PJ_OPTION(DURATION, "shutdown-timeout", AT(shutdown_timeout_ms), "10s", "TIME",
               "How long a stop waits for the transaction under way. Rows of one that does not end "
               "are published by the next start.",
