@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/jsonb.h"
 #include "fold/check.h"
 
 #include <criterion/criterion.h>
@@ -71,6 +72,51 @@ Test(check, json_that_jsonb_refuses)
     char many[20000] = "0.";
     memset(many + 2, '1', sizeof many - 2);
     cr_assert(!takes(1, many, sizeof many, "22003"));
+}
+
+/* What is told without the parser is what the parser takes, whatever is done to a text. */
+Test(check, json_is_told_as_the_parser_tells_it)
+{
+    static const char *const seeds[] = {
+        "{\"prompt\": \"A lighthouse\", \"duration\": \"10s\"}",
+        " [ -0.5 , 12 , true,false , null, {} , [ ], {\"a\\n\\\\\" :[\"\\u00e9\"]}]\t\r\n",
+        "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"",
+        "[[[[[[[[[[[[[[[[[[[[[[7]]]]]]]]]]]]]]]]]]]]]]",
+        "[123456789012345, 1234567890123456789, 1.5E+3]",
+    };
+    static const char bytes[] = "{}[]\",:\\/ntrue0123456789.-+eE \t\n\x01\x7f\xc3\xa9\xed\xa0\x80";
+    unsigned random = 7;
+    size_t taken = 0;
+    for (int i = 0; i < 200000; i++) {
+        char text[128];
+        const char *seed = seeds[i % 5];
+        size_t length = strlen(seed);
+        memcpy(text, seed, length);
+        for (int edits = i / 5 % 3; edits > 0; edits--) {
+            random = random * 1103515245 + 12345;
+            size_t at = (random >> 16) % length;
+            random = random * 1103515245 + 12345;
+            if (random >> 30 == 0)
+                memmove(text + at, text + at + 1, --length - at);
+            else
+                text[at] = bytes[(random >> 16) % sizeof bytes];
+        }
+        struct pj_jsonb_fault fault;
+        json_t *tree =
+            memchr(text, '\0', length) == NULL
+                ? json_loadb(text, length, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL)
+                : NULL;
+        bool holds = pj_jsonb_holds(text, length, &fault);
+        cr_assert(tree != NULL || !holds, "%.*s", (int)length, text);
+        /* Exponents may be what only Postgres refuses. */
+        cr_assert(tree == NULL || holds || memchr(text, 'e', length) != NULL ||
+                      memchr(text, 'E', length) != NULL,
+                  "%.*s: %s", (int)length, text, fault.reason);
+        taken += holds;
+        json_decref(tree);
+    }
+    cr_assert_gt(taken, 50000);
+    cr_assert_lt(taken, 150000);
 }
 
 Test(check, json_is_left_to_postgres_where_it_always_meets_it)
