@@ -161,7 +161,7 @@ struct pj_value *pj_claim(struct pj_derivation *derivation, const struct pj_tabl
                           const struct pj_order *order)
 {
     struct pj_fold *fold = derivation->fold;
-    struct pj_value *row = pj_arena_alloc(fold->arena, table->column_count * sizeof *row);
+    struct pj_value *row = pj_arena_alloc(fold->passing, table->column_count * sizeof *row);
     size_t kind = table->claimed != NULL ? kind_of(fold->projection, table) : 0;
     if (table->claimed == NULL || order == NULL || kind == fold->projection->entity_count) {
         pj_fold_mistake(fold, "derive of the entity kind %s claims a row of %s, which is %s",
@@ -204,7 +204,7 @@ void pj_claims_complete(struct pj_derivation *derivation, const struct pj_entity
         const struct pj_entity_kind *kind = &fold->projection->entities[change->entity];
         if (!pj_claims_is_kind(kind))
             continue;
-        name_claimant(entity, change->by, fold->arena, change->fact.subkey);
+        name_claimant(entity, change->by, fold->passing, change->fact.subkey);
         pj_row_key_uuid(pj_claims_table(fold->projection, kind), change->fact.values, change->key);
     }
 }

@@ -66,7 +66,7 @@ static struct pj_change *contribute(struct pj_derivation *derivation, const char
 {
     struct pj_fold *fold = derivation->fold;
     struct pj_change change;
-    if (!pj_fold_change(fold, who, entity, key, fact, subkey, values, &change))
+    if (!pj_fold_change(fold, who, entity, key, fact, subkey, values, fold->passing, &change))
         return NULL;
     const struct pj_entity_kind *to = &fold->projection->entities[entity];
     if (to->facts[fact].recursive &&
@@ -306,7 +306,7 @@ static void set_depths(struct pj_derivation *derivation, const struct pj_entity 
         bool deep = depth >= entity->kind->depth_most;
         given->fact.order.rank[0] = deep ? entity->kind->depth_most + 1 : depth + 1;
         if (deep)
-            given->fact.values = pj_arena_alloc(derivation->fold->arena,
+            given->fact.values = pj_arena_alloc(derivation->fold->passing,
                                                 kind->value_count * sizeof *given->fact.values);
     }
 }
@@ -523,7 +523,12 @@ static void push_contribution(struct pj_fold *fold, const struct pj_change *give
     if ((given->entity == fold->after.stage) != own)
         return;
     struct pj_change *change = pj_arena_copy(fold->arena, given, sizeof *given);
+    const struct pj_fact_kind *kind =
+        &fold->projection->entities[given->entity].facts[given->fact.kind];
     change->removed = removed;
+    change->by = NULL;
+    change->fact.values = pj_arena_copy(fold->arena, given->fact.values,
+                                        kind->value_count * sizeof *given->fact.values);
     pj_fold_push_change(fold, change);
 }
 
@@ -591,6 +596,7 @@ static int finish_entity(struct pj_fold *fold, size_t stage_index, struct pj_tou
     touched->due = fold->after.due;
     diff_rows(fold);
     diff_contributions(fold, false);
+    pj_arena_reset(fold->passing);
     return count(fold, touched, error);
 }
 
@@ -600,7 +606,7 @@ static bool apply_changes(struct pj_fold *fold, struct pj_touched *touched)
     bool changed = false;
     for (size_t c = 0; c < touched->change_count; c++) {
         const struct pj_change *change = touched->changes[c];
-        if (!pj_facts_apply(&touched->after, change, fold->arena))
+        if (!pj_facts_apply(&touched->after, change, fold->staged))
             continue;
         changed = true;
         touched->news += change->kept && !kind->facts[change->fact.kind].is_name;
@@ -667,7 +673,7 @@ static int merge_round(struct pj_fold *fold, size_t stage_index, struct pj_error
             (turn != INT64_MAX && height_of(touched, height_fact) > turn))
             continue;
         struct pj_entity from = touched->rederived ? touched->after : touched->before;
-        touched->after = pj_facts_copy(&from, fold->arena);
+        touched->after = pj_facts_copy(&from, touched->change_count, fold->staged);
         if (!apply_changes(fold, touched))
             continue;
         if (derive_both(fold, stage_index, &from,
@@ -676,6 +682,7 @@ static int merge_round(struct pj_fold *fold, size_t stage_index, struct pj_error
             return -1;
         touched->rederived = true;
         diff_contributions(fold, true);
+        pj_arena_reset(fold->passing);
     }
     return 0;
 }
@@ -692,7 +699,7 @@ int pj_fold_merge(struct pj_fold *fold, size_t stage_index, struct pj_error *err
         struct pj_touched *touched = &stage->touched[i];
         if (touched->change_count == 0)
             continue; /* it waits for the rest of its facts */
-        touched->after = pj_facts_copy(&touched->before, fold->arena);
+        touched->after = pj_facts_copy(&touched->before, touched->change_count, fold->staged);
         if (!apply_changes(fold, touched))
             continue;
         if (wide)
@@ -728,7 +735,7 @@ int pj_fold_again(struct pj_fold *fold, size_t stage_index, const struct pj_stag
     }
     if (kind->depth_most == 0)
         return pj_wide_has(kind) ? finish_rest(fold, stage_index, error) : 0;
-    struct pj_stage *more = pj_arena_alloc(fold->arena, sizeof *more);
+    struct pj_stage *more = pj_arena_alloc(fold->staged, sizeof *more);
     if (!pj_fold_gather(fold, stage_index, more) && !somebody_waits(stage))
         return finish_rest(fold, stage_index, error);
     /* A recursive fact has its place after depth_most rounds, a link after one. */
@@ -759,6 +766,7 @@ int pj_fold_merge_whole(struct pj_fold *fold, size_t stage_index, struct pj_erro
             return -1;
         fold->after.contribution_count = 0;
         diff_rows(fold);
+        pj_arena_reset(fold->passing);
     }
     return 0;
 }

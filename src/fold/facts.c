@@ -199,10 +199,14 @@ bool pj_facts_apply(struct pj_entity *entity, const struct pj_change *change,
     return better;
 }
 
-struct pj_entity pj_facts_copy(const struct pj_entity *entity, struct pj_arena *arena)
+struct pj_entity pj_facts_copy(const struct pj_entity *entity, size_t changes,
+                               struct pj_arena *arena)
 {
     struct pj_entity copy = *entity;
-    copy.capacity = entity->count + 2;
+    /* Of an entity that is there, most changes are of facts that it has; a new one gets a fact of
+     * most kinds. What it takes beyond that, it takes. */
+    size_t most = entity->count > 0 ? 2 : entity->kind->fact_count;
+    copy.capacity = entity->count + (changes < most ? changes : most);
     copy.facts = pj_arena_alloc(arena, copy.capacity * sizeof *copy.facts);
     if (entity->count > 0)
         memcpy(copy.facts, entity->facts, entity->count * sizeof *copy.facts);
@@ -312,6 +316,7 @@ static void encode(const struct pj_entity *entity, const struct pj_fact *facts, 
     }
     *data = start;
     *length = (size_t)(writer.at - start);
+    pj_arena_cut(arena, start, size, *length);
 }
 
 void pj_facts_encode(const struct pj_entity *entity, struct pj_arena *arena, const void **data,
@@ -577,7 +582,8 @@ const struct pj_fact *pj_entity_facts_by_order(struct pj_derivation *derivation,
                                                size_t *count)
 {
     const struct pj_fact *facts = pj_entity_facts(entity, fact, count);
-    struct pj_fact *sorted = pj_arena_copy(derivation->fold->arena, facts, *count * sizeof *facts);
+    struct pj_fact *sorted =
+        pj_arena_copy(derivation->fold->passing, facts, *count * sizeof *facts);
     if (*count > 1)
         qsort(sorted, *count, sizeof *sorted, compare_facts);
     return sorted;

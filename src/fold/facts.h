@@ -53,8 +53,10 @@ int pj_facts_compare(const struct pj_fact_kind *kind, const struct pj_fact *a,
 /* By kind, then subkey. */
 int pj_facts_compare_place(const struct pj_fact *a, const struct pj_fact *b);
 
-/* A copy that can be changed without touching the original's array. */
-struct pj_entity pj_facts_copy(const struct pj_entity *entity, struct pj_arena *arena);
+/* A copy that can be changed without touching the original's array, which `changes` are about to
+ * do. */
+struct pj_entity pj_facts_copy(const struct pj_entity *entity, size_t changes,
+                               struct pj_arena *arena);
 
 /* Of a recursive kind of fact: how many entities it came through, one after the other; more
  * than depth_most on a ring. Rank 0 of each such fact has the number. */

@@ -3,6 +3,7 @@
 #include "fold/counters.h"
 #include "fold/fold_internal.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <endian.h>
@@ -28,6 +29,8 @@ struct pj_fold *pj_fold_new(const struct pj_projection *projection,
     struct pj_fold *fold = pj_arena_alloc(arena, sizeof *fold);
     fold->projection = projection;
     fold->arena = arena;
+    fold->staged = pj_arena_part(arena);
+    fold->passing = pj_arena_part(arena);
     fold->observer.fold = fold;
     fold->before.fold = fold;
     fold->after.fold = fold;
@@ -159,7 +162,7 @@ void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change)
 
 bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const uint8_t key[16],
                     size_t fact, const uint8_t subkey[16], const struct pj_value *values,
-                    struct pj_change *change)
+                    struct pj_arena *arena, struct pj_change *change)
 {
     const struct pj_projection *projection = fold->projection;
     *change = (struct pj_change){.entity = entity};
@@ -192,7 +195,7 @@ bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const 
     if (subkey != NULL)
         memcpy(change->fact.subkey, subkey, 16);
     change->fact.values =
-        pj_arena_copy(fold->arena, values, kind->value_count * sizeof *change->fact.values);
+        pj_arena_copy(arena, values, kind->value_count * sizeof *change->fact.values);
     return true;
 }
 
@@ -201,7 +204,7 @@ void pj_keep(struct pj_observer *observer, size_t entity, const uint8_t key[16],
 {
     struct pj_fold *fold = observer->fold;
     struct pj_change *change = pj_arena_alloc(fold->arena, sizeof *change);
-    if (!pj_fold_change(fold, "pj_keep", entity, key, fact, subkey, values, change))
+    if (!pj_fold_change(fold, "pj_keep", entity, key, fact, subkey, values, fold->arena, change))
         return;
     if (order == NULL) {
         pj_fold_mistake(fold, "pj_keep gives no order with a fact of the entity kind %s: give one",
@@ -344,11 +347,15 @@ struct pj_touched *pj_fold_find_touched(const struct pj_stage *stage, const uint
 static void add_touched(struct pj_fold *fold, struct pj_stage *stage, const struct pj_stage *fresh)
 {
     size_t count = stage->count + fresh->count;
+    if (stage->count == 0) {
+        stage->touched = fresh->touched;
+        stage->count = stage->capacity = fresh->count;
+        return;
+    }
     if (count > stage->capacity) {
-        size_t capacity = stage->capacity == 0 ? count : count * 2;
-        struct pj_touched *bigger = pj_arena_alloc(fold->arena, capacity * sizeof *bigger);
-        if (stage->count > 0)
-            memcpy(bigger, stage->touched, stage->count * sizeof *bigger);
+        size_t capacity = count * 2;
+        struct pj_touched *bigger = pj_arena_alloc(fold->staged, capacity * sizeof *bigger);
+        memcpy(bigger, stage->touched, stage->count * sizeof *bigger);
         stage->touched = bigger;
         stage->capacity = capacity;
     }
@@ -371,27 +378,40 @@ static struct pj_change **behind(struct pj_fold *fold, const struct pj_touched *
     while (count < most && memcmp(coming[count].change->key, waiting->key, 16) == 0)
         count++;
     struct pj_change **changes =
-        pj_arena_alloc(fold->arena, (waiting->change_count + count) * sizeof(struct pj_change *));
+        pj_arena_alloc(fold->staged, (waiting->change_count + count) * sizeof(struct pj_change *));
     memcpy(changes, waiting->changes, waiting->change_count * sizeof(struct pj_change *));
     return changes;
+}
+
+/* The changes of the stage that came since the last call, sorted; to be freed. *keys: how many
+ * entities they are of. */
+static struct keyed *sort_changes(const struct pj_fold *fold, size_t stage_index, size_t *count,
+                                  size_t *keys)
+{
+    size_t from = fold->stages[stage_index].taken;
+    struct keyed *sorted = pj_resize(NULL, fold->change_count - from, sizeof *sorted);
+    *count = *keys = 0;
+    for (size_t i = from; i < fold->change_count; i++) {
+        if (fold->changes[i]->entity == stage_index)
+            sorted[(*count)++] = keyed(fold->changes[i], i);
+    }
+    if (*count > 1)
+        qsort(sorted, *count, sizeof *sorted, compare_keyed);
+    for (size_t i = 0; i < *count; i++)
+        *keys += i == 0 || sorted[i - 1].beginning != sorted[i].beginning ||
+                 memcmp(sorted[i - 1].change->key, sorted[i].change->key, 16) != 0;
+    return sorted;
 }
 
 bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *fresh)
 {
     struct pj_stage *stage = &fold->stages[stage_index];
-    size_t most = fold->change_count - stage->taken;
-    struct keyed *sorted = pj_arena_alloc(fold->arena, most * sizeof *sorted);
-    size_t count = 0;
-    for (size_t i = stage->taken; i < fold->change_count; i++) {
-        if (fold->changes[i]->entity == stage_index)
-            sorted[count++] = keyed(fold->changes[i], i);
-    }
+    size_t count, keys;
+    struct keyed *sorted = sort_changes(fold, stage_index, &count, &keys);
+    struct pj_change **changes = pj_arena_alloc(fold->staged, count * sizeof(struct pj_change *));
     stage->taken = fold->change_count;
-    if (count > 1)
-        qsort(sorted, count, sizeof *sorted, compare_keyed);
-    struct pj_change **changes = pj_arena_alloc(fold->arena, count * sizeof(struct pj_change *));
     *fresh =
-        (struct pj_stage){.touched = pj_arena_alloc(fold->arena, count * sizeof *fresh->touched)};
+        (struct pj_stage){.touched = pj_arena_alloc(fold->staged, keys * sizeof *fresh->touched)};
     struct pj_touched *last = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct pj_change *change = sorted[i].change;
@@ -410,6 +430,7 @@ bool pj_fold_gather(struct pj_fold *fold, size_t stage_index, struct pj_stage *f
         last->changes[last->change_count++] = sorted[i].change;
         last->observed = last->observed || !change->timer;
     }
+    free(sorted);
     if (pj_wide_has(&fold->projection->entities[stage_index]))
         pj_wide_want(fold, stage_index, fresh);
     add_touched(fold, stage, fresh);
@@ -421,6 +442,12 @@ const struct pj_stage *pj_fold_stage(struct pj_fold *fold, size_t stage_index)
     struct pj_stage fresh;
     (void)pj_fold_gather(fold, stage_index, &fresh);
     return &fold->stages[stage_index];
+}
+
+void pj_fold_stage_saved(struct pj_fold *fold, size_t stage_index)
+{
+    fold->stages[stage_index] = (struct pj_stage){.taken = fold->stages[stage_index].taken};
+    pj_arena_reset(fold->staged);
 }
 
 const struct pj_projection *pj_fold_projection(const struct pj_fold *fold)
@@ -468,7 +495,7 @@ int pj_fold_load(struct pj_fold *fold, size_t stage_index, const uint8_t key[16]
         return 0;
     touched->existed = true;
     touched->derived_at = derived_at;
-    if (pj_facts_decode(&touched->before, data, length, fold->arena, error) != 0)
+    if (pj_facts_decode(&touched->before, data, length, fold->staged, error) != 0)
         return -1;
     return pj_wide_check_stored(&touched->before, error);
 }

@@ -6,11 +6,15 @@
  *
  *     pj_fold_observe   for each event
  *     for each stage (entity kind), in order:
- *         pj_fold_stage      which entities are touched
+ *         pj_fold_stage        which entities are touched
  *         (load their facts, pj_fold_load, and what is wanted of those kept apart,
- * pj_fold_load_wide) pj_fold_merge      merge, derive, contribute to later stages pj_fold_again
- * what else is to be loaded: whom a kind that contributes to itself has reached, facts kept apart
- * that follow from others pj_fold_finish    combine the row changes
+ *         pj_fold_load_wide)
+ *         pj_fold_merge        merge, derive, contribute to later stages
+ *         pj_fold_again        what else is to be loaded: whom a kind that contributes to itself
+ *                              has reached, facts kept apart that follow from others
+ *         (save the facts that changed)
+ *         pj_fold_stage_saved  free what only this stage needed
+ *     pj_fold_finish       combine the row changes
  *
  * A row derived twice is the fault of its record: merge and finish fail with PJ_POISON, and nothing
  * of the fold may be written.
@@ -133,6 +137,8 @@ int pj_fold_again(struct pj_fold *fold, size_t stage, const struct pj_stage **fr
 /* For the store of testing.h: derives the stage's entities (in `before`) as if new, so that the
  * fold's rows are complete and not differences. */
 int pj_fold_merge_whole(struct pj_fold *fold, size_t stage, struct pj_error *error) PJ_MUST_CHECK;
+/* What it needed is freed, the touched entities, too: they are saved. (It may be left out.) */
+void pj_fold_stage_saved(struct pj_fold *fold, size_t stage);
 int pj_fold_finish(struct pj_fold *fold, struct pj_error *error) PJ_MUST_CHECK;
 
 /* By the index of the projection's table list; valid after pj_fold_finish. */

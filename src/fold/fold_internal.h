@@ -71,6 +71,8 @@ struct parsed_json {
 struct pj_fold {
     const struct pj_projection *projection;
     struct pj_arena *arena;
+    struct pj_arena *staged;  /* a part of it: what only the stage needs */
+    struct pj_arena *passing; /* likewise: what only the derivation of one entity needs */
     struct pj_observer observer;
     struct pj_change **changes; /* of all stages, in the order of their events */
     size_t change_count, change_capacity;
@@ -135,10 +137,10 @@ struct pj_touched *pj_fold_find_touched(const struct pj_stage *stage, const uint
 bool pj_fold_name(struct pj_fold *fold, const char *who, size_t entity, const struct pj_value *name,
                   size_t *fact, uint8_t key[16]);
 void pj_fold_push_change(struct pj_fold *fold, struct pj_change *change);
-/* The change of pj_keep, pj_contribute or pj_tell (`who`); false, with a mistake, where the entity
- * kind or fact does not exist. */
+/* The change of pj_keep, pj_contribute or pj_tell (`who`), with a copy of the values; false, with a
+ * mistake, where the entity kind or fact does not exist. */
 bool pj_fold_change(struct pj_fold *fold, const char *who, size_t entity, const uint8_t key[16],
                     size_t fact, const uint8_t subkey[16], const struct pj_value *values,
-                    struct pj_change *change);
+                    struct pj_arena *arena, struct pj_change *change);
 
 #endif

@@ -14,6 +14,16 @@ static int compare_changes(const void *a, const void *b, void *context)
     return pj_row_key_compare(context, x->values, y->values);
 }
 
+/* They often come so: entities are sorted, and the key of a row is mostly that of its entity. */
+static bool is_sorted(const struct pj_row_changes *rows, const struct pj_table *table)
+{
+    size_t i = 1;
+    while (i < rows->count &&
+           pj_row_key_compare(table, rows->items[i - 1].values, rows->items[i].values) <= 0)
+        i++;
+    return i >= rows->count;
+}
+
 static struct pj_row_change *find_change(const struct pj_table *table, struct pj_row_changes *rows,
                                          const struct pj_value *key)
 {
@@ -204,7 +214,7 @@ int pj_fold_finish(struct pj_fold *fold, struct pj_error *error)
     const struct pj_projection *projection = fold->projection;
     for (size_t t = 0; t < projection->table_count; t++) {
         struct pj_row_changes *rows = &fold->rows[t];
-        if (rows->count > 1)
+        if (!is_sorted(rows, projection->tables[t]))
             qsort_r(rows->items, rows->count, sizeof *rows->items, compare_changes,
                     (void *)projection->tables[t]);
         if (join_moves(fold, projection->tables[t], rows, error) != 0 ||

@@ -32,8 +32,8 @@ static void push(struct pj_fold *fold, struct pj_wide_rows *rows, const uint8_t 
     const struct pj_value row[] = {pj_uuid(key), pj_bigint(fact->kind), pj_uuid(fact->subkey),
                                    stored};
     rows->items =
-        pj_fold_grown(fold->arena, rows->items, rows->count, &rows->capacity, sizeof *rows->items);
-    rows->items[rows->count++] = pj_arena_copy(fold->arena, row, sizeof row);
+        pj_fold_grown(fold->staged, rows->items, rows->count, &rows->capacity, sizeof *rows->items);
+    rows->items[rows->count++] = pj_arena_copy(fold->staged, row, sizeof row);
 }
 
 /* All facts of the kinds that have a derive of their own, or of those that have none. */
@@ -179,13 +179,13 @@ int pj_fold_load_wide(struct pj_fold *fold, size_t stage_index, const uint8_t ke
         return 0;
     struct pj_entity one = {.kind = touched->before.kind};
     memcpy(one.key, key, 16);
-    if (pj_facts_decode(&one, data, length, fold->arena, error) != 0)
+    if (pj_facts_decode(&one, data, length, fold->staged, error) != 0)
         return -1;
     for (size_t i = 0; i < one.count; i++) {
         /* Those loaded later are not among the changes; only a final fact concerns them. */
-        if (pj_facts_add(&touched->before, &one.facts[i], fold->arena) &&
+        if (pj_facts_add(&touched->before, &one.facts[i], fold->staged) &&
             touched->after.kind != NULL && !pj_facts_final(&touched->after))
-            (void)pj_facts_add(&touched->after, &one.facts[i], fold->arena);
+            (void)pj_facts_add(&touched->after, &one.facts[i], fold->staged);
     }
     return 0;
 }
@@ -202,7 +202,7 @@ static void store_wide(struct pj_fold *fold, struct pj_stage *stage,
         push(fold, &stage->gone, touched->key, before, pj_null());
         return;
     }
-    pj_facts_encode_one(&touched->after, after, fold->arena, &data, &length);
+    pj_facts_encode_one(&touched->after, after, fold->staged, &data, &length);
     push(fold, &stage->kept, touched->key, after, pj_text_of(data, length));
 }
 
@@ -220,5 +220,5 @@ void pj_wide_store(struct pj_fold *fold, size_t stage_index, struct pj_touched *
         changed = changed || (!kind->wide && differs(kind, before, after));
     }
     if (changed)
-        pj_facts_encode(&touched->after, fold->arena, &touched->stored, &touched->stored_length);
+        pj_facts_encode(&touched->after, fold->staged, &touched->stored, &touched->stored_length);
 }

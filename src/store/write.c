@@ -51,10 +51,11 @@ static int queue_rows(const struct pass *pass, const struct pj_statement *statem
     if (rows->count == 0 || statement->sql == NULL)
         return 0;
     columns |= pj_sql_key(table);
+    struct pj_arena *piece = pj_writer_piece(pass);
     for (size_t c = 0; c < table->column_count; c++) {
         if ((columns >> c & 1) != 0)
             parameters[parameter++] =
-                pj_binary_array(pass->arena, table->columns[c].type, rows->items, rows->count, c);
+                pj_binary_array(piece, table->columns[c].type, rows->items, rows->count, c);
     }
     return pj_postgres_queue(pass->postgres, statement, parameters, error);
 }
@@ -318,8 +319,9 @@ static int refresh_rollup(const struct pass *pass, size_t index, struct pj_error
     struct pj_parameter parameters[PJ_COLUMNS_MOST + 1];
     if (buckets->count == 0 || table->refresh == NULL)
         return 0;
+    struct pj_arena *piece = pj_writer_piece(pass);
     for (size_t c = 0; c <= keys; c++)
-        parameters[c] = pj_binary_array(pass->arena, c < keys ? table->columns[c].type : PJ_BOOL,
+        parameters[c] = pj_binary_array(piece, c < keys ? table->columns[c].type : PJ_BOOL,
                                         buckets->items, buckets->count, c);
     return pj_postgres_queue(pass->postgres, &pass->writer->statements->tables[index].refresh,
                              parameters, error);
@@ -476,6 +478,7 @@ int pj_writer_write(struct pj_writer *writer, struct pj_postgres *postgres, stru
     written->fold_us = folded - started - written->load_us - written->write_us;
     written->counted = pj_fold_counted(fold);
     int status = write_tables(&pass, error);
+    (void)pj_writer_piece(&pass);
     written->write_us += pj_clock_monotonic_us() - folded;
     return status;
 }

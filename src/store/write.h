@@ -50,8 +50,8 @@ int pj_writer_run_timers(struct pj_writer *writer, struct pj_postgres *postgres,
 bool pj_writer_timed(const struct pj_writer *writer);
 
 /*
- * Runs the stages of the fold and writes its rows. Parameters live in the arena; some statements
- * may still be queued when it returns: the COMMIT takes them along. Errors are as of
+ * Runs the stages of the fold and writes its rows. Some statements may still be queued when it
+ * returns: the COMMIT takes them along. Errors are as of
  * pj_postgres_run; after one the caller rolls back, and may try again with what it came to (struct
  * pj_tries).
  */

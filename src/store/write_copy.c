@@ -65,8 +65,9 @@ int pj_writer_leave_out_present(const struct pass *pass, size_t index, struct ro
                               pj_distinct_hash(table, NULL, rows->items[i]));
     bool found = distinct->rows.count < rows->count;
     *rows = distinct->rows;
+    struct pj_arena *piece = pj_writer_piece(pass);
     for (; table->columns[keys].key; keys++)
-        parameters[keys] = pj_binary_array(pass->arena, table->columns[keys].type, rows->items,
+        parameters[keys] = pj_binary_array(piece, table->columns[keys].type, rows->items,
                                            rows->count, (size_t)keys);
     if (pj_postgres_run(pass->postgres, &statements->found, parameters, &result, error) != 0)
         return -1;

@@ -71,11 +71,12 @@ static int load_some(const struct pass *pass, size_t index, const struct request
 {
     struct pj_parameter parameters[4];
     int columns = request->statement->parameter_count - 1;
+    struct pj_arena *piece = pj_writer_piece(pass);
     for (int c = 0; c < columns; c++)
-        parameters[c] = pj_binary_array(pass->arena, request->table->columns[c].type,
-                                        request->rows.items, request->rows.count, (size_t)c);
+        parameters[c] = pj_binary_array(piece, request->table->columns[c].type, request->rows.items,
+                                        request->rows.count, (size_t)c);
     parameters[columns] =
-        pj_binary_number(pass->arena, PJ_INT, most < INT32_MAX ? (int64_t)most : INT32_MAX);
+        pj_binary_number(piece, PJ_INT, most < INT32_MAX ? (int64_t)most : INT32_MAX);
     struct pj_result *result;
     if (pj_postgres_run(pass->postgres, request->statement, parameters, &result, error) != 0)
         return -1;
@@ -164,15 +165,13 @@ static int write_some(const struct pass *pass, const struct pj_statement *statem
                       const struct pj_table *table, const struct rows *rows, size_t from, size_t to,
                       struct pj_error *error)
 {
-    struct pj_arena *piece = pass->writer->piece;
-    bool last = to == rows->count;
+    struct pj_arena *piece = pj_writer_piece(pass);
     struct pj_parameter parameters[4];
-    pj_arena_reset(piece);
     for (size_t c = 0; c < (size_t)statement->parameter_count; c++)
-        parameters[c] = pj_binary_array(last ? pass->arena : piece, table->columns[c].type,
-                                        rows->items + from, to - from, c);
-    return last ? pj_postgres_queue(pass->postgres, statement, parameters, error)
-                : pj_postgres_run(pass->postgres, statement, parameters, NULL, error);
+        parameters[c] =
+            pj_binary_array(piece, table->columns[c].type, rows->items + from, to - from, c);
+    return to == rows->count ? pj_postgres_queue(pass->postgres, statement, parameters, error)
+                             : pj_postgres_run(pass->postgres, statement, parameters, NULL, error);
 }
 
 /* Few enough at once; nearly always that is one statement, which is queued. */
@@ -203,6 +202,8 @@ static int save_entities(const struct pass *pass, size_t index, const struct pj_
     const struct pj_entity_statements *statements = &pass->writer->statements->entities[index];
     struct rows inserts = rows_new(pass->arena, stage->count);
     struct rows updates = rows_new(pass->arena, stage->count);
+    const struct pj_table *table =
+        pass->writer->projection->entities[index].timed ? &pj_timed_state_table : &pj_state_table;
     for (size_t i = 0; i < stage->count; i++) {
         const struct pj_touched *touched = &stage->touched[i];
         struct rows *rows = touched->existed ? &updates : &inserts;
@@ -211,10 +212,9 @@ static int save_entities(const struct pass *pass, size_t index, const struct pj_
         struct pj_value row[] = {pj_uuid(touched->key),
                                  pj_text_of(touched->stored, touched->stored_length), touched->due,
                                  pj_timestamp(pj_fold_stream_time(pass->fold))};
-        rows->items[rows->count++] = pj_arena_copy(pass->arena, row, sizeof row);
+        rows->items[rows->count++] =
+            pj_arena_copy(pass->arena, row, table->column_count * sizeof *row);
     }
-    const struct pj_table *table =
-        pass->writer->projection->entities[index].timed ? &pj_timed_state_table : &pj_state_table;
     if (write_facts(pass, &statements->update, table, &updates, error) != 0)
         return -1;
     if (pj_writer_copy_pays(pass, &statements->copy, table, &inserts))
@@ -294,6 +294,7 @@ int pj_writer_run_stages(const struct pass *pass, struct pj_error *error)
         int64_t started = pj_clock_monotonic_us();
         if (save(pass, index, stage, error) != 0)
             return -1;
+        pj_fold_stage_saved(pass->fold, index);
         pass->written->write_us += pj_clock_monotonic_us() - started;
     }
     return pj_fold_finish(pass->fold, error);

@@ -30,7 +30,7 @@ struct pj_writer {
     int doubtful;      /* so many writes ask before a COPY which rows are there: duplicates come */
     size_t state_most; /* otherwise: bytes of facts */
     size_t loaded;     /* by this write so far */
-    struct pj_arena *piece; /* of one statement among several */
+    struct pj_arena *piece; /* parameters, until their statement is queued */
 };
 
 /* After a COPY that failed on a duplicate. Each costs a look-up, and a COPY that fails a whole
@@ -61,10 +61,18 @@ struct pass {
     struct pj_writer *writer;
     struct pj_postgres *postgres;
     struct pj_fold *fold;
-    struct pj_arena *arena; /* parameters live in it */
+    struct pj_arena *arena;
     struct pj_written *written;
     struct table_write *tables;
 };
+
+/* For the parameters of the next statements. Those of the ones before are with libpq, or were sent,
+ * by now. */
+static inline struct pj_arena *pj_writer_piece(const struct pass *pass)
+{
+    pj_arena_reset(pass->writer->piece);
+    return pass->writer->piece;
+}
 
 /* --- write_distinct.c ------------------------------------------------------------------------- */
 

@@ -131,14 +131,15 @@ static bool refers(const struct pj_parent *parent, const struct pj_value *row)
     return true;
 }
 
-/* The foreign keys of the rows; their number. */
+/* The foreign keys of the rows, as a piece; their number. */
 static int key_parameters(const struct pass *pass, const struct pj_parent *parent,
                           const struct rows *rows, struct pj_parameter *parameters)
 {
     int count = 0;
+    struct pj_arena *piece = pj_writer_piece(pass);
     for (size_t k = 0; k < parent->table->column_count && parent->table->columns[k].key; k++)
-        parameters[count++] = pj_binary_array(pass->arena, parent->table->columns[k].type,
-                                              rows->items, rows->count, (size_t)parent->columns[k]);
+        parameters[count++] = pj_binary_array(piece, parent->table->columns[k].type, rows->items,
+                                              rows->count, (size_t)parent->columns[k]);
     return count;
 }
 
@@ -148,8 +149,8 @@ static void seen_parameters(const struct pass *pass, const struct pj_parent *par
 {
     int count = key_parameters(pass, parent, rows, parameters);
     if (parent->table->first_seen != 0)
-        parameters[count] = pj_binary_array(pass->arena, PJ_TIMESTAMPTZ, rows->items, rows->count,
-                                            (size_t)parent->seen_at);
+        parameters[count] = pj_binary_array(pass->writer->piece, PJ_TIMESTAMPTZ, rows->items,
+                                            rows->count, (size_t)parent->seen_at);
 }
 
 static uint64_t foreign_key(const struct pj_parent *parent)

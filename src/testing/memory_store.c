@@ -364,6 +364,34 @@ static void commit(struct pj_memory_store *memory, const struct pj_fold *fold)
         memory->committed = memory->stream_time;
 }
 
+static struct pj_wide_rows copy_wide(struct pj_arena *arena, const struct pj_wide_rows *rows)
+{
+    struct pj_wide_rows copy = {pj_arena_alloc(arena, rows->count * sizeof *copy.items),
+                                rows->count, rows->count};
+    for (size_t i = 0; i < rows->count; i++) {
+        struct pj_value *row = pj_arena_copy(arena, rows->items[i], 4 * sizeof *row);
+        if (row[3].present)
+            row[3].text.data = pj_arena_copy(arena, row[3].text.data, row[3].text.length);
+        copy.items[i] = row;
+    }
+    return copy;
+}
+
+/* What is to be saved of it, which is not done before all stages are. */
+static const struct pj_stage *copy_stage(struct pj_arena *arena, const struct pj_stage *stage)
+{
+    struct pj_stage *copy = pj_arena_copy(arena, stage, sizeof *stage);
+    copy->touched = pj_arena_copy(arena, stage->touched, stage->count * sizeof *stage->touched);
+    for (size_t i = 0; i < copy->count; i++) {
+        struct pj_touched *touched = &copy->touched[i];
+        if (touched->stored != NULL)
+            touched->stored = pj_arena_copy(arena, touched->stored, touched->stored_length);
+    }
+    copy->kept = copy_wide(arena, &stage->kept);
+    copy->gone = copy_wide(arena, &stage->gone);
+    return copy;
+}
+
 /* Their facts, and what follows from them; nothing is kept of it yet. */
 static int run_stages(struct pj_memory_store *memory, struct pj_fold *fold,
                       const struct pj_stage **stages, struct pj_error *error)
@@ -385,6 +413,8 @@ static int run_stages(struct pj_memory_store *memory, struct pj_fold *fold,
             if (pj_fold_merge(fold, e, error) != 0 || pj_fold_again(fold, e, &fresh, error) != 0)
                 return -1;
         }
+        stages[e] = copy_stage(memory->arena, stages[e]);
+        pj_fold_stage_saved(fold, e);
     }
     return pj_fold_finish(fold, error);
 }

@@ -17,7 +17,7 @@ static const struct pj_entity_kind thing = {.name = "thing", .facts = kinds, .fa
 
 static void merge_itself(const struct pj_entity *entity, struct pj_arena *arena)
 {
-    struct pj_entity copy = pj_facts_copy(entity, arena);
+    struct pj_entity copy = pj_facts_copy(entity, 1, arena);
     for (size_t i = 0; i < entity->count; i++) {
         struct pj_change change = {.fact = entity->facts[i], .replaces = i % 2 == 1};
         if (pj_facts_apply(&copy, &change, arena))

@@ -105,11 +105,83 @@ Test(arena, used_bounds_the_memory_of_a_batch)
     cr_assert_eq(pj_arena_used(arena), 0);
 }
 
+Test(arena, what_is_cut_is_given_again)
+{
+    char *first = pj_arena_alloc(arena, 1000);
+    size_t before = pj_arena_used(arena);
+    memset(first, 'a', 1000);
+    pj_arena_cut(arena, first, 1000, 33);
+    cr_assert_lt(pj_arena_used(arena), before - 900);
+    char *second = pj_arena_alloc(arena, 1000);
+    cr_assert_lt(second, first + 100);
+    cr_assert_geq(second, first + 33);
+    cr_assert_eq(first[32], 'a');
+    cr_assert_eq(second[0], 0);
+}
+
+Test(arena, only_the_last_can_be_cut)
+{
+    char *first = pj_arena_alloc(arena, 1000);
+    char *second = pj_arena_alloc(arena, 16);
+    size_t used = pj_arena_used(arena);
+    pj_arena_cut(arena, first, 1000, 10);
+    cr_assert_eq(pj_arena_used(arena), used);
+    memset(first, 'a', 1000);
+    cr_assert_eq(second[0], 0);
+    char *large = pj_arena_alloc(arena, 5000000); /* a chunk of its own */
+    used = pj_arena_used(arena);
+    pj_arena_cut(arena, large, 5000000, 10);
+    cr_assert_leq(pj_arena_used(arena), used);
+    memset(second, 'b', 16);
+    cr_assert_eq(first[999], 'a');
+}
+
 Test(arena, a_reset_uses_the_same_memory_again)
 {
     void *before = pj_arena_alloc(arena, 100);
     pj_arena_reset(arena);
     cr_assert_eq(pj_arena_alloc(arena, 100), before);
+}
+
+Test(arena, a_part_goes_before_the_rest)
+{
+    char *whole = pj_arena_string(arena, "whole", 5);
+    struct pj_arena *one = pj_arena_part(arena);
+    struct pj_arena *other = pj_arena_part(arena);
+    char *kept = pj_arena_string(other, "other", 5);
+    size_t used = pj_arena_used(arena);
+    for (int i = 0; i < 1000; i++)
+        memset(pj_arena_alloc(one, 1000), 'x', 1000);
+    (void)pj_arena_alloc(one, 5000000); /* a chunk of its own */
+    cr_assert_eq(pj_arena_used(arena), used);
+    pj_arena_reset(one);
+    cr_assert_eq(pj_arena_used(one), 0);
+    for (int i = 0; i < 1000; i++)
+        cr_assert_eq(*(char *)pj_arena_alloc(one, 1000), 0);
+    cr_assert_str_eq(whole, "whole");
+    cr_assert_str_eq(kept, "other");
+}
+
+Test(arena, the_rest_uses_what_a_part_gave_back)
+{
+    struct pj_arena *part = pj_arena_part(arena);
+    void *before = pj_arena_alloc(part, 60000);
+    pj_arena_reset(part);
+    void *first = pj_arena_alloc(arena, 60000);
+    void *second = pj_arena_alloc(arena, 60000);
+    cr_assert(first == before || second == before);
+}
+
+Test(arena, parts_end_with_the_whole)
+{
+    for (int i = 0; i < 3; i++) {
+        struct pj_arena *part = pj_arena_part(arena);
+        for (int j = 0; j < 100; j++)
+            (void)pj_arena_alloc(part, 10000);
+        (void)pj_arena_alloc(part, 5000000);
+        pj_arena_reset(arena);
+    }
+    (void)pj_arena_alloc(pj_arena_part(arena), 10000); /* and by its end */
 }
 
 Test(arena, freeing_nothing_is_allowed)

@@ -182,7 +182,7 @@ Test(facts, a_copy_is_independent)
 {
     say(LAST, RANKS(1), "old");
     struct pj_entity before = entity;
-    entity = pj_facts_copy(&before, arena);
+    entity = pj_facts_copy(&before, 1, arena);
     say(LAST, RANKS(2), "new");
     say(FIRST, RANKS(2), "more");
     cr_assert_eq(before.count, 1);
