@@ -39,7 +39,8 @@ struct pj_record_header {
     struct pj_value value; /* its bytes, or null */
 };
 
-/* One event, decoded. Everything it points to lives until the batch is committed. */
+/* One event, decoded. Everything it points to lives until the batch is committed, but the array of
+ * its values only until observe returns. */
 struct pj_event {
     const struct pj_value *values; /* one per field of the source, in the order of its fields */
     const char *topic;

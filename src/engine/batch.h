@@ -18,14 +18,14 @@ enum pj_refused_by {
 };
 
 struct pj_item {
-    struct pj_record record;
+    struct pj_record record; /* what it points to is the batch's */
     enum {
         PJ_ITEM_FETCHED, /* its schema is not in memory yet */
         PJ_ITEM_DECODED,
         PJ_ITEM_REFUSED, /* a dead letter */
     } state;
-    struct pj_value *values;
-    bool heartbeat; /* it counts for stream time alone */
+    const void *packed; /* its values: pj_batch_values */
+    bool heartbeat;     /* it counts for stream time alone */
     const struct pj_error *reason;
     enum pj_refused_by refused_by;
 };
@@ -35,7 +35,8 @@ struct pj_batch {
     size_t count;
     size_t capacity;
     size_t bytes;
-    struct pj_arena *arena; /* values and texts of the items */
+    struct pj_arena *arena;  /* the items' records, values and texts */
+    struct pj_value *values; /* of one of them, unpacked */
     const struct pj_projection *projection;
     struct pj_schemas *schemas; /* borrowed */
     size_t records_most;
@@ -50,12 +51,19 @@ struct pj_piece {
     size_t to;
 };
 
+/* An empty one; the schemas are borrowed. */
+struct pj_batch pj_batch_new(const struct pj_projection *projection, struct pj_schemas *schemas,
+                             size_t records_most, size_t bytes_most);
 /* Fetches what is there and decodes it: 1 when something came, 0 when nothing did or the batch is
  * full, -1 on a fatal error. Never blocks. */
 int pj_batch_fill(struct pj_batch *batch, struct pj_consumer *consumer,
                   struct pj_error *error) PJ_MUST_CHECK;
-/* Adds a record, decoded if its schema is in memory. */
+/* Adds a record, decoded if its schema is in memory; its message, if it has one, is taken over, and
+ * all else copied. */
 void pj_batch_add(struct pj_batch *batch, const struct pj_record *record);
+/* Of one that is decoded, the values of its source's fields; until the next call, or the next
+ * record that is decoded. */
+const struct pj_value *pj_batch_values(const struct pj_batch *batch, const struct pj_item *item);
 bool pj_batch_full(const struct pj_batch *batch);
 void pj_batch_clear(struct pj_batch *batch);
 void pj_batch_free(struct pj_batch *batch);

@@ -45,13 +45,13 @@ static int compare_advances(const void *a, const void *b)
 }
 
 static int observe(struct pj_session *session, struct pj_batch *batch, struct pj_item *item,
-                   struct pj_fold *fold, struct pj_error *error)
+                   const struct pj_value *values, struct pj_fold *fold, struct pj_error *error)
 {
     const struct pj_record *record = &item->record;
     const struct pj_source *source = &session->projection->sources[record->partition->topic_index];
     const char *prefix = session->settings->topic_prefix;
     struct pj_event event = {
-        .values = item->values,
+        .values = values,
         .topic = source->topic + (prefix != NULL ? strlen(prefix) : 0),
         .partition = record->partition->number,
         .offset = record->offset,
@@ -192,14 +192,14 @@ static int fold_records(struct pj_session *session, const struct pj_piece *piece
         ++*records;
         const struct pj_record *record = &item->record;
         bool counts = item->state == PJ_ITEM_DECODED && !is_discarded(session->policy, record);
+        const struct pj_value *values = counts ? pj_batch_values(piece->batch, item) : NULL;
         if (counts && !item->heartbeat &&
-            observe(session, piece->batch, item, work->fold, error) != 0)
+            observe(session, piece->batch, item, values, work->fold, error) != 0)
             return -1;
         counts = counts && item->state == PJ_ITEM_DECODED;
         const struct pj_source *source = &projection->sources[record->partition->topic_index];
         advance(advances, &work->advance_count, record,
-                counts ? pj_offsets_event_time(source, item->values, record->timestamp_ms)
-                       : INT64_MIN);
+                counts ? pj_offsets_event_time(source, values, record->timestamp_ms) : INT64_MIN);
     }
     qsort(advances, work->advance_count, sizeof *advances, compare_advances);
     work->advances = advances;

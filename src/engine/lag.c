@@ -74,7 +74,7 @@ static void find_unread(const struct pj_loop *loop)
             int64_t event_us = item->state == PJ_ITEM_DECODED
                                    ? pj_offsets_event_time(
                                          &loop->session.projection->sources[partition->topic_index],
-                                         item->values, written_ms)
+                                         pj_batch_values(batches[b], item), written_ms)
                                    : INT64_MIN;
             partition->unread_ms = written_ms;
             partition->unread_event_ms = event_us != INT64_MIN ? event_us / 1000 : written_ms;

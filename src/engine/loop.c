@@ -395,13 +395,9 @@ int pj_loop_open(struct pj_loop *loop, const struct pj_config *config, struct pj
     loop->commit.session = session;
     pj_flood_open(&loop->commit.flood, session);
     for (int i = 0; i < 2; i++)
-        loop->batches[i] = (struct pj_batch){
-            .arena = pj_arena_new(),
-            .projection = session->projection,
-            .schemas = session->schemas,
-            .records_most = (size_t)session->settings->batch_records,
-            .bytes_most = (size_t)session->settings->batch_bytes,
-        };
+        loop->batches[i] = pj_batch_new(session->projection, session->schemas,
+                                        (size_t)session->settings->batch_records,
+                                        (size_t)session->settings->batch_bytes);
     loop->current = &loop->batches[0];
     loop->next = &loop->batches[1];
     return 0;

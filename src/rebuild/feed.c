@@ -41,21 +41,6 @@ static int take(struct feeding *feeding, struct pj_error *error)
     }
 }
 
-static const struct pj_record_header *copy_headers(const struct pj_fed_record *fed,
-                                                   struct pj_arena *arena)
-{
-    struct pj_record_header *headers = pj_arena_alloc(arena, fed->header_count * sizeof *headers);
-    for (size_t i = 0; i < fed->header_count; i++) {
-        const struct pj_record_header *from = &fed->headers[i];
-        headers[i].name = pj_arena_string(arena, from->name, strlen(from->name));
-        headers[i].value = from->value;
-        if (from->value.present)
-            headers[i].value.text.data =
-                pj_arena_copy(arena, from->value.text.data, from->value.text.length);
-    }
-    return headers;
-}
-
 /* Adds it to the batch, unless no source reads its topic or an earlier attempt committed it. */
 static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
 {
@@ -74,12 +59,11 @@ static void add_record(struct feeding *feeding, const struct pj_fed_record *fed)
         .partition = &feeding->partitions[source],
         .offset = offset,
         .timestamp_ms = fed->timestamp_ms,
-        .key = fed->key != NULL ? pj_arena_copy(batch->arena, fed->key, fed->key_length) : NULL,
+        .key = fed->key,
         .key_length = fed->key_length,
-        .value =
-            fed->value != NULL ? pj_arena_copy(batch->arena, fed->value, fed->value_length) : NULL,
+        .value = fed->value,
         .value_length = fed->value_length,
-        .headers = copy_headers(fed, batch->arena),
+        .headers = fed->headers,
         .header_count = fed->header_count,
     };
     pj_batch_add(batch, &record);
