@@ -556,6 +556,9 @@ int pj_postgres_copy_begin(struct pj_postgres *postgres, const char *sql, struct
 int pj_postgres_copy_data(struct pj_postgres *postgres, const void *data, size_t length,
                           struct pj_error *error)
 {
+    /* Else libpq would gather all that the socket does not take. */
+    if (flush(postgres, error) != 0)
+        return -1;
     /* In pieces of any size: a row may be in several. */
     for (const char *at = data, *end = at + length; at < end;) {
         int piece = end - at < COPY_MOST ? (int)(end - at) : COPY_MOST;
