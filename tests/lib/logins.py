@@ -19,8 +19,8 @@ from lib.consumers import REPOSITORY, address, environment, program
 RIGHT, WRONG = "Xk7-2q-right", "Xk7-2q-wrong"
 COMPONENTS = REPOSITORY / "deploy/kubernetes/components"
 RECORDER = "event-recorder"
-DEADLINE = 120
-SPARE = [f"user-{number}" for number in range(300)]  # who may do nothing until a test grants it
+DEADLINE = 240
+SPARE = [f"user-{number}" for number in range(500)]  # who may do nothing until a test grants it
 
 
 @dataclass
@@ -122,6 +122,14 @@ def at(broker, postgres, registry, service, certificates):
     for process in Run.started:  # of a test that failed before it judged them
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Those that a test starts; none outlives one that fails."""
+    started = consumers.Consumers(tmp_path)
+    yield started
+    started.kill()
 
 
 # --- settings, as functions of the servers ---------------------------------------------------
