@@ -80,6 +80,14 @@ class Certificates:
             "-extfile", extensions, "-out", self[f"{name}.pem"])
         self._both(name)
 
+    def put(self, name, folder):
+        """As tls.crt and tls.key of the folder, each in one step."""
+        for target, kind in (("tls.crt", "pem"), ("tls.key", "key")):
+            new = folder / f"{target}.new"
+            new.write_bytes(self[f"{name}.{kind}"].read_bytes())
+            new.chmod(0o600)
+            new.rename(folder / target)
+
     def context(self, name):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self[f"{name}.pem"], self[f"{name}.key"])
