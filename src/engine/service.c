@@ -15,6 +15,7 @@
 #include "engine/system_check.h"
 #include "fold/prefixed.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 
 /* A consumer: the policy of its run, and its process. */
 
-enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000 };
+enum { OPTIONS_MOST = 64, FENCES_MOST = 3, GROUP_COMMIT_MS = 1000, LARGE_BLOCK = 128 << 10 };
 
 struct all_settings {
     struct pj_settings common;
@@ -335,6 +336,8 @@ int pj_consumer_main(const struct pj_system *system, const struct pj_projection 
                 error.message);
         return pj_error_exit_code(&error);
     }
+    /* glibc would raise it to the largest block that was ever freed, and keep all such blocks. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     struct all_settings all = {
         .projection = projection,
         .common = {.system = system->name, .default_schema = system->tables_schema},

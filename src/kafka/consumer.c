@@ -84,7 +84,7 @@ static rd_kafka_conf_t *configure(struct pj_consumer *consumer,
     const struct pj_client_setting defaults[] = {
         {"allow.auto.create.topics", "false"},
         {"fetch.wait.max.ms", "250"},
-        {"queued.min.messages", settings->bulk ? "100000" : "10000"},
+        {"queued.min.messages", settings->bulk ? "100000" : "5000"},
         {"queued.max.messages.kbytes", settings->bulk ? "8192" : "4096"},
         {"fetch.message.max.bytes", settings->bulk ? "524288" : "65536"},
         {"reconnect.backoff.max.ms", "2000"},
