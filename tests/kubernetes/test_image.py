@@ -4,6 +4,7 @@ that does. They read and write PROJECTIONIST_IMAGE_VOLUME, which is /mnt there."
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import psycopg
@@ -153,11 +154,14 @@ def test_the_command():
     """What reads and what writes: tables, topics, files."""
     assert "no row differs" in command("projectionist", "verify", "all")
     command("projectionist", "rebuild", "video-catalog", "--yes")
+    migrations = VOLUME / "migrations"
+    migrations.mkdir()
+    shutil.chown(migrations, VOLUME.stat().st_uid)
     for words in ("dead-letters list", "offsets show video-catalog", "schemas list", "completion bash",
                   "roles --to-file /mnt/roles.sql",
                   "migrate --to-directory /mnt/migrations"):
         command("projectionist", *words.split())
-    assert (VOLUME / "roles.sql").stat().st_size > 0
+    assert (VOLUME / "roles.sql").stat().st_size > 0 and list(migrations.glob("*.sql"))
 
 
 def test_the_recorder_and_the_replay():
