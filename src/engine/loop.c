@@ -324,6 +324,21 @@ static bool begins(const struct pj_loop *loop)
     return false;
 }
 
+int64_t pj_loop_pace(const struct pj_loop *loop, int64_t now_ms)
+{
+    int64_t left = loop->begun_ms + PJ_PACE_MS - now_ms;
+    return loop->begun_with <= PJ_PACE_RECORDS || left < 0 ? 0 : left;
+}
+
+static bool gathers(struct pj_loop *loop)
+{
+    int64_t left = pj_loop_pace(loop, pj_clock_monotonic_ms());
+    if (left == 0 || pj_batch_full(loop->next))
+        return false;
+    (void)poll(NULL, 0, (int)left); /* a signal only ends it */
+    return true;
+}
+
 /* One try of the next step. */
 static int turn(struct pj_loop *loop, bool *done, struct pj_error *error)
 {
@@ -351,7 +366,11 @@ static int turn(struct pj_loop *loop, bool *done, struct pj_error *error)
         wait_for_kafka(loop, FIRST_FETCH_MS / 10);
         return 0;
     }
+    if (gathers(loop))
+        return 0;
     struct pj_batch *fetched = loop->next;
+    loop->begun_ms = pj_clock_monotonic_ms();
+    loop->begun_with = fetched->count;
     loop->next = loop->current;
     loop->current = fetched;
     return commit(loop, error);

@@ -43,7 +43,7 @@ const struct pj_option pj_consumer_options[] = {
               .least = 1, .most = PJ_CONSUMER_WORKERS_MOST),
     PJ_OPTION(INTEGER, "batch-records", AT(batch_records), "5000", "N",
               "Maximum records per transaction. Batches fill up only while the consumer lags; once "
-              "it has caught up, each record is committed as it arrives.",
+              "it has caught up, records are committed as they arrive, or every 5 ms.",
               .least = 1, .most = 1000000),
     PJ_OPTION(SIZE, "batch-bytes", AT(batch_bytes), "8MiB", "SIZE",
               "Maximum bytes of keys and values per transaction. The state loaded for them is "
