@@ -192,12 +192,13 @@ static int wait_for_turn(struct pj_lane *lane, int64_t due_us, struct pj_error *
     int status = commit_when_due(lane, wait_us, error);
     while (status == 0 && wait_us > 0 && !should_stop(lane)) {
         int64_t wait_ms = wait_us / 1000;
-        if (wait_ms == 0) {
-            nanosleep(&(struct timespec){.tv_nsec = wait_us * 1000}, NULL);
-        } else if (pj_producer_poll(lane->producer, wait_ms < WAIT_MOST_MS ? wait_ms : WAIT_MOST_MS,
-                                    error) != 0) {
+        /* Also where there is less than a millisecond: what is delivered is visible from then on.
+         */
+        if (pj_producer_poll(lane->producer, wait_ms < WAIT_MOST_MS ? wait_ms : WAIT_MOST_MS,
+                             error) != 0)
             return -1;
-        }
+        if (wait_ms == 0)
+            nanosleep(&(struct timespec){.tv_nsec = wait_us * 1000}, NULL);
         wait_us = due_us - pj_clock_monotonic_us();
     }
     return status != 0 ? status : should_stop(lane) ? 1 : 0;
