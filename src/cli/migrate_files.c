@@ -48,8 +48,9 @@ static int open_folder(struct folder *folder, struct pj_error *error)
 {
     folder->count = scandir(folder->path, &folder->entries, NULL, alphasort);
     if (folder->count < 0)
-        return pj_error_fatal(error, PJ_EXIT_USAGE, "--to-directory: cannot read '%.200s': %s",
-                              folder->path, strerror(errno));
+        return pj_error_fatal(error, PJ_EXIT_USAGE, "--to-directory: cannot read '%.200s': %s%s",
+                              folder->path, strerror(errno),
+                              errno == ENOENT ? "; create the folder first" : "");
     folder->last = time(NULL) - 1;
     for (int i = 0; i < folder->count; i++) {
         struct tm parts = {0};

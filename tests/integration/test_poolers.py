@@ -188,3 +188,4 @@ def test_what_is_new_comes_after_what_a_folder_has(tmp_path):
 def test_a_folder_that_is_not_there_is_named():
     result = cli("migrate", "--to-directory", "/nowhere", without=["POSTGRES_DSN"])
     assert result.returncode == USAGE and "cannot read '/nowhere'" in result.stderr, result
+    assert "create the folder first" in result.stderr
