@@ -410,7 +410,7 @@ class AutomationService:
         cut = 0
         for one in list(self._subscribers):
             transport = one.connection.transport
-            if mid_frame:
+            if mid_frame and one.connection.state is State.OPEN:  # and not of a bridge that was killed
                 text = (self._texts[-1] if self._texts else '{"type":"nothing"}').encode()
                 # A text frame that says how long it is, and half of it; then the end.
                 head = (bytes([0x81, len(text)]) if len(text) < 126 else
