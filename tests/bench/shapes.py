@@ -17,7 +17,7 @@ PARTITIONS = (1, 12, 48)
 SIZES = (10_000, 1_000_000, 10_000_000)
 STEP = 1_000_000  # rows of one INSERT
 TABLES = ("safari_commands", "safari_videos", "watermark_removals", "safari_events", "safari_sessions",
-          "watermark_metrics", "watermark_metrics_times")
+          "watermark_metrics", "watermark_metrics_times", "projectionist.idempotency_conflicts")
 STATES_SQL = ("SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables "
               "WHERE schemaname = 'projectionist' AND tablename LIKE 'state\\_%'")
 # Of the number n: random ones, and some that rise, all of them before those of the stream.
