@@ -183,12 +183,14 @@ class Bench:
                                "consumer_offsets WHERE consumer_group = %s",
                                [program.group]).fetchone()[0]
 
-    def wait_until_committed(self, program, count):
+    def wait_until_committed(self, program, count, note=lambda done: None):
+        """note(how many are committed) at each look."""
         before, moved_at = 0, time.monotonic()
         while before < count:
             time.sleep(0.05)
             program.check()
             done = self.committed(program)
+            note(done)
             if done != before:
                 before, moved_at = done, time.monotonic()
             elif time.monotonic() - moved_at > STALL_SECONDS:
@@ -277,17 +279,12 @@ class Bench:
         tenths = [0.0] * 10
         clock = Clock()
         with self.program("event-recorder") as program:
-            done, moved_at = 0, time.monotonic()
-            while done < count:
-                time.sleep(0.05)
-                program.check()
-                before, done = done, self.committed(program)
-                moved_at = time.monotonic() if done != before else moved_at
-                if time.monotonic() - moved_at > STALL_SECONDS:
-                    raise BenchError(f"event-recorder has not moved for {STALL_SECONDS} s; its log "
-                                     f"is {program.log_path}")
+
+            def note(done):
                 tenth = min(9, int(10 * done // count))
                 tenths[tenth] = max(tenths[tenth], program.resident())
+
+            self.wait_until_committed(program, count, note)
             cpu = clock.read(program.seconds())
             peak = program.peak()
         rows = database.count(self.db, "safari_events")
